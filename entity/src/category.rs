@@ -1,0 +1,25 @@
+//! Table `categories`: what books are sorted into.
+
+#![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `categories`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "categories")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    #[sea_orm(unique)]
+    pub name: String,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub description: Option<String>,
+    pub created_at: DateTimeUtc,
+    pub updated_at: DateTimeUtc,
+    pub version: i64,
+    #[sea_orm(has_many)]
+    pub books: HasMany<super::book::Entity>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,8 @@
+//! One SeaORM entity per table: columns, relations and nothing else.
+//!
+//! Times are UTC and exact to a microsecond, ids are UUIDs, money is whole
+//! micros; `version` counts the changes of a row from 1.
+
+pub mod book;
+pub mod category;
+pub mod sealing_key;

@@ -1,0 +1,27 @@
+//! The schema as a list of reversible migrations, the same for both engines.
+//!
+//! One file an act, never edited once released; each runs in a transaction of
+//! its own, together with the row that records it.
+
+mod sql;
+pub mod tool;
+
+mod m20261121_000001_create_sealing_keys;
+mod m20261121_000002_create_categories;
+mod m20261121_000003_create_books;
+
+use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
+
+/// The migrations, oldest first.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_create_sealing_keys::Migration),
+            Box::new(m20261121_000002_create_categories::Migration),
+            Box::new(m20261121_000003_create_books::Migration),
+        ]
+    }
+}

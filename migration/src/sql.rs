@@ -1,0 +1,52 @@
+//! One SQL text for both engines: migrations write `{word}` where their dialects differ.
+
+use sea_orm_migration::{
+    SchemaManager,
+    sea_orm::{ConnectionTrait, DbBackend, DbErr},
+};
+
+/// The words, each with what it stands for on PostgreSQL and on SQLite.
+///
+/// Text is compared byte by byte on both, so that orders, unique constraints and
+/// page tokens agree; SQLite does that by itself. SQLite's type names are those that
+/// SeaORM gives the same columns.
+const WORDS: &[(&str, &str, &str)] = &[
+    ("{uuid}", "uuid", "uuid_text"),
+    ("{text}", "text COLLATE \"C\"", "text"),
+    ("{json}", "jsonb", "jsonb_text"),
+    ("{json_type}", "jsonb_typeof", "json_type"),
+    ("{time}", "timestamptz", "timestamp_with_timezone_text"),
+    // As the driver writes times: without a fraction where it is zero, or the same moment
+    // would be two texts.
+    ("{now}", "now()", "(replace(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'), '.000+', '+'))"),
+    ("{bytes}", "bytea", "blob"),
+    (
+        "{random_32_bytes}",
+        "uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())",
+        "randomblob(32)",
+    ),
+];
+
+/// Runs statements, separated by semicolons, in the engine's dialect.
+///
+/// # Errors
+/// What the database answers.
+pub async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
+    let postgres = manager.get_database_backend() == DbBackend::Postgres;
+    let mut text = sql.to_owned();
+    for (word, on_postgres, on_sqlite) in WORDS {
+        text = text.replace(word, if postgres { on_postgres } else { on_sqlite });
+    }
+    manager.get_connection().execute_unprepared(&text).await.map(drop)
+}
+
+/// Like [`run`], on PostgreSQL alone.
+///
+/// # Errors
+/// What the database answers.
+pub async fn run_on_postgres(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
+    match manager.get_database_backend() {
+        DbBackend::Postgres => run(manager, sql).await,
+        _ => Ok(()),
+    }
+}
