@@ -7,7 +7,11 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
-#[expect(missing_docs, reason = "the generator gives its helper methods no comments")]
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "the generator writes its helpers without either"
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 }

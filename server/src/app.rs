@@ -1,0 +1,178 @@
+//! The service put together, and its life from start to stop.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bookstore_migration::tool::{self, MigrationError, Runner};
+use thiserror::Error;
+use tokio::{net::TcpListener, time::sleep};
+use tonic::service::RoutesBuilder;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_reflection::server::Builder as Reflection;
+
+use crate::{
+    config::{Config, Database},
+    listener,
+    resource::RESOURCES,
+    rpc::{
+        calls::Calls,
+        health::Readiness,
+        layers::{self, Shared},
+        registry::Registry,
+        rules::Rules,
+    },
+    sample_data,
+    shutdown::{Signal, Signals, Stop},
+    store::{PoolOptions, StatementLog, Store, StoreError, StoreOptions},
+};
+
+/// How long closing idle database connections may take at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the service could not start.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The database's URL, or the database itself.
+    #[error("the database: {}", chain(.0))]
+    Store(#[from] StoreError),
+    /// Migrating the database.
+    #[error("migrating the database: {0}")]
+    Migration(#[from] MigrationError),
+    /// The address can't be listened on.
+    #[error("listen_addr {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Signals can't be received.
+    #[error("installing signal handlers: {0}")]
+    Signals(#[source] std::io::Error),
+    /// A fault of the build.
+    #[error("the contract: {0}")]
+    Contract(String),
+    /// Loading the sample data.
+    #[error("loading the sample data: {0}")]
+    SampleData(tonic::Status),
+}
+
+fn chain(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Opens the store that the settings describe; nothing is connected yet.
+///
+/// # Errors
+/// If the URL can't be read.
+pub fn open_store(database: &Database) -> Result<Store, AppError> {
+    let store = Store::new(StoreOptions {
+        url: database.url.expose().to_owned(),
+        pool: PoolOptions {
+            size: database.pool_size,
+            max_overflow: database.max_overflow,
+            timeout: database.pool_timeout,
+        },
+        command_timeout: database.command_timeout,
+        statement_log: StatementLog { echo: database.echo, slow: database.slow_query },
+    })?;
+    Ok(store)
+}
+
+/// Applies the pending migrations.
+///
+/// # Errors
+/// If the database can't be reached or a migration fails.
+pub async fn migrate(store: &Store) -> Result<(), AppError> {
+    let session = store.migration_session().await?;
+    let runner = Runner::start(&session.connection, session.lock_file.as_deref()).await?;
+    runner.up(None, |revision| tracing::info!(revision, "migrated")).await?;
+    Ok(())
+}
+
+/// Serves until a signal asks to stop, then drains. `listening` hears the address.
+///
+/// # Errors
+/// If the service can't start.
+pub async fn serve(
+    config: &Config,
+    sample_data: bool,
+    listening: impl FnOnce(SocketAddr),
+) -> Result<(), AppError> {
+    let mut signals = Signals::install().map_err(AppError::Signals)?;
+    let store = open_store(&config.database)?;
+    let rules = Rules::of_contract().map_err(AppError::Contract)?;
+    let calls = Calls::new(store.clone(), rules, config.server.max_message_size);
+    let names: Vec<&str> = RESOURCES.iter().map(|resource| resource.name).collect();
+    let readiness = Readiness::new(&names);
+    let services = services(&calls, &readiness)?;
+
+    let address = config.server.listen_addr;
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| AppError::Listen { address, source })?;
+    let address = listener.local_addr().map_err(|source| AppError::Listen { address, source })?;
+
+    if config.database.migrate {
+        migrate(&store).await?;
+    }
+    if sample_data {
+        store.schema(&tool::known(), crate::store::Deadline::NONE).await?;
+        sample_data::load(&calls).await.map_err(AppError::SampleData)?;
+    }
+
+    readiness.set_live();
+    tokio::spawn(readiness.clone().follow(store.clone(), tool::known()));
+    let stop = Stop::new();
+    let drain = config.server.shutdown_timeout;
+    let server = tokio::spawn(listener::serve(listener, services, stop.clone(), drain));
+    listening(address);
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+
+    let signal = signals.wait().await;
+    tokio::spawn(async move { signals.wait().await.end_process() });
+    tracing::info!(?signal, "stopping");
+    readiness.set_stopping();
+    if signal == Signal::Terminate {
+        // Balancers need a moment to see it; a person at the keyboard doesn't.
+        sleep(config.server.shutdown_pause).await;
+    }
+    readiness.end_watches();
+    stop.trigger();
+    match server.await {
+        Ok(drained) if drained.calls_cut == 0 => tracing::info!("drained"),
+        Ok(drained) => tracing::warn!(calls_cut = drained.calls_cut, "time was up, calls were cut"),
+        Err(error) => tracing::error!(%error, "the listener ended"),
+    }
+    if tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
+        tracing::warn!("database connections were left open");
+    }
+    Ok(())
+}
+
+/// All services inside the layers.
+fn services(calls: &Calls, readiness: &Readiness) -> Result<axum::Router, AppError> {
+    let mut registry = Registry::default();
+    let mut routes = RoutesBuilder::default();
+    for resource in RESOURCES {
+        (resource.register)(&mut registry);
+        (resource.serve)(&mut routes, calls.clone());
+    }
+    routes.add_service(HealthServer::new(readiness.clone()));
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(bookstore_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
+    routes.add_service(reflection().build_v1().map_err(contract)?);
+    routes.add_service(reflection().build_v1alpha().map_err(contract)?);
+    let shared = Shared {
+        registry: Arc::new(registry.complete().map_err(AppError::Contract)?),
+        readiness: readiness.clone(),
+        max_message_size: calls.max_message_size(),
+    };
+    Ok(layers::around(routes.routes().into_axum_router(), shared))
+}

@@ -1,0 +1,41 @@
+//! `bookstore serve`: the service itself.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::Failure;
+use crate::{app, config::Config};
+
+/// The arguments of `serve`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Applies pending migrations first (`--database-migrate true`; SQLite does it anyway).
+    #[arg(long)]
+    migrate: bool,
+    /// Loads a generated set of books into an empty database.
+    #[arg(long)]
+    sample_data: bool,
+}
+
+impl Arguments {
+    /// Puts what these arguments say over the settings.
+    pub fn apply(&self, config: &mut Config) {
+        config.database.migrate |= self.migrate;
+    }
+}
+
+/// Serves until asked to stop.
+///
+/// # Errors
+/// If the service can't start.
+pub async fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    app::serve(config, arguments.sample_data, announce).await?;
+    Ok(())
+}
+
+/// One line for programs that started this one: with port 0 only it tells the port.
+#[expect(clippy::print_stdout, reason = "a command's own output")]
+fn announce(address: SocketAddr) {
+    println!("LISTENING {address}");
+}

@@ -1,0 +1,129 @@
+//! The settings of the program: read from the file, the environment and the
+//! flags, checked all together, typed.
+
+mod database;
+mod flags;
+mod layers;
+mod log;
+mod names;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod url;
+mod values;
+
+use std::fmt::{self, Write};
+
+pub use self::database::Database;
+pub use self::flags::SettingFlags;
+pub use self::log::{Log, LogFormat};
+pub use self::server::Server;
+pub use self::settings::{SETTINGS, Setting};
+pub use self::url::{DatabaseUrl, Engine};
+
+use self::settings::{DATABASE_MIGRATE, DATABASE_URL};
+use self::values::Values;
+
+/// All settings in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database and its connections.
+    pub database: Database,
+    /// The port and its end.
+    pub server: Server,
+    /// The log.
+    pub log: Log,
+    /// Variables of the environment that look like a setting and are none. They
+    /// are told once the log has started.
+    pub warnings: Vec<String>,
+    origins: Vec<InForce>,
+}
+
+/// One setting as `bookstore config` shows it.
+#[derive(Clone, Debug)]
+struct InForce {
+    setting: &'static Setting,
+    text: String,
+    origin: String,
+}
+
+/// Everything that is wrong with what was given, a line each: the key, where it
+/// came from and what it must be. Values of secret settings are not repeated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// The lines.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl Config {
+    /// Puts the settings together: a flag stands above the environment, that
+    /// above the file (`--config` or `BOOKSTORE_CONFIG`), that above the default.
+    ///
+    /// # Errors
+    /// Everything that is wrong, together: an unreadable file, unknown keys,
+    /// settings that this version doesn't have, and wrong values.
+    pub fn load(
+        flags: &SettingFlags,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = layers::collect(flags, environment);
+        let warnings = std::mem::take(&mut layers.warnings);
+        let mut values = Values::new(layers);
+        let database = Database::read(&mut values);
+        let server = Server::read(&mut values);
+        let log = Log::read(&mut values);
+        let (Some(database), Some(server), Some(log), []) =
+            (database, server, log, values.problems.as_slice())
+        else {
+            return Err(ConfigError { problems: values.problems });
+        };
+        let in_force = |given: layers::Given| InForce {
+            text: match given.setting.key {
+                // Its type knows which parts are secret.
+                key if key == DATABASE_URL.key => database.url.to_string(),
+                key if key == DATABASE_MIGRATE.key => database.migrate.to_string(),
+                _ if given.setting.secret => url::HIDDEN.to_owned(),
+                _ => given.text,
+            },
+            setting: given.setting,
+            origin: given.origin.to_string(),
+        };
+        let origins = values.given.into_iter().map(in_force).collect();
+        Ok(Self { database, server, log, warnings, origins })
+    }
+
+    /// What is in force, as a file of settings: each with its meaning, and where
+    /// its value came from. Secrets are hidden.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        for InForce { setting, text: value, origin } in &self.origins {
+            let number = value.parse::<u64>().is_ok_and(|number| number.to_string() == *value);
+            let bare = number || value == "true" || value == "false";
+            // JSON's escapes are TOML's as well.
+            let quoted = || serde_json::Value::from(value.as_str()).to_string();
+            let value = if bare { value.clone() } else { quoted() };
+            let key = setting.key;
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "# {}\n# From {origin}.\n{key} = {value}\n", setting.doc);
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+        text
+    }
+}
+
+/// The environment of this process, for [`Config::load`]; nothing else reads it.
+/// What is not Unicode gets replacement characters and is refused where it counts.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, text)| {
+        (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned())
+    })
+}

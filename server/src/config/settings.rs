@@ -1,0 +1,160 @@
+//! The table of settings: the one source of the file's keys, the environment's
+//! names, the flags, the help and what `bookstore config` prints.
+
+use std::sync::LazyLock;
+
+/// One setting, as people meet it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The key in the file. The environment has it in upper case, a flag with
+    /// dashes (`--database-url`).
+    pub key: &'static str,
+    /// The value where none is given, written as it would be given.
+    pub default: &'static str,
+    /// What it means, with unit and range, in one sentence.
+    pub doc: &'static str,
+    /// Whether it may hold a secret. Then `<key>_file` names a file with the
+    /// value, and a wrong value is not shown.
+    pub secret: bool,
+}
+
+const fn plain(key: &'static str, default: &'static str, doc: &'static str) -> Setting {
+    Setting { key, default, doc, secret: false }
+}
+
+pub(super) const DATABASE_URL: Setting = Setting {
+    key: "database_url",
+    default: "sqlite://bookstore.db?mode=rwc",
+    doc: "Where the database is, a URL that begins with sqlite:, postgres:// or postgresql://.",
+    secret: true,
+};
+pub(super) const DATABASE_POOL_SIZE: Setting =
+    plain("database_pool_size", "10", "Connections that stay open, from 1 to 1000.");
+pub(super) const DATABASE_MAX_OVERFLOW: Setting = plain(
+    "database_max_overflow",
+    "20",
+    "Connections beyond the pool's size that open under load, from 0 to 1000.",
+);
+pub(super) const DATABASE_POOL_TIMEOUT: Setting = plain(
+    "database_pool_timeout",
+    "3s",
+    "How long a call waits for a connection before it is refused, from 10ms to 10m.",
+);
+pub(super) const DATABASE_COMMAND_TIMEOUT: Setting = plain(
+    "database_command_timeout",
+    "60s",
+    "How long one statement may run where the call's deadline is later, from 100ms to 24h.",
+);
+pub(super) const DATABASE_ECHO: Setting =
+    plain("database_echo", "false", "Whether every statement is logged, without its values.");
+pub(super) const DATABASE_SLOW_QUERY: Setting = plain(
+    "database_slow_query",
+    "100ms",
+    "Statements that take longer are warned about, from 0s to 1h; 0s is never.",
+);
+pub(super) const DATABASE_MIGRATE: Setting = plain(
+    "database_migrate",
+    "auto",
+    "Whether serve brings the schema up to date first; auto is true on SQLite, false elsewhere.",
+);
+pub(super) const LISTEN_ADDR: Setting = plain(
+    "listen_addr",
+    "127.0.0.1:50051",
+    "The address and port that calls come to; port 0 takes any free one.",
+);
+pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
+    "max_message_size",
+    "4MiB",
+    "The largest request, in bytes, KiB or MiB, from 64KiB to 64MiB.",
+);
+pub(super) const SHUTDOWN_PAUSE: Setting = plain(
+    "shutdown_pause",
+    "5s",
+    "How long after SIGTERM calls are still taken while health says NOT_SERVING, from 0s to 5m; \
+     Ctrl-C skips it.",
+);
+pub(super) const SHUTDOWN_TIMEOUT: Setting = plain(
+    "shutdown_timeout",
+    "25s",
+    "How long calls in flight may take to end before they are cut, from 0s to 1h.",
+);
+pub(super) const LOG_LEVEL: Setting = plain(
+    "log_level",
+    "info",
+    "What is logged: off, error, warn, info, debug or trace, and target=level after commas.",
+);
+pub(super) const LOG_FORMAT: Setting = plain(
+    "log_format",
+    "auto",
+    "How it is logged: text, json (an object a line), or auto, which is text on a terminal.",
+);
+
+/// Every setting of this version, in the order in which people read them.
+pub const SETTINGS: &[Setting] = &[
+    DATABASE_URL,
+    DATABASE_POOL_SIZE,
+    DATABASE_MAX_OVERFLOW,
+    DATABASE_POOL_TIMEOUT,
+    DATABASE_COMMAND_TIMEOUT,
+    DATABASE_ECHO,
+    DATABASE_SLOW_QUERY,
+    DATABASE_MIGRATE,
+    LISTEN_ADDR,
+    MAX_MESSAGE_SIZE,
+    SHUTDOWN_PAUSE,
+    SHUTDOWN_TIMEOUT,
+    LOG_LEVEL,
+    LOG_FORMAT,
+];
+
+/// Settings that a later version will have: refused until then, since one that
+/// was ignored would look as if it worked.
+const LATER: [&str; 5] = [
+    "database_replica_urls",
+    "database_read_default",
+    "database_pool_recycle",
+    "database_pre_ping",
+    "admin_addr",
+];
+
+/// A name under which something can be given.
+#[derive(Debug)]
+pub(super) struct Name {
+    /// The key in the file, and the id of the flag.
+    pub(super) key: String,
+    /// The name in the environment.
+    pub(super) variable: String,
+    /// The flag, without its dashes in front.
+    pub(super) flag: String,
+    pub(super) meaning: Meaning,
+}
+
+/// What is given under a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Meaning {
+    /// The value itself.
+    Value(&'static Setting),
+    /// The path of a file with the value.
+    SecretFile(&'static Setting),
+    /// Something that this version doesn't do.
+    Later,
+}
+
+/// Every name that is known, in the table's order.
+pub(super) static NAMES: LazyLock<Vec<Name>> = LazyLock::new(|| {
+    let name = |key: String, meaning| Name {
+        variable: key.to_ascii_uppercase(),
+        flag: key.replace('_', "-"),
+        key,
+        meaning,
+    };
+    let mut names = Vec::new();
+    for setting in SETTINGS {
+        names.push(name(setting.key.to_owned(), Meaning::Value(setting)));
+        if setting.secret {
+            names.push(name(format!("{}_file", setting.key), Meaning::SecretFile(setting)));
+        }
+    }
+    names.extend(LATER.map(|key| name(key.to_owned(), Meaning::Later)));
+    names
+});

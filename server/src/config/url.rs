@@ -1,0 +1,208 @@
+//! The URL of a database: which engine it names, and how it is shown to people.
+
+use std::fmt;
+
+const FORMS: &str = "must begin with sqlite:, postgres:// or postgresql://";
+
+/// What stands in the place of a secret.
+pub(super) const HIDDEN: &str = "***";
+
+/// Engines that people may try, named in the refusal. Nothing else of the URL
+/// is repeated, since what looks like a scheme can be part of a password.
+const OTHERS: [&str; 7] =
+    ["mysql", "mariadb", "mssql", "sqlserver", "oracle", "mongodb", "cockroachdb"];
+
+/// Parameters that hold no secret; the values of all others are hidden.
+const OPEN: [&str; 17] = [
+    "application_name",
+    "cache",
+    "dbname",
+    "host",
+    "hostaddr",
+    "immutable",
+    "mode",
+    "options",
+    "port",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// A database engine that the service can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A file beside the service, for one process.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// Where the database is. `Debug` and `Display` hide the password and every
+/// parameter that may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: String,
+    engine: Engine,
+}
+
+impl DatabaseUrl {
+    /// Takes `sqlite:...`, `postgres://...` and `postgresql://...`.
+    ///
+    /// # Errors
+    /// A sentence for people that repeats nothing secret: another engine, or a
+    /// URL of PostgreSQL whose parts can't be told apart for certain, so that a
+    /// password could show up in the log.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let engine = if text.starts_with("sqlite:") {
+            Engine::Sqlite
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            Engine::Postgres
+        } else {
+            let scheme = text.split(':').next().unwrap_or_default();
+            let other = OTHERS.into_iter().find(|other| *other == scheme);
+            let other = other.map(|other| format!("{other} is not supported, the URL "));
+            return Err(format!("{}{FORMS}", other.unwrap_or_default()));
+        };
+        if text.chars().any(|character| character.is_control() || character == ' ') {
+            return Err("must not contain spaces or control characters".to_owned());
+        }
+        if engine == Engine::Postgres {
+            check_postgres(text)?;
+        }
+        Ok(Self { text: text.to_owned(), engine })
+    }
+
+    /// The engine that the URL names.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The whole URL, secrets included: for connecting, and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, parameters) = split(&self.text, '?');
+        match (self.engine, place.split_once("://")) {
+            (Engine::Postgres, Some((scheme, rest))) => {
+                write!(formatter, "{scheme}://")?;
+                let (person, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+                match person.split_once(':') {
+                    Some((user, _)) => write!(formatter, "{user}:{HIDDEN}@")?,
+                    None if rest.contains('@') => write!(formatter, "{person}@")?,
+                    None => {}
+                }
+                write!(formatter, "{host}")?;
+            }
+            _ => write!(formatter, "{place}")?,
+        }
+        for (index, parameter) in parameters.iter().flat_map(|all| all.split('&')).enumerate() {
+            let mark = if index == 0 { '?' } else { '&' };
+            match parameter.split_once('=') {
+                Some((name, _)) if OPEN.contains(&name) => write!(formatter, "{mark}{parameter}")?,
+                Some((name, _)) => write!(formatter, "{mark}{name}={HIDDEN}")?,
+                None => write!(formatter, "{mark}{HIDDEN}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "DatabaseUrl({self})")
+    }
+}
+
+/// Refuses what a password with an unescaped `/`, `?`, `#` or `@` looks like.
+fn check_postgres(text: &str) -> Result<(), String> {
+    let escape = "a user or password with special characters must be percent-encoded";
+    let (place, parameters) = split(text, '?');
+    let rest = place.split_once("://").map_or("", |(_, rest)| rest);
+    let (authority, path) = split(rest, '/');
+    let (person, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let port = match host.rsplit_once(':') {
+        // In `[::1]` the last colon belongs to the address.
+        Some((_, port)) if !port.ends_with(']') => port,
+        _ => "",
+    };
+    let unclear = text.contains('#')
+        || person.contains('@')
+        || path.is_some_and(|path| path.contains('@'))
+        || parameters.is_some_and(|all| all.contains('@'))
+        || !port.bytes().all(|byte| byte.is_ascii_digit());
+    if unclear {
+        return Err(format!("can't be read for certain: {escape}, the port a number"));
+    }
+    Ok(())
+}
+
+/// What stands before the first `mark`, and what stands after it.
+fn split(text: &str, mark: char) -> (&str, Option<&str>) {
+    match text.split_once(mark) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_holds_no_secret() {
+        let table = [
+            ("sqlite://bookstore.db?mode=rwc", "sqlite://bookstore.db?mode=rwc"),
+            ("sqlite::memory:", "sqlite::memory:"),
+            ("sqlite://a@b.db?key=s3cret", "sqlite://a@b.db?key=***"),
+            ("postgres://host/db", "postgres://host/db"),
+            ("postgres://app@host:5432/db", "postgres://app@host:5432/db"),
+            ("postgres://app:s3cret@host:5432/db", "postgres://app:***@host:5432/db"),
+            ("postgresql://app:s3c:ret@[::1]/db", "postgresql://app:***@[::1]/db"),
+            ("postgres://:s3cret@host", "postgres://:***@host"),
+            (
+                "postgres:///db?host=/run/pg&password=s3cret&sslmode=require&p%61ssword=s3cret&s3cret",
+                "postgres:///db?host=/run/pg&password=***&sslmode=require&p%61ssword=***&***",
+            ),
+        ];
+        for (given, shown) in table {
+            let url = DatabaseUrl::parse(given).unwrap();
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
+            assert_eq!(url.expose(), given);
+        }
+        assert_eq!(DatabaseUrl::parse("sqlite:x").unwrap().engine(), Engine::Sqlite);
+        assert_eq!(DatabaseUrl::parse("postgresql://h").unwrap().engine(), Engine::Postgres);
+    }
+
+    #[test]
+    fn refusals_repeat_nothing_secret() {
+        for (given, part) in [
+            ("mysql://app:s3cret@host/db", "mysql is not supported"),
+            ("s3cret://host", FORMS),
+            ("", FORMS),
+            ("SQLITE:x", FORMS),
+            ("postgres://app:s3c/ret@host/db", "percent-encoded"),
+            ("postgres://app:12/s3cret@host/db", "percent-encoded"),
+            ("postgres://app:12?s3cret@host/db", "percent-encoded"),
+            ("postgres://app:s3c#ret@host/db", "percent-encoded"),
+            ("postgres://app:s3@cret@host/db", "percent-encoded"),
+            ("postgres://host:port/db", "the port a number"),
+            ("postgres://app:s3cret@host/db\n", "control"),
+        ] {
+            let problem = DatabaseUrl::parse(given).unwrap_err();
+            assert!(problem.contains(part), "{given}: {problem}");
+            assert!(!problem.contains("s3") && !problem.contains("ret@"), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The bookstore's data service.
+//!
+//! A call comes in at [`listener`], passes the layers of [`rpc`], reaches its resource
+//! ([`resource`]: service, then convert, then operations) and from there the database
+//! ([`store`]). [`app`] wires it, [`command`] is what people type. ARCHITECTURE.md draws it.
+
+pub mod app;
+pub mod command;
+pub mod config;
+pub mod listener;
+pub mod resource;
+pub mod rpc;
+pub mod sample_data;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+
+pub use command::main;

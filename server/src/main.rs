@@ -1,0 +1,5 @@
+//! The program `bookstore`.
+
+fn main() -> std::process::ExitCode {
+    bookstore_server::main()
+}

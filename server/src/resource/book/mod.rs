@@ -1,0 +1,85 @@
+//! Books: their catalogue data, prices and stock.
+
+mod convert;
+mod operations;
+mod service;
+
+use bookstore_entity::book;
+use bookstore_proto::v1::{
+    BatchCreateBooksRequest, BatchDeleteBooksRequest, BatchGetBooksRequest,
+    BatchUpdateBooksRequest, CreateBookRequest, DeleteBookRequest, GetBookRequest,
+    ListBooksRequest, UpdateBookRequest, book_service_server,
+};
+
+use super::Entry;
+use crate::{
+    rpc::registry::Registry,
+    store::{
+        Constraint, Resource, Rule,
+        field::{Field, Fields, Kind},
+    },
+};
+
+pub use operations::{CountBooks, CreateBooks};
+
+/// The place of books in the service.
+pub const ENTRY: Entry =
+    Entry { name: book_service_server::SERVICE_NAME, register, serve: service::serve };
+
+fn register(registry: &mut Registry) {
+    registry.read::<GetBookRequest>();
+    registry.read::<ListBooksRequest>();
+    registry.write::<CreateBookRequest>();
+    registry.write::<UpdateBookRequest>();
+    registry.write::<DeleteBookRequest>();
+    registry.read::<BatchGetBooksRequest>();
+    registry.write::<BatchCreateBooksRequest>();
+    registry.write::<BatchUpdateBooksRequest>();
+    registry.write::<BatchDeleteBooksRequest>();
+}
+
+/// The resource.
+pub struct Book;
+
+impl Resource for Book {
+    const NAME: &'static str = "book";
+    type Entity = book::Entity;
+    const FIELDS: Fields = Fields {
+        table: "books",
+        default_order: "create_time desc",
+        fields: &[
+            Field { kind: Kind::Id, ..Field::filterable("id", "id") },
+            Field { sortable: true, ..Field::filterable("title", "title") },
+            Field { sortable: true, ..Field::filterable("author", "author") },
+            Field { nullable: true, ..Field::filterable("description", "description") },
+            Field {
+                kind: Kind::Micros,
+                sortable: true,
+                ..Field::filterable("price", "price_micros")
+            },
+            Field::filterable("price.currency_code", "currency_code"),
+            Field { kind: Kind::Integer, sortable: true, ..Field::filterable("stock", "stock") },
+            Field {
+                kind: Kind::Id,
+                nullable: true,
+                ..Field::filterable("category_id", "category_id")
+            },
+            Field {
+                kind: Kind::Time,
+                sortable: true,
+                ..Field::filterable("create_time", "created_at")
+            },
+            Field { kind: Kind::Time, ..Field::filterable("update_time", "updated_at") },
+            Field { kind: Kind::Json, ..Field::filterable("attributes", "attributes") },
+        ],
+    };
+    const CONSTRAINTS: &'static [Constraint] = &[
+        Constraint { name: "books_pkey", rule: Rule::Unique, column: ("books", "id"), field: "id" },
+        Constraint {
+            name: "books_category_id_fkey",
+            rule: Rule::Exists("categories", "category"),
+            column: ("books", "category_id"),
+            field: "category_id",
+        },
+    ];
+}

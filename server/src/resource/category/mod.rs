@@ -1,0 +1,72 @@
+//! Categories: what books are sorted into.
+
+mod convert;
+mod operations;
+mod service;
+
+use bookstore_entity::category;
+use bookstore_proto::v1::{
+    BatchCreateCategoriesRequest, BatchDeleteCategoriesRequest, BatchGetCategoriesRequest,
+    BatchUpdateCategoriesRequest, CreateCategoryRequest, DeleteCategoryRequest, GetCategoryRequest,
+    ListCategoriesRequest, UpdateCategoryRequest, category_service_server,
+};
+
+use super::Entry;
+use crate::{
+    rpc::registry::Registry,
+    store::{
+        Constraint, Resource, Rule,
+        field::{Field, Fields, Kind},
+    },
+};
+
+/// The place of categories in the service.
+pub const ENTRY: Entry =
+    Entry { name: category_service_server::SERVICE_NAME, register, serve: service::serve };
+
+fn register(registry: &mut Registry) {
+    registry.read::<GetCategoryRequest>();
+    registry.read::<ListCategoriesRequest>();
+    registry.write::<CreateCategoryRequest>();
+    registry.write::<UpdateCategoryRequest>();
+    registry.write::<DeleteCategoryRequest>();
+    registry.read::<BatchGetCategoriesRequest>();
+    registry.write::<BatchCreateCategoriesRequest>();
+    registry.write::<BatchUpdateCategoriesRequest>();
+    registry.write::<BatchDeleteCategoriesRequest>();
+}
+
+/// The resource.
+pub struct Category;
+
+impl Resource for Category {
+    const NAME: &'static str = "category";
+    type Entity = category::Entity;
+    const FIELDS: Fields = Fields {
+        table: "categories",
+        default_order: "name",
+        fields: &[
+            Field { kind: Kind::Id, ..Field::filterable("id", "id") },
+            Field { sortable: true, ..Field::filterable("name", "name") },
+            Field {
+                kind: Kind::Time,
+                sortable: true,
+                ..Field::filterable("create_time", "created_at")
+            },
+        ],
+    };
+    const CONSTRAINTS: &'static [Constraint] = &[
+        Constraint {
+            name: "categories_pkey",
+            rule: Rule::Unique,
+            column: ("categories", "id"),
+            field: "id",
+        },
+        Constraint {
+            name: "categories_name_key",
+            rule: Rule::Unique,
+            column: ("categories", "name"),
+            field: "name",
+        },
+    ];
+}

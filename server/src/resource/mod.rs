@@ -1,0 +1,21 @@
+//! The resources, one folder each: the index of what the service serves.
+
+pub mod book;
+pub mod category;
+
+use tonic::service::RoutesBuilder;
+
+use crate::rpc::{calls::Calls, registry::Registry};
+
+/// A resource's place in the service: its health name, its methods, its service.
+pub struct Entry {
+    /// The service's full name, which is also its name in health checks.
+    pub name: &'static str,
+    /// Adds the methods to the registry.
+    pub register: fn(&mut Registry),
+    /// Adds the service to the server.
+    pub serve: fn(&mut RoutesBuilder, Calls),
+}
+
+/// Every resource.
+pub const RESOURCES: &[Entry] = &[book::ENTRY, category::ENTRY];

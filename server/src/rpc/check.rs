@@ -1,0 +1,93 @@
+//! Collects everything that is wrong with a request, so that the caller learns it at once.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::{etag, field_mask::Paths};
+use crate::store::{Fault, crud::Expected};
+
+/// The check of one request: what was found wrong so far, and what the checks need to know.
+pub struct Check<'a> {
+    /// The key that seals page tokens.
+    pub sealing_key: &'a [u8; 32],
+    faults: Vec<Fault>,
+    ids: HashSet<Uuid>,
+}
+
+impl<'a> Check<'a> {
+    /// Begins with the contract's rules that the request breaks.
+    pub fn new(sealing_key: &'a [u8; 32], faults: Vec<Fault>) -> Self {
+        Self { sealing_key, faults, ids: HashSet::new() }
+    }
+
+    /// Notes a fault.
+    pub fn fault(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.faults.push(Fault::new(field, description));
+    }
+
+    /// Reads an id whose form the contract's rules look at; none if they refused it.
+    pub fn id(&self, text: &str) -> Option<Uuid> {
+        Uuid::try_parse(text).ok()
+    }
+
+    /// Reads the key of an update, which is no input elsewhere and so has no rule.
+    pub fn key(&mut self, field: &str, text: &str) -> Option<Uuid> {
+        let id = Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
+        if id.is_none() {
+            let told = if text.is_empty() { "is required" } else { "must be a lower-case UUID" };
+            self.fault(field, told);
+        }
+        id
+    }
+
+    /// Reads an etag; empty means that any state will do.
+    pub fn etag(&self, id: Uuid, text: &str) -> Expected {
+        etag::read(id, text)
+    }
+
+    /// Notes a fault if a batch names an id twice.
+    pub fn once(&mut self, field: &str, id: Uuid) {
+        if !self.ids.insert(id) {
+            self.fault(field, "stands in this batch already");
+        }
+    }
+
+    /// Takes out the faults of a resource that a mask passes over: what isn't written may be
+    /// wrong. Gives them back for an upsert, which may have to write everything.
+    pub fn pass_over(&mut self, path: &str, mask: &Paths) -> Vec<Fault> {
+        let prefix = format!("{path}.");
+        let passed = |fault: &Fault| {
+            let inside = fault.field.strip_prefix(&prefix);
+            inside.is_some_and(|field| {
+                let name = field.split(['.', '[']).next().unwrap_or(field);
+                // The key is looked at whatever the mask says.
+                name != "id" && !mask.contains(name)
+            })
+        };
+        let (passed, kept) = std::mem::take(&mut self.faults).into_iter().partition(passed);
+        self.faults = kept;
+        passed
+    }
+
+    /// The faults at or below a path.
+    pub fn faults_under(&self, path: &str) -> Vec<Fault> {
+        let below = |fault: &&Fault| {
+            fault
+                .field
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.faults.iter().filter(below).cloned().collect()
+    }
+
+    /// What was found wrong.
+    pub fn into_faults(self) -> Vec<Fault> {
+        self.faults
+    }
+
+    /// Whether nothing was found wrong so far.
+    pub fn is_fine(&self) -> bool {
+        self.faults.is_empty()
+    }
+}

@@ -1,0 +1,67 @@
+//! What concerns every call and travels in metadata: one [`RequestContext`] a call.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::store::{Committed, Deadline, Freshness};
+
+/// What the layers have read from a call's metadata, for its handler.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// The method, as in `/bookstore.v1.BookService/GetBook`.
+    pub method: &'static str,
+    /// Finds the call in logs: the caller's, or one made here.
+    pub request_id: Arc<str>,
+    /// When the caller stops waiting (`grpc-timeout`).
+    pub deadline: Deadline,
+    /// How fresh a node must be that answers a read (`consistency`).
+    pub freshness: Freshness,
+    /// What the call learns, for the response's metadata.
+    pub answer: AnswerCell,
+}
+
+/// Where a call leaves what its response's metadata says; one layer writes it out.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
+
+/// What a call has learned.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerFacts {
+    /// The node that answered.
+    pub node: Option<&'static str>,
+    /// How often a write was tried.
+    pub attempts: Option<u32>,
+    /// Whether the answer is a stored one.
+    pub replayed: bool,
+    /// How long the call used the database, the wait for a connection included.
+    pub database: Option<Duration>,
+}
+
+impl AnswerCell {
+    /// Notes a write that has happened.
+    pub fn note_write(&self, committed: &Committed, database: Duration) {
+        let mut facts = self.lock();
+        facts.node = Some(committed.node);
+        facts.attempts = Some(committed.attempts);
+        facts.replayed = committed.replayed;
+        facts.database = Some(database);
+    }
+
+    /// Notes a read.
+    pub fn note_read(&self, node: &'static str, database: Duration) {
+        let mut facts = self.lock();
+        facts.node = Some(node);
+        facts.database = Some(database);
+    }
+
+    /// What was noted so far.
+    pub fn facts(&self) -> AnswerFacts {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AnswerFacts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

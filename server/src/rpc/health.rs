@@ -1,0 +1,197 @@
+//! Health (grpc.health.v1): what the database's state means for each name that is asked for.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_server::Health,
+};
+
+use super::status;
+use crate::store::{Deadline, Schema, Store};
+
+/// How often the database is asked.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How many questions in a row must fail before the service says that it isn't ready: one
+/// slow second shall not take every instance out at once.
+const PATIENCE: u32 = 3;
+
+/// What is known of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseState {
+    /// It has not answered yet.
+    Unknown,
+    /// It lacks these revisions.
+    Pending(Vec<String>),
+    /// It has the schema that this program needs.
+    Right,
+}
+
+/// The health of the service, by name. Cheap to clone.
+///
+/// `live` never looks at a database. `ready` is what the database says; `""` and the
+/// services' names follow it. `write` says whether a primary is known: with a single node,
+/// the same.
+#[derive(Clone)]
+pub struct Readiness(Arc<Inner>);
+
+struct Inner {
+    database: watch::Sender<DatabaseState>,
+    names: HashMap<String, watch::Sender<ServingStatus>>,
+    stopping: watch::Sender<bool>,
+    watches_ended: watch::Sender<bool>,
+}
+
+impl Readiness {
+    /// Every name is NOT_SERVING until told otherwise.
+    pub fn new(services: &[&str]) -> Self {
+        let names = ["", "live", "ready", "write"].iter().chain(services);
+        let names =
+            names.map(|name| ((*name).to_owned(), watch::Sender::new(ServingStatus::NotServing)));
+        Self(Arc::new(Inner {
+            database: watch::Sender::new(DatabaseState::Unknown),
+            names: names.collect(),
+            stopping: watch::Sender::new(false),
+            watches_ended: watch::Sender::new(false),
+        }))
+    }
+
+    /// What is known of the database.
+    pub fn database(&self) -> watch::Ref<'_, DatabaseState> {
+        // A receiver isn't needed to look at the value.
+        self.0.database.borrow()
+    }
+
+    /// The program serves: it is alive.
+    pub fn set_live(&self) {
+        self.set("live", true);
+    }
+
+    /// The program is about to stop: nothing is served any more, and nothing changes that.
+    pub fn set_stopping(&self) {
+        self.0.stopping.send_replace(true);
+        for name in self.0.names.keys() {
+            self.set(name, false);
+        }
+    }
+
+    /// Ends every Watch, so that none of them keeps a connection open.
+    pub fn end_watches(&self) {
+        self.0.watches_ended.send_replace(true);
+    }
+
+    /// Asks the database again and again, until the program stops, what state it is in.
+    pub async fn follow(self, store: Store, known: Vec<String>) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = self.0.stopping.subscribe();
+        let mut failures = 0;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            let deadline = Deadline::after(PERIOD);
+            match store.schema(&known, deadline).await {
+                Ok(schema) => {
+                    failures = 0;
+                    self.note(schema);
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, failures, "the database doesn't answer");
+                    if failures == PATIENCE {
+                        self.set_ready(false);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(&self, schema: Schema) {
+        let state = match schema {
+            Schema::Right { unknown } => {
+                if !unknown.is_empty() && *self.database() != DatabaseState::Right {
+                    tracing::info!(?unknown, "the schema has revisions of a newer program");
+                }
+                DatabaseState::Right
+            }
+            Schema::Pending(revisions) => DatabaseState::Pending(revisions),
+        };
+        let right = state == DatabaseState::Right;
+        let changed = self.0.database.send_if_modified(|known| {
+            let changed = *known != state;
+            *known = state.clone();
+            changed
+        });
+        match state {
+            DatabaseState::Pending(revisions) if changed => {
+                tracing::warn!(?revisions, "waiting for the schema to be migrated");
+            }
+            _ if changed => tracing::info!("the schema is right"),
+            _ => {}
+        }
+        self.set_ready(right);
+    }
+
+    fn set_ready(&self, ready: bool) {
+        for name in self.0.names.keys().filter(|name| *name != "live") {
+            self.set(name, ready);
+        }
+    }
+
+    fn set(&self, name: &str, serving: bool) {
+        let serving = serving && !*self.0.stopping.borrow();
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        if let Some(sender) = self.0.names.get(name) {
+            sender.send_if_modified(|known| std::mem::replace(known, status) != status);
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Readiness {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let name = &request.get_ref().service;
+        match self.0.names.get(name) {
+            Some(status) => Ok(Response::new(response(*status.borrow()))),
+            None => Err(status::unknown_health_name(name)),
+        }
+    }
+
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    /// Tells a status whenever it changes, until the program stops. Of a name that isn't known
+    /// it tells that once and stays open, as the protocol asks.
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let changes = match self.0.names.get(&request.get_ref().service) {
+            Some(status) => WatchStream::new(status.subscribe()).boxed(),
+            None => stream::iter([ServingStatus::ServiceUnknown]).chain(stream::pending()).boxed(),
+        };
+        let mut ended = self.0.watches_ended.subscribe();
+        let ended = async move { ended.wait_for(|ended| *ended).await.map(drop) };
+        let answers = changes.map(|status| Ok(response(status))).take_until(Box::pin(ended));
+        Ok(Response::new(answers.boxed()))
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}

@@ -1,0 +1,30 @@
+//! Answers DEADLINE_EXCEEDED once the caller's time is over; what still runs below ends by
+//! the timeouts that it was started with.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use tokio::time::timeout_at;
+
+use super::Shared;
+use crate::rpc::{context::RequestContext, status};
+
+/// The layer. Methods that stream their answers have no entry in the registry and no deadline
+/// here: theirs lasts longer than their first answer.
+pub async fn deadline(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let unary = shared.registry.at(request.uri().path()).is_some();
+    let context = request.extensions().get::<RequestContext>();
+    let deadline = context.and_then(|context| context.deadline.instant()).filter(|_| unary);
+    let Some(deadline) = deadline else { return next.run(request).await };
+    if deadline <= Instant::now() {
+        return status::deadline_exceeded().into_http();
+    }
+    match timeout_at(deadline.into(), next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => status::deadline_exceeded().into_http(),
+    }
+}

@@ -1,0 +1,45 @@
+//! What every call passes through, as one list, outermost first.
+
+mod deadline;
+mod house_form;
+mod observe;
+mod readiness;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware::from_fn_with_state};
+use tower::ServiceBuilder;
+
+use super::{health::Readiness, registry::Registry};
+
+/// What the layers look at.
+#[derive(Clone)]
+pub struct Shared {
+    /// The methods of the service.
+    pub registry: Arc<Registry>,
+    /// Whether the database can be used.
+    pub readiness: Readiness,
+    /// The most that a request may be, in bytes.
+    pub max_message_size: usize,
+}
+
+/// Puts the layers around the services.
+pub fn around(services: Router, shared: Shared) -> Router {
+    let layers = ServiceBuilder::new()
+        // Outermost, so that every answer has its request id and its line in the log: reads
+        // the metadata into the RequestContext and writes out what the call has learned.
+        .layer(from_fn_with_state(shared.clone(), observe::observe))
+        // Inside, so that the log tells the code that the caller sees: gives the transport's
+        // own errors the form that the contract promises.
+        .layer(from_fn_with_state(shared.clone(), house_form::house_form))
+        // Needs the RequestContext, and must answer in time whatever stands below.
+        .layer(from_fn_with_state(shared.clone(), deadline::deadline))
+        // Innermost: health and reflection answer without a database.
+        .layer(from_fn_with_state(shared, readiness::readiness));
+    services.layer(layers)
+}
+
+/// Whether a path belongs to the contract, not to health or reflection.
+fn is_ours(path: &str) -> bool {
+    !path.starts_with("/grpc.")
+}

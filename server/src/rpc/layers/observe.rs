@@ -1,0 +1,152 @@
+//! Reads a call's metadata, tells of the call in the log, and writes the response's metadata.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue};
+use tonic::{Code, Status};
+use tracing::Instrument;
+
+use super::{Shared, is_ours};
+use crate::rpc::{
+    context::{AnswerCell, RequestContext},
+    metadata::{self, MetadataError},
+    status,
+};
+
+/// The layer.
+pub async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let ours = is_ours(&path);
+    let (request_id, refused) = match metadata::request_id(request.headers()) {
+        Ok(id) => (id, None),
+        Err(error) => (uuid::Uuid::now_v7().to_string(), Some(error)),
+    };
+    let request_id: Arc<str> = request_id.into();
+    let trace_id = metadata::trace_id(request.headers());
+    let span = tracing::info_span!("call", method = path, %request_id, trace_id);
+    let mut line = Line { began: Instant::now(), quiet: !ours, code: None, span: span.clone() };
+
+    let answer = AnswerCell::default();
+    let context = context(&shared, &request, &request_id, &answer, refused);
+    let mut response = match context {
+        Err(error) if ours => status::metadata(&error).into_http(),
+        context => {
+            if let Ok(context) = context {
+                request.extensions_mut().insert(context);
+            }
+            let run = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span);
+            run.await.unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
+        }
+    };
+    if ours {
+        write_out(response.headers_mut(), &request_id, &answer, line.began);
+    }
+    line.code = Some(code(response.headers()));
+    response
+}
+
+fn context(
+    shared: &Shared,
+    request: &Request,
+    request_id: &Arc<str>,
+    answer: &AnswerCell,
+    refused: Option<MetadataError>,
+) -> Result<RequestContext, MetadataError> {
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    let wishes = metadata::wishes(request.headers())?;
+    Ok(RequestContext {
+        method: shared.registry.at(request.uri().path()).map_or("", |method| method.path),
+        request_id: request_id.clone(),
+        deadline: wishes.deadline,
+        freshness: wishes.freshness,
+        answer: answer.clone(),
+    })
+}
+
+/// The response's metadata: the request id, and what the call has learned.
+fn write_out(headers: &mut HeaderMap, request_id: &str, answer: &AnswerCell, began: Instant) {
+    let facts = answer.facts();
+    let mut put = |key: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(key, value);
+        }
+    };
+    put("request-id", request_id);
+    if let Some(node) = facts.node {
+        put("served-by", node);
+    }
+    if let Some(attempts) = facts.attempts {
+        put("attempts", &attempts.to_string());
+    }
+    if facts.replayed {
+        put("idempotent-replay", "true");
+    }
+    // As in the W3C's Server Timing: milliseconds.
+    let total = began.elapsed().as_secs_f64() * 1e3;
+    let timing = match facts.database {
+        Some(database) => {
+            format!("db;dur={:.3}, total;dur={total:.3}", database.as_secs_f64() * 1e3)
+        }
+        None => format!("total;dur={total:.3}"),
+    };
+    put("server-timing", &timing);
+}
+
+/// The code of a response: errors have it in their headers, and an answer that has begun is
+/// a good one.
+fn code(headers: &HeaderMap) -> Code {
+    Status::from_header_map(headers).map_or(Code::Ok, |status| status.code())
+}
+
+/// The call's line in the log. Dropped without a code, it tells that the caller has left.
+struct Line {
+    began: Instant,
+    /// Probes and reflection are told of at DEBUG: there are many, and nobody asks for them.
+    quiet: bool,
+    code: Option<Code>,
+    span: tracing::Span,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        let duration_ms = self.began.elapsed().as_secs_f64() * 1e3;
+        let code = name(self.code.unwrap_or(Code::Cancelled));
+        if self.quiet {
+            tracing::debug!(code, duration_ms, "call");
+        } else {
+            tracing::info!(code, duration_ms, "call");
+        }
+    }
+}
+
+/// A code as gRPC writes it.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

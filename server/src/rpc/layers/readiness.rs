@@ -1,0 +1,24 @@
+//! Refuses calls until the database has the schema that this program needs.
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+use super::{Shared, is_ours};
+use crate::rpc::{health::DatabaseState, status};
+
+/// The layer.
+pub async fn readiness(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    if is_ours(request.uri().path()) {
+        match &*shared.readiness.database() {
+            DatabaseState::Unknown => return status::database_unavailable().into_http(),
+            DatabaseState::Pending(revisions) => {
+                return status::schema_pending(revisions).into_http();
+            }
+            DatabaseState::Right => {}
+        }
+    }
+    next.run(request).await
+}

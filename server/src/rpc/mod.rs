@@ -1,0 +1,18 @@
+//! What all services share: the layers, the checks of requests, and the form of answers.
+
+pub mod behavior;
+pub mod calls;
+pub mod check;
+pub mod context;
+pub mod etag;
+pub mod field_mask;
+pub mod health;
+pub mod layers;
+pub mod list;
+pub mod metadata;
+pub mod registry;
+pub mod request;
+pub mod rules;
+pub mod standard;
+pub mod status;
+pub mod wire;

@@ -1,0 +1,110 @@
+//! What a request message asks for: the seam between the wire and the store.
+
+use std::marker::PhantomData;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use prost::{Message, Name};
+use prost_reflect::ReflectMessage;
+
+use super::check::Check;
+use crate::store::{Claim, Connection, Operation, Query, StoreError, Write};
+
+/// A request that changes something.
+pub trait WriteRequest: ReflectMessage + Name + Default + 'static {
+    /// What it does.
+    type Operation: Operation + 'static;
+    /// What it is answered with.
+    type Answer: Name + Default;
+
+    /// The checked operation; none only if faults were noted.
+    fn operation(self, check: &mut Check<'_>) -> Option<Self::Operation>;
+
+    /// The response.
+    fn answer(output: <Self::Operation as Operation>::Output) -> Self::Answer;
+}
+
+/// A request that only reads.
+pub trait ReadRequest: ReflectMessage + Name + Default + 'static {
+    /// What it asks.
+    type Query: Query + 'static;
+    /// What it is answered with.
+    type Answer: Name + Default;
+
+    /// The checked query; none only if faults were noted.
+    fn query(self, check: &mut Check<'_>) -> Option<Self::Query>;
+
+    /// The response.
+    fn answer(query: &Self::Query, output: <Self::Query as Query>::Output) -> Self::Answer;
+}
+
+/// A query with its encoder, without its types.
+pub trait Read: Send + Sync {
+    /// Reads and gives the encoded response.
+    fn fetch<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>>;
+}
+
+/// The operation or query of a request of type `R`, with what bounds its answer.
+pub(super) struct Checked<R, T> {
+    inner: T,
+    limit: usize,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R, T> Checked<R, T> {
+    /// `limit` is the greatest size of an answer, in bytes.
+    pub fn new(inner: T, limit: usize) -> Self {
+        Self { inner, limit, request: PhantomData }
+    }
+}
+
+impl<R: WriteRequest> Write for Checked<R, R::Operation> {
+    fn name(&self) -> &'static str {
+        R::Operation::NAME
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        async {
+            let answer = R::answer(self.inner.apply(connection).await?);
+            bounded(&answer, self.limit)?;
+            Ok(answer.encode_to_vec())
+        }
+        .boxed()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        self.inner.claims()
+    }
+}
+
+impl<R: ReadRequest> Checked<R, R::Query> {
+    /// Reads, without encoding the answer.
+    pub async fn answer(&self, connection: &Connection) -> Result<R::Answer, StoreError> {
+        let query = &self.inner;
+        let answer = R::answer(query, query.fetch(connection).await?);
+        bounded(&answer, self.limit)?;
+        Ok(answer)
+    }
+}
+
+impl<R: ReadRequest> Read for Checked<R, R::Query> {
+    fn fetch<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        async { Ok(self.answer(connection).await?.encode_to_vec()) }.boxed()
+    }
+}
+
+fn bounded(answer: &impl Message, limit: usize) -> Result<(), StoreError> {
+    let size = answer.encoded_len();
+    match size > limit {
+        true => Err(StoreError::AnswerTooLarge { size, limit }),
+        false => Ok(()),
+    }
+}

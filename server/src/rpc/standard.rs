@@ -1,0 +1,147 @@
+//! The standard methods' requests, checked alike for every resource (AIP-131 to 135, 231 to 235).
+
+use prost_reflect::ReflectMessage;
+use prost_types::FieldMask;
+use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, Iterable};
+use uuid::Uuid;
+
+use super::{
+    check::Check,
+    field_mask::{self, Paths},
+};
+use crate::store::{
+    Resource,
+    crud::{Change, Insert, Removal, Row, Values},
+};
+
+/// A resource with its message.
+pub trait Standard: Resource {
+    /// The resource on the wire.
+    type Message: ReflectMessage + Clone;
+    /// The field that holds the resource in requests: `book`.
+    const FIELD: &'static str = Self::NAME;
+
+    /// A row as the wire has it.
+    fn message(row: Row<Self>) -> Self::Message;
+
+    /// The message's id, which an update reads as its key.
+    fn key(message: &Self::Message) -> &str;
+
+    /// The message's etag.
+    fn etag(message: &Self::Message) -> &str;
+
+    /// The columns behind the fields that the mask names; the others, the key, the times and
+    /// the version stay unset. `path` is where the request holds the message.
+    fn values(
+        check: &mut Check<'_>,
+        path: &str,
+        message: Self::Message,
+        mask: &Paths,
+    ) -> Values<Self>;
+}
+
+/// Where a request stands in a batch: `requests[3].`. Nowhere is an empty text.
+pub fn entry(index: usize) -> String {
+    format!("requests[{index}].")
+}
+
+/// Checks a Create request.
+pub fn insert<R: Standard>(
+    check: &mut Check<'_>,
+    prefix: &str,
+    message: Option<R::Message>,
+    id: &str,
+) -> Option<Insert<Values<R>>> {
+    let id_path = format!("{prefix}id");
+    let id = match id {
+        "" => Uuid::now_v7(),
+        given => check.id(given)?,
+    };
+    check.once(&id_path, id);
+    let path = format!("{prefix}{}", R::FIELD);
+    let mut values = R::values(check, &path, message?, &Paths::all());
+    set_id::<R>(&mut values, id);
+    Some(Insert { path, id_path, values })
+}
+
+/// Checks an Update request.
+pub fn change<R: Standard>(
+    check: &mut Check<'_>,
+    prefix: &str,
+    message: Option<R::Message>,
+    mask: Option<&FieldMask>,
+    allow_missing: bool,
+) -> Option<Change<Values<R>>> {
+    let message = message?;
+    let path = format!("{prefix}{}", R::FIELD);
+    let id = check.key(&format!("{path}.id"), R::key(&message))?;
+    check.once(&format!("{path}.id"), id);
+    let mask = field_mask::resolve(check, &format!("{prefix}update_mask"), mask, &message);
+    // A row that has to be inserted needs every value, so all faults count for it; whether
+    // that happens is known in the transaction only.
+    let otherwise = allow_missing.then(|| {
+        let mut whole = Check::new(check.sealing_key, check.faults_under(&path));
+        let mut values = R::values(&mut whole, &path, message.clone(), &Paths::all());
+        set_id::<R>(&mut values, id);
+        match whole.into_faults() {
+            faults if faults.is_empty() => Ok(values),
+            faults => Err(faults),
+        }
+    });
+    check.pass_over(&path, &mask);
+    let expected = check.etag(id, R::etag(&message));
+    let values = R::values(check, &path, message, &mask);
+    Some(Change { path, id, expected, values, otherwise })
+}
+
+/// Checks a Delete request.
+pub fn removal(
+    check: &mut Check<'_>,
+    prefix: &str,
+    id: &str,
+    etag: &str,
+    allow_missing: bool,
+) -> Option<Removal> {
+    let id = check.id(id)?;
+    check.once(&format!("{prefix}id"), id);
+    let expected = check.etag(id, etag);
+    Some(Removal { prefix: prefix.to_owned(), id, expected, allow_missing })
+}
+
+/// Checks every entry of a batch, so that the faults of all are noted.
+pub fn batch<Q, T>(
+    requests: Vec<Q>,
+    mut check: impl FnMut(&str, Q) -> Option<T>,
+) -> Option<Vec<T>> {
+    let checked: Vec<Option<T>> = requests
+        .into_iter()
+        .enumerate()
+        .map(|(index, request)| check(&entry(index), request))
+        .collect();
+    checked.into_iter().collect()
+}
+
+/// Checks the ids of a BatchGet.
+pub fn ids(check: &Check<'_>, ids: &[String]) -> Option<Vec<Uuid>> {
+    ids.iter().map(|id| check.id(id)).collect()
+}
+
+/// The response of an operation on one row.
+pub fn one<R: Standard>(mut rows: Vec<Row<R>>) -> R::Message
+where
+    R::Message: Default,
+{
+    rows.pop().map(R::message).unwrap_or_default()
+}
+
+/// The responses of an operation on many rows.
+pub fn many<R: Standard>(rows: Vec<Row<R>>) -> Vec<R::Message> {
+    rows.into_iter().map(R::message).collect()
+}
+
+fn set_id<R: Resource>(values: &mut Values<R>, id: Uuid) {
+    let mut columns = <R::Entity as EntityTrait>::Column::iter();
+    if let Some(column) = columns.find(|column| column.as_str() == "id") {
+        values.set(column, id.into());
+    }
+}

@@ -1,0 +1,305 @@
+//! The one place that makes a [`Status`]: every error with its reason and its details.
+//!
+//! The error table of the contract (errors.proto) as code. No SQL text leaves.
+
+use std::{collections::HashMap, time::Duration};
+
+use bookstore_proto::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::metadata::MetadataError;
+use crate::store::{ConstraintKind, Fault, StoreError};
+
+/// The domain of every reason.
+const DOMAIN: &str = "bookstore";
+
+/// When to try again after a collision; callers should add jitter of their own.
+const RETRY_SOON: Duration = Duration::from_millis(100);
+
+/// When to try again after the database could not be reached.
+const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// The most bytes of field descriptions in one answer. HTTP/2 peers take 8 to 16 KiB of
+/// trailers, and details are in them twice over as base64.
+const FAULTS_SIZE: usize = 3_000;
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+struct Answer {
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl Answer {
+    fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+        let (metadata, details) = (HashMap::new(), ErrorDetails::new());
+        Self { code, reason, message: message.into(), metadata, details }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
+        self
+    }
+
+    /// Names the fields at fault, as many as fit, and the batch entry of the first one.
+    fn at(mut self, faults: &[Fault]) -> Self {
+        let mut size = 0;
+        for fault in faults {
+            size += fault.field.len() + fault.description.len();
+            if size > FAULTS_SIZE {
+                self = self.with("violations", faults.len());
+                break;
+            }
+            self.details.add_bad_request_violation(&fault.field, &fault.description);
+        }
+        match faults.first().and_then(|fault| entry(&fault.field)) {
+            Some(index) => self.with("index", index),
+            None => self,
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes a Status")]
+    fn into_status(mut self) -> Status {
+        let reason = self.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        self.details.set_error_info(reason, DOMAIN, self.metadata);
+        Status::with_error_details(self.code, self.message, self.details)
+    }
+}
+
+/// The index of the batch entry that a path begins with: 3 for `requests[3].book.title`.
+fn entry(path: &str) -> Option<&str> {
+    let (list, rest) = path.split_once('[')?;
+    let (index, _) = rest.split_once(']')?;
+    matches!(list, "requests" | "ids").then_some(index)
+}
+
+/// Fields that break the contract's rules.
+pub fn invalid(faults: &[Fault]) -> Status {
+    let message = match faults {
+        [fault] => format!("{} {}", fault.field, fault.description),
+        [fault, ..] => {
+            let more = faults.len() - 1;
+            format!("{} {} (and {more} more)", fault.field, fault.description)
+        }
+        [] => "the request is invalid".to_owned(),
+    };
+    Answer::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message).at(faults).into_status()
+}
+
+/// Metadata that can't be taken.
+pub fn metadata(error: &MetadataError) -> Status {
+    match error {
+        MetadataError::Invalid(key, told) => Answer::new(
+            Code::InvalidArgument,
+            ErrorReason::InvalidMetadata,
+            format!("metadata {key} {told}"),
+        )
+        .with("key", key),
+        MetadataError::NotSupported(key) => Answer::new(
+            Code::Unimplemented,
+            ErrorReason::MetadataNotSupported,
+            format!("this version doesn't do what metadata {key} asks for"),
+        )
+        .with("key", key),
+    }
+    .into_status()
+}
+
+/// The call's deadline has passed.
+pub fn deadline_exceeded() -> Status {
+    let message = "the deadline passed before the answer was there";
+    Answer::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+}
+
+/// The schema is older than this program needs.
+pub fn schema_pending(pending: &[String]) -> Status {
+    let message = "the database's schema is not migrated yet";
+    Answer::new(Code::Unavailable, ErrorReason::SchemaPending, message)
+        .with("pending", pending.len())
+        .retry_after(RETRY_LATER)
+        .into_status()
+}
+
+/// The database has not answered yet since the program started.
+pub fn database_unavailable() -> Status {
+    let message = "the database can't be reached";
+    Answer::new(Code::Unavailable, ErrorReason::DatabaseUnavailable, message)
+        .retry_after(RETRY_LATER)
+        .into_status()
+}
+
+/// A request larger than the service takes.
+pub fn message_too_large(limit: usize) -> Status {
+    let message = format!("the request is larger than {limit} bytes");
+    Answer::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
+        .with("limit", limit)
+        .into_status()
+}
+
+/// Bytes that are no message of the method's type.
+pub fn malformed_message() -> Status {
+    let message = "the request can't be decoded as the method's message";
+    Answer::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
+}
+
+/// A method that isn't there.
+pub fn method_not_found(path: &str) -> Status {
+    let message = "the service has no such method";
+    Answer::new(Code::Unimplemented, ErrorReason::MethodNotFound, message)
+        .with("method", path)
+        .into_status()
+}
+
+/// A compression that the service doesn't know; the message says which.
+pub fn encoding_not_supported(told: &str) -> Status {
+    Answer::new(Code::Unimplemented, ErrorReason::MetadataNotSupported, told)
+        .with("key", "grpc-encoding")
+        .into_status()
+}
+
+/// A name that health checks don't know (gRPC Health Checking Protocol).
+pub fn unknown_health_name(name: &str) -> Status {
+    let message = format!("no health is known of {name:?}");
+    Answer::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
+        .with("name", name)
+        .into_status()
+}
+
+/// A fault of the service. The cause goes to the log, the request id to the caller.
+pub fn internal(cause: &dyn std::fmt::Display, request_id: &str) -> Status {
+    tracing::error!(%cause, "internal error");
+    Answer::new(Code::Internal, ErrorReason::Internal, "internal error")
+        .with("request_id", request_id)
+        .into_status()
+}
+
+/// What the store could not do.
+pub fn store(error: &StoreError, request_id: &str) -> Status {
+    use ErrorReason as Reason;
+    let answer = match error {
+        StoreError::Invalid(faults) => return invalid(faults),
+        StoreError::NotFound { resource, id, field } => {
+            let told = format!("there is no {resource} {id}");
+            let mut answer = Answer::new(Code::NotFound, Reason::ResourceNotFound, &told)
+                .at(&[Fault::new(field, "names none that exists")])
+                .with("resource", resource)
+                .with("id", id);
+            answer.details.set_resource_info(*resource, id.to_string(), "", told);
+            answer
+        }
+        StoreError::EtagMismatch { resource, id, field } => {
+            let told = format!("{resource} {id} has changed since this etag was given");
+            let mut answer = Answer::new(Code::Aborted, Reason::EtagMismatch, &told)
+                .at(&[Fault::new(field, "is not the current one")])
+                .with("resource", resource)
+                .with("id", id);
+            answer.details.set_resource_info(*resource, id.to_string(), "", told);
+            answer
+        }
+        StoreError::AlreadyExists(faults) => {
+            let told = told("already exists", faults);
+            Answer::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, told).at(faults)
+        }
+        StoreError::ReferenceNotFound(faults) => {
+            let told = told("a reference is missing", faults);
+            let mut answer =
+                Answer::new(Code::FailedPrecondition, Reason::ReferenceNotFound, told).at(faults);
+            for fault in faults.iter().take(10) {
+                answer.details.add_precondition_failure_violation(
+                    "REFERENCE",
+                    &fault.field,
+                    &fault.description,
+                );
+            }
+            answer
+        }
+        StoreError::Constraint { kind, constraint, source } => {
+            tracing::info!(%source, constraint, "a constraint was broken");
+            match kind {
+                ConstraintKind::Unique => Answer::new(
+                    Code::AlreadyExists,
+                    Reason::ResourceAlreadyExists,
+                    "a value that must be unique was taken meanwhile",
+                )
+                .retry_after(RETRY_SOON),
+                ConstraintKind::Reference => Answer::new(
+                    Code::FailedPrecondition,
+                    Reason::ResourceInUse,
+                    "other resources still refer to this one",
+                ),
+                ConstraintKind::Check => Answer::new(
+                    Code::InvalidArgument,
+                    Reason::FieldInvalid,
+                    "a value breaks a rule of the database",
+                ),
+            }
+            .with("constraint", constraint)
+        }
+        StoreError::AnswerTooLarge { size, limit } => Answer::new(
+            Code::ResourceExhausted,
+            Reason::AnswerTooLarge,
+            format!("the answer would be {size} bytes, more than {limit}; ask for less"),
+        )
+        .with("size", size)
+        .with("limit", limit),
+        StoreError::Conflict(_) => Answer::new(
+            Code::Aborted,
+            Reason::TransactionConflict,
+            "the transaction collided with another one; nothing was changed",
+        )
+        .retry_after(RETRY_SOON),
+        StoreError::LockTimeout(_) => Answer::new(
+            Code::Aborted,
+            Reason::LockTimeout,
+            "a lock wasn't free in time; nothing was changed",
+        )
+        .retry_after(RETRY_SOON),
+        StoreError::StatementTimeout(_) => Answer::new(
+            Code::DeadlineExceeded,
+            Reason::StatementTimeout,
+            "a statement ran longer than allowed; nothing was changed",
+        ),
+        StoreError::DeadlineExceeded => return deadline_exceeded(),
+        StoreError::PoolTimeout { waited_ms } => Answer::new(
+            Code::ResourceExhausted,
+            Reason::PoolTimeout,
+            format!("no database connection was free within {waited_ms} ms"),
+        )
+        .retry_after(RETRY_LATER),
+        StoreError::DiskFull(source) => {
+            tracing::error!(%source, "the database's disk is full");
+            let told = "the database's disk is full; nothing was changed";
+            Answer::new(Code::ResourceExhausted, Reason::DiskFull, told)
+        }
+        StoreError::Unavailable(source) => {
+            tracing::warn!(%source, "the database can't be reached");
+            return database_unavailable();
+        }
+        StoreError::CommitOutcomeUnknown(source) => {
+            tracing::warn!(%source, "the connection broke during the commit");
+            Answer::new(
+                Code::Unknown,
+                Reason::CommitOutcomeUnknown,
+                "the connection to the database broke during the commit; read to find out",
+            )
+        }
+        StoreError::Internal(source) => return internal(source, request_id),
+    };
+    answer.into_status()
+}
+
+fn told(what: &str, faults: &[Fault]) -> String {
+    match faults.first() {
+        Some(fault) => format!("{what}: {} {}", fault.field, fault.description),
+        None => what.to_owned(),
+    }
+}

@@ -1,0 +1,325 @@
+//! The one connection type: a session of PostgreSQL or SQLite that runs SeaORM's statements.
+//!
+//! A transaction is a state of it, entered and left by `transaction.rs` alone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sea_query_sqlx::SqlxValues;
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, Postgres, Sqlite, SqliteConnection, query::Query,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{
+    deadline::Deadline,
+    error::{DEADLINE_PASSED, breaks_connection},
+    interrupt::Interrupt,
+    statement_log::StatementLog,
+};
+
+/// What a session may do; held by the database's own setting too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads and writes.
+    ReadWrite,
+    /// Reads only.
+    ReadOnly,
+}
+
+/// A session of either engine.
+#[derive(Debug)]
+pub(super) enum Driver {
+    /// PostgreSQL.
+    Postgres(Box<PgConnection>),
+    /// SQLite, with the switch that ends a statement that runs too long.
+    Sqlite(Box<SqliteConnection>, Interrupt),
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum State {
+    /// Outside a transaction.
+    Idle,
+    /// Inside one.
+    Transaction,
+    /// Inside one that a failed statement has ruined: it can only be rolled back.
+    Failed,
+}
+
+/// A connection to the database.
+///
+/// It runs one statement at a time. Dropping the future of a statement leaves the
+/// connection usable, but the statement goes on in the database until its timeout.
+#[derive(Debug)]
+pub struct Connection {
+    backend: DbBackend,
+    access: Access,
+    driver: Mutex<Driver>,
+    log: Arc<StatementLog>,
+    command_timeout: Duration,
+    state: AtomicU8,
+    in_flight: AtomicBool,
+    broken: AtomicBool,
+    deadline: std::sync::Mutex<Deadline>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        driver: Driver,
+        access: Access,
+        log: Arc<StatementLog>,
+        command_timeout: Duration,
+    ) -> Self {
+        let backend = match driver {
+            Driver::Postgres(_) => DbBackend::Postgres,
+            Driver::Sqlite(..) => DbBackend::Sqlite,
+        };
+        Self {
+            backend,
+            access,
+            driver: Mutex::new(driver),
+            log,
+            command_timeout,
+            state: AtomicU8::new(State::Idle as u8),
+            in_flight: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            deadline: std::sync::Mutex::new(Deadline::NONE),
+        }
+    }
+
+    /// What the session may do.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Idle,
+            1 => State::Transaction,
+            _ => State::Failed,
+        }
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// From now on no statement begins after this deadline.
+    pub(super) fn set_deadline(&self, deadline: Deadline) {
+        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deadline;
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How long a statement may take that begins now.
+    pub(super) fn statement_timeout(&self) -> Duration {
+        self.deadline().remaining(self.command_timeout)
+    }
+
+    /// The longest that a statement may take.
+    pub(super) fn command_timeout(&self) -> Duration {
+        self.command_timeout
+    }
+
+    /// Whether a statement's future was dropped before its answer came.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Whether the session has ended.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Takes the driver for one exchange; the guard notes whether it came to its end.
+    pub(super) async fn exchange(&self) -> Exchange<'_> {
+        let driver = self.driver.lock().await;
+        self.in_flight.store(true, Ordering::Release);
+        if let Driver::Sqlite(_, interrupt) = &*driver {
+            interrupt.arm(self.statement_timeout());
+        }
+        Exchange { connection: self, driver }
+    }
+
+    /// Makes sure that an abandoned statement has ended and the session answers.
+    pub(super) async fn recover(&self) -> Result<(), DbErr> {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres) => postgres.ping().await,
+            Driver::Sqlite(sqlite, interrupt) => {
+                // Nobody waits for it: SQLite can end it at once.
+                interrupt.arm(Duration::ZERO);
+                sqlite.ping().await
+            }
+        };
+        exchange.end(result)
+    }
+
+    /// Tells the database that the session is over.
+    pub(super) async fn close(self) {
+        // Whether the goodbye arrives makes no difference to anyone.
+        let _ = match self.driver.into_inner() {
+            Driver::Postgres(postgres) => postgres.close().await,
+            Driver::Sqlite(sqlite, _) => sqlite.close().await,
+        };
+    }
+
+    fn check_deadline(&self) -> Result<(), DbErr> {
+        match self.deadline().has_passed() {
+            true => Err(DbErr::Custom(DEADLINE_PASSED.into())),
+            false => Ok(()),
+        }
+    }
+
+    fn check_access(&self) -> Result<(), DbErr> {
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(DbErr::Custom("a read-only session can't execute".into())),
+        }
+    }
+
+    /// Runs a prepared statement and collects what `collect` makes of its rows.
+    async fn prepared<T>(&self, statement: &Statement, want: Want<T>) -> Result<T, DbErr> {
+        self.check_deadline()?;
+        let mut exchange = self.exchange().await;
+        let result = self.log.around(&statement.sql, want.run(&mut exchange.driver, statement));
+        let mut result = result.await;
+        // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
+        // transaction nothing is lost by preparing it anew, once.
+        if self.state() == State::Idle && result.as_ref().is_err_and(is_stale_plan) {
+            if let Driver::Postgres(postgres) = &mut *exchange.driver {
+                let _ = postgres.clear_cached_statements().await;
+            }
+            result =
+                self.log.around(&statement.sql, want.run(&mut exchange.driver, statement)).await;
+        }
+        exchange.end(result)
+    }
+}
+
+/// The driver during one exchange with the database.
+pub(super) struct Exchange<'a> {
+    connection: &'a Connection,
+    pub(super) driver: MutexGuard<'a, Driver>,
+}
+
+impl Exchange<'_> {
+    /// Notes the end: the answer was read, and what it says of the session.
+    pub(super) fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, DbErr> {
+        self.connection.in_flight.store(false, Ordering::Release);
+        if let Driver::Sqlite(_, interrupt) = &*self.driver {
+            interrupt.disarm();
+        }
+        result.map_err(|error| {
+            if breaks_connection(&error) {
+                self.connection.broken.store(true, Ordering::Release);
+            }
+            if self.connection.state() == State::Transaction {
+                self.connection.set_state(State::Failed);
+            }
+            DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
+        })
+    }
+}
+
+fn is_stale_plan(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "0A000")
+}
+
+/// What a statement is run for.
+struct Want<T> {
+    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>) -> Answer<'a, T>,
+    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>) -> Answer<'a, T>,
+}
+
+type PgQuery<'a> = Query<'a, Postgres, SqlxValues>;
+type SqliteQuery<'a> = Query<'a, Sqlite, SqlxValues>;
+type Answer<'a, T> = futures_util::future::BoxFuture<'a, Result<T, sqlx::Error>>;
+
+impl<T> Want<T> {
+    fn run<'a>(&self, driver: &'a mut Driver, statement: &'a Statement) -> Answer<'a, T> {
+        let values = SqlxValues(statement.values.clone().unwrap_or(sea_orm::Values(Vec::new())));
+        // The texts come from SeaORM's builder and from constants; values are bound.
+        let sql = AssertSqlSafe(statement.sql.as_str());
+        match driver {
+            Driver::Postgres(postgres) => (self.postgres)(postgres, sqlx::query_with(sql, values)),
+            Driver::Sqlite(sqlite, _) => (self.sqlite)(sqlite, sqlx::query_with(sql, values)),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Connection {
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.check_access()?;
+        let want = Want::<ExecResult> {
+            postgres: |driver, query| {
+                Box::pin(async { query.execute(driver).await.map(Into::into) })
+            },
+            sqlite: |driver, query| Box::pin(async { query.execute(driver).await.map(Into::into) }),
+        };
+        self.prepared(&statement, want).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.check_access()?;
+        self.check_deadline()?;
+        let mut exchange = self.exchange().await;
+        let text = sqlx::raw_sql(AssertSqlSafe(sql));
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres) => {
+                self.log
+                    .around(sql, async { text.execute(&mut **postgres).await.map(Into::into) })
+                    .await
+            }
+            Driver::Sqlite(sqlite, _) => {
+                self.log
+                    .around(sql, async { text.execute(&mut **sqlite).await.map(Into::into) })
+                    .await
+            }
+        };
+        exchange.end(result)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let want = Want::<Option<QueryResult>> {
+            postgres: |driver, query| {
+                Box::pin(async { Ok(query.fetch_optional(driver).await?.map(Into::into)) })
+            },
+            sqlite: |driver, query| {
+                Box::pin(async { Ok(query.fetch_optional(driver).await?.map(Into::into)) })
+            },
+        };
+        self.prepared(&statement, want).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let want = Want::<Vec<QueryResult>> {
+            postgres: |driver, query| {
+                Box::pin(async {
+                    Ok(query.fetch_all(driver).await?.into_iter().map(Into::into).collect())
+                })
+            },
+            sqlite: |driver, query| {
+                Box::pin(async {
+                    Ok(query.fetch_all(driver).await?.into_iter().map(Into::into).collect())
+                })
+            },
+        };
+        self.prepared(&statement, want).await
+    }
+}

@@ -1,0 +1,147 @@
+//! The store: every connection, transaction and query of the service, on either engine.
+//!
+//! It knows neither the wire nor the resources: those come to it as operations, queries
+//! and [`Resource`]s.
+
+mod claim;
+mod connect;
+mod connection;
+pub mod crud;
+mod deadline;
+mod error;
+pub mod field;
+pub mod filter;
+mod interrupt;
+pub mod list;
+mod migrations;
+pub mod order;
+pub mod page;
+pub mod page_token;
+mod pool;
+mod routing;
+mod schema;
+mod statement_log;
+mod transaction;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use sea_orm::DbBackend;
+
+pub use self::{
+    claim::{Claim, Constraint, Rule},
+    connection::{Access, Connection},
+    crud::Resource,
+    deadline::Deadline,
+    error::{ConstraintKind, Fault, StoreError},
+    migrations::MigrationSession,
+    pool::{Lease, PoolOptions},
+    routing::{Freshness, Position},
+    schema::Schema,
+    statement_log::{StatementLog, TARGET as STATEMENT_TARGET},
+    transaction::{Call, Committed, IdempotencyKey, Operation, Query, Write},
+};
+
+use self::{connect::Connector, pool::Pool};
+
+/// The name of the only node.
+const PRIMARY: &str = "primary";
+
+/// The most sessions that read a SQLite file at once; each has a thread of its own.
+const SQLITE_READERS: u32 = 4;
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Where the database is: `sqlite:`, `postgres:` or `postgresql:`. A secret.
+    pub url: String,
+    /// How many connections there may be. SQLite has one for writing and up to four for reading.
+    pub pool: PoolOptions,
+    /// The longest that a statement may take.
+    pub command_timeout: Duration,
+    /// What is told of statements.
+    pub statement_log: StatementLog,
+}
+
+/// The database as the service uses it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    url: String,
+    connector: Connector,
+    writers: Arc<Pool>,
+    /// The same pool as `writers` on PostgreSQL.
+    readers: Arc<Pool>,
+    sealing_key: OnceLock<[u8; 32]>,
+}
+
+impl Store {
+    /// Reads the options; connections are opened when they are needed.
+    ///
+    /// # Errors
+    /// If the URL can't be read.
+    pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
+        let StoreOptions { url, pool, command_timeout, statement_log } = options;
+        let connector = Connector::new(&url, statement_log, command_timeout)?;
+        let (writers, readers) = match connector.backend() {
+            DbBackend::Sqlite => {
+                // SQLite has one writer at a time: more would only wait for each other, unfairly.
+                let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
+                let few =
+                    PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
+                let pool = |options| Pool::new(PRIMARY, connector.clone(), options);
+                (pool(one), pool(few))
+            }
+            _ => {
+                let pool = Pool::new(PRIMARY, connector.clone(), pool);
+                (pool.clone(), pool)
+            }
+        };
+        let sealing_key = OnceLock::new();
+        Ok(Self(Arc::new(Inner { url, connector, writers, readers, sealing_key })))
+    }
+
+    /// Carries a write out, or not at all: begins, applies, commits. Once it has begun it
+    /// runs to its end, also if this future is dropped.
+    ///
+    /// # Errors
+    /// What the operation says, broken constraints told by the request's fields, and what
+    /// can happen to a transaction. But for [`StoreError::CommitOutcomeUnknown`], nothing
+    /// was changed.
+    pub async fn run(&self, call: Call, write: Box<dyn Write>) -> Result<Committed, StoreError> {
+        if call.idempotency.is_some() || call.validate_only {
+            return Err(StoreError::internal("keys and dry runs are refused before this"));
+        }
+        // A caller that leaves while it waits here leaves nothing behind.
+        let lease = self.0.writers.lend(Access::ReadWrite, call.deadline).await?;
+        transaction::carry_out(lease, call, write).await
+    }
+
+    /// Lends a read-only connection to a node that is fresh enough. The only node is the
+    /// primary, which is as fresh as can be.
+    ///
+    /// # Errors
+    /// If no connection is free in time or none can be opened.
+    pub async fn reader(
+        &self,
+        _freshness: Freshness,
+        deadline: Deadline,
+    ) -> Result<Lease, StoreError> {
+        self.0.readers.lend(Access::ReadOnly, deadline).await
+    }
+
+    /// The key that seals page tokens; none until the schema has been found right.
+    pub fn sealing_key(&self) -> Option<&[u8; 32]> {
+        self.0.sealing_key.get()
+    }
+
+    /// Closes the connections that nobody uses; those in use end when they come back.
+    pub async fn close(&self) {
+        self.0.readers.close().await;
+        self.0.writers.close().await;
+    }
+}

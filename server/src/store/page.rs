@@ -1,0 +1,108 @@
+//! Pages of a list: where the next one begins, and the statement that reads it.
+
+use sea_orm::{
+    ConnectionTrait, DbErr, FromQueryResult, Value,
+    sea_query::{
+        Asterisk, Condition, Expr, ExprTrait, Func, Order as Direction, Query, SelectStatement,
+    },
+};
+
+use super::order::{Column, Order};
+
+/// The rows of one page.
+#[derive(Clone, Debug)]
+pub struct Page<M> {
+    /// The rows, at most as many as were asked for.
+    pub rows: Vec<M>,
+    /// Whether another row follows the last one.
+    pub more: bool,
+}
+
+/// The rows behind the one whose sort values these are; no values, no condition.
+///
+/// In one direction that is a comparison of rows, which bounds the walk through the
+/// index. Where directions differ the leading columns are bounded alone, and what the
+/// bound lets through besides are only rows that share the leading value.
+pub fn keyset(order: &Order, after: &[Value]) -> Condition {
+    let columns: Vec<_> = order.columns().iter().zip(after).collect();
+    let condition = Condition::all();
+    match columns.is_empty() {
+        true => condition,
+        false => condition.add(behind(order.table(), &columns)),
+    }
+}
+
+/// Reads a page: the rows of `select` in the order, behind the row whose sort values are
+/// `after` (none for the first page) and `skip` more, at most `limit` of them.
+/// `select` brings neither an order nor a limit of its own.
+///
+/// # Errors
+/// What the database answers.
+pub async fn fetch<M: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    mut select: SelectStatement,
+    order: &Order,
+    after: &[Value],
+    limit: usize,
+    skip: u64,
+) -> Result<Page<M>, DbErr> {
+    select.cond_where(keyset(order, after));
+    for column in order.columns() {
+        let direction = if column.descending { Direction::Desc } else { Direction::Asc };
+        select.order_by((order.table(), column.field.column), direction);
+    }
+    let mut statement = connection.get_database_backend().build(&select);
+    // As literals, since PostgreSQL's generic plan takes a bound limit for a tenth of the
+    // table and sorts that. One row more than asked for tells whether the list goes on.
+    statement.sql += &format!(" LIMIT {}", limit.saturating_add(1));
+    if skip > 0 {
+        statement.sql += &format!(" OFFSET {skip}");
+    }
+    let mut rows = M::find_by_statement(statement).all(connection).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok(Page { rows, more })
+}
+
+/// Counts the rows of a table that a condition holds for.
+///
+/// # Errors
+/// What the database answers.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    table: &'static str,
+    condition: Condition,
+) -> Result<i64, DbErr> {
+    let mut select = Query::select();
+    select.expr(Func::count(Expr::col(Asterisk))).from(table).cond_where(condition);
+    match connection.query_one(&select).await? {
+        Some(row) => row.try_get_by_index(0),
+        None => Err(DbErr::RecordNotFound("a count answers one row".to_owned())),
+    }
+}
+
+fn behind(table: &'static str, columns: &[(&Column, &Value)]) -> Expr {
+    let Some(((first, value), rest)) = columns.split_first() else {
+        return Expr::Constant(Value::Bool(Some(false)));
+    };
+    if rest.iter().all(|(column, _)| column.descending == first.descending) {
+        let names = columns.iter().map(|(column, _)| name(table, column));
+        let values = columns.iter().map(|(_, value)| Expr::val((*value).clone()));
+        let (names, values) = (Expr::tuple(names), Expr::tuple(values));
+        return if first.descending { names.lt(values) } else { names.gt(values) };
+    }
+    let bound = Expr::val((*value).clone());
+    let (bounded, past) = match first.descending {
+        true => (name(table, first).lte(bound.clone()), name(table, first).lt(bound)),
+        false => (name(table, first).gte(bound.clone()), name(table, first).gt(bound)),
+    };
+    bounded.and(past.or(behind(table, rest)))
+}
+
+fn name(table: &'static str, column: &Column) -> Expr {
+    Expr::col((table, column.field.column))
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

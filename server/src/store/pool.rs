@@ -1,0 +1,273 @@
+//! The holder of a node's connections: a size, an overflow, and a bounded fair wait.
+//!
+//! Connections go back here and never to a driver's pool, whose ping at every return costs
+//! as much as a small query.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sea_orm::DbErr;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{
+    connect::Connector,
+    connection::{Access, Connection, State},
+    deadline::Deadline,
+    error::StoreError,
+};
+
+/// How long past a statement's own timeout an abandoned one may take to end.
+const RECOVERY_GRACE: Duration = Duration::from_secs(1);
+
+/// The knobs of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolOptions {
+    /// How many connections are kept open.
+    pub size: u32,
+    /// How many more may be opened while all are busy; they are closed when they come back.
+    pub max_overflow: u32,
+    /// How long a call waits for a connection.
+    pub timeout: Duration,
+}
+
+/// The connections of one node, for reading and for writing.
+#[derive(Debug)]
+pub(super) struct Pool {
+    node: &'static str,
+    connector: Connector,
+    options: PoolOptions,
+    /// One permit a connection that is lent; waiting callers stand in line.
+    permits: Arc<Semaphore>,
+    shelf: Mutex<Shelf>,
+}
+
+/// The connections of a pool.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// How many there are: lent, idle, or being opened or closed.
+    open: u32,
+    /// Those that nobody uses. The last one used is at the back and the first to be lent
+    /// again: its caches are warm.
+    idle: VecDeque<Connection>,
+}
+
+/// What a caller with a permit finds on the shelf.
+enum Found {
+    /// A connection with the access that it wants.
+    Ready(Connection),
+    /// Room to open one.
+    Room,
+    /// Only one with another access, which has to make room.
+    Other(Connection),
+}
+
+impl Pool {
+    pub(super) fn new(node: &'static str, connector: Connector, options: PoolOptions) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(options.most() as usize));
+        Arc::new(Self { node, connector, options, permits, shelf: Mutex::default() })
+    }
+
+    /// Lends a connection: an idle one, or a new one while there is room for it.
+    ///
+    /// # Errors
+    /// [`StoreError::PoolTimeout`] if none is free in time, [`StoreError::DeadlineExceeded`],
+    /// [`StoreError::Unavailable`] if a new one can't be opened.
+    pub(super) async fn lend(
+        self: &Arc<Self>,
+        access: Access,
+        deadline: Deadline,
+    ) -> Result<Lease, StoreError> {
+        let began = Instant::now();
+        let patience = deadline.remaining(self.options.timeout);
+        let late = |otherwise: StoreError| match deadline.has_passed() {
+            true => StoreError::DeadlineExceeded,
+            false => otherwise,
+        };
+        let Ok(permit) = timeout(patience, self.permits.clone().acquire_owned()).await else {
+            let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return Err(late(StoreError::PoolTimeout { waited_ms }));
+        };
+        let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
+        let found = self.shelf().find(access, self.options.most());
+        let lease = |connection| Lease {
+            pool: self.clone(),
+            permit: Some(permit),
+            connection: Some(connection),
+        };
+        let opening = match found {
+            Found::Ready(connection) => return Ok(lease(connection)),
+            Found::Room => Opening(Some(self.clone())),
+            Found::Other(other) => {
+                // The new one takes over its place: the database never sees more sessions
+                // than agreed.
+                let opening = Opening(Some(self.clone()));
+                other.close().await;
+                opening
+            }
+        };
+        let patience = deadline.remaining(self.options.timeout);
+        match timeout(patience, self.connector.open(access)).await {
+            Ok(Ok(connection)) => {
+                opening.done();
+                Ok(lease(connection))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(late(StoreError::Unavailable(DbErr::Custom(
+                "opening a connection took too long".into(),
+            )))),
+        }
+    }
+
+    /// Lends nothing any more and closes what isn't lent; lent connections end with their leases.
+    pub(super) async fn close(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut self.shelf().idle);
+        for connection in idle {
+            connection.close().await;
+        }
+    }
+
+    /// Takes a connection back that is fit for its next use.
+    fn put_back(&self, connection: Connection) {
+        let surplus = {
+            let mut shelf = self.shelf();
+            if shelf.open <= self.options.size && !self.permits.is_closed() {
+                shelf.idle.push_back(connection);
+                return;
+            }
+            shelf.open -= 1;
+            connection
+        };
+        in_background(surplus.close());
+    }
+
+    /// Gives a connection up that must not be used again.
+    fn discard(&self, connection: Connection) {
+        let mut shelf = self.shelf();
+        shelf.open -= 1;
+        let mut lost = VecDeque::new();
+        if connection.is_broken() {
+            // What ended this session has mostly ended them all: a restart, a failover, a
+            // network. Otherwise each would cost a caller an error.
+            lost = std::mem::take(&mut shelf.idle);
+            shelf.open -= u32::try_from(lost.len()).unwrap_or_default();
+        }
+        drop(shelf);
+        // Without a goodbye: the sessions may be stuck, and the database ends them anyway.
+        drop((connection, lost));
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PoolOptions {
+    fn most(&self) -> u32 {
+        self.size.saturating_add(self.max_overflow).max(1)
+    }
+}
+
+impl Shelf {
+    /// Whoever holds a permit finds something: fewer connections than permits are lent.
+    fn find(&mut self, access: Access, most: u32) -> Found {
+        if let Some(at) = self.idle.iter().rposition(|idle| idle.access() == access)
+            && let Some(connection) = self.idle.remove(at)
+        {
+            return Found::Ready(connection);
+        }
+        if self.open >= most
+            && let Some(connection) = self.idle.pop_front()
+        {
+            return Found::Other(connection);
+        }
+        self.open += 1;
+        Found::Room
+    }
+}
+
+/// A place that is taken for a connection which isn't there yet; free again if dropped.
+struct Opening(Option<Arc<Pool>>);
+
+impl Opening {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.0 {
+            pool.shelf().open -= 1;
+        }
+    }
+}
+
+/// A connection on loan; it goes back when this is dropped.
+///
+/// One whose statement was abandoned goes back only once that has ended in the database.
+pub struct Lease {
+    pool: Arc<Pool>,
+    permit: Option<OwnedSemaphorePermit>,
+    connection: Option<Connection>,
+}
+
+impl Lease {
+    /// The name of the node that the connection leads to.
+    pub fn node(&self) -> &'static str {
+        self.pool.node
+    }
+}
+
+impl Deref for Lease {
+    type Target = Connection;
+
+    #[expect(clippy::expect_used, reason = "only dropping the lease takes the connection")]
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("a lease holds its connection")
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Lease").field("node", &self.node()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if connection.is_broken() || connection.state() != State::Idle {
+            self.pool.discard(connection);
+        } else if connection.is_in_flight() {
+            let (pool, permit) = (self.pool.clone(), self.permit.take());
+            in_background(async move {
+                let patience = connection.command_timeout() + RECOVERY_GRACE;
+                match timeout(patience, connection.recover()).await {
+                    Ok(Ok(())) => pool.put_back(connection),
+                    _ => pool.discard(connection),
+                }
+                drop(permit);
+            });
+        } else {
+            self.pool.put_back(connection);
+        }
+    }
+}
+
+/// Runs a task that nobody waits for; at the program's end, when there is no runtime left
+/// to run it, the operating system closes what is open.
+fn in_background(task: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(task);
+    }
+}

@@ -1,0 +1,76 @@
+//! Whether the database has the schema that this program needs.
+
+use std::collections::HashSet;
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use super::{Deadline, Freshness, Store, StoreError};
+
+/// What the database's schema is to this program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Every revision that this program knows is applied; and these that it doesn't know.
+    Right {
+        /// Revisions of a newer program.
+        unknown: Vec<String>,
+    },
+    /// Revisions are missing.
+    Pending(Vec<String>),
+}
+
+impl Store {
+    /// Compares the database's revisions with those that this program knows, and reads the
+    /// sealing key if none is missing.
+    ///
+    /// # Errors
+    /// If the database can't be asked within `deadline`.
+    pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
+        let connection = self.reader(Freshness::Strong, deadline).await?;
+        connection.set_deadline(deadline);
+        let result = self.examine(&connection, known).await;
+        connection.set_deadline(Deadline::NONE);
+        result
+    }
+
+    async fn examine(
+        &self,
+        connection: &super::Connection,
+        known: &[String],
+    ) -> Result<Schema, StoreError> {
+        let backend = connection.get_database_backend();
+        let table = match backend {
+            DbBackend::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
+            _ => "SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations'",
+        };
+        let there = connection.query_one_raw(Statement::from_string(backend, table)).await?;
+        if there.is_none() {
+            return Ok(Schema::Pending(known.to_vec()));
+        }
+        let applied = "SELECT version FROM seaql_migrations ORDER BY version";
+        let applied = connection.query_all_raw(Statement::from_string(backend, applied)).await?;
+        let applied: Vec<String> =
+            applied.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        let pending: Vec<String> =
+            known.iter().filter(|revision| !applied.contains(revision)).cloned().collect();
+        if !pending.is_empty() {
+            return Ok(Schema::Pending(pending));
+        }
+        if self.sealing_key().is_none() {
+            self.read_sealing_key(connection).await?;
+        }
+        let known: HashSet<&String> = known.iter().collect();
+        let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
+        Ok(Schema::Right { unknown })
+    }
+
+    async fn read_sealing_key(&self, connection: &super::Connection) -> Result<(), StoreError> {
+        let backend = connection.get_database_backend();
+        let sql = "SELECT key FROM sealing_keys WHERE id = 1";
+        let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
+        let key: Option<Vec<u8>> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
+        let key = key.ok_or_else(|| StoreError::internal("table sealing_keys has no key"))?;
+        self.0.sealing_key.get_or_init(|| key);
+        Ok(())
+    }
+}

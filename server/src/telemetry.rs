@@ -1,0 +1,195 @@
+//! What the program says about itself, on standard error: short lines for
+//! people at a terminal, one flat JSON object a line for log systems.
+
+mod json;
+
+use std::io::{self, IsTerminal};
+
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use crate::config::{Log, LogFormat};
+
+/// The target of every event about a statement: its echo at INFO, a slow one at WARN.
+pub const SQL_TARGET: &str = "bookstore::sql";
+
+/// What the targets of this project begin with.
+const OUR_TARGETS: &str = "bookstore";
+
+/// Why the program can't speak.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The level is not one; [`crate::config`] refuses it before.
+    #[error("log_level: {0}")]
+    Level(#[from] tracing_subscriber::filter::ParseError),
+    /// Telemetry has been started before in this process.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
+}
+
+/// Starts the log of the whole process. With `echo`, the echo of statements is
+/// shown whatever the level.
+///
+/// # Errors
+/// When the level is wrong or the log of this process has been started before.
+pub fn start(log: &Log, echo: bool) -> Result<(), TelemetryError> {
+    let terminal = io::stderr().is_terminal();
+    let people = match log.format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    subscriber(&log.level, echo, people, terminal, io::stderr)?.try_init()?;
+    Ok(())
+}
+
+fn subscriber<W>(
+    level: &str,
+    echo: bool,
+    people: bool,
+    terminal: bool,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync + use<W>, TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // Both are ways past the level and no directives of it, which could lower a
+    // level as well. Our spans pass since a warning without its request id is
+    // half a warning.
+    let passes = move |metadata: &Metadata<'_>| {
+        *metadata.level() <= Level::INFO
+            && (metadata.is_span() && metadata.target().starts_with(OUR_TARGETS)
+                || echo && metadata.target() == SQL_TARGET)
+    };
+    let filter = EnvFilter::try_new(level)?.or(filter_fn(passes).with_max_level_hint(Level::INFO));
+    let lines = fmt::layer().with_writer(writer);
+    let lines = if people {
+        // With colours the layer itself respects NO_COLOR.
+        let lines = if terminal { lines } else { lines.with_ansi(false) };
+        lines.compact().with_target(false).with_timer(LocalTime).with_filter(filter).boxed()
+    } else {
+        let lines = lines.with_ansi(false).fmt_fields(JsonFields::new());
+        lines.event_format(json::Flat).with_filter(filter).boxed()
+    };
+    Ok(Registry::default().with(lines))
+}
+
+/// The wall clock of the person who reads, to the millisecond; the date is known.
+struct LocalTime;
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{}", chrono::Local::now().format("%H:%M:%S%.3f"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(level: &str, echo: bool, people: bool, speak: impl FnOnce()) -> Vec<String> {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = subscriber(level, echo, people, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, speak);
+        let bytes = std::mem::take(&mut *buffer.0.lock().unwrap());
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_json_line_is_flat_and_carries_the_call() {
+        let lines = lines("info", false, false, || {
+            let call = tracing::info_span!("call", request_id = "r-1", method = "Get", code = 5);
+            let _call = call.enter();
+            let _operation = tracing::info_span!("operation", name = "get_book").entered();
+            tracing::warn!(target: SQL_TARGET, took_ms = 120_u64, code = "late", "slow \"query\"\n");
+        });
+        assert_eq!(lines.len(), 1);
+        let line: serde_json::Map<String, Value> = serde_json::from_str(&lines[0]).unwrap();
+        let expected = serde_json::json!({
+            "level": "WARN", "target": SQL_TARGET, "message": "slow \"query\"\n",
+            "took_ms": 120, "request_id": "r-1", "method": "Get", "name": "get_book",
+            // What the event says is nearer than what its spans say.
+            "code": "late",
+        });
+        let mut rest = line.clone();
+        let timestamp = rest.remove("timestamp").unwrap();
+        assert_eq!(Value::Object(rest), expected);
+        chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).unwrap();
+        assert!(lines[0].starts_with("{\"timestamp\":"), "{}", lines[0]);
+    }
+
+    #[test]
+    fn a_line_for_people_has_no_target_and_no_colour_in_a_file() {
+        let lines = lines("info", false, true, || {
+            let _call = tracing::info_span!("call", request_id = "r-1").entered();
+            tracing::info!(rows = 3, "done");
+        });
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("INFO") && lines[0].contains("done rows=3"), "{}", lines[0]);
+        assert!(lines[0].contains("r-1"), "{}", lines[0]);
+        assert!(!lines[0].contains("telemetry") && !lines[0].contains('\x1b'), "{}", lines[0]);
+    }
+
+    #[test]
+    fn the_echo_passes_every_level_and_lowers_none() {
+        let speak = || {
+            tracing::debug!(target: SQL_TARGET, "plan");
+            tracing::info!(target: SQL_TARGET, "echo");
+            tracing::warn!(target: SQL_TARGET, "slow");
+            tracing::info!(target: "other", "other");
+        };
+        let seen = |level: &str, echo: bool| {
+            let lines = lines(level, echo, false, speak);
+            let shown = |word: &&str| {
+                let message = format!("\"message\":\"{word}\"");
+                lines.iter().any(|line| line.contains(&message))
+            };
+            ["plan", "echo", "slow", "other"].into_iter().filter(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(seen("error", false), [""; 0]);
+        assert_eq!(seen("error", true), ["echo", "slow"]);
+        assert_eq!(seen("warn", false), ["slow"]);
+        assert_eq!(seen("warn", true), ["echo", "slow"]);
+        assert_eq!(seen("debug", true), ["plan", "echo", "slow", "other"]);
+        assert_eq!(seen("bookstore::sql=off,info", true), ["echo", "slow", "other"]);
+    }
+
+    #[test]
+    fn the_call_is_named_also_where_the_level_hides_its_span() {
+        let lines = lines("error", false, false, || {
+            let _call = tracing::info_span!(target: "bookstore::call", "call", request_id = "r-1")
+                .entered();
+            let _theirs = tracing::info_span!(target: "other", "theirs", secret = "s").entered();
+            tracing::error!(target: "other", "broken");
+        });
+        assert!(lines[0].contains("\"request_id\":\"r-1\"") && !lines[0].contains("secret"));
+    }
+
+    #[test]
+    fn a_wrong_level_is_an_error() {
+        assert!(subscriber("a=b=c", false, false, false, io::sink).is_err());
+    }
+}

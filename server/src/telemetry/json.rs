@@ -1,0 +1,96 @@
+//! An event as one flat JSON object: when, level, target and message first, then
+//! the fields of the event and of the spans around it, the nearer one winning.
+
+use std::fmt::{self, Debug};
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Names that the line itself uses; a field of that name gets a `_` in front.
+const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
+
+/// The format; the fields of spans must be kept as [`JsonFields`].
+pub(super) struct Flat;
+
+impl<S> FormatEvent<S, JsonFields> for Flat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            let extensions = span.extensions();
+            let kept = extensions.get::<FormattedFields<JsonFields>>();
+            // A span without fields has kept an empty text.
+            if let Some(Ok(Value::Object(kept))) =
+                kept.map(|kept| serde_json::from_str(&kept.fields))
+            {
+                kept.into_iter().for_each(|(name, value)| fields.insert(&name, value));
+            }
+        }
+        // A span's "message" is no message of the event.
+        fields.0.remove("message");
+        event.record(&mut fields);
+
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let metadata = event.metadata();
+        write!(
+            writer,
+            "{{\"timestamp\":\"{timestamp}\",\"level\":\"{}\",\"target\":{},\"message\":{}",
+            metadata.level(),
+            Value::from(metadata.target()),
+            fields.0.remove("message").unwrap_or_else(|| Value::from("")),
+        )?;
+        for (name, value) in fields.0 {
+            write!(writer, ",{}:{value}", Value::from(name))?;
+        }
+        writeln!(writer, "}}")
+    }
+}
+
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn insert(&mut self, name: &str, value: Value) {
+        let prefix = if RESERVED.contains(&name) { "_" } else { "" };
+        self.0.insert(format!("{prefix}{name}"), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field.name(), Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field.name(), Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field.name(), Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field.name(), Value::from(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.insert(field.name(), Value::from(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.insert(field.name(), Value::from(format!("{value:?}")));
+    }
+}
