@@ -1,0 +1,50 @@
+-- The roles and rights of the bookstore in one PostgreSQL database.
+--
+-- Run it in the service's own database as a superuser, before the first migration:
+--
+--   createdb bookstore && psql -d bookstore -f roles.sql
+--
+-- It can be run again at any time and then changes nothing. The roles may log in
+-- but have no password, so a server that asks for one lets none of them in until
+-- the operator has set it: ALTER ROLE bookstore_app PASSWORD '...'.
+
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['bookstore_owner', 'bookstore_app', 'bookstore_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN', wanted);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- bookstore_owner owns the database and its schema: migrations run as this role, the
+-- service doesn't. Nobody else gets in or makes tables.
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I OWNER TO bookstore_owner', current_database());
+    EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO bookstore_app, bookstore_reader', current_database());
+END
+$$;
+ALTER SCHEMA public OWNER TO bookstore_owner;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+
+-- bookstore_app is the service: it reads and writes rows and can change no table.
+-- bookstore_reader only reads, for replicas and for people who look.
+GRANT USAGE ON SCHEMA public TO bookstore_app, bookstore_reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO bookstore_app;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO bookstore_app;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO bookstore_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO bookstore_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
+    GRANT USAGE ON SEQUENCES TO bookstore_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
+    GRANT SELECT ON TABLES TO bookstore_reader;
+
+-- The service looks at replication to tell a primary from a replica and to know how
+-- far a replica lags; a plain role would see no row of it.
+GRANT pg_monitor TO bookstore_app, bookstore_reader;

@@ -1,0 +1,22 @@
+//! The harness of the suite and of the trials: a database for each test, on each
+//! engine, and the real program in front of it.
+//!
+//! Start with [`TestServer`]; [`on_every_engine`] stamps a case for each [`Engine`].
+
+#![expect(clippy::expect_used, reason = "a harness that can't go on has to fail the test")]
+
+mod database;
+mod engine;
+mod guard;
+mod postgres;
+mod program;
+mod server;
+mod trials;
+
+pub use database::{Database, Row, SqliteDatabase};
+pub use engine::Engine;
+pub use guard::hold;
+pub use postgres::{Origin, Postgres, PostgresDatabase};
+pub use program::{Finished, Lines, program, run};
+pub use server::{Builder, Ended, Signal, TestServer};
+pub use trials::{TRIALS, Trial, Work, run_trial};

@@ -1,0 +1,165 @@
+//! The PostgreSQL cluster of a run, as the guard makes, starts and stops it.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::{fs::chown, net::UnixStream, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::process::Child;
+
+use super::programs;
+
+/// The collation is not "C", so that a sort that forgets its collation shows, and
+/// nothing is synced to disk, for the cluster never outlives the run.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "max_connections=300",
+    "shared_buffers=64MB",
+    // Files of the data directory, so that nothing else can be left behind.
+    "dynamic_shared_memory_type=mmap",
+    "fsync=off",
+    "full_page_writes=off",
+    "wal_level=replica",
+    // Plans are read from the log: a test turns auto_explain on for its database.
+    "shared_preload_libraries=auto_explain",
+    "auto_explain.log_min_duration=-1",
+    "logging_collector=on",
+    "log_destination=jsonlog",
+    "log_directory=log",
+    "log_filename=server.log",
+    "log_rotation_age=0",
+    "log_rotation_size=0",
+];
+
+/// A running cluster.
+pub(crate) struct Cluster {
+    /// Where it listens, on 127.0.0.1 and by a socket in its directory.
+    pub(crate) port: u16,
+    /// Held so that the ended process is collected.
+    _process: Child,
+}
+
+/// Whether this process is root, which PostgreSQL refuses to run as.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Makes a cluster in `directory`, which must not exist, and waits until it
+/// answers. Errors are texts for the person who runs the tests.
+pub(crate) async fn start(directory: &Path) -> Result<Cluster, String> {
+    let programs = programs::find()?;
+    prepare(&programs, directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    // From a start of our own, so that runs side by side rarely meet.
+    let first = 20_000 + u16::try_from(std::process::id() % 12_000).unwrap_or_default();
+    let mut last = String::new();
+    // Above 32,767 the kernel gives the same ports to clients.
+    let ports = (first..32_000).chain(20_000..first);
+    for port in ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(5) {
+        match launch(&programs, directory, port).await {
+            Ok(cluster) => return Ok(cluster),
+            Err(error) => last = error,
+        }
+    }
+    Err(format!("PostgreSQL doesn't start: {last}"))
+}
+
+/// Stops the cluster in `directory` at once, if one runs there.
+pub(crate) async fn stop(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let sockets = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some());
+    // Asked first: the process id in the lock file may be another process's by now.
+    let runs = sockets.into_iter().any(|path| UnixStream::connect(path).is_ok());
+    if let (true, Ok(programs)) = (runs, programs::find()) {
+        let mut command = as_server_account(&programs.join("pg_ctl"), directory);
+        command.args(["stop", "--silent", "--wait", "--mode=immediate", "--pgdata"]);
+        command.arg(directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
+        drop(tokio::process::Command::from(command).status().await);
+    }
+}
+
+fn prepare(programs: &Path, directory: &Path) -> std::io::Result<()> {
+    fs::create_dir(directory)?;
+    if let Some((user, group)) = server_account() {
+        chown(directory, Some(user), Some(group))?;
+    }
+    let data = directory.join("data");
+    let mut last = String::new();
+    // The system's part of the locale: the plain C where it has no C.UTF-8.
+    for locale in ["--locale=C.UTF-8", "--locale=C"] {
+        let mut command = as_server_account(&programs.join("initdb"), directory);
+        command.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
+        command.args(["--locale-provider=icu", "--icu-locale=en-US", locale, "--pgdata"]);
+        let output = command.arg(&data).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        last = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    Err(std::io::Error::other(format!("initdb failed: {last}")))
+}
+
+async fn launch(programs: &Path, directory: &Path, port: u16) -> Result<Cluster, String> {
+    let log = directory.join("postgres.log");
+    let output = File::create(&log).map_err(|error| error.to_string())?;
+    let errors = output.try_clone().map_err(|error| error.to_string())?;
+    let mut command = as_server_account(&programs.join("postgres"), directory);
+    command.arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
+    command.args(["-p", &port.to_string()]);
+    command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+    command.stdout(output).stderr(errors);
+    let mut process =
+        tokio::process::Command::from(command).spawn().map_err(|error| error.to_string())?;
+
+    let options = PgConnectOptions::new_without_pgpass();
+    let options = options.socket(directory).port(port).username("postgres").database("postgres");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match PgConnection::connect_with(&options).await {
+            Ok(connection) => {
+                drop(connection.close().await);
+                return Ok(Cluster { port, _process: process });
+            }
+            Err(error) if Instant::now() > deadline => return Err(error.to_string()),
+            // It is starting up, or it has given up.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+        if let Ok(Some(status)) = process.try_wait() {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            return Err(format!("it ended with {status}: {said}"));
+        }
+    }
+}
+
+/// A command that runs as the account of PostgreSQL's server, in a folder that
+/// this account can enter.
+fn as_server_account(program: &PathBuf, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(directory).stdin(Stdio::null()).env("LC_ALL", "C");
+    if let Some((user, group)) = server_account() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// The user and group that stand in for root: `postgres`, else `nobody`.
+fn server_account() -> Option<(u32, u32)> {
+    if !is_root() {
+        return None;
+    }
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let find = |wanted: &str| {
+        let mut fields = accounts.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next() == Some(wanted)).then_some(fields)
+        })?;
+        let user = fields.nth(1)?.parse().ok()?;
+        Some((user, fields.next()?.parse().ok()?))
+    };
+    // 65534 is nobody on every system that names no such account.
+    Some(find("postgres").or_else(|| find("nobody")).unwrap_or((65_534, 65_534)))
+}

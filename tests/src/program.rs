@@ -1,0 +1,115 @@
+//! The program under test: where it stands, how it is run, what it says.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead, BufReader, PipeReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+const NAME: &str = "bookstore-tests";
+
+/// The path of the program under test.
+///
+/// # Panics
+/// If cargo hasn't built it, which happens only if a test binary is moved.
+pub fn program() -> PathBuf {
+    if let Some(path) = env::var_os(format!("CARGO_BIN_EXE_{NAME}")) {
+        return path.into();
+    }
+    let own = env::current_exe().expect("the path of this process");
+    // A test binary run by hand lies in `deps`, one below the programs.
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(NAME));
+    beside.into_iter().find(|path| path.is_file()).expect("bookstore-tests, built by cargo test")
+}
+
+/// A command that runs the program with a clean environment, so that nothing
+/// set on this machine changes what a test sees.
+pub(crate) fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    for kept in ["PATH", "HOME", "TMPDIR"] {
+        if let Some(value) = env::var_os(kept) {
+            command.env(kept, value);
+        }
+    }
+    command
+}
+
+/// How a command of the program ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// All that it wrote to standard output.
+    pub output: String,
+    /// All that it wrote to standard error.
+    pub errors: String,
+}
+
+/// Runs the program to its end, with the given settings as its environment.
+///
+/// # Panics
+/// If it can't be started or takes longer than two minutes.
+pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
+    let mut command = tokio::process::Command::from(command(arguments));
+    command.envs(environment.iter().copied()).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(120), command.output())
+        .await
+        .expect("a command that ends within two minutes")
+        .expect("the program under test starts");
+    Finished {
+        code: output.status.code(),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The lines that a process has written so far, kept by a thread of its own so
+/// that they are read even while the test is blocked or unwinding.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    lines: watch::Receiver<Vec<String>>,
+}
+
+impl Lines {
+    pub(crate) fn capture(pipe: PipeReader) -> Self {
+        let (sender, lines) = watch::channel(Vec::new());
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                sender.send_modify(|lines| lines.push(line));
+            }
+        });
+        Self { lines }
+    }
+
+    /// A copy of all lines so far.
+    pub fn so_far(&self) -> Vec<String> {
+        self.lines.borrow().clone()
+    }
+
+    /// The lines so far that are JSON objects, as log lines are.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        self.lines.borrow().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits for a line that fits and answers it.
+    ///
+    /// # Panics
+    /// If none comes within a minute, or the process closes its output first.
+    pub async fn wait_for(&self, fits: impl Fn(&str) -> bool) -> String {
+        let mut lines = self.lines.clone();
+        let found = lines.wait_for(|lines| lines.iter().any(|line| fits(line)));
+        let lines = tokio::time::timeout(Duration::from_secs(60), found)
+            .await
+            .expect("the awaited line within a minute")
+            .expect("the awaited line before the output's end");
+        lines.iter().find(|line| fits(line)).expect("the line just seen").clone()
+    }
+}

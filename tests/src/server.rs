@@ -1,0 +1,265 @@
+//! A service under test: the program as a process of its own, on a database of its own.
+
+use std::{
+    io::PipeWriter,
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+use tokio::process::{Child, ChildStdin};
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::{
+    Engine,
+    database::{Database, Row},
+    postgres::Origin,
+    program::{Lines, command},
+};
+
+/// How long a service may take to start, under load on a small machine.
+const START: Duration = Duration::from_secs(60);
+
+/// A running service. Dropping it kills the process and waits for its end; if
+/// the test is failing, the service's log is printed then.
+#[derive(Debug)]
+pub struct TestServer {
+    process: Child,
+    // Apart from the process, since waiting for that would close it.
+    _input: ChildStdin,
+    address: SocketAddr,
+    channel: Channel,
+    output: Lines,
+    logs: Lines,
+    // Let go after the process has ended.
+    database: Arc<Database>,
+}
+
+/// How a service ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What the process left with.
+    pub status: ExitStatus,
+    /// From the signal to the end.
+    pub took: Duration,
+}
+
+/// What a service is to be started with.
+#[derive(Debug)]
+pub struct Builder {
+    engine: Engine,
+    origin: Origin,
+    database: Option<Arc<Database>>,
+    settings: Vec<(String, String)>,
+    flags: Vec<String>,
+    wait_for: Option<&'static str>,
+}
+
+impl TestServer {
+    /// Starts a service on a new database and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it isn't ready within a minute; the message holds its log.
+    pub async fn start(engine: Engine) -> Self {
+        Self::builder(engine).start().await
+    }
+
+    /// The same, with settings of the test's own.
+    pub fn builder(engine: Engine) -> Builder {
+        Builder {
+            engine,
+            origin: Origin::Migrated,
+            database: None,
+            settings: Vec::new(),
+            flags: Vec::new(),
+            wait_for: Some("ready"),
+        }
+    }
+
+    /// A channel to the service, to make clients of.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its database, also to start another service on.
+    pub fn database(&self) -> Arc<Database> {
+        Arc::clone(&self.database)
+    }
+
+    /// Runs SQL past the service; see [`Database::sql`].
+    pub async fn sql(&self, text: &str) -> Vec<Row> {
+        self.database.sql(text).await
+    }
+
+    /// What it has logged so far, to standard error.
+    pub fn logs(&self) -> &Lines {
+        &self.logs
+    }
+
+    /// What it has written to standard output: the line with its address alone.
+    pub fn output(&self) -> &Lines {
+        &self.output
+    }
+
+    /// Sends a signal, unless the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // It may end in this very moment, which is no fault of the test.
+            kill_process(id, signal).ok();
+        }
+    }
+
+    /// Waits until the process ends by itself.
+    ///
+    /// # Panics
+    /// If that takes longer than two minutes.
+    pub async fn ended(&mut self) -> Ended {
+        let start = Instant::now();
+        let status = tokio::time::timeout(Duration::from_secs(120), self.process.wait()).await;
+        let status = status.expect("a service that ends").expect("its exit status");
+        Ended { status, took: start.elapsed() }
+    }
+
+    /// Asks the service to stop, as Kubernetes does (SIGTERM), and waits for its end.
+    pub async fn terminate(&mut self) -> Ended {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Kills the process (SIGKILL) and waits for its end.
+    pub async fn kill(&mut self) -> Ended {
+        self.signal(Signal::KILL);
+        self.ended().await
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.process.start_kill());
+        // A killed process is gone in a moment, but its database mustn't go before it.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if std::thread::panicking() {
+            eprintln!("log of the service on {:?}:", self.database.engine());
+            for line in self.logs.so_far() {
+                eprintln!("  {line}");
+            }
+        }
+    }
+}
+
+impl Builder {
+    /// A setting, by its name in the environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A flag of `serve`, or its value.
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Serves a database that is there already, also beside another service.
+    pub fn on(mut self, database: Arc<Database>) -> Self {
+        self.engine = database.engine();
+        self.database = Some(database);
+        self
+    }
+
+    /// Leaves the database without tables. On SQLite it always begins so.
+    pub fn unmigrated(mut self) -> Self {
+        self.origin = Origin::Empty;
+        self
+    }
+
+    /// Waits for this health name rather than `ready`, or only for the port.
+    pub fn wait_for(mut self, name: Option<&'static str>) -> Self {
+        self.wait_for = name;
+        self
+    }
+
+    /// Starts the service.
+    ///
+    /// # Panics
+    /// If it isn't where it is waited for within a minute; its log is printed.
+    pub async fn start(self) -> TestServer {
+        let database = match self.database {
+            Some(database) => database,
+            None => Arc::new(Database::create(self.engine, self.origin).await),
+        };
+        let (output, output_end) = std::io::pipe().expect("a pipe for the output");
+        let (logs, logs_end) = std::io::pipe().expect("a pipe for the log");
+        let (output, logs) = (Lines::capture(output), Lines::capture(logs));
+        let arguments = ["serve", "--listen-addr", "127.0.0.1:0"].map(str::to_owned);
+        let arguments = [arguments.as_slice(), &self.flags].concat();
+        let mut process = spawn(&arguments, &database, self.settings, output_end, logs_end);
+        let input = process.stdin.take().expect("a piped input");
+
+        let line = tokio::time::timeout(START, async {
+            tokio::select! {
+                line = output.wait_for(|_| true) => line,
+                status = process.wait() => panic!("it ended with {status:?}:\n{}", text(&logs)),
+            }
+        });
+        let line = line.await.unwrap_or_else(|_| panic!("it is silent:\n{}", text(&logs)));
+        let address = line.strip_prefix("LISTENING ").and_then(|address| address.parse().ok());
+        let address: SocketAddr = address.unwrap_or_else(|| panic!("it wrote {line:?}"));
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let channel = endpoint.expect("an address").tcp_nodelay(true).connect_lazy();
+        let server =
+            TestServer { process, _input: input, address, channel, output, logs, database };
+        if let Some(name) = self.wait_for {
+            let served = tokio::time::timeout(START, serves(server.channel(), name));
+            assert!(served.await.is_ok(), "health of {name:?} isn't SERVING after {START:?}");
+        }
+        server
+    }
+}
+
+fn spawn(
+    arguments: &[String],
+    database: &Database,
+    settings: Vec<(String, String)>,
+    output: PipeWriter,
+    logs: PipeWriter,
+) -> Child {
+    let mut command = command(arguments);
+    command.env("DATABASE_URL", database.url());
+    // Standard input is held open by this process: when it dies, the service ends.
+    command.env("BOOKSTORE_TEST_STDIN_GUARD", "1").stdin(Stdio::piped());
+    command.envs(settings).stdout(output).stderr(logs);
+    let mut command = tokio::process::Command::from(command);
+    command.kill_on_drop(true).spawn().expect("the program under test starts")
+}
+
+fn text(lines: &Lines) -> String {
+    lines.so_far().join("\n")
+}
+
+/// Waits until the service calls a health name SERVING.
+async fn serves(channel: Channel, name: &str) {
+    let request = HealthCheckRequest { service: name.to_owned() };
+    let mut states = HealthClient::new(channel).watch(request).await.expect("a watch").into_inner();
+    while let Some(state) = states.message().await.expect("a state of health") {
+        if state.status() == ServingStatus::Serving {
+            return;
+        }
+    }
+    panic!("the watch of {name:?} ended");
+}

@@ -1,0 +1,50 @@
+//! Long trials: the suite's own cases at a larger scale, run by name.
+
+use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
+
+/// What a trial does, given its scale; it panics where the service fails it.
+pub type Work = fn(u32) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// A test that is too long for every run. The suite runs the same function at
+/// a small scale.
+#[derive(Clone, Copy)]
+pub struct Trial {
+    /// The word to run it by.
+    pub name: &'static str,
+    /// One line on what it shows and what its scale counts.
+    pub about: &'static str,
+    /// The scale when none is given.
+    pub scale: u32,
+    /// The work itself.
+    pub work: Work,
+}
+
+/// Every trial there is.
+pub const TRIALS: &[Trial] = &[];
+
+/// `trial` lists the trials, `trial NAME [SCALE]` runs one; the exit code is 2
+/// for a name or a scale that can't be used, and a panic's if the trial fails.
+pub fn run_trial(arguments: &[String]) -> ExitCode {
+    // A closed pipe on the other side is no reason to stop a trial.
+    let say = |line: String| drop(writeln!(std::io::stdout(), "{line}"));
+    let Some(name) = arguments.first() else {
+        say("trial NAME [SCALE], where NAME is one of".to_owned());
+        for trial in TRIALS {
+            say(format!("  {:<16} {} (scale {})", trial.name, trial.about, trial.scale));
+        }
+        return ExitCode::SUCCESS;
+    };
+    let Some(trial) = TRIALS.iter().find(|trial| trial.name == name) else {
+        say(format!("no trial is called {name}; `trial` alone lists them"));
+        return ExitCode::from(2);
+    };
+    let scale = arguments.get(1).map_or(Ok(trial.scale), |text| text.parse());
+    let Ok(scale) = scale else {
+        say("SCALE is a whole number".to_owned());
+        return ExitCode::from(2);
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime for the trial");
+    runtime.block_on((trial.work)(scale));
+    say(format!("{} passed at scale {scale}", trial.name));
+    ExitCode::SUCCESS
+}

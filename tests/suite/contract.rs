@@ -1,0 +1,211 @@
+//! The contract as text, held equal to a golden file, so that every change of it is
+//! seen in review as the diff of one file.
+
+use std::{collections::HashMap, env, fmt::Write as _, fs};
+
+use prost_reflect::{
+    Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind,
+    MessageDescriptor, ServiceDescriptor, Value,
+};
+
+use crate::tidy;
+
+const GOLDEN: &str = "tests/golden/bookstore.v1.txt";
+const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace contract::";
+
+#[test]
+fn equals_the_golden_file() {
+    let path = tidy::root().join(GOLDEN);
+    let actual = render();
+    if env::var_os("BOOKSTORE_WRITE_GOLDEN").is_some() {
+        fs::write(&path, &actual).expect("the golden file can be written");
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    let changes = changes(&golden, &actual);
+    assert!(
+        changes.is_empty(),
+        "the contract isn't what {GOLDEN} says; if that is meant, run\n  {REWRITE}\n\n{changes}"
+    );
+}
+
+fn render() -> String {
+    let mut files: Vec<FileDescriptor> = bookstore_proto::DESCRIPTOR_POOL
+        .files()
+        .filter(|file| file.package_name() == "bookstore.v1")
+        .collect();
+    files.sort_by(|a, b| a.name().cmp(b.name()));
+    let mut text = format!("# Made by: {REWRITE}\n");
+    for file in files {
+        let _ = writeln!(text, "\nfile {}", file.name());
+        file.services().for_each(|service| render_service(&mut text, &service));
+        file.messages().for_each(|message| render_message(&mut text, &message));
+        file.enums().for_each(|kind| render_enum(&mut text, &kind));
+    }
+    text
+}
+
+fn render_service(text: &mut String, service: &ServiceDescriptor) {
+    let _ = writeln!(text, "\nservice {}{}", service.full_name(), options(&service.options()));
+    for method in service.methods() {
+        let stream = |streaming| if streaming { "stream " } else { "" };
+        let _ = writeln!(
+            text,
+            "  rpc {}({}{}) returns ({}{}){}",
+            method.name(),
+            stream(method.is_client_streaming()),
+            method.input().full_name(),
+            stream(method.is_server_streaming()),
+            method.output().full_name(),
+            options(&method.options()),
+        );
+    }
+}
+
+fn render_message(text: &mut String, message: &MessageDescriptor) {
+    let _ = writeln!(text, "\nmessage {}{}", message.full_name(), options(&message.options()));
+    let mut fields: Vec<FieldDescriptor> = message.fields().collect();
+    fields.sort_by_key(FieldDescriptor::number);
+    for field in fields {
+        let label = match field.cardinality() {
+            Cardinality::Repeated => "repeated ",
+            _ if field.field_descriptor_proto().proto3_optional() => "optional ",
+            _ => "",
+        };
+        let _ = writeln!(
+            text,
+            "  {} = {}: {label}{}{}{}",
+            field.name(),
+            field.number(),
+            kind(&field.kind()),
+            field
+                .containing_oneof()
+                .filter(|_| label.is_empty())
+                .map_or(String::new(), |oneof| { format!(" of {}", oneof.name()) }),
+            options(&field.options()),
+        );
+    }
+    for range in message.reserved_ranges() {
+        let _ = writeln!(text, "  reserved {} to {}", range.start, range.end - 1);
+    }
+    for name in message.reserved_names() {
+        let _ = writeln!(text, "  reserved {name}");
+    }
+    message.child_messages().for_each(|message| render_message(text, &message));
+    message.child_enums().for_each(|kind| render_enum(text, &kind));
+}
+
+fn render_enum(text: &mut String, kind: &EnumDescriptor) {
+    let _ = writeln!(text, "\nenum {}{}", kind.full_name(), options(&kind.options()));
+    for value in kind.values() {
+        let name = format!("  {} = {}", value.name(), value.number());
+        let _ = writeln!(text, "{name}{}", options(&value.options()));
+    }
+}
+
+fn kind(kind: &Kind) -> String {
+    match kind {
+        Kind::Message(message) => message.full_name().to_owned(),
+        Kind::Enum(kind) => kind.full_name().to_owned(),
+        plain => format!("{plain:?}").to_lowercase(),
+    }
+}
+
+/// Every option that is set, each on a line of its own; extensions by their full name.
+fn options(options: &DynamicMessage) -> String {
+    let plain = options.fields().map(|(field, value)| {
+        format!("\n      {} = {}", field.name(), constant(&field.kind(), value))
+    });
+    let extensions = options.extensions().map(|(field, value)| {
+        format!("\n      ({}) = {}", field.full_name(), constant(&field.kind(), value))
+    });
+    let mut lines: Vec<String> = plain.chain(extensions).collect();
+    lines.sort();
+    lines.concat()
+}
+
+fn constant(kind: &Kind, value: &Value) -> String {
+    let named = |number| kind.as_enum().and_then(|names| names.get_value(number));
+    match value {
+        Value::Message(message) => {
+            let fields = message.fields().map(|(field, value)| {
+                format!("{}: {}", field.name(), constant(&field.kind(), value))
+            });
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        Value::List(values) => {
+            let values = values.iter().map(|value| constant(kind, value));
+            format!("[{}]", values.collect::<Vec<_>>().join(", "))
+        }
+        Value::EnumNumber(number) => {
+            named(*number).map_or_else(|| number.to_string(), |value| value.name().to_owned())
+        }
+        Value::String(text) => format!("{text:?}"),
+        Value::Bool(value) => value.to_string(),
+        Value::I32(value) => value.to_string(),
+        Value::I64(value) => value.to_string(),
+        Value::U32(value) => value.to_string(),
+        Value::U64(value) => value.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The lines that go (`-`) and come (`+`) between two texts, each under the last
+/// heading that both have; empty if they are equal.
+fn changes(old: &str, new: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    // The longest common tail of each pair of tails.
+    let mut common: HashMap<(usize, usize), usize> = HashMap::new();
+    let at = |common: &HashMap<_, usize>, place| common.get(&place).copied().unwrap_or(0);
+    for i in (0..old.len()).rev() {
+        for j in (0..new.len()).rev() {
+            let longest = if old[i] == new[j] {
+                at(&common, (i + 1, j + 1)) + 1
+            } else {
+                at(&common, (i + 1, j)).max(at(&common, (i, j + 1)))
+            };
+            common.insert((i, j), longest);
+        }
+    }
+    let (mut i, mut j, mut text, mut heading) = (0, 0, String::new(), None);
+    while i < old.len() || j < new.len() {
+        if i < old.len() && j < new.len() && old[i] == new[j] {
+            if !old[i].is_empty() && !old[i].starts_with(' ') {
+                heading = Some(old[i]);
+            }
+            (i, j) = (i + 1, j + 1);
+            continue;
+        }
+        if let Some(heading) = heading.take() {
+            let _ = writeln!(text, "{heading}");
+        }
+        let old_goes = at(&common, (i + 1, j)) >= at(&common, (i, j + 1));
+        if j == new.len() || (i < old.len() && old_goes) {
+            let _ = writeln!(text, "- {}", old[i]);
+            i += 1;
+        } else {
+            let _ = writeln!(text, "+ {}", new[j]);
+            j += 1;
+        }
+    }
+    text
+}
+
+#[test]
+fn a_change_is_shown_with_its_heading() {
+    let old = "message A\n  a = 1: string\n  b = 2: string\n\nmessage B\n  c = 1: string\n";
+    assert_eq!(changes(old, old), "");
+    let new = old.replace("c = 1: string", "c = 1: int32").replace("  b = 2: string\n", "");
+    assert_eq!(
+        changes(old, &new),
+        "message A\n-   b = 2: string\nmessage B\n-   c = 1: string\n+   c = 1: int32\n"
+    );
+}
+
+/// The rules of values are options that plain code generation drops.
+#[test]
+fn shows_rules_and_behaviours() {
+    let text = render();
+    assert!(text.contains("rpc GetBook(bookstore.v1.GetBookRequest) returns (bookstore.v1.Book)"));
+    assert!(text.contains("(buf.validate.field) = {"), "{text}");
+    assert!(text.contains("(google.api.field_behavior) = "), "{text}");
+}

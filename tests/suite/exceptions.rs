@@ -1,0 +1,63 @@
+//! The cases that don't run on every engine, each with its reason.
+
+use std::collections::BTreeSet;
+
+use bookstore_tests::Engine;
+use regex::Regex;
+
+use crate::tidy;
+
+/// A case that [`bookstore_tests::on_every_engine`] leaves out on one engine.
+struct Exception {
+    /// Its module and name, as `book::create_then_get`.
+    case: &'static str,
+    engine: Engine,
+    /// Why it can't hold there.
+    #[expect(dead_code, reason = "for whoever reads the table")]
+    reason: &'static str,
+}
+
+/// All of them; an `except` in the suite that isn't here fails, and so does a line
+/// here that no case needs.
+const EXCEPTIONS: &[Exception] = &[];
+
+#[test]
+fn every_exception_has_its_reason() {
+    let mut stamped = BTreeSet::new();
+    for (path, text) in tidy::files(".rs") {
+        if let Some(file) = path.strip_prefix("tests/suite/") {
+            let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+            let cases = cases_left_out(&text).into_iter();
+            stamped.extend(cases.map(|(case, engine)| (format!("{module}::{case}"), engine)));
+        }
+    }
+    let listed: BTreeSet<_> = EXCEPTIONS
+        .iter()
+        .map(|exception| (exception.case.to_owned(), format!("{:?}", exception.engine)))
+        .collect();
+    assert_eq!(stamped, listed, "cases left out in the suite, and those in the table");
+}
+
+/// The cases that the text stamps with `except`, and the engine's name.
+fn cases_left_out(text: &str) -> Vec<(String, String)> {
+    let stamp = Regex::new(r"(?s)\bon_every_engine!\s*[({](.*?)[)}];?").expect("a pattern");
+    let except = Regex::new(r"(\w+)\s+except\s+(\w)(\w*)").expect("a pattern");
+    let mut found = Vec::new();
+    // Only at a line's start: this file has it in strings and comments too.
+    for stamp in stamp.captures_iter(text).filter(|stamp| {
+        stamp.get(0).is_some_and(|all| all.start() == 0 || text[..all.start()].ends_with('\n'))
+    }) {
+        for case in except.captures_iter(&stamp[1]) {
+            found.push((case[1].to_owned(), case[2].to_uppercase() + &case[3]));
+        }
+    }
+    found
+}
+
+#[test]
+fn an_exception_is_found() {
+    let text = "on_every_engine!(one, two except postgres,\n three except sqlite);\n// on_every_engine!(x except sqlite);";
+    let found = cases_left_out(text);
+    let wanted = [("two", "Postgres"), ("three", "Sqlite")];
+    assert_eq!(found, wanted.map(|(case, engine)| (case.to_owned(), engine.to_owned())));
+}

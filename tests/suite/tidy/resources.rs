@@ -1,0 +1,93 @@
+//! Rules that hold several places together: each service of the contract has its
+//! folder and its tests, each migration its name and its line.
+
+use std::{fs, path::Path};
+
+use regex::Regex;
+
+/// Every service of a contract file has a folder of four files and a test file.
+pub(super) fn services(root: &Path, path: &str, text: &str) -> Vec<String> {
+    let service = Regex::new(r"(?m)^service (\w+?)Service\b").expect("a pattern");
+    let mut faults = Vec::new();
+    let index = fs::read_to_string(root.join("tests/suite/main.rs")).unwrap_or_default();
+    for found in service.captures_iter(text) {
+        let name = snake_case(&found[1]);
+        let mut missing = |wanted: String, there: bool| {
+            if !there {
+                faults.push(format!("{path}: {}Service needs {wanted}", &found[1]));
+            }
+        };
+        for file in ["mod", "service", "convert", "operations"] {
+            let file = format!("server/src/resource/{name}/{file}.rs");
+            missing(file.clone(), root.join(&file).is_file());
+        }
+        let file = format!("tests/suite/{name}.rs");
+        let folder = format!("tests/suite/{name}/mod.rs");
+        missing(file.clone(), root.join(&file).is_file() || root.join(folder).is_file());
+        let line = format!("mod {name};");
+        let listed = index.lines().any(|listed| listed.trim() == line);
+        missing(format!("the line `{line}` in tests/suite/main.rs"), listed);
+    }
+    faults
+}
+
+/// A migration's file says when and what, and stands in the list; `index` is the
+/// text of the crate's `lib.rs`.
+pub(super) fn migrations(path: &str, index: &str) -> Vec<String> {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let inside = path.strip_prefix("migration/src/");
+    let Some(name) = file.strip_suffix(".rs").filter(|_| inside == Some(file)) else {
+        return Vec::new();
+    };
+    let dated = Regex::new(r"^m\d{8}_\d{6}_[a-z]+(_[a-z0-9]+)+$").expect("a pattern");
+    if !dated.is_match(name) {
+        // The crate's other files have no digit to begin with.
+        let looks_dated = Regex::new(r"^m?\d").expect("a pattern").is_match(name);
+        let fault = format!("{path}: call it mYYYYMMDD_NNNNNN_verb_thing.rs");
+        return if looks_dated { vec![fault] } else { Vec::new() };
+    }
+    let listed = index.contains(&format!("mod {name};")) && index.contains(&format!("{name}::"));
+    if listed { Vec::new() } else { vec![format!("{path}: migration/src/lib.rs doesn't list it")] }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+#[test]
+fn a_service_without_its_places_is_found() {
+    let root = tempfile::tempdir().expect("a folder");
+    let resource = root.path().join("server/src/resource/price_list");
+    fs::create_dir_all(&resource).expect("a folder");
+    for file in ["mod", "service", "convert", "operations"] {
+        fs::write(resource.join(file).with_extension("rs"), "").expect("a file");
+    }
+    let suite = root.path().join("tests/suite");
+    fs::create_dir_all(&suite).expect("a folder");
+    fs::write(suite.join("price_list.rs"), "").expect("a file");
+    fs::write(suite.join("main.rs"), "mod price_list;\n").expect("a file");
+    let find = |text| services(root.path(), "a.proto", text).len();
+    assert_eq!(find("message ServiceX {}\nservice PriceListService {"), 0);
+    assert_eq!(find("service BookService {"), 6);
+    fs::remove_file(resource.join("convert.rs")).expect("a file to remove");
+    assert_eq!(find("service PriceListService {"), 1);
+}
+
+#[test]
+fn an_odd_migration_is_found() {
+    let find = |file: &str, index| migrations(&format!("migration/src/{file}"), index).len();
+    let index =
+        "mod m20260101_000001_create_books;\nBox::new(m20260101_000001_create_books::Migration)";
+    assert_eq!(find("m20260101_000001_create_books.rs", index), 0);
+    assert_eq!(find("m20260101_000001_create_books.rs", "mod m20260101_000001_create_books;"), 1);
+    assert_eq!(find("m2026_books.rs", index), 1);
+    assert_eq!(find("columns.rs", index), 0);
+    assert_eq!(find("lib.rs", index), 0);
+}
