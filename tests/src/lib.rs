@@ -3,7 +3,12 @@
 //!
 //! Start with [`TestServer`]; [`on_every_engine`] stamps a case for each [`Engine`].
 
-#![expect(clippy::expect_used, reason = "a harness that can't go on has to fail the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a harness that can't go on has to fail the test, and say why"
+)]
 
 mod database;
 mod engine;
