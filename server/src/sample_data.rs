@@ -67,7 +67,7 @@ pub async fn load(calls: &Calls) -> Result<(), Status> {
     }
     let requests = (1..=BOOKS).map(book).collect();
     calls.write(request(BatchCreateBooksRequest { requests })).await?;
-    tracing::info!(books = BOOKS, "sample data loaded");
+    tracing::info!("sample data loaded: {BOOKS} books");
     Ok(())
 }
 

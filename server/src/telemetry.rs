@@ -67,7 +67,9 @@ where
             && (metadata.is_span() && metadata.target().starts_with(OUR_TARGETS)
                 || echo && metadata.target() == SQL_TARGET)
     };
-    let filter = EnvFilter::try_new(level)?.or(filter_fn(passes).with_max_level_hint(Level::INFO));
+    let filter = EnvFilter::try_new(level)?
+        .and(filter_fn(|metadata| !is_told_already(metadata)))
+        .or(filter_fn(passes).with_max_level_hint(Level::INFO));
     let lines = fmt::layer().with_writer(writer);
     let lines = if people {
         // With colours the layer itself respects NO_COLOR.
@@ -78,6 +80,11 @@ where
         lines.event_format(json::Flat).with_filter(filter).boxed()
     };
     Ok(Registry::default().with(lines))
+}
+
+/// What SeaORM says of each migration in three lines, the program says in one.
+fn is_told_already(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("sea_orm_migration") && *metadata.level() > Level::WARN
 }
 
 /// The wall clock of the person who reads, to the millisecond; the date is known.

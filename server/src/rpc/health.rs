@@ -42,7 +42,7 @@ pub enum DatabaseState {
 ///
 /// `live` never looks at a database. `ready` is what the database says; `""` and the
 /// services' names follow it. `write` says whether a primary is known: with a single node,
-/// the same.
+/// whether that takes writes.
 #[derive(Clone)]
 pub struct Readiness(Arc<Inner>);
 
@@ -113,6 +113,7 @@ impl Readiness {
                     tracing::warn!(%error, failures, "the database doesn't answer");
                     if failures == PATIENCE {
                         self.set_ready(false);
+                        self.set("write", false);
                     }
                 }
             }
@@ -120,8 +121,10 @@ impl Readiness {
     }
 
     fn note(&self, schema: Schema) {
+        let mut writable = false;
         let state = match schema {
-            Schema::Right { unknown } => {
+            Schema::Right { unknown, primary } => {
+                writable = primary;
                 if !unknown.is_empty() && *self.database() != DatabaseState::Right {
                     tracing::info!(?unknown, "the schema has revisions of a newer program");
                 }
@@ -143,10 +146,11 @@ impl Readiness {
             _ => {}
         }
         self.set_ready(right);
+        self.set("write", right && writable);
     }
 
     fn set_ready(&self, ready: bool) {
-        for name in self.0.names.keys().filter(|name| *name != "live") {
+        for name in self.0.names.keys().filter(|name| !matches!(name.as_str(), "live" | "write")) {
             self.set(name, ready);
         }
     }

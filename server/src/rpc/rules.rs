@@ -84,8 +84,8 @@ impl Rules {
         let descriptor = message.descriptor();
         let Some(fields) = self.0.get(descriptor.full_name()) else {
             // A well-known type: it has no rules, but texts all the same.
-            for (field, value) in message.fields() {
-                forbid_nul(&value.clone(), &join(path, field.name()), faults);
+            for (_, value) in message.fields() {
+                forbid_nul(value, path, faults);
             }
             return;
         };

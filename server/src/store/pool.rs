@@ -103,19 +103,22 @@ impl Pool {
             permit: Some(permit),
             connection: Some(connection),
         };
-        let opening = match found {
+        let other = match found {
             Found::Ready(connection) => return Ok(lease(connection)),
-            Found::Room => Opening(Some(self.clone())),
-            Found::Other(other) => {
-                // The new one takes over its place: the database never sees more sessions
-                // than agreed.
-                let opening = Opening(Some(self.clone()));
+            Found::Room => None,
+            Found::Other(other) => Some(other),
+        };
+        let opening = Opening(Some(self.clone()));
+        let open = async {
+            // The new one takes over its place: the database never sees more sessions than
+            // agreed.
+            if let Some(other) = other {
                 other.close().await;
-                opening
             }
+            self.connector.open(access).await
         };
         let patience = deadline.remaining(self.options.timeout);
-        match timeout(patience, self.connector.open(access)).await {
+        match timeout(patience, open).await {
             Ok(Ok(connection)) => {
                 opening.done();
                 Ok(lease(connection))

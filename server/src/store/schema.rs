@@ -13,6 +13,8 @@ pub enum Schema {
     Right {
         /// Revisions of a newer program.
         unknown: Vec<String>,
+        /// Whether the node takes writes: it is no replica.
+        primary: bool,
     },
     /// Revisions are missing.
     Pending(Vec<String>),
@@ -60,7 +62,7 @@ impl Store {
         }
         let known: HashSet<&String> = known.iter().collect();
         let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
-        Ok(Schema::Right { unknown })
+        Ok(Schema::Right { unknown, primary: is_primary(connection).await? })
     }
 
     async fn read_sealing_key(&self, connection: &super::Connection) -> Result<(), StoreError> {
@@ -73,4 +75,15 @@ impl Store {
         self.0.sealing_key.get_or_init(|| key);
         Ok(())
     }
+}
+
+async fn is_primary(connection: &super::Connection) -> Result<bool, StoreError> {
+    let backend = connection.get_database_backend();
+    if backend != DbBackend::Postgres {
+        return Ok(true);
+    }
+    let statement = Statement::from_string(backend, "SELECT NOT pg_is_in_recovery()");
+    let row = connection.query_one_raw(statement).await?;
+    let primary = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    Ok(primary.unwrap_or_default())
 }
