@@ -139,18 +139,20 @@ impl Pool {
         }
     }
 
-    /// Takes a connection back that is fit for its next use.
+    /// Takes a connection back that is fit for its next use. If there are more than the size,
+    /// the one that was idle longest goes: else readers that nobody needs any more would
+    /// have every writer opened anew.
     fn put_back(&self, connection: Connection) {
-        let surplus = {
-            let mut shelf = self.shelf();
-            if shelf.open <= self.options.size && !self.permits.is_closed() {
-                shelf.idle.push_back(connection);
-                return;
+        let mut shelf = self.shelf();
+        shelf.idle.push_back(connection);
+        if shelf.open > self.options.size || self.permits.is_closed() {
+            let surplus = shelf.idle.pop_front();
+            shelf.open -= u32::from(surplus.is_some());
+            drop(shelf);
+            if let Some(surplus) = surplus {
+                in_background(surplus.close());
             }
-            shelf.open -= 1;
-            connection
-        };
-        in_background(surplus.close());
+        }
     }
 
     /// Gives a connection up that must not be used again.
