@@ -1,7 +1,7 @@
 //! Applies, reverts and lists migrations, one runner at a time.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -38,6 +38,9 @@ pub enum MigrationError {
         #[source]
         source: std::io::Error,
     },
+    /// The file can't be locked.
+    #[error("locking the database for the migration: {0}")]
+    Lock(#[source] std::io::Error),
     /// Another runner didn't finish in time.
     #[error("another migration is running and didn't finish within 60 s")]
     Locked,
@@ -105,7 +108,8 @@ impl<'a> Runner<'a> {
     ) -> Result<u32, MigrationError> {
         let mut done = 0;
         while steps.is_none_or(|steps| done < steps) {
-            let pending = Migrator::get_pending_migrations(self.connection).await?;
+            // Without the rights to create a table there may still be nothing to do.
+            let pending = Migrator::get_pending_migrations_read_only(self.connection).await?;
             let Some(next) = pending.first() else { break };
             Migrator::up(self.connection, Some(1)).await?;
             report(next.name());
@@ -153,8 +157,11 @@ async fn try_lock(
     connection: &DatabaseConnection,
     file: Option<&File>,
 ) -> Result<bool, MigrationError> {
-    if let Some(file) = file {
-        return Ok(file.try_lock().is_ok());
+    match file.map(File::try_lock) {
+        Some(Ok(())) => return Ok(true),
+        Some(Err(TryLockError::WouldBlock)) => return Ok(false),
+        Some(Err(TryLockError::Error(source))) => return Err(MigrationError::Lock(source)),
+        None => {}
     }
     let sql = "SELECT pg_try_advisory_lock($1)";
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [LOCK.into()]);

@@ -22,7 +22,7 @@ use crate::{
     },
     sample_data,
     shutdown::{Signal, Signals, Stop},
-    store::{PoolOptions, StatementLog, Store, StoreError, StoreOptions},
+    store::{Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions},
 };
 
 /// How long closing idle database connections may take at the end.
@@ -32,7 +32,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum AppError {
     /// The database's URL, or the database itself.
-    #[error("the database: {}", chain(.0))]
+    #[error("the database: {}", .0.told())]
     Store(#[from] StoreError),
     /// Migrating the database.
     #[error("migrating the database: {0}")]
@@ -53,15 +53,11 @@ pub enum AppError {
     #[error("the contract: {0}")]
     Contract(String),
     /// Loading the sample data.
-    #[error("loading the sample data: {0}")]
+    #[error("loading the sample data: {}", .0.message())]
     SampleData(tonic::Status),
-}
-
-fn chain(error: &StoreError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+    /// There is no schema to load the sample data into.
+    #[error("loading the sample data: the schema is not migrated (serve --migrate does it)")]
+    NotMigrated,
 }
 
 /// Opens the store that the settings describe; nothing is connected yet.
@@ -119,7 +115,9 @@ pub async fn serve(
         migrate(&store).await?;
     }
     if sample_data {
-        store.schema(&tool::known(), crate::store::Deadline::NONE).await?;
+        if let Schema::Pending(_) = store.schema(&tool::known(), Deadline::NONE).await? {
+            return Err(AppError::NotMigrated);
+        }
         sample_data::load(&calls).await.map_err(AppError::SampleData)?;
     }
 

@@ -82,9 +82,11 @@ where
     Ok(Registry::default().with(lines))
 }
 
-/// What SeaORM says of each migration in three lines, the program says in one.
+/// What SeaORM and PostgreSQL say of each migration in many lines, the program says in one.
 fn is_told_already(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("sea_orm_migration") && *metadata.level() > Level::WARN
+    let target = metadata.target();
+    *metadata.level() > Level::WARN
+        && (target.starts_with("sea_orm_migration") || target == "sqlx::postgres::notice")
 }
 
 /// The wall clock of the person who reads, to the millisecond; the date is known.

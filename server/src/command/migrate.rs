@@ -37,6 +37,10 @@ enum Action {
 #[expect(clippy::print_stdout, reason = "a command's own output")]
 pub async fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let store = app::open_store(&config.database)?;
+    if matches!(arguments.action, Action::Status) && !store.exists() {
+        tool::known().iter().for_each(|revision| println!("pending {revision}"));
+        return Ok(());
+    }
     let session = store.migration_session().await.map_err(app::AppError::from)?;
     let connection = &session.connection;
     match arguments.action {

@@ -14,7 +14,7 @@ use crate::{
     telemetry,
 };
 
-/// The exit code for a wrong command line or wrong settings (BSD's EX_USAGE).
+/// The exit code for wrong settings (BSD's EX_USAGE). A wrong command line ends with 2.
 const USAGE: u8 = 64;
 
 /// The bookstore's data service: gRPC over SQLite or PostgreSQL.

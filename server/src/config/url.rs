@@ -71,8 +71,9 @@ impl DatabaseUrl {
         if text.chars().any(|character| character.is_control() || character == ' ') {
             return Err("must not contain spaces or control characters".to_owned());
         }
-        if engine == Engine::Postgres {
-            check_postgres(text)?;
+        match engine {
+            Engine::Postgres => check_postgres(text)?,
+            Engine::Sqlite => check_sqlite(text)?,
         }
         Ok(Self { text: text.to_owned(), engine })
     }
@@ -122,6 +123,17 @@ impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "DatabaseUrl({self})")
     }
+}
+
+/// Refuses what no service can stand on.
+fn check_sqlite(text: &str) -> Result<(), String> {
+    if text.contains(":memory:") || text.contains("mode=memory") {
+        return Err("must name a file: a database in memory has one connection only".to_owned());
+    }
+    if text.contains("mode=ro") || text.contains("immutable=") {
+        return Err("must be open for writing: mode=rw, or mode=rwc to create the file".to_owned());
+    }
+    Ok(())
 }
 
 /// Refuses what a password with an unescaped `/`, `?`, `#` or `@` looks like.

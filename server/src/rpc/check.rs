@@ -70,6 +70,11 @@ impl<'a> Check<'a> {
         passed
     }
 
+    /// Whether a field has been found wrong already.
+    pub fn is_faulty(&self, field: &str) -> bool {
+        self.faults.iter().any(|fault| fault.field == field)
+    }
+
     /// The faults at or below a path.
     pub fn faults_under(&self, path: &str) -> Vec<Fault> {
         let below = |fault: &&Fault| {
@@ -84,10 +89,5 @@ impl<'a> Check<'a> {
     /// What was found wrong.
     pub fn into_faults(self) -> Vec<Fault> {
         self.faults
-    }
-
-    /// Whether nothing was found wrong so far.
-    pub fn is_fine(&self) -> bool {
-        self.faults.is_empty()
     }
 }

@@ -110,7 +110,7 @@ impl Readiness {
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(%error, failures, "the database doesn't answer");
+                    tracing::warn!(error = error.told(), failures, "the database doesn't answer");
                     if failures == PATIENCE {
                         self.set_ready(false);
                         self.set("write", false);
@@ -126,7 +126,10 @@ impl Readiness {
             Schema::Right { unknown, primary } => {
                 writable = primary;
                 if !unknown.is_empty() && *self.database() != DatabaseState::Right {
-                    tracing::info!(?unknown, "the schema has revisions of a newer program");
+                    tracing::info!(
+                        unknown = unknown.join(" "),
+                        "the schema has revisions of a newer program"
+                    );
                 }
                 DatabaseState::Right
             }
@@ -140,7 +143,10 @@ impl Readiness {
         });
         match state {
             DatabaseState::Pending(revisions) if changed => {
-                tracing::warn!(?revisions, "waiting for the schema to be migrated");
+                tracing::warn!(
+                    revisions = revisions.join(" "),
+                    "waiting for the schema to be migrated"
+                );
             }
             _ if changed => tracing::info!("the schema is right"),
             _ => {}

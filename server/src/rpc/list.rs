@@ -40,10 +40,16 @@ pub struct Fields {
 
 /// Checks a List request. Noted faults name `filter`, `order_by` and `page_token`.
 pub fn query<R: Resource>(check: &mut Check<'_>, fields: Fields) -> Option<ListQuery> {
+    // What the contract's rules refused already needs no second reason.
+    let mut fault = |field: &str, told: String| {
+        if !check.is_faulty(field) {
+            check.fault(field, told);
+        }
+    };
     let filter = Filter::parse(&fields.filter, &R::FIELDS);
-    let filter = filter.map_err(|told| check.fault("filter", told.to_string())).ok();
+    let filter = filter.map_err(|told| fault("filter", told.to_string())).ok();
     let order = Order::parse(&fields.order_by, &R::FIELDS);
-    let order = order.map_err(|told| check.fault("order_by", told.to_string())).ok();
+    let order = order.map_err(|told| fault("order_by", told.to_string())).ok();
     let (filter, order) = (filter?, order?);
     let after = match fields.page_token.as_str() {
         "" => Vec::new(),

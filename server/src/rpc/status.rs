@@ -85,10 +85,10 @@ fn entry(path: &str) -> Option<&str> {
 /// Fields that break the contract's rules.
 pub fn invalid(faults: &[Fault]) -> Status {
     let message = match faults {
-        [fault] => format!("{} {}", fault.field, fault.description),
+        [fault] => format!("{}: {}", fault.field, fault.description),
         [fault, ..] => {
             let more = faults.len() - 1;
-            format!("{} {} (and {more} more)", fault.field, fault.description)
+            format!("{}: {} (and {more} more)", fault.field, fault.description)
         }
         [] => "the request is invalid".to_owned(),
     };
@@ -299,7 +299,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
 
 fn told(what: &str, faults: &[Fault]) -> String {
     match faults.first() {
-        Some(fault) => format!("{what}: {} {}", fault.field, fault.description),
+        Some(fault) => format!("{what}: {}: {}", fault.field, fault.description),
         None => what.to_owned(),
     }
 }

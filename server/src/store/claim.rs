@@ -81,7 +81,7 @@ pub(super) async fn explain(
         Ok(faults) if *kind == ConstraintKind::Unique => StoreError::AlreadyExists(faults),
         Ok(faults) => StoreError::ReferenceNotFound(faults),
         Err(lookup) => {
-            tracing::warn!(error = %lookup, "looking up the values at fault failed");
+            tracing::warn!(error = lookup.told(), "looking up the values at fault failed");
             error
         }
     }

@@ -1,6 +1,11 @@
 //! The one place that opens connections to a database, with the settings of their sessions.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
 use sqlx::{
@@ -50,12 +55,6 @@ impl Connector {
         let unreadable =
             |error: sqlx::Error| StoreError::internal(format!("DATABASE_URL: {error}"));
         let target = if url.starts_with("sqlite:") {
-            if url.contains(":memory:") || url.contains("mode=memory") {
-                return Err(StoreError::internal(
-                    "DATABASE_URL: an in-memory SQLite database is private to one connection; \
-                     name a file",
-                ));
-            }
             let options = SqliteConnectOptions::from_str(url)
                 .map_err(unreadable)?
                 .journal_mode(SqliteJournalMode::Wal)
@@ -121,16 +120,19 @@ impl Connector {
         Ok(Driver::Postgres(Box::new(session)))
     }
 
-    /// Beside a SQLite file, the file whose lock a migration holds.
-    pub(super) fn migration_lock_file(&self) -> Option<PathBuf> {
+    /// The file of a SQLite database.
+    pub(super) fn sqlite_file(&self) -> Option<&Path> {
         match &self.target {
             Target::Postgres(_) => None,
-            Target::Sqlite(options) => {
-                let mut name = options.get_filename().as_os_str().to_owned();
-                name.push("-migrate.lock");
-                Some(PathBuf::from(name))
-            }
+            Target::Sqlite(options) => Some(options.get_filename()),
         }
+    }
+
+    /// Beside a SQLite file, the file whose lock a migration holds.
+    pub(super) fn migration_lock_file(&self) -> Option<PathBuf> {
+        let mut name = self.sqlite_file()?.as_os_str().to_owned();
+        name.push("-migrate.lock");
+        Some(PathBuf::from(name))
     }
 
     /// A SeaORM connection for migrations: they run on nothing else. Without the service's

@@ -131,6 +131,11 @@ impl Connection {
         self.command_timeout
     }
 
+    /// Tells of statements.
+    pub(super) fn log(&self) -> &StatementLog {
+        &self.log
+    }
+
     /// Whether a statement's future was dropped before its answer came.
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight.load(Ordering::Acquire)

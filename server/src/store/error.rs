@@ -110,11 +110,19 @@ pub enum StoreError {
     #[error("the connection broke during the commit")]
     CommitOutcomeUnknown(#[source] DbErr),
     /// Anything else: a fault of this program or of its setting.
-    #[error("unexpected: {0}")]
+    #[error("unexpected")]
     Internal(#[source] DbErr),
 }
 
 impl StoreError {
+    /// The error and its cause, for logs and for operators: never for callers.
+    pub fn told(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     /// A fault of this program, told in the logs only.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal(DbErr::Custom(message.into()))

@@ -131,7 +131,9 @@ impl Store {
         _freshness: Freshness,
         deadline: Deadline,
     ) -> Result<Lease, StoreError> {
-        self.0.readers.lend(Access::ReadOnly, deadline).await
+        let lease = self.0.readers.lend(Access::ReadOnly, deadline).await?;
+        lease.set_deadline(deadline);
+        Ok(lease)
     }
 
     /// The key that seals page tokens; none until the schema has been found right.

@@ -251,6 +251,7 @@ impl fmt::Debug for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
+        connection.set_deadline(Deadline::NONE);
         if connection.is_broken() || connection.state() != State::Idle {
             self.pool.discard(connection);
         } else if connection.is_in_flight() {

@@ -28,10 +28,7 @@ impl Store {
     /// If the database can't be asked within `deadline`.
     pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
         let connection = self.reader(Freshness::Strong, deadline).await?;
-        connection.set_deadline(deadline);
-        let result = self.examine(&connection, known).await;
-        connection.set_deadline(Deadline::NONE);
-        result
+        self.examine(&connection, known).await
     }
 
     async fn examine(

@@ -6,7 +6,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, future::BoxFuture};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel};
-use sqlx::{AssertSqlSafe, Either, Row};
+use sqlx::{Either, Row};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -127,9 +127,7 @@ pub(super) async fn carry_out(
     let span = tracing::info_span!("operation", operation = write.name());
     let task = tokio::spawn(
         async move {
-            let result = attempt(&lease, &call, write.as_ref()).await;
-            lease.set_deadline(Deadline::NONE);
-            let (answer, position) = result?;
+            let (answer, position) = attempt(&lease, &call, write.as_ref()).await?;
             Ok(Committed { answer, position, node: lease.node(), attempts: 1, replayed: false })
         }
         .instrument(span),
@@ -213,15 +211,19 @@ impl Connection {
                 // One round trip; the position is read after the commit, in a transaction
                 // of its own, or it would miss the commit record.
                 let sql = "COMMIT; SELECT pg_current_wal_flush_lsn()::text";
-                let mut answers = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut **postgres);
-                match answers.next().await {
-                    Some(Ok(_)) => Ok(read_position(answers).await),
-                    Some(Err(error)) => Err(error),
-                    None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
-                }
+                let commit = async {
+                    let mut answers = sqlx::raw_sql(sql).fetch_many(&mut **postgres);
+                    match answers.next().await {
+                        Some(Ok(_)) => Ok(read_position(answers).await),
+                        Some(Err(error)) => Err(error),
+                        None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
+                    }
+                };
+                self.log().around(sql, commit).await
             }
             Driver::Sqlite(sqlite, _) => {
-                sqlx::raw_sql("COMMIT").execute(&mut **sqlite).await.map(|_| {
+                let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
+                self.log().around("COMMIT", commit).await.map(|_| {
                     let commits = SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1;
                     Ok(Some(Position::new(commits)))
                 })
@@ -250,14 +252,22 @@ impl Connection {
     async fn rollback(&self) {
         self.set_deadline(Deadline::NONE);
         let mut exchange = self.exchange().await;
-        let sql = sqlx::raw_sql("ROLLBACK");
+        let sql = "ROLLBACK";
         let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres) => sql.execute(&mut **postgres).await.map(drop),
-            Driver::Sqlite(sqlite, _) => match sql.execute(&mut **sqlite).await {
-                // A full disk and some other errors have ended the transaction already.
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("1") => Ok(()),
-                other => other.map(drop),
-            },
+            Driver::Postgres(postgres) => {
+                let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
+                self.log().around(sql, rollback).await.map(drop)
+            }
+            Driver::Sqlite(sqlite, _) => {
+                let rollback = sqlx::raw_sql(sql).execute(&mut **sqlite);
+                match self.log().around(sql, rollback).await {
+                    // A full disk and some other errors have ended the transaction already.
+                    Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("1") => {
+                        Ok(())
+                    }
+                    other => other.map(drop),
+                }
+            }
         };
         match exchange.end(result) {
             Ok(()) => self.set_state(State::Idle),
