@@ -299,7 +299,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
 
 fn told(what: &str, faults: &[Fault]) -> String {
     match faults.first() {
-        Some(fault) => format!("{what}: {}: {}", fault.field, fault.description),
+        Some(fault) => format!("{what}: {} {}", fault.field, fault.description),
         None => what.to_owned(),
     }
 }
