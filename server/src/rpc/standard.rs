@@ -74,12 +74,11 @@ pub fn change<R: Standard>(
 ) -> Option<Change<Values<R>>> {
     let message = message?;
     let path = format!("{prefix}{}", R::FIELD);
-    let id = check.key(&format!("{path}.id"), R::key(&message))?;
-    check.once(&format!("{path}.id"), id);
+    let id = check.key(&format!("{path}.id"), R::key(&message));
     let mask = field_mask::resolve(check, &format!("{prefix}update_mask"), mask, &message);
     // A row that has to be inserted needs every value, so all faults count for it; whether
     // that happens is known in the transaction only.
-    let otherwise = allow_missing.then(|| {
+    let otherwise = id.filter(|_| allow_missing).map(|id| {
         let mut whole = Check::new(check.sealing_key, check.faults_under(&path));
         let mut values = R::values(&mut whole, &path, message.clone(), &Paths::all());
         set_id::<R>(&mut values, id);
@@ -88,7 +87,10 @@ pub fn change<R: Standard>(
             faults => Err(faults),
         }
     });
+    // Also where the key is at fault: what isn't written is none of the faults to tell.
     check.pass_over(&path, &mask);
+    let id = id?;
+    check.once(&format!("{path}.id"), id);
     let expected = check.etag(id, R::etag(&message));
     let values = R::values(check, &path, message, &mask);
     Some(Change { path, id, expected, values, otherwise })

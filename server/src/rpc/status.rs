@@ -24,6 +24,10 @@ const RETRY_LATER: Duration = Duration::from_secs(1);
 /// trailers, and details are in them twice over as base64.
 const FAULTS_SIZE: usize = 3_000;
 
+/// The most bytes of one text in an answer: texts may quote the request, which is larger than
+/// what peers take of trailers, and more than that ends their connection.
+const TEXT_SIZE: usize = 500;
+
 /// An error on its way to the caller.
 #[derive(Debug)]
 struct Answer {
@@ -37,11 +41,11 @@ struct Answer {
 impl Answer {
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
         let (metadata, details) = (HashMap::new(), ErrorDetails::new());
-        Self { code, reason, message: message.into(), metadata, details }
+        Self { code, reason, message: cut(&message.into()), metadata, details }
     }
 
     fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.metadata.insert(key.to_owned(), value.to_string());
+        self.metadata.insert(key.to_owned(), cut(&value.to_string()));
         self
     }
 
@@ -54,12 +58,13 @@ impl Answer {
     fn at(mut self, faults: &[Fault]) -> Self {
         let mut size = 0;
         for fault in faults {
-            size += fault.field.len() + fault.description.len();
+            let description = cut(&fault.description);
+            size += fault.field.len() + description.len();
             if size > FAULTS_SIZE {
                 self = self.with("violations", faults.len());
                 break;
             }
-            self.details.add_bad_request_violation(&fault.field, &fault.description);
+            self.details.add_bad_request_violation(&fault.field, description);
         }
         match faults.first().and_then(|fault| entry(&fault.field)) {
             Some(index) => self.with("index", index),
@@ -72,6 +77,14 @@ impl Answer {
         let reason = self.reason.as_str_name().trim_start_matches("ERROR_REASON_");
         self.details.set_error_info(reason, DOMAIN, self.metadata);
         Status::with_error_details(self.code, self.message, self.details)
+    }
+}
+
+/// A text, shortened where it is too long to be told.
+fn cut(text: &str) -> String {
+    match text.floor_char_boundary(TEXT_SIZE) {
+        end if end < text.len() => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
     }
 }
 

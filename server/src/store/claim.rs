@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use sea_orm::{
-    ConnectionTrait, Value,
+    ConnectionTrait, DbErr, Value,
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 use uuid::Uuid;
@@ -65,6 +65,9 @@ pub struct Claim {
     pub value: Value,
     /// The row that may have it already: the one that is changed.
     pub own: Option<Uuid>,
+    /// Whether the value is written only if the row `own` isn't there: an upsert's, for a
+    /// field that its mask passes over.
+    pub only_new: bool,
 }
 
 /// Makes of a broken constraint an error that names every value at fault. Other errors stay.
@@ -74,10 +77,16 @@ pub(super) async fn explain(
     error: StoreError,
 ) -> StoreError {
     let StoreError::Constraint { kind, constraint, .. } = &error else { return error };
-    let suspects = claims.into_iter().filter(|claim| claim.constraint.is_named(*kind, constraint));
+    let mut suspects = claims;
+    suspects.retain(|claim| claim.constraint.is_named(*kind, constraint));
+    if suspects.is_empty() {
+        return error;
+    }
     match faults(connection, suspects).await {
-        // Meanwhile somebody may have made room for it: then the constraint's name has to do.
-        Ok(faults) if faults.is_empty() => error,
+        // Whoever was in the way is gone already: another try may succeed.
+        Ok(faults) if faults.is_empty() => {
+            StoreError::Conflict(DbErr::Custom("a constraint was broken and holds again".into()))
+        }
         Ok(faults) if *kind == ConstraintKind::Unique => StoreError::AlreadyExists(faults),
         Ok(faults) => StoreError::ReferenceNotFound(faults),
         Err(lookup) => {
@@ -87,13 +96,15 @@ pub(super) async fn explain(
     }
 }
 
-async fn faults(
-    connection: &Connection,
-    claims: impl Iterator<Item = Claim>,
-) -> Result<Vec<Fault>, StoreError> {
+async fn faults(connection: &Connection, claims: Vec<Claim>) -> Result<Vec<Fault>, StoreError> {
     let mut faults = Vec::new();
     let mut seen = HashSet::new();
     for claim in claims {
+        if let (true, Some(own)) = (claim.only_new, claim.own)
+            && exists(connection, claim.constraint.column.0, &own.into()).await?
+        {
+            continue;
+        }
         let taken = match claim.constraint.rule {
             Rule::Unique => {
                 // Two entries of one request may collide with each other alone.

@@ -1,0 +1,264 @@
+//! Inserts, changes and deletes of rows, by batches, in an order that batches can't block
+//! each other with.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter,
+    TryIntoModel, Value,
+    sea_query::{Alias, Expr, ExprTrait, LockType, OnConflict, Order, Query, SimpleExpr},
+};
+use uuid::Uuid;
+
+use super::{Change, Expected, Insert, Removal, Resource, Row, Values, column, id_in, id_is, now};
+use crate::store::{claim::Claim, connection::Connection, error::StoreError};
+
+/// Inserts rows and answers them as they are now.
+///
+/// # Errors
+/// [`StoreError::Constraint`], to be explained by [`claims_of_insert`].
+pub async fn insert<R: Resource>(
+    connection: &Connection,
+    inserts: &[Insert<Values<R>>],
+) -> Result<Vec<Row<R>>, StoreError> {
+    let now = now();
+    let rows: Vec<Values<R>> =
+        inserts.iter().map(|insert| stamped::<R>(insert.values.clone(), now)).collect();
+    // In the order of their ids: two batches that insert the same ones would wait for each
+    // other.
+    let mut ordered = rows.clone();
+    ordered.sort_by_key(|values| id_of_values::<R>(values));
+    // In pieces of 1, 2, 4 … 512 rows, so that there are ten texts to prepare and not a thousand.
+    let mut rest = ordered.as_slice();
+    while !rest.is_empty() {
+        let piece = 1 << Ord::min(rest.len().ilog2(), 9);
+        let (now, later) = rest.split_at(piece);
+        R::Entity::insert_many(now.iter().cloned()).exec_without_returning(connection).await?;
+        rest = later;
+    }
+    // Every column was bound, so the rows are what was bound.
+    rows.into_iter().map(|values| values.try_into_model().map_err(StoreError::from)).collect()
+}
+
+/// The values of inserted rows that constraints look at.
+pub fn claims_of_insert<R: Resource>(inserts: &[Insert<Values<R>>]) -> Vec<Claim> {
+    let claims = inserts.iter().flat_map(|insert| {
+        claims::<R>(&insert.values, None, |field| match field {
+            "id" => insert.id_path.clone(),
+            _ => format!("{}.{field}", insert.path),
+        })
+    });
+    claims.collect()
+}
+
+/// Changes rows, all locked in the order of their ids first, and answers them as they are now.
+///
+/// # Errors
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Invalid`] where a row
+/// would have to be inserted that can't be, [`StoreError::Constraint`].
+pub async fn update<R: Resource>(
+    connection: &Connection,
+    changes: &[Change<Values<R>>],
+) -> Result<Vec<Row<R>>, StoreError> {
+    lock::<R>(connection, changes.iter().map(|change| change.id)).await?;
+    // In the order of their ids too, since missing rows can't be locked before they are
+    // inserted.
+    let mut ordered: Vec<(usize, &Change<Values<R>>)> = changes.iter().enumerate().collect();
+    ordered.sort_by_key(|(_, change)| change.id);
+    let mut rows = Vec::with_capacity(changes.len());
+    for (index, change) in ordered {
+        rows.push((index, update_one::<R>(connection, change).await?));
+    }
+    rows.sort_by_key(|(index, _)| *index);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The values of changed rows that constraints look at.
+pub fn claims_of_update<R: Resource>(changes: &[Change<Values<R>>]) -> Vec<Claim> {
+    let claims = changes.iter().flat_map(|change| {
+        let path = |field: &str| format!("{}.{field}", change.path);
+        let mut all = claims::<R>(&change.values, Some(change.id), path);
+        if let Some(Ok(values)) = &change.otherwise {
+            let of_new = claims::<R>(values, Some(change.id), path).into_iter();
+            let beside = of_new.filter(|claim| all.iter().all(|other| other.field != claim.field));
+            let beside: Vec<Claim> =
+                beside.map(|claim| Claim { only_new: true, ..claim }).collect();
+            all.extend(beside);
+        }
+        all
+    });
+    claims.collect()
+}
+
+/// Deletes rows, all locked in the order of their ids first.
+///
+/// # Errors
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Constraint`] where
+/// other rows still refer to one.
+pub async fn delete<R: Resource>(
+    connection: &Connection,
+    removals: &[Removal],
+) -> Result<(), StoreError> {
+    lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
+    for removal in removals {
+        delete_one::<R>(connection, removal).await?;
+    }
+    Ok(())
+}
+
+async fn delete_one<R: Resource>(
+    connection: &Connection,
+    removal: &Removal,
+) -> Result<(), StoreError> {
+    for _ in 0..ROUNDS {
+        let statement =
+            R::Entity::delete_many().filter(id_is(removal.id)).filter(state_is(removal.expected));
+        if statement.exec(connection).await?.rows_affected > 0 {
+            return Ok(());
+        }
+        match missed::<R>(connection, removal.id, &removal.prefix).await? {
+            StoreError::NotFound { .. } if removal.allow_missing => return Ok(()),
+            StoreError::EtagMismatch { .. } if removal.expected == Expected::Any => {}
+            error => return Err(error),
+        }
+    }
+    Err(came_and_went())
+}
+
+async fn update_one<R: Resource>(
+    connection: &Connection,
+    change: &Change<Values<R>>,
+) -> Result<Row<R>, StoreError> {
+    for _ in 0..ROUNDS {
+        let mut rows = R::Entity::update_many()
+            .set(change.values.clone())
+            .col_expr(column::<R>("updated_at")?, Expr::value(now()))
+            .col_expr(column::<R>("version")?, Expr::col(Alias::new("version")).add(1))
+            .filter(id_is(change.id))
+            .filter(state_is(change.expected))
+            .exec_with_returning(connection)
+            .await?;
+        if let Some(row) = rows.pop() {
+            return Ok(row);
+        }
+        let prefix = format!("{}.", change.path);
+        match missed::<R>(connection, change.id, &prefix).await? {
+            StoreError::NotFound { .. } => {}
+            StoreError::EtagMismatch { .. } if change.expected == Expected::Any => continue,
+            error => return Err(error),
+        }
+        let values = match &change.otherwise {
+            None => {
+                let field = format!("{prefix}id");
+                return Err(StoreError::NotFound { resource: R::NAME, id: change.id, field });
+            }
+            Some(_) if change.expected != Expected::Any => {
+                let field = format!("{prefix}etag");
+                return Err(StoreError::EtagMismatch { resource: R::NAME, id: change.id, field });
+            }
+            Some(Err(faults)) => return Err(StoreError::Invalid(faults.clone())),
+            Some(Ok(values)) => stamped::<R>(values.clone(), now()),
+        };
+        let inserted = R::Entity::insert(values.clone())
+            .on_conflict(OnConflict::column(Alias::new("id")).do_nothing().to_owned())
+            .exec_without_returning(connection)
+            .await?;
+        if inserted > 0 {
+            return Ok(values.try_into_model()?);
+        }
+    }
+    Err(came_and_went())
+}
+
+/// How often a row is looked for that other callers insert and delete in between.
+const ROUNDS: usize = 3;
+
+fn came_and_went() -> StoreError {
+    StoreError::Conflict(DbErr::Custom("the row came and went".into()))
+}
+
+/// Locks rows in the order of their ids, so that two batches can't wait for each other.
+/// SQLite's transactions hold the whole file already, and one row needs no order.
+async fn lock<R: Resource>(
+    connection: &Connection,
+    ids: impl ExactSizeIterator<Item = Uuid>,
+) -> Result<(), StoreError> {
+    if ids.len() < 2 || connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = ids.collect();
+    let mut query = Query::select();
+    query
+        .column(Alias::new("id"))
+        .from(R::Entity::default())
+        .and_where(id_in(connection, &ids))
+        .order_by(Alias::new("id"), Order::Asc)
+        .lock(LockType::Update);
+    connection.query_all(&query).await?;
+    Ok(())
+}
+
+/// Why no row was changed: it isn't there, or it has another state.
+async fn missed<R: Resource>(
+    connection: &Connection,
+    id: Uuid,
+    prefix: &str,
+) -> Result<StoreError, StoreError> {
+    let mut query = Query::select();
+    query.column(Alias::new("version")).from(R::Entity::default()).and_where(id_is(id));
+    let resource = R::NAME;
+    Ok(match connection.query_one(&query).await? {
+        Some(_) => StoreError::EtagMismatch { resource, id, field: format!("{prefix}etag") },
+        None => StoreError::NotFound { resource, id, field: format!("{prefix}id") },
+    })
+}
+
+fn claims<R: Resource>(
+    values: &Values<R>,
+    own: Option<Uuid>,
+    path: impl Fn(&str) -> String,
+) -> Vec<Claim> {
+    let claims = R::CONSTRAINTS.iter().filter_map(|constraint| {
+        let column = column::<R>(constraint.column.1).ok()?;
+        // Rows that are changed keep their id, and NULL breaks neither kind of constraint.
+        let value = match values.get(column) {
+            ActiveValue::Set(value) if own.is_none() || constraint.field != "id" => value,
+            _ => return None,
+        };
+        let field = path(constraint.field);
+        let only_new = false;
+        (value != value.as_null()).then_some(Claim { constraint, field, value, own, only_new })
+    });
+    claims.collect()
+}
+
+/// A new row's times and version.
+fn stamped<R: Resource>(mut values: Values<R>, now: DateTime<Utc>) -> Values<R> {
+    for (name, value) in [
+        ("created_at", Value::from(now)),
+        ("updated_at", Value::from(now)),
+        ("version", Value::from(1_i64)),
+    ] {
+        if let Ok(column) = column::<R>(name) {
+            values.set(column, value);
+        }
+    }
+    values
+}
+
+/// The id of a row that is about to be inserted.
+fn id_of_values<R: Resource>(values: &Values<R>) -> Option<Uuid> {
+    match column::<R>("id").map(|column| values.get(column)) {
+        Ok(ActiveValue::Set(Value::Uuid(id))) => id,
+        _ => None,
+    }
+}
+
+fn state_is(expected: Expected) -> SimpleExpr {
+    match expected {
+        Expected::Any => Expr::cust("TRUE"),
+        Expected::State(version, created_at) => Expr::col(Alias::new("version"))
+            .eq(version)
+            .and(Expr::col(Alias::new("created_at")).eq(created_at)),
+        Expected::Never => Expr::cust("FALSE"),
+    }
+}
