@@ -13,15 +13,21 @@
 mod database;
 mod engine;
 mod guard;
+mod line;
 mod postgres;
 mod program;
+mod raw;
 mod server;
 mod trials;
+mod wait;
 
 pub use database::{Database, Row, SqliteDatabase};
 pub use engine::Engine;
 pub use guard::hold;
+pub use line::Line;
 pub use postgres::{Origin, Postgres, PostgresDatabase};
 pub use program::{Finished, Lines, program, run};
+pub use raw::{Raw, raw};
 pub use server::{Builder, Ended, Signal, TestServer};
-pub use trials::{TRIALS, Trial, Work, run_trial};
+pub use trials::{TRIALS, Trial, Work, run_trial, trial};
+pub use wait::until;

@@ -1,5 +1,9 @@
 //! Long trials: the suite's own cases at a larger scale, run by name.
 
+mod drops;
+mod plan_log;
+mod plans;
+
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
 /// What a trial does, given its scale; it panics where the service fails it.
@@ -20,7 +24,29 @@ pub struct Trial {
 }
 
 /// Every trial there is.
-pub const TRIALS: &[Trial] = &[];
+pub const TRIALS: &[Trial] = &[
+    Trial {
+        name: "drops",
+        about: "callers leave at random points, this many of them on each engine",
+        scale: 4_000,
+        work: |scale| Box::pin(drops::drops(scale)),
+    },
+    Trial {
+        name: "plans",
+        about: "lists over this many books walk an index and sort nothing",
+        scale: 1_000_000,
+        work: |scale| Box::pin(plans::plans(scale)),
+    },
+];
+
+/// Carries a trial out, at the suite's scale.
+///
+/// # Panics
+/// If there is no such trial, or it fails.
+pub async fn trial(name: &str, scale: u32) {
+    let trial = TRIALS.iter().find(|trial| trial.name == name).expect("a trial of that name");
+    (trial.work)(scale).await;
+}
 
 /// `trial` lists the trials, `trial NAME [SCALE]` runs one; the exit code is 2
 /// for a name or a scale that can't be used, and a panic's if the trial fails.

@@ -2,11 +2,27 @@
 //!
 //! One test binary, for each would be linked with everything again.
 
-#![expect(clippy::expect_used, reason = "a test that can't go on has failed")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod bad_input;
+mod batch;
+mod book;
+mod category;
+mod client;
 mod contract;
 mod exceptions;
+mod filter_books;
+mod filter_cases;
 mod guard;
 mod health;
+mod lifecycle;
+mod list;
+mod logs;
+mod migration;
+mod readme;
+mod registry;
 mod roles;
+mod settings;
+mod store;
 mod tidy;
+mod trials;

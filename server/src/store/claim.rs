@@ -1,13 +1,13 @@
 //! From a broken constraint to the fields of the request that broke it.
 //!
 //! SQLite names no constraint of a foreign key, and a statement of many rows names no row:
-//! after the rollback every value is looked up on the same connection.
+//! after the rollback the values are looked up on the same connection.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ConnectionTrait, DbErr, Value,
-    sea_query::{Alias, Expr, ExprTrait, Query},
+    sea_query::{Alias, Condition, Expr, ExprTrait, Query},
 };
 use uuid::Uuid;
 
@@ -16,25 +16,30 @@ use super::{
     error::{ConstraintKind, Fault, StoreError},
 };
 
+/// How many claims one statement looks up: SQLite nests no more than a thousand terms.
+const LOOKED_UP: usize = 200;
+
 /// A constraint of a table and the field of the resource that it is about.
 #[derive(Debug)]
 pub struct Constraint {
     /// Its name in the database. SQLite tells its columns instead, as `table.column`.
     pub name: &'static str,
-    /// What it asks of a value.
+    /// What it asks of the values.
     pub rule: Rule,
-    /// The table and the column that it is on.
-    pub column: (&'static str, &'static str),
-    /// The field of the resource, such as `category_id`.
+    /// The table that it is on.
+    pub table: &'static str,
+    /// Its columns.
+    pub columns: &'static [&'static str],
+    /// The field of the resource to blame, such as `category_id`.
     pub field: &'static str,
 }
 
-/// What a constraint asks of a value.
+/// What a constraint asks of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// No other row has it.
+    /// No other row has them.
     Unique,
-    /// This table has a row with it as its id; the second text is its resource.
+    /// This table has a row with the value as its id; the second text is its resource.
     Exists(&'static str, &'static str),
 }
 
@@ -48,41 +53,40 @@ impl Constraint {
 
     /// Whether an error names this constraint, or could mean it.
     fn is_named(&self, kind: ConstraintKind, name: &str) -> bool {
-        let (table, column) = self.column;
-        let column = format!("{table}.{column}");
-        self.kind() == kind && (name.is_empty() || name == self.name || name == column)
+        let columns = self.columns.iter().map(|column| format!("{}.{column}", self.table));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        self.kind() == kind && (name.is_empty() || name == self.name || name == columns)
     }
 }
 
-/// A value of a request that a constraint looks at.
+/// Values of a request that a constraint looks at.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The constraint.
     pub constraint: &'static Constraint,
-    /// Where the request has the value, such as `requests[3].book.category_id`.
+    /// Where the request has the values, such as `requests[3].book.category_id`.
     pub field: String,
-    /// The value.
-    pub value: Value,
-    /// The row that may have it already: the one that is changed.
+    /// The values, one for each column of the constraint.
+    pub values: Vec<Value>,
+    /// The row that may have them already: the one that is changed.
     pub own: Option<Uuid>,
-    /// Whether the value is written only if the row `own` isn't there: an upsert's, for a
-    /// field that its mask passes over.
+    /// Whether they are written only if the row `own` isn't there: an upsert's, for a field
+    /// that its mask passes over.
     pub only_new: bool,
 }
 
 /// Makes of a broken constraint an error that names every value at fault. Other errors stay.
 pub(super) async fn explain(
     connection: &Connection,
-    claims: Vec<Claim>,
+    mut claims: Vec<Claim>,
     error: StoreError,
 ) -> StoreError {
     let StoreError::Constraint { kind, constraint, .. } = &error else { return error };
-    let mut suspects = claims;
-    suspects.retain(|claim| claim.constraint.is_named(*kind, constraint));
-    if suspects.is_empty() {
+    claims.retain(|claim| claim.constraint.is_named(*kind, constraint));
+    if claims.is_empty() {
         return error;
     }
-    match faults(connection, suspects).await {
+    match faults(connection, &claims).await {
         // Whoever was in the way is gone already: another try may succeed.
         Ok(faults) if faults.is_empty() => {
             StoreError::Conflict(DbErr::Custom("a constraint was broken and holds again".into()))
@@ -96,53 +100,91 @@ pub(super) async fn explain(
     }
 }
 
-async fn faults(connection: &Connection, claims: Vec<Claim>) -> Result<Vec<Fault>, StoreError> {
-    let mut faults = Vec::new();
+async fn faults(connection: &Connection, claims: &[Claim]) -> Result<Vec<Fault>, StoreError> {
+    let mut holders = HashMap::new();
+    for claims in claims.chunks(LOOKED_UP) {
+        look_up(connection, claims, &mut holders).await?;
+    }
     let mut seen = HashSet::new();
-    for claim in claims {
-        if let (true, Some(own)) = (claim.only_new, claim.own)
-            && exists(connection, claim.constraint.column.0, &own.into()).await?
+    let faults = claims.iter().filter_map(|claim| {
+        let holder = |table, values: &[Value]| holders.get(&key(table, values));
+        let own = claim.own.map(Value::from);
+        let table = claim.constraint.table;
+        if claim.only_new
+            && own.as_ref().is_some_and(|own| holder(table, std::slice::from_ref(own)).is_some())
         {
-            continue;
+            return None;
         }
-        let taken = match claim.constraint.rule {
+        let told = match claim.constraint.rule {
             Rule::Unique => {
                 // Two entries of one request may collide with each other alone.
-                let twin = !seen.insert((claim.constraint.name, claim.value.to_string()));
-                twin || holder(connection, &claim).await?
+                let twin = !seen.insert((claim.constraint.name, key(table, &claim.values)));
+                let other = holder(table, &claim.values).is_some_and(|id| Some(*id) != claim.own);
+                (twin || other).then(|| "is already taken".to_owned())
             }
-            Rule::Exists(table, _) => !exists(connection, table, &claim.value).await?,
+            Rule::Exists(table, resource) => {
+                let missing = holder(table, &claim.values).is_none();
+                missing.then(|| format!("names no {resource} that exists"))
+            }
         };
-        if taken {
-            let description = match claim.constraint.rule {
-                Rule::Unique => "is already taken".to_owned(),
-                Rule::Exists(_, resource) => format!("names no {resource} that exists"),
-            };
-            faults.push(Fault::new(claim.field, description));
+        told.map(|told| Fault::new(&*claim.field, told))
+    });
+    Ok(faults.collect())
+}
+
+/// Values of a table, as text: those of unlike types never meet in one column.
+type Key = (&'static str, String);
+
+fn key(table: &'static str, values: &[Value]) -> Key {
+    (table, format!("{values:?}"))
+}
+
+/// Notes which row has the values that each claim asks about: one statement for each table
+/// and set of columns.
+async fn look_up(
+    connection: &Connection,
+    claims: &[Claim],
+    holders: &mut HashMap<Key, Uuid>,
+) -> Result<(), StoreError> {
+    let mut wanted: HashMap<(&'static str, &'static [&'static str]), Vec<Vec<Value>>> =
+        HashMap::new();
+    for claim in claims {
+        let constraint = claim.constraint;
+        let place = match constraint.rule {
+            Rule::Unique => (constraint.table, constraint.columns),
+            Rule::Exists(table, _) => (table, &["id"][..]),
+        };
+        wanted.entry(place).or_default().push(claim.values.clone());
+        if let (true, Some(own)) = (claim.only_new, claim.own) {
+            wanted.entry((constraint.table, &["id"])).or_default().push(vec![own.into()]);
         }
     }
-    Ok(faults)
-}
-
-/// Whether another row than the claim's own has the value.
-async fn holder(connection: &Connection, claim: &Claim) -> Result<bool, StoreError> {
-    let (table, column) = claim.constraint.column;
-    let mut query = Query::select();
-    query
-        .expr(Expr::val(1))
-        .from(Alias::new(table))
-        .and_where(Expr::col(Alias::new(column)).eq(claim.value.clone()));
-    if let Some(own) = claim.own {
-        query.and_where(Expr::col(Alias::new("id")).ne(own));
+    for ((table, columns), tuples) in wanted {
+        let mut query = Query::select();
+        query.column(Alias::new("id")).from(Alias::new(table));
+        for column in columns {
+            query.column(Alias::new(*column));
+        }
+        let any = tuples.iter().fold(Condition::any(), |any, tuple| {
+            let pairs = columns.iter().zip(tuple);
+            let all = pairs.fold(Condition::all(), |all, (column, value)| {
+                all.add(Expr::col(Alias::new(*column)).eq(value.clone()))
+            });
+            any.add(all)
+        });
+        query.cond_where(any);
+        for row in connection.query_all(&query).await? {
+            let id: Uuid = row.try_get_by_index(0)?;
+            let mut values = Vec::new();
+            for index in 0..columns.len() {
+                // Columns under constraints that callers can break hold ids or texts.
+                values.push(match row.try_get_by_index::<Uuid>(index + 1) {
+                    Ok(id) => Value::from(id),
+                    Err(_) => Value::from(row.try_get_by_index::<String>(index + 1)?),
+                });
+            }
+            holders.insert(key(table, &values), id);
+        }
     }
-    Ok(connection.query_one(&query).await?.is_some())
-}
-
-async fn exists(connection: &Connection, table: &str, id: &Value) -> Result<bool, StoreError> {
-    let mut query = Query::select();
-    query
-        .expr(Expr::val(1))
-        .from(Alias::new(table))
-        .and_where(Expr::col(Alias::new("id")).eq(id.clone()));
-    Ok(connection.query_one(&query).await?.is_some())
+    Ok(())
 }

@@ -74,11 +74,18 @@ impl Resource for Book {
         ],
     };
     const CONSTRAINTS: &'static [Constraint] = &[
-        Constraint { name: "books_pkey", rule: Rule::Unique, column: ("books", "id"), field: "id" },
+        Constraint {
+            name: "books_pkey",
+            rule: Rule::Unique,
+            table: "books",
+            columns: &["id"],
+            field: "id",
+        },
         Constraint {
             name: "books_category_id_fkey",
             rule: Rule::Exists("categories", "category"),
-            column: ("books", "category_id"),
+            table: "books",
+            columns: &["category_id"],
             field: "category_id",
         },
     ];

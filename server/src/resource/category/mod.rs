@@ -59,13 +59,15 @@ impl Resource for Category {
         Constraint {
             name: "categories_pkey",
             rule: Rule::Unique,
-            column: ("categories", "id"),
+            table: "categories",
+            columns: &["id"],
             field: "id",
         },
         Constraint {
             name: "categories_name_key",
             rule: Rule::Unique,
-            column: ("categories", "name"),
+            table: "categories",
+            columns: &["name"],
             field: "name",
         },
     ];

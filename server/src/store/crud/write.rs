@@ -218,15 +218,18 @@ fn claims<R: Resource>(
     path: impl Fn(&str) -> String,
 ) -> Vec<Claim> {
     let claims = R::CONSTRAINTS.iter().filter_map(|constraint| {
-        let column = column::<R>(constraint.column.1).ok()?;
-        // Rows that are changed keep their id, and NULL breaks neither kind of constraint.
-        let value = match values.get(column) {
-            ActiveValue::Set(value) if own.is_none() || constraint.field != "id" => value,
-            _ => return None,
+        // Rows that are changed keep their id.
+        if own.is_some() && constraint.field == "id" {
+            return None;
+        }
+        let value = |name: &&'static str| match values.get(column::<R>(name).ok()?) {
+            // NULL breaks neither kind of constraint.
+            ActiveValue::Set(value) => (value != value.as_null()).then_some(value),
+            _ => None,
         };
+        let values = constraint.columns.iter().map(value).collect::<Option<Vec<_>>>()?;
         let field = path(constraint.field);
-        let only_new = false;
-        (value != value.as_null()).then_some(Claim { constraint, field, value, own, only_new })
+        Some(Claim { constraint, field, values, own, only_new: false })
     });
     claims.collect()
 }

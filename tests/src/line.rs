@@ -1,0 +1,128 @@
+//! The line between a service and its PostgreSQL, which a test can cut and freeze.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, tcp},
+    sync::watch,
+};
+
+use crate::database::Database;
+
+/// How a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// All that comes in goes out.
+    Open,
+    /// Nothing goes through, and nobody is told.
+    Frozen,
+    /// Every connection is closed, a new one at once.
+    Cut,
+    /// Open until a client has sent these bytes; then they go out and the line is cut.
+    CutAt(&'static [u8]),
+}
+
+/// A TCP line to a database of the tests' cluster. It is cut when it is dropped.
+#[derive(Debug)]
+pub struct Line {
+    url: String,
+    state: watch::Sender<State>,
+}
+
+impl Line {
+    /// A line to the database, open.
+    ///
+    /// # Panics
+    /// If the database isn't PostgreSQL's.
+    pub async fn to(database: &Database) -> Self {
+        let url = database.url();
+        let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
+        let (server, _) = server.expect("the address of a PostgreSQL database");
+        let far: SocketAddr = server.parse().expect("an address with a port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let near = listener.local_addr().expect("the port's address").to_string();
+        let state = watch::Sender::new(State::Open);
+        tokio::spawn(accept(listener, far, state.clone()));
+        Self { url: url.replace(server, &near), state }
+    }
+
+    /// The database's address through this line, for the service.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Closes every connection, and each new one at once.
+    pub fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    /// Lets the service's bytes through up to the next ones that hold these, and cuts
+    /// the line then: what was asked arrives, the answer doesn't.
+    pub fn cut_at(&self, bytes: &'static [u8]) {
+        self.state.send_replace(State::CutAt(bytes));
+    }
+
+    /// Lets nothing through any more; connections stay, as with a lost network.
+    pub fn freeze(&self) {
+        self.state.send_replace(State::Frozen);
+    }
+
+    /// Opens the line again.
+    pub fn restore(&self) {
+        self.state.send_replace(State::Open);
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+async fn accept(listener: TcpListener, far: SocketAddr, state: watch::Sender<State>) {
+    while let Ok((near, _)) = listener.accept().await {
+        tokio::spawn(carry(near, far, state.clone()));
+    }
+}
+
+/// Carries one connection until either side closes it or the line is cut.
+async fn carry(near: TcpStream, far: SocketAddr, state: watch::Sender<State>) {
+    let mut seen = state.subscribe();
+    if *seen.borrow() == State::Cut {
+        return;
+    }
+    let Ok(far) = TcpStream::connect(far).await else { return };
+    // Either could only fail on a connection that is gone already.
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+    tokio::select! {
+        () = pump(near_in, far_out, &state, true) => {}
+        () = pump(far_in, near_out, &state, false) => {}
+        _ = seen.wait_for(|state| *state == State::Cut) => {}
+    }
+}
+
+async fn pump(
+    mut from: tcp::OwnedReadHalf,
+    mut to: tcp::OwnedWriteHalf,
+    state: &watch::Sender<State>,
+    asks: bool,
+) {
+    let mut seen = state.subscribe();
+    let mut bytes = vec![0; 16 << 10];
+    while let Ok(size @ 1..) = from.read(&mut bytes).await {
+        let thawed = seen.wait_for(|state| *state != State::Frozen).await;
+        let Ok(now) = thawed.map(|state| *state) else { return };
+        if to.write_all(&bytes[..size]).await.is_err() {
+            return;
+        }
+        if let State::CutAt(wanted) = now
+            && asks
+            && bytes[..size].windows(wanted.len()).any(|part| part == wanted)
+        {
+            state.send_replace(State::Cut);
+            return;
+        }
+    }
+}

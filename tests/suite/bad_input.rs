@@ -1,0 +1,294 @@
+//! What the service refuses: one table over every method, and what never gets as far.
+//!
+//! Each refusal has its code, its reason and every field at fault; nothing is written,
+//! and nothing of the database is told.
+
+mod categories_and_books;
+mod masks;
+mod standard;
+mod transport;
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use bookstore_proto::{DESCRIPTOR_POOL, v1::ErrorReason};
+use bookstore_tests::{Engine, Row, TestServer, on_every_engine};
+use prost_reflect::{
+    MethodDescriptor,
+    bytes::{Buf, BufMut},
+    prost::Message,
+};
+use regex::Regex;
+use serde_json::{Value, json};
+use tonic::{
+    Code, Request, Response, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::http::uri::PathAndQuery,
+    transport::Channel,
+};
+use tonic_types::StatusExt;
+
+use crate::client::{FICTION, Refusal, a_book, books, create, done, dynamic, id, with};
+
+on_every_engine!(every_row_of_the_table_is_refused, a_thousand_faults_are_one_answer);
+
+/// A request and how it is refused.
+pub(crate) struct Case {
+    /// The service and the method, as `BookService/GetBook`.
+    method: String,
+    /// The request: the encoded message, and some of it to show.
+    body: Vec<u8>,
+    shown: String,
+    code: Code,
+    reason: &'static str,
+    fields: Vec<String>,
+}
+
+/// A request with values at these fields that break rules of the contract.
+#[track_caller]
+fn bad(method: &str, request: Value, fields: &[&str]) -> Case {
+    let shown = request.to_string().chars().take(300).collect();
+    let body = dynamic(descriptor(method).input(), request).encode_to_vec();
+    raw(method, body, shown, fields)
+}
+
+fn raw(method: &str, body: Vec<u8>, shown: String, fields: &[&str]) -> Case {
+    Case {
+        method: method.to_owned(),
+        body,
+        shown,
+        code: Code::InvalidArgument,
+        reason: "FIELD_INVALID",
+        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+    }
+}
+
+impl Case {
+    /// The same, refused for another reason.
+    fn because(self, code: Code, reason: &'static str) -> Self {
+        Self { code, reason, ..self }
+    }
+
+    fn missing(self) -> Self {
+        self.because(Code::NotFound, "RESOURCE_NOT_FOUND")
+    }
+
+    fn stale(self) -> Self {
+        self.because(Code::Aborted, "ETAG_MISMATCH")
+    }
+
+    fn taken(self) -> Self {
+        self.because(Code::AlreadyExists, "RESOURCE_ALREADY_EXISTS")
+    }
+
+    fn no_reference(self) -> Self {
+        self.because(Code::FailedPrecondition, "REFERENCE_NOT_FOUND")
+    }
+}
+
+/// Every case there is.
+fn table() -> Vec<Case> {
+    let mut table = Vec::new();
+    for kind in [&standard::BOOK, &standard::CATEGORY] {
+        table.extend(standard::cases(kind));
+        table.extend(masks::cases(kind));
+    }
+    table.extend(categories_and_books::cases());
+    table
+}
+
+fn descriptor(method: &str) -> MethodDescriptor {
+    let (service, name) = method.split_once('/').expect("Service/Method");
+    let service = format!("bookstore.v1.{service}");
+    let service = DESCRIPTOR_POOL.get_service_by_name(&service).expect("a service");
+    service.methods().find(|found| found.name() == name).expect("a method of the service")
+}
+
+#[test]
+fn every_method_has_its_rows() {
+    let services = DESCRIPTOR_POOL.services();
+    let ours = services.filter(|service| service.package_name() == "bookstore.v1");
+    let methods: BTreeSet<String> = ours
+        .flat_map(|service| {
+            let methods =
+                service.methods().map(|method| format!("{}/{}", service.name(), method.name()));
+            methods.collect::<Vec<_>>()
+        })
+        .collect();
+    let tried: BTreeSet<String> = table().into_iter().map(|case| case.method).collect();
+    assert_eq!(methods, tried);
+}
+
+/// Two books, the first of them in a category, beside the categories that are always there.
+async fn populate(server: &TestServer) {
+    let mut books = books(server);
+    let first = json!({"category_id": FICTION, "description": "x", "attributes": {"a": 1}});
+    done(books.create_book(create(&id(1), with(a_book("first"), first))).await);
+    done(books.create_book(create(&id(2), a_book("second"))).await);
+}
+
+/// Every row there is.
+async fn rows(server: &TestServer) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for table in ["books", "categories", "sealing_keys"] {
+        rows.extend(server.sql(&format!("SELECT * FROM {table} ORDER BY id")).await);
+    }
+    rows
+}
+
+async fn every_row_of_the_table_is_refused(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    populate(&server).await;
+    let before = rows(&server).await;
+    assert_eq!(before.len(), 2 + 5 + 1);
+    let mut wrong = Vec::new();
+    for case in table() {
+        let path = format!("/bookstore.v1.{}", case.method);
+        let answer = send(server.channel(), &path, case.body.clone(), &[]).await;
+        if let Err(told) = judge(&case, answer) {
+            wrong.push(format!("{} {}\n    {told}", case.method, case.shown));
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(rows(&server).await, before);
+}
+
+/// The batch entry that a field belongs to.
+static ENTRY: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^(?:requests|ids)\[(\d+)\]").expect("a pattern"));
+
+/// What is quoted from a request.
+static QUOTED: LazyLock<Regex> = LazyLock::new(|| Regex::new("`[^`]*`").expect("a pattern"));
+
+/// What only someone who looks inside could say: SQL, names of the schema, programs.
+static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
+    let words = concat!(
+        r#"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|SQLSTATE)\b|"(books|categories)"|"#,
+        r"_(pkey|fkey|key|check|idx)\b|price_micros|created_at|sqlx|sea_orm|(?i:sqlite|postgres)",
+    );
+    Regex::new(words).expect("a pattern")
+});
+
+/// What is wrong with an answer.
+fn judge(case: &Case, answer: Result<Response<Vec<u8>>, Status>) -> Result<(), String> {
+    let status = match answer {
+        Ok(_) => return Err("it was done".to_owned()),
+        Err(status) => status,
+    };
+    let refusal = form(&status)?;
+    if (refusal.code, refusal.reason.as_str()) != (case.code, case.reason) {
+        return Err(format!("wanted {:?} {}: {refusal:?}", case.code, case.reason));
+    }
+    let fields: BTreeSet<&String> = refusal.fields.iter().collect();
+    if fields != case.fields.iter().collect() {
+        return Err(format!("wanted {:?}: {refusal:?}", case.fields));
+    }
+    // The first field of a batch that is named says which entry it is.
+    let first = refusal.fields.first().and_then(|field| ENTRY.captures(field));
+    let first = first.map(|found| found[1].to_owned());
+    match refusal.metadata.get("index") == first.as_ref() {
+        true => Ok(()),
+        false => Err(format!("wanted index {first:?}: {refusal:?}")),
+    }
+}
+
+/// The form that every error has; see errors.proto.
+fn form(status: &Status) -> Result<Refusal, String> {
+    let details = status.get_error_details();
+    if details.error_info().is_none() {
+        return Err(format!("no ErrorInfo: {status:?}"));
+    }
+    let refusal = Refusal::from(status);
+    let known = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", refusal.reason));
+    if refusal.domain != "bookstore" || known.is_none() {
+        return Err(format!("no reason of the contract: {refusal:?}"));
+    }
+    if status.metadata().get("request-id").is_none() {
+        return Err(format!("no request-id: {:?}", status.metadata()));
+    }
+    // The caller's own words are told in quotes.
+    let told = format!("{} {details:?}", status.message());
+    let told = QUOTED.replace_all(&told, "");
+    match INSIDE.find(&told) {
+        Some(leak) => Err(format!("it tells {:?}: {told}", leak.as_str())),
+        None => Ok(refusal),
+    }
+}
+
+/// Answers are bounded, or they would break the connection: trailers have their limits.
+async fn a_thousand_faults_are_one_answer(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let entry = json!({"id": "X", "book": {"title": "\0", "stock": -1}});
+    let many: Vec<Value> = (0..1_000).map(|_| entry.clone()).collect();
+    let ids = vec!["x".repeat(3_000); 1_000];
+    for (method, request, violations) in [
+        ("BookService/BatchCreateBooks", json!({"requests": many}), "5000"),
+        ("BookService/BatchGetBooks", json!({"ids": ids}), "1000"),
+    ] {
+        let body = dynamic(descriptor(method).input(), request).encode_to_vec();
+        let path = format!("/bookstore.v1.{method}");
+        let answer = send(server.channel(), &path, body, &[]).await;
+        let refusal = form(&answer.expect_err("bad values")).expect("the form of an error");
+        assert_eq!(
+            (refusal.code, refusal.reason.as_str()),
+            (Code::InvalidArgument, "FIELD_INVALID")
+        );
+        assert!(!refusal.fields.is_empty(), "{refusal:?}");
+        refusal.says("violations", violations).says("index", "0");
+    }
+    populate(&server).await;
+}
+
+/// Calls a method with a message as bytes, whatever they are.
+async fn send(
+    channel: Channel,
+    path: &str,
+    body: Vec<u8>,
+    metadata: &[(&'static str, &str)],
+) -> Result<Response<Vec<u8>>, Status> {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.expect("a service to call");
+    let mut request = Request::new(body);
+    for (key, value) in metadata {
+        request.metadata_mut().append(*key, value.parse().expect("a value of metadata"));
+    }
+    grpc.unary(request, path.parse::<PathAndQuery>().expect("a path"), Bytes).await
+}
+
+/// Messages as they are on the wire.
+#[derive(Default)]
+struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
+    }
+}

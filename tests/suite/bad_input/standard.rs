@@ -1,0 +1,297 @@
+//! What the standard methods of every resource refuse alike.
+
+use serde_json::{Value, json};
+
+use super::{Case, bad};
+use crate::client::{FICTION, SCIENCE, id, with};
+
+/// A resource's names, and what is there of it.
+pub(super) struct Kind {
+    /// `BookService`.
+    pub(super) service: &'static str,
+    /// `Book`, as in the names of methods.
+    pub(super) one: &'static str,
+    /// `Books`, as in the names of methods.
+    pub(super) many: &'static str,
+    /// `book`, as in the names of fields.
+    pub(super) field: &'static str,
+    /// Rows that are there.
+    pub(super) ids: fn() -> [String; 2],
+    /// A resource that could be created.
+    pub(super) valid: fn() -> Value,
+    /// The fields that a new one must have.
+    pub(super) required: &'static [&'static str],
+    /// A text that an update may change.
+    pub(super) text: &'static str,
+    /// Another sortable field than `create_time`.
+    pub(super) sortable: &'static str,
+}
+
+pub(super) const BOOK: Kind = Kind {
+    service: "BookService",
+    one: "Book",
+    many: "Books",
+    field: "book",
+    ids: || [id(1), id(2)],
+    valid: || crate::client::a_book("new"),
+    required: &["title", "author", "price"],
+    text: "title",
+    sortable: "title",
+};
+
+pub(super) const CATEGORY: Kind = Kind {
+    service: "CategoryService",
+    one: "Category",
+    many: "Categories",
+    field: "category",
+    ids: || [FICTION.to_owned(), SCIENCE.to_owned()],
+    valid: || json!({"name": "new"}),
+    required: &["name"],
+    text: "name",
+    sortable: "name",
+};
+
+impl Kind {
+    /// `BookService/BatchGetBooks` for `BatchGet` and many.
+    pub(super) fn method(&self, verb: &str) -> String {
+        let many = verb == "List" || verb.starts_with("Batch");
+        format!("{}/{verb}{}", self.service, if many { self.many } else { self.one })
+    }
+
+    /// An update of what is there.
+    pub(super) fn update(&self, members: Value) -> Value {
+        let [first, _] = (self.ids)();
+        let resource = with(json!({"id": first, self.text: "changed"}), members);
+        json!({self.field: resource})
+    }
+}
+
+/// Texts that are no id.
+pub(super) fn bad_ids() -> Vec<String> {
+    let id = id(10);
+    vec![
+        "x".to_owned(),
+        id.to_uppercase(),
+        id.replace('-', ""),
+        format!("{{{id}}}"),
+        format!("urn:uuid:{id}"),
+        format!("{id}\n"),
+        format!(" {id}"),
+        format!("{id}0"),
+        id[1..].to_owned(),
+        format!("{}\0", &id[1..]),
+        "00000000-0000-0000-0000-00000000000g".to_owned(),
+        "٠٠٠٠٠٠٠٠-0000-0000-0000-000000000000".to_owned(),
+        "x".repeat(100_000),
+    ]
+}
+
+pub(super) fn cases(kind: &Kind) -> Vec<Case> {
+    let mut cases = Vec::new();
+    one_by_id(kind, &mut cases);
+    lists(kind, &mut cases);
+    writes(kind, &mut cases);
+    batches(kind, &mut cases);
+    cases
+}
+
+fn one_by_id(kind: &Kind, cases: &mut Vec<Case>) {
+    let [first, _] = (kind.ids)();
+    for verb in ["Get", "Delete"] {
+        let method = kind.method(verb);
+        cases.push(bad(&method, json!({}), &["id"]));
+        cases.push(bad(&method, json!({"id": id(404)}), &["id"]).missing());
+        for id in bad_ids() {
+            cases.push(bad(&method, json!({"id": id}), &["id"]));
+        }
+    }
+    let delete = kind.method("Delete");
+    for etag in ["garbage", "\"", "🦀", &"x".repeat(100_000)] {
+        let request = json!({"id": first, "etag": etag, "allow_missing": true});
+        cases.push(bad(&delete, request, &["etag"]).stale());
+    }
+    cases.push(bad(&delete, json!({"id": first, "etag": "\0"}), &["etag"]));
+    cases.push(bad(&delete, json!({"etag": "\0", "allow_missing": true}), &["etag", "id"]));
+}
+
+fn lists(kind: &Kind, cases: &mut Vec<Case>) {
+    let method = kind.method("List");
+    let (text, sortable) = (kind.text, kind.sortable);
+    for size in [-1, i32::MIN] {
+        cases.push(bad(&method, json!({"page_size": size}), &["page_size"]));
+        cases.push(bad(&method, json!({"skip": size}), &["skip"]));
+    }
+    for skip in [10_001, i32::MAX] {
+        cases.push(bad(&method, json!({"skip": skip}), &["skip"]));
+    }
+    // 2 is kept for a mode that isn't there yet.
+    for mode in [2, 4, 77, -1] {
+        cases.push(bad(&method, json!({"total_size_mode": mode}), &["total_size_mode"]));
+    }
+    for filter in [
+        "isbn = 5",
+        "= 5",
+        text,
+        &format!("{text} ="),
+        &format!("{text} = \"x"),
+        &format!("({text} = x"),
+        &format!("{text} = x)"),
+        &format!("{text} = x AND"),
+        &format!("{text} = \"a\0b\""),
+        &format!("{}{text} = x{}", "(".repeat(17), ")".repeat(17)),
+        &format!("{}{text} = x{}", "(".repeat(2_000), ")".repeat(2_000)),
+        &format!("{}{text} = x", "NOT ".repeat(1_000)),
+        &format!("{text} = \"{}\"", "𝔘".repeat(4_096)),
+        "id = x",
+        "id > 01930000-0000-7000-8000-000000000001",
+        "create_time > yesterday",
+        "create_time > 2001",
+        "version = 1",
+        "created_at > \"2001-02-03T04:05:06Z\"",
+        "'; DROP TABLE books; --",
+        "1 = 1",
+    ] {
+        cases.push(bad(&method, json!({"filter": filter}), &["filter"]));
+    }
+    for order in [
+        "isbn",
+        "id",
+        "created_at",
+        &format!("{sortable} up"),
+        &format!("{sortable}, {sortable} desc"),
+        &format!("{sortable},,create_time"),
+        &format!("{sortable} desc desc"),
+        &format!("{sortable}; DROP TABLE books"),
+        &format!("{sortable}\0"),
+        &format!("{sortable}{}", " ".repeat(1_025)),
+        "a, b, c, d, e",
+        ",",
+    ] {
+        cases.push(bad(&method, json!({"order_by": order}), &["order_by"]));
+    }
+    for token in ["x", "AAAA", "\0", "🦀", &"A".repeat(16_385), &"é".repeat(2_000)] {
+        cases.push(bad(&method, json!({"page_token": token}), &["page_token"]));
+    }
+    let all = json!({"page_size": -1, "skip": -1, "filter": "x", "order_by": "x",
+        "page_token": "\0", "total_size_mode": 9});
+    let fields = ["page_size", "skip", "filter", "order_by", "page_token", "total_size_mode"];
+    cases.push(bad(&method, all, &fields));
+}
+
+fn writes(kind: &Kind, cases: &mut Vec<Case>) {
+    let Kind { field, text, .. } = kind;
+    let [first, _] = (kind.ids)();
+    let path = |name: &str| format!("{field}.{name}");
+    let required: Vec<String> = kind.required.iter().map(|name| path(name)).collect();
+    let required: Vec<&str> = required.iter().map(String::as_str).collect();
+
+    let create = kind.method("Create");
+    cases.push(bad(&create, json!({}), &[field]));
+    cases.push(bad(&create, json!({*field: {}}), &required));
+    cases.push(bad(&create, json!({"id": "x", *field: {}}), &[&required[..], &["id"]].concat()));
+    cases.push(bad(&create, json!({"id": first, *field: (kind.valid)()}), &["id"]).taken());
+    for id in bad_ids() {
+        cases.push(bad(&create, json!({"id": id, *field: (kind.valid)()}), &["id"]));
+    }
+    for name in [text, "description"] {
+        let request = json!({*field: with((kind.valid)(), json!({name: "a\0b"}))});
+        cases.push(bad(&create, request, &[&path(name)]));
+    }
+    for (name, length) in [(text, 256), (text, 300_000), (&"description", 10_001)] {
+        for character in ["x", "𝔘"] {
+            let long = json!({*name: character.repeat(length)});
+            let request = json!({*field: with((kind.valid)(), long)});
+            cases.push(bad(&create, request, &[&path(name)]));
+        }
+    }
+
+    let update = kind.method("Update");
+    cases.push(bad(&update, json!({}), &[field]));
+    cases.push(bad(&update, json!({*field: {}}), &[&path("id")]));
+    cases.push(bad(
+        &update,
+        json!({*field: (kind.valid)(), "allow_missing": true}),
+        &[&path("id")],
+    ));
+    for id in bad_ids() {
+        let request = json!({*field: {"id": id, *text: "x"}});
+        cases.push(bad(&update, request, &[&path("id")]));
+    }
+    cases
+        .push(bad(&update, json!({*field: {"id": id(404), *text: "x"}}), &[&path("id")]).missing());
+    for etag in ["garbage", &"x".repeat(100_000)] {
+        let request = kind.update(json!({"etag": etag}));
+        cases.push(bad(&update, request, &[&path("etag")]).stale());
+    }
+    cases.push(bad(&update, kind.update(json!({*text: "\0"})), &[&path(text)]));
+    cases.push(bad(&update, kind.update(json!({*text: "x".repeat(256)})), &[&path(text)]));
+    let upsert = json!({*field: {"id": id(404), "description": "x"}, "allow_missing": true});
+    cases.push(bad(&update, upsert, &required));
+    let upsert = with((kind.valid)(), json!({"id": id(404), "etag": "garbage"}));
+    let upsert = json!({*field: upsert, "allow_missing": true});
+    cases.push(bad(&update, upsert, &[&path("etag")]).stale());
+}
+
+fn batches(kind: &Kind, cases: &mut Vec<Case>) {
+    let Kind { field, text, .. } = kind;
+    let [first, second] = (kind.ids)();
+    let get = kind.method("BatchGet");
+    cases.push(bad(&get, json!({}), &["ids"]));
+    cases.push(bad(&get, json!({"ids": vec![&first; 1_001]}), &["ids"]));
+    cases.push(bad(&get, json!({"ids": ["", first, "X", "\0"]}), &["ids[0]", "ids[2]", "ids[3]"]));
+    cases.push(bad(&get, json!({"ids": [first, second, id(404), id(405)]}), &["ids[2]"]).missing());
+
+    let new = |id: &str| json!({"id": id, *field: (kind.valid)()});
+    let change =
+        |id: &str, etag: &str| json!({*field: {"id": id, "etag": etag, "description": "x"}});
+    let gone = |id: &str, etag: &str| json!({"id": id, "etag": etag});
+    for (verb, entry) in [
+        ("BatchCreate", new("")),
+        ("BatchUpdate", change(&first, "")),
+        ("BatchDelete", gone(&first, "")),
+    ] {
+        let method = kind.method(verb);
+        cases.push(bad(&method, json!({}), &["requests"]));
+        cases.push(bad(&method, json!({"requests": []}), &["requests"]));
+        // Too many, and twice the same besides: the first fault that is told is the number.
+        if verb == "BatchCreate" {
+            cases.push(bad(&method, json!({"requests": vec![entry; 1_001]}), &["requests"]));
+        }
+    }
+    let create = kind.method("BatchCreate");
+    let requests = json!([new(&id(20)), new("X"), {}, new(&id(20))]);
+    let at = |index: usize, name: &str| format!("requests[{index}].{name}");
+    let fields = [at(1, "id"), at(2, field), at(3, "id")];
+    cases.push(bad(&create, json!({"requests": requests}), &fields.each_ref().map(String::as_str)));
+    let taken = json!([new(&id(20)), with(new(&second), json!({*field: other(kind)}))]);
+    cases.push(bad(&create, json!({"requests": taken}), &["requests[1].id"]).taken());
+
+    let update = kind.method("BatchUpdate");
+    let key = |index: usize| at(index, &format!("{field}.id"));
+    let requests = json!([change(&first, ""), change("", ""), {}, change(&first, "")]);
+    let fields = [key(1), at(2, field), key(3)];
+    cases.push(bad(&update, json!({"requests": requests}), &fields.each_ref().map(String::as_str)));
+    let requests = json!([change(&first, ""), change(&id(404), ""), change(&second, "garbage")]);
+    cases.push(bad(&update, json!({"requests": requests}), &[&key(1)]).missing());
+    let requests = json!([change(&first, ""), change(&second, "garbage")]);
+    let etag = at(1, &format!("{field}.etag"));
+    cases.push(bad(&update, json!({"requests": requests}), &[&etag]).stale());
+    let nothing = with(change(&second, ""), json!({"update_mask": text}));
+    let requests = json!([change(&first, ""), nothing]);
+    let text = at(1, &format!("{field}.{text}"));
+    cases.push(bad(&update, json!({"requests": requests}), &[&text]));
+
+    let delete = kind.method("BatchDelete");
+    let requests = json!([gone(&first, ""), gone("X", ""), {}, gone(&first, "")]);
+    let fields = [at(1, "id"), at(2, "id"), at(3, "id")];
+    cases.push(bad(&delete, json!({"requests": requests}), &fields.each_ref().map(String::as_str)));
+    let requests = json!([gone(&first, ""), gone(&id(404), ""), gone(&second, "")]);
+    cases.push(bad(&delete, json!({"requests": requests}), &["requests[1].id"]).missing());
+    let requests = json!([gone(&first, ""), gone(&second, "garbage")]);
+    cases.push(bad(&delete, json!({"requests": requests}), &["requests[1].etag"]).stale());
+}
+
+/// A second resource that could be created beside the first.
+fn other(kind: &Kind) -> Value {
+    with((kind.valid)(), json!({kind.text: "another"}))
+}

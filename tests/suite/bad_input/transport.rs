@@ -1,0 +1,185 @@
+//! What is refused before a handler sees it: metadata, bytes that are no message, methods
+//! that aren't there; and the greatest requests that are taken.
+
+use bookstore_proto::v1::GetBookRequest;
+use bookstore_tests::{Engine, TestServer, on_every_engine};
+use prost_reflect::prost::Message;
+use serde_json::json;
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{descriptor, form, populate, rows, send};
+use crate::client::{Refusal, dynamic, id};
+
+on_every_engine!(
+    metadata_is_looked_at,
+    bytes_that_are_no_request_are_refused,
+    methods_that_are_not_there_are_told,
+    the_largest_values_are_taken,
+);
+
+const GET: &str = "/bookstore.v1.BookService/GetBook";
+
+fn get() -> Vec<u8> {
+    GetBookRequest { id: id(1) }.encode_to_vec()
+}
+
+async fn metadata_is_looked_at(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    populate(&server).await;
+    let long = "x".repeat(129);
+    let key = "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e";
+    for (key, value) in [
+        ("request-id", ""),
+        ("request-id", "two words"),
+        ("request-id", &long),
+        ("grpc-timeout", "soon"),
+        ("grpc-timeout", "5"),
+        ("grpc-timeout", "-1S"),
+        ("grpc-timeout", "123456789S"),
+        ("consistency", "maybe"),
+        ("consistency", ""),
+        ("consistency", "Strong"),
+        ("validate-only", "yes"),
+        ("validate-only", "True"),
+        ("idempotency-key", "x"),
+        ("idempotency-key", ""),
+    ] {
+        let status = send(server.channel(), GET, get(), &[(key, value)]).await;
+        let refusal = form(&status.expect_err(key)).expect("the form of an error");
+        refusal.is(Code::InvalidArgument, "INVALID_METADATA", &[]).says("key", key);
+    }
+    for key in ["request-id", "consistency", "validate-only"] {
+        let twice = [(key, "strong"), (key, "strong")];
+        let status = send(server.channel(), GET, get(), &twice).await;
+        let refusal = form(&status.expect_err(key)).expect("the form of an error");
+        refusal.is(Code::InvalidArgument, "INVALID_METADATA", &[]).says("key", key);
+    }
+    for (key, value) in [
+        ("consistency", "at-least"),
+        ("consistency-token", "x"),
+        ("idempotency-key", key),
+        ("validate-only", "true"),
+        ("field-mask", "title"),
+        ("authorization", "Bearer x"),
+    ] {
+        let status = send(server.channel(), GET, get(), &[(key, value)]).await;
+        let refusal = form(&status.expect_err(key)).expect("the form of an error");
+        refusal.is(Code::Unimplemented, "METADATA_NOT_SUPPORTED", &[]).says("key", key);
+    }
+    for (key, value) in [
+        ("request-id", &long[1..]),
+        ("request-id", "!~\"'\\"),
+        ("grpc-timeout", "10S"),
+        ("grpc-timeout", "99999999H"),
+        ("consistency", "session"),
+        ("consistency", "strong"),
+        ("consistency", "eventual"),
+        ("validate-only", "false"),
+        ("traceparent", "garbage"),
+        ("x-anything", "else"),
+    ] {
+        let answer = send(server.channel(), GET, get(), &[(key, value)]).await;
+        let answer = answer.unwrap_or_else(|status| panic!("{key} {value}: {status:?}"));
+        let request_id = answer.metadata().get("request-id").expect("a request id");
+        if key == "request-id" {
+            assert_eq!(request_id, value);
+        }
+    }
+}
+
+async fn bytes_that_are_no_request_are_refused(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    populate(&server).await;
+    let before = rows(&server).await;
+    // A tag cut off, a length past the end, a text that isn't UTF-8, another wire type.
+    let malformed: [&[u8]; 6] =
+        [&[0xff], &[0x0a, 0x7f], &[0x0a, 2, 0xc3, 0x28], &[0x08, 1], &[0x0a], &[0x07]];
+    for method in ["GetBook", "CreateBook", "BatchDeleteBooks"] {
+        for body in malformed {
+            let path = format!("/bookstore.v1.BookService/{method}");
+            let answer = send(server.channel(), &path, body.to_vec(), &[]).await;
+            let refusal = form(&answer.expect_err("no message")).expect("the form of an error");
+            refusal.is(Code::InvalidArgument, "MALFORMED_MESSAGE", &[]);
+        }
+    }
+    // Larger than 4 MiB by a byte, and by much.
+    for size in [(4 << 20) + 1, 5 << 20, 20 << 20] {
+        for method in ["GetBook", "BatchCreateBooks"] {
+            let path = format!("/bookstore.v1.BookService/{method}");
+            let answer = send(server.channel(), &path, vec![0; size], &[]).await;
+            let refusal = form(&answer.expect_err("too large")).expect("the form of an error");
+            refusal.is(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", &[]).says("limit", "4194304");
+        }
+    }
+    assert_eq!(rows(&server).await, before);
+    send(server.channel(), GET, get(), &[]).await.expect("the service goes on");
+}
+
+async fn methods_that_are_not_there_are_told(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let long = format!("/bookstore.v1.BookService/{}", "x".repeat(15_000));
+    for path in [
+        "/bookstore.v1.BookService/Nothing",
+        "/bookstore.v1.BookService/getBook",
+        "/bookstore.v1.BookService/",
+        "/bookstore.v1.BookService",
+        "/bookstore.v2.BookService/GetBook",
+        "/BookService/GetBook",
+        "/nothing",
+        "/",
+        &long,
+    ] {
+        let status = send(server.channel(), path, get(), &[]).await.expect_err("no method");
+        let told: String = path.chars().take(60).collect();
+        let refusal = form(&status).unwrap_or_else(|fault| panic!("{told}: {fault}"));
+        refusal.is(Code::Unimplemented, "METHOD_NOT_FOUND", &[]);
+    }
+    // Whatever is told of a caller's words is bounded.
+    let mut health = HealthClient::new(server.channel());
+    let service = "x".repeat(100_000);
+    let status = health.check(HealthCheckRequest { service }).await.expect_err("no such name");
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    assert!(status.message().len() < 1_000, "{} bytes", status.message().len());
+}
+
+/// Each bound is a value that is taken, and the next one, in the table, is not.
+async fn the_largest_values_are_taken(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    populate(&server).await;
+    let filter = format!("title = \"{}\"", "𝔘".repeat(4_096 - 10));
+    let order_by = format!("title{}", " ".repeat(1_024 - 5));
+    let entries: Vec<_> =
+        (100..1_100).map(|at| json!({"id": id(at), "allow_missing": true})).collect();
+    for (method, request) in [
+        (
+            "CategoryService/CreateCategory",
+            json!({"category": {"name": "𝔘".repeat(255), "description": "𝔘".repeat(10_000)}}),
+        ),
+        ("BookService/ListBooks", json!({"filter": filter})),
+        ("BookService/ListBooks", json!({"order_by": order_by})),
+        ("BookService/ListBooks", json!({"skip": 10_000, "page_size": i32::MAX})),
+        ("BookService/ListBooks", json!({"order_by": "title, author, price, stock"})),
+        ("BookService/BatchGetBooks", json!({"ids": vec![id(1); 1_000]})),
+        ("BookService/BatchDeleteBooks", json!({"requests": entries})),
+    ] {
+        let body = dynamic(descriptor(method).input(), request).encode_to_vec();
+        let answer = send(server.channel(), &format!("/bookstore.v1.{method}"), body, &[]).await;
+        if let Err(status) = answer {
+            panic!("{method}: {:?}", Refusal::from(&status));
+        }
+    }
+    // A message of 4 MiB to the byte: an etag that is long and wrong.
+    let method = descriptor("BookService/DeleteBook");
+    let body = |etag: usize| {
+        let request = json!({"id": id(1), "etag": "x".repeat(etag)});
+        dynamic(method.input(), request).encode_to_vec()
+    };
+    const LARGEST: usize = 4 << 20;
+    let others = body(LARGEST).len() - LARGEST;
+    let body = body(LARGEST - others);
+    assert_eq!(body.len(), LARGEST);
+    let path = "/bookstore.v1.BookService/DeleteBook";
+    let status = send(server.channel(), path, body, &[]).await.expect_err("a wrong etag");
+    Refusal::from(&status).is_stale("etag");
+}

@@ -1,0 +1,156 @@
+//! The service's life: how it starts and stops, what it does while its database is
+//! missing or busy, and what deadlines end.
+
+mod deadline;
+mod outage;
+mod schema;
+mod stop;
+
+use std::time::Duration;
+
+use bookstore_proto::v1::{Book, CreateBookRequest, UpdateBookRequest};
+use bookstore_tests::{Database, PostgresDatabase, TestServer, until};
+use sqlx::{Connection, PgConnection};
+use tonic::{Status, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use tonic_types::StatusExt;
+
+use crate::client;
+
+/// More than anything here takes that isn't made to wait.
+const SOON: Duration = Duration::from_secs(10);
+
+/// What a PostgreSQL session of the test's own holds, until it is let go.
+struct Held {
+    session: PgConnection,
+}
+
+impl Held {
+    /// Begins a transaction and runs SQL in it, as the superuser.
+    async fn by(database: &Database, sql: &'static str) -> Self {
+        let mut session = postgres(database).connect().await;
+        sqlx::raw_sql("BEGIN").execute(&mut session).await.expect("a transaction");
+        sqlx::raw_sql(sql).execute(&mut session).await.expect("a statement that takes locks");
+        Self { session }
+    }
+
+    /// Every book is locked, so that it can be read and not changed.
+    async fn books(database: &Database) -> Self {
+        Self::by(database, "SELECT id FROM books FOR UPDATE").await
+    }
+
+    /// The table of books is locked, so that not even reading goes on.
+    async fn table(database: &Database) -> Self {
+        Self::by(database, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE").await
+    }
+
+    /// Lets the locks go; nothing was changed.
+    async fn release(mut self) {
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.session).await.expect("a rollback");
+        self.session.close().await.expect("a session that ends");
+    }
+}
+
+fn postgres(database: &Database) -> &PostgresDatabase {
+    match database {
+        Database::Postgres(database) => database,
+        Database::Sqlite(_) => unreachable!("these cases are PostgreSQL's"),
+    }
+}
+
+/// How many of the service's sessions are in a state, said as SQL.
+async fn sessions(database: &Database, state: &str) -> String {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND application_name = 'bookstore' AND {state}"
+    );
+    database.value(&sql).await
+}
+
+/// Waits until a session of the service waits for a lock.
+async fn waits_for_lock(database: &Database) {
+    until("a session waits for a lock", SOON, async || {
+        sessions(database, "wait_event_type = 'Lock'").await != "0"
+    })
+    .await;
+}
+
+/// Waits until no session of the service is busy or has a transaction open.
+async fn is_idle(database: &Database) {
+    until("every session is idle", SOON, async || {
+        sessions(database, "state <> 'idle'").await == "0"
+    })
+    .await;
+}
+
+/// A service with one book, and its id.
+async fn with_a_book(server: &TestServer) -> String {
+    let id = client::id(1);
+    let request: CreateBookRequest = client::create(&id, client::a_book("Dune"));
+    client::books(server).create_book(request).await.expect("a book");
+    id
+}
+
+/// A request to set the stock of the book.
+fn restock(id: &str, stock: i32) -> UpdateBookRequest {
+    let book = Some(Book { id: id.to_owned(), stock, ..Default::default() });
+    UpdateBookRequest { book, ..Default::default() }
+}
+
+/// The stock of the book, past the service.
+async fn stock(database: &Database) -> String {
+    database.value("SELECT stock FROM books").await
+}
+
+fn named(name: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: name.to_owned() }
+}
+
+/// What a health check answers.
+async fn health(channel: Channel, name: &str) -> ServingStatus {
+    let answer = HealthClient::new(channel).check(named(name)).await;
+    answer.expect("an answer about health").into_inner().status()
+}
+
+/// The states of health of a name as they come.
+struct Watch(tonic::Streaming<HealthCheckResponse>);
+
+impl Watch {
+    async fn of(channel: Channel, name: &str) -> Self {
+        let states = HealthClient::new(channel).watch(named(name)).await;
+        Self(states.expect("a watch").into_inner())
+    }
+
+    /// Waits for a state, passing over others.
+    async fn sees(&mut self, wanted: ServingStatus, limit: Duration) {
+        let seen = async {
+            while let Some(state) = self.0.message().await.expect("a state") {
+                if state.status() == wanted {
+                    return;
+                }
+            }
+            unreachable!("the watch ended before {wanted:?}");
+        };
+        let seen = tokio::time::timeout(limit, seen).await;
+        assert!(seen.is_ok(), "not {wanted:?} within {limit:?}");
+    }
+}
+
+/// The reason of a refusal, and whether it says when to try again.
+fn refusal(status: &Status) -> (String, bool) {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.clone());
+    (reason.unwrap_or_else(|| format!("{status:?}")), details.retry_info().is_some())
+}
+
+/// What the names of health are: the service's own that follow the database, and those
+/// of the contract's services.
+fn names_that_follow() -> Vec<String> {
+    let services = bookstore_proto::DESCRIPTOR_POOL.services();
+    let services = services.map(|service| service.full_name().to_owned());
+    let ours = services.filter(|name| name.starts_with("bookstore."));
+    ["", "ready", "write"].map(str::to_owned).into_iter().chain(ours).collect()
+}

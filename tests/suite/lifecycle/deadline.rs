@@ -1,0 +1,187 @@
+//! Calls that meet a lock or a busy pool: each ends in time, and leaves nothing.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use bookstore_proto::v1::{
+    GetBookRequest, GetCategoryRequest, ListBooksRequest, book_service_client::BookServiceClient,
+};
+use bookstore_tests::{Builder, Engine, TestServer, raw, until};
+use tonic::{Code, Request};
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use super::{
+    Held, SOON, Watch, health, is_idle, refusal, restock, sessions, stock, waits_for_lock,
+    with_a_book,
+};
+use crate::client;
+
+/// A service with a single connection: what holds it holds up everything.
+fn with_one_connection() -> Builder {
+    TestServer::builder(Engine::Postgres)
+        .env("DATABASE_POOL_SIZE", "1")
+        .env("DATABASE_MAX_OVERFLOW", "0")
+}
+
+/// The service itself says so, on a connection that knows no deadline.
+#[tokio::test]
+async fn a_deadline_ends_a_call_that_waits_for_a_lock() {
+    let server = with_one_connection().start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let mut books = BookServiceClient::new(raw(server.address()).await);
+    let patience = Duration::from_millis(200);
+
+    let held = Held::table(&database).await;
+    let mut read = Request::new(GetBookRequest { id: id.clone() });
+    read.set_timeout(patience);
+    let mut write = Request::new(restock(&id, 5));
+    write.set_timeout(patience);
+    let began = Instant::now();
+    let write = books.update_book(write).await.expect_err("a locked table");
+    let write_took = began.elapsed();
+    // What it waited with is ended by the database a little later.
+    is_idle(&database).await;
+    let began = Instant::now();
+    let read = books.get_book(read).await.expect_err("a locked table");
+    let read_took = began.elapsed();
+    for (status, took) in [(write, write_took), (read, read_took)] {
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+        assert_eq!(refusal(&status).0, "DEADLINE_EXCEEDED");
+        assert!(status.metadata().contains_key("request-id"));
+        assert!(took >= patience && took < patience * 10, "after {took:?}");
+    }
+    held.release().await;
+
+    is_idle(&database).await;
+    assert_eq!(stock(&database).await, "0", "nobody waited for this write any more");
+    books.update_book(restock(&id, 6)).await.expect("the only connection, free again");
+    assert_eq!(stock(&database).await, "6");
+}
+
+#[tokio::test]
+async fn a_passed_deadline_is_not_even_tried() {
+    let server = with_one_connection().start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let mut books = BookServiceClient::new(raw(server.address()).await);
+    for timeout in ["0m", "1n"] {
+        let mut write = Request::new(restock(&id, 5));
+        write.metadata_mut().insert("grpc-timeout", timeout.parse().expect("ASCII"));
+        let status = books.update_book(write).await.expect_err("no time at all");
+        assert_eq!(refusal(&status).0, "DEADLINE_EXCEEDED");
+    }
+    is_idle(&database).await;
+    assert_eq!(stock(&database).await, "0");
+}
+
+/// Without a deadline the service's own limit holds.
+#[tokio::test]
+async fn a_lock_that_stays_is_told() {
+    let server = with_one_connection().env("DATABASE_COMMAND_TIMEOUT", "300ms").start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let mut books = client::books(&server);
+    let held = Held::books(&database).await;
+    let status = books.update_book(restock(&id, 5)).await.expect_err("a locked row");
+    assert_eq!(status.code(), Code::Aborted, "{status:?}");
+    assert_eq!(refusal(&status), ("LOCK_TIMEOUT".to_owned(), true));
+    held.release().await;
+    is_idle(&database).await;
+    assert_eq!(stock(&database).await, "0");
+    books.update_book(restock(&id, 6)).await.expect("a free row");
+
+    let held = Held::table(&database).await;
+    let status = books.get_book(GetBookRequest { id: id.clone() }).await;
+    let status = status.expect_err("a locked table");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(refusal(&status).0, "STATEMENT_TIMEOUT");
+    held.release().await;
+    books.get_book(GetBookRequest { id }).await.expect("a free table");
+}
+
+#[tokio::test]
+async fn a_busy_pool_refuses_in_time() {
+    let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "300ms").start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let held = Held::books(&database).await;
+    let (mut books, request) = (client::books(&server), restock(&id, 5));
+    let first = tokio::spawn(async move { books.update_book(request).await });
+    waits_for_lock(&database).await;
+    let mut books = client::books(&server);
+    for write in [false, true] {
+        let began = Instant::now();
+        let status = match write {
+            true => books.update_book(restock(&id, 6)).await.expect_err("a busy pool"),
+            false => {
+                let get = GetBookRequest { id: id.clone() };
+                books.get_book(get).await.expect_err("a busy pool")
+            }
+        };
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert_eq!(refusal(&status), ("POOL_TIMEOUT".to_owned(), true));
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(3), "{took:?}");
+    }
+    held.release().await;
+    first.await.expect("no panic").expect("the call that had the connection");
+    books.update_book(restock(&id, 7)).await.expect("a free pool");
+}
+
+/// Busy is not gone: whoever asks for health isn't told that there is no database.
+#[tokio::test]
+async fn a_busy_pool_is_still_ready() {
+    let server = with_one_connection().start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let held = Held::books(&database).await;
+    let (mut books, request) = (client::books(&server), restock(&id, 5));
+    let call = tokio::spawn(async move { books.update_book(request).await });
+    waits_for_lock(&database).await;
+    let mut ready = Watch::of(server.channel(), "ready").await;
+    ready.sees(ServingStatus::Serving, SOON).await;
+    let mut asked = HashSet::new();
+    // More often than the service needs to find out that a database is gone.
+    until("the service asks for the schema", SOON, async || {
+        let sql = "SELECT query_start::text FROM pg_stat_activity WHERE datname = \
+                   current_database() AND application_name = 'bookstore' AND wait_event_type \
+                   IS DISTINCT FROM 'Lock'";
+        asked.extend(database.sql(sql).await);
+        asked.len() > 4
+    })
+    .await;
+    assert_eq!(health(server.channel(), "ready").await, ServingStatus::Serving);
+    held.release().await;
+    call.await.expect("no panic").expect("the call that had the connection");
+}
+
+/// The connection of a read that nobody waits for comes back when the database has ended
+/// the read, and not before.
+#[tokio::test]
+async fn an_abandoned_read_keeps_its_connection_until_it_ends() {
+    let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "300ms").start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let mut books = client::books(&server);
+    books.get_book(GetBookRequest { id: id.clone() }).await.expect("a book");
+    let held = Held::table(&database).await;
+    let call = tokio::spawn(async move { books.list_books(ListBooksRequest::default()).await });
+    waits_for_lock(&database).await;
+    let waits = "wait_event_type = 'Lock'";
+    let pid = format!(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+         AND application_name = 'bookstore' AND {waits}"
+    );
+    let pid = database.value(&pid).await;
+    call.abort();
+    server.logs().wait_for(|line| line.contains("\"CANCELLED\"")).await;
+
+    // Categories aren't locked: it is the connection that is missing.
+    let mut categories = client::categories(&server);
+    let category = || GetCategoryRequest { id: client::FICTION.to_owned() };
+    let status = categories.get_category(category()).await.expect_err("no connection");
+    assert_eq!(refusal(&status).0, "POOL_TIMEOUT");
+    assert_eq!(sessions(&database, waits).await, "1");
+    held.release().await;
+    is_idle(&database).await;
+    categories.get_category(category()).await.expect("a connection");
+    let same = sessions(&database, &format!("pid = {pid}")).await;
+    assert_eq!(same, "1", "the connection was thrown away");
+}

@@ -1,0 +1,108 @@
+//! PostgreSQL out of reach: what callers and probes are told, and how all heals.
+
+use std::{sync::Arc, time::Duration};
+
+use bookstore_proto::v1::{GetBookRequest, book_service_client::BookServiceClient};
+use bookstore_tests::{Builder, Database, Engine, Line, Origin, TestServer, raw, until};
+use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use super::{Held, SOON, Watch, health, refusal, restock, stock, waits_for_lock, with_a_book};
+use crate::client;
+
+/// A service behind a line that can be cut.
+async fn behind_a_line() -> (Arc<Database>, Line, Builder) {
+    let database = Arc::new(Database::create(Engine::Postgres, Origin::Migrated).await);
+    let line = Line::to(&database).await;
+    let server = TestServer::builder(Engine::Postgres).on(Arc::clone(&database));
+    let server = server.env("DATABASE_URL", line.url());
+    (database, line, server)
+}
+
+#[tokio::test]
+async fn a_cut_line_is_told_and_heals() {
+    let (_database, line, server) = behind_a_line().await;
+    let server = server.start().await;
+    let id = with_a_book(&server).await;
+    let (mut books, mut ready) =
+        (client::books(&server), Watch::of(server.channel(), "ready").await);
+    let get = || GetBookRequest { id: id.clone() };
+    for _ in 0..2 {
+        line.cut();
+        for _ in 0..3 {
+            let read = books.get_book(get()).await.expect_err("no database");
+            let write = books.update_book(restock(&id, 3)).await.expect_err("no database");
+            for status in [read, write] {
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                assert_eq!(refusal(&status), ("DATABASE_UNAVAILABLE".to_owned(), true));
+            }
+        }
+        ready.sees(ServingStatus::NotServing, SOON).await;
+        assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
+        line.restore();
+        ready.sees(ServingStatus::Serving, SOON).await;
+        books.get_book(get()).await.expect("a read as before");
+        books.update_book(restock(&id, 4)).await.expect("a write as before");
+    }
+}
+
+/// Nothing is closed and nothing answers: only clocks can tell.
+#[tokio::test]
+async fn a_frozen_line_is_told_and_heals() {
+    let (_database, line, server) = behind_a_line().await;
+    let server = server.env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
+    let id = with_a_book(&server).await;
+    let mut ready = Watch::of(server.channel(), "ready").await;
+    line.freeze();
+    ready.sees(ServingStatus::NotServing, SOON).await;
+    assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
+    let mut books = BookServiceClient::new(raw(server.address()).await);
+    let mut request = tonic::Request::new(GetBookRequest { id: id.clone() });
+    request.set_timeout(Duration::from_millis(300));
+    let status = books.get_book(request).await.expect_err("no database");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    line.restore();
+    ready.sees(ServingStatus::Serving, SOON).await;
+    until("calls are answered as before", SOON, async || {
+        books.get_book(GetBookRequest { id: id.clone() }).await.is_ok()
+    })
+    .await;
+}
+
+/// A write that the line's end meets before COMMIT hasn't happened, and says so.
+#[tokio::test]
+async fn a_write_that_is_cut_off_has_not_happened() {
+    let (database, line, server) = behind_a_line().await;
+    let server = server.start().await;
+    let id = with_a_book(&server).await;
+    let held = Held::books(&database).await;
+    let (mut books, request) = (client::books(&server), restock(&id, 5));
+    let call = tokio::spawn(async move { books.update_book(request).await });
+    waits_for_lock(&database).await;
+    line.cut();
+    let status = call.await.expect("no panic").expect_err("no database");
+    assert_eq!(refusal(&status), ("DATABASE_UNAVAILABLE".to_owned(), true));
+    held.release().await;
+    super::is_idle(&database).await;
+    assert_eq!(stock(&database).await, "0");
+}
+
+/// COMMIT arrives, its answer doesn't: nobody can know, and that is what is said.
+#[tokio::test]
+async fn a_lost_answer_to_commit_is_told_as_such() {
+    let (database, line, server) = behind_a_line().await;
+    let server = server.start().await;
+    let id = with_a_book(&server).await;
+    // "READ COMMITTED" stands in what it sends before.
+    line.cut_at(b"COMMIT;");
+    let status = client::books(&server).update_book(restock(&id, 5)).await;
+    let status = status.expect_err("no answer to COMMIT");
+    assert_eq!(status.code(), Code::Unknown, "{status:?}");
+    assert_eq!(refusal(&status).0, "COMMIT_OUTCOME_UNKNOWN");
+    until("the commit has happened", SOON, async || stock(&database).await == "5").await;
+    line.restore();
+    until("calls are answered as before", SOON, async || {
+        client::books(&server).update_book(restock(&id, 6)).await.is_ok()
+    })
+    .await;
+}

@@ -1,0 +1,109 @@
+//! A schema that isn't there yet, or no more, and what health says of it.
+
+use std::time::Duration;
+
+use bookstore_proto::v1::{GetBookRequest, ListBooksRequest};
+use bookstore_tests::{Engine, TestServer, on_every_engine, run};
+use tonic::Code;
+use tonic_health::pb::{health_check_response::ServingStatus, health_client::HealthClient};
+
+use super::{SOON, Watch, health, named, names_that_follow, refusal};
+use crate::client;
+
+on_every_engine!(an_unknown_name_has_no_health);
+
+/// From the end of the migration to the service's knowing of it.
+const NOTICED: Duration = Duration::from_secs(3);
+
+async fn assert_pending(server: &TestServer) {
+    for name in names_that_follow() {
+        assert_eq!(health(server.channel(), &name).await, ServingStatus::NotServing, "{name:?}");
+    }
+    assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
+    let mut books = client::books(server);
+    let list = books.list_books(ListBooksRequest::default()).await.expect_err("no schema");
+    let get = books.get_book(GetBookRequest { id: client::id(1) }).await.expect_err("no schema");
+    let create = client::create(&client::id(1), client::a_book("Dune"));
+    let create = books.create_book(create).await.expect_err("no schema");
+    for status in [list, get, create] {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(refusal(&status), ("SCHEMA_PENDING".to_owned(), true));
+    }
+}
+
+#[tokio::test]
+async fn migrating_from_outside_needs_no_restart() {
+    let server = TestServer::builder(Engine::Postgres).unmigrated().wait_for(Some("live"));
+    let server = server.start().await;
+    server.logs().wait_for(|line| line.contains("waiting for the schema")).await;
+    assert_pending(&server).await;
+    let mut ready = Watch::of(server.channel(), "ready").await;
+    ready.sees(ServingStatus::NotServing, SOON).await;
+    let database = server.database();
+    let owner = [("DATABASE_URL", &*database.owner_url())];
+    // The second time the service's sessions have prepared statements over tables that are
+    // gone since.
+    for _ in 0..2 {
+        let up = run(&["migrate", "up"], &owner).await;
+        assert_eq!(up.code, Some(0), "{up:?}");
+        ready.sees(ServingStatus::Serving, NOTICED).await;
+        for name in names_that_follow() {
+            assert_eq!(health(server.channel(), &name).await, ServingStatus::Serving, "{name:?}");
+        }
+        super::with_a_book(&server).await;
+        let list = client::books(&server).list_books(ListBooksRequest::default()).await;
+        assert_eq!(list.expect("a list").into_inner().books.len(), 1);
+
+        let down = run(&["migrate", "down"], &owner).await;
+        assert_eq!(down.code, Some(0), "{down:?}");
+        ready.sees(ServingStatus::NotServing, NOTICED).await;
+        assert_pending(&server).await;
+    }
+}
+
+/// The key of page tokens is made anew with the first migration: the service takes it
+/// over, or its tokens would mean nothing to the others.
+#[tokio::test]
+async fn a_new_sealing_key_is_taken_over() {
+    let first = TestServer::start(Engine::Postgres).await;
+    let database = first.database();
+    let owner = [("DATABASE_URL", &*database.owner_url())];
+    let mut ready = Watch::of(first.channel(), "ready").await;
+    for (arguments, then) in [
+        (&["migrate", "down", "99"][..], ServingStatus::NotServing),
+        (&["migrate", "up"][..], ServingStatus::Serving),
+    ] {
+        let migrated = run(arguments, &owner).await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        ready.sees(then, NOTICED).await;
+    }
+    let second = TestServer::builder(Engine::Postgres).on(database).start().await;
+    let mut books = client::books(&first);
+    client::create_all(&mut books, &[client::a_book("Dune"), client::a_book("Emma")]).await;
+    let mut request = ListBooksRequest { page_size: 1, ..Default::default() };
+    let page = books.list_books(request.clone()).await.expect("a page").into_inner();
+    request.page_token = page.next_page_token;
+    let page = client::books(&second).list_books(request).await;
+    assert_eq!(page.expect("a page of the other's token").into_inner().books.len(), 1);
+}
+
+async fn an_unknown_name_has_no_health(engine: Engine) {
+    let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
+    let mut client = HealthClient::new(server.channel());
+    let status = client.check(named("nobody")).await.expect_err("a name that isn't known");
+    assert_eq!(status.code(), Code::NotFound);
+    let mut watch = client.watch(named("nobody")).await.expect("a watch").into_inner();
+    let states = tokio::spawn(async move {
+        let mut states = Vec::new();
+        while let Some(state) = watch.message().await.expect("a state") {
+            states.push(state.status());
+        }
+        states
+    });
+    // Two looks at the database pass, and neither ends the watch nor says more.
+    let mut ready = Watch::of(server.channel(), "ready").await;
+    ready.sees(ServingStatus::Serving, SOON).await;
+    assert!(!states.is_finished());
+    assert_eq!(server.terminate().await.status.code(), Some(0));
+    assert_eq!(states.await.expect("no panic"), [ServingStatus::ServiceUnknown]);
+}

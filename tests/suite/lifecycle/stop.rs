@@ -1,0 +1,114 @@
+//! The end: on SIGTERM and Ctrl-C, with calls and idle peers, and by a second signal.
+
+use std::time::Duration;
+
+use bookstore_proto::v1::ListBooksRequest;
+use bookstore_tests::{Engine, Signal, TestServer, on_every_engine, until};
+use tokio::net::TcpStream;
+use tonic::transport::Endpoint;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use super::{Held, SOON, Watch, restock, stock, waits_for_lock, with_a_book};
+use crate::client;
+
+on_every_engine!(terminate_ends_it, interrupt_ends_it, a_second_signal_ends_it_at_once);
+
+/// Peers that do nothing, and would hold up a service that waits for them.
+struct Idle {
+    watch: Watch,
+    _silent: TcpStream,
+}
+
+impl Idle {
+    async fn at(server: &TestServer) -> Self {
+        let watch = Watch::of(server.channel(), "").await;
+        // The channel stays open after its call.
+        let list = client::books(server).list_books(ListBooksRequest::default()).await;
+        list.expect("a list");
+        Self { watch, _silent: TcpStream::connect(server.address()).await.expect("a connection") }
+    }
+}
+
+async fn can_connect(server: &TestServer) -> bool {
+    TcpStream::connect(server.address()).await.is_ok()
+}
+
+/// Balancers see that it leaves while it still serves, also those who come new.
+async fn terminate_ends_it(engine: Engine) {
+    let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "1500ms").start().await;
+    let mut idle = Idle::at(&server).await;
+    idle.watch.sees(ServingStatus::Serving, SOON).await;
+    server.signal(Signal::TERM);
+    idle.watch.sees(ServingStatus::NotServing, SOON).await;
+    let late = Endpoint::from_shared(format!("http://{}", server.address())).expect("an address");
+    let late = late.connect().await.expect("a connection during the pause");
+    let list = client::Books::new(late).list_books(ListBooksRequest::default()).await;
+    list.expect("a call during the pause");
+    let last = idle.watch.0.message().await.expect("a watch that ends well");
+    assert_eq!(last, None);
+    let ended = server.ended().await;
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.took < SOON, "it took {:?}", ended.took);
+    assert!(!can_connect(&server).await);
+}
+
+/// A person waits for it, so there is no pause.
+async fn interrupt_ends_it(engine: Engine) {
+    let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "5m").start().await;
+    let _idle = Idle::at(&server).await;
+    server.signal(Signal::INT);
+    let ended = server.ended().await;
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.took < SOON, "it took {:?}", ended.took);
+}
+
+async fn a_second_signal_ends_it_at_once(engine: Engine) {
+    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "5m").start().await;
+        server.signal(Signal::TERM);
+        server.logs().wait_for(|line| line.contains("\"stopping\"")).await;
+        server.signal(second);
+        let ended = server.ended().await;
+        assert_eq!(ended.status.code(), Some(code));
+        assert!(ended.took < SOON, "it took {:?}", ended.took);
+    }
+}
+
+#[tokio::test]
+async fn a_call_in_flight_gets_its_answer() {
+    let server = TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s");
+    let mut server = server.start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let held = Held::books(&database).await;
+    let mut books = client::books(&server);
+    let call = tokio::spawn(async move { books.update_book(restock(&id, 5)).await });
+    waits_for_lock(&database).await;
+    server.signal(Signal::TERM);
+    until("the port is closed", SOON, async || !can_connect(&server).await).await;
+    assert!(!call.is_finished());
+    held.release().await;
+    let answer = call.await.expect("no panic").expect("the answer of a call in flight");
+    assert_eq!(answer.into_inner().stock, 5);
+    assert_eq!(server.ended().await.status.code(), Some(0));
+    assert_eq!(stock(&database).await, "5");
+}
+
+#[tokio::test]
+async fn a_call_that_never_ends_is_cut() {
+    let server = TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s");
+    let mut server = server.env("SHUTDOWN_TIMEOUT", "500ms").start().await;
+    let (id, database) = (with_a_book(&server).await, server.database());
+    let held = Held::books(&database).await;
+    let mut books = client::books(&server);
+    let call = tokio::spawn(async move { books.update_book(restock(&id, 5)).await });
+    waits_for_lock(&database).await;
+    let ended = server.terminate().await;
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.took > Duration::from_millis(500), "it took only {:?}", ended.took);
+    assert!(ended.took < SOON, "it took {:?}", ended.took);
+    server.logs().wait_for(|line| line.contains("\"calls_cut\":1")).await;
+    call.await.expect("no panic").expect_err("a call that was cut");
+    held.release().await;
+    super::is_idle(&database).await;
+    assert_eq!(stock(&database).await, "0", "a write that nobody was told of");
+}

@@ -1,0 +1,193 @@
+//! What the service logs of calls and statements, and what it tells callers for the log.
+
+use bookstore_proto::v1::{CreateCategoryRequest, GetBookRequest, ListBooksRequest};
+use bookstore_tests::{Engine, TestServer, on_every_engine};
+use serde_json::Value;
+use tonic::{Code, Request, metadata::MetadataMap};
+
+use crate::client;
+
+on_every_engine!(
+    a_call_is_one_line,
+    the_echo_tells_no_values,
+    slow_statements_are_told_without_values,
+    answers_say_who_answered,
+);
+
+/// Where statements are told of.
+const SQL: &str = "bookstore::sql";
+
+/// No message of the service has this in itself.
+const SECRET: &str = "Xyzzy-4711";
+
+fn with_id<T>(message: T, id: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("request-id", id.parse().expect("ASCII"));
+    request
+}
+
+/// The line of a call, waited for; a call after it shows that there is no second one.
+async fn line_of(server: &TestServer, id: &str) -> Value {
+    let is_line = |line: &str, id: &str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        line["message"] == "call" && line["request_id"] == id
+    };
+    let line = server.logs().wait_for(|line| is_line(line, id)).await;
+    let after = format!("after-{id}");
+    let request = with_id(GetBookRequest::default(), &after);
+    client::books(server).get_book(request).await.expect_err("an empty id");
+    server.logs().wait_for(|line| is_line(line, &after)).await;
+    let lines = server.logs().so_far();
+    assert_eq!(lines.iter().filter(|line| is_line(line, id)).count(), 1, "{lines:#?}");
+    serde_json::from_str(&line).expect("JSON")
+}
+
+fn text<'a>(metadata: &'a MetadataMap, key: &str) -> &'a str {
+    let value = metadata.get(key).unwrap_or_else(|| panic!("no {key} in {metadata:?}"));
+    value.to_str().expect("ASCII")
+}
+
+async fn a_call_is_one_line(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut books = client::books(&server);
+    let create = || client::create(&client::id(1), client::a_book("Dune"));
+    let created = books.create_book(with_id(create(), "first")).await.expect("a book");
+    assert_eq!(text(created.metadata(), "request-id"), "first");
+    let taken = books.create_book(with_id(create(), "second")).await.expect_err("a taken id");
+    assert_eq!(text(taken.metadata(), "request-id"), "second");
+    for (id, code) in [("first", "OK"), ("second", "ALREADY_EXISTS")] {
+        let line = line_of(&server, id).await;
+        assert_eq!(line["method"], "/bookstore.v1.BookService/CreateBook");
+        assert_eq!(line["code"], code);
+        assert_eq!(line["level"], "INFO");
+        assert!(line["duration_ms"].as_f64().is_some_and(|took| took > 0.0), "{line}");
+        let timestamp = line["timestamp"].as_str().unwrap_or_default();
+        assert!(timestamp.starts_with("20") && timestamp.ends_with('Z'), "{line}");
+    }
+
+    // One without an id gets one, by which its line is found.
+    let made = books.list_books(ListBooksRequest::default()).await.expect("a list");
+    let made = text(made.metadata(), "request-id").to_owned();
+    assert_eq!(line_of(&server, &made).await["code"], "OK");
+
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    for (at, (traceparent, known)) in [
+        (format!("00-{trace}-b7ad6b7169203331-01"), true),
+        ("00-nonsense".to_owned(), false),
+        (format!("00-{trace}-0000000000000000-01"), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("traced-{at}");
+        let mut request = with_id(ListBooksRequest::default(), &id);
+        request.metadata_mut().insert("traceparent", traceparent.parse().expect("ASCII"));
+        books.list_books(request).await.expect("whatever the traceparent is");
+        let line = line_of(&server, &id).await;
+        assert_eq!(line["trace_id"].as_str() == Some(trace), known, "{traceparent}: {line}");
+    }
+}
+
+/// Puts the secret wherever a caller can: in what is written, looked for and refused.
+async fn tell_secrets(server: &TestServer) {
+    let mut books = client::books(server);
+    let book = client::create(&client::id(1), client::a_book(SECRET));
+    books.create_book(book.clone()).await.expect("a book");
+    let mut again = book;
+    again.book.get_or_insert_default().author = SECRET.to_owned();
+    books.create_book(again).await.expect_err("a taken id");
+    let filter = format!("title = \"{SECRET}\" OR attributes.x = \"{SECRET}\"");
+    let list = ListBooksRequest { filter, ..Default::default() };
+    let found = books.list_books(list).await.expect("a list").into_inner();
+    assert_eq!(found.books.len(), 1);
+    let mut categories = client::categories(server);
+    let category = || -> CreateCategoryRequest {
+        client::message(serde_json::json!({"category": {"name": SECRET}}))
+    };
+    categories.create_category(category()).await.expect("a category");
+    let taken = categories.create_category(category()).await.expect_err("a taken name");
+    assert_eq!(taken.code(), Code::AlreadyExists);
+    line_of(server, "the-last").await;
+}
+
+/// The statements of calls that were told of; those that ask for the schema belong to none.
+fn statements(server: &TestServer) -> Vec<Value> {
+    let told = server.logs().json().into_iter().filter(|line| line["target"] == SQL);
+    told.filter(|line| line["request_id"].is_string()).collect()
+}
+
+fn assert_nothing_secret(server: &TestServer) {
+    let lines = server.logs().so_far();
+    let telling: Vec<_> = lines.iter().filter(|line| line.contains(SECRET)).collect();
+    assert!(telling.is_empty(), "{telling:#?}");
+}
+
+async fn the_echo_tells_no_values(engine: Engine) {
+    let server = TestServer::builder(engine)
+        .env("DATABASE_ECHO", "true")
+        .env("DATABASE_SLOW_QUERY", "0s")
+        .env("LOG_LEVEL", "debug")
+        .start()
+        .await;
+    let request = with_id(ListBooksRequest::default(), "the-last");
+    tell_secrets_then(&server, request).await;
+    let told = statements(&server);
+    for (part, wanted) in [
+        (r#"INSERT INTO "books""#, "INFO"),
+        (r#"FROM "books" WHERE"#, "INFO"),
+        (r#"INSERT INTO "categories""#, "INFO"),
+    ] {
+        let found =
+            told.iter().find(|line| line["sql"].as_str().is_some_and(|sql| sql.contains(part)));
+        let found = found.unwrap_or_else(|| panic!("{part} isn't told of: {told:#?}"));
+        assert_eq!(found["level"], wanted, "{found}");
+        assert!(found["elapsed_ms"].is_number(), "{found}");
+    }
+    assert_nothing_secret(&server);
+
+    // Without being asked for, none is told of.
+    let quiet = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0s").start().await;
+    let request = with_id(ListBooksRequest::default(), "the-last");
+    tell_secrets_then(&quiet, request).await;
+    assert_eq!(statements(&quiet), Vec::<Value>::new());
+    assert_nothing_secret(&quiet);
+}
+
+async fn tell_secrets_then(server: &TestServer, last: Request<ListBooksRequest>) {
+    client::books(server).list_books(last).await.expect("a list");
+    tell_secrets(server).await;
+}
+
+async fn slow_statements_are_told_without_values(engine: Engine) {
+    let server = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0.001ms").start().await;
+    let request = with_id(ListBooksRequest::default(), "the-last");
+    tell_secrets_then(&server, request).await;
+    let told = statements(&server);
+    let insert = told.iter().find(|line| {
+        line["sql"].as_str().is_some_and(|sql| sql.contains(r#"INSERT INTO "books""#))
+    });
+    let insert = insert.unwrap_or_else(|| panic!("no slow insert: {told:#?}"));
+    assert_eq!((&insert["level"], &insert["message"]), (&"WARN".into(), &"slow statement".into()));
+    assert!(insert["elapsed_ms"].as_f64().is_some_and(|took| took > 0.0), "{insert}");
+    assert_eq!(insert["operation"], "CreateBooks");
+    assert_nothing_secret(&server);
+}
+
+async fn answers_say_who_answered(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut books = client::books(&server);
+    let book = client::create(&client::id(1), client::a_book("Dune"));
+    let write = books.create_book(book).await.expect("a book");
+    let read = books.get_book(GetBookRequest { id: client::id(1) }).await.expect("a book");
+    assert_eq!(text(write.metadata(), "attempts"), "1");
+    assert!(!read.metadata().contains_key("attempts"));
+    for metadata in [write.metadata(), read.metadata()] {
+        assert_eq!(text(metadata, "served-by"), "primary");
+        let timing = text(metadata, "server-timing");
+        assert!(timing.contains("db;dur=") && timing.contains("total;dur="), "{timing}");
+        assert!(!metadata.contains_key("idempotent-replay"));
+    }
+    let refused = books.get_book(GetBookRequest::default()).await.expect_err("an empty id");
+    assert!(text(refused.metadata(), "server-timing").starts_with("total;dur="));
+    assert!(!refused.metadata().contains_key("served-by"), "no node was asked");
+}

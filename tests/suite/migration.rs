@@ -1,0 +1,281 @@
+//! The migrations: there and back, named, alone, and equal to what the program expects.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use bookstore_entity::{book, category, sealing_key};
+use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
+use bookstore_tests::{Database, Engine, Origin, Row, TestServer, on_every_engine, program, run};
+use regex::Regex;
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryTrait};
+use tonic::transport::Endpoint;
+
+use crate::client;
+
+on_every_engine!(
+    up_and_down_and_up_is_up,
+    every_constraint_has_our_name,
+    two_at_once_do_it_once,
+    entities_are_the_tables,
+    categories_are_seeded,
+    status_tells_each_revision,
+    sample_data_is_loaded_once,
+);
+
+const REVISIONS: [&str; 3] = [
+    "m20261121_000001_create_sealing_keys",
+    "m20261121_000002_create_categories",
+    "m20261121_000003_create_books",
+];
+
+async fn empty(engine: Engine) -> Database {
+    Database::create(engine, Origin::Empty).await
+}
+
+/// What `migrate` prints, a line each.
+async fn migrate(database: &Database, arguments: &[&str]) -> Vec<String> {
+    let arguments = [&["migrate"], arguments].concat();
+    let finished = run(&arguments, &[("DATABASE_URL", &database.owner_url())]).await;
+    assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+    finished.output.lines().map(str::to_owned).collect()
+}
+
+/// Everything in the database that isn't a row.
+async fn schema(database: &Database) -> Vec<Row> {
+    let sql = match database.engine() {
+        Engine::Sqlite if !is_there(database) => return Vec::new(),
+        Engine::Sqlite => "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2",
+        Engine::Postgres => {
+            "SELECT 'column', table_name || '.' || column_name, ordinal_position::text,
+                    concat_ws(' ', data_type, is_nullable, column_default, collation_name)
+             FROM information_schema.columns WHERE table_schema = 'public'
+             UNION ALL
+             SELECT 'constraint', conname, conrelid::regclass::text, pg_get_constraintdef(oid)
+             FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT 'index', indexname, tablename, indexdef FROM pg_indexes
+             WHERE schemaname = 'public'
+             UNION ALL
+             SELECT 'relation', relname, relkind::text, relowner::regrole::text FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT 'routine', proname, '', prosrc FROM pg_proc
+             WHERE pronamespace = 'public'::regnamespace
+             ORDER BY 1, 2, 3"
+        }
+    };
+    database.sql(sql).await
+}
+
+/// Whether there is a database at all: SQLite's file comes with the first change.
+fn is_there(database: &Database) -> bool {
+    match database {
+        Database::Sqlite(database) => database.path().exists(),
+        Database::Postgres(_) => true,
+    }
+}
+
+/// The tool's own table stays when everything is reverted.
+fn is_ours(row: &Row) -> bool {
+    !row.iter().flatten().any(|cell| cell.contains("seaql_migrations"))
+}
+
+async fn up_and_down_and_up_is_up(engine: Engine) {
+    let database = empty(engine).await;
+    let applied = REVISIONS.map(|revision| format!("applied {revision}"));
+    assert_eq!(migrate(&database, &["up"]).await, applied);
+    assert_eq!(migrate(&database, &["up"]).await, ["nothing to apply"]);
+    let first = schema(&database).await;
+    let mut reverted = REVISIONS.map(|revision| format!("reverted {revision}"));
+    reverted.reverse();
+    assert_eq!(migrate(&database, &["down", "99"]).await, reverted);
+    assert_eq!(migrate(&database, &["down"]).await, ["nothing to revert"]);
+    let left: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
+    assert_eq!(left, Vec::<Row>::new(), "what reverting has left");
+    for revision in REVISIONS {
+        assert_eq!(migrate(&database, &["up", "1"]).await, [format!("applied {revision}")]);
+    }
+    assert_eq!(first, schema(&database).await);
+    assert!(first.iter().filter(|row| is_ours(row)).count() > 10, "{first:#?}");
+}
+
+/// One text makes the tables of both engines, so that what SQLite keeps of it shows what
+/// PostgreSQL would have to name by itself.
+async fn every_constraint_has_our_name(engine: Engine) {
+    let database = empty(engine).await;
+    migrate(&database, &["up"]).await;
+    let rows: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
+    let cell = |row: &Row, at: usize| row[at].clone().unwrap_or_default();
+    match engine {
+        Engine::Sqlite => {
+            let constraint = Regex::new(
+                r#"(CONSTRAINT "\w+" )?(PRIMARY KEY|UNIQUE|FOREIGN KEY|CHECK|REFERENCES)\b"#,
+            );
+            let constraint = constraint.expect("a pattern");
+            let (mut named, mut indexes) = (BTreeSet::new(), 0);
+            for row in &rows {
+                let (kind, name, sql) = (cell(row, 0), cell(row, 1), cell(row, 3));
+                if kind == "table" {
+                    for found in constraint.captures_iter(&sql) {
+                        let word = &found[2];
+                        assert!(found.get(1).is_some() || word == "REFERENCES", "{name}: {sql}");
+                        named.extend(found.get(1).map(|name| name.as_str().to_owned()));
+                    }
+                } else if sql.is_empty() {
+                    // What SQLite makes for a key of ours.
+                    assert!(name.starts_with("sqlite_autoindex_"), "{row:?}");
+                } else {
+                    assert!(name.ends_with("_idx"), "{row:?}");
+                    indexes += 1;
+                }
+            }
+            assert!(named.len() > 10 && indexes > 5, "{named:?} {indexes}");
+        }
+        Engine::Postgres => {
+            let ours = Regex::new(r"^[a-z_]+_(pkey|key|fkey|check|not_null|idx)$");
+            let ours = ours.expect("a pattern");
+            let mut count = 0;
+            for row in rows.iter().filter(|row| ["constraint", "index"].contains(&&*cell(row, 0))) {
+                assert!(ours.is_match(&cell(row, 1)), "{row:?}");
+                count += 1;
+            }
+            assert!(count > 20, "{rows:#?}");
+        }
+    }
+}
+
+async fn two_at_once_do_it_once(engine: Engine) {
+    let database = empty(engine).await;
+    let (one, other) = tokio::join!(migrate(&database, &["up"]), migrate(&database, &["up"]));
+    let mut done = [one, other].concat();
+    done.retain(|line| line != "nothing to apply");
+    assert_eq!(done, REVISIONS.map(|revision| format!("applied {revision}")));
+}
+
+/// The columns of a table and whether each may be NULL, as the database has them.
+async fn columns(database: &Database, table: &str) -> BTreeSet<(String, bool)> {
+    let sql = match database.engine() {
+        Engine::Sqlite => format!("SELECT name, \"notnull\" = 0 FROM pragma_table_info('{table}')"),
+        Engine::Postgres => format!(
+            "SELECT column_name, (is_nullable = 'YES')::int FROM information_schema.columns \
+             WHERE table_schema = 'public' AND table_name = '{table}'"
+        ),
+    };
+    let rows = database.sql(&sql).await;
+    let column = |row: Row| match row.as_slice() {
+        [Some(name), Some(nullable)] => (name.clone(), nullable == "1"),
+        _ => unreachable!("two values a column: {row:?}"),
+    };
+    rows.into_iter().map(column).collect()
+}
+
+async fn assert_is_table<E: EntityTrait>(database: &Database, entity: E) {
+    let table = entity.table_name();
+    let expected: BTreeSet<(String, bool)> = E::Column::iter()
+        .map(|column| (column.as_str().to_owned(), column.def().is_null()))
+        .collect();
+    assert_eq!(columns(database, table).await, expected, "{table}");
+    let backend = match database.engine() {
+        Engine::Sqlite => DbBackend::Sqlite,
+        Engine::Postgres => DbBackend::Postgres,
+    };
+    database.sql(&E::find().build(backend).to_string()).await;
+}
+
+async fn entities_are_the_tables(engine: Engine) {
+    let database = empty(engine).await;
+    migrate(&database, &["up"]).await;
+    assert_is_table(&database, book::Entity).await;
+    assert_is_table(&database, category::Entity).await;
+    assert_is_table(&database, sealing_key::Entity).await;
+    let tables = match engine {
+        Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1",
+        Engine::Postgres => {
+            "SELECT relname FROM pg_class WHERE relkind = 'r' \
+                             AND relnamespace = 'public'::regnamespace ORDER BY 1"
+        }
+    };
+    let tables: Vec<String> = database.sql(tables).await.into_iter().flatten().flatten().collect();
+    assert_eq!(tables, ["books", "categories", "sealing_keys", "seaql_migrations"]);
+}
+
+async fn categories_are_seeded(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let list = client::categories(&server).list_categories(ListCategoriesRequest::default()).await;
+    let mut found: Vec<(String, String)> = list
+        .expect("a list")
+        .into_inner()
+        .categories
+        .into_iter()
+        .map(|category| (category.id, category.name))
+        .collect();
+    found.sort();
+    let names = ["Fiction", "Non-Fiction", "Science", "History", "Technology"];
+    let wanted = (1..)
+        .zip(names)
+        .map(|(number, name)| (format!("01930000-0000-7000-8000-{number:012}"), name.to_owned()));
+    assert_eq!(found, wanted.collect::<Vec<_>>());
+}
+
+async fn status_tells_each_revision(engine: Engine) {
+    let database = empty(engine).await;
+    let told = |applied: usize| -> Vec<String> {
+        let state = |at| if at < applied { "applied" } else { "pending" };
+        let lines = REVISIONS.iter().enumerate();
+        lines.map(|(at, revision)| format!("{} {revision}", state(at))).collect()
+    };
+    assert_eq!(migrate(&database, &["status"]).await, told(0));
+    assert_eq!(schema(&database).await, Vec::<Row>::new(), "looking has changed something");
+    migrate(&database, &["up", "2"]).await;
+    assert_eq!(migrate(&database, &["status"]).await, told(2));
+    migrate(&database, &["up"]).await;
+    assert_eq!(migrate(&database, &["status"]).await, told(3));
+}
+
+async fn sample_data_is_loaded_once(engine: Engine) {
+    let mut server = TestServer::builder(engine).flag("--sample-data").env("SHUTDOWN_PAUSE", "0s");
+    let mut database: Option<Arc<Database>> = None;
+    let mut counted = Vec::new();
+    for _ in 0..2 {
+        let mut running = server.start().await;
+        let there = running.database();
+        counted.push(there.value("SELECT count(*) FROM books").await);
+        assert_eq!(running.terminate().await.status.code(), Some(0));
+        server = TestServer::builder(engine).flag("--sample-data").env("SHUTDOWN_PAUSE", "0s");
+        server = server.on(Arc::clone(database.insert(there)));
+    }
+    assert_eq!(counted, ["500", "500"]);
+    let server = server.start().await;
+    let list = client::books(&server).list_books(ListBooksRequest::default()).await;
+    assert_eq!(list.expect("a list").into_inner().books.len(), 50);
+}
+
+/// Without a single setting: a file in the working directory, which migrates itself.
+#[tokio::test]
+async fn the_embedded_default_migrates_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(program());
+    command.args(["serve", "--listen-addr", "127.0.0.1:0"]).env_clear();
+    // It ends when its standard input does, whatever becomes of this test.
+    command.env("BOOKSTORE_TEST_STDIN_GUARD", "1").stdin(Stdio::piped());
+    command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut service = command.spawn().expect("the service");
+    let output = service.stdout.take().expect("its output");
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    let address = line.trim().strip_prefix("LISTENING ").expect("an address");
+    let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    let mut categories = client::Categories::new(channel.connect_lazy());
+    bookstore_tests::until("it serves", std::time::Duration::from_secs(10), async || {
+        let list = categories.list_categories(ListCategoriesRequest::default()).await;
+        list.is_ok_and(|list| list.into_inner().categories.len() == 5)
+    })
+    .await;
+    assert!(folder.path().join("bookstore.db").is_file());
+    drop(service.stdin.take());
+    service.wait().expect("its end");
+}

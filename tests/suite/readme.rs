@@ -1,0 +1,231 @@
+//! What the README says is so: its first screen, its tables, and every call of its
+//! tour with the answer that it prints.
+
+use std::{collections::HashMap, fs};
+
+use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_server::config::SETTINGS;
+use bookstore_tests::{Engine, TestServer};
+use prost::{
+    Message as _,
+    bytes::{Buf as _, BufMut as _},
+};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use serde_json::{Value, json};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+use crate::{client, tidy};
+
+fn readme() -> String {
+    fs::read_to_string(tidy::root().join("README.md")).expect("the README")
+}
+
+/// The rows of the table under a heading, cells trimmed.
+fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).expect("the heading");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
+    let cells = |row: &str| row.split(" |").map(|cell| cell.trim().to_owned()).collect();
+    rows.skip(1).map(cells).collect()
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+#[test]
+fn the_first_screen_has_the_two_commands() {
+    let text = readme();
+    let screen: Vec<&str> = text.lines().take(30).collect();
+    for command in ["cargo run -- serve --sample-data", "./test"] {
+        assert!(screen.iter().any(|line| line.split("  ").next() == Some(command)), "{command}");
+    }
+}
+
+#[test]
+fn every_setting_is_told_with_its_default() {
+    let wanted: Vec<Vec<String>> = SETTINGS
+        .iter()
+        .map(|setting| vec![code(setting.key), code(setting.default), setting.doc.to_owned()])
+        .collect();
+    let rows = table(&readme(), "Settings");
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row[..3].to_vec()).collect();
+    assert_eq!(rows, wanted);
+}
+
+#[test]
+fn every_reason_is_told_with_its_code() {
+    let path = "proto/bookstore/v1/errors.proto";
+    let contract = fs::read_to_string(tidy::root().join(path)).expect("the contract's errors");
+    let lines: Vec<&str> = contract.lines().map(str::trim).collect();
+    let reason = |pair: &[&str]| {
+        let name = pair[1].strip_prefix("ERROR_REASON_")?.split_once(" = ")?.0;
+        let status = pair[0].strip_prefix("// ")?.split_once('.')?.0;
+        (name != "UNSPECIFIED").then(|| vec![code(name), status.to_owned()])
+    };
+    let wanted: Vec<Vec<String>> = lines.windows(2).filter_map(reason).collect();
+    assert!(!wanted.is_empty());
+    let rows = table(&readme(), "Errors");
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row[..2].to_vec()).collect();
+    assert_eq!(rows, wanted);
+}
+
+#[tokio::test]
+async fn the_tour_and_the_filters_are_true() {
+    let text = readme();
+    let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
+    let filters = table(&text, "Filters");
+    assert!(!filters.is_empty());
+    for row in filters {
+        let filter = row[0].trim_matches('`');
+        let body = json!({"filter": filter, "total_size_mode": "TOTAL_SIZE_MODE_EXACT"});
+        let answer = call(&server, "bookstore.v1.BookService/ListBooks", body).await;
+        let answer = answer.expect(filter);
+        assert_eq!(answer["totalSize"], row[1], "{filter}");
+    }
+
+    let mut told = HashMap::new();
+    let mut calls = 0;
+    for block in text.split("```console\n$ grpcurl ").skip(1) {
+        let block = block.split("\n```").next().unwrap_or_default();
+        let Some((body, rest)) = block.split_once("-d '").and_then(|(_, d)| d.split_once('\''))
+        else {
+            continue;
+        };
+        let (target, printed) = rest.split_once('\n').expect("an address and an answer");
+        let (target, printed) = match target.trim() {
+            "\\" => printed.split_once('\n').expect("a target and an answer"),
+            target => (target, printed),
+        };
+        let method = target.trim().strip_prefix("localhost:50051 ").expect("the default address");
+        if method.starts_with("grpc.") {
+            continue;
+        }
+        calls += 1;
+        let mut body: Value = serde_json::from_str(body).expect("a request in JSON");
+        replace(&mut body, &told);
+        match call(&server, method, body).await {
+            Ok(answer) => {
+                let printed = serde_json::from_str(printed).expect("an answer in JSON");
+                compare(&printed, &answer, &mut told);
+            }
+            Err(refused) => {
+                let lines = format!(
+                    "ERROR:\n  Code: {:?}\n  Message: {}\n",
+                    refused.code(),
+                    refused.message()
+                );
+                assert!(printed.starts_with(&lines), "{lines}{printed}");
+            }
+        }
+    }
+    assert!(calls >= 8, "{calls} calls");
+}
+
+/// The names whose values are others in every run.
+const CHANGING: [&str; 4] = ["createTime", "updateTime", "etag", "nextPageToken"];
+
+/// Fails where an answer isn't the printed one, and notes what the printed values that
+/// change are in this run.
+fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
+    match (printed, actual) {
+        (Value::Object(printed), Value::Object(actual)) => {
+            let names = |object: &serde_json::Map<_, _>| {
+                let mut names: Vec<String> = object.keys().cloned().collect();
+                names.sort();
+                names
+            };
+            assert_eq!(names(printed), names(actual));
+            for (name, value) in printed {
+                match value {
+                    Value::String(text) if CHANGING.contains(&name.as_str()) => {
+                        told.insert(text.clone(), actual[name].clone());
+                    }
+                    value => compare(value, &actual[name], told),
+                }
+            }
+        }
+        (Value::Array(printed), Value::Array(actual)) => {
+            assert_eq!(printed.len(), actual.len());
+            for (printed, actual) in printed.iter().zip(actual) {
+                compare(printed, actual, told);
+            }
+        }
+        // A number in a Struct is a double, which grpcurl writes as short as it can.
+        (Value::Number(printed), Value::Number(actual)) => {
+            assert_eq!(printed.as_f64(), actual.as_f64());
+        }
+        (printed, actual) => assert_eq!(printed, actual),
+    }
+}
+
+/// Puts this run's values into a request, as a reader pastes them.
+fn replace(body: &mut Value, told: &HashMap<String, Value>) {
+    match body {
+        Value::String(text) => {
+            if let Some(actual) = told.get(text) {
+                *body = actual.clone();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, told)),
+        Value::Object(members) => members.values_mut().for_each(|value| replace(value, told)),
+        _ => {}
+    }
+}
+
+/// Calls a method by name, in JSON, as grpcurl does.
+async fn call(server: &TestServer, method: &str, body: Value) -> Result<Value, Status> {
+    let (service, name) = method.split_once('/').expect("service/method");
+    let service = DESCRIPTOR_POOL.get_service_by_name(service).expect("a service");
+    let mut methods = service.methods();
+    let found = methods.find(|found| found.name() == name).expect(method);
+    let request = client::dynamic(found.input(), body);
+    let mut grpc = Grpc::new(server.channel());
+    grpc.ready().await.expect("a connection");
+    let path = format!("/{method}").parse().expect("a path");
+    let answer = grpc.unary(Request::new(request), path, Dynamic(found.output())).await?;
+    Ok(serde_json::to_value(answer.into_inner()).expect("JSON"))
+}
+
+/// Messages of a type that is known at run time only.
+struct Dynamic(MessageDescriptor);
+
+impl Codec for Dynamic {
+    type Encode = DynamicMessage;
+    type Decode = DynamicMessage;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self(self.0.clone())
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Encoder for Dynamic {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn encode(&mut self, item: DynamicMessage, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put_slice(&item.encode_to_vec());
+        Ok(())
+    }
+}
+
+impl Decoder for Dynamic {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
+        let bytes = from.copy_to_bytes(from.remaining());
+        let message = DynamicMessage::decode(self.0.clone(), bytes);
+        message.map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}

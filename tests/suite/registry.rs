@@ -1,0 +1,79 @@
+//! The registry's dispatch: a request by its type's name alone, as callers of several
+//! methods at once need it.
+
+use std::time::Duration;
+
+use bookstore_migration::tool;
+use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
+use bookstore_server::{
+    resource::RESOURCES,
+    rpc::{
+        calls::Calls,
+        registry::{MethodKind, Prepared, Registry},
+        rules::Rules,
+    },
+    store::{Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions},
+};
+use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
+use prost::{Message, Name};
+use sea_orm::IsolationLevel;
+use tonic::Code;
+
+on_every_engine!(requests_are_carried_out_by_their_type);
+
+async fn requests_are_carried_out_by_their_type(engine: Engine) {
+    let database = Database::create(engine, Origin::Migrated).await;
+    if engine == Engine::Sqlite {
+        let url = database.url();
+        assert_eq!(run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await.code, Some(0));
+    }
+    let store = Store::new(StoreOptions {
+        url: database.url(),
+        pool: PoolOptions { size: 1, max_overflow: 0, timeout: Duration::from_secs(10) },
+        command_timeout: Duration::from_secs(10),
+        statement_log: StatementLog::default(),
+    });
+    let store = store.expect("a store");
+    store.schema(&tool::known(), Deadline::NONE).await.expect("a schema");
+    let calls = Calls::new(store.clone(), Rules::of_contract().expect("rules"), 1 << 20);
+    let mut registry = Registry::default();
+    for resource in RESOURCES {
+        (resource.register)(&mut registry);
+    }
+    let registry = registry.complete().expect("every method of the contract");
+
+    let method = registry.taking(&CreateCategoryRequest::full_name()).expect("a method");
+    assert_eq!(method.path, "/bookstore.v1.CategoryService/CreateCategory");
+    assert_eq!(method.kind, MethodKind::Write);
+    let category = Category { name: "Poetry".into(), ..Default::default() };
+    let request = CreateCategoryRequest { category: Some(category), id: String::new() };
+    let Ok(Prepared::Write(write)) = method.prepare(&calls, &request.encode_to_vec()) else {
+        panic!("a write")
+    };
+    let call = Call {
+        method: method.path,
+        principal: None,
+        deadline: Deadline::NONE,
+        isolation: IsolationLevel::Serializable,
+        idempotency: None,
+        validate_only: false,
+    };
+    let committed = store.run(call, write).await.expect("it is carried out");
+    let created = Category::decode(&*committed.answer).expect("a category");
+    assert_eq!(created.name, "Poetry");
+
+    let method = registry.taking(&GetCategoryRequest::full_name()).expect("a method");
+    assert_eq!(method.kind, MethodKind::Read);
+    let request = GetCategoryRequest { id: created.id.clone() };
+    let Ok(Prepared::Read(read)) = method.prepare(&calls, &request.encode_to_vec()) else {
+        panic!("a read")
+    };
+    let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
+    let answer = read.fetch(&reader).await.expect("it is carried out");
+    assert_eq!(Category::decode(&*answer), Ok(created));
+
+    let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();
+    let refused = method.prepare(&calls, &wrong).err().expect("the same checks");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(registry.taking("bookstore.v1.Category").is_none(), "no method takes it");
+}

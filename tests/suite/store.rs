@@ -1,0 +1,229 @@
+//! What the store promises whatever an operation does: looked at from its own interface.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bookstore_server::store::{
+    Call, Claim, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreError,
+    StoreOptions, Write,
+};
+use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
+use futures_util::future::{BoxFuture, join_all};
+use sea_orm::{ConnectionTrait, DbErr, IsolationLevel};
+
+on_every_engine!(
+    a_failed_statement_is_never_committed,
+    a_panic_leaves_nothing_behind,
+    a_reader_can_not_write,
+    a_deadline_inside_an_operation_rolls_back,
+    the_pool_keeps_its_bounds,
+    a_write_outlives_its_caller,
+);
+
+/// A database with one more table, `marks`, and a store on it.
+async fn store(engine: Engine, pool: PoolOptions) -> (Arc<Database>, Store) {
+    let database = Arc::new(Database::create(engine, Origin::Migrated).await);
+    if engine == Engine::Sqlite {
+        let url = database.url();
+        assert_eq!(run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await.code, Some(0));
+    }
+    database.sql("CREATE TABLE marks (note varchar(20) NOT NULL UNIQUE)").await;
+    if engine == Engine::Postgres {
+        database.sql("GRANT ALL ON marks TO bookstore_app").await;
+    }
+    let store = Store::new(StoreOptions {
+        url: database.url(),
+        pool,
+        command_timeout: Duration::from_secs(20),
+        statement_log: StatementLog::default(),
+    });
+    (database, store.expect("a store"))
+}
+
+const POOL: PoolOptions = PoolOptions { size: 2, max_overflow: 1, timeout: Duration::from_secs(2) };
+
+fn call(deadline: Deadline) -> Call {
+    Call {
+        method: "test",
+        principal: None,
+        deadline,
+        isolation: IsolationLevel::ReadCommitted,
+        idempotency: None,
+        validate_only: false,
+    }
+}
+
+/// An operation made of a function.
+struct Act<F>(F);
+
+fn act<F>(function: F) -> Box<dyn Write>
+where
+    F: for<'a> Fn(&'a Connection) -> Answer<'a> + Send + Sync + 'static,
+{
+    Box::new(Act(function))
+}
+
+type Answer<'a> = BoxFuture<'a, Result<(), StoreError>>;
+
+impl<F> Write for Act<F>
+where
+    F: for<'a> Fn(&'a Connection) -> Answer<'a> + Send + Sync,
+{
+    fn name(&self) -> &'static str {
+        "Act"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        Box::pin(async { (self.0)(connection).await.map(|()| Vec::new()) })
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+}
+
+async fn mark(connection: &Connection, note: &str) -> Result<(), DbErr> {
+    connection.execute_unprepared(&format!("INSERT INTO marks VALUES ('{note}')")).await.map(drop)
+}
+
+/// How many rows there are, seen from another session.
+async fn marks(database: &Database) -> String {
+    database.value("SELECT CAST(count(*) AS varchar(9)) FROM marks").await
+}
+
+async fn a_failed_statement_is_never_committed(engine: Engine) {
+    let (database, store) = store(engine, POOL).await;
+    let careless = act(|connection| {
+        Box::pin(async move {
+            mark(connection, "first").await?;
+            // The second is refused, and the operation doesn't care.
+            let refused = mark(connection, "first").await;
+            assert!(refused.is_err());
+            Ok(())
+        })
+    });
+    let result = store.run(call(Deadline::NONE), careless).await;
+    assert!(matches!(result, Err(StoreError::Internal(_))), "{result:?}");
+    assert_eq!(marks(&database).await, "0", "nothing stays");
+    let careful = act(|connection| Box::pin(async move { Ok(mark(connection, "first").await?) }));
+    let result = store.run(call(Deadline::NONE), careful).await;
+    assert!(result.is_ok_and(|committed| committed.position.is_some()));
+    assert_eq!(marks(&database).await, "1");
+}
+
+async fn a_panic_leaves_nothing_behind(engine: Engine) {
+    let (database, store) = store(engine, POOL).await;
+    for round in 0..5 {
+        let clumsy = act(move |connection| {
+            Box::pin(async move {
+                mark(connection, "lost").await?;
+                assert_eq!(round, -1, "a panic on purpose");
+                Ok(())
+            })
+        });
+        let result = store.run(call(Deadline::NONE), clumsy).await;
+        assert!(matches!(result, Err(StoreError::Internal(_))), "{result:?}");
+        let note = round.to_string();
+        let sound = act(move |connection| {
+            let note = note.clone();
+            Box::pin(async move { Ok(mark(connection, &note).await?) })
+        });
+        store.run(call(Deadline::NONE), sound).await.expect("the next one works");
+    }
+    assert_eq!(marks(&database).await, "5");
+}
+
+async fn a_reader_can_not_write(engine: Engine) {
+    let (database, store) = store(engine, POOL).await;
+    let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
+    mark(&reader, "by execute").await.expect_err("refused by the connection");
+    let insert = "INSERT INTO marks VALUES ('by query') RETURNING note";
+    let statement = sea_orm::Statement::from_string(reader.get_database_backend(), insert);
+    reader.query_one_raw(statement).await.expect_err("refused by the session");
+    drop(reader);
+    assert_eq!(marks(&database).await, "0");
+}
+
+async fn a_deadline_inside_an_operation_rolls_back(engine: Engine) {
+    let (database, store) = store(engine, POOL).await;
+    let deadline = Deadline::after(Duration::from_millis(200));
+    let slow = act(move |connection| {
+        Box::pin(async move {
+            mark(connection, "late").await?;
+            // The operation itself would be content.
+            while !deadline.has_passed() {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        })
+    });
+    let result = store.run(call(deadline), slow).await;
+    assert!(matches!(result, Err(StoreError::DeadlineExceeded)), "{result:?}");
+    assert_eq!(marks(&database).await, "0");
+}
+
+async fn the_pool_keeps_its_bounds(engine: Engine) {
+    let (_database, store) = store(engine, POOL).await;
+    // SQLite's readers have no overflow.
+    let most = if engine == Engine::Sqlite { 2 } else { 3 };
+    let lent: Vec<_> =
+        join_all((0..most).map(|_| store.reader(Freshness::Strong, Deadline::NONE))).await;
+    assert!(lent.iter().all(Result::is_ok));
+    let refused = store.reader(Freshness::Strong, Deadline::NONE).await;
+    assert!(
+        matches!(refused, Err(StoreError::PoolTimeout { waited_ms }) if waited_ms >= 2_000),
+        "{refused:?}"
+    );
+    let refused = store.reader(Freshness::Strong, Deadline::after(Duration::from_millis(50))).await;
+    assert!(matches!(refused, Err(StoreError::DeadlineExceeded)), "{refused:?}");
+    drop(lent);
+
+    // Many more callers than connections: all are served, and never more than allowed at once.
+    let (now, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let callers = (0..200).map(|_| async {
+        let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
+        peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let one = sea_orm::Statement::from_string(reader.get_database_backend(), "SELECT 1");
+        reader.query_one_raw(one).await.expect("an answer");
+        now.fetch_sub(1, Ordering::SeqCst);
+    });
+    join_all(callers).await;
+    assert!(peak.into_inner() <= most);
+}
+
+async fn a_write_outlives_its_caller(engine: Engine) {
+    let (database, store) = store(engine, POOL).await;
+    let (begun, may_end) =
+        (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (begun_there, may_end_there) = (begun.clone(), may_end.clone());
+    let patient = act(move |connection| {
+        let (begun, may_end) = (begun_there.clone(), may_end_there.clone());
+        Box::pin(async move {
+            mark(connection, "kept").await?;
+            begun.notify_one();
+            may_end.notified().await;
+            Ok(())
+        })
+    });
+    tokio::select! {
+        _ = store.run(call(Deadline::NONE), patient) => panic!("it waits"),
+        () = begun.notified() => {}
+    }
+    // The caller is gone in the middle of the transaction.
+    assert_eq!(marks(&database).await, "0");
+    may_end.notify_one();
+    let kept = async {
+        while marks(&database).await != "1" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), kept).await.expect("it is committed");
+}

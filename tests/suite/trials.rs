@@ -1,0 +1,13 @@
+//! The long trials at a small scale.
+
+use bookstore_tests::trial;
+
+#[tokio::test]
+async fn callers_who_leave_leave_nothing_behind() {
+    trial("drops", 400).await;
+}
+
+#[tokio::test]
+async fn lists_walk_an_index() {
+    trial("plans", 50_000).await;
+}
