@@ -127,7 +127,7 @@ impl Calls {
         let Some(key) = self.0.store.sealing_key() else {
             return Err(status::schema_pending(&[]));
         };
-        let mut check = Check::new(key, self.0.rules.faults(&request));
+        let mut check = Check::new(&key, self.0.rules.faults(&request));
         let checked = convert(request, &mut check);
         let faults = check.into_faults();
         match checked {

@@ -24,7 +24,7 @@ mod statement_log;
 mod transaction;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -76,7 +76,10 @@ struct Inner {
     writers: Arc<Pool>,
     /// The same pool as `writers` on PostgreSQL.
     readers: Arc<Pool>,
-    sealing_key: OnceLock<[u8; 32]>,
+    /// Asks for the schema. Outside the pools, so that a service whose connections are all
+    /// busy isn't taken for one without a database.
+    control: tokio::sync::Mutex<Option<Connection>>,
+    sealing_key: RwLock<Option<[u8; 32]>>,
 }
 
 impl Store {
@@ -101,8 +104,8 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        let sealing_key = OnceLock::new();
-        Ok(Self(Arc::new(Inner { url, connector, writers, readers, sealing_key })))
+        let (control, sealing_key) = Default::default();
+        Ok(Self(Arc::new(Inner { url, connector, writers, readers, control, sealing_key })))
     }
 
     /// Carries a write out, or not at all: begins, applies, commits. Once it has begun it
@@ -137,13 +140,16 @@ impl Store {
     }
 
     /// The key that seals page tokens; none until the schema has been found right.
-    pub fn sealing_key(&self) -> Option<&[u8; 32]> {
-        self.0.sealing_key.get()
+    pub fn sealing_key(&self) -> Option<[u8; 32]> {
+        *self.0.sealing_key.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the connections that nobody uses; those in use end when they come back.
     pub async fn close(&self) {
         self.0.readers.close().await;
         self.0.writers.close().await;
+        if let Some(control) = self.0.control.lock().await.take() {
+            control.close().await;
+        }
     }
 }

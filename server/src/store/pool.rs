@@ -98,35 +98,36 @@ impl Pool {
         };
         let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
         let found = self.shelf().find(access, self.options.most());
-        let lease = |connection| Lease {
-            pool: self.clone(),
+        let lease = |pool, permit, connection| Lease {
+            pool,
             permit: Some(permit),
             connection: Some(connection),
         };
         let other = match found {
-            Found::Ready(connection) => return Ok(lease(connection)),
+            Found::Ready(connection) => return Ok(lease(self.clone(), permit, connection)),
             Found::Room => None,
             Found::Other(other) => Some(other),
         };
-        let opening = Opening(Some(self.clone()));
-        let open = async {
-            // The new one takes over its place: the database never sees more sessions than
-            // agreed.
+        let (pool, place) = (self.clone(), Opening(Some(self.clone())));
+        // In a task of its own: a caller that leaves or has no time to wait would take the
+        // half-opened connection with it, and the next one would have to begin again. What
+        // nobody waits for any more goes to the shelf as the lease is dropped.
+        let opening = tokio::spawn(async move {
             if let Some(other) = other {
+                // The new one takes over its place: the database never sees more sessions
+                // than agreed.
                 other.close().await;
             }
-            self.connector.open(access).await
-        };
-        let patience = deadline.remaining(self.options.timeout);
-        match timeout(patience, open).await {
-            Ok(Ok(connection)) => {
-                opening.done();
-                Ok(lease(connection))
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(late(StoreError::Unavailable(DbErr::Custom(
-                "opening a connection took too long".into(),
-            )))),
+            let opened = timeout(pool.options.timeout, pool.connector.open(access)).await;
+            let late = || DbErr::Custom("opening a connection took too long".into());
+            let connection = opened.map_err(|_| StoreError::Unavailable(late()))??;
+            place.done();
+            Ok(lease(pool, permit, connection))
+        });
+        match timeout(deadline.remaining(Duration::MAX), opening).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(failure)) => Err(StoreError::internal(format!("opening: {failure}"))),
+            Err(_) => Err(StoreError::DeadlineExceeded),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Whether the database has the schema that this program needs.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::PoisonError, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tokio::time::timeout;
 
-use super::{Deadline, Freshness, Store, StoreError};
+use super::{Access, Deadline, Store, StoreError};
 
 /// What the database's schema is to this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +28,23 @@ impl Store {
     /// # Errors
     /// If the database can't be asked within `deadline`.
     pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
-        let connection = self.reader(Freshness::Strong, deadline).await?;
-        self.examine(&connection, known).await
+        let mut control = self.0.control.lock().await;
+        // Taken out meanwhile: one that gave no answer in time is never used again.
+        let kept = control.take();
+        let asked = async {
+            let connection = match kept {
+                Some(connection) => connection,
+                None => self.0.connector.open(Access::ReadOnly).await?,
+            };
+            connection.set_deadline(deadline);
+            let schema = self.examine(&connection, known).await?;
+            Ok((schema, connection))
+        };
+        let (schema, connection) = timeout(deadline.remaining(Duration::MAX), asked)
+            .await
+            .unwrap_or(Err(StoreError::DeadlineExceeded))?;
+        *control = Some(connection);
+        Ok(schema)
     }
 
     async fn examine(
@@ -54,9 +70,9 @@ impl Store {
         if !pending.is_empty() {
             return Ok(Schema::Pending(pending));
         }
-        if self.sealing_key().is_none() {
-            self.read_sealing_key(connection).await?;
-        }
+        // Each time, for it is another one once the first migration was reverted and
+        // applied again.
+        self.read_sealing_key(connection).await?;
         let known: HashSet<&String> = known.iter().collect();
         let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
         Ok(Schema::Right { unknown, primary: is_primary(connection).await? })
@@ -69,7 +85,7 @@ impl Store {
         let key: Option<Vec<u8>> = row.map(|row| row.try_get_by_index(0)).transpose()?;
         let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
         let key = key.ok_or_else(|| StoreError::internal("table sealing_keys has no key"))?;
-        self.0.sealing_key.get_or_init(|| key);
+        *self.0.sealing_key.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
         Ok(())
     }
 }

@@ -22,8 +22,7 @@ use super::{
     routing::Position,
 };
 
-/// The longest that a write waits for a lock. Less than the default of a statement, so that
-/// a caller learns that it was a lock.
+/// The longest that a write waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A change of the database: a struct that holds checked values and knows how to apply them.
@@ -177,7 +176,9 @@ impl Connection {
             DbBackend::Postgres => {
                 // Zero would mean no timeout at all.
                 let statement = self.statement_timeout().as_millis().max(1);
-                let lock = statement.min(LOCK_TIMEOUT.as_millis());
+                // Before a statement's usual end, so that a caller learns that it was a lock;
+                // a nearer deadline is left to end the statement itself.
+                let lock = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
                 format!(
                     "BEGIN ISOLATION LEVEL {isolation}; \
                      SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}"
