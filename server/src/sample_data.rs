@@ -79,6 +79,9 @@ fn request<R>(message: R) -> Request<R> {
         request_id: "sample-data".into(),
         deadline: Deadline::NONE,
         freshness: Freshness::Strong,
+        principal: None,
+        idempotency: None,
+        validate_only: false,
         answer: AnswerCell::default(),
     });
     request

@@ -78,6 +78,10 @@ where
         "Act"
     }
 
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn apply<'a>(
         &'a self,
         connection: &'a Connection,

@@ -73,11 +73,11 @@ impl Calls {
         let write = self.prepare_write(request.into_inner())?;
         let call = Call {
             method: context.method,
-            principal: None,
+            principal: context.principal,
             deadline: context.deadline,
             isolation: IsolationLevel::ReadCommitted,
-            idempotency: None,
-            validate_only: false,
+            idempotency: context.idempotency,
+            validate_only: context.validate_only,
         };
         let began = Instant::now();
         match self.0.store.run(call, Box::new(write)).await {
@@ -88,17 +88,6 @@ impl Calls {
             }
             Err(error) => Err(status::store(&error, &context.request_id)),
         }
-    }
-
-    /// Like [`Calls::write`], for a method that answers with nothing.
-    ///
-    /// # Errors
-    /// As the contract says of its method.
-    pub async fn remove<R: WriteRequest<Answer = ()>>(
-        &self,
-        request: Request<R>,
-    ) -> Result<Response<()>, Status> {
-        self.write(request).await
     }
 
     pub(super) fn prepare_read<R: ReadRequest>(

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::store::{Committed, Deadline, Freshness};
+use crate::store::{Committed, Deadline, Freshness, IdempotencyKey, Position};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -18,6 +18,12 @@ pub struct RequestContext {
     pub deadline: Deadline,
     /// How fresh a node must be that answers a read (`consistency`).
     pub freshness: Freshness,
+    /// Who calls; none, since callers are not authenticated.
+    pub principal: Option<String>,
+    /// The key under which a write happens once; none, since keys are refused.
+    pub idempotency: Option<IdempotencyKey>,
+    /// Whether everything is to be rolled back at the end; never, since that is refused.
+    pub validate_only: bool,
     /// What the call learns, for the response's metadata.
     pub answer: AnswerCell,
 }
@@ -30,7 +36,9 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFacts {
     /// The node that answered.
-    pub node: Option<&'static str>,
+    pub node: Option<Arc<str>>,
+    /// From which position on a write can be seen.
+    pub position: Option<Position>,
     /// How often a write was tried.
     pub attempts: Option<u32>,
     /// Whether the answer is a stored one.
@@ -43,14 +51,15 @@ impl AnswerCell {
     /// Notes a write that has happened.
     pub fn note_write(&self, committed: &Committed, database: Duration) {
         let mut facts = self.lock();
-        facts.node = Some(committed.node);
+        facts.node = Some(committed.node.clone());
+        facts.position = committed.position;
         facts.attempts = Some(committed.attempts);
         facts.replayed = committed.replayed;
         facts.database = Some(database);
     }
 
     /// Notes a read.
-    pub fn note_read(&self, node: &'static str, database: Duration) {
+    pub fn note_read(&self, node: Arc<str>, database: Duration) {
         let mut facts = self.lock();
         facts.node = Some(node);
         facts.database = Some(database);

@@ -81,7 +81,7 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
         })?),
     };
     let freshness = match one(headers, "consistency")? {
-        None | Some("session") => Freshness::Session,
+        None | Some("session") => Freshness::Session(None),
         Some("strong") => Freshness::Strong,
         Some("eventual") => Freshness::Eventual,
         Some("at-least") => return Err(MetadataError::NotSupported("consistency")),

@@ -65,6 +65,10 @@ impl<R: WriteRequest> Write for Checked<R, R::Operation> {
         R::Operation::NAME
     }
 
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.prepare().boxed()
+    }
+
     fn apply<'a>(
         &'a self,
         connection: &'a Connection,

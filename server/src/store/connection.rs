@@ -68,6 +68,8 @@ pub struct Connection {
     state: AtomicU8,
     in_flight: AtomicBool,
     broken: AtomicBool,
+    /// Whether a statement was prepared for a schema that is no more.
+    stale: AtomicBool,
     deadline: std::sync::Mutex<Deadline>,
 }
 
@@ -91,6 +93,7 @@ impl Connection {
             state: AtomicU8::new(State::Idle as u8),
             in_flight: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
             deadline: std::sync::Mutex::new(Deadline::NONE),
         }
     }
@@ -146,6 +149,12 @@ impl Connection {
         self.broken.load(Ordering::Acquire)
     }
 
+    /// Whether the last transaction met a statement that was prepared for another schema;
+    /// forgets it.
+    pub(super) fn take_stale(&self) -> bool {
+        self.stale.swap(false, Ordering::AcqRel)
+    }
+
     /// Takes the driver for one exchange; the guard notes whether it came to its end.
     pub(super) async fn exchange(&self) -> Exchange<'_> {
         let driver = self.driver.lock().await;
@@ -196,8 +205,10 @@ impl Connection {
     /// Runs a prepared statement and collects what `collect` makes of its rows.
     async fn prepared<T>(&self, statement: &Statement, want: Want<T>) -> Result<T, DbErr> {
         self.check_deadline()?;
+        let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
-        let result = self.log.around(&statement.sql, want.run(&mut exchange.driver, statement));
+        let result =
+            self.log.around(&statement.sql, limit, want.run(&mut exchange.driver, statement));
         let mut result = result.await;
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
         // transaction nothing is lost by preparing it anew, once.
@@ -205,8 +216,10 @@ impl Connection {
             if let Driver::Postgres(postgres) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
-            result =
-                self.log.around(&statement.sql, want.run(&mut exchange.driver, statement)).await;
+            result = self
+                .log
+                .around(&statement.sql, limit, want.run(&mut exchange.driver, statement))
+                .await;
         }
         exchange.end(result)
     }
@@ -228,6 +241,9 @@ impl Exchange<'_> {
         result.map_err(|error| {
             if breaks_connection(&error) {
                 self.connection.broken.store(true, Ordering::Release);
+            }
+            if is_stale_plan(&error) {
+                self.connection.stale.store(true, Ordering::Release);
             }
             if self.connection.state() == State::Transaction {
                 self.connection.set_state(State::Failed);
@@ -283,17 +299,20 @@ impl ConnectionTrait for Connection {
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.check_access()?;
         self.check_deadline()?;
+        let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
         let text = sqlx::raw_sql(AssertSqlSafe(sql));
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres) => {
                 self.log
-                    .around(sql, async { text.execute(&mut **postgres).await.map(Into::into) })
+                    .around(sql, limit, async {
+                        text.execute(&mut **postgres).await.map(Into::into)
+                    })
                     .await
             }
             Driver::Sqlite(sqlite, _) => {
                 self.log
-                    .around(sql, async { text.execute(&mut **sqlite).await.map(Into::into) })
+                    .around(sql, limit, async { text.execute(&mut **sqlite).await.map(Into::into) })
                     .await
             }
         };

@@ -115,10 +115,15 @@ impl Store {
     /// What the operation says, broken constraints told by the request's fields, and what
     /// can happen to a transaction. But for [`StoreError::CommitOutcomeUnknown`], nothing
     /// was changed.
-    pub async fn run(&self, call: Call, write: Box<dyn Write>) -> Result<Committed, StoreError> {
+    pub async fn run(
+        &self,
+        call: Call,
+        mut write: Box<dyn Write>,
+    ) -> Result<Committed, StoreError> {
         if call.idempotency.is_some() || call.validate_only {
             return Err(StoreError::internal("keys and dry runs are refused before this"));
         }
+        write.prepare().await?;
         // A caller that leaves while it waits here leaves nothing behind.
         let lease = self.0.writers.lend(Access::ReadWrite, call.deadline).await?;
         transaction::carry_out(lease, call, write).await

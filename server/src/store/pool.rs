@@ -42,7 +42,7 @@ pub struct PoolOptions {
 /// The connections of one node, for reading and for writing.
 #[derive(Debug)]
 pub(super) struct Pool {
-    node: &'static str,
+    node: Arc<str>,
     connector: Connector,
     options: PoolOptions,
     /// One permit a connection that is lent; waiting callers stand in line.
@@ -71,9 +71,9 @@ enum Found {
 }
 
 impl Pool {
-    pub(super) fn new(node: &'static str, connector: Connector, options: PoolOptions) -> Arc<Self> {
+    pub(super) fn new(node: &str, connector: Connector, options: PoolOptions) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.most() as usize));
-        Arc::new(Self { node, connector, options, permits, shelf: Mutex::default() })
+        Arc::new(Self { node: node.into(), connector, options, permits, shelf: Mutex::default() })
     }
 
     /// Lends a connection: an idle one, or a new one while there is room for it.
@@ -229,8 +229,8 @@ pub struct Lease {
 
 impl Lease {
     /// The name of the node that the connection leads to.
-    pub fn node(&self) -> &'static str {
-        self.pool.node
+    pub fn node(&self) -> Arc<str> {
+        self.pool.node.clone()
     }
 }
 

@@ -4,10 +4,14 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tracing::{Instrument, Level};
 
 /// The target of the echo and of slow-query warnings.
 pub const TARGET: &str = "bookstore::sql";
+
+/// How long past a statement's timeout its answer may take to arrive.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How statements are told of.
 #[derive(Clone, Debug, Default)]
@@ -19,15 +23,19 @@ pub struct StatementLog {
 }
 
 impl StatementLog {
-    /// Runs an exchange with the database and tells of it.
+    /// Runs an exchange with the database and tells of it. The database ends what takes
+    /// longer than `limit`; one that is silent even then is taken for lost.
     pub(super) async fn around<T>(
         &self,
         sql: &str,
+        limit: Duration,
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let span = tracing::debug_span!(target: TARGET, "statement", sql);
         let began = Instant::now();
-        let result = exchange.instrument(span).await;
+        let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        let answer = timeout(limit.saturating_add(GRACE), exchange.instrument(span));
+        let result = answer.await.unwrap_or_else(silent);
         let elapsed = began.elapsed();
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;
         if self.slow.is_some_and(|slow| elapsed >= slow) {

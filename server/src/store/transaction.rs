@@ -6,9 +6,12 @@
 
 use futures_util::{StreamExt, TryStreamExt, future::BoxFuture};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel};
-use sqlx::{Either, Row};
+use sqlx::{Connection as _, Either, Row};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tracing::Instrument;
@@ -31,6 +34,12 @@ pub trait Operation: Send + Sync {
     const NAME: &'static str;
     /// What is left to tell of it.
     type Output: Send;
+
+    /// What takes long and needs no database, such as hashing a password: it runs before a
+    /// connection is taken.
+    fn prepare(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
 
     /// Applies the change. It runs inside a transaction, and again from the start if that
     /// has to be repeated.
@@ -65,6 +74,9 @@ pub trait Query: Send + Sync {
 pub trait Write: Send + Sync {
     /// [`Operation::NAME`].
     fn name(&self) -> &'static str;
+
+    /// [`Operation::prepare`].
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Applies the change and gives the encoded response.
     fn apply<'a>(
@@ -110,7 +122,7 @@ pub struct Committed {
     /// From which position on it can be seen; none if the connection ended right after.
     pub position: Option<Position>,
     /// The node that did it.
-    pub node: &'static str,
+    pub node: Arc<str>,
     /// How often it was tried.
     pub attempts: u32,
     /// Whether the answer is that of an earlier call with the same key.
@@ -126,8 +138,16 @@ pub(super) async fn carry_out(
     let span = tracing::info_span!("operation", operation = write.name());
     let task = tokio::spawn(
         async move {
-            let (answer, position) = attempt(&lease, &call, write.as_ref()).await?;
-            Ok(Committed { answer, position, node: lease.node(), attempts: 1, replayed: false })
+            let mut attempts = 1;
+            let mut result = attempt(&lease, &call, write.as_ref()).await;
+            if result.is_err() && lease.take_stale() {
+                // The schema changed under a prepared statement, and nothing was changed.
+                lease.forget_statements().await;
+                attempts += 1;
+                result = attempt(&lease, &call, write.as_ref()).await;
+            }
+            let (answer, position) = result?;
+            Ok(Committed { answer, position, node: lease.node(), attempts, replayed: false })
         }
         .instrument(span),
     );
@@ -158,7 +178,14 @@ async fn attempt(
         }
         Err(error) => {
             connection.rollback().await;
-            Err(claim::explain(connection, write.claims(), error).await)
+            connection.set_deadline(call.deadline);
+            Err(match claim::explain(connection, write.claims(), error).await {
+                // It was the caller's time that the database held the statement to.
+                StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
+                    StoreError::DeadlineExceeded
+                }
+                error => error,
+            })
         }
     }
 }
@@ -206,6 +233,7 @@ impl Connection {
         // The caller may have to wait for the outcome a little past its deadline, but it
         // is an outcome.
         self.set_deadline(Deadline::NONE);
+        let limit = self.command_timeout();
         let mut exchange = self.exchange().await;
         let outcome = match &mut *exchange.driver {
             Driver::Postgres(postgres) => {
@@ -220,11 +248,11 @@ impl Connection {
                         None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
                     }
                 };
-                self.log().around(sql, commit).await
+                self.log().around(sql, limit, commit).await
             }
             Driver::Sqlite(sqlite, _) => {
                 let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
-                self.log().around("COMMIT", commit).await.map(|_| {
+                self.log().around("COMMIT", limit, commit).await.map(|_| {
                     let commits = SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1;
                     Ok(Some(Position::new(commits)))
                 })
@@ -249,19 +277,32 @@ impl Connection {
         }
     }
 
+    /// Prepares every statement anew from now on.
+    async fn forget_statements(&self) {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres) => postgres.clear_cached_statements().await,
+            Driver::Sqlite(sqlite, _) => sqlite.clear_cached_statements().await,
+        };
+        if let Err(error) = exchange.end(result) {
+            tracing::warn!(%error, "forgetting prepared statements failed");
+        }
+    }
+
     /// Rolls back. A connection on which that fails is closed by the pool.
     async fn rollback(&self) {
         self.set_deadline(Deadline::NONE);
+        let limit = self.command_timeout();
         let mut exchange = self.exchange().await;
         let sql = "ROLLBACK";
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
-                self.log().around(sql, rollback).await.map(drop)
+                self.log().around(sql, limit, rollback).await.map(drop)
             }
             Driver::Sqlite(sqlite, _) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **sqlite);
-                match self.log().around(sql, rollback).await {
+                match self.log().around(sql, limit, rollback).await {
                     // A full disk and some other errors have ended the transaction already.
                     Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("1") => {
                         Ok(())

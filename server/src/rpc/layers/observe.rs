@@ -67,6 +67,9 @@ fn context(
         request_id: request_id.clone(),
         deadline: wishes.deadline,
         freshness: wishes.freshness,
+        principal: None,
+        idempotency: None,
+        validate_only: false,
         answer: answer.clone(),
     })
 }
@@ -81,7 +84,7 @@ fn write_out(headers: &mut HeaderMap, request_id: &str, answer: &AnswerCell, beg
     };
     put("request-id", request_id);
     if let Some(node) = facts.node {
-        put("served-by", node);
+        put("served-by", &node);
     }
     if let Some(attempts) = facts.attempts {
         put("attempts", &attempts.to_string());
