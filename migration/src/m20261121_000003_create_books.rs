@@ -37,7 +37,10 @@ impl MigrationTrait for Migration {
                 CONSTRAINT "books_currency_code_check" CHECK (length("currency_code") = 3),
                 CONSTRAINT "books_stock_check" CHECK ("stock" BETWEEN 0 AND 2147483647),
                 CONSTRAINT "books_cover_image_check" CHECK (length("cover_image") <= 500),
-                CONSTRAINT "books_attributes_check" CHECK ({json_type}("attributes") = 'object')
+                CONSTRAINT "books_attributes_check" CHECK (
+                    {json_type}("attributes") = 'object'
+                    AND length(CAST("attributes" AS text)) <= 524288
+                )
             );
             CREATE INDEX "books_title_id_idx" ON "books" ("title", "id");
             CREATE INDEX "books_author_id_idx" ON "books" ("author", "id");

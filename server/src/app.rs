@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bookstore_migration::tool::{self, MigrationError, Runner};
 use thiserror::Error;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use tonic::service::RoutesBuilder;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
@@ -24,6 +27,9 @@ use crate::{
     shutdown::{Signal, Signals, Stop},
     store::{Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions},
 };
+
+/// How long the first look at the schema may take; it only serves to tell what is pending.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long closing idle database connections may take at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -111,25 +117,23 @@ pub async fn serve(
     let listener = bound.map_err(|source| AppError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| AppError::Listen { address, source })?;
 
-    if config.database.migrate {
-        migrate(&store).await?;
-    }
-    if sample_data {
-        if let Schema::Pending(_) = store.schema(&tool::known(), Deadline::NONE).await? {
-            return Err(AppError::NotMigrated);
-        }
-        sample_data::load(&calls).await.map_err(AppError::SampleData)?;
-    }
-
     readiness.set_live();
-    tokio::spawn(readiness.clone().follow(store.clone(), tool::known()));
     let stop = Stop::new();
     let drain = config.server.shutdown_timeout;
     let server = tokio::spawn(listener::serve(listener, services, stop.clone(), drain));
     listening(address);
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
-    let signal = signals.wait().await;
+    // Health answers from the start, and so do signals: a long migration is no reason to be
+    // killed, nor one not to stop.
+    let signal = tokio::select! {
+        signal = signals.wait() => signal,
+        prepared = prepare(config, sample_data, &store, &calls, &readiness) => {
+            prepared?;
+            tokio::spawn(readiness.clone().follow(store.clone(), tool::known()));
+            signals.wait().await
+        }
+    };
     tokio::spawn(async move { signals.wait().await.end_process() });
     tracing::info!(?signal, "stopping");
     readiness.set_stopping();
@@ -144,8 +148,32 @@ pub async fn serve(
         Ok(drained) => tracing::warn!(calls_cut = drained.calls_cut, "time was up, calls were cut"),
         Err(error) => tracing::error!(%error, "the listener ended"),
     }
-    if tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
+    if timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
         tracing::warn!("database connections were left open");
+    }
+    Ok(())
+}
+
+/// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.
+async fn prepare(
+    config: &Config,
+    sample_data: bool,
+    store: &Store,
+    calls: &Calls,
+    readiness: &Readiness,
+) -> Result<(), AppError> {
+    let known = tool::known();
+    if config.database.migrate {
+        if let Ok(Schema::Pending(revisions)) = store.schema(&known, Deadline::after(LOOK)).await {
+            readiness.set_pending(revisions);
+        }
+        migrate(store).await?;
+    }
+    if sample_data {
+        if let Schema::Pending(_) = store.schema(&known, Deadline::NONE).await? {
+            return Err(AppError::NotMigrated);
+        }
+        sample_data::load(calls).await.map_err(AppError::SampleData)?;
     }
     Ok(())
 }

@@ -45,6 +45,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     let method = registry.taking(&CreateCategoryRequest::full_name()).expect("a method");
     assert_eq!(method.path, "/bookstore.v1.CategoryService/CreateCategory");
     assert_eq!(method.kind, MethodKind::Write);
+    assert_eq!((&*method.answer, method.unary), ("bookstore.v1.Category", true));
     let category = Category { name: "Poetry".into(), ..Default::default() };
     let request = CreateCategoryRequest { category: Some(category), id: String::new() };
     let Ok(Prepared::Write(write)) = method.prepare(&calls, &request.encode_to_vec()) else {

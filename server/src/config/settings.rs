@@ -65,7 +65,7 @@ pub(super) const LISTEN_ADDR: Setting = plain(
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",
     "4MiB",
-    "The largest request, in bytes, KiB or MiB, from 64KiB to 64MiB.",
+    "The largest request and answer, in bytes, KiB or MiB, from 64KiB to 64MiB.",
 );
 pub(super) const SHUTDOWN_PAUSE: Setting = plain(
     "shutdown_pause",

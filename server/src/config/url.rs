@@ -33,6 +33,9 @@ const OPEN: [&str; 17] = [
     "user",
 ];
 
+/// The parameters of PostgreSQL URLs that may be secrets.
+const HIDDEN_PARAMETERS: [&str; 1] = ["password"];
+
 /// A database engine that the service can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -72,7 +75,10 @@ impl DatabaseUrl {
             return Err("must not contain spaces or control characters".to_owned());
         }
         match engine {
-            Engine::Postgres => check_postgres(text)?,
+            Engine::Postgres => {
+                check_postgres(text)?;
+                check_parameters(text)?;
+            }
             Engine::Sqlite => check_sqlite(text)?,
         }
         Ok(Self { text: text.to_owned(), engine })
@@ -125,6 +131,21 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
+/// Refuses parameters that the driver doesn't know: it would log them, values and all.
+fn check_parameters(text: &str) -> Result<(), String> {
+    let (_, parameters) = split(text, '?');
+    for parameter in parameters.iter().flat_map(|all| all.split('&')) {
+        let name = parameter.split('=').next().unwrap_or_default();
+        let known = OPEN.contains(&name) || HIDDEN_PARAMETERS.contains(&name);
+        if !known && !name.starts_with("options[") {
+            // Not repeated: it may be the end of a password.
+            let (open, hidden) = (OPEN.join(", "), HIDDEN_PARAMETERS.join(", "));
+            return Err(format!("has a parameter that isn't known; there are {open}, {hidden}"));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what no service can stand on.
 fn check_sqlite(text: &str) -> Result<(), String> {
     if text.contains(":memory:") || text.contains("mode=memory") {
@@ -175,7 +196,6 @@ mod tests {
     fn what_is_shown_holds_no_secret() {
         let table = [
             ("sqlite://bookstore.db?mode=rwc", "sqlite://bookstore.db?mode=rwc"),
-            ("sqlite::memory:", "sqlite::memory:"),
             ("sqlite://a@b.db?key=s3cret", "sqlite://a@b.db?key=***"),
             ("postgres://host/db", "postgres://host/db"),
             ("postgres://app@host:5432/db", "postgres://app@host:5432/db"),
@@ -183,8 +203,8 @@ mod tests {
             ("postgresql://app:s3c:ret@[::1]/db", "postgresql://app:***@[::1]/db"),
             ("postgres://:s3cret@host", "postgres://:***@host"),
             (
-                "postgres:///db?host=/run/pg&password=s3cret&sslmode=require&p%61ssword=s3cret&s3cret",
-                "postgres:///db?host=/run/pg&password=***&sslmode=require&p%61ssword=***&***",
+                "postgres:///db?host=/run/pg&password=s3cret&sslmode=require",
+                "postgres:///db?host=/run/pg&password=***&sslmode=require",
             ),
         ];
         for (given, shown) in table {
@@ -210,6 +230,11 @@ mod tests {
             ("postgres://app:s3c#ret@host/db", "percent-encoded"),
             ("postgres://app:s3@cret@host/db", "percent-encoded"),
             ("postgres://host:port/db", "the port a number"),
+            ("postgres://host/db?sslpasswd=s3cret", "parameter that isn't known"),
+            ("postgres://host/db?p%61ssword=s3cret", "parameter that isn't known"),
+            ("postgres://host/db?s3cret", "parameter that isn't known"),
+            ("sqlite::memory:", "must name a file"),
+            ("sqlite://x.db?mode=ro", "open for writing"),
             ("postgres://app:s3cret@host/db\n", "control"),
         ] {
             let problem = DatabaseUrl::parse(given).unwrap_err();

@@ -116,7 +116,8 @@ impl Calls {
         let Some(key) = self.0.store.sealing_key() else {
             return Err(status::schema_pending(&[]));
         };
-        let mut check = Check::new(&key, self.0.rules.faults(&request));
+        let faults = self.0.rules.faults(&request).map_err(|faults| status::invalid(&faults))?;
+        let mut check = Check::new(&key, self.0.max_message_size, faults);
         let checked = convert(request, &mut check);
         let faults = check.into_faults();
         match checked {

@@ -11,14 +11,16 @@ use crate::store::{Fault, crud::Expected};
 pub struct Check<'a> {
     /// The key that seals page tokens.
     pub sealing_key: &'a [u8; 32],
+    /// The most that an answer may be, in bytes.
+    pub max_message_size: usize,
     faults: Vec<Fault>,
     ids: HashSet<Uuid>,
 }
 
 impl<'a> Check<'a> {
     /// Begins with the contract's rules that the request breaks.
-    pub fn new(sealing_key: &'a [u8; 32], faults: Vec<Fault>) -> Self {
-        Self { sealing_key, faults, ids: HashSet::new() }
+    pub fn new(sealing_key: &'a [u8; 32], max_message_size: usize, faults: Vec<Fault>) -> Self {
+        Self { sealing_key, max_message_size, faults, ids: HashSet::new() }
     }
 
     /// Notes a fault.
@@ -54,8 +56,8 @@ impl<'a> Check<'a> {
     }
 
     /// Takes out the faults of a resource that a mask passes over: what isn't written may be
-    /// wrong. Gives them back for an upsert, which may have to write everything.
-    pub fn pass_over(&mut self, path: &str, mask: &Paths) -> Vec<Fault> {
+    /// wrong.
+    pub fn pass_over(&mut self, path: &str, mask: &Paths) {
         let prefix = format!("{path}.");
         let passed = |fault: &Fault| {
             let inside = fault.field.strip_prefix(&prefix);
@@ -65,9 +67,7 @@ impl<'a> Check<'a> {
                 name != "id" && !mask.contains(name)
             })
         };
-        let (passed, kept) = std::mem::take(&mut self.faults).into_iter().partition(passed);
-        self.faults = kept;
-        passed
+        self.faults.retain(|fault| !passed(fault));
     }
 
     /// Whether a field has been found wrong already.

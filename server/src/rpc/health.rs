@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt,
+    future::ready,
     stream::{self, BoxStream},
 };
 use tokio::{
@@ -76,6 +77,11 @@ impl Readiness {
     /// The program serves: it is alive.
     pub fn set_live(&self) {
         self.set("live", true);
+    }
+
+    /// The database lacks revisions, which are about to be applied.
+    pub fn set_pending(&self, revisions: Vec<String>) {
+        self.0.database.send_replace(DatabaseState::Pending(revisions));
     }
 
     /// The program is about to stop: nothing is served any more, and nothing changes that.
@@ -162,11 +168,13 @@ impl Readiness {
     }
 
     fn set(&self, name: &str, serving: bool) {
-        let serving = serving && !*self.0.stopping.borrow();
-        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        if let Some(sender) = self.0.names.get(name) {
-            sender.send_if_modified(|known| std::mem::replace(known, status) != status);
-        }
+        let Some(sender) = self.0.names.get(name) else { return };
+        sender.send_if_modified(|known| {
+            // Looked at in here: whoever is overtaken by the stop still says NOT_SERVING.
+            let serving = serving && !*self.0.stopping.borrow();
+            let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+            std::mem::replace(known, status) != status
+        });
     }
 }
 
@@ -191,13 +199,21 @@ impl Health for Readiness {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let changes = match self.0.names.get(&request.get_ref().service) {
-            Some(status) => WatchStream::new(status.subscribe()).boxed(),
+        let known = self.0.names.get(&request.get_ref().service).map(watch::Sender::subscribe);
+        let last = known.clone();
+        let changes = match known {
+            Some(status) => WatchStream::new(status).boxed(),
             None => stream::iter([ServingStatus::ServiceUnknown]).chain(stream::pending()).boxed(),
         };
         let mut ended = self.0.watches_ended.subscribe();
         let ended = async move { ended.wait_for(|ended| *ended).await.map(drop) };
-        let answers = changes.map(|status| Ok(response(status))).take_until(Box::pin(ended));
+        // The end may overtake the change that led to it: the last word is said in any case.
+        let last = stream::iter(last).map(|status| *status.borrow());
+        let mut told = None;
+        let answers = changes.take_until(Box::pin(ended)).chain(last).filter_map(move |status| {
+            let news = told.replace(status) != Some(status);
+            ready(news.then(|| Ok(response(status))))
+        });
         Ok(Response::new(answers.boxed()))
     }
 }

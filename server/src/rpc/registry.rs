@@ -23,6 +23,10 @@ pub struct Method {
     pub path: &'static str,
     /// Whether it changes anything.
     pub kind: MethodKind,
+    /// The full name of the message that answers it.
+    pub answer: String,
+    /// Whether it takes one message and answers one.
+    pub unary: bool,
     /// Decodes and checks an encoded request.
     prepare: fn(&Calls, &[u8]) -> Result<Prepared, Status>,
 }
@@ -34,6 +38,8 @@ pub enum MethodKind {
     Read,
     /// It writes: the primary alone may answer.
     Write,
+    /// Its service carries it out by itself: a stream, or several methods at once.
+    Direct,
 }
 
 /// A request that was decoded and checked, ready to run on a connection.
@@ -67,6 +73,11 @@ impl Registry {
         });
     }
 
+    /// Adds a method that its service carries out by itself; it can't be prepared.
+    pub fn direct<R: Name>(&mut self) {
+        self.add::<R>(MethodKind::Direct, |_, _| Err(status::method_not_found("")));
+    }
+
     fn add<R: Name>(
         &mut self,
         kind: MethodKind,
@@ -78,7 +89,10 @@ impl Registry {
                 // There are a few dozen of them, for as long as the program runs.
                 let path: &'static str = path(&method).leak();
                 self.by_path.insert(path, request.clone());
-                self.by_request.insert(request, Method { path, kind, prepare });
+                let answer = method.output().full_name().to_owned();
+                let unary = !method.is_client_streaming() && !method.is_server_streaming();
+                let method = Method { path, kind, answer, unary, prepare };
+                self.by_request.insert(request, method);
             }
             None => self.unknown.push(request),
         }

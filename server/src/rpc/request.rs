@@ -34,7 +34,13 @@ pub trait ReadRequest: ReflectMessage + Name + Default + 'static {
     fn query(self, check: &mut Check<'_>) -> Option<Self::Query>;
 
     /// The response.
-    fn answer(query: &Self::Query, output: <Self::Query as Query>::Output) -> Self::Answer;
+    ///
+    /// # Errors
+    /// Only by a mistake in this program.
+    fn answer(
+        query: &Self::Query,
+        output: <Self::Query as Query>::Output,
+    ) -> Result<Self::Answer, StoreError>;
 }
 
 /// A query with its encoder, without its types.
@@ -90,7 +96,7 @@ impl<R: ReadRequest> Checked<R, R::Query> {
     /// Reads, without encoding the answer.
     pub async fn answer(&self, connection: &Connection) -> Result<R::Answer, StoreError> {
         let query = &self.inner;
-        let answer = R::answer(query, query.fetch(connection).await?);
+        let answer = R::answer(query, query.fetch(connection).await?)?;
         bounded(&answer, self.limit)?;
         Ok(answer)
     }

@@ -2,6 +2,8 @@
 //!
 //! They are read from the descriptors once, at start; requests are looked at by reflection.
 
+mod lengths;
+
 use std::{collections::HashMap, fmt::Write as _};
 
 use bookstore_proto::DESCRIPTOR_POOL;
@@ -30,11 +32,12 @@ const PATTERNS: &[(&str, &str)] = &[
     ("^[A-Z]{3}$", "must be three capital letters, as in ISO 4217"),
 ];
 
-/// The rules of every message of the contract.
+/// The rules of every message of the contract, by its full name.
 pub struct Rules(HashMap<String, Vec<FieldRules>>);
 
 struct FieldRules {
     field: FieldDescriptor,
+    output_only: bool,
     required: bool,
     passes_zero: bool,
     rule: Rule,
@@ -74,10 +77,20 @@ impl Rules {
     }
 
     /// Every rule that a request breaks, each at its field's path.
-    pub fn faults(&self, request: &impl ReflectMessage) -> Vec<Fault> {
+    ///
+    /// # Errors
+    /// What of the request is too long to be looked into; nothing else was looked at then.
+    pub fn faults(&self, request: &impl ReflectMessage) -> Result<Vec<Fault>, Vec<Fault>> {
+        let bytes = request.encode_to_vec();
         let mut faults = Vec::new();
-        self.look_at(&request.transcode_to_dynamic(), "", &mut faults);
-        faults
+        lengths::look_at(self, &request.descriptor(), &bytes, "", &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let message = DynamicMessage::decode(request.descriptor(), bytes.as_slice());
+        let message = message.map_err(|_| vec![Fault::new("", "can't be decoded again")])?;
+        self.look_at(&message, "", &mut faults);
+        Ok(faults)
     }
 
     fn look_at(&self, message: &DynamicMessage, path: &str, faults: &mut Vec<Fault>) {
@@ -89,7 +102,8 @@ impl Rules {
             }
             return;
         };
-        for rules in fields {
+        // What only the service sets is passed over, whatever a caller sends there.
+        for rules in fields.iter().filter(|rules| !rules.output_only) {
             let path = join(path, rules.field.name());
             let value = message.get_field(&rules.field);
             let set = match rules.field.supports_presence() {
@@ -149,19 +163,16 @@ impl FieldRules {
             .and_then(|repeated| sub(&repeated, "items"))
             .map(|items| Rule::read(&items, field.kind()))
             .transpose()?;
-        // Only the service sets these: whatever a caller sends there is passed over.
-        let ignored = behaviors.contains(&Behavior::OutputOnly);
+        if behaviors.contains(&Behavior::Immutable) {
+            return Err(format!("{} is IMMUTABLE, which nothing holds", field.full_name()));
+        }
+        let own_value = |name| own.and_then(|own| bound(own, name));
         Ok(Self {
-            required: behaviors.contains(&Behavior::Required),
-            passes_zero: ignored
-                || own.is_some_and(|own| {
-                    own.get_field_by_name("ignore").and_then(|value| value.as_enum_number())
-                        == Some(1)
-                }),
-            rule: match own {
-                Some(own) if !ignored => Rule::read(own, field.kind())?,
-                _ => Rule::default(),
-            },
+            output_only: behaviors.contains(&Behavior::OutputOnly),
+            required: behaviors.contains(&Behavior::Required)
+                || own_value("required") == Some(Value::Bool(true)),
+            passes_zero: own_value("ignore") == Some(Value::EnumNumber(1)),
+            rule: own.map(|own| Rule::read(own, field.kind())).transpose()?.unwrap_or_default(),
             items,
             expressions,
             field,

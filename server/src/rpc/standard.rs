@@ -79,7 +79,8 @@ pub fn change<R: Standard>(
     // A row that has to be inserted needs every value, so all faults count for it; whether
     // that happens is known in the transaction only.
     let otherwise = id.filter(|_| allow_missing).map(|id| {
-        let mut whole = Check::new(check.sealing_key, check.faults_under(&path));
+        let mut whole =
+            Check::new(check.sealing_key, check.max_message_size, check.faults_under(&path));
         let mut values = R::values(&mut whole, &path, message.clone(), &Paths::all());
         set_id::<R>(&mut values, id);
         match whole.into_faults() {

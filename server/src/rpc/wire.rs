@@ -10,6 +10,9 @@ use super::check::Check;
 /// The most that free-form data may be, in bytes of JSON.
 const JSON_LIMIT: usize = 64 * 1024;
 
+/// The same as PostgreSQL keeps it: 1e300 with all its zeros.
+const PLAIN_LIMIT: usize = 256 * 1024;
+
 /// Micros in a unit of money.
 const MICROS: i64 = 1_000_000;
 
@@ -40,10 +43,36 @@ pub fn json(check: &mut Check<'_>, field: &str, data: Option<Struct>) -> Json {
         }
     };
     let size = json.to_string().len();
+    let plain = size + zeros(&json);
     if size > JSON_LIMIT {
         check.fault(field, format!("must be at most {JSON_LIMIT} bytes as JSON; it is {size}"));
+    } else if plain > PLAIN_LIMIT {
+        let told = format!(
+            "must be at most {PLAIN_LIMIT} bytes with its numbers written out; it is {plain}"
+        );
+        check.fault(field, told);
     }
     json
+}
+
+/// How many zeros the numbers have when they are written out.
+fn zeros(json: &Json) -> usize {
+    match json {
+        Json::Number(number) => {
+            let magnitude = number.as_f64().unwrap_or_default().abs();
+            let digits = if magnitude > 0.0 { magnitude.log10().abs() } else { 0.0 };
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "at most 324"
+            )]
+            let digits = digits as usize;
+            digits
+        }
+        Json::Array(values) => values.iter().map(zeros).sum(),
+        Json::Object(entries) => entries.values().map(zeros).sum(),
+        _ => 0,
+    }
 }
 
 /// A row's JSON object as the wire has it; none if it is empty.

@@ -29,14 +29,14 @@ const STATEMENT_CACHE: usize = 256;
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the sessions of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Connector {
     target: Target,
     log: Arc<StatementLog>,
     command_timeout: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Target {
     Postgres(Box<PgConnectOptions>),
     Sqlite(Box<SqliteConnectOptions>),

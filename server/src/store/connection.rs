@@ -21,6 +21,7 @@ use super::{
     deadline::Deadline,
     error::{DEADLINE_PASSED, breaks_connection},
     interrupt::Interrupt,
+    rows::{self, Rows, Take},
     statement_log::StatementLog,
 };
 
@@ -202,26 +203,43 @@ impl Connection {
         }
     }
 
-    /// Runs a prepared statement and collects what `collect` makes of its rows.
-    async fn prepared<T>(&self, statement: &Statement, want: Want<T>) -> Result<T, DbErr> {
+    /// Reads rows until they are larger than `most` bytes together, so that memory is bounded
+    /// whatever the rows hold.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn query_up_to(&self, statement: Statement, most: usize) -> Result<Rows, DbErr> {
+        let (exchange, read) = self.prepared(&statement, ROWS, Take::Bytes(most)).await?;
+        if read.as_ref().is_ok_and(|read| read.cut) {
+            // The rest of the answer is still to come: the connection is in use until then.
+            drop(exchange);
+            return read.map_err(|error| DbErr::Custom(error.to_string()));
+        }
+        exchange.end(read)
+    }
+
+    /// Runs a prepared statement.
+    async fn prepared<T>(
+        &self,
+        statement: &Statement,
+        want: Want<T>,
+        take: Take,
+    ) -> Result<(Exchange<'_>, Result<T, sqlx::Error>), DbErr> {
         self.check_deadline()?;
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
-        let result =
-            self.log.around(&statement.sql, limit, want.run(&mut exchange.driver, statement));
-        let mut result = result.await;
+        let run = want.run(&mut exchange.driver, statement, take);
+        let mut result = self.log.around(&statement.sql, limit, run).await;
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
         // transaction nothing is lost by preparing it anew, once.
         if self.state() == State::Idle && result.as_ref().is_err_and(is_stale_plan) {
             if let Driver::Postgres(postgres) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
-            result = self
-                .log
-                .around(&statement.sql, limit, want.run(&mut exchange.driver, statement))
-                .await;
+            let run = want.run(&mut exchange.driver, statement, take);
+            result = self.log.around(&statement.sql, limit, run).await;
         }
-        exchange.end(result)
+        Ok((exchange, result))
     }
 }
 
@@ -259,22 +277,45 @@ fn is_stale_plan(error: &sqlx::Error) -> bool {
 
 /// What a statement is run for.
 struct Want<T> {
-    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>) -> Answer<'a, T>,
-    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>) -> Answer<'a, T>,
+    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Take) -> Answer<'a, T>,
+    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Take) -> Answer<'a, T>,
 }
 
 type PgQuery<'a> = Query<'a, Postgres, SqlxValues>;
 type SqliteQuery<'a> = Query<'a, Sqlite, SqlxValues>;
 type Answer<'a, T> = futures_util::future::BoxFuture<'a, Result<T, sqlx::Error>>;
 
+/// For its rows.
+const ROWS: Want<Rows> = Want {
+    postgres: |driver, query, take| {
+        Box::pin(async move { rows::read(query.fetch(driver), take).await })
+    },
+    sqlite: |driver, query, take| {
+        Box::pin(async move { rows::read(query.fetch(driver), take).await })
+    },
+};
+
+/// For what it changes.
+const EFFECT: Want<ExecResult> = Want {
+    postgres: |driver, query, _| Box::pin(async { query.execute(driver).await.map(Into::into) }),
+    sqlite: |driver, query, _| Box::pin(async { query.execute(driver).await.map(Into::into) }),
+};
+
 impl<T> Want<T> {
-    fn run<'a>(&self, driver: &'a mut Driver, statement: &'a Statement) -> Answer<'a, T> {
+    fn run<'a>(
+        &self,
+        driver: &'a mut Driver,
+        statement: &'a Statement,
+        take: Take,
+    ) -> Answer<'a, T> {
         let values = SqlxValues(statement.values.clone().unwrap_or(sea_orm::Values(Vec::new())));
         // The texts come from SeaORM's builder and from constants; values are bound.
         let sql = AssertSqlSafe(statement.sql.as_str());
         match driver {
-            Driver::Postgres(postgres) => (self.postgres)(postgres, sqlx::query_with(sql, values)),
-            Driver::Sqlite(sqlite, _) => (self.sqlite)(sqlite, sqlx::query_with(sql, values)),
+            Driver::Postgres(postgres) => {
+                (self.postgres)(postgres, sqlx::query_with(sql, values), take)
+            }
+            Driver::Sqlite(sqlite, _) => (self.sqlite)(sqlite, sqlx::query_with(sql, values), take),
         }
     }
 }
@@ -287,13 +328,8 @@ impl ConnectionTrait for Connection {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.check_access()?;
-        let want = Want::<ExecResult> {
-            postgres: |driver, query| {
-                Box::pin(async { query.execute(driver).await.map(Into::into) })
-            },
-            sqlite: |driver, query| Box::pin(async { query.execute(driver).await.map(Into::into) }),
-        };
-        self.prepared(&statement, want).await
+        let (exchange, effect) = self.prepared(&statement, EFFECT, Take::All).await?;
+        exchange.end(effect)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -320,30 +356,12 @@ impl ConnectionTrait for Connection {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let want = Want::<Option<QueryResult>> {
-            postgres: |driver, query| {
-                Box::pin(async { Ok(query.fetch_optional(driver).await?.map(Into::into)) })
-            },
-            sqlite: |driver, query| {
-                Box::pin(async { Ok(query.fetch_optional(driver).await?.map(Into::into)) })
-            },
-        };
-        self.prepared(&statement, want).await
+        let (exchange, read) = self.prepared(&statement, ROWS, Take::One).await?;
+        Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let want = Want::<Vec<QueryResult>> {
-            postgres: |driver, query| {
-                Box::pin(async {
-                    Ok(query.fetch_all(driver).await?.into_iter().map(Into::into).collect())
-                })
-            },
-            sqlite: |driver, query| {
-                Box::pin(async {
-                    Ok(query.fetch_all(driver).await?.into_iter().map(Into::into).collect())
-                })
-            },
-        };
-        self.prepared(&statement, want).await
+        let (exchange, read) = self.prepared(&statement, ROWS, Take::All).await?;
+        Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
     }
 }

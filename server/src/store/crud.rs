@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait, IdenStatic, IntoActiveModel, Iterable, ModelTrait,
-    QueryFilter, TryIntoModel, Value,
+    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel,
+    Iterable, ModelTrait, QueryFilter, QueryTrait, TryIntoModel, Value,
     sea_query::{Alias, Expr, ExprTrait, PgFunc, SimpleExpr},
 };
 use uuid::Uuid;
@@ -19,7 +19,9 @@ use super::{
     field::Fields,
 };
 
-pub use self::write::{claims_of_insert, claims_of_update, delete, insert, update};
+pub use self::write::{
+    claims_of_insert, claims_of_update, delete, insert, lock_for_delete, update,
+};
 
 /// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.
 pub trait Resource: Send + Sync + 'static {
@@ -107,37 +109,60 @@ pub async fn get<R: Resource>(connection: &Connection, id: Uuid) -> Result<Row<R
     row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id, field: "id".into() })
 }
 
-/// Reads rows in one statement and answers in the order of the ids, as often as they stand there.
+/// Reads rows in one statement and answers in the order of the ids, as often as they stand
+/// there; all together they may be `most` bytes.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] at `ids[n]` for the first one that is missing.
+/// [`StoreError::NotFound`] at `ids[n]` for the first one that is missing,
+/// [`StoreError::AnswerTooLarge`].
 pub async fn get_many<R: Resource>(
     connection: &Connection,
     ids: &[Uuid],
+    most: usize,
 ) -> Result<Vec<Row<R>>, StoreError> {
-    let rows = R::Entity::find().filter(id_in(connection, ids)).all(connection).await?;
-    let rows: HashMap<Uuid, Row<R>> = rows.into_iter().map(|row| (id_of::<R>(&row), row)).collect();
-    let answer = ids.iter().enumerate().map(|(index, id)| {
-        rows.get(id).cloned().ok_or_else(|| StoreError::NotFound {
-            resource: R::NAME,
-            id: *id,
-            field: format!("ids[{index}]"),
-        })
-    });
-    answer.collect()
+    let select = R::Entity::find().filter(id_in(connection, ids));
+    let statement = select.build(connection.get_database_backend());
+    let read = connection.query_up_to(statement, most).await?;
+    let too_large = |size| StoreError::AnswerTooLarge { size, limit: most };
+    if read.cut {
+        return Err(too_large(most.saturating_add(1)));
+    }
+    let mut rows = HashMap::new();
+    for (row, size) in read.rows {
+        let row = Row::<R>::from_query_result(&row, "")?;
+        rows.insert(id_of::<R>(&row)?, (row, size));
+    }
+    let mut answer = Vec::with_capacity(ids.len());
+    let mut total = 0;
+    for (index, id) in ids.iter().enumerate() {
+        let field = || format!("ids[{index}]");
+        let missing = || StoreError::NotFound { resource: R::NAME, id: *id, field: field() };
+        let (row, size) = rows.get(id).ok_or_else(missing)?;
+        total += size;
+        if total > most {
+            return Err(too_large(total));
+        }
+        answer.push(row.clone());
+    }
+    Ok(answer)
 }
 
-fn column<R: Resource>(name: &str) -> Result<<R::Entity as EntityTrait>::Column, StoreError> {
+/// A resource's column by its name.
+///
+/// # Errors
+/// Only by a mistake in this program: a name that the table doesn't have.
+pub(super) fn column<R: Resource>(
+    name: &str,
+) -> Result<<R::Entity as EntityTrait>::Column, StoreError> {
     <R::Entity as EntityTrait>::Column::iter()
         .find(|column| column.as_str() == name)
         .ok_or_else(|| StoreError::internal(format!("{} has no column {name}", R::NAME)))
 }
 
-fn id_of<R: Resource>(row: &Row<R>) -> Uuid {
-    let key = <R::Entity as EntityTrait>::PrimaryKey::iter().next();
-    match key.map(|key| row.get(sea_orm::PrimaryKeyToColumn::into_column(key))) {
-        Some(Value::Uuid(Some(id))) => id,
-        _ => Uuid::nil(),
+fn id_of<R: Resource>(row: &Row<R>) -> Result<Uuid, StoreError> {
+    match row.get(column::<R>("id")?) {
+        Value::Uuid(Some(id)) => Ok(id),
+        _ => Err(StoreError::internal(format!("a {} without an id", R::NAME))),
     }
 }
 

@@ -1,20 +1,22 @@
 //! Lists: a checked request for one page, and the rows that answer it.
 
-use sea_orm::{ConnectionTrait, EntityTrait, Iterable, ModelTrait, QueryTrait, Value};
+use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, ModelTrait, QueryTrait, Value};
 
 use super::{
     connection::Connection,
-    crud::{Resource, Row},
+    crud::{self, Resource, Row},
     error::StoreError,
     filter::Filter,
     order::Order,
     page,
-    page_token::{PageToken, TokenError},
+    page_token::PageToken,
 };
 
 /// One page of a list, asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListQuery {
+    /// Which list it is: no other one has the name, nor takes its tokens.
+    pub name: &'static str,
     /// Which rows.
     pub filter: Filter,
     /// In which order.
@@ -42,7 +44,12 @@ pub struct Listed<M> {
     pub total: Option<i64>,
 }
 
-/// Reads a page: one statement, and one more for the total, however many rows.
+/// The most bytes of rows that a page reads. Encoded they are about as large; clients take
+/// answers of 4 MiB by default.
+const PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// Reads a page: one statement, and one more for the total, however many rows. It also ends
+/// before its rows are larger than 3 MiB.
 ///
 /// # Errors
 /// What the database answers.
@@ -50,31 +57,38 @@ pub async fn list<R: Resource>(
     connection: &Connection,
     query: &ListQuery,
 ) -> Result<Listed<Row<R>>, StoreError> {
-    let condition = query.filter.condition(connection.get_database_backend());
-    let mut select = R::Entity::find().into_query();
-    select.cond_where(condition.clone());
-    let ListQuery { order, after, limit, skip, .. } = query;
-    let page = page::fetch(connection, select, order, after, *limit, *skip).await?;
+    let backend = connection.get_database_backend();
+    let condition = query.filter.condition(backend);
     let total = match query.total {
-        true => Some(page::count(connection, R::FIELDS.table, condition).await?),
+        true => Some(page::count(connection, R::FIELDS.table, condition.clone()).await?),
         false => None,
     };
-    Ok(Listed { rows: page.rows, more: page.more, total })
+    let mut select = R::Entity::find().into_query();
+    select.cond_where(condition);
+    let ListQuery { order, after, limit, skip, .. } = query;
+    let statement = page::statement(backend, select, order, after, *limit, *skip);
+    let read = connection.query_up_to(statement, PAGE_BYTES).await?;
+    let more = read.cut || read.rows.len() > *limit;
+    let rows = read.rows.iter().take(*limit).map(|(row, _)| Row::<R>::from_query_result(row, ""));
+    Ok(Listed { rows: rows.collect::<Result<_, _>>()?, more, total })
 }
 
 impl ListQuery {
-    /// The token of the page behind a row.
+    /// A row's place in the list: its sort values and its id.
+    ///
+    /// # Errors
+    /// Only by a mistake in this program: an order over a column that isn't there.
+    pub fn place_of<R: Resource>(&self, row: &Row<R>) -> Result<Vec<Value>, StoreError> {
+        let columns = self.order.columns().iter();
+        columns.map(|it| Ok(row.get(crud::column::<R>(it.field.column)?))).collect()
+    }
+
+    /// The token of the page behind a place.
     ///
     /// # Errors
     /// Only by a mistake in this program: an order over values that can't be sealed.
-    pub fn token_behind<R: Resource>(&self, row: &Row<R>) -> Result<String, TokenError> {
-        let value = |column: &super::order::Column| {
-            let mut columns = <R::Entity as EntityTrait>::Column::iter();
-            let column = columns.find(|c| sea_orm::IdenStatic::as_str(c) == column.field.column)?;
-            Some(row.get(column))
-        };
-        let values: Option<Vec<Value>> = self.order.columns().iter().map(value).collect();
-        let values = values.ok_or(TokenError::WrongValues)?;
-        PageToken::seal(&self.sealing_key, R::NAME, &self.filter, &self.order, &values)
+    pub fn token_behind(&self, place: &[Value]) -> Result<String, StoreError> {
+        PageToken::seal(&self.sealing_key, self.name, &self.filter, &self.order, place)
+            .map_err(|error| StoreError::internal(error.to_string()))
     }
 }

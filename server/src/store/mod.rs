@@ -19,6 +19,7 @@ pub mod page;
 pub mod page_token;
 mod pool;
 mod routing;
+mod rows;
 mod schema;
 mod statement_log;
 mod transaction;
@@ -39,8 +40,9 @@ pub use self::{
     migrations::MigrationSession,
     pool::{Lease, PoolOptions},
     routing::{Freshness, Position},
+    rows::Rows,
     schema::Schema,
-    statement_log::{StatementLog, TARGET as STATEMENT_TARGET},
+    statement_log::StatementLog,
     transaction::{Call, Committed, IdempotencyKey, Operation, Query, Write},
 };
 
@@ -66,10 +68,10 @@ pub struct StoreOptions {
 }
 
 /// The database as the service uses it. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-#[derive(Debug)]
+// No Debug here or below: the URL and the key are secrets.
 struct Inner {
     url: String,
     connector: Connector,

@@ -1,22 +1,13 @@
 //! Pages of a list: where the next one begins, and the statement that reads it.
 
 use sea_orm::{
-    ConnectionTrait, DbErr, FromQueryResult, Value,
+    ConnectionTrait, DbBackend, DbErr, Statement, Value,
     sea_query::{
         Asterisk, Condition, Expr, ExprTrait, Func, Order as Direction, Query, SelectStatement,
     },
 };
 
 use super::order::{Column, Order};
-
-/// The rows of one page.
-#[derive(Clone, Debug)]
-pub struct Page<M> {
-    /// The rows, at most as many as were asked for.
-    pub rows: Vec<M>,
-    /// Whether another row follows the last one.
-    pub more: bool,
-}
 
 /// The rows behind the one whose sort values these are; no values, no condition.
 ///
@@ -32,36 +23,31 @@ pub fn keyset(order: &Order, after: &[Value]) -> Condition {
     }
 }
 
-/// Reads a page: the rows of `select` in the order, behind the row whose sort values are
-/// `after` (none for the first page) and `skip` more, at most `limit` of them.
-/// `select` brings neither an order nor a limit of its own.
-///
-/// # Errors
-/// What the database answers.
-pub async fn fetch<M: FromQueryResult>(
-    connection: &impl ConnectionTrait,
+/// The statement that reads a page: the rows of `select` in the order, behind the row whose
+/// sort values are `after` (none for the first page) and `skip` more, at most `limit` of them
+/// and one more, which tells whether the list goes on. `select` brings neither an order nor a
+/// limit of its own.
+pub fn statement(
+    backend: DbBackend,
     mut select: SelectStatement,
     order: &Order,
     after: &[Value],
     limit: usize,
     skip: u64,
-) -> Result<Page<M>, DbErr> {
+) -> Statement {
     select.cond_where(keyset(order, after));
     for column in order.columns() {
         let direction = if column.descending { Direction::Desc } else { Direction::Asc };
         select.order_by((order.table(), column.field.column), direction);
     }
-    let mut statement = connection.get_database_backend().build(&select);
+    let mut statement = backend.build(&select);
     // As literals, since PostgreSQL's generic plan takes a bound limit for a tenth of the
-    // table and sorts that. One row more than asked for tells whether the list goes on.
+    // table and sorts that.
     statement.sql += &format!(" LIMIT {}", limit.saturating_add(1));
     if skip > 0 {
         statement.sql += &format!(" OFFSET {skip}");
     }
-    let mut rows = M::find_by_statement(statement).all(connection).await?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Page { rows, more })
+    statement
 }
 
 /// Counts the rows of a table that a condition holds for.

@@ -40,7 +40,6 @@ pub struct PoolOptions {
 }
 
 /// The connections of one node, for reading and for writing.
-#[derive(Debug)]
 pub(super) struct Pool {
     node: Arc<str>,
     connector: Connector,
@@ -114,8 +113,8 @@ impl Pool {
         // nobody waits for any more goes to the shelf as the lease is dropped.
         let opening = tokio::spawn(async move {
             if let Some(other) = other {
-                // The new one takes over its place: the database never sees more sessions
-                // than agreed.
+                // The new one takes over its place: but for those that are just being closed,
+                // the database never sees more sessions than agreed.
                 other.close().await;
             }
             let opened = timeout(pool.options.timeout, pool.connector.open(access)).await;

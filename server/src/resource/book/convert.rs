@@ -23,6 +23,7 @@ use crate::{
         wire,
     },
     store::{
+        Query, StoreError,
         crud::{Change, Insert, Removal},
         list::Listed,
     },
@@ -86,8 +87,8 @@ impl ReadRequest for GetBookRequest {
         check.id(&self.id).map(GetBook)
     }
 
-    fn answer(_: &GetBook, row: Model) -> Message {
-        Book::message(row)
+    fn answer(_: &GetBook, row: Model) -> Result<Message, StoreError> {
+        Ok(Book::message(row))
     }
 }
 
@@ -104,12 +105,12 @@ impl ReadRequest for ListBooksRequest {
             order_by: self.order_by,
             total_size_mode: self.total_size_mode,
         };
-        list::query::<Book>(check, fields).map(ListBooks)
+        list::query::<Book>(check, ListBooks::NAME, fields).map(ListBooks)
     }
 
-    fn answer(query: &ListBooks, listed: Listed<Model>) -> ListBooksResponse {
-        let (books, next_page_token, total_size) = list::page::<Book>(&query.0, listed);
-        ListBooksResponse { books, next_page_token, total_size }
+    fn answer(query: &ListBooks, listed: Listed<Model>) -> Result<ListBooksResponse, StoreError> {
+        let (books, next_page_token, total_size) = list::page::<Book>(&query.0, listed)?;
+        Ok(ListBooksResponse { books, next_page_token, total_size })
     }
 }
 
@@ -118,11 +119,12 @@ impl ReadRequest for BatchGetBooksRequest {
     type Answer = BatchGetBooksResponse;
 
     fn query(self, check: &mut Check<'_>) -> Option<GetBooks> {
-        standard::ids(check, &self.ids).map(GetBooks)
+        let ids = standard::ids(check, &self.ids)?;
+        Some(GetBooks { ids, most: check.max_message_size })
     }
 
-    fn answer(_: &GetBooks, rows: Vec<Model>) -> BatchGetBooksResponse {
-        BatchGetBooksResponse { books: standard::many::<Book>(rows) }
+    fn answer(_: &GetBooks, rows: Vec<Model>) -> Result<BatchGetBooksResponse, StoreError> {
+        Ok(BatchGetBooksResponse { books: standard::many::<Book>(rows) })
     }
 }
 

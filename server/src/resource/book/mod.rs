@@ -20,8 +20,6 @@ use crate::{
     },
 };
 
-pub use operations::{CountBooks, CreateBooks};
-
 /// The place of books in the service.
 pub const ENTRY: Entry =
     Entry { name: book_service_server::SERVICE_NAME, register, serve: service::serve };

@@ -1,7 +1,6 @@
 //! What happens to books: reads and writes over checked values.
 
-use bookstore_entity::book::{ActiveModel, Entity, Model};
-use sea_orm::{EntityTrait, PaginatorTrait};
+use bookstore_entity::book::{ActiveModel, Model};
 use uuid::Uuid;
 
 use super::Book;
@@ -24,14 +23,19 @@ impl Query for GetBook {
 }
 
 /// Reads many books by their ids.
-pub struct GetBooks(pub Vec<Uuid>);
+pub struct GetBooks {
+    /// Their ids.
+    pub ids: Vec<Uuid>,
+    /// The most that they may be together, in bytes.
+    pub most: usize,
+}
 
 impl Query for GetBooks {
     const NAME: &'static str = "GetBooks";
     type Output = Vec<Model>;
 
     async fn fetch(&self, connection: &Connection) -> Result<Vec<Model>, StoreError> {
-        crud::get_many::<Book>(connection, &self.0).await
+        crud::get_many::<Book>(connection, &self.ids, self.most).await
     }
 }
 
@@ -44,18 +48,6 @@ impl Query for ListBooks {
 
     async fn fetch(&self, connection: &Connection) -> Result<Listed<Model>, StoreError> {
         list::list::<Book>(connection, &self.0).await
-    }
-}
-
-/// Counts all books.
-pub struct CountBooks;
-
-impl Query for CountBooks {
-    const NAME: &'static str = "CountBooks";
-    type Output = u64;
-
-    async fn fetch(&self, connection: &Connection) -> Result<u64, StoreError> {
-        Ok(Entity::find().count(connection).await?)
     }
 }
 

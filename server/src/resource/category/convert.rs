@@ -27,6 +27,7 @@ use crate::{
         wire,
     },
     store::{
+        Query, StoreError,
         crud::{Change, Insert, Removal},
         list::Listed,
     },
@@ -71,8 +72,8 @@ impl ReadRequest for GetCategoryRequest {
         check.id(&self.id).map(GetCategory)
     }
 
-    fn answer(_: &GetCategory, row: Model) -> Message {
-        Category::message(row)
+    fn answer(_: &GetCategory, row: Model) -> Result<Message, StoreError> {
+        Ok(Category::message(row))
     }
 }
 
@@ -89,12 +90,15 @@ impl ReadRequest for ListCategoriesRequest {
             order_by: self.order_by,
             total_size_mode: self.total_size_mode,
         };
-        list::query::<Category>(check, fields).map(ListCategories)
+        list::query::<Category>(check, ListCategories::NAME, fields).map(ListCategories)
     }
 
-    fn answer(query: &ListCategories, listed: Listed<Model>) -> ListCategoriesResponse {
-        let (categories, next_page_token, total_size) = list::page::<Category>(&query.0, listed);
-        ListCategoriesResponse { categories, next_page_token, total_size }
+    fn answer(
+        query: &ListCategories,
+        listed: Listed<Model>,
+    ) -> Result<ListCategoriesResponse, StoreError> {
+        let (categories, next_page_token, total_size) = list::page::<Category>(&query.0, listed)?;
+        Ok(ListCategoriesResponse { categories, next_page_token, total_size })
     }
 }
 
@@ -103,11 +107,15 @@ impl ReadRequest for BatchGetCategoriesRequest {
     type Answer = BatchGetCategoriesResponse;
 
     fn query(self, check: &mut Check<'_>) -> Option<GetCategories> {
-        standard::ids(check, &self.ids).map(GetCategories)
+        let ids = standard::ids(check, &self.ids)?;
+        Some(GetCategories { ids, most: check.max_message_size })
     }
 
-    fn answer(_: &GetCategories, rows: Vec<Model>) -> BatchGetCategoriesResponse {
-        BatchGetCategoriesResponse { categories: standard::many::<Category>(rows) }
+    fn answer(
+        _: &GetCategories,
+        rows: Vec<Model>,
+    ) -> Result<BatchGetCategoriesResponse, StoreError> {
+        Ok(BatchGetCategoriesResponse { categories: standard::many::<Category>(rows) })
     }
 }
 

@@ -5,8 +5,8 @@ use bookstore_entity::{
     category::{ActiveModel, Model},
 };
 use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
+    sea_query::{Expr, ExprTrait, LockType, Order, SelectStatement},
 };
 use uuid::Uuid;
 
@@ -30,14 +30,19 @@ impl Query for GetCategory {
 }
 
 /// Reads many categories by their ids.
-pub struct GetCategories(pub Vec<Uuid>);
+pub struct GetCategories {
+    /// Their ids.
+    pub ids: Vec<Uuid>,
+    /// The most that they may be together, in bytes.
+    pub most: usize,
+}
 
 impl Query for GetCategories {
     const NAME: &'static str = "GetCategories";
     type Output = Vec<Model>;
 
     async fn fetch(&self, connection: &Connection) -> Result<Vec<Model>, StoreError> {
-        crud::get_many::<Category>(connection, &self.0).await
+        crud::get_many::<Category>(connection, &self.ids, self.most).await
     }
 }
 
@@ -93,6 +98,9 @@ impl Operation for DeleteCategories {
     type Output = ();
 
     async fn apply(&self, connection: &Connection) -> Result<(), StoreError> {
+        // The categories first: nobody puts a book into one that is about to go, and a wrong
+        // etag costs nothing.
+        crud::lock_for_delete::<Category>(connection, &self.0).await?;
         let ids: Vec<Uuid> = self.0.iter().map(|removal| removal.id).collect();
         unlink_books(connection, &ids).await?;
         crud::delete::<Category>(connection, &self.0).await
@@ -102,24 +110,22 @@ impl Operation for DeleteCategories {
 /// Takes books out of their categories in one statement, with a new version and time; the
 /// foreign key's SET NULL would leave both as they are.
 async fn unlink_books(connection: &Connection, categories: &[Uuid]) -> Result<(), StoreError> {
-    // In the order of their ids, as every other write locks them: the UPDATE would go by
-    // another index, and end in deadlocks with batches of books. SQLite locks no rows.
+    // Locked in the order of their ids, as every other write locks them: the UPDATE alone
+    // would go by another index, and end in deadlocks with batches of books.
+    let mut books = SelectStatement::new();
+    books.column(book::Column::Id).from(book::Entity).and_where(crud::column_in(
+        connection,
+        "category_id",
+        categories,
+    ));
     if connection.get_database_backend() == DbBackend::Postgres {
-        book::Entity::find()
-            .select_only()
-            .column(book::Column::Id)
-            .filter(crud::column_in(connection, "category_id", categories))
-            .order_by_asc(book::Column::Id)
-            .lock_exclusive()
-            .into_tuple::<Uuid>()
-            .all(connection)
-            .await?;
+        books.order_by(book::Column::Id, Order::Asc).lock(LockType::Update);
     }
     book::Entity::update_many()
         .col_expr(book::Column::CategoryId, Expr::value(None::<Uuid>))
         .col_expr(book::Column::UpdatedAt, Expr::value(crud::now()))
         .col_expr(book::Column::Version, Expr::col(book::Column::Version).add(1))
-        .filter(crud::column_in(connection, "category_id", categories))
+        .filter(book::Column::Id.in_subquery(books))
         .exec(connection)
         .await?;
     Ok(())

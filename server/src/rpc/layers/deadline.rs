@@ -13,10 +13,10 @@ use tokio::time::timeout_at;
 use super::Shared;
 use crate::rpc::{context::RequestContext, status};
 
-/// The layer. Methods that stream their answers have no entry in the registry and no deadline
-/// here: theirs lasts longer than their first answer.
+/// The layer. Methods that stream have no deadline here: theirs lasts longer than their first
+/// answer.
 pub async fn deadline(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let unary = shared.registry.at(request.uri().path()).is_some();
+    let unary = shared.registry.at(request.uri().path()).is_some_and(|method| method.unary);
     let context = request.extensions().get::<RequestContext>();
     let deadline = context.and_then(|context| context.deadline.instant()).filter(|_| unary);
     let Some(deadline) = deadline else { return next.run(request).await };

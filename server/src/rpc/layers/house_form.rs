@@ -5,7 +5,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use tonic::{Code, Status};
 
 use super::{Shared, is_ours};
@@ -15,6 +15,12 @@ use crate::rpc::status;
 /// the transport's.
 pub async fn house_form(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    if !is_grpc(request.headers()) {
+        // As gRPC asks (PROTOCOL-HTTP2, Requests): whoever sends this speaks another protocol.
+        let mut refusal = Response::default();
+        *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return refusal;
+    }
     let response = next.run(request).await;
     if !is_ours(&path) {
         return response;
@@ -41,7 +47,17 @@ fn rewrite(headers: &HeaderMap, path: &str, max_message_size: usize) -> Option<S
         Code::OutOfRange | Code::ResourceExhausted => {
             Some(status::message_too_large(max_message_size))
         }
-        // Whatever else goes wrong before a handler is that the request can't be read.
-        _ => Some(status::malformed_message()),
+        // tonic's word for bytes that it can't read.
+        Code::Internal => Some(status::malformed_message()),
+        // The caller has left in the middle of its request.
+        _ => None,
     }
+}
+
+/// `application/grpc`, or with the name of a message format behind it.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type
+        .and_then(|text| text.strip_prefix("application/grpc"))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
 }

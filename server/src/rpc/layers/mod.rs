@@ -41,5 +41,5 @@ pub fn around(services: Router, shared: Shared) -> Router {
 
 /// Whether a path belongs to the contract, not to health or reflection.
 fn is_ours(path: &str) -> bool {
-    !path.starts_with("/grpc.")
+    !path.starts_with("/grpc.health.v1.") && !path.starts_with("/grpc.reflection.")
 }

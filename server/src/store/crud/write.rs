@@ -60,10 +60,12 @@ pub async fn update<R: Resource>(
     changes: &[Change<Values<R>>],
 ) -> Result<Vec<Row<R>>, StoreError> {
     lock::<R>(connection, changes.iter().map(|change| change.id)).await?;
-    // In the order of their ids too, since missing rows can't be locked before they are
-    // inserted.
     let mut ordered: Vec<(usize, &Change<Values<R>>)> = changes.iter().enumerate().collect();
-    ordered.sort_by_key(|(_, change)| change.id);
+    if changes.iter().any(|change| change.otherwise.is_some()) {
+        // Rows that aren't there can't be locked before they are inserted: that has to happen
+        // in the order of their ids. Otherwise the first entry at fault is the one to tell.
+        ordered.sort_by_key(|(_, change)| change.id);
+    }
     let mut rows = Vec::with_capacity(changes.len());
     for (index, change) in ordered {
         rows.push((index, update_one::<R>(connection, change).await?));
@@ -101,6 +103,34 @@ pub async fn delete<R: Resource>(
     lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
     for removal in removals {
         delete_one::<R>(connection, removal).await?;
+    }
+    Ok(())
+}
+
+/// Locks rows that are about to be deleted and makes sure that [`delete`] will find them as it
+/// has to, for operations that have more to do in between.
+///
+/// # Errors
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`].
+pub async fn lock_for_delete<R: Resource>(
+    connection: &Connection,
+    removals: &[Removal],
+) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = removals.iter().map(|removal| removal.id).collect();
+    lock_all::<R>(connection, &ids).await?;
+    for removal in removals {
+        let mut query = Query::select();
+        query
+            .expr(Expr::cust("1"))
+            .from(R::Entity::default())
+            .and_where(id_is(removal.id))
+            .and_where(state_is(removal.expected));
+        if connection.query_one(&query).await?.is_none() {
+            match missed::<R>(connection, removal.id, &removal.prefix).await? {
+                StoreError::NotFound { .. } if removal.allow_missing => {}
+                error => return Err(error),
+            }
+        }
     }
     Ok(())
 }
@@ -176,24 +206,30 @@ fn came_and_went() -> StoreError {
     StoreError::Conflict(DbErr::Custom("the row came and went".into()))
 }
 
-/// Locks rows in the order of their ids, so that two batches can't wait for each other.
-/// SQLite's transactions hold the whole file already, and one row needs no order.
+/// Locks the rows of a batch in the order of their ids, so that two batches can't wait for
+/// each other. One row needs no order.
 async fn lock<R: Resource>(
     connection: &Connection,
     ids: impl ExactSizeIterator<Item = Uuid>,
 ) -> Result<(), StoreError> {
-    if ids.len() < 2 || connection.get_database_backend() != DbBackend::Postgres {
-        return Ok(());
+    match ids.len() {
+        0 | 1 => Ok(()),
+        _ => lock_all::<R>(connection, &ids.collect::<Vec<_>>()).await,
     }
-    let ids: Vec<Uuid> = ids.collect();
-    let mut query = Query::select();
-    query
-        .column(Alias::new("id"))
-        .from(R::Entity::default())
-        .and_where(id_in(connection, &ids))
-        .order_by(Alias::new("id"), Order::Asc)
-        .lock(LockType::Update);
-    connection.query_all(&query).await?;
+}
+
+/// SQLite's transactions hold the whole file already.
+async fn lock_all<R: Resource>(connection: &Connection, ids: &[Uuid]) -> Result<(), StoreError> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        let mut query = Query::select();
+        query
+            .column(Alias::new("id"))
+            .from(R::Entity::default())
+            .and_where(id_in(connection, ids))
+            .order_by(Alias::new("id"), Order::Asc)
+            .lock(LockType::Update);
+        connection.query_all(&query).await?;
+    }
     Ok(())
 }
 
