@@ -19,7 +19,11 @@ struct Exception {
 
 /// All of them; an `except` in the suite that isn't here fails, and so does a line
 /// here that no case needs.
-const EXCEPTIONS: &[Exception] = &[];
+const EXCEPTIONS: &[Exception] = &[Exception {
+    case: "store::a_steady_load_opens_no_connections",
+    engine: Engine::Sqlite,
+    reason: "its pools have no overflow, and its sessions no number",
+}];
 
 #[test]
 fn every_exception_has_its_reason() {

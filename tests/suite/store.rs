@@ -22,6 +22,7 @@ on_every_engine!(
     a_reader_can_not_write,
     a_deadline_inside_an_operation_rolls_back,
     the_pool_keeps_its_bounds,
+    a_steady_load_opens_no_connections except sqlite,
     a_write_outlives_its_caller,
 );
 
@@ -201,6 +202,24 @@ async fn the_pool_keeps_its_bounds(engine: Engine) {
     });
     join_all(callers).await;
     assert!(peak.into_inner() <= most);
+}
+
+async fn a_steady_load_opens_no_connections(engine: Engine) {
+    let pool = PoolOptions { size: 1, max_overflow: 2, timeout: Duration::from_secs(10) };
+    let (_database, store) = store(engine, pool).await;
+    let mut sessions = std::collections::HashSet::new();
+    for _ in 0..50 {
+        // Always one more than the pool keeps open.
+        let callers = (0..3).map(|_| async {
+            let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
+            let backend = reader.get_database_backend();
+            let process = sea_orm::Statement::from_string(backend, "SELECT pg_backend_pid()");
+            let row = reader.query_one_raw(process).await.expect("an answer").expect("a row");
+            row.try_get_by_index::<i32>(0).expect("a process")
+        });
+        sessions.extend(join_all(callers).await);
+    }
+    assert!(sessions.len() <= 3, "{} sessions for three callers", sessions.len());
 }
 
 async fn a_write_outlives_its_caller(engine: Engine) {

@@ -15,7 +15,7 @@ use sea_orm::DbErr;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -28,12 +28,16 @@ use super::{
 /// How long past a statement's own timeout an abandoned one may take to end.
 const RECOVERY_GRACE: Duration = Duration::from_secs(1);
 
+/// How long a connection beyond the size may be idle.
+const SURPLUS_IDLE: Duration = Duration::from_secs(10);
+
 /// The knobs of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
     /// How many connections are kept open.
     pub size: u32,
-    /// How many more may be opened while all are busy; they are closed when they come back.
+    /// How many more may be opened while all are busy; they are closed once they have been
+    /// idle for 10 s.
     pub max_overflow: u32,
     /// How long a call waits for a connection.
     pub timeout: Duration,
@@ -50,13 +54,21 @@ pub(super) struct Pool {
 }
 
 /// The connections of a pool.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shelf {
     /// How many there are: lent, idle, or being opened or closed.
     open: u32,
     /// Those that nobody uses. The last one used is at the back and the first to be lent
     /// again: its caches are warm.
-    idle: VecDeque<Connection>,
+    idle: VecDeque<Idle>,
+    /// Whether a task looks after those beyond the size.
+    sweeping: bool,
+}
+
+/// A connection that nobody uses.
+struct Idle {
+    connection: Connection,
+    since: Instant,
 }
 
 /// What a caller with a permit finds on the shelf.
@@ -134,23 +146,35 @@ impl Pool {
     pub(super) async fn close(&self) {
         self.permits.close();
         let idle = std::mem::take(&mut self.shelf().idle);
-        for connection in idle {
-            connection.close().await;
+        for idle in idle {
+            idle.connection.close().await;
         }
     }
 
-    /// Takes a connection back that is fit for its next use. If there are more than the size,
-    /// the one that was idle longest goes: else readers that nobody needs any more would
-    /// have every writer opened anew.
-    fn put_back(&self, connection: Connection) {
+    /// Takes a connection back that is fit for its next use.
+    fn put_back(self: &Arc<Self>, connection: Connection) {
+        if self.permits.is_closed() {
+            return in_background(connection.close());
+        }
         let mut shelf = self.shelf();
-        shelf.idle.push_back(connection);
-        if shelf.open > self.options.size || self.permits.is_closed() {
-            let surplus = shelf.idle.pop_front();
-            shelf.open -= u32::from(surplus.is_some());
-            drop(shelf);
-            if let Some(surplus) = surplus {
-                in_background(surplus.close());
+        shelf.idle.push_back(Idle { connection, since: Instant::now() });
+        if shelf.open > self.options.size && !std::mem::replace(&mut shelf.sweeping, true) {
+            let pool = self.clone();
+            in_background(async move { pool.sweep().await });
+        }
+    }
+
+    /// Closes the connections beyond the size that nobody has used for a while, until there
+    /// are none. Closed as they come back they would be opened again at once, as long as the
+    /// load lasts.
+    async fn sweep(&self) {
+        let mut more = true;
+        while more {
+            sleep(SURPLUS_IDLE).await;
+            let surplus = self.shelf().take_surplus(self.options.size);
+            more = self.shelf().sweeping;
+            for idle in surplus {
+                idle.connection.close().await;
             }
         }
     }
@@ -185,18 +209,30 @@ impl PoolOptions {
 impl Shelf {
     /// Whoever holds a permit finds something: fewer connections than permits are lent.
     fn find(&mut self, access: Access, most: u32) -> Found {
-        if let Some(at) = self.idle.iter().rposition(|idle| idle.access() == access)
-            && let Some(connection) = self.idle.remove(at)
+        if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
+            && let Some(idle) = self.idle.remove(at)
         {
-            return Found::Ready(connection);
+            return Found::Ready(idle.connection);
         }
         if self.open >= most
-            && let Some(connection) = self.idle.pop_front()
+            && let Some(idle) = self.idle.pop_front()
         {
-            return Found::Other(connection);
+            return Found::Other(idle.connection);
         }
         self.open += 1;
         Found::Room
+    }
+
+    /// Takes out those beyond `size` that have been idle for long.
+    fn take_surplus(&mut self, size: u32) -> Vec<Idle> {
+        let mut surplus = Vec::new();
+        let old = |idle: &Idle| idle.since.elapsed() >= SURPLUS_IDLE;
+        while self.open > size && self.idle.front().is_some_and(old) {
+            surplus.extend(self.idle.pop_front());
+            self.open -= 1;
+        }
+        self.sweeping = self.open > size;
+        surplus
     }
 }
 
