@@ -112,6 +112,16 @@ impl TestServer {
         &self.output
     }
 
+    /// The most memory that the process has ever had, in bytes; none where the system
+    /// doesn't tell it as Linux does.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kibibytes * 1_024)
+    }
+
     /// Sends a signal, unless the process has ended.
     pub fn signal(&self, signal: Signal) {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);

@@ -4,6 +4,7 @@
 //! and nothing of the database is told.
 
 mod categories_and_books;
+mod crowded;
 mod masks;
 mod standard;
 mod transport;

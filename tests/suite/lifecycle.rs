@@ -4,6 +4,7 @@
 mod deadline;
 mod outage;
 mod schema;
+mod stale;
 mod stop;
 
 use std::time::Duration;

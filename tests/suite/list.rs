@@ -1,6 +1,7 @@
 //! `ListBooks`: pages, totals, and how many statements they take.
 
 mod filter;
+mod large;
 mod order;
 mod token;
 

@@ -19,6 +19,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod migration;
+mod races;
 mod readme;
 mod registry;
 mod roles;

@@ -292,6 +292,10 @@ impl Connection {
     /// Rolls back. A connection on which that fails is closed by the pool.
     async fn rollback(&self) {
         self.set_deadline(Deadline::NONE);
+        if self.is_broken() {
+            // Nobody answers there, and the database rolls back by itself.
+            return;
+        }
         let limit = self.command_timeout();
         let mut exchange = self.exchange().await;
         let sql = "ROLLBACK";

@@ -2,11 +2,13 @@
 //! that aren't there; and the greatest requests that are taken.
 
 use bookstore_proto::v1::GetBookRequest;
-use bookstore_tests::{Engine, TestServer, on_every_engine};
+use bookstore_tests::{Engine, TestServer, on_every_engine, raw};
+use http::{StatusCode, header::CONTENT_TYPE};
 use prost_reflect::prost::Message;
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, body::Body};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tower::ServiceExt;
 
 use super::{descriptor, form, populate, rows, send};
 use crate::client::{Refusal, dynamic, id};
@@ -15,6 +17,7 @@ on_every_engine!(
     metadata_is_looked_at,
     bytes_that_are_no_request_are_refused,
     methods_that_are_not_there_are_told,
+    other_protocols_are_refused,
     the_largest_values_are_taken,
 );
 
@@ -141,6 +144,44 @@ async fn methods_that_are_not_there_are_told(engine: Engine) {
     let status = health.check(HealthCheckRequest { service }).await.expect_err("no such name");
     assert_eq!(status.code(), Code::NotFound, "{status:?}");
     assert!(status.message().len() < 1_000, "{} bytes", status.message().len());
+}
+
+/// Whoever doesn't speak gRPC is told in HTTP's own words.
+async fn other_protocols_are_refused(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let connection = raw(server.address()).await;
+    // A frame as gRPC has it: not compressed, its length, the message.
+    let message = String::from_utf8(get()).expect("a message of ASCII alone");
+    let length = u8::try_from(message.len()).expect("a short message");
+    let frame = format!("\0\0\0\0{}{message}", char::from(length));
+    let call = async |content_type: Option<&str>| {
+        let request = http::Request::post(GET);
+        let request = match content_type {
+            Some(content_type) => request.header(CONTENT_TYPE, content_type),
+            None => request,
+        };
+        let request = request.body(Body::new(frame.clone())).expect("a request");
+        connection.clone().oneshot(request).await.expect("an answer")
+    };
+    for refused in [
+        None,
+        Some("application/json"),
+        Some("application/grpc-web"),
+        Some("application/grpc-web+proto"),
+        Some("application/grpc-web-text"),
+        Some("application/grpcx"),
+        Some("text/plain"),
+    ] {
+        let answer = call(refused).await;
+        assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{refused:?}");
+    }
+    for taken in ["application/grpc", "application/grpc+proto"] {
+        let answer = call(Some(taken)).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{taken}");
+        // The request was read: there is no such book.
+        let status = answer.headers().get("grpc-status").map(|status| status.as_bytes());
+        assert_eq!(status, Some(&b"5"[..]), "{taken}: {:?}", answer.headers());
+    }
 }
 
 /// Each bound is a value that is taken, and the next one, in the table, is not.

@@ -1,6 +1,9 @@
 //! PostgreSQL out of reach: what callers and probes are told, and how all heals.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bookstore_proto::v1::{GetBookRequest, book_service_client::BookServiceClient};
 use bookstore_tests::{Builder, Database, Engine, Line, Origin, TestServer, raw, until};
@@ -67,6 +70,38 @@ async fn a_frozen_line_is_told_and_heals() {
         books.get_book(GetBookRequest { id: id.clone() }).await.is_ok()
     })
     .await;
+}
+
+/// A caller that would wait for ever is told all the same, and nothing is left behind.
+#[tokio::test]
+async fn a_frozen_line_ends_calls_without_a_deadline() {
+    // A second for the statement, five for a database that is late with its own word, and
+    // two for a busy machine.
+    const LIMIT: Duration = Duration::from_secs(8);
+    let (_database, line, server) = behind_a_line().await;
+    let server = server.env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
+    let id = with_a_book(&server).await;
+    let get = || GetBookRequest { id: id.clone() };
+    let (mut reader, mut writer) = (client::books(&server), client::books(&server));
+    // Both have a connection that is silent from now on.
+    reader.get_book(get()).await.expect("a read before");
+    writer.update_book(restock(&id, 3)).await.expect("a write before");
+    line.freeze();
+    let began = Instant::now();
+    let (read, write) = tokio::join!(
+        async { (reader.get_book(get()).await.expect_err("no database"), began.elapsed()) },
+        async {
+            (writer.update_book(restock(&id, 4)).await.expect_err("no database"), began.elapsed())
+        },
+    );
+    for (status, took) in [read, write] {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(refusal(&status), ("DATABASE_UNAVAILABLE".to_owned(), true));
+        assert!(took >= Duration::from_secs(1) && took < LIMIT, "after {took:?}");
+    }
+    line.restore();
+    reader.get_book(get()).await.expect("a read as before");
+    writer.update_book(restock(&id, 5)).await.expect("a write as before");
 }
 
 /// A write that the line's end meets before COMMIT hasn't happened, and says so.

@@ -1,16 +1,16 @@
 //! A schema that isn't there yet, or no more, and what health says of it.
 
-use std::time::Duration;
+use std::{fs::File, sync::Arc, time::Duration};
 
 use bookstore_proto::v1::{GetBookRequest, ListBooksRequest};
-use bookstore_tests::{Engine, TestServer, on_every_engine, run};
+use bookstore_tests::{Database, Engine, Origin, TestServer, on_every_engine, run, until};
 use tonic::Code;
 use tonic_health::pb::{health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::{SOON, Watch, health, named, names_that_follow, refusal};
+use super::{Held, SOON, Watch, health, named, names_that_follow, refusal};
 use crate::client;
 
-on_every_engine!(an_unknown_name_has_no_health);
+on_every_engine!(an_unknown_name_has_no_health, a_service_that_waits_to_migrate_answers);
 
 /// From the end of the migration to the service's knowing of it.
 const NOTICED: Duration = Duration::from_secs(3);
@@ -85,6 +85,72 @@ async fn a_new_sealing_key_is_taken_over() {
     request.page_token = page.next_page_token;
     let page = client::books(&second).list_books(request).await;
     assert_eq!(page.expect("a page of the other's token").into_inner().books.len(), 1);
+}
+
+/// What keeps every other migration of a database waiting.
+enum Migrating {
+    Postgres(Held),
+    Sqlite(File),
+}
+
+impl Migrating {
+    async fn on(database: &Database) -> Self {
+        match database {
+            Database::Postgres(_) => {
+                let sql = "SELECT pg_advisory_xact_lock(x'626f6f6b73746f72'::bigint)";
+                Self::Postgres(Held::by(database, sql).await)
+            }
+            Database::Sqlite(file) => {
+                let mut path = file.path().into_os_string();
+                path.push("-migrate.lock");
+                let file = File::create(path).expect("the file to lock");
+                file.lock().expect("nobody else migrates");
+                Self::Sqlite(file)
+            }
+        }
+    }
+
+    async fn release(self) {
+        match self {
+            Self::Postgres(held) => held.release().await,
+            Self::Sqlite(file) => file.unlock().expect("a lock that goes"),
+        }
+    }
+}
+
+/// Another one migrates, for as long as it takes: probes and callers get their answers, and
+/// so does whoever asks the service to stop.
+async fn a_service_that_waits_to_migrate_answers(engine: Engine) {
+    let database = Arc::new(Database::create(engine, Origin::Empty).await);
+    let migrating = Migrating::on(&database).await;
+    let waiting = async || {
+        let server = TestServer::builder(engine).on(Arc::clone(&database)).wait_for(Some("live"));
+        let server = server
+            .env("DATABASE_URL", &database.owner_url())
+            .env("DATABASE_MIGRATE", "true")
+            .env("SHUTDOWN_PAUSE", "500ms")
+            .start()
+            .await;
+        until("the schema is known to be pending", SOON, async || {
+            let list = client::books(&server).list_books(ListBooksRequest::default()).await;
+            refusal(&list.expect_err("no schema")).0 == "SCHEMA_PENDING"
+        })
+        .await;
+        assert_pending(&server).await;
+        server
+    };
+    let mut server = waiting().await;
+    let ended = server.terminate().await;
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.took >= Duration::from_millis(500), "without a pause: {:?}", ended.took);
+    assert!(ended.took < Duration::from_secs(5), "it took {:?}", ended.took);
+
+    let server = waiting().await;
+    let mut ready = Watch::of(server.channel(), "ready").await;
+    ready.sees(ServingStatus::NotServing, SOON).await;
+    migrating.release().await;
+    ready.sees(ServingStatus::Serving, SOON).await;
+    super::with_a_book(&server).await;
 }
 
 async fn an_unknown_name_has_no_health(engine: Engine) {

@@ -109,7 +109,8 @@ impl ReadRequest for ListBooksRequest {
     }
 
     fn answer(query: &ListBooks, listed: Listed<Model>) -> Result<ListBooksResponse, StoreError> {
-        let (books, next_page_token, total_size) = list::page::<Book>(&query.0, listed)?;
+        let page = list::page::<Book>(&query.0, listed)?;
+        let list::Page { messages: books, next_page_token, total_size } = page;
         Ok(ListBooksResponse { books, next_page_token, total_size })
     }
 }

@@ -97,7 +97,8 @@ impl ReadRequest for ListCategoriesRequest {
         query: &ListCategories,
         listed: Listed<Model>,
     ) -> Result<ListCategoriesResponse, StoreError> {
-        let (categories, next_page_token, total_size) = list::page::<Category>(&query.0, listed)?;
+        let page = list::page::<Category>(&query.0, listed)?;
+        let list::Page { messages: categories, next_page_token, total_size } = page;
         Ok(ListCategoriesResponse { categories, next_page_token, total_size })
     }
 }

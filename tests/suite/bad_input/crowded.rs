@@ -1,0 +1,81 @@
+//! Requests that hold millions of entries, as many as fit into a message of 4 MiB: they are
+//! refused as a whole, soon and in bounded memory.
+
+use std::time::{Duration, Instant};
+
+use bookstore_tests::{Engine, TestServer, raw};
+use prost_reflect::prost::encoding::encode_varint;
+use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::{form, send};
+
+/// For each request. Without optimisation they take 2 to 7 s on two cores, and other tests
+/// take the same cores. What is looked into shows in memory far more than in time.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A probe takes some milliseconds beside them, and must not wait for their end.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// A field without a value, over and over.
+fn entries(tag: u8, count: usize) -> Vec<u8> {
+    [tag << 3 | 2, 0].repeat(count)
+}
+
+/// An UpdateBook request whose mask names the same path over and over.
+fn masked(count: usize) -> Vec<u8> {
+    let mask = [0x0a, 1, b'x'].repeat(count);
+    let mut request = vec![0x0a, 0, 0x12];
+    encode_varint(mask.len() as u64, &mut request);
+    request.extend(mask);
+    request
+}
+
+/// On one engine: no database is asked. Each bound of memory is for the process since its
+/// start, so the request that takes most comes last: what is decoded of two bytes takes
+/// nearly four hundred.
+#[tokio::test]
+async fn crowded_requests_cost_little() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    for (method, body, field, memory) in [
+        ("BatchGetBooks", entries(1, 1_900_000), "ids", 200_000_000),
+        ("UpdateBook", masked(1_300_000), "update_mask", 300_000_000),
+        ("BatchCreateBooks", entries(1, 1_900_000), "requests", 1_200_000_000),
+    ] {
+        assert!((3_700_000..4 << 20).contains(&body.len()), "{} bytes", body.len());
+        let path = format!("/bookstore.v1.BookService/{method}");
+        let began = Instant::now();
+        let call = send(server.channel(), &path, body, &[]);
+        let (answer, slowest) = health_until(&server, call).await;
+        let took = began.elapsed();
+        let refusal = form(&answer.expect_err(method)).expect("the form of an error");
+        refusal.is(Code::InvalidArgument, "FIELD_INVALID", &[field]);
+        assert!(took < SOON, "{method} took {took:?}");
+        assert!(slowest < PROBE, "health took {slowest:?} beside {method}");
+        if let Some(peak) = server.peak_memory() {
+            assert!(peak < memory, "{method} took {peak} bytes");
+        }
+    }
+}
+
+/// What a call answers, and the longest that a probe took meanwhile.
+async fn health_until<T>(server: &TestServer, call: impl Future<Output = T>) -> (T, Duration) {
+    let mut health = HealthClient::new(raw(server.address()).await);
+    let mut slowest = Duration::ZERO;
+    let probes = async {
+        loop {
+            let began = Instant::now();
+            let request = HealthCheckRequest { service: "ready".to_owned() };
+            let answer = health.check(request).await.expect("an answer about health");
+            assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+            slowest = slowest.max(began.elapsed());
+        }
+    };
+    let answer = tokio::select! {
+        answer = call => answer,
+        () = probes => unreachable!("probes don't end"),
+    };
+    (answer, slowest)
+}
