@@ -1,5 +1,11 @@
 //! The standard methods' requests, checked alike for every resource (AIP-131 to 135, 231 to 235).
 
+mod requests;
+
+pub(crate) use requests::{
+    standard_batch_get, standard_delete, standard_get, standard_list, standard_write,
+};
+
 use prost_reflect::ReflectMessage;
 use prost_types::FieldMask;
 use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, Iterable};
@@ -11,7 +17,7 @@ use super::{
 };
 use crate::store::{
     Resource,
-    crud::{Change, Insert, Removal, Row, Values},
+    crud::{Change, Ids, Insert, Removal, Row, Values},
 };
 
 /// A resource with its message.
@@ -40,9 +46,16 @@ pub trait Standard: Resource {
     ) -> Values<Self>;
 }
 
-/// Where a request stands in a batch: `requests[3].`. Nowhere is an empty text.
-pub fn entry(index: usize) -> String {
-    format!("requests[{index}].")
+/// The message of a resource.
+pub type MessageOf<R> = <R as Standard>::Message;
+
+/// A request that stands alone or as an entry of a batch.
+pub trait Entry {
+    /// What is left of it when it has been checked.
+    type Checked;
+
+    /// Checks it. `prefix` is where it stands: empty, or `requests[3].`.
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked>;
 }
 
 /// Checks a Create request.
@@ -111,22 +124,25 @@ pub fn removal(
     Some(Removal { prefix: prefix.to_owned(), id, expected, allow_missing })
 }
 
+/// Checks a request that stands alone, as a batch of one.
+pub fn alone<E: Entry>(check: &mut Check<'_>, request: E) -> Option<Vec<E::Checked>> {
+    Some(vec![request.checked(check, "")?])
+}
+
 /// Checks every entry of a batch, so that the faults of all are noted.
-pub fn batch<Q, T>(
-    requests: Vec<Q>,
-    mut check: impl FnMut(&str, Q) -> Option<T>,
-) -> Option<Vec<T>> {
-    let checked: Vec<Option<T>> = requests
+pub fn batch<E: Entry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E::Checked>> {
+    let checked: Vec<Option<E::Checked>> = requests
         .into_iter()
         .enumerate()
-        .map(|(index, request)| check(&entry(index), request))
+        .map(|(index, request)| request.checked(check, &format!("requests[{index}].")))
         .collect();
     checked.into_iter().collect()
 }
 
 /// Checks the ids of a BatchGet.
-pub fn ids(check: &Check<'_>, ids: &[String]) -> Option<Vec<Uuid>> {
-    ids.iter().map(|id| check.id(id)).collect()
+pub fn ids(check: &Check<'_>, ids: &[String]) -> Option<Ids> {
+    let ids = ids.iter().map(|id| check.id(id)).collect::<Option<_>>()?;
+    Some(Ids { ids, most: check.max_message_size })
 }
 
 /// The response of an operation on one row.

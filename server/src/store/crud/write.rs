@@ -107,6 +107,11 @@ pub async fn delete<R: Resource>(
     Ok(())
 }
 
+/// A removal claims nothing: only rows that refer to it are in its way.
+pub fn claims_of_removal<R: Resource>(_: &[Removal]) -> Vec<Claim> {
+    Vec::new()
+}
+
 /// Locks rows that are about to be deleted and makes sure that [`delete`] will find them as it
 /// has to, for operations that have more to do in between.
 ///
