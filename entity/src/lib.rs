@@ -5,4 +5,7 @@
 
 pub mod book;
 pub mod category;
+pub mod item;
+pub mod post;
 pub mod sealing_key;
+pub mod user;

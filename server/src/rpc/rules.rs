@@ -29,6 +29,7 @@ type Holds = fn(&DynamicMessage) -> bool;
 /// What a caller is told where a pattern isn't kept; others are told the pattern.
 const PATTERNS: &[(&str, &str)] = &[
     ("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "must be a lower-case UUID"),
+    (r"^[^@\s]+@[^@\s]+$", "must have one @ with text before and behind it, and no white space"),
     ("^[A-Z]{3}$", "must be three capital letters, as in ISO 4217"),
 ];
 

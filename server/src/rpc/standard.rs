@@ -121,7 +121,7 @@ pub fn removal(
     let id = check.id(id)?;
     check.once(&format!("{prefix}id"), id);
     let expected = check.etag(id, etag);
-    Some(Removal { prefix: prefix.to_owned(), id, expected, allow_missing })
+    Some(Removal { prefix: prefix.to_owned(), id, expected, allow_missing, force: false })
 }
 
 /// Checks a request that stands alone, as a batch of one.

@@ -9,8 +9,14 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Change, Expected, Insert, Removal, Resource, Row, Values, column, id_in, id_is, now};
-use crate::store::{claim::Claim, connection::Connection, error::StoreError};
+use super::{
+    Change, Expected, Insert, Removal, Resource, Row, Values, column, column_in, id_is, now,
+};
+use crate::store::{
+    claim::{Claim, Rule},
+    connection::Connection,
+    error::StoreError,
+};
 
 /// Inserts rows and answers them as they are now.
 ///
@@ -100,16 +106,57 @@ pub async fn delete<R: Resource>(
     connection: &Connection,
     removals: &[Removal],
 ) -> Result<(), StoreError> {
-    lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
+    let forced: Vec<Uuid> = removals.iter().filter(|it| it.force).map(|it| it.id).collect();
+    if forced.is_empty() {
+        lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
+    } else {
+        // Nobody comes to refer to them any more, and a wrong etag costs nothing.
+        lock_for_delete::<R>(connection, removals).await?;
+        delete_referrers::<R>(connection, &forced).await?;
+    }
     for removal in removals {
         delete_one::<R>(connection, removal).await?;
     }
     Ok(())
 }
 
-/// A removal claims nothing: only rows that refer to it are in its way.
-pub fn claims_of_removal<R: Resource>(_: &[Removal]) -> Vec<Claim> {
-    Vec::new()
+/// The ids of deleted rows that others may refer to, where `force` doesn't take these along.
+pub fn claims_of_removal<R: Resource>(removals: &[Removal]) -> Vec<Claim> {
+    let claims = removals.iter().flat_map(|removal| {
+        let constraints = R::CONSTRAINTS.iter();
+        let unused = constraints.filter(|constraint| match constraint.rule {
+            Rule::Unused { forced, .. } => !(forced && removal.force),
+            Rule::Unique | Rule::Exists(..) => false,
+        });
+        unused.map(|constraint| Claim {
+            constraint,
+            field: format!("{}{}", removal.prefix, constraint.field),
+            values: vec![removal.id.into()],
+            own: None,
+            only_new: false,
+        })
+    });
+    claims.collect()
+}
+
+/// Deletes what refers to rows that are deleted with `force`.
+async fn delete_referrers<R: Resource>(
+    connection: &Connection,
+    ids: &[Uuid],
+) -> Result<(), StoreError> {
+    for constraint in R::CONSTRAINTS {
+        let (Rule::Unused { forced: true, .. }, [column]) = (constraint.rule, constraint.columns)
+        else {
+            continue;
+        };
+        lock_all(connection, constraint.table, column, ids.iter().copied()).await?;
+        let mut delete = Query::delete();
+        delete
+            .from_table(Alias::new(constraint.table))
+            .and_where(column_in(connection, column, ids));
+        connection.execute(&delete).await?;
+    }
+    Ok(())
 }
 
 /// Locks rows that are about to be deleted and makes sure that [`delete`] will find them as it
@@ -122,7 +169,7 @@ pub async fn lock_for_delete<R: Resource>(
     removals: &[Removal],
 ) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = removals.iter().map(|removal| removal.id).collect();
-    lock_all::<R>(connection, &ids).await?;
+    lock_all(connection, R::FIELDS.table, "id", ids.into_iter()).await?;
     for removal in removals {
         let mut query = Query::select();
         query
@@ -219,22 +266,30 @@ async fn lock<R: Resource>(
 ) -> Result<(), StoreError> {
     match ids.len() {
         0 | 1 => Ok(()),
-        _ => lock_all::<R>(connection, &ids.collect::<Vec<_>>()).await,
+        _ => lock_all(connection, R::FIELDS.table, "id", ids).await,
     }
 }
 
+/// Locks the rows of a table that have one of these ids in a column, also if it is one alone.
 /// SQLite's transactions hold the whole file already.
-async fn lock_all<R: Resource>(connection: &Connection, ids: &[Uuid]) -> Result<(), StoreError> {
-    if connection.get_database_backend() == DbBackend::Postgres {
-        let mut query = Query::select();
-        query
-            .column(Alias::new("id"))
-            .from(R::Entity::default())
-            .and_where(id_in(connection, ids))
-            .order_by(Alias::new("id"), Order::Asc)
-            .lock(LockType::Update);
-        connection.query_all(&query).await?;
+async fn lock_all(
+    connection: &Connection,
+    table: &'static str,
+    column: &'static str,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<(), StoreError> {
+    if connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
     }
+    let ids: Vec<Uuid> = ids.collect();
+    let mut query = Query::select();
+    query
+        .column(Alias::new("id"))
+        .from(Alias::new(table))
+        .and_where(column_in(connection, column, &ids))
+        .order_by(Alias::new("id"), Order::Asc)
+        .lock(LockType::Update);
+    connection.query_all(&query).await?;
     Ok(())
 }
 
@@ -260,7 +315,8 @@ fn claims<R: Resource>(
 ) -> Vec<Claim> {
     let claims = R::CONSTRAINTS.iter().filter_map(|constraint| {
         // Rows that are changed keep their id.
-        if own.is_some() && constraint.field == "id" {
+        let unused = matches!(constraint.rule, Rule::Unused { .. });
+        if unused || (own.is_some() && constraint.field == "id") {
             return None;
         }
         let value = |name: &&'static str| match values.get(column::<R>(name).ok()?) {
