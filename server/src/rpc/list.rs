@@ -77,6 +77,9 @@ pub fn query<R: Resource>(
     })
 }
 
+/// The messages of a page, the token of the next one, and the total if it was asked for.
+pub type Page<M> = (Vec<M>, String, Option<i64>);
+
 /// A page as messages: as many rows as fit, and where the next page begins.
 ///
 /// # Errors
@@ -84,7 +87,7 @@ pub fn query<R: Resource>(
 pub fn page<R: Standard>(
     query: &ListQuery,
     listed: Listed<Row<R>>,
-) -> Result<(Vec<R::Message>, String, Option<i64>), StoreError> {
+) -> Result<Page<R::Message>, StoreError> {
     let Listed { rows, mut more, total } = listed;
     let mut messages = Vec::with_capacity(rows.len());
     let mut size = 0;
