@@ -25,6 +25,8 @@ pub struct Model {
     pub version: i64,
     #[sea_orm(has_many)]
     pub posts: HasMany<super::post::Entity>,
+    #[sea_orm(has_many)]
+    pub reviews: HasMany<super::review::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -12,6 +12,7 @@ mod m20261121_000003_create_books;
 mod m20261121_000004_create_items;
 mod m20261121_000005_create_users;
 mod m20261121_000006_create_posts;
+mod m20261121_000007_create_reviews;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000004_create_items::Migration),
             Box::new(m20261121_000005_create_users::Migration),
             Box::new(m20261121_000006_create_posts::Migration),
+            Box::new(m20261121_000007_create_reviews::Migration),
         ]
     }
 }

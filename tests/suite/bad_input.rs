@@ -39,6 +39,7 @@ pub(crate) const KINDS: &[&Kind] = &[
     &crate::item::KIND,
     &crate::user::KIND,
     &crate::post::KIND,
+    &crate::review::KIND,
 ];
 
 on_every_engine!(every_row_of_the_table_is_refused, a_thousand_faults_are_one_answer);

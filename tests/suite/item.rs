@@ -22,7 +22,7 @@ pub(crate) const KIND: Kind = Kind {
     required: &["name", "status"],
     input_only: &[],
     text: ("name", 200),
-    other: ("status", 50),
+    other: Some(("status", 50)),
     sortable: "name",
     rows: || {
         let payload = json!({"payload": {"colour": "red"}});

@@ -8,7 +8,10 @@ use bookstore_proto::{
     DESCRIPTOR_POOL,
     v1::{Book, GetBookRequest, ListBooksRequest, ListBooksResponse},
 };
-use bookstore_server::resource::RESOURCES;
+use bookstore_server::{
+    resource::RESOURCES,
+    rpc::behavior::{Behavior, behaviors},
+};
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
 use tonic::Request;
@@ -182,4 +185,23 @@ fn the_contract_says_what_lists_filter_and_sort_by() {
             assert!(comment.contains(&wanted), "{}: not{wanted}in: {comment}", method.full_name());
         }
     }
+}
+
+/// An update compares an immutable field with its column, which it finds in that table.
+#[test]
+fn immutable_fields_have_their_columns() {
+    let mut immutable = 0;
+    for resource in RESOURCES {
+        let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
+        let mut methods = service.methods();
+        let get = methods.find(|found| found.name().starts_with("Get")).expect("a get");
+        for field in
+            get.output().fields().filter(|field| behaviors(field).contains(&Behavior::Immutable))
+        {
+            immutable += 1;
+            let known = resource.fields.fields.iter().any(|known| known.name == field.name());
+            assert!(known, "{} is in no table of fields", field.full_name());
+        }
+    }
+    assert!(immutable > 0);
 }

@@ -23,6 +23,7 @@ mod migration;
 mod post;
 mod readme;
 mod registry;
+mod review;
 mod roles;
 mod settings;
 mod standard;

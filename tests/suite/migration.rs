@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use bookstore_entity::{book, category, item, post, sealing_key, user};
+use bookstore_entity::{book, category, item, post, review, sealing_key, user};
 use bookstore_migration::tool;
 use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
 use bookstore_tests::{Database, Engine, Origin, Row, TestServer, on_every_engine, program, run};
@@ -202,6 +202,7 @@ async fn entities_are_the_tables(engine: Engine) {
         is_table(&database, category::Entity).await,
         is_table(&database, item::Entity).await,
         is_table(&database, post::Entity).await,
+        is_table(&database, review::Entity).await,
         is_table(&database, sealing_key::Entity).await,
         is_table(&database, user::Entity).await,
     ];

@@ -23,7 +23,7 @@ pub(crate) const KIND: Kind = Kind {
     required: &["title", "content", "author_id"],
     input_only: &[],
     text: ("title", 200),
-    other: ("content", 100_000),
+    other: Some(("content", 100_000)),
     sortable: "title",
     rows: || {
         vec![

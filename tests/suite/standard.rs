@@ -58,13 +58,14 @@ async fn one_resource_at_a_time(engine: Engine) {
 
 async fn changes(server: &TestServer, kind: &Kind) {
     let (get, update) = (kind.method("Get"), kind.method("Update"));
-    let (text, other) = (kind.text.0, kind.other.0);
+    let (text, other) = (kind.text.0, kind.other().0);
     let [first, _] = (kind.ids)();
     let before = answer(server, &get, json!({"id": first})).await;
     assert_eq!(before["id"], first);
 
     // Only what the mask names, whatever else is sent.
-    let request = kind.update(json!({other: "not named"}));
+    let ignored = kind.other.map_or(json!({}), |(other, _)| json!({other: "not named"}));
+    let request = kind.update(ignored);
     let changed = answer(server, &update, with(request, json!({"update_mask": text}))).await;
     let wanted = with(
         before.clone(),
@@ -78,7 +79,8 @@ async fn changes(server: &TestServer, kind: &Kind) {
     // Without a mask, what is populated.
     let request = json!({kind.field: {"id": first, other: "populated", "etag": changed["etag"]}});
     let again = answer(server, &update, request.clone()).await;
-    assert_eq!((&again[text], &again[other]), (&json!("changed"), &json!("populated")));
+    assert_eq!(again[other], "populated");
+    assert!(kind.other.is_none() || again[text] == "changed", "{again}");
     let stale = refusal(server, &update, request).await;
     stale.is_stale(&format!("{}.etag", kind.field));
     assert_eq!(answer(server, &get, json!({"id": first})).await, again);
@@ -110,14 +112,15 @@ async fn comes_and_goes(server: &TestServer, kind: &Kind) {
 
     // An upsert creates all of it, whatever the mask says, and changes what is there.
     let whole = with((kind.valid)(), json!({"id": id(30)}));
-    let upsert = json!({kind.field: whole, "update_mask": kind.other.0, "allow_missing": true});
+    let upsert = json!({kind.field: whole, "update_mask": kind.other().0, "allow_missing": true});
     let created = answer(server, &update, upsert).await;
     assert_eq!(created[kind.text.0], (kind.valid)()[kind.text.0]);
-    let some = json!({"id": id(30), kind.other.0: "upserted"});
-    let upsert = json!({kind.field: some, "update_mask": kind.other.0, "allow_missing": true});
+    let some = json!({"id": id(30), kind.other().0: "upserted"});
+    let upsert = json!({kind.field: some, "update_mask": kind.other().0, "allow_missing": true});
     let changed = answer(server, &update, upsert).await;
-    assert_eq!(changed[kind.other.0], "upserted");
-    assert_eq!(changed[kind.text.0], created[kind.text.0]);
+    assert_eq!(changed[kind.other().0], "upserted");
+    let kept = &changed[kind.text.0] == &created[kind.text.0];
+    assert!(kept || kind.other.is_none(), "{changed}");
     answer(server, &delete, json!({"id": id(30)})).await;
 }
 
@@ -133,10 +136,10 @@ async fn batches(engine: Engine) {
             read[&many].as_array().expect("a list").iter().map(|row| &row["id"]).collect();
         assert_eq!(ids, [&json!(second), &json!(first), &json!(second)]);
 
-        let entry = |id: &str, text: &str| json!({kind.field: {"id": id, kind.other.0: text}});
+        let entry = |id: &str, text: &str| json!({kind.field: {"id": id, kind.other().0: text}});
         let requests = json!({"requests": [entry(&second, "two"), entry(&first, "one")]});
         let changed = answer(&server, &kind.method("BatchUpdate"), requests).await;
-        let told = |at: usize| &changed[&many][at][kind.other.0];
+        let told = |at: usize| &changed[&many][at][kind.other().0];
         assert_eq!((told(0), told(1)), (&json!("two"), &json!("one")));
         // All or nothing.
         let requests = json!({"requests": [entry(&second, "no"), entry(&id(404), "no")]});

@@ -31,13 +31,13 @@ pub(crate) const KIND: Kind = Kind {
     required: &["email", "username", "full_name", "password"],
     input_only: &["password"],
     text: ("username", 100),
-    other: ("bio", 1_000),
+    other: Some(("bio", 1_000)),
     sortable: "email",
     rows: || {
         let taken = with(a_user(), json!({"email": "taken@example.org"}));
-        // The third one writes the posts.
+        // The third one writes and reviews, so that the first two can be deleted.
         let mut rows = vec![json!({"id": id(1), "user": taken})];
-        rows.extend([2, 3].map(|at| json!({"id": id(at), "user": a_user()})));
+        rows.extend([2, 3, 4].map(|at| json!({"id": id(at), "user": a_user()})));
         rows
     },
     own: cases,

@@ -4,6 +4,7 @@ pub mod book;
 pub mod category;
 pub mod item;
 pub mod post;
+pub mod review;
 pub mod user;
 
 use tonic::service::RoutesBuilder;
@@ -27,4 +28,4 @@ pub struct Entry {
 
 /// Every resource.
 pub const RESOURCES: &[Entry] =
-    &[book::ENTRY, category::ENTRY, item::ENTRY, post::ENTRY, user::ENTRY];
+    &[book::ENTRY, category::ENTRY, item::ENTRY, post::ENTRY, review::ENTRY, user::ENTRY];

@@ -6,18 +6,19 @@ pub(crate) use requests::{
     standard_batch_get, standard_delete, standard_get, standard_list, standard_write,
 };
 
-use prost_reflect::ReflectMessage;
+use prost_reflect::{MessageDescriptor, ReflectMessage};
 use prost_types::FieldMask;
-use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, Iterable};
+use sea_orm::{ActiveModelTrait, ActiveValue, EntityTrait, IdenStatic, Iterable};
 use uuid::Uuid;
 
 use super::{
+    behavior::{Behavior, behaviors},
     check::Check,
     field_mask::{self, Paths},
 };
 use crate::store::{
     Resource,
-    crud::{Change, Ids, Insert, Removal, Row, Values},
+    crud::{Change, Fixed, Ids, Insert, Removal, Row, Values},
 };
 
 /// A resource with its message.
@@ -106,8 +107,34 @@ pub fn change<R: Standard>(
     let id = id?;
     check.once(&format!("{path}.id"), id);
     let expected = check.etag(id, R::etag(&message));
-    let values = R::values(check, &path, message, &mask);
-    Some(Change { path, id, expected, values, otherwise })
+    let descriptor = message.descriptor();
+    let mut values = R::values(check, &path, message, &mask);
+    let fixed = fixed::<R>(&descriptor, &path, &mut values);
+    Some(Change { path, id, expected, values, fixed, otherwise })
+}
+
+/// Takes the values of immutable fields out of what an update writes: they have to be so
+/// already. Such a field stands in the table of [`Resource::FIELDS`].
+fn fixed<R: Standard>(
+    message: &MessageDescriptor,
+    path: &str,
+    values: &mut Values<R>,
+) -> Vec<Fixed> {
+    let fields = message.fields();
+    let immutable = fields.filter(|field| behaviors(field).contains(&Behavior::Immutable));
+    let fixed = immutable.filter_map(|field| {
+        let known = R::FIELDS.fields.iter().find(|known| known.name == field.name())?;
+        let mut columns = <R::Entity as EntityTrait>::Column::iter();
+        let column = columns.find(|column| column.as_str() == known.column)?;
+        match values.take(column) {
+            ActiveValue::Set(value) => {
+                let field = format!("{path}.{}", known.name);
+                Some(Fixed { field, column: known.column, value })
+            }
+            _ => None,
+        }
+    });
+    fixed.collect()
 }
 
 /// Checks a Delete request.

@@ -83,8 +83,21 @@ pub struct Change<V> {
     pub expected: Expected,
     /// The columns to change; the others are not set.
     pub values: V,
+    /// What must be so already, since it never changes.
+    pub fixed: Vec<Fixed>,
     /// What to insert if the row isn't there: all values, or why they can't be.
     pub otherwise: Option<Result<V, Vec<Fault>>>,
+}
+
+/// A value that a row must have already.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    /// Where the request has it: `review.user_id`.
+    pub field: String,
+    /// Its column.
+    pub column: &'static str,
+    /// The value.
+    pub value: Value,
 }
 
 /// A row to delete.

@@ -37,7 +37,7 @@ pub(super) fn cases(kind: &Kind) -> Vec<Case> {
     let many: Vec<String> = (0..1_000).map(|at| format!("unknown_{at}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut cases = Vec::new();
-    let (text, other) = (kind.text.0, kind.other.0);
+    let (text, other) = (kind.text.0, kind.other().0);
     let below = format!("{other}.x");
     for path in PATHS.iter().copied().chain([longest.as_str(), &below]) {
         let shown = path.chars().take(40).collect();
@@ -55,12 +55,14 @@ pub(super) fn cases(kind: &Kind) -> Vec<Case> {
     );
     let at_text = format!("{}.{text}", kind.field);
     cases.push(bad(&method, bad_text, &["update_mask", &at_text]));
-    // Cleared, though it must be there.
-    let cleared = with(
-        kind.update(json!({text: null, other: "x"})),
-        json!({"update_mask": mask(&[text, other])}),
-    );
-    cases.push(bad(&method, cleared, &[&at_text]));
+    if kind.required.contains(&text) {
+        // Cleared, though it must be there.
+        let cleared = with(
+            kind.update(json!({text: null, other: "x"})),
+            json!({"update_mask": mask(&[text, other])}),
+        );
+        cases.push(bad(&method, cleared, &[&at_text]));
+    }
     let all = with(kind.update(json!({text: null})), json!({"update_mask": "*"}));
     let required: Vec<String> = kind
         .required
@@ -85,7 +87,7 @@ fn encoded(kind: &Kind, paths: &[&str]) -> Vec<u8> {
     let mut mask = DynamicMessage::new(mask);
     let paths = paths.iter().map(|path| Value::String((*path).to_owned()));
     mask.set_field_by_name("paths", Value::List(paths.collect()));
-    let fine = kind.update(json!({kind.other.0: "x"}));
+    let fine = kind.update(json!({kind.other().0: "x"}));
     let mut update = dynamic(input, fine);
     update.set_field(&field, Value::Message(mask));
     update.encode_to_vec()

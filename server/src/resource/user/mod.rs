@@ -83,6 +83,13 @@ impl Resource for User {
             field: "email",
         },
         Constraint {
+            name: "reviews_user_id_fkey",
+            rule: Rule::Unused { by: "review", forced: true },
+            table: "reviews",
+            columns: &["user_id"],
+            field: "id",
+        },
+        Constraint {
             name: "posts_author_id_fkey",
             rule: Rule::Unused { by: "post", forced: true },
             table: "posts",

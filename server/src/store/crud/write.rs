@@ -10,12 +10,12 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Change, Expected, Insert, Removal, Resource, Row, Values, column, column_in, id_is, now,
+    Change, Expected, Fixed, Insert, Removal, Resource, Row, Values, column, column_in, id_is, now,
 };
 use crate::store::{
     claim::{Claim, Rule},
     connection::Connection,
-    error::StoreError,
+    error::{Fault, StoreError},
 };
 
 /// Inserts rows and answers them as they are now.
@@ -217,6 +217,7 @@ async fn update_one<R: Resource>(
             .col_expr(column::<R>("version")?, Expr::col(Alias::new("version")).add(1))
             .filter(id_is(change.id))
             .filter(state_is(change.expected))
+            .filter(is_fixed(&change.fixed))
             .exec_with_returning(connection)
             .await?;
         if let Some(row) = rows.pop() {
@@ -225,8 +226,13 @@ async fn update_one<R: Resource>(
         let prefix = format!("{}.", change.path);
         match missed::<R>(connection, change.id, &prefix).await? {
             StoreError::NotFound { .. } => {}
-            StoreError::EtagMismatch { .. } if change.expected == Expected::Any => continue,
-            error => return Err(error),
+            error => {
+                unchanged::<R>(connection, change).await?;
+                if change.expected == Expected::Any {
+                    continue;
+                }
+                return Err(error);
+            }
         }
         let values = match &change.otherwise {
             None => {
@@ -249,6 +255,36 @@ async fn update_one<R: Resource>(
         }
     }
     Err(came_and_went())
+}
+
+/// Makes sure that what never changes is as the row has it.
+async fn unchanged<R: Resource>(
+    connection: &Connection,
+    change: &Change<Values<R>>,
+) -> Result<(), StoreError> {
+    let mut faults = Vec::new();
+    for fixed in &change.fixed {
+        let mut query = Query::select();
+        query
+            .expr(Expr::cust("1"))
+            .from(R::Entity::default())
+            .and_where(id_is(change.id))
+            .and_where(is_fixed(std::slice::from_ref(fixed)));
+        if connection.query_one(&query).await?.is_none() {
+            faults.push(Fault::new(&fixed.field, "never changes, and the value is another one"));
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(StoreError::Invalid(faults)),
+    }
+}
+
+/// Whether a row has these values.
+fn is_fixed(fixed: &[Fixed]) -> SimpleExpr {
+    fixed.iter().fold(Expr::cust("TRUE"), |all, fixed| {
+        all.and(Expr::col(Alias::new(fixed.column)).eq(fixed.value.clone()))
+    })
 }
 
 /// How often a row is looked for that other callers insert and delete in between.
