@@ -27,6 +27,8 @@ pub struct Model {
     pub version: i64,
     #[sea_orm(belongs_to, from = "category_id", to = "id", on_delete = "SetNull")]
     pub category: HasOne<super::category::Entity>,
+    #[sea_orm(has_many)]
+    pub reviews: HasMany<super::review::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -5,4 +5,8 @@
 
 pub mod book;
 pub mod category;
+pub mod item;
+pub mod post;
+pub mod review;
 pub mod sealing_key;
+pub mod user;

@@ -9,6 +9,10 @@ pub mod tool;
 mod m20261121_000001_create_sealing_keys;
 mod m20261121_000002_create_categories;
 mod m20261121_000003_create_books;
+mod m20261121_000004_create_items;
+mod m20261121_000005_create_users;
+mod m20261121_000006_create_posts;
+mod m20261121_000007_create_reviews;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
@@ -22,6 +26,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_create_sealing_keys::Migration),
             Box::new(m20261121_000002_create_categories::Migration),
             Box::new(m20261121_000003_create_books::Migration),
+            Box::new(m20261121_000004_create_items::Migration),
+            Box::new(m20261121_000005_create_users::Migration),
+            Box::new(m20261121_000006_create_posts::Migration),
+            Box::new(m20261121_000007_create_reviews::Migration),
         ]
     }
 }

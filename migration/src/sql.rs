@@ -13,6 +13,7 @@ use sea_orm_migration::{
 const WORDS: &[(&str, &str, &str)] = &[
     ("{uuid}", "uuid", "uuid_text"),
     ("{text}", "text COLLATE \"C\"", "text"),
+    ("{double}", "double precision", "double"),
     ("{json}", "jsonb", "jsonb_text"),
     ("{json_type}", "jsonb_typeof", "json_type"),
     ("{time}", "timestamptz", "timestamp_with_timezone_text"),

@@ -11,6 +11,7 @@ pub mod listener;
 pub mod resource;
 pub mod rpc;
 pub mod sample_data;
+pub mod security;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

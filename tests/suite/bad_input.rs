@@ -6,7 +6,7 @@
 mod categories_and_books;
 mod crowded;
 mod masks;
-mod standard;
+pub(crate) mod standard;
 mod transport;
 
 use std::{collections::BTreeSet, sync::LazyLock};
@@ -29,7 +29,19 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use crate::client::{FICTION, Refusal, a_book, books, create, done, dynamic, id, with};
+use crate::client::{Refusal, dynamic};
+
+use standard::Kind;
+
+/// What the table knows of each resource; a new one adds its line.
+pub(crate) const KINDS: &[&Kind] = &[
+    &standard::BOOK,
+    &standard::CATEGORY,
+    &crate::item::KIND,
+    &crate::user::KIND,
+    &crate::post::KIND,
+    &crate::review::KIND,
+];
 
 on_every_engine!(every_row_of_the_table_is_refused, a_thousand_faults_are_one_answer);
 
@@ -47,13 +59,13 @@ pub(crate) struct Case {
 
 /// A request with values at these fields that break rules of the contract.
 #[track_caller]
-fn bad(method: &str, request: Value, fields: &[&str]) -> Case {
+pub(crate) fn bad(method: &str, request: Value, fields: &[&str]) -> Case {
     let shown = request.to_string().chars().take(300).collect();
     let body = dynamic(descriptor(method).input(), request).encode_to_vec();
     raw(method, body, shown, fields)
 }
 
-fn raw(method: &str, body: Vec<u8>, shown: String, fields: &[&str]) -> Case {
+pub(crate) fn raw(method: &str, body: Vec<u8>, shown: String, fields: &[&str]) -> Case {
     Case {
         method: method.to_owned(),
         body,
@@ -66,23 +78,23 @@ fn raw(method: &str, body: Vec<u8>, shown: String, fields: &[&str]) -> Case {
 
 impl Case {
     /// The same, refused for another reason.
-    fn because(self, code: Code, reason: &'static str) -> Self {
+    pub(crate) fn because(self, code: Code, reason: &'static str) -> Self {
         Self { code, reason, ..self }
     }
 
-    fn missing(self) -> Self {
+    pub(crate) fn missing(self) -> Self {
         self.because(Code::NotFound, "RESOURCE_NOT_FOUND")
     }
 
-    fn stale(self) -> Self {
+    pub(crate) fn stale(self) -> Self {
         self.because(Code::Aborted, "ETAG_MISMATCH")
     }
 
-    fn taken(self) -> Self {
+    pub(crate) fn taken(self) -> Self {
         self.because(Code::AlreadyExists, "RESOURCE_ALREADY_EXISTS")
     }
 
-    fn no_reference(self) -> Self {
+    pub(crate) fn no_reference(self) -> Self {
         self.because(Code::FailedPrecondition, "REFERENCE_NOT_FOUND")
     }
 }
@@ -90,15 +102,15 @@ impl Case {
 /// Every case there is.
 fn table() -> Vec<Case> {
     let mut table = Vec::new();
-    for kind in [&standard::BOOK, &standard::CATEGORY] {
+    for kind in KINDS {
         table.extend(standard::cases(kind));
         table.extend(masks::cases(kind));
+        table.extend((kind.own)());
     }
-    table.extend(categories_and_books::cases());
     table
 }
 
-fn descriptor(method: &str) -> MethodDescriptor {
+pub(crate) fn descriptor(method: &str) -> MethodDescriptor {
     let (service, name) = method.split_once('/').expect("Service/Method");
     let service = format!("bookstore.v1.{service}");
     let service = DESCRIPTOR_POOL.get_service_by_name(&service).expect("a service");
@@ -120,18 +132,24 @@ fn every_method_has_its_rows() {
     assert_eq!(methods, tried);
 }
 
-/// Two books, the first of them in a category, beside the categories that are always there.
-async fn populate(server: &TestServer) {
-    let mut books = books(server);
-    let first = json!({"category_id": FICTION, "description": "x", "attributes": {"a": 1}});
-    done(books.create_book(create(&id(1), with(a_book("first"), first))).await);
-    done(books.create_book(create(&id(2), a_book("second"))).await);
+/// The rows that each kind wants to be there.
+pub(crate) async fn populate(server: &TestServer) {
+    for kind in KINDS {
+        let requests = (kind.rows)();
+        if !requests.is_empty() {
+            let method = kind.method("BatchCreate");
+            let body = dynamic(descriptor(&method).input(), json!({"requests": requests}));
+            let path = format!("/bookstore.v1.{method}");
+            let answer = send(server.channel(), &path, body.encode_to_vec(), &[]).await;
+            answer.unwrap_or_else(|status| panic!("{method}: {:?}", Refusal::from(&status)));
+        }
+    }
 }
 
 /// Every row there is.
 async fn rows(server: &TestServer) -> Vec<Row> {
     let mut rows = Vec::new();
-    for table in ["books", "categories", "sealing_keys"] {
+    for table in KINDS.iter().map(|kind| kind.table()).chain(["sealing_keys".to_owned()]) {
         rows.extend(server.sql(&format!("SELECT * FROM {table} ORDER BY id")).await);
     }
     rows
@@ -141,7 +159,8 @@ async fn every_row_of_the_table_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
-    assert_eq!(before.len(), 2 + 5 + 1);
+    let created: usize = KINDS.iter().map(|kind| (kind.rows)().len()).sum();
+    assert_eq!(before.len(), created + 5 + 1, "with five categories and a key");
     let mut wrong = Vec::new();
     for case in table() {
         let path = format!("/bookstore.v1.{}", case.method);
@@ -163,11 +182,13 @@ static QUOTED: LazyLock<Regex> = LazyLock::new(|| Regex::new("`[^`]*`").expect("
 
 /// What only someone who looks inside could say: SQL, names of the schema, programs.
 static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
-    let words = concat!(
-        r#"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|SQLSTATE)\b|"(books|categories)"|"#,
+    let tables: Vec<String> = KINDS.iter().map(|kind| kind.table()).collect();
+    let words = [
+        r"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|SQLSTATE)\b",
+        &format!(r#""({})""#, tables.join("|")),
         r"_(pkey|fkey|key|check|idx)\b|price_micros|created_at|sqlx|sea_orm|(?i:sqlite|postgres)",
-    );
-    Regex::new(words).expect("a pattern")
+    ];
+    Regex::new(&words.join("|")).expect("a pattern")
 });
 
 /// What is wrong with an answer.
@@ -241,7 +262,7 @@ async fn a_thousand_faults_are_one_answer(engine: Engine) {
 }
 
 /// Calls a method with a message as bytes, whatever they are.
-async fn send(
+pub(crate) async fn send(
     channel: Channel,
     path: &str,
     body: Vec<u8>,

@@ -10,8 +10,8 @@ use bookstore_proto::{
     v1::{Book, GetBookRequest, ListBooksRequest, ListBooksResponse},
 };
 use bookstore_server::{
-    resource::{book, category},
-    store::Resource,
+    resource::RESOURCES,
+    rpc::behavior::{Behavior, behaviors},
 };
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
@@ -168,23 +168,41 @@ async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
 /// The comment is what callers read; the table is what the service does.
 #[test]
 fn the_contract_says_what_lists_filter_and_sort_by() {
-    fn holds<R: Resource>(service: &str, method: &str) {
-        let service = DESCRIPTOR_POOL.get_service_by_name(service).expect("a service");
-        let method = service.methods().find(|found| found.name() == method).expect("a method");
+    for resource in RESOURCES {
+        let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
+        let mut methods = service.methods();
+        let method = methods.find(|found| found.name().starts_with("List")).expect("a list");
         let file = method.parent_file().file_descriptor_proto().clone();
         let locations = file.source_code_info.expect("comments").location;
         let at = locations.iter().find(|location| location.path == method.path());
         let comment = at.expect("the method's place").leading_comments().to_owned();
         let comment = comment.split_whitespace().collect::<Vec<_>>().join(" ");
         for (name, value) in [
-            ("Filterable", R::FIELDS.filterable()),
-            ("Sortable", R::FIELDS.sortable()),
-            ("Default order", R::FIELDS.default_order.to_owned()),
+            ("Filterable", resource.fields.filterable()),
+            ("Sortable", resource.fields.sortable()),
+            ("Default order", resource.fields.default_order.to_owned()),
         ] {
             let wanted = format!(" {name}: {value}. ");
             assert!(comment.contains(&wanted), "{}: not{wanted}in: {comment}", method.full_name());
         }
     }
-    holds::<book::Book>("bookstore.v1.BookService", "ListBooks");
-    holds::<category::Category>("bookstore.v1.CategoryService", "ListCategories");
+}
+
+/// An update compares an immutable field with its column, which it finds in that table.
+#[test]
+fn immutable_fields_have_their_columns() {
+    let mut immutable = 0;
+    for resource in RESOURCES {
+        let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
+        let mut methods = service.methods();
+        let get = methods.find(|found| found.name().starts_with("Get")).expect("a get");
+        for field in
+            get.output().fields().filter(|field| behaviors(field).contains(&Behavior::Immutable))
+        {
+            immutable += 1;
+            let known = resource.fields.fields.iter().any(|known| known.name == field.name());
+            assert!(known, "{} is in no table of fields", field.full_name());
+        }
+    }
+    assert!(immutable > 0);
 }

@@ -7,7 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use bookstore_entity::{book, category, sealing_key};
+use bookstore_entity::{book, category, item, post, review, sealing_key, user};
+use bookstore_migration::tool;
 use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
 use bookstore_tests::{Database, Engine, Origin, Row, TestServer, on_every_engine, program, run};
 use regex::Regex;
@@ -26,11 +27,15 @@ on_every_engine!(
     sample_data_is_loaded_once,
 );
 
-const REVISIONS: [&str; 3] = [
-    "m20261121_000001_create_sealing_keys",
-    "m20261121_000002_create_categories",
-    "m20261121_000003_create_books",
-];
+/// Every revision that the program knows, oldest first.
+fn revisions() -> Vec<String> {
+    tool::known()
+}
+
+/// A line for each revision, as `migrate` prints it.
+fn told(what: &str) -> Vec<String> {
+    revisions().iter().map(|revision| format!("{what} {revision}")).collect()
+}
 
 async fn empty(engine: Engine) -> Database {
     Database::create(engine, Origin::Empty).await
@@ -86,17 +91,17 @@ fn is_ours(row: &Row) -> bool {
 
 async fn up_and_down_and_up_is_up(engine: Engine) {
     let database = empty(engine).await;
-    let applied = REVISIONS.map(|revision| format!("applied {revision}"));
+    let applied = told("applied");
     assert_eq!(migrate(&database, &["up"]).await, applied);
     assert_eq!(migrate(&database, &["up"]).await, ["nothing to apply"]);
     let first = schema(&database).await;
-    let mut reverted = REVISIONS.map(|revision| format!("reverted {revision}"));
+    let mut reverted = told("reverted");
     reverted.reverse();
     assert_eq!(migrate(&database, &["down", "99"]).await, reverted);
     assert_eq!(migrate(&database, &["down"]).await, ["nothing to revert"]);
     let left: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
     assert_eq!(left, Vec::<Row>::new(), "what reverting has left");
-    for revision in REVISIONS {
+    for revision in revisions() {
         assert_eq!(migrate(&database, &["up", "1"]).await, [format!("applied {revision}")]);
     }
     assert_eq!(first, schema(&database).await);
@@ -153,7 +158,7 @@ async fn two_at_once_do_it_once(engine: Engine) {
     let (one, other) = tokio::join!(migrate(&database, &["up"]), migrate(&database, &["up"]));
     let mut done = [one, other].concat();
     done.retain(|line| line != "nothing to apply");
-    assert_eq!(done, REVISIONS.map(|revision| format!("applied {revision}")));
+    assert_eq!(done, told("applied"));
 }
 
 /// The columns of a table and whether each may be NULL, as the database has them.
@@ -173,7 +178,8 @@ async fn columns(database: &Database, table: &str) -> BTreeSet<(String, bool)> {
     rows.into_iter().map(column).collect()
 }
 
-async fn assert_is_table<E: EntityTrait>(database: &Database, entity: E) {
+/// Holds an entity against its table, and answers the table's name.
+async fn is_table<E: EntityTrait>(database: &Database, entity: E) -> String {
     let table = entity.table_name();
     let expected: BTreeSet<(String, bool)> = E::Column::iter()
         .map(|column| (column.as_str().to_owned(), column.def().is_null()))
@@ -184,14 +190,22 @@ async fn assert_is_table<E: EntityTrait>(database: &Database, entity: E) {
         Engine::Postgres => DbBackend::Postgres,
     };
     database.sql(&E::find().build(backend).to_string()).await;
+    table.to_owned()
 }
 
 async fn entities_are_the_tables(engine: Engine) {
     let database = empty(engine).await;
     migrate(&database, &["up"]).await;
-    assert_is_table(&database, book::Entity).await;
-    assert_is_table(&database, category::Entity).await;
-    assert_is_table(&database, sealing_key::Entity).await;
+    let known = [
+        "seaql_migrations".to_owned(),
+        is_table(&database, book::Entity).await,
+        is_table(&database, category::Entity).await,
+        is_table(&database, item::Entity).await,
+        is_table(&database, post::Entity).await,
+        is_table(&database, review::Entity).await,
+        is_table(&database, sealing_key::Entity).await,
+        is_table(&database, user::Entity).await,
+    ];
     let tables = match engine {
         Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1",
         Engine::Postgres => {
@@ -199,8 +213,8 @@ async fn entities_are_the_tables(engine: Engine) {
                              AND relnamespace = 'public'::regnamespace ORDER BY 1"
         }
     };
-    let tables: Vec<String> = database.sql(tables).await.into_iter().flatten().flatten().collect();
-    assert_eq!(tables, ["books", "categories", "sealing_keys", "seaql_migrations"]);
+    let tables = database.sql(tables).await.into_iter().flatten().flatten();
+    assert_eq!(tables.collect::<BTreeSet<_>>(), BTreeSet::from(known));
 }
 
 async fn categories_are_seeded(engine: Engine) {
@@ -225,7 +239,8 @@ async fn status_tells_each_revision(engine: Engine) {
     let database = empty(engine).await;
     let told = |applied: usize| -> Vec<String> {
         let state = |at| if at < applied { "applied" } else { "pending" };
-        let lines = REVISIONS.iter().enumerate();
+        let revisions = revisions();
+        let lines = revisions.iter().enumerate();
         lines.map(|(at, revision)| format!("{} {revision}", state(at))).collect()
     };
     assert_eq!(migrate(&database, &["status"]).await, told(0));
@@ -233,7 +248,7 @@ async fn status_tells_each_revision(engine: Engine) {
     migrate(&database, &["up", "2"]).await;
     assert_eq!(migrate(&database, &["status"]).await, told(2));
     migrate(&database, &["up"]).await;
-    assert_eq!(migrate(&database, &["status"]).await, told(3));
+    assert_eq!(migrate(&database, &["status"]).await, told(revisions().len()));
 }
 
 async fn sample_data_is_loaded_once(engine: Engine) {

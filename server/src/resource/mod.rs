@@ -2,15 +2,24 @@
 
 pub mod book;
 pub mod category;
+pub mod item;
+pub mod post;
+pub mod review;
+pub mod user;
 
 use tonic::service::RoutesBuilder;
 
-use crate::rpc::{calls::Calls, registry::Registry};
+use crate::{
+    rpc::{calls::Calls, registry::Registry},
+    store::field::Fields,
+};
 
 /// A resource's place in the service: its health name, its methods, its service.
 pub struct Entry {
     /// The service's full name, which is also its name in health checks.
     pub name: &'static str,
+    /// What its lists filter and sort by.
+    pub fields: Fields,
     /// Adds the methods to the registry.
     pub register: fn(&mut Registry),
     /// Adds the service to the server.
@@ -18,4 +27,5 @@ pub struct Entry {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Entry] = &[book::ENTRY, category::ENTRY];
+pub const RESOURCES: &[Entry] =
+    &[book::ENTRY, category::ENTRY, item::ENTRY, post::ENTRY, review::ENTRY, user::ENTRY];

@@ -9,6 +9,8 @@ pub enum Behavior {
     Required,
     /// Only the service sets it.
     OutputOnly,
+    /// The service takes it and never answers it.
+    InputOnly,
     /// It never changes.
     Immutable,
 }
@@ -20,6 +22,7 @@ pub fn behaviors(field: &FieldDescriptor) -> Vec<Behavior> {
     let behaviors = numbers.iter().filter_map(|number| match number.as_enum_number() {
         Some(2) => Some(Behavior::Required),
         Some(3) => Some(Behavior::OutputOnly),
+        Some(4) => Some(Behavior::InputOnly),
         Some(5) => Some(Behavior::Immutable),
         _ => None,
     });

@@ -51,9 +51,10 @@ impl Calls {
         let began = Instant::now();
         let read = async {
             let connection = self.0.store.reader(context.freshness, context.deadline).await?;
-            let answer = checked.answer(&connection).await;
+            let read = checked.read(&connection).await;
             context.answer.note_read(connection.node(), began.elapsed());
-            answer
+            drop(connection);
+            checked.answer(read?).await
         };
         match read.instrument(span).await {
             Ok(answer) => Ok(Response::new(answer)),

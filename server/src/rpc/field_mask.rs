@@ -33,8 +33,9 @@ impl Paths {
     }
 }
 
-/// Resolves an update's mask: the fields that it names, all for `*`, and without a mask those
-/// that are populated. Notes a fault at `field` for every path that can't be changed.
+/// Resolves an update's mask: the fields that it names, all for `*` but for input-only ones that
+/// are unset, which whoever read the resource can't know, and without a mask those that are
+/// populated. Notes a fault at `field` for every path that can't be changed.
 pub fn resolve(
     check: &mut Check<'_>,
     field: &str,
@@ -54,7 +55,18 @@ pub fn resolve(
             populated.retain(|field| resource.has_field(field));
             return Paths(Some(names(&populated)));
         }
-        [all] if all == "*" => return Paths::all(),
+        [all] if all == "*" => {
+            let sent = resource.transcode_to_dynamic();
+            let kept = |field: &FieldDescriptor| {
+                behaviors(field).contains(&Behavior::InputOnly) && !sent.has_field(field)
+            };
+            if !changeable.iter().any(kept) {
+                return Paths::all();
+            }
+            let mut named = changeable;
+            named.retain(|field| !kept(field));
+            return Paths(Some(names(&named)));
+        }
         _ => {}
     }
     let changeable = names(&changeable);

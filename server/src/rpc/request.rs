@@ -93,10 +93,17 @@ impl<R: WriteRequest> Write for Checked<R, R::Operation> {
 }
 
 impl<R: ReadRequest> Checked<R, R::Query> {
-    /// Reads, without encoding the answer.
-    pub async fn answer(&self, connection: &Connection) -> Result<R::Answer, StoreError> {
-        let query = &self.inner;
-        let answer = R::answer(query, query.fetch(connection).await?)?;
+    /// Reads what the query asks for.
+    pub async fn read(
+        &self,
+        connection: &Connection,
+    ) -> Result<<R::Query as Query>::Output, StoreError> {
+        self.inner.fetch(connection).await
+    }
+
+    /// Answers what was read, without encoding it. No connection is needed any more.
+    pub async fn answer(&self, read: <R::Query as Query>::Output) -> Result<R::Answer, StoreError> {
+        let answer = R::answer(&self.inner, self.inner.conclude(read).await?)?;
         bounded(&answer, self.limit)?;
         Ok(answer)
     }
@@ -107,7 +114,11 @@ impl<R: ReadRequest> Read for Checked<R, R::Query> {
         &'a self,
         connection: &'a Connection,
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
-        async { Ok(self.answer(connection).await?.encode_to_vec()) }.boxed()
+        async {
+            let read = self.read(connection).await?;
+            Ok(self.answer(read).await?.encode_to_vec())
+        }
+        .boxed()
     }
 }
 

@@ -29,6 +29,7 @@ type Holds = fn(&DynamicMessage) -> bool;
 /// What a caller is told where a pattern isn't kept; others are told the pattern.
 const PATTERNS: &[(&str, &str)] = &[
     ("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "must be a lower-case UUID"),
+    (r"^[^@\s]+@[^@\s]+$", "must have one @ with text before and behind it, and no white space"),
     ("^[A-Z]{3}$", "must be three capital letters, as in ISO 4217"),
 ];
 
@@ -50,6 +51,7 @@ struct Rule {
     length: Option<(u64, u64)>,
     pattern: Option<(Regex, String)>,
     bounds: Option<(i64, i64)>,
+    double: Option<(f64, f64)>,
     /// The enum whose values alone are allowed.
     defined: Option<EnumDescriptor>,
     count: Option<(u64, u64)>,
@@ -163,9 +165,6 @@ impl FieldRules {
             .and_then(|repeated| sub(&repeated, "items"))
             .map(|items| Rule::read(&items, field.kind()))
             .transpose()?;
-        if behaviors.contains(&Behavior::Immutable) {
-            return Err(format!("{} is IMMUTABLE, which nothing holds", field.full_name()));
-        }
         let own_value = |name| own.and_then(|own| bound(own, name));
         Ok(Self {
             output_only: behaviors.contains(&Behavior::OutputOnly),
@@ -207,6 +206,10 @@ impl Rule {
                 rule.bounds = Some((of("gte").unwrap_or(min), of("lte").unwrap_or(max)));
             }
         }
+        if let Some(double) = sub(rules, "double") {
+            let of = |name| bound(&double, name).and_then(|value| value.as_f64());
+            rule.double = Some((of("gte").unwrap_or(f64::MIN), of("lte").unwrap_or(f64::MAX)));
+        }
         if let Some(list) = sub(rules, "repeated") {
             let of = |name| bound(&list, name).and_then(|value| value.as_u64());
             rule.count = Some((of("min_items").unwrap_or(0), of("max_items").unwrap_or(u64::MAX)));
@@ -243,6 +246,13 @@ impl Rule {
                     && !(least..=most).contains(&count)
                 {
                     fault(format!("must have {} entries; it has {count}", range(least, most)));
+                }
+            }
+            Value::F64(number) => {
+                if let Some((least, most)) = self.double
+                    && !(least..=most).contains(number)
+                {
+                    fault(format!("must be from {least} to {most}; it is {number}"));
                 }
             }
             Value::EnumNumber(number) => {

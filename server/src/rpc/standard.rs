@@ -1,17 +1,24 @@
 //! The standard methods' requests, checked alike for every resource (AIP-131 to 135, 231 to 235).
 
-use prost_reflect::ReflectMessage;
+mod requests;
+
+pub(crate) use requests::{
+    standard_batch_get, standard_delete, standard_get, standard_list, standard_write,
+};
+
+use prost_reflect::{MessageDescriptor, ReflectMessage};
 use prost_types::FieldMask;
-use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, Iterable};
+use sea_orm::{ActiveModelTrait, ActiveValue, EntityTrait, IdenStatic, Iterable};
 use uuid::Uuid;
 
 use super::{
+    behavior::{Behavior, behaviors},
     check::Check,
     field_mask::{self, Paths},
 };
 use crate::store::{
     Resource,
-    crud::{Change, Insert, Removal, Row, Values},
+    crud::{Change, Fixed, Ids, Insert, Removal, Row, Values},
 };
 
 /// A resource with its message.
@@ -40,9 +47,16 @@ pub trait Standard: Resource {
     ) -> Values<Self>;
 }
 
-/// Where a request stands in a batch: `requests[3].`. Nowhere is an empty text.
-pub fn entry(index: usize) -> String {
-    format!("requests[{index}].")
+/// The message of a resource.
+pub type MessageOf<R> = <R as Standard>::Message;
+
+/// A request that stands alone or as an entry of a batch.
+pub trait Entry {
+    /// What is left of it when it has been checked.
+    type Checked;
+
+    /// Checks it. `prefix` is where it stands: empty, or `requests[3].`.
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked>;
 }
 
 /// Checks a Create request.
@@ -93,8 +107,34 @@ pub fn change<R: Standard>(
     let id = id?;
     check.once(&format!("{path}.id"), id);
     let expected = check.etag(id, R::etag(&message));
-    let values = R::values(check, &path, message, &mask);
-    Some(Change { path, id, expected, values, otherwise })
+    let descriptor = message.descriptor();
+    let mut values = R::values(check, &path, message, &mask);
+    let fixed = fixed::<R>(&descriptor, &path, &mut values);
+    Some(Change { path, id, expected, values, fixed, otherwise })
+}
+
+/// Takes the values of immutable fields out of what an update writes: they have to be so
+/// already. Such a field stands in the table of [`Resource::FIELDS`].
+fn fixed<R: Standard>(
+    message: &MessageDescriptor,
+    path: &str,
+    values: &mut Values<R>,
+) -> Vec<Fixed> {
+    let fields = message.fields();
+    let immutable = fields.filter(|field| behaviors(field).contains(&Behavior::Immutable));
+    let fixed = immutable.filter_map(|field| {
+        let known = R::FIELDS.fields.iter().find(|known| known.name == field.name())?;
+        let mut columns = <R::Entity as EntityTrait>::Column::iter();
+        let column = columns.find(|column| column.as_str() == known.column)?;
+        match values.take(column) {
+            ActiveValue::Set(value) => {
+                let field = format!("{path}.{}", known.name);
+                Some(Fixed { field, column: known.column, value })
+            }
+            _ => None,
+        }
+    });
+    fixed.collect()
 }
 
 /// Checks a Delete request.
@@ -108,25 +148,28 @@ pub fn removal(
     let id = check.id(id)?;
     check.once(&format!("{prefix}id"), id);
     let expected = check.etag(id, etag);
-    Some(Removal { prefix: prefix.to_owned(), id, expected, allow_missing })
+    Some(Removal { prefix: prefix.to_owned(), id, expected, allow_missing, force: false })
+}
+
+/// Checks a request that stands alone, as a batch of one.
+pub fn alone<E: Entry>(check: &mut Check<'_>, request: E) -> Option<Vec<E::Checked>> {
+    Some(vec![request.checked(check, "")?])
 }
 
 /// Checks every entry of a batch, so that the faults of all are noted.
-pub fn batch<Q, T>(
-    requests: Vec<Q>,
-    mut check: impl FnMut(&str, Q) -> Option<T>,
-) -> Option<Vec<T>> {
-    let checked: Vec<Option<T>> = requests
+pub fn batch<E: Entry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E::Checked>> {
+    let checked: Vec<Option<E::Checked>> = requests
         .into_iter()
         .enumerate()
-        .map(|(index, request)| check(&entry(index), request))
+        .map(|(index, request)| request.checked(check, &format!("requests[{index}].")))
         .collect();
     checked.into_iter().collect()
 }
 
 /// Checks the ids of a BatchGet.
-pub fn ids(check: &Check<'_>, ids: &[String]) -> Option<Vec<Uuid>> {
-    ids.iter().map(|id| check.id(id)).collect()
+pub fn ids(check: &Check<'_>, ids: &[String]) -> Option<Ids> {
+    let ids = ids.iter().map(|id| check.id(id)).collect::<Option<_>>()?;
+    Some(Ids { ids, most: check.max_message_size })
 }
 
 /// The response of an operation on one row.

@@ -235,6 +235,24 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             }
             answer
         }
+        StoreError::InUse(faults) => {
+            let told = told("other resources refer to this one", faults);
+            let mut answer =
+                Answer::new(Code::FailedPrecondition, Reason::ResourceInUse, told).at(faults);
+            for fault in faults.iter().take(10) {
+                answer.details.add_precondition_failure_violation(
+                    "REFERRER",
+                    &fault.field,
+                    &fault.description,
+                );
+            }
+            answer
+        }
+        StoreError::PasswordMismatch => Answer::new(
+            Code::Unauthenticated,
+            Reason::PasswordMismatch,
+            "no active user has this email and this password",
+        ),
         StoreError::Constraint { kind, constraint, source } => {
             tracing::info!(%source, constraint, "a constraint was broken");
             match kind {

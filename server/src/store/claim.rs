@@ -41,13 +41,21 @@ pub enum Rule {
     Unique,
     /// This table has a row with the value as its id; the second text is its resource.
     Exists(&'static str, &'static str),
+    /// Of a resource that others refer to: no row of the constraint's table, which holds the
+    /// resource that is named, has the id in its column.
+    Unused {
+        /// The resource that refers, in the singular: `post`.
+        by: &'static str,
+        /// Whether a deletion with `force` deletes what refers.
+        forced: bool,
+    },
 }
 
 impl Constraint {
     fn kind(&self) -> ConstraintKind {
         match self.rule {
             Rule::Unique => ConstraintKind::Unique,
-            Rule::Exists(..) => ConstraintKind::Reference,
+            Rule::Exists(..) | Rule::Unused { .. } => ConstraintKind::Reference,
         }
     }
 
@@ -86,12 +94,14 @@ pub(super) async fn explain(
     if claims.is_empty() {
         return error;
     }
+    let is_removal = matches!(claims[0].constraint.rule, Rule::Unused { .. });
     match faults(connection, &claims).await {
         // Whoever was in the way is gone already: another try may succeed.
         Ok(faults) if faults.is_empty() => {
             StoreError::Conflict(DbErr::Custom("a constraint was broken and holds again".into()))
         }
         Ok(faults) if *kind == ConstraintKind::Unique => StoreError::AlreadyExists(faults),
+        Ok(faults) if is_removal => StoreError::InUse(faults),
         Ok(faults) => StoreError::ReferenceNotFound(faults),
         Err(lookup) => {
             tracing::warn!(error = lookup.told(), "looking up the values at fault failed");
@@ -122,6 +132,10 @@ async fn faults(connection: &Connection, claims: &[Claim]) -> Result<Vec<Fault>,
                 let other = holder(table, &claim.values).is_some_and(|id| Some(*id) != claim.own);
                 (twin || other).then(|| "is already taken".to_owned())
             }
+            Rule::Unused { by, .. } => {
+                let used = holder(table, &claim.values).is_some();
+                used.then(|| format!("is still referred to by a {by}"))
+            }
             Rule::Exists(table, resource) => {
                 let missing = holder(table, &claim.values).is_none();
                 missing.then(|| format!("names no {resource} that exists"))
@@ -151,7 +165,7 @@ async fn look_up(
     for claim in claims {
         let constraint = claim.constraint;
         let place = match constraint.rule {
-            Rule::Unique => (constraint.table, constraint.columns),
+            Rule::Unique | Rule::Unused { .. } => (constraint.table, constraint.columns),
             Rule::Exists(table, _) => (table, &["id"][..]),
         };
         wanted.entry(place).or_default().push(claim.values.clone());

@@ -20,7 +20,7 @@ use super::{
 };
 
 pub use self::write::{
-    claims_of_insert, claims_of_update, delete, insert, lock_for_delete, update,
+    claims_of_insert, claims_of_removal, claims_of_update, delete, insert, lock_for_delete, update,
 };
 
 /// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.
@@ -83,8 +83,21 @@ pub struct Change<V> {
     pub expected: Expected,
     /// The columns to change; the others are not set.
     pub values: V,
+    /// What must be so already, since it never changes.
+    pub fixed: Vec<Fixed>,
     /// What to insert if the row isn't there: all values, or why they can't be.
     pub otherwise: Option<Result<V, Vec<Fault>>>,
+}
+
+/// A value that a row must have already.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    /// Where the request has it: `review.user_id`.
+    pub field: String,
+    /// Its column.
+    pub column: &'static str,
+    /// The value.
+    pub value: Value,
 }
 
 /// A row to delete.
@@ -98,28 +111,39 @@ pub struct Removal {
     pub expected: Expected,
     /// Whether it is fine if the row isn't there.
     pub allow_missing: bool,
+    /// Whether rows that refer to it go with it, as far as [`Rule::Unused`](super::claim::Rule::Unused) lets them.
+    pub force: bool,
+}
+
+/// Rows to read.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    /// Their ids, in the order of the answer.
+    pub ids: Vec<Uuid>,
+    /// The most that they may be together, in bytes.
+    pub most: usize,
 }
 
 /// Reads a row.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] at the field `id`.
-pub async fn get<R: Resource>(connection: &Connection, id: Uuid) -> Result<Row<R>, StoreError> {
-    let row = R::Entity::find().filter(id_is(id)).one(connection).await?;
-    row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id, field: "id".into() })
+pub async fn get<R: Resource>(connection: &Connection, id: &Uuid) -> Result<Row<R>, StoreError> {
+    let row = R::Entity::find().filter(id_is(*id)).one(connection).await?;
+    row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id: *id, field: "id".into() })
 }
 
 /// Reads rows in one statement and answers in the order of the ids, as often as they stand
-/// there; all together they may be `most` bytes.
+/// there.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] at `ids[n]` for the first one that is missing,
 /// [`StoreError::AnswerTooLarge`].
 pub async fn get_many<R: Resource>(
     connection: &Connection,
-    ids: &[Uuid],
-    most: usize,
+    Ids { ids, most }: &Ids,
 ) -> Result<Vec<Row<R>>, StoreError> {
+    let most = *most;
     let select = R::Entity::find().filter(id_in(connection, ids));
     let statement = select.build(connection.get_database_backend());
     let read = connection.query_up_to(statement, most).await?;

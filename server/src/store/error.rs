@@ -63,6 +63,12 @@ pub enum StoreError {
     /// Rows that the request refers to are missing.
     #[error("{} reference(s) missing", .0.len())]
     ReferenceNotFound(Vec<Fault>),
+    /// Rows are to be deleted that others refer to.
+    #[error("{} row(s) still referred to", .0.len())]
+    InUse(Vec<Fault>),
+    /// A password isn't the one that was asked about, or there is none to compare with.
+    #[error("the password is another one")]
+    PasswordMismatch,
     /// A constraint was broken, and no value of the request could be found at fault.
     #[error("constraint {constraint} broken")]
     Constraint {

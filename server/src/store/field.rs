@@ -46,6 +46,8 @@ pub enum Kind {
     Integer,
     /// A decimal number with at most six fraction digits; the column holds millionths.
     Micros,
+    /// A number with a fraction, of 64 bits.
+    Double,
     /// `true` or `false`.
     Bool,
     /// One of these names, each beside the text that the column holds.
@@ -87,6 +89,7 @@ impl Kind {
             Kind::Micros => {
                 "a decimal number with at most 6 fraction digits, such as 12.50".to_owned()
             }
+            Kind::Double => "a number, such as 4.5".to_owned(),
             Kind::Bool => "true or false".to_owned(),
             Kind::Enum(names) => {
                 let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();

@@ -21,6 +21,7 @@ mod pool;
 mod routing;
 mod rows;
 mod schema;
+mod stamp;
 mod statement_log;
 mod transaction;
 
@@ -45,6 +46,8 @@ pub use self::{
     statement_log::StatementLog,
     transaction::{Call, Committed, IdempotencyKey, Operation, Query, Write},
 };
+
+pub(crate) use self::stamp::{operations, queries};
 
 use self::{connect::Connector, pool::Pool};
 

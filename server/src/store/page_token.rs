@@ -128,6 +128,7 @@ fn write(bytes: &mut Vec<u8>, kind: Kind, value: &Value) -> Option<()> {
         (Kind::Integer | Kind::Micros, Value::Int(Some(number))) => {
             bytes.extend(i64::from(*number).to_be_bytes());
         }
+        (Kind::Double, Value::Double(Some(number))) => bytes.extend(number.to_be_bytes()),
         (Kind::Bool, Value::Bool(Some(truth))) => bytes.push(u8::from(*truth)),
         (Kind::Id, Value::Uuid(Some(id))) => bytes.extend(id.as_bytes()),
         (Kind::Time, Value::ChronoDateTimeUtc(Some(time))) => {
@@ -147,6 +148,7 @@ fn read(bytes: &mut &[u8], kind: Kind) -> Option<Value> {
             str::from_utf8(text).ok()?.into()
         }
         Kind::Integer | Kind::Micros => i64::from_be_bytes(take(bytes)?).into(),
+        Kind::Double => f64::from_be_bytes(take(bytes)?).into(),
         Kind::Bool => (take::<1>(bytes)? == [1]).into(),
         Kind::Id => Uuid::from_bytes(take(bytes)?).into(),
         Kind::Time => DateTime::from_timestamp_micros(i64::from_be_bytes(take(bytes)?))?.into(),

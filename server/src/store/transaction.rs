@@ -67,6 +67,15 @@ pub trait Query: Send + Sync {
         &self,
         connection: &Connection,
     ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+
+    /// What takes long and needs no database any more, such as comparing a password: it runs
+    /// after the connection was given back.
+    fn conclude(
+        &self,
+        read: Self::Output,
+    ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send {
+        async { Ok(read) }
+    }
 }
 
 /// An [`Operation`] with its encoder, without its types. The answer is encoded inside the

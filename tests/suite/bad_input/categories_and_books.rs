@@ -10,13 +10,18 @@ use serde_json::{Value, json};
 use super::{Case, bad, raw};
 use crate::client::{FICTION, SCIENCE, a_book, create, id, mask, with};
 
-pub(super) fn cases() -> Vec<Case> {
+pub(super) fn of_books() -> Vec<Case> {
     let mut cases = Vec::new();
     values_of_books(&mut cases);
     prices(&mut cases);
     attributes(&mut cases);
     references(&mut cases);
     filters_of_books(&mut cases);
+    cases
+}
+
+pub(super) fn of_categories() -> Vec<Case> {
+    let mut cases = Vec::new();
     names_of_categories(&mut cases);
     cases
 }

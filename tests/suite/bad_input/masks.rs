@@ -1,11 +1,10 @@
 //! What an update's mask may not name.
 
-use bookstore_proto::v1::{Book, Category, UpdateBookRequest, UpdateCategoryRequest};
-use prost_reflect::{prost::Message, prost_types::FieldMask};
+use prost_reflect::{DynamicMessage, Kind as FieldKind, Value, prost::Message};
 use serde_json::json;
 
-use super::{Case, bad, raw, standard::Kind};
-use crate::client::{mask, with};
+use super::{Case, bad, descriptor, raw, standard::Kind};
+use crate::client::{dynamic, mask, with};
 
 /// Paths that are no fields to change. JSON can't write all of them.
 const PATHS: &[&str] = &[
@@ -22,13 +21,12 @@ const PATHS: &[&str] = &[
     "version",
     "created_at",
     "create_time.seconds",
-    "description.x",
     "*.*",
     "**",
     ".",
     "title,author",
     "\0",
-    "descrip\0tion",
+    "na\0me",
     "🦀",
     "'; DROP TABLE books; --",
 ];
@@ -39,37 +37,39 @@ pub(super) fn cases(kind: &Kind) -> Vec<Case> {
     let many: Vec<String> = (0..1_000).map(|at| format!("unknown_{at}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut cases = Vec::new();
-    for path in PATHS.iter().copied().chain([longest.as_str()]) {
+    let (text, other) = (kind.text.0, kind.other().0);
+    let below = format!("{other}.x");
+    for path in PATHS.iter().copied().chain([longest.as_str(), &below]) {
         let shown = path.chars().take(40).collect();
         cases.push(raw(&method, encoded(kind, &[path]), shown, &["update_mask"]));
     }
-    for paths in [
-        &["description", "isbn"][..],
-        &["*", "description"],
-        &["description", "*"],
-        &["*", "*"],
-        &many,
-    ] {
+    for paths in [&[other, "isbn"][..], &["*", other], &[other, "*"], &["*", "*"], &many] {
         let shown = format!("{:?}", paths.iter().take(3).collect::<Vec<_>>());
         cases.push(raw(&method, encoded(kind, paths), shown, &["update_mask"]));
     }
 
     // What the mask names is looked at, whatever else is wrong with it.
     let bad_text = with(
-        kind.update(json!({kind.text: "x".repeat(256)})),
-        json!({"update_mask": mask(&[kind.text, "isbn"])}),
+        kind.update(json!({text: "x".repeat(kind.text.1 + 1)})),
+        json!({"update_mask": mask(&[text, "isbn"])}),
     );
-    let text = format!("{}.{}", kind.field, kind.text);
-    cases.push(bad(&method, bad_text, &["update_mask", &text]));
-    // Cleared, though it must be there.
-    let cleared = with(
-        kind.update(json!({kind.text: null})),
-        json!({"update_mask": mask(&[kind.text, "description"])}),
-    );
-    cases.push(bad(&method, cleared, &[&text]));
-    let all = with(kind.update(json!({kind.text: null})), json!({"update_mask": "*"}));
-    let required: Vec<String> =
-        kind.required.iter().map(|name| format!("{}.{name}", kind.field)).collect();
+    let at_text = format!("{}.{text}", kind.field);
+    cases.push(bad(&method, bad_text, &["update_mask", &at_text]));
+    if kind.required.contains(&text) {
+        // Cleared, though it must be there.
+        let cleared = with(
+            kind.update(json!({text: null, other: "x"})),
+            json!({"update_mask": mask(&[text, other])}),
+        );
+        cases.push(bad(&method, cleared, &[&at_text]));
+    }
+    let all = with(kind.update(json!({text: null})), json!({"update_mask": "*"}));
+    let required: Vec<String> = kind
+        .required
+        .iter()
+        .filter(|name| !kind.input_only.contains(name))
+        .map(|name| format!("{}.{name}", kind.field))
+        .collect();
     cases.push(bad(&method, all, &required.iter().map(String::as_str).collect::<Vec<_>>()));
 
     let entry = json!({kind.field: {"id": (kind.ids)()[1]}, "update_mask": "isbn"});
@@ -81,17 +81,14 @@ pub(super) fn cases(kind: &Kind) -> Vec<Case> {
 
 /// An update of a row that is there, with this mask.
 fn encoded(kind: &Kind, paths: &[&str]) -> Vec<u8> {
-    let [id, _] = (kind.ids)();
-    let mask = FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() };
-    let update_mask = Some(mask);
-    match kind.service {
-        "BookService" => {
-            let book = Some(Book { id, title: "changed".into(), ..Default::default() });
-            UpdateBookRequest { book, update_mask, allow_missing: false }.encode_to_vec()
-        }
-        _ => {
-            let category = Some(Category { id, name: "changed".into(), ..Default::default() });
-            UpdateCategoryRequest { category, update_mask, allow_missing: false }.encode_to_vec()
-        }
-    }
+    let input = descriptor(&kind.method("Update")).input();
+    let field = input.get_field_by_name("update_mask").expect("a mask");
+    let FieldKind::Message(mask) = field.kind() else { panic!("a message: {field:?}") };
+    let mut mask = DynamicMessage::new(mask);
+    let paths = paths.iter().map(|path| Value::String((*path).to_owned()));
+    mask.set_field_by_name("paths", Value::List(paths.collect()));
+    let fine = kind.update(json!({kind.other().0: "x"}));
+    let mut update = dynamic(input, fine);
+    update.set_field(&field, Value::Message(mask));
+    update.encode_to_vec()
 }

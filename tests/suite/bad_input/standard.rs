@@ -2,29 +2,38 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, bad};
-use crate::client::{FICTION, SCIENCE, id, with};
+use super::{Case, bad, categories_and_books};
+use crate::client::{FICTION, SCIENCE, a_book, id, with};
 
 /// A resource's names, and what is there of it.
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// `BookService`.
-    pub(super) service: &'static str,
+    pub(crate) service: &'static str,
     /// `Book`, as in the names of methods.
-    pub(super) one: &'static str,
+    pub(crate) one: &'static str,
     /// `Books`, as in the names of methods.
-    pub(super) many: &'static str,
+    pub(crate) many: &'static str,
     /// `book`, as in the names of fields.
-    pub(super) field: &'static str,
+    pub(crate) field: &'static str,
     /// Rows that are there.
-    pub(super) ids: fn() -> [String; 2],
+    pub(crate) ids: fn() -> [String; 2],
     /// A resource that could be created.
-    pub(super) valid: fn() -> Value,
+    pub(crate) valid: fn() -> Value,
     /// The fields that a new one must have.
-    pub(super) required: &'static [&'static str],
-    /// A text that an update may change.
-    pub(super) text: &'static str,
+    pub(crate) required: &'static [&'static str],
+    /// Those among them that are never answered, and that an update by `*` may leave out.
+    pub(crate) input_only: &'static [&'static str],
+    /// A text that an update may change, and how long it may be.
+    pub(crate) text: (&'static str, usize),
+    /// Another such text, if there is one.
+    pub(crate) other: Option<(&'static str, usize)>,
     /// Another sortable field than `create_time`.
-    pub(super) sortable: &'static str,
+    pub(crate) sortable: &'static str,
+    /// Requests that create what has to be there, the rows of `ids` among it unless they are
+    /// there anyway.
+    pub(crate) rows: fn() -> Vec<Value>,
+    /// What is refused by rules of the resource's own.
+    pub(crate) own: fn() -> Vec<Case>,
 }
 
 pub(super) const BOOK: Kind = Kind {
@@ -33,10 +42,20 @@ pub(super) const BOOK: Kind = Kind {
     many: "Books",
     field: "book",
     ids: || [id(1), id(2)],
-    valid: || crate::client::a_book("new"),
+    valid: || a_book("new"),
     required: &["title", "author", "price"],
-    text: "title",
+    input_only: &[],
+    text: ("title", 255),
+    other: Some(("description", 10_000)),
     sortable: "title",
+    rows: || {
+        let first = json!({"category_id": FICTION, "description": "x", "attributes": {"a": 1}});
+        vec![
+            json!({"id": id(1), "book": with(a_book("first"), first)}),
+            json!({"id": id(2), "book": a_book("second")}),
+        ]
+    },
+    own: categories_and_books::of_books,
 };
 
 pub(super) const CATEGORY: Kind = Kind {
@@ -47,21 +66,35 @@ pub(super) const CATEGORY: Kind = Kind {
     ids: || [FICTION.to_owned(), SCIENCE.to_owned()],
     valid: || json!({"name": "new"}),
     required: &["name"],
-    text: "name",
+    input_only: &[],
+    text: ("name", 255),
+    other: Some(("description", 10_000)),
     sortable: "name",
+    rows: Vec::new,
+    own: categories_and_books::of_categories,
 };
 
 impl Kind {
+    /// The other text, or the same one if there is no other.
+    pub(crate) fn other(&self) -> (&'static str, usize) {
+        self.other.unwrap_or(self.text)
+    }
+
+    /// The table that holds it.
+    pub(super) fn table(&self) -> String {
+        self.many.to_lowercase()
+    }
+
     /// `BookService/BatchGetBooks` for `BatchGet` and many.
-    pub(super) fn method(&self, verb: &str) -> String {
+    pub(crate) fn method(&self, verb: &str) -> String {
         let many = verb == "List" || verb.starts_with("Batch");
         format!("{}/{verb}{}", self.service, if many { self.many } else { self.one })
     }
 
     /// An update of what is there.
-    pub(super) fn update(&self, members: Value) -> Value {
+    pub(crate) fn update(&self, members: Value) -> Value {
         let [first, _] = (self.ids)();
-        let resource = with(json!({"id": first, self.text: "changed"}), members);
+        let resource = with(json!({"id": first, self.text.0: "changed"}), members);
         json!({self.field: resource})
     }
 }
@@ -116,7 +149,7 @@ fn one_by_id(kind: &Kind, cases: &mut Vec<Case>) {
 
 fn lists(kind: &Kind, cases: &mut Vec<Case>) {
     let method = kind.method("List");
-    let (text, sortable) = (kind.text, kind.sortable);
+    let (text, sortable) = (kind.text.0, kind.sortable);
     for size in [-1, i32::MIN] {
         cases.push(bad(&method, json!({"page_size": size}), &["page_size"]));
         cases.push(bad(&method, json!({"skip": size}), &["skip"]));
@@ -179,7 +212,8 @@ fn lists(kind: &Kind, cases: &mut Vec<Case>) {
 }
 
 fn writes(kind: &Kind, cases: &mut Vec<Case>) {
-    let Kind { field, text, .. } = kind;
+    let Kind { field, text: (text, longest), .. } = kind;
+    let (other, longest_other) = &kind.other();
     let [first, _] = (kind.ids)();
     let path = |name: &str| format!("{field}.{name}");
     let required: Vec<String> = kind.required.iter().map(|name| path(name)).collect();
@@ -193,11 +227,11 @@ fn writes(kind: &Kind, cases: &mut Vec<Case>) {
     for id in bad_ids() {
         cases.push(bad(&create, json!({"id": id, *field: (kind.valid)()}), &["id"]));
     }
-    for name in [text, "description"] {
-        let request = json!({*field: with((kind.valid)(), json!({name: "a\0b"}))});
+    for name in [text, other] {
+        let request = json!({*field: with((kind.valid)(), json!({*name: "a\0b"}))});
         cases.push(bad(&create, request, &[&path(name)]));
     }
-    for (name, length) in [(text, 256), (text, 300_000), (&"description", 10_001)] {
+    for (name, length) in [(text, longest + 1), (text, 300_000), (other, longest_other + 1)] {
         for character in ["x", "𝔘"] {
             let long = json!({*name: character.repeat(length)});
             let request = json!({*field: with((kind.valid)(), long)});
@@ -224,16 +258,18 @@ fn writes(kind: &Kind, cases: &mut Vec<Case>) {
         cases.push(bad(&update, request, &[&path("etag")]).stale());
     }
     cases.push(bad(&update, kind.update(json!({*text: "\0"})), &[&path(text)]));
-    cases.push(bad(&update, kind.update(json!({*text: "x".repeat(256)})), &[&path(text)]));
-    let upsert = json!({*field: {"id": id(404), "description": "x"}, "allow_missing": true});
-    cases.push(bad(&update, upsert, &required));
+    cases.push(bad(&update, kind.update(json!({*text: "x".repeat(longest + 1)})), &[&path(text)]));
+    let upsert = json!({*field: {"id": id(404), *other: "x"}, "allow_missing": true});
+    let unset: Vec<&str> = required.iter().copied().filter(|name| *name != path(other)).collect();
+    cases.push(bad(&update, upsert, &unset));
     let upsert = with((kind.valid)(), json!({"id": id(404), "etag": "garbage"}));
     let upsert = json!({*field: upsert, "allow_missing": true});
     cases.push(bad(&update, upsert, &[&path("etag")]).stale());
 }
 
 fn batches(kind: &Kind, cases: &mut Vec<Case>) {
-    let Kind { field, text, .. } = kind;
+    let Kind { field, text: (text, _), .. } = kind;
+    let note = &kind.other().0;
     let [first, second] = (kind.ids)();
     let get = kind.method("BatchGet");
     cases.push(bad(&get, json!({}), &["ids"]));
@@ -242,8 +278,7 @@ fn batches(kind: &Kind, cases: &mut Vec<Case>) {
     cases.push(bad(&get, json!({"ids": [first, second, id(404), id(405)]}), &["ids[2]"]).missing());
 
     let new = |id: &str| json!({"id": id, *field: (kind.valid)()});
-    let change =
-        |id: &str, etag: &str| json!({*field: {"id": id, "etag": etag, "description": "x"}});
+    let change = |id: &str, etag: &str| json!({*field: {"id": id, "etag": etag, *note: "x"}});
     let gone = |id: &str, etag: &str| json!({"id": id, "etag": etag});
     for (verb, entry) in [
         ("BatchCreate", new("")),
@@ -271,15 +306,17 @@ fn batches(kind: &Kind, cases: &mut Vec<Case>) {
     let requests = json!([change(&first, ""), change("", ""), {}, change(&first, "")]);
     let fields = [key(1), at(2, field), key(3)];
     cases.push(bad(&update, json!({"requests": requests}), &fields.each_ref().map(String::as_str)));
-    let requests = json!([change(&first, ""), change(&id(404), ""), change(&second, "garbage")]);
+    let requests = json!([change(&first, ""), change(&id(404), ""), change(&second, "")]);
     cases.push(bad(&update, json!({"requests": requests}), &[&key(1)]).missing());
     let requests = json!([change(&first, ""), change(&second, "garbage")]);
     let etag = at(1, &format!("{field}.etag"));
     cases.push(bad(&update, json!({"requests": requests}), &[&etag]).stale());
-    let nothing = with(change(&second, ""), json!({"update_mask": text}));
-    let requests = json!([change(&first, ""), nothing]);
-    let text = at(1, &format!("{field}.{text}"));
-    cases.push(bad(&update, json!({"requests": requests}), &[&text]));
+    if kind.required.contains(text) {
+        let nothing = with(change(&second, ""), json!({"update_mask": text}));
+        let requests = json!([change(&first, ""), nothing]);
+        let text = at(1, &format!("{field}.{text}"));
+        cases.push(bad(&update, json!({"requests": requests}), &[&text]));
+    }
 
     let delete = kind.method("BatchDelete");
     let requests = json!([gone(&first, ""), gone("X", ""), {}, gone(&first, "")]);
@@ -293,5 +330,5 @@ fn batches(kind: &Kind, cases: &mut Vec<Case>) {
 
 /// A second resource that could be created beside the first.
 fn other(kind: &Kind) -> Value {
-    with((kind.valid)(), json!({kind.text: "another"}))
+    with((kind.valid)(), json!({kind.text.0: "another"}))
 }

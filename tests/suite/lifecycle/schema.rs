@@ -54,7 +54,7 @@ async fn migrating_from_outside_needs_no_restart() {
         let list = client::books(&server).list_books(ListBooksRequest::default()).await;
         assert_eq!(list.expect("a list").into_inner().books.len(), 1);
 
-        let down = run(&["migrate", "down"], &owner).await;
+        let down = run(&["migrate", "down", "99"], &owner).await;
         assert_eq!(down.code, Some(0), "{down:?}");
         ready.sees(ServingStatus::NotServing, NOTICED).await;
         assert_pending(&server).await;

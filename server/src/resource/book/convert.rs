@@ -17,16 +17,13 @@ use crate::{
         check::Check,
         etag,
         field_mask::Paths,
-        list,
-        request::{ReadRequest, WriteRequest},
-        standard::{self, Standard},
+        standard::{
+            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
+            standard_list, standard_write,
+        },
         wire,
     },
-    store::{
-        Query, StoreError,
-        crud::{Change, Insert, Removal},
-        list::Listed,
-    },
+    store::crud::{Change, Insert, Removal},
 };
 
 impl Standard for Book {
@@ -79,150 +76,34 @@ impl Standard for Book {
     }
 }
 
-impl ReadRequest for GetBookRequest {
-    type Query = GetBook;
-    type Answer = Message;
+standard_get!(Book: GetBookRequest => GetBook);
+standard_list!(Book: ListBooksRequest => ListBooks, ListBooksResponse { books });
+standard_batch_get!(Book: BatchGetBooksRequest => GetBooks, BatchGetBooksResponse { books });
+standard_write!(Book: CreateBookRequest, BatchCreateBooksRequest => CreateBooks, BatchCreateBooksResponse { books });
+standard_write!(Book: UpdateBookRequest, BatchUpdateBooksRequest => UpdateBooks, BatchUpdateBooksResponse { books });
+standard_delete!(DeleteBookRequest, BatchDeleteBooksRequest => DeleteBooks);
 
-    fn query(self, check: &mut Check<'_>) -> Option<GetBook> {
-        check.id(&self.id).map(GetBook)
-    }
+impl Entry for CreateBookRequest {
+    type Checked = Insert<ActiveModel>;
 
-    fn answer(_: &GetBook, row: Model) -> Result<Message, StoreError> {
-        Ok(Book::message(row))
-    }
-}
-
-impl ReadRequest for ListBooksRequest {
-    type Query = ListBooks;
-    type Answer = ListBooksResponse;
-
-    fn query(self, check: &mut Check<'_>) -> Option<ListBooks> {
-        let fields = list::Fields {
-            page_size: self.page_size,
-            page_token: self.page_token,
-            skip: self.skip,
-            filter: self.filter,
-            order_by: self.order_by,
-            total_size_mode: self.total_size_mode,
-        };
-        list::query::<Book>(check, ListBooks::NAME, fields).map(ListBooks)
-    }
-
-    fn answer(query: &ListBooks, listed: Listed<Model>) -> Result<ListBooksResponse, StoreError> {
-        let page = list::page::<Book>(&query.0, listed)?;
-        let list::Page { messages: books, next_page_token, total_size } = page;
-        Ok(ListBooksResponse { books, next_page_token, total_size })
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::insert::<Book>(check, prefix, self.book, &self.id)
     }
 }
 
-impl ReadRequest for BatchGetBooksRequest {
-    type Query = GetBooks;
-    type Answer = BatchGetBooksResponse;
+impl Entry for UpdateBookRequest {
+    type Checked = Change<ActiveModel>;
 
-    fn query(self, check: &mut Check<'_>) -> Option<GetBooks> {
-        let ids = standard::ids(check, &self.ids)?;
-        Some(GetBooks { ids, most: check.max_message_size })
-    }
-
-    fn answer(_: &GetBooks, rows: Vec<Model>) -> Result<BatchGetBooksResponse, StoreError> {
-        Ok(BatchGetBooksResponse { books: standard::many::<Book>(rows) })
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        let Self { book, update_mask, allow_missing } = self;
+        standard::change::<Book>(check, prefix, book, update_mask.as_ref(), allow_missing)
     }
 }
 
-impl WriteRequest for CreateBookRequest {
-    type Operation = CreateBooks;
-    type Answer = Message;
+impl Entry for DeleteBookRequest {
+    type Checked = Removal;
 
-    fn operation(self, check: &mut Check<'_>) -> Option<CreateBooks> {
-        Some(CreateBooks(vec![insert(check, "", self)?]))
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
     }
-
-    fn answer(rows: Vec<Model>) -> Message {
-        standard::one::<Book>(rows)
-    }
-}
-
-impl WriteRequest for BatchCreateBooksRequest {
-    type Operation = CreateBooks;
-    type Answer = BatchCreateBooksResponse;
-
-    fn operation(self, check: &mut Check<'_>) -> Option<CreateBooks> {
-        standard::batch(self.requests, |prefix, request| insert(check, prefix, request))
-            .map(CreateBooks)
-    }
-
-    fn answer(rows: Vec<Model>) -> BatchCreateBooksResponse {
-        BatchCreateBooksResponse { books: standard::many::<Book>(rows) }
-    }
-}
-
-impl WriteRequest for UpdateBookRequest {
-    type Operation = UpdateBooks;
-    type Answer = Message;
-
-    fn operation(self, check: &mut Check<'_>) -> Option<UpdateBooks> {
-        Some(UpdateBooks(vec![change(check, "", self)?]))
-    }
-
-    fn answer(rows: Vec<Model>) -> Message {
-        standard::one::<Book>(rows)
-    }
-}
-
-impl WriteRequest for BatchUpdateBooksRequest {
-    type Operation = UpdateBooks;
-    type Answer = BatchUpdateBooksResponse;
-
-    fn operation(self, check: &mut Check<'_>) -> Option<UpdateBooks> {
-        standard::batch(self.requests, |prefix, request| change(check, prefix, request))
-            .map(UpdateBooks)
-    }
-
-    fn answer(rows: Vec<Model>) -> BatchUpdateBooksResponse {
-        BatchUpdateBooksResponse { books: standard::many::<Book>(rows) }
-    }
-}
-
-impl WriteRequest for DeleteBookRequest {
-    type Operation = DeleteBooks;
-    type Answer = ();
-
-    fn operation(self, check: &mut Check<'_>) -> Option<DeleteBooks> {
-        Some(DeleteBooks(vec![removal(check, "", self)?]))
-    }
-
-    fn answer((): ()) {}
-}
-
-impl WriteRequest for BatchDeleteBooksRequest {
-    type Operation = DeleteBooks;
-    type Answer = ();
-
-    fn operation(self, check: &mut Check<'_>) -> Option<DeleteBooks> {
-        standard::batch(self.requests, |prefix, request| removal(check, prefix, request))
-            .map(DeleteBooks)
-    }
-
-    fn answer((): ()) {}
-}
-
-fn insert(
-    check: &mut Check<'_>,
-    prefix: &str,
-    request: CreateBookRequest,
-) -> Option<Insert<ActiveModel>> {
-    standard::insert::<Book>(check, prefix, request.book, &request.id)
-}
-
-fn change(
-    check: &mut Check<'_>,
-    prefix: &str,
-    request: UpdateBookRequest,
-) -> Option<Change<ActiveModel>> {
-    let UpdateBookRequest { book, update_mask, allow_missing } = request;
-    standard::change::<Book>(check, prefix, book, update_mask.as_ref(), allow_missing)
-}
-
-fn removal(check: &mut Check<'_>, prefix: &str, request: DeleteBookRequest) -> Option<Removal> {
-    standard::removal(check, prefix, &request.id, &request.etag, request.allow_missing)
 }

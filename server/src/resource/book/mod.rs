@@ -21,8 +21,12 @@ use crate::{
 };
 
 /// The place of books in the service.
-pub const ENTRY: Entry =
-    Entry { name: book_service_server::SERVICE_NAME, register, serve: service::serve };
+pub const ENTRY: Entry = Entry {
+    name: book_service_server::SERVICE_NAME,
+    fields: Book::FIELDS,
+    register,
+    serve: service::serve,
+};
 
 fn register(registry: &mut Registry) {
     registry.read::<GetBookRequest>();

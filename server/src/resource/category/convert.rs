@@ -21,16 +21,13 @@ use crate::{
         check::Check,
         etag,
         field_mask::Paths,
-        list,
-        request::{ReadRequest, WriteRequest},
-        standard::{self, Standard},
+        standard::{
+            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
+            standard_list, standard_write,
+        },
         wire,
     },
-    store::{
-        Query, StoreError,
-        crud::{Change, Insert, Removal},
-        list::Listed,
-    },
+    store::crud::{Change, Insert, Removal},
 };
 
 impl Standard for Category {
@@ -64,156 +61,34 @@ impl Standard for Category {
     }
 }
 
-impl ReadRequest for GetCategoryRequest {
-    type Query = GetCategory;
-    type Answer = Message;
+standard_get!(Category: GetCategoryRequest => GetCategory);
+standard_list!(Category: ListCategoriesRequest => ListCategories, ListCategoriesResponse { categories });
+standard_batch_get!(Category: BatchGetCategoriesRequest => GetCategories, BatchGetCategoriesResponse { categories });
+standard_write!(Category: CreateCategoryRequest, BatchCreateCategoriesRequest => CreateCategories, BatchCreateCategoriesResponse { categories });
+standard_write!(Category: UpdateCategoryRequest, BatchUpdateCategoriesRequest => UpdateCategories, BatchUpdateCategoriesResponse { categories });
+standard_delete!(DeleteCategoryRequest, BatchDeleteCategoriesRequest => DeleteCategories);
 
-    fn query(self, check: &mut Check<'_>) -> Option<GetCategory> {
-        check.id(&self.id).map(GetCategory)
-    }
+impl Entry for CreateCategoryRequest {
+    type Checked = Insert<ActiveModel>;
 
-    fn answer(_: &GetCategory, row: Model) -> Result<Message, StoreError> {
-        Ok(Category::message(row))
-    }
-}
-
-impl ReadRequest for ListCategoriesRequest {
-    type Query = ListCategories;
-    type Answer = ListCategoriesResponse;
-
-    fn query(self, check: &mut Check<'_>) -> Option<ListCategories> {
-        let fields = list::Fields {
-            page_size: self.page_size,
-            page_token: self.page_token,
-            skip: self.skip,
-            filter: self.filter,
-            order_by: self.order_by,
-            total_size_mode: self.total_size_mode,
-        };
-        list::query::<Category>(check, ListCategories::NAME, fields).map(ListCategories)
-    }
-
-    fn answer(
-        query: &ListCategories,
-        listed: Listed<Model>,
-    ) -> Result<ListCategoriesResponse, StoreError> {
-        let page = list::page::<Category>(&query.0, listed)?;
-        let list::Page { messages: categories, next_page_token, total_size } = page;
-        Ok(ListCategoriesResponse { categories, next_page_token, total_size })
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::insert::<Category>(check, prefix, self.category, &self.id)
     }
 }
 
-impl ReadRequest for BatchGetCategoriesRequest {
-    type Query = GetCategories;
-    type Answer = BatchGetCategoriesResponse;
+impl Entry for UpdateCategoryRequest {
+    type Checked = Change<ActiveModel>;
 
-    fn query(self, check: &mut Check<'_>) -> Option<GetCategories> {
-        let ids = standard::ids(check, &self.ids)?;
-        Some(GetCategories { ids, most: check.max_message_size })
-    }
-
-    fn answer(
-        _: &GetCategories,
-        rows: Vec<Model>,
-    ) -> Result<BatchGetCategoriesResponse, StoreError> {
-        Ok(BatchGetCategoriesResponse { categories: standard::many::<Category>(rows) })
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        let Self { category, update_mask, allow_missing } = self;
+        standard::change::<Category>(check, prefix, category, update_mask.as_ref(), allow_missing)
     }
 }
 
-impl WriteRequest for CreateCategoryRequest {
-    type Operation = CreateCategories;
-    type Answer = Message;
+impl Entry for DeleteCategoryRequest {
+    type Checked = Removal;
 
-    fn operation(self, check: &mut Check<'_>) -> Option<CreateCategories> {
-        Some(CreateCategories(vec![insert(check, "", self)?]))
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
     }
-
-    fn answer(rows: Vec<Model>) -> Message {
-        standard::one::<Category>(rows)
-    }
-}
-
-impl WriteRequest for BatchCreateCategoriesRequest {
-    type Operation = CreateCategories;
-    type Answer = BatchCreateCategoriesResponse;
-
-    fn operation(self, check: &mut Check<'_>) -> Option<CreateCategories> {
-        standard::batch(self.requests, |prefix, request| insert(check, prefix, request))
-            .map(CreateCategories)
-    }
-
-    fn answer(rows: Vec<Model>) -> BatchCreateCategoriesResponse {
-        BatchCreateCategoriesResponse { categories: standard::many::<Category>(rows) }
-    }
-}
-
-impl WriteRequest for UpdateCategoryRequest {
-    type Operation = UpdateCategories;
-    type Answer = Message;
-
-    fn operation(self, check: &mut Check<'_>) -> Option<UpdateCategories> {
-        Some(UpdateCategories(vec![change(check, "", self)?]))
-    }
-
-    fn answer(rows: Vec<Model>) -> Message {
-        standard::one::<Category>(rows)
-    }
-}
-
-impl WriteRequest for BatchUpdateCategoriesRequest {
-    type Operation = UpdateCategories;
-    type Answer = BatchUpdateCategoriesResponse;
-
-    fn operation(self, check: &mut Check<'_>) -> Option<UpdateCategories> {
-        standard::batch(self.requests, |prefix, request| change(check, prefix, request))
-            .map(UpdateCategories)
-    }
-
-    fn answer(rows: Vec<Model>) -> BatchUpdateCategoriesResponse {
-        BatchUpdateCategoriesResponse { categories: standard::many::<Category>(rows) }
-    }
-}
-
-impl WriteRequest for DeleteCategoryRequest {
-    type Operation = DeleteCategories;
-    type Answer = ();
-
-    fn operation(self, check: &mut Check<'_>) -> Option<DeleteCategories> {
-        Some(DeleteCategories(vec![removal(check, "", self)?]))
-    }
-
-    fn answer((): ()) {}
-}
-
-impl WriteRequest for BatchDeleteCategoriesRequest {
-    type Operation = DeleteCategories;
-    type Answer = ();
-
-    fn operation(self, check: &mut Check<'_>) -> Option<DeleteCategories> {
-        standard::batch(self.requests, |prefix, request| removal(check, prefix, request))
-            .map(DeleteCategories)
-    }
-
-    fn answer((): ()) {}
-}
-
-fn insert(
-    check: &mut Check<'_>,
-    prefix: &str,
-    request: CreateCategoryRequest,
-) -> Option<Insert<ActiveModel>> {
-    standard::insert::<Category>(check, prefix, request.category, &request.id)
-}
-
-fn change(
-    check: &mut Check<'_>,
-    prefix: &str,
-    request: UpdateCategoryRequest,
-) -> Option<Change<ActiveModel>> {
-    let UpdateCategoryRequest { category, update_mask, allow_missing } = request;
-    standard::change::<Category>(check, prefix, category, update_mask.as_ref(), allow_missing)
-}
-
-fn removal(check: &mut Check<'_>, prefix: &str, request: DeleteCategoryRequest) -> Option<Removal> {
-    standard::removal(check, prefix, &request.id, &request.etag, request.allow_missing)
 }

@@ -21,8 +21,12 @@ use crate::{
 };
 
 /// The place of categories in the service.
-pub const ENTRY: Entry =
-    Entry { name: category_service_server::SERVICE_NAME, register, serve: service::serve };
+pub const ENTRY: Entry = Entry {
+    name: category_service_server::SERVICE_NAME,
+    fields: Category::FIELDS,
+    register,
+    serve: service::serve,
+};
 
 fn register(registry: &mut Registry) {
     registry.read::<GetCategoryRequest>();

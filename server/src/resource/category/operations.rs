@@ -12,82 +12,26 @@ use uuid::Uuid;
 
 use super::Category;
 use crate::store::{
-    Claim, Connection, Operation, Query, StoreError,
-    crud::{self, Change, Insert, Removal},
+    Connection, Operation, StoreError,
+    crud::{self, Change, Ids, Insert, Removal},
     list::{self, ListQuery, Listed},
+    operations, queries,
 };
 
-/// Reads one category.
-pub struct GetCategory(pub Uuid);
-
-impl Query for GetCategory {
-    const NAME: &'static str = "GetCategory";
-    type Output = Model;
-
-    async fn fetch(&self, connection: &Connection) -> Result<Model, StoreError> {
-        crud::get::<Category>(connection, self.0).await
-    }
+queries! {
+    /// Reads one category.
+    GetCategory(Uuid) -> Model = crud::get::<Category>;
+    /// Reads many categories by their ids.
+    GetCategories(Ids) -> Vec<Model> = crud::get_many::<Category>;
+    /// Reads a page of the list.
+    ListCategories(ListQuery) -> Listed<Model> = list::list::<Category>;
 }
 
-/// Reads many categories by their ids.
-pub struct GetCategories {
-    /// Their ids.
-    pub ids: Vec<Uuid>,
-    /// The most that they may be together, in bytes.
-    pub most: usize,
-}
-
-impl Query for GetCategories {
-    const NAME: &'static str = "GetCategories";
-    type Output = Vec<Model>;
-
-    async fn fetch(&self, connection: &Connection) -> Result<Vec<Model>, StoreError> {
-        crud::get_many::<Category>(connection, &self.ids, self.most).await
-    }
-}
-
-/// Reads a page of the list.
-pub struct ListCategories(pub ListQuery);
-
-impl Query for ListCategories {
-    const NAME: &'static str = "ListCategories";
-    type Output = Listed<Model>;
-
-    async fn fetch(&self, connection: &Connection) -> Result<Listed<Model>, StoreError> {
-        list::list::<Category>(connection, &self.0).await
-    }
-}
-
-/// Creates categories.
-pub struct CreateCategories(pub Vec<Insert<ActiveModel>>);
-
-impl Operation for CreateCategories {
-    const NAME: &'static str = "CreateCategories";
-    type Output = Vec<Model>;
-
-    async fn apply(&self, connection: &Connection) -> Result<Vec<Model>, StoreError> {
-        crud::insert::<Category>(connection, &self.0).await
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        crud::claims_of_insert::<Category>(&self.0)
-    }
-}
-
-/// Changes categories.
-pub struct UpdateCategories(pub Vec<Change<ActiveModel>>);
-
-impl Operation for UpdateCategories {
-    const NAME: &'static str = "UpdateCategories";
-    type Output = Vec<Model>;
-
-    async fn apply(&self, connection: &Connection) -> Result<Vec<Model>, StoreError> {
-        crud::update::<Category>(connection, &self.0).await
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        crud::claims_of_update::<Category>(&self.0)
-    }
+operations! {
+    /// Creates categories.
+    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::claims_of_insert::<Category>;
+    /// Changes categories.
+    UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::claims_of_update::<Category>;
 }
 
 /// Deletes categories. Their books stay, without a category; they change by that.

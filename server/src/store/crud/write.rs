@@ -9,8 +9,14 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Change, Expected, Insert, Removal, Resource, Row, Values, column, id_in, id_is, now};
-use crate::store::{claim::Claim, connection::Connection, error::StoreError};
+use super::{
+    Change, Expected, Fixed, Insert, Removal, Resource, Row, Values, column, column_in, id_is, now,
+};
+use crate::store::{
+    claim::{Claim, Rule},
+    connection::Connection,
+    error::{Fault, StoreError},
+};
 
 /// Inserts rows and answers them as they are now.
 ///
@@ -100,9 +106,55 @@ pub async fn delete<R: Resource>(
     connection: &Connection,
     removals: &[Removal],
 ) -> Result<(), StoreError> {
-    lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
+    let forced: Vec<Uuid> = removals.iter().filter(|it| it.force).map(|it| it.id).collect();
+    if forced.is_empty() {
+        lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
+    } else {
+        // Nobody comes to refer to them any more, and a wrong etag costs nothing.
+        lock_for_delete::<R>(connection, removals).await?;
+        delete_referrers::<R>(connection, &forced).await?;
+    }
     for removal in removals {
         delete_one::<R>(connection, removal).await?;
+    }
+    Ok(())
+}
+
+/// The ids of deleted rows that others may refer to, where `force` doesn't take these along.
+pub fn claims_of_removal<R: Resource>(removals: &[Removal]) -> Vec<Claim> {
+    let claims = removals.iter().flat_map(|removal| {
+        let constraints = R::CONSTRAINTS.iter();
+        let unused = constraints.filter(|constraint| match constraint.rule {
+            Rule::Unused { forced, .. } => !(forced && removal.force),
+            Rule::Unique | Rule::Exists(..) => false,
+        });
+        unused.map(|constraint| Claim {
+            constraint,
+            field: format!("{}{}", removal.prefix, constraint.field),
+            values: vec![removal.id.into()],
+            own: None,
+            only_new: false,
+        })
+    });
+    claims.collect()
+}
+
+/// Deletes what refers to rows that are deleted with `force`.
+async fn delete_referrers<R: Resource>(
+    connection: &Connection,
+    ids: &[Uuid],
+) -> Result<(), StoreError> {
+    for constraint in R::CONSTRAINTS {
+        let (Rule::Unused { forced: true, .. }, [column]) = (constraint.rule, constraint.columns)
+        else {
+            continue;
+        };
+        lock_all(connection, constraint.table, column, ids.iter().copied()).await?;
+        let mut delete = Query::delete();
+        delete
+            .from_table(Alias::new(constraint.table))
+            .and_where(column_in(connection, column, ids));
+        connection.execute(&delete).await?;
     }
     Ok(())
 }
@@ -117,7 +169,7 @@ pub async fn lock_for_delete<R: Resource>(
     removals: &[Removal],
 ) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = removals.iter().map(|removal| removal.id).collect();
-    lock_all::<R>(connection, &ids).await?;
+    lock_all(connection, R::FIELDS.table, "id", ids.into_iter()).await?;
     for removal in removals {
         let mut query = Query::select();
         query
@@ -165,6 +217,7 @@ async fn update_one<R: Resource>(
             .col_expr(column::<R>("version")?, Expr::col(Alias::new("version")).add(1))
             .filter(id_is(change.id))
             .filter(state_is(change.expected))
+            .filter(is_fixed(&change.fixed))
             .exec_with_returning(connection)
             .await?;
         if let Some(row) = rows.pop() {
@@ -173,8 +226,13 @@ async fn update_one<R: Resource>(
         let prefix = format!("{}.", change.path);
         match missed::<R>(connection, change.id, &prefix).await? {
             StoreError::NotFound { .. } => {}
-            StoreError::EtagMismatch { .. } if change.expected == Expected::Any => continue,
-            error => return Err(error),
+            error => {
+                unchanged::<R>(connection, change).await?;
+                if change.expected == Expected::Any {
+                    continue;
+                }
+                return Err(error);
+            }
         }
         let values = match &change.otherwise {
             None => {
@@ -199,6 +257,36 @@ async fn update_one<R: Resource>(
     Err(came_and_went())
 }
 
+/// Makes sure that what never changes is as the row has it.
+async fn unchanged<R: Resource>(
+    connection: &Connection,
+    change: &Change<Values<R>>,
+) -> Result<(), StoreError> {
+    let mut faults = Vec::new();
+    for fixed in &change.fixed {
+        let mut query = Query::select();
+        query
+            .expr(Expr::cust("1"))
+            .from(R::Entity::default())
+            .and_where(id_is(change.id))
+            .and_where(is_fixed(std::slice::from_ref(fixed)));
+        if connection.query_one(&query).await?.is_none() {
+            faults.push(Fault::new(&fixed.field, "never changes, and the value is another one"));
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(StoreError::Invalid(faults)),
+    }
+}
+
+/// Whether a row has these values.
+fn is_fixed(fixed: &[Fixed]) -> SimpleExpr {
+    fixed.iter().fold(Expr::cust("TRUE"), |all, fixed| {
+        all.and(Expr::col(Alias::new(fixed.column)).eq(fixed.value.clone()))
+    })
+}
+
 /// How often a row is looked for that other callers insert and delete in between.
 const ROUNDS: usize = 3;
 
@@ -214,22 +302,30 @@ async fn lock<R: Resource>(
 ) -> Result<(), StoreError> {
     match ids.len() {
         0 | 1 => Ok(()),
-        _ => lock_all::<R>(connection, &ids.collect::<Vec<_>>()).await,
+        _ => lock_all(connection, R::FIELDS.table, "id", ids).await,
     }
 }
 
+/// Locks the rows of a table that have one of these ids in a column, also if it is one alone.
 /// SQLite's transactions hold the whole file already.
-async fn lock_all<R: Resource>(connection: &Connection, ids: &[Uuid]) -> Result<(), StoreError> {
-    if connection.get_database_backend() == DbBackend::Postgres {
-        let mut query = Query::select();
-        query
-            .column(Alias::new("id"))
-            .from(R::Entity::default())
-            .and_where(id_in(connection, ids))
-            .order_by(Alias::new("id"), Order::Asc)
-            .lock(LockType::Update);
-        connection.query_all(&query).await?;
+async fn lock_all(
+    connection: &Connection,
+    table: &'static str,
+    column: &'static str,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<(), StoreError> {
+    if connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
     }
+    let ids: Vec<Uuid> = ids.collect();
+    let mut query = Query::select();
+    query
+        .column(Alias::new("id"))
+        .from(Alias::new(table))
+        .and_where(column_in(connection, column, &ids))
+        .order_by(Alias::new("id"), Order::Asc)
+        .lock(LockType::Update);
+    connection.query_all(&query).await?;
     Ok(())
 }
 
@@ -255,7 +351,8 @@ fn claims<R: Resource>(
 ) -> Vec<Claim> {
     let claims = R::CONSTRAINTS.iter().filter_map(|constraint| {
         // Rows that are changed keep their id.
-        if own.is_some() && constraint.field == "id" {
+        let unused = matches!(constraint.rule, Rule::Unused { .. });
+        if unused || (own.is_some() && constraint.field == "id") {
             return None;
         }
         let value = |name: &&'static str| match values.get(column::<R>(name).ok()?) {

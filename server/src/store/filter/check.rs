@@ -145,7 +145,7 @@ fn operand<'a>(name: &str, argument: &'a Arg) -> Result<Operand<'a>, Invalid> {
 
 /// The SQL operator, for kinds that have no operators of their own.
 fn operator(name: &str, kind: Kind, comparator: Comparator) -> Result<BinOper, Invalid> {
-    let ordered = matches!(kind, Kind::Integer | Kind::Micros | Kind::Time);
+    let ordered = matches!(kind, Kind::Integer | Kind::Micros | Kind::Double | Kind::Time);
     match comparator {
         Comparator::Has => Err(value::only_set(name)),
         Comparator::Equal | Comparator::NotEqual => Ok(value::operator(comparator)),

@@ -66,6 +66,7 @@ pub(super) fn typed(kind: Kind, operand: Operand<'_>) -> Option<Value> {
     let Operand { text, quoted } = operand;
     match kind {
         Kind::Integer if !quoted => decimal(text, 0).map(Value::from),
+        Kind::Double if !quoted => double(text).map(Value::from),
         Kind::Micros if !quoted => decimal(text, 6).map(Value::from),
         Kind::Bool if !quoted => match text {
             "true" => Some(true.into()),
@@ -82,7 +83,7 @@ pub(super) fn typed(kind: Kind, operand: Operand<'_>) -> Option<Value> {
             (id.hyphenated().to_string() == text).then(|| id.into())
         }
         Kind::Time => time(text).map(Value::from),
-        Kind::Integer | Kind::Micros | Kind::Bool | Kind::Text | Kind::Json => None,
+        Kind::Integer | Kind::Micros | Kind::Double | Kind::Bool | Kind::Text | Kind::Json => None,
     }
 }
 
@@ -122,6 +123,13 @@ fn decimal(text: &str, scale: i32) -> Option<i64> {
     }
     let magnitude = significant.parse::<i128>().ok()?.checked_mul(10_i128.checked_pow(zeros)?)?;
     i64::try_from(if negative { -magnitude } else { magnitude }).ok()
+}
+
+/// Reads a finite number. Words such as `inf` are none.
+fn double(text: &str) -> Option<f64> {
+    let digit_first =
+        text.strip_prefix('-').unwrap_or(text).starts_with(|c: char| c.is_ascii_digit());
+    text.parse().ok().filter(|number: &f64| digit_first && number.is_finite())
 }
 
 /// Reads a time, cut to microseconds as every stored one is. The years that are written
@@ -207,6 +215,24 @@ mod tests {
             ("١", 0, None),
         ] {
             assert_eq!(decimal(text, scale), number, "{text:?} at scale {scale}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_finite_numbers() {
+        for (text, number) in [
+            ("4.5", Some(4.5)),
+            ("-1e-3", Some(-0.001)),
+            ("0", Some(0.0)),
+            ("1e400", None),
+            ("inf", None),
+            ("NaN", None),
+            ("-", None),
+            ("", None),
+            (".5", None),
+            ("4,5", None),
+        ] {
+            assert_eq!(double(text), number, "{text:?}");
         }
     }
 

@@ -1,0 +1,72 @@
+//! Items: merchandise that is no book.
+
+mod convert;
+mod operations;
+mod service;
+
+use bookstore_entity::item;
+use bookstore_proto::v1::{
+    BatchCreateItemsRequest, BatchDeleteItemsRequest, BatchGetItemsRequest,
+    BatchUpdateItemsRequest, CreateItemRequest, DeleteItemRequest, GetItemRequest,
+    ListItemsRequest, UpdateItemRequest, item_service_server,
+};
+
+use super::Entry;
+use crate::{
+    rpc::registry::Registry,
+    store::{
+        Constraint, Resource, Rule,
+        field::{Field, Fields, Kind},
+    },
+};
+
+/// The place of items in the service.
+pub const ENTRY: Entry = Entry {
+    name: item_service_server::SERVICE_NAME,
+    fields: Item::FIELDS,
+    register,
+    serve: service::serve,
+};
+
+fn register(registry: &mut Registry) {
+    registry.read::<GetItemRequest>();
+    registry.read::<ListItemsRequest>();
+    registry.write::<CreateItemRequest>();
+    registry.write::<UpdateItemRequest>();
+    registry.write::<DeleteItemRequest>();
+    registry.read::<BatchGetItemsRequest>();
+    registry.write::<BatchCreateItemsRequest>();
+    registry.write::<BatchUpdateItemsRequest>();
+    registry.write::<BatchDeleteItemsRequest>();
+}
+
+/// The resource.
+pub struct Item;
+
+impl Resource for Item {
+    const NAME: &'static str = "item";
+    type Entity = item::Entity;
+    const FIELDS: Fields = Fields {
+        table: "items",
+        default_order: "create_time desc",
+        fields: &[
+            Field { kind: Kind::Id, ..Field::filterable("id", "id") },
+            Field { sortable: true, ..Field::filterable("name", "name") },
+            Field { sortable: true, ..Field::filterable("status", "status") },
+            Field {
+                kind: Kind::Time,
+                sortable: true,
+                ..Field::filterable("create_time", "created_at")
+            },
+            Field { kind: Kind::Time, ..Field::filterable("update_time", "updated_at") },
+            Field { kind: Kind::Json, ..Field::filterable("payload", "payload") },
+        ],
+    };
+    const CONSTRAINTS: &'static [Constraint] = &[Constraint {
+        name: "items_pkey",
+        rule: Rule::Unique,
+        table: "items",
+        columns: &["id"],
+        field: "id",
+    }];
+}

@@ -1,0 +1,30 @@
+//! What happens to items: reads and writes over checked values.
+
+use bookstore_entity::item::{ActiveModel, Model};
+use uuid::Uuid;
+
+use super::Item;
+use crate::store::{
+    crud::{self, Change, Ids, Insert, Removal},
+    list,
+    list::{ListQuery, Listed},
+    operations, queries,
+};
+
+queries! {
+    /// Reads one item.
+    GetItem(Uuid) -> Model = crud::get::<Item>;
+    /// Reads many items by their ids.
+    GetItems(Ids) -> Vec<Model> = crud::get_many::<Item>;
+    /// Reads a page of the list.
+    ListItems(ListQuery) -> Listed<Model> = list::list::<Item>;
+}
+
+operations! {
+    /// Creates items.
+    CreateItems(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Item>, crud::claims_of_insert::<Item>;
+    /// Changes items.
+    UpdateItems(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Item>, crud::claims_of_update::<Item>;
+    /// Deletes items.
+    DeleteItems(Vec<Removal>) -> () = crud::delete::<Item>, crud::claims_of_removal::<Item>;
+}

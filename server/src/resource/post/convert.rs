@@ -1,0 +1,94 @@
+//! Posts between the wire and the row, with the checks that the contract's rules don't say.
+
+use bookstore_entity::post::{ActiveModel, Model};
+use bookstore_proto::v1::{
+    BatchCreatePostsRequest, BatchCreatePostsResponse, BatchDeletePostsRequest,
+    BatchGetPostsRequest, BatchGetPostsResponse, BatchUpdatePostsRequest, BatchUpdatePostsResponse,
+    CreatePostRequest, DeletePostRequest, GetPostRequest, ListPostsRequest, ListPostsResponse,
+    Post as Message, UpdatePostRequest,
+};
+
+use super::{
+    Post,
+    operations::{CreatePosts, DeletePosts, GetPost, GetPosts, ListPosts, UpdatePosts},
+};
+use crate::{
+    rpc::{
+        check::Check,
+        etag,
+        field_mask::Paths,
+        standard::{
+            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
+            standard_list, standard_write,
+        },
+        wire,
+    },
+    store::crud::{Change, Insert, Removal},
+};
+
+impl Standard for Post {
+    type Message = Message;
+
+    fn message(row: Model) -> Message {
+        Message {
+            id: row.id.to_string(),
+            etag: etag::write(row.id, row.version, row.created_at),
+            title: row.title,
+            content: row.content,
+            author_id: row.author_id.to_string(),
+            create_time: wire::timestamp(row.created_at),
+            update_time: wire::timestamp(row.updated_at),
+        }
+    }
+
+    fn key(post: &Message) -> &str {
+        &post.id
+    }
+
+    fn etag(post: &Message) -> &str {
+        &post.etag
+    }
+
+    fn values(check: &mut Check<'_>, _: &str, post: Message, mask: &Paths) -> ActiveModel {
+        // What is no id has been refused.
+        let author_id = check.id(&post.author_id).unwrap_or_default();
+        ActiveModel {
+            title: mask.pick("title", post.title),
+            content: mask.pick("content", post.content),
+            author_id: mask.pick("author_id", author_id),
+            ..Default::default()
+        }
+    }
+}
+
+standard_get!(Post: GetPostRequest => GetPost);
+standard_list!(Post: ListPostsRequest => ListPosts, ListPostsResponse { posts });
+standard_batch_get!(Post: BatchGetPostsRequest => GetPosts, BatchGetPostsResponse { posts });
+standard_write!(Post: CreatePostRequest, BatchCreatePostsRequest => CreatePosts, BatchCreatePostsResponse { posts });
+standard_write!(Post: UpdatePostRequest, BatchUpdatePostsRequest => UpdatePosts, BatchUpdatePostsResponse { posts });
+standard_delete!(DeletePostRequest, BatchDeletePostsRequest => DeletePosts);
+
+impl Entry for CreatePostRequest {
+    type Checked = Insert<ActiveModel>;
+
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::insert::<Post>(check, prefix, self.post, &self.id)
+    }
+}
+
+impl Entry for UpdatePostRequest {
+    type Checked = Change<ActiveModel>;
+
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        let Self { post, update_mask, allow_missing } = self;
+        standard::change::<Post>(check, prefix, post, update_mask.as_ref(), allow_missing)
+    }
+}
+
+impl Entry for DeletePostRequest {
+    type Checked = Removal;
+
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
+    }
+}

@@ -1,0 +1,30 @@
+//! What happens to posts: reads and writes over checked values.
+
+use bookstore_entity::post::{ActiveModel, Model};
+use uuid::Uuid;
+
+use super::Post;
+use crate::store::{
+    crud::{self, Change, Ids, Insert, Removal},
+    list,
+    list::{ListQuery, Listed},
+    operations, queries,
+};
+
+queries! {
+    /// Reads one post.
+    GetPost(Uuid) -> Model = crud::get::<Post>;
+    /// Reads many posts by their ids.
+    GetPosts(Ids) -> Vec<Model> = crud::get_many::<Post>;
+    /// Reads a page of the list.
+    ListPosts(ListQuery) -> Listed<Model> = list::list::<Post>;
+}
+
+operations! {
+    /// Creates posts.
+    CreatePosts(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Post>, crud::claims_of_insert::<Post>;
+    /// Changes posts.
+    UpdatePosts(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Post>, crud::claims_of_update::<Post>;
+    /// Deletes posts.
+    DeletePosts(Vec<Removal>) -> () = crud::delete::<Post>, crud::claims_of_removal::<Post>;
+}

@@ -1,0 +1,97 @@
+//! Reviews between the wire and the row, with the checks that the contract's rules don't say.
+
+use bookstore_entity::review::{ActiveModel, Model};
+use bookstore_proto::v1::{
+    BatchCreateReviewsRequest, BatchCreateReviewsResponse, BatchDeleteReviewsRequest,
+    BatchGetReviewsRequest, BatchGetReviewsResponse, BatchUpdateReviewsRequest,
+    BatchUpdateReviewsResponse, CreateReviewRequest, DeleteReviewRequest, GetReviewRequest,
+    ListReviewsRequest, ListReviewsResponse, Review as Message, UpdateReviewRequest,
+};
+
+use super::{
+    Review,
+    operations::{CreateReviews, DeleteReviews, GetReview, GetReviews, ListReviews, UpdateReviews},
+};
+use crate::{
+    rpc::{
+        check::Check,
+        etag,
+        field_mask::Paths,
+        standard::{
+            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
+            standard_list, standard_write,
+        },
+        wire,
+    },
+    store::crud::{Change, Insert, Removal},
+};
+
+impl Standard for Review {
+    type Message = Message;
+
+    fn message(row: Model) -> Message {
+        Message {
+            id: row.id.to_string(),
+            etag: etag::write(row.id, row.version, row.created_at),
+            user_id: row.user_id.to_string(),
+            book_id: row.book_id.to_string(),
+            rating: row.rating,
+            comment: row.comment,
+            create_time: wire::timestamp(row.created_at),
+            update_time: wire::timestamp(row.updated_at),
+        }
+    }
+
+    fn key(review: &Message) -> &str {
+        &review.id
+    }
+
+    fn etag(review: &Message) -> &str {
+        &review.etag
+    }
+
+    fn values(check: &mut Check<'_>, _: &str, review: Message, mask: &Paths) -> ActiveModel {
+        // What is no id has been refused.
+        let user_id = check.id(&review.user_id).unwrap_or_default();
+        let book_id = check.id(&review.book_id).unwrap_or_default();
+        ActiveModel {
+            user_id: mask.pick("user_id", user_id),
+            book_id: mask.pick("book_id", book_id),
+            rating: mask.pick("rating", review.rating),
+            comment: mask.pick("comment", review.comment),
+            ..Default::default()
+        }
+    }
+}
+
+standard_get!(Review: GetReviewRequest => GetReview);
+standard_list!(Review: ListReviewsRequest => ListReviews, ListReviewsResponse { reviews });
+standard_batch_get!(Review: BatchGetReviewsRequest => GetReviews, BatchGetReviewsResponse { reviews });
+standard_write!(Review: CreateReviewRequest, BatchCreateReviewsRequest => CreateReviews, BatchCreateReviewsResponse { reviews });
+standard_write!(Review: UpdateReviewRequest, BatchUpdateReviewsRequest => UpdateReviews, BatchUpdateReviewsResponse { reviews });
+standard_delete!(DeleteReviewRequest, BatchDeleteReviewsRequest => DeleteReviews);
+
+impl Entry for CreateReviewRequest {
+    type Checked = Insert<ActiveModel>;
+
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::insert::<Review>(check, prefix, self.review, &self.id)
+    }
+}
+
+impl Entry for UpdateReviewRequest {
+    type Checked = Change<ActiveModel>;
+
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        let Self { review, update_mask, allow_missing } = self;
+        standard::change::<Review>(check, prefix, review, update_mask.as_ref(), allow_missing)
+    }
+}
+
+impl Entry for DeleteReviewRequest {
+    type Checked = Removal;
+
+    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
+        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
+    }
+}

@@ -1,0 +1,29 @@
+//! What happens to reviews: reads and writes over checked values.
+
+use bookstore_entity::review::{ActiveModel, Model};
+use uuid::Uuid;
+
+use super::Review;
+use crate::store::{
+    crud::{self, Change, Ids, Insert, Removal},
+    list::{self, ListQuery, Listed},
+    operations, queries,
+};
+
+queries! {
+    /// Reads one review.
+    GetReview(Uuid) -> Model = crud::get::<Review>;
+    /// Reads many reviews by their ids.
+    GetReviews(Ids) -> Vec<Model> = crud::get_many::<Review>;
+    /// Reads a page of the list.
+    ListReviews(ListQuery) -> Listed<Model> = list::list::<Review>;
+}
+
+operations! {
+    /// Creates reviews.
+    CreateReviews(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Review>, crud::claims_of_insert::<Review>;
+    /// Changes reviews.
+    UpdateReviews(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Review>, crud::claims_of_update::<Review>;
+    /// Deletes reviews.
+    DeleteReviews(Vec<Removal>) -> () = crud::delete::<Review>, crud::claims_of_removal::<Review>;
+}

@@ -1,0 +1,100 @@
+//! Users: who buys, reviews and writes.
+
+mod convert;
+mod operations;
+mod service;
+
+use bookstore_entity::user;
+use bookstore_proto::v1::{
+    BatchCreateUsersRequest, BatchDeleteUsersRequest, BatchGetUsersRequest,
+    BatchUpdateUsersRequest, CreateUserRequest, DeleteUserRequest, GetUserRequest,
+    ListUsersRequest, UpdateUserRequest, VerifyPasswordRequest, user_service_server,
+};
+
+use super::Entry;
+use crate::{
+    rpc::registry::Registry,
+    store::{
+        Constraint, Resource, Rule,
+        field::{Field, Fields, Kind},
+    },
+};
+
+/// The place of users in the service.
+pub const ENTRY: Entry = Entry {
+    name: user_service_server::SERVICE_NAME,
+    fields: User::FIELDS,
+    register,
+    serve: service::serve,
+};
+
+fn register(registry: &mut Registry) {
+    registry.read::<GetUserRequest>();
+    registry.read::<ListUsersRequest>();
+    registry.write::<CreateUserRequest>();
+    registry.write::<UpdateUserRequest>();
+    registry.write::<DeleteUserRequest>();
+    registry.read::<BatchGetUsersRequest>();
+    registry.write::<BatchCreateUsersRequest>();
+    registry.write::<BatchUpdateUsersRequest>();
+    registry.write::<BatchDeleteUsersRequest>();
+    registry.read::<VerifyPasswordRequest>();
+}
+
+/// The roles as the contract names them, each with the text that its column holds.
+const ROLES: &[(&str, &str)] = &[("ROLE_USER", "USER"), ("ROLE_ADMIN", "ADMIN")];
+
+/// The resource.
+pub struct User;
+
+impl Resource for User {
+    const NAME: &'static str = "user";
+    type Entity = user::Entity;
+    const FIELDS: Fields = Fields {
+        table: "users",
+        default_order: "create_time desc",
+        fields: &[
+            Field { kind: Kind::Id, ..Field::filterable("id", "id") },
+            Field { sortable: true, ..Field::filterable("email", "email") },
+            Field { sortable: true, ..Field::filterable("username", "username") },
+            Field { sortable: true, ..Field::filterable("full_name", "full_name") },
+            Field { kind: Kind::Bool, ..Field::filterable("is_active", "is_active") },
+            Field { kind: Kind::Enum(ROLES), ..Field::filterable("role", "role") },
+            Field {
+                kind: Kind::Time,
+                sortable: true,
+                ..Field::filterable("create_time", "created_at")
+            },
+        ],
+    };
+    const CONSTRAINTS: &'static [Constraint] = &[
+        Constraint {
+            name: "users_pkey",
+            rule: Rule::Unique,
+            table: "users",
+            columns: &["id"],
+            field: "id",
+        },
+        Constraint {
+            name: "users_email_key",
+            rule: Rule::Unique,
+            table: "users",
+            columns: &["email"],
+            field: "email",
+        },
+        Constraint {
+            name: "reviews_user_id_fkey",
+            rule: Rule::Unused { by: "review", forced: true },
+            table: "reviews",
+            columns: &["user_id"],
+            field: "id",
+        },
+        Constraint {
+            name: "posts_author_id_fkey",
+            rule: Rule::Unused { by: "post", forced: true },
+            table: "posts",
+            columns: &["author_id"],
+            field: "id",
+        },
+    ];
+}

@@ -1,0 +1,147 @@
+//! What happens to users: reads and writes over checked values.
+
+use bookstore_entity::user::{ActiveModel, Column, Entity, Model};
+use futures_util::future::try_join_all;
+use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter};
+use uuid::Uuid;
+
+use super::User;
+use crate::{
+    security::password::{Password, PasswordError},
+    store::{
+        Claim, Connection, Operation, Query, StoreError,
+        crud::{self, Change, Ids, Insert, Removal},
+        list::{self, ListQuery, Listed},
+        operations, queries,
+    },
+};
+
+queries! {
+    /// Reads one user.
+    GetUser(Uuid) -> Model = crud::get::<User>;
+    /// Reads many users by their ids.
+    GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>;
+    /// Reads a page of the list.
+    ListUsers(ListQuery) -> Listed<Model> = list::list::<User>;
+}
+
+operations! {
+    /// Deletes users, and with `force` what they have written.
+    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::claims_of_removal::<User>;
+}
+
+/// A user to write, with the password that came along.
+pub struct WithPassword<T> {
+    /// The user. Where the password is to be written its hash is set, and empty at first.
+    pub row: T,
+    /// The password; empty if none came.
+    pub password: Password,
+}
+
+/// Creates users.
+pub struct CreateUsers(pub Vec<WithPassword<Insert<ActiveModel>>>);
+
+impl Operation for CreateUsers {
+    const NAME: &'static str = "CreateUsers";
+    type Output = Vec<Model>;
+
+    async fn prepare(&mut self) -> Result<(), StoreError> {
+        let passwords = self.0.iter().map(|user| Some(user.password.clone())).collect();
+        for (user, hash) in self.0.iter_mut().zip(hashes(passwords).await?) {
+            set(&mut user.row.values, hash);
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, connection: &Connection) -> Result<Vec<Model>, StoreError> {
+        crud::insert::<User>(connection, &rows(&self.0)).await
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        crud::claims_of_insert::<User>(&rows(&self.0))
+    }
+}
+
+/// Changes users.
+pub struct UpdateUsers(pub Vec<WithPassword<Change<ActiveModel>>>);
+
+impl Operation for UpdateUsers {
+    const NAME: &'static str = "UpdateUsers";
+    type Output = Vec<Model>;
+
+    async fn prepare(&mut self) -> Result<(), StoreError> {
+        let passwords = self.0.iter().map(|WithPassword { row, password }| {
+            let is_written = row.values.password_hash.is_set();
+            (is_written || matches!(row.otherwise, Some(Ok(_)))).then(|| password.clone())
+        });
+        let hashes = hashes(passwords.collect()).await?;
+        for (WithPassword { row, .. }, hash) in self.0.iter_mut().zip(hashes) {
+            if let Some(Ok(new)) = &mut row.otherwise {
+                set(new, hash.clone());
+            }
+            set(&mut row.values, hash);
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, connection: &Connection) -> Result<Vec<Model>, StoreError> {
+        crud::update::<User>(connection, &rows(&self.0)).await
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        crud::claims_of_update::<User>(&rows(&self.0))
+    }
+}
+
+/// Finds the active user whose email and password these are; none is the error
+/// [`StoreError::PasswordMismatch`].
+pub struct VerifyPassword {
+    /// The email in lower case.
+    pub email: String,
+    /// The password to compare.
+    pub password: Password,
+}
+
+impl Query for VerifyPassword {
+    const NAME: &'static str = "VerifyPassword";
+    type Output = Option<Model>;
+
+    async fn fetch(&self, connection: &Connection) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find().filter(Column::Email.eq(&self.email)).one(connection).await?)
+    }
+
+    async fn conclude(&self, user: Option<Model>) -> Result<Option<Model>, StoreError> {
+        let stored = user.as_ref().map(|user| user.password_hash.clone());
+        let is_theirs = self.password.clone().is_of(stored).await.map_err(fault)?;
+        match user.filter(|user| is_theirs && user.is_active) {
+            Some(user) => Ok(Some(user)),
+            None => Err(StoreError::PasswordMismatch),
+        }
+    }
+}
+
+/// Hashes the passwords that are to be written, as many at once as there are cores.
+async fn hashes(passwords: Vec<Option<Password>>) -> Result<Vec<Option<String>>, StoreError> {
+    let hash = |password: Option<Password>| async {
+        match password {
+            Some(password) => password.hash().await.map(Some).map_err(fault),
+            None => Ok(None),
+        }
+    };
+    try_join_all(passwords.into_iter().map(hash)).await
+}
+
+/// Sets the hash where it is to be written.
+fn set(user: &mut ActiveModel, hash: Option<String>) {
+    if let (true, Some(hash)) = (user.password_hash.is_set(), hash) {
+        user.password_hash = ActiveValue::Set(hash);
+    }
+}
+
+fn rows<T: Clone>(users: &[WithPassword<T>]) -> Vec<T> {
+    users.iter().map(|user| user.row.clone()).collect()
+}
+
+fn fault(error: PasswordError) -> StoreError {
+    StoreError::internal(error.to_string())
+}

@@ -1,0 +1,138 @@
+//! The standard requests as the store's queries and operations: what differs from resource
+//! to resource is names alone. A request that needs more is written out in its `convert.rs`.
+
+/// `Get`: one row by its id.
+macro_rules! standard_get {
+    ($resource:ty: $request:ty => $query:ident) => {
+        impl $crate::rpc::request::ReadRequest for $request {
+            type Query = $query;
+            type Answer = $crate::rpc::standard::MessageOf<$resource>;
+
+            fn query(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$query> {
+                check.id(&self.id).map($query)
+            }
+
+            fn answer(
+                _: &$query,
+                row: $crate::store::crud::Row<$resource>,
+            ) -> Result<Self::Answer, $crate::store::StoreError> {
+                Ok(<$resource as $crate::rpc::standard::Standard>::message(row))
+            }
+        }
+    };
+}
+
+/// `List`: a page of rows.
+macro_rules! standard_list {
+    ($resource:ty: $request:ty => $query:ident, $response:ident { $many:ident }) => {
+        impl $crate::rpc::request::ReadRequest for $request {
+            type Query = $query;
+            type Answer = $response;
+
+            fn query(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$query> {
+                let Self { page_size, page_token, skip, filter, order_by, total_size_mode } = self;
+                let fields = $crate::rpc::list::Fields {
+                    page_size,
+                    page_token,
+                    skip,
+                    filter,
+                    order_by,
+                    total_size_mode,
+                };
+                let name = <$query as $crate::store::Query>::NAME;
+                $crate::rpc::list::query::<$resource>(check, name, fields).map($query)
+            }
+
+            fn answer(
+                query: &$query,
+                listed: <$query as $crate::store::Query>::Output,
+            ) -> Result<$response, $crate::store::StoreError> {
+                let ($many, next_page_token, total_size) =
+                    $crate::rpc::list::page::<$resource>(&query.0, listed)?;
+                Ok($response { $many, next_page_token, total_size })
+            }
+        }
+    };
+}
+
+/// `BatchGet`: rows by their ids.
+macro_rules! standard_batch_get {
+    ($resource:ty: $request:ty => $query:ident, $response:ident { $many:ident }) => {
+        impl $crate::rpc::request::ReadRequest for $request {
+            type Query = $query;
+            type Answer = $response;
+
+            fn query(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$query> {
+                $crate::rpc::standard::ids(check, &self.ids).map($query)
+            }
+
+            fn answer(
+                _: &$query,
+                rows: Vec<$crate::store::crud::Row<$resource>>,
+            ) -> Result<$response, $crate::store::StoreError> {
+                Ok($response { $many: $crate::rpc::standard::many::<$resource>(rows) })
+            }
+        }
+    };
+}
+
+/// `Create` or `Update`, alone and as a batch; the one request is an
+/// [`Entry`](super::Entry) of the other.
+macro_rules! standard_write {
+    ($resource:ty: $one:ty, $batch:ty => $operation:ident, $response:ident { $many:ident }) => {
+        impl $crate::rpc::request::WriteRequest for $one {
+            type Operation = $operation;
+            type Answer = $crate::rpc::standard::MessageOf<$resource>;
+
+            fn operation(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$operation> {
+                $crate::rpc::standard::alone(check, self).map($operation)
+            }
+
+            fn answer(rows: Vec<$crate::store::crud::Row<$resource>>) -> Self::Answer {
+                $crate::rpc::standard::one::<$resource>(rows)
+            }
+        }
+
+        impl $crate::rpc::request::WriteRequest for $batch {
+            type Operation = $operation;
+            type Answer = $response;
+
+            fn operation(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$operation> {
+                $crate::rpc::standard::batch(check, self.requests).map($operation)
+            }
+
+            fn answer(rows: Vec<$crate::store::crud::Row<$resource>>) -> $response {
+                $response { $many: $crate::rpc::standard::many::<$resource>(rows) }
+            }
+        }
+    };
+}
+
+/// `Delete`, alone and as a batch.
+macro_rules! standard_delete {
+    ($one:ty, $batch:ty => $operation:ident) => {
+        impl $crate::rpc::request::WriteRequest for $one {
+            type Operation = $operation;
+            type Answer = ();
+
+            fn operation(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$operation> {
+                $crate::rpc::standard::alone(check, self).map($operation)
+            }
+
+            fn answer((): ()) {}
+        }
+
+        impl $crate::rpc::request::WriteRequest for $batch {
+            type Operation = $operation;
+            type Answer = ();
+
+            fn operation(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$operation> {
+                $crate::rpc::standard::batch(check, self.requests).map($operation)
+            }
+
+            fn answer((): ()) {}
+        }
+    };
+}
+
+pub(crate) use {standard_batch_get, standard_delete, standard_get, standard_list, standard_write};

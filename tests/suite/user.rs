@@ -1,0 +1,309 @@
+//! `UserService`: what is its own. The standard methods are tried in `standard.rs`.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bookstore_tests::{Engine, TestServer, on_every_engine};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::{
+    bad_input::{Case, bad, standard::Kind},
+    client::{Refusal, id, mask, with},
+    standard::{answer, refusal},
+};
+
+on_every_engine!(
+    emails_are_unique_in_lower_case,
+    passwords_come_in_and_never_out,
+    passwords_are_verified_with_one_answer,
+    roles_and_states_have_their_defaults,
+    what_a_user_wrote_is_in_the_way,
+);
+
+/// What the bad-input table knows of users.
+pub(crate) const KIND: Kind = Kind {
+    service: "UserService",
+    one: "User",
+    many: "Users",
+    field: "user",
+    ids: || [id(1), id(2)],
+    valid: a_user,
+    required: &["email", "username", "full_name", "password"],
+    input_only: &["password"],
+    text: ("username", 100),
+    other: Some(("bio", 1_000)),
+    sortable: "email",
+    rows: || {
+        let taken = with(a_user(), json!({"email": "taken@example.org"}));
+        // The third one writes and reviews, so that the first two can be deleted.
+        let mut rows = vec![json!({"id": id(1), "user": taken})];
+        rows.extend([2, 3, 4].map(|at| json!({"id": id(at), "user": a_user()})));
+        rows
+    },
+    own: cases,
+};
+
+/// A user that can be created, with an email that nobody has.
+pub(crate) fn a_user() -> Value {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    json!({
+        "email": format!("reader{number}@example.org"),
+        "username": "reader",
+        "full_name": "A. Reader",
+        "password": "correct horse",
+    })
+}
+
+fn new(members: Value) -> Value {
+    json!({"user": with(a_user(), members)})
+}
+
+const CREATE: &str = "UserService/CreateUser";
+const UPDATE: &str = "UserService/UpdateUser";
+const VERIFY: &str = "UserService/VerifyPassword";
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (member, values) in [
+        (
+            "email",
+            vec![
+                json!("x"),
+                json!("@x"),
+                json!("x@"),
+                json!("a@b@c"),
+                json!("a b@c"),
+                json!("a@c\n"),
+                json!(format!("{}@x", "x".repeat(254))),
+                // It grows by a character in lower case.
+                json!(format!("İ{}@x", "x".repeat(252))),
+                json!("a\0@b"),
+            ],
+        ),
+        ("full_name", vec![json!("x".repeat(256)), json!("\0")]),
+        ("password", vec![json!("1234567"), json!("𝔘".repeat(129)), json!("12345678\0")]),
+        ("role", vec![json!(3), json!(-1)]),
+        ("avatar_url", vec![json!("x".repeat(501)), json!("\0")]),
+    ] {
+        let field = format!("user.{member}");
+        for value in values {
+            cases.push(bad(CREATE, new(json!({member: value})), &[&field]));
+            let user = json!({"id": id(1), member: value});
+            let update = json!({"user": user, "update_mask": mask(&[member])});
+            cases.push(bad(UPDATE, update, &[&field]));
+        }
+    }
+    // Cleared by a mask that names it.
+    let cleared = json!({"user": {"id": id(1)}, "update_mask": "password"});
+    cases.push(bad(UPDATE, cleared, &["user.password"]));
+
+    for email in ["taken@example.org", "TAKEN@example.ORG"] {
+        cases.push(bad(CREATE, new(json!({"email": email})), &["user.email"]).taken());
+        let user = json!({"id": id(2), "email": email});
+        cases.push(bad(UPDATE, json!({"user": user}), &["user.email"]).taken());
+        let requests = json!({"requests": [new(json!({})), new(json!({"email": email}))]});
+        let field = "requests[1].user.email";
+        cases.push(bad("UserService/BatchCreateUsers", requests, &[field]).taken());
+    }
+    // Each password takes its time.
+    for verb in ["Create", "Update"] {
+        let user = |at: u32| json!({"user": with(a_user(), json!({"id": id(at)}))});
+        let requests: Vec<Value> = (1..=101).map(user).collect();
+        let many = format!("UserService/Batch{verb}Users");
+        cases.push(bad(&many, json!({"requests": requests}), &["requests"]));
+    }
+
+    cases.push(bad(VERIFY, json!({}), &["email", "password"]));
+    let long = json!({"email": "x".repeat(256), "password": "x".repeat(129)});
+    cases.push(bad(VERIFY, long, &["email", "password"]));
+    cases.push(bad(VERIFY, json!({"email": "\0", "password": "\0"}), &["email", "password"]));
+    let unknown = json!({"email": "nobody@example.org", "password": "correct horse"});
+    let refused = bad(VERIFY, unknown, &[]);
+    cases.push(refused.because(Code::Unauthenticated, "PASSWORD_MISMATCH"));
+
+    for filter in [
+        "password = x",
+        "password_hash:*",
+        "role = ADMIN",
+        "role = 2",
+        "role > ROLE_USER",
+        "is_active = 1",
+        "bio = x",
+        "avatar_url:*",
+    ] {
+        cases.push(bad("UserService/ListUsers", json!({"filter": filter}), &["filter"]));
+    }
+    for order in ["password", "role", "is_active", "update_time"] {
+        cases.push(bad("UserService/ListUsers", json!({"order_by": order}), &["order_by"]));
+    }
+    cases
+}
+
+async fn emails_are_unique_in_lower_case(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let created = answer(&server, CREATE, new(json!({"email": "Ada.LÖVELACE@Example.ORG"}))).await;
+    assert_eq!(created["email"], "ada.lövelace@example.org");
+    for taken in ["ada.lövelace@example.org", "ADA.LÖVELACE@EXAMPLE.ORG"] {
+        refusal(&server, CREATE, new(json!({"email": taken}))).await.is_taken(&["user.email"]);
+    }
+    let own = json!({"user": {"id": created["id"], "email": "ADA.lövelace@example.org"}});
+    let changed = answer(&server, UPDATE, own).await;
+    assert_eq!(changed["email"], created["email"]);
+    let twins = json!({"requests": [
+        new(json!({"email": "a@b"})), new(json!({"email": "c@d"})), new(json!({"email": "A@B"})),
+    ]});
+    refusal(&server, "UserService/BatchCreateUsers", twins)
+        .await
+        .is_taken(&["requests[2].user.email"]);
+    assert_eq!(server.database().value("SELECT count(*) FROM users").await, "1");
+}
+
+/// What VerifyPassword says.
+async fn verified(server: &TestServer, email: &str, password: &str) -> bool {
+    let request = json!({"email": email, "password": password});
+    match crate::standard::call(server, VERIFY, request).await {
+        Ok(answer) => {
+            assert_eq!(answer["user"]["email"], email.to_lowercase());
+            true
+        }
+        Err(refusal) => {
+            is_mismatch(refusal);
+            false
+        }
+    }
+}
+
+fn is_mismatch(refusal: Refusal) {
+    let refusal = refusal.is(Code::Unauthenticated, "PASSWORD_MISMATCH", &[]);
+    assert_eq!(refusal.message, "no active user has this email and this password");
+    assert!(refusal.metadata.is_empty(), "{refusal:?}");
+}
+
+async fn passwords_come_in_and_never_out(engine: Engine) {
+    let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
+    let secret = "pässword \"1\"";
+    let create =
+        json!({"id": id(1), "user": with(a_user(), json!({"email": "a@b", "password": secret}))});
+    let mut answers = vec![answer(&server, CREATE, create).await];
+    let hash = || async { server.database().value("SELECT password_hash FROM users").await };
+    let first = hash().await;
+    assert!(first.starts_with("$argon2id$v=19$"), "{first}");
+    assert!(verified(&server, "a@b", secret).await);
+
+    // Neither another field nor `*` touches it, and a new one replaces it.
+    let update = |members: Value, paths: &str| {
+        let user =
+            with(json!({"id": id(1), "email": "a@b", "username": "x", "full_name": "y"}), members);
+        json!({"user": user, "update_mask": paths})
+    };
+    answers.push(answer(&server, UPDATE, update(json!({}), "*")).await);
+    answers.push(answer(&server, UPDATE, update(json!({"password": "not named"}), "bio")).await);
+    assert_eq!(hash().await, first);
+    answers.push(answer(&server, UPDATE, update(json!({"password": "new password"}), "*")).await);
+    assert_ne!(hash().await, first);
+    assert!(verified(&server, "a@b", "new password").await);
+    assert!(!verified(&server, "a@b", secret).await);
+    // Without a mask what is populated, a password too.
+    answers.push(answer(&server, UPDATE, json!({"user": {"id": id(1), "password": secret}})).await);
+    assert!(verified(&server, "a@b", secret).await);
+
+    // An upsert hashes for a new row what its mask doesn't name.
+    let user = with(a_user(), json!({"id": id(2), "email": "c@d", "password": secret}));
+    let upsert = json!({"user": user, "update_mask": "bio", "allow_missing": true});
+    answers.push(answer(&server, UPDATE, upsert).await);
+    assert!(verified(&server, "c@d", secret).await);
+
+    answers.push(answer(&server, "UserService/GetUser", json!({"id": id(1)})).await);
+    answers.push(answer(&server, "UserService/ListUsers", json!({})).await);
+    let told = format!("{answers:?} {:?}", server.logs().so_far());
+    assert!(!told.contains("password\":") && !told.contains("argon2id$"), "{told}");
+    assert!(!told.contains("pässword"), "{told}");
+}
+
+async fn passwords_are_verified_with_one_answer(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let users = [("in@b", true), ("out@b", false)];
+    for (email, is_active) in users {
+        answer(&server, CREATE, new(json!({"email": email, "is_active": is_active}))).await;
+    }
+    assert!(verified(&server, "in@b", "correct horse").await);
+    assert!(verified(&server, "IN@B", "correct horse").await);
+    for (email, password) in [
+        ("in@b", "correct Horse"),
+        ("in@b", "x"),
+        ("out@b", "correct horse"),
+        ("out@b", "wrong horse"),
+        ("none@b", "correct horse"),
+        ("none@b", "nobody has this one"),
+    ] {
+        assert!(!verified(&server, email, password).await, "{email} {password}");
+    }
+}
+
+async fn roles_and_states_have_their_defaults(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let cases = [
+        (json!({}), "ROLE_USER", true),
+        (json!({"role": "ROLE_UNSPECIFIED", "is_active": false}), "ROLE_USER", false),
+        (json!({"role": "ROLE_USER", "is_active": true}), "ROLE_USER", true),
+        (json!({"role": "ROLE_ADMIN"}), "ROLE_ADMIN", true),
+    ];
+    for (at, (members, role, is_active)) in (1..).zip(cases) {
+        let create = json!({"id": id(at), "user": with(a_user(), members)});
+        let user = answer(&server, CREATE, create).await;
+        assert_eq!((&user["role"], &user["is_active"]), (&json!(role), &json!(is_active)));
+    }
+    for (filter, wanted) in [
+        ("role = ROLE_ADMIN", vec![4]),
+        ("role != ROLE_ADMIN is_active = true", vec![1, 3]),
+        ("is_active = false", vec![2]),
+        ("email = \"reader*\" username = reader", vec![1, 2, 3, 4]),
+        ("email = \"READER*\"", vec![]),
+    ] {
+        let request = json!({"filter": filter, "order_by": "create_time"});
+        let page = answer(&server, "UserService/ListUsers", request).await;
+        let users = page["users"].as_array().cloned().unwrap_or_default();
+        let ids: Vec<_> = users.iter().map(|user| user["id"].clone()).collect();
+        assert_eq!(ids, wanted.into_iter().map(id).collect::<Vec<_>>(), "{filter}");
+    }
+    // Named and unset is the default again.
+    let update = json!({"user": {"id": id(4)}, "update_mask": mask(&["role", "is_active"])});
+    assert_eq!(answer(&server, UPDATE, update).await["role"], "ROLE_USER");
+}
+
+async fn what_a_user_wrote_is_in_the_way(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let (delete, batch) = ("UserService/DeleteUser", "UserService/BatchDeleteUsers");
+    for at in 1..=4 {
+        answer(&server, CREATE, json!({"id": id(at), "user": a_user()})).await;
+    }
+    for (at, author) in [(1, 1), (2, 1), (3, 2), (4, 3)] {
+        let post = json!({"title": "x", "content": "y", "author_id": id(author)});
+        answer(&server, "PostService/CreatePost", json!({"id": id(at), "post": post})).await;
+    }
+    let in_use = |refusal: Refusal, fields: &[&str]| {
+        let refusal = refusal.is(Code::FailedPrecondition, "RESOURCE_IN_USE", fields);
+        assert!(refusal.message.contains("is still referred to by a post"), "{refusal:?}");
+    };
+    in_use(refusal(&server, delete, json!({"id": id(1)})).await, &["id"]);
+    let of = |at: u32, force: bool| json!({"id": id(at), "force": force});
+    let requests = json!({"requests": [of(4, false), of(1, true), of(2, false), of(3, false)]});
+    in_use(refusal(&server, batch, requests).await, &["requests[2].id", "requests[3].id"]);
+    let stale = json!({"id": id(1), "force": true, "etag": "old"});
+    refusal(&server, delete, stale).await.is_stale("etag");
+    let count = |table: &'static str| {
+        let database = server.database();
+        async move { database.value(&format!("SELECT count(*) FROM {table}")).await }
+    };
+    assert_eq!((count("users").await, count("posts").await), ("4".into(), "4".into()));
+
+    answer(&server, delete, of(1, true)).await;
+    assert_eq!((count("users").await, count("posts").await), ("3".into(), "2".into()));
+    answer(&server, batch, json!({"requests": [of(4, false), of(2, true)]})).await;
+    assert_eq!((count("users").await, count("posts").await), ("1".into(), "1".into()));
+    refusal(&server, delete, of(1, true)).await.is_missing(&["id"]);
+    answer(&server, "PostService/DeletePost", json!({"id": id(4)})).await;
+    answer(&server, delete, of(3, false)).await;
+    assert_eq!(count("users").await, "0");
+}
