@@ -21,6 +21,7 @@ mod list;
 mod logs;
 mod migration;
 mod post;
+mod races;
 mod readme;
 mod registry;
 mod review;

@@ -77,8 +77,15 @@ pub fn query<R: Resource>(
     })
 }
 
-/// The messages of a page, the token of the next one, and the total if it was asked for.
-pub type Page<M> = (Vec<M>, String, Option<i64>);
+/// A page as the wire has it.
+pub struct Page<M> {
+    /// The resources.
+    pub messages: Vec<M>,
+    /// Where the next page begins; empty at the end.
+    pub next_page_token: String,
+    /// How many there are on all pages together, if that was asked for.
+    pub total_size: Option<i64>,
+}
 
 /// A page as messages: as many rows as fit, and where the next page begins.
 ///
@@ -88,7 +95,7 @@ pub fn page<R: Standard>(
     query: &ListQuery,
     listed: Listed<Row<R>>,
 ) -> Result<Page<R::Message>, StoreError> {
-    let Listed { rows, mut more, total } = listed;
+    let Listed { rows, mut more, total: total_size } = listed;
     let mut messages = Vec::with_capacity(rows.len());
     let mut size = 0;
     let mut last = None;
@@ -103,9 +110,9 @@ pub fn page<R: Standard>(
         messages.push(message);
         last = Some(place);
     }
-    let token = match last.filter(|_| more) {
+    let next_page_token = match last.filter(|_| more) {
         Some(place) => query.token_behind(&place)?,
         None => String::new(),
     };
-    Ok((messages, token, total))
+    Ok(Page { messages, next_page_token, total_size })
 }

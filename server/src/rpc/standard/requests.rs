@@ -47,9 +47,9 @@ macro_rules! standard_list {
                 query: &$query,
                 listed: <$query as $crate::store::Query>::Output,
             ) -> Result<$response, $crate::store::StoreError> {
-                let ($many, next_page_token, total_size) =
-                    $crate::rpc::list::page::<$resource>(&query.0, listed)?;
-                Ok($response { $many, next_page_token, total_size })
+                let page = $crate::rpc::list::page::<$resource>(&query.0, listed)?;
+                let $crate::rpc::list::Page { messages, next_page_token, total_size } = page;
+                Ok($response { $many: messages, next_page_token, total_size })
             }
         }
     };
