@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod category;
+pub mod idempotency_key;
 pub mod item;
 pub mod post;
 pub mod review;

@@ -13,6 +13,7 @@ mod m20261121_000004_create_items;
 mod m20261121_000005_create_users;
 mod m20261121_000006_create_posts;
 mod m20261121_000007_create_reviews;
+mod m20261121_000020_create_idempotency_keys;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000005_create_users::Migration),
             Box::new(m20261121_000006_create_posts::Migration),
             Box::new(m20261121_000007_create_reviews::Migration),
+            Box::new(m20261121_000020_create_idempotency_keys::Migration),
         ]
     }
 }

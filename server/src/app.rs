@@ -26,6 +26,7 @@ use crate::{
     sample_data,
     shutdown::{Signal, Signals, Stop},
     store::{Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions},
+    transaction,
 };
 
 /// How long the first look at the schema may take; it only serves to tell what is pending.
@@ -108,7 +109,8 @@ pub async fn serve(
     let store = open_store(&config.database)?;
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
     let calls = Calls::new(store.clone(), rules, config.server.max_message_size);
-    let names: Vec<&str> = RESOURCES.iter().map(|resource| resource.name).collect();
+    let resources = RESOURCES.iter().map(|resource| resource.name);
+    let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
     let services = services(&calls, &readiness)?;
 
@@ -131,6 +133,7 @@ pub async fn serve(
         prepared = prepare(config, sample_data, &store, &calls, &readiness) => {
             prepared?;
             tokio::spawn(readiness.clone().follow(store.clone(), tool::known()));
+            tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
             signals.wait().await
         }
     };
@@ -152,6 +155,21 @@ pub async fn serve(
         tracing::warn!("database connections were left open");
     }
     Ok(())
+}
+
+/// Deletes old idempotency keys, for as long as the program runs.
+async fn sweep(store: Store, retention: Duration) {
+    // Ten times in their life, so that few are kept much longer than they have to be.
+    let pause = (retention / 10).clamp(Duration::from_millis(200), Duration::from_mins(10));
+    loop {
+        sleep(pause).await;
+        match store.sweep_keys(retention).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "old idempotency keys are deleted"),
+            // The database is away, or its schema isn't there yet: there is always a next time.
+            Err(error) => tracing::debug!(error = error.told(), "old idempotency keys stay"),
+        }
+    }
 }
 
 /// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.
@@ -178,14 +196,27 @@ async fn prepare(
     Ok(())
 }
 
-/// All services inside the layers.
-fn services(calls: &Calls, readiness: &Readiness) -> Result<axum::Router, AppError> {
+/// Every method of the service.
+///
+/// # Errors
+/// If it isn't what the contract has: a fault of the build.
+pub fn registry() -> Result<Registry, AppError> {
     let mut registry = Registry::default();
-    let mut routes = RoutesBuilder::default();
     for resource in RESOURCES {
         (resource.register)(&mut registry);
+    }
+    transaction::register(&mut registry);
+    registry.complete().map_err(AppError::Contract)
+}
+
+/// All services inside the layers.
+fn services(calls: &Calls, readiness: &Readiness) -> Result<axum::Router, AppError> {
+    let registry = Arc::new(registry()?);
+    let mut routes = RoutesBuilder::default();
+    for resource in RESOURCES {
         (resource.serve)(&mut routes, calls.clone());
     }
+    transaction::serve(&mut routes, calls.clone(), registry.clone());
     routes.add_service(HealthServer::new(readiness.clone()));
     let reflection = || {
         Reflection::configure()
@@ -196,7 +227,7 @@ fn services(calls: &Calls, readiness: &Readiness) -> Result<axum::Router, AppErr
     routes.add_service(reflection().build_v1().map_err(contract)?);
     routes.add_service(reflection().build_v1alpha().map_err(contract)?);
     let shared = Shared {
-        registry: Arc::new(registry.complete().map_err(AppError::Contract)?),
+        registry,
         readiness: readiness.clone(),
         max_message_size: calls.max_message_size(),
     };

@@ -15,5 +15,6 @@ pub mod security;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod transaction;
 
 pub use command::main;

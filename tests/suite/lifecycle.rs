@@ -25,7 +25,7 @@ use crate::client;
 const SOON: Duration = Duration::from_secs(10);
 
 /// What a PostgreSQL session of the test's own holds, until it is let go.
-struct Held {
+pub(crate) struct Held {
     session: PgConnection,
 }
 
@@ -44,12 +44,12 @@ impl Held {
     }
 
     /// The table of books is locked, so that not even reading goes on.
-    async fn table(database: &Database) -> Self {
+    pub(crate) async fn table(database: &Database) -> Self {
         Self::by(database, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE").await
     }
 
     /// Lets the locks go; nothing was changed.
-    async fn release(mut self) {
+    pub(crate) async fn release(mut self) {
         sqlx::raw_sql("ROLLBACK").execute(&mut self.session).await.expect("a rollback");
         self.session.close().await.expect("a session that ends");
     }
@@ -72,7 +72,7 @@ async fn sessions(database: &Database, state: &str) -> String {
 }
 
 /// Waits until a session of the service waits for a lock.
-async fn waits_for_lock(database: &Database) {
+pub(crate) async fn waits_for_lock(database: &Database) {
     until("a session waits for a lock", SOON, async || {
         sessions(database, "wait_event_type = 'Lock'").await != "0"
     })

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use bookstore_entity::{book, category, item, post, review, sealing_key, user};
+use bookstore_entity::{book, category, idempotency_key, item, post, review, sealing_key, user};
 use bookstore_migration::tool;
 use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
 use bookstore_tests::{Database, Engine, Origin, Row, TestServer, on_every_engine, program, run};
@@ -200,6 +200,7 @@ async fn entities_are_the_tables(engine: Engine) {
         "seaql_migrations".to_owned(),
         is_table(&database, book::Entity).await,
         is_table(&database, category::Entity).await,
+        is_table(&database, idempotency_key::Entity).await,
         is_table(&database, item::Entity).await,
         is_table(&database, post::Entity).await,
         is_table(&database, review::Entity).await,

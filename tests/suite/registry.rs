@@ -6,18 +6,17 @@ use std::time::Duration;
 use bookstore_migration::tool;
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{
-    resource::RESOURCES,
+    app,
     rpc::{
-        calls::Calls,
-        registry::{MethodKind, Prepared, Registry},
+        calls::{Calls, Refused},
+        registry::{MethodKind, Prepared},
         rules::Rules,
     },
-    store::{Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions},
+    store::{Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions},
 };
 use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
 use prost::{Message, Name};
 use sea_orm::IsolationLevel;
-use tonic::Code;
 
 on_every_engine!(requests_are_carried_out_by_their_type);
 
@@ -36,11 +35,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     let store = store.expect("a store");
     store.schema(&tool::known(), Deadline::NONE).await.expect("a schema");
     let calls = Calls::new(store.clone(), Rules::of_contract().expect("rules"), 1 << 20);
-    let mut registry = Registry::default();
-    for resource in RESOURCES {
-        (resource.register)(&mut registry);
-    }
-    let registry = registry.complete().expect("every method of the contract");
+    let registry = app::registry().expect("every method of the contract");
 
     let method = registry.taking(&CreateCategoryRequest::full_name()).expect("a method");
     assert_eq!(method.path, "/bookstore.v1.CategoryService/CreateCategory");
@@ -58,6 +53,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         isolation: IsolationLevel::Serializable,
         idempotency: None,
         validate_only: false,
+        attempts: Attempts::default(),
     };
     let committed = store.run(call, write).await.expect("it is carried out");
     let created = Category::decode(&*committed.answer).expect("a category");
@@ -75,6 +71,6 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
 
     let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();
     let refused = method.prepare(&calls, &wrong).err().expect("the same checks");
-    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(matches!(refused, Refused::Invalid(faults) if faults[0].field == "id"));
     assert!(registry.taking("bookstore.v1.Category").is_none(), "no method takes it");
 }

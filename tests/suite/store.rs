@@ -9,8 +9,8 @@ use std::{
 };
 
 use bookstore_server::store::{
-    Call, Claim, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreError,
-    StoreOptions, Write,
+    Attempts, Call, Claim, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store,
+    StoreError, StoreOptions, Write,
 };
 use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
 use futures_util::future::{BoxFuture, join_all};
@@ -56,6 +56,7 @@ fn call(deadline: Deadline) -> Call {
         isolation: IsolationLevel::ReadCommitted,
         idempotency: None,
         validate_only: false,
+        attempts: Attempts::default(),
     }
 }
 

@@ -10,6 +10,7 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod url;
 mod values;
 
@@ -20,6 +21,7 @@ pub use self::flags::SettingFlags;
 pub use self::log::{Log, LogFormat};
 pub use self::server::Server;
 pub use self::settings::{SETTINGS, Setting};
+pub use self::transactions::Transactions;
 pub use self::url::{DatabaseUrl, Engine};
 
 use self::settings::{DATABASE_MIGRATE, DATABASE_URL};
@@ -30,6 +32,8 @@ use self::values::Values;
 pub struct Config {
     /// The database and its connections.
     pub database: Database,
+    /// Transactions and their keys.
+    pub transactions: Transactions,
     /// The port and its end.
     pub server: Server,
     /// The log.
@@ -77,10 +81,11 @@ impl Config {
         let warnings = std::mem::take(&mut layers.warnings);
         let mut values = Values::new(layers);
         let database = Database::read(&mut values);
+        let transactions = Transactions::read(&mut values);
         let server = Server::read(&mut values);
         let log = Log::read(&mut values);
-        let (Some(database), Some(server), Some(log), []) =
-            (database, server, log, values.problems.as_slice())
+        let (Some(database), Some(transactions), Some(server), Some(log), []) =
+            (database, transactions, server, log, values.problems.as_slice())
         else {
             return Err(ConfigError { problems: values.problems });
         };
@@ -96,7 +101,7 @@ impl Config {
             origin: given.origin.to_string(),
         };
         let origins = values.given.into_iter().map(in_force).collect();
-        Ok(Self { database, server, log, warnings, origins })
+        Ok(Self { database, transactions, server, log, warnings, origins })
     }
 
     /// What is in force, as a file of settings: each with its meaning, and where

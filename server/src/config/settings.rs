@@ -57,6 +57,11 @@ pub(super) const DATABASE_MIGRATE: Setting = plain(
     "auto",
     "Whether serve brings the schema up to date first; auto is true on SQLite, false elsewhere.",
 );
+pub(super) const IDEMPOTENCY_RETENTION: Setting = plain(
+    "idempotency_retention",
+    "24h",
+    "How long idempotency keys are kept with their answers, from 1s to 720h.",
+);
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
     "127.0.0.1:50051",
@@ -99,6 +104,7 @@ pub const SETTINGS: &[Setting] = &[
     DATABASE_ECHO,
     DATABASE_SLOW_QUERY,
     DATABASE_MIGRATE,
+    IDEMPOTENCY_RETENTION,
     LISTEN_ADDR,
     MAX_MESSAGE_SIZE,
     SHUTDOWN_PAUSE,

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use prost::Name;
+use prost::{Message, Name};
+use prost_reflect::ReflectMessage;
 use sea_orm::IsolationLevel;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
@@ -14,7 +15,7 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::store::{Call, Query, Store};
+use crate::store::{Attempts, Call, Fault, IdempotencyKey, Query, Store, Write};
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
@@ -71,30 +72,67 @@ impl Calls {
         request: Request<R>,
     ) -> Result<Response<R::Answer>, Status> {
         let context = context(&request)?;
-        let write = self.prepare_write(request.into_inner())?;
-        let call = Call {
-            method: context.method,
-            principal: context.principal,
-            deadline: context.deadline,
-            isolation: IsolationLevel::ReadCommitted,
-            idempotency: context.idempotency,
-            validate_only: context.validate_only,
+        let request = request.into_inner();
+        let call = self.call(&context, IsolationLevel::ReadCommitted, &request)?;
+        let write = self.prepare_write(request)?;
+        let answer = self.run(&context, call, Box::new(write)).await?;
+        Ok(Response::new(decode(&answer, &context.request_id)?))
+    }
+
+    /// What the store has to know of a call that writes.
+    ///
+    /// # Errors
+    /// UNAVAILABLE until the schema has been found right.
+    pub fn call(
+        &self,
+        context: &RequestContext,
+        isolation: IsolationLevel,
+        request: &impl Message,
+    ) -> Result<Call, Status> {
+        let Some(sealing_key) = self.0.store.sealing_key() else {
+            return Err(status::schema_pending(&[]));
         };
-        let began = Instant::now();
-        match self.0.store.run(call, Box::new(write)).await {
+        // Decoded and encoded again, a request is always the same bytes: prost writes fields by
+        // their numbers and maps, which are B-trees, by their keys.
+        let key = |key| IdempotencyKey::new(&sealing_key, key, &request.encode_to_vec());
+        Ok(Call {
+            method: context.method,
+            principal: context.principal.clone(),
+            deadline: context.deadline,
+            isolation,
+            idempotency: context.idempotency.map(key),
+            validate_only: context.validate_only,
+            attempts: Attempts::default(),
+        })
+    }
+
+    /// Carries a write out and answers its encoded response.
+    ///
+    /// # Errors
+    /// As the contract says of the call's method.
+    pub async fn run(
+        &self,
+        context: &RequestContext,
+        call: Call,
+        write: Box<dyn Write>,
+    ) -> Result<Vec<u8>, Status> {
+        let (began, attempts) = (Instant::now(), call.attempts.clone());
+        match self.0.store.run(call, write).await {
             Ok(committed) => {
                 context.answer.note_write(&committed, began.elapsed());
-                let answer = decode(&committed.answer, &context.request_id)?;
-                Ok(Response::new(answer))
+                Ok(committed.answer)
             }
-            Err(error) => Err(status::store(&error, &context.request_id)),
+            Err(error) => {
+                context.answer.note_failed_write(attempts.get(), began.elapsed());
+                Err(status::store(&error, &context.request_id))
+            }
         }
     }
 
     pub(super) fn prepare_read<R: ReadRequest>(
         &self,
         request: R,
-    ) -> Result<Checked<R, R::Query>, Status> {
+    ) -> Result<Checked<R, R::Query>, Refused> {
         let query = self.checked(request, R::query)?;
         Ok(Checked::new(query, self.0.max_message_size))
     }
@@ -102,28 +140,50 @@ impl Calls {
     pub(super) fn prepare_write<R: WriteRequest>(
         &self,
         request: R,
-    ) -> Result<Checked<R, R::Operation>, Status> {
+    ) -> Result<Checked<R, R::Operation>, Refused> {
         let operation = self.checked(request, R::operation)?;
         Ok(Checked::new(operation, self.0.max_message_size))
     }
 
     /// Holds a request against the contract's rules and its own checks, and tells all faults
-    /// together.
-    fn checked<R: prost_reflect::ReflectMessage, T>(
+    /// together. Every request passes here, whichever way it came.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn checked<R: ReflectMessage, T>(
         &self,
         request: R,
         convert: impl FnOnce(R, &mut Check<'_>) -> Option<T>,
-    ) -> Result<T, Status> {
-        let Some(key) = self.0.store.sealing_key() else {
-            return Err(status::schema_pending(&[]));
-        };
-        let faults = self.0.rules.faults(&request).map_err(|faults| status::invalid(&faults))?;
+    ) -> Result<T, Refused> {
+        let Some(key) = self.0.store.sealing_key() else { return Err(Refused::NotReady) };
+        let faults = self.0.rules.faults(&request).map_err(Refused::Invalid)?;
         let mut check = Check::new(&key, self.0.max_message_size, faults);
         let checked = convert(request, &mut check);
         let faults = check.into_faults();
         match checked {
             Some(checked) if faults.is_empty() => Ok(checked),
-            _ => Err(status::invalid(&faults)),
+            _ => Err(Refused::Invalid(faults)),
+        }
+    }
+}
+
+/// Why a request isn't carried out.
+#[derive(Debug)]
+pub enum Refused {
+    /// Its values break rules.
+    Invalid(Vec<Fault>),
+    /// Its bytes are no message of its type.
+    Malformed,
+    /// The schema has not been found right yet.
+    NotReady,
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(faults) => status::invalid(&faults),
+            Refused::Malformed => status::malformed_message(),
+            Refused::NotReady => status::schema_pending(&[]),
         }
     }
 }
@@ -133,7 +193,10 @@ fn decode<A: Name + Default>(answer: &[u8], request_id: &str) -> Result<A, Statu
 }
 
 /// What the layers have read of the call.
-fn context<R>(request: &Request<R>) -> Result<RequestContext, Status> {
+///
+/// # Errors
+/// Only by a mistake in this program: a call that came past the layers.
+pub fn context<R>(request: &Request<R>) -> Result<RequestContext, Status> {
     let context = request.extensions().get::<RequestContext>().cloned();
     context.ok_or_else(|| status::internal(&"a call came past the layers", ""))
 }

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::store::{Committed, Deadline, Freshness, IdempotencyKey, Position};
+use uuid::Uuid;
+
+use crate::store::{Committed, Deadline, Freshness, Position};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -20,9 +22,9 @@ pub struct RequestContext {
     pub freshness: Freshness,
     /// Who calls; none, since callers are not authenticated.
     pub principal: Option<String>,
-    /// The key under which a write happens once; none, since keys are refused.
-    pub idempotency: Option<IdempotencyKey>,
-    /// Whether everything is to be rolled back at the end; never, since that is refused.
+    /// The key under which a write happens once (`idempotency-key`).
+    pub idempotency: Option<Uuid>,
+    /// Whether everything is to be rolled back at the end (`validate-only`).
     pub validate_only: bool,
     /// What the call learns, for the response's metadata.
     pub answer: AnswerCell,
@@ -55,6 +57,13 @@ impl AnswerCell {
         facts.position = committed.position;
         facts.attempts = Some(committed.attempts);
         facts.replayed = committed.replayed;
+        facts.database = Some(database);
+    }
+
+    /// Notes a write that has failed; one that was not begun had no attempt.
+    pub fn note_failed_write(&self, attempts: u32, database: Duration) {
+        let mut facts = self.lock();
+        facts.attempts = Some(attempts).filter(|attempts| *attempts > 0);
         facts.database = Some(database);
     }
 

@@ -23,6 +23,10 @@ pub struct Wishes {
     pub deadline: Deadline,
     /// From `consistency`.
     pub freshness: Freshness,
+    /// From `idempotency-key`.
+    pub idempotency: Option<Uuid>,
+    /// From `validate-only`.
+    pub validate_only: bool,
 }
 
 /// The greatest length of a request id.
@@ -90,25 +94,26 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
             return Err(MetadataError::Invalid("consistency", told.into()));
         }
     };
-    if let Some(text) = one(headers, "idempotency-key")? {
-        return Err(match Uuid::try_parse(text) {
-            Ok(_) => MetadataError::NotSupported("idempotency-key"),
-            Err(_) => MetadataError::Invalid("idempotency-key", "must be a UUID".into()),
-        });
-    }
-    match one(headers, "validate-only")? {
-        None | Some("false") => {}
-        Some("true") => return Err(MetadataError::NotSupported("validate-only")),
+    let idempotency = match one(headers, "idempotency-key")? {
+        None => None,
+        Some(text) => Some(
+            Uuid::try_parse(text)
+                .map_err(|_| MetadataError::Invalid("idempotency-key", "must be a UUID".into()))?,
+        ),
+    };
+    let validate_only = match one(headers, "validate-only")? {
+        None | Some("false") => false,
+        Some("true") => true,
         Some(_) => {
             return Err(MetadataError::Invalid("validate-only", "must be true or false".into()));
         }
-    }
+    };
     for key in ["consistency-token", "field-mask", "authorization"] {
         if headers.contains_key(key) {
             return Err(MetadataError::NotSupported(key));
         }
     }
-    Ok(Wishes { deadline, freshness })
+    Ok(Wishes { deadline, freshness, idempotency, validate_only })
 }
 
 /// A key's only value.
@@ -180,15 +185,17 @@ mod tests {
         for (key, value) in [
             ("consistency", "at-least"),
             ("consistency-token", "x"),
-            ("idempotency-key", "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e"),
-            ("validate-only", "true"),
             ("field-mask", "title"),
             ("authorization", "Bearer x"),
         ] {
             let refused = wishes(&headers(key, value));
             assert_eq!(refused, Err(MetadataError::NotSupported(key)));
         }
-        assert!(wishes(&headers("validate-only", "false")).is_ok());
+        let wished = wishes(&headers("validate-only", "true")).unwrap();
+        assert_eq!((wished.validate_only, wished.idempotency), (true, None));
+        let key = "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e";
+        let wished = wishes(&headers("idempotency-key", key)).unwrap();
+        assert_eq!((wished.validate_only, wished.idempotency), (false, key.parse().ok()));
     }
 
     #[test]

@@ -8,12 +8,10 @@ use std::collections::HashMap;
 use bookstore_proto::DESCRIPTOR_POOL;
 use prost::Name;
 use prost_reflect::MethodDescriptor;
-use tonic::Status;
 
 use super::{
-    calls::Calls,
+    calls::{Calls, Refused},
     request::{Read, ReadRequest, WriteRequest},
-    status,
 };
 use crate::store::Write;
 
@@ -28,7 +26,7 @@ pub struct Method {
     /// Whether it takes one message and answers one.
     pub unary: bool,
     /// Decodes and checks an encoded request.
-    prepare: fn(&Calls, &[u8]) -> Result<Prepared, Status>,
+    prepare: fn(&Calls, &[u8]) -> Result<Prepared, Refused>,
 }
 
 /// Whether a method changes anything.
@@ -75,13 +73,13 @@ impl Registry {
 
     /// Adds a method that its service carries out by itself; it can't be prepared.
     pub fn direct<R: Name>(&mut self) {
-        self.add::<R>(MethodKind::Direct, |_, _| Err(status::method_not_found("")));
+        self.add::<R>(MethodKind::Direct, |_, _| Err(Refused::Malformed));
     }
 
     fn add<R: Name>(
         &mut self,
         kind: MethodKind,
-        prepare: fn(&Calls, &[u8]) -> Result<Prepared, Status>,
+        prepare: fn(&Calls, &[u8]) -> Result<Prepared, Refused>,
     ) {
         let request = R::full_name();
         match contract().find(|method| method.input().full_name() == request) {
@@ -112,6 +110,11 @@ impl Registry {
         }
     }
 
+    /// All methods, in no order.
+    pub fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.by_request.values()
+    }
+
     /// The method at a path.
     pub fn at(&self, path: &str) -> Option<&Method> {
         self.by_path.get(path).and_then(|request| self.by_request.get(request))
@@ -127,14 +130,20 @@ impl Method {
     /// Decodes and checks an encoded request of the method.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT with every fault.
-    pub fn prepare(&self, calls: &Calls, request: &[u8]) -> Result<Prepared, Status> {
+    /// Every fault of it.
+    pub fn prepare(&self, calls: &Calls, request: &[u8]) -> Result<Prepared, Refused> {
         (self.prepare)(calls, request)
     }
 }
 
-fn decode<R: Name + Default>(bytes: &[u8]) -> Result<R, Status> {
-    R::decode(bytes).map_err(|_| status::malformed_message())
+fn decode<R: Name + Default>(bytes: &[u8]) -> Result<R, Refused> {
+    R::decode(bytes).map_err(|_| Refused::Malformed)
+}
+
+/// The full name of the message that answers the method at a path.
+pub fn answer_of(method: &str) -> Option<String> {
+    let found = contract().find(|it| path(it) == method)?;
+    Some(found.output().full_name().to_owned())
 }
 
 /// The methods of the contract; each request type belongs to one of them.

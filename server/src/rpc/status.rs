@@ -288,6 +288,23 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             "the transaction collided with another one; nothing was changed",
         )
         .retry_after(RETRY_SOON),
+        StoreError::KeyInUse(_) => Answer::new(
+            Code::Aborted,
+            Reason::KeyInUse,
+            "another call with this idempotency key hasn't ended yet",
+        )
+        .retry_after(RETRY_LATER),
+        StoreError::KeyReused => Answer::new(
+            Code::InvalidArgument,
+            Reason::IdempotencyKeyReused,
+            "this idempotency key was used for another request",
+        )
+        .with("key", "idempotency-key"),
+        StoreError::KeyFenced => Answer::new(
+            Code::Aborted,
+            Reason::KeyFenced,
+            "this idempotency key was fenced off before the write came; nothing was changed",
+        ),
         StoreError::LockTimeout(_) => Answer::new(
             Code::Aborted,
             Reason::LockTimeout,

@@ -90,10 +90,11 @@ pub(super) async fn explain(
     error: StoreError,
 ) -> StoreError {
     let StoreError::Constraint { kind, constraint, .. } = &error else { return error };
-    claims.retain(|claim| claim.constraint.is_named(*kind, constraint));
-    if claims.is_empty() {
+    if !claims.iter().any(|claim| claim.constraint.is_named(*kind, constraint)) {
         return error;
     }
+    // The database stops at the first one; the caller learns of all.
+    claims.retain(|claim| claim.constraint.kind() == *kind);
     let is_removal = matches!(claims[0].constraint.rule, Rule::Unused { .. });
     match faults(connection, &claims).await {
         // Whoever was in the way is gone already: another try may succeed.

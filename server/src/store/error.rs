@@ -91,6 +91,15 @@ pub enum StoreError {
     /// Serialization failure, deadlock, or a busy SQLite file: nothing was changed.
     #[error("collided with another transaction")]
     Conflict(#[source] DbErr),
+    /// Another call has the same idempotency key and hasn't ended: nothing was changed.
+    #[error("the idempotency key is in use")]
+    KeyInUse(#[source] DbErr),
+    /// The idempotency key was used for another request: nothing was changed.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The idempotency key was fenced off before this write came: nothing was changed.
+    #[error("the idempotency key was fenced off")]
+    KeyFenced,
     /// A lock wasn't free in time: nothing was changed.
     #[error("a lock wasn't free in time")]
     LockTimeout(#[source] DbErr),
@@ -127,6 +136,35 @@ impl StoreError {
             Some(source) => format!("{self}: {source}"),
             None => self.to_string(),
         }
+    }
+
+    /// The same error of an entry among others: its fields stand behind this prefix, such as
+    /// `requests[3].`.
+    pub fn within(self, prefix: &str) -> Self {
+        let inside = |faults: Vec<Fault>| -> Vec<Fault> {
+            faults
+                .into_iter()
+                .map(|fault| Fault { field: format!("{prefix}{}", fault.field), ..fault })
+                .collect()
+        };
+        match self {
+            Self::Invalid(faults) => Self::Invalid(inside(faults)),
+            Self::AlreadyExists(faults) => Self::AlreadyExists(inside(faults)),
+            Self::ReferenceNotFound(faults) => Self::ReferenceNotFound(inside(faults)),
+            Self::InUse(faults) => Self::InUse(inside(faults)),
+            Self::NotFound { resource, id, field } => {
+                Self::NotFound { resource, id, field: format!("{prefix}{field}") }
+            }
+            Self::EtagMismatch { resource, id, field } => {
+                Self::EtagMismatch { resource, id, field: format!("{prefix}{field}") }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the write collided with others and may succeed if it is tried again.
+    pub(super) fn is_collision(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::LockTimeout(_))
     }
 
     /// A fault of this program, told in the logs only.

@@ -11,10 +11,12 @@ mod deadline;
 mod error;
 pub mod field;
 pub mod filter;
+mod idempotency;
 mod interrupt;
 pub mod list;
 mod migrations;
 pub mod order;
+mod outcome;
 pub mod page;
 pub mod page_token;
 mod pool;
@@ -38,18 +40,20 @@ pub use self::{
     crud::Resource,
     deadline::Deadline,
     error::{ConstraintKind, Fault, StoreError},
+    idempotency::IdempotencyKey,
     migrations::MigrationSession,
+    outcome::{LookUpOutcome, Outcome},
     pool::{Lease, PoolOptions},
     routing::{Freshness, Position},
     rows::Rows,
     schema::Schema,
     statement_log::StatementLog,
-    transaction::{Call, Committed, IdempotencyKey, Operation, Query, Write},
+    transaction::{Attempts, Call, Committed, Operation, Query, Retrace, Write},
 };
 
 pub(crate) use self::stamp::{operations, queries};
 
-use self::{connect::Connector, pool::Pool};
+use self::{connect::Connector, idempotency::Turns, pool::Pool};
 
 /// The name of the only node.
 const PRIMARY: &str = "primary";
@@ -85,6 +89,7 @@ struct Inner {
     /// busy isn't taken for one without a database.
     control: tokio::sync::Mutex<Option<Connection>>,
     sealing_key: RwLock<Option<[u8; 32]>>,
+    turns: Arc<Turns>,
 }
 
 impl Store {
@@ -109,12 +114,15 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        let (control, sealing_key) = Default::default();
-        Ok(Self(Arc::new(Inner { url, connector, writers, readers, control, sealing_key })))
+        let (control, sealing_key, turns) = Default::default();
+        let inner = Inner { url, connector, writers, readers, control, sealing_key, turns };
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// Carries a write out, or not at all: begins, applies, commits. Once it has begun it
-    /// runs to its end, also if this future is dropped.
+    /// Carries a write out, or not at all: begins, applies, commits, and tries again where it
+    /// collides with another one. Once it has begun it runs to its end, also if this future is
+    /// dropped. A write with a key that has happened already isn't carried out again: its
+    /// answer is the one that was kept.
     ///
     /// # Errors
     /// What the operation says, broken constraints told by the request's fields, and what
@@ -125,13 +133,17 @@ impl Store {
         call: Call,
         mut write: Box<dyn Write>,
     ) -> Result<Committed, StoreError> {
-        if call.idempotency.is_some() || call.validate_only {
-            return Err(StoreError::internal("keys and dry runs are refused before this"));
-        }
         write.prepare().await?;
+        let turn = match &call.idempotency {
+            // Before a connection is taken: twins that wait would hold one each.
+            Some(key) => {
+                Some(self.0.turns.take(call.principal.as_deref(), key.key, call.deadline).await?)
+            }
+            None => None,
+        };
         // A caller that leaves while it waits here leaves nothing behind.
         let lease = self.0.writers.lend(Access::ReadWrite, call.deadline).await?;
-        transaction::carry_out(lease, call, write).await
+        transaction::carry_out(lease, call, write, turn).await
     }
 
     /// Lends a read-only connection to a node that is fresh enough. The only node is the

@@ -298,7 +298,7 @@ fn batches(kind: &Kind, cases: &mut Vec<Case>) {
     let at = |index: usize, name: &str| format!("requests[{index}].{name}");
     let fields = [at(1, "id"), at(2, field), at(3, "id")];
     cases.push(bad(&create, json!({"requests": requests}), &fields.each_ref().map(String::as_str)));
-    let taken = json!([new(&id(20)), with(new(&second), json!({*field: other(kind)}))]);
+    let taken = json!([new(&id(20)), {"id": second, *field: other(kind)}]);
     cases.push(bad(&create, json!({"requests": taken}), &["requests[1].id"]).taken());
 
     let update = kind.method("BatchUpdate");
@@ -329,6 +329,6 @@ fn batches(kind: &Kind, cases: &mut Vec<Case>) {
 }
 
 /// A second resource that could be created beside the first.
-fn other(kind: &Kind) -> Value {
+pub(crate) fn other(kind: &Kind) -> Value {
     with((kind.valid)(), json!({kind.text.0: "another"}))
 }

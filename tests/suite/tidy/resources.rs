@@ -17,8 +17,10 @@ pub(super) fn services(root: &Path, path: &str, text: &str) -> Vec<String> {
                 faults.push(format!("{path}: {}Service needs {wanted}", &found[1]));
             }
         };
+        // Transactions stand above the resources.
+        let folder = if name == "transaction" { "" } else { "resource/" };
         for file in ["mod", "service", "convert", "operations"] {
-            let file = format!("server/src/resource/{name}/{file}.rs");
+            let file = format!("server/src/{folder}{name}/{file}.rs");
             missing(file.clone(), root.join(&file).is_file());
         }
         let file = format!("tests/suite/{name}.rs");

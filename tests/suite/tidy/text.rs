@@ -50,7 +50,7 @@ pub(super) fn leftovers(path: &str, text: &str) -> Vec<String> {
 
 /// The files that may send transaction control as SQL, each with its reason.
 const TRANSACTIONS: &[(&str, &str)] =
-    &[("server/src/store/transaction.rs", "the one place that begins and commits")];
+    &[("server/src/store/transaction/control.rs", "the one place that begins and commits")];
 
 /// Only the store's transaction code begins, commits or rolls back.
 pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
@@ -68,7 +68,7 @@ pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
     let guilty = strings.iter().filter(|(_, literal)| words.is_match(literal));
     guilty
         .map(|(line, literal)| {
-            format!("{path}:{line}: {literal:?} belongs to store/transaction.rs")
+            format!("{path}:{line}: {literal:?} belongs to store/transaction/control.rs")
         })
         .collect()
 }
@@ -117,7 +117,7 @@ fn transaction_words_are_found() {
     for good in ["COMMIT_OUTCOME_UNKNOWN", "the commit failed", "beginning", "begin is late"] {
         assert_eq!(find(&format!("let a = \"{good}\"; // COMMIT")), 0, "{good}");
     }
-    assert!(transaction_words("server/src/store/transaction.rs", "\"BEGIN\"").is_empty());
+    assert!(transaction_words("server/src/store/transaction/control.rs", "\"BEGIN\"").is_empty());
 }
 
 #[test]

@@ -68,8 +68,8 @@ fn context(
         deadline: wishes.deadline,
         freshness: wishes.freshness,
         principal: None,
-        idempotency: None,
-        validate_only: false,
+        idempotency: wishes.idempotency,
+        validate_only: wishes.validate_only,
         answer: answer.clone(),
     })
 }

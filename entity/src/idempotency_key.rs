@@ -1,0 +1,22 @@
+//! Table `idempotency_keys`: which writes have happened under their callers' keys.
+
+#![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `idempotency_keys`. The service reads and writes it by its store alone.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "idempotency_keys")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub principal: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key: Uuid,
+    pub method: String,
+    pub request_mark: Option<Vec<u8>>,
+    pub answer: Option<Vec<u8>>,
+    pub created_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,175 @@
+//! The commands that begin and end a transaction: the one place that sends them.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel};
+use sqlx::{Connection as _, Either, Row};
+
+use crate::store::{
+    connection::{Connection, Driver, State},
+    deadline::Deadline,
+    error::{StoreError, breaks_connection},
+    routing::Position,
+};
+
+/// The longest that a write waits for a lock at a time.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many commits this process made on SQLite, where a position means nothing else.
+static SQLITE_COMMITS: AtomicU64 = AtomicU64::new(0);
+
+impl Connection {
+    /// Begins a transaction whose statements keep the connection's deadline, and waits for an
+    /// advisory lock if one is asked for: in the same round trip. SQLite's transactions, of
+    /// which there is one at a time, need none.
+    pub(super) async fn begin(
+        &self,
+        isolation: IsolationLevel,
+        lock: Option<i64>,
+    ) -> Result<(), StoreError> {
+        if self.deadline().has_passed() {
+            return Err(StoreError::DeadlineExceeded);
+        }
+        let sql = match self.get_database_backend() {
+            DbBackend::Postgres => {
+                // Zero would mean no timeout at all.
+                let statement = self.statement_timeout().as_millis().max(1);
+                // Before a statement's usual end, so that a caller learns that it was a lock;
+                // a nearer deadline is left to end the statement itself.
+                let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
+                let mut sql = format!(
+                    "BEGIN ISOLATION LEVEL {isolation}; SET LOCAL statement_timeout = {statement}; \
+                     SET LOCAL lock_timeout = {lock_timeout}"
+                );
+                if let Some(lock) = lock {
+                    sql += &format!("; SELECT pg_advisory_xact_lock({lock})");
+                }
+                sql
+            }
+            // A transaction that begins by reading can't always go on to write.
+            _ => "BEGIN IMMEDIATE".to_owned(),
+        };
+        // Noted before it is sent: whatever becomes of it, a rollback sets it right.
+        self.set_state(State::Transaction);
+        if let Err(error) = self.execute_unprepared(&sql).await {
+            self.rollback().await;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Commits and says from which position on the changes can be seen.
+    pub(super) async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        if self.state() != State::Transaction {
+            // PostgreSQL answers COMMIT of a failed transaction with a rollback and no error.
+            self.rollback().await;
+            return Err(StoreError::internal("a statement failed and the operation went on"));
+        }
+        // The caller may have to wait for the outcome a little past its deadline, but it
+        // is an outcome.
+        self.set_deadline(Deadline::NONE);
+        let limit = self.command_timeout();
+        let mut exchange = self.exchange().await;
+        let outcome = match &mut *exchange.driver {
+            Driver::Postgres(postgres) => {
+                // One round trip; the position is read after the commit, in a transaction
+                // of its own, or it would miss the commit record.
+                let sql = "COMMIT; SELECT pg_current_wal_flush_lsn()::text";
+                let commit = async {
+                    let mut answers = sqlx::raw_sql(sql).fetch_many(&mut **postgres);
+                    match answers.next().await {
+                        Some(Ok(_)) => Ok(read_position(answers).await),
+                        Some(Err(error)) => Err(error),
+                        None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
+                    }
+                };
+                self.log().around(sql, limit, commit).await
+            }
+            Driver::Sqlite(sqlite, _) => {
+                let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
+                self.log().around("COMMIT", limit, commit).await.map(|_| {
+                    let commits = SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1;
+                    Ok(Some(Position::new(commits)))
+                })
+            }
+        };
+        match outcome {
+            Ok(position) => {
+                self.set_state(State::Idle);
+                // Committed, whatever became of the question for the position.
+                Ok(exchange.end(position).unwrap_or_default())
+            }
+            Err(error) => {
+                let lost = breaks_connection(&error);
+                let error = exchange.end::<()>(Err(error)).err();
+                let error = error.unwrap_or_else(|| DbErr::Custom("COMMIT failed".into()));
+                if lost {
+                    return Err(StoreError::CommitOutcomeUnknown(error));
+                }
+                self.rollback().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Prepares every statement anew from now on.
+    pub(super) async fn forget_statements(&self) {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres) => postgres.clear_cached_statements().await,
+            Driver::Sqlite(sqlite, _) => sqlite.clear_cached_statements().await,
+        };
+        if let Err(error) = exchange.end(result) {
+            tracing::warn!(%error, "forgetting prepared statements failed");
+        }
+    }
+
+    /// Rolls back. A connection on which that fails is closed by the pool.
+    pub(super) async fn rollback(&self) {
+        self.set_deadline(Deadline::NONE);
+        if self.is_broken() {
+            // Nobody answers there, and the database rolls back by itself.
+            return;
+        }
+        let limit = self.command_timeout();
+        let mut exchange = self.exchange().await;
+        let sql = "ROLLBACK";
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres) => {
+                let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
+                self.log().around(sql, limit, rollback).await.map(drop)
+            }
+            Driver::Sqlite(sqlite, _) => {
+                let rollback = sqlx::raw_sql(sql).execute(&mut **sqlite);
+                match self.log().around(sql, limit, rollback).await {
+                    // A full disk and some other errors have ended the transaction already.
+                    Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("1") => {
+                        Ok(())
+                    }
+                    other => other.map(drop),
+                }
+            }
+        };
+        match exchange.end(result) {
+            Ok(()) => self.set_state(State::Idle),
+            Err(error) => tracing::warn!(%error, "rolling back failed"),
+        }
+    }
+}
+
+/// Reads what follows COMMIT to its end.
+async fn read_position(
+    answers: impl futures_util::Stream<
+        Item = Result<Either<sqlx::postgres::PgQueryResult, sqlx::postgres::PgRow>, sqlx::Error>,
+    >,
+) -> Result<Option<Position>, sqlx::Error> {
+    let rows: Vec<_> = answers.try_collect().await?;
+    let row = rows.into_iter().find_map(Either::right);
+    row.map(|row| row.try_get::<String, _>(0))
+        .transpose()
+        .map(|text| text.and_then(|text| Position::parse_lsn(&text)))
+}

@@ -1,0 +1,114 @@
+//! Transactions between the wire and the store.
+
+use bookstore_proto::v1::{
+    ExecuteRequest, ExecuteResponse, GetOutcomeRequest, GetOutcomeResponse, Outcome as State,
+};
+use prost::Message;
+use prost_types::Any;
+use sea_orm::IsolationLevel;
+use tonic::{Request, Response, Status};
+
+use super::operations::{Execute, Part};
+use crate::{
+    rpc::{
+        calls::{self, Calls, Refused},
+        check::Check,
+        registry::{self, MethodKind, Prepared, Registry},
+        request::WriteRequest,
+        status,
+    },
+    store::{LookUpOutcome, Outcome},
+};
+
+/// Where the types of messages are named in an `Any`.
+const TYPES: &str = "type.googleapis.com";
+
+/// Carries out an Execute request.
+///
+/// # Errors
+/// As the contract says of the method.
+pub async fn execute(
+    calls: &Calls,
+    registry: &Registry,
+    request: Request<ExecuteRequest>,
+) -> Result<Response<ExecuteResponse>, Status> {
+    let context = calls::context(&request)?;
+    let request = request.into_inner();
+    let call = calls.call(&context, IsolationLevel::Serializable, &request)?;
+    let parts = calls.checked(request, |request, check| {
+        let parts: Vec<Option<Part>> = request
+            .requests
+            .iter()
+            .enumerate()
+            .map(|(index, request)| part(calls, registry, check, index, request))
+            .collect();
+        parts.into_iter().collect::<Option<Vec<Part>>>()
+    })?;
+    let execute = Execute::new(parts, calls.max_message_size());
+    let answer = calls.run(&context, call, Box::new(execute)).await?;
+    let answer = ExecuteResponse::decode(&*answer);
+    answer.map(Response::new).map_err(|error| status::internal(&error, &context.request_id))
+}
+
+/// Checks one of the requests. Its faults are named as those of an entry of a batch are.
+fn part(
+    calls: &Calls,
+    registry: &Registry,
+    check: &mut Check<'_>,
+    index: usize,
+    request: &Any,
+) -> Option<Part> {
+    let entry = format!("requests[{index}]");
+    let name = request.type_url.rsplit('/').next().unwrap_or_default();
+    let Some(method) = registry.taking(name) else {
+        check.fault(entry, "is no request of this service");
+        return None;
+    };
+    if method.kind != MethodKind::Write {
+        check.fault(entry, "is the request of a method that can't be part of a transaction");
+        return None;
+    }
+    let prefix = format!("{entry}.");
+    match method.prepare(calls, &request.value) {
+        Ok(Prepared::Write(write)) => {
+            Some(Part { prefix, answer: format!("{TYPES}/{}", method.answer), write })
+        }
+        Ok(Prepared::Read(_)) | Err(Refused::NotReady) => None,
+        Err(Refused::Malformed) => {
+            check.fault(entry, format!("can't be decoded as {name}"));
+            None
+        }
+        Err(Refused::Invalid(faults)) => {
+            for fault in faults {
+                check.fault(format!("{prefix}{}", fault.field), fault.description);
+            }
+            None
+        }
+    }
+}
+
+impl WriteRequest for GetOutcomeRequest {
+    type Operation = LookUpOutcome;
+    type Answer = GetOutcomeResponse;
+
+    fn operation(self, check: &mut Check<'_>) -> Option<LookUpOutcome> {
+        let key = check.id(&self.idempotency_key)?;
+        Some(LookUpOutcome { principal: String::new(), key, fence: self.fence })
+    }
+
+    fn answer(outcome: Outcome) -> GetOutcomeResponse {
+        let (state, response) = match outcome {
+            Outcome::Committed { method, answer } => {
+                (State::Committed, registry::answer_of(&method).map(|name| any(&name, answer)))
+            }
+            Outcome::InProgress => (State::InProgress, None),
+            Outcome::NotFound => (State::NotFound, None),
+            Outcome::Fenced => (State::Aborted, None),
+        };
+        GetOutcomeResponse { outcome: state.into(), response }
+    }
+}
+
+fn any(name: &str, value: Vec<u8>) -> Any {
+    Any { type_url: format!("{TYPES}/{name}"), value }
+}

@@ -1,0 +1,26 @@
+//! Transactions over the wire: several writes as one, and the outcome of writes.
+
+mod convert;
+mod operations;
+mod service;
+
+use std::sync::Arc;
+
+use bookstore_proto::v1::{ExecuteRequest, GetOutcomeRequest, transaction_service_server};
+use tonic::service::RoutesBuilder;
+
+use crate::rpc::{calls::Calls, registry::Registry};
+
+/// The service's full name, which is also its name in health checks.
+pub const NAME: &str = transaction_service_server::SERVICE_NAME;
+
+/// Adds the methods to the registry. None can stand inside another transaction.
+pub fn register(registry: &mut Registry) {
+    registry.direct::<ExecuteRequest>();
+    registry.direct::<GetOutcomeRequest>();
+}
+
+/// Adds the service to the server. It carries out what the registry knows.
+pub fn serve(routes: &mut RoutesBuilder, calls: Calls, registry: Arc<Registry>) {
+    service::serve(routes, calls, registry);
+}

@@ -1,0 +1,96 @@
+//! Several writes as one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bookstore_proto::v1::ExecuteResponse;
+use futures_util::future::{BoxFuture, try_join_all};
+use prost::Message;
+use prost_types::Any;
+
+use crate::store::{Claim, Connection, Retrace, StoreError, Write};
+
+/// One of the writes.
+pub struct Part {
+    /// Where the request has it: `requests[3].`.
+    pub prefix: String,
+    /// The type of its response, as an `Any` names it.
+    pub answer: String,
+    /// The write.
+    pub write: Box<dyn Write>,
+}
+
+/// Writes that happen together or not at all, in their order.
+pub struct Execute {
+    parts: Vec<Part>,
+    /// The greatest size of the answer, in bytes.
+    limit: usize,
+    /// Which one was carried out last, or failed.
+    reached: AtomicUsize,
+}
+
+impl Execute {
+    /// `limit` is the greatest size of the answer, in bytes.
+    pub fn new(parts: Vec<Part>, limit: usize) -> Self {
+        Self { parts, limit, reached: AtomicUsize::new(0) }
+    }
+}
+
+impl Write for Execute {
+    fn name(&self) -> &'static str {
+        "Execute"
+    }
+
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async {
+            let prepared = self.parts.iter_mut().map(|part| part.write.prepare());
+            try_join_all(prepared).await.map(drop)
+        })
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        Box::pin(async {
+            let mut answer = ExecuteResponse::default();
+            for (index, Part { prefix, answer: name, write }) in self.parts.iter().enumerate() {
+                self.reached.store(index, Ordering::Relaxed);
+                let applied = write.apply(connection).await;
+                let value = applied.map_err(|error| error.within(prefix))?;
+                answer.responses.push(Any { type_url: name.clone(), value });
+            }
+            let (size, limit) = (answer.encoded_len(), self.limit);
+            match size > limit {
+                true => Err(StoreError::AnswerTooLarge { size, limit }),
+                false => Ok(answer.encode_to_vec()),
+            }
+        })
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let Some(failed) = self.parts.get(self.reached.load(Ordering::Relaxed)) else {
+            return Vec::new();
+        };
+        let claims = failed.write.claims().into_iter();
+        claims
+            .map(|claim| Claim { field: format!("{}{}", failed.prefix, claim.field), ..claim })
+            .collect()
+    }
+
+    fn way_to_failure(&self) -> Option<&dyn Retrace> {
+        // Nothing came before the first one.
+        (self.reached.load(Ordering::Relaxed) > 0).then_some(self as &dyn Retrace)
+    }
+}
+
+impl Retrace for Execute {
+    fn retrace<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async {
+            for part in self.parts.iter().take(self.reached.load(Ordering::Relaxed)) {
+                let applied = part.write.apply(connection).await;
+                applied.map_err(|error| error.within(&part.prefix))?;
+            }
+            Ok(())
+        })
+    }
+}

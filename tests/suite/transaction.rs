@@ -1,0 +1,300 @@
+//! `TransactionService`: several writes as one, and the outcome of writes.
+
+use bookstore_tests::{Engine, TestServer, on_every_engine};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    bad_input::{Case, bad, populate, rows},
+    client::{a_book, id, with},
+    idempotency::call,
+    lifecycle::{Held, waits_for_lock},
+    standard::{answer, refusal},
+    user::a_user,
+};
+
+on_every_engine!(
+    several_writes_are_one,
+    a_failure_leaves_no_trace,
+    faults_are_those_of_the_entry,
+    entries_see_those_before_them,
+    collisions_are_tried_again,
+    outcomes_are_told,
+    a_fenced_key_stays_so,
+);
+
+const EXECUTE: &str = "TransactionService/Execute";
+const OUTCOME: &str = "TransactionService/GetOutcome";
+
+/// A request of a method as an entry.
+fn entry(kind: &str, request: Value) -> Value {
+    with(request, json!({"@type": format!("type.googleapis.com/bookstore.v1.{kind}Request")}))
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let execute =
+        |requests: Value, fields: &[&str]| bad(EXECUTE, json!({"requests": requests}), fields);
+    cases.push(bad(EXECUTE, json!({}), &["requests"]));
+    let fine = entry("DeleteBook", json!({"id": id(404), "allow_missing": true}));
+    cases.push(execute(Value::from(vec![fine.clone(); 1_001]), &["requests"]));
+    for other in ["GetBook", "ListBooks", "Execute", "GetOutcome", "VerifyPassword"] {
+        cases.push(execute(json!([fine, entry(other, json!({}))]), &["requests[1]"]));
+    }
+    let any = |name: &str| json!({"@type": format!("type.googleapis.com/{name}")});
+    cases.push(execute(json!([any("bookstore.v1.Book")]), &["requests[0]"]));
+    let nested = json!({"@type": "type.googleapis.com/google.protobuf.Any",
+        "value": entry("DeleteBook", json!({}))});
+    cases.push(execute(json!([nested]), &["requests[0]"]));
+    let several = json!([
+        entry("CreateBook", json!({"book": {"title": "x", "stock": -1}})),
+        fine,
+        entry("BatchDeleteBooks", json!({"requests": [{"id": id(1)}, {"id": "x"}]})),
+    ]);
+    let fields = [
+        "requests[0].book.author",
+        "requests[0].book.price",
+        "requests[0].book.stock",
+        "requests[2].requests[1].id",
+    ];
+    cases.push(execute(several, &fields));
+    let missing = json!([fine, entry("DeleteBook", json!({"id": id(404)}))]);
+    cases.push(execute(missing, &["requests[1].id"]).missing());
+    for key in ["", "x", "6E0A3C52-58CF-4F3E-8A4C-0F6B8F6A9B7E", "\0"] {
+        cases.push(bad(OUTCOME, json!({"idempotency_key": key}), &["idempotency_key"]));
+    }
+    cases
+}
+
+async fn several_writes_are_one(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let requests = json!({"requests": [
+        entry("CreateCategory", json!({"id": id(1), "category": {"name": "Poetry"}})),
+        entry("CreateBook", json!({"id": id(2), "book": with(a_book("x"), json!({"category_id": id(1)}))})),
+        entry("BatchCreateBooks", json!({"requests": [{"id": id(3), "book": a_book("y")}]})),
+        entry("UpdateBook", json!({"book": {"id": id(2), "stock": 7}})),
+        entry("DeleteBook", json!({"id": id(3)})),
+        entry("CreateUser", json!({"id": id(4), "user": a_user()})),
+    ]});
+    let key = Uuid::new_v4().to_string();
+    let dry = call(&server, EXECUTE, requests.clone(), &[("validate-only", "true")]).await;
+    assert_eq!(dry.expect("a dry run").body["responses"].as_array().map(Vec::len), Some(6));
+    assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
+    let mut answers = Vec::new();
+    for replayed in [false, true] {
+        let metadata = [("idempotency-key", key.as_str())];
+        let answered = call(&server, EXECUTE, requests.clone(), &metadata).await.expect("done");
+        assert_eq!(answered.replayed, replayed);
+        answers.push(answered.body);
+    }
+    assert_eq!(answers[0], answers[1]);
+    let responses = answers[0]["responses"].as_array().expect("answers");
+    let types: Vec<&str> = responses
+        .iter()
+        .filter_map(|response| response["@type"].as_str()?.strip_prefix("type.googleapis.com/"))
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "bookstore.v1.Category",
+            "bookstore.v1.Book",
+            "bookstore.v1.BatchCreateBooksResponse",
+            "bookstore.v1.Book",
+            "google.protobuf.Empty",
+            "bookstore.v1.User"
+        ]
+    );
+    assert_eq!((&responses[3]["stock"], &responses[3]["category_id"]), (&json!(7), &json!(id(1))));
+    assert!(responses[5].get("password").is_none());
+    let book = answer(&server, "BookService/GetBook", json!({"id": id(2)})).await;
+    assert_eq!(with(book, json!({"@type": "type.googleapis.com/bookstore.v1.Book"})), responses[3]);
+}
+
+async fn a_failure_leaves_no_trace(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    populate(&server).await;
+    let before = rows(&server).await;
+    let mut requests: Vec<Value> = (0..200)
+        .map(|at| entry("CreateBook", json!({"id": id(1_000 + at), "book": a_book("x")})))
+        .collect();
+    requests.push(entry("DeleteBook", json!({"id": id(1)})));
+    requests.push(entry("DeleteBook", json!({"id": id(404)})));
+    let key = Uuid::new_v4().to_string();
+    let metadata = [("idempotency-key", key.as_str())];
+    let refused = call(&server, EXECUTE, json!({"requests": requests}), &metadata).await;
+    let refused = refused.err().expect("the last one names no book");
+    refused.is_missing(&["requests[201].id"]).says("index", "201").says("resource", "book");
+    assert_eq!(rows(&server).await, before);
+    assert_eq!(server.database().value("SELECT count(*) FROM idempotency_keys").await, "0");
+}
+
+async fn faults_are_those_of_the_entry(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    populate(&server).await;
+    let category = |name: &str| json!({"category": {"name": name}});
+    let review =
+        |members: Value| with(json!({"user_id": id(1), "book_id": id(1), "rating": 5}), members);
+    let new_user = entry("CreateUser", json!({"id": id(50), "user": a_user()}));
+    let of_new_user = json!({"review": review(json!({"user_id": id(50), "book_id": id(404)}))});
+    for (requests, reason, field) in [
+        // Taken by what was there, and by an entry before.
+        (
+            json!([
+                entry("CreateCategory", category("A")),
+                entry("CreateCategory", category("Fiction"))
+            ]),
+            "RESOURCE_ALREADY_EXISTS",
+            "requests[1].category.name",
+        ),
+        (
+            json!([entry("CreateCategory", category("B")), entry("CreateCategory", category("B"))]),
+            "RESOURCE_ALREADY_EXISTS",
+            "requests[1].category.name",
+        ),
+        // The user is there by now, the book isn't.
+        (
+            json!([new_user, entry("CreateReview", of_new_user)]),
+            "REFERENCE_NOT_FOUND",
+            "requests[1].review.book_id",
+        ),
+        // The book is gone by now.
+        (
+            json!([
+                entry("DeleteBook", json!({"id": id(1)})),
+                entry(
+                    "BatchCreateReviews",
+                    json!({"requests": [
+                        {"review": review(json!({"book_id": id(2), "user_id": id(2)}))},
+                        {"review": review(json!({}))},
+                    ]})
+                ),
+            ]),
+            "REFERENCE_NOT_FOUND",
+            "requests[1].requests[1].review.book_id",
+        ),
+        (
+            json!([
+                entry(
+                    "CreatePost",
+                    json!({"post": {"title": "x", "content": "x", "author_id": id(4)}})
+                ),
+                entry("DeleteUser", json!({"id": id(4)})),
+            ]),
+            "RESOURCE_IN_USE",
+            "requests[1].id",
+        ),
+    ] {
+        let before = rows(&server).await;
+        let refused = refusal(&server, EXECUTE, json!({"requests": requests})).await;
+        assert_eq!((refused.reason.as_str(), &refused.fields), (reason, &vec![field.to_owned()]));
+        refused.says("index", "1");
+        assert_eq!(rows(&server).await, before);
+    }
+}
+
+async fn entries_see_those_before_them(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let created =
+        answer(&server, "BookService/CreateBook", json!({"id": id(1), "book": a_book("x")})).await;
+    let update = |stock: i32, etag: &Value| {
+        entry("UpdateBook", json!({"book": {"id": id(1), "stock": stock, "etag": etag}}))
+    };
+    // The first one changes the etag that the second one names.
+    let requests = json!([update(1, &created["etag"]), update(2, &created["etag"])]);
+    let refused = refusal(&server, EXECUTE, json!({"requests": requests})).await;
+    refused.is_stale("requests[1].book.etag").says("index", "1");
+    let now = answer(&server, "BookService/GetBook", json!({"id": id(1)})).await;
+    assert_eq!(now, created);
+}
+
+/// Each adds one, having read what is there: only a serializable order gets the sum right, and
+/// etags tell it.
+async fn collisions_are_tried_again(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    for at in 1..=2 {
+        let new = json!({"id": id(at), "book": a_book("x")});
+        answer(&server, "BookService/CreateBook", new).await;
+    }
+    // Opposite orders, which without an order of locks would be deadlocks: they are tried
+    // again until they are through.
+    let update =
+        |at: u32, stock: u32| entry("UpdateBook", json!({"book": {"id": id(at), "stock": stock}}));
+    let calls = (0..24).map(|at| {
+        let (first, second) = if at % 2 == 0 { (1, 2) } else { (2, 1) };
+        let requests = json!({"requests": [update(first, at), update(second, at)]});
+        let server = &server;
+        async move { answer(server, EXECUTE, requests).await }
+    });
+    join_all(calls).await;
+    let one = answer(&server, "BookService/GetBook", json!({"id": id(1)})).await;
+    let two = answer(&server, "BookService/GetBook", json!({"id": id(2)})).await;
+    assert_eq!(one.get("stock"), two.get("stock"), "the last one wrote both");
+    let versions = "SELECT version FROM books ORDER BY id";
+    assert_eq!(server.sql(versions).await, [[Some("25".to_owned())], [Some("25".to_owned())]]);
+}
+
+async fn outcomes_are_told(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let key = Uuid::new_v4().to_string();
+    let ask = json!({"idempotency_key": key});
+    let told = answer(&server, OUTCOME, ask.clone()).await;
+    assert_eq!(told, json!({"outcome": "OUTCOME_NOT_FOUND"}));
+    let metadata = [("idempotency-key", key.as_str())];
+    let request = json!({"book": a_book("x")});
+    let created = call(&server, "BookService/CreateBook", request, &metadata).await;
+    let created = created.expect("a book").body;
+    let response = with(created, json!({"@type": "type.googleapis.com/bookstore.v1.Book"}));
+    let wanted = json!({"outcome": "OUTCOME_COMMITTED", "response": response});
+    for fence in [false, true] {
+        let ask = with(ask.clone(), json!({"fence": fence}));
+        assert_eq!(answer(&server, OUTCOME, ask).await, wanted);
+    }
+}
+
+async fn a_fenced_key_stays_so(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let key = Uuid::new_v4().to_string();
+    let aborted = json!({"outcome": "OUTCOME_ABORTED"});
+    for fence in [true, true, false] {
+        let ask = json!({"idempotency_key": key, "fence": fence});
+        assert_eq!(answer(&server, OUTCOME, ask).await, aborted);
+    }
+    let metadata = [("idempotency-key", key.as_str())];
+    for (method, request) in [
+        ("BookService/CreateBook", json!({"book": a_book("late")})),
+        (EXECUTE, json!({"requests": [entry("CreateBook", json!({"book": a_book("late")}))]})),
+    ] {
+        let refused = call(&server, method, request, &metadata).await.err().expect("too late");
+        refused.is(Code::Aborted, "KEY_FENCED", &[]);
+    }
+    assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
+}
+
+/// While the write's transaction is open nobody can know.
+#[tokio::test]
+async fn a_write_in_progress_is_told() {
+    let server = TestServer::start(Engine::Postgres).await;
+    let database = server.database();
+    let key = Uuid::new_v4().to_string();
+    let created = json!({"id": id(1), "book": a_book("x")});
+    answer(&server, "BookService/CreateBook", created).await;
+    let held = Held::table(&database).await;
+    let update = json!({"book": {"id": id(1), "stock": 3}});
+    let metadata = [("idempotency-key", key.as_str())];
+    let write = call(&server, "BookService/UpdateBook", update, &metadata);
+    let asking = async {
+        waits_for_lock(&database).await;
+        for fence in [false, true] {
+            let ask = json!({"idempotency_key": key, "fence": fence});
+            let told = answer(&server, OUTCOME, ask).await;
+            assert_eq!(told, json!({"outcome": "OUTCOME_IN_PROGRESS"}));
+        }
+        held.release().await;
+    };
+    let (written, ()) = tokio::join!(write, asking);
+    written.expect("it goes on");
+    let told = answer(&server, OUTCOME, json!({"idempotency_key": key, "fence": true})).await;
+    assert_eq!(told["outcome"], "OUTCOME_COMMITTED");
+}
