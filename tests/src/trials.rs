@@ -1,5 +1,6 @@
 //! Long trials: the suite's own cases at a larger scale, run by name.
 
+mod deadlines;
 mod drops;
 mod plan_log;
 mod plans;
@@ -25,6 +26,12 @@ pub struct Trial {
 
 /// Every trial there is.
 pub const TRIALS: &[Trial] = &[
+    Trial {
+        name: "deadlines",
+        about: "this many calls run into their deadlines, half as many are served afterwards",
+        scale: 2_000,
+        work: |scale| Box::pin(deadlines::deadlines(scale)),
+    },
     Trial {
         name: "drops",
         about: "callers leave at random points, this many of them on each engine",

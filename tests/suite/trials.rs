@@ -11,3 +11,8 @@ async fn callers_who_leave_leave_nothing_behind() {
 async fn lists_walk_an_index() {
     trial("plans", 50_000).await;
 }
+
+#[tokio::test]
+async fn deadlines_end_calls_in_the_database() {
+    trial("deadlines", 400).await;
+}

@@ -9,7 +9,7 @@ use std::{
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection,
+    AssertSqlSafe, ConnectOptions as _, PgConnection, Row,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -114,10 +114,10 @@ impl Connector {
         let settings = format!(
             "SET TIME ZONE 'UTC'; SET default_transaction_read_only = {read_only}; \
              SET statement_timeout = {timeout}; \
-             SET idle_in_transaction_session_timeout = {timeout}"
+             SET idle_in_transaction_session_timeout = {timeout}; SELECT pg_backend_pid()"
         );
-        sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut session).await?;
-        Ok(Driver::Postgres(Box::new(session)))
+        let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(&mut session).await?;
+        Ok(Driver::Postgres(Box::new(session), row.try_get(0)?))
     }
 
     /// The file of a SQLite database.

@@ -37,8 +37,8 @@ pub enum Access {
 /// A session of either engine.
 #[derive(Debug)]
 pub(super) enum Driver {
-    /// PostgreSQL.
-    Postgres(Box<PgConnection>),
+    /// PostgreSQL, with the process that serves the session.
+    Postgres(Box<PgConnection>, i32),
     /// SQLite, with the switch that ends a statement that runs too long.
     Sqlite(Box<SqliteConnection>, Interrupt),
 }
@@ -62,6 +62,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub struct Connection {
     backend: DbBackend,
+    process: Option<i32>,
     access: Access,
     driver: Mutex<Driver>,
     log: Arc<StatementLog>,
@@ -81,12 +82,13 @@ impl Connection {
         log: Arc<StatementLog>,
         command_timeout: Duration,
     ) -> Self {
-        let backend = match driver {
-            Driver::Postgres(_) => DbBackend::Postgres,
-            Driver::Sqlite(..) => DbBackend::Sqlite,
+        let (backend, process) = match driver {
+            Driver::Postgres(_, process) => (DbBackend::Postgres, Some(process)),
+            Driver::Sqlite(..) => (DbBackend::Sqlite, None),
         };
         Self {
             backend,
+            process,
             access,
             driver: Mutex::new(driver),
             log,
@@ -140,6 +142,11 @@ impl Connection {
         &self.log
     }
 
+    /// The process of the database that serves the session; SQLite has none.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.process
+    }
+
     /// Whether a statement's future was dropped before its answer came.
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight.load(Ordering::Acquire)
@@ -170,7 +177,10 @@ impl Connection {
     pub(super) async fn recover(&self) -> Result<(), DbErr> {
         let mut exchange = self.exchange().await;
         let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres) => postgres.ping().await,
+            // What is left of the last answer is read first.
+            Driver::Postgres(postgres, _) => {
+                sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
+            }
             Driver::Sqlite(sqlite, interrupt) => {
                 // Nobody waits for it: SQLite can end it at once.
                 interrupt.arm(Duration::ZERO);
@@ -184,7 +194,7 @@ impl Connection {
     pub(super) async fn close(self) {
         // Whether the goodbye arrives makes no difference to anyone.
         let _ = match self.driver.into_inner() {
-            Driver::Postgres(postgres) => postgres.close().await,
+            Driver::Postgres(postgres, _) => postgres.close().await,
             Driver::Sqlite(sqlite, _) => sqlite.close().await,
         };
     }
@@ -233,7 +243,7 @@ impl Connection {
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
         // transaction nothing is lost by preparing it anew, once.
         if self.state() == State::Idle && result.as_ref().is_err_and(is_stale_plan) {
-            if let Driver::Postgres(postgres) = &mut *exchange.driver {
+            if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
             let run = want.run(&mut exchange.driver, statement, take);
@@ -312,7 +322,7 @@ impl<T> Want<T> {
         // The texts come from SeaORM's builder and from constants; values are bound.
         let sql = AssertSqlSafe(statement.sql.as_str());
         match driver {
-            Driver::Postgres(postgres) => {
+            Driver::Postgres(postgres, _) => {
                 (self.postgres)(postgres, sqlx::query_with(sql, values), take)
             }
             Driver::Sqlite(sqlite, _) => (self.sqlite)(sqlite, sqlx::query_with(sql, values), take),
@@ -339,7 +349,7 @@ impl ConnectionTrait for Connection {
         let mut exchange = self.exchange().await;
         let text = sqlx::raw_sql(AssertSqlSafe(sql));
         let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres) => {
+            Driver::Postgres(postgres, _) => {
                 self.log
                     .around(sql, limit, async {
                         text.execute(&mut **postgres).await.map(Into::into)

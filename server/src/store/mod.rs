@@ -6,6 +6,7 @@
 mod claim;
 mod connect;
 mod connection;
+mod control;
 pub mod crud;
 mod deadline;
 mod error;
@@ -53,7 +54,7 @@ pub use self::{
 
 pub(crate) use self::stamp::{operations, queries};
 
-use self::{connect::Connector, idempotency::Turns, pool::Pool};
+use self::{connect::Connector, control::Control, idempotency::Turns, pool::Pool};
 
 /// The name of the only node.
 const PRIMARY: &str = "primary";
@@ -85,9 +86,7 @@ struct Inner {
     writers: Arc<Pool>,
     /// The same pool as `writers` on PostgreSQL.
     readers: Arc<Pool>,
-    /// Asks for the schema. Outside the pools, so that a service whose connections are all
-    /// busy isn't taken for one without a database.
-    control: tokio::sync::Mutex<Option<Connection>>,
+    control: Arc<Control>,
     sealing_key: RwLock<Option<[u8; 32]>>,
     turns: Arc<Turns>,
 }
@@ -100,21 +99,23 @@ impl Store {
     pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
         let StoreOptions { url, pool, command_timeout, statement_log } = options;
         let connector = Connector::new(&url, statement_log, command_timeout)?;
+        let control = Arc::new(Control::new(connector.clone()));
         let (writers, readers) = match connector.backend() {
             DbBackend::Sqlite => {
                 // SQLite has one writer at a time: more would only wait for each other, unfairly.
                 let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
                 let few =
                     PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
-                let pool = |options| Pool::new(PRIMARY, connector.clone(), options);
+                let pool =
+                    |options| Pool::new(PRIMARY, connector.clone(), control.clone(), options);
                 (pool(one), pool(few))
             }
             _ => {
-                let pool = Pool::new(PRIMARY, connector.clone(), pool);
+                let pool = Pool::new(PRIMARY, connector.clone(), control.clone(), pool);
                 (pool.clone(), pool)
             }
         };
-        let (control, sealing_key, turns) = Default::default();
+        let (sealing_key, turns) = Default::default();
         let inner = Inner { url, connector, writers, readers, control, sealing_key, turns };
         Ok(Self(Arc::new(inner)))
     }
@@ -170,8 +171,6 @@ impl Store {
     pub async fn close(&self) {
         self.0.readers.close().await;
         self.0.writers.close().await;
-        if let Some(control) = self.0.control.lock().await.take() {
-            control.close().await;
-        }
+        self.0.control.close().await;
     }
 }

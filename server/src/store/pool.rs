@@ -21,12 +21,16 @@ use tokio::{
 use super::{
     connect::Connector,
     connection::{Access, Connection, State},
+    control::Control,
     deadline::Deadline,
     error::StoreError,
 };
 
-/// How long past a statement's own timeout an abandoned one may take to end.
-const RECOVERY_GRACE: Duration = Duration::from_secs(1);
+/// How long an abandoned statement may take to end once it was told to.
+const RECOVERY: Duration = Duration::from_secs(1);
+
+/// How long after a cancellation the statement is told again.
+const CANCELLED: Duration = Duration::from_millis(50);
 
 /// How long a connection beyond the size may be idle.
 const SURPLUS_IDLE: Duration = Duration::from_secs(10);
@@ -47,6 +51,7 @@ pub struct PoolOptions {
 pub(super) struct Pool {
     node: Arc<str>,
     connector: Connector,
+    control: Arc<Control>,
     options: PoolOptions,
     /// One permit a connection that is lent; waiting callers stand in line.
     permits: Arc<Semaphore>,
@@ -82,9 +87,15 @@ enum Found {
 }
 
 impl Pool {
-    pub(super) fn new(node: &str, connector: Connector, options: PoolOptions) -> Arc<Self> {
+    pub(super) fn new(
+        node: &str,
+        connector: Connector,
+        control: Arc<Control>,
+        options: PoolOptions,
+    ) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.most() as usize));
-        Arc::new(Self { node: node.into(), connector, options, permits, shelf: Mutex::default() })
+        let (node, shelf) = (node.into(), Mutex::default());
+        Arc::new(Self { node, connector, control, options, permits, shelf })
     }
 
     /// Lends a connection: an idle one, or a new one while there is room for it.
@@ -175,6 +186,38 @@ impl Pool {
             more = self.shelf().sweeping;
             for idle in surplus {
                 idle.connection.close().await;
+            }
+        }
+    }
+
+    /// Ends the statement that was abandoned on a connection, and takes the connection back if
+    /// it can be used again.
+    async fn recover(self: Arc<Self>, connection: Connection) {
+        let ended = timeout(RECOVERY, self.end_statement(&connection)).await;
+        match ended.unwrap_or_default() && connection.state() == State::Idle {
+            true => self.put_back(connection),
+            false => self.discard(connection),
+        }
+    }
+
+    /// Says whether the connection answers again.
+    async fn end_statement(&self, connection: &Connection) -> bool {
+        loop {
+            if let Some(process) = connection.process() {
+                self.control.cancel(process).await;
+            }
+            let answered = async {
+                // The first answer may be that the statement was cancelled.
+                for _ in 0..3 {
+                    if connection.recover().await.is_ok() {
+                        return true;
+                    }
+                }
+                false
+            };
+            // A session that had not begun the statement yet passes over a cancellation.
+            if let Ok(answers) = timeout(CANCELLED, answered).await {
+                return answers;
             }
         }
     }
@@ -288,18 +331,18 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         connection.set_deadline(Deadline::NONE);
-        if connection.is_broken() || connection.state() != State::Idle {
-            self.pool.discard(connection);
+        let (pool, permit) = (self.pool.clone(), self.permit.take());
+        if connection.is_broken() {
+            pool.discard(connection);
         } else if connection.is_in_flight() {
-            let (pool, permit) = (self.pool.clone(), self.permit.take());
+            // What still runs has to end before another one takes this place, or there would
+            // be more sessions at work than agreed.
             in_background(async move {
-                let patience = connection.command_timeout() + RECOVERY_GRACE;
-                match timeout(patience, connection.recover()).await {
-                    Ok(Ok(())) => pool.put_back(connection),
-                    _ => pool.discard(connection),
-                }
+                pool.recover(connection).await;
                 drop(permit);
             });
+        } else if connection.state() != State::Idle {
+            pool.discard(connection);
         } else {
             self.pool.put_back(connection);
         }

@@ -1,11 +1,10 @@
 //! Whether the database has the schema that this program needs.
 
-use std::{collections::HashSet, sync::PoisonError, time::Duration};
+use std::{collections::HashSet, sync::PoisonError};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use tokio::time::timeout;
 
-use super::{Access, Deadline, Store, StoreError};
+use super::{Deadline, Store, StoreError};
 
 /// What the database's schema is to this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,23 +27,8 @@ impl Store {
     /// # Errors
     /// If the database can't be asked within `deadline`.
     pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
-        let mut control = self.0.control.lock().await;
-        // Taken out meanwhile: one that gave no answer in time is never used again.
-        let kept = control.take();
-        let asked = async {
-            let connection = match kept {
-                Some(connection) => connection,
-                None => self.0.connector.open(Access::ReadOnly).await?,
-            };
-            connection.set_deadline(deadline);
-            let schema = self.examine(&connection, known).await?;
-            Ok((schema, connection))
-        };
-        let (schema, connection) = timeout(deadline.remaining(Duration::MAX), asked)
-            .await
-            .unwrap_or(Err(StoreError::DeadlineExceeded))?;
-        *control = Some(connection);
-        Ok(schema)
+        let examine = async |connection: &super::Connection| self.examine(connection, known).await;
+        self.0.control.ask(deadline, examine).await
     }
 
     async fn examine(

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel};
-use sqlx::{Connection as _, Either, Row};
+use sqlx::{AssertSqlSafe, Connection as _, Either, Row};
 
 use crate::store::{
     connection::{Connection, Driver, State},
@@ -36,8 +36,9 @@ impl Connection {
         }
         let sql = match self.get_database_backend() {
             DbBackend::Postgres => {
-                // Zero would mean no timeout at all.
-                let statement = self.statement_timeout().as_millis().max(1);
+                // Rounded up, so that a statement that ends by it has met the deadline; zero
+                // would mean no timeout at all.
+                let statement = self.statement_timeout().as_millis() + 1;
                 // Before a statement's usual end, so that a caller learns that it was a lock;
                 // a nearer deadline is left to end the statement itself.
                 let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
@@ -55,11 +56,27 @@ impl Connection {
         };
         // Noted before it is sent: whatever becomes of it, a rollback sets it right.
         self.set_state(State::Transaction);
-        if let Err(error) = self.execute_unprepared(&sql).await {
+        if let Err(error) = self.command(&sql).await {
             self.rollback().await;
             return Err(error.into());
         }
         Ok(())
+    }
+
+    /// Sends a command, whatever the session may do.
+    async fn command(&self, sql: &str) -> Result<(), DbErr> {
+        let limit = self.statement_timeout();
+        let mut exchange = self.exchange().await;
+        let text = sqlx::raw_sql(AssertSqlSafe(sql));
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => {
+                self.log().around(sql, limit, text.execute(&mut **postgres)).await.map(drop)
+            }
+            Driver::Sqlite(sqlite, _) => {
+                self.log().around(sql, limit, text.execute(&mut **sqlite)).await.map(drop)
+            }
+        };
+        exchange.end(result)
     }
 
     /// Commits and says from which position on the changes can be seen.
@@ -75,7 +92,7 @@ impl Connection {
         let limit = self.command_timeout();
         let mut exchange = self.exchange().await;
         let outcome = match &mut *exchange.driver {
-            Driver::Postgres(postgres) => {
+            Driver::Postgres(postgres, _) => {
                 // One round trip; the position is read after the commit, in a transaction
                 // of its own, or it would miss the commit record.
                 let sql = "COMMIT; SELECT pg_current_wal_flush_lsn()::text";
@@ -120,7 +137,7 @@ impl Connection {
     pub(super) async fn forget_statements(&self) {
         let mut exchange = self.exchange().await;
         let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres) => postgres.clear_cached_statements().await,
+            Driver::Postgres(postgres, _) => postgres.clear_cached_statements().await,
             Driver::Sqlite(sqlite, _) => sqlite.clear_cached_statements().await,
         };
         if let Err(error) = exchange.end(result) {
@@ -139,7 +156,7 @@ impl Connection {
         let mut exchange = self.exchange().await;
         let sql = "ROLLBACK";
         let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres) => {
+            Driver::Postgres(postgres, _) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
                 self.log().around(sql, limit, rollback).await.map(drop)
             }

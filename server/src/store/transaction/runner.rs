@@ -21,7 +21,8 @@ use crate::store::{
     routing::Position,
 };
 
-/// How long a write whose caller has no deadline is tried again.
+/// How long a write whose caller has no deadline is tried again, unless no statement may run
+/// that long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest pause after the first collision; it doubles with each further one.
@@ -67,7 +68,7 @@ struct Done {
 /// Tries until the write is done, or can't be, or its time is over.
 async fn attempts(connection: &Lease, call: &Call, write: &dyn Write) -> Result<Done, StoreError> {
     let end = match call.deadline {
-        Deadline::NONE => Deadline::after(PATIENCE),
+        Deadline::NONE => Deadline::after(PATIENCE.min(connection.command_timeout())),
         deadline => deadline,
     };
     let began = Instant::now();
