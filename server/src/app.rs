@@ -13,7 +13,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
-    config::{Config, Database},
+    config::{Config, Database, Transactions},
     listener,
     resource::RESOURCES,
     rpc::{
@@ -112,7 +112,7 @@ pub async fn serve(
     let resources = RESOURCES.iter().map(|resource| resource.name);
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
-    let services = services(&calls, &readiness)?;
+    let services = services(config, &calls, &readiness)?;
 
     let address = config.server.listen_addr;
     let bound = TcpListener::bind(address).await;
@@ -210,13 +210,19 @@ pub fn registry() -> Result<Registry, AppError> {
 }
 
 /// All services inside the layers.
-fn services(calls: &Calls, readiness: &Readiness) -> Result<axum::Router, AppError> {
+fn services(
+    config: &Config,
+    calls: &Calls,
+    readiness: &Readiness,
+) -> Result<axum::Router, AppError> {
+    let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
+    let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
     let registry = Arc::new(registry()?);
     let mut routes = RoutesBuilder::default();
     for resource in RESOURCES {
         (resource.serve)(&mut routes, calls.clone());
     }
-    transaction::serve(&mut routes, calls.clone(), registry.clone());
+    transaction::serve(&mut routes, calls.clone(), registry.clone(), limits);
     routes.add_service(HealthServer::new(readiness.clone()));
     let reflection = || {
         Reflection::configure()

@@ -31,6 +31,7 @@ mod settings;
 mod standard;
 mod store;
 mod tidy;
+mod transact;
 mod transaction;
 mod trials;
 mod user;

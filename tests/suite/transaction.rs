@@ -62,6 +62,13 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.push(execute(several, &fields));
     let missing = json!([fine, entry("DeleteBook", json!({"id": id(404)}))]);
     cases.push(execute(missing, &["requests[1].id"]).missing());
+    for step in ["commit", "rollback"] {
+        cases.push(bad("TransactionService/Transact", json!({step: {}}), &["step"]));
+    }
+    cases.push(bad("TransactionService/Transact", json!({}), &["step"]));
+    let begin = json!({"begin": {"timeout_ms": 60_001, "isolation": 9}});
+    let fields = ["begin.timeout_ms", "begin.isolation"];
+    cases.push(bad("TransactionService/Transact", begin, &fields));
     for key in ["", "x", "6E0A3C52-58CF-4F3E-8A4C-0F6B8F6A9B7E", "\0"] {
         cases.push(bad(OUTCOME, json!({"idempotency_key": key}), &["idempotency_key"]));
     }

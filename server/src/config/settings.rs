@@ -62,6 +62,23 @@ pub(super) const IDEMPOTENCY_RETENTION: Setting = plain(
     "24h",
     "How long idempotency keys are kept with their answers, from 1s to 720h.",
 );
+pub(super) const TRANSACTION_WAIT: Setting = plain(
+    "transaction_wait",
+    "2s",
+    "How long Transact waits to begin while half of the connections are taken by others of its \
+     kind, from 0s to 1m.",
+);
+pub(super) const TRANSACTION_TIMEOUT: Setting = plain(
+    "transaction_timeout",
+    "5s",
+    "How long a transaction of Transact may be open that asks for nothing else, from 100ms to 1m; \
+     on SQLite at most 5s.",
+);
+pub(super) const TRANSACTION_IDLE_TIMEOUT: Setting = plain(
+    "transaction_idle_timeout",
+    "2s",
+    "How long a caller of Transact may be silent, from 100ms to 1m; on SQLite at most 500ms.",
+);
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
     "127.0.0.1:50051",
@@ -105,6 +122,9 @@ pub const SETTINGS: &[Setting] = &[
     DATABASE_SLOW_QUERY,
     DATABASE_MIGRATE,
     IDEMPOTENCY_RETENTION,
+    TRANSACTION_WAIT,
+    TRANSACTION_TIMEOUT,
+    TRANSACTION_IDLE_TIMEOUT,
     LISTEN_ADDR,
     MAX_MESSAGE_SIZE,
     SHUTDOWN_PAUSE,

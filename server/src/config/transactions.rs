@@ -2,21 +2,40 @@
 
 use std::time::Duration;
 
-use super::settings::IDEMPOTENCY_RETENTION;
+use super::settings::{
+    IDEMPOTENCY_RETENTION, TRANSACTION_IDLE_TIMEOUT, TRANSACTION_TIMEOUT, TRANSACTION_WAIT,
+};
 use super::values::{self, Values};
 
-/// How writes are kept from happening twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How writes are kept from happening twice, and what callers may do who lead a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transactions {
     /// `idempotency_retention`: how long idempotency keys are kept with their answers.
     /// Default 24 h.
     pub idempotency_retention: Duration,
+    /// `transaction_wait`: how long one waits to begin. Default 2 s.
+    pub wait: Duration,
+    /// `transaction_timeout`: how long one may be open that asks for nothing else. Default 5 s.
+    pub timeout: Duration,
+    /// `transaction_idle_timeout`: how long a caller may be silent. Default 2 s.
+    pub idle_timeout: Duration,
 }
 
 impl Transactions {
     pub(super) fn read(values: &mut Values) -> Option<Self> {
+        let minute = Duration::from_mins(1);
         let retention = Duration::from_secs(1)..=Duration::from_hours(720);
+        let open = Duration::from_millis(100)..=minute;
+        let wait = values::duration(Duration::ZERO..=minute);
         let retention = values.read(&IDEMPOTENCY_RETENTION, values::duration(retention));
-        Some(Self { idempotency_retention: retention? })
+        let wait = values.read(&TRANSACTION_WAIT, wait);
+        let timeout = values.read(&TRANSACTION_TIMEOUT, values::duration(open.clone()));
+        let idle_timeout = values.read(&TRANSACTION_IDLE_TIMEOUT, values::duration(open));
+        Some(Self {
+            idempotency_retention: retention?,
+            wait: wait?,
+            timeout: timeout?,
+            idle_timeout: idle_timeout?,
+        })
     }
 }

@@ -1,6 +1,9 @@
 //! Carries calls out: check the request, read or write, answer. Handlers call this.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -15,7 +18,7 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::store::{Attempts, Call, Fault, IdempotencyKey, Query, Store, Write};
+use crate::store::{Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Query, Store, Write};
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
@@ -127,6 +130,27 @@ impl Calls {
                 Err(status::store(&error, &context.request_id))
             }
         }
+    }
+
+    /// Begins a transaction that its caller leads.
+    ///
+    /// # Errors
+    /// As the contract says of Transact.
+    pub async fn begin(
+        &self,
+        context: &RequestContext,
+        call: Call,
+        reads: Option<Freshness>,
+        wait: Duration,
+    ) -> Result<Begun, Status> {
+        let begun = self.0.store.begin(call, reads, wait).await;
+        begun.map_err(|error| status::store(&error, &context.request_id))
+    }
+
+    /// How long transactions may be idle and open that their callers lead, as far as the
+    /// database lets them.
+    pub fn transaction_limits(&self, idle: Duration, total: Duration) -> (Duration, Duration) {
+        self.0.store.transaction_limits(idle, total)
     }
 
     pub(super) fn prepare_read<R: ReadRequest>(

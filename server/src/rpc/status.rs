@@ -305,6 +305,22 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             Reason::KeyFenced,
             "this idempotency key was fenced off before the write came; nothing was changed",
         ),
+        StoreError::TransactionLimit => Answer::new(
+            Code::ResourceExhausted,
+            Reason::TransactionLimit,
+            "too many transactions are open",
+        )
+        .retry_after(RETRY_LATER),
+        StoreError::TransactionTimeout => Answer::new(
+            Code::Aborted,
+            Reason::TransactionTimeout,
+            "the transaction was open for too long and was rolled back",
+        ),
+        StoreError::TransactionIdle => Answer::new(
+            Code::Aborted,
+            Reason::TransactionTimeout,
+            "nothing came for too long, and the transaction was rolled back",
+        ),
         StoreError::LockTimeout(_) => Answer::new(
             Code::Aborted,
             Reason::LockTimeout,

@@ -100,6 +100,15 @@ pub enum StoreError {
     /// The idempotency key was fenced off before this write came: nothing was changed.
     #[error("the idempotency key was fenced off")]
     KeyFenced,
+    /// Too many transactions are open that their callers lead.
+    #[error("too many transactions are open")]
+    TransactionLimit,
+    /// A transaction took longer than it may: nothing was changed.
+    #[error("the transaction was open for too long")]
+    TransactionTimeout,
+    /// A transaction's caller was silent for longer than it may be: nothing was changed.
+    #[error("the transaction's caller was silent for too long")]
+    TransactionIdle,
     /// A lock wasn't free in time: nothing was changed.
     #[error("a lock wasn't free in time")]
     LockTimeout(#[source] DbErr),
@@ -165,6 +174,22 @@ impl StoreError {
     /// Whether the write collided with others and may succeed if it is tried again.
     pub(super) fn is_collision(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::LockTimeout(_))
+    }
+
+    /// Whether a transaction can't go on after this, whatever is undone.
+    pub(super) fn ends_transaction(&self) -> bool {
+        !matches!(
+            self,
+            Self::Invalid(_)
+                | Self::NotFound { .. }
+                | Self::EtagMismatch { .. }
+                | Self::AlreadyExists(_)
+                | Self::ReferenceNotFound(_)
+                | Self::InUse(_)
+                | Self::PasswordMismatch
+                | Self::Constraint { .. }
+                | Self::AnswerTooLarge { .. }
+        )
     }
 
     /// A fault of this program, told in the logs only.

@@ -34,6 +34,7 @@ use std::{
 };
 
 use sea_orm::DbBackend;
+use tokio::sync::Semaphore;
 
 pub use self::{
     claim::{Claim, Constraint, Rule},
@@ -49,7 +50,9 @@ pub use self::{
     rows::Rows,
     schema::Schema,
     statement_log::StatementLog,
-    transaction::{Attempts, Call, Committed, Operation, Query, Retrace, Write},
+    transaction::{
+        Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
+    },
 };
 
 pub(crate) use self::stamp::{operations, queries};
@@ -89,6 +92,9 @@ struct Inner {
     control: Arc<Control>,
     sealing_key: RwLock<Option<[u8; 32]>>,
     turns: Arc<Turns>,
+    /// For transactions that their callers lead; the same as `read_slots` on PostgreSQL.
+    write_slots: Arc<Semaphore>,
+    read_slots: Arc<Semaphore>,
 }
 
 impl Store {
@@ -100,7 +106,7 @@ impl Store {
         let StoreOptions { url, pool, command_timeout, statement_log } = options;
         let connector = Connector::new(&url, statement_log, command_timeout)?;
         let control = Arc::new(Control::new(connector.clone()));
-        let (writers, readers) = match connector.backend() {
+        let (writers, readers, write_slots, read_slots) = match connector.backend() {
             DbBackend::Sqlite => {
                 // SQLite has one writer at a time: more would only wait for each other, unfairly.
                 let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
@@ -108,16 +114,27 @@ impl Store {
                     PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
                 let pool =
                     |options| Pool::new(PRIMARY, connector.clone(), control.clone(), options);
-                (pool(one), pool(few))
+                let slots = (transaction::slots(one.most()), transaction::slots(few.most()));
+                (pool(one), pool(few), slots.0, slots.1)
             }
             _ => {
+                let slots = transaction::slots(pool.most());
                 let pool = Pool::new(PRIMARY, connector.clone(), control.clone(), pool);
-                (pool.clone(), pool)
+                (pool.clone(), pool, slots.clone(), slots)
             }
         };
         let (sealing_key, turns) = Default::default();
-        let inner = Inner { url, connector, writers, readers, control, sealing_key, turns };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            url,
+            connector,
+            writers,
+            readers,
+            control,
+            sealing_key,
+            turns,
+            write_slots,
+            read_slots,
+        })))
     }
 
     /// Carries a write out, or not at all: begins, applies, commits, and tries again where it

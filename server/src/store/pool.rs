@@ -244,7 +244,7 @@ impl Pool {
 }
 
 impl PoolOptions {
-    fn most(&self) -> u32 {
+    pub(super) fn most(&self) -> u32 {
         self.size.saturating_add(self.max_overflow).max(1)
     }
 }

@@ -1,9 +1,11 @@
 //! Writes: what an operation is, what the store has to know of its call, and what it comes to.
 //!
-//! [`runner`] carries them out; [`control`] is the one place that begins and commits.
+//! [`runner`] carries them out, [`session`] lets callers lead them step by step; [`control`] is
+//! the one place that begins and commits.
 
 mod control;
 mod runner;
+mod session;
 
 use std::sync::{
     Arc,
@@ -18,7 +20,8 @@ use super::{
     idempotency::IdempotencyKey, routing::Position,
 };
 
-pub(super) use self::runner::carry_out;
+pub use self::session::{Begun, StepError, Transaction};
+pub(super) use self::{runner::carry_out, session::slots};
 
 /// A change of the database: a struct that holds checked values and knows how to apply them.
 pub trait Operation: Send + Sync {

@@ -109,6 +109,7 @@ impl WriteRequest for GetOutcomeRequest {
     }
 }
 
-fn any(name: &str, value: Vec<u8>) -> Any {
+/// An encoded message with its type.
+pub fn any(name: &str, value: Vec<u8>) -> Any {
     Any { type_url: format!("{TYPES}/{name}"), value }
 }

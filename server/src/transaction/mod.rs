@@ -3,10 +3,13 @@
 mod convert;
 mod operations;
 mod service;
+mod session;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use bookstore_proto::v1::{ExecuteRequest, GetOutcomeRequest, transaction_service_server};
+use bookstore_proto::v1::{
+    ExecuteRequest, GetOutcomeRequest, TransactRequest, transaction_service_server,
+};
 use tonic::service::RoutesBuilder;
 
 use crate::rpc::{calls::Calls, registry::Registry};
@@ -17,10 +20,22 @@ pub const NAME: &str = transaction_service_server::SERVICE_NAME;
 /// Adds the methods to the registry. None can stand inside another transaction.
 pub fn register(registry: &mut Registry) {
     registry.direct::<ExecuteRequest>();
+    registry.direct::<TransactRequest>();
     registry.direct::<GetOutcomeRequest>();
 }
 
 /// Adds the service to the server. It carries out what the registry knows.
-pub fn serve(routes: &mut RoutesBuilder, calls: Calls, registry: Arc<Registry>) {
-    service::serve(routes, calls, registry);
+pub fn serve(routes: &mut RoutesBuilder, calls: Calls, registry: Arc<Registry>, limits: Limits) {
+    service::serve(routes, calls, registry, limits);
+}
+
+/// What callers may do who lead a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long one waits to begin.
+    pub wait: Duration,
+    /// How long one may be open that asks for nothing else.
+    pub total: Duration,
+    /// How long a caller may be silent.
+    pub idle: Duration,
 }

@@ -22,18 +22,24 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many commits this process made on SQLite, where a position means nothing else.
 static SQLITE_COMMITS: AtomicU64 = AtomicU64::new(0);
 
+/// How a transaction begins.
+pub(in crate::store) struct Begin {
+    /// How much of other transactions it may see. SQLite is always serializable.
+    pub isolation: IsolationLevel,
+    /// Whether it only reads.
+    pub read_only: bool,
+    /// An advisory lock to wait for, in the same round trip. SQLite's transactions that write,
+    /// of which there is one at a time, need none.
+    pub lock: Option<i64>,
+}
+
 impl Connection {
-    /// Begins a transaction whose statements keep the connection's deadline, and waits for an
-    /// advisory lock if one is asked for: in the same round trip. SQLite's transactions, of
-    /// which there is one at a time, need none.
-    pub(super) async fn begin(
-        &self,
-        isolation: IsolationLevel,
-        lock: Option<i64>,
-    ) -> Result<(), StoreError> {
+    /// Begins a transaction whose statements keep the connection's deadline.
+    pub(in crate::store) async fn begin(&self, begin: Begin) -> Result<(), StoreError> {
         if self.deadline().has_passed() {
             return Err(StoreError::DeadlineExceeded);
         }
+        let Begin { isolation, read_only, lock } = begin;
         let sql = match self.get_database_backend() {
             DbBackend::Postgres => {
                 // Rounded up, so that a statement that ends by it has met the deadline; zero
@@ -43,14 +49,16 @@ impl Connection {
                 // a nearer deadline is left to end the statement itself.
                 let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
                 let mut sql = format!(
-                    "BEGIN ISOLATION LEVEL {isolation}; SET LOCAL statement_timeout = {statement}; \
-                     SET LOCAL lock_timeout = {lock_timeout}"
+                    "BEGIN ISOLATION LEVEL {isolation}{}; SET LOCAL statement_timeout = {statement}; \
+                     SET LOCAL lock_timeout = {lock_timeout}",
+                    if read_only { " READ ONLY" } else { "" },
                 );
                 if let Some(lock) = lock {
                     sql += &format!("; SELECT pg_advisory_xact_lock({lock})");
                 }
                 sql
             }
+            _ if read_only => "BEGIN".to_owned(),
             // A transaction that begins by reading can't always go on to write.
             _ => "BEGIN IMMEDIATE".to_owned(),
         };
@@ -60,6 +68,19 @@ impl Connection {
             self.rollback().await;
             return Err(error.into());
         }
+        Ok(())
+    }
+
+    /// Sets a savepoint, and lets go of another one and all since that first.
+    pub(super) async fn save(&self, release: Option<&str>, name: &str) -> Result<(), StoreError> {
+        let release = release.map(|name| format!("RELEASE SAVEPOINT {name}; ")).unwrap_or_default();
+        Ok(self.command(&format!("{release}SAVEPOINT {name}")).await?)
+    }
+
+    /// Undoes what was done since a savepoint, a failed statement too.
+    pub(super) async fn roll_back_to(&self, name: &str) -> Result<(), StoreError> {
+        self.command(&format!("ROLLBACK TO SAVEPOINT {name}")).await?;
+        self.set_state(State::Transaction);
         Ok(())
     }
 

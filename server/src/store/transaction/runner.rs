@@ -10,7 +10,7 @@ use rand::Rng;
 use tokio::time::sleep;
 use tracing::Instrument;
 
-use super::{Call, Committed, Write};
+use super::{Call, Committed, Write, control::Begin};
 use crate::store::{
     claim,
     connection::Connection,
@@ -113,7 +113,8 @@ async fn attempt(
 ) -> Result<Done, StoreError> {
     connection.set_deadline(call.deadline);
     let lock = call.kept_key().map(|key| idempotency::lock(call, key));
-    connection.begin(call.isolation, lock).await.map_err(|error| match error {
+    let begin = Begin { isolation: call.isolation, read_only: false, lock };
+    connection.begin(begin).await.map_err(|error| match error {
         // Nothing else is waited for so early.
         StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
         StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
@@ -157,7 +158,8 @@ async fn explained(
     };
     // What came before has to be there again, or values would seem free that it had taken.
     let again = async {
-        connection.begin(call.isolation, None).await?;
+        let isolation = call.isolation;
+        connection.begin(Begin { isolation, read_only: false, lock: None }).await?;
         way.retrace(connection).await
     };
     let error = match again.await {

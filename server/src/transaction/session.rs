@@ -1,0 +1,292 @@
+//! Transact: a transaction that its caller leads by messages.
+
+use std::{sync::Arc, time::Duration};
+
+use bookstore_proto::v1::{
+    Begin, Begun as BegunMessage, Committed, Failure, Isolation, RolledBack, TransactRequest,
+    TransactResponse, transact_request::Step, transact_response::Step as Answer,
+};
+use prost::Message;
+use prost_types::Any;
+use sea_orm::IsolationLevel;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_types::pb;
+use tracing::Instrument;
+
+use super::{Limits, convert::any};
+use crate::{
+    rpc::{
+        calls::{self, Calls, Refused},
+        context::RequestContext,
+        metadata::MetadataError,
+        registry::{MethodKind, Prepared, Registry},
+        status,
+    },
+    store::{Begun, Deadline, Fault, StepError, StoreError, Transaction},
+};
+
+/// Begins to lead a transaction, in a task of its own.
+///
+/// # Errors
+/// Metadata that the method doesn't take.
+pub fn transact(
+    calls: Calls,
+    registry: Arc<Registry>,
+    limits: Limits,
+    request: Request<Streaming<TransactRequest>>,
+) -> Result<Response<ReceiverStream<Result<TransactResponse, Status>>>, Status> {
+    let context = calls::context(&request)?;
+    if context.validate_only {
+        return Err(status::metadata(&MetadataError::NotSupported("validate-only")));
+    }
+    // One answer at a time: who doesn't read them isn't served further.
+    let (answers, stream) = mpsc::channel(1);
+    let (idle, total) = calls.transaction_limits(limits.idle, limits.total);
+    let limits = Limits { idle, total, ..limits };
+    let session = Session { calls, registry, limits, context, answers };
+    tokio::spawn(session.run(request.into_inner()).in_current_span());
+    Ok(Response::new(ReceiverStream::new(stream)))
+}
+
+/// A stream and what it needs.
+struct Session {
+    calls: Calls,
+    registry: Arc<Registry>,
+    limits: Limits,
+    context: RequestContext,
+    answers: mpsc::Sender<Result<TransactResponse, Status>>,
+}
+
+/// What a step leads to.
+enum Next {
+    /// The transaction goes on.
+    Open(Box<Transaction>, Answer),
+    /// It has ended as it should.
+    Closed(Answer),
+}
+
+impl Session {
+    /// Leads the transaction to its end. Whatever ends this early drops the transaction, which
+    /// is a rollback.
+    async fn run(self, mut requests: Streaming<TransactRequest>) {
+        let led = tokio::select! {
+            led = self.lead(&mut requests) => led,
+            // The caller has left, also if a statement runs.
+            () = self.answers.closed() => return,
+        };
+        if let Err(status) = led {
+            // Nobody may be there to read it.
+            let _ = self.answers.send(Err(status)).await;
+        }
+    }
+
+    async fn lead(&self, requests: &mut Streaming<TransactRequest>) -> Result<(), Status> {
+        let begin = match self.next(requests, self.limits.idle).await? {
+            Some(Ok(Step::Begin(begin))) => begin,
+            Some(Ok(_)) => return Err(out_of_order("begin comes first")),
+            Some(Err(refused)) => return Err(refused),
+            None => return Ok(()),
+        };
+        let asked = Duration::from_millis(u64::try_from(begin.timeout_ms).unwrap_or_default());
+        let total = if asked.is_zero() { self.limits.total } else { asked };
+        let (_, total) = self.calls.transaction_limits(self.limits.idle, total);
+        let end = Deadline::after(self.context.deadline.remaining(total));
+        let mut next = self.in_time(end, self.begin(&begin, end)).await?;
+        loop {
+            let transaction = match next {
+                Next::Closed(answer) => return self.tell(answer).await,
+                Next::Open(transaction, answer) => {
+                    self.tell(answer).await?;
+                    transaction
+                }
+            };
+            let idle = end.remaining(self.limits.idle);
+            next = match self.next(requests, idle).await {
+                Ok(Some(Ok(step))) => self.in_time(end, self.step(transaction, step)).await?,
+                Ok(Some(Err(refused))) => {
+                    Next::Open(transaction, Answer::Failure(failure(&refused)))
+                }
+                Ok(None) => {
+                    transaction.roll_back().await;
+                    Next::Closed(Answer::RolledBack(RolledBack {}))
+                }
+                Err(status) => {
+                    transaction.roll_back().await;
+                    return Err(if end.has_passed() { self.late() } else { status });
+                }
+            };
+        }
+    }
+
+    /// The next step, or what is wrong with it; none at the stream's end.
+    async fn next(
+        &self,
+        requests: &mut Streaming<TransactRequest>,
+        idle: Duration,
+    ) -> Result<Option<Result<Step, Status>>, Status> {
+        let message = timeout(idle, requests.message()).await;
+        let Some(message) = message.map_err(|_| self.error(&StoreError::TransactionIdle))?? else {
+            return Ok(None);
+        };
+        let step = self.calls.checked(message, |message, check| {
+            if message.step.is_none() {
+                check.fault("step", "is required");
+            }
+            message.step
+        });
+        Ok(Some(step.map_err(Status::from)))
+    }
+
+    async fn begin(&self, begin: &Begin, end: Deadline) -> Result<Next, Status> {
+        let isolation = match begin.isolation() {
+            Isolation::Serializable => IsolationLevel::Serializable,
+            Isolation::RepeatableRead => IsolationLevel::RepeatableRead,
+            Isolation::ReadCommitted | Isolation::Unspecified => IsolationLevel::ReadCommitted,
+        };
+        // The same key is the same transaction, whatever its steps: they aren't known yet.
+        let mut call = self.calls.call(&self.context, isolation, &TransactRequest::default())?;
+        call.deadline = end;
+        let reads = begin.read_only.then_some(self.context.freshness);
+        Ok(match self.calls.begin(&self.context, call, reads, self.limits.wait).await? {
+            Begun::Open(transaction) => {
+                let left = end.remaining(Duration::MAX).as_millis();
+                let timeout_ms = i32::try_from(left).unwrap_or(i32::MAX);
+                Next::Open(transaction, Answer::Begun(BegunMessage { timeout_ms }))
+            }
+            Begun::Replayed(_) => Next::Closed(Answer::Committed(Committed { replayed: true })),
+        })
+    }
+
+    async fn step(&self, mut transaction: Box<Transaction>, step: Step) -> Result<Next, Status> {
+        let done = match step {
+            Step::Begin(_) => {
+                transaction.roll_back().await;
+                return Err(out_of_order("the transaction has begun already"));
+            }
+            Step::Commit(_) => {
+                let committed = Committed { replayed: false };
+                // What is kept under the key, as GetOutcome shows it.
+                let step = Some(Answer::Committed(Committed { replayed: true }));
+                let kept = TransactResponse { step }.encode_to_vec();
+                let done = transaction.commit(kept).await.map_err(|error| self.error(&error))?;
+                self.context.answer.note_write(&done, Duration::ZERO);
+                return Ok(Next::Closed(Answer::Committed(committed)));
+            }
+            Step::Rollback(_) => {
+                transaction.roll_back().await;
+                return Ok(Next::Closed(Answer::RolledBack(RolledBack {})));
+            }
+            Step::Request(request) => self.carry_out(&mut transaction, &request).await,
+            Step::Savepoint(savepoint) => {
+                let saved = transaction.save(&savepoint.name).await;
+                saved.map(|()| Answer::Saved(savepoint)).map_err(|error| error.under("savepoint."))
+            }
+            Step::RollbackTo(savepoint) => {
+                let undone = transaction.roll_back_to(&savepoint.name).await;
+                let undone = undone.map(|()| Answer::RolledBackTo(savepoint));
+                undone.map_err(|error| error.under("rollback_to."))
+            }
+        };
+        match done {
+            Ok(answer) => Ok(Next::Open(transaction, answer)),
+            Err(StepError::Refused(error)) => {
+                let failure = failure(&self.error(&error));
+                Ok(Next::Open(transaction, Answer::Failure(failure)))
+            }
+            Err(StepError::Ended(error)) => {
+                transaction.roll_back().await;
+                Err(self.error(&error))
+            }
+        }
+    }
+
+    /// Carries out a request of any method.
+    async fn carry_out(
+        &self,
+        transaction: &mut Transaction,
+        request: &Any,
+    ) -> Result<Answer, StepError> {
+        let refused = |told: &str| {
+            let fault = Fault::new("request", told);
+            StepError::Refused(StoreError::Invalid(vec![fault]))
+        };
+        let name = request.type_url.rsplit('/').next().unwrap_or_default();
+        let Some(method) = self.registry.taking(name) else {
+            return Err(refused("is no request of this service"));
+        };
+        if method.kind == MethodKind::Direct {
+            return Err(refused("is the request of a method that can't be part of a transaction"));
+        }
+        if method.kind == MethodKind::Write && transaction.only_reads() {
+            return Err(refused("writes, and the transaction only reads"));
+        }
+        let prepared = method.prepare(&self.calls, &request.value);
+        let answer = match prepared {
+            Ok(Prepared::Write(mut write)) => transaction.write(&mut *write).await?,
+            Ok(Prepared::Read(read)) => {
+                transaction
+                    .read(move |connection| Box::pin(async move { read.fetch(connection).await }))
+                    .await?
+            }
+            Err(Refused::Invalid(faults)) => {
+                return Err(StepError::Refused(StoreError::Invalid(faults)));
+            }
+            Err(Refused::Malformed) => {
+                return Err(refused(&format!("can't be decoded as {name}")));
+            }
+            Err(Refused::NotReady) => {
+                return Err(StepError::Ended(StoreError::internal("the schema is gone")));
+            }
+        };
+        Ok(Answer::Response(any(&method.answer, answer)))
+    }
+
+    /// Waits no longer than the transaction may be open. What is dropped then takes the
+    /// transaction with it, and what it was doing in the database is cancelled.
+    async fn in_time<T>(
+        &self,
+        end: Deadline,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        match timeout(end.remaining(Duration::MAX), work).await {
+            Ok(done) => done.map_err(|status| if end.has_passed() { self.late() } else { status }),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    /// The time is over: the caller's own, or the transaction's.
+    fn late(&self) -> Status {
+        match self.context.deadline.has_passed() {
+            true => status::deadline_exceeded(),
+            false => self.error(&StoreError::TransactionTimeout),
+        }
+    }
+
+    fn error(&self, error: &StoreError) -> Status {
+        status::store(error, &self.context.request_id)
+    }
+
+    /// Answers a step.
+    async fn tell(&self, answer: Answer) -> Result<(), Status> {
+        let answer = Ok(TransactResponse { step: Some(answer) });
+        // Whoever has left is noticed elsewhere.
+        let _ = self.answers.send(answer).await;
+        Ok(())
+    }
+}
+
+fn out_of_order(told: &str) -> Status {
+    status::invalid(&[Fault::new("step", told)])
+}
+
+/// An error as an answer: the same details that a call's own error has.
+fn failure(status: &Status) -> Failure {
+    let details = pb::Status::decode(status.details()).map(|status| status.details);
+    Failure {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: details.unwrap_or_default(),
+    }
+}

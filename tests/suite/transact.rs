@@ -1,0 +1,390 @@
+//! `Transact`: transactions that their callers lead.
+
+use std::time::{Duration, Instant};
+
+use bookstore_proto::v1::{
+    Begin, Committed, GetOutcomeRequest, Isolation, Outcome, Rollback, RolledBack, Savepoint,
+    TransactRequest, TransactResponse, transact_request::Step, transact_response::Step as Answer,
+    transaction_service_client::TransactionServiceClient,
+};
+use bookstore_tests::{Engine, TestServer, on_every_engine, raw, until};
+use prost::Message;
+use prost_reflect::DynamicMessage;
+use prost_types::Any;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, Streaming};
+use uuid::Uuid;
+
+use crate::{
+    bad_input::descriptor,
+    client::{Refusal, a_book, id},
+    standard::{answer, refusal},
+};
+
+on_every_engine!(
+    a_transaction_happens_as_a_whole,
+    what_does_not_end_well_never_happened,
+    a_refused_step_changes_nothing,
+    savepoints_undo_what_came_after,
+    steps_have_an_order,
+    a_silent_or_slow_caller_is_shown_out,
+    there_is_a_limit,
+    a_key_is_the_transactions,
+    reading_alone_never_writes,
+);
+
+const CREATE: &str = "BookService/CreateBook";
+const GET: &str = "BookService/GetBook";
+
+/// A stream that is open.
+struct Led {
+    steps: mpsc::Sender<TransactRequest>,
+    answers: Streaming<TransactResponse>,
+}
+
+impl Led {
+    async fn open(server: &TestServer, key: Option<&str>) -> Self {
+        let (steps, stream) = mpsc::channel(8);
+        let mut request = Request::new(ReceiverStream::new(stream));
+        if let Some(key) = key {
+            request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
+        }
+        // A connection of its own, that goes with it.
+        let mut client = TransactionServiceClient::new(raw(server.address()).await);
+        let answers = client.transact(request).await.expect("a stream").into_inner();
+        Self { steps, answers }
+    }
+
+    async fn begun(server: &TestServer) -> Self {
+        let mut led = Self::open(server, None).await;
+        let begun = led.step(Step::Begin(Begin::default())).await;
+        assert!(matches!(begun, Ok(Answer::Begun(_))), "{begun:?}");
+        led
+    }
+
+    async fn step(&mut self, step: Step) -> Result<Answer, Status> {
+        // The service may have ended the stream already, and says why.
+        drop(self.steps.send(TransactRequest { step: Some(step) }).await);
+        let answer = self.answers.message().await?.expect("an answer to each step");
+        Ok(answer.step.expect("something that it says"))
+    }
+
+    /// Carries out a request of a method.
+    async fn call(&mut self, method: &str, request: Value) -> Result<Value, Refusal> {
+        let contract = descriptor(method);
+        let name = contract.input().full_name().to_owned();
+        let value = crate::client::dynamic(contract.input(), request).encode_to_vec();
+        let request = Any { type_url: format!("type.googleapis.com/{name}"), value };
+        match self.step(Step::Request(request)).await.map_err(|status| Refusal::from(&status))? {
+            Answer::Response(Any { type_url, value }) => {
+                let name = contract.output().full_name().to_owned();
+                assert_eq!(type_url, format!("type.googleapis.com/{name}"));
+                let message = DynamicMessage::decode(contract.output(), &*value);
+                Ok(serde_json::to_value(message.expect("the method's answer")).expect("JSON"))
+            }
+            Answer::Failure(failure) => {
+                let details = tonic_types::pb::Status {
+                    code: failure.code,
+                    message: failure.message.clone(),
+                    details: failure.details,
+                };
+                let details = details.encode_to_vec().into();
+                let code = Code::from(failure.code);
+                Err(Refusal::from(&Status::with_details(code, failure.message, details)))
+            }
+            other => panic!("{method}: {other:?}"),
+        }
+    }
+
+    async fn commit(&mut self) -> Result<Committed, Status> {
+        match self.step(Step::Commit(bookstore_proto::v1::Commit {})).await? {
+            Answer::Committed(committed) => {
+                assert!(self.answers.message().await?.is_none(), "the stream's end");
+                Ok(committed)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn named(name: &str) -> Savepoint {
+    Savepoint { name: name.to_owned() }
+}
+
+fn a_new_book(number: u32) -> Value {
+    json!({"id": id(number), "book": a_book("led")})
+}
+
+async fn books(server: &TestServer) -> String {
+    server.database().value("SELECT count(*) FROM books").await
+}
+
+async fn a_transaction_happens_as_a_whole(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut led = Led::begun(&server).await;
+    let category = json!({"id": id(1), "category": {"name": "Led"}});
+    led.call("CategoryService/CreateCategory", category).await.expect("a category");
+    for number in 1..=3 {
+        led.call(CREATE, a_new_book(number)).await.expect("a book");
+    }
+    // It sees what it did, others don't.
+    let change = json!({"book": {"id": id(2), "category_id": id(1), "stock": 4}});
+    led.call("BookService/UpdateBook", change).await.expect("a book that is there");
+    let read = led.call(GET, json!({"id": id(2)})).await.expect("a book");
+    assert_eq!((&read["stock"], &read["categoryId"]), (&json!(4), &json!(id(1))));
+    refusal(&server, GET, json!({"id": id(2)})).await.is_missing(&["id"]);
+    led.commit().await.expect("a commit");
+    assert_eq!(answer(&server, GET, json!({"id": id(2)})).await["stock"], 4);
+    assert_eq!(books(&server).await, "3");
+}
+
+async fn what_does_not_end_well_never_happened(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut led = Led::begun(&server).await;
+    led.call(CREATE, a_new_book(1)).await.expect("a book");
+    let undone = led.step(Step::Rollback(Rollback {})).await;
+    assert!(matches!(undone, Ok(Answer::RolledBack(RolledBack {}))), "{undone:?}");
+
+    // The caller says nothing more.
+    let Led { steps, mut answers } = {
+        let mut led = Led::begun(&server).await;
+        led.call(CREATE, a_new_book(1)).await.expect("a book");
+        led
+    };
+    drop(steps);
+    let last = answers.message().await.expect("an answer").and_then(|answer| answer.step);
+    assert!(matches!(last, Some(Answer::RolledBack(_))), "{last:?}");
+
+    // The caller is gone.
+    let mut led = Led::begun(&server).await;
+    led.call(CREATE, a_new_book(1)).await.expect("a book");
+    drop(led);
+    // Whoever writes next waits for what is left of that.
+    answer(&server, CREATE, a_new_book(1)).await;
+    assert_eq!(books(&server).await, "1");
+}
+
+async fn a_refused_step_changes_nothing(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut led = Led::begun(&server).await;
+    led.call(CREATE, a_new_book(1)).await.expect("a book");
+    // The first entry is carried out before the second one is found missing.
+    let requests = json!({"requests": [
+        {"book": {"id": id(1), "stock": 9}}, {"book": {"id": id(404), "stock": 9}}]});
+    let refused =
+        led.call("BookService/BatchUpdateBooks", requests).await.expect_err("no such book");
+    refused.is_missing(&["requests[1].book.id"]);
+    // A statement that failed, explained by what only this transaction sees.
+    let refused = led.call(CREATE, a_new_book(1)).await.expect_err("it is there");
+    refused.is_taken(&["id"]);
+    let wrong = json!({"book": {"title": "x"}});
+    let refused = led.call(CREATE, wrong).await.expect_err("values that break rules");
+    refused.is_invalid(&["book.author", "book.price"]);
+    let refused = led.call(GET, json!({"id": id(404)})).await.expect_err("no such book");
+    refused.is_missing(&["id"]);
+    let nested = led.call("TransactionService/Execute", json!({})).await.expect_err("no nesting");
+    nested.is_invalid(&["request"]);
+    let book = led.call(GET, json!({"id": id(1)})).await.expect("the book");
+    assert!(book.get("stock").is_none(), "half of a batch is there: {book}");
+    led.commit().await.expect("a commit");
+    assert_eq!(books(&server).await, "1");
+}
+
+async fn savepoints_undo_what_came_after(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut led = Led::begun(&server).await;
+    for number in 1..=4 {
+        led.call(CREATE, a_new_book(number)).await.expect("a book");
+        let saved = led.step(Step::Savepoint(named(&format!("after_{number}")))).await;
+        assert!(matches!(saved, Ok(Answer::Saved(_))), "{saved:?}");
+    }
+    // Twice to the same one, and then to one before it; the later ones are gone.
+    for name in ["after_3", "after_3", "after_1"] {
+        let undone = led.step(Step::RollbackTo(named(name))).await;
+        assert!(matches!(undone, Ok(Answer::RolledBackTo(_))), "{undone:?}");
+    }
+    for (step, field) in [
+        (Step::RollbackTo(named("after_3")), "rollback_to.name"),
+        (Step::RollbackTo(named("before_write")), "rollback_to.name"),
+        (Step::Savepoint(named("")), "savepoint.name"),
+        (Step::Savepoint(named("a\"; DROP TABLE books; --")), "savepoint.name"),
+    ] {
+        let Ok(Answer::Failure(failure)) = led.step(step).await else { panic!("{field}") };
+        assert_eq!(failure.code, i32::from(Code::InvalidArgument));
+        assert!(failure.message.starts_with(field), "{failure:?}");
+    }
+    led.call(CREATE, a_new_book(9)).await.expect("a book");
+    led.commit().await.expect("a commit");
+    let ids = server.sql("SELECT id FROM books ORDER BY id").await;
+    assert_eq!(ids, [[Some(id(1))], [Some(id(9))]]);
+}
+
+async fn steps_have_an_order(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut led = Led::open(&server, None).await;
+    let status = led.step(Step::Rollback(Rollback {})).await.expect_err("nothing has begun");
+    Refusal::from(&status).is_invalid(&["step"]);
+    let mut led = Led::begun(&server).await;
+    let status = led.step(Step::Begin(Begin::default())).await.expect_err("it has begun");
+    Refusal::from(&status).is_invalid(&["step"]);
+    for begin in [
+        Begin { timeout_ms: 60_001, ..Begin::default() },
+        Begin { timeout_ms: -1, ..Begin::default() },
+        Begin { isolation: 4, ..Begin::default() },
+    ] {
+        let mut led = Led::open(&server, None).await;
+        let status = led.step(Step::Begin(begin)).await.expect_err("a value that breaks a rule");
+        assert_eq!(Refusal::from(&status).reason, "FIELD_INVALID");
+    }
+}
+
+async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
+    let server = TestServer::builder(engine).env("TRANSACTION_IDLE_TIMEOUT", "300ms").start().await;
+    let mut led = Led::begun(&server).await;
+    led.call(CREATE, a_new_book(1)).await.expect("a book");
+    let began = Instant::now();
+    let status = led.answers.message().await.expect_err("it is shown out");
+    Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+
+    // Never silent for long, and open for longer than it asked for.
+    let mut led = Led::open(&server, None).await;
+    let asked = Begin { timeout_ms: 700, ..Begin::default() };
+    let begun = led.step(Step::Begin(asked)).await;
+    assert!(matches!(&begun, Ok(Answer::Begun(begun)) if begun.timeout_ms <= 700), "{begun:?}");
+    led.call(CREATE, a_new_book(2)).await.expect("a book");
+    let began = Instant::now();
+    let refused = loop {
+        match led.call(GET, json!({"id": id(2)})).await {
+            Ok(_) => assert!(began.elapsed() < Duration::from_secs(10), "it goes on"),
+            Err(refused) => break refused,
+        }
+    };
+    refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    assert_eq!(books(&server).await, "0");
+}
+
+async fn there_is_a_limit(engine: Engine) {
+    let server = TestServer::builder(engine)
+        .env("DATABASE_POOL_SIZE", "2")
+        .env("DATABASE_MAX_OVERFLOW", "0")
+        .env("TRANSACTION_WAIT", "100ms")
+        .start()
+        .await;
+    let mut first = Led::begun(&server).await;
+    let mut second = Led::open(&server, None).await;
+    let status = second.step(Step::Begin(Begin::default())).await.expect_err("one too many");
+    Refusal::from(&status).is(Code::ResourceExhausted, "TRANSACTION_LIMIT", &[]);
+    // The other half is there for everyone else.
+    let missing = refusal(&server, GET, json!({"id": id(1)})).await;
+    missing.is_missing(&["id"]);
+    first.call(CREATE, a_new_book(1)).await.expect("a book");
+    first.commit().await.expect("a commit");
+    Led::begun(&server).await.commit().await.expect("room again");
+}
+
+async fn a_key_is_the_transactions(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let key = Uuid::new_v4().to_string();
+    let mut led = Led::open(&server, Some(&key)).await;
+    led.step(Step::Begin(Begin::default())).await.expect("a transaction");
+    led.call(CREATE, json!({"book": a_book("once")})).await.expect("a book");
+    assert!(!led.commit().await.expect("a commit").replayed);
+    let mut again = Led::open(&server, Some(&key)).await;
+    let told = again.step(Step::Begin(Begin::default())).await.expect("an answer");
+    assert_eq!(told, Answer::Committed(Committed { replayed: true }));
+    assert!(again.answers.message().await.expect("an end").is_none());
+    assert_eq!(books(&server).await, "1");
+
+    let mut client = TransactionServiceClient::new(server.channel());
+    let ask = GetOutcomeRequest { idempotency_key: key, fence: false };
+    let told = client.get_outcome(ask).await.expect("an outcome").into_inner();
+    assert_eq!(told.outcome(), Outcome::Committed);
+    let response = told.response.expect("the answer").value;
+    let response = TransactResponse::decode(&*response).expect("the last message");
+    assert_eq!(response.step, Some(Answer::Committed(Committed { replayed: true })));
+
+    // One that was not committed has not happened.
+    let key = Uuid::new_v4().to_string();
+    for _ in 0..2 {
+        let mut led = Led::open(&server, Some(&key)).await;
+        let begun = led.step(Step::Begin(Begin::default())).await;
+        assert!(matches!(begun, Ok(Answer::Begun(_))), "{begun:?}");
+        led.step(Step::Rollback(Rollback {})).await.expect("a rollback");
+    }
+}
+
+async fn reading_alone_never_writes(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    answer(&server, CREATE, a_new_book(1)).await;
+    let mut led = Led::open(&server, None).await;
+    let isolation = Isolation::RepeatableRead.into();
+    let begin = Begin { read_only: true, isolation, ..Begin::default() };
+    led.step(Step::Begin(begin)).await.expect("a transaction");
+    led.call(GET, json!({"id": id(1)})).await.expect("a book");
+    let refused = led.call(CREATE, a_new_book(2)).await.expect_err("it only reads");
+    refused.is_invalid(&["request"]);
+    // The database stays as it was for it, while others go on.
+    answer(&server, "BookService/UpdateBook", json!({"book": {"id": id(1), "stock": 8}})).await;
+    let book = led.call(GET, json!({"id": id(1)})).await.expect("a book");
+    assert!(book.get("stock").is_none(), "{book}");
+    led.commit().await.expect("a commit");
+}
+
+/// A caller that is killed leaves no session in a transaction.
+#[tokio::test]
+async fn nothing_stays_open_behind_a_caller() {
+    let server = TestServer::start(Engine::Postgres).await;
+    let database = server.database();
+    let open = async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND application_name = 'bookstore' AND xact_start IS NOT NULL";
+        database.value(sql).await
+    };
+    for _ in 0..10 {
+        let mut led = Led::begun(&server).await;
+        led.call(CREATE, a_new_book(1)).await.expect("a book");
+        assert_eq!(open().await, "1");
+        drop(led);
+        let soon = Duration::from_millis(100);
+        until("no transaction is open", soon, async || open().await == "0").await;
+    }
+    // In the middle of a statement, which waits for a lock that nobody lets go.
+    let held = crate::lifecycle::Held::table(&database).await;
+    let mut led = Led::begun(&server).await;
+    let step = led.call(CREATE, a_new_book(1));
+    tokio::select! {
+        _ = step => panic!("the table is locked"),
+        () = crate::lifecycle::waits_for_lock(&database) => {}
+    }
+    drop(led);
+    until("no transaction is open but ours", Duration::from_millis(200), async || {
+        open().await == "0"
+    })
+    .await;
+    held.release().await;
+    assert_eq!(books(&server).await, "0");
+}
+
+/// Two that read what the other one writes: one of them has to try again.
+#[tokio::test]
+async fn serializable_transactions_do_not_skew() {
+    let server = TestServer::start(Engine::Postgres).await;
+    for number in 1..=2 {
+        answer(&server, CREATE, a_new_book(number)).await;
+    }
+    let (mut one, mut two) = (Led::open(&server, None).await, Led::open(&server, None).await);
+    let isolation = Isolation::Serializable.into();
+    for (led, reads) in [(&mut one, 2), (&mut two, 1)] {
+        led.step(Step::Begin(Begin { isolation, ..Begin::default() })).await.expect("begun");
+        led.call(GET, json!({"id": id(reads)})).await.expect("a book");
+    }
+    let update = |number: u32| json!({"book": {"id": id(number), "stock": 5}});
+    one.call("BookService/UpdateBook", update(1)).await.expect("a book");
+    two.call("BookService/UpdateBook", update(2)).await.expect("a book");
+    one.commit().await.expect("the first one");
+    let status = two.commit().await.expect_err("a write skew");
+    Refusal::from(&status).is(Code::Aborted, "TRANSACTION_CONFLICT", &[]);
+}
