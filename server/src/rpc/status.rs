@@ -164,6 +164,40 @@ pub fn malformed_message() -> Status {
     Answer::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
 }
 
+/// What the transport says of a request's bytes, in the contract's form; none if it is not about
+/// them.
+pub fn of_transport(status: &Status, path: &str, max_message_size: usize) -> Option<Status> {
+    let told = status.message();
+    match status.code() {
+        Code::Unimplemented if told.contains("compressed") => Some(encoding_not_supported(told)),
+        Code::Unimplemented => Some(method_not_found(path)),
+        // Too large: OUT_OF_RANGE as it came in, RESOURCE_EXHAUSTED once decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => Some(message_too_large(max_message_size)),
+        // tonic's word for bytes that it can't read.
+        Code::Internal => Some(malformed_message()),
+        // It was done, or the caller has left in the middle of its request.
+        _ => None,
+    }
+}
+
+/// The service is about to stop.
+pub fn shutting_down() -> Status {
+    let message = "the service is about to stop; go on with another instance";
+    Answer::new(Code::Unavailable, ErrorReason::ShuttingDown, message)
+        .retry_after(RETRY_LATER)
+        .into_status()
+}
+
+/// A message of an import that can't stand where it came; the text says why.
+pub fn import_out_of_order(told: &str) -> Status {
+    Answer::new(Code::InvalidArgument, ErrorReason::ImportOutOfOrder, told).into_status()
+}
+
+/// An import that isn't whole; the text says why.
+pub fn import_incomplete(told: &str) -> Status {
+    Answer::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, told).into_status()
+}
+
 /// A method that isn't there.
 pub fn method_not_found(path: &str) -> Status {
     let message = "the service has no such method";
