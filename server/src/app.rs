@@ -145,6 +145,7 @@ pub async fn serve(
         sleep(config.server.shutdown_pause).await;
     }
     readiness.end_watches();
+    calls.end_streams();
     stop.trigger();
     match server.await {
         Ok(drained) if drained.calls_cut == 0 => tracing::info!("drained"),

@@ -107,6 +107,7 @@ fn table() -> Vec<Case> {
         table.extend(masks::cases(kind));
         table.extend((kind.own)());
     }
+    table.extend(crate::book_transfer::cases());
     table.extend(crate::transaction::cases());
     table
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bookstore_proto::v1::{Book, CreateBookRequest, UpdateBookRequest};
 use bookstore_tests::{Database, PostgresDatabase, TestServer, until};
 use sqlx::{Connection, PgConnection};
+use tokio::net::TcpStream;
 use tonic::{Status, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -22,7 +23,7 @@ use tonic_types::StatusExt;
 use crate::client;
 
 /// More than anything here takes that isn't made to wait.
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// What a PostgreSQL session of the test's own holds, until it is let go.
 pub(crate) struct Held {
@@ -39,7 +40,7 @@ impl Held {
     }
 
     /// Every book is locked, so that it can be read and not changed.
-    async fn books(database: &Database) -> Self {
+    pub(crate) async fn books(database: &Database) -> Self {
         Self::by(database, "SELECT id FROM books FOR UPDATE").await
     }
 
@@ -69,6 +70,11 @@ async fn sessions(database: &Database, state: &str) -> String {
          AND application_name = 'bookstore' AND {state}"
     );
     database.value(&sql).await
+}
+
+/// Whether somebody listens at the service's port.
+pub(crate) async fn can_connect(server: &TestServer) -> bool {
+    TcpStream::connect(server.address()).await.is_ok()
 }
 
 /// Waits until a session of the service waits for a lock.

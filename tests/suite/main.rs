@@ -7,6 +7,7 @@
 mod bad_input;
 mod batch;
 mod book;
+mod book_transfer;
 mod category;
 mod client;
 mod contract;

@@ -1,6 +1,7 @@
 //! The resources, one folder each: the index of what the service serves.
 
 pub mod book;
+pub mod book_transfer;
 pub mod category;
 pub mod item;
 pub mod post;
@@ -27,5 +28,12 @@ pub struct Entry {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Entry] =
-    &[book::ENTRY, category::ENTRY, item::ENTRY, post::ENTRY, review::ENTRY, user::ENTRY];
+pub const RESOURCES: &[Entry] = &[
+    book::ENTRY,
+    book_transfer::ENTRY,
+    category::ENTRY,
+    item::ENTRY,
+    post::ENTRY,
+    review::ENTRY,
+    user::ENTRY,
+];

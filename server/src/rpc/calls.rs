@@ -8,6 +8,7 @@ use std::{
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
 use sea_orm::IsolationLevel;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -18,7 +19,9 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::store::{Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Query, Store, Write};
+use crate::store::{
+    Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Query, Store, StoreError, Write,
+};
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
@@ -28,17 +31,31 @@ struct Inner {
     store: Store,
     rules: Rules,
     max_message_size: usize,
+    streams_end: watch::Sender<bool>,
 }
 
 impl Calls {
     /// `max_message_size` bounds requests and answers, in bytes.
     pub fn new(store: Store, rules: Rules, max_message_size: usize) -> Self {
-        Self(Arc::new(Inner { store, rules, max_message_size }))
+        let streams_end = watch::Sender::new(false);
+        Self(Arc::new(Inner { store, rules, max_message_size, streams_end }))
     }
 
     /// The most that a request or an answer may be, in bytes.
     pub fn max_message_size(&self) -> usize {
         self.0.max_message_size
+    }
+
+    /// Ends every call that streams between two of its messages: the service is about to stop.
+    pub fn end_streams(&self) {
+        self.0.streams_end.send_replace(true);
+    }
+
+    /// Waits until the calls that stream have to end.
+    pub fn streams_end(&self) -> impl Future<Output = ()> + use<> {
+        let mut told = self.0.streams_end.subscribe();
+        // Whoever waits holds the sender as well.
+        async move { told.wait_for(|end| *end).await.map_or((), drop) }
     }
 
     /// Answers a reading request.
@@ -50,7 +67,19 @@ impl Calls {
         request: Request<R>,
     ) -> Result<Response<R::Answer>, Status> {
         let context = context(&request)?;
-        let checked = self.prepare_read(request.into_inner())?;
+        Ok(Response::new(self.read_for(&context, request.into_inner()).await?))
+    }
+
+    /// The same, for a call that reads more than once.
+    ///
+    /// # Errors
+    /// As the contract says of its method.
+    pub(super) async fn read_for<R: ReadRequest>(
+        &self,
+        context: &RequestContext,
+        request: R,
+    ) -> Result<R::Answer, Status> {
+        let checked = self.prepare_read(request)?;
         let span = tracing::info_span!("operation", operation = R::Query::NAME);
         let began = Instant::now();
         let read = async {
@@ -60,10 +89,8 @@ impl Calls {
             drop(connection);
             checked.answer(read?).await
         };
-        match read.instrument(span).await {
-            Ok(answer) => Ok(Response::new(answer)),
-            Err(error) => Err(status::store(&error, &context.request_id)),
-        }
+        let read: Result<_, StoreError> = read.instrument(span).await;
+        read.map_err(|error| status::store(&error, &context.request_id))
     }
 
     /// Carries a writing request out.
@@ -189,6 +216,16 @@ impl Calls {
             _ => Err(Refused::Invalid(faults)),
         }
     }
+
+    /// What is wrong with the length of a message's list, for those whose entries are looked at
+    /// one by one.
+    pub fn fault_of_count<M: ReflectMessage + Default>(
+        &self,
+        field: &str,
+        count: usize,
+    ) -> Option<Fault> {
+        self.0.rules.fault_of_count::<M>(field, count)
+    }
 }
 
 /// Why a request isn't carried out.
@@ -212,7 +249,7 @@ impl From<Refused> for Status {
     }
 }
 
-fn decode<A: Name + Default>(answer: &[u8], request_id: &str) -> Result<A, Status> {
+pub(super) fn decode<A: Name + Default>(answer: &[u8], request_id: &str) -> Result<A, Status> {
     A::decode(answer).map_err(|error| status::internal(&error, request_id))
 }
 

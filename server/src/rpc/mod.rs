@@ -15,4 +15,5 @@ pub mod request;
 pub mod rules;
 pub mod standard;
 pub mod status;
+pub mod streams;
 pub mod wire;

@@ -92,6 +92,52 @@ impl<R: WriteRequest> Write for Checked<R, R::Operation> {
     }
 }
 
+/// An operation of a call that streams, with what makes its answer: no request message of its
+/// own says that.
+pub(super) struct Answered<O, F> {
+    operation: O,
+    answer: F,
+    limit: usize,
+}
+
+impl<O, F> Answered<O, F> {
+    /// `limit` is the greatest size of an answer, in bytes.
+    pub fn new(operation: O, answer: F, limit: usize) -> Self {
+        Self { operation, answer, limit }
+    }
+}
+
+impl<O, A, F> Write for Answered<O, F>
+where
+    O: Operation,
+    A: Message,
+    F: Fn(O::Output) -> A + Send + Sync,
+{
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.operation.prepare().boxed()
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        async {
+            let answer = (self.answer)(self.operation.apply(connection).await?);
+            bounded(&answer, self.limit)?;
+            Ok(answer.encode_to_vec())
+        }
+        .boxed()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        self.operation.claims()
+    }
+}
+
 impl<R: ReadRequest> Checked<R, R::Query> {
     /// Reads what the query asks for.
     pub async fn read(

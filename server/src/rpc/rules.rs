@@ -95,6 +95,18 @@ impl Rules {
         Ok(faults)
     }
 
+    /// What is wrong with the length of a message's list, whatever it holds.
+    pub fn fault_of_count<M: ReflectMessage + Default>(
+        &self,
+        field: &str,
+        count: usize,
+    ) -> Option<Fault> {
+        let fields = self.0.get(M::default().descriptor().full_name())?;
+        let rules = fields.iter().find(|rules| rules.field.name() == field)?;
+        let told = rules.rule.count_told(count as u64)?;
+        Some(Fault::new(field, told))
+    }
+
     fn look_at(&self, message: &DynamicMessage, path: &str, faults: &mut Vec<Fault>) {
         let descriptor = message.descriptor();
         let Some(fields) = self.0.get(descriptor.full_name()) else {
@@ -241,11 +253,8 @@ impl Rule {
                 }
             }
             Value::List(items) => {
-                let count = items.len() as u64;
-                if let Some((least, most)) = self.count
-                    && !(least..=most).contains(&count)
-                {
-                    fault(format!("must have {} entries; it has {count}", range(least, most)));
+                if let Some(told) = self.count_told(items.len() as u64) {
+                    fault(told);
                 }
             }
             Value::F64(number) => {
@@ -271,6 +280,14 @@ impl Rule {
                 }
             }
         }
+    }
+}
+
+impl Rule {
+    fn count_told(&self, count: u64) -> Option<String> {
+        let (least, most) = self.count?;
+        let told = || format!("must have {} entries; it has {count}", range(least, most));
+        (!(least..=most).contains(&count)).then(told)
     }
 }
 

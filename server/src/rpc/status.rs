@@ -2,6 +2,8 @@
 //!
 //! The error table of the contract (errors.proto) as code. No SQL text leaves.
 
+mod of_store;
+
 use std::{collections::HashMap, time::Duration};
 
 use bookstore_proto::v1::ErrorReason;
@@ -9,7 +11,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::metadata::MetadataError;
-use crate::store::{ConstraintKind, Fault, StoreError};
+use crate::store::Fault;
+
+pub use self::of_store::store;
 
 /// The domain of every reason.
 const DOMAIN: &str = "bookstore";
@@ -164,6 +168,40 @@ pub fn malformed_message() -> Status {
     Answer::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
 }
 
+/// What the transport says of a request's bytes, in the contract's form; none if it is not about
+/// them.
+pub fn of_transport(status: &Status, path: &str, max_message_size: usize) -> Option<Status> {
+    let told = status.message();
+    match status.code() {
+        Code::Unimplemented if told.contains("compressed") => Some(encoding_not_supported(told)),
+        Code::Unimplemented => Some(method_not_found(path)),
+        // Too large: OUT_OF_RANGE as it came in, RESOURCE_EXHAUSTED once decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => Some(message_too_large(max_message_size)),
+        // tonic's word for bytes that it can't read.
+        Code::Internal => Some(malformed_message()),
+        // It was done, or the caller has left in the middle of its request.
+        _ => None,
+    }
+}
+
+/// The service is about to stop.
+pub fn shutting_down() -> Status {
+    let message = "the service is about to stop; go on with another instance";
+    Answer::new(Code::Unavailable, ErrorReason::ShuttingDown, message)
+        .retry_after(RETRY_LATER)
+        .into_status()
+}
+
+/// A message of an import that can't stand where it came; the text says why.
+pub fn import_out_of_order(told: &str) -> Status {
+    Answer::new(Code::InvalidArgument, ErrorReason::ImportOutOfOrder, told).into_status()
+}
+
+/// An import that isn't whole; the text says why.
+pub fn import_incomplete(told: &str) -> Status {
+    Answer::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, told).into_status()
+}
+
 /// A method that isn't there.
 pub fn method_not_found(path: &str) -> Status {
     let message = "the service has no such method";
@@ -193,177 +231,4 @@ pub fn internal(cause: &dyn std::fmt::Display, request_id: &str) -> Status {
     Answer::new(Code::Internal, ErrorReason::Internal, "internal error")
         .with("request_id", request_id)
         .into_status()
-}
-
-/// What the store could not do.
-pub fn store(error: &StoreError, request_id: &str) -> Status {
-    use ErrorReason as Reason;
-    let answer = match error {
-        StoreError::Invalid(faults) => return invalid(faults),
-        StoreError::NotFound { resource, id, field } => {
-            let told = format!("there is no {resource} {id}");
-            let mut answer = Answer::new(Code::NotFound, Reason::ResourceNotFound, &told)
-                .at(&[Fault::new(field, "names none that exists")])
-                .with("resource", resource)
-                .with("id", id);
-            answer.details.set_resource_info(*resource, id.to_string(), "", told);
-            answer
-        }
-        StoreError::EtagMismatch { resource, id, field } => {
-            let told = format!("{resource} {id} has changed since this etag was given");
-            let mut answer = Answer::new(Code::Aborted, Reason::EtagMismatch, &told)
-                .at(&[Fault::new(field, "is not the current one")])
-                .with("resource", resource)
-                .with("id", id);
-            answer.details.set_resource_info(*resource, id.to_string(), "", told);
-            answer
-        }
-        StoreError::AlreadyExists(faults) => {
-            let told = told("already exists", faults);
-            Answer::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, told).at(faults)
-        }
-        StoreError::ReferenceNotFound(faults) => {
-            let told = told("a reference is missing", faults);
-            let mut answer =
-                Answer::new(Code::FailedPrecondition, Reason::ReferenceNotFound, told).at(faults);
-            for fault in faults.iter().take(10) {
-                answer.details.add_precondition_failure_violation(
-                    "REFERENCE",
-                    &fault.field,
-                    &fault.description,
-                );
-            }
-            answer
-        }
-        StoreError::InUse(faults) => {
-            let told = told("other resources refer to this one", faults);
-            let mut answer =
-                Answer::new(Code::FailedPrecondition, Reason::ResourceInUse, told).at(faults);
-            for fault in faults.iter().take(10) {
-                answer.details.add_precondition_failure_violation(
-                    "REFERRER",
-                    &fault.field,
-                    &fault.description,
-                );
-            }
-            answer
-        }
-        StoreError::PasswordMismatch => Answer::new(
-            Code::Unauthenticated,
-            Reason::PasswordMismatch,
-            "no active user has this email and this password",
-        ),
-        StoreError::Constraint { kind, constraint, source } => {
-            tracing::info!(%source, constraint, "a constraint was broken");
-            match kind {
-                ConstraintKind::Unique => Answer::new(
-                    Code::AlreadyExists,
-                    Reason::ResourceAlreadyExists,
-                    "a value that must be unique was taken meanwhile",
-                )
-                .retry_after(RETRY_SOON),
-                ConstraintKind::Reference => Answer::new(
-                    Code::FailedPrecondition,
-                    Reason::ResourceInUse,
-                    "other resources still refer to this one",
-                ),
-                ConstraintKind::Check => Answer::new(
-                    Code::InvalidArgument,
-                    Reason::FieldInvalid,
-                    "a value breaks a rule of the database",
-                ),
-            }
-            .with("constraint", constraint)
-        }
-        StoreError::AnswerTooLarge { size, limit } => Answer::new(
-            Code::ResourceExhausted,
-            Reason::AnswerTooLarge,
-            format!("the answer would be {size} bytes, more than {limit}; ask for less"),
-        )
-        .with("size", size)
-        .with("limit", limit),
-        StoreError::Conflict(_) => Answer::new(
-            Code::Aborted,
-            Reason::TransactionConflict,
-            "the transaction collided with another one; nothing was changed",
-        )
-        .retry_after(RETRY_SOON),
-        StoreError::KeyInUse(_) => Answer::new(
-            Code::Aborted,
-            Reason::KeyInUse,
-            "another call with this idempotency key hasn't ended yet",
-        )
-        .retry_after(RETRY_LATER),
-        StoreError::KeyReused => Answer::new(
-            Code::InvalidArgument,
-            Reason::IdempotencyKeyReused,
-            "this idempotency key was used for another request",
-        )
-        .with("key", "idempotency-key"),
-        StoreError::KeyFenced => Answer::new(
-            Code::Aborted,
-            Reason::KeyFenced,
-            "this idempotency key was fenced off before the write came; nothing was changed",
-        ),
-        StoreError::TransactionLimit => Answer::new(
-            Code::ResourceExhausted,
-            Reason::TransactionLimit,
-            "too many transactions are open",
-        )
-        .retry_after(RETRY_LATER),
-        StoreError::TransactionTimeout => Answer::new(
-            Code::Aborted,
-            Reason::TransactionTimeout,
-            "the transaction was open for too long and was rolled back",
-        ),
-        StoreError::TransactionIdle => Answer::new(
-            Code::Aborted,
-            Reason::TransactionTimeout,
-            "nothing came for too long, and the transaction was rolled back",
-        ),
-        StoreError::LockTimeout(_) => Answer::new(
-            Code::Aborted,
-            Reason::LockTimeout,
-            "a lock wasn't free in time; nothing was changed",
-        )
-        .retry_after(RETRY_SOON),
-        StoreError::StatementTimeout(_) => Answer::new(
-            Code::DeadlineExceeded,
-            Reason::StatementTimeout,
-            "a statement ran longer than allowed; nothing was changed",
-        ),
-        StoreError::DeadlineExceeded => return deadline_exceeded(),
-        StoreError::PoolTimeout { waited_ms } => Answer::new(
-            Code::ResourceExhausted,
-            Reason::PoolTimeout,
-            format!("no database connection was free within {waited_ms} ms"),
-        )
-        .retry_after(RETRY_LATER),
-        StoreError::DiskFull(source) => {
-            tracing::error!(%source, "the database's disk is full");
-            let told = "the database's disk is full; nothing was changed";
-            Answer::new(Code::ResourceExhausted, Reason::DiskFull, told)
-        }
-        StoreError::Unavailable(source) => {
-            tracing::warn!(%source, "the database can't be reached");
-            return database_unavailable();
-        }
-        StoreError::CommitOutcomeUnknown(source) => {
-            tracing::warn!(%source, "the connection broke during the commit");
-            Answer::new(
-                Code::Unknown,
-                Reason::CommitOutcomeUnknown,
-                "the connection to the database broke during the commit; read to find out",
-            )
-        }
-        StoreError::Internal(source) => return internal(source, request_id),
-    };
-    answer.into_status()
-}
-
-fn told(what: &str, faults: &[Fault]) -> String {
-    match faults.first() {
-        Some(fault) => format!("{what}: {} {}", fault.field, fault.description),
-        None => what.to_owned(),
-    }
 }

@@ -1,5 +1,6 @@
 //! What every resource does alike: read, insert, change and delete rows by id.
 
+mod import;
 mod write;
 
 use std::collections::HashMap;
@@ -19,8 +20,12 @@ use super::{
     field::Fields,
 };
 
-pub use self::write::{
-    claims_of_insert, claims_of_removal, claims_of_update, delete, insert, lock_for_delete, update,
+pub use self::{
+    import::{Landed, import},
+    write::{
+        claims_of_insert, claims_of_removal, claims_of_update, delete, insert, lock_for_delete,
+        update,
+    },
 };
 
 /// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.

@@ -126,7 +126,11 @@ impl Session {
         requests: &mut Streaming<TransactRequest>,
         idle: Duration,
     ) -> Result<Option<Result<Step, Status>>, Status> {
-        let message = timeout(idle, requests.message()).await;
+        let message = tokio::select! {
+            biased;
+            () = self.calls.streams_end() => return Err(status::shutting_down()),
+            message = timeout(idle, requests.message()) => message,
+        };
         let Some(message) = message.map_err(|_| self.error(&StoreError::TransactionIdle))?? else {
             return Ok(None);
         };

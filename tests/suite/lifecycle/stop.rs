@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use super::{Held, SOON, Watch, restock, stock, waits_for_lock, with_a_book};
+use super::{Held, SOON, Watch, can_connect, restock, stock, waits_for_lock, with_a_book};
 use crate::client;
 
 on_every_engine!(terminate_ends_it, interrupt_ends_it, a_second_signal_ends_it_at_once);
@@ -27,10 +27,6 @@ impl Idle {
         list.expect("a list");
         Self { watch, _silent: TcpStream::connect(server.address()).await.expect("a connection") }
     }
-}
-
-async fn can_connect(server: &TestServer) -> bool {
-    TcpStream::connect(server.address()).await.is_ok()
 }
 
 /// Balancers see that it leaves while it still serves, also those who come new.

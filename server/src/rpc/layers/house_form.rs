@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::{Shared, is_ours};
 use crate::rpc::status;
@@ -35,23 +35,7 @@ fn rewrite(headers: &HeaderMap, path: &str, max_message_size: usize) -> Option<S
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }
-    let status = Status::from_header_map(headers)?;
-    let told = status.message();
-    match status.code() {
-        Code::Ok => None,
-        Code::Unimplemented if told.contains("compressed") => {
-            Some(status::encoding_not_supported(told))
-        }
-        Code::Unimplemented => Some(status::method_not_found(path)),
-        // Too large: OUT_OF_RANGE as it came in, RESOURCE_EXHAUSTED once decompressed.
-        Code::OutOfRange | Code::ResourceExhausted => {
-            Some(status::message_too_large(max_message_size))
-        }
-        // tonic's word for bytes that it can't read.
-        Code::Internal => Some(status::malformed_message()),
-        // The caller has left in the middle of its request.
-        _ => None,
-    }
+    status::of_transport(&Status::from_header_map(headers)?, path, max_message_size)
 }
 
 /// `application/grpc`, or with the name of a message format behind it.

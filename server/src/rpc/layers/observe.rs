@@ -1,14 +1,22 @@
 //! Reads a call's metadata, tells of the call in the log, and writes the response's metadata.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 use axum::{
+    body::{Body, Bytes},
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
 use tonic::{Code, Status};
 use tracing::Instrument;
 
@@ -46,6 +54,10 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
     };
     if ours {
         write_out(response.headers_mut(), &request_id, &answer, line.began);
+    }
+    let streams = shared.registry.at(&path).is_some_and(|method| !method.unary);
+    if streams && !response.headers().contains_key("grpc-status") {
+        return response.map(|body| Body::new(Streamed { body, line: Some(line), request_id }));
     }
     line.code = Some(code(response.headers()));
     response
@@ -107,6 +119,42 @@ fn write_out(headers: &mut HeaderMap, request_id: &str, answer: &AnswerCell, beg
 /// a good one.
 fn code(headers: &HeaderMap) -> Code {
     Status::from_header_map(headers).map_or(Code::Ok, |status| status.code())
+}
+
+/// The body of a call that streams: its line is told at its end, and errors at the end have the
+/// request id, as those at the beginning.
+struct Streamed {
+    body: Body,
+    line: Option<Line>,
+    request_id: Arc<str>,
+}
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // What the stream does, it does as it is asked for its next message.
+        let span = self.line.as_ref().map(|line| line.span.clone());
+        let _entered = span.as_ref().map(tracing::Span::enter);
+        let mut frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(trailers) = frame.as_mut().and_then(|it| it.as_mut().ok()?.trailers_mut()) {
+            if let Ok(request_id) = HeaderValue::from_str(&self.request_id) {
+                trailers.insert("request-id", request_id);
+            }
+            if let Some(mut line) = self.line.take() {
+                line.code = Some(code(trailers));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
 }
 
 /// The call's line in the log. Dropped without a code, it tells that the caller has left.

@@ -368,7 +368,7 @@ fn claims<R: Resource>(
 }
 
 /// A new row's times and version.
-fn stamped<R: Resource>(mut values: Values<R>, now: DateTime<Utc>) -> Values<R> {
+pub(super) fn stamped<R: Resource>(mut values: Values<R>, now: DateTime<Utc>) -> Values<R> {
     for (name, value) in [
         ("created_at", Value::from(now)),
         ("updated_at", Value::from(now)),

@@ -1,0 +1,229 @@
+//! Imports and exports between the wire and the row: their steps, and the rows of a batch.
+
+use std::collections::HashSet;
+
+use bookstore_entity::book::ActiveModel;
+use bookstore_proto::v1::{
+    Book as Message, ExportBooksRequest, ExportBooksResponse, ImportBooksAcknowledgement,
+    ImportBooksBatch, ImportBooksEnd, ImportBooksOptions, ImportBooksRequest, ImportBooksRow,
+    ImportMode, ImportRejection, import_books_request::Step,
+};
+use prost::Message as _;
+use sea_orm::ActiveValue;
+use uuid::Uuid;
+
+use super::operations::{ExportBooks, ImportBooks, Imported, Rejection, Row};
+use crate::{
+    resource::book::Book,
+    rpc::{
+        calls::Refused,
+        check::Check,
+        field_mask::{self, Paths},
+        list,
+        request::ReadRequest,
+        standard::Standard,
+        streams::{Once, StreamCall},
+    },
+    store::{Fault, Query, StoreError, list::Listed},
+};
+
+/// How many books a message of an export holds at most.
+const EXPORTED: i32 = 500;
+
+/// The most reasons that are told of one row.
+const REASONS: usize = 20;
+
+/// What an import does.
+pub struct Plan {
+    import_id: Uuid,
+    /// The columns that books which are there take over; none where they stay as they are.
+    change: Option<ActiveModel>,
+    /// The options as they came.
+    encoded: Vec<u8>,
+}
+
+impl Plan {
+    /// Checks the options of an import.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn of(call: &StreamCall, options: ImportBooksOptions) -> Result<Self, Refused> {
+        let encoded = options.encode_to_vec();
+        let message = ImportBooksRequest { step: Some(Step::Options(options.clone())) };
+        call.checked(message, |_, check| {
+            let import_id = check.id(&options.import_id);
+            if !matches!(options.key.as_str(), "" | "id") {
+                check.fault("options.key", "must be `id`, the unique field that books have");
+            }
+            let change = change(check, &options);
+            Some(Self { import_id: import_id?, change, encoded })
+        })
+    }
+
+    /// Checks a batch: the operation that writes it, and what makes it happen once. What is
+    /// wrong with a row rejects that row.
+    ///
+    /// # Errors
+    /// What is wrong with the batch itself.
+    pub fn batch(
+        &self,
+        call: &StreamCall,
+        batch: ImportBooksBatch,
+    ) -> Result<(ImportBooks, Once), Refused> {
+        let key = Uuid::new_v5(&self.import_id, &batch.number.to_be_bytes());
+        let mut request = self.encoded.clone();
+        batch.encode(&mut request).unwrap_or_default();
+        let ImportBooksBatch { number, rows } = batch;
+        check_number_and_count(call, number, &rows)?;
+
+        let mut ids = HashSet::new();
+        let (mut kept, mut rejections) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (index, row) in rows.into_iter().enumerate() {
+            let line = row.line;
+            match call.checked(row, |row, check| values(check, row, &ids)) {
+                Ok((id, values)) => {
+                    ids.insert(id);
+                    kept.push(Row { index, line, values });
+                }
+                Err(Refused::Invalid(faults)) => {
+                    rejections.extend(reasons(faults).map(|fault| Rejection {
+                        index,
+                        line,
+                        fault,
+                    }));
+                }
+                Err(refused) => return Err(refused),
+            }
+        }
+        let operation = ImportBooks { rows: kept, rejections, change: self.change.clone() };
+        Ok((operation, Once { key, request }))
+    }
+}
+
+/// Checks the end of an import.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn end(call: &StreamCall, end: ImportBooksEnd) -> Result<ImportBooksEnd, Refused> {
+    call.checked(ImportBooksRequest { step: Some(Step::End(end)) }, |_, _| Some(end))
+}
+
+/// The columns that an upsert changes.
+fn change(check: &mut Check<'_>, options: &ImportBooksOptions) -> Option<ActiveModel> {
+    let field = "options.update_mask";
+    let mask = options.update_mask.as_ref().filter(|mask| !mask.paths.is_empty());
+    if options.mode() != ImportMode::Upsert {
+        if mask.is_some() {
+            check.fault(field, "is for IMPORT_MODE_UPSERT");
+        }
+        return None;
+    }
+    let paths = match mask {
+        Some(_) => field_mask::resolve(check, field, mask, &Message::default()),
+        None => Paths::all(),
+    };
+    Some(Book::values(check, "", Message::default(), &paths))
+}
+
+/// Holds a batch without its rows against the contract's rules.
+fn check_number_and_count(
+    call: &StreamCall,
+    number: i64,
+    rows: &[ImportBooksRow],
+) -> Result<(), Refused> {
+    let stand_in = rows
+        .first()
+        .map(|_| ImportBooksRow { book: Some(Message::default()), ..ImportBooksRow::default() });
+    let batch = ImportBooksBatch { number, rows: stand_in.into_iter().collect() };
+    let step = ImportBooksRequest { step: Some(Step::Batch(batch)) };
+    let mut faults = match call.checked(step, |_, _| Some(())) {
+        Ok(()) => Vec::new(),
+        Err(Refused::Invalid(faults)) => faults,
+        Err(refused) => return Err(refused),
+    };
+    faults.retain(|fault| !fault.field.starts_with("batch.rows["));
+    if let Some(fault) = call.fault_of_count::<ImportBooksBatch>("rows", rows.len()) {
+        faults.retain(|known| known.field != "batch.rows");
+        faults.push(Fault::new(format!("batch.{}", fault.field), fault.description));
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Refused::Invalid(faults)),
+    }
+}
+
+/// Checks a row: its id and its values.
+fn values(
+    check: &mut Check<'_>,
+    row: ImportBooksRow,
+    ids: &HashSet<Uuid>,
+) -> Option<(Uuid, ActiveModel)> {
+    let id = match row.id.as_str() {
+        "" => Some(Uuid::now_v7()),
+        given => check.key("id", given),
+    };
+    if id.is_some_and(|id| ids.contains(&id)) {
+        check.fault("id", "stands in this batch already");
+    }
+    let mut values = Book::values(check, "book", row.book?, &Paths::all());
+    values.id = ActiveValue::Set(id?);
+    Some((id?, values))
+}
+
+/// What is wrong with a row, each once and no more than can be told, at paths in Book.
+fn reasons(faults: Vec<Fault>) -> impl Iterator<Item = Fault> {
+    let mut told: Vec<Fault> = Vec::new();
+    for Fault { field, description } in faults {
+        let field = field.strip_prefix("book.").map(str::to_owned).unwrap_or(field);
+        let fault = Fault { field, description };
+        if told.len() < REASONS && !told.contains(&fault) {
+            told.push(fault);
+        }
+    }
+    told.into_iter()
+}
+
+/// The acknowledgement of a batch.
+pub fn acknowledgement(number: i64, imported: Imported) -> ImportBooksAcknowledgement {
+    let Imported { inserted, updated, rejections } = imported;
+    let rows: HashSet<usize> = rejections.iter().map(|rejection| rejection.index).collect();
+    let rejections = rejections.into_iter().map(|Rejection { line, fault, .. }| ImportRejection {
+        line,
+        field: fault.field,
+        reason: fault.description,
+    });
+    ImportBooksAcknowledgement {
+        number,
+        inserted,
+        updated,
+        rejected: i64::try_from(rows.len()).unwrap_or(i64::MAX),
+        rejections: rejections.collect(),
+    }
+}
+
+/// One message of an export is read as a page of a list; the next one has its token.
+impl ReadRequest for ExportBooksRequest {
+    type Query = ExportBooks;
+    type Answer = ExportBooksResponse;
+
+    fn query(self, check: &mut Check<'_>) -> Option<ExportBooks> {
+        let Self { filter, order_by, page_token } = self;
+        let fields = list::Fields {
+            page_size: EXPORTED,
+            page_token,
+            skip: 0,
+            filter,
+            order_by,
+            total_size_mode: 0,
+        };
+        list::query::<Book>(check, ExportBooks::NAME, fields).map(ExportBooks)
+    }
+
+    fn answer(
+        query: &ExportBooks,
+        listed: Listed<bookstore_entity::book::Model>,
+    ) -> Result<ExportBooksResponse, StoreError> {
+        let page = list::page::<Book>(&query.0, listed)?;
+        Ok(ExportBooksResponse { books: page.messages, next_page_token: page.next_page_token })
+    }
+}

@@ -1,0 +1,21 @@
+//! Books in and out by the thousand: imports and exports, each a stream.
+
+mod convert;
+mod operations;
+mod service;
+
+use bookstore_proto::v1::{
+    ExportBooksRequest, ImportBooksRequest, book_transfer_service_server::SERVICE_NAME,
+};
+
+use super::{Entry, book::Book};
+use crate::{rpc::registry::Registry, store::Resource};
+
+/// The place of imports and exports in the service.
+pub const ENTRY: Entry =
+    Entry { name: SERVICE_NAME, fields: Book::FIELDS, register, serve: service::serve };
+
+fn register(registry: &mut Registry) {
+    registry.direct::<ImportBooksRequest>();
+    registry.direct::<ExportBooksRequest>();
+}

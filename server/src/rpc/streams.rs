@@ -1,0 +1,137 @@
+//! Calls that stream: what each of their messages needs of the call, the rules and the store.
+
+use futures_util::FutureExt;
+use prost::{Message, Name};
+use prost_reflect::ReflectMessage;
+use sea_orm::IsolationLevel;
+use tonic::{Request, Status, Streaming};
+use uuid::Uuid;
+
+use super::{
+    calls::{self, Calls, Refused},
+    check::Check,
+    context::RequestContext,
+    metadata::MetadataError,
+    request::{Answered, ReadRequest},
+    status,
+};
+use crate::store::{Fault, Operation};
+
+/// What makes a write happen once: the same key and the same request are the same write.
+pub struct Once {
+    /// The key.
+    pub key: Uuid,
+    /// The encoded request.
+    pub request: Vec<u8>,
+}
+
+/// A call that streams. It ends between two messages once its deadline has passed or the
+/// service is about to stop.
+pub struct StreamCall {
+    calls: Calls,
+    context: RequestContext,
+}
+
+impl StreamCall {
+    /// Begins the call.
+    ///
+    /// # Errors
+    /// UNIMPLEMENTED for metadata that streams don't take.
+    pub fn begin<T>(calls: &Calls, request: &Request<T>) -> Result<Self, Status> {
+        let context = calls::context(request)?;
+        let refused = if context.idempotency.is_some() {
+            Some("idempotency-key")
+        } else {
+            context.validate_only.then_some("validate-only")
+        };
+        match refused {
+            Some(key) => Err(status::metadata(&MetadataError::NotSupported(key))),
+            None => Ok(Self { calls: calls.clone(), context }),
+        }
+    }
+
+    /// The caller's next message; none once it has sent all.
+    ///
+    /// # Errors
+    /// What ends the call; what is wrong with the bytes of the message.
+    pub async fn receive<T>(&self, messages: &mut Streaming<T>) -> Result<Option<T>, Status> {
+        tokio::select! {
+            biased;
+            ended = self.end() => Err(ended),
+            message = messages.message() => message.map_err(|error| {
+                let limit = self.calls.max_message_size();
+                status::of_transport(&error, self.context.method, limit).unwrap_or(error)
+            }),
+        }
+    }
+
+    /// Holds a message against the contract's rules and its own checks.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn checked<M: ReflectMessage, T>(
+        &self,
+        message: M,
+        convert: impl FnOnce(M, &mut Check<'_>) -> Option<T>,
+    ) -> Result<T, Refused> {
+        self.calls.checked(message, convert)
+    }
+
+    /// What is wrong with the length of a message's list, for those whose entries are looked at
+    /// one by one.
+    pub fn fault_of_count<M: ReflectMessage + Default>(
+        &self,
+        field: &str,
+        count: usize,
+    ) -> Option<Fault> {
+        self.calls.fault_of_count::<M>(field, count)
+    }
+
+    /// Carries one of the call's writes out, once: the answer is that of the first time.
+    ///
+    /// # Errors
+    /// As the contract says of the method.
+    pub async fn write<O, A>(
+        &self,
+        operation: O,
+        once: &Once,
+        answer: impl Fn(O::Output) -> A + Send + Sync + 'static,
+    ) -> Result<A, Status>
+    where
+        O: Operation + 'static,
+        A: Message + Name + Default + 'static,
+    {
+        let write = Answered::new(operation, answer, self.calls.max_message_size());
+        let mut context = self.context.clone();
+        context.idempotency = Some(once.key);
+        let call = self.calls.call(&context, IsolationLevel::ReadCommitted, &once.request)?;
+        let answer = self.calls.run(&context, call, Box::new(write)).await?;
+        calls::decode(&answer, &self.context.request_id)
+    }
+
+    /// Answers one of the call's reads.
+    ///
+    /// # Errors
+    /// What ends the call; as the contract says of the method.
+    pub async fn read<R: ReadRequest>(&self, request: R) -> Result<R::Answer, Status> {
+        match self.end().now_or_never() {
+            Some(ended) => Err(ended),
+            None => self.calls.read_for(&self.context, request).await,
+        }
+    }
+
+    /// Waits until the call has to end, and tells why.
+    async fn end(&self) -> Status {
+        let deadline = async {
+            match self.context.deadline.instant() {
+                Some(instant) => tokio::time::sleep_until(instant.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = deadline => status::deadline_exceeded(),
+            () = self.calls.streams_end() => status::shutting_down(),
+        }
+    }
+}

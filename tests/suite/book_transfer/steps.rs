@@ -1,0 +1,134 @@
+//! The steps of an import: their order and their counts, and batches that are sent again.
+
+use bookstore_tests::{Engine, TestServer, on_every_engine};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::{Import, count, row, upsert};
+use crate::client::{a_book, id, with};
+
+on_every_engine!(
+    steps_have_their_order,
+    an_end_counts_what_came,
+    a_batch_happens_once,
+    a_batch_belongs_to_one_import,
+);
+
+fn batch(number: i64, rows: &[Value]) -> Value {
+    json!({"batch": {"number": number, "rows": rows}})
+}
+
+async fn steps_have_their_order(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let begin = async |number: u32| Import::begin(&server, &id(number), json!({})).await;
+    // The first batch may have any number, each further one has the next.
+    for (import, (first, next)) in [(900, (7, 9)), (901, (7, 7)), (902, (7, 6))] {
+        let mut import = begin(import).await;
+        import.batch(first, &[json!({"book": a_book("kept")})]).await.expect("a batch");
+        import.send(batch(next, &[json!({"book": a_book("lost")})])).await;
+        let refused = import.refusal().await;
+        refused.is(Code::InvalidArgument, "IMPORT_OUT_OF_ORDER", &[]);
+        assert_eq!(refused.message, format!("batch {next} came behind batch {first}"));
+    }
+    let mut import = begin(903).await;
+    import.batch(i64::MAX, &[json!({"book": a_book("kept")})]).await.expect("a batch");
+    import.send(batch(1, &[json!({"book": a_book("lost")})])).await;
+    import.refusal().await.is(Code::InvalidArgument, "IMPORT_OUT_OF_ORDER", &[]);
+
+    let mut import = begin(904).await;
+    import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
+    import.send(json!({"options": {"import_id": id(904)}})).await;
+    import.refusal().await.is(Code::InvalidArgument, "IMPORT_OUT_OF_ORDER", &[]);
+
+    // What was sent behind the end is not looked at any more.
+    let mut import = begin(905).await;
+    import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
+    import.end(1, 1).await.expect("an end");
+    let kept = "SELECT count(*) FROM books WHERE title = 'kept'";
+    assert_eq!(server.database().value(kept).await, "6");
+    assert_eq!(count(&server).await, 6);
+}
+
+async fn an_end_counts_what_came(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    for (import, (batches, rows)) in [(900, (1, 2)), (901, (2, 1)), (902, (0, 0))] {
+        let mut import = Import::begin(&server, &id(import), json!({})).await;
+        import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
+        let refused = super::refusal(import.end(batches, rows).await);
+        refused.is(Code::InvalidArgument, "IMPORT_INCOMPLETE", &[]);
+        let told = format!("1 batches with 1 rows came; the end tells of {batches} with {rows}");
+        assert_eq!(refused.message, told);
+    }
+    let mut import = Import::begin(&server, &id(903), json!({})).await;
+    import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
+    import.refusal().await.is(Code::InvalidArgument, "IMPORT_INCOMPLETE", &[]);
+    let mut import = Import::begin(&server, &id(904), json!({})).await;
+    import.send(json!({"end": {"batches": -1, "rows": -1}})).await;
+    import.refusal().await.is_invalid(&["end.batches", "end.rows"]);
+
+    // An import of nothing is one.
+    let import = Import::begin(&server, &id(905), json!({})).await;
+    assert_eq!(import.end(0, 0).await.expect("an end"), Default::default());
+    assert_eq!(count(&server).await, 4);
+}
+
+/// Rows that would be there twice or be refused if they were written again.
+fn rows() -> Vec<Value> {
+    let attributes = json!({"a": 1, "b": {"c": [1, 2], "d": null, "e": "x"}, "f": true});
+    vec![
+        json!({"line": 1, "book": with(a_book("made"), json!({"attributes": attributes}))}),
+        row(2, a_book("given")),
+        row(3, a_book("")),
+        row(2, a_book("twice")),
+    ]
+}
+
+async fn a_batch_happens_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    for (import, options) in [(900, json!({})), (901, upsert())] {
+        let before = count(&server).await;
+        let mut first = Import::begin(&server, &id(import), options.clone()).await;
+        let one = first.batch(1, &rows()).await.expect("a batch");
+        let two = first.batch(2, &rows()).await.expect("a batch");
+        drop(first);
+        let books = server.sql("SELECT * FROM books ORDER BY id").await;
+        assert_eq!(count(&server).await, before + one.inserted + two.inserted);
+
+        // From the beginning, and from the batch that is missing.
+        let mut again = Import::begin(&server, &id(import), options.clone()).await;
+        assert_eq!(again.batch(1, &rows()).await.expect("a batch"), one);
+        assert_eq!(again.batch(2, &rows()).await.expect("a batch"), two);
+        assert_eq!(server.sql("SELECT * FROM books ORDER BY id").await, books);
+        let summary = again.end(2, 8).await.expect("an end");
+        assert_eq!(summary.inserted, one.inserted + two.inserted);
+        assert_eq!(summary.rejected, one.rejected + two.rejected);
+        let mut rest = Import::begin(&server, &id(import), options).await;
+        assert_eq!(rest.batch(2, &rows()).await.expect("a batch"), two);
+        let three = rest.batch(3, &rows()).await.expect("a batch");
+        assert_eq!(three.inserted, 1);
+        rest.end(2, 8).await.expect("an end");
+    }
+}
+
+async fn a_batch_belongs_to_one_import(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let mut first = Import::begin(&server, &id(900), upsert()).await;
+    first.batch(1, &rows()).await.expect("a batch");
+    let books = server.sql("SELECT * FROM books ORDER BY id").await;
+    let other = [row(2, a_book("another")), row(9, a_book("new"))];
+    let masked = with(upsert(), json!({"update_mask": "stock"}));
+    for (options, rows) in [(upsert(), other.to_vec()), (json!({}), rows()), (masked, rows())] {
+        let mut again = Import::begin(&server, &id(900), options).await;
+        again.send(batch(1, &rows)).await;
+        let refused = again.refusal().await;
+        assert_eq!(
+            (refused.code, &*refused.reason),
+            (Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED")
+        );
+        assert_eq!(server.sql("SELECT * FROM books ORDER BY id").await, books);
+    }
+    // Under another id it is another batch.
+    let mut other = Import::begin(&server, &id(901), upsert()).await;
+    let answer = other.batch(1, &rows()).await.expect("a batch");
+    assert_eq!((answer.inserted, answer.updated, answer.rejected), (1, 1, 2));
+}

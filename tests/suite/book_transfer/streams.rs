@@ -1,0 +1,237 @@
+//! The life of the streams: deadlines, metadata, the log, callers that leave, and the service's
+//! own end.
+
+use std::time::{Duration, Instant};
+
+use bookstore_proto::v1::{
+    ExportBooksRequest, GetBookRequest, book_transfer_service_client::BookTransferServiceClient,
+};
+use bookstore_tests::{Engine, Signal, TestServer, on_every_engine, raw, until};
+use serde_json::{Value, json};
+use tonic::{Code, Request};
+
+use super::{Import, client, count, import, refusal, row, upsert};
+use crate::{
+    client::{a_book, books, done, id},
+    lifecycle::{Held, SOON, can_connect, waits_for_lock},
+};
+
+on_every_engine!(
+    a_deadline_is_that_of_the_whole_stream,
+    metadata_of_single_calls_is_refused,
+    a_stream_is_one_line_with_its_last_word,
+    idle_imports_hold_nothing,
+    a_stop_ends_streams_between_two_messages,
+);
+
+fn rows(numbers: std::ops::RangeInclusive<u32>) -> Vec<Value> {
+    numbers.map(|number| row(number, a_book("Dune"))).collect()
+}
+
+fn options(number: u32) -> Value {
+    json!({"options": {"import_id": id(number), "mode": "IMPORT_MODE_UPSERT"}})
+}
+
+async fn a_deadline_is_that_of_the_whole_stream(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let patience = Duration::from_millis(700);
+    let mut request = Request::new(());
+    request.set_timeout(patience);
+    let began = Instant::now();
+    let mut late = Import::bare(&server, request).await;
+    late.send(options(900)).await;
+    late.batch(1, &rows(1..=3)).await.expect("a batch in time");
+    // Nothing more is sent: only time can end it.
+    let refused = refusal(late.acknowledgement().await);
+    refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
+    let took = began.elapsed();
+    assert!(took >= patience && took < patience * 5, "after {took:?}");
+    assert_eq!(count(&server).await, 3);
+
+    let mut request = Request::new(ExportBooksRequest::default());
+    request.metadata_mut().insert("grpc-timeout", "1n".parse().expect("ASCII"));
+    let mut reader = BookTransferServiceClient::new(raw(server.address()).await);
+    let mut stream = reader.export_books(request).await.expect("a stream").into_inner();
+    refusal(stream.message().await).is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
+}
+
+async fn metadata_of_single_calls_is_refused(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    for (key, value) in [
+        ("idempotency-key", "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e"),
+        ("validate-only", "true"),
+        ("field-mask", "books.title"),
+    ] {
+        let mut request = Request::new(ExportBooksRequest::default());
+        request.metadata_mut().insert(key, value.parse().expect("ASCII"));
+        let refused = refusal(client(&server).export_books(request).await);
+        refused.is(Code::Unimplemented, "METADATA_NOT_SUPPORTED", &[]).says("key", key);
+        let mut request = Request::new(futures_util::stream::pending());
+        request.metadata_mut().insert(key, value.parse().expect("ASCII"));
+        let refused = refusal(client(&server).import_books(request).await);
+        refused.is(Code::Unimplemented, "METADATA_NOT_SUPPORTED", &[]).says("key", key);
+    }
+}
+
+/// The line of a call with this request id.
+async fn line(server: &TestServer, request_id: &str) -> Value {
+    let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
+    let is_line = |line: &Value| line["message"] == "call" && line["request_id"] == request_id;
+    let line = server.logs().wait_for(|line| is_line(&parse(line))).await;
+    let all = server.logs().json();
+    assert_eq!(all.iter().filter(|line| is_line(line)).count(), 1, "{all:#?}");
+    parse(&line)
+}
+
+async fn a_stream_is_one_line_with_its_last_word(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let named = |request_id: &str| {
+        let mut request = Request::new(());
+        request.metadata_mut().insert("request-id", request_id.parse().expect("ASCII"));
+        request
+    };
+    let mut good = Import::bare(&server, named("good")).await;
+    good.send(options(900)).await;
+    good.batch(1, &rows(1..=2)).await.expect("a batch");
+    let began = Instant::now();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let logs = server.logs().json();
+    assert!(!logs.iter().any(|line| line["request_id"] == "good" && line["message"] == "call"));
+    let least = began.elapsed().as_secs_f64() * 1e3;
+    good.end(1, 2).await.expect("an end");
+    let told = line(&server, "good").await;
+    assert_eq!((&told["code"], &told["level"]), (&json!("OK"), &json!("INFO")));
+    assert_eq!(told["method"], "/bookstore.v1.BookTransferService/ImportBooks");
+    assert!(told["duration_ms"].as_f64().is_some_and(|took| took >= least), "{told}");
+
+    let mut wrong = Import::bare(&server, named("wrong")).await;
+    wrong.send(options(901)).await;
+    wrong.batch(1, &rows(1..=2)).await.expect("a batch");
+    wrong.refusal().await;
+    assert_eq!(line(&server, "wrong").await["code"], "INVALID_ARGUMENT");
+
+    let mut left = Import::bare(&server, named("left")).await;
+    left.send(options(902)).await;
+    left.batch(1, &rows(1..=2)).await.expect("a batch");
+    drop(left);
+    assert_eq!(line(&server, "left").await["code"], "CANCELLED");
+
+    let export = named("export").map(|()| ExportBooksRequest::default());
+    let mut stream = client(&server).export_books(export).await.expect("a stream").into_inner();
+    while stream.message().await.expect("books").is_some() {}
+    assert_eq!(line(&server, "export").await["code"], "OK");
+}
+
+/// Nor does an import keep others waiting that has nothing to write.
+async fn idle_imports_hold_nothing(engine: Engine) {
+    let server = TestServer::builder(engine)
+        .env("DATABASE_POOL_SIZE", "1")
+        .env("DATABASE_MAX_OVERFLOW", "0")
+        .env("DATABASE_POOL_TIMEOUT", "2s")
+        .start()
+        .await;
+    let mut imports = Vec::new();
+    for number in 1..=4 {
+        let mut import = Import::begin(&server, &id(900 + number), upsert()).await;
+        import.batch(1, &rows(number..=number)).await.expect("a batch");
+        imports.push(import);
+    }
+    done(books(&server).get_book(GetBookRequest { id: id(4) }).await);
+    for mut import in imports {
+        import.batch(2, &rows(5..=6)).await.expect("a batch");
+        import.end(2, 3).await.expect("an end");
+    }
+}
+
+async fn a_stop_ends_streams_between_two_messages(engine: Engine) {
+    let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
+    let mut idle = Import::begin(&server, &id(900), upsert()).await;
+    idle.batch(1, &rows(1..=1)).await.expect("a batch");
+    // One that has not even begun.
+    let mut bare = Import::bare(&server, Request::new(())).await;
+    server.signal(Signal::TERM);
+    let refused = refusal(idle.acknowledgement().await);
+    refused.is(Code::Unavailable, "SHUTTING_DOWN", &[]);
+    let refused = refusal(bare.acknowledgement().await);
+    refused.is(Code::Unavailable, "SHUTTING_DOWN", &[]);
+    let ended = server.ended().await;
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.took < SOON, "it took {:?}", ended.took);
+    let cut = server.logs().so_far().iter().any(|line| line.contains("calls_cut"));
+    assert!(!cut, "no call had to be cut");
+    let server = TestServer::builder(engine).on(server.database()).start().await;
+    assert_eq!(count(&server).await, 1);
+}
+
+/// What was on its way when the service was told to stop is acknowledged first.
+#[tokio::test]
+async fn a_stop_waits_for_the_batch() {
+    let mut server =
+        TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s").start().await;
+    let database = server.database();
+    import(&server, json!({}), &rows(1..=2)).await;
+    let held = Held::books(&database).await;
+    let mut busy = Import::begin(&server, &id(900), upsert()).await;
+    busy.send(json!({"batch": {"number": 1, "rows": rows(1..=3)}})).await;
+    waits_for_lock(&database).await;
+    server.signal(Signal::TERM);
+    until("the port is closed", SOON, async || !can_connect(&server).await).await;
+    held.release().await;
+    let answer = busy.acknowledgement().await.expect("a batch that was on its way");
+    assert_eq!((answer.inserted, answer.updated), (1, 2));
+    let refused = refusal(busy.acknowledgement().await);
+    refused.is(Code::Unavailable, "SHUTTING_DOWN", &[]);
+    assert_eq!(server.ended().await.status.code(), Some(0));
+    assert_eq!(database.value("SELECT count(*) FROM books").await, "3");
+}
+
+/// The batch of a caller that leaves is written wholly, and told of when it is sent again.
+#[tokio::test]
+async fn a_caller_that_leaves_leaves_whole_batches() {
+    let server = TestServer::start(Engine::Postgres).await;
+    let database = server.database();
+    import(&server, json!({}), &rows(1..=2)).await;
+    let held = Held::books(&database).await;
+    let mut left = Import::begin(&server, &id(900), upsert()).await;
+    left.send(json!({"batch": {"number": 1, "rows": rows(1..=3)}})).await;
+    waits_for_lock(&database).await;
+    drop(left);
+    server.logs().wait_for(|line| line.contains("\"CANCELLED\"")).await;
+    let mut again = Import::begin(&server, &id(900), upsert()).await;
+    again.send(json!({"batch": {"number": 1, "rows": rows(1..=3)}})).await;
+    held.release().await;
+    let answer = again.acknowledgement().await.expect("what the first one did");
+    assert_eq!((answer.inserted, answer.updated), (1, 2));
+    again.end(1, 3).await.expect("an end");
+    let versions = "SELECT string_agg(version::text, ' ' ORDER BY id) FROM books";
+    assert_eq!(database.value(versions).await, "2 2 1");
+}
+
+/// A batch that can't be written for a while ends the stream; the import goes on later.
+#[tokio::test]
+async fn a_lock_that_stays_ends_the_stream() {
+    let server = TestServer::builder(Engine::Postgres)
+        .env("DATABASE_COMMAND_TIMEOUT", "300ms")
+        .start()
+        .await;
+    let database = server.database();
+    import(&server, json!({}), &rows(1..=2)).await;
+    let held = Held::books(&database).await;
+    // Without a deadline it would be tried for longer.
+    let mut request = Request::new(());
+    request.set_timeout(Duration::from_secs(2));
+    let mut held_up = Import::bare(&server, request).await;
+    held_up.send(options(900)).await;
+    held_up.batch(1, &rows(4..=5)).await.expect("books that nobody holds");
+    held_up.send(json!({"batch": {"number": 2, "rows": rows(1..=3)}})).await;
+    let refused = refusal(held_up.acknowledgement().await);
+    // Whichever of the two ends first.
+    let known = ["LOCK_TIMEOUT", "DEADLINE_EXCEEDED"];
+    assert!(known.contains(&&*refused.reason), "{refused:?}");
+    held.release().await;
+    assert_eq!(count(&server).await, 4);
+    let mut again = Import::begin(&server, &id(900), upsert()).await;
+    let answer = again.batch(2, &rows(1..=3)).await.expect("a batch");
+    assert_eq!((answer.inserted, answer.updated), (1, 2));
+    again.end(1, 3).await.expect("an end");
+}
