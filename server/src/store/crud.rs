@@ -1,6 +1,7 @@
 //! What every resource does alike: read, insert, change and delete rows by id.
 
 mod import;
+mod removal;
 mod write;
 
 use std::collections::HashMap;
@@ -22,10 +23,8 @@ use super::{
 
 pub use self::{
     import::{Landed, import},
-    write::{
-        claims_of_insert, claims_of_removal, claims_of_update, delete, insert, lock_for_delete,
-        update,
-    },
+    removal::{claims_of_removal, delete, lock_for_delete},
+    write::{claims_of_insert, claims_of_update, insert, update},
 };
 
 /// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.

@@ -1,5 +1,5 @@
-//! Inserts, changes and deletes of rows, by batches, in an order that batches can't block
-//! each other with.
+//! Inserts and changes of rows, by batches, in an order that batches can't block each other
+//! with.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -10,7 +10,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Change, Expected, Fixed, Insert, Removal, Resource, Row, Values, column, column_in, id_is, now,
+    Change, Expected, Fixed, Insert, Resource, Row, Values, column, column_in, id_is, now,
 };
 use crate::store::{
     claim::{Claim, Rule},
@@ -97,115 +97,6 @@ pub fn claims_of_update<R: Resource>(changes: &[Change<Values<R>>]) -> Vec<Claim
     claims.collect()
 }
 
-/// Deletes rows, all locked in the order of their ids first.
-///
-/// # Errors
-/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Constraint`] where
-/// other rows still refer to one.
-pub async fn delete<R: Resource>(
-    connection: &Connection,
-    removals: &[Removal],
-) -> Result<(), StoreError> {
-    let forced: Vec<Uuid> = removals.iter().filter(|it| it.force).map(|it| it.id).collect();
-    if forced.is_empty() {
-        lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
-    } else {
-        // Nobody comes to refer to them any more, and a wrong etag costs nothing.
-        lock_for_delete::<R>(connection, removals).await?;
-        delete_referrers::<R>(connection, &forced).await?;
-    }
-    for removal in removals {
-        delete_one::<R>(connection, removal).await?;
-    }
-    Ok(())
-}
-
-/// The ids of deleted rows that others may refer to, where `force` doesn't take these along.
-pub fn claims_of_removal<R: Resource>(removals: &[Removal]) -> Vec<Claim> {
-    let claims = removals.iter().flat_map(|removal| {
-        let constraints = R::CONSTRAINTS.iter();
-        let unused = constraints.filter(|constraint| match constraint.rule {
-            Rule::Unused { forced, .. } => !(forced && removal.force),
-            Rule::Unique | Rule::Exists(..) => false,
-        });
-        unused.map(|constraint| Claim {
-            constraint,
-            field: format!("{}{}", removal.prefix, constraint.field),
-            values: vec![removal.id.into()],
-            own: None,
-            only_new: false,
-        })
-    });
-    claims.collect()
-}
-
-/// Deletes what refers to rows that are deleted with `force`.
-async fn delete_referrers<R: Resource>(
-    connection: &Connection,
-    ids: &[Uuid],
-) -> Result<(), StoreError> {
-    for constraint in R::CONSTRAINTS {
-        let (Rule::Unused { forced: true, .. }, [column]) = (constraint.rule, constraint.columns)
-        else {
-            continue;
-        };
-        lock_all(connection, constraint.table, column, ids.iter().copied()).await?;
-        let mut delete = Query::delete();
-        delete
-            .from_table(Alias::new(constraint.table))
-            .and_where(column_in(connection, column, ids));
-        connection.execute(&delete).await?;
-    }
-    Ok(())
-}
-
-/// Locks rows that are about to be deleted and makes sure that [`delete`] will find them as it
-/// has to, for operations that have more to do in between.
-///
-/// # Errors
-/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`].
-pub async fn lock_for_delete<R: Resource>(
-    connection: &Connection,
-    removals: &[Removal],
-) -> Result<(), StoreError> {
-    let ids: Vec<Uuid> = removals.iter().map(|removal| removal.id).collect();
-    lock_all(connection, R::FIELDS.table, "id", ids.into_iter()).await?;
-    for removal in removals {
-        let mut query = Query::select();
-        query
-            .expr(Expr::cust("1"))
-            .from(R::Entity::default())
-            .and_where(id_is(removal.id))
-            .and_where(state_is(removal.expected));
-        if connection.query_one(&query).await?.is_none() {
-            match missed::<R>(connection, removal.id, &removal.prefix).await? {
-                StoreError::NotFound { .. } if removal.allow_missing => {}
-                error => return Err(error),
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn delete_one<R: Resource>(
-    connection: &Connection,
-    removal: &Removal,
-) -> Result<(), StoreError> {
-    for _ in 0..ROUNDS {
-        let statement =
-            R::Entity::delete_many().filter(id_is(removal.id)).filter(state_is(removal.expected));
-        if statement.exec(connection).await?.rows_affected > 0 {
-            return Ok(());
-        }
-        match missed::<R>(connection, removal.id, &removal.prefix).await? {
-            StoreError::NotFound { .. } if removal.allow_missing => return Ok(()),
-            StoreError::EtagMismatch { .. } if removal.expected == Expected::Any => {}
-            error => return Err(error),
-        }
-    }
-    Err(came_and_went())
-}
-
 async fn update_one<R: Resource>(
     connection: &Connection,
     change: &Change<Values<R>>,
@@ -288,15 +179,15 @@ fn is_fixed(fixed: &[Fixed]) -> SimpleExpr {
 }
 
 /// How often a row is looked for that other callers insert and delete in between.
-const ROUNDS: usize = 3;
+pub(super) const ROUNDS: usize = 3;
 
-fn came_and_went() -> StoreError {
+pub(super) fn came_and_went() -> StoreError {
     StoreError::Conflict(DbErr::Custom("the row came and went".into()))
 }
 
 /// Locks the rows of a batch in the order of their ids, so that two batches can't wait for
 /// each other. One row needs no order.
-async fn lock<R: Resource>(
+pub(super) async fn lock<R: Resource>(
     connection: &Connection,
     ids: impl ExactSizeIterator<Item = Uuid>,
 ) -> Result<(), StoreError> {
@@ -308,7 +199,7 @@ async fn lock<R: Resource>(
 
 /// Locks the rows of a table that have one of these ids in a column, also if it is one alone.
 /// SQLite's transactions hold the whole file already.
-async fn lock_all(
+pub(super) async fn lock_all(
     connection: &Connection,
     table: &'static str,
     column: &'static str,
@@ -330,7 +221,7 @@ async fn lock_all(
 }
 
 /// Why no row was changed: it isn't there, or it has another state.
-async fn missed<R: Resource>(
+pub(super) async fn missed<R: Resource>(
     connection: &Connection,
     id: Uuid,
     prefix: &str,
@@ -389,7 +280,7 @@ fn id_of_values<R: Resource>(values: &Values<R>) -> Option<Uuid> {
     }
 }
 
-fn state_is(expected: Expected) -> SimpleExpr {
+pub(super) fn state_is(expected: Expected) -> SimpleExpr {
     match expected {
         Expected::Any => Expr::cust("TRUE"),
         Expected::State(version, created_at) => Expr::col(Alias::new("version"))
