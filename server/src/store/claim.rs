@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ConnectionTrait, DbErr, Value,
-    sea_query::{Alias, Condition, Expr, ExprTrait, Query},
+    sea_query::{Alias, Asterisk, Expr, ExprTrait, Query, SelectStatement, UnionType},
 };
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::{
     error::{ConstraintKind, Fault, StoreError},
 };
 
-/// How many claims one statement looks up: SQLite nests no more than a thousand terms.
+/// How many claims one statement looks up: SQLite takes no more than 500 selects in a union.
 const LOOKED_UP: usize = 200;
 
 /// A constraint of a table and the field of the resource that it is about.
@@ -44,7 +44,7 @@ pub enum Rule {
     /// Of a resource that others refer to: no row of the constraint's table, which holds the
     /// resource that is named, has the id in its column.
     Unused {
-        /// The resource that refers, in the singular: `post`.
+        /// The resource that refers, as a sentence has it: `a post`.
         by: &'static str,
         /// Whether a deletion with `force` deletes what refers.
         forced: bool,
@@ -135,7 +135,7 @@ async fn faults(connection: &Connection, claims: &[Claim]) -> Result<Vec<Fault>,
             }
             Rule::Unused { by, .. } => {
                 let used = holder(table, &claim.values).is_some();
-                used.then(|| format!("is still referred to by a {by}"))
+                used.then(|| format!("is still referred to by {by}"))
             }
             Rule::Exists(table, resource) => {
                 let missing = holder(table, &claim.values).is_none();
@@ -175,19 +175,7 @@ async fn look_up(
         }
     }
     for ((table, columns), tuples) in wanted {
-        let mut query = Query::select();
-        query.column(Alias::new("id")).from(Alias::new(table));
-        for column in columns {
-            query.column(Alias::new(*column));
-        }
-        let any = tuples.iter().fold(Condition::any(), |any, tuple| {
-            let pairs = columns.iter().zip(tuple);
-            let all = pairs.fold(Condition::all(), |all, (column, value)| {
-                all.add(Expr::col(Alias::new(*column)).eq(value.clone()))
-            });
-            any.add(all)
-        });
-        query.cond_where(any);
+        let query = holding(table, columns, &tuples);
         for row in connection.query_all(&query).await? {
             let id: Uuid = row.try_get_by_index(0)?;
             let mut values = Vec::new();
@@ -202,4 +190,27 @@ async fn look_up(
         }
     }
     Ok(())
+}
+
+/// The rows that hold these values, one for each: what refers to a row may be millions.
+fn holding(
+    table: &'static str,
+    columns: &'static [&'static str],
+    tuples: &[Vec<Value>],
+) -> SelectStatement {
+    let mut holders = tuples.iter().map(|tuple| {
+        let mut one = Query::select();
+        one.column(Alias::new("id")).columns(columns.iter().map(|column| Alias::new(*column)));
+        one.from(Alias::new(table)).limit(1);
+        for (column, value) in columns.iter().zip(tuple) {
+            one.and_where(Expr::col(Alias::new(*column)).eq(value.clone()));
+        }
+        // SQLite takes a limit within a union only this way.
+        Query::select().column(Asterisk).from_subquery(one, Alias::new("holder")).take()
+    });
+    let mut query = holders.next().unwrap_or_default();
+    for holder in holders {
+        query.union(UnionType::All, holder);
+    }
+    query
 }

@@ -84,14 +84,14 @@ impl Resource for User {
         },
         Constraint {
             name: "reviews_user_id_fkey",
-            rule: Rule::Unused { by: "review", forced: true },
+            rule: Rule::Unused { by: "a review", forced: true },
             table: "reviews",
             columns: &["user_id"],
             field: "id",
         },
         Constraint {
             name: "posts_author_id_fkey",
-            rule: Rule::Unused { by: "post", forced: true },
+            rule: Rule::Unused { by: "a post", forced: true },
             table: "posts",
             columns: &["author_id"],
             field: "id",
