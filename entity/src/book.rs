@@ -28,6 +28,10 @@ pub struct Model {
     #[sea_orm(belongs_to, from = "category_id", to = "id", on_delete = "SetNull")]
     pub category: HasOne<super::category::Entity>,
     #[sea_orm(has_many)]
+    pub cart_items: HasMany<super::cart_item::Entity>,
+    #[sea_orm(has_many)]
+    pub order_items: HasMany<super::order_item::Entity>,
+    #[sea_orm(has_many)]
     pub reviews: HasMany<super::review::Entity>,
 }
 

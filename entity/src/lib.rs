@@ -4,9 +4,13 @@
 //! micros; `version` counts the changes of a row from 1.
 
 pub mod book;
+pub mod cart;
+pub mod cart_item;
 pub mod category;
 pub mod idempotency_key;
 pub mod item;
+pub mod order;
+pub mod order_item;
 pub mod post;
 pub mod review;
 pub mod sealing_key;

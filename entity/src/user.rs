@@ -23,6 +23,10 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
     pub version: i64,
+    #[sea_orm(has_one)]
+    pub cart: HasOne<super::cart::Entity>,
+    #[sea_orm(has_many)]
+    pub orders: HasMany<super::order::Entity>,
     #[sea_orm(has_many)]
     pub posts: HasMany<super::post::Entity>,
     #[sea_orm(has_many)]

@@ -13,6 +13,8 @@ mod m20261121_000004_create_items;
 mod m20261121_000005_create_users;
 mod m20261121_000006_create_posts;
 mod m20261121_000007_create_reviews;
+mod m20261121_000008_create_carts;
+mod m20261121_000009_create_orders;
 mod m20261121_000020_create_idempotency_keys;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
@@ -31,6 +33,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000005_create_users::Migration),
             Box::new(m20261121_000006_create_posts::Migration),
             Box::new(m20261121_000007_create_reviews::Migration),
+            Box::new(m20261121_000008_create_carts::Migration),
+            Box::new(m20261121_000009_create_orders::Migration),
             Box::new(m20261121_000020_create_idempotency_keys::Migration),
         ]
     }

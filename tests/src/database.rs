@@ -75,17 +75,30 @@ impl Database {
     /// # Panics
     /// If the database refuses it.
     pub async fn sql(&self, text: &str) -> Vec<Row> {
+        let rows = self.try_sql(text).await;
+        rows.unwrap_or_else(|told| panic!("the database refuses the SQL: {told}"))
+    }
+
+    /// The same for SQL that may be refused.
+    ///
+    /// # Errors
+    /// What the database says.
+    ///
+    /// # Panics
+    /// If the database can't be reached.
+    pub async fn try_sql(&self, text: &str) -> Result<Vec<Row>, String> {
         let text = sqlx::AssertSqlSafe(text.to_owned());
         match self {
             Self::Sqlite(database) => {
                 let mut connection = database.connect().await;
                 let rows = sqlx::raw_sql(text).fetch_all(&mut connection).await;
-                rows.expect("SQLite takes the SQL").iter().map(sqlite_row).collect()
+                let rows = rows.map_err(|error| error.to_string())?;
+                Ok(rows.iter().map(sqlite_row).collect())
             }
             Self::Postgres(database) => {
                 let mut connection = database.connect().await;
                 let rows = sqlx::raw_sql(text).fetch_all(&mut connection).await;
-                let rows = rows.expect("PostgreSQL takes the SQL");
+                let rows = rows.map_err(|error| error.to_string())?;
                 // Without parameters the server answers every value as text.
                 let row = |row: &PgRow| {
                     let cell = |at| {
@@ -95,7 +108,7 @@ impl Database {
                     };
                     (0..row.columns().len()).map(cell).collect()
                 };
-                rows.iter().map(row).collect()
+                Ok(rows.iter().map(row).collect())
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Debug};
 use bookstore_proto::v1::{
     self, book_service_client::BookServiceClient, category_service_client::CategoryServiceClient,
 };
-use bookstore_tests::TestServer;
+use bookstore_tests::{Engine, TestServer};
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage};
 use serde_json::{Value, json};
 use tonic::{Code, Response, Status, transport::Channel};
@@ -89,6 +89,14 @@ pub(crate) fn with(mut json: Value, members: Value) -> Value {
 /// An id that nothing else has: the same number, the same id.
 pub(crate) fn id(number: u32) -> String {
     format!("0195a000-0000-4000-8000-{number:012x}")
+}
+
+/// An id as SQL has it.
+pub(crate) fn literal(engine: Engine, id: &str) -> String {
+    match engine {
+        Engine::Postgres => format!("'{id}'"),
+        Engine::Sqlite => format!("x'{}'", id.replace('-', "")),
+    }
 }
 
 /// Creates a book; `book` as in [`a_book`].

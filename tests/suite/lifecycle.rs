@@ -56,7 +56,7 @@ impl Held {
     }
 }
 
-fn postgres(database: &Database) -> &PostgresDatabase {
+pub(crate) fn postgres(database: &Database) -> &PostgresDatabase {
     match database {
         Database::Postgres(database) => database,
         Database::Sqlite(_) => unreachable!("these cases are PostgreSQL's"),

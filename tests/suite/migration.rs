@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use bookstore_entity::{book, category, idempotency_key, item, post, review, sealing_key, user};
+use bookstore_entity::{
+    book, cart, cart_item, category, idempotency_key, item, order, order_item, post, review,
+    sealing_key, user,
+};
 use bookstore_migration::tool;
 use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
 use bookstore_tests::{Database, Engine, Origin, Row, TestServer, on_every_engine, program, run};
@@ -199,9 +202,13 @@ async fn entities_are_the_tables(engine: Engine) {
     let known = [
         "seaql_migrations".to_owned(),
         is_table(&database, book::Entity).await,
+        is_table(&database, cart::Entity).await,
+        is_table(&database, cart_item::Entity).await,
         is_table(&database, category::Entity).await,
         is_table(&database, idempotency_key::Entity).await,
         is_table(&database, item::Entity).await,
+        is_table(&database, order::Entity).await,
+        is_table(&database, order_item::Entity).await,
         is_table(&database, post::Entity).await,
         is_table(&database, review::Entity).await,
         is_table(&database, sealing_key::Entity).await,

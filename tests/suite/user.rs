@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::{
-    bad_input::{Case, bad, standard::Kind},
+    bad_input::{
+        Case, bad,
+        standard::{self, Kind},
+    },
     client::{Refusal, id, mask, with},
-    standard::{answer, refusal},
+    order::{Placed, place},
+    standard::{answer, refusal, statements},
 };
 
 on_every_engine!(
@@ -18,6 +22,7 @@ on_every_engine!(
     passwords_are_verified_with_one_answer,
     roles_and_states_have_their_defaults,
     what_a_user_wrote_is_in_the_way,
+    orders_are_counted_for_each_user,
 );
 
 /// What the bad-input table knows of users.
@@ -62,6 +67,7 @@ fn new(members: Value) -> Value {
 const CREATE: &str = "UserService/CreateUser";
 const UPDATE: &str = "UserService/UpdateUser";
 const VERIFY: &str = "UserService/VerifyPassword";
+const COUNTS: &str = "UserService/ListUserOrderCounts";
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -137,6 +143,7 @@ fn cases() -> Vec<Case> {
     for order in ["password", "role", "is_active", "update_time"] {
         cases.push(bad("UserService/ListUsers", json!({"order_by": order}), &["order_by"]));
     }
+    cases.extend(standard::lists(&KIND, COUNTS));
     cases
 }
 
@@ -306,4 +313,55 @@ async fn what_a_user_wrote_is_in_the_way(engine: Engine) {
     answer(&server, "PostService/DeletePost", json!({"id": id(4)})).await;
     answer(&server, delete, of(3, false)).await;
     assert_eq!(count("users").await, "0");
+}
+
+async fn orders_are_counted_for_each_user(engine: Engine) {
+    let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
+    let user = |at: u32| {
+        let named = json!({"username": format!("reader {at}")});
+        json!({"id": id(at), "user": with(a_user(), named)})
+    };
+    let users: Vec<Value> = (1..=5).map(user).collect();
+    answer(&server, "UserService/BatchCreateUsers", json!({"requests": users})).await;
+    let orders = [(1, 2), (2, 4), (3, 2), (4, 2), (5, 1)];
+    let orders: Vec<Placed<'_>> =
+        orders.map(|(at, user)| (at, user, "CANCELLED", &[][..])).to_vec();
+    place(&server.database(), &orders).await;
+
+    let all = [(1, 1), (2, 3), (3, 0), (4, 1), (5, 0)];
+    for (request, wanted, total) in [
+        (json!({}), &all[..], None),
+        (json!({"filter": "username = \"reader 3\""}), &all[2..3], None),
+        (json!({"skip": 3, "total_size_mode": "TOTAL_SIZE_MODE_EXACT"}), &all[3..], Some("5")),
+        (json!({"skip": 9}), &[], None),
+    ] {
+        let mut request = with(json!({"order_by": "username", "page_size": 2}), request);
+        let mut counted = Vec::new();
+        loop {
+            let page = answer(&server, COUNTS, request.clone()).await;
+            assert_eq!(page.get("total_size").and_then(Value::as_str), total);
+            for count in page["user_order_counts"].as_array().cloned().unwrap_or_default() {
+                let of = answer(&server, "UserService/GetUser", json!({"id": count["user"]["id"]}));
+                assert_eq!(of.await, count["user"]);
+                let at = (1..=5).find(|at| count["user"]["id"] == id(*at)).expect("a user");
+                let orders = count["order_count"].as_str().unwrap_or("0").parse::<u32>();
+                counted.push((at, orders.expect("a number")));
+            }
+            match page.get("next_page_token") {
+                Some(token) => request["page_token"] = token.clone(),
+                None => break,
+            }
+            request["skip"] = json!(0);
+        }
+        assert_eq!(counted, wanted, "{request}");
+    }
+
+    for size in [1, 5] {
+        let texts = statements(&server, COUNTS, json!({"page_size": size})).await;
+        assert_eq!(texts.len(), 2, "{texts:?}");
+    }
+    // Each list takes its own tokens.
+    let page = answer(&server, COUNTS, json!({"page_size": 1})).await;
+    let token = json!({"page_token": page["next_page_token"]});
+    refusal(&server, "UserService/ListUsers", token).await.is_invalid(&["page_token"]);
 }

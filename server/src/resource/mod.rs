@@ -2,8 +2,10 @@
 
 pub mod book;
 pub mod book_transfer;
+pub mod cart;
 pub mod category;
 pub mod item;
+pub mod order;
 pub mod post;
 pub mod review;
 pub mod user;
@@ -19,8 +21,8 @@ use crate::{
 pub struct Entry {
     /// The service's full name, which is also its name in health checks.
     pub name: &'static str,
-    /// What its lists filter and sort by.
-    pub fields: Fields,
+    /// What its lists filter and sort by; none if there is no list.
+    pub fields: Option<Fields>,
     /// Adds the methods to the registry.
     pub register: fn(&mut Registry),
     /// Adds the service to the server.
@@ -31,8 +33,10 @@ pub struct Entry {
 pub const RESOURCES: &[Entry] = &[
     book::ENTRY,
     book_transfer::ENTRY,
+    cart::ENTRY,
     category::ENTRY,
     item::ENTRY,
+    order::ENTRY,
     post::ENTRY,
     review::ENTRY,
     user::ENTRY,

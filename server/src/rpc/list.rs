@@ -8,7 +8,7 @@ use crate::store::{
     Resource, StoreError,
     crud::Row,
     filter::Filter,
-    list::{ListQuery, Listed},
+    list::{ListQuery, Listed, PAGE_BYTES},
     order::Order,
     page_token::PageToken,
 };
@@ -18,9 +18,6 @@ const DEFAULT_PAGE: usize = 50;
 
 /// The greatest page; larger sizes mean this one.
 const LARGEST_PAGE: usize = 1_000;
-
-/// A page also ends before it is larger than this, in bytes: clients take 4 MiB by default.
-const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// The fields that every List request has.
 pub struct Fields {
@@ -87,21 +84,35 @@ pub struct Page<M> {
     pub total_size: Option<i64>,
 }
 
-/// A page as messages: as many rows as fit, and where the next page begins.
+/// A page of rows as messages.
 ///
 /// # Errors
-/// Only by a mistake in this program: a row without a place in the order.
+/// As [`page_of`].
 pub fn page<R: Standard>(
     query: &ListQuery,
     listed: Listed<Row<R>>,
 ) -> Result<Page<R::Message>, StoreError> {
+    let alone = listed.rows.iter().map(|_| ()).collect();
+    page_of::<R, _, _>(query, listed.beside(alone), |row, ()| R::message(row))
+}
+
+/// A page as messages, each of a row and what belongs to it: as many as fit, and where the
+/// next page begins.
+///
+/// # Errors
+/// Only by a mistake in this program: a row without a place in the order.
+pub fn page_of<R: Resource, C, M: Message>(
+    query: &ListQuery,
+    listed: Listed<(Row<R>, C)>,
+    message: impl Fn(Row<R>, C) -> M,
+) -> Result<Page<M>, StoreError> {
     let Listed { rows, mut more, total: total_size } = listed;
     let mut messages = Vec::with_capacity(rows.len());
     let mut size = 0;
     let mut last = None;
-    for row in rows {
+    for (row, companion) in rows {
         let place = query.place_of::<R>(&row)?;
-        let message = R::message(row);
+        let message = message(row, companion);
         size += message.encoded_len();
         if size > PAGE_BYTES && last.is_some() {
             more = true;

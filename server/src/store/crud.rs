@@ -24,7 +24,7 @@ use super::{
 pub use self::{
     import::{Landed, import},
     removal::{claims_of_removal, delete, lock_for_delete},
-    write::{claims_of_insert, claims_of_update, insert, update},
+    write::{claims_of_insert, claims_of_update, insert, lock_all, update},
 };
 
 /// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.

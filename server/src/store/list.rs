@@ -44,9 +44,9 @@ pub struct Listed<M> {
     pub total: Option<i64>,
 }
 
-/// The most bytes of rows that a page reads. Encoded they are about as large; clients take
-/// answers of 4 MiB by default.
-const PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// The most bytes of a page, as its rows are read and as it is answered: clients take 4 MiB by
+/// default.
+pub const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// Reads a page: one statement, and one more for the total, however many rows. It also ends
 /// before its rows are larger than 3 MiB.
@@ -71,6 +71,15 @@ pub async fn list<R: Resource>(
     let more = read.cut || read.rows.len() > *limit;
     let rows = read.rows.iter().take(*limit).map(|(row, _)| Row::<R>::from_query_result(row, ""));
     Ok(Listed { rows: rows.collect::<Result<_, _>>()?, more, total })
+}
+
+impl<M> Listed<M> {
+    /// Puts beside each row what belongs to it. The page ends where that does.
+    pub fn beside<C>(self, companions: Vec<C>) -> Listed<(M, C)> {
+        let Self { rows, more, total } = self;
+        let more = more || companions.len() < rows.len();
+        Listed { rows: rows.into_iter().zip(companions).collect(), more, total }
+    }
 }
 
 impl ListQuery {

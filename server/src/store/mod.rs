@@ -3,6 +3,7 @@
 //! It knows neither the wire nor the resources: those come to it as operations, queries
 //! and [`Resource`]s.
 
+pub mod children;
 mod claim;
 mod connect;
 mod connection;

@@ -1,5 +1,6 @@
 //! What the standard methods of every resource refuse alike.
 
+use bookstore_proto::DESCRIPTOR_POOL;
 use serde_json::{Value, json};
 
 use super::{Case, bad, categories_and_books};
@@ -91,6 +92,14 @@ impl Kind {
         format!("{}/{verb}{}", self.service, if many { self.many } else { self.one })
     }
 
+    /// Whether the contract has the method; it may not have all of the standard ones.
+    pub(crate) fn has(&self, verb: &str) -> bool {
+        let method = self.method(verb);
+        let (service, name) = method.split_once('/').expect("Service/Method");
+        let service = DESCRIPTOR_POOL.get_service_by_name(&format!("bookstore.v1.{service}"));
+        service.expect("a service").methods().any(|method| method.name() == name)
+    }
+
     /// An update of what is there.
     pub(crate) fn update(&self, members: Value) -> Value {
         let [first, _] = (self.ids)();
@@ -100,7 +109,7 @@ impl Kind {
 }
 
 /// Texts that are no id.
-pub(super) fn bad_ids() -> Vec<String> {
+pub(crate) fn bad_ids() -> Vec<String> {
     let id = id(10);
     vec![
         "x".to_owned(),
@@ -122,15 +131,18 @@ pub(super) fn bad_ids() -> Vec<String> {
 pub(super) fn cases(kind: &Kind) -> Vec<Case> {
     let mut cases = Vec::new();
     one_by_id(kind, &mut cases);
-    lists(kind, &mut cases);
-    writes(kind, &mut cases);
-    batches(kind, &mut cases);
+    cases.extend(lists(kind, &kind.method("List")));
+    batch_gets(kind, &mut cases);
+    if kind.has("Create") {
+        deletes(kind, &mut cases);
+        writes(kind, &mut cases);
+        batches(kind, &mut cases);
+    }
     cases
 }
 
 fn one_by_id(kind: &Kind, cases: &mut Vec<Case>) {
-    let [first, _] = (kind.ids)();
-    for verb in ["Get", "Delete"] {
+    for verb in ["Get", "Delete"].into_iter().filter(|verb| kind.has(verb)) {
         let method = kind.method(verb);
         cases.push(bad(&method, json!({}), &["id"]));
         cases.push(bad(&method, json!({"id": id(404)}), &["id"]).missing());
@@ -138,6 +150,10 @@ fn one_by_id(kind: &Kind, cases: &mut Vec<Case>) {
             cases.push(bad(&method, json!({"id": id}), &["id"]));
         }
     }
+}
+
+fn deletes(kind: &Kind, cases: &mut Vec<Case>) {
+    let [first, _] = (kind.ids)();
     let delete = kind.method("Delete");
     for etag in ["garbage", "\"", "🦀", &"x".repeat(100_000)] {
         let request = json!({"id": first, "etag": etag, "allow_missing": true});
@@ -147,19 +163,20 @@ fn one_by_id(kind: &Kind, cases: &mut Vec<Case>) {
     cases.push(bad(&delete, json!({"etag": "\0", "allow_missing": true}), &["etag", "id"]));
 }
 
-fn lists(kind: &Kind, cases: &mut Vec<Case>) {
-    let method = kind.method("List");
+/// What a list of the kind refuses, by this method.
+pub(crate) fn lists(kind: &Kind, method: &str) -> Vec<Case> {
+    let mut cases = Vec::new();
     let (text, sortable) = (kind.text.0, kind.sortable);
     for size in [-1, i32::MIN] {
-        cases.push(bad(&method, json!({"page_size": size}), &["page_size"]));
-        cases.push(bad(&method, json!({"skip": size}), &["skip"]));
+        cases.push(bad(method, json!({"page_size": size}), &["page_size"]));
+        cases.push(bad(method, json!({"skip": size}), &["skip"]));
     }
     for skip in [10_001, i32::MAX] {
-        cases.push(bad(&method, json!({"skip": skip}), &["skip"]));
+        cases.push(bad(method, json!({"skip": skip}), &["skip"]));
     }
     // 2 is kept for a mode that isn't there yet.
     for mode in [2, 4, 77, -1] {
-        cases.push(bad(&method, json!({"total_size_mode": mode}), &["total_size_mode"]));
+        cases.push(bad(method, json!({"total_size_mode": mode}), &["total_size_mode"]));
     }
     for filter in [
         "isbn = 5",
@@ -184,7 +201,7 @@ fn lists(kind: &Kind, cases: &mut Vec<Case>) {
         "'; DROP TABLE books; --",
         "1 = 1",
     ] {
-        cases.push(bad(&method, json!({"filter": filter}), &["filter"]));
+        cases.push(bad(method, json!({"filter": filter}), &["filter"]));
     }
     for order in [
         "isbn",
@@ -200,15 +217,16 @@ fn lists(kind: &Kind, cases: &mut Vec<Case>) {
         "a, b, c, d, e",
         ",",
     ] {
-        cases.push(bad(&method, json!({"order_by": order}), &["order_by"]));
+        cases.push(bad(method, json!({"order_by": order}), &["order_by"]));
     }
     for token in ["x", "AAAA", "\0", "🦀", &"A".repeat(16_385), &"é".repeat(2_000)] {
-        cases.push(bad(&method, json!({"page_token": token}), &["page_token"]));
+        cases.push(bad(method, json!({"page_token": token}), &["page_token"]));
     }
     let all = json!({"page_size": -1, "skip": -1, "filter": "x", "order_by": "x",
         "page_token": "\0", "total_size_mode": 9});
     let fields = ["page_size", "skip", "filter", "order_by", "page_token", "total_size_mode"];
-    cases.push(bad(&method, all, &fields));
+    cases.push(bad(method, all, &fields));
+    cases
 }
 
 fn writes(kind: &Kind, cases: &mut Vec<Case>) {
@@ -267,16 +285,19 @@ fn writes(kind: &Kind, cases: &mut Vec<Case>) {
     cases.push(bad(&update, upsert, &[&path("etag")]).stale());
 }
 
-fn batches(kind: &Kind, cases: &mut Vec<Case>) {
-    let Kind { field, text: (text, _), .. } = kind;
-    let note = &kind.other().0;
+fn batch_gets(kind: &Kind, cases: &mut Vec<Case>) {
     let [first, second] = (kind.ids)();
     let get = kind.method("BatchGet");
     cases.push(bad(&get, json!({}), &["ids"]));
     cases.push(bad(&get, json!({"ids": vec![&first; 1_001]}), &["ids"]));
     cases.push(bad(&get, json!({"ids": ["", first, "X", "\0"]}), &["ids[0]", "ids[2]", "ids[3]"]));
     cases.push(bad(&get, json!({"ids": [first, second, id(404), id(405)]}), &["ids[2]"]).missing());
+}
 
+fn batches(kind: &Kind, cases: &mut Vec<Case>) {
+    let Kind { field, text: (text, _), .. } = kind;
+    let note = &kind.other().0;
+    let [first, second] = (kind.ids)();
     let new = |id: &str| json!({"id": id, *field: (kind.valid)()});
     let change = |id: &str, etag: &str| json!({*field: {"id": id, "etag": etag, *note: "x"}});
     let gone = |id: &str, etag: &str| json!({"id": id, "etag": etag});

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{list, titles};
 use crate::{
-    client::{Books, books, create_all, done, mask, message, with},
+    client::{Books, books, create_all, done, literal, mask, message, with},
     filter_books::BOOKS,
     filter_cases::{Answer, FILTER_CASES, NON_ASCII_CASE},
 };
@@ -116,12 +116,5 @@ async fn filters_by_time(engine: Engine) {
         let request = json!({"filter": filter, "order_by": "title"});
         let page = list(&mut books, with(request, json!({"page_size": 10}))).await.expect("a page");
         assert_eq!(titles(&page.books), wanted, "{filter}");
-    }
-}
-
-fn literal(engine: Engine, id: &str) -> String {
-    match engine {
-        Engine::Postgres => format!("'{id}'"),
-        Engine::Sqlite => format!("x'{}'", id.replace('-', "")),
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 /// The place of books in the service.
 pub const ENTRY: Entry = Entry {
     name: book_service_server::SERVICE_NAME,
-    fields: Book::FIELDS,
+    fields: Some(Book::FIELDS),
     register,
     serve: service::serve,
 };
@@ -89,6 +89,13 @@ impl Resource for Book {
             table: "books",
             columns: &["category_id"],
             field: "category_id",
+        },
+        Constraint {
+            name: "order_items_book_id_fkey",
+            rule: Rule::Unused { by: "an order", forced: false },
+            table: "order_items",
+            columns: &["book_id"],
+            field: "id",
         },
     ];
 }

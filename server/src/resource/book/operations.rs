@@ -1,10 +1,18 @@
 //! What happens to books: reads and writes over checked values.
 
-use bookstore_entity::book::{ActiveModel, Model};
+use bookstore_entity::{
+    book::{ActiveModel, Model},
+    cart, cart_item,
+};
+use sea_orm::{
+    ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
+    sea_query::{Expr, ExprTrait, LockType, Order, Query as Sql, SelectStatement},
+};
 use uuid::Uuid;
 
 use super::Book;
 use crate::store::{
+    Claim, Connection, Operation, Resource, StoreError,
     crud::{self, Change, Ids, Insert, Removal},
     list::{self, ListQuery, Listed},
     operations, queries,
@@ -24,6 +32,60 @@ operations! {
     CreateBooks(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Book>, crud::claims_of_insert::<Book>;
     /// Changes books.
     UpdateBooks(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Book>, crud::claims_of_update::<Book>;
-    /// Deletes books.
-    DeleteBooks(Vec<Removal>) -> () = crud::delete::<Book>, crud::claims_of_removal::<Book>;
+}
+
+/// Deletes books. They leave the carts, which change by that.
+pub struct DeleteBooks(pub Vec<Removal>);
+
+impl Operation for DeleteBooks {
+    const NAME: &'static str = "DeleteBooks";
+    type Output = ();
+
+    async fn apply(&self, connection: &Connection) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = self.0.iter().map(|removal| removal.id).collect();
+        // Carts before books: whoever changes a cart locks it before it looks at its books.
+        lock_carts(connection, &ids).await?;
+        crud::lock_all(connection, Book::FIELDS.table, "id", ids.iter().copied()).await?;
+        change_carts(connection, &ids).await?;
+        crud::delete::<Book>(connection, &self.0).await
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        crud::claims_of_removal::<Book>(&self.0)
+    }
+}
+
+/// Locks the carts that hold books, in the order of their ids. SQLite's transactions hold the
+/// whole file already.
+async fn lock_carts(connection: &Connection, books: &[Uuid]) -> Result<(), StoreError> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        let mut carts = Sql::select();
+        carts
+            .column(cart::Column::Id)
+            .from(cart::Entity)
+            .and_where(Expr::col(cart::Column::Id).in_subquery(holding(connection, books)))
+            .order_by(cart::Column::Id, Order::Asc)
+            .lock(LockType::Update);
+        connection.query_all(&carts).await?;
+    }
+    Ok(())
+}
+
+/// Gives the carts that hold books a new version and time; the foreign key's CASCADE, which
+/// takes the books out of them, would leave both as they are.
+async fn change_carts(connection: &Connection, books: &[Uuid]) -> Result<(), StoreError> {
+    cart::Entity::update_many()
+        .col_expr(cart::Column::UpdatedAt, Expr::value(crud::now()))
+        .col_expr(cart::Column::Version, Expr::col(cart::Column::Version).add(1))
+        .filter(Expr::col(cart::Column::Id).in_subquery(holding(connection, books)))
+        .exec(connection)
+        .await?;
+    Ok(())
+}
+
+/// The ids of the carts that hold books.
+fn holding(connection: &Connection, books: &[Uuid]) -> SelectStatement {
+    let mut carts = Sql::select();
+    carts.column(cart_item::Column::CartId).from(cart_item::Entity);
+    carts.and_where(crud::column_in(connection, "book_id", books)).take()
 }

@@ -13,7 +13,7 @@ use crate::{rpc::registry::Registry, store::Resource};
 
 /// The place of imports and exports in the service.
 pub const ENTRY: Entry =
-    Entry { name: SERVICE_NAME, fields: Book::FIELDS, register, serve: service::serve };
+    Entry { name: SERVICE_NAME, fields: Some(Book::FIELDS), register, serve: service::serve };
 
 fn register(registry: &mut Registry) {
     registry.direct::<ImportBooksRequest>();

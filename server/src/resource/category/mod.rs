@@ -23,7 +23,7 @@ use crate::{
 /// The place of categories in the service.
 pub const ENTRY: Entry = Entry {
     name: category_service_server::SERVICE_NAME,
-    fields: Category::FIELDS,
+    fields: Some(Category::FIELDS),
     register,
     serve: service::serve,
 };

@@ -23,7 +23,7 @@ use crate::{
 /// The place of items in the service.
 pub const ENTRY: Entry = Entry {
     name: item_service_server::SERVICE_NAME,
-    fields: Item::FIELDS,
+    fields: Some(Item::FIELDS),
     register,
     serve: service::serve,
 };

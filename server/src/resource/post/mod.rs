@@ -23,7 +23,7 @@ use crate::{
 /// The place of posts in the service.
 pub const ENTRY: Entry = Entry {
     name: post_service_server::SERVICE_NAME,
-    fields: Post::FIELDS,
+    fields: Some(Post::FIELDS),
     register,
     serve: service::serve,
 };

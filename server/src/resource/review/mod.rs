@@ -23,7 +23,7 @@ use crate::{
 /// The place of reviews in the service.
 pub const ENTRY: Entry = Entry {
     name: review_service_server::SERVICE_NAME,
-    fields: Review::FIELDS,
+    fields: Some(Review::FIELDS),
     register,
     serve: service::serve,
 };

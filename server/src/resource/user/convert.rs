@@ -4,15 +4,16 @@ use bookstore_entity::user::{ActiveModel, Model};
 use bookstore_proto::v1::{
     BatchCreateUsersRequest, BatchCreateUsersResponse, BatchDeleteUsersRequest,
     BatchGetUsersRequest, BatchGetUsersResponse, BatchUpdateUsersRequest, BatchUpdateUsersResponse,
-    CreateUserRequest, DeleteUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse,
-    Role, UpdateUserRequest, User as Message, VerifyPasswordRequest, VerifyPasswordResponse,
+    CreateUserRequest, DeleteUserRequest, GetUserRequest, ListUserOrderCountsRequest,
+    ListUserOrderCountsResponse, ListUsersRequest, ListUsersResponse, Role, UpdateUserRequest,
+    User as Message, UserOrderCount, VerifyPasswordRequest, VerifyPasswordResponse,
 };
 
 use super::{
     ROLES, User,
     operations::{
-        CreateUsers, DeleteUsers, GetUser, GetUsers, ListUsers, UpdateUsers, VerifyPassword,
-        WithPassword,
+        CreateUsers, DeleteUsers, GetUser, GetUsers, ListUserOrderCounts, ListUsers, UpdateUsers,
+        VerifyPassword, WithPassword,
     },
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
         check::Check,
         etag,
         field_mask::Paths,
+        list,
         request::ReadRequest,
         standard::{
             self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
@@ -31,6 +33,7 @@ use crate::{
     store::{
         StoreError,
         crud::{Change, Insert, Removal},
+        list::{ListQuery, Listed},
     },
 };
 
@@ -89,6 +92,7 @@ impl Standard for User {
 
 standard_get!(User: GetUserRequest => GetUser);
 standard_list!(User: ListUsersRequest => ListUsers, ListUsersResponse { users });
+standard_list!(User: ListUserOrderCountsRequest => ListUserOrderCounts, ListUserOrderCountsResponse { user_order_counts } by order_counts);
 standard_batch_get!(User: BatchGetUsersRequest => GetUsers, BatchGetUsersResponse { users });
 standard_write!(User: CreateUserRequest, BatchCreateUsersRequest => CreateUsers, BatchCreateUsersResponse { users });
 standard_write!(User: UpdateUserRequest, BatchUpdateUsersRequest => UpdateUsers, BatchUpdateUsersResponse { users });
@@ -140,6 +144,16 @@ impl ReadRequest for VerifyPasswordRequest {
     ) -> Result<VerifyPasswordResponse, StoreError> {
         Ok(VerifyPasswordResponse { user: user.map(User::message) })
     }
+}
+
+fn order_counts(
+    query: &ListQuery,
+    listed: Listed<(Model, i64)>,
+) -> Result<list::Page<UserOrderCount>, StoreError> {
+    list::page_of::<User, _, _>(query, listed, |user, order_count| UserOrderCount {
+        user: Some(User::message(user)),
+        order_count,
+    })
 }
 
 fn password(user: Option<&Message>) -> Password {

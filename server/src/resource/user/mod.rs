@@ -8,7 +8,8 @@ use bookstore_entity::user;
 use bookstore_proto::v1::{
     BatchCreateUsersRequest, BatchDeleteUsersRequest, BatchGetUsersRequest,
     BatchUpdateUsersRequest, CreateUserRequest, DeleteUserRequest, GetUserRequest,
-    ListUsersRequest, UpdateUserRequest, VerifyPasswordRequest, user_service_server,
+    ListUserOrderCountsRequest, ListUsersRequest, UpdateUserRequest, VerifyPasswordRequest,
+    user_service_server,
 };
 
 use super::Entry;
@@ -23,7 +24,7 @@ use crate::{
 /// The place of users in the service.
 pub const ENTRY: Entry = Entry {
     name: user_service_server::SERVICE_NAME,
-    fields: User::FIELDS,
+    fields: Some(User::FIELDS),
     register,
     serve: service::serve,
 };
@@ -39,6 +40,7 @@ fn register(registry: &mut Registry) {
     registry.write::<BatchUpdateUsersRequest>();
     registry.write::<BatchDeleteUsersRequest>();
     registry.read::<VerifyPasswordRequest>();
+    registry.read::<ListUserOrderCountsRequest>();
 }
 
 /// The roles as the contract names them, each with the text that its column holds.
@@ -81,6 +83,20 @@ impl Resource for User {
             table: "users",
             columns: &["email"],
             field: "email",
+        },
+        Constraint {
+            name: "carts_user_id_fkey",
+            rule: Rule::Unused { by: "a cart", forced: true },
+            table: "carts",
+            columns: &["user_id"],
+            field: "id",
+        },
+        Constraint {
+            name: "orders_user_id_fkey",
+            rule: Rule::Unused { by: "an order", forced: false },
+            table: "orders",
+            columns: &["user_id"],
+            field: "id",
         },
         Constraint {
             name: "reviews_user_id_fkey",

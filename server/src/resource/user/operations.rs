@@ -1,8 +1,13 @@
 //! What happens to users: reads and writes over checked values.
 
-use bookstore_entity::user::{ActiveModel, Column, Entity, Model};
+use std::collections::HashMap;
+
+use bookstore_entity::{
+    order,
+    user::{ActiveModel, Column, Entity, Model},
+};
 use futures_util::future::try_join_all;
-use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::User;
@@ -23,10 +28,12 @@ queries! {
     GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>;
     /// Reads a page of the list.
     ListUsers(ListQuery) -> Listed<Model> = list::list::<User>;
+    /// Reads a page of the list, with how many orders each user has placed.
+    ListUserOrderCounts(ListQuery) -> Listed<(Model, i64)> = list_order_counts;
 }
 
 operations! {
-    /// Deletes users, and with `force` what they have written.
+    /// Deletes users, and with `force` their carts and what they have written.
     DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::claims_of_removal::<User>;
 }
 
@@ -118,6 +125,25 @@ impl Query for VerifyPassword {
             None => Err(StoreError::PasswordMismatch),
         }
     }
+}
+
+/// Two statements, however many users.
+async fn list_order_counts(
+    connection: &Connection,
+    query: &ListQuery,
+) -> Result<Listed<(Model, i64)>, StoreError> {
+    let users = list::list::<User>(connection, query).await?;
+    let ids: Vec<Uuid> = users.rows.iter().map(|user| user.id).collect();
+    let counts = order::Entity::find()
+        .select_only()
+        .column(order::Column::UserId)
+        .column_as(order::Column::Id.count(), "count")
+        .filter(crud::column_in(connection, "user_id", &ids))
+        .group_by(order::Column::UserId);
+    let counts: Vec<(Uuid, i64)> = counts.into_tuple().all(connection).await?;
+    let counts: HashMap<Uuid, i64> = counts.into_iter().collect();
+    let counts = ids.iter().map(|id| counts.get(id).copied().unwrap_or(0)).collect();
+    Ok(users.beside(counts))
 }
 
 /// Hashes the passwords that are to be written, as many at once as there are cores.

@@ -3,8 +3,9 @@
 use bookstore_proto::v1::{
     BatchCreateUsersRequest, BatchCreateUsersResponse, BatchDeleteUsersRequest,
     BatchGetUsersRequest, BatchGetUsersResponse, BatchUpdateUsersRequest, BatchUpdateUsersResponse,
-    CreateUserRequest, DeleteUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse,
-    UpdateUserRequest, User, VerifyPasswordRequest, VerifyPasswordResponse,
+    CreateUserRequest, DeleteUserRequest, GetUserRequest, ListUserOrderCountsRequest,
+    ListUserOrderCountsResponse, ListUsersRequest, ListUsersResponse, UpdateUserRequest, User,
+    VerifyPasswordRequest, VerifyPasswordResponse,
     user_service_server::{UserService, UserServiceServer},
 };
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
@@ -85,6 +86,13 @@ impl UserService for Service {
         &self,
         request: Request<VerifyPasswordRequest>,
     ) -> Result<Response<VerifyPasswordResponse>, Status> {
+        self.0.read(request).await
+    }
+
+    async fn list_user_order_counts(
+        &self,
+        request: Request<ListUserOrderCountsRequest>,
+    ) -> Result<Response<ListUserOrderCountsResponse>, Status> {
         self.0.read(request).await
     }
 }

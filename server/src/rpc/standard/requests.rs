@@ -22,9 +22,14 @@ macro_rules! standard_get {
     };
 }
 
-/// `List`: a page of rows.
+/// `List`: a page of rows; `by` makes it of rows with what belongs to them.
 macro_rules! standard_list {
     ($resource:ty: $request:ty => $query:ident, $response:ident { $many:ident }) => {
+        $crate::rpc::standard::standard_list!(
+            $resource: $request => $query, $response { $many } by $crate::rpc::list::page::<$resource>
+        );
+    };
+    ($resource:ty: $request:ty => $query:ident, $response:ident { $many:ident } by $page:expr) => {
         impl $crate::rpc::request::ReadRequest for $request {
             type Query = $query;
             type Answer = $response;
@@ -47,7 +52,7 @@ macro_rules! standard_list {
                 query: &$query,
                 listed: <$query as $crate::store::Query>::Output,
             ) -> Result<$response, $crate::store::StoreError> {
-                let page = $crate::rpc::list::page::<$resource>(&query.0, listed)?;
+                let page = $page(&query.0, listed)?;
                 let $crate::rpc::list::Page { messages, next_page_token, total_size } = page;
                 Ok($response { $many: messages, next_page_token, total_size })
             }

@@ -197,9 +197,12 @@ pub(super) async fn lock<R: Resource>(
     }
 }
 
-/// Locks the rows of a table that have one of these ids in a column, also if it is one alone.
-/// SQLite's transactions hold the whole file already.
-pub(super) async fn lock_all(
+/// Locks the rows of a table that have one of these ids in a column, in the order of the rows'
+/// own ids, also if it is one alone. SQLite's transactions hold the whole file already.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lock_all(
     connection: &Connection,
     table: &'static str,
     column: &'static str,

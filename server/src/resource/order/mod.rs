@@ -1,0 +1,73 @@
+//! Orders: what users have bought, with their items.
+
+mod convert;
+mod operations;
+mod service;
+
+use bookstore_entity::order;
+use bookstore_proto::v1::{
+    BatchGetOrdersRequest, GetOrderRequest, ListOrdersRequest, order_service_server,
+};
+
+use super::Entry;
+use crate::{
+    rpc::registry::Registry,
+    store::{
+        Constraint, Resource,
+        field::{Field, Fields, Kind},
+    },
+};
+
+/// The place of orders in the service.
+pub const ENTRY: Entry = Entry {
+    name: order_service_server::SERVICE_NAME,
+    fields: Some(Order::FIELDS),
+    register,
+    serve: service::serve,
+};
+
+fn register(registry: &mut Registry) {
+    registry.read::<GetOrderRequest>();
+    registry.read::<ListOrdersRequest>();
+    registry.read::<BatchGetOrdersRequest>();
+}
+
+/// The statuses as the contract names them, each with the text that its column holds.
+const STATUSES: &[(&str, &str)] = &[
+    ("ORDER_STATUS_PENDING", "PENDING"),
+    ("ORDER_STATUS_CONFIRMED", "CONFIRMED"),
+    ("ORDER_STATUS_SHIPPED", "SHIPPED"),
+    ("ORDER_STATUS_DELIVERED", "DELIVERED"),
+    ("ORDER_STATUS_CANCELLED", "CANCELLED"),
+];
+
+/// The resource.
+pub struct Order;
+
+impl Resource for Order {
+    const NAME: &'static str = "order";
+    type Entity = order::Entity;
+    const FIELDS: Fields = Fields {
+        table: "orders",
+        default_order: "create_time desc",
+        fields: &[
+            Field { kind: Kind::Id, ..Field::filterable("id", "id") },
+            Field { kind: Kind::Id, ..Field::filterable("user_id", "user_id") },
+            Field { kind: Kind::Enum(STATUSES), ..Field::filterable("status", "status") },
+            Field {
+                kind: Kind::Micros,
+                sortable: true,
+                ..Field::filterable("total", "total_micros")
+            },
+            Field::filterable("total.currency_code", "currency_code"),
+            Field::filterable("shipping_address", "shipping_address"),
+            Field {
+                kind: Kind::Time,
+                sortable: true,
+                ..Field::filterable("create_time", "created_at")
+            },
+            Field { kind: Kind::Time, ..Field::filterable("update_time", "updated_at") },
+        ],
+    };
+    const CONSTRAINTS: &'static [Constraint] = &[];
+}
