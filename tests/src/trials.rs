@@ -40,7 +40,7 @@ pub const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "plans",
-        about: "lists over this many books walk an index and sort nothing",
+        about: "lists over this many books and orders walk an index and sort nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
     },

@@ -184,7 +184,7 @@ async fn validation_leaves_nothing_behind(engine: Engine) {
     let key = a_key();
     let metadata = [("validate-only", "true"), ("idempotency-key", key.as_str())];
     let mut tried = BTreeSet::new();
-    for kind in KINDS {
+    for kind in KINDS.iter().filter(|kind| kind.has("Create")) {
         let (one, many) = (kind.field, kind.many.to_lowercase());
         let [first, _] = (kind.ids)();
         let new = json!({"id": id(30), one: (kind.valid)()});

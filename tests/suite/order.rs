@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::{
     bad_input::{Case, bad, standard::Kind},
-    client::{a_book, id, literal, with},
+    client::{Refusal, a_book, id, literal, with},
     standard::{answer, refusal, statements},
     user::a_user,
 };
@@ -273,14 +273,14 @@ async fn pages_end_where_their_items_do(engine: Engine) {
         request["page_token"] = page["next_page_token"].clone();
     }
     // Not even the first fits: that is told, and never taken for the end.
-    let too_large = |refusal: crate::client::Refusal| {
-        refusal.is(Code::ResourceExhausted, "ANSWER_TOO_LARGE", &[]);
+    let too_large = |refusal: Refusal, limit: usize| {
+        let refusal = refusal.is(Code::ResourceExhausted, "ANSWER_TOO_LARGE", &[]);
+        refusal.says("limit", &limit.to_string());
     };
-    too_large(refusal(&server, LIST, request).await);
-    too_large(refusal(&server, GET, json!({"id": id(5)})).await);
-    too_large(refusal(&server, BATCH, json!({"ids": [id(3), id(5)]})).await);
-    for ids in [vec![id(1), id(2), id(4), id(1)], vec![id(1); 4]] {
-        too_large(refusal(&server, BATCH, json!({"ids": ids})).await);
+    too_large(refusal(&server, LIST, request).await, 3 << 20);
+    too_large(refusal(&server, GET, json!({"id": id(5)})).await, 3 << 20);
+    for ids in [vec![id(3), id(5)], vec![id(1), id(2), id(4), id(1)], vec![id(1); 4]] {
+        too_large(refusal(&server, BATCH, json!({"ids": ids})).await, 4 << 20);
     }
     let batch = answer(&server, BATCH, json!({"ids": [id(3), id(4)]})).await;
     assert_eq!((length(&batch["orders"][0]), length(&batch["orders"][1])), (0, ITEMS));

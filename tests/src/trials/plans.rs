@@ -1,10 +1,11 @@
-//! Over very many books, every order that a list may have walks an index: on the first
-//! page and behind ten thousand rows, with nothing sorted and no row read in vain.
+//! Over very many books and orders, every order that a list may have walks an index: on the
+//! first page and behind ten thousand rows, with nothing sorted and no row read in vain.
 
 use std::sync::Arc;
 
 use bookstore_proto::v1::{
-    GetBookRequest, ListBooksRequest, book_service_client::BookServiceClient,
+    GetBookRequest, ListBooksRequest, ListOrdersRequest, book_service_client::BookServiceClient,
+    order_service_client::OrderServiceClient,
 };
 use serde_json::Value;
 use tonic::{Code, transport::Channel};
@@ -12,21 +13,46 @@ use tonic::{Code, transport::Channel};
 use super::plan_log::{PlanLog, Ran};
 use crate::{Database, Engine, Origin, Postgres, PostgresDatabase, TestServer};
 
-/// The orders, with a filter on the category where the flag is set.
-const LISTS: &[(&str, bool)] = &[
-    ("title", false),
-    ("title desc", false),
-    ("author", false),
-    ("author desc", false),
-    ("price", false),
-    ("price desc", false),
-    ("stock", false),
-    ("stock desc", false),
-    ("create_time", false),
-    ("create_time desc", false),
-    ("price desc, stock", false),
-    ("create_time", true),
-    ("create_time desc", true),
+/// A list that is tried.
+struct List {
+    table: &'static str,
+    /// The table that a second statement reads, or none.
+    items: &'static str,
+    /// The orders, each with the field that is filtered by, if there is one.
+    orders: &'static [(&'static str, &'static str)],
+}
+
+const LISTS: &[List] = &[
+    List {
+        table: "books",
+        items: "",
+        orders: &[
+            ("title", ""),
+            ("title desc", ""),
+            ("author", ""),
+            ("author desc", ""),
+            ("price", ""),
+            ("price desc", ""),
+            ("stock", ""),
+            ("stock desc", ""),
+            ("create_time", ""),
+            ("create_time desc", ""),
+            ("price desc, stock", ""),
+            ("create_time", "category_id"),
+            ("create_time desc", "category_id"),
+        ],
+    },
+    List {
+        table: "orders",
+        items: "order_items",
+        orders: &[
+            ("total", ""),
+            ("total desc", ""),
+            ("create_time", ""),
+            ("create_time desc", ""),
+            ("create_time desc, total", ""),
+        ],
+    },
 ];
 
 /// Sortable fields and their columns.
@@ -35,9 +61,11 @@ const COLUMNS: &[(&str, &str)] = &[
     ("author", "author"),
     ("price", "price_micros"),
     ("stock", "stock"),
+    ("total", "total_micros"),
     ("create_time", "created_at"),
 ];
 
+/// What lists are filtered by, and the id of the user who has placed all orders.
 const CATEGORY: &str = "01930000-0000-7000-8000-000000000003";
 
 /// What no plan may do.
@@ -48,13 +76,11 @@ const REFUSED: &[&str] =
 const PAGE: i32 = 1_000;
 const PAGES: usize = 10;
 
-/// Lists `books` generated books in every order.
-pub(super) async fn plans(books: u32) {
+/// Lists this many generated books, and orders, in every order.
+pub(super) async fn plans(scale: u32) {
     let database = Arc::new(Database::create(Engine::Postgres, Origin::Migrated).await);
     let Database::Postgres(postgres) = &*database else { return };
-    generate(&database, postgres, books).await;
-    let shared = "SELECT max(n) FROM (SELECT count(*) AS n FROM books GROUP BY price_micros) t";
-    let shared: u64 = database.value(shared).await.parse().expect("a count");
+    generate(&database, postgres, scale).await;
     let mut log = PlanLog::from_now(Postgres::shared().await.log(), postgres.name());
     // With one connection the log has the statements in the order of the calls.
     let server = TestServer::builder(Engine::Postgres)
@@ -63,36 +89,83 @@ pub(super) async fn plans(books: u32) {
         .env("DATABASE_MAX_OVERFLOW", "0")
         .start()
         .await;
-    let mut client = BookServiceClient::new(server.channel());
     let mut faults = Vec::new();
-    for (order, filtered) in LISTS {
-        let filter =
-            if *filtered { format!("category_id = \"{CATEGORY}\"") } else { String::new() };
-        let order_by = (*order).to_owned();
-        let mut request =
-            ListBooksRequest { page_size: PAGE, filter, order_by, ..Default::default() };
-        for page in 0..=PAGES {
-            let answer = client.list_books(request.clone()).await.expect("a page").into_inner();
-            let ran = log.up_to(lists_books).await;
-            let ran = ran.iter().rfind(|ran| lists_books(&ran.sql)).expect("what was waited for");
-            if page == 0 || page == PAGES {
-                let behind = (page > 0).then_some(if order.contains(',') { shared } else { 0 });
-                let name = format!("{order}{}", if *filtered { " of a category" } else { "" });
-                faults.extend(judge(&name, ran, behind));
+    for List { table, items, orders } in LISTS {
+        let lists = |sql: &str| lists(sql, table);
+        for (order, filtered) in *orders {
+            let mixed = order.contains(',');
+            let shared = if mixed { shared(&database, table, order).await } else { 0 };
+            let filter = match *filtered {
+                "" => String::new(),
+                field => format!("{field} = \"{CATEGORY}\""),
+            };
+            let mut token = String::new();
+            for page in 0..=PAGES {
+                let (filter, order_by) = (filter.clone(), (*order).to_owned());
+                token = next(server.channel(), table, filter, order_by, token).await;
+                let is_last = |sql: &str| match *items {
+                    "" => lists(sql),
+                    items => sql.contains(items),
+                };
+                let ran = log.up_to(is_last).await;
+                faults.extend(ran.iter().filter_map(|ran| reads_all(items, ran)));
+                let ran = ran.iter().rfind(|ran| lists(&ran.sql)).expect("a page's statement");
+                if page == 0 || page == PAGES {
+                    let behind = (page > 0).then_some(shared);
+                    faults.extend(judge(table, order, filtered, ran, behind));
+                }
+                assert!(!token.is_empty(), "more than {page} pages of {table} by {order}");
             }
-            assert!(!answer.next_page_token.is_empty(), "more than {page} pages of {order}");
-            request.page_token = answer.next_page_token;
         }
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    let mut client = BookServiceClient::new(server.channel());
     let (small, large) =
         (statements(&mut client, &mut log, 1).await, statements(&mut client, &mut log, PAGE).await);
     assert_eq!(small, large, "statements of a page of 1 and of {PAGE}");
 }
 
+/// Reads a page and answers the token of the next one.
+async fn next(
+    channel: Channel,
+    table: &str,
+    filter: String,
+    order_by: String,
+    page_token: String,
+) -> String {
+    let page_size = PAGE;
+    match table {
+        "books" => {
+            let request =
+                ListBooksRequest { page_size, page_token, filter, order_by, ..Default::default() };
+            let page = BookServiceClient::new(channel).list_books(request).await;
+            page.expect("a page of books").into_inner().next_page_token
+        }
+        _ => {
+            let request =
+                ListOrdersRequest { page_size, page_token, filter, order_by, ..Default::default() };
+            let page = OrderServiceClient::new(channel).list_orders(request).await;
+            page.expect("a page of orders").into_inner().next_page_token
+        }
+    }
+}
+
+/// The most rows that share a value of the order's first field.
+async fn shared(database: &Database, table: &str, order: &str) -> u64 {
+    let column = column_of(order);
+    let sql = format!("SELECT max(n) FROM (SELECT count(*) AS n FROM {table} GROUP BY {column}) t");
+    database.value(&sql).await.parse().expect("a count")
+}
+
+/// The column of an order's first field.
+fn column_of(order: &str) -> &'static str {
+    let field = order.split([' ', ',']).next().unwrap_or_default();
+    COLUMNS.iter().find(|(name, _)| *name == field).map_or("", |(_, column)| column)
+}
+
 /// Fills the database, and has every plan of the service logged: the one that is made once
 /// for all values, since that is what a busy session ends up with.
-async fn generate(database: &Database, postgres: &PostgresDatabase, books: u32) {
+async fn generate(database: &Database, postgres: &PostgresDatabase, scale: u32) {
     let sql = format!(
         "SELECT setseed(0.5);
          INSERT INTO books (id, title, author, price_micros, currency_code, stock, category_id,
@@ -101,8 +174,18 @@ async fn generate(database: &Database, postgres: &PostgresDatabase, books: u32) 
                 floor(random() * 10000)::bigint * 10000, 'USD', floor(random() * 1000)::int,
                 CASE WHEN n % 4 > 0 THEN '{CATEGORY}'::uuid END,
                 now() - n * interval '1 second', now()
-         FROM generate_series(1, {books}) AS n;
-         ANALYZE books"
+         FROM generate_series(1, {scale}) AS n;
+         INSERT INTO users (id, email, username, full_name, password_hash)
+         VALUES ('{CATEGORY}', 'reader@example.org', 'x', 'x', 'x');
+         INSERT INTO orders (id, user_id, total_micros, currency_code, shipping_address,
+                             created_at, updated_at)
+         SELECT gen_random_uuid(), '{CATEGORY}', floor(random() * 10000)::bigint * 10000, 'USD',
+                'x', now() - n * interval '1 second', now()
+         FROM generate_series(1, {scale}) AS n;
+         INSERT INTO order_items (id, order_id, book_id, quantity, price_micros)
+         SELECT gen_random_uuid(), orders.id, book.id, 1, 1
+         FROM orders CROSS JOIN (SELECT id FROM books LIMIT 2) AS book;
+         ANALYZE"
     );
     database.sql(&sql).await;
     let name = postgres.name();
@@ -117,13 +200,14 @@ async fn generate(database: &Database, postgres: &PostgresDatabase, books: u32) 
     }
 }
 
-fn lists_books(sql: &str) -> bool {
-    sql.contains(r#"FROM "books""#) && sql.contains("ORDER BY")
+fn lists(sql: &str, table: &str) -> bool {
+    sql.contains(&format!("FROM \"{table}\"")) && sql.contains("ORDER BY")
 }
 
 /// What is wrong with a plan. `behind` is set behind a page token: the most rows that may
 /// be read and thrown away.
-fn judge(list: &str, ran: &Ran, behind: Option<u64>) -> Vec<String> {
+fn judge(table: &str, order: &str, filtered: &str, ran: &Ran, behind: Option<u64>) -> Vec<String> {
+    let list = format!("{table} by {order} {filtered}");
     let page = if behind.is_some() { "behind a token" } else { "first page" };
     let mut nodes = Vec::new();
     collect(&ran.plan, &mut nodes);
@@ -144,8 +228,7 @@ fn judge(list: &str, ran: &Ran, behind: Option<u64>) -> Vec<String> {
         faults.push("it has no index scan".to_owned());
     }
     if let Some(allowed) = behind {
-        let field = list.split([' ', ',']).next().unwrap_or_default();
-        let column = COLUMNS.iter().find(|(name, _)| *name == field).map_or("", |(_, name)| name);
+        let column = column_of(order);
         if !bounds.contains(column) || !bounds.contains(['<', '>']) {
             faults.push(format!("the index isn't bounded by {column}: {bounds:?}"));
         }
@@ -153,15 +236,25 @@ fn judge(list: &str, ran: &Ran, behind: Option<u64>) -> Vec<String> {
             faults.push(format!("{in_vain} rows are read in vain, where {allowed} may be"));
         }
     }
-    if list.ends_with("category") && !bounds.contains("category_id") {
-        faults.push(format!("the index isn't bounded by category_id: {bounds:?}"));
+    if !bounds.contains(filtered) {
+        faults.push(format!("the index isn't bounded by {filtered}: {bounds:?}"));
     }
     eprintln!(
-        "{list:<32} {page:<14} {index:<38} {:>8.3} ms, {in_vain} rows in vain, {bounds}",
+        "{list:<44} {page:<14} {index:<38} {:>8.3} ms, {in_vain} rows in vain, {bounds}",
         ran.milliseconds
     );
     let told = |fault| format!("{list}, {page}: {fault}\n  {}\n  {}", ran.sql, ran.plan);
     faults.into_iter().map(told).collect()
+}
+
+/// What is wrong with a statement that reads the items of a page: that it reads all there are.
+fn reads_all(items: &str, ran: &Ran) -> Option<String> {
+    let mut nodes = Vec::new();
+    collect(&ran.plan, &mut nodes);
+    let all = nodes.iter().any(|node| {
+        node["Node Type"] == "Seq Scan" && node["Relation Name"].as_str() == Some(items)
+    });
+    all.then(|| format!("all {items} are read:\n  {}\n  {}", ran.sql, ran.plan))
 }
 
 fn collect<'a>(node: &'a Value, into: &mut Vec<&'a Value>) {
@@ -184,7 +277,7 @@ async fn statements(
     let unknown = GetBookRequest { id: "00000000-0000-7000-8000-000000000000".into() };
     let refused = client.get_book(unknown).await.expect_err("no such book");
     assert_eq!(refused.code(), Code::NotFound);
-    let ran = log.up_to(|sql| sql.contains(r#"FROM "books""#) && !lists_books(sql)).await;
+    let ran = log.up_to(|sql| sql.contains(r#"FROM "books""#) && !lists(sql, "books")).await;
     // The question for the schema comes each second, whoever calls.
     let schema = ["seaql_migrations", "sealing_keys", "pg_is_in_recovery"];
     let asked = |ran: &&Ran| !schema.iter().any(|part| ran.sql.contains(part));
