@@ -8,7 +8,7 @@ use crate::store::{
     Resource, StoreError,
     crud::Row,
     filter::Filter,
-    list::{ListQuery, Listed},
+    list::{ListQuery, Listed, Total},
     order::Order,
     page_token::PageToken,
 };
@@ -72,7 +72,11 @@ pub fn query<R: Resource>(
         after,
         skip: u64::try_from(fields.skip).ok()?,
         limit,
-        total: fields.total_size_mode == TotalSizeMode::Exact as i32,
+        total: match TotalSizeMode::try_from(fields.total_size_mode) {
+            Ok(TotalSizeMode::Estimated) => Total::Estimated,
+            Ok(TotalSizeMode::Exact) => Total::Exact,
+            Ok(TotalSizeMode::Unspecified | TotalSizeMode::None) | Err(_) => Total::None,
+        },
         sealing_key: *check.sealing_key,
     })
 }
