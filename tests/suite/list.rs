@@ -121,7 +121,7 @@ async fn totals_count_what_the_filter_matches(engine: Engine) {
 }
 
 /// The statements that a call ran, by their texts.
-async fn statements(server: &TestServer, call: &str) -> Vec<String> {
+pub(crate) async fn statements(server: &TestServer, call: &str) -> Vec<String> {
     let told =
         |line: &Value, message: &str| line["request_id"] == call && line["message"] == message;
     server
@@ -160,7 +160,7 @@ async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
     }
     assert_eq!(counts, [1, 1, 2, 2, 2, 2], "statements of each list");
 
-    let mut request = Request::new(GetBookRequest { id: id(1) });
+    let mut request = Request::new(GetBookRequest { id: id(1), ..Default::default() });
     request.metadata_mut().insert("request-id", "get".parse().expect("ASCII"));
     done(books.get_book(request).await);
     let texts = statements(&server, "get").await;

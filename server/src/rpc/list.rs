@@ -6,7 +6,7 @@ use prost::Message;
 use super::{check::Check, standard::Standard};
 use crate::store::{
     Resource, StoreError,
-    crud::Row,
+    crud::{Columns, Row},
     filter::Filter,
     list::{ListQuery, Listed, Total},
     order::Order,
@@ -43,6 +43,7 @@ pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
     fields: Fields,
+    columns: Columns,
 ) -> Option<ListQuery> {
     // What the contract's rules refused already needs no second reason.
     let mut fault = |field: &str, told: String| {
@@ -72,6 +73,7 @@ pub fn query<R: Resource>(
         after,
         skip: u64::try_from(fields.skip).ok()?,
         limit,
+        columns,
         total: match TotalSizeMode::try_from(fields.total_size_mode) {
             Ok(TotalSizeMode::Estimated) => Total::Estimated,
             Ok(TotalSizeMode::Exact) => Total::Exact,
@@ -99,24 +101,41 @@ pub fn page<R: Standard>(
     query: &ListQuery,
     listed: Listed<Row<R>>,
 ) -> Result<Page<R::Message>, StoreError> {
+    page_of::<R, _>(query, listed, |row| Some(R::message(row)))
+}
+
+/// The same, where a row is answered with what belongs to it: `message` puts them together,
+/// and is none at the first row of which not everything was read. The page ends before it.
+///
+/// # Errors
+/// Only by a mistake in this program: a row without a place in the order, or nothing read of
+/// what belongs to the first one.
+pub fn page_of<R: Resource, M: Message>(
+    query: &ListQuery,
+    listed: Listed<Row<R>>,
+    mut message: impl FnMut(Row<R>) -> Option<M>,
+) -> Result<Page<M>, StoreError> {
     let Listed { rows, mut more, total: total_size } = listed;
     let mut messages = Vec::with_capacity(rows.len());
     let mut size = 0;
     let mut last = None;
     for row in rows {
         let place = query.place_of::<R>(&row)?;
-        let message = R::message(row);
-        size += message.encoded_len();
-        if size > PAGE_BYTES && last.is_some() {
+        let fits = message(row).filter(|message| {
+            size += message.encoded_len();
+            size <= PAGE_BYTES || last.is_none()
+        });
+        let Some(message) = fits else {
             more = true;
             break;
-        }
+        };
         messages.push(message);
         last = Some(place);
     }
-    let next_page_token = match last.filter(|_| more) {
-        Some(place) => query.token_behind(&place)?,
-        None => String::new(),
+    let next_page_token = match last {
+        Some(place) if more => query.token_behind(&place)?,
+        None if more => return Err(StoreError::internal("a page without its first row")),
+        _ => String::new(),
     };
     Ok(Page { messages, next_page_token, total_size })
 }

@@ -1,12 +1,10 @@
 //! Lists: a checked request for one page, and the rows that answer it.
 
-use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, ModelTrait, QueryTrait, Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryTrait, Value};
 
 use super::{
     connection::Connection,
-    crud::{self, Resource, Row},
+    crud::{self, Columns, Resource, Row},
     error::StoreError,
     filter::Filter,
     order::Order,
@@ -29,6 +27,8 @@ pub struct ListQuery {
     pub skip: u64,
     /// The most rows to answer.
     pub limit: usize,
+    /// What of each row.
+    pub columns: Columns,
     /// Whether to count all rows that the filter matches.
     pub total: Total,
     /// Seals the next page's token.
@@ -59,7 +59,7 @@ pub struct Listed<M> {
 
 /// The most bytes of rows that a page reads. Encoded they are about as large; clients take
 /// answers of 4 MiB by default.
-const PAGE_BYTES: usize = 3 * 1024 * 1024;
+pub const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// Reads a page: one statement, and one more for the total, however many rows. It also ends
 /// before its rows are larger than 3 MiB.
@@ -80,7 +80,7 @@ pub async fn list<R: Resource>(
         }
         _ => Some(page::count(connection, table, condition.clone()).await?),
     };
-    let mut select = R::Entity::find().into_query();
+    let mut select = crud::select::<R>(backend, query.columns).into_query();
     select.cond_where(condition);
     let ListQuery { order, after, limit, skip, .. } = query;
     let statement = page::statement(backend, select, order, after, *limit, *skip);

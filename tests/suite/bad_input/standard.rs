@@ -148,17 +148,20 @@ fn one_by_id(kind: &Kind, cases: &mut Vec<Case>) {
 }
 
 fn lists(kind: &Kind, cases: &mut Vec<Case>) {
-    let method = kind.method("List");
-    let (text, sortable) = (kind.text.0, kind.sortable);
+    list(&kind.method("List"), kind.text.0, kind.sortable, cases);
+}
+
+/// What any method refuses that lists: a filterable text and a sortable field of its own.
+pub(crate) fn list(method: &str, text: &str, sortable: &str, cases: &mut Vec<Case>) {
     for size in [-1, i32::MIN] {
-        cases.push(bad(&method, json!({"page_size": size}), &["page_size"]));
-        cases.push(bad(&method, json!({"skip": size}), &["skip"]));
+        cases.push(bad(method, json!({"page_size": size}), &["page_size"]));
+        cases.push(bad(method, json!({"skip": size}), &["skip"]));
     }
     for skip in [10_001, i32::MAX] {
-        cases.push(bad(&method, json!({"skip": skip}), &["skip"]));
+        cases.push(bad(method, json!({"skip": skip}), &["skip"]));
     }
     for mode in [4, 77, -1] {
-        cases.push(bad(&method, json!({"total_size_mode": mode}), &["total_size_mode"]));
+        cases.push(bad(method, json!({"total_size_mode": mode}), &["total_size_mode"]));
     }
     for filter in [
         "isbn = 5",
@@ -183,7 +186,7 @@ fn lists(kind: &Kind, cases: &mut Vec<Case>) {
         "'; DROP TABLE books; --",
         "1 = 1",
     ] {
-        cases.push(bad(&method, json!({"filter": filter}), &["filter"]));
+        cases.push(bad(method, json!({"filter": filter}), &["filter"]));
     }
     for order in [
         "isbn",
@@ -199,15 +202,15 @@ fn lists(kind: &Kind, cases: &mut Vec<Case>) {
         "a, b, c, d, e",
         ",",
     ] {
-        cases.push(bad(&method, json!({"order_by": order}), &["order_by"]));
+        cases.push(bad(method, json!({"order_by": order}), &["order_by"]));
     }
     for token in ["x", "AAAA", "\0", "🦀", &"A".repeat(16_385), &"é".repeat(2_000)] {
-        cases.push(bad(&method, json!({"page_token": token}), &["page_token"]));
+        cases.push(bad(method, json!({"page_token": token}), &["page_token"]));
     }
     let all = json!({"page_size": -1, "skip": -1, "filter": "x", "order_by": "x",
         "page_token": "\0", "total_size_mode": 9});
     let fields = ["page_size", "skip", "filter", "order_by", "page_token", "total_size_mode"];
-    cases.push(bad(&method, all, &fields));
+    cases.push(bad(method, all, &fields));
 }
 
 fn writes(kind: &Kind, cases: &mut Vec<Case>) {

@@ -3,14 +3,13 @@
 use bookstore_entity::user::{ActiveModel, Column, Entity, Model};
 use futures_util::future::try_join_all;
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter};
-use uuid::Uuid;
 
 use super::User;
 use crate::{
     security::password::{Password, PasswordError},
     store::{
         Claim, Connection, Operation, Query, StoreError,
-        crud::{self, Change, Ids, Insert, Removal},
+        crud::{self, Change, Ids, Insert, One, Removal},
         list::{self, ListQuery, Listed},
         operations, queries,
     },
@@ -18,7 +17,7 @@ use crate::{
 
 queries! {
     /// Reads one user.
-    GetUser(Uuid) -> Model = crud::get::<User>;
+    GetUser(One) -> Model = crud::get::<User>;
     /// Reads many users by their ids.
     GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>;
     /// Reads a page of the list.
