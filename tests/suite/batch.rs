@@ -25,7 +25,7 @@ on_every_engine!(
 );
 
 fn of(ids: &[String]) -> BatchGetBooksRequest {
-    BatchGetBooksRequest { ids: ids.to_vec() }
+    BatchGetBooksRequest { ids: ids.to_vec(), ..Default::default() }
 }
 
 fn creates(all: Vec<Value>) -> BatchCreateBooksRequest {

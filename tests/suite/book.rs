@@ -1,6 +1,7 @@
 //! The standard methods of `BookService`, one book at a time.
 
 mod values;
+mod view;
 
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +26,7 @@ on_every_engine!(
 );
 
 fn get(id: &str) -> GetBookRequest {
-    GetBookRequest { id: id.to_owned() }
+    GetBookRequest { id: id.to_owned(), ..Default::default() }
 }
 
 fn delete(json: Value) -> DeleteBookRequest {

@@ -1,5 +1,6 @@
 //! `ListBooks`: pages, totals, and how many statements they take.
 
+mod estimate;
 mod filter;
 mod large;
 mod order;
@@ -147,6 +148,8 @@ async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
         ("many", 1_000, "TOTAL_SIZE_MODE_NONE"),
         ("one-counted", 1, "TOTAL_SIZE_MODE_EXACT"),
         ("many-counted", 1_000, "TOTAL_SIZE_MODE_EXACT"),
+        ("one-estimated", 1, "TOTAL_SIZE_MODE_ESTIMATED"),
+        ("many-estimated", 1_000, "TOTAL_SIZE_MODE_ESTIMATED"),
     ] {
         let request = json!({"page_size": size, "total_size_mode": mode, "order_by": "title"});
         let mut request = Request::new(message::<ListBooksRequest>(request));
@@ -155,9 +158,9 @@ async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
         assert_eq!(page.books.len(), size);
         counts.push(statements(&server, call).await.len());
     }
-    assert_eq!(counts, [1, 1, 2, 2], "statements of each list");
+    assert_eq!(counts, [1, 1, 2, 2, 2, 2], "statements of each list");
 
-    let mut request = Request::new(GetBookRequest { id: id(1) });
+    let mut request = Request::new(GetBookRequest { id: id(1), ..Default::default() });
     request.metadata_mut().insert("request-id", "get".parse().expect("ASCII"));
     done(books.get_book(request).await);
     let texts = statements(&server, "get").await;

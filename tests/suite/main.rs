@@ -13,6 +13,7 @@ mod category;
 mod client;
 mod contract;
 mod exceptions;
+mod field_mask;
 mod filter_books;
 mod filter_cases;
 mod guard;

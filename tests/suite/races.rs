@@ -67,12 +67,14 @@ async fn a_refused_delete_leaves_the_books(engine: Engine) {
     let delete =
         |etag: &str| message::<DeleteCategoryRequest>(json!({"id": FICTION, "etag": etag}));
     refused(categories.delete_category(delete(&category.etag)).await).is_stale("etag");
-    let after = done(books.get_book(GetBookRequest { id: book.id.clone() }).await);
+    let after =
+        done(books.get_book(GetBookRequest { id: book.id.clone(), ..Default::default() }).await);
     assert_eq!(after, book);
     assert_eq!(done(categories.get_category(get()).await), renamed);
 
     done(categories.delete_category(delete(&renamed.etag)).await);
-    let after = done(books.get_book(GetBookRequest { id: book.id.clone() }).await);
+    let after =
+        done(books.get_book(GetBookRequest { id: book.id.clone(), ..Default::default() }).await);
     assert_eq!(after.category_id, None);
     assert_ne!(after.etag, book.etag, "a change has its own version");
 }
@@ -110,7 +112,14 @@ async fn a_category_takes_every_book_along(engine: Engine) {
                     came += 1;
                     let created = answer.into_inner();
                     let mut books = books.clone();
-                    let now = done(books.get_book(GetBookRequest { id: created.id.clone() }).await);
+                    let now = done(
+                        books
+                            .get_book(GetBookRequest {
+                                id: created.id.clone(),
+                                ..Default::default()
+                            })
+                            .await,
+                    );
                     lost_its_category(&created, &now);
                 }
                 Err(status) => {

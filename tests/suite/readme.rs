@@ -16,6 +16,7 @@ use tonic::{
     Request, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::{Ascii, MetadataKey},
 };
 
 use crate::{client, tidy};
@@ -92,10 +93,13 @@ async fn the_tour_and_the_filters_are_true() {
     let mut calls = 0;
     for block in text.split("```console\n$ grpcurl ").skip(1) {
         let block = block.split("\n```").next().unwrap_or_default();
-        let Some((body, rest)) = block.split_once("-d '").and_then(|(_, d)| d.split_once('\''))
+        let Some((flags, (body, rest))) =
+            block.split_once("-d '").and_then(|(flags, d)| Some((flags, d.split_once('\'')?)))
         else {
             continue;
         };
+        let header = flags.split_once("-H '").and_then(|(_, header)| header.split_once('\''));
+        let metadata = header.and_then(|(header, _)| header.split_once(": "));
         let (target, printed) = rest.split_once('\n').expect("an address and an answer");
         let (target, printed) = match target.trim() {
             "\\" => printed.split_once('\n').expect("a target and an answer"),
@@ -108,7 +112,7 @@ async fn the_tour_and_the_filters_are_true() {
         calls += 1;
         let mut body: Value = serde_json::from_str(body).expect("a request in JSON");
         replace(&mut body, &told);
-        match call(&server, method, body).await {
+        match call_with(&server, method, body, metadata).await {
             Ok(answer) => {
                 let printed = serde_json::from_str(printed).expect("an answer in JSON");
                 compare(&printed, &answer, &mut told);
@@ -179,15 +183,29 @@ fn replace(body: &mut Value, told: &HashMap<String, Value>) {
 
 /// Calls a method by name, in JSON, as grpcurl does.
 async fn call(server: &TestServer, method: &str, body: Value) -> Result<Value, Status> {
+    call_with(server, method, body, None).await
+}
+
+/// The same with metadata, a key and its value.
+async fn call_with(
+    server: &TestServer,
+    method: &str,
+    body: Value,
+    metadata: Option<(&str, &str)>,
+) -> Result<Value, Status> {
     let (service, name) = method.split_once('/').expect("service/method");
     let service = DESCRIPTOR_POOL.get_service_by_name(service).expect("a service");
     let mut methods = service.methods();
     let found = methods.find(|found| found.name() == name).expect(method);
-    let request = client::dynamic(found.input(), body);
+    let mut request = Request::new(client::dynamic(found.input(), body));
+    if let Some((key, value)) = metadata {
+        let key: MetadataKey<Ascii> = key.parse().expect("a key of metadata");
+        request.metadata_mut().insert(key, value.parse().expect("a value of metadata"));
+    }
     let mut grpc = Grpc::new(server.channel());
     grpc.ready().await.expect("a connection");
     let path = format!("/{method}").parse().expect("a path");
-    let answer = grpc.unary(Request::new(request), path, Dynamic(found.output())).await?;
+    let answer = grpc.unary(request, path, Dynamic(found.output())).await?;
     Ok(serde_json::to_value(answer.into_inner()).expect("JSON"))
 }
 

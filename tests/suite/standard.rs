@@ -22,10 +22,20 @@ pub(crate) async fn call(
     method: &str,
     request: Value,
 ) -> Result<Value, Refusal> {
+    call_with(server, method, request, &[]).await
+}
+
+/// The same, with metadata.
+pub(crate) async fn call_with(
+    server: &TestServer,
+    method: &str,
+    request: Value,
+    metadata: &[(&'static str, &str)],
+) -> Result<Value, Refusal> {
     let contract = descriptor(method);
     let body = dynamic(contract.input(), request).encode_to_vec();
     let path = format!("/bookstore.v1.{method}");
-    let answer = send(server.channel(), &path, body, &[]).await;
+    let answer = send(server.channel(), &path, body, metadata).await;
     let answer = answer.map_err(|status| Refusal::from(&status))?.into_inner();
     let answer = DynamicMessage::decode(contract.output(), &*answer).expect("the method's answer");
     let options = SerializeOptions::new().use_proto_field_name(true);

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 use super::{
+    answer_mask::AnswerMask,
     check::Check,
     context::RequestContext,
     request::{Checked, ReadRequest, WriteRequest},
@@ -79,7 +80,7 @@ impl Calls {
         context: &RequestContext,
         request: R,
     ) -> Result<R::Answer, Status> {
-        let checked = self.prepare_read(request)?;
+        let checked = self.prepare_read(request, context.field_mask.as_ref())?;
         let span = tracing::info_span!("operation", operation = R::Query::NAME);
         let began = Instant::now();
         let read = async {
@@ -90,7 +91,14 @@ impl Calls {
             checked.answer(read?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
-        read.map_err(|error| status::store(&error, &context.request_id))
+        let answer = read.map_err(|error| status::store(&error, &context.request_id))?;
+        match &context.field_mask {
+            None => Ok(answer),
+            Some(mask) => {
+                let part = pruned(&answer.encode_to_vec(), mask, &context.request_id)?;
+                decode(&part, &context.request_id)
+            }
+        }
     }
 
     /// Carries a writing request out.
@@ -136,7 +144,7 @@ impl Calls {
         })
     }
 
-    /// Carries a write out and answers its encoded response.
+    /// Carries a write out and answers its encoded response, or what the caller asks for of it.
     ///
     /// # Errors
     /// As the contract says of the call's method.
@@ -150,7 +158,10 @@ impl Calls {
         match self.0.store.run(call, write).await {
             Ok(committed) => {
                 context.answer.note_write(&committed, began.elapsed());
-                Ok(committed.answer)
+                match &context.field_mask {
+                    None => Ok(committed.answer),
+                    Some(mask) => pruned(&committed.answer, mask, &context.request_id),
+                }
             }
             Err(error) => {
                 context.answer.note_failed_write(attempts.get(), began.elapsed());
@@ -183,8 +194,9 @@ impl Calls {
     pub(super) fn prepare_read<R: ReadRequest>(
         &self,
         request: R,
+        mask: Option<&AnswerMask>,
     ) -> Result<Checked<R, R::Query>, Refused> {
-        let query = self.checked(request, R::query)?;
+        let query = self.checked_for(request, mask, R::query)?;
         Ok(Checked::new(query, self.0.max_message_size))
     }
 
@@ -206,9 +218,20 @@ impl Calls {
         request: R,
         convert: impl FnOnce(R, &mut Check<'_>) -> Option<T>,
     ) -> Result<T, Refused> {
+        self.checked_for(request, None, convert)
+    }
+
+    /// The same for a part of the answer.
+    fn checked_for<R: ReflectMessage, T>(
+        &self,
+        request: R,
+        mask: Option<&AnswerMask>,
+        convert: impl FnOnce(R, &mut Check<'_>) -> Option<T>,
+    ) -> Result<T, Refused> {
         let Some(key) = self.0.store.sealing_key() else { return Err(Refused::NotReady) };
         let faults = self.0.rules.faults(&request).map_err(Refused::Invalid)?;
         let mut check = Check::new(&key, self.0.max_message_size, faults);
+        check.mask = mask;
         let checked = convert(request, &mut check);
         let faults = check.into_faults();
         match checked {
@@ -251,6 +274,11 @@ impl From<Refused> for Status {
 
 pub(super) fn decode<A: Name + Default>(answer: &[u8], request_id: &str) -> Result<A, Status> {
     A::decode(answer).map_err(|error| status::internal(&error, request_id))
+}
+
+/// The parts of an encoded answer that a mask asks for.
+fn pruned(answer: &[u8], mask: &AnswerMask, request_id: &str) -> Result<Vec<u8>, Status> {
+    mask.prune(answer).map_err(|error| status::internal(&error, request_id))
 }
 
 /// What the layers have read of the call.

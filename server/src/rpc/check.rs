@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::{etag, field_mask::Paths};
-use crate::store::{Fault, crud::Expected};
+use super::{answer_mask::AnswerMask, etag, field_mask::Paths};
+use crate::store::{
+    Fault, Resource,
+    crud::{Columns, Expected},
+};
 
 /// The check of one request: what was found wrong so far, and what the checks need to know.
 pub struct Check<'a> {
@@ -13,6 +16,8 @@ pub struct Check<'a> {
     pub sealing_key: &'a [u8; 32],
     /// The most that an answer may be, in bytes.
     pub max_message_size: usize,
+    /// What of the answer the caller asks for; none is all of it.
+    pub mask: Option<&'a AnswerMask>,
     faults: Vec<Fault>,
     ids: HashSet<Uuid>,
 }
@@ -20,7 +25,17 @@ pub struct Check<'a> {
 impl<'a> Check<'a> {
     /// Begins with the contract's rules that the request breaks.
     pub fn new(sealing_key: &'a [u8; 32], max_message_size: usize, faults: Vec<Fault>) -> Self {
-        Self { sealing_key, max_message_size, faults, ids: HashSet::new() }
+        Self { sealing_key, max_message_size, mask: None, faults, ids: HashSet::new() }
+    }
+
+    /// The columns to read of a resource that the answer holds at a path, which is empty where
+    /// the resource is the answer.
+    pub fn columns<R: Resource>(&self, path: &str) -> Columns {
+        let wanted = |mask: &AnswerMask| R::LARGE.iter().any(|field| mask.wants(path, field));
+        match self.mask {
+            Some(mask) if !wanted(mask) => Columns::Narrow,
+            _ => Columns::All,
+        }
     }
 
     /// Notes a fault.

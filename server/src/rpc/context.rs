@@ -7,6 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
+use super::answer_mask::AnswerMask;
 use crate::store::{Committed, Deadline, Freshness, Position};
 
 /// What the layers have read from a call's metadata, for its handler.
@@ -26,6 +27,8 @@ pub struct RequestContext {
     pub idempotency: Option<Uuid>,
     /// Whether everything is to be rolled back at the end (`validate-only`).
     pub validate_only: bool,
+    /// What of the answer the caller asks for (`field-mask`); none is all of it.
+    pub field_mask: Option<AnswerMask>,
     /// What the call learns, for the response's metadata.
     pub answer: AnswerCell,
 }

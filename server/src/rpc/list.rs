@@ -6,9 +6,9 @@ use prost::Message;
 use super::{check::Check, standard::Standard};
 use crate::store::{
     Resource, StoreError,
-    crud::Row,
+    crud::{Columns, Row},
     filter::Filter,
-    list::{ListQuery, Listed, PAGE_BYTES},
+    list::{ListQuery, Listed, PAGE_BYTES, Total},
     order::Order,
     page_token::PageToken,
 };
@@ -40,6 +40,7 @@ pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
     fields: Fields,
+    columns: Columns,
 ) -> Option<ListQuery> {
     // What the contract's rules refused already needs no second reason.
     let mut fault = |field: &str, told: String| {
@@ -69,7 +70,12 @@ pub fn query<R: Resource>(
         after,
         skip: u64::try_from(fields.skip).ok()?,
         limit,
-        total: fields.total_size_mode == TotalSizeMode::Exact as i32,
+        columns,
+        total: match TotalSizeMode::try_from(fields.total_size_mode) {
+            Ok(TotalSizeMode::Estimated) => Total::Estimated,
+            Ok(TotalSizeMode::Exact) => Total::Exact,
+            Ok(TotalSizeMode::Unspecified | TotalSizeMode::None) | Err(_) => Total::None,
+        },
         sealing_key: *check.sealing_key,
     })
 }
@@ -117,13 +123,14 @@ pub fn page_of<R: Resource, C, M: Message>(
         if size > PAGE_BYTES && last.is_some() {
             more = true;
             break;
-        }
+        };
         messages.push(message);
         last = Some(place);
     }
-    let next_page_token = match last.filter(|_| more) {
-        Some(place) => query.token_behind(&place)?,
-        None => String::new(),
+    let next_page_token = match last {
+        Some(place) if more => query.token_behind(&place)?,
+        None if more => return Err(StoreError::internal("a page without its first row")),
+        _ => String::new(),
     };
     Ok(Page { messages, next_page_token, total_size })
 }

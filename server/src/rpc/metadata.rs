@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bookstore_proto::DESCRIPTOR_POOL;
 use http::HeaderMap;
 use uuid::Uuid;
 
+use super::{answer_mask::AnswerMask, registry::Method};
 use crate::store::{Deadline, Freshness};
 
 /// Metadata that can't be taken; both name the key.
@@ -108,12 +110,33 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
             return Err(MetadataError::Invalid("validate-only", "must be true or false".into()));
         }
     };
-    for key in ["consistency-token", "field-mask", "authorization"] {
+    for key in ["consistency-token", "authorization"] {
         if headers.contains_key(key) {
             return Err(MetadataError::NotSupported(key));
         }
     }
     Ok(Wishes { deadline, freshness, idempotency, validate_only })
+}
+
+/// What of a method's answer the caller asks for; none is all of it, and where there is no
+/// such method.
+///
+/// # Errors
+/// If a path isn't in the answer, and for methods that stream.
+pub fn field_mask(
+    headers: &HeaderMap,
+    method: Option<&Method>,
+) -> Result<Option<AnswerMask>, MetadataError> {
+    const KEY: &str = "field-mask";
+    let (Some(text), Some(method)) = (one(headers, KEY)?, method) else { return Ok(None) };
+    let answer = DESCRIPTOR_POOL.get_message_by_name(&method.answer);
+    match answer.filter(|_| method.unary) {
+        Some(answer) => {
+            let mask = AnswerMask::parse(text, &answer);
+            mask.map_err(|told| MetadataError::Invalid(KEY, told))
+        }
+        None => Err(MetadataError::NotSupported(KEY)),
+    }
 }
 
 /// A key's only value.
@@ -147,7 +170,10 @@ fn timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use bookstore_proto::v1::{DeleteBookRequest, GetBookRequest};
+
     use super::*;
+    use crate::rpc::registry::Registry;
 
     fn headers(key: &'static str, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(key), value.parse().unwrap())])
@@ -182,12 +208,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused() {
-        for (key, value) in [
-            ("consistency", "at-least"),
-            ("consistency-token", "x"),
-            ("field-mask", "title"),
-            ("authorization", "Bearer x"),
-        ] {
+        for (key, value) in
+            [("consistency", "at-least"), ("consistency-token", "x"), ("authorization", "Bearer x")]
+        {
             let refused = wishes(&headers(key, value));
             assert_eq!(refused, Err(MetadataError::NotSupported(key)));
         }
@@ -196,6 +219,38 @@ mod tests {
         let key = "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e";
         let wished = wishes(&headers("idempotency-key", key)).unwrap();
         assert_eq!((wished.validate_only, wished.idempotency), (false, key.parse().ok()));
+    }
+
+    #[test]
+    fn a_field_mask_is_read_against_the_answer() {
+        let mut registry = Registry::default();
+        registry.direct::<GetBookRequest>();
+        registry.direct::<DeleteBookRequest>();
+        let mask =
+            |path: &str, value: &str| field_mask(&headers("field-mask", value), registry.at(path));
+        let (get, delete) =
+            ("/bookstore.v1.BookService/GetBook", "/bookstore.v1.BookService/DeleteBook");
+        assert!(matches!(mask(get, "title,price.units"), Ok(Some(_))));
+        assert_eq!(mask(get, "*"), Ok(None));
+        assert_eq!(mask(delete, "*"), Ok(None));
+        assert_eq!(mask("/nothing", "x"), Ok(None));
+        assert_eq!(field_mask(&HeaderMap::new(), registry.at(get)), Ok(None));
+        for (path, value, told) in [
+            (get, "", "separated by commas"),
+            (get, "isbn", "`isbn`, which isn't in Book: there are id, title,"),
+            (delete, "id", "`id`, which isn't in Empty: there is nothing but `*`"),
+        ] {
+            let refused = mask(path, value);
+            let tells = |error: &MetadataError| match error {
+                MetadataError::Invalid("field-mask", refused) => refused.contains(told),
+                _ => false,
+            };
+            assert!(refused.as_ref().is_err_and(tells), "{path} {value}: {refused:?}");
+        }
+        let mut twice = headers("field-mask", "title");
+        twice.append("field-mask", "title".parse().unwrap());
+        let refused = field_mask(&twice, registry.at(get));
+        assert_eq!(refused, Err(MetadataError::Invalid("field-mask", "must stand once".into())));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Registry {
     /// Adds the method that takes this reading request.
     pub fn read<R: ReadRequest>(&mut self) {
         self.add::<R>(MethodKind::Read, |calls, bytes| {
-            Ok(Prepared::Read(Box::new(calls.prepare_read(decode::<R>(bytes)?)?)))
+            Ok(Prepared::Read(Box::new(calls.prepare_read(decode::<R>(bytes)?, None)?)))
         });
     }
 

@@ -54,6 +54,8 @@ struct Rule {
     double: Option<(f64, f64)>,
     /// The enum whose values alone are allowed.
     defined: Option<EnumDescriptor>,
+    /// The values that are not allowed, each by its number and its name.
+    not_in: Vec<(i32, String)>,
     count: Option<(u64, u64)>,
 }
 
@@ -226,9 +228,14 @@ impl Rule {
             let of = |name| bound(&list, name).and_then(|value| value.as_u64());
             rule.count = Some((of("min_items").unwrap_or(0), of("max_items").unwrap_or(u64::MAX)));
         }
-        let defined_only = sub(rules, "enum").and_then(|rules| bound(&rules, "defined_only"));
-        if let (Some(Value::Bool(true)), Kind::Enum(defined)) = (defined_only, kind) {
-            rule.defined = Some(defined);
+        if let (Some(of_enum), Kind::Enum(kind)) = (sub(rules, "enum"), kind) {
+            let not_in = bound(&of_enum, "not_in");
+            let numbers = not_in.as_ref().and_then(Value::as_list).unwrap_or_default();
+            let named = |number| Some((number, kind.get_value(number)?.name().to_owned()));
+            rule.not_in = numbers.iter().filter_map(Value::as_i32).filter_map(named).collect();
+            if bound(&of_enum, "defined_only") == Some(Value::Bool(true)) {
+                rule.defined = Some(kind);
+            }
         }
         Ok(rule)
     }
@@ -269,6 +276,9 @@ impl Rule {
                     && defined.get_value(*number).is_none()
                 {
                     fault(format!("must be a value of {}; {number} is none", defined.name()));
+                }
+                if let Some((_, name)) = self.not_in.iter().find(|(known, _)| known == number) {
+                    fault(format!("must not be {name} here"));
                 }
             }
             _ => {

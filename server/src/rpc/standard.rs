@@ -18,7 +18,7 @@ use super::{
 };
 use crate::store::{
     Resource,
-    crud::{Change, Fixed, Ids, Insert, Removal, Row, Values},
+    crud::{Change, Fixed, Ids, Insert, One, Removal, Row, Values},
 };
 
 /// A resource with its message.
@@ -166,10 +166,15 @@ pub fn batch<E: Entry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E:
     checked.into_iter().collect()
 }
 
-/// Checks the ids of a BatchGet.
-pub fn ids(check: &Check<'_>, ids: &[String]) -> Option<Ids> {
+/// Checks the id of a Get.
+pub fn id<R: Resource>(check: &Check<'_>, id: &str) -> Option<One> {
+    Some(One { id: check.id(id)?, columns: check.columns::<R>("") })
+}
+
+/// Checks the ids of a BatchGet. `path` is where the answer holds the resources.
+pub fn ids<R: Resource>(check: &Check<'_>, ids: &[String], path: &str) -> Option<Ids> {
     let ids = ids.iter().map(|id| check.id(id)).collect::<Option<_>>()?;
-    Some(Ids { ids, most: check.max_message_size })
+    Some(Ids { ids, columns: check.columns::<R>(path), most: check.max_message_size })
 }
 
 /// The response of an operation on one row.

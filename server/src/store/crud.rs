@@ -1,16 +1,17 @@
 //! What every resource does alike: read, insert, change and delete rows by id.
 
+mod columns;
 mod import;
 mod removal;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel,
     Iterable, ModelTrait, QueryFilter, QueryTrait, TryIntoModel, Value,
-    sea_query::{Alias, Expr, ExprTrait, PgFunc, SimpleExpr},
+    sea_query::{Alias, Expr, ExprTrait, Order, PgFunc, SimpleExpr},
 };
 use uuid::Uuid;
 
@@ -22,6 +23,7 @@ use super::{
 };
 
 pub use self::{
+    columns::{Columns, select},
     import::{Landed, import},
     removal::{claims_of_removal, delete, lock_for_delete},
     write::{claims_of_insert, claims_of_update, insert, lock_all, update},
@@ -38,6 +40,9 @@ pub trait Resource: Send + Sync + 'static {
         >;
     /// What lists may filter and sort by.
     const FIELDS: Fields;
+    /// The columns that may hold much, named as their fields on the wire: a read whose caller
+    /// wants none of them leaves them out.
+    const LARGE: &'static [&'static str] = &[];
     /// The constraints that a caller's values can break, but for those that the contract's
     /// rules hold already.
     const CONSTRAINTS: &'static [Constraint];
@@ -119,22 +124,46 @@ pub struct Removal {
     pub force: bool,
 }
 
+/// A row to read.
+#[derive(Clone, Copy, Debug)]
+pub struct One {
+    /// Its id.
+    pub id: Uuid,
+    /// What of it.
+    pub columns: Columns,
+}
+
 /// Rows to read.
 #[derive(Clone, Debug)]
 pub struct Ids {
     /// Their ids, in the order of the answer.
     pub ids: Vec<Uuid>,
+    /// What of them.
+    pub columns: Columns,
     /// The most that they may be together, in bytes.
     pub most: usize,
+}
+
+/// Rows that others refer to, by their ids.
+#[derive(Clone, Debug)]
+pub struct Found<R: Resource> {
+    /// The rows; those that aren't there any more are left out.
+    pub rows: HashMap<Uuid, Row<R>>,
+    /// The ids whose rows were left unread because of the size.
+    pub unread: HashSet<Uuid>,
 }
 
 /// Reads a row.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] at the field `id`.
-pub async fn get<R: Resource>(connection: &Connection, id: &Uuid) -> Result<Row<R>, StoreError> {
-    let row = R::Entity::find().filter(id_is(*id)).one(connection).await?;
-    row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id: *id, field: "id".into() })
+pub async fn get<R: Resource>(
+    connection: &Connection,
+    &One { id, columns }: &One,
+) -> Result<Row<R>, StoreError> {
+    let select = select::<R>(connection.get_database_backend(), columns);
+    let row = select.filter(id_is(id)).one(connection).await?;
+    row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id, field: "id".into() })
 }
 
 /// Reads rows in one statement and answers in the order of the ids, as often as they stand
@@ -145,11 +174,10 @@ pub async fn get<R: Resource>(connection: &Connection, id: &Uuid) -> Result<Row<
 /// [`StoreError::AnswerTooLarge`].
 pub async fn get_many<R: Resource>(
     connection: &Connection,
-    Ids { ids, most }: &Ids,
+    &Ids { ref ids, columns, most }: &Ids,
 ) -> Result<Vec<Row<R>>, StoreError> {
-    let most = *most;
-    let select = R::Entity::find().filter(id_in(connection, ids));
-    let statement = select.build(connection.get_database_backend());
+    let backend = connection.get_database_backend();
+    let statement = select::<R>(backend, columns).filter(id_in(connection, ids)).build(backend);
     let read = connection.query_up_to(statement, most).await?;
     let too_large = |size| StoreError::AnswerTooLarge { size, limit: most };
     if read.cut {
@@ -173,6 +201,37 @@ pub async fn get_many<R: Resource>(
         answer.push(row.clone());
     }
     Ok(answer)
+}
+
+/// Reads rows that others refer to in one statement, or in none if there are no ids: in the
+/// order of the ids, each once, until they are larger than `most` together; one at least.
+///
+/// # Errors
+/// What the database answers.
+pub async fn find_many<R: Resource>(
+    connection: &Connection,
+    &Ids { ref ids, columns, most }: &Ids,
+) -> Result<Found<R>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Found { rows: HashMap::new(), unread: HashSet::new() });
+    }
+    let backend = connection.get_database_backend();
+    let mut select = select::<R>(backend, columns).filter(id_in(connection, ids)).into_query();
+    select.order_by_expr(place_in(connection, "id", ids), Order::Asc);
+    let read = connection.query_up_to(backend.build(&select), most).await?;
+    let mut rows = HashMap::with_capacity(read.rows.len());
+    let mut last = None;
+    for (row, _) in read.rows {
+        let row = Row::<R>::from_query_result(&row, "")?;
+        let id = id_of::<R>(&row)?;
+        rows.insert(id, row);
+        last = Some(id);
+    }
+    let unread = match read.cut {
+        true => ids.iter().skip_while(|id| last != Some(**id)).skip(1).copied().collect(),
+        false => HashSet::new(),
+    };
+    Ok(Found { rows, unread })
 }
 
 /// A resource's column by its name.
@@ -208,10 +267,27 @@ pub fn column_in(connection: &Connection, column: &'static str, ids: &[Uuid]) ->
     match connection.get_database_backend() {
         DbBackend::Postgres => Expr::col(Alias::new(column)).eq(PgFunc::any(ids.to_vec())),
         _ => {
-            let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
-            let ids = serde_json::Value::from(ids).to_string();
             let text = format!(r#""{column}" IN (SELECT unhex(value) FROM json_each(?))"#);
-            Expr::cust_with_values(text, [Value::from(ids)])
+            Expr::cust_with_values(text, [Value::from(as_json(ids))])
         }
     }
+}
+
+/// Where a column's id stands among these, so that rows can be read in their order.
+pub fn place_in(connection: &Connection, column: &'static str, ids: &[Uuid]) -> SimpleExpr {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust_with_exprs(
+            "array_position($1, $2)",
+            [Expr::val(ids.to_vec()), Expr::col(Alias::new(column))],
+        ),
+        _ => {
+            let text = format!(r#"instr(?, lower(hex("{column}")))"#);
+            Expr::cust_with_values(text, [Value::from(as_json(ids))])
+        }
+    }
+}
+
+fn as_json(ids: &[Uuid]) -> String {
+    let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
+    serde_json::Value::from(ids).to_string()
 }

@@ -106,7 +106,7 @@ impl Kind {
 }
 
 /// What the caller wrote, marked off from the words around it.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     format!("`{}`", cut(text))
 }
 

@@ -1,10 +1,10 @@
 //! Lists: a checked request for one page, and the rows that answer it.
 
-use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, ModelTrait, QueryTrait, Value};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryTrait, Value};
 
 use super::{
     connection::Connection,
-    crud::{self, Resource, Row},
+    crud::{self, Columns, Resource, Row},
     error::StoreError,
     filter::Filter,
     order::Order,
@@ -27,10 +27,23 @@ pub struct ListQuery {
     pub skip: u64,
     /// The most rows to answer.
     pub limit: usize,
+    /// What of each row.
+    pub columns: Columns,
     /// Whether to count all rows that the filter matches.
-    pub total: bool,
+    pub total: Total,
     /// Seals the next page's token.
     pub sealing_key: [u8; 32],
+}
+
+/// Whether a list counts all rows that its filter matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Total {
+    /// No.
+    None,
+    /// By the planner's figure on PostgreSQL, exactly on SQLite.
+    Estimated,
+    /// Exactly.
+    Exact,
 }
 
 /// The rows of a page.
@@ -59,11 +72,15 @@ pub async fn list<R: Resource>(
 ) -> Result<Listed<Row<R>>, StoreError> {
     let backend = connection.get_database_backend();
     let condition = query.filter.condition(backend);
-    let total = match query.total {
-        true => Some(page::count(connection, R::FIELDS.table, condition.clone()).await?),
-        false => None,
+    let table = R::FIELDS.table;
+    let total = match (query.total, backend) {
+        (Total::None, _) => None,
+        (Total::Estimated, DbBackend::Postgres) => {
+            Some(page::estimate(connection, table, condition.clone()).await?)
+        }
+        _ => Some(page::count(connection, table, condition.clone()).await?),
     };
-    let mut select = R::Entity::find().into_query();
+    let mut select = crud::select::<R>(backend, query.columns).into_query();
     select.cond_where(condition);
     let ListQuery { order, after, limit, skip, .. } = query;
     let statement = page::statement(backend, select, order, after, *limit, *skip);

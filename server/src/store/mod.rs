@@ -16,6 +16,7 @@ pub mod filter;
 mod idempotency;
 mod interrupt;
 pub mod list;
+pub mod mean;
 mod migrations;
 pub mod order;
 mod outcome;

@@ -136,7 +136,10 @@ async fn call(
         let request = UpdateBookRequest { book: Some(book), ..Default::default() };
         books.update_book(with(request, timeout)).await.map(drop)
     } else {
-        books.get_book(with(GetBookRequest { id: ID.into() }, timeout)).await.map(drop)
+        books
+            .get_book(with(GetBookRequest { id: ID.into(), ..Default::default() }, timeout))
+            .await
+            .map(drop)
     }
 }
 

@@ -194,9 +194,10 @@ impl Call {
                 let request = UpdateBookRequest { book, ..Default::default() };
                 client.update_book(request).await.map(drop)
             }
-            (Kind::Reads, Some(id)) => {
-                client.get_book(GetBookRequest { id: id.clone() }).await.map(drop)
-            }
+            (Kind::Reads, Some(id)) => client
+                .get_book(GetBookRequest { id: id.clone(), ..Default::default() })
+                .await
+                .map(drop),
             (Kind::Reads, None) => {
                 let request = ListBooksRequest { page_size: 20, ..Default::default() };
                 client.list_books(request).await.map(drop)

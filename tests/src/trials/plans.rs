@@ -274,7 +274,8 @@ async fn statements(
     let answer = client.list_books(request).await.expect("a page").into_inner();
     assert_eq!(answer.books.len(), usize::try_from(page_size).unwrap_or_default());
     // Whatever the page ran stands in the log before the plan of this call.
-    let unknown = GetBookRequest { id: "00000000-0000-7000-8000-000000000000".into() };
+    let unknown =
+        GetBookRequest { id: "00000000-0000-7000-8000-000000000000".into(), ..Default::default() };
     let refused = client.get_book(unknown).await.expect_err("no such book");
     assert_eq!(refused.code(), Code::NotFound);
     let ran = log.up_to(|sql| sql.contains(r#"FROM "books""#) && !lists(sql, "books")).await;

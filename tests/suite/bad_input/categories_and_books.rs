@@ -7,7 +7,7 @@ use prost_reflect::{
 };
 use serde_json::{Value, json};
 
-use super::{Case, bad, raw};
+use super::{Case, bad, raw, standard};
 use crate::client::{FICTION, SCIENCE, a_book, create, id, mask, with};
 
 pub(super) fn of_books() -> Vec<Case> {
@@ -17,12 +17,14 @@ pub(super) fn of_books() -> Vec<Case> {
     attributes(&mut cases);
     references(&mut cases);
     filters_of_books(&mut cases);
+    views_of_books(&mut cases);
     cases
 }
 
 pub(super) fn of_categories() -> Vec<Case> {
     let mut cases = Vec::new();
     names_of_categories(&mut cases);
+    cases.extend(standard::lists(&standard::CATEGORY, "CategoryService/GetCategoryStats"));
     cases
 }
 
@@ -192,6 +194,24 @@ fn filters_of_books(cases: &mut Vec<Case>) {
     }
     let five = json!({"order_by": "title, author, price, stock, create_time"});
     cases.push(bad("BookService/ListBooks", five, &["order_by"]));
+}
+
+fn views_of_books(cases: &mut Vec<Case>) {
+    let ids = json!([id(1)]);
+    for view in [-1, 4, 99] {
+        let get = json!({"id": id(1), "view": view});
+        cases.push(bad("BookService/GetBook", get, &["view"]));
+        cases.push(bad("BookService/ListBooks", json!({"view": view}), &["view"]));
+        cases.push(bad("BookService/BatchGetBooks", json!({"ids": ids, "view": view}), &["view"]));
+    }
+    let detail = json!({"view": "BOOK_VIEW_DETAIL", "skip": -1});
+    cases.push(bad("BookService/ListBooks", detail, &["skip", "view"]));
+    let detail = json!({"view": "BOOK_VIEW_DETAIL", "ids": ids});
+    cases.push(bad("BookService/BatchGetBooks", detail, &["view"]));
+    for member in ["category", "latest_reviews", "review_count", "mean_rating"] {
+        let update = json!({"book": {"id": id(1)}, "update_mask": mask(&[member])});
+        cases.push(bad(UPDATE, update, &["update_mask"]));
+    }
 }
 
 fn names_of_categories(cases: &mut Vec<Case>) {

@@ -174,8 +174,7 @@ pub(crate) fn lists(kind: &Kind, method: &str) -> Vec<Case> {
     for skip in [10_001, i32::MAX] {
         cases.push(bad(method, json!({"skip": skip}), &["skip"]));
     }
-    // 2 is kept for a mode that isn't there yet.
-    for mode in [2, 4, 77, -1] {
+    for mode in [4, 77, -1] {
         cases.push(bad(method, json!({"total_size_mode": mode}), &["total_size_mode"]));
     }
     for filter in [

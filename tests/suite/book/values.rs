@@ -42,6 +42,7 @@ async fn money_is_exact_to_a_micro(engine: Engine) {
         books
             .batch_get_books(BatchGetBooksRequest {
                 ids: created.iter().map(|book| book.id.clone()).collect(),
+                ..Default::default()
             })
             .await,
     );
@@ -87,7 +88,9 @@ async fn attributes_come_back(engine: Engine) {
     let created = create_all(&mut books, &bodies).await;
     for (book, body) in created.iter().zip(&bodies) {
         let wanted: Book = message(body.clone());
-        let read = done(books.get_book(GetBookRequest { id: book.id.clone() }).await);
+        let read = done(
+            books.get_book(GetBookRequest { id: book.id.clone(), ..Default::default() }).await,
+        );
         assert_eq!(read.attributes, wanted.attributes);
         // What a write answers is what a read finds.
         assert_eq!(read, *book);
@@ -126,7 +129,7 @@ async fn nesting_ends_where_messages_do(engine: Engine) {
         match books.create_book(request).await {
             Ok(created) => {
                 assert_eq!(created.get_ref().attributes, Some(attributes), "{depth} deep");
-                let read = BatchGetBooksRequest { ids: vec![id(depth)] };
+                let read = BatchGetBooksRequest { ids: vec![id(depth)], ..Default::default() };
                 assert_eq!(done(books.batch_get_books(read).await).books, [created.into_inner()]);
                 answers.push(true);
             }
@@ -170,7 +173,9 @@ async fn every_script_comes_back(engine: Engine) {
     let created = create_all(&mut books, &bodies).await;
     for (book, text) in created.iter().zip(texts) {
         assert_eq!((book.title.as_str(), book.author.as_str()), (text, text));
-        let read = done(books.get_book(GetBookRequest { id: book.id.clone() }).await);
+        let read = done(
+            books.get_book(GetBookRequest { id: book.id.clone(), ..Default::default() }).await,
+        );
         assert_eq!((&read.title, read.description.as_deref()), (&book.title, Some(text)));
         assert_eq!(read.cover_image.as_deref(), Some(text));
     }
@@ -200,7 +205,10 @@ async fn values_may_be_as_large_as_their_rules_say(engine: Engine) {
     wanted.etag.clone_from(&created.etag);
     (wanted.create_time, wanted.update_time) = (created.create_time, created.update_time);
     assert_eq!(created, wanted);
-    assert_eq!(done(books.get_book(GetBookRequest { id: id(1) }).await), wanted);
+    assert_eq!(
+        done(books.get_book(GetBookRequest { id: id(1), ..Default::default() }).await),
+        wanted
+    );
 
     for (field, value, at) in [
         ("title", json!(wide(256)), "book.title"),

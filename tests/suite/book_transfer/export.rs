@@ -45,7 +45,9 @@ async fn an_export_answers_what_a_list_does(engine: Engine) {
     let stocks: Vec<i32> = all.iter().map(|book| book.stock).collect();
     assert!(stocks == (1..=2_403).collect::<Vec<_>>(), "{} books", stocks.len());
     for book in all.iter().step_by(400) {
-        let got = books(&server).get_book(GetBookRequest { id: book.id.clone() }).await;
+        let got = books(&server)
+            .get_book(GetBookRequest { id: book.id.clone(), ..Default::default() })
+            .await;
         assert_eq!(*book, done(got));
     }
     let filter = format!("category_id = {SCIENCE} AND stock > 1000");
@@ -114,7 +116,9 @@ async fn a_slow_reader_holds_no_connection(engine: Engine) {
         readers.push((reader, stream, first.books));
     }
     for number in 1..=3 {
-        done(books(&server).get_book(GetBookRequest { id: id(number) }).await);
+        done(
+            books(&server).get_book(GetBookRequest { id: id(number), ..Default::default() }).await,
+        );
         let stock = json!({"book": {"id": id(2_403), "stock": 2_403 + number}});
         done(books(&server).update_book(message::<UpdateBookRequest>(stock)).await);
     }

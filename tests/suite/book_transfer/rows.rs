@@ -53,8 +53,11 @@ async fn rows_are_written_as_creations_are(engine: Engine) {
     assert_eq!((told.inserted, told.updated, told.rejections.len()), (4, 0, 0));
 
     for number in 1..=3 {
-        let created = done(books.get_book(GetBookRequest { id: id(number) }).await);
-        let imported = done(books.get_book(GetBookRequest { id: id(number + 10) }).await);
+        let created =
+            done(books.get_book(GetBookRequest { id: id(number), ..Default::default() }).await);
+        let imported = done(
+            books.get_book(GetBookRequest { id: id(number + 10), ..Default::default() }).await,
+        );
         let (id, etag) = (imported.id.clone(), imported.etag.clone());
         let (create_time, update_time) = (imported.create_time, imported.update_time);
         assert!(create_time.is_some() && create_time == update_time);
@@ -184,7 +187,9 @@ async fn an_upsert_changes_what_its_mask_names(engine: Engine) {
     let fields: Vec<_> = told(&answer).into_iter().map(|(_, field, _)| field).collect();
     assert_eq!(fields, ["title", "author", "price"]);
 
-    let mut get = async |number| done(books.get_book(GetBookRequest { id: id(number) }).await);
+    let mut get = async |number| {
+        done(books.get_book(GetBookRequest { id: id(number), ..Default::default() }).await)
+    };
     let changed = get(1).await;
     let Book { etag, update_time, .. } = changed.clone();
     assert!(etag != before[&1].etag && update_time != before[&1].update_time);

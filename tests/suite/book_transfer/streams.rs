@@ -136,7 +136,7 @@ async fn idle_imports_hold_nothing(engine: Engine) {
         import.batch(1, &rows(number..=number)).await.expect("a batch");
         imports.push(import);
     }
-    done(books(&server).get_book(GetBookRequest { id: id(4) }).await);
+    done(books(&server).get_book(GetBookRequest { id: id(4), ..Default::default() }).await);
     for mut import in imports {
         import.batch(2, &rows(5..=6)).await.expect("a batch");
         import.end(2, 3).await.expect("an end");

@@ -34,7 +34,7 @@ async fn a_deadline_ends_a_call_that_waits_for_a_lock() {
     let patience = Duration::from_millis(200);
 
     let held = Held::table(&database).await;
-    let mut read = Request::new(GetBookRequest { id: id.clone() });
+    let mut read = Request::new(GetBookRequest { id: id.clone(), ..Default::default() });
     read.set_timeout(patience);
     let mut write = Request::new(restock(&id, 5));
     write.set_timeout(patience);
@@ -91,12 +91,12 @@ async fn a_lock_that_stays_is_told() {
     books.update_book(restock(&id, 6)).await.expect("a free row");
 
     let held = Held::table(&database).await;
-    let status = books.get_book(GetBookRequest { id: id.clone() }).await;
+    let status = books.get_book(GetBookRequest { id: id.clone(), ..Default::default() }).await;
     let status = status.expect_err("a locked table");
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     assert_eq!(refusal(&status).0, "STATEMENT_TIMEOUT");
     held.release().await;
-    books.get_book(GetBookRequest { id }).await.expect("a free table");
+    books.get_book(GetBookRequest { id, ..Default::default() }).await.expect("a free table");
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_busy_pool_refuses_in_time() {
         let status = match write {
             true => books.update_book(restock(&id, 6)).await.expect_err("a busy pool"),
             false => {
-                let get = GetBookRequest { id: id.clone() };
+                let get = GetBookRequest { id: id.clone(), ..Default::default() };
                 books.get_book(get).await.expect_err("a busy pool")
             }
         };
@@ -159,7 +159,7 @@ async fn an_abandoned_read_is_cancelled() {
     let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "5s").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = client::books(&server);
-    books.get_book(GetBookRequest { id: id.clone() }).await.expect("a book");
+    books.get_book(GetBookRequest { id: id.clone(), ..Default::default() }).await.expect("a book");
     let held = Held::table(&database).await;
     let call = tokio::spawn(async move { books.list_books(ListBooksRequest::default()).await });
     waits_for_lock(&database).await;

@@ -29,7 +29,7 @@ async fn a_cut_line_is_told_and_heals() {
     let id = with_a_book(&server).await;
     let (mut books, mut ready) =
         (client::books(&server), Watch::of(server.channel(), "ready").await);
-    let get = || GetBookRequest { id: id.clone() };
+    let get = || GetBookRequest { id: id.clone(), ..Default::default() };
     for _ in 0..2 {
         line.cut();
         for _ in 0..3 {
@@ -60,14 +60,14 @@ async fn a_frozen_line_is_told_and_heals() {
     ready.sees(ServingStatus::NotServing, SOON).await;
     assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
     let mut books = BookServiceClient::new(raw(server.address()).await);
-    let mut request = tonic::Request::new(GetBookRequest { id: id.clone() });
+    let mut request = tonic::Request::new(GetBookRequest { id: id.clone(), ..Default::default() });
     request.set_timeout(Duration::from_millis(300));
     let status = books.get_book(request).await.expect_err("no database");
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     line.restore();
     ready.sees(ServingStatus::Serving, SOON).await;
     until("calls are answered as before", SOON, async || {
-        books.get_book(GetBookRequest { id: id.clone() }).await.is_ok()
+        books.get_book(GetBookRequest { id: id.clone(), ..Default::default() }).await.is_ok()
     })
     .await;
 }
@@ -81,7 +81,7 @@ async fn a_frozen_line_ends_calls_without_a_deadline() {
     let (_database, line, server) = behind_a_line().await;
     let server = server.env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
     let id = with_a_book(&server).await;
-    let get = || GetBookRequest { id: id.clone() };
+    let get = || GetBookRequest { id: id.clone(), ..Default::default() };
     let (mut reader, mut writer) = (client::books(&server), client::books(&server));
     // Both have a connection that is silent from now on.
     reader.get_book(get()).await.expect("a read before");

@@ -22,7 +22,10 @@ async fn assert_pending(server: &TestServer) {
     assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
     let mut books = client::books(server);
     let list = books.list_books(ListBooksRequest::default()).await.expect_err("no schema");
-    let get = books.get_book(GetBookRequest { id: client::id(1) }).await.expect_err("no schema");
+    let get = books
+        .get_book(GetBookRequest { id: client::id(1), ..Default::default() })
+        .await
+        .expect_err("no schema");
     let create = client::create(&client::id(1), client::a_book("Dune"));
     let create = books.create_book(create).await.expect_err("no schema");
     for status in [list, get, create] {

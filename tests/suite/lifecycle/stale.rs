@@ -17,7 +17,7 @@ async fn by_every_connection(server: &TestServer, database: &Database, id: &str)
     let calls = tokio::spawn(async move {
         let (books, id) = (&server_of, &id_of);
         let reads = join_all((0..EACH).map(|_| async move {
-            books.clone().get_book(GetBookRequest { id: id.clone() }).await
+            books.clone().get_book(GetBookRequest { id: id.clone(), ..Default::default() }).await
         }));
         let writes = join_all(
             (0..EACH).map(|_| async move { books.clone().update_book(restock(id, 1)).await }),

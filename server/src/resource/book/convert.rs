@@ -4,26 +4,34 @@ use bookstore_entity::book::{ActiveModel, Model};
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, BatchCreateBooksResponse, BatchDeleteBooksRequest,
     BatchGetBooksRequest, BatchGetBooksResponse, BatchUpdateBooksRequest, BatchUpdateBooksResponse,
-    Book as Message, CreateBookRequest, DeleteBookRequest, GetBookRequest, ListBooksRequest,
-    ListBooksResponse, UpdateBookRequest,
+    Book as Message, BookView, CreateBookRequest, DeleteBookRequest, GetBookRequest,
+    ListBooksRequest, ListBooksResponse, UpdateBookRequest,
 };
+
+use prost::Message as _;
 
 use super::{
     Book,
-    operations::{CreateBooks, DeleteBooks, GetBook, GetBooks, ListBooks, UpdateBooks},
+    operations::{
+        Categories, CreateBooks, DeleteBooks, GetBook, GetBooks, ListBooks, Reviews, UpdateBooks,
+    },
 };
 use crate::{
+    resource::{category::Category, review::Review},
     rpc::{
         check::Check,
         etag,
         field_mask::Paths,
-        standard::{
-            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
-            standard_list, standard_write,
-        },
+        list::{self, Fields, Page},
+        request::ReadRequest,
+        standard::{self, Entry, Standard, standard_delete, standard_write},
         wire,
     },
-    store::crud::{Change, Insert, Removal},
+    store::{
+        Query, StoreError,
+        crud::{Change, Columns, Insert, Removal},
+        list::Listed,
+    },
 };
 
 impl Standard for Book {
@@ -43,6 +51,7 @@ impl Standard for Book {
             attributes: wire::structure(row.attributes),
             create_time: wire::timestamp(row.created_at),
             update_time: wire::timestamp(row.updated_at),
+            ..Default::default()
         }
     }
 
@@ -76,9 +85,101 @@ impl Standard for Book {
     }
 }
 
-standard_get!(Book: GetBookRequest => GetBook);
-standard_list!(Book: ListBooksRequest => ListBooks, ListBooksResponse { books });
-standard_batch_get!(Book: BatchGetBooksRequest => GetBooks, BatchGetBooksResponse { books });
+impl ReadRequest for GetBookRequest {
+    type Query = GetBook;
+    type Answer = Message;
+
+    fn query(self, check: &mut Check<'_>) -> Option<GetBook> {
+        let detail = self.view == BookView::Detail as i32;
+        Some(GetBook {
+            one: standard::id::<Book>(check, &self.id)?,
+            category: category(check, self.view, "category"),
+            reviews: detail.then(|| check.columns::<Review>("latest_reviews")),
+        })
+    }
+
+    fn answer(
+        _: &GetBook,
+        (book, categories, reviews): (Model, Categories, Option<Reviews>),
+    ) -> Result<Message, StoreError> {
+        let mut book = with_category(book, &categories);
+        if let Some(Reviews { latest, count, mean }) = reviews {
+            book.latest_reviews = standard::many::<Review>(latest);
+            book.review_count = Some(count);
+            book.mean_rating = mean;
+        }
+        Ok(book)
+    }
+}
+
+impl ReadRequest for ListBooksRequest {
+    type Query = ListBooks;
+    type Answer = ListBooksResponse;
+
+    fn query(self, check: &mut Check<'_>) -> Option<ListBooks> {
+        let category = category(check, self.view, "books.category");
+        let Self { page_size, page_token, skip, filter, order_by, total_size_mode, .. } = self;
+        let fields = Fields { page_size, page_token, skip, filter, order_by, total_size_mode };
+        let columns = check.columns::<Book>("books");
+        let page = list::query::<Book>(check, ListBooks::NAME, fields, columns)?;
+        Some(ListBooks { page, category })
+    }
+
+    fn answer(
+        query: &ListBooks,
+        (listed, categories): (Listed<Model>, Categories),
+    ) -> Result<ListBooksResponse, StoreError> {
+        let unread =
+            |book: &&Model| book.category_id.is_some_and(|id| categories.unread.contains(&id));
+        let whole = listed.rows.iter().take_while(|book| !unread(book)).count();
+        let listed = listed.beside(vec![(); whole]);
+        let page = list::page_of::<Book, _, _>(&query.page, listed, |book, ()| {
+            with_category(book, &categories)
+        })?;
+        let Page { messages: books, next_page_token, total_size } = page;
+        Ok(ListBooksResponse { books, next_page_token, total_size })
+    }
+}
+
+impl ReadRequest for BatchGetBooksRequest {
+    type Query = GetBooks;
+    type Answer = BatchGetBooksResponse;
+
+    fn query(self, check: &mut Check<'_>) -> Option<GetBooks> {
+        let category = category(check, self.view, "books.category");
+        Some(GetBooks { ids: standard::ids::<Book>(check, &self.ids, "books")?, category })
+    }
+
+    fn answer(
+        query: &GetBooks,
+        (rows, categories): (Vec<Model>, Categories),
+    ) -> Result<BatchGetBooksResponse, StoreError> {
+        let (mut size, limit) = (0, query.ids.most);
+        let mut books = Vec::with_capacity(rows.len());
+        for book in rows {
+            // Each holds its category, which together may be far more than was read.
+            let book = with_category(book, &categories);
+            size += book.encoded_len();
+            if size > limit {
+                return Err(StoreError::AnswerTooLarge { size, limit });
+            }
+            books.push(book);
+        }
+        Ok(BatchGetBooksResponse { books })
+    }
+}
+
+/// What to read of categories that the answer holds at a path; none where the view has none.
+fn category(check: &Check<'_>, view: i32, path: &str) -> Option<Columns> {
+    let with_category = [BookView::WithCategory as i32, BookView::Detail as i32];
+    with_category.contains(&view).then(|| check.columns::<Category>(path))
+}
+
+fn with_category(book: Model, categories: &Categories) -> Message {
+    let category = book.category_id.and_then(|id| categories.rows.get(&id)).cloned();
+    Message { category: category.map(Category::message).map(Box::new), ..Book::message(book) }
+}
+
 standard_write!(Book: CreateBookRequest, BatchCreateBooksRequest => CreateBooks, BatchCreateBooksResponse { books });
 standard_write!(Book: UpdateBookRequest, BatchUpdateBooksRequest => UpdateBooks, BatchUpdateBooksResponse { books });
 standard_delete!(DeleteBookRequest, BatchDeleteBooksRequest => DeleteBooks);

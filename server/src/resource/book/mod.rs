@@ -75,6 +75,7 @@ impl Resource for Book {
             Field { kind: Kind::Json, ..Field::filterable("attributes", "attributes") },
         ],
     };
+    const LARGE: &'static [&'static str] = &["description", "attributes"];
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "books_pkey",

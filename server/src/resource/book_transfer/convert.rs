@@ -24,7 +24,7 @@ use crate::{
         standard::Standard,
         streams::{Once, StreamCall},
     },
-    store::{Fault, Query, StoreError, list::Listed},
+    store::{Fault, Query, StoreError, crud::Columns, list::Listed},
 };
 
 /// How many books a message of an export holds at most.
@@ -216,7 +216,7 @@ impl ReadRequest for ExportBooksRequest {
             order_by,
             total_size_mode: 0,
         };
-        list::query::<Book>(check, ExportBooks::NAME, fields).map(ExportBooks)
+        list::query::<Book>(check, ExportBooks::NAME, fields, Columns::All).map(ExportBooks)
     }
 
     fn answer(

@@ -4,16 +4,16 @@ use bookstore_entity::category::{ActiveModel, Model};
 use bookstore_proto::v1::{
     BatchCreateCategoriesRequest, BatchCreateCategoriesResponse, BatchDeleteCategoriesRequest,
     BatchGetCategoriesRequest, BatchGetCategoriesResponse, BatchUpdateCategoriesRequest,
-    BatchUpdateCategoriesResponse, Category as Message, CreateCategoryRequest,
-    DeleteCategoryRequest, GetCategoryRequest, ListCategoriesRequest, ListCategoriesResponse,
-    UpdateCategoryRequest,
+    BatchUpdateCategoriesResponse, Category as Message, CategoryStats, CreateCategoryRequest,
+    DeleteCategoryRequest, GetCategoryRequest, GetCategoryStatsRequest, GetCategoryStatsResponse,
+    ListCategoriesRequest, ListCategoriesResponse, UpdateCategoryRequest,
 };
 
 use super::{
     Category,
     operations::{
-        CreateCategories, DeleteCategories, GetCategories, GetCategory, ListCategories,
-        UpdateCategories,
+        CreateCategories, DeleteCategories, Figure, GetCategories, GetCategory, GetCategoryStats,
+        ListCategories, UpdateCategories,
     },
 };
 use crate::{
@@ -21,13 +21,19 @@ use crate::{
         check::Check,
         etag,
         field_mask::Paths,
+        list::{self, Fields, Page},
+        request::ReadRequest,
         standard::{
             self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
             standard_list, standard_write,
         },
         wire,
     },
-    store::crud::{Change, Insert, Removal},
+    store::{
+        Query, StoreError,
+        crud::{Change, Insert, Removal},
+        list::Listed,
+    },
 };
 
 impl Standard for Category {
@@ -63,6 +69,40 @@ impl Standard for Category {
 
 standard_get!(Category: GetCategoryRequest => GetCategory);
 standard_list!(Category: ListCategoriesRequest => ListCategories, ListCategoriesResponse { categories });
+
+impl ReadRequest for GetCategoryStatsRequest {
+    type Query = GetCategoryStats;
+    type Answer = GetCategoryStatsResponse;
+
+    fn query(self, check: &mut Check<'_>) -> Option<GetCategoryStats> {
+        let Self { page_size, page_token, skip, filter, order_by, total_size_mode } = self;
+        let fields = Fields { page_size, page_token, skip, filter, order_by, total_size_mode };
+        let columns = check.columns::<Category>("stats.category");
+        list::query::<Category>(check, GetCategoryStats::NAME, fields, columns)
+            .map(GetCategoryStats)
+    }
+
+    fn answer(
+        GetCategoryStats(query): &GetCategoryStats,
+        (listed, figures): (Listed<Model>, Vec<Vec<Figure>>),
+    ) -> Result<GetCategoryStatsResponse, StoreError> {
+        let page = list::page_of::<Category, _, _>(query, listed.beside(figures), stats)?;
+        let Page { messages: stats, next_page_token, total_size } = page;
+        Ok(GetCategoryStatsResponse { stats, next_page_token, total_size })
+    }
+}
+
+fn stats(category: Model, figures: Vec<Figure>) -> CategoryStats {
+    CategoryStats {
+        category: Some(Category::message(category)),
+        book_count: figures.iter().map(|figure| figure.count).sum(),
+        mean_prices: figures
+            .into_iter()
+            .map(|figure| wire::money(figure.mean_micros, figure.currency_code))
+            .collect(),
+    }
+}
+
 standard_batch_get!(Category: BatchGetCategoriesRequest => GetCategories, BatchGetCategoriesResponse { categories });
 standard_write!(Category: CreateCategoryRequest, BatchCreateCategoriesRequest => CreateCategories, BatchCreateCategoriesResponse { categories });
 standard_write!(Category: UpdateCategoryRequest, BatchUpdateCategoriesRequest => UpdateCategories, BatchUpdateCategoriesResponse { categories });

@@ -8,7 +8,7 @@ use bookstore_entity::category;
 use bookstore_proto::v1::{
     BatchCreateCategoriesRequest, BatchDeleteCategoriesRequest, BatchGetCategoriesRequest,
     BatchUpdateCategoriesRequest, CreateCategoryRequest, DeleteCategoryRequest, GetCategoryRequest,
-    ListCategoriesRequest, UpdateCategoryRequest, category_service_server,
+    GetCategoryStatsRequest, ListCategoriesRequest, UpdateCategoryRequest, category_service_server,
 };
 
 use super::Entry;
@@ -38,6 +38,7 @@ fn register(registry: &mut Registry) {
     registry.write::<BatchCreateCategoriesRequest>();
     registry.write::<BatchUpdateCategoriesRequest>();
     registry.write::<BatchDeleteCategoriesRequest>();
+    registry.read::<GetCategoryStatsRequest>();
 }
 
 /// The resource.
@@ -59,6 +60,7 @@ impl Resource for Category {
             },
         ],
     };
+    const LARGE: &'static [&'static str] = &["description"];
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "categories_pkey",

@@ -1,5 +1,7 @@
 //! What happens to categories: reads and writes over checked values.
 
+use std::collections::HashMap;
+
 use bookstore_entity::{
     book,
     category::{ActiveModel, Model},
@@ -12,19 +14,87 @@ use uuid::Uuid;
 
 use super::Category;
 use crate::store::{
-    Connection, Operation, StoreError,
-    crud::{self, Change, Ids, Insert, Removal},
+    Connection, Operation, Query, StoreError,
+    crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
+    mean::mean,
     operations, queries,
 };
 
+/// Micros in a unit of money.
+const MICROS: i64 = 1_000_000;
+
 queries! {
     /// Reads one category.
-    GetCategory(Uuid) -> Model = crud::get::<Category>;
+    GetCategory(One) -> Model = crud::get::<Category>;
     /// Reads many categories by their ids.
     GetCategories(Ids) -> Vec<Model> = crud::get_many::<Category>;
     /// Reads a page of the list.
     ListCategories(ListQuery) -> Listed<Model> = list::list::<Category>;
+}
+
+/// Reads a page of categories, each with figures of its books.
+pub struct GetCategoryStats(pub ListQuery);
+
+/// What a category's books cost in one currency.
+pub struct Figure {
+    /// The currency's code.
+    pub currency_code: String,
+    /// How many books there are.
+    pub count: i64,
+    /// Their mean price in micros, half to even.
+    pub mean_micros: i64,
+}
+
+impl Query for GetCategoryStats {
+    const NAME: &'static str = "GetCategoryStats";
+    /// The page and its categories' figures, which are fewer where not all could be read.
+    type Output = (Listed<Model>, Vec<Vec<Figure>>);
+
+    async fn fetch(&self, connection: &Connection) -> Result<Self::Output, StoreError> {
+        let listed = list::list::<Category>(connection, &self.0).await?;
+        let ids: Vec<Uuid> = listed.rows.iter().map(|category| category.id).collect();
+        let figures = figures(connection, &ids).await?;
+        Ok((listed, figures))
+    }
+}
+
+/// The figures of categories in their order, as many as fit into a page: one statement.
+async fn figures(
+    connection: &Connection,
+    categories: &[Uuid],
+) -> Result<Vec<Vec<Figure>>, StoreError> {
+    // A plain sum of prices would pass 64 bits at a million of the highest.
+    let sum = |part| Expr::cust(format!(r#"CAST(sum("price_micros" {part} {MICROS}) AS bigint)"#));
+    let mut select = SelectStatement::new();
+    select
+        .column(book::Column::CategoryId)
+        .column(book::Column::CurrencyCode)
+        .expr_as(Expr::cust("count(*)"), "book_count")
+        .expr_as(sum("/"), "units")
+        .expr_as(sum("%"), "micros")
+        .from(book::Entity)
+        .and_where(crud::column_in(connection, "category_id", categories))
+        .group_by_columns([book::Column::CategoryId, book::Column::CurrencyCode])
+        .order_by_expr(crud::place_in(connection, "category_id", categories), Order::Asc)
+        .order_by(book::Column::CurrencyCode, Order::Asc);
+    let statement = connection.get_database_backend().build(&select);
+    let read = connection.query_up_to(statement, list::PAGE_BYTES).await?;
+    let mut figures: HashMap<Uuid, Vec<Figure>> = HashMap::new();
+    let mut last = None;
+    for (row, _) in &read.rows {
+        let category = row.try_get("", "category_id")?;
+        let count = row.try_get("", "book_count")?;
+        let mean = mean(row.try_get("", "units")?, row.try_get("", "micros")?, MICROS, count);
+        let currency_code = row.try_get("", "currency_code")?;
+        // A mean is no greater than the greatest price.
+        let mean_micros = i64::try_from(mean).unwrap_or_default();
+        figures.entry(category).or_default().push(Figure { currency_code, count, mean_micros });
+        last = Some(category);
+    }
+    // Of the last one something may be missing, and all behind it is.
+    let whole = categories.iter().take_while(|category| !read.cut || last != Some(**category));
+    Ok(whole.map(|category| figures.remove(category).unwrap_or_default()).collect())
 }
 
 operations! {

@@ -4,7 +4,8 @@ use bookstore_proto::v1::{
     BatchCreateCategoriesRequest, BatchCreateCategoriesResponse, BatchDeleteCategoriesRequest,
     BatchGetCategoriesRequest, BatchGetCategoriesResponse, BatchUpdateCategoriesRequest,
     BatchUpdateCategoriesResponse, Category, CreateCategoryRequest, DeleteCategoryRequest,
-    GetCategoryRequest, ListCategoriesRequest, ListCategoriesResponse, UpdateCategoryRequest,
+    GetCategoryRequest, GetCategoryStatsRequest, GetCategoryStatsResponse, ListCategoriesRequest,
+    ListCategoriesResponse, UpdateCategoryRequest,
     category_service_server::{CategoryService, CategoryServiceServer},
 };
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
@@ -82,5 +83,12 @@ impl CategoryService for Service {
         request: Request<BatchDeleteCategoriesRequest>,
     ) -> Result<Response<()>, Status> {
         self.0.write(request).await
+    }
+
+    async fn get_category_stats(
+        &self,
+        request: Request<GetCategoryStatsRequest>,
+    ) -> Result<Response<GetCategoryStatsResponse>, Status> {
+        self.0.read(request).await
     }
 }

@@ -62,6 +62,7 @@ impl Resource for Item {
             Field { kind: Kind::Json, ..Field::filterable("payload", "payload") },
         ],
     };
+    const LARGE: &'static [&'static str] = &["payload"];
     const CONSTRAINTS: &'static [Constraint] = &[Constraint {
         name: "items_pkey",
         rule: Rule::Unique,

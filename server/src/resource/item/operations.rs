@@ -1,11 +1,10 @@
 //! What happens to items: reads and writes over checked values.
 
 use bookstore_entity::item::{ActiveModel, Model};
-use uuid::Uuid;
 
 use super::Item;
 use crate::store::{
-    crud::{self, Change, Ids, Insert, Removal},
+    crud::{self, Change, Ids, Insert, One, Removal},
     list,
     list::{ListQuery, Listed},
     operations, queries,
@@ -13,7 +12,7 @@ use crate::store::{
 
 queries! {
     /// Reads one item.
-    GetItem(Uuid) -> Model = crud::get::<Item>;
+    GetItem(One) -> Model = crud::get::<Item>;
     /// Reads many items by their ids.
     GetItems(Ids) -> Vec<Model> = crud::get_many::<Item>;
     /// Reads a page of the list.

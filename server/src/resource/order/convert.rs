@@ -35,7 +35,7 @@ impl ReadRequest for GetOrderRequest {
     type Answer = Message;
 
     fn query(self, check: &mut Check<'_>) -> Option<GetOrder> {
-        check.id(&self.id).map(GetOrder)
+        standard::id::<Order>(check, &self.id).map(GetOrder)
     }
 
     fn answer(_: &GetOrder, (order, items): WithItems) -> Result<Message, StoreError> {
@@ -48,7 +48,7 @@ impl ReadRequest for BatchGetOrdersRequest {
     type Answer = BatchGetOrdersResponse;
 
     fn query(self, check: &mut Check<'_>) -> Option<GetOrders> {
-        standard::ids(check, &self.ids).map(GetOrders)
+        standard::ids::<Order>(check, &self.ids, "orders").map(GetOrders)
     }
 
     fn answer(_: &GetOrders, orders: Vec<WithItems>) -> Result<BatchGetOrdersResponse, StoreError> {

@@ -9,7 +9,7 @@ use super::Order;
 use crate::store::{
     Connection, StoreError,
     children::children,
-    crud::{self, Ids},
+    crud::{self, Ids, One},
     list::{self, ListQuery, Listed, PAGE_BYTES},
     queries,
 };
@@ -19,7 +19,7 @@ pub type WithItems = (Model, Vec<Item>);
 
 queries! {
     /// Reads one order.
-    GetOrder(Uuid) -> WithItems = get;
+    GetOrder(One) -> WithItems = get;
     /// Reads many orders by their ids.
     GetOrders(Ids) -> Vec<WithItems> = get_many;
     /// Reads a page of the list.
@@ -40,8 +40,8 @@ pub struct Item {
 const ITEM: [order_item::Column; 3] =
     [order_item::Column::BookId, order_item::Column::Quantity, order_item::Column::PriceMicros];
 
-async fn get(connection: &Connection, id: &Uuid) -> Result<WithItems, StoreError> {
-    let order = crud::get::<Order>(connection, id).await?;
+async fn get(connection: &Connection, one: &One) -> Result<WithItems, StoreError> {
+    let order = crud::get::<Order>(connection, one).await?;
     let mut items = items(connection, std::slice::from_ref(&order), PAGE_BYTES).await?;
     Ok((order, items.pop().unwrap_or_default()))
 }

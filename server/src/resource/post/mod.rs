@@ -62,6 +62,7 @@ impl Resource for Post {
             Field { kind: Kind::Time, ..Field::filterable("update_time", "updated_at") },
         ],
     };
+    const LARGE: &'static [&'static str] = &["content"];
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "posts_pkey",

@@ -1,11 +1,10 @@
 //! What happens to posts: reads and writes over checked values.
 
 use bookstore_entity::post::{ActiveModel, Model};
-use uuid::Uuid;
 
 use super::Post;
 use crate::store::{
-    crud::{self, Change, Ids, Insert, Removal},
+    crud::{self, Change, Ids, Insert, One, Removal},
     list,
     list::{ListQuery, Listed},
     operations, queries,
@@ -13,7 +12,7 @@ use crate::store::{
 
 queries! {
     /// Reads one post.
-    GetPost(Uuid) -> Model = crud::get::<Post>;
+    GetPost(One) -> Model = crud::get::<Post>;
     /// Reads many posts by their ids.
     GetPosts(Ids) -> Vec<Model> = crud::get_many::<Post>;
     /// Reads a page of the list.

@@ -63,6 +63,7 @@ impl Resource for Review {
             Field { kind: Kind::Time, ..Field::filterable("update_time", "updated_at") },
         ],
     };
+    const LARGE: &'static [&'static str] = &["comment"];
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "reviews_pkey",

@@ -1,18 +1,17 @@
 //! What happens to reviews: reads and writes over checked values.
 
 use bookstore_entity::review::{ActiveModel, Model};
-use uuid::Uuid;
 
 use super::Review;
 use crate::store::{
-    crud::{self, Change, Ids, Insert, Removal},
+    crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
     operations, queries,
 };
 
 queries! {
     /// Reads one review.
-    GetReview(Uuid) -> Model = crud::get::<Review>;
+    GetReview(One) -> Model = crud::get::<Review>;
     /// Reads many reviews by their ids.
     GetReviews(Ids) -> Vec<Model> = crud::get_many::<Review>;
     /// Reads a page of the list.

@@ -15,7 +15,7 @@ use crate::{
     security::password::{Password, PasswordError},
     store::{
         Claim, Connection, Operation, Query, StoreError,
-        crud::{self, Change, Ids, Insert, Removal},
+        crud::{self, Change, Ids, Insert, One, Removal},
         list::{self, ListQuery, Listed},
         operations, queries,
     },
@@ -23,7 +23,7 @@ use crate::{
 
 queries! {
     /// Reads one user.
-    GetUser(Uuid) -> Model = crud::get::<User>;
+    GetUser(One) -> Model = crud::get::<User>;
     /// Reads many users by their ids.
     GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>;
     /// Reads a page of the list.

@@ -74,14 +74,16 @@ fn context(
         return Err(error);
     }
     let wishes = metadata::wishes(request.headers())?;
+    let method = shared.registry.at(request.uri().path());
     Ok(RequestContext {
-        method: shared.registry.at(request.uri().path()).map_or("", |method| method.path),
+        method: method.map_or("", |method| method.path),
         request_id: request_id.clone(),
         deadline: wishes.deadline,
         freshness: wishes.freshness,
         principal: None,
         idempotency: wishes.idempotency,
         validate_only: wishes.validate_only,
+        field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
 }

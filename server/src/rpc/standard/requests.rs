@@ -9,7 +9,7 @@ macro_rules! standard_get {
             type Answer = $crate::rpc::standard::MessageOf<$resource>;
 
             fn query(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$query> {
-                check.id(&self.id).map($query)
+                $crate::rpc::standard::id::<$resource>(check, &self.id).map($query)
             }
 
             fn answer(
@@ -45,7 +45,8 @@ macro_rules! standard_list {
                     total_size_mode,
                 };
                 let name = <$query as $crate::store::Query>::NAME;
-                $crate::rpc::list::query::<$resource>(check, name, fields).map($query)
+                let columns = check.columns::<$resource>(stringify!($many));
+                $crate::rpc::list::query::<$resource>(check, name, fields, columns).map($query)
             }
 
             fn answer(
@@ -68,7 +69,8 @@ macro_rules! standard_batch_get {
             type Answer = $response;
 
             fn query(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$query> {
-                $crate::rpc::standard::ids(check, &self.ids).map($query)
+                let path = stringify!($many);
+                $crate::rpc::standard::ids::<$resource>(check, &self.ids, path).map($query)
             }
 
             fn answer(
