@@ -226,7 +226,9 @@ async fn a_lock_that_stays_ends_the_streams() {
     let mut reader = BookTransferServiceClient::new(raw(server.address()).await);
     let began = Instant::now();
     let mut export = reader.export_books(export).await.expect("a stream").into_inner();
-    for refused in [refusal(export.message().await), refusal(held_up.acknowledgement().await)] {
+    let ends = async { (export.message().await, held_up.acknowledgement().await) };
+    let (export, held_up) = tokio::time::timeout(SOON, ends).await.expect("two streams that end");
+    for refused in [refusal(export), refusal(held_up)] {
         refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     }
     let took = began.elapsed();
