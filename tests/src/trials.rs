@@ -1,9 +1,11 @@
 //! Long trials: the suite's own cases at a larger scale, run by name.
 
+mod bulk;
 mod deadlines;
 mod drops;
 mod plan_log;
 mod plans;
+mod resume;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -27,6 +29,12 @@ pub struct Trial {
 /// Every trial there is.
 pub const TRIALS: &[Trial] = &[
     Trial {
+        name: "bulk",
+        about: "this many books imported, and exported to a slow reader, in bounded memory",
+        scale: 1_000_000,
+        work: |scale| Box::pin(bulk::bulk(scale)),
+    },
+    Trial {
         name: "deadlines",
         about: "this many calls run into their deadlines, half as many are served afterwards",
         scale: 2_000,
@@ -43,6 +51,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists over this many books and orders walk an index and sort nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "resume",
+        about: "imports whose client, server or database is killed, this many times on each engine",
+        scale: 20,
+        work: |scale| Box::pin(resume::resume(scale)),
     },
 ];
 

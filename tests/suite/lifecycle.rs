@@ -86,7 +86,7 @@ pub(crate) async fn waits_for_lock(database: &Database) {
 }
 
 /// Waits until no session of the service is busy or has a transaction open.
-async fn is_idle(database: &Database) {
+pub(crate) async fn is_idle(database: &Database) {
     until("every session is idle", SOON, async || {
         sessions(database, "state <> 'idle'").await == "0"
     })

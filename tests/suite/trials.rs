@@ -3,6 +3,11 @@
 use bookstore_tests::trial;
 
 #[tokio::test]
+async fn books_come_and_go_in_bounded_memory() {
+    trial("bulk", 20_000).await;
+}
+
+#[tokio::test]
 async fn callers_who_leave_leave_nothing_behind() {
     trial("drops", 400).await;
 }
@@ -15,4 +20,9 @@ async fn lists_walk_an_index() {
 #[tokio::test]
 async fn deadlines_end_calls_in_the_database() {
     trial("deadlines", 400).await;
+}
+
+#[tokio::test]
+async fn broken_imports_go_on() {
+    trial("resume", 8).await;
 }

@@ -105,7 +105,7 @@ impl StreamCall {
         let mut context = self.context.clone();
         context.idempotency = Some(once.key);
         let call = self.calls.call(&context, IsolationLevel::ReadCommitted, &once.request)?;
-        let answer = self.calls.run(&context, call, Box::new(write)).await?;
+        let answer = self.in_time(self.calls.run(&context, call, Box::new(write))).await?;
         calls::decode(&answer, &self.context.request_id)
     }
 
@@ -116,22 +116,33 @@ impl StreamCall {
     pub async fn read<R: ReadRequest>(&self, request: R) -> Result<R::Answer, Status> {
         match self.end().now_or_never() {
             Some(ended) => Err(ended),
-            None => self.calls.read_for(&self.context, request).await,
+            None => self.in_time(self.calls.read_for(&self.context, request)).await,
+        }
+    }
+
+    /// Waits for work no longer than the caller does. What was begun ends as that of a single
+    /// call whose time is over.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.deadline() => Err(status::deadline_exceeded()),
         }
     }
 
     /// Waits until the call has to end, and tells why.
     async fn end(&self) -> Status {
-        let deadline = async {
-            match self.context.deadline.instant() {
-                Some(instant) => tokio::time::sleep_until(instant.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            () = deadline => status::deadline_exceeded(),
+            () = self.deadline() => status::deadline_exceeded(),
             () = self.calls.streams_end() => status::shutting_down(),
+        }
+    }
+
+    async fn deadline(&self) {
+        match self.context.deadline.instant() {
+            Some(instant) => tokio::time::sleep_until(instant.into()).await,
+            None => std::future::pending().await,
         }
     }
 }

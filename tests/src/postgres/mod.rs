@@ -11,12 +11,13 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::{guard::Run, program::run};
+use crate::{guard::Run, program::run, until};
 
 const TEMPLATE: &str = "template_bookstore";
 
@@ -73,6 +74,19 @@ impl Postgres {
         let options = PgConnectOptions::new_without_pgpass().socket(&self.directory);
         let options = options.port(self.port).username("postgres").database(database);
         PgConnection::connect_with(&options).await.expect("a connection as the superuser")
+    }
+
+    /// Waits until the cluster answers again, after a crash.
+    ///
+    /// # Panics
+    /// If that takes longer than a minute.
+    pub async fn recovered(&self) {
+        let options = PgConnectOptions::new_without_pgpass().socket(&self.directory);
+        let options = options.port(self.port).username("postgres").database("postgres");
+        until("the cluster answers again", Duration::from_secs(60), async || {
+            PgConnection::connect_with(&options).await.is_ok()
+        })
+        .await;
     }
 
     /// The server's log, a JSON object a line.
