@@ -36,5 +36,6 @@ mod store;
 mod tidy;
 mod transact;
 mod transaction;
+mod transfer;
 mod trials;
 mod user;

@@ -29,6 +29,10 @@ impl Plan {
                 let reason = format!("the record has {size} bytes, at most {LARGEST} are read");
                 return Err(vec![Fault::new("", reason)]);
             }
+            Raw::Open => {
+                let reason = "a quote of the record is not closed up to the end of the file";
+                return Err(vec![Fault::new("", reason)]);
+            }
             Raw::Cells(cells) => self.cells(cells, &mut draft)?,
             Raw::Line(line) => self.members(line, &mut draft, unmapped)?,
         }

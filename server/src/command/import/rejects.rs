@@ -44,6 +44,8 @@ pub struct Rejects {
     shape: Shape,
     start: Start,
     file: Option<File>,
+    /// Whether anything became of the import, so that what an earlier try wrote may go.
+    begun: bool,
     /// The last line of the source that it told of before.
     told: i64,
 }
@@ -62,13 +64,10 @@ impl Rejects {
                     "{shown} is there already: move it away, or name another with --rejects"
                 ));
             }
-            (true, Start::Anew) => {
-                std::fs::remove_file(&path).map_err(|error| format!("{shown}: {error}"))?;
-            }
             (true, Start::Append) => {
                 told = last_line(&path, &shape).map_err(|error| format!("{shown}: {error}"))?;
             }
-            (false, _) => {}
+            (true, Start::Anew) | (false, _) => {}
         }
         if !path.exists() {
             // Found out now rather than when the first batch is committed.
@@ -77,7 +76,7 @@ impl Rejects {
                 format!("rejected records can't be written to {shown}, name another file with --rejects: {error}")
             })?;
         }
-        Ok(Self { path, shape, start, file: None, told })
+        Ok(Self { path, shape, start, file: None, told, begun: false })
     }
 
     /// Where it is.
@@ -86,11 +85,15 @@ impl Rejects {
         &self.path
     }
 
-    /// Writes what was rejected, in the order of the source, and hands it to the system.
+    /// Writes what was rejected of a piece that is dealt with, in the order of the source.
     ///
     /// # Errors
     /// If it can't be written.
     pub fn write(&mut self, rejects: &[Reject]) -> io::Result<()> {
+        let begun = std::mem::replace(&mut self.begun, true);
+        if !begun && self.start == Start::Anew && self.path.exists() {
+            std::fs::remove_file(&self.path)?;
+        }
         let told = self.told;
         let mut news = rejects.iter().filter(|reject| reject.line > told).peekable();
         if news.peek().is_none() {
@@ -150,7 +153,9 @@ impl Shape {
                 ];
                 match raw {
                     Raw::Line(raw) => members.extend(own_members(raw)),
-                    Raw::Cells(_) | Raw::Large(_) => members.push(format!("\"{RAW}\":\"\"")),
+                    Raw::Cells(_) | Raw::Large(_) | Raw::Open => {
+                        members.push(format!("\"{RAW}\":\"\""))
+                    }
                 }
                 writeln!(bytes, "{{{}}}", members.join(","))
             }

@@ -53,12 +53,18 @@ impl CsvSource {
                 self.ends.resize(2 * ended, 0);
             }
             let (cells, ends) = (&mut self.cells[written..], &mut self.ends[ended..]);
-            let (result, read, out, more) =
-                self.reader.read_record(self.input.peek()?, cells, ends);
-            self.input.take(read);
+            let input = self.input.peek()?;
+            let is_end = input.is_empty();
+            // The last line may lack its end. Inside quotes that is a part of the cell.
+            let input = if is_end { b"\n" } else { input };
+            let (result, read, out, more) = self.reader.read_record(input, cells, ends);
+            self.input.take(if is_end { 0 } else { read });
             (written, ended) = (written + out, ended + more);
             if matches!(result, ReadRecordResult::Record | ReadRecordResult::End) {
                 break;
+            }
+            if is_end {
+                return Ok(Some(Record { line, read: self.input.read, raw: Raw::Open }));
             }
         }
         let (read, size) = (self.input.read, self.input.read - start);
@@ -122,8 +128,16 @@ mod tests {
         assert!(records[2].1[0].starts_with("Large(10485"), "{:?}", records[2]);
         let last = i64::try_from(huge / 2).unwrap() + 4;
         assert_eq!(records[3], (last, vec!["2".to_owned(), "x".to_owned()]));
-        // A quote that nobody closes.
         let records = read(format!("a\n\"{}", "y".repeat(3 * huge)).as_bytes());
-        assert_eq!(records[1].1, [format!("Large({})", 3 * huge + 1)]);
+        assert_eq!(records[1].1, ["Open"]);
+    }
+
+    #[test]
+    fn a_quote_that_nobody_closes_is_told() {
+        assert_eq!(read(b"a,b\n1,\"x\n2,y\n"), rows(&[(1, &["a", "b"]), (2, &["Open"])]));
+        assert_eq!(read(b"a\n\""), rows(&[(1, &["a"]), (2, &["Open"])]));
+        for whole in [b"a\n\"x\"".as_slice(), b"a\n\"x\"\n", b"a\nx", b"a\n\"x\"y"] {
+            assert_ne!(read(whole)[1].1, ["Open"]);
+        }
     }
 }

@@ -27,6 +27,9 @@ pub enum Raw {
     Line(Vec<u8>),
     /// More than [`LARGEST`]: only its size is kept.
     Large(u64),
+    /// CSV with a quote that nobody closes: what it holds are other records, up to the end
+    /// of the file.
+    Open,
 }
 
 impl Raw {
@@ -36,7 +39,7 @@ impl Raw {
         match self {
             Self::Cells(cells) => cells.as_slice().len() + 8 * cells.len(),
             Self::Line(line) => line.len(),
-            Self::Large(_) => 0,
+            Self::Large(_) | Self::Open => 0,
         }
     }
 }
