@@ -281,13 +281,39 @@ async fn books_are_changed_by_their_ids(engine: Engine) {
 }
 
 #[tokio::test]
+async fn the_page_s_example_is_true() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = tidy::root().join("tests/data/goodbooks.csv");
+    std::fs::copy(data, folder.path().join("goodbooks.csv")).expect("the data");
+    let page = std::fs::read_to_string(tidy::root().join("docs/import-export.md")).expect("it");
+    let mut commands = 0;
+    for block in page.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap_or_default();
+        for part in block.split("$ ").skip(1) {
+            let (command, printed) = part.split_once('\n').expect("a command and its answer");
+            let typed = format!("bookstore() {{ '{}' \"$@\"; }}; {command}", program().display());
+            let mut shell = Command::new("sh");
+            shell.env("BOOKSTORE_SERVER", url(&server)).current_dir(folder.path());
+            let ended = shell.args(["-c", &typed]).output().await.expect("a shell");
+            let ended = Ended::new(ended.status, &ended.stdout, &ended.stderr);
+            for line in printed.lines().filter(|line| !line.starts_with("import ")) {
+                let mut said = ended.output.lines().chain(ended.errors.lines());
+                assert!(said.any(|said| said == line), "{command}\n{line}\n{ended:?}");
+            }
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 6);
+}
+
+#[tokio::test]
 async fn clients_take_no_settings() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = |arguments: &'static [&'static str]| {
-        finish(start("http://127.0.0.1:1", folder.path(), arguments), "")
-    };
-    for command in [["import", "--help"], ["export", "--help"]] {
-        let ended = run(Box::leak(Box::new(command))).await;
+    let run =
+        |arguments: &[&str]| finish(start("http://127.0.0.1:1", folder.path(), arguments), "");
+    for command in [&["import", "--help"], &["export", "--help"]] {
+        let ended = run(command).await;
         assert!(ended.output.contains("Exit codes: 0 "), "{ended:?}");
         assert!(!ended.output.contains("database-url") && !ended.output.contains("Settings"));
     }
@@ -295,7 +321,7 @@ async fn clients_take_no_settings() {
         (["import", "a.csv", "--log-level", "off"].as_slice(), 2),
         (&["--log-level", "off", "import", "a.csv"], 1),
     ] {
-        let ended = run(Box::leak(arguments.into())).await;
+        let ended = run(arguments).await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert!(ended.errors.contains("the service, which is running"), "{ended:?}");
     }

@@ -16,3 +16,8 @@ async fn lists_walk_an_index() {
 async fn deadlines_end_calls_in_the_database() {
     trial("deadlines", 400).await;
 }
+
+#[tokio::test]
+async fn files_need_little_memory() {
+    trial("files", 6_000).await;
+}

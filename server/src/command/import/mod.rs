@@ -230,7 +230,11 @@ impl Arguments {
                 let header = source.next().map_err(|error| format!("{shown}: {error}"))?;
                 let header = match header.map(|record| record.raw) {
                     Some(Raw::Cells(header)) => header,
-                    Some(_) => return Err(format!("{shown}: the header is too large, or a quote in it is open")),
+                    Some(_) => {
+                        return Err(format!(
+                            "{shown}: the header is too large, or a quote in it is open"
+                        ));
+                    }
                     None => return Err(format!("{shown} is empty: it has no header")),
                 };
                 let plan = Plan::of_header(&wishes, header);
