@@ -79,13 +79,24 @@ pub struct Arguments {
     key: Option<String>,
     /// The fields to change in books that are there; `*` is all [default: for CSV those with
     /// a column or a default, for JSON Lines all]
-    #[arg(long, value_name = "FIELD,...", value_delimiter = ',', requires = "key", value_parser = updatable)]
+    #[arg(
+        long,
+        value_name = "FIELD,...",
+        value_delimiter = ',',
+        requires = "key",
+        value_parser = updatable
+    )]
     update: Vec<String>,
     /// What separates the cells of CSV; \t is a tab [default: ,]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
     /// How many records go into a transaction at most
-    #[arg(long, value_name = "ROWS", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(
+        long,
+        value_name = "ROWS",
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u16).range(1..=1000)
+    )]
     batch_size: u16,
     /// Goes on with an import that stopped, with the same file and options: all of it is
     /// sent again, or what follows from this batch on

@@ -73,7 +73,10 @@ impl Rejects {
             // Found out now rather than when the first batch is committed.
             let tried = OpenOptions::new().write(true).create_new(true).open(&path);
             tried.and_then(|_| std::fs::remove_file(&path)).map_err(|error| {
-                format!("rejected records can't be written to {shown}, name another file with --rejects: {error}")
+                format!(
+                    "rejected records can't be written to {shown}, \
+                     name another file with --rejects: {error}"
+                )
             })?;
         }
         Ok(Self { path, shape, start, file: None, told, begun: false })

@@ -25,8 +25,10 @@ pub fn is_transient(status: &Status) -> bool {
 /// What a failed call says to people.
 #[must_use]
 pub fn describe(status: &Status) -> String {
-    let source = std::error::Error::source(status).map(|source| format!(" ({source})"));
-    format!("{:?}: {}{}", status.code(), status.message(), source.unwrap_or_default())
+    let source = std::error::Error::source(status).map(ToString::to_string);
+    let source = source.filter(|source| !status.message().contains(source));
+    let source = source.map(|source| format!(" ({source})")).unwrap_or_default();
+    format!("{:?}: {}{source}", status.code(), status.message())
 }
 
 /// How long to go on trying, counted from the last success.
