@@ -1,4 +1,5 @@
-//! The line between a service and its PostgreSQL, which a test can cut and freeze.
+//! The line between a service and its PostgreSQL, or a client and its service, which a
+//! test can cut and freeze.
 
 use std::net::SocketAddr;
 
@@ -23,7 +24,7 @@ enum State {
     CutAt(&'static [u8]),
 }
 
-/// A TCP line to a database of the tests' cluster. It is cut when it is dropped.
+/// A TCP line to a database of the tests' cluster, or to a service. It is cut when it is dropped.
 #[derive(Debug)]
 pub struct Line {
     url: String,
@@ -40,14 +41,17 @@ impl Line {
         let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
         let (server, _) = server.expect("the address of a PostgreSQL database");
         let far: SocketAddr = server.parse().expect("an address with a port");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let near = listener.local_addr().expect("the port's address").to_string();
-        let state = watch::Sender::new(State::Open);
-        tokio::spawn(accept(listener, far, state.clone()));
+        let (near, state) = open(far).await;
         Self { url: url.replace(server, &near), state }
     }
 
-    /// The database's address through this line, for the service.
+    /// A line to a service, open.
+    pub async fn to_service(far: SocketAddr) -> Self {
+        let (near, state) = open(far).await;
+        Self { url: format!("http://{near}"), state }
+    }
+
+    /// The database's or the service's address through this line.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -78,6 +82,15 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.cut();
     }
+}
+
+/// Opens a line to an address; answers the near end's.
+async fn open(far: SocketAddr) -> (String, watch::Sender<State>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let near = listener.local_addr().expect("the port's address").to_string();
+    let state = watch::Sender::new(State::Open);
+    tokio::spawn(accept(listener, far, state.clone()));
+    (near, state)
 }
 
 async fn accept(listener: TcpListener, far: SocketAddr, state: watch::Sender<State>) {

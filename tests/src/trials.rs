@@ -3,6 +3,8 @@
 mod bulk;
 mod deadlines;
 mod drops;
+mod files;
+mod goodbooks;
 mod plan_log;
 mod plans;
 mod resume;
@@ -45,6 +47,18 @@ pub const TRIALS: &[Trial] = &[
         about: "callers leave at random points, this many of them on each engine",
         scale: 4_000,
         work: |scale| Box::pin(drops::drops(scale)),
+    },
+    Trial {
+        name: "files",
+        about: "a file of this many rows goes in and out in little memory of the command",
+        scale: 1_000_000,
+        work: |scale| Box::pin(files::files(scale)),
+    },
+    Trial {
+        name: "goodbooks",
+        about: "real books, the file named by GOODBOOKS, in and out in batches of this many",
+        scale: 500,
+        work: |scale| Box::pin(goodbooks::goodbooks(scale)),
     },
     Trial {
         name: "plans",

@@ -37,5 +37,6 @@ mod store;
 mod tidy;
 mod transact;
 mod transaction;
+mod transfer;
 mod trials;
 mod user;

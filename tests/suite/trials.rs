@@ -26,3 +26,8 @@ async fn deadlines_end_calls_in_the_database() {
 async fn broken_imports_go_on() {
     trial("resume", 8).await;
 }
+
+#[tokio::test]
+async fn files_need_little_memory() {
+    trial("files", 6_000).await;
+}

@@ -17,6 +17,14 @@ pub struct SettingFlags {
     pub(super) given: Vec<(&'static Name, String)>,
 }
 
+impl SettingFlags {
+    /// Whether none was given.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.file.is_none() && self.given.is_empty()
+    }
+}
+
 impl clap::Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
         let config = Arg::new(CONFIG)

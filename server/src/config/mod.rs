@@ -23,6 +23,7 @@ pub use self::server::Server;
 pub use self::settings::{SETTINGS, Setting};
 pub use self::transactions::Transactions;
 pub use self::url::{DatabaseUrl, Engine};
+pub use self::values::duration;
 
 use self::settings::{DATABASE_MIGRATE, DATABASE_URL};
 use self::values::Values;

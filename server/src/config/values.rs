@@ -60,9 +60,7 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// A number with `ms`, `s`, `m` or `h`, or with nothing, which is seconds.
-pub(super) fn duration(
-    range: RangeInclusive<Duration>,
-) -> impl Fn(&str) -> Result<Duration, String> {
+pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> {
     move |text| {
         parse_duration(text).filter(|duration| range.contains(duration)).ok_or_else(|| {
             format!(

@@ -1,0 +1,246 @@
+//! `bookstore export`: books of a running service into a file.
+
+mod columns;
+mod target;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bookstore_proto::v1::{
+    ExportBooksRequest, ExportBooksResponse, ListBooksRequest, TotalSizeMode,
+    book_service_client::BookServiceClient,
+    book_transfer_service_client::BookTransferServiceClient,
+};
+use clap::Args;
+use std::io::IsTerminal as _;
+use tokio::time::sleep;
+use tonic::{Status, transport::Channel};
+
+use self::{columns::Columns, target::Target};
+use super::{
+    Failure,
+    transfer::{
+        client::Service,
+        field::Assignment,
+        format::{Format, delimiter, is_pipe},
+        progress::Progress,
+        retry::{Patience, describe, is_transient},
+    },
+};
+use crate::shutdown::{Signal, Signals};
+
+/// The largest message that is taken. The service sends about a mebibyte, or one large book.
+const MOST_BYTES: usize = 16 << 20;
+
+/// The arguments of `export`.
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 all books are in the file; 1 failed and 2 wrong command line, \
+    the file is as it was before; 130 interrupted by Ctrl-C, 143 by SIGTERM, likewise. \
+    docs/import-export.md tells more."
+)]
+pub struct Arguments {
+    /// The file, which ends in .csv, .jsonl or .ndjson; - is standard output
+    file: PathBuf,
+    #[command(flatten)]
+    service: Service,
+    /// The file's format, if its name doesn't tell
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Which books, in the language of ListBooks' filter [default: all]
+    #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+    filter: String,
+    /// In which order, as ListBooks takes it [default: create_time desc]
+    #[arg(long, value_name = "ORDER", default_value = "", hide_default_value = true)]
+    order_by: String,
+    /// A column, or a key in JSON Lines, and its field of Book. If one is given, no others are
+    /// written than those given
+    #[arg(long = "column", value_name = "FIELD=HEADER")]
+    columns: Vec<Assignment>,
+    /// The text of a cell of CSV that is unset [default: the empty text]
+    #[arg(long, value_name = "TEXT")]
+    null: Option<String>,
+    /// What separates the cells of CSV; \t is a tab [default: ,]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<u8>,
+}
+
+/// Why an export stopped before its end.
+enum Stopped {
+    Failed(String),
+    Interrupted(Signal),
+}
+
+impl From<String> for Stopped {
+    fn from(told: String) -> Self {
+        Self::Failed(told)
+    }
+}
+
+/// Exports to the file.
+///
+/// # Errors
+/// If it failed: the file is as it was before.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let signals = Signals::install()?;
+    let channel = arguments.service.channel()?;
+    let format = Format::of(arguments.format, &arguments.file)?;
+    if format == Format::Jsonl && (arguments.delimiter.is_some() || arguments.null.is_some()) {
+        return Err("--delimiter and --null are for CSV; JSON has its own".into());
+    }
+    let delimiter = arguments.delimiter.unwrap_or(b',');
+    let null = arguments.null.clone().unwrap_or_default();
+    let mut export = Export {
+        columns: Columns::new(format, &arguments.columns, null, delimiter)?,
+        target: Target::create(&arguments.file)?,
+        client: BookTransferServiceClient::new(channel.clone())
+            .max_decoding_message_size(MOST_BYTES),
+        filter: arguments.filter.clone(),
+        order_by: arguments.order_by.clone(),
+        page_token: String::new(),
+        patience: arguments.service.patience(),
+        progress: Progress::start(arguments.total(channel).await),
+        signals,
+        books: 0,
+    };
+    let done = export.run().await;
+    export.progress.end();
+    let Export { columns, target, books, .. } = export;
+    match done {
+        Ok(()) => {}
+        Err(Stopped::Failed(told)) => return Err(told.into()),
+        Err(Stopped::Interrupted(signal)) => {
+            eprintln!("interrupted; the file is as it was before");
+            return Ok(ExitCode::from(signal.exit_code()));
+        }
+    }
+    target.finish().await?;
+    if columns.ambiguous() > 0 {
+        eprintln!(
+            "warning: {} cells have the text that stands for unset and will be read so; \
+             --null takes another text, such as \\N",
+            columns.ambiguous()
+        );
+    }
+    match is_pipe(&arguments.file) {
+        true => eprintln!("exported {books}"),
+        false => println!("exported {books}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// How many books there are, where somebody looks at a bar; none if that can't be told.
+    async fn total(&self, channel: Channel) -> Option<u64> {
+        if !std::io::stderr().is_terminal() {
+            return None;
+        }
+        let request = ListBooksRequest {
+            page_size: 1,
+            filter: self.filter.clone(),
+            order_by: self.order_by.clone(),
+            total_size_mode: TotalSizeMode::Exact.into(),
+            ..Default::default()
+        };
+        let answer = BookServiceClient::new(channel).list_books(request).await.ok()?;
+        u64::try_from(answer.into_inner().total_size?).ok()
+    }
+}
+
+/// An export under way.
+struct Export {
+    columns: Columns,
+    target: Target,
+    client: BookTransferServiceClient<Channel>,
+    filter: String,
+    order_by: String,
+    /// Where the next stream begins: behind all that was written.
+    page_token: String,
+    patience: Patience,
+    progress: Progress,
+    signals: Signals,
+    books: u64,
+}
+
+/// How one stream ended.
+enum Broken {
+    Stream(Option<Status>),
+    Stopped(Stopped),
+}
+
+impl From<Status> for Broken {
+    fn from(status: Status) -> Self {
+        Self::Stream(Some(status))
+    }
+}
+
+impl From<Stopped> for Broken {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stopped(stopped)
+    }
+}
+
+impl Export {
+    async fn run(&mut self) -> Result<(), Stopped> {
+        let header = self.columns.header()?;
+        self.write(header).await?;
+        loop {
+            let status = match self.stream().await {
+                Ok(()) => return Ok(()),
+                Err(Broken::Stopped(stopped)) => return Err(stopped),
+                Err(Broken::Stream(status)) => status,
+            };
+            let told = status.as_ref().map_or("the stream ended too early".into(), describe);
+            let first = self.patience.is_whole();
+            let passes = status.as_ref().is_none_or(is_transient);
+            let pause = passes.then(|| self.patience.pause(status.as_ref())).flatten();
+            let Some(pause) = pause else { return Err(Stopped::Failed(told)) };
+            if first {
+                self.progress.note(&format!("trying again: {told}"));
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal)),
+            }
+        }
+    }
+
+    async fn stream(&mut self) -> Result<(), Broken> {
+        let request = ExportBooksRequest {
+            filter: self.filter.clone(),
+            order_by: self.order_by.clone(),
+            page_token: self.page_token.clone(),
+        };
+        let mut client = self.client.clone();
+        let mut answers = tokio::select! {
+            answer = client.export_books(request) => answer?.into_inner(),
+            signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+        };
+        loop {
+            let message = tokio::select! {
+                message = answers.message() => message?,
+                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+            };
+            let Some(ExportBooksResponse { books, next_page_token }) = message else {
+                return Err(Broken::Stream(None));
+            };
+            let bytes = self.columns.books(&books).map_err(Stopped::Failed)?;
+            self.write(bytes).await?;
+            self.patience.restore();
+            self.books += books.len() as u64;
+            self.progress.tell(self.books, self.books, 0);
+            if next_page_token.is_empty() {
+                return Ok(());
+            }
+            self.page_token = next_page_token;
+        }
+    }
+
+    /// Hands bytes to the file, which may be slow.
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Stopped> {
+        tokio::select! {
+            done = self.target.write(bytes) => Ok(done?),
+            signal = self.signals.wait() => Err(Stopped::Interrupted(signal)),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! `bookstore import`: books of a file into a running service.
+
+mod convert;
+mod cut;
+mod draft;
+mod plan;
+mod rejects;
+mod resume;
+mod session;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use bookstore_proto::v1::{
+    ImportBooksOptions, ImportMode, book_transfer_service_client::BookTransferServiceClient,
+};
+use clap::{Args, builder::NonEmptyStringValueParser};
+use prost_types::FieldMask;
+use tokio::sync::mpsc;
+
+use self::{
+    cut::{Cutter, Piece},
+    plan::{Places, Plan, Wishes},
+    rejects::{Rejects, Shape, Start},
+    resume::Resume,
+    session::{Counts, Session, Stopped},
+    source::{CsvSource, Input, JsonlSource, Raw, Source},
+};
+use super::{
+    Failure,
+    transfer::{
+        client::Service,
+        field::{Assignment, Field},
+        format::{Format, delimiter, is_pipe},
+        progress::Progress,
+    },
+};
+use crate::shutdown::Signals;
+
+/// The exit code of an import that came to its end and rejected records.
+const REJECTED: u8 = 3;
+
+/// The arguments of `import`.
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 all records are in; 1 failed, nothing more is sent; 2 wrong \
+    command line; 3 finished, records were rejected; 130 interrupted by Ctrl-C, 143 by SIGTERM. \
+    docs/import-export.md tells more, with an example."
+)]
+pub struct Arguments {
+    /// The file, which ends in .csv, .jsonl or .ndjson; - is standard input
+    file: PathBuf,
+    #[command(flatten)]
+    service: Service,
+    /// The file's format, if its name doesn't tell
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Takes a field of Book from a column, or from a key in JSON Lines. Without it the
+    /// field is taken from the column of its own name. `attributes.KEY` is one attribute
+    #[arg(long = "column", value_name = "FIELD=HEADER")]
+    columns: Vec<Assignment>,
+    /// The value of a field where its cell is unset or its column isn't there
+    #[arg(long = "default", value_name = "FIELD=VALUE")]
+    defaults: Vec<Assignment>,
+    /// The text of a cell of CSV that is unset [default: the empty text]
+    #[arg(long, value_name = "TEXT")]
+    null: Option<String>,
+    /// Makes each book's id of this column's text: the same text gives the same id every time
+    #[arg(long, value_name = "HEADER", value_parser = NonEmptyStringValueParser::new())]
+    id_from: Option<String>,
+    /// Changes the book that has the row's id, if there is one. Without it such a row is rejected
+    #[arg(long, value_parser = ["id"])]
+    key: Option<String>,
+    /// The fields to change in books that are there; `*` is all [default: for CSV those with
+    /// a column or a default, for JSON Lines all]
+    #[arg(
+        long,
+        value_name = "FIELD,...",
+        value_delimiter = ',',
+        requires = "key",
+        value_parser = updatable
+    )]
+    update: Vec<String>,
+    /// What separates the cells of CSV; \t is a tab [default: ,]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<u8>,
+    /// How many records go into a transaction at most
+    #[arg(
+        long,
+        value_name = "ROWS",
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u16).range(1..=1000)
+    )]
+    batch_size: u16,
+    /// Goes on with an import that stopped, with the same file and options: all of it is
+    /// sent again, or what follows from this batch on
+    #[arg(long, value_name = "ID[:BATCH]")]
+    resume: Option<Resume>,
+    /// Where rejected records are written [default: FILE.rejects.csv or .jsonl]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+}
+
+/// A field as an update mask names it.
+fn updatable(name: &str) -> Result<String, String> {
+    let known = Field::ALL.iter().filter(|field| field.is_updatable());
+    let mut names: Vec<_> = known.map(Field::in_book).collect();
+    names.dedup();
+    if name == "*" || names.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("an update changes {} or *", names.join(", ")))
+}
+
+/// Imports the file.
+///
+/// # Errors
+/// If nothing was sent: the file, the options or the address can't be used.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let signals = Signals::install()?;
+    let channel = arguments.service.channel()?;
+    let (source, plan, length) = arguments.open()?;
+    let options = arguments.options(&plan)?;
+    let shape = match &plan.places {
+        Places::Columns { header, .. } => {
+            Shape::Csv(header.clone(), arguments.delimiter.unwrap_or(b','))
+        }
+        Places::Keys { .. } => Shape::Jsonl,
+    };
+    let start = arguments.resume.map_or(Start::New, |resume| match resume.batch {
+        Some(_) => Start::Append,
+        None => Start::Anew,
+    });
+    let rejects = Rejects::open(arguments.rejects_path(shape.format())?, shape, start)?;
+    let progress = Progress::start(length);
+    let id = options.import_id.clone();
+    let file = arguments.file.display();
+    progress.note(&format!("import {id}: {file} to {}", arguments.service.url()));
+    if !plan.ignored.is_empty() {
+        progress.note(&format!("ignored: {}", plan.ignored.join(", ")));
+    }
+    let first = arguments.resume.and_then(|resume| resume.batch).unwrap_or(1);
+    let cutter = Cutter::new(source, plan, usize::from(arguments.batch_size));
+    let mut session = Session {
+        client: BookTransferServiceClient::new(channel),
+        options,
+        pieces: read(cutter, first),
+        rejects,
+        progress,
+        patience: arguments.service.patience(),
+        signals,
+        counts: Counts::default(),
+        next: first,
+        window: VecDeque::new(),
+        read: false,
+    };
+    let done = session.run().await;
+    session.progress.end();
+    let Counts { inserted, updated, rejected } = session.counts;
+    println!("inserted {inserted}");
+    println!("updated {updated}");
+    match rejected {
+        0 => println!("rejected 0"),
+        _ => println!("rejected {rejected}, see {}", session.rejects.path().display()),
+    }
+    let code = match done {
+        Ok(()) if rejected == 0 => return Ok(ExitCode::SUCCESS),
+        Ok(()) => return Ok(ExitCode::from(REJECTED)),
+        Err(Stopped::Interrupted(signal)) => {
+            eprintln!("interrupted; every batch is in as a whole or not at all");
+            ExitCode::from(signal.exit_code())
+        }
+        Err(Stopped::Failed(told)) => {
+            eprintln!("error: {told}");
+            ExitCode::FAILURE
+        }
+    };
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let again = resume::command(words, &id, session.next);
+    eprintln!("to go on within 24 hours, with the same file:\n  {again}");
+    Ok(code)
+}
+
+/// Reads and cuts the file in a thread of its own, no further ahead than is needed.
+fn read(mut cutter: Cutter, first: i64) -> mpsc::Receiver<std::io::Result<Piece>> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        loop {
+            let piece = match cutter.next() {
+                Ok(Some(piece)) if is_before(&piece, cutter.number(), first) => continue,
+                Ok(Some(piece)) => Ok(piece),
+                Ok(None) if cutter.number() + 1 < first => {
+                    let told = format!("there are only {} batches in it", cutter.number());
+                    Err(std::io::Error::other(told))
+                }
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            let failed = piece.is_err();
+            // Nobody listens any more when the import has ended.
+            if sender.blocking_send(piece).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Whether a piece was dealt with before this batch: then its rejects are told, too.
+fn is_before(piece: &Piece, number: i64, first: i64) -> bool {
+    piece.number.map_or(number + 1 < first, |number| number < first)
+}
+
+impl Arguments {
+    /// The file's records and what becomes of them; also its length, if that is known.
+    fn open(&self) -> Result<(Source, Plan, Option<u64>), String> {
+        let format = Format::of(self.format, &self.file)?;
+        let shown = self.file.display();
+        if format == Format::Jsonl && (self.delimiter.is_some() || self.null.is_some()) {
+            return Err("--delimiter and --null are for CSV; JSON has its own".into());
+        }
+        let wishes = Wishes {
+            columns: self.columns.clone(),
+            defaults: self.defaults.clone(),
+            id_from: self.id_from.clone(),
+            null: self.null.clone().unwrap_or_default(),
+        };
+        let (input, length) =
+            Input::open(&self.file).map_err(|error| format!("{shown}: {error}"))?;
+        let (source, plan) = match format {
+            Format::Jsonl => (Source::Jsonl(JsonlSource::new(input)), Plan::of_keys(&wishes)?),
+            Format::Csv => {
+                let mut source = CsvSource::new(input, self.delimiter.unwrap_or(b','));
+                let header = source.next().map_err(|error| format!("{shown}: {error}"))?;
+                let header = match header.map(|record| record.raw) {
+                    Some(Raw::Cells(header)) => header,
+                    Some(_) => {
+                        return Err(format!(
+                            "{shown}: the header is too large, or a quote in it is open"
+                        ));
+                    }
+                    None => return Err(format!("{shown} is empty: it has no header")),
+                };
+                let plan = Plan::of_header(&wishes, header);
+                (Source::Csv(Box::new(source)), plan.map_err(|told| format!("{shown}: {told}"))?)
+            }
+        };
+        plan.check_defaults()?;
+        Ok((source, plan, length))
+    }
+
+    /// What the service is told of the import.
+    fn options(&self, plan: &Plan) -> Result<ImportBooksOptions, String> {
+        let mode = if self.key.is_some() { ImportMode::Upsert } else { ImportMode::Insert };
+        let given = plan.given();
+        let named = self.update.iter().map(String::as_str).filter(|name| *name != "*");
+        let missing = |name: &&str| given.as_ref().is_some_and(|given| !given.contains(name));
+        if let Some(name) = named.clone().find(missing) {
+            return Err(format!(
+                "--update {name}: it has neither a column nor a default, so it would be cleared"
+            ));
+        }
+        let all = self.update.iter().any(|name| name == "*");
+        let paths: Vec<String> = match (&given, self.update.is_empty()) {
+            _ if all => Vec::new(),
+            (_, false) => named.map(str::to_owned).collect(),
+            (Some(given), true) => {
+                given.iter().filter(|name| **name != "id").map(|name| (*name).to_owned()).collect()
+            }
+            (None, true) => Vec::new(),
+        };
+        let masked = mode == ImportMode::Upsert && !paths.is_empty();
+        Ok(ImportBooksOptions {
+            import_id: self.resume.map_or_else(uuid::Uuid::new_v4, |resume| resume.id).to_string(),
+            mode: mode.into(),
+            key: self.key.clone().unwrap_or_default(),
+            update_mask: masked.then_some(FieldMask { paths }),
+        })
+    }
+
+    fn rejects_path(&self, format: Format) -> Result<PathBuf, String> {
+        let path = self.rejects.clone().unwrap_or_else(|| {
+            let ending = format!("rejects.{}", format.ending());
+            match is_pipe(&self.file) {
+                true => Path::new("import").with_extension(ending),
+                false => self.file.with_extension(ending),
+            }
+        });
+        if path == self.file {
+            return Err("--rejects names the file itself".into());
+        }
+        Ok(path)
+    }
+}

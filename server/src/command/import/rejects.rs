@@ -1,0 +1,236 @@
+//! The rejects file: what wasn't imported, with the reasons, in a form that can be mended
+//! and imported again with the same options.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufReader, Write as _},
+    path::PathBuf,
+};
+
+use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
+use serde_json::Value as Json;
+
+use super::{
+    cut::Reject,
+    draft::Fault,
+    plan::{NOTES, RAW},
+    source::Raw,
+};
+use crate::command::transfer::{format::Format, json};
+
+/// How the file is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It must not be there.
+    New,
+    /// What an earlier try of the same import has written is written again.
+    Anew,
+    /// It goes on behind what an earlier try of the same import has written.
+    Append,
+}
+
+/// How the records of the source are written.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// CSV with this header, and what separates its cells.
+    Csv(ByteRecord, u8),
+    /// JSON Lines.
+    Jsonl,
+}
+
+/// The rejects file. It is made at the first reject.
+pub struct Rejects {
+    path: PathBuf,
+    shape: Shape,
+    start: Start,
+    file: Option<File>,
+    /// Whether anything became of the import, so that what an earlier try wrote may go.
+    begun: bool,
+    /// The last line of the source that it told of before.
+    told: i64,
+}
+
+impl Rejects {
+    /// Looks whether the file may be written.
+    ///
+    /// # Errors
+    /// If it is there and mustn't be, or what an earlier try wrote can't be read.
+    pub fn open(path: PathBuf, shape: Shape, start: Start) -> Result<Self, String> {
+        let shown = path.display().to_string();
+        let mut told = 0;
+        match (path.exists(), start) {
+            (true, Start::New) => {
+                return Err(format!(
+                    "{shown} is there already: move it away, or name another with --rejects"
+                ));
+            }
+            (true, Start::Append) => {
+                told = last_line(&path, &shape).map_err(|error| format!("{shown}: {error}"))?;
+            }
+            (true, Start::Anew) | (false, _) => {}
+        }
+        if !path.exists() {
+            // Found out now rather than when the first batch is committed.
+            let tried = OpenOptions::new().write(true).create_new(true).open(&path);
+            tried.and_then(|_| std::fs::remove_file(&path)).map_err(|error| {
+                format!(
+                    "rejected records can't be written to {shown}, \
+                     name another file with --rejects: {error}"
+                )
+            })?;
+        }
+        Ok(Self { path, shape, start, file: None, told, begun: false })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Writes what was rejected of a piece that is dealt with, in the order of the source.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn write(&mut self, rejects: &[Reject]) -> io::Result<()> {
+        let begun = std::mem::replace(&mut self.begun, true);
+        if !begun && self.start == Start::Anew && self.path.exists() {
+            std::fs::remove_file(&self.path)?;
+        }
+        let told = self.told;
+        let mut news = rejects.iter().filter(|reject| reject.line > told).peekable();
+        if news.peek().is_none() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        if self.file.is_none() {
+            let mut options = OpenOptions::new();
+            match self.start {
+                Start::Append => options.append(true).create(true),
+                Start::New | Start::Anew => options.write(true).create_new(true),
+            };
+            let file = options.open(&self.path)?;
+            if file.metadata()?.len() == 0 {
+                self.shape.header(&mut bytes)?;
+            }
+            self.file = Some(file);
+        }
+        for reject in news {
+            self.shape.record(reject, &mut bytes)?;
+        }
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(&bytes))
+    }
+}
+
+impl Shape {
+    /// The format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Csv(..) => Format::Csv,
+            Self::Jsonl => Format::Jsonl,
+        }
+    }
+
+    fn header(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let Self::Csv(header, delimiter) = self else { return Ok(()) };
+        let own = own(header, header);
+        cells(bytes, *delimiter, NOTES.iter().map(|name| name.as_bytes()).chain(own))
+    }
+
+    fn record(&self, reject: &Reject, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let (line, field, reason) = notes(reject);
+        match (self, &reject.raw) {
+            (Self::Csv(header, delimiter), raw) => {
+                let none = ByteRecord::new();
+                let raw = if let Raw::Cells(raw) = raw { raw } else { &none };
+                let notes = [line.as_bytes(), field.as_bytes(), reason.as_bytes()];
+                cells(bytes, *delimiter, notes.into_iter().chain(own(header, raw)))
+            }
+            (Self::Jsonl, raw) => {
+                let text = |text: &str| Json::from(text).to_string();
+                let mut members = vec![
+                    format!("\"_line\":{line}"),
+                    format!("\"_field\":{}", text(&field)),
+                    format!("\"_reason\":{}", text(&reason)),
+                ];
+                match raw {
+                    Raw::Line(raw) => members.extend(own_members(raw)),
+                    Raw::Cells(_) | Raw::Large(_) | Raw::Open => {
+                        members.push(format!("\"{RAW}\":\"\""))
+                    }
+                }
+                writeln!(bytes, "{{{}}}", members.join(","))
+            }
+        }
+    }
+}
+
+/// The cells that are the source's own, not the notes of an earlier rejects file.
+fn own<'a>(header: &'a ByteRecord, record: &'a ByteRecord) -> impl Iterator<Item = &'a [u8]> {
+    let is_note = |at: usize| {
+        header.get(at).is_some_and(|name| NOTES.iter().any(|note| note.as_bytes() == name))
+    };
+    record.iter().enumerate().filter(move |(at, _)| !is_note(*at)).map(|(_, cell)| cell)
+}
+
+fn cells<'a>(
+    bytes: &mut Vec<u8>,
+    delimiter: u8,
+    cells: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<()> {
+    let mut writer = WriterBuilder::new().delimiter(delimiter).from_writer(bytes);
+    writer.write_record(cells)?;
+    writer.flush()
+}
+
+/// The members of the line as they are written; a line that is no object is kept as a text.
+fn own_members(line: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(line);
+    let parsed = serde_json::from_slice::<Json>(line);
+    if !matches!(parsed, Ok(Json::Object(_))) {
+        return vec![format!("\"{RAW}\":{}", Json::from(text.as_ref()))];
+    }
+    let members = json::members(&text);
+    let own = members.into_iter().filter(|(key, _)| !NOTES.contains(&key.as_str()));
+    own.map(|(key, value)| format!("{}:{value}", Json::from(key))).collect()
+}
+
+/// Line, field and reason of a record; several faults are joined.
+fn notes(reject: &Reject) -> (String, String, String) {
+    let phrase = |fault: &Fault| match fault.field.as_str() {
+        "" => fault.reason.clone(),
+        field => format!("{field} {}", fault.reason),
+    };
+    let mut fields: Vec<&str> = reject.faults.iter().map(|fault| fault.field.as_str()).collect();
+    fields.dedup();
+    let reasons: Vec<_> = reject.faults.iter().map(phrase).collect();
+    (reject.line.to_string(), fields.join(", "), reasons.join("; "))
+}
+
+/// The last line of the source that a rejects file tells of; 0 without one.
+fn last_line(path: &std::path::Path, shape: &Shape) -> io::Result<i64> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut last = 0;
+    match shape {
+        Shape::Csv(_, delimiter) => {
+            let mut reader =
+                ReaderBuilder::new().delimiter(*delimiter).flexible(true).from_reader(file);
+            for record in reader.byte_records() {
+                let record = record?;
+                let line =
+                    record.get(0).and_then(|cell| std::str::from_utf8(cell).ok()?.parse().ok());
+                last = last.max(line.unwrap_or_default());
+            }
+        }
+        Shape::Jsonl => {
+            let mut line = String::new();
+            while io::BufRead::read_line(&mut file, &mut line)? > 0 {
+                let parsed: Option<Json> = serde_json::from_str(&line).ok();
+                last = last.max(parsed.and_then(|json| json["_line"].as_i64()).unwrap_or_default());
+                line.clear();
+            }
+        }
+    }
+    Ok(last)
+}

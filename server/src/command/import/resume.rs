@@ -1,0 +1,88 @@
+//! How an import goes on: what `--resume` takes, and the command line that is printed.
+
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+const FLAG: &str = "--resume";
+
+/// `ID` or `ID:BATCH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The import's id.
+    pub id: Uuid,
+    /// The first batch to send; without it all are sent.
+    pub batch: Option<i64>,
+}
+
+impl FromStr for Resume {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "must be ID or ID:BATCH, as the import that stopped has printed it";
+        let (id, batch) = match text.split_once(':') {
+            Some((id, batch)) => (id, Some(batch.parse().map_err(|_| wrong)?)),
+            None => (text, None),
+        };
+        if batch.is_some_and(|batch| batch < 1) {
+            return Err(wrong);
+        }
+        Ok(Self { id: Uuid::try_parse(id).map_err(|_| wrong)?, batch })
+    }
+}
+
+/// The command line of this process, made to go on from a batch.
+#[must_use]
+pub fn command(arguments: impl Iterator<Item = String>, id: &str, batch: i64) -> String {
+    let mut words = Vec::new();
+    let mut arguments = arguments;
+    while let Some(word) = arguments.next() {
+        if word == FLAG {
+            arguments.next();
+        } else if !word.starts_with(&format!("{FLAG}=")) {
+            words.push(quoted(&word));
+        }
+    }
+    // Behind `--` nothing is a flag any more, so it stands before the file.
+    let at = words.iter().position(|word| word == "import").map_or(words.len(), |at| at + 1);
+    words.splice(at..at, [FLAG.to_owned(), format!("{id}:{batch}")]);
+    words.join(" ")
+}
+
+/// A word as a POSIX shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read() {
+        let id = "6f1c7f2e-0d0b-4a3e-9a51-0d2b7c1e9f10";
+        let read: Resume = format!("{id}:12").parse().unwrap();
+        assert_eq!((read.id.to_string().as_str(), read.batch), (id, Some(12)));
+        assert_eq!(id.parse::<Resume>().map(|read| read.batch), Ok(None));
+        for bad in ["", "x", ":1", &format!("{id}:"), &format!("{id}:0"), &format!("{id}:x")] {
+            assert!(bad.parse::<Resume>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_repeated_with_the_new_place() {
+        let told = |words: &[&str]| command(words.iter().map(|&word| word.to_owned()), "ID", 7);
+        assert_eq!(
+            told(&["bookstore", "import", "--resume", "X:3", "my file.csv", "--null", ""]),
+            "bookstore import --resume ID:7 'my file.csv' --null ''"
+        );
+        assert_eq!(
+            told(&["bin/x", "import", "--resume=X", "--default", "author=O'Hara", "--", "-"]),
+            r"bin/x import --resume ID:7 --default 'author=O'\''Hara' -- -"
+        );
+    }
+}

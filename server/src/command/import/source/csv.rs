@@ -1,0 +1,143 @@
+//! CSV as RFC 4180 has it, with any kind of line end; blank lines are passed over.
+
+use std::io;
+
+use csv::ByteRecord;
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::{Input, LARGEST, Raw, Record};
+
+/// Reads records of CSV.
+pub struct CsvSource {
+    input: Input,
+    reader: Reader,
+    /// The cells of a record one behind the other, and where each ends.
+    cells: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl CsvSource {
+    /// Reads from here, with cells that this byte separates.
+    #[must_use]
+    pub fn new(input: Input, delimiter: u8) -> Self {
+        let reader = ReaderBuilder::new().delimiter(delimiter).build();
+        Self { input, reader, cells: vec![0; 4 << 10], ends: vec![0; 64] }
+    }
+
+    /// The next record; none at the end.
+    ///
+    /// # Errors
+    /// If the file can't be read on.
+    pub fn next(&mut self) -> io::Result<Option<Record>> {
+        loop {
+            let bytes = self.input.peek()?;
+            let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            match (bytes.len(), blank) {
+                (0, _) => return Ok(None),
+                (_, 0) => break,
+                (_, blank) => self.input.take(blank),
+            }
+        }
+        let (line, start) = (self.input.line, self.input.read);
+        let (mut written, mut ended) = (0, 0);
+        loop {
+            let size = self.input.read - start;
+            if size > LARGEST {
+                // Read to its end, but kept no more.
+                (written, ended) = (0, 0);
+            }
+            if written == self.cells.len() {
+                self.cells.resize(2 * written, 0);
+            }
+            if ended == self.ends.len() {
+                self.ends.resize(2 * ended, 0);
+            }
+            let (cells, ends) = (&mut self.cells[written..], &mut self.ends[ended..]);
+            let input = self.input.peek()?;
+            let is_end = input.is_empty();
+            // The last line may lack its end. Inside quotes that is a part of the cell.
+            let input = if is_end { b"\n" } else { input };
+            let (result, read, out, more) = self.reader.read_record(input, cells, ends);
+            self.input.take(if is_end { 0 } else { read });
+            (written, ended) = (written + out, ended + more);
+            if matches!(result, ReadRecordResult::Record | ReadRecordResult::End) {
+                break;
+            }
+            if is_end {
+                return Ok(Some(Record { line, read: self.input.read, raw: Raw::Open }));
+            }
+        }
+        let (read, size) = (self.input.read, self.input.read - start);
+        if size > LARGEST {
+            return Ok(Some(Record { line, read, raw: Raw::Large(size) }));
+        }
+        let mut cells = ByteRecord::with_capacity(written, ended);
+        let mut from = 0;
+        for end in &self.ends[..ended] {
+            cells.push_field(&self.cells[from..*end]);
+            from = *end;
+        }
+        Ok(Some(Record { line, read, raw: Raw::Cells(cells) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Vec<(i64, Vec<String>)> {
+        let mut source = CsvSource::new(Input::new(io::Cursor::new(text.to_vec())).unwrap(), b',');
+        let mut records = Vec::new();
+        while let Some(record) = source.next().unwrap() {
+            let cells = match record.raw {
+                Raw::Cells(cells) => {
+                    cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
+                }
+                other => vec![format!("{other:?}")],
+            };
+            records.push((record.line, cells));
+        }
+        records
+    }
+
+    fn rows(wanted: &[(i64, &[&str])]) -> Vec<(i64, Vec<String>)> {
+        let owned = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect();
+        wanted.iter().map(|(line, cells)| (*line, owned(cells))).collect()
+    }
+
+    #[test]
+    fn records_are_told_by_the_line_where_they_begin() {
+        let text = b"\xef\xbb\xbfa,b\r\n1,\"x\r\ny, \"\"z\"\"\"\r\n\r\n\n2,\xe2\x80\x9cq\xe2\x80\x9d\n3\n\n";
+        let wanted: &[(i64, &[&str])] =
+            &[(1, &["a", "b"]), (2, &["1", "x\r\ny, \"z\""]), (6, &["2", "“q”"]), (7, &["3"])];
+        assert_eq!(read(text), rows(wanted));
+        assert_eq!(read(b"a\rb\r\rc"), rows(&[(1, &["a"]), (2, &["b"]), (4, &["c"])]));
+        assert_eq!(read(b""), rows(&[]));
+        assert_eq!(read(b"\n\r\n"), rows(&[]));
+        assert_eq!(read(b"a,"), rows(&[(1, &["a", ""])]));
+        assert_eq!(read(b"5' 10\",b"), rows(&[(1, &["5' 10\"", "b"])]));
+    }
+
+    #[test]
+    fn a_huge_record_is_passed_over() {
+        let huge = usize::try_from(LARGEST).unwrap() + 10;
+        let text = format!("a,b\n1,\"{}\"\n{}\n2,x\n", "y\n".repeat(huge / 2), ",".repeat(huge));
+        let records = read(text.as_bytes());
+        assert_eq!(records.len(), 4);
+        assert!(records[1].1[0].starts_with("Large(10485"), "{:?}", records[1]);
+        assert!(records[2].1[0].starts_with("Large(10485"), "{:?}", records[2]);
+        let last = i64::try_from(huge / 2).unwrap() + 4;
+        assert_eq!(records[3], (last, vec!["2".to_owned(), "x".to_owned()]));
+        let records = read(format!("a\n\"{}", "y".repeat(3 * huge)).as_bytes());
+        assert_eq!(records[1].1, ["Open"]);
+    }
+
+    #[test]
+    fn a_quote_that_nobody_closes_is_told() {
+        assert_eq!(read(b"a,b\n1,\"x\n2,y\n"), rows(&[(1, &["a", "b"]), (2, &["Open"])]));
+        assert_eq!(read(b"a\n\""), rows(&[(1, &["a"]), (2, &["Open"])]));
+        for whole in [b"a\n\"x\"".as_slice(), b"a\n\"x\"\n", b"a\nx", b"a\n\"x\"y"] {
+            assert_ne!(read(whole)[1].1, ["Open"]);
+        }
+    }
+}
