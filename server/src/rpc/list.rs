@@ -123,14 +123,13 @@ pub fn page_of<R: Resource, C, M: Message>(
         if size > PAGE_BYTES && last.is_some() {
             more = true;
             break;
-        };
+        }
         messages.push(message);
         last = Some(place);
     }
-    let next_page_token = match last {
-        Some(place) if more => query.token_behind(&place)?,
-        None if more => return Err(StoreError::internal("a page without its first row")),
-        _ => String::new(),
+    let next_page_token = match last.filter(|_| more) {
+        Some(place) => query.token_behind(&place)?,
+        None => String::new(),
     };
     Ok(Page { messages, next_page_token, total_size })
 }

@@ -5,7 +5,10 @@ mod import;
 mod removal;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sea_orm::{
@@ -148,7 +151,7 @@ pub struct Ids {
 #[derive(Clone, Debug)]
 pub struct Found<R: Resource> {
     /// The rows; those that aren't there any more are left out.
-    pub rows: HashMap<Uuid, Row<R>>,
+    pub rows: HashMap<Uuid, Arc<Row<R>>>,
     /// The ids whose rows were left unread because of the size.
     pub unread: HashSet<Uuid>,
 }
@@ -224,7 +227,7 @@ pub async fn find_many<R: Resource>(
     for (row, _) in read.rows {
         let row = Row::<R>::from_query_result(&row, "")?;
         let id = id_of::<R>(&row)?;
-        rows.insert(id, row);
+        rows.insert(id, Arc::new(row));
         last = Some(id);
     }
     let unread = match read.cut {

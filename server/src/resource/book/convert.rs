@@ -1,6 +1,11 @@
 //! Books between the wire and the row, with the checks that the contract's rules don't say.
 
-use bookstore_entity::book::{ActiveModel, Model};
+use std::sync::Arc;
+
+use bookstore_entity::{
+    book::{ActiveModel, Model},
+    category,
+};
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, BatchCreateBooksResponse, BatchDeleteBooksRequest,
     BatchGetBooksRequest, BatchGetBooksResponse, BatchUpdateBooksRequest, BatchUpdateBooksResponse,
@@ -12,9 +17,8 @@ use prost::Message as _;
 
 use super::{
     Book,
-    operations::{
-        Categories, CreateBooks, DeleteBooks, GetBook, GetBooks, ListBooks, Reviews, UpdateBooks,
-    },
+    operations::{CreateBooks, DeleteBooks, UpdateBooks},
+    view::{GetBook, GetBooks, ListBooks, Reviews, WithCategory},
 };
 use crate::{
     resource::{category::Category, review::Review},
@@ -93,16 +97,16 @@ impl ReadRequest for GetBookRequest {
         let detail = self.view == BookView::Detail as i32;
         Some(GetBook {
             one: standard::id::<Book>(check, &self.id)?,
-            category: category(check, self.view, "category"),
+            category: category_columns(check, self.view, "category"),
             reviews: detail.then(|| check.columns::<Review>("latest_reviews")),
         })
     }
 
     fn answer(
         _: &GetBook,
-        (book, categories, reviews): (Model, Categories, Option<Reviews>),
+        ((book, category), reviews): (WithCategory, Option<Reviews>),
     ) -> Result<Message, StoreError> {
-        let mut book = with_category(book, &categories);
+        let mut book = with_category(book, category);
         if let Some(Reviews { latest, count, mean }) = reviews {
             book.latest_reviews = standard::many::<Review>(latest);
             book.review_count = Some(count);
@@ -117,7 +121,7 @@ impl ReadRequest for ListBooksRequest {
     type Answer = ListBooksResponse;
 
     fn query(self, check: &mut Check<'_>) -> Option<ListBooks> {
-        let category = category(check, self.view, "books.category");
+        let category = category_columns(check, self.view, "books.category");
         let Self { page_size, page_token, skip, filter, order_by, total_size_mode, .. } = self;
         let fields = Fields { page_size, page_token, skip, filter, order_by, total_size_mode };
         let columns = check.columns::<Book>("books");
@@ -127,15 +131,9 @@ impl ReadRequest for ListBooksRequest {
 
     fn answer(
         query: &ListBooks,
-        (listed, categories): (Listed<Model>, Categories),
+        listed: Listed<WithCategory>,
     ) -> Result<ListBooksResponse, StoreError> {
-        let unread =
-            |book: &&Model| book.category_id.is_some_and(|id| categories.unread.contains(&id));
-        let whole = listed.rows.iter().take_while(|book| !unread(book)).count();
-        let listed = listed.beside(vec![(); whole]);
-        let page = list::page_of::<Book, _, _>(&query.page, listed, |book, ()| {
-            with_category(book, &categories)
-        })?;
+        let page = list::page_of::<Book, _, _>(&query.page, listed, with_category)?;
         let Page { messages: books, next_page_token, total_size } = page;
         Ok(ListBooksResponse { books, next_page_token, total_size })
     }
@@ -146,19 +144,19 @@ impl ReadRequest for BatchGetBooksRequest {
     type Answer = BatchGetBooksResponse;
 
     fn query(self, check: &mut Check<'_>) -> Option<GetBooks> {
-        let category = category(check, self.view, "books.category");
+        let category = category_columns(check, self.view, "books.category");
         Some(GetBooks { ids: standard::ids::<Book>(check, &self.ids, "books")?, category })
     }
 
     fn answer(
         query: &GetBooks,
-        (rows, categories): (Vec<Model>, Categories),
+        rows: Vec<WithCategory>,
     ) -> Result<BatchGetBooksResponse, StoreError> {
         let (mut size, limit) = (0, query.ids.most);
         let mut books = Vec::with_capacity(rows.len());
-        for book in rows {
+        for (book, category) in rows {
             // Each holds its category, which together may be far more than was read.
-            let book = with_category(book, &categories);
+            let book = with_category(book, category);
             size += book.encoded_len();
             if size > limit {
                 return Err(StoreError::AnswerTooLarge { size, limit });
@@ -170,14 +168,15 @@ impl ReadRequest for BatchGetBooksRequest {
 }
 
 /// What to read of categories that the answer holds at a path; none where the view has none.
-fn category(check: &Check<'_>, view: i32, path: &str) -> Option<Columns> {
+fn category_columns(check: &Check<'_>, view: i32, path: &str) -> Option<Columns> {
     let with_category = [BookView::WithCategory as i32, BookView::Detail as i32];
     with_category.contains(&view).then(|| check.columns::<Category>(path))
 }
 
-fn with_category(book: Model, categories: &Categories) -> Message {
-    let category = book.category_id.and_then(|id| categories.rows.get(&id)).cloned();
-    Message { category: category.map(Category::message).map(Box::new), ..Book::message(book) }
+fn with_category(book: Model, category: Option<Arc<category::Model>>) -> Message {
+    let category =
+        category.map(|category| Box::new(Category::message(Arc::unwrap_or_clone(category))));
+    Message { category, ..Book::message(book) }
 }
 
 standard_write!(Book: CreateBookRequest, BatchCreateBooksRequest => CreateBooks, BatchCreateBooksResponse { books });

@@ -3,6 +3,7 @@
 mod convert;
 mod operations;
 mod service;
+mod view;
 
 use bookstore_entity::book;
 use bookstore_proto::v1::{

@@ -21,8 +21,7 @@ use crate::{
         check::Check,
         etag,
         field_mask::Paths,
-        list::{self, Fields, Page},
-        request::ReadRequest,
+        list,
         standard::{
             self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
             standard_list, standard_write,
@@ -30,9 +29,9 @@ use crate::{
         wire,
     },
     store::{
-        Query, StoreError,
+        StoreError,
         crud::{Change, Insert, Removal},
-        list::Listed,
+        list::{ListQuery, Listed},
     },
 };
 
@@ -69,30 +68,20 @@ impl Standard for Category {
 
 standard_get!(Category: GetCategoryRequest => GetCategory);
 standard_list!(Category: ListCategoriesRequest => ListCategories, ListCategoriesResponse { categories });
+standard_list!(Category: GetCategoryStatsRequest => GetCategoryStats, GetCategoryStatsResponse { stats.category } by stats);
+standard_batch_get!(Category: BatchGetCategoriesRequest => GetCategories, BatchGetCategoriesResponse { categories });
+standard_write!(Category: CreateCategoryRequest, BatchCreateCategoriesRequest => CreateCategories, BatchCreateCategoriesResponse { categories });
+standard_write!(Category: UpdateCategoryRequest, BatchUpdateCategoriesRequest => UpdateCategories, BatchUpdateCategoriesResponse { categories });
+standard_delete!(DeleteCategoryRequest, BatchDeleteCategoriesRequest => DeleteCategories);
 
-impl ReadRequest for GetCategoryStatsRequest {
-    type Query = GetCategoryStats;
-    type Answer = GetCategoryStatsResponse;
-
-    fn query(self, check: &mut Check<'_>) -> Option<GetCategoryStats> {
-        let Self { page_size, page_token, skip, filter, order_by, total_size_mode } = self;
-        let fields = Fields { page_size, page_token, skip, filter, order_by, total_size_mode };
-        let columns = check.columns::<Category>("stats.category");
-        list::query::<Category>(check, GetCategoryStats::NAME, fields, columns)
-            .map(GetCategoryStats)
-    }
-
-    fn answer(
-        GetCategoryStats(query): &GetCategoryStats,
-        (listed, figures): (Listed<Model>, Vec<Vec<Figure>>),
-    ) -> Result<GetCategoryStatsResponse, StoreError> {
-        let page = list::page_of::<Category, _, _>(query, listed.beside(figures), stats)?;
-        let Page { messages: stats, next_page_token, total_size } = page;
-        Ok(GetCategoryStatsResponse { stats, next_page_token, total_size })
-    }
+fn stats(
+    query: &ListQuery,
+    listed: Listed<(Model, Vec<Figure>)>,
+) -> Result<list::Page<CategoryStats>, StoreError> {
+    list::page_of::<Category, _, _>(query, listed, with_figures)
 }
 
-fn stats(category: Model, figures: Vec<Figure>) -> CategoryStats {
+fn with_figures(category: Model, figures: Vec<Figure>) -> CategoryStats {
     CategoryStats {
         category: Some(Category::message(category)),
         book_count: figures.iter().map(|figure| figure.count).sum(),
@@ -102,11 +91,6 @@ fn stats(category: Model, figures: Vec<Figure>) -> CategoryStats {
             .collect(),
     }
 }
-
-standard_batch_get!(Category: BatchGetCategoriesRequest => GetCategories, BatchGetCategoriesResponse { categories });
-standard_write!(Category: CreateCategoryRequest, BatchCreateCategoriesRequest => CreateCategories, BatchCreateCategoriesResponse { categories });
-standard_write!(Category: UpdateCategoryRequest, BatchUpdateCategoriesRequest => UpdateCategories, BatchUpdateCategoriesResponse { categories });
-standard_delete!(DeleteCategoryRequest, BatchDeleteCategoriesRequest => DeleteCategories);
 
 impl Entry for CreateCategoryRequest {
     type Checked = Insert<ActiveModel>;

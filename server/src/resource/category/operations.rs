@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Category;
 use crate::store::{
-    Connection, Operation, Query, StoreError,
+    Connection, Operation, StoreError,
     crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
     mean::mean,
@@ -31,10 +31,9 @@ queries! {
     GetCategories(Ids) -> Vec<Model> = crud::get_many::<Category>;
     /// Reads a page of the list.
     ListCategories(ListQuery) -> Listed<Model> = list::list::<Category>;
+    /// Reads a page of the list, with figures of each category's books.
+    GetCategoryStats(ListQuery) -> Listed<(Model, Vec<Figure>)> = list_stats;
 }
-
-/// Reads a page of categories, each with figures of its books.
-pub struct GetCategoryStats(pub ListQuery);
 
 /// What a category's books cost in one currency.
 pub struct Figure {
@@ -46,17 +45,14 @@ pub struct Figure {
     pub mean_micros: i64,
 }
 
-impl Query for GetCategoryStats {
-    const NAME: &'static str = "GetCategoryStats";
-    /// The page and its categories' figures, which are fewer where not all could be read.
-    type Output = (Listed<Model>, Vec<Vec<Figure>>);
-
-    async fn fetch(&self, connection: &Connection) -> Result<Self::Output, StoreError> {
-        let listed = list::list::<Category>(connection, &self.0).await?;
-        let ids: Vec<Uuid> = listed.rows.iter().map(|category| category.id).collect();
-        let figures = figures(connection, &ids).await?;
-        Ok((listed, figures))
-    }
+async fn list_stats(
+    connection: &Connection,
+    query: &ListQuery,
+) -> Result<Listed<(Model, Vec<Figure>)>, StoreError> {
+    let listed = list::list::<Category>(connection, query).await?;
+    let ids: Vec<Uuid> = listed.rows.iter().map(|category| category.id).collect();
+    let figures = figures(connection, &ids).await?;
+    Ok(listed.beside(figures))
 }
 
 /// The figures of categories in their order, as many as fit into a page: one statement.
@@ -92,7 +88,8 @@ async fn figures(
         figures.entry(category).or_default().push(Figure { currency_code, count, mean_micros });
         last = Some(category);
     }
-    // Of the last one something may be missing, and all behind it is.
+    // Of the last one something may be missing, and all behind it is. A page's first category
+    // always fits: there are 17,576 currency codes.
     let whole = categories.iter().take_while(|category| !read.cut || last != Some(**category));
     Ok(whole.map(|category| figures.remove(category).unwrap_or_default()).collect())
 }

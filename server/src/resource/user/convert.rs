@@ -92,7 +92,7 @@ impl Standard for User {
 
 standard_get!(User: GetUserRequest => GetUser);
 standard_list!(User: ListUsersRequest => ListUsers, ListUsersResponse { users });
-standard_list!(User: ListUserOrderCountsRequest => ListUserOrderCounts, ListUserOrderCountsResponse { user_order_counts } by order_counts);
+standard_list!(User: ListUserOrderCountsRequest => ListUserOrderCounts, ListUserOrderCountsResponse { user_order_counts.user } by order_counts);
 standard_batch_get!(User: BatchGetUsersRequest => GetUsers, BatchGetUsersResponse { users });
 standard_write!(User: CreateUserRequest, BatchCreateUsersRequest => CreateUsers, BatchCreateUsersResponse { users });
 standard_write!(User: UpdateUserRequest, BatchUpdateUsersRequest => UpdateUsers, BatchUpdateUsersResponse { users });

@@ -22,14 +22,15 @@ macro_rules! standard_get {
     };
 }
 
-/// `List`: a page of rows; `by` makes it of rows with what belongs to them.
+/// `List`: a page of rows; `by` makes it of rows with what belongs to them, of which the
+/// resource is one field.
 macro_rules! standard_list {
     ($resource:ty: $request:ty => $query:ident, $response:ident { $many:ident }) => {
         $crate::rpc::standard::standard_list!(
             $resource: $request => $query, $response { $many } by $crate::rpc::list::page::<$resource>
         );
     };
-    ($resource:ty: $request:ty => $query:ident, $response:ident { $many:ident } by $page:expr) => {
+    ($resource:ty: $request:ty => $query:ident, $response:ident { $many:ident $(. $inner:ident)? } by $page:expr) => {
         impl $crate::rpc::request::ReadRequest for $request {
             type Query = $query;
             type Answer = $response;
@@ -45,7 +46,8 @@ macro_rules! standard_list {
                     total_size_mode,
                 };
                 let name = <$query as $crate::store::Query>::NAME;
-                let columns = check.columns::<$resource>(stringify!($many));
+                let path = concat!(stringify!($many) $(, ".", stringify!($inner))?);
+                let columns = check.columns::<$resource>(path);
                 $crate::rpc::list::query::<$resource>(check, name, fields, columns).map($query)
             }
 
