@@ -1,5 +1,6 @@
 //! The standard methods of `BookService`, one book at a time.
 
+pub(crate) mod search;
 mod values;
 
 use std::time::{Duration, SystemTime};

@@ -17,6 +17,7 @@ pub(super) fn of_books() -> Vec<Case> {
     attributes(&mut cases);
     references(&mut cases);
     filters_of_books(&mut cases);
+    cases.extend(crate::book::search::cases());
     cases
 }
 
