@@ -4,6 +4,7 @@ mod deadlines;
 mod drops;
 mod plan_log;
 mod plans;
+mod search;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -43,6 +44,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists over this many books and orders walk an index and sort nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "search",
+        about: "searches over this many books on each engine, with what they cost",
+        scale: 100_000,
+        work: |scale| Box::pin(search::search(scale)),
     },
 ];
 
