@@ -2,11 +2,7 @@
 
 use prost::Message;
 
-use super::{
-    check::Check,
-    list::page_size,
-    standard::Standard,
-};
+use super::{check::Check, list::page_size, standard::Standard};
 use crate::store::{
     Resource,
     crud::Row,
