@@ -5,6 +5,7 @@
 
 mod sql;
 pub mod tool;
+pub mod words;
 
 mod m20261121_000001_create_sealing_keys;
 mod m20261121_000002_create_categories;
@@ -16,6 +17,7 @@ mod m20261121_000007_create_reviews;
 mod m20261121_000008_create_carts;
 mod m20261121_000009_create_orders;
 mod m20261121_000020_create_idempotency_keys;
+mod m20261121_000030_index_words_of_books;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
@@ -36,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000008_create_carts::Migration),
             Box::new(m20261121_000009_create_orders::Migration),
             Box::new(m20261121_000020_create_idempotency_keys::Migration),
+            Box::new(m20261121_000030_index_words_of_books::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@ mod goodbooks;
 mod plan_log;
 mod plans;
 mod resume;
+mod search;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -71,6 +72,12 @@ pub const TRIALS: &[Trial] = &[
         about: "imports whose client, server or database is killed, this many times on each engine",
         scale: 20,
         work: |scale| Box::pin(resume::resume(scale)),
+    },
+    Trial {
+        name: "search",
+        about: "searches over this many books on each engine, with what they cost",
+        scale: 100_000,
+        work: |scale| Box::pin(search::search(scale)),
     },
 ];
 

@@ -1,5 +1,6 @@
 //! The standard methods of `BookService`, one book at a time.
 
+pub(crate) mod search;
 mod values;
 mod view;
 

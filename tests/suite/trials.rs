@@ -13,6 +13,11 @@ async fn callers_who_leave_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn searches_rank_every_match() {
+    trial("search", 7_000).await;
+}
+
+#[tokio::test]
 async fn lists_walk_an_index() {
     trial("plans", 50_000).await;
 }

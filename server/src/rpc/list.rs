@@ -59,17 +59,13 @@ pub fn query<R: Resource>(
             .map_err(|told| check.fault("page_token", told.to_string()))
             .ok()?,
     };
-    let limit = match usize::try_from(fields.page_size).ok()? {
-        0 => DEFAULT_PAGE,
-        size => size.min(LARGEST_PAGE),
-    };
     Some(ListQuery {
         name,
         filter,
         order,
         after,
         skip: u64::try_from(fields.skip).ok()?,
-        limit,
+        limit: page_size(fields.page_size)?,
         columns,
         total: match TotalSizeMode::try_from(fields.total_size_mode) {
             Ok(TotalSizeMode::Estimated) => Total::Estimated,
@@ -78,6 +74,14 @@ pub fn query<R: Resource>(
         },
         sealing_key: *check.sealing_key,
     })
+}
+
+/// How many rows a request's `page_size` means; none for one that the contract's rules refuse.
+pub(super) fn page_size(asked: i32) -> Option<usize> {
+    match usize::try_from(asked).ok()? {
+        0 => Some(DEFAULT_PAGE),
+        size => Some(size.min(LARGEST_PAGE)),
+    }
 }
 
 /// A page as the wire has it.

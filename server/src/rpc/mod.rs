@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod registry;
 pub mod request;
 pub mod rules;
+pub mod search;
 pub mod standard;
 pub mod status;
 pub mod streams;

@@ -26,6 +26,7 @@ mod pool;
 mod routing;
 mod rows;
 mod schema;
+pub mod search;
 mod stamp;
 mod statement_log;
 mod transaction;

@@ -1,7 +1,8 @@
 //! Page tokens: where a list goes on, sealed so that nobody can write one himself.
 //!
-//! A token is base64url (RFC 4648, section 5, without padding) of a version, a hash of
-//! the request, the sort values of the last row, and an HMAC-SHA256 (RFC 2104) over all of that.
+//! A token is base64url (RFC 4648, section 5, without padding) of a version, a hash of the
+//! request, the sort values of the last row or, of a search, the number of rows so far, and an
+//! HMAC-SHA256 (RFC 2104) over all of that.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -31,8 +32,8 @@ pub enum TokenError {
     /// It was altered, or never came from here.
     #[error("the page token was altered or is no page token")]
     Altered,
-    /// It belongs to a list with another method, filter or order.
-    #[error("the page token belongs to a request with another method, filter or order_by")]
+    /// It belongs to a list or a search with another method, query, filter or order.
+    #[error("the page token belongs to a request with another method, query, filter or order_by")]
     OtherRequest,
     /// The sort values don't fit the order, a mistake in this program.
     #[error("the sort values of a row don't fit the order of its list")]
@@ -55,14 +56,40 @@ impl PageToken {
         if values.len() != order.columns().len() {
             return Err(TokenError::WrongValues);
         }
-        let mut bytes = vec![VERSION];
-        bytes.extend(request_hash(method, filter, order));
+        let mut place = Vec::new();
         for (column, value) in order.columns().iter().zip(values) {
-            write(&mut bytes, column.field.kind, value).ok_or(TokenError::WrongValues)?;
+            write(&mut place, column.field.kind, value).ok_or(TokenError::WrongValues)?;
         }
-        let seal = mac(key, &bytes).finalize().into_bytes();
-        bytes.extend_from_slice(&seal[..HASH_BYTES]);
-        Ok(URL_SAFE_NO_PAD.encode(bytes))
+        let request = [method, &filter.to_string(), &order.to_string()];
+        Ok(seal(key, request, &place))
+    }
+
+    /// Writes a token for the page of a search behind its first `offset` rows. `query` is the
+    /// canonical text of what is searched for.
+    pub fn seal_offset(
+        key: &[u8; 32],
+        method: &str,
+        query: &str,
+        filter: &Filter,
+        offset: usize,
+    ) -> String {
+        seal(key, [method, query, &filter.to_string()], &(offset as u64).to_be_bytes())
+    }
+
+    /// Reads the offset of a search's token.
+    ///
+    /// # Errors
+    /// [`TokenError::Altered`] or [`TokenError::OtherRequest`].
+    pub fn open_offset(
+        key: &[u8; 32],
+        token: &str,
+        method: &str,
+        query: &str,
+        filter: &Filter,
+    ) -> Result<usize, TokenError> {
+        let place = open(key, token, [method, query, &filter.to_string()])?;
+        let offset = <[u8; 8]>::try_from(place).map_err(|_| TokenError::Altered)?;
+        usize::try_from(u64::from_be_bytes(offset)).map_err(|_| TokenError::Altered)
     }
 
     /// Reads a token's sort values, one for each column of the order.
@@ -76,23 +103,40 @@ impl PageToken {
         filter: &Filter,
         order: &Order,
     ) -> Result<Vec<Value>, TokenError> {
-        if token.len() > LONGEST {
-            return Err(TokenError::Altered);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Altered)?;
-        let (sealed, seal) = bytes.split_last_chunk::<HASH_BYTES>().ok_or(TokenError::Altered)?;
-        // Nothing is read before this, which takes as long for a wrong seal as for a right one.
-        mac(key, sealed).verify_truncated_left(seal).map_err(|_| TokenError::Altered)?;
-        let (hash, mut values) = sealed
-            .strip_prefix(&[VERSION])
-            .and_then(|rest| rest.split_first_chunk::<HASH_BYTES>())
-            .ok_or(TokenError::Altered)?;
-        if *hash != request_hash(method, filter, order) {
-            return Err(TokenError::OtherRequest);
-        }
+        let place = open(key, token, [method, &filter.to_string(), &order.to_string()])?;
+        let mut values = place.as_slice();
         let read = |column: &super::order::Column| read(&mut values, column.field.kind);
         let read: Option<Vec<Value>> = order.columns().iter().map(read).collect();
         read.filter(|_| values.is_empty()).ok_or(TokenError::Altered)
+    }
+}
+
+/// Writes a token of a place in the answer to a request.
+fn seal(key: &[u8; 32], request: [&str; 3], place: &[u8]) -> String {
+    let mut bytes = vec![VERSION];
+    bytes.extend(request_hash(request));
+    bytes.extend(place);
+    let seal = mac(key, &bytes).finalize().into_bytes();
+    bytes.extend_from_slice(&seal[..HASH_BYTES]);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Reads the place of a token of a request.
+fn open(key: &[u8; 32], token: &str, request: [&str; 3]) -> Result<Vec<u8>, TokenError> {
+    if token.len() > LONGEST {
+        return Err(TokenError::Altered);
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Altered)?;
+    let (sealed, seal) = bytes.split_last_chunk::<HASH_BYTES>().ok_or(TokenError::Altered)?;
+    // Nothing is read before this, which takes as long for a wrong seal as for a right one.
+    mac(key, sealed).verify_truncated_left(seal).map_err(|_| TokenError::Altered)?;
+    let (hash, place) = sealed
+        .strip_prefix(&[VERSION])
+        .and_then(|rest| rest.split_first_chunk::<HASH_BYTES>())
+        .ok_or(TokenError::Altered)?;
+    match *hash == request_hash(request) {
+        true => Ok(place.to_vec()),
+        false => Err(TokenError::OtherRequest),
     }
 }
 
@@ -105,9 +149,9 @@ fn mac(key: &[u8; 32], bytes: &[u8]) -> Hmac<Sha256> {
 
 /// What has to stay the same from page to page. Each part stands behind its length, so
 /// that none can run into the next.
-fn request_hash(method: &str, filter: &Filter, order: &Order) -> [u8; HASH_BYTES] {
+fn request_hash(request: [&str; 3]) -> [u8; HASH_BYTES] {
     let mut hash = Sha256::new();
-    for part in [method, &filter.to_string(), &order.to_string()] {
+    for part in request {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

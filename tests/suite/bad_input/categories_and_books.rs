@@ -18,6 +18,7 @@ pub(super) fn of_books() -> Vec<Case> {
     references(&mut cases);
     filters_of_books(&mut cases);
     views_of_books(&mut cases);
+    cases.extend(crate::book::search::cases());
     cases
 }
 

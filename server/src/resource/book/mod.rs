@@ -2,6 +2,7 @@
 
 mod convert;
 mod operations;
+mod search;
 mod service;
 mod view;
 
@@ -9,7 +10,7 @@ use bookstore_entity::book;
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, BatchDeleteBooksRequest, BatchGetBooksRequest,
     BatchUpdateBooksRequest, CreateBookRequest, DeleteBookRequest, GetBookRequest,
-    ListBooksRequest, UpdateBookRequest, book_service_server,
+    ListBooksRequest, SearchBooksRequest, UpdateBookRequest, book_service_server,
 };
 
 use super::Entry;
@@ -32,6 +33,7 @@ pub const ENTRY: Entry = Entry {
 fn register(registry: &mut Registry) {
     registry.read::<GetBookRequest>();
     registry.read::<ListBooksRequest>();
+    registry.read::<SearchBooksRequest>();
     registry.write::<CreateBookRequest>();
     registry.write::<UpdateBookRequest>();
     registry.write::<DeleteBookRequest>();

@@ -4,7 +4,7 @@ use bookstore_proto::v1::{
     BatchCreateBooksRequest, BatchCreateBooksResponse, BatchDeleteBooksRequest,
     BatchGetBooksRequest, BatchGetBooksResponse, BatchUpdateBooksRequest, BatchUpdateBooksResponse,
     Book, CreateBookRequest, DeleteBookRequest, GetBookRequest, ListBooksRequest,
-    ListBooksResponse, UpdateBookRequest,
+    ListBooksResponse, SearchBooksRequest, SearchBooksResponse, UpdateBookRequest,
     book_service_server::{BookService, BookServiceServer},
 };
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
@@ -29,6 +29,13 @@ impl BookService for Service {
         &self,
         request: Request<ListBooksRequest>,
     ) -> Result<Response<ListBooksResponse>, Status> {
+        self.0.read(request).await
+    }
+
+    async fn search_books(
+        &self,
+        request: Request<SearchBooksRequest>,
+    ) -> Result<Response<SearchBooksResponse>, Status> {
         self.0.read(request).await
     }
 

@@ -68,6 +68,11 @@ impl Filter {
         Ok(Filter { table: fields.table, root, canonical: parsed.to_string() })
     }
 
+    /// Whether it matches every row.
+    pub fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
+
     /// The filter as a condition on its table, the same text for every filter of the
     /// same shape; an empty filter is an empty condition.
     pub fn condition(&self, backend: DbBackend) -> Condition {

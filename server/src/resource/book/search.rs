@@ -1,0 +1,38 @@
+//! SearchBooks between the wire and the store.
+
+use bookstore_entity::book::Model;
+use bookstore_proto::v1::{SearchBooksRequest, SearchBooksResponse};
+
+use super::Book;
+use crate::{
+    rpc::{check::Check, request::ReadRequest, search},
+    store::{
+        Query, StoreError, queries,
+        search::{Found, SearchQuery, Searched},
+    },
+};
+
+impl Searched for Book {
+    const WEIGHTS: &'static str = "10.0, 4.0, 2.0";
+}
+
+queries! {
+    /// Reads a page of what a search finds.
+    SearchBooks(SearchQuery) -> Found<Model> = crate::store::search::search::<Book>;
+}
+
+impl ReadRequest for SearchBooksRequest {
+    type Query = SearchBooks;
+    type Answer = SearchBooksResponse;
+
+    fn query(self, check: &mut Check<'_>) -> Option<SearchBooks> {
+        let Self { query, page_size, page_token, skip, filter } = self;
+        let fields = search::Fields { query, page_size, page_token, skip, filter };
+        search::query::<Book>(check, SearchBooks::NAME, fields).map(SearchBooks)
+    }
+
+    fn answer(query: &SearchBooks, found: Found<Model>) -> Result<SearchBooksResponse, StoreError> {
+        let (books, next_page_token) = search::page::<Book>(&query.0, found);
+        Ok(SearchBooksResponse { books, next_page_token })
+    }
+}

@@ -1,0 +1,82 @@
+//! What every search has in common: the request's query, filter and page, and the page's end.
+
+use prost::Message;
+
+use super::{check::Check, list::page_size, standard::Standard};
+use crate::store::{
+    Resource,
+    crud::Row,
+    filter::Filter,
+    list::PAGE_BYTES,
+    page_token::PageToken,
+    search::{Found, SearchQuery, Words},
+};
+
+/// The fields that every search request has.
+pub struct Fields {
+    /// `query`.
+    pub query: String,
+    /// `page_size`.
+    pub page_size: i32,
+    /// `page_token`.
+    pub page_token: String,
+    /// `skip`.
+    pub skip: i32,
+    /// `filter`.
+    pub filter: String,
+}
+
+/// Checks a search request. Noted faults name `query`, `filter` and `page_token`.
+pub fn query<R: Resource>(
+    check: &mut Check<'_>,
+    name: &'static str,
+    fields: Fields,
+) -> Option<SearchQuery> {
+    // What the contract's rules refused already needs no second reason.
+    let mut fault = |field: &str, told: String| {
+        if !check.is_faulty(field) {
+            check.fault(field, told);
+        }
+    };
+    let words = Words::parse(&fields.query);
+    let words = words.map_err(|told| fault("query", told.to_string())).ok();
+    let filter = Filter::parse(&fields.filter, &R::FIELDS);
+    let filter = filter.map_err(|told| fault("filter", told.to_string())).ok();
+    let (words, filter) = (words?, filter?);
+    let offset = match fields.page_token.as_str() {
+        "" => 0,
+        token => {
+            let asked = words.to_string();
+            PageToken::open_offset(check.sealing_key, token, name, &asked, &filter)
+                .map_err(|told| check.fault("page_token", told.to_string()))
+                .ok()?
+        }
+    };
+    let skip = usize::try_from(fields.skip).ok()?;
+    Some(SearchQuery {
+        name,
+        words,
+        filter,
+        offset: offset.saturating_add(skip),
+        limit: page_size(fields.page_size)?,
+        sealing_key: *check.sealing_key,
+    })
+}
+
+/// A page as messages, as many rows as fit, and the token of the next one; empty at the end.
+pub fn page<R: Standard>(query: &SearchQuery, found: Found<Row<R>>) -> (Vec<R::Message>, String) {
+    let Found { rows, mut more } = found;
+    let mut messages = Vec::with_capacity(rows.len());
+    let mut size = 0;
+    for row in rows {
+        let message = R::message(row);
+        size += message.encoded_len();
+        if size > PAGE_BYTES && !messages.is_empty() {
+            more = true;
+            break;
+        }
+        messages.push(message);
+    }
+    let token = query.token_behind(messages.len()).filter(|_| more).unwrap_or_default();
+    (messages, token)
+}
