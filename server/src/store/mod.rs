@@ -28,6 +28,7 @@ mod schema;
 mod stamp;
 mod statement_log;
 mod transaction;
+mod unmet;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -54,6 +55,7 @@ pub use self::{
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
     },
+    unmet::{Condition, Unmet},
 };
 
 pub(crate) use self::stamp::{operations, queries};
