@@ -4,6 +4,7 @@ mod deadlines;
 mod drops;
 mod plan_log;
 mod plans;
+mod stock;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -43,6 +44,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists over this many books and orders walk an index and sort nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "stock",
+        about: "64 callers order and call off, this many times on each engine; the stock agrees",
+        scale: 20_000,
+        work: |scale| Box::pin(stock::stock(scale)),
     },
 ];
 
