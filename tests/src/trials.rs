@@ -9,6 +9,7 @@ mod plan_log;
 mod plans;
 mod resume;
 mod search;
+mod stock;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -78,6 +79,12 @@ pub const TRIALS: &[Trial] = &[
         about: "searches over this many books on each engine, with what they cost",
         scale: 100_000,
         work: |scale| Box::pin(search::search(scale)),
+    },
+    Trial {
+        name: "stock",
+        about: "64 callers order and call off, this many times on each engine; the stock agrees",
+        scale: 20_000,
+        work: |scale| Box::pin(stock::stock(scale)),
     },
 ];
 

@@ -1,4 +1,6 @@
-//! `CartService`, over carts that were filled by SQL.
+//! `CartService`: reads, over carts that were filled by SQL, and writes.
+
+mod writes;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![bad(GET, json!({}), &["user_id"])];
     cases.extend(bad_ids().into_iter().map(|id| bad(GET, json!({"user_id": id}), &["user_id"])));
     cases.push(bad(GET, json!({"user_id": id(404)}), &["user_id"]).missing());
+    cases.extend(writes::cases());
     cases
 }
 

@@ -11,7 +11,12 @@ use uuid::Uuid;
 
 use crate::{
     bad_input::{KINDS, descriptor, populate, rows, send, standard::other},
+    cart::fill,
     client::{Refusal, a_book, id, with},
+    order::{
+        Placed, place,
+        writes::{PLACE, order},
+    },
     standard::answer,
 };
 
@@ -225,6 +230,35 @@ async fn validation_leaves_nothing_behind(engine: Engine) {
         );
     }
     assert_eq!(rows(&server).await, before);
+    // What no kind has; each of them meets a row that lets it happen.
+    fill(&server.database(), &[(1, &[(1, 1), (2, 1)])]).await;
+    let confirmed: Placed<'_> = (3, 3, "CONFIRMED", &[]);
+    place(&server.database(), &[confirmed]).await;
+    server.sql("UPDATE books SET stock = 10").await;
+    let before = rows(&server).await;
+    let item = json!({"user_id": id(1), "book_id": id(1), "quantity": 2});
+    let gone = json!({"user_id": id(1), "book_id": id(1)});
+    let checkout = json!({"user_id": id(1), "shipping_address": "x"});
+    for (method, request) in [
+        (PLACE, order(1, &[(1, 1), (2, 2)])),
+        ("OrderService/ConfirmOrder", json!({"id": id(1)})),
+        ("OrderService/ShipOrder", json!({"id": id(3)})),
+        ("OrderService/DeliverOrder", json!({"id": id(2)})),
+        ("OrderService/CancelOrder", json!({"id": id(1)})),
+        ("CartService/AddItem", item.clone()),
+        ("CartService/UpdateItem", item),
+        ("CartService/RemoveItem", gone),
+        ("CartService/Clear", json!({"user_id": id(1)})),
+        ("CartService/Checkout", checkout),
+    ] {
+        let answered = call(&server, method, request, &metadata).await;
+        assert_ne!(
+            answered.unwrap_or_else(|refused| panic!("{method}: {refused:?}")).body["id"],
+            Value::Null
+        );
+        assert_eq!(rows(&server).await, before, "{method}");
+        tried.insert(format!("/bookstore.v1.{method}"));
+    }
     assert_eq!(server.database().value("SELECT count(*) FROM idempotency_keys").await, "0");
     let registry = app::registry().expect("every method");
     let writes = registry.methods().filter(|method| method.kind == MethodKind::Write);

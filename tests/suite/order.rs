@@ -1,4 +1,6 @@
-//! `OrderService`, over orders that were placed by SQL.
+//! `OrderService`: reads, over orders that were placed by SQL, and writes.
+
+pub(crate) mod writes;
 
 use std::fmt::Write as _;
 
@@ -43,7 +45,7 @@ const LIST: &str = "OrderService/ListOrders";
 const BATCH: &str = "OrderService/BatchGetOrders";
 
 fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases = writes::cases();
     for filter in [
         "status = PENDING",
         "status = 2",

@@ -23,6 +23,11 @@ async fn lists_walk_an_index() {
 }
 
 #[tokio::test]
+async fn nothing_is_sold_twice() {
+    trial("stock", 1_280).await;
+}
+
+#[tokio::test]
 async fn deadlines_end_calls_in_the_database() {
     trial("deadlines", 400).await;
 }

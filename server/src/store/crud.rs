@@ -29,7 +29,9 @@ pub use self::{
     columns::{Columns, select},
     import::{Landed, import},
     removal::{claims_of_removal, delete, lock_for_delete},
-    write::{claims_of_insert, claims_of_update, insert, lock_all, update},
+    write::{
+        came_and_went, claims_of_insert, claims_of_update, insert, lock_all, state_is, update,
+    },
 };
 
 /// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.

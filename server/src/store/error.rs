@@ -4,6 +4,8 @@ use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::unmet::Unmet;
+
 /// A field of the request and what is wrong with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -66,6 +68,9 @@ pub enum StoreError {
     /// Rows are to be deleted that others refer to.
     #[error("{} row(s) still referred to", .0.len())]
     InUse(Vec<Fault>),
+    /// Rows aren't as the write needs them.
+    #[error("{:?} not met", .0.condition)]
+    Unmet(Unmet),
     /// A password isn't the one that was asked about, or there is none to compare with.
     #[error("the password is another one")]
     PasswordMismatch,
@@ -161,6 +166,7 @@ impl StoreError {
             Self::AlreadyExists(faults) => Self::AlreadyExists(inside(faults)),
             Self::ReferenceNotFound(faults) => Self::ReferenceNotFound(inside(faults)),
             Self::InUse(faults) => Self::InUse(inside(faults)),
+            Self::Unmet(unmet) => Self::Unmet(Unmet { faults: inside(unmet.faults), ..unmet }),
             Self::NotFound { resource, id, field } => {
                 Self::NotFound { resource, id, field: format!("{prefix}{field}") }
             }
@@ -186,6 +192,7 @@ impl StoreError {
                 | Self::AlreadyExists(_)
                 | Self::ReferenceNotFound(_)
                 | Self::InUse(_)
+                | Self::Unmet(_)
                 | Self::PasswordMismatch
                 | Self::Constraint { .. }
                 | Self::AnswerTooLarge { .. }

@@ -30,6 +30,7 @@ pub mod search;
 mod stamp;
 mod statement_log;
 mod transaction;
+mod unmet;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -56,6 +57,7 @@ pub use self::{
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
     },
+    unmet::{Condition, Unmet},
 };
 
 pub(crate) use self::stamp::{operations, queries};

@@ -1,10 +1,23 @@
 //! Carts between the wire and the row.
 
-use bookstore_proto::v1::{Cart, CartItem, GetCartRequest};
+use bookstore_entity::cart::Model;
+use bookstore_proto::v1::{
+    AddCartItemRequest, Cart, CartItem, CheckoutRequest, ClearCartRequest, GetCartRequest, Order,
+    RemoveCartItemRequest, UpdateCartItemRequest,
+};
+use uuid::Uuid;
 
-use super::operations::{GetCart, Item};
+use super::operations::{
+    AddItem, Checkout, Clear, GetCart, Item, ItemChange, RemoveItem, Target, UpdateItem,
+};
 use crate::{
-    rpc::{check::Check, etag, request::ReadRequest, wire},
+    resource::order,
+    rpc::{
+        check::Check,
+        etag,
+        request::{ReadRequest, WriteRequest},
+        wire,
+    },
     store::{Query, StoreError},
 };
 
@@ -17,16 +30,80 @@ impl ReadRequest for GetCartRequest {
     }
 
     fn answer(query: &GetCart, read: <GetCart as Query>::Output) -> Result<Cart, StoreError> {
-        let empty = Cart { user_id: query.0.to_string(), ..Default::default() };
-        let Some((cart, items)) = read else { return Ok(empty) };
-        Ok(Cart {
-            id: cart.id.to_string(),
-            etag: etag::write(cart.id, cart.version, cart.created_at),
-            items: items.into_iter().map(item).collect(),
-            create_time: wire::timestamp(cart.created_at),
-            update_time: wire::timestamp(cart.updated_at),
-            ..empty
+        Ok(match read {
+            Some((cart, items)) => message(cart, items),
+            None => Cart { user_id: query.0.to_string(), ..Default::default() },
         })
+    }
+}
+
+impl WriteRequest for CheckoutRequest {
+    type Operation = Checkout;
+    type Answer = Order;
+
+    fn operation(self, check: &mut Check<'_>) -> Option<Checkout> {
+        let order_id = match &*self.order_id {
+            "" => Uuid::now_v7(),
+            given => check.id(given)?,
+        };
+        let cart = target(check, &self.user_id, self.etag)?;
+        Some(Checkout::new(cart, order_id, self.shipping_address))
+    }
+
+    fn answer((order, items): order::WithItems) -> Order {
+        order::message(order, items)
+    }
+}
+
+/// The requests that change what is in a cart, which are alike.
+macro_rules! changes {
+    ($($request:ident => $operation:ident($change:expr);)+) => {$(
+        impl WriteRequest for $request {
+            type Operation = $operation;
+            type Answer = Cart;
+
+            fn operation(self, check: &mut Check<'_>) -> Option<$operation> {
+                let change: fn(&Check<'_>, &Self, Target) -> Option<_> = $change;
+                let cart = target(check, &self.user_id, self.etag.clone())?;
+                change(check, &self, cart).map($operation)
+            }
+
+            fn answer((cart, items): (Model, Vec<Item>)) -> Cart {
+                message(cart, items)
+            }
+        }
+    )+};
+}
+
+changes! {
+    AddCartItemRequest => AddItem(|check, it, cart| item_change(check, cart, &it.book_id, it.quantity));
+    UpdateCartItemRequest => UpdateItem(|check, it, cart| item_change(check, cart, &it.book_id, it.quantity));
+    RemoveCartItemRequest => RemoveItem(|check, it, cart| item_change(check, cart, &it.book_id, 0));
+    ClearCartRequest => Clear(|_, _, cart| Some(cart));
+}
+
+/// The etag is read once the cart's id is known: it is the id that an etag is of.
+fn target(check: &Check<'_>, user_id: &str, etag: String) -> Option<Target> {
+    Some(Target { user_id: check.id(user_id)?, etag })
+}
+
+fn item_change(
+    check: &Check<'_>,
+    cart: Target,
+    book_id: &str,
+    quantity: i32,
+) -> Option<ItemChange> {
+    Some(ItemChange { cart, book_id: check.id(book_id)?, quantity })
+}
+
+fn message(cart: Model, items: Vec<Item>) -> Cart {
+    Cart {
+        id: cart.id.to_string(),
+        user_id: cart.user_id.to_string(),
+        etag: etag::write(cart.id, cart.version, cart.created_at),
+        items: items.into_iter().map(item).collect(),
+        create_time: wire::timestamp(cart.created_at),
+        update_time: wire::timestamp(cart.updated_at),
     }
 }
 

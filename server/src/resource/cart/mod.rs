@@ -4,10 +4,16 @@ mod convert;
 mod operations;
 mod service;
 
-use bookstore_proto::v1::{GetCartRequest, cart_service_server};
+use bookstore_proto::v1::{
+    AddCartItemRequest, CheckoutRequest, ClearCartRequest, GetCartRequest, RemoveCartItemRequest,
+    UpdateCartItemRequest, cart_service_server,
+};
 
 use super::Entry;
-use crate::rpc::registry::Registry;
+use crate::{
+    rpc::registry::Registry,
+    store::{Constraint, Rule},
+};
 
 /// The place of carts in the service.
 pub const ENTRY: Entry = Entry {
@@ -19,4 +25,18 @@ pub const ENTRY: Entry = Entry {
 
 fn register(registry: &mut Registry) {
     registry.read::<GetCartRequest>();
+    registry.write::<AddCartItemRequest>();
+    registry.write::<UpdateCartItemRequest>();
+    registry.write::<RemoveCartItemRequest>();
+    registry.write::<ClearCartRequest>();
+    registry.write::<CheckoutRequest>();
 }
+
+/// The book that is put into a cart must be there.
+static ITEM_BOOK: Constraint = Constraint {
+    name: "cart_items_book_id_fkey",
+    rule: Rule::Exists("books", "book"),
+    table: "cart_items",
+    columns: &["book_id"],
+    field: "book_id",
+};

@@ -1,7 +1,8 @@
 //! `CartService` as tonic calls it: every method is one line.
 
 use bookstore_proto::v1::{
-    Cart, GetCartRequest,
+    AddCartItemRequest, Cart, CheckoutRequest, ClearCartRequest, GetCartRequest, Order,
+    RemoveCartItemRequest, UpdateCartItemRequest,
     cart_service_server::{CartService, CartServiceServer},
 };
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
@@ -20,5 +21,34 @@ struct Service(Calls);
 impl CartService for Service {
     async fn get_cart(&self, request: Request<GetCartRequest>) -> Result<Response<Cart>, Status> {
         self.0.read(request).await
+    }
+
+    async fn add_item(
+        &self,
+        request: Request<AddCartItemRequest>,
+    ) -> Result<Response<Cart>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn update_item(
+        &self,
+        request: Request<UpdateCartItemRequest>,
+    ) -> Result<Response<Cart>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn remove_item(
+        &self,
+        request: Request<RemoveCartItemRequest>,
+    ) -> Result<Response<Cart>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn clear(&self, request: Request<ClearCartRequest>) -> Result<Response<Cart>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn checkout(&self, request: Request<CheckoutRequest>) -> Result<Response<Order>, Status> {
+        self.0.write(request).await
     }
 }

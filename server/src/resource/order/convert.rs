@@ -1,20 +1,28 @@
 //! Orders between the wire and the row.
 
 use bookstore_entity::order::Model;
+use std::collections::HashSet;
+
 use bookstore_proto::v1::{
-    BatchGetOrdersRequest, BatchGetOrdersResponse, GetOrderRequest, ListOrdersRequest,
-    ListOrdersResponse, Order as Message, OrderItem, OrderStatus,
+    BatchGetOrdersRequest, BatchGetOrdersResponse, CancelOrderRequest, ConfirmOrderRequest,
+    DeliverOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order as Message,
+    OrderItem, OrderStatus, PlaceOrderItem, PlaceOrderRequest, ShipOrderRequest,
 };
+use uuid::Uuid;
 
 use super::{
     Order, STATUSES,
-    operations::{GetOrder, GetOrders, Item, ListOrders, WithItems},
+    operations::{
+        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, Item, ListOrders, PlaceOrder,
+        ShipOrder, Step, WithItems,
+    },
+    placing::{Line, NewOrder},
 };
 use crate::{
     rpc::{
         check::Check,
         etag, list,
-        request::ReadRequest,
+        request::{ReadRequest, WriteRequest},
         standard::{self, standard_list},
         wire,
     },
@@ -57,7 +65,64 @@ impl ReadRequest for BatchGetOrdersRequest {
     }
 }
 
-fn message(order: Model, items: Vec<Item>) -> Message {
+impl WriteRequest for PlaceOrderRequest {
+    type Operation = PlaceOrder;
+    type Answer = Message;
+
+    fn operation(self, check: &mut Check<'_>) -> Option<PlaceOrder> {
+        let mut books = HashSet::new();
+        for (at, item) in self.items.iter().enumerate() {
+            // What is no id at all is at fault by the contract's rules.
+            if check.id(&item.book_id).is_some_and(|id| !books.insert(id)) {
+                check.fault(format!("items[{at}].book_id"), "stands in this order already");
+            }
+        }
+        let line = |item: &PlaceOrderItem| {
+            Some(Line { book_id: check.id(&item.book_id)?, quantity: item.quantity })
+        };
+        let lines = self.items.iter().map(line).collect::<Option<_>>()?;
+        let id = match &*self.id {
+            "" => Uuid::now_v7(),
+            given => check.id(given)?,
+        };
+        let (id_field, user_id) = ("id", check.id(&self.user_id)?);
+        let shipping_address = self.shipping_address;
+        Some(PlaceOrder { order: NewOrder { id, id_field, user_id, shipping_address }, lines })
+    }
+
+    fn answer((order, items): WithItems) -> Message {
+        message(order, items)
+    }
+}
+
+/// The requests that make an order go one step further, which are alike.
+macro_rules! steps {
+    ($($request:ident => $operation:ident;)+) => {$(
+        impl WriteRequest for $request {
+            type Operation = $operation;
+            type Answer = Message;
+
+            fn operation(self, check: &mut Check<'_>) -> Option<$operation> {
+                let id = check.id(&self.id)?;
+                Some($operation(Step { id, expected: check.etag(id, &self.etag) }))
+            }
+
+            fn answer((order, items): WithItems) -> Message {
+                message(order, items)
+            }
+        }
+    )+};
+}
+
+steps! {
+    ConfirmOrderRequest => ConfirmOrder;
+    ShipOrderRequest => ShipOrder;
+    DeliverOrderRequest => DeliverOrder;
+    CancelOrderRequest => CancelOrder;
+}
+
+/// An order as the wire has it.
+pub fn message(order: Model, items: Vec<Item>) -> Message {
     let currency = &order.currency_code;
     let items = items.into_iter().map(|item| OrderItem {
         book_id: item.book_id.to_string(),

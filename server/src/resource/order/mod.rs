@@ -2,18 +2,26 @@
 
 mod convert;
 mod operations;
+mod placing;
 mod service;
 
 use bookstore_entity::order;
 use bookstore_proto::v1::{
-    BatchGetOrdersRequest, GetOrderRequest, ListOrdersRequest, order_service_server,
+    BatchGetOrdersRequest, CancelOrderRequest, ConfirmOrderRequest, DeliverOrderRequest,
+    GetOrderRequest, ListOrdersRequest, PlaceOrderRequest, ShipOrderRequest, order_service_server,
+};
+
+pub use self::{
+    convert::message,
+    operations::{Item, WithItems},
+    placing::{Line, NewOrder, claims, place},
 };
 
 use super::Entry;
 use crate::{
     rpc::registry::Registry,
     store::{
-        Constraint, Resource,
+        Constraint, Resource, Rule,
         field::{Field, Fields, Kind},
     },
 };
@@ -30,15 +38,34 @@ fn register(registry: &mut Registry) {
     registry.read::<GetOrderRequest>();
     registry.read::<ListOrdersRequest>();
     registry.read::<BatchGetOrdersRequest>();
+    registry.write::<PlaceOrderRequest>();
+    registry.write::<ConfirmOrderRequest>();
+    registry.write::<ShipOrderRequest>();
+    registry.write::<DeliverOrderRequest>();
+    registry.write::<CancelOrderRequest>();
 }
 
 /// The statuses as the contract names them, each with the text that its column holds.
 const STATUSES: &[(&str, &str)] = &[
-    ("ORDER_STATUS_PENDING", "PENDING"),
-    ("ORDER_STATUS_CONFIRMED", "CONFIRMED"),
-    ("ORDER_STATUS_SHIPPED", "SHIPPED"),
-    ("ORDER_STATUS_DELIVERED", "DELIVERED"),
-    ("ORDER_STATUS_CANCELLED", "CANCELLED"),
+    ("ORDER_STATUS_PENDING", PENDING),
+    ("ORDER_STATUS_CONFIRMED", CONFIRMED),
+    ("ORDER_STATUS_SHIPPED", SHIPPED),
+    ("ORDER_STATUS_DELIVERED", DELIVERED),
+    ("ORDER_STATUS_CANCELLED", CANCELLED),
+];
+
+const PENDING: &str = "PENDING";
+const CONFIRMED: &str = "CONFIRMED";
+const SHIPPED: &str = "SHIPPED";
+const DELIVERED: &str = "DELIVERED";
+const CANCELLED: &str = "CANCELLED";
+
+/// Each status that an order may be given, with those from which it may; there is no other way.
+const TRANSITIONS: &[(&str, &[&str])] = &[
+    (CONFIRMED, &[PENDING]),
+    (SHIPPED, &[CONFIRMED]),
+    (DELIVERED, &[SHIPPED]),
+    (CANCELLED, &[PENDING, CONFIRMED]),
 ];
 
 /// The resource.
@@ -69,5 +96,20 @@ impl Resource for Order {
             Field { kind: Kind::Time, ..Field::filterable("update_time", "updated_at") },
         ],
     };
-    const CONSTRAINTS: &'static [Constraint] = &[];
+    const CONSTRAINTS: &'static [Constraint] = &[
+        Constraint {
+            name: "orders_pkey",
+            rule: Rule::Unique,
+            table: "orders",
+            columns: &["id"],
+            field: "id",
+        },
+        Constraint {
+            name: "orders_user_id_fkey",
+            rule: Rule::Exists("users", "user"),
+            table: "orders",
+            columns: &["user_id"],
+            field: "user_id",
+        },
+    ];
 }

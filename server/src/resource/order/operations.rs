@@ -1,17 +1,26 @@
-//! What happens to orders: reads over checked values. An order is always read with its items,
-//! which never change.
+//! What happens to orders: reads and writes over checked values. An order is always read with
+//! its items, which never change.
 
-use bookstore_entity::{order::Model, order_item};
-use sea_orm::FromQueryResult;
+use bookstore_entity::{
+    order::{Column, Entity, Model},
+    order_item,
+};
+use sea_orm::{
+    ColumnTrait, EntityTrait, FromQueryResult, QueryFilter,
+    sea_query::{Expr, ExprTrait},
+};
 use uuid::Uuid;
 
-use super::Order;
+use super::{
+    CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
+    placing::{self, Line, NewOrder, give_back, place},
+};
 use crate::store::{
-    Connection, StoreError,
+    Claim, Condition, Connection, Fault, Operation, Resource, StoreError, Unmet,
     children::children,
-    crud::{self, Ids, One},
+    crud::{self, Columns, Expected, Ids, One},
     list::{self, ListQuery, Listed, PAGE_BYTES},
-    queries,
+    operations, queries,
 };
 
 /// An order's row with its items.
@@ -24,6 +33,47 @@ queries! {
     GetOrders(Ids) -> Vec<WithItems> = get_many;
     /// Reads a page of the list.
     ListOrders(ListQuery) -> Listed<WithItems> = list;
+}
+
+operations! {
+    /// Accepts an order.
+    ConfirmOrder(Step) -> WithItems = confirm, no_claims;
+    /// Sends an order off.
+    ShipOrder(Step) -> WithItems = ship, no_claims;
+    /// Notes that an order has arrived.
+    DeliverOrder(Step) -> WithItems = deliver, no_claims;
+    /// Calls an order off, which gives back what it had taken.
+    CancelOrder(Step) -> WithItems = cancel, no_claims;
+}
+
+/// Places an order.
+pub struct PlaceOrder {
+    /// The order.
+    pub order: NewOrder,
+    /// What it is for.
+    pub lines: Vec<Line>,
+}
+
+impl Operation for PlaceOrder {
+    const NAME: &'static str = "PlaceOrder";
+    type Output = WithItems;
+
+    async fn apply(&self, connection: &Connection) -> Result<WithItems, StoreError> {
+        place(connection, &self.order, &self.lines).await
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        placing::claims(&self.order)
+    }
+}
+
+/// An order that is to go one step further.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// The order.
+    pub id: Uuid,
+    /// The state it must have.
+    pub expected: Expected,
 }
 
 /// A book of an order.
@@ -73,4 +123,79 @@ async fn items(
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let parent = order_item::Column::OrderId;
     children::<order_item::Entity, _>(connection, parent, &ITEM, &ids, most).await
+}
+
+async fn confirm(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+    advance(connection, step, CONFIRMED).await
+}
+
+async fn ship(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+    advance(connection, step, SHIPPED).await
+}
+
+async fn deliver(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+    advance(connection, step, DELIVERED).await
+}
+
+/// The order's row is locked by the change of its status, which happens once; the books after it.
+async fn cancel(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+    let cancelled = advance(connection, step, CANCELLED).await?;
+    give_back(connection, step.id).await?;
+    Ok(cancelled)
+}
+
+/// Gives an order another status, if the one it has leads there: a condition of the change
+/// itself, so that of two who ask at once one comes second.
+async fn advance(
+    connection: &Connection,
+    step: &Step,
+    status: &'static str,
+) -> Result<WithItems, StoreError> {
+    let mut from = TRANSITIONS.iter().filter(|(to, _)| *to == status);
+    let from = from.next().map_or(&[][..], |(_, from)| *from);
+    let mut rows = Entity::update_many()
+        .col_expr(Column::Status, Expr::value(status))
+        .col_expr(Column::UpdatedAt, Expr::value(crud::now()))
+        .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+        .filter(Column::Id.eq(step.id))
+        .filter(Column::Status.is_in(from.iter().copied()))
+        .filter(crud::state_is(step.expected))
+        .exec_with_returning(connection)
+        .await?;
+    let Some(order) = rows.pop() else { return Err(refused(connection, step, from).await?) };
+    let mut items = items(connection, std::slice::from_ref(&order), PAGE_BYTES).await?;
+    Ok((order, items.pop().unwrap_or_default()))
+}
+
+/// Why an order wasn't given another status.
+async fn refused(
+    connection: &Connection,
+    step: &Step,
+    from: &[&str],
+) -> Result<StoreError, StoreError> {
+    let (id, resource) = (step.id, Order::NAME);
+    let order = crud::get::<Order>(connection, &One { id, columns: Columns::All }).await?;
+    let is_expected = match step.expected {
+        Expected::Any => true,
+        Expected::State(version, created) => {
+            (order.version, order.created_at) == (version, created)
+        }
+        Expected::Never => false,
+    };
+    if !is_expected {
+        return Ok(StoreError::EtagMismatch { resource, id, field: "etag".into() });
+    }
+    if from.contains(&order.status.as_str()) {
+        // It has come to that state in this very moment.
+        return Ok(crud::came_and_went());
+    }
+    let told = format!("names an order that is {}", order.status);
+    let faults = vec![Fault::new("id", told)];
+    let facts =
+        vec![("status", order.status), ("resource", resource.into()), ("id", id.to_string())];
+    Ok(Unmet { condition: Condition::State, faults, facts }.into())
+}
+
+fn no_claims(_: &Step) -> Vec<Claim> {
+    Vec::new()
 }

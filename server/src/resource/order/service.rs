@@ -1,8 +1,9 @@
 //! `OrderService` as tonic calls it: every method is one line.
 
 use bookstore_proto::v1::{
-    BatchGetOrdersRequest, BatchGetOrdersResponse, GetOrderRequest, ListOrdersRequest,
-    ListOrdersResponse, Order,
+    BatchGetOrdersRequest, BatchGetOrdersResponse, CancelOrderRequest, ConfirmOrderRequest,
+    DeliverOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order,
+    PlaceOrderRequest, ShipOrderRequest,
     order_service_server::{OrderService, OrderServiceServer},
 };
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
@@ -38,5 +39,40 @@ impl OrderService for Service {
         request: Request<BatchGetOrdersRequest>,
     ) -> Result<Response<BatchGetOrdersResponse>, Status> {
         self.0.read(request).await
+    }
+
+    async fn place_order(
+        &self,
+        request: Request<PlaceOrderRequest>,
+    ) -> Result<Response<Order>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn confirm_order(
+        &self,
+        request: Request<ConfirmOrderRequest>,
+    ) -> Result<Response<Order>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn ship_order(
+        &self,
+        request: Request<ShipOrderRequest>,
+    ) -> Result<Response<Order>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn deliver_order(
+        &self,
+        request: Request<DeliverOrderRequest>,
+    ) -> Result<Response<Order>, Status> {
+        self.0.write(request).await
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<Order>, Status> {
+        self.0.write(request).await
     }
 }

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use super::{
     Answer, RETRY_LATER, RETRY_SOON, database_unavailable, deadline_exceeded, internal, invalid,
 };
-use crate::store::{ConstraintKind, Fault, StoreError};
+use crate::store::{Condition, ConstraintKind, Fault, StoreError, Unmet};
 
 /// What the store could not do.
 pub fn store(error: &StoreError, request_id: &str) -> Status {
@@ -61,6 +61,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             }
             answer
         }
+        StoreError::Unmet(unmet) => of_unmet(unmet),
         StoreError::PasswordMismatch => Answer::new(
             Code::Unauthenticated,
             Reason::PasswordMismatch,
@@ -172,6 +173,25 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
         StoreError::Internal(source) => return internal(source, request_id),
     };
     answer.into_status()
+}
+
+fn of_unmet(unmet: &Unmet) -> Answer {
+    let (reason, what) = match unmet.condition {
+        Condition::Stock => (ErrorReason::InsufficientStock, "there is too little in stock"),
+        Condition::Currency => (ErrorReason::CurrencyMismatch, "an order has one currency"),
+        Condition::State => (ErrorReason::OrderState, "the order isn't in a state for that"),
+        Condition::Filled => (ErrorReason::CartEmpty, "there is nothing in the cart"),
+        Condition::Room => (ErrorReason::CartFull, "a cart doesn't hold that much"),
+    };
+    let told = told(what, &unmet.faults);
+    let mut answer = Answer::new(Code::FailedPrecondition, reason, told).at(&unmet.faults);
+    for fault in unmet.faults.iter().take(10) {
+        let kind = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        let (field, description) = (&fault.field, &fault.description);
+        answer.details.add_precondition_failure_violation(kind, field, description);
+    }
+    let facts = unmet.facts.iter();
+    facts.fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
 fn told(what: &str, faults: &[Fault]) -> String {

@@ -181,7 +181,8 @@ fn is_fixed(fixed: &[Fixed]) -> SimpleExpr {
 /// How often a row is looked for that other callers insert and delete in between.
 pub(super) const ROUNDS: usize = 3;
 
-pub(super) fn came_and_went() -> StoreError {
+/// What is answered where a row was another one at each look: the write is tried again.
+pub fn came_and_went() -> StoreError {
     StoreError::Conflict(DbErr::Custom("the row came and went".into()))
 }
 
@@ -283,7 +284,8 @@ fn id_of_values<R: Resource>(values: &Values<R>) -> Option<Uuid> {
     }
 }
 
-pub(super) fn state_is(expected: Expected) -> SimpleExpr {
+/// Whether a row has the state that is expected of it.
+pub fn state_is(expected: Expected) -> SimpleExpr {
     match expected {
         Expected::Any => Expr::cust("TRUE"),
         Expected::State(version, created_at) => Expr::col(Alias::new("version"))

@@ -1,0 +1,365 @@
+//! Placing an order: the books' rows locked in the order of their ids, looked at, and taken.
+//! PostgreSQL does it in one statement; SQLite's transaction has the file for itself.
+
+use bookstore_entity::{
+    book,
+    order::{ActiveModel, Column, Entity, Model},
+    order_item, user,
+};
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
+    Value,
+    sea_query::{Expr, ExprTrait},
+};
+use uuid::Uuid;
+
+use super::{Order, WithItems, operations::Item};
+use crate::store::{
+    Claim, Condition, Connection, Fault, Resource, StoreError, Unmet,
+    crud::{self, column_in},
+};
+
+/// An order to place.
+#[derive(Clone, Debug)]
+pub struct NewOrder {
+    /// Its id.
+    pub id: Uuid,
+    /// Where the request gives the id: `id`, `order_id`.
+    pub id_field: &'static str,
+    /// Who orders.
+    pub user_id: Uuid,
+    /// Where it goes to.
+    pub shipping_address: String,
+}
+
+/// A book to order; each stands in an order once.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// The book.
+    pub book_id: Uuid,
+    /// How many copies.
+    pub quantity: i32,
+}
+
+/// What a locked book is like.
+#[derive(Clone, Debug)]
+struct Seen {
+    stock: i32,
+    price_micros: i64,
+    currency_code: String,
+}
+
+/// What the database knows of an order that is to be placed.
+struct Look {
+    /// Whether the order's id is taken already; then no book was looked at.
+    is_taken: bool,
+    has_user: bool,
+    /// The book of each line.
+    books: Vec<Option<Seen>>,
+    /// Whether the order was placed by the same statement.
+    placed: bool,
+}
+
+/// Places an order: takes its lines out of the stock and keeps their prices.
+///
+/// # Errors
+/// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Unmet`];
+/// [`StoreError::Constraint`] where the user or the id came or went in this very moment.
+pub async fn place(
+    connection: &Connection,
+    order: &NewOrder,
+    lines: &[Line],
+) -> Result<WithItems, StoreError> {
+    let now = crud::now();
+    // By their ids they stand in the lines' order.
+    let mut ids: Vec<Uuid> = lines.iter().map(|_| Uuid::now_v7()).collect();
+    ids.sort_unstable();
+    let is_postgres = connection.get_database_backend() == DbBackend::Postgres;
+    let look = match is_postgres {
+        true => place_in_one(connection, order, lines, &ids, now).await?,
+        false => look(connection, order, lines).await?,
+    };
+    let placed = look.placed;
+    let (model, items) = verdict(order, lines, look, now)?;
+    if !is_postgres {
+        write(connection, &model, &items, &ids).await?;
+    } else if !placed {
+        return Err(StoreError::internal("an order that could be placed wasn't"));
+    }
+    Ok((model, items))
+}
+
+/// What the order comes to, or everything that stands in its way.
+fn verdict(
+    order: &NewOrder,
+    lines: &[Line],
+    look: Look,
+    now: DateTime<Utc>,
+) -> Result<WithItems, StoreError> {
+    if look.is_taken {
+        let fault = Fault::new(order.id_field, "is already taken");
+        return Err(StoreError::AlreadyExists(vec![fault]));
+    }
+    let mut missing = Vec::new();
+    if !look.has_user {
+        missing.push(Fault::new("user_id", "names no user that exists"));
+    }
+    for (at, _) in look.books.iter().enumerate().filter(|(_, book)| book.is_none()) {
+        let field = format!("items[{at}].book_id");
+        missing.push(Fault::new(field, "names no book that exists"));
+    }
+    if !missing.is_empty() {
+        return Err(StoreError::ReferenceNotFound(missing));
+    }
+    let books: Vec<Seen> = look.books.into_iter().flatten().collect();
+    let currency = books.first().map(|book| book.currency_code.clone()).unwrap_or_default();
+    one_currency(&books, &currency)?;
+    enough(lines, &books)?;
+    let items: Vec<Item> = lines
+        .iter()
+        .zip(books)
+        .map(|(line, book)| Item {
+            book_id: line.book_id,
+            quantity: line.quantity,
+            price_micros: book.price_micros,
+        })
+        .collect();
+    let total_micros = items.iter().try_fold(0_i64, |total, item| {
+        total.checked_add(item.price_micros.checked_mul(item.quantity.into())?)
+    });
+    // A hundred lines of a thousand copies at the highest price are 10^18 micros.
+    let total_micros = total_micros.filter(|total| *total <= 10_i64.pow(18));
+    let total_micros = total_micros.ok_or_else(|| StoreError::internal("a total over 10^18"))?;
+    let model = Model {
+        id: order.id,
+        user_id: order.user_id,
+        status: super::PENDING.to_owned(),
+        total_micros,
+        currency_code: currency,
+        shipping_address: order.shipping_address.clone(),
+        created_at: now,
+        updated_at: now,
+        version: 1,
+    };
+    Ok((model, items))
+}
+
+fn one_currency(books: &[Seen], currency: &str) -> Result<(), StoreError> {
+    let others = books.iter().enumerate().filter(|(_, book)| book.currency_code != currency);
+    let faults: Vec<Fault> = others
+        .map(|(at, book)| {
+            let told = format!("is sold in {}, the first one in {currency}", book.currency_code);
+            Fault::new(format!("items[{at}].book_id"), told)
+        })
+        .collect();
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Unmet { condition: Condition::Currency, faults, facts: Vec::new() }.into()),
+    }
+}
+
+fn enough(lines: &[Line], books: &[Seen]) -> Result<(), StoreError> {
+    let mut faults = Vec::new();
+    let mut facts = Vec::new();
+    for (at, (line, book)) in lines.iter().zip(books).enumerate() {
+        if book.stock < line.quantity {
+            let (id, left) = (line.book_id, book.stock);
+            let told = format!("is more than the {left} left of book {id}");
+            faults.push(Fault::new(format!("items[{at}].quantity"), told));
+            if facts.is_empty() {
+                facts = vec![("book_id", id.to_string()), ("left", left.to_string())];
+            }
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Unmet { condition: Condition::Stock, faults, facts }.into()),
+    }
+}
+
+/// One text however many lines there are. Whether the order can be placed is decided over the
+/// locked rows, which are as the last transaction has left them and not as the statement's
+/// snapshot has them; the parts that write depend on that, so all locks come before them.
+/// Where the id is taken nothing is locked: a transaction that changes that order may wait
+/// for the same books.
+const PLACE: &str = r#"WITH "line" AS MATERIALIZED (
+    SELECT * FROM unnest($5::uuid[], $6::int4[], $7::uuid[])
+        WITH ORDINALITY AS "line" ("book_id", "quantity", "id", "place")
+), "fact" AS MATERIALIZED (
+    SELECT EXISTS (SELECT 1 FROM "orders" WHERE "id" = $1) AS "is_taken",
+        EXISTS (SELECT 1 FROM "users" WHERE "id" = $2) AS "has_user"
+), "book" AS MATERIALIZED (
+    SELECT "id", "stock", "price_micros", "currency_code" FROM "books"
+    WHERE "id" = ANY($5) AND NOT EXISTS (SELECT 1 FROM "orders" WHERE "id" = $1)
+    ORDER BY "id" FOR NO KEY UPDATE
+), "verdict" AS MATERIALIZED (
+    SELECT count("book"."id") = count(*) AND bool_and("book"."stock" >= "line"."quantity")
+            AND min("book"."currency_code") = max("book"."currency_code")
+            AND (SELECT "has_user" FROM "fact") AS "good",
+        sum("book"."price_micros" * "line"."quantity")::bigint AS "total_micros",
+        min("book"."currency_code") AS "currency_code"
+    FROM "line" LEFT JOIN "book" ON "book"."id" = "line"."book_id"
+), "placed" AS (
+    INSERT INTO "orders" ("id", "user_id", "status", "total_micros", "currency_code",
+        "shipping_address", "created_at", "updated_at", "version")
+    SELECT $1, $2, 'PENDING', "total_micros", "currency_code", $3, $4, $4, 1
+    FROM "verdict" WHERE "good"
+    RETURNING 1
+), "taken" AS (
+    UPDATE "books" SET "stock" = "books"."stock" - "line"."quantity",
+        "version" = "books"."version" + 1, "updated_at" = $4
+    FROM "line", "verdict" WHERE "verdict"."good" AND "books"."id" = "line"."book_id"
+    RETURNING 1
+), "item" AS (
+    INSERT INTO "order_items" ("id", "order_id", "book_id", "quantity", "price_micros",
+        "created_at", "updated_at", "version")
+    SELECT "line"."id", $1, "book"."id", "line"."quantity", "book"."price_micros", $4, $4, 1
+    FROM "verdict", "line" JOIN "book" ON "book"."id" = "line"."book_id" WHERE "verdict"."good"
+)
+SELECT "fact"."is_taken", "fact"."has_user", "book"."stock", "book"."price_micros",
+    "book"."currency_code",
+    (SELECT count(*) FROM "placed") = 1
+        AND (SELECT count(*) FROM "taken") = (SELECT count(*) FROM "line") AS "placed"
+FROM "fact", "line" LEFT JOIN "book" ON "book"."id" = "line"."book_id" ORDER BY "line"."place""#;
+
+async fn place_in_one(
+    connection: &Connection,
+    order: &NewOrder,
+    lines: &[Line],
+    ids: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<Look, StoreError> {
+    let books: Vec<Uuid> = lines.iter().map(|line| line.book_id).collect();
+    let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
+    let values = [
+        order.id.into(),
+        order.user_id.into(),
+        order.shipping_address.clone().into(),
+        now.into(),
+        books.into(),
+        quantities.into(),
+        ids.to_vec().into(),
+    ];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, PLACE, values);
+    let mut look = Look { is_taken: false, has_user: false, books: Vec::new(), placed: false };
+    for row in connection.query_all_raw(statement).await? {
+        look.is_taken = row.try_get_by_index(0)?;
+        look.has_user = row.try_get_by_index(1)?;
+        let stock: Option<i32> = row.try_get_by_index(2)?;
+        look.books.push(match stock {
+            Some(stock) => Some(Seen {
+                stock,
+                price_micros: row.try_get_by_index(3)?,
+                currency_code: row.try_get_by_index(4)?,
+            }),
+            None => None,
+        });
+        look.placed = row.try_get_by_index(5)?;
+    }
+    Ok(look)
+}
+
+async fn look(
+    connection: &Connection,
+    order: &NewOrder,
+    lines: &[Line],
+) -> Result<Look, StoreError> {
+    let taken = Entity::find_by_id(order.id).select_only().column(Column::Id);
+    let user = user::Entity::find_by_id(order.user_id).select_only().column(user::Column::Id);
+    let ids: Vec<Uuid> = lines.iter().map(|line| line.book_id).collect();
+    let books: Vec<(Uuid, i32, i64, String)> = book::Entity::find()
+        .select_only()
+        .column(book::Column::Id)
+        .column(book::Column::Stock)
+        .column(book::Column::PriceMicros)
+        .column(book::Column::CurrencyCode)
+        .filter(column_in(connection, "id", &ids))
+        .into_tuple()
+        .all(connection)
+        .await?;
+    let books = lines.iter().map(|line| {
+        let found = books.iter().find(|(id, ..)| *id == line.book_id);
+        found.map(|(_, stock, price_micros, currency_code)| Seen {
+            stock: *stock,
+            price_micros: *price_micros,
+            currency_code: currency_code.clone(),
+        })
+    });
+    Ok(Look {
+        is_taken: taken.into_tuple::<Uuid>().one(connection).await?.is_some(),
+        has_user: user.into_tuple::<Uuid>().one(connection).await?.is_some(),
+        books: books.collect(),
+        placed: false,
+    })
+}
+
+async fn write(
+    connection: &Connection,
+    order: &Model,
+    items: &[Item],
+    ids: &[Uuid],
+) -> Result<(), StoreError> {
+    let (id, now) = (order.id, order.created_at);
+    Entity::insert(ActiveModel::from(order.clone())).exec_without_returning(connection).await?;
+    let rows = items.iter().zip(ids).map(|(item, own)| order_item::ActiveModel {
+        id: Set(*own),
+        order_id: Set(id),
+        book_id: Set(item.book_id),
+        quantity: Set(item.quantity),
+        price_micros: Set(item.price_micros),
+        created_at: Set(now),
+        updated_at: Set(now),
+        version: Set(1),
+    });
+    order_item::Entity::insert_many(rows).exec_without_returning(connection).await?;
+    for item in items {
+        book::Entity::update_many()
+            .col_expr(book::Column::Stock, Expr::col(book::Column::Stock).sub(item.quantity))
+            .col_expr(book::Column::Version, Expr::col(book::Column::Version).add(1))
+            .col_expr(book::Column::UpdatedAt, Expr::value(now))
+            .filter(book::Column::Id.eq(item.book_id))
+            .exec(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Gives the copies of an order back to its books, locked in the order of their ids.
+///
+/// # Errors
+/// What the database answers.
+pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), StoreError> {
+    let backend = connection.get_database_backend();
+    let order = Value::from(order);
+    if backend == DbBackend::Postgres {
+        let lock = r#"SELECT "id" FROM "books" WHERE "id" IN (SELECT "book_id" FROM "order_items" WHERE "order_id" = $1) ORDER BY "id" FOR NO KEY UPDATE"#;
+        let lock = Statement::from_sql_and_values(backend, lock, [order.clone()]);
+        connection.query_all_raw(lock).await?;
+    }
+    let back = r#"UPDATE "books" SET "stock" = "stock" + (SELECT sum("quantity") FROM "order_items" WHERE "order_id" = $1 AND "book_id" = "books"."id"), "version" = "version" + 1, "updated_at" = $2 WHERE "id" IN (SELECT "book_id" FROM "order_items" WHERE "order_id" = $1)"#;
+    let back = Statement::from_sql_and_values(backend, back, [order, crud::now().into()]);
+    connection.execute_raw(back).await?;
+    Ok(())
+}
+
+/// What of a new order constraints look at, where the look at them was overtaken.
+pub fn claims(order: &NewOrder) -> Vec<Claim> {
+    Order::CONSTRAINTS
+        .iter()
+        .map(|constraint| {
+            let (field, value) = match constraint.field {
+                "id" => (order.id_field, order.id),
+                _ => ("user_id", order.user_id),
+            };
+            Claim {
+                constraint,
+                field: field.to_owned(),
+                values: vec![value.into()],
+                own: None,
+                only_new: false,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! Many callers buy from few books while others call orders off: what was sold and what is
+//! left are always what there was.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use bookstore_proto::v1::{
+    Book, CancelOrderRequest, CreateBookRequest, CreateUserRequest, Money, PlaceOrderItem,
+    PlaceOrderRequest, User, book_service_client::BookServiceClient,
+    order_service_client::OrderServiceClient, user_service_client::UserServiceClient,
+};
+use rand::{Rng, seq::SliceRandom};
+use tonic::{Code, Status, transport::Channel};
+use tonic_types::StatusExt;
+
+use crate::{Database, Engine, TestServer, raw};
+
+/// Callers at the same time.
+const CALLERS: u32 = 64;
+
+/// The books, and how many copies there are of each at first.
+const BOOKS: u32 = 6;
+const STOCK: i32 = 1_000;
+
+/// Makes `scale` calls on each engine.
+pub(super) async fn stock(scale: u32) {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let server = TestServer::builder(engine).env("LOG_LEVEL", "warn").start().await;
+        open(server.channel()).await;
+        let (database, done) = (server.database(), Arc::new(AtomicBool::new(false)));
+        let watch = tokio::spawn(watch(Arc::clone(&database), Arc::clone(&done)));
+        let began = Instant::now();
+        let mut callers = Vec::new();
+        for _ in 0..CALLERS {
+            let orders = OrderServiceClient::new(raw(server.address()).await);
+            callers.push(tokio::spawn(buy(orders, scale / CALLERS)));
+        }
+        let mut tally = Tally::default();
+        for caller in callers {
+            let bought = caller.await.expect("a caller that doesn't panic");
+            tally.placed += bought.placed;
+            tally.short += bought.short;
+            tally.cancelled += bought.cancelled;
+        }
+        let took = began.elapsed();
+        done.store(true, Ordering::Relaxed);
+        let looks = watch.await.expect("someone who watches");
+        let books = balance(&database).await;
+        assert!(books.iter().all(|sum| *sum == i64::from(STOCK)), "{books:?}: not {STOCK} of each");
+        assert!(tally.placed > 0 && tally.short > 0 && tally.cancelled > 0, "{tally:?}");
+        eprintln!("{engine:?}: {tally:?} in {took:?}, looked at {looks} times meanwhile");
+    }
+}
+
+/// What callers were answered.
+#[derive(Debug, Default)]
+struct Tally {
+    placed: u32,
+    short: u32,
+    cancelled: u32,
+}
+
+/// Of each book what is left and what was sold, together.
+async fn balance(database: &Database) -> Vec<i64> {
+    let sql = "SELECT stock + coalesce((SELECT sum(quantity) FROM order_items JOIN orders \
+               ON orders.id = order_id WHERE book_id = books.id AND status <> 'CANCELLED'), 0) \
+               FROM books ORDER BY books.id";
+    let rows = database.sql(sql).await;
+    let sum = |row: &crate::Row| row[0].as_ref().and_then(|text| text.parse().ok());
+    rows.iter().map(|row| sum(row).expect("a sum")).collect()
+}
+
+/// Looks at every committed state that it can: none has sold more than there was.
+async fn watch(database: Arc<Database>, done: Arc<AtomicBool>) -> u32 {
+    let mut looks = 0;
+    while !done.load(Ordering::Relaxed) {
+        let wrong = balance(&database).await.into_iter().find(|sum| *sum != i64::from(STOCK));
+        assert_eq!(wrong, None, "a book and its orders don't agree");
+        assert_eq!(database.value("SELECT count(*) FROM books WHERE stock < 0").await, "0");
+        looks += 1;
+    }
+    looks
+}
+
+async fn open(channel: Channel) {
+    let user = User {
+        email: "buyer@example.com".into(),
+        username: "buyer".into(),
+        full_name: "A Buyer".into(),
+        password: "correct horse battery".into(),
+        ..Default::default()
+    };
+    let request = CreateUserRequest { user: Some(user), id: id(0) };
+    UserServiceClient::new(channel.clone()).create_user(request).await.expect("a user");
+    for number in 1..=BOOKS {
+        let price = Some(Money { currency_code: "USD".into(), units: 5, nanos: 0 });
+        let (title, author) = (format!("Book {number}"), "A. Writer".into());
+        let book = Book { title, author, price, stock: STOCK, ..Default::default() };
+        let request = CreateBookRequest { book: Some(book), id: id(number) };
+        BookServiceClient::new(channel.clone()).create_book(request).await.expect("a book");
+    }
+}
+
+/// Buys some books in any order of lines; about one order in two is called off again later.
+async fn buy(mut orders: OrderServiceClient<crate::Raw>, calls: u32) -> Tally {
+    let (mut tally, mut open) = (Tally::default(), Vec::new());
+    for _ in 0..calls {
+        let (lines, cancels) = {
+            let mut random = rand::rng();
+            let mut numbers: Vec<u32> = (1..=BOOKS).collect();
+            numbers.shuffle(&mut random);
+            numbers.truncate(random.random_range(1..=4));
+            let line = |number: u32| PlaceOrderItem {
+                book_id: id(number),
+                quantity: rand::rng().random_range(1..=40),
+            };
+            (numbers.into_iter().map(line).collect::<Vec<_>>(), random.random_bool(0.5))
+        };
+        let request = PlaceOrderRequest {
+            user_id: id(0),
+            items: lines,
+            shipping_address: "1 Main Street".into(),
+            id: String::new(),
+        };
+        match orders.place_order(request).await {
+            Ok(order) => {
+                open.push(order.into_inner().id);
+                tally.placed += 1;
+            }
+            Err(status) => {
+                is_short(&status);
+                tally.short += 1;
+            }
+        }
+        if cancels && let Some(id) = open.pop() {
+            let request = CancelOrderRequest { id, etag: String::new() };
+            orders.cancel_order(request).await.expect("an order that is called off");
+            tally.cancelled += 1;
+        }
+    }
+    tally
+}
+
+/// Nothing else is a reason not to get an order, and it names the book.
+fn is_short(status: &Status) {
+    let info = status.get_error_details().error_info().cloned();
+    let (reason, facts) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
+    let told = (status.code(), reason.as_str());
+    assert_eq!(told, (Code::FailedPrecondition, "INSUFFICIENT_STOCK"), "{status:?}");
+    let book = facts.get("book_id");
+    assert!((1..=BOOKS).any(|number| book == Some(&id(number))), "{facts:?}");
+}
+
+fn id(number: u32) -> String {
+    format!("0195a000-0000-4000-8000-{number:012x}")
+}
