@@ -1,5 +1,6 @@
 //! Long trials: the suite's own cases at a larger scale, run by name.
 
+mod checklist;
 mod deadlines;
 mod drops;
 mod plan_log;
@@ -27,6 +28,12 @@ pub struct Trial {
 
 /// Every trial there is.
 pub const TRIALS: &[Trial] = &[
+    Trial {
+        name: "checklist",
+        about: "one more resource by CONTRIBUTING.md's checklist, in a copy, built and tried so often",
+        scale: 1,
+        work: |scale| Box::pin(checklist::checklist(scale)),
+    },
     Trial {
         name: "deadlines",
         about: "this many calls run into their deadlines, half as many are served afterwards",
