@@ -57,11 +57,13 @@ const CASES: &[&str] = &[
 /// Follows the checklist, `rounds` times.
 pub(super) async fn checklist(rounds: u32) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let target = program().ancestors().nth(2).expect("the folder of what cargo builds").to_owned();
+    let built = program().parent().expect("the folder of what cargo builds").to_owned();
     // Always the same folder, so that a second round builds what has changed.
-    let copy = target.join("checklist/workspace");
+    let copy = built.join("checklist/workspace");
+    let target = built.join("checklist/target");
     for _ in 0..rounds {
         synchronize(root, &copy);
+        share_dependencies(&built, &target.join("debug"));
         follow(root, &copy);
         cargo(&copy, &target, &["fmt", "--all", "--check"], &[]);
         let suite = ["test", "--workspace", "--offline", "--test", "suite", "--"];
@@ -87,6 +89,25 @@ fn synchronize(root: &Path, copy: &Path) {
         let text = fs::read(root.join(path)).expect("a file of the workspace");
         if fs::read(copy.join(path)).ok().as_ref() != Some(&text) {
             write(&copy.join(path), &text);
+        }
+    }
+}
+
+/// Links what dependencies were built to, so that they aren't built again. What was built of the
+/// workspace stays out: cargo would give the copy's the same names, and each would overwrite the
+/// other's.
+fn share_dependencies(built: &Path, copy: &Path) {
+    let ours = Regex::new(r"(^|/)(lib)?(bookstore|suite)[_-]").expect("a pattern");
+    for folder in ["deps", "build", ".fingerprint"] {
+        let (from, to) = (built.join(folder), copy.join(folder));
+        for path in files(&from).into_iter().filter(|path| !ours.is_match(path)) {
+            let (from, to) = (from.join(&path), to.join(&path));
+            let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+            if time(&from) != time(&to) {
+                fs::create_dir_all(to.parent().expect("a folder")).expect("the file's folder");
+                drop(fs::remove_file(&to));
+                fs::hard_link(&from, &to).expect("a link to a file beside it");
+            }
         }
     }
 }
@@ -150,9 +171,6 @@ fn named(root: &Path) -> BTreeSet<String> {
 }
 
 /// Runs cargo in the copy; answers what it prints.
-///
-/// What it builds goes to a folder of its own, for the program that this run starts must stay
-/// what it is; what dependencies were built to is shared.
 fn cargo(copy: &Path, target: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> String {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -164,8 +182,7 @@ fn cargo(copy: &Path, target: &Path, arguments: &[&str], settings: &[(&str, &str
             command.env_remove(name);
         }
     }
-    command.env("CARGO_BUILD_BUILD_DIR", target);
-    command.env("CARGO_TARGET_DIR", target.join("checklist/target"));
+    command.env("CARGO_TARGET_DIR", target);
     command.envs(settings.iter().copied());
     let output = command.output().expect("cargo");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
