@@ -1,6 +1,7 @@
 //! Long trials: the suite's own cases at a larger scale, run by name.
 
 mod bulk;
+mod checklist;
 mod deadlines;
 mod drops;
 mod files;
@@ -37,6 +38,12 @@ pub const TRIALS: &[Trial] = &[
         about: "this many books imported, and exported to a slow reader, in bounded memory",
         scale: 1_000_000,
         work: |scale| Box::pin(bulk::bulk(scale)),
+    },
+    Trial {
+        name: "checklist",
+        about: "one more resource by CONTRIBUTING.md's checklist, in a copy, built and tried so often",
+        scale: 1,
+        work: |scale| Box::pin(checklist::checklist(scale)),
     },
     Trial {
         name: "deadlines",

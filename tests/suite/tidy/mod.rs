@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders that hold nothing written by us.
-const SKIPPED: &[&str] = &["target", ".git", "node_modules"];
+/// Folders that hold nothing written by us, and texts for other places than their own.
+const SKIPPED: &[&str] = &["target", ".git", "node_modules", "fixtures"];
 
 /// The workspace's folder.
 pub(crate) fn root() -> PathBuf {
