@@ -30,7 +30,7 @@ const STOCK: i32 = 1_000;
 /// Makes `scale` calls on each engine.
 pub(super) async fn stock(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let server = TestServer::builder(engine).env("LOG_LEVEL", "warn").start().await;
+        let server = TestServer::builder(engine).env("LOG_LEVEL", "error").start().await;
         open(server.channel()).await;
         let (database, done) = (server.database(), Arc::new(AtomicBool::new(false)));
         let watch = tokio::spawn(watch(Arc::clone(&database), Arc::clone(&done)));

@@ -182,6 +182,8 @@ fn enough(lines: &[Line], books: &[Seen]) -> Result<(), StoreError> {
 /// One text however many lines there are. Whether the order can be placed is decided over the
 /// locked rows, which are as the last transaction has left them and not as the statement's
 /// snapshot has them; the parts that write depend on that, so all locks come before them.
+/// The stock is counted from the locked row: from the snapshot's, PostgreSQL would hold a number
+/// against the CHECK that is none any more, before it looks for the newer row.
 /// Where the id is taken nothing is locked: a transaction that changes that order may wait
 /// for the same books.
 const PLACE: &str = r#"WITH "line" AS MATERIALIZED (
@@ -208,9 +210,10 @@ const PLACE: &str = r#"WITH "line" AS MATERIALIZED (
     FROM "verdict" WHERE "good"
     RETURNING 1
 ), "taken" AS (
-    UPDATE "books" SET "stock" = "books"."stock" - "line"."quantity",
+    UPDATE "books" SET "stock" = "book"."stock" - "line"."quantity",
         "version" = "books"."version" + 1, "updated_at" = $4
-    FROM "line", "verdict" WHERE "verdict"."good" AND "books"."id" = "line"."book_id"
+    FROM "verdict", "line" JOIN "book" ON "book"."id" = "line"."book_id"
+    WHERE "verdict"."good" AND "books"."id" = "book"."id"
     RETURNING 1
 ), "item" AS (
     INSERT INTO "order_items" ("id", "order_id", "book_id", "quantity", "price_micros",
