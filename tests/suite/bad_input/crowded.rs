@@ -16,8 +16,9 @@ use super::{form, send};
 /// take the same cores. What is looked into shows in memory far more than in time.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A probe takes some milliseconds beside them, and must not wait for their end.
-const PROBE: Duration = Duration::from_secs(2);
+/// A probe takes some milliseconds beside them, and must not wait for their end; beside other
+/// tests that take all cores, seconds.
+const PROBE: Duration = Duration::from_secs(8);
 
 /// A field without a value, over and over.
 fn entries(tag: u8, count: usize) -> Vec<u8> {

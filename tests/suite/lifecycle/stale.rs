@@ -51,7 +51,7 @@ async fn a_changed_column_is_noticed_by_nobody() {
     assert_eq!(attempts(2).await, "1");
     for collation in ["\"C\"", "\"default\""] {
         let change =
-            format!("ALTER TABLE books ALTER COLUMN author TYPE varchar(255) COLLATE {collation}");
+            format!("ALTER TABLE books ALTER cover_image TYPE varchar(500) COLLATE {collation}");
         database.sql(&change).await;
         assert_eq!(attempts(3).await, "2", "the statement was still that of the old schema");
         let listed = client::done(books.list_books(ListBooksRequest::default()).await);
