@@ -1,8 +1,12 @@
 //! The line between a service and its PostgreSQL, or a client and its service, which a
 //! test can cut and freeze.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
+use rand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp},
@@ -41,13 +45,20 @@ impl Line {
         let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
         let (server, _) = server.expect("the address of a PostgreSQL database");
         let far: SocketAddr = server.parse().expect("an address with a port");
-        let (near, state) = open(far).await;
+        let (near, state) = open(far, None).await;
         Self { url: url.replace(server, &near), state }
     }
 
     /// A line to a service, open.
     pub async fn to_service(far: SocketAddr) -> Self {
-        let (near, state) = open(far).await;
+        let (near, state) = open(far, None).await;
+        Self { url: format!("http://{near}"), state }
+    }
+
+    /// A line to a service on which every connection breaks after some bytes, as many as chance
+    /// says and at most this many, wherever that is.
+    pub async fn breaking(far: SocketAddr, most: usize) -> Self {
+        let (near, state) = open(far, Some(most)).await;
         Self { url: format!("http://{near}"), state }
     }
 
@@ -85,22 +96,29 @@ impl Drop for Line {
 }
 
 /// Opens a line to an address; answers the near end's.
-async fn open(far: SocketAddr) -> (String, watch::Sender<State>) {
+async fn open(far: SocketAddr, most: Option<usize>) -> (String, watch::Sender<State>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let near = listener.local_addr().expect("the port's address").to_string();
     let state = watch::Sender::new(State::Open);
-    tokio::spawn(accept(listener, far, state.clone()));
+    tokio::spawn(accept(listener, far, most, state.clone()));
     (near, state)
 }
 
-async fn accept(listener: TcpListener, far: SocketAddr, state: watch::Sender<State>) {
+async fn accept(
+    listener: TcpListener,
+    far: SocketAddr,
+    most: Option<usize>,
+    state: watch::Sender<State>,
+) {
     while let Ok((near, _)) = listener.accept().await {
-        tokio::spawn(carry(near, far, state.clone()));
+        let left = most.map_or(usize::MAX, |most| rand::rng().random_range(0..most));
+        tokio::spawn(carry(near, far, AtomicUsize::new(left), state.clone()));
     }
 }
 
-/// Carries one connection until either side closes it or the line is cut.
-async fn carry(near: TcpStream, far: SocketAddr, state: watch::Sender<State>) {
+/// Carries one connection until either side closes it, the line is cut, or no byte is left that
+/// it may carry.
+async fn carry(near: TcpStream, far: SocketAddr, left: AtomicUsize, state: watch::Sender<State>) {
     let mut seen = state.subscribe();
     if *seen.borrow() == State::Cut {
         return;
@@ -110,8 +128,8 @@ async fn carry(near: TcpStream, far: SocketAddr, state: watch::Sender<State>) {
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     tokio::select! {
-        () = pump(near_in, far_out, &state, true) => {}
-        () = pump(far_in, near_out, &state, false) => {}
+        () = pump(near_in, far_out, &left, &state, true) => {}
+        () = pump(far_in, near_out, &left, &state, false) => {}
         _ = seen.wait_for(|state| *state == State::Cut) => {}
     }
 }
@@ -119,6 +137,7 @@ async fn carry(near: TcpStream, far: SocketAddr, state: watch::Sender<State>) {
 async fn pump(
     mut from: tcp::OwnedReadHalf,
     mut to: tcp::OwnedWriteHalf,
+    left: &AtomicUsize,
     state: &watch::Sender<State>,
     asks: bool,
 ) {
@@ -127,7 +146,9 @@ async fn pump(
     while let Ok(size @ 1..) = from.read(&mut bytes).await {
         let thawed = seen.wait_for(|state| *state != State::Frozen).await;
         let Ok(now) = thawed.map(|state| *state) else { return };
-        if to.write_all(&bytes[..size]).await.is_err() {
+        let may = left.load(Ordering::Relaxed).min(size);
+        left.fetch_sub(may, Ordering::Relaxed);
+        if to.write_all(&bytes[..may]).await.is_err() || may < size {
             return;
         }
         if let State::CutAt(wanted) = now

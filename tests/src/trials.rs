@@ -6,6 +6,7 @@ mod deadlines;
 mod drops;
 mod files;
 mod goodbooks;
+mod orders;
 mod plan_log;
 mod plans;
 mod resume;
@@ -68,6 +69,12 @@ pub const TRIALS: &[Trial] = &[
         about: "real books, the file named by GOODBOOKS, in and out in batches of this many",
         scale: 500,
         work: |scale| Box::pin(goodbooks::goodbooks(scale)),
+    },
+    Trial {
+        name: "orders",
+        about: "this many orders over lines that break, the service killed, on each engine: each once",
+        scale: 5_000,
+        work: |scale| Box::pin(orders::orders(scale)),
     },
     Trial {
         name: "plans",

@@ -41,3 +41,8 @@ async fn broken_imports_go_on() {
 async fn files_need_little_memory() {
     trial("files", 6_000).await;
 }
+
+#[tokio::test]
+async fn every_order_is_placed_once() {
+    trial("orders", 200).await;
+}
