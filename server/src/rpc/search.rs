@@ -5,7 +5,7 @@ use prost::Message;
 use super::{check::Check, list::page_size, standard::Standard};
 use crate::store::{
     Resource,
-    crud::Row,
+    crud::{Columns, Row},
     filter::Filter,
     list::PAGE_BYTES,
     page_token::PageToken,
@@ -31,6 +31,7 @@ pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
     fields: Fields,
+    columns: Columns,
 ) -> Option<SearchQuery> {
     // What the contract's rules refused already needs no second reason.
     let mut fault = |field: &str, told: String| {
@@ -59,6 +60,7 @@ pub fn query<R: Resource>(
         filter,
         offset: offset.saturating_add(skip),
         limit: page_size(fields.page_size)?,
+        columns,
         sealing_key: *check.sealing_key,
     })
 }

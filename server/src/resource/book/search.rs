@@ -28,7 +28,8 @@ impl ReadRequest for SearchBooksRequest {
     fn query(self, check: &mut Check<'_>) -> Option<SearchBooks> {
         let Self { query, page_size, page_token, skip, filter } = self;
         let fields = search::Fields { query, page_size, page_token, skip, filter };
-        search::query::<Book>(check, SearchBooks::NAME, fields).map(SearchBooks)
+        let columns = check.columns::<Book>("books");
+        search::query::<Book>(check, SearchBooks::NAME, fields, columns).map(SearchBooks)
     }
 
     fn answer(query: &SearchBooks, found: Found<Model>) -> Result<SearchBooksResponse, StoreError> {

@@ -6,13 +6,13 @@
 mod words;
 
 use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryTrait, Statement,
-    sea_query::{Alias, Expr, ExprTrait, JoinType, Order as Direction, Query, SelectStatement},
+    ConnectionTrait, DbBackend, FromQueryResult, QueryTrait, Statement,
+    sea_query::{Alias, Expr, ExprTrait, JoinType, Order as Direction, Query},
 };
 
 use super::{
     connection::Connection,
-    crud::{Resource, Row},
+    crud::{self, Columns, Resource, Row},
     error::StoreError,
     filter::Filter,
     list::PAGE_BYTES,
@@ -47,6 +47,8 @@ pub struct SearchQuery {
     pub offset: usize,
     /// The most rows to answer.
     pub limit: usize,
+    /// The columns to read.
+    pub columns: Columns,
     /// Seals the next page's token.
     pub sealing_key: [u8; 32],
 }
@@ -93,7 +95,7 @@ fn on_postgres<R: Searched>(query: &SearchQuery, limit: usize) -> Statement {
     let table = R::FIELDS.table;
     let words = query.words.to_tsquery();
     let with_words = |sql: String| Expr::cust_with_values(sql, [words.as_str()]);
-    let mut select = R::Entity::find().into_query();
+    let mut select = crud::select::<R>(DbBackend::Postgres, query.columns).into_query();
     select
         .and_where(with_words(format!(r#""{table}"."words" @@ CAST($1 AS tsquery)"#)))
         .cond_where(query.filter.condition(DbBackend::Postgres))
@@ -138,7 +140,7 @@ fn on_sqlite<R: Searched>(query: &SearchQuery, limit: usize) -> Statement {
         .limit(limit.saturating_add(1) as u64)
         .offset(query.offset as u64);
     let same = Expr::col((found.clone(), "id")).eq(Expr::col((table, "id")));
-    let mut select: SelectStatement = R::Entity::find().into_query();
+    let mut select = crud::select::<R>(DbBackend::Sqlite, query.columns).into_query();
     select
         .join_subquery(JoinType::InnerJoin, ranked, found.clone(), same)
         .order_by((found.clone(), "place"), Direction::Asc)

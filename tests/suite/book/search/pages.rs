@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{SEARCH, of, search, titles};
 use crate::{
     client::{a_book, books, create_all, with},
-    standard::{answer, refusal},
+    standard::{answer, call_with, refusal},
 };
 
 on_every_engine!(pages_lead_to_a_thousand_results, tokens_serve_their_search, pages_are_bounded);
@@ -92,4 +92,10 @@ async fn pages_are_bounded(engine: Engine) {
     create_all(&mut books(&server), &all).await;
     let (walked, pages) = walk(&server, json!({"query": "common", "page_size": 1_000})).await;
     assert_eq!((walked.iter().collect::<BTreeSet<_>>().len(), pages), (90, 2));
+    // What isn't asked for isn't read.
+    let request = json!({"query": "common", "filter": "description:common", "page_size": 1_000});
+    let page = call_with(&server, SEARCH, request, &[("field-mask", "books.title")]).await;
+    let page = page.expect("a page");
+    assert_eq!(page["books"].as_array().map(Vec::len), Some(90));
+    assert_eq!(page["books"][0].as_object().map(|book| book.len()), Some(1));
 }
