@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bookstore_migration::tool::{self, MigrationError, Runner};
+use http::Extensions;
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -18,6 +19,7 @@ use crate::{
     resource::RESOURCES,
     rpc::{
         calls::Calls,
+        context::SessionCell,
         health::Readiness,
         layers::{self, Shared},
         registry::Registry,
@@ -122,7 +124,7 @@ pub async fn serve(
     readiness.set_live();
     let stop = Stop::new();
     let drain = config.server.shutdown_timeout;
-    let server = tokio::spawn(listener::serve(listener, services, stop.clone(), drain));
+    let server = tokio::spawn(listener::serve(listener, services, greet, stop.clone(), drain));
     listening(address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -208,6 +210,13 @@ pub fn registry() -> Result<Registry, AppError> {
     }
     transaction::register(&mut registry);
     registry.complete().map_err(AppError::Contract)
+}
+
+/// What all calls of a new connection share.
+fn greet() -> Extensions {
+    let mut greeting = Extensions::new();
+    greeting.insert(SessionCell::default());
+    greeting
 }
 
 /// All services inside the layers.

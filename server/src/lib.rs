@@ -8,6 +8,7 @@ pub mod app;
 pub mod command;
 pub mod config;
 pub mod listener;
+pub mod meters;
 pub mod resource;
 pub mod rpc;
 pub mod sample_data;

@@ -11,7 +11,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -50,6 +50,9 @@ const CUT: Duration = Duration::from_secs(1);
 /// longest, each being twice the one before.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// Makes what all requests of a new connection carry as extensions.
+pub type Greet = fn() -> Extensions;
+
 /// How [`serve`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -64,10 +67,11 @@ pub struct Drained {
 ///
 /// An endless answer, such as a health watch, counts as a call: its service
 /// ends it on its own stop. Every request carries tonic's `TcpConnectInfo`, so
-/// `tonic::Request::remote_addr` works.
+/// `tonic::Request::remote_addr` works, and what `greet` made for its connection.
 pub async fn serve<S, B>(
     listener: TcpListener,
     service: S,
+    greet: Greet,
     stop: Stop,
     drain_timeout: Duration,
 ) -> Drained
@@ -82,7 +86,7 @@ where
 {
     let calls = Calls::default();
     let mut connections = JoinSet::new();
-    accept(&listener, &mut connections, &service, &calls, &stop).await;
+    accept(&listener, &mut connections, &service, greet, &calls, &stop).await;
     drop(listener);
     drain(connections, &calls, drain_timeout).await
 }
@@ -91,6 +95,7 @@ async fn accept<S, B>(
     listener: &TcpListener,
     connections: &mut JoinSet<()>,
     service: &S,
+    greet: Greet,
     calls: &Calls,
     stop: &Stop,
 ) where
@@ -117,7 +122,8 @@ async fn accept<S, B>(
         match accepted {
             Ok((stream, _)) => {
                 pause = ACCEPT_PAUSE.0;
-                connections.spawn(connection(stream, service.clone(), calls.clone(), stop.clone()));
+                let (service, calls, stop) = (service.clone(), calls.clone(), stop.clone());
+                connections.spawn(connection(stream, service, greet(), calls, stop));
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -146,8 +152,13 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection<S, B>(stream: TcpStream, service: S, calls: Calls, stop: Stop)
-where
+async fn connection<S, B>(
+    stream: TcpStream,
+    service: S,
+    mut greeting: Extensions,
+    calls: Calls,
+    stop: Stop,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -157,6 +168,7 @@ where
     B::Error: Into<BoxError>,
 {
     let info = stream.connect_info();
+    greeting.insert(info.clone());
     let mut stopped = pin!(stop.wait());
     tokio::select! {
         () = &mut stopped => return,
@@ -172,7 +184,7 @@ where
     }
     let peer = info.remote_addr;
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(info.clone());
+        request.extensions_mut().extend(greeting.clone());
         let call = calls.begin();
         let answered = service.clone().oneshot(request);
         async move {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::Extensions;
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
@@ -57,7 +58,8 @@ impl Server {
                 }
             })
         };
-        let served = tokio::spawn(serve(listener, service, stop.clone(), drain_timeout));
+        let served =
+            tokio::spawn(serve(listener, service, Extensions::new, stop.clone(), drain_timeout));
         Self { address, stop, served, running, begun, go_on }
     }
 

@@ -33,6 +33,23 @@ pub struct RequestContext {
     pub answer: AnswerCell,
 }
 
+/// What a client's connection has written or read last: each of its calls looks here, so that
+/// a session never goes back.
+#[derive(Clone, Debug, Default)]
+pub struct SessionCell(Arc<Mutex<Option<Position>>>);
+
+impl SessionCell {
+    /// How far the session has come; none if it has neither written nor read.
+    pub fn position(&self) -> Option<Position> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how far the session has come.
+    pub fn note(&self, position: Position) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(position);
+    }
+}
+
 /// Where a call leaves what its response's metadata says; one layer writes it out.
 #[derive(Clone, Debug, Default)]
 pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);

@@ -1,0 +1,125 @@
+//! What is counted and measured, each in one line: the one list of the service's metrics.
+//!
+//! Whoever counts names a static of this file and knows nothing of who listens. Where nobody
+//! does, counting costs next to nothing. `telemetry.rs` decides who listens, before the first
+//! of these is touched: an instrument that was made too early stays deaf.
+
+use std::sync::OnceLock;
+
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{self, AsyncInstrument, Meter},
+};
+
+/// What an instrument is called and what it means.
+#[derive(Debug)]
+pub struct Meaning {
+    /// Its name, in OpenTelemetry's form: `bookstore.write.retries`.
+    pub name: &'static str,
+    /// The unit of its values, as UCUM writes it: `s`, `By`, `{call}`.
+    pub unit: &'static str,
+    /// What it counts or measures, in one sentence.
+    pub told: &'static str,
+}
+
+impl Meaning {
+    const fn new(name: &'static str, unit: &'static str, told: &'static str) -> Self {
+        Self { name, unit, told }
+    }
+}
+
+/// A count that only grows.
+#[derive(Debug)]
+pub struct Counter(Meaning, OnceLock<metrics::Counter<u64>>);
+
+/// A distribution of values.
+#[derive(Debug)]
+pub struct Histogram(Meaning, &'static [f64], OnceLock<metrics::Histogram<f64>>);
+
+/// A value that is asked for when somebody looks.
+#[derive(Debug)]
+pub struct Gauge(Meaning);
+
+impl Counter {
+    const fn new(name: &'static str, unit: &'static str, told: &'static str) -> Self {
+        Self(Meaning::new(name, unit, told), OnceLock::new())
+    }
+
+    /// Counts.
+    pub fn add(&self, count: u64, attributes: &[KeyValue]) {
+        let Meaning { name, unit, told } = self.0;
+        let make = || meter().u64_counter(name).with_unit(unit).with_description(told).build();
+        self.1.get_or_init(make).add(count, attributes);
+    }
+}
+
+impl Histogram {
+    const fn new(
+        name: &'static str,
+        unit: &'static str,
+        told: &'static str,
+        bounds: &'static [f64],
+    ) -> Self {
+        Self(Meaning::new(name, unit, told), bounds, OnceLock::new())
+    }
+
+    /// Notes a value.
+    pub fn record(&self, value: f64, attributes: &[KeyValue]) {
+        let Meaning { name, unit, told } = self.0;
+        let make = || {
+            let meter = meter();
+            let named = meter.f64_histogram(name).with_unit(unit).with_description(told);
+            named.with_boundaries(self.1.to_vec()).build()
+        };
+        self.2.get_or_init(make).record(value, attributes);
+    }
+}
+
+impl Gauge {
+    const fn new(name: &'static str, unit: &'static str, told: &'static str) -> Self {
+        Self(Meaning::new(name, unit, told))
+    }
+
+    /// From now on `look` is asked whenever somebody reads the metrics.
+    pub fn observe(&self, look: impl Fn(&dyn AsyncInstrument<f64>) + Send + Sync + 'static) {
+        let Meaning { name, unit, told } = self.0;
+        let meter = meter();
+        let named = meter.f64_observable_gauge(name).with_unit(unit).with_description(told);
+        let _registered = named.with_callback(look).build();
+    }
+}
+
+fn meter() -> Meter {
+    global::meter("bookstore")
+}
+
+/// Seconds, from a tenth of a millisecond to a minute.
+const SECONDS: &[f64] = &[
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+];
+
+/// Every instrument, in the order in which people read them.
+pub static ALL: &[&Meaning] = &[&WRITE_RETRIES.0, &POOL_WAIT.0, &POOL_CONNECTIONS.0];
+
+/// Writes that were tried again; attribute `reason`.
+pub static WRITE_RETRIES: Counter = Counter::new(
+    "bookstore.write.retries",
+    "{attempt}",
+    "Writes that were tried again after they collided with others.",
+);
+
+/// Attributes `db.client.connection.pool.name`.
+pub static POOL_WAIT: Histogram = Histogram::new(
+    "db.client.connection.wait_time",
+    "s",
+    "How long calls waited for a connection.",
+    SECONDS,
+);
+
+/// Attributes `db.client.connection.pool.name` and `db.client.connection.state`.
+pub static POOL_CONNECTIONS: Gauge = Gauge::new(
+    "db.client.connection.count",
+    "{connection}",
+    "Connections to the database, by node and by whether they are used or idle.",
+);
