@@ -48,3 +48,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
 -- The service looks at replication to tell a primary from a replica and to know how
 -- far a replica lags; a plain role would see no row of it.
 GRANT pg_monitor TO bookstore_app, bookstore_reader;
+
+-- The owner's function that reads where the histories of a failover parted, so that a token
+-- from before one can be verified: files of the data directory, and nothing outside it.
+GRANT EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint, boolean) TO bookstore_owner;

@@ -18,6 +18,7 @@ mod m20261121_000008_create_carts;
 mod m20261121_000009_create_orders;
 mod m20261121_000020_create_idempotency_keys;
 mod m20261121_000030_index_words_of_books;
+mod m20261125_000001_create_timeline_history;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000009_create_orders::Migration),
             Box::new(m20261121_000020_create_idempotency_keys::Migration),
             Box::new(m20261121_000030_index_words_of_books::Migration),
+            Box::new(m20261125_000001_create_timeline_history::Migration),
         ]
     }
 }

@@ -14,12 +14,12 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
-    config::{Config, Database, Transactions},
+    config::{Config, Database, ReadDefault, Transactions},
     listener,
     resource::RESOURCES,
     rpc::{
         calls::Calls,
-        context::SessionCell,
+        context::{Consistency, SessionCell},
         health::Readiness,
         layers::{self, Shared},
         registry::Registry,
@@ -27,7 +27,10 @@ use crate::{
     },
     sample_data,
     shutdown::{Signal, Signals, Stop},
-    store::{Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions},
+    store::{
+        Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions,
+        TopologyOptions,
+    },
     transaction,
 };
 
@@ -75,12 +78,20 @@ pub enum AppError {
 /// If the URL can't be read.
 pub fn open_store(database: &Database) -> Result<Store, AppError> {
     let store = Store::new(StoreOptions {
-        url: database.url.expose().to_owned(),
+        nodes: database.nodes(),
         pool: PoolOptions {
             size: database.pool_size,
             max_overflow: database.max_overflow,
             timeout: database.pool_timeout,
+            recycle: database.pool_recycle,
+            pre_ping: database.pre_ping,
         },
+        topology: TopologyOptions {
+            max_lag: database.replica_max_lag,
+            replica_wait: database.replica_wait,
+            failover_wait: database.failover_wait,
+        },
+        sealing_key: database.token_key,
         command_timeout: database.command_timeout,
         statement_log: StatementLog { echo: database.echo, slow: database.slow_query },
     })?;
@@ -109,6 +120,7 @@ pub async fn serve(
 ) -> Result<(), AppError> {
     let mut signals = Signals::install().map_err(AppError::Signals)?;
     let store = open_store(&config.database)?;
+    store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
     let calls = Calls::new(store.clone(), rules, config.server.max_message_size);
     let resources = RESOURCES.iter().map(|resource| resource.name);
@@ -246,6 +258,15 @@ fn services(
         registry,
         readiness: readiness.clone(),
         max_message_size: calls.max_message_size(),
+        consistency: match config.database.read_default {
+            ReadDefault::Session => Consistency::Session,
+            ReadDefault::Strong => Consistency::Strong,
+            ReadDefault::Eventual => Consistency::Eventual,
+        },
+        sealing_key: {
+            let calls = calls.clone();
+            Arc::new(move || calls.sealing_key())
+        },
     };
     Ok(layers::around(routes.routes().into_axum_router(), shared))
 }

@@ -100,7 +100,17 @@ const SECONDS: &[f64] = &[
 ];
 
 /// Every instrument, in the order in which people read them.
-pub static ALL: &[&Meaning] = &[&WRITE_RETRIES.0, &POOL_WAIT.0, &POOL_CONNECTIONS.0];
+pub static ALL: &[&Meaning] = &[
+    &WRITE_RETRIES.0,
+    &POOL_WAIT.0,
+    &POOL_CONNECTIONS.0,
+    &READS_ROUTED.0,
+    &POSITION_WAIT.0,
+    &PRIMARY_WAIT.0,
+    &NODE_LAG.0,
+    &NODE_BANS.0,
+    &ROLE_CHANGES.0,
+];
 
 /// Writes that were tried again; attribute `reason`.
 pub static WRITE_RETRIES: Counter = Counter::new(
@@ -122,4 +132,48 @@ pub static POOL_CONNECTIONS: Gauge = Gauge::new(
     "db.client.connection.count",
     "{connection}",
     "Connections to the database, by node and by whether they are used or idle.",
+);
+
+/// Attributes `node` and `reason`: `replica`, or why it is the primary.
+pub static READS_ROUTED: Counter = Counter::new(
+    "bookstore.reads.routed",
+    "{read}",
+    "Reads by the node that answered them and the reason why it was that one.",
+);
+
+/// Attribute `reached`: whether the replica was there in time.
+pub static POSITION_WAIT: Histogram = Histogram::new(
+    "bookstore.position.wait_time",
+    "s",
+    "How long reads waited for a replica to reach their position.",
+    SECONDS,
+);
+
+/// Attribute `found`: whether there was a primary in time.
+pub static PRIMARY_WAIT: Histogram = Histogram::new(
+    "bookstore.primary.wait_time",
+    "s",
+    "How long calls waited for a primary while there was none.",
+    SECONDS,
+);
+
+/// Attribute `node`.
+pub static NODE_LAG: Gauge = Gauge::new(
+    "bookstore.node.lag",
+    "s",
+    "How far a replica lags at most; nothing while nobody knows.",
+);
+
+/// Attribute `node`.
+pub static NODE_BANS: Counter = Counter::new(
+    "bookstore.node.bans",
+    "{ban}",
+    "How often a node was left out for a while because reads failed on it.",
+);
+
+/// Attribute `to`: `primary` or `none`.
+pub static ROLE_CHANGES: Counter = Counter::new(
+    "bookstore.role.changes",
+    "{change}",
+    "How often another node, or none, became the primary.",
 );

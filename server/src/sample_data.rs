@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::{
     rpc::{
         calls::Calls,
-        context::{AnswerCell, RequestContext},
+        context::{AnswerCell, Consistency, RequestContext, SessionCell},
     },
-    store::{Deadline, Freshness},
+    store::Deadline,
 };
 
 /// How many books there are.
@@ -78,7 +78,9 @@ fn request<R>(message: R) -> Request<R> {
         method: "sample-data",
         request_id: "sample-data".into(),
         deadline: Deadline::NONE,
-        freshness: Freshness::Strong,
+        consistency: Consistency::Strong,
+        consistency_token: None,
+        session: SessionCell::default(),
         principal: None,
         idempotency: None,
         validate_only: false,

@@ -124,9 +124,7 @@ async fn serve() -> i32 {
             Err(error) => say(&json!({"error": error})),
         }
     }
-    if running.is_some() {
-        cluster::stop(&directory.join("postgres")).await;
-    }
+    cluster::stop_all(&directory).await;
     drop(running);
     remove(&directory).await;
     0
@@ -175,7 +173,7 @@ async fn sweep(base: &Path) {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
             && entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == own);
         if ours && is_abandoned(&path) {
-            cluster::stop(&path.join("postgres")).await;
+            cluster::stop_all(&path).await;
             remove(&path).await;
         }
     }

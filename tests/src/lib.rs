@@ -25,7 +25,7 @@ pub use database::{Database, Row, SqliteDatabase};
 pub use engine::Engine;
 pub use guard::hold;
 pub use line::Line;
-pub use postgres::{Origin, Postgres, PostgresDatabase};
+pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated};
 pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};
 pub use server::{Builder, Ended, Signal, TestServer};

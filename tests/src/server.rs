@@ -179,6 +179,12 @@ impl Builder {
         self
     }
 
+    /// Serves what is at an address of the test's own; the server's own database stays empty.
+    pub fn url(mut self, url: &str) -> Self {
+        self.engine = Engine::Sqlite;
+        self.env("DATABASE_URL", url)
+    }
+
     /// A flag of `serve`, or its value.
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());

@@ -4,11 +4,13 @@ mod bulk;
 mod checklist;
 mod deadlines;
 mod drops;
+mod failover;
 mod files;
 mod goodbooks;
 mod orders;
 mod plan_log;
 mod plans;
+mod replicas;
 mod resume;
 mod search;
 mod stock;
@@ -59,6 +61,12 @@ pub const TRIALS: &[Trial] = &[
         work: |scale| Box::pin(drops::drops(scale)),
     },
     Trial {
+        name: "failover",
+        about: "the primary lost under load, a replica promoted, the old one back, so many times",
+        scale: 10,
+        work: |scale| Box::pin(failover::failover(scale)),
+    },
+    Trial {
         name: "files",
         about: "a file of this many rows goes in and out in little memory of the command",
         scale: 1_000_000,
@@ -81,6 +89,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists over this many books and orders walk an index and sort nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "replicas",
+        about: "this many writes and reads of them at replicas that lag; none is stale",
+        scale: 100_000,
+        work: |scale| Box::pin(replicas::replicas(scale)),
     },
     Trial {
         name: "resume",

@@ -29,6 +29,7 @@ mod post;
 mod races;
 mod readme;
 mod registry;
+mod replicas;
 mod review;
 mod roles;
 mod settings;

@@ -12,7 +12,10 @@ use bookstore_server::{
         registry::{MethodKind, Prepared},
         rules::Rules,
     },
-    store::{Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions},
+    store::{
+        Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions,
+        TopologyOptions,
+    },
 };
 use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
 use prost::{Message, Name};
@@ -27,8 +30,15 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         assert_eq!(run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await.code, Some(0));
     }
     let store = Store::new(StoreOptions {
-        url: database.url(),
-        pool: PoolOptions { size: 1, max_overflow: 0, timeout: Duration::from_secs(10) },
+        nodes: vec![("primary".into(), database.url())],
+        topology: TopologyOptions::default(),
+        sealing_key: None,
+        pool: PoolOptions {
+            size: 1,
+            max_overflow: 0,
+            timeout: Duration::from_secs(10),
+            ..PoolOptions::default()
+        },
         command_timeout: Duration::from_secs(10),
         statement_log: StatementLog::default(),
     });

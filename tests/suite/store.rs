@@ -10,7 +10,7 @@ use std::{
 
 use bookstore_server::store::{
     Attempts, Call, Claim, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store,
-    StoreError, StoreOptions, Write,
+    StoreError, StoreOptions, TopologyOptions, Write,
 };
 use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
 use futures_util::future::{BoxFuture, join_all};
@@ -38,7 +38,9 @@ async fn store(engine: Engine, pool: PoolOptions) -> (Arc<Database>, Store) {
         database.sql("GRANT ALL ON marks TO bookstore_app").await;
     }
     let store = Store::new(StoreOptions {
-        url: database.url(),
+        nodes: vec![("primary".into(), database.url())],
+        topology: TopologyOptions::default(),
+        sealing_key: None,
         pool,
         command_timeout: Duration::from_secs(20),
         statement_log: StatementLog::default(),
@@ -46,7 +48,13 @@ async fn store(engine: Engine, pool: PoolOptions) -> (Arc<Database>, Store) {
     (database, store.expect("a store"))
 }
 
-const POOL: PoolOptions = PoolOptions { size: 2, max_overflow: 1, timeout: Duration::from_secs(2) };
+const POOL: PoolOptions = PoolOptions {
+    size: 2,
+    max_overflow: 1,
+    timeout: Duration::from_secs(2),
+    recycle: Duration::from_hours(1),
+    pre_ping: true,
+};
 
 fn call(deadline: Deadline) -> Call {
     Call {
@@ -206,7 +214,7 @@ async fn the_pool_keeps_its_bounds(engine: Engine) {
 }
 
 async fn a_steady_load_opens_no_connections(engine: Engine) {
-    let pool = PoolOptions { size: 1, max_overflow: 2, timeout: Duration::from_secs(10) };
+    let pool = PoolOptions { size: 1, max_overflow: 2, timeout: Duration::from_secs(10), ..POOL };
     let (_database, store) = store(engine, pool).await;
     let mut sessions = std::collections::HashSet::new();
     for _ in 0..50 {

@@ -46,3 +46,13 @@ async fn files_need_little_memory() {
 async fn every_order_is_placed_once() {
     trial("orders", 200).await;
 }
+
+#[tokio::test]
+async fn replicas_answer_what_was_written() {
+    trial("replicas", 1_600).await;
+}
+
+#[tokio::test]
+async fn a_failover_is_a_pause() {
+    trial("failover", 1).await;
+}

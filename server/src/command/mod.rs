@@ -5,6 +5,7 @@ mod export;
 mod import;
 mod migrate;
 mod serve;
+mod topology;
 mod transfer;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Applies, reverts or lists the migrations of the database.
     Migrate(migrate::Arguments),
+    /// Looks at every node of the database and prints what it is.
+    Topology,
     /// Imports books from a file into a running service: CSV or JSON Lines.
     Import(import::Arguments),
     /// Exports books from a running service to a file: CSV or JSON Lines.
@@ -83,6 +86,7 @@ fn serve_or_manage(program: Program) -> ExitCode {
         let done = match program.command {
             Command::Serve(arguments) => serve::run(&config, &arguments).await,
             Command::Migrate(arguments) => migrate::run(&config, &arguments).await,
+            Command::Topology => topology::run(&config).await,
             Command::Import(_) | Command::Export(_) | Command::Config => Ok(()),
         };
         done.map_or_else(|error| fail(&*error), |()| ExitCode::SUCCESS)

@@ -16,7 +16,7 @@ mod values;
 
 use std::fmt::{self, Write};
 
-pub use self::database::Database;
+pub use self::database::{Database, ReadDefault};
 pub use self::flags::SettingFlags;
 pub use self::log::{Log, LogFormat};
 pub use self::server::Server;
@@ -25,7 +25,7 @@ pub use self::transactions::Transactions;
 pub use self::url::{DatabaseUrl, Engine};
 pub use self::values::duration;
 
-use self::settings::{DATABASE_MIGRATE, DATABASE_URL};
+use self::settings::{DATABASE_MIGRATE, DATABASE_REPLICA_URLS, DATABASE_URL};
 use self::values::Values;
 
 /// All settings in force.
@@ -94,6 +94,12 @@ impl Config {
             text: match given.setting.key {
                 // Its type knows which parts are secret.
                 key if key == DATABASE_URL.key => database.url.to_string(),
+                key if key == DATABASE_REPLICA_URLS.key => {
+                    let urls = database.replica_urls.iter().map(ToString::to_string);
+                    urls.collect::<Vec<_>>().join(" ")
+                }
+                // An empty one is none.
+                _ if given.text.is_empty() => given.text,
                 key if key == DATABASE_MIGRATE.key => database.migrate.to_string(),
                 _ if given.setting.secret => url::HIDDEN.to_owned(),
                 _ => given.text,

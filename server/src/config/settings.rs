@@ -28,8 +28,36 @@ pub(super) const DATABASE_URL: Setting = Setting {
     doc: "Where the database is, a URL that begins with sqlite:, postgres:// or postgresql://.",
     secret: true,
 };
+pub(super) const DATABASE_REPLICA_URLS: Setting = Setting {
+    key: "database_replica_urls",
+    default: "",
+    doc: "Further nodes of the same PostgreSQL cluster, URLs with spaces between them; which one is \
+          the primary is found out.",
+    secret: true,
+};
+pub(super) const DATABASE_READ_DEFAULT: Setting = plain(
+    "database_read_default",
+    "session",
+    "Which node may answer a read that says nothing about it: session, strong or eventual.",
+);
+pub(super) const DATABASE_REPLICA_MAX_LAG: Setting = plain(
+    "database_replica_max_lag",
+    "1s",
+    "How far a replica may lag that answers reads, from 0s to 1h.",
+);
+pub(super) const DATABASE_REPLICA_WAIT: Setting = plain(
+    "database_replica_wait",
+    "50ms",
+    "How long a read waits for a replica to reach its token before the primary answers it, from 0s \
+     to 1m.",
+);
+pub(super) const DATABASE_FAILOVER_WAIT: Setting = plain(
+    "database_failover_wait",
+    "10s",
+    "How long calls wait for a primary where there are several nodes and none is one, from 0s to 5m.",
+);
 pub(super) const DATABASE_POOL_SIZE: Setting =
-    plain("database_pool_size", "10", "Connections that stay open, from 1 to 1000.");
+    plain("database_pool_size", "10", "Connections to each node that stay open, from 1 to 1000.");
 pub(super) const DATABASE_MAX_OVERFLOW: Setting = plain(
     "database_max_overflow",
     "20",
@@ -39,6 +67,16 @@ pub(super) const DATABASE_POOL_TIMEOUT: Setting = plain(
     "database_pool_timeout",
     "3s",
     "How long a call waits for a connection before it is refused, from 10ms to 10m.",
+);
+pub(super) const DATABASE_POOL_RECYCLE: Setting = plain(
+    "database_pool_recycle",
+    "1h",
+    "How old a connection may become, give or take a tenth, from 1s to 720h.",
+);
+pub(super) const DATABASE_PRE_PING: Setting = plain(
+    "database_pre_ping",
+    "true",
+    "Whether a connection that was idle for 10 s is tried before it is used.",
 );
 pub(super) const DATABASE_COMMAND_TIMEOUT: Setting = plain(
     "database_command_timeout",
@@ -57,6 +95,13 @@ pub(super) const DATABASE_MIGRATE: Setting = plain(
     "auto",
     "Whether serve brings the schema up to date first; auto is true on SQLite, false elsewhere.",
 );
+pub(super) const TOKEN_KEY: Setting = Setting {
+    key: "token_key",
+    default: "",
+    doc: "What seals page and consistency tokens, 64 hexadecimal digits; empty is the database's own \
+          key.",
+    secret: true,
+};
 pub(super) const IDEMPOTENCY_RETENTION: Setting = plain(
     "idempotency_retention",
     "24h",
@@ -114,13 +159,21 @@ pub(super) const LOG_FORMAT: Setting = plain(
 /// Every setting of this version, in the order in which people read them.
 pub const SETTINGS: &[Setting] = &[
     DATABASE_URL,
+    DATABASE_REPLICA_URLS,
+    DATABASE_READ_DEFAULT,
+    DATABASE_REPLICA_MAX_LAG,
+    DATABASE_REPLICA_WAIT,
+    DATABASE_FAILOVER_WAIT,
     DATABASE_POOL_SIZE,
     DATABASE_MAX_OVERFLOW,
     DATABASE_POOL_TIMEOUT,
+    DATABASE_POOL_RECYCLE,
+    DATABASE_PRE_PING,
     DATABASE_COMMAND_TIMEOUT,
     DATABASE_ECHO,
     DATABASE_SLOW_QUERY,
     DATABASE_MIGRATE,
+    TOKEN_KEY,
     IDEMPOTENCY_RETENTION,
     TRANSACTION_WAIT,
     TRANSACTION_TIMEOUT,
@@ -135,13 +188,7 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Settings that a later version will have: refused until then, since one that
 /// was ignored would look as if it worked.
-const LATER: [&str; 5] = [
-    "database_replica_urls",
-    "database_read_default",
-    "database_pool_recycle",
-    "database_pre_ping",
-    "admin_addr",
-];
+const LATER: [&str; 1] = ["admin_addr"];
 
 /// A name under which something can be given.
 #[derive(Debug)]

@@ -37,6 +37,14 @@ fn the_defaults_are_those_of_the_documents() {
     let config = load(&[], &[]).unwrap();
     let expected = Database {
         url: DatabaseUrl::parse("sqlite://bookstore.db?mode=rwc").unwrap(),
+        replica_urls: Vec::new(),
+        read_default: ReadDefault::Session,
+        replica_max_lag: Duration::from_secs(1),
+        replica_wait: Duration::from_millis(50),
+        failover_wait: Duration::from_secs(10),
+        pool_recycle: Duration::from_hours(1),
+        pre_ping: true,
+        token_key: None,
         pool_size: 10,
         max_overflow: 20,
         pool_timeout: Duration::from_secs(3),
@@ -93,7 +101,7 @@ fn all_that_is_wrong_is_told_together_with_its_origin() {
          databse_echo = true\nlog_format = []\nshutdown_pause = -1\n[server]\nport = 1\n",
     );
     let mut told = problems(
-        &["--config", &path, "--shutdown-timeout", "-1", "--database-pre-ping", "true"],
+        &["--config", &path, "--shutdown-timeout", "-1", "--database-pre-ping", "maybe"],
         &[("DATABASE_POOL_SIZE", "ten"), ("DATABASE_REPLICA_URLS", "postgres://a:s3cret@b")],
     );
     told.sort();
@@ -104,9 +112,10 @@ fn all_that_is_wrong_is_told_together_with_its_origin() {
     };
     let mut expected = [
         format!("admin_addr from line 4 of {path}: not in this version yet"),
-        "database_pre_ping from the flag --database-pre-ping: not in this version yet".to_owned(),
+        "database_pre_ping = \"maybe\" from the flag --database-pre-ping: must be true or false"
+            .to_owned(),
         "database_replica_urls from the environment variable DATABASE_REPLICA_URLS: \
-         not in this version yet"
+         needs a database_url of PostgreSQL: SQLite has no replicas"
             .to_owned(),
         "database_pool_size = \"ten\" from the environment variable DATABASE_POOL_SIZE: \
          must be a whole number from 1 to 1000"
@@ -250,7 +259,7 @@ fn what_is_in_force_can_be_loaded_again() {
     let words = ["--database-pool-size=7", "--log-level=[a{b=\"c\"}]=debug", "--database-echo=on"];
     let config = load(&words, &[("MAX_MESSAGE_SIZE", "65536")]).unwrap();
     let shown = config.to_toml();
-    let part = "# Connections that stay open, from 1 to 1000.\n\
+    let part = "# Connections to each node that stay open, from 1 to 1000.\n\
                 # From the flag --database-pool-size.\ndatabase_pool_size = 7\n\n";
     assert!(shown.contains(part), "{shown}");
     assert!(shown.contains("# From the default.\ndatabase_migrate = true\n"), "{shown}");

@@ -90,6 +90,55 @@ impl DatabaseUrl {
         self.engine
     }
 
+    /// The same for `database_replica_urls`: any number of URLs of PostgreSQL with spaces between
+    /// them, or commas where the next one begins.
+    ///
+    /// # Errors
+    /// A sentence for people that repeats nothing secret.
+    pub fn parse_replicas(text: &str) -> Result<Vec<Self>, String> {
+        // A comma may stand between the hosts of one URL as well.
+        let spaced = text.replace(",postgres://", " postgres://");
+        let spaced = spaced.replace(",postgresql://", " postgresql://");
+        let urls = spaced.split_whitespace().map(|text| {
+            let url = Self::parse(text)?;
+            match url.engine {
+                Engine::Postgres => Ok(url),
+                Engine::Sqlite => Err("must begin with postgres:// or postgresql://".to_owned()),
+            }
+        });
+        urls.collect()
+    }
+
+    /// The nodes that the URL names, each with what people call it and a URL of its own: PostgreSQL
+    /// takes several hosts with commas between them (PostgreSQL, 34.1.1.3. Specifying Multiple
+    /// Hosts).
+    #[must_use]
+    pub fn nodes(&self) -> Vec<(String, String)> {
+        let (place, parameters) = split(&self.text, '?');
+        let (Engine::Postgres, Some((scheme, rest))) = (self.engine, place.split_once("://"))
+        else {
+            let file = place.trim_start_matches("sqlite:").trim_start_matches("//");
+            return vec![(file.to_owned(), self.text.clone())];
+        };
+        let (authority, path) = split(rest, '/');
+        let (person, hosts) = match authority.rsplit_once('@') {
+            Some((person, hosts)) => (format!("{person}@"), hosts),
+            None => (String::new(), authority),
+        };
+        let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+        let parameters = parameters.map(|all| format!("?{all}")).unwrap_or_default();
+        let node = |host: &str| {
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+            let name = match host {
+                "" => "local".to_owned(),
+                host if has_port => host.to_owned(),
+                host => format!("{host}:5432"),
+            };
+            (name, format!("{scheme}://{person}{host}{path}{parameters}"))
+        };
+        hosts.split(',').map(node).collect()
+    }
+
     /// The whole URL, secrets included: for connecting, and for nothing else.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -164,16 +213,16 @@ fn check_postgres(text: &str) -> Result<(), String> {
     let rest = place.split_once("://").map_or("", |(_, rest)| rest);
     let (authority, path) = split(rest, '/');
     let (person, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let port = match host.rsplit_once(':') {
+    let port = |host: &str| match host.rsplit_once(':') {
         // In `[::1]` the last colon belongs to the address.
-        Some((_, port)) if !port.ends_with(']') => port,
-        _ => "",
+        Some((_, port)) if !port.ends_with(']') => port.to_owned(),
+        _ => String::new(),
     };
     let unclear = text.contains('#')
         || person.contains('@')
         || path.is_some_and(|path| path.contains('@'))
         || parameters.is_some_and(|all| all.contains('@'))
-        || !port.bytes().all(|byte| byte.is_ascii_digit());
+        || !host.split(',').all(|host| port(host).bytes().all(|byte| byte.is_ascii_digit()));
     if unclear {
         return Err(format!("can't be read for certain: {escape}, the port a number"));
     }
@@ -215,6 +264,27 @@ mod tests {
         }
         assert_eq!(DatabaseUrl::parse("sqlite:x").unwrap().engine(), Engine::Sqlite);
         assert_eq!(DatabaseUrl::parse("postgresql://h").unwrap().engine(), Engine::Postgres);
+    }
+
+    #[test]
+    fn a_url_of_several_hosts_names_a_node_each() {
+        let nodes = |text: &str| DatabaseUrl::parse(text).unwrap().nodes();
+        let own = |name: &str, url: &str| (name.to_owned(), url.to_owned());
+        assert_eq!(
+            nodes("postgres://app:s@a:1,b,[::1]:3/db?sslmode=require"),
+            [
+                own("a:1", "postgres://app:s@a:1/db?sslmode=require"),
+                own("b:5432", "postgres://app:s@b/db?sslmode=require"),
+                own("[::1]:3", "postgres://app:s@[::1]:3/db?sslmode=require"),
+            ]
+        );
+        assert_eq!(nodes("postgres://h"), [own("h:5432", "postgres://h")]);
+        assert_eq!(nodes("sqlite://b.db?mode=rwc"), [own("b.db", "sqlite://b.db?mode=rwc")]);
+        let replicas =
+            DatabaseUrl::parse_replicas("postgres://a,b/db postgres://c/db,postgres://d");
+        assert_eq!(replicas.unwrap().len(), 3);
+        assert!(DatabaseUrl::parse_replicas("sqlite:x").is_err());
+        assert_eq!(DatabaseUrl::parse_replicas("").unwrap(), []);
     }
 
     #[test]

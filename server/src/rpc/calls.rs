@@ -15,13 +15,15 @@ use tracing::Instrument;
 use super::{
     answer_mask::AnswerMask,
     check::Check,
-    context::RequestContext,
+    context::{Consistency, RequestContext},
+    metadata::MetadataError,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,
 };
 use crate::store::{
-    Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Query, Store, StoreError, Write,
+    Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Position, Query, Store, StoreError,
+    Write,
 };
 
 /// What every handler needs. Cheap to clone.
@@ -45,6 +47,11 @@ impl Calls {
     /// The most that a request or an answer may be, in bytes.
     pub fn max_message_size(&self) -> usize {
         self.0.max_message_size
+    }
+
+    /// What seals tokens; none until the schema has been found right.
+    pub fn sealing_key(&self) -> Option<[u8; 32]> {
+        self.0.store.sealing_key()
     }
 
     /// Ends every call that streams between two of its messages: the service is about to stop.
@@ -83,15 +90,14 @@ impl Calls {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
         let span = tracing::info_span!("operation", operation = R::Query::NAME);
         let began = Instant::now();
+        let freshness = self.freshness(context)?;
         let read = async {
-            let connection = self.0.store.reader(context.freshness, context.deadline).await?;
-            let read = checked.read(&connection).await;
-            context.answer.note_read(connection.node(), began.elapsed());
-            drop(connection);
-            checked.answer(read?).await
+            let read = self.0.store.read(freshness, context.deadline, checked.query()).await;
+            context.note_read(read.node, read.position, began.elapsed());
+            checked.answer(read.result?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
-        let answer = read.map_err(|error| status::store(&error, &context.request_id))?;
+        let answer = read.map_err(|error| context.told(&error))?;
         match &context.field_mask {
             None => Ok(answer),
             Some(mask) => {
@@ -99,6 +105,41 @@ impl Calls {
                 decode(&part, &context.request_id)
             }
         }
+    }
+
+    /// What the caller's wishes mean for a read.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT if the token was altered or never came from here.
+    pub fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
+        let token = self.position(context)?;
+        let session = || context.session.position();
+        Ok(match (context.consistency, token) {
+            (Consistency::Strong, _) => Freshness::Strong,
+            (Consistency::Session, Some(token)) => match session() {
+                Some(session) => Freshness::Both(session, token),
+                None => Freshness::AtLeast(token),
+            },
+            (Consistency::Session, None) => Freshness::Session(session()),
+            (Consistency::Eventual | Consistency::AtLeast, Some(token)) => {
+                Freshness::AtLeast(token)
+            }
+            (Consistency::Eventual | Consistency::AtLeast, None) => Freshness::Eventual,
+        })
+    }
+
+    /// What the caller's token says.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT if it was altered or never came from here.
+    fn position(&self, context: &RequestContext) -> Result<Option<Position>, Status> {
+        let Some(token) = &context.consistency_token else { return Ok(None) };
+        let Some(key) = self.0.store.sealing_key() else { return Err(Refused::NotReady.into()) };
+        let told = || {
+            let told = "was altered or is no consistency token".to_owned();
+            status::metadata(&MetadataError::Invalid("consistency-token", told))
+        };
+        Position::open(&key, token).ok_or_else(told).map(Some)
     }
 
     /// Carries a writing request out.
@@ -130,6 +171,8 @@ impl Calls {
         let Some(sealing_key) = self.0.store.sealing_key() else {
             return Err(status::schema_pending(&[]));
         };
+        // A write sees everything; a wrong token is told all the same.
+        self.position(context)?;
         // Decoded and encoded again, a request is always the same bytes: prost writes fields by
         // their numbers and maps, which are B-trees, by their keys.
         let key = |key| IdempotencyKey::new(&sealing_key, key, &request.encode_to_vec());
@@ -157,7 +200,7 @@ impl Calls {
         let (began, attempts) = (Instant::now(), call.attempts.clone());
         match self.0.store.run(call, write).await {
             Ok(committed) => {
-                context.answer.note_write(&committed, began.elapsed());
+                context.note_write(&committed, began.elapsed());
                 match &context.field_mask {
                     None => Ok(committed.answer),
                     Some(mask) => pruned(&committed.answer, mask, &context.request_id),

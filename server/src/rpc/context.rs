@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
+use tonic::Status;
 use uuid::Uuid;
 
-use super::answer_mask::AnswerMask;
-use crate::store::{Committed, Deadline, Freshness, Position};
+use super::{answer_mask::AnswerMask, status};
+use crate::store::{Committed, Deadline, Position, StoreError};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -20,7 +21,11 @@ pub struct RequestContext {
     /// When the caller stops waiting (`grpc-timeout`).
     pub deadline: Deadline,
     /// How fresh a node must be that answers a read (`consistency`).
-    pub freshness: Freshness,
+    pub consistency: Consistency,
+    /// What a read must see (`consistency-token`), sealed.
+    pub consistency_token: Option<String>,
+    /// How far the connection's session has come.
+    pub session: SessionCell,
     /// Who calls; none, since callers are not authenticated.
     pub principal: Option<String>,
     /// The key under which a write happens once (`idempotency-key`).
@@ -31,6 +36,52 @@ pub struct RequestContext {
     pub field_mask: Option<AnswerMask>,
     /// What the call learns, for the response's metadata.
     pub answer: AnswerCell,
+}
+
+impl RequestContext {
+    /// Notes a write that has happened, for the answer and for the session.
+    pub fn note_write(&self, committed: &Committed, database: Duration) {
+        self.answer.note_write(committed, database);
+        if let Some(position) = committed.position {
+            self.session.note(position);
+        }
+    }
+
+    /// Notes a read, for the answer and for the session.
+    pub fn note_read(
+        &self,
+        node: Option<Arc<str>>,
+        position: Option<Position>,
+        database: Duration,
+    ) {
+        self.answer.note_read(node, position, database);
+        if let Some(position) = position {
+            self.session.note(position);
+        }
+    }
+
+    /// What a caller is told of an error. A session that is told that a write may be lost goes on
+    /// without it.
+    pub fn told(&self, error: &StoreError) -> Status {
+        if let StoreError::PositionLost | StoreError::PositionUnverifiable = error {
+            self.session.forget();
+        }
+        status::store(error, &self.request_id)
+    }
+}
+
+/// How fresh a node must be that answers a read, as its caller says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// It has what the same connection has written or read.
+    #[default]
+    Session,
+    /// It has everything.
+    Strong,
+    /// It has what it has.
+    Eventual,
+    /// It has what the token says.
+    AtLeast,
 }
 
 /// What a client's connection has written or read last: each of its calls looks here, so that
@@ -44,9 +95,15 @@ impl SessionCell {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how far the session has come.
+    /// Notes how far the session has come: never back.
     pub fn note(&self, position: Position) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(position);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(known.map_or(position, |known| known.later(position)));
+    }
+
+    /// Begins anew: its caller has been told that what it has seen may be lost.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -59,7 +116,7 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 pub struct AnswerFacts {
     /// The node that answered.
     pub node: Option<Arc<str>>,
-    /// From which position on a write can be seen.
+    /// From which position on a write can be seen, or up to which one was read.
     pub position: Option<Position>,
     /// How often a write was tried.
     pub attempts: Option<u32>,
@@ -88,9 +145,15 @@ impl AnswerCell {
     }
 
     /// Notes a read.
-    pub fn note_read(&self, node: Arc<str>, database: Duration) {
+    pub fn note_read(
+        &self,
+        node: Option<Arc<str>>,
+        position: Option<Position>,
+        database: Duration,
+    ) {
         let mut facts = self.lock();
-        facts.node = Some(node);
+        facts.node = node;
+        facts.position = position;
         facts.database = Some(database);
     }
 

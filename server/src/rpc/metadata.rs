@@ -6,8 +6,9 @@ use bookstore_proto::DESCRIPTOR_POOL;
 use http::HeaderMap;
 use uuid::Uuid;
 
+use super::context::Consistency;
 use super::{answer_mask::AnswerMask, registry::Method};
-use crate::store::{Deadline, Freshness};
+use crate::store::Deadline;
 
 /// Metadata that can't be taken; both name the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +20,14 @@ pub enum MetadataError {
 }
 
 /// What metadata says of a call, beside its request id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// From `grpc-timeout`.
     pub deadline: Deadline,
     /// From `consistency`.
-    pub freshness: Freshness,
+    pub consistency: Option<Consistency>,
+    /// From `consistency-token`.
+    pub consistency_token: Option<String>,
     /// From `idempotency-key`.
     pub idempotency: Option<Uuid>,
     /// From `validate-only`.
@@ -86,11 +89,17 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
             )
         })?),
     };
-    let freshness = match one(headers, "consistency")? {
-        None | Some("session") => Freshness::Session(None),
-        Some("strong") => Freshness::Strong,
-        Some("eventual") => Freshness::Eventual,
-        Some("at-least") => return Err(MetadataError::NotSupported("consistency")),
+    let consistency_token = one(headers, "consistency-token")?.map(str::to_owned);
+    let consistency = match one(headers, "consistency")? {
+        None => None,
+        Some("session") => Some(Consistency::Session),
+        Some("strong") => Some(Consistency::Strong),
+        Some("eventual") => Some(Consistency::Eventual),
+        Some("at-least") if consistency_token.is_none() => {
+            let told = "must stand beside a consistency-token to be at-least";
+            return Err(MetadataError::Invalid("consistency", told.into()));
+        }
+        Some("at-least") => Some(Consistency::AtLeast),
         Some(_) => {
             let told = "must be session, strong, eventual or at-least";
             return Err(MetadataError::Invalid("consistency", told.into()));
@@ -110,12 +119,10 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
             return Err(MetadataError::Invalid("validate-only", "must be true or false".into()));
         }
     };
-    for key in ["consistency-token", "authorization"] {
-        if headers.contains_key(key) {
-            return Err(MetadataError::NotSupported(key));
-        }
+    if headers.contains_key("authorization") {
+        return Err(MetadataError::NotSupported("authorization"));
     }
-    Ok(Wishes { deadline, freshness, idempotency, validate_only })
+    Ok(Wishes { deadline, consistency, consistency_token, idempotency, validate_only })
 }
 
 /// What of a method's answer the caller asks for; none is all of it, and where there is no
@@ -208,12 +215,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused() {
-        for (key, value) in
-            [("consistency", "at-least"), ("consistency-token", "x"), ("authorization", "Bearer x")]
-        {
-            let refused = wishes(&headers(key, value));
-            assert_eq!(refused, Err(MetadataError::NotSupported(key)));
-        }
+        let refused = wishes(&headers("authorization", "Bearer x"));
+        assert_eq!(refused, Err(MetadataError::NotSupported("authorization")));
         let wished = wishes(&headers("validate-only", "true")).unwrap();
         assert_eq!((wished.validate_only, wished.idempotency), (true, None));
         let key = "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e";
@@ -258,6 +261,7 @@ mod tests {
         for (key, value) in [
             ("grpc-timeout", "soon"),
             ("consistency", "maybe"),
+            ("consistency", "at-least"),
             ("idempotency-key", "x"),
             ("validate-only", "yes"),
         ] {

@@ -139,12 +139,9 @@ where
 }
 
 impl<R: ReadRequest> Checked<R, R::Query> {
-    /// Reads what the query asks for.
-    pub async fn read(
-        &self,
-        connection: &Connection,
-    ) -> Result<<R::Query as Query>::Output, StoreError> {
-        self.inner.fetch(connection).await
+    /// What is to be read.
+    pub fn query(&self) -> &R::Query {
+        &self.inner
     }
 
     /// Answers what was read, without encoding it. No connection is needed any more.
@@ -161,7 +158,7 @@ impl<R: ReadRequest> Read for Checked<R, R::Query> {
         connection: &'a Connection,
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
         async {
-            let read = self.read(connection).await?;
+            let read = self.inner.fetch(connection).await?;
             Ok(self.answer(read).await?.encode_to_vec())
         }
         .boxed()

@@ -15,7 +15,7 @@ use sqlx::{
 };
 
 use super::{
-    connection::{Access, Connection, Driver},
+    connection::{Access, Connection, Driver, Server},
     error::StoreError,
     interrupt::Interrupt,
     statement_log::StatementLog,
@@ -84,6 +84,11 @@ impl Connector {
         }
     }
 
+    /// The same for questions of the service's own, which nobody wants to be told of.
+    pub(super) fn quiet(&self) -> Self {
+        Self { log: Arc::default(), ..self.clone() }
+    }
+
     /// Opens a session that may do what `access` says, and no more.
     ///
     /// # Errors
@@ -114,10 +119,19 @@ impl Connector {
         let settings = format!(
             "SET TIME ZONE 'UTC'; SET default_transaction_read_only = {read_only}; \
              SET statement_timeout = {timeout}; \
-             SET idle_in_transaction_session_timeout = {timeout}; SELECT pg_backend_pid()"
+             SET idle_in_transaction_session_timeout = {timeout}; SELECT pg_backend_pid()::text, \
+             (SELECT system_identifier FROM pg_control_system())::text, \
+             (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text"
         );
         let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(&mut session).await?;
-        Ok(Driver::Postgres(Box::new(session), row.try_get(0)?))
+        let number = |at: usize| -> Result<i64, sqlx::Error> {
+            let text: String = row.try_get(at)?;
+            text.parse().map_err(|_| sqlx::Error::Protocol("a number was expected".into()))
+        };
+        let process = i32::try_from(number(0)?).unwrap_or_default();
+        // Sixty-four bits that PostgreSQL has as a signed number.
+        let (system, started) = (number(1)?.cast_unsigned(), number(2)?);
+        Ok(Driver::Postgres(Box::new(session), Server { process, system, started }))
     }
 
     /// The file of a SQLite database.

@@ -2,6 +2,10 @@
 //!
 //! A transaction is a state of it, entered and left by `transaction.rs` alone.
 
+mod position;
+mod server;
+mod want;
+
 use std::{
     sync::{
         Arc,
@@ -11,17 +15,17 @@ use std::{
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
-use sea_query_sqlx::SqlxValues;
-use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, Postgres, Sqlite, SqliteConnection, query::Query,
-};
-use tokio::sync::{Mutex, MutexGuard};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
+pub(super) use self::server::Server;
+use self::want::{EFFECT, ROWS, Want};
 use super::{
     deadline::Deadline,
     error::{DEADLINE_PASSED, breaks_connection},
     interrupt::Interrupt,
-    rows::{self, Rows, Take},
+    routing::Position,
+    rows::{Rows, Take},
     statement_log::StatementLog,
 };
 
@@ -37,8 +41,8 @@ pub enum Access {
 /// A session of either engine.
 #[derive(Debug)]
 pub(super) enum Driver {
-    /// PostgreSQL, with the process that serves the session.
-    Postgres(Box<PgConnection>, i32),
+    /// PostgreSQL, with the server that holds the session.
+    Postgres(Box<PgConnection>, Server),
     /// SQLite, with the switch that ends a statement that runs too long.
     Sqlite(Box<SqliteConnection>, Interrupt),
 }
@@ -62,7 +66,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub struct Connection {
     backend: DbBackend,
-    process: Option<i32>,
+    server: Option<Server>,
     access: Access,
     driver: Mutex<Driver>,
     log: Arc<StatementLog>,
@@ -73,6 +77,17 @@ pub struct Connection {
     /// Whether a statement was prepared for a schema that is no more.
     stale: AtomicBool,
     deadline: std::sync::Mutex<Deadline>,
+    home: Option<Home>,
+    /// The position that the last question has seen, if that is known.
+    seen: std::sync::Mutex<Option<Position>>,
+}
+
+/// What a connection of a pool knows of it.
+#[derive(Debug)]
+struct Home {
+    generation: u64,
+    current: watch::Receiver<u64>,
+    end: Deadline,
 }
 
 impl Connection {
@@ -82,13 +97,13 @@ impl Connection {
         log: Arc<StatementLog>,
         command_timeout: Duration,
     ) -> Self {
-        let (backend, process) = match driver {
-            Driver::Postgres(_, process) => (DbBackend::Postgres, Some(process)),
+        let (backend, server) = match driver {
+            Driver::Postgres(_, server) => (DbBackend::Postgres, Some(server)),
             Driver::Sqlite(..) => (DbBackend::Sqlite, None),
         };
         Self {
             backend,
-            process,
+            server,
             access,
             driver: Mutex::new(driver),
             log,
@@ -98,6 +113,41 @@ impl Connection {
             broken: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             deadline: std::sync::Mutex::new(Deadline::NONE),
+            home: None,
+            seen: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The same connection as one of a pool, of the generation in which it began to open.
+    /// It is to be replaced once it is older than `lifetime`.
+    pub(super) fn of_generation(
+        self,
+        generation: u64,
+        current: watch::Receiver<u64>,
+        lifetime: Duration,
+    ) -> Self {
+        let end = Deadline::after(lifetime);
+        Self { home: Some(Home { generation, current, end }), ..self }
+    }
+
+    /// Whether it is to be replaced.
+    pub(super) fn is_old(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.end.has_passed())
+    }
+
+    /// Whether its pool has given up the connections of its generation: the node is another one
+    /// now, or has gone.
+    pub(super) fn is_retired(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| *home.current.borrow() != home.generation)
+    }
+
+    /// Waits until that happens.
+    pub(super) async fn retired(&self) {
+        let Some(home) = &self.home else { return std::future::pending().await };
+        let mut current = home.current.clone();
+        // A pool that is gone has no connection in use.
+        if current.wait_for(|current| *current != home.generation).await.is_err() {
+            std::future::pending().await
         }
     }
 
@@ -116,6 +166,11 @@ impl Connection {
 
     pub(super) fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// The connection is lent: what was read before is another caller's.
+    pub(super) fn lent(&self) {
+        *self.seen() = None;
     }
 
     /// From now on no statement begins after this deadline.
@@ -142,9 +197,9 @@ impl Connection {
         &self.log
     }
 
-    /// The process of the database that serves the session; SQLite has none.
-    pub(super) fn process(&self) -> Option<i32> {
-        self.process
+    /// The server that holds the session; SQLite has none.
+    pub(super) fn server(&self) -> Option<Server> {
+        self.server
     }
 
     /// Whether a statement's future was dropped before its answer came.
@@ -219,7 +274,10 @@ impl Connection {
     /// # Errors
     /// What the database answers.
     pub async fn query_up_to(&self, statement: Statement, most: usize) -> Result<Rows, DbErr> {
-        let (exchange, read) = self.prepared(&statement, ROWS, Take::Bytes(most)).await?;
+        let (told, statement) = self.with_position(statement);
+        let (exchange, mut read) =
+            self.prepared(&told, &statement, ROWS, Take::Bytes(most)).await?;
+        self.note_position(&mut read);
         if read.as_ref().is_ok_and(|read| read.cut) {
             // The rest of the answer is still to come: the connection is in use until then.
             drop(exchange);
@@ -231,6 +289,7 @@ impl Connection {
     /// Runs a prepared statement.
     async fn prepared<T>(
         &self,
+        told: &str,
         statement: &Statement,
         want: Want<T>,
         take: Take,
@@ -239,7 +298,7 @@ impl Connection {
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
         let run = want.run(&mut exchange.driver, statement, take);
-        let mut result = self.log.around(&statement.sql, limit, run).await;
+        let mut result = self.log.around(told, limit, run).await;
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
         // transaction nothing is lost by preparing it anew, once.
         if self.state() == State::Idle && result.as_ref().is_err_and(is_stale_plan) {
@@ -247,7 +306,7 @@ impl Connection {
                 let _ = postgres.clear_cached_statements().await;
             }
             let run = want.run(&mut exchange.driver, statement, take);
-            result = self.log.around(&statement.sql, limit, run).await;
+            result = self.log.around(told, limit, run).await;
         }
         Ok((exchange, result))
     }
@@ -285,51 +344,6 @@ fn is_stale_plan(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "0A000")
 }
 
-/// What a statement is run for.
-struct Want<T> {
-    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Take) -> Answer<'a, T>,
-    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Take) -> Answer<'a, T>,
-}
-
-type PgQuery<'a> = Query<'a, Postgres, SqlxValues>;
-type SqliteQuery<'a> = Query<'a, Sqlite, SqlxValues>;
-type Answer<'a, T> = futures_util::future::BoxFuture<'a, Result<T, sqlx::Error>>;
-
-/// For its rows.
-const ROWS: Want<Rows> = Want {
-    postgres: |driver, query, take| {
-        Box::pin(async move { rows::read(query.fetch(driver), take).await })
-    },
-    sqlite: |driver, query, take| {
-        Box::pin(async move { rows::read(query.fetch(driver), take).await })
-    },
-};
-
-/// For what it changes.
-const EFFECT: Want<ExecResult> = Want {
-    postgres: |driver, query, _| Box::pin(async { query.execute(driver).await.map(Into::into) }),
-    sqlite: |driver, query, _| Box::pin(async { query.execute(driver).await.map(Into::into) }),
-};
-
-impl<T> Want<T> {
-    fn run<'a>(
-        &self,
-        driver: &'a mut Driver,
-        statement: &'a Statement,
-        take: Take,
-    ) -> Answer<'a, T> {
-        let values = SqlxValues(statement.values.clone().unwrap_or(sea_orm::Values(Vec::new())));
-        // The texts come from SeaORM's builder and from constants; values are bound.
-        let sql = AssertSqlSafe(statement.sql.as_str());
-        match driver {
-            Driver::Postgres(postgres, _) => {
-                (self.postgres)(postgres, sqlx::query_with(sql, values), take)
-            }
-            Driver::Sqlite(sqlite, _) => (self.sqlite)(sqlite, sqlx::query_with(sql, values), take),
-        }
-    }
-}
-
 #[async_trait::async_trait]
 impl ConnectionTrait for Connection {
     fn get_database_backend(&self) -> DbBackend {
@@ -338,7 +352,8 @@ impl ConnectionTrait for Connection {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.check_access()?;
-        let (exchange, effect) = self.prepared(&statement, EFFECT, Take::All).await?;
+        let (exchange, effect) =
+            self.prepared(&statement.sql, &statement, EFFECT, Take::All).await?;
         exchange.end(effect)
     }
 
@@ -366,12 +381,16 @@ impl ConnectionTrait for Connection {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (exchange, read) = self.prepared(&statement, ROWS, Take::One).await?;
+        let (told, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&told, &statement, ROWS, Take::One).await?;
+        self.note_position(&mut read);
         Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (exchange, read) = self.prepared(&statement, ROWS, Take::All).await?;
+        let (told, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&told, &statement, ROWS, Take::All).await?;
+        self.note_position(&mut read);
         Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(connector: Connector) -> Self {
-        Self { connector, connection: Mutex::default() }
+        Self { connector: connector.quiet(), connection: Mutex::default() }
     }
 
     /// Asks something, within `deadline`.

@@ -7,6 +7,7 @@ pub mod children;
 mod claim;
 mod connect;
 mod connection;
+mod consistency_token;
 mod control;
 pub mod crud;
 mod deadline;
@@ -29,6 +30,7 @@ mod schema;
 pub mod search;
 mod stamp;
 mod statement_log;
+mod topology;
 mod transaction;
 mod unmet;
 
@@ -37,7 +39,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::DbBackend;
+use sea_orm::{DbBackend, DbErr};
 use tokio::sync::Semaphore;
 
 pub use self::{
@@ -54,6 +56,7 @@ pub use self::{
     rows::Rows,
     schema::Schema,
     statement_log::StatementLog,
+    topology::{NodeRole, NodeStatus, TopologyOptions},
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
     },
@@ -62,10 +65,11 @@ pub use self::{
 
 pub(crate) use self::stamp::{operations, queries};
 
-use self::{connect::Connector, control::Control, idempotency::Turns, pool::Pool};
-
-/// The name of the only node.
-const PRIMARY: &str = "primary";
+use self::{
+    connect::Connector,
+    idempotency::Turns,
+    topology::{Choice, Node, Topology},
+};
 
 /// The most sessions that read a SQLite file at once; each has a thread of its own.
 const SQLITE_READERS: u32 = 4;
@@ -73,79 +77,105 @@ const SQLITE_READERS: u32 = 4;
 /// How a store is opened.
 #[derive(Clone)]
 pub struct StoreOptions {
-    /// Where the database is: `sqlite:`, `postgres:` or `postgresql:`. A secret.
-    pub url: String,
-    /// How many connections there may be. SQLite has one for writing and up to four for reading.
+    /// The nodes: a name for people, and where each is (`sqlite:`, `postgres:` or `postgresql:`,
+    /// a secret). At least one; the first that is seen says which cluster it is about.
+    pub nodes: Vec<(String, String)>,
+    /// How many connections there may be to each node. SQLite has one for writing and up to four
+    /// for reading.
     pub pool: PoolOptions,
+    /// How reads and writes find their node.
+    pub topology: TopologyOptions,
     /// The longest that a statement may take.
     pub command_timeout: Duration,
     /// What is told of statements.
     pub statement_log: StatementLog,
+    /// The key that seals tokens, where it isn't the database's own.
+    pub sealing_key: Option<[u8; 32]>,
 }
 
 /// The database as the service uses it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-// No Debug here or below: the URL and the key are secrets.
+// No Debug here or below: the URLs and the key are secrets.
 struct Inner {
-    url: String,
-    connector: Connector,
-    writers: Arc<Pool>,
-    /// The same pool as `writers` on PostgreSQL.
-    readers: Arc<Pool>,
-    control: Arc<Control>,
+    topology: Arc<Topology>,
     sealing_key: RwLock<Option<[u8; 32]>>,
+    given_key: Option<[u8; 32]>,
     turns: Arc<Turns>,
     /// For transactions that their callers lead; the same as `read_slots` on PostgreSQL.
     write_slots: Arc<Semaphore>,
     read_slots: Arc<Semaphore>,
 }
 
+/// What a read came to, and who answered it.
+#[derive(Debug)]
+pub struct Answered<T> {
+    /// The answer.
+    pub result: Result<T, StoreError>,
+    /// The node that gave it; none if none could be asked.
+    pub node: Option<Arc<str>>,
+    /// A position that covers all that was read.
+    pub position: Option<Position>,
+}
+
 impl Store {
     /// Reads the options; connections are opened when they are needed.
     ///
     /// # Errors
-    /// If the URL can't be read.
+    /// If a URL can't be read.
     pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { url, pool, command_timeout, statement_log } = options;
-        let connector = Connector::new(&url, statement_log, command_timeout)?;
-        let control = Arc::new(Control::new(connector.clone()));
-        let (writers, readers, write_slots, read_slots) = match connector.backend() {
-            DbBackend::Sqlite => {
-                // SQLite has one writer at a time: more would only wait for each other, unfairly.
-                let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
-                let few =
-                    PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
-                let pool =
-                    |options| Pool::new(PRIMARY, connector.clone(), control.clone(), options);
-                let slots = (transaction::slots(one.most()), transaction::slots(few.most()));
-                (pool(one), pool(few), slots.0, slots.1)
-            }
+        let StoreOptions { nodes, pool, topology, command_timeout, statement_log, sealing_key } =
+            options;
+        // SQLite has one writer at a time: more would only wait for each other, unfairly.
+        let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
+        let few = PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
+        let pools = |connector: &Connector| match connector.backend() {
+            DbBackend::Sqlite => (one, Some(few)),
+            _ => (pool, None),
+        };
+        let open = |(name, url): &(String, String)| {
+            Node::new(name, url, statement_log.clone(), command_timeout, pools)
+        };
+        let nodes: Vec<_> = nodes.iter().map(open).collect::<Result<_, _>>()?;
+        let first = nodes.first().ok_or_else(|| StoreError::internal("there is no node"))?;
+        let (write_slots, read_slots) = match first.connector.backend() {
+            DbBackend::Sqlite => (transaction::slots(one.most()), transaction::slots(few.most())),
             _ => {
                 let slots = transaction::slots(pool.most());
-                let pool = Pool::new(PRIMARY, connector.clone(), control.clone(), pool);
-                (pool.clone(), pool, slots.clone(), slots)
+                (slots.clone(), slots)
             }
         };
-        let (sealing_key, turns) = Default::default();
-        Ok(Self(Arc::new(Inner {
-            url,
-            connector,
-            writers,
-            readers,
-            control,
-            sealing_key,
-            turns,
-            write_slots,
-            read_slots,
-        })))
+        let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
+        let (key, turns) = Default::default();
+        let given_key = sealing_key;
+        let inner = Inner { topology, sealing_key: key, given_key, turns, write_slots, read_slots };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Follows the nodes, if there are several, for as long as the store is used. Until then
+    /// none of them is known.
+    pub fn follow(&self) {
+        if !self.0.topology.is_single() {
+            topology::follow(&self.0.topology);
+        }
+    }
+
+    /// Each node as it is known.
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        self.0.topology.status()
+    }
+
+    /// Looks at each node once and says what it is.
+    pub async fn look_at_nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
+        self.0.topology.look_at_all(deadline).await;
+        self.nodes()
     }
 
     /// Carries a write out, or not at all: begins, applies, commits, and tries again where it
-    /// collides with another one. Once it has begun it runs to its end, also if this future is
-    /// dropped. A write with a key that has happened already isn't carried out again: its
-    /// answer is the one that was kept.
+    /// collides with another one or its node is lost. Once it has begun it runs to its end, also
+    /// if this future is dropped. A write with a key that has happened already isn't carried out
+    /// again: its answer is the one that was kept.
     ///
     /// # Errors
     /// What the operation says, broken constraints told by the request's fields, and what
@@ -165,23 +195,64 @@ impl Store {
             None => None,
         };
         // A caller that leaves while it waits here leaves nothing behind.
-        let lease = self.0.writers.lend(Access::ReadWrite, call.deadline).await?;
-        transaction::carry_out(lease, call, write, turn).await
+        let choice = self.0.topology.writer(call.deadline).await?;
+        transaction::carry_out(self.0.topology.clone(), choice, call, write, turn).await
     }
 
-    /// Lends a read-only connection to a node that is fresh enough. The only node is the
-    /// primary, which is as fresh as can be.
+    /// Lends a read-only connection to a node that is fresh enough.
     ///
     /// # Errors
-    /// If no connection is free in time or none can be opened.
+    /// If no connection is free in time or none can be opened, and those of positions.
     pub async fn reader(
         &self,
-        _freshness: Freshness,
+        freshness: Freshness,
         deadline: Deadline,
     ) -> Result<Lease, StoreError> {
-        let lease = self.0.readers.lend(Access::ReadOnly, deadline).await?;
-        lease.set_deadline(deadline);
-        Ok(lease)
+        let choice = self.0.topology.reader(freshness, deadline, &[]).await?;
+        choice.lease.set_deadline(deadline);
+        Ok(choice.lease)
+    }
+
+    /// Asks a node that is fresh enough, and another one if that is lost or fails meanwhile: a
+    /// read can be repeated.
+    pub async fn read<Q: Query>(
+        &self,
+        freshness: Freshness,
+        deadline: Deadline,
+        query: &Q,
+    ) -> Answered<Q::Output> {
+        let topology = &self.0.topology;
+        let mut avoid = Vec::new();
+        loop {
+            let Choice { node, lease } = match topology.reader(freshness, deadline, &avoid).await {
+                Ok(choice) => choice,
+                Err(error) => return Answered { result: Err(error), node: None, position: None },
+            };
+            lease.set_deadline(deadline);
+            let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
+            let result = tokio::select! {
+                result = query.fetch(&lease) => result,
+                () = lease.retired() => Err(lost()),
+            };
+            let is_primary = topology.picture().primary == Some(node);
+            let elsewhere = match &result {
+                Err(StoreError::Unavailable(_)) => true,
+                // On a replica: what it replays removed rows that the query still saw.
+                Err(StoreError::Conflict(_)) => !is_primary,
+                _ => false,
+            };
+            if !elsewhere || topology.is_single() || avoid.len() > topology.nodes.len() {
+                let position = lease.position(lease.timeline()).await;
+                return Answered { result, node: Some(lease.node()), position };
+            }
+            topology.nodes[node].failed();
+            avoid.push(node);
+        }
+    }
+
+    /// Forgets nothing and asks nobody: whether writes have a node at the moment.
+    pub fn has_primary(&self) -> bool {
+        self.0.topology.picture().primary.is_some()
     }
 
     /// The key that seals page tokens; none until the schema has been found right.
@@ -191,8 +262,10 @@ impl Store {
 
     /// Closes the connections that nobody uses; those in use end when they come back.
     pub async fn close(&self) {
-        self.0.readers.close().await;
-        self.0.writers.close().await;
-        self.0.control.close().await;
+        for node in &self.0.topology.nodes {
+            node.readers.close().await;
+            node.writers.close().await;
+            node.control.close().await;
+        }
     }
 }

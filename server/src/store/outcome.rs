@@ -11,14 +11,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    Access, Store,
+    Store,
     claim::Claim,
     connection::Connection,
     crud::now,
     deadline::Deadline,
     error::StoreError,
     idempotency::{TABLE, lock_number, row_of},
-    transaction::{self, Attempts, Call, Operation, Write},
+    transaction::{Attempts, Call, Operation, Write},
 };
 
 /// What became of the write under a key.
@@ -107,9 +107,7 @@ impl Store {
                 validate_only: false,
                 attempts: Attempts::default(),
             };
-            let lease = self.0.writers.lend(Access::ReadWrite, call.deadline).await?;
-            let sweep = Box::new(Sweep { retention });
-            let done = transaction::carry_out(lease, call, sweep, None).await?;
+            let done = self.run(call, Box::new(Sweep { retention })).await?;
             let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();
             all += deleted;
             if deleted < SWEPT {

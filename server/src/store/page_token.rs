@@ -19,6 +19,9 @@ const VERSION: u8 = 1;
 /// How many bytes of each hash a token holds: 128 bits can neither be guessed nor searched for.
 const HASH_BYTES: usize = 16;
 
+/// How many bytes of its seal a token holds.
+pub(super) const SEAL_BYTES: usize = HASH_BYTES;
+
 /// The longest token that is looked at. Sort values of four fields of 255 characters,
 /// the longest there are, take a third of it.
 const LONGEST: usize = 16 * 1024;
@@ -140,7 +143,8 @@ fn open(key: &[u8; 32], token: &str, request: [&str; 3]) -> Result<Vec<u8>, Toke
     }
 }
 
-fn mac(key: &[u8; 32], bytes: &[u8]) -> Hmac<Sha256> {
+/// The seal of some bytes.
+pub(super) fn mac(key: &[u8; 32], bytes: &[u8]) -> Hmac<Sha256> {
     // RFC 2104 fills a short key up with zeros; a whole block can't have a wrong length.
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);

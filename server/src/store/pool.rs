@@ -3,20 +3,28 @@
 //! Connections go back here and never to a driver's pool, whose ping at every return costs
 //! as much as a small query.
 
+mod lease;
+mod shelf;
+
 use std::{
     collections::VecDeque,
-    fmt,
-    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use opentelemetry::KeyValue;
+use rand::Rng;
 use sea_orm::DbErr;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, Semaphore, watch},
     time::{sleep, timeout},
 };
+
+pub use self::lease::Lease;
+
+use self::shelf::{Found, Idle, SURPLUS_IDLE, Shelf};
+use crate::meters::{POOL_CONNECTIONS, POOL_WAIT};
 
 use super::{
     connect::Connector,
@@ -32,9 +40,6 @@ const RECOVERY: Duration = Duration::from_secs(1);
 /// How long after a cancellation the statement is told again.
 const CANCELLED: Duration = Duration::from_millis(50);
 
-/// How long a connection beyond the size may be idle.
-const SURPLUS_IDLE: Duration = Duration::from_secs(10);
-
 /// The knobs of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
@@ -45,7 +50,27 @@ pub struct PoolOptions {
     pub max_overflow: u32,
     /// How long a call waits for a connection.
     pub timeout: Duration,
+    /// How old a connection may become, give or take a tenth, so that not all are opened anew at
+    /// once.
+    pub recycle: Duration,
+    /// Whether a connection that was idle for 10 s is tried before it is lent.
+    pub pre_ping: bool,
 }
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            size: 10,
+            max_overflow: 20,
+            timeout: Duration::from_secs(3),
+            recycle: Duration::from_hours(1),
+            pre_ping: true,
+        }
+    }
+}
+
+/// How long it may take to try an idle connection before it is lent.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connections of one node, for reading and for writing.
 pub(super) struct Pool {
@@ -56,34 +81,10 @@ pub(super) struct Pool {
     /// One permit a connection that is lent; waiting callers stand in line.
     permits: Arc<Semaphore>,
     shelf: Mutex<Shelf>,
-}
-
-/// The connections of a pool.
-#[derive(Default)]
-struct Shelf {
-    /// How many there are: lent, idle, or being opened or closed.
-    open: u32,
-    /// Those that nobody uses. The last one used is at the back and the first to be lent
-    /// again: its caches are warm.
-    idle: VecDeque<Idle>,
-    /// Whether a task looks after those beyond the size.
-    sweeping: bool,
-}
-
-/// A connection that nobody uses.
-struct Idle {
-    connection: Connection,
-    since: Instant,
-}
-
-/// What a caller with a permit finds on the shelf.
-enum Found {
-    /// A connection with the access that it wants.
-    Ready(Connection),
-    /// Room to open one.
-    Room,
-    /// Only one with another access, which has to make room.
-    Other(Connection),
+    /// Connections of an earlier generation are never lent again.
+    generation: watch::Sender<u64>,
+    /// Told when a session has ended by itself: the node may have gone.
+    lost: Arc<Notify>,
 }
 
 impl Pool {
@@ -92,10 +93,42 @@ impl Pool {
         connector: Connector,
         control: Arc<Control>,
         options: PoolOptions,
+        lost: Arc<Notify>,
     ) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.most() as usize));
-        let (node, shelf) = (node.into(), Mutex::default());
-        Arc::new(Self { node, connector, control, options, permits, shelf })
+        let (node, shelf, generation) = (node.into(), Mutex::default(), watch::Sender::new(0));
+        let pool = Self { node, connector, control, options, permits, shelf, generation, lost };
+        let pool = Arc::new(pool);
+        let watched = Arc::downgrade(&pool);
+        POOL_CONNECTIONS.observe(move |look| {
+            let Some(pool) = watched.upgrade() else { return };
+            let open = pool.shelf().open;
+            let used = pool.in_use();
+            for (state, count) in [("used", used), ("idle", open.saturating_sub(used))] {
+                let name = KeyValue::new("db.client.connection.pool.name", pool.node.to_string());
+                let state = KeyValue::new("db.client.connection.state", state);
+                look.observe(f64::from(count), &[name, state]);
+            }
+        });
+        pool
+    }
+
+    /// How many connections are lent.
+    pub(super) fn in_use(&self) -> u32 {
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        self.options.most().saturating_sub(free)
+    }
+
+    /// Gives up every connection that there is, lent ones too: what is under way on them is told
+    /// so, and nothing is committed on them any more.
+    pub(super) fn retire(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+        let mut shelf = self.shelf();
+        let idle = std::mem::take(&mut shelf.idle);
+        shelf.open -= u32::try_from(idle.len()).unwrap_or_default();
+        drop(shelf);
+        // Without a goodbye, as the node may be silent.
+        drop(idle);
     }
 
     /// Lends a connection: an idle one, or a new one while there is room for it.
@@ -119,30 +152,45 @@ impl Pool {
             return Err(late(StoreError::PoolTimeout { waited_ms }));
         };
         let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
-        let found = self.shelf().find(access, self.options.most());
-        let lease = |pool, permit, connection| Lease {
-            pool,
-            permit: Some(permit),
-            connection: Some(connection),
+        let pool_name = KeyValue::new("db.client.connection.pool.name", self.node.to_string());
+        POOL_WAIT.record(began.elapsed().as_secs_f64(), &[pool_name]);
+        let found = self.shelf().find(access, &self.options);
+        let lease = |pool: Arc<Self>, permit, connection: Connection| {
+            connection.lent();
+            let (node, permits) = (pool.node.clone(), (Some(permit), None));
+            Lease { pool, node, timeline: 0, permits, connection: Some(connection) }
         };
-        let other = match found {
+        let (doubtful, other) = match found {
             Found::Ready(connection) => return Ok(lease(self.clone(), permit, connection)),
-            Found::Room => None,
-            Found::Other(other) => Some(other),
+            Found::Doubtful(connection) => (Some(connection), None),
+            Found::Room => (None, None),
+            Found::Other(other) => (None, Some(other)),
         };
         let (pool, place) = (self.clone(), Opening(Some(self.clone())));
         // In a task of its own: a caller that leaves or has no time to wait would take the
         // half-opened connection with it, and the next one would have to begin again. What
         // nobody waits for any more goes to the shelf as the lease is dropped.
         let opening = tokio::spawn(async move {
+            if let Some(connection) = doubtful {
+                let answers = timeout(PING_TIMEOUT, connection.recover()).await;
+                if answers.is_ok_and(|answer| answer.is_ok()) {
+                    place.done();
+                    return Ok(lease(pool, permit, connection));
+                }
+                pool.give_up(connection);
+            }
             if let Some(other) = other {
                 // The new one takes over its place: but for those that are just being closed,
                 // the database never sees more sessions than agreed.
                 other.close().await;
             }
+            let current = pool.generation.subscribe();
+            let generation = *current.borrow();
             let opened = timeout(pool.options.timeout, pool.connector.open(access)).await;
             let late = || DbErr::Custom("opening a connection took too long".into());
-            let connection = opened.map_err(|_| StoreError::Unavailable(late()))??;
+            let opened = opened.unwrap_or_else(|_| Err(StoreError::Unavailable(late())));
+            let connection = opened.inspect_err(|_| pool.lost.notify_one())?;
+            let connection = connection.of_generation(generation, current, pool.lifetime());
             place.done();
             Ok(lease(pool, permit, connection))
         });
@@ -194,7 +242,8 @@ impl Pool {
     /// it can be used again.
     async fn recover(self: Arc<Self>, connection: Connection) {
         let ended = timeout(RECOVERY, self.end_statement(&connection)).await;
-        match ended.unwrap_or_default() && connection.state() == State::Idle {
+        let usable = connection.state() == State::Idle && !connection.is_retired();
+        match ended.unwrap_or_default() && usable {
             true => self.put_back(connection),
             false => self.discard(connection),
         }
@@ -203,8 +252,8 @@ impl Pool {
     /// Says whether the connection answers again.
     async fn end_statement(&self, connection: &Connection) -> bool {
         loop {
-            if let Some(process) = connection.process() {
-                self.control.cancel(process).await;
+            if let Some(server) = connection.server() {
+                self.control.cancel(server.process).await;
             }
             let answered = async {
                 // The first answer may be that the statement was cancelled.
@@ -222,12 +271,23 @@ impl Pool {
         }
     }
 
+    /// How old a new connection may become.
+    fn lifetime(&self) -> Duration {
+        self.options.recycle.mul_f64(rand::rng().random_range(0.9..=1.1))
+    }
+
     /// Gives a connection up that must not be used again.
     fn discard(&self, connection: Connection) {
+        self.shelf().open -= 1;
+        self.give_up(connection);
+    }
+
+    /// The same for one whose place another one takes.
+    fn give_up(&self, connection: Connection) {
         let mut shelf = self.shelf();
-        shelf.open -= 1;
         let mut lost = VecDeque::new();
         if connection.is_broken() {
+            self.lost.notify_one();
             // What ended this session has mostly ended them all: a restart, a failover, a
             // network. Otherwise each would cost a caller an error.
             lost = std::mem::take(&mut shelf.idle);
@@ -249,36 +309,6 @@ impl PoolOptions {
     }
 }
 
-impl Shelf {
-    /// Whoever holds a permit finds something: fewer connections than permits are lent.
-    fn find(&mut self, access: Access, most: u32) -> Found {
-        if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
-            && let Some(idle) = self.idle.remove(at)
-        {
-            return Found::Ready(idle.connection);
-        }
-        if self.open >= most
-            && let Some(idle) = self.idle.pop_front()
-        {
-            return Found::Other(idle.connection);
-        }
-        self.open += 1;
-        Found::Room
-    }
-
-    /// Takes out those beyond `size` that have been idle for long.
-    fn take_surplus(&mut self, size: u32) -> Vec<Idle> {
-        let mut surplus = Vec::new();
-        let old = |idle: &Idle| idle.since.elapsed() >= SURPLUS_IDLE;
-        while self.open > size && self.idle.front().is_some_and(old) {
-            surplus.extend(self.idle.pop_front());
-            self.open -= 1;
-        }
-        self.sweeping = self.open > size;
-        surplus
-    }
-}
-
 /// A place that is taken for a connection which isn't there yet; free again if dropped.
 struct Opening(Option<Arc<Pool>>);
 
@@ -292,59 +322,6 @@ impl Drop for Opening {
     fn drop(&mut self) {
         if let Some(pool) = &self.0 {
             pool.shelf().open -= 1;
-        }
-    }
-}
-
-/// A connection on loan; it goes back when this is dropped.
-///
-/// One whose statement was abandoned goes back only once that has ended in the database.
-pub struct Lease {
-    pool: Arc<Pool>,
-    permit: Option<OwnedSemaphorePermit>,
-    connection: Option<Connection>,
-}
-
-impl Lease {
-    /// The name of the node that the connection leads to.
-    pub fn node(&self) -> Arc<str> {
-        self.pool.node.clone()
-    }
-}
-
-impl Deref for Lease {
-    type Target = Connection;
-
-    #[expect(clippy::expect_used, reason = "only dropping the lease takes the connection")]
-    fn deref(&self) -> &Connection {
-        self.connection.as_ref().expect("a lease holds its connection")
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Lease").field("node", &self.node()).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        connection.set_deadline(Deadline::NONE);
-        let (pool, permit) = (self.pool.clone(), self.permit.take());
-        if connection.is_broken() {
-            pool.discard(connection);
-        } else if connection.is_in_flight() {
-            // What still runs has to end before another one takes this place, or there would
-            // be more sessions at work than agreed.
-            in_background(async move {
-                pool.recover(connection).await;
-                drop(permit);
-            });
-        } else if connection.state() != State::Idle {
-            pool.discard(connection);
-        } else {
-            self.pool.put_back(connection);
         }
     }
 }

@@ -13,7 +13,7 @@ pub enum Schema {
     Right {
         /// Revisions of a newer program.
         unknown: Vec<String>,
-        /// Whether the node takes writes: it is no replica.
+        /// Whether a node takes writes: one is known that is no replica.
         primary: bool,
     },
     /// Revisions are missing.
@@ -28,7 +28,21 @@ impl Store {
     /// If the database can't be asked within `deadline`.
     pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
         let examine = async |connection: &super::Connection| self.examine(connection, known).await;
-        self.0.control.ask(deadline, examine).await
+        let topology = &self.0.topology;
+        let picture = topology.picture();
+        let known_to_answer = picture.replicas.iter().map(|standing| standing.node);
+        let mut nodes: Vec<usize> = picture.primary.into_iter().chain(known_to_answer).collect();
+        if nodes.is_empty() {
+            nodes.extend(0..topology.nodes.len());
+        }
+        let mut last = StoreError::internal("there is no node");
+        for node in nodes {
+            match topology.nodes[node].control.ask(deadline, examine).await {
+                Ok(schema) => return Ok(schema),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     async fn examine(
@@ -59,7 +73,7 @@ impl Store {
         self.read_sealing_key(connection).await?;
         let known: HashSet<&String> = known.iter().collect();
         let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
-        Ok(Schema::Right { unknown, primary: is_primary(connection).await? })
+        Ok(Schema::Right { unknown, primary: self.takes_writes(connection).await? })
     }
 
     async fn read_sealing_key(&self, connection: &super::Connection) -> Result<(), StoreError> {
@@ -69,18 +83,20 @@ impl Store {
         let key: Option<Vec<u8>> = row.map(|row| row.try_get_by_index(0)).transpose()?;
         let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
         let key = key.ok_or_else(|| StoreError::internal("table sealing_keys has no key"))?;
+        let key = self.0.given_key.unwrap_or(key);
         *self.0.sealing_key.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
         Ok(())
     }
-}
 
-async fn is_primary(connection: &super::Connection) -> Result<bool, StoreError> {
-    let backend = connection.get_database_backend();
-    if backend != DbBackend::Postgres {
-        return Ok(true);
+    /// Whether a node takes writes: the one that was asked, where it is the only one.
+    async fn takes_writes(&self, connection: &super::Connection) -> Result<bool, StoreError> {
+        let backend = connection.get_database_backend();
+        if backend != DbBackend::Postgres || !self.0.topology.is_single() {
+            return Ok(self.has_primary());
+        }
+        let statement = Statement::from_string(backend, "SELECT NOT pg_is_in_recovery()");
+        let row = connection.query_one_raw(statement).await?;
+        let primary = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        Ok(primary.unwrap_or_default())
     }
-    let statement = Statement::from_string(backend, "SELECT NOT pg_is_in_recovery()");
-    let row = connection.query_one_raw(statement).await?;
-    let primary = row.map(|row| row.try_get_by_index(0)).transpose()?;
-    Ok(primary.unwrap_or_default())
 }

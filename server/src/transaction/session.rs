@@ -24,7 +24,7 @@ use crate::{
         registry::{MethodKind, Prepared, Registry},
         status,
     },
-    store::{Begun, Deadline, Fault, StepError, StoreError, Transaction},
+    store::{Begun, Committed as Done, Deadline, Fault, StepError, StoreError, Transaction},
 };
 
 /// Begins to lead a transaction, in a task of its own.
@@ -152,14 +152,27 @@ impl Session {
         // The same key is the same transaction, whatever its steps: they aren't known yet.
         let mut call = self.calls.call(&self.context, isolation, &TransactRequest::default())?;
         call.deadline = end;
-        let reads = begin.read_only.then_some(self.context.freshness);
+        let reads = match begin.read_only {
+            true => Some(self.calls.freshness(&self.context)?),
+            false => None,
+        };
         Ok(match self.calls.begin(&self.context, call, reads, self.limits.wait).await? {
             Begun::Open(transaction) => {
                 let left = end.remaining(Duration::MAX).as_millis();
                 let timeout_ms = i32::try_from(left).unwrap_or(i32::MAX);
                 Next::Open(transaction, Answer::Begun(BegunMessage { timeout_ms }))
             }
-            Begun::Replayed(_) => Next::Closed(Answer::Committed(Committed { replayed: true })),
+            Begun::Replayed(done) => Next::Closed(self.committed(&done)),
+        })
+    }
+
+    /// Tells of a commit: in a stream its token can't stand in the metadata, which is sent first.
+    fn committed(&self, done: &Done) -> Answer {
+        let sealed = done.position.zip(self.calls.sealing_key());
+        let consistency_token = sealed.map(|(position, key)| position.seal(&key));
+        Answer::Committed(Committed {
+            replayed: done.replayed,
+            consistency_token: consistency_token.unwrap_or_default(),
         })
     }
 
@@ -170,13 +183,15 @@ impl Session {
                 return Err(out_of_order("the transaction has begun already"));
             }
             Step::Commit(_) => {
-                let committed = Committed { replayed: false };
                 // What is kept under the key, as GetOutcome shows it.
-                let step = Some(Answer::Committed(Committed { replayed: true }));
+                let step = Some(Answer::Committed(Committed {
+                    replayed: true,
+                    consistency_token: String::new(),
+                }));
                 let kept = TransactResponse { step }.encode_to_vec();
                 let done = transaction.commit(kept).await.map_err(|error| self.error(&error))?;
-                self.context.answer.note_write(&done, Duration::ZERO);
-                return Ok(Next::Closed(Answer::Committed(committed)));
+                self.context.note_write(&done, Duration::ZERO);
+                return Ok(Next::Closed(self.committed(&done)));
             }
             Step::Rollback(_) => {
                 transaction.roll_back().await;

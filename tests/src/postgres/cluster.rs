@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::process::Child;
 
@@ -25,6 +26,9 @@ const SETTINGS: &[&str] = &[
     "fsync=off",
     "full_page_writes=off",
     "wal_level=replica",
+    // For the clusters that have replicas.
+    "hot_standby=on",
+    "wal_retrieve_retry_interval=100ms",
     // Plans are read from the log: a test turns auto_explain on for its database.
     "shared_preload_libraries=auto_explain",
     "auto_explain.log_min_duration=-1",
@@ -41,7 +45,14 @@ pub(crate) struct Cluster {
     /// Where it listens, on 127.0.0.1 and by a socket in its directory.
     pub(crate) port: u16,
     /// Held so that the ended process is collected.
-    _process: Child,
+    process: Child,
+}
+
+impl Cluster {
+    /// Waits until the server has ended.
+    pub(crate) async fn ended(mut self) {
+        drop(self.process.wait().await);
+    }
 }
 
 /// Whether this process is root, which PostgreSQL refuses to run as.
@@ -54,13 +65,58 @@ pub(crate) fn is_root() -> bool {
 pub(crate) async fn start(directory: &Path) -> Result<Cluster, String> {
     let programs = programs::find()?;
     prepare(&programs, directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    launch_on_a_free_port(&programs, directory).await
+}
+
+/// Makes a replica in `directory`, which must not exist, of the primary on a port, and waits
+/// until it answers.
+pub(crate) async fn follow(directory: &Path, primary: u16) -> Result<Cluster, String> {
+    let programs = programs::find()?;
+    make(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut command = as_server_account(&programs.join("pg_basebackup"), directory);
+    command.args(["--host=127.0.0.1", "--username=postgres", "--checkpoint=fast", "--no-sync"]);
+    command.args(["--write-recovery-conf", "--wal-method=stream", "--port"]);
+    command.arg(primary.to_string()).arg("--pgdata").arg(directory.join("data"));
+    let output = tokio::process::Command::from(command).output().await;
+    let output = output.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("pg_basebackup: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    launch_on_a_free_port(&programs, directory).await
+}
+
+/// Starts the cluster in `directory` again on its port, and waits until it answers.
+pub(crate) async fn start_again(directory: &Path, port: u16) -> Result<Cluster, String> {
+    // What was killed leaves its lock file; its process is gone.
+    drop(fs::remove_file(directory.join("data/postmaster.pid")));
+    launch(&programs::find()?, directory, port).await
+}
+
+/// The processes of the cluster in `directory`, the server first.
+pub(crate) fn processes(directory: &Path) -> Vec<i32> {
+    let lock = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
+    let Some(server) = lock.lines().next().and_then(|line| line.parse().ok()) else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |process: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // Behind the name, which may hold anything: the state, and the parent.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()) == Some(server)
+    };
+    std::iter::once(server).chain(processes.filter(is_child)).collect()
+}
+
+async fn launch_on_a_free_port(programs: &Path, directory: &Path) -> Result<Cluster, String> {
     // From a start of our own, so that runs side by side rarely meet.
     let first = 20_000 + u16::try_from(std::process::id() % 12_000).unwrap_or_default();
     let mut last = String::new();
     // Above 32,767 the kernel gives the same ports to clients.
     let ports = (first..32_000).chain(20_000..first);
     for port in ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(5) {
-        match launch(&programs, directory, port).await {
+        match launch(programs, directory, port).await {
             Ok(cluster) => return Ok(cluster),
             Err(error) => last = error,
         }
@@ -68,13 +124,27 @@ pub(crate) async fn start(directory: &Path) -> Result<Cluster, String> {
     Err(format!("PostgreSQL doesn't start: {last}"))
 }
 
+/// Stops every cluster of a run at once.
+pub(crate) async fn stop_all(run: &Path) {
+    let entries = fs::read_dir(run).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("postgres")) {
+            stop(&entry.path()).await;
+        }
+    }
+}
+
 /// Stops the cluster in `directory` at once, if one runs there.
-pub(crate) async fn stop(directory: &Path) {
+async fn stop(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let sockets = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some());
     // Asked first: the process id in the lock file may be another process's by now.
     let runs = sockets.into_iter().any(|path| UnixStream::connect(path).is_ok());
     if let (true, Ok(programs)) = (runs, programs::find()) {
+        // One that a test has frozen can't stop.
+        for process in processes(directory) {
+            let _ = Pid::from_raw(process).map(|process| kill_process(process, Signal::CONT));
+        }
         let mut command = as_server_account(&programs.join("pg_ctl"), directory);
         command.args(["stop", "--silent", "--wait", "--mode=immediate", "--pgdata"]);
         command.arg(directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
@@ -82,11 +152,16 @@ pub(crate) async fn stop(directory: &Path) {
     }
 }
 
-fn prepare(programs: &Path, directory: &Path) -> std::io::Result<()> {
+fn make(directory: &Path) -> std::io::Result<()> {
     fs::create_dir(directory)?;
     if let Some((user, group)) = server_account() {
         chown(directory, Some(user), Some(group))?;
     }
+    Ok(())
+}
+
+fn prepare(programs: &Path, directory: &Path) -> std::io::Result<()> {
+    make(directory)?;
     let data = directory.join("data");
     let mut last = String::new();
     // The system's part of the locale: the plain C where it has no C.UTF-8.
@@ -122,7 +197,7 @@ async fn launch(programs: &Path, directory: &Path, port: u16) -> Result<Cluster,
         match PgConnection::connect_with(&options).await {
             Ok(connection) => {
                 drop(connection.close().await);
-                return Ok(Cluster { port, _process: process });
+                return Ok(Cluster { port, process });
             }
             Err(error) if Instant::now() > deadline => return Err(error.to_string()),
             // It is starting up, or it has given up.

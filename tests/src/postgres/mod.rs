@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 mod programs;
+mod replicated;
 
 use std::{
     path::PathBuf,
@@ -18,6 +19,8 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{guard::Run, program::run, until};
+
+pub use replicated::Replicated;
 
 const TEMPLATE: &str = "template_bookstore";
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 
-use super::{health::Readiness, registry::Registry};
+use super::{context::Consistency, health::Readiness, registry::Registry};
 
 /// What the layers look at.
 #[derive(Clone)]
@@ -21,6 +21,10 @@ pub struct Shared {
     pub readiness: Readiness,
     /// The most that a request may be, in bytes.
     pub max_message_size: usize,
+    /// Which node may answer a read that says nothing about it.
+    pub consistency: Consistency,
+    /// What seals positions; none until the schema has been found right.
+    pub sealing_key: Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
 }
 
 /// Puts the layers around the services.

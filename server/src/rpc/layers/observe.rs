@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::{Shared, is_ours};
 use crate::rpc::{
-    context::{AnswerCell, RequestContext},
+    context::{AnswerCell, RequestContext, SessionCell},
     metadata::{self, MetadataError},
     status,
 };
@@ -53,7 +53,7 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         }
     };
     if ours {
-        write_out(response.headers_mut(), &request_id, &answer, line.began);
+        write_out(&shared, response.headers_mut(), &request_id, &answer, line.began);
     }
     let streams = shared.registry.at(&path).is_some_and(|method| !method.unary);
     if streams && !response.headers().contains_key("grpc-status") {
@@ -79,7 +79,9 @@ fn context(
         method: method.map_or("", |method| method.path),
         request_id: request_id.clone(),
         deadline: wishes.deadline,
-        freshness: wishes.freshness,
+        consistency: wishes.consistency.unwrap_or(shared.consistency),
+        consistency_token: wishes.consistency_token,
+        session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
         principal: None,
         idempotency: wishes.idempotency,
         validate_only: wishes.validate_only,
@@ -89,7 +91,13 @@ fn context(
 }
 
 /// The response's metadata: the request id, and what the call has learned.
-fn write_out(headers: &mut HeaderMap, request_id: &str, answer: &AnswerCell, began: Instant) {
+fn write_out(
+    shared: &Shared,
+    headers: &mut HeaderMap,
+    request_id: &str,
+    answer: &AnswerCell,
+    began: Instant,
+) {
     let facts = answer.facts();
     let mut put = |key: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -102,6 +110,9 @@ fn write_out(headers: &mut HeaderMap, request_id: &str, answer: &AnswerCell, beg
     }
     if let Some(attempts) = facts.attempts {
         put("attempts", &attempts.to_string());
+    }
+    if let Some((position, key)) = facts.position.zip((shared.sealing_key)()) {
+        put("consistency-token", &position.seal(&key));
     }
     if facts.replayed {
         put("idempotent-replay", "true");

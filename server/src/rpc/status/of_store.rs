@@ -170,6 +170,18 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
                 "the connection to the database broke during the commit; read to find out",
             )
         }
+        StoreError::PositionLost => Answer::new(
+            Code::FailedPrecondition,
+            Reason::WriteMayBeLost,
+            "the token's position was given up in a failover: a write before it may be lost",
+        )
+        .with("key", "consistency-token"),
+        StoreError::PositionUnverifiable => Answer::new(
+            Code::FailedPrecondition,
+            Reason::TokenUnverifiable,
+            "nobody can say whether the database has the token's position",
+        )
+        .with("key", "consistency-token"),
         StoreError::Internal(source) => return internal(source, request_id),
     };
     answer.into_status()

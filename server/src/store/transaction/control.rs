@@ -1,23 +1,29 @@
 //! The commands that begin and end a transaction: the one place that sends them.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::{StreamExt, TryStreamExt};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, RuntimeErr};
 use sqlx::{AssertSqlSafe, Connection as _, Either, Row};
 
 use crate::store::{
     connection::{Connection, Driver, State},
     deadline::Deadline,
     error::{StoreError, breaks_connection},
-    routing::Position,
+    routing::{POSITION, Position},
 };
 
 /// The longest that a write waits for a lock at a time.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Commits and asks for the position, in one message.
+static COMMIT: LazyLock<String> = LazyLock::new(|| format!("COMMIT; {POSITION}"));
 
 /// How many commits this process made on SQLite, where a position means nothing else.
 static SQLITE_COMMITS: AtomicU64 = AtomicU64::new(0);
@@ -49,9 +55,10 @@ impl Connection {
                 // a nearer deadline is left to end the statement itself.
                 let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
                 let mut sql = format!(
-                    "BEGIN ISOLATION LEVEL {isolation}{}; SET LOCAL statement_timeout = {statement}; \
+                    "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
                      SET LOCAL lock_timeout = {lock_timeout}",
-                    if read_only { " READ ONLY" } else { "" },
+                    // A node that has become a replica refuses here, before anything ran.
+                    if read_only { "READ ONLY" } else { "READ WRITE" },
                 );
                 if let Some(lock) = lock {
                     sql += &format!("; SELECT pg_advisory_xact_lock({lock})");
@@ -65,8 +72,12 @@ impl Connection {
         // Noted before it is sent: whatever becomes of it, a rollback sets it right.
         self.set_state(State::Transaction);
         if let Err(error) = self.command(&sql).await {
+            let is_replica = is_not_supported(&error);
             self.rollback().await;
-            return Err(error.into());
+            return Err(match is_replica {
+                true => StoreError::Unavailable(error),
+                false => error.into(),
+            });
         }
         Ok(())
     }
@@ -107,31 +118,39 @@ impl Connection {
             self.rollback().await;
             return Err(StoreError::internal("a statement failed and the operation went on"));
         }
+        if self.is_retired() {
+            // The node isn't the primary any more, or nobody can say: nothing shall be written there.
+            self.rollback().await;
+            return Err(StoreError::Unavailable(DbErr::Custom(
+                "the primary is another one".into(),
+            )));
+        }
         // The caller may have to wait for the outcome a little past its deadline, but it
         // is an outcome.
         self.set_deadline(Deadline::NONE);
         let limit = self.command_timeout();
         let mut exchange = self.exchange().await;
         let outcome = match &mut *exchange.driver {
-            Driver::Postgres(postgres, _) => {
+            Driver::Postgres(postgres, server) => {
                 // One round trip; the position is read after the commit, in a transaction
                 // of its own, or it would miss the commit record.
-                let sql = "COMMIT; SELECT pg_current_wal_flush_lsn()::text";
+                let system = server.system;
                 let commit = async {
-                    let mut answers = sqlx::raw_sql(sql).fetch_many(&mut **postgres);
+                    let mut answers =
+                        sqlx::raw_sql(AssertSqlSafe(COMMIT.as_str())).fetch_many(&mut **postgres);
                     match answers.next().await {
-                        Some(Ok(_)) => Ok(read_position(answers).await),
+                        Some(Ok(_)) => Ok(read_position(system, answers).await),
                         Some(Err(error)) => Err(error),
                         None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
                     }
                 };
-                self.log().around(sql, limit, commit).await
+                self.log().around("COMMIT", limit, commit).await
             }
             Driver::Sqlite(sqlite, _) => {
                 let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
                 self.log().around("COMMIT", limit, commit).await.map(|_| {
                     let commits = SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1;
-                    Ok(Some(Position::new(commits)))
+                    Ok(Some(Position::of_sqlite(commits)))
                 })
             }
         };
@@ -199,8 +218,17 @@ impl Connection {
     }
 }
 
+/// Whether the database refuses what it doesn't support: for BEGIN, a transaction that writes on a
+/// replica (SQLSTATE 0A000).
+fn is_not_supported(error: &DbErr) -> bool {
+    let DbErr::Query(RuntimeErr::SqlxError(error)) = error else { return false };
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "0A000")
+}
+
 /// Reads what follows COMMIT to its end.
 async fn read_position(
+    system: u64,
     answers: impl futures_util::Stream<
         Item = Result<Either<sqlx::postgres::PgQueryResult, sqlx::postgres::PgRow>, sqlx::Error>,
     >,
@@ -209,5 +237,5 @@ async fn read_position(
     let row = rows.into_iter().find_map(Either::right);
     row.map(|row| row.try_get::<String, _>(0))
         .transpose()
-        .map(|text| text.and_then(|text| Position::parse_lsn(&text)))
+        .map(|text| text.and_then(|text| Position::parse(system, 0, &text)))
 }

@@ -4,13 +4,18 @@
 //! begins or ends leaves a connection inside one that the next user would write into. A task
 //! runs to its end whoever leaves.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use opentelemetry::KeyValue;
 use rand::Rng;
 use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::{Call, Committed, Write, control::Begin};
+use crate::meters::WRITE_RETRIES;
 use crate::store::{
     claim,
     connection::Connection,
@@ -19,6 +24,7 @@ use crate::store::{
     idempotency::{self, Turn},
     pool::Lease,
     routing::Position,
+    topology::{Choice, Topology},
 };
 
 /// How long a write whose caller has no deadline is tried again, unless no statement may run
@@ -28,13 +34,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest pause after the first collision; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
+/// Before a lost primary's successor is looked for.
+const LOST_PAUSE: Duration = Duration::from_millis(10);
+
 /// The longest pause there is.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Carries out a write on a connection of its own, whoever waits for it. `turn` is the place
 /// of its key among calls of this process.
 pub(in crate::store) async fn carry_out(
-    lease: Lease,
+    topology: Arc<Topology>,
+    choice: Choice,
     call: Call,
     write: Box<dyn Write>,
     turn: Option<Turn>,
@@ -42,10 +52,8 @@ pub(in crate::store) async fn carry_out(
     let span = tracing::info_span!("operation", operation = write.name());
     let task = tokio::spawn(
         async move {
-            let done = attempts(&lease, &call, write.as_ref()).await;
-            let node = lease.node();
-            // A twin that waits for its turn finds this connection free.
-            drop(lease);
+            let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
+            // A twin that waits for its turn finds the connection free.
             drop(turn);
             let Done { answer, position, replayed } = done?;
             Ok(Committed { answer, position, node, attempts: call.attempts.get(), replayed })
@@ -55,6 +63,47 @@ pub(in crate::store) async fn carry_out(
     match task.await {
         Ok(result) => result,
         Err(failure) => Err(StoreError::internal(format!("the write's task ended: {failure}"))),
+    }
+}
+
+/// Tries on the primary, and on the next one where that is lost before the write was committed, or
+/// where the write's key tells what became of it.
+async fn on_primaries(
+    topology: &Topology,
+    mut choice: Choice,
+    call: &Call,
+    write: &dyn Write,
+) -> (Result<Done, StoreError>, Arc<str>) {
+    let end = Deadline::after(call.deadline.remaining(topology.options.failover_wait));
+    loop {
+        let Choice { node, lease } = choice;
+        let done = attempts(&lease, call, write).await;
+        let name = lease.node();
+        let done = match done {
+            Ok(done) => {
+                let position = done.position.map(|it| it.on(lease.timeline()));
+                return (Ok(Done { position, ..done }), name);
+            }
+            done => done,
+        };
+        drop(lease);
+        let again = match &done {
+            Err(StoreError::Unavailable(_)) => true,
+            Err(StoreError::CommitOutcomeUnknown(_)) => call.kept_key().is_some(),
+            _ => false,
+        };
+        if !again || topology.is_single() || end.has_passed() {
+            return (done, name);
+        }
+        topology.nodes[node].wake.notify_one();
+        WRITE_RETRIES.add(1, &[KeyValue::new("reason", "primary-lost")]);
+        tracing::info!("the primary was lost: trying the next one");
+        sleep(LOST_PAUSE).await;
+        choice = match topology.writer(Deadline::after(end.remaining(PATIENCE))).await {
+            Ok(choice) => choice,
+            // What the write came to says more.
+            Err(_) => return (done, name),
+        };
     }
 }
 
@@ -94,6 +143,11 @@ async fn attempts(connection: &Lease, call: &Call, write: &dyn Write) -> Result<
         if pause >= end.remaining(PATIENCE) {
             return Err(error);
         }
+        let reason = match &error {
+            StoreError::LockTimeout(_) => "lock-timeout",
+            _ => "conflict",
+        };
+        WRITE_RETRIES.add(1, &[KeyValue::new("reason", reason)]);
         tracing::info!(
             attempt = attempt_number,
             error = error.told(),

@@ -95,7 +95,7 @@ impl Store {
         let slot = slot.map_err(|_| StoreError::internal("nothing closes the slots"))?;
         let lease = match reads {
             Some(freshness) => self.reader(freshness, call.deadline).await?,
-            None => self.0.writers.lend(Access::ReadWrite, call.deadline).await?,
+            None => self.0.topology.writer(call.deadline).await?.lease,
         };
         call.attempts.count();
         lease.set_deadline(call.deadline);
@@ -229,7 +229,7 @@ impl Transaction {
     }
 
     async fn end(self) -> Result<Committed, StoreError> {
-        let position = self.lease.commit().await?;
+        let position = self.lease.commit().await?.map(|it| it.on(self.lease.timeline()));
         let (node, attempts) = (self.lease.node(), self.call.attempts.get());
         Ok(Committed { answer: Vec::new(), position, node, attempts, replayed: false })
     }
@@ -248,7 +248,7 @@ impl Store {
     /// The longest pauses and lives that transactions may have which their callers lead: SQLite
     /// has one writer, which all others wait for.
     pub fn transaction_limits(&self, idle: Duration, total: Duration) -> (Duration, Duration) {
-        match self.0.connector.backend() {
+        match self.0.topology.nodes[0].connector.backend() {
             DbBackend::Sqlite => {
                 (idle.min(Duration::from_millis(500)), total.min(Duration::from_secs(5)))
             }

@@ -1,0 +1,47 @@
+//! `bookstore topology`: what each node of the database is at the moment.
+
+use std::time::Duration;
+
+use super::Failure;
+use crate::{app, config::Config, store::Deadline};
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How far apart the two looks are, by which a replica's lag is told.
+const APART: Duration = Duration::from_millis(300);
+
+/// Prints a line a node.
+///
+/// # Errors
+/// If no node takes writes.
+#[expect(clippy::print_stdout, reason = "a command's own output")]
+pub async fn run(config: &Config) -> Result<(), Failure> {
+    let store = app::open_store(&config.database)?;
+    store.look_at_nodes(Deadline::after(PATIENCE)).await;
+    // Whether a replica has what the primary had takes a second look.
+    tokio::time::sleep(APART).await;
+    let nodes = store.look_at_nodes(Deadline::after(PATIENCE)).await;
+    println!(
+        "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
+        "NODE", "ROLE", "TIMELINE", "POSITION", "LAG", "LAG BYTES"
+    );
+    for node in &nodes {
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let lsn = |at: u64| format!("{:X}/{:X}", at >> 32, at & u64::from(u32::MAX));
+        println!(
+            "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
+            node.name,
+            node.role.name(),
+            or_none(node.timeline.map(|it| it.to_string())),
+            or_none(node.position.map(lsn)),
+            or_none(node.lag.map(|lag| format!("{} ms", lag.as_millis()))),
+            or_none(node.lag_bytes.map(|it| it.to_string())),
+        );
+    }
+    store.close().await;
+    match store.has_primary() {
+        true => Ok(()),
+        false => Err("no node takes writes".into()),
+    }
+}

@@ -1,0 +1,195 @@
+//! A cluster with streaming replicas, of one test's own: its nodes can be killed, frozen,
+//! delayed, promoted and started again.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+
+use super::{
+    ROLES,
+    cluster::{self, Cluster},
+    execute,
+};
+use crate::{guard::Run, program::run, until};
+
+/// How long a node may take for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The database of the service.
+const DATABASE: &str = "bookstore";
+
+/// A primary and its replicas. The guard of the run stops what is left of it.
+pub struct Replicated {
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    directory: PathBuf,
+    port: u16,
+    cluster: Option<Cluster>,
+}
+
+impl Replicated {
+    /// A migrated database on a primary, node 0, that streams to this many replicas.
+    ///
+    /// # Panics
+    /// If PostgreSQL isn't installed or a node doesn't start.
+    pub async fn start(replicas: usize) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let run_directory = tokio::task::spawn_blocking(|| Run::shared().directory.clone());
+        let run_directory = run_directory.await.expect("the guard's start doesn't panic");
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = |node: usize| run_directory.join(format!("postgres-{number}-{node}"));
+        let primary = cluster::start(&place(0)).await.expect("a primary");
+        let port = primary.port;
+        let mut nodes = vec![Node { directory: place(0), port, cluster: Some(primary) }];
+        for node in 1..=replicas {
+            let replica = cluster::follow(&place(node), port).await.expect("a replica");
+            let port = replica.port;
+            nodes.push(Node { directory: place(node), port, cluster: Some(replica) });
+        }
+        let replicated = Self { nodes };
+        let mut connection = replicated.connect_to(0, "postgres").await;
+        execute(&mut connection, format!("CREATE DATABASE {DATABASE} TEMPLATE template0")).await;
+        let mut connection = replicated.connect_to(0, DATABASE).await;
+        execute(&mut connection, ROLES.to_owned()).await;
+        let url = replicated.url("bookstore_owner", 0);
+        let migrated = run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await;
+        assert_eq!(migrated.code, Some(0), "the database can't be migrated: {migrated:#?}");
+        for node in 1..=replicas {
+            replicated.caught_up(0, node).await;
+        }
+        replicated
+    }
+
+    /// The address of a node for a role.
+    pub fn url(&self, role: &str, node: usize) -> String {
+        format!("postgres://{role}@{}/{DATABASE}", self.name(node))
+    }
+
+    /// The address of all nodes, as libpq writes it.
+    pub fn urls(&self, role: &str) -> String {
+        let names: Vec<_> = (0..self.nodes.len()).map(|node| self.name(node)).collect();
+        format!("postgres://{role}@{}/{DATABASE}", names.join(","))
+    }
+
+    /// What the service calls a node.
+    pub fn name(&self, node: usize) -> String {
+        format!("127.0.0.1:{}", self.nodes[node].port)
+    }
+
+    /// A connection to a node as the superuser.
+    ///
+    /// # Panics
+    /// If the node doesn't answer.
+    pub async fn connect(&self, node: usize) -> PgConnection {
+        self.connect_to(node, DATABASE).await
+    }
+
+    async fn connect_to(&self, node: usize, database: &str) -> PgConnection {
+        let options = self.options(node).database(database);
+        PgConnection::connect_with(&options).await.expect("a connection as the superuser")
+    }
+
+    fn options(&self, node: usize) -> PgConnectOptions {
+        let Node { directory, port, .. } = &self.nodes[node];
+        let options = PgConnectOptions::new_without_pgpass().socket(directory).port(*port);
+        options.username("postgres").database("postgres")
+    }
+
+    /// Runs SQL on a node as the superuser.
+    ///
+    /// # Panics
+    /// If the node refuses it.
+    pub async fn execute(&self, node: usize, sql: &str) {
+        let mut connection = self.connect(node).await;
+        // A statement a round trip: ALTER SYSTEM stands alone.
+        for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
+            execute(&mut connection, statement.to_owned()).await;
+        }
+    }
+
+    /// The value that SQL answers on a node, as text.
+    ///
+    /// # Panics
+    /// If it answers none.
+    pub async fn value(&self, node: usize, sql: &str) -> String {
+        let mut connection = self.connect(node).await;
+        let sql = sqlx::AssertSqlSafe(format!("SELECT ({sql})::text"));
+        sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
+    }
+
+    /// Waits until a replica has replayed what a primary has written.
+    pub async fn caught_up(&self, primary: usize, replica: usize) {
+        let target = self.value(primary, "pg_current_wal_flush_lsn()").await;
+        until("the replica has caught up", PATIENCE, async || {
+            let sql = format!("pg_last_wal_replay_lsn() >= '{target}'");
+            self.value(replica, &sql).await == "true"
+        })
+        .await;
+    }
+
+    /// Lets a replica replay commits this much later.
+    pub async fn delay(&self, replica: usize, delay: Duration) {
+        let delay = delay.as_millis();
+        let sql =
+            format!("ALTER SYSTEM SET recovery_min_apply_delay = {delay}; SELECT pg_reload_conf()");
+        self.execute(replica, &sql).await;
+    }
+
+    /// Makes a replica a primary.
+    pub async fn promote(&self, replica: usize) {
+        self.execute(replica, "SELECT pg_promote(true, 60)").await;
+    }
+
+    /// Ends a node at once (SIGKILL), as a lost machine does.
+    pub async fn kill(&mut self, node: usize) {
+        self.signal(node, Signal::KILL);
+        if let Some(cluster) = self.nodes[node].cluster.take() {
+            cluster.ended().await;
+        }
+    }
+
+    /// Stops a node's processes (SIGSTOP): it answers nothing and closes nothing.
+    pub fn freeze(&self, node: usize) {
+        self.signal(node, Signal::STOP);
+    }
+
+    /// Lets a frozen node go on.
+    pub fn thaw(&self, node: usize) {
+        self.signal(node, Signal::CONT);
+    }
+
+    /// Starts a node again, on its port and with its data, whatever the others have become.
+    pub async fn restart(&mut self, node: usize) {
+        let Node { directory, port, .. } = &self.nodes[node];
+        let cluster = cluster::start_again(directory, *port).await;
+        self.nodes[node].cluster = Some(cluster.expect("a node that starts again"));
+    }
+
+    /// Sends a signal to all processes of a node.
+    fn signal(&self, node: usize, signal: Signal) {
+        for process in cluster::processes(&self.nodes[node].directory) {
+            // It may have ended in this very moment.
+            let _ = Pid::from_raw(process).map(|process| kill_process(process, signal));
+        }
+    }
+}
+
+impl Drop for Replicated {
+    fn drop(&mut self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            if node.cluster.is_some() {
+                self.signal(index, Signal::KILL);
+            }
+            // Nothing of it is looked at any more; what still writes there has been killed.
+            drop(fs::remove_dir_all(node.directory.join("data")));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Writes and reads of several callers, each on connections of its own, at replicas that lag:
+//! what was written is read.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bookstore_proto::v1::{
+    Book, CreateBookRequest, GetBookRequest, Money, UpdateBookRequest,
+    book_service_client::BookServiceClient,
+};
+use rand::Rng;
+use tonic::{Request, Response, transport::Channel};
+
+use crate::{Engine, Replicated, TestServer};
+
+/// Callers at the same time.
+const CALLERS: u32 = 8;
+
+/// How a replica is while pairs are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replay {
+    /// It replays this much later.
+    Late(u64),
+    /// It stops and goes on at random.
+    Pausing,
+}
+
+/// Makes `scale` pairs with the token and half as many each on one connection without it, and
+/// with a strong read, spread over what replicas may do.
+pub(super) async fn replicas(scale: u32) {
+    let cluster = Arc::new(Replicated::start(2).await);
+    let server = TestServer::builder(Engine::Postgres)
+        .url(&cluster.urls("bookstore_app"))
+        .env("LOG_LEVEL", "warn")
+        .start()
+        .await;
+    let states = [Replay::Late(0), Replay::Late(50), Replay::Late(500), Replay::Pausing];
+    for state in states {
+        let delay = if let Replay::Late(delay) = state { delay } else { 0 };
+        for replica in [1, 2] {
+            cluster.delay(replica, Duration::from_millis(delay)).await;
+        }
+        let pausing = tokio::spawn(pause(Arc::clone(&cluster), state));
+        let each = scale / CALLERS / 4;
+        for (how, pairs) in [(How::Token, each), (How::Session, each / 2), (How::Strong, each / 2)]
+        {
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|_| tokio::spawn(caller(server.address().to_string(), how, pairs.max(2))))
+                .collect();
+            let mut read = Vec::new();
+            for caller in callers {
+                read.extend(caller.await.expect("a caller that doesn't panic"));
+            }
+            report(state, how, read);
+        }
+        pausing.abort();
+        let _ended = pausing.await;
+        for replica in [1, 2] {
+            cluster.execute(replica, "SELECT pg_wal_replay_resume()").await;
+        }
+    }
+}
+
+/// How a read is made to see the write before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// On another connection, with the write's token.
+    Token,
+    /// On the same connection, with nothing.
+    Session,
+    /// On another connection, from the primary.
+    Strong,
+}
+
+/// Pauses and resumes the replay of both replicas until it is ended.
+async fn pause(cluster: Arc<Replicated>, state: Replay) {
+    if state != Replay::Pausing {
+        return;
+    }
+    loop {
+        let replica = rand::rng().random_range(1..=2);
+        cluster.execute(replica, "SELECT pg_wal_replay_pause()").await;
+        let pause = Duration::from_millis(rand::rng().random_range(1..80));
+        tokio::time::sleep(pause).await;
+        cluster.execute(replica, "SELECT pg_wal_replay_resume()").await;
+    }
+}
+
+/// Writes a book and reads it, again and again; says of each read how long it took and whether a
+/// replica answered it.
+async fn caller(address: String, how: How, pairs: u32) -> Vec<(Duration, bool)> {
+    let connect = || async {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
+        let endpoint = endpoint.expect("an address").tcp_nodelay(true);
+        BookServiceClient::new(endpoint.connect().await.expect("a connection"))
+    };
+    let mut writer = connect().await;
+    let mut reader = if how == How::Session { writer.clone() } else { connect().await };
+    let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
+    let book =
+        Book { title: "Dune".into(), author: "Frank Herbert".into(), price, ..Book::default() };
+    let create = CreateBookRequest { book: Some(book), ..CreateBookRequest::default() };
+    let id = writer.create_book(create).await.expect("a book").into_inner().id;
+    let mut read = Vec::new();
+    for stock in 1..=i32::try_from(pairs).expect("a small number") {
+        let written = write(&mut writer, &id, stock).await;
+        let mut request = Request::new(GetBookRequest { id: id.clone(), ..Default::default() });
+        let metadata = request.metadata_mut();
+        if how == How::Token {
+            let token = written.metadata().get("consistency-token").expect("a token").clone();
+            metadata.insert("consistency-token", token);
+            metadata.insert("consistency", "at-least".parse().expect("ASCII"));
+        }
+        if how == How::Strong {
+            metadata.insert("consistency", "strong".parse().expect("ASCII"));
+        }
+        let began = Instant::now();
+        let answer = reader.get_book(request).await.expect("a read");
+        let took = began.elapsed();
+        let by = answer.metadata().get("served-by").expect("a node").clone();
+        assert_eq!(answer.get_ref().stock, stock, "a stale read from {by:?}");
+        read.push((took, by != "primary"));
+    }
+    read
+}
+
+async fn write(books: &mut BookServiceClient<Channel>, id: &str, stock: i32) -> Response<Book> {
+    let book = Book { id: id.to_owned(), stock, ..Book::default() };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["stock".into()] });
+    let request = UpdateBookRequest { book: Some(book), update_mask, allow_missing: false };
+    books.update_book(request).await.expect("a write")
+}
+
+fn report(state: Replay, how: How, mut read: Vec<(Duration, bool)>) {
+    read.sort();
+    let by_replicas = read.iter().filter(|(_, replica)| *replica).count() * 100 / read.len();
+    let at = |part: usize| read[(read.len() - 1) * part / 100].0;
+    eprintln!(
+        "{state:?}, {how:?}: {} reads, {by_replicas} % by replicas, median {:?}, p99 {:?}",
+        read.len(),
+        at(50),
+        at(99)
+    );
+    if (state, how) == (Replay::Late(0), How::Token) {
+        assert!(by_replicas >= 80, "replicas that don't lag answer only {by_replicas} %");
+    }
+    if how == How::Strong {
+        assert_eq!(by_replicas, 0, "strong reads are the primary's");
+    }
+}
