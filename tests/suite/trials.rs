@@ -46,3 +46,13 @@ async fn files_need_little_memory() {
 async fn every_order_is_placed_once() {
     trial("orders", 200).await;
 }
+
+#[tokio::test]
+async fn a_stop_under_load_loses_nothing() {
+    trial("stops", 1).await;
+}
+
+#[tokio::test]
+async fn a_crowd_keeps_nobody_from_being_served() {
+    trial("crowd", 300).await;
+}

@@ -82,7 +82,34 @@ pub(super) const TRANSACTION_IDLE_TIMEOUT: Setting = plain(
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
     "127.0.0.1:50051",
-    "The address and port that calls come to; port 0 takes any free one.",
+    "The address and port that calls come to, port 0 being any free one, or unix: and the path of a \
+     socket.",
+);
+pub(super) const ADMIN_ADDR: Setting = plain(
+    "admin_addr",
+    "off",
+    "The address and port for operators and probes, without TLS or passwords; off is none.",
+);
+pub(super) const MAX_CONNECTIONS: Setting = plain(
+    "max_connections",
+    "10000",
+    "Connections of callers at a time, from 1 to 1000000; more are closed at once.",
+);
+pub(super) const MAX_CONNECTION_AGE: Setting = plain(
+    "max_connection_age",
+    "30m",
+    "How old a connection gets, a tenth more or less, before its caller is asked to open another \
+     one, from 1s to 24h; 0s is never.",
+);
+pub(super) const MAX_CALLS: Setting = plain(
+    "max_calls",
+    "1000",
+    "Calls that are carried out at the same time, streams included, from 1 to 100000.",
+);
+pub(super) const MAX_CALLS_WAITING: Setting = plain(
+    "max_calls_waiting",
+    "200",
+    "Calls beyond those that wait for their turn, for a second at most, from 0 to 100000.",
 );
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",
@@ -126,6 +153,11 @@ pub const SETTINGS: &[Setting] = &[
     TRANSACTION_TIMEOUT,
     TRANSACTION_IDLE_TIMEOUT,
     LISTEN_ADDR,
+    ADMIN_ADDR,
+    MAX_CONNECTIONS,
+    MAX_CONNECTION_AGE,
+    MAX_CALLS,
+    MAX_CALLS_WAITING,
     MAX_MESSAGE_SIZE,
     SHUTDOWN_PAUSE,
     SHUTDOWN_TIMEOUT,
@@ -135,12 +167,11 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Settings that a later version will have: refused until then, since one that
 /// was ignored would look as if it worked.
-const LATER: [&str; 5] = [
+const LATER: [&str; 4] = [
     "database_replica_urls",
     "database_read_default",
     "database_pool_recycle",
     "database_pre_ping",
-    "admin_addr",
 ];
 
 /// A name under which something can be given.

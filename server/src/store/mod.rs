@@ -49,7 +49,7 @@ pub use self::{
     idempotency::IdempotencyKey,
     migrations::MigrationSession,
     outcome::{LookUpOutcome, Outcome},
-    pool::{Lease, PoolOptions},
+    pool::{Lease, PoolOptions, PoolStats},
     routing::{Freshness, Position},
     rows::Rows,
     schema::Schema,
@@ -182,6 +182,14 @@ impl Store {
         let lease = self.0.readers.lend(Access::ReadOnly, deadline).await?;
         lease.set_deadline(deadline);
         Ok(lease)
+    }
+
+    /// How the pools are at this moment: one, or on SQLite the one that writes and the one that
+    /// reads.
+    pub fn pools(&self) -> Vec<PoolStats> {
+        let (writers, readers) = (&self.0.writers, &self.0.readers);
+        let readers = (!Arc::ptr_eq(writers, readers)).then_some(readers);
+        [Some(writers), readers].into_iter().flatten().map(|pool| pool.stats()).collect()
     }
 
     /// The key that seals page tokens; none until the schema has been found right.
