@@ -97,7 +97,7 @@ fn create(number: u32) -> CreateBookRequest {
         book: Some(Book {
             title: format!("Book {number}"),
             author: "Author".to_owned(),
-            description: Some("x".repeat(50_000)),
+            description: Some("x".repeat(10_000)),
             price: Some(Money { currency_code: "EUR".to_owned(), units: 1, nanos: 0 }),
             ..Default::default()
         }),

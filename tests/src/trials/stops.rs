@@ -31,7 +31,7 @@ const DRAIN: Duration = Duration::from_millis(1_500);
 const SLACK: Duration = Duration::from_secs(4);
 
 /// Books with longer texts, so that an export doesn't end by itself.
-const BOOKS: u32 = 200;
+const BOOKS: u32 = 400;
 
 /// Stops a service `scale` times.
 pub(super) async fn stops(scale: u32) {
@@ -72,7 +72,7 @@ async fn stop() -> (usize, usize) {
     let (address, database) = (server.address(), server.database());
     let mut books = BookServiceClient::new(server.channel());
     for number in 0..BOOKS {
-        books.create_book(create(number, "x".repeat(20_000))).await.expect("a book");
+        books.create_book(create(number, "x".repeat(10_000))).await.expect("a book");
     }
 
     // Those that hold on: a watch, a silent peer, half a greeting, a stuck call, an export.
