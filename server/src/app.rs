@@ -1,6 +1,6 @@
 //! The service put together, and its life from start to stop.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bookstore_migration::tool::{self, MigrationError, Runner};
 use http::Extensions;
@@ -14,19 +14,21 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
-    config::{Config, Database, ReadDefault, Transactions},
-    listener,
+    admin::{self, Admin},
+    config::{Address, Config, Database, ReadDefault, Transactions},
+    listener::{self, Limits, Socket},
     resource::RESOURCES,
     rpc::{
         calls::Calls,
         context::{Consistency, SessionCell},
         health::Readiness,
         layers::{self, Shared},
+        load::Load,
         registry::Registry,
         rules::Rules,
     },
     sample_data,
-    shutdown::{Signal, Signals, Stop},
+    shutdown::{LastWord, Signal, Signals, Stop},
     store::{
         Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions,
         TopologyOptions,
@@ -50,14 +52,19 @@ pub enum AppError {
     #[error("migrating the database: {0}")]
     Migration(#[from] MigrationError),
     /// The address can't be listened on.
-    #[error("listen_addr {address}: {source}")]
+    #[error("{setting} {address}: {source}")]
     Listen {
+        /// The setting that names it.
+        setting: &'static str,
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// What the operating system says.
         #[source]
         source: std::io::Error,
     },
+    /// The listener ended by a fault of its own.
+    #[error("the listener: {0}")]
+    Listener(#[from] tokio::task::JoinError),
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
@@ -109,14 +116,16 @@ pub async fn migrate(store: &Store) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Serves until a signal asks to stop, then drains. `listening` hears the address.
+/// Serves until a signal asks to stop, then drains. `listening` hears the address, `last_word`
+/// why it ended in a hurry.
 ///
 /// # Errors
 /// If the service can't start.
 pub async fn serve(
     config: &Config,
     sample_data: bool,
-    listening: impl FnOnce(SocketAddr),
+    last_word: &LastWord,
+    listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
     let mut signals = Signals::install().map_err(AppError::Signals)?;
     let store = open_store(&config.database)?;
@@ -126,18 +135,26 @@ pub async fn serve(
     let resources = RESOURCES.iter().map(|resource| resource.name);
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
-    let services = services(config, &calls, &readiness)?;
+    let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
+    let services = services(config, &calls, &readiness, &load)?;
 
-    let address = config.server.listen_addr;
-    let bound = TcpListener::bind(address).await;
-    let listener = bound.map_err(|source| AppError::Listen { address, source })?;
-    let address = listener.local_addr().map_err(|source| AppError::Listen { address, source })?;
+    let Listening { socket, address, admin } = listen(config).await?;
+    if let Some(listener) = admin {
+        let (store, known, readiness) = (store.clone(), tool::known(), readiness.clone());
+        let admin = Admin { store, known, readiness, load, metrics: None };
+        // Not drained: it answers to the end.
+        tokio::spawn(admin::serve(listener, admin));
+    }
 
     readiness.set_live();
     let stop = Stop::new();
-    let drain = config.server.shutdown_timeout;
-    let server = tokio::spawn(listener::serve(listener, services, greet, stop.clone(), drain));
-    listening(address);
+    let limits = Limits {
+        connections: config.server.max_connections,
+        age: config.server.max_connection_age,
+        drain: config.server.shutdown_timeout,
+    };
+    let server = tokio::spawn(listener::serve(socket, services, greet, stop.clone(), limits));
+    listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
     // Health answers from the start, and so do signals: a long migration is no reason to be
@@ -151,7 +168,12 @@ pub async fn serve(
             signals.wait().await
         }
     };
-    tokio::spawn(async move { signals.wait().await.end_process() });
+    let last_word = last_word.clone();
+    tokio::spawn(async move {
+        let signal = signals.wait().await;
+        last_word.say("a second signal ended the program at once", signal.exit_code());
+        signal.end_process()
+    });
     tracing::info!(?signal, "stopping");
     readiness.set_stopping();
     if signal == Signal::Terminate {
@@ -161,7 +183,8 @@ pub async fn serve(
     readiness.end_watches();
     calls.end_streams();
     stop.trigger();
-    match server.await {
+    let drained = server.await;
+    match &drained {
         Ok(drained) if drained.calls_cut == 0 => tracing::info!("drained"),
         Ok(drained) => tracing::warn!(calls_cut = drained.calls_cut, "time was up, calls were cut"),
         Err(error) => tracing::error!(%error, "the listener ended"),
@@ -169,7 +192,38 @@ pub async fn serve(
     if timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
         tracing::warn!("database connections were left open");
     }
+    drained?;
     Ok(())
+}
+
+/// What is listened on.
+struct Listening {
+    socket: Socket,
+    address: Address,
+    admin: Option<TcpListener>,
+}
+
+async fn listen(config: &Config) -> Result<Listening, AppError> {
+    let address = &config.server.listen_addr;
+    let failed =
+        |source| AppError::Listen { setting: "listen_addr", address: address.clone(), source };
+    let socket = Socket::bind(address).await.map_err(failed)?;
+    let address = socket.address().map_err(failed)?;
+    let admin = match config.server.admin_addr {
+        None => None,
+        Some(given) => {
+            let failed = |source| AppError::Listen {
+                setting: "admin_addr",
+                address: Address::Tcp(given),
+                source,
+            };
+            let listener = TcpListener::bind(given).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            tracing::info!(%address, "listening for operators");
+            Some(listener)
+        }
+    };
+    Ok(Listening { socket, address, admin })
 }
 
 /// Deletes old idempotency keys, for as long as the program runs.
@@ -236,6 +290,7 @@ fn services(
     config: &Config,
     calls: &Calls,
     readiness: &Readiness,
+    load: &Load,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
@@ -257,6 +312,7 @@ fn services(
     let shared = Shared {
         registry,
         readiness: readiness.clone(),
+        load: load.clone(),
         max_message_size: calls.max_message_size(),
         consistency: match config.database.read_default {
             ReadDefault::Session => Consistency::Session,

@@ -4,6 +4,7 @@
 //! ([`resource`]: service, then convert, then operations) and from there the database
 //! ([`store`]). [`app`] wires it, [`command`] is what people type. ARCHITECTURE.md draws it.
 
+pub mod admin;
 pub mod app;
 pub mod command;
 pub mod config;

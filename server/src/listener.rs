@@ -2,6 +2,7 @@
 //! front of one tower service, and the bounded drain at the end.
 
 mod calls;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,8 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::{Extensions, Request, Response};
@@ -16,13 +19,15 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use rand::Rng;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
-use tonic::transport::server::Connected;
 use tower::{Service, ServiceExt};
 
 use self::calls::{CallBody, Calls};
+pub use self::socket::Socket;
+use self::socket::{Accepted, Peer};
+use crate::meters;
 use crate::shutdown::Stop;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -53,6 +58,17 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration:
 /// Makes what all requests of a new connection carry as extensions.
 pub type Greet = fn() -> Extensions;
 
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many there may be; more are closed at once.
+    pub connections: u32,
+    /// How old one gets, about, before it is told to go; none is any age.
+    pub age: Option<Duration>,
+    /// How long calls in flight may take to end after the stop.
+    pub drain: Duration,
+}
+
 /// How [`serve`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -60,20 +76,21 @@ pub struct Drained {
     pub calls_cut: usize,
 }
 
-/// Serves `service` on `listener` until `stop` is triggered, then drains: the
+/// Serves `service` on `socket` until `stop` is triggered, then drains: the
 /// port closes, each connection is told to go (GOAWAY), calls in flight may end
-/// within `drain_timeout`, and what is left is cut. A call is in flight until
+/// within `limits.drain`, and what is left is cut. A call is in flight until
 /// the last byte of its answer has left; connections without one don't count.
 ///
 /// An endless answer, such as a health watch, counts as a call: its service
 /// ends it on its own stop. Every request carries tonic's `TcpConnectInfo`, so
-/// `tonic::Request::remote_addr` works, and what `greet` made for its connection.
+/// `tonic::Request::remote_addr` works, or `UdsConnectInfo`, and what `greet` made for
+/// its connection.
 pub async fn serve<S, B>(
-    listener: TcpListener,
+    socket: Socket,
     service: S,
     greet: Greet,
     stop: Stop,
-    drain_timeout: Duration,
+    limits: Limits,
 ) -> Drained
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -86,18 +103,27 @@ where
 {
     let calls = Calls::default();
     let mut connections = JoinSet::new();
-    accept(&listener, &mut connections, &service, greet, &calls, &stop).await;
-    drop(listener);
-    drain(connections, &calls, drain_timeout).await
+    let each = Each { service, calls: calls.clone(), stop, age: limits.age };
+    accept(&socket, &mut connections, &each, greet, limits.connections).await;
+    drop(socket);
+    drain(connections, &calls, limits.drain).await
+}
+
+/// What every connection works with.
+#[derive(Clone)]
+struct Each<S> {
+    service: S,
+    calls: Calls,
+    stop: Stop,
+    age: Option<Duration>,
 }
 
 async fn accept<S, B>(
-    listener: &TcpListener,
+    socket: &Socket,
     connections: &mut JoinSet<()>,
-    service: &S,
+    each: &Each<S>,
     greet: Greet,
-    calls: &Calls,
-    stop: &Stop,
+    most: u32,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -107,23 +133,41 @@ async fn accept<S, B>(
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut stopped = pin!(stop.wait());
-    let mut pause = ACCEPT_PAUSE.0;
+    let open = Arc::new(AtomicU32::new(0));
+    let looked_at = Arc::clone(&open);
+    meters::CONNECTIONS
+        .observe(move |gauge| gauge.observe(looked_at.load(Ordering::Relaxed).into(), &[]));
+    let mut stopped = pin!(each.stop.wait());
+    let (mut pause, mut full) = (ACCEPT_PAUSE.0, false);
     loop {
+        let there = u32::try_from(connections.len()).unwrap_or(u32::MAX);
+        open.store(there, Ordering::Relaxed);
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => return,
+            // Before the next one is let in, so that those that ended leave their places.
             Some(ended) = connections.join_next() => {
                 report_panic(ended);
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                pause = ACCEPT_PAUSE.0;
-                let (service, calls, stop) = (service.clone(), calls.clone(), stop.clone());
-                connections.spawn(connection(stream, service, greet(), calls, stop));
+            Ok(_) if there >= most => {
+                // Closed and not left to wait: a caller that knows goes elsewhere.
+                meters::CONNECTIONS_REFUSED.add(1, &[]);
+                if !std::mem::replace(&mut full, true) {
+                    tracing::warn!(most, "there are too many connections, new ones are closed");
+                }
+            }
+            Ok(accepted) => {
+                (pause, full) = (ACCEPT_PAUSE.0, false);
+                let each = each.clone();
+                match accepted {
+                    Accepted::Tcp(stream) => connections.spawn(connection(stream, each, greet())),
+                    #[cfg(unix)]
+                    Accepted::Unix(stream) => connections.spawn(connection(stream, each, greet())),
+                };
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -152,13 +196,9 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection<S, B>(
-    stream: TcpStream,
-    service: S,
-    mut greeting: Extensions,
-    calls: Calls,
-    stop: Stop,
-) where
+async fn connection<P, S, B>(stream: P, each: Each<S>, mut greeting: Extensions)
+where
+    P: Peer,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -167,22 +207,22 @@ async fn connection<S, B>(
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let info = stream.connect_info();
-    greeting.insert(info.clone());
+    let Each { service, calls, stop, age } = each;
+    let peer = stream.introduce(&mut greeting);
     let mut stopped = pin!(stop.wait());
+    let mut aged = pin!(grow_old(age));
     tokio::select! {
         () = &mut stopped => return,
-        spoke = timeout(FIRST_BYTE, stream.readable()) => {
+        spoke = timeout(FIRST_BYTE, stream.speaks()) => {
             if !matches!(spoke, Ok(Ok(()))) {
                 return;
             }
         }
     }
     // Without it each small answer waits for the peer's delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = stream.without_delay() {
         tracing::debug!(%error, "a connection without nodelay");
     }
-    let peer = info.remote_addr;
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(greeting.clone());
         let call = calls.begin();
@@ -207,10 +247,28 @@ async fn connection<S, B>(
             served.as_mut().graceful_shutdown();
             served.await
         }
+        // Its calls in flight end in their own time, and its caller opens another
+        // connection: perhaps to an instance that wasn't there yet.
+        () = &mut aged => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
     };
     // A peer that hangs up or speaks something else is no fault of ours.
     if let Err(error) = ended {
-        tracing::debug!(%error, peer = ?peer, "a connection ended with an error");
+        tracing::debug!(%error, peer, "a connection ended with an error");
+    }
+}
+
+/// Ends when a connection is old, each a little earlier or later: those that came together
+/// don't come back together.
+async fn grow_old(age: Option<Duration>) {
+    match age {
+        Some(age) => {
+            let about = age.mul_f64(rand::rng().random_range(0.9..1.1));
+            sleep(about).await;
+        }
+        None => std::future::pending().await,
     }
 }
 

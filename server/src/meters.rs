@@ -101,6 +101,10 @@ const SECONDS: &[f64] = &[
 
 /// Every instrument, in the order in which people read them.
 pub static ALL: &[&Meaning] = &[
+    &CALLS_IN_FLIGHT.0,
+    &CALLS_SHED.0,
+    &CONNECTIONS.0,
+    &CONNECTIONS_REFUSED.0,
     &WRITE_RETRIES.0,
     &POOL_WAIT.0,
     &POOL_CONNECTIONS.0,
@@ -111,6 +115,28 @@ pub static ALL: &[&Meaning] = &[
     &NODE_BANS.0,
     &ROLE_CHANGES.0,
 ];
+
+/// No attributes.
+pub static CALLS_IN_FLIGHT: Gauge =
+    Gauge::new("bookstore.calls.in_flight", "{call}", "Calls that are carried out.");
+
+/// No attributes.
+pub static CALLS_SHED: Counter = Counter::new(
+    "bookstore.calls.shed",
+    "{call}",
+    "Calls that were sent away because as many were carried out as the service takes.",
+);
+
+/// No attributes.
+pub static CONNECTIONS: Gauge =
+    Gauge::new("bookstore.connections", "{connection}", "Connections of callers that are open.");
+
+/// No attributes.
+pub static CONNECTIONS_REFUSED: Counter = Counter::new(
+    "bookstore.connections.refused",
+    "{connection}",
+    "Connections that were closed at once because there were as many as the service takes.",
+);
 
 /// Writes that were tried again; attribute `reason`.
 pub static WRITE_RETRIES: Counter = Counter::new(

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 
 use tokio::sync::watch;
 
@@ -89,6 +90,32 @@ impl Signals {
             std::future::pending::<()>().await;
         }
         Signal::Interrupt
+    }
+}
+
+/// The file in which a process that doesn't end well says why, for whoever manages it: one
+/// line, a JSON object.
+#[derive(Clone, Debug, Default)]
+pub struct LastWord(Option<PathBuf>);
+
+impl LastWord {
+    /// The longest reason in bytes: Kubernetes reads 4 KiB.
+    const LENGTH: usize = 2048;
+
+    /// Writes to this file; to none, it says nothing.
+    #[must_use]
+    pub fn to(path: Option<PathBuf>) -> Self {
+        Self(path)
+    }
+
+    /// Says why the process ends with this code.
+    pub fn say(&self, reason: &str, exit_code: u8) {
+        let Some(path) = &self.0 else { return };
+        let reason = &reason[..reason.floor_char_boundary(Self::LENGTH)];
+        let line = serde_json::json!({"reason": reason, "exit_code": exit_code});
+        if let Err(error) = std::fs::write(path, format!("{line}\n")) {
+            tracing::warn!(%error, path = %path.display(), "the reason of the end can't be written");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod json;
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
@@ -12,15 +13,19 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, log_level};
 
 /// The target of every event about a statement: its echo at INFO, a slow one at WARN.
 pub const SQL_TARGET: &str = "bookstore::sql";
 
 /// What the targets of this project begin with.
 const OUR_TARGETS: &str = "bookstore";
+
+/// The level of the log, to change it while the program runs.
+type LevelHandle = reload::Handle<EnvFilter, Registry>;
+static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
 
 /// Why the program can't speak.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +50,27 @@ pub fn start(log: &Log, echo: bool) -> Result<(), TelemetryError> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    subscriber(&log.level, echo, people, terminal, io::stderr)?.try_init()?;
+    let (subscriber, level) = subscriber(&log.level, echo, people, terminal, io::stderr)?;
+    subscriber.try_init()?;
+    // Whoever starts it twice has been refused above.
+    let _ = LEVEL.set(level);
     Ok(())
+}
+
+/// What is logged at this moment, as `log_level` says it.
+pub fn level() -> String {
+    let level = LEVEL.get().and_then(|level| level.with_current(EnvFilter::to_string).ok());
+    level.unwrap_or_default()
+}
+
+/// Changes what is logged from now on.
+///
+/// # Errors
+/// What the level must be.
+pub fn set_level(text: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(log_level(text)?).map_err(|error| error.to_string())?;
+    let level = LEVEL.get().ok_or("the log hasn't been started")?;
+    level.reload(filter).map_err(|error| error.to_string())
 }
 
 fn subscriber<W>(
@@ -55,7 +79,7 @@ fn subscriber<W>(
     people: bool,
     terminal: bool,
     writer: W,
-) -> Result<impl Subscriber + Send + Sync + use<W>, TelemetryError>
+) -> Result<(impl Subscriber + Send + Sync + use<W>, LevelHandle), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -67,7 +91,8 @@ where
             && (metadata.is_span() && metadata.target().starts_with(OUR_TARGETS)
                 || echo && metadata.target() == SQL_TARGET)
     };
-    let filter = EnvFilter::try_new(level)?
+    let (level, handle) = reload::Layer::new(EnvFilter::try_new(level)?);
+    let filter = level
         .and(filter_fn(|metadata| !is_told_already(metadata)))
         .or(filter_fn(passes).with_max_level_hint(Level::INFO));
     let lines = fmt::layer().with_writer(writer);
@@ -79,7 +104,7 @@ where
         let lines = lines.with_ansi(false).fmt_fields(JsonFields::new());
         lines.event_format(json::Flat).with_filter(filter).boxed()
     };
-    Ok(Registry::default().with(lines))
+    Ok((Registry::default().with(lines), handle))
 }
 
 /// What SeaORM and PostgreSQL say of each migration in many lines, the program says in one.
@@ -121,7 +146,8 @@ mod tests {
     fn lines(level: &str, echo: bool, people: bool, speak: impl FnOnce()) -> Vec<String> {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let subscriber = subscriber(level, echo, people, false, move || writer.clone()).unwrap();
+        let made = subscriber(level, echo, people, false, move || writer.clone());
+        let (subscriber, _) = made.unwrap();
         tracing::subscriber::with_default(subscriber, speak);
         let bytes = std::mem::take(&mut *buffer.0.lock().unwrap());
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()

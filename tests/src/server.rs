@@ -3,6 +3,7 @@
 use std::{
     io::PipeWriter,
     net::SocketAddr,
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -33,7 +34,8 @@ pub struct TestServer {
     process: Child,
     // Apart from the process, since waiting for that would close it.
     _input: ChildStdin,
-    address: SocketAddr,
+    /// None with a socket in the file system.
+    address: Option<SocketAddr>,
     channel: Channel,
     output: Lines,
     logs: Lines,
@@ -59,6 +61,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     flags: Vec<String>,
     wait_for: Option<&'static str>,
+    listen: String,
 }
 
 impl TestServer {
@@ -79,6 +82,7 @@ impl TestServer {
             settings: Vec::new(),
             flags: Vec::new(),
             wait_for: Some("ready"),
+            listen: "127.0.0.1:0".to_owned(),
         }
     }
 
@@ -88,8 +92,19 @@ impl TestServer {
     }
 
     /// Where it listens.
+    ///
+    /// # Panics
+    /// If that is a socket in the file system.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.address.expect("a service at a port")
+    }
+
+    /// Where operators ask, if it was started with an `ADMIN_ADDR`.
+    pub async fn admin_address(&self) -> SocketAddr {
+        let line = self.logs.wait_for(|line| line.contains("listening for operators")).await;
+        let line: serde_json::Value = serde_json::from_str(&line).expect("a line of the log");
+        let address = line["address"].as_str().and_then(|address| address.parse().ok());
+        address.expect("an address")
     }
 
     /// Its database, also to start another service on.
@@ -210,6 +225,12 @@ impl Builder {
         self
     }
 
+    /// Listens at a socket in the file system rather than at a port.
+    pub fn unix(mut self, path: &Path) -> Self {
+        self.listen = format!("unix:{}", path.display());
+        self
+    }
+
     /// Starts the service.
     ///
     /// # Panics
@@ -222,7 +243,7 @@ impl Builder {
         let (output, output_end) = std::io::pipe().expect("a pipe for the output");
         let (logs, logs_end) = std::io::pipe().expect("a pipe for the log");
         let (output, logs) = (Lines::capture(output), Lines::capture(logs));
-        let arguments = ["serve", "--listen-addr", "127.0.0.1:0"].map(str::to_owned);
+        let arguments = ["serve", "--listen-addr", &self.listen].map(str::to_owned);
         let arguments = [arguments.as_slice(), &self.flags].concat();
         let mut process = spawn(&arguments, &database, self.settings, output_end, logs_end);
         let input = process.stdin.take().expect("a piped input");
@@ -234,9 +255,11 @@ impl Builder {
             }
         });
         let line = line.await.unwrap_or_else(|_| panic!("it is silent:\n{}", text(&logs)));
-        let address = line.strip_prefix("LISTENING ").and_then(|address| address.parse().ok());
-        let address: SocketAddr = address.unwrap_or_else(|| panic!("it wrote {line:?}"));
-        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let told = line.strip_prefix("LISTENING ").unwrap_or_else(|| panic!("it wrote {line:?}"));
+        let address: Option<SocketAddr> = told.parse().ok();
+        assert!(address.is_some() || told == self.listen, "it wrote {line:?}");
+        let scheme = if address.is_some() { "http://" } else { "" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}{told}"));
         let channel = endpoint.expect("an address").tcp_nodelay(true).connect_lazy();
         let server =
             TestServer { process, _input: input, address, channel, output, logs, database };

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod checklist;
+mod crowd;
 mod deadlines;
 mod drops;
 mod failover;
@@ -14,6 +15,7 @@ mod replicas;
 mod resume;
 mod search;
 mod stock;
+mod stops;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -47,6 +49,12 @@ pub const TRIALS: &[Trial] = &[
         about: "one more resource by CONTRIBUTING.md's checklist, in a copy, built and tried so often",
         scale: 1,
         work: |scale| Box::pin(checklist::checklist(scale)),
+    },
+    Trial {
+        name: "crowd",
+        about: "this many connections that are silent or talk nonsense; others are served",
+        scale: 5_000,
+        work: |scale| Box::pin(crowd::crowd(scale)),
     },
     Trial {
         name: "deadlines",
@@ -113,6 +121,12 @@ pub const TRIALS: &[Trial] = &[
         about: "64 callers order and call off, this many times on each engine; the stock agrees",
         scale: 20_000,
         work: |scale| Box::pin(stock::stock(scale)),
+    },
+    Trial {
+        name: "stops",
+        about: "SIGTERM under load, this many times: nothing answered is lost, it ends in time",
+        scale: 20,
+        work: |scale| Box::pin(stops::stops(scale)),
     },
 ];
 

@@ -2,8 +2,12 @@
 //! missing or busy, and what deadlines end.
 
 mod deadline;
+mod load;
+mod matrix;
 mod outage;
+mod probe;
 mod schema;
+mod socket;
 mod stale;
 mod stop;
 

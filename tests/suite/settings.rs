@@ -32,7 +32,6 @@ fn printed(finished: &Finished, key: &str) -> (String, String) {
 #[tokio::test]
 async fn wrong_settings_are_refused_before_a_port_opens() {
     let (_folder, wrong) = file("shutdown_pause = \"later\"\nlisten_adr = \"127.0.0.1:0\"\n");
-    let (_other, later) = file("admin_addr = \"[::1]:1\"\n");
     let cases: &[Case<'_>] = &[
         (
             &[],
@@ -66,7 +65,6 @@ async fn wrong_settings_are_refused_before_a_port_opens() {
             &[("DATABASE_REPLICA_URLS", "postgres://replica/db")],
             &["database_replica_urls", "SQLite has no replicas", "DATABASE_REPLICA_URLS"],
         ),
-        (&["--config", &later], &[], &["admin_addr", "not in this version yet", "line 1 of"]),
         (
             &[],
             &[("DATABASE_URL", "mysql://app:s3cret@host/db")],

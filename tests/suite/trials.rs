@@ -56,3 +56,13 @@ async fn replicas_answer_what_was_written() {
 async fn a_failover_is_a_pause() {
     trial("failover", 1).await;
 }
+
+#[tokio::test]
+async fn a_stop_under_load_loses_nothing() {
+    trial("stops", 1).await;
+}
+
+#[tokio::test]
+async fn a_crowd_keeps_nobody_from_being_served() {
+    trial("crowd", 300).await;
+}

@@ -2,6 +2,7 @@
 
 mod config;
 mod export;
+mod health;
 mod import;
 mod migrate;
 mod serve;
@@ -15,11 +16,15 @@ use tokio::runtime::Builder;
 
 use crate::{
     config::{Config, ConfigError, SettingFlags, environment},
+    shutdown::LastWord,
     telemetry,
 };
 
 /// The exit code for wrong settings (BSD's EX_USAGE). A wrong command line ends with 2.
 const USAGE: u8 = 64;
+
+/// The variable that names the file for the reason of an end that isn't a good one.
+const LAST_WORD: &str = "TERMINATION_LOG";
 
 /// The bookstore's data service: gRPC over SQLite or PostgreSQL.
 #[derive(Parser)]
@@ -43,28 +48,49 @@ enum Command {
     Import(import::Arguments),
     /// Exports books from a running service to a file: CSV or JSON Lines.
     Export(export::Arguments),
+    /// Asks a running service how it is, for probes: the exit code tells.
+    Health(health::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
 }
 
 /// Runs the program with the command line and the environment of this process.
 pub fn main() -> ExitCode {
-    let program = match Program::from_arg_matches(&command_line().get_matches()) {
+    let matches = command_line().try_get_matches();
+    let program = match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         Ok(program) => program,
-        Err(error) => error.exit(),
+        Err(error) => return mistyped(&error),
     };
     match program.command {
         Command::Import(arguments) => client(&program.settings, import::run(&arguments)),
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
+        Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
         _ => serve_or_manage(program),
+    }
+}
+
+/// Ends with 2, but for probes, whose codes are another program's. Help is no fault.
+fn mistyped(error: &clap::Error) -> ExitCode {
+    // Nobody listens any more where this fails.
+    let _ = error.print();
+    let is_probe = std::env::args_os().nth(1).is_some_and(|word| word == "health");
+    match u8::try_from(error.exit_code()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) if is_probe => ExitCode::from(health::MISTYPED),
+        code => ExitCode::from(code.unwrap_or(2)),
     }
 }
 
 /// The commands of the service itself, which need its settings.
 fn serve_or_manage(program: Program) -> ExitCode {
+    let last_word = environment().find(|(name, path)| name == LAST_WORD && !path.is_empty());
+    let last_word = LastWord::to(last_word.map(|(_, path)| path.into()));
     let mut config = match Config::load(&program.settings, environment()) {
         Ok(config) => config,
-        Err(error) => return refuse(&error),
+        Err(error) => {
+            last_word.say(&error.to_string(), USAGE);
+            return refuse(&error);
+        }
     };
     if let Command::Serve(arguments) = &program.command {
         arguments.apply(&mut config);
@@ -84,12 +110,19 @@ fn serve_or_manage(program: Program) -> ExitCode {
     };
     let code = runtime.block_on(async {
         let done = match program.command {
-            Command::Serve(arguments) => serve::run(&config, &arguments).await,
+            Command::Serve(arguments) => serve::run(&config, &arguments, &last_word).await,
             Command::Migrate(arguments) => migrate::run(&config, &arguments).await,
             Command::Topology => topology::run(&config).await,
-            Command::Import(_) | Command::Export(_) | Command::Config => Ok(()),
+            // Clients, and what has been printed already.
+            _ => Ok(()),
         };
-        done.map_or_else(|error| fail(&*error), |()| ExitCode::SUCCESS)
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                last_word.say(&error.to_string(), 1);
+                fail(&*error)
+            }
+        }
     });
     // What still runs has had its time: nothing waits for it.
     runtime.shutdown_background();
@@ -97,7 +130,7 @@ fn serve_or_manage(program: Program) -> ExitCode {
 }
 
 /// The commands that are clients of a running service.
-const CLIENTS: [&str; 2] = ["import", "export"];
+const CLIENTS: [&str; 3] = ["import", "export", "health"];
 
 /// What is typed. Clients take none of the settings: their help doesn't show them either.
 fn command_line() -> clap::Command {

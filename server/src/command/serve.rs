@@ -1,11 +1,13 @@
 //! `bookstore serve`: the service itself.
 
-use std::net::SocketAddr;
-
 use clap::Args;
 
 use super::Failure;
-use crate::{app, config::Config};
+use crate::{
+    app,
+    config::{Address, Config},
+    shutdown::LastWord,
+};
 
 /// The arguments of `serve`.
 #[derive(Args)]
@@ -29,13 +31,17 @@ impl Arguments {
 ///
 /// # Errors
 /// If the service can't start.
-pub async fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    app::serve(config, arguments.sample_data, announce).await?;
+pub async fn run(
+    config: &Config,
+    arguments: &Arguments,
+    last_word: &LastWord,
+) -> Result<(), Failure> {
+    app::serve(config, arguments.sample_data, last_word, announce).await?;
     Ok(())
 }
 
 /// One line for programs that started this one: with port 0 only it tells the port.
 #[expect(clippy::print_stdout, reason = "a command's own output")]
-fn announce(address: SocketAddr) {
+fn announce(address: &Address) {
     println!("LISTENING {address}");
 }

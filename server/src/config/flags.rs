@@ -79,6 +79,5 @@ fn flag(name: &'static Name) -> Arg {
         Meaning::SecretFile(setting) => arg
             .value_name("PATH")
             .help(format!("A file that holds {} [env: {}]", setting.key, name.variable)),
-        Meaning::Later => arg.hide(true),
     }
 }

@@ -90,11 +90,6 @@ pub(super) fn collect(
         .collect();
 
     let all = [from_file, variables, from_flags];
-    for (name, _, origin) in all.iter().flatten() {
-        if matches!(name.meaning, Meaning::Later) {
-            layers.problems.push(format!("{} from {origin}: not in this version yet", name.key));
-        }
-    }
     for setting in SETTINGS {
         let given = all.iter().rev().find_map(|layer| in_layer(layer, setting));
         match given.unwrap_or_else(|| Ok((setting.default.to_owned(), Origin::Default))) {

@@ -40,7 +40,11 @@ impl Log {
     }
 }
 
-fn level(text: &str) -> Result<String, String> {
+/// A level as `log_level` takes it.
+///
+/// # Errors
+/// What it must be.
+pub fn level(text: &str) -> Result<String, String> {
     // To the filter a lone word that is no level is a target, wide open: a
     // misspelt level would switch everything off but that.
     let lone_words_are_levels = text

@@ -18,8 +18,8 @@ use std::fmt::{self, Write};
 
 pub use self::database::{Database, ReadDefault};
 pub use self::flags::SettingFlags;
-pub use self::log::{Log, LogFormat};
-pub use self::server::Server;
+pub use self::log::{Log, LogFormat, level as log_level};
+pub use self::server::{Address, Server};
 pub use self::settings::{SETTINGS, Setting};
 pub use self::transactions::Transactions;
 pub use self::url::{DatabaseUrl, Engine};

@@ -1,16 +1,49 @@
 //! The settings of the port and of its end.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::settings::{LISTEN_ADDR, MAX_MESSAGE_SIZE, SHUTDOWN_PAUSE, SHUTDOWN_TIMEOUT};
+use super::settings::{
+    ADMIN_ADDR, LISTEN_ADDR, MAX_CALLS, MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTIONS,
+    MAX_MESSAGE_SIZE, SHUTDOWN_PAUSE, SHUTDOWN_TIMEOUT,
+};
 use super::values::{self, Values};
+
+/// Where calls come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address with a port.
+    Tcp(SocketAddr),
+    /// The path of a socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
 
 /// How calls come in, and how the process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// `listen_addr`: where calls come to. Default 127.0.0.1:50051.
-    pub listen_addr: SocketAddr,
+    pub listen_addr: Address,
+    /// `admin_addr`: where operators and probes come to. Default none.
+    pub admin_addr: Option<SocketAddr>,
+    /// `max_connections`: how many there may be. Default 10000.
+    pub max_connections: u32,
+    /// `max_connection_age`: how old one gets, about. Default 30 min; none is any age.
+    pub max_connection_age: Option<Duration>,
+    /// `max_calls`: calls that are carried out at the same time. Default 1000.
+    pub max_calls: u32,
+    /// `max_calls_waiting`: calls that wait for their turn. Default 200.
+    pub max_calls_waiting: u32,
     /// `max_message_size`: the largest request in bytes. Default 4 MiB.
     pub max_message_size: usize,
     /// `shutdown_pause`: how long after SIGTERM calls are still taken while
@@ -24,15 +57,52 @@ impl Server {
     pub(super) fn read(values: &mut Values) -> Option<Self> {
         let pause = Duration::ZERO..=Duration::from_mins(5);
         let timeout = Duration::ZERO..=Duration::from_hours(1);
-        let listen_addr = values.read(&LISTEN_ADDR, values::address);
+        let age = Duration::from_secs(1)..=Duration::from_hours(24);
+        let listen_addr = values.read(&LISTEN_ADDR, address);
+        let admin_addr = values.read(&ADMIN_ADDR, |text| match text {
+            "off" => Ok(None),
+            text => values::address(text).map(Some).map_err(|_| {
+                "must be off or an IP address with a port, such as 127.0.0.1:50052".to_owned()
+            }),
+        });
+        let max_connections = values.read(&MAX_CONNECTIONS, values::whole(1..=1_000_000));
+        let max_connection_age = values.read(&MAX_CONNECTION_AGE, |text| {
+            match values::duration(Duration::ZERO..=Duration::ZERO)(text) {
+                Ok(_) => Ok(None),
+                Err(_) => values::duration(age)(text)
+                    .map(Some)
+                    .map_err(|told| format!("{told}; 0s is never")),
+            }
+        });
+        let max_calls = values.read(&MAX_CALLS, values::whole(1..=100_000));
+        let max_calls_waiting = values.read(&MAX_CALLS_WAITING, values::whole(0..=100_000));
         let max_message_size = values.read(&MAX_MESSAGE_SIZE, values::size(64 << 10..=64 << 20));
         let shutdown_pause = values.read(&SHUTDOWN_PAUSE, values::duration(pause));
         let shutdown_timeout = values.read(&SHUTDOWN_TIMEOUT, values::duration(timeout));
         Some(Self {
             listen_addr: listen_addr?,
+            admin_addr: admin_addr?,
+            max_connections: max_connections?,
+            max_connection_age: max_connection_age?,
+            max_calls: max_calls?,
+            max_calls_waiting: max_calls_waiting?,
             max_message_size: max_message_size?,
             shutdown_pause: shutdown_pause?,
             shutdown_timeout: shutdown_timeout?,
         })
     }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return match cfg!(unix) && path.starts_with('/') {
+            true => Ok(Address::Unix(path.into())),
+            false => {
+                Err("must name a socket by its whole path, such as unix:/run/bookstore.sock"
+                    .to_owned())
+            }
+        };
+    }
+    values::address(text).map(Address::Tcp)
 }

@@ -127,7 +127,34 @@ pub(super) const TRANSACTION_IDLE_TIMEOUT: Setting = plain(
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
     "127.0.0.1:50051",
-    "The address and port that calls come to; port 0 takes any free one.",
+    "The address and port that calls come to, port 0 being any free one, or unix: and the path of a \
+     socket.",
+);
+pub(super) const ADMIN_ADDR: Setting = plain(
+    "admin_addr",
+    "off",
+    "The address and port for operators and probes, without TLS or passwords; off is none.",
+);
+pub(super) const MAX_CONNECTIONS: Setting = plain(
+    "max_connections",
+    "10000",
+    "Connections of callers at a time, from 1 to 1000000; more are closed at once.",
+);
+pub(super) const MAX_CONNECTION_AGE: Setting = plain(
+    "max_connection_age",
+    "30m",
+    "How old a connection gets, a tenth more or less, before its caller is asked to open another \
+     one, from 1s to 24h; 0s is never.",
+);
+pub(super) const MAX_CALLS: Setting = plain(
+    "max_calls",
+    "1000",
+    "Calls that are carried out at the same time, streams included, from 1 to 100000.",
+);
+pub(super) const MAX_CALLS_WAITING: Setting = plain(
+    "max_calls_waiting",
+    "200",
+    "Calls beyond those that wait for their turn, for a second at most, from 0 to 100000.",
 );
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",
@@ -179,16 +206,17 @@ pub const SETTINGS: &[Setting] = &[
     TRANSACTION_TIMEOUT,
     TRANSACTION_IDLE_TIMEOUT,
     LISTEN_ADDR,
+    ADMIN_ADDR,
+    MAX_CONNECTIONS,
+    MAX_CONNECTION_AGE,
+    MAX_CALLS,
+    MAX_CALLS_WAITING,
     MAX_MESSAGE_SIZE,
     SHUTDOWN_PAUSE,
     SHUTDOWN_TIMEOUT,
     LOG_LEVEL,
     LOG_FORMAT,
 ];
-
-/// Settings that a later version will have: refused until then, since one that
-/// was ignored would look as if it worked.
-const LATER: [&str; 1] = ["admin_addr"];
 
 /// A name under which something can be given.
 #[derive(Debug)]
@@ -209,8 +237,6 @@ pub(super) enum Meaning {
     Value(&'static Setting),
     /// The path of a file with the value.
     SecretFile(&'static Setting),
-    /// Something that this version doesn't do.
-    Later,
 }
 
 /// Every name that is known, in the table's order.
@@ -228,6 +254,5 @@ pub(super) static NAMES: LazyLock<Vec<Name>> = LazyLock::new(|| {
             names.push(name(format!("{}_file", setting.key), Meaning::SecretFile(setting)));
         }
     }
-    names.extend(LATER.map(|key| name(key.to_owned(), Meaning::Later)));
     names
 });

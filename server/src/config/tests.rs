@@ -55,7 +55,12 @@ fn the_defaults_are_those_of_the_documents() {
     };
     assert_eq!(config.database, expected);
     let expected = Server {
-        listen_addr: "127.0.0.1:50051".parse().unwrap(),
+        listen_addr: Address::Tcp("127.0.0.1:50051".parse().unwrap()),
+        admin_addr: None,
+        max_connections: 10_000,
+        max_connection_age: Some(Duration::from_mins(30)),
+        max_calls: 1000,
+        max_calls_waiting: 200,
         max_message_size: 4 << 20,
         shutdown_pause: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(25),
@@ -97,7 +102,7 @@ fn each_layer_stands_above_the_one_before() {
 #[test]
 fn all_that_is_wrong_is_told_together_with_its_origin() {
     let (_file, path) = file(
-        "# first\n\nlisten_addr = 'localhost:1'\nadmin_addr = '[::]:1'\n\
+        "# first\n\nlisten_addr = 'localhost:1'\nadmin_addr = 'on'\n\
          databse_echo = true\nlog_format = []\nshutdown_pause = -1\n[server]\nport = 1\n",
     );
     let mut told = problems(
@@ -111,7 +116,10 @@ fn all_that_is_wrong_is_told_together_with_its_origin() {
         )
     };
     let mut expected = [
-        format!("admin_addr from line 4 of {path}: not in this version yet"),
+        format!(
+            "admin_addr = \"on\" from line 4 of {path}: must be off or an IP address with a port, \
+             such as 127.0.0.1:50052"
+        ),
         "database_pre_ping = \"maybe\" from the flag --database-pre-ping: must be true or false"
             .to_owned(),
         "database_replica_urls from the environment variable DATABASE_REPLICA_URLS: \
@@ -298,5 +306,25 @@ fn the_help_tells_every_setting() {
         assert!(help.contains(&format!("[default: {}]", setting.default)));
         assert!(help.contains(&format!("[env: {}]", setting.key.to_uppercase())));
     }
-    assert!(help.contains("--database-url-file <PATH>") && !help.contains("admin-addr"));
+    assert!(help.contains("--database-url-file <PATH>") && !help.contains("database-pre-ping"));
+}
+
+#[test]
+fn a_port_or_a_socket() {
+    let server = |variables: &[(&str, &str)]| load(&[], variables).unwrap().server;
+    for (text, path) in [("unix:/run/b.sock", "/run/b.sock"), ("unix:///run/b.sock", "/run/b.sock")]
+    {
+        assert_eq!(server(&[("LISTEN_ADDR", text)]).listen_addr, Address::Unix(path.into()));
+    }
+    assert_eq!(server(&[("MAX_CONNECTION_AGE", "0s")]).max_connection_age, None);
+    for (name, text, wanted) in [
+        ("LISTEN_ADDR", "unix:b.sock", "a socket by its whole path"),
+        ("MAX_CONNECTION_AGE", "500ms", "from 1s to 24h"),
+        ("MAX_CONNECTIONS", "0", "from 1 to 1000000"),
+        ("MAX_CALLS", "0", "from 1 to 100000"),
+        ("MAX_CALLS_WAITING", "-1", "from 0 to 100000"),
+    ] {
+        let told = problems(&[], &[(name, text)]).join("\n");
+        assert!(told.starts_with(&name.to_lowercase()) && told.contains(wanted), "{told}");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::Extensions;
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::body::Body as AnswerBody;
@@ -33,7 +34,11 @@ struct Server {
 impl Server {
     /// Answers health checks: `at-once`; `held`, which waits for `go_on`; `big`,
     /// larger than any window; `watch`, whose answer ends on the stop.
-    async fn start(drain_timeout: Duration) -> Self {
+    async fn start(drain: Duration) -> Self {
+        Self::within(Limits { connections: 100, age: None, drain }).await
+    }
+
+    async fn within(limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, go_on) = (Stop::new(), Stop::new());
@@ -58,8 +63,8 @@ impl Server {
                 }
             })
         };
-        let served =
-            tokio::spawn(serve(listener, service, Extensions::new, stop.clone(), drain_timeout));
+        let socket = Socket::Tcp(listener);
+        let served = tokio::spawn(serve(socket, service, Extensions::new, stop.clone(), limits));
         Self { address, stop, served, running, begun, go_on }
     }
 
@@ -270,4 +275,59 @@ async fn a_watch_that_its_service_ends_holds_nothing() {
     let (drained, took) = server.drained().await;
     watch.await.unwrap().unwrap();
     assert!(drained.calls_cut == 0 && took < SOON, "{drained:?} {took:?}");
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed() {
+    let server = Server::within(Limits { connections: 2, age: None, drain: LONG }).await;
+    let client = server.client().await;
+    check(client.clone(), "at-once").await.unwrap();
+    let second = TcpStream::connect(server.address).await.unwrap();
+    let mut third = TcpStream::connect(server.address).await.unwrap();
+    let closed = timeout(SOON, third.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    check(client, "at-once").await.unwrap();
+    drop(second);
+    let next = timeout(SOON, async {
+        loop {
+            let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+            let Ok(channel) = endpoint.connect().await else { continue };
+            if check(HealthClient::new(channel), "at-once").await.is_ok() {
+                return;
+            }
+        }
+    });
+    next.await.unwrap();
+    server.drained().await;
+}
+
+/// A call in flight outlives its connection's age, and the client comes back by itself.
+#[tokio::test]
+async fn an_old_connection_is_told_to_go() {
+    let age = Some(Duration::from_millis(300));
+    let server = Server::within(Limits { connections: 100, age, drain: LONG }).await;
+    let client = server.client().await;
+    let held = tokio::spawn(check(client.clone(), "held"));
+    server.until_running(1).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut told = Vec::new();
+    timeout(SOON, async {
+        // Type 7 is GOAWAY.
+        while !told.windows(5).any(|frame| frame == [0, 0, 8, 7, 0]) {
+            let mut piece = [0; 1024];
+            let size = idle.read(&mut piece).await.unwrap();
+            assert!(size > 0, "closed without a word");
+            told.extend_from_slice(&piece[..size]);
+        }
+    })
+    .await
+    .unwrap();
+    assert!(!held.is_finished());
+    timeout(SOON, async { while check(client.clone(), "at-once").await.is_err() {} })
+        .await
+        .unwrap();
+    server.go_on.trigger();
+    held.await.unwrap().unwrap();
+    assert_eq!(server.drained().await.0.calls_cut, 0);
 }

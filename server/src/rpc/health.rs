@@ -74,6 +74,28 @@ impl Readiness {
         self.0.database.borrow()
     }
 
+    /// Whether a name is SERVING; none of a name that isn't known.
+    pub fn serves(&self, name: &str) -> Option<bool> {
+        self.0.names.get(name).map(|status| *status.borrow() == ServingStatus::Serving)
+    }
+
+    /// Why the service isn't ready; none if it is.
+    pub fn why_not_ready(&self) -> Option<String> {
+        if self.serves("ready") == Some(true) {
+            return None;
+        }
+        if *self.0.stopping.borrow() {
+            return Some("the service is about to stop".to_owned());
+        }
+        Some(match &*self.database() {
+            DatabaseState::Unknown => "the database has not answered yet".to_owned(),
+            DatabaseState::Pending(revisions) => {
+                format!("the schema lacks {} revisions", revisions.len())
+            }
+            DatabaseState::Right => "the database doesn't answer".to_owned(),
+        })
+    }
+
     /// The program serves: it is alive.
     pub fn set_live(&self) {
         self.set("live", true);

@@ -10,6 +10,7 @@ pub mod field_mask;
 pub mod health;
 pub mod layers;
 pub mod list;
+pub mod load;
 pub mod metadata;
 pub mod registry;
 pub mod request;

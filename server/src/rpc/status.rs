@@ -154,6 +154,14 @@ pub fn database_unavailable() -> Status {
         .into_status()
 }
 
+/// As many calls are carried out as the service takes.
+pub fn overloaded() -> Status {
+    let message = "the service is busy with other calls";
+    Answer::new(Code::ResourceExhausted, ErrorReason::Overloaded, message)
+        .retry_after(RETRY_LATER)
+        .into_status()
+}
+
 /// A request larger than the service takes.
 pub fn message_too_large(limit: usize) -> Status {
     let message = format!("the request is larger than {limit} bytes");

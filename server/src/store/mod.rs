@@ -51,7 +51,7 @@ pub use self::{
     idempotency::IdempotencyKey,
     migrations::MigrationSession,
     outcome::{LookUpOutcome, Outcome},
-    pool::{Lease, PoolOptions},
+    pool::{Lease, PoolOptions, PoolStats},
     routing::{Freshness, Position},
     rows::Rows,
     schema::Schema,
@@ -253,6 +253,17 @@ impl Store {
     /// Forgets nothing and asks nobody: whether writes have a node at the moment.
     pub fn has_primary(&self) -> bool {
         self.0.topology.picture().primary.is_some()
+    }
+
+    /// How the pools are at this moment: one a node, on SQLite the one that writes and the one that
+    /// reads.
+    pub fn pools(&self) -> Vec<PoolStats> {
+        let pools = self.0.topology.nodes.iter().flat_map(|node| {
+            let (writers, readers) = (&node.writers, &node.readers);
+            let readers = (!Arc::ptr_eq(writers, readers)).then_some(readers);
+            [Some(writers), readers].into_iter().flatten()
+        });
+        pools.map(|pool| pool.stats()).collect()
     }
 
     /// The key that seals page tokens; none until the schema has been found right.

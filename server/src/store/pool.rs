@@ -72,6 +72,19 @@ impl Default for PoolOptions {
 /// How long it may take to try an idle connection before it is lent.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The connections of a pool, counted.
+#[derive(Clone, Debug)]
+pub struct PoolStats {
+    /// The node that they lead to.
+    pub node: Arc<str>,
+    /// Those that are lent, or being opened or closed.
+    pub used: u32,
+    /// Those that nobody uses.
+    pub idle: u32,
+    /// The most that there may be.
+    pub most: u32,
+}
+
 /// The connections of one node, for reading and for writing.
 pub(super) struct Pool {
     node: Arc<str>,
@@ -199,6 +212,14 @@ impl Pool {
             Ok(Err(failure)) => Err(StoreError::internal(format!("opening: {failure}"))),
             Err(_) => Err(StoreError::DeadlineExceeded),
         }
+    }
+
+    /// How the pool is at this moment.
+    pub(super) fn stats(&self) -> PoolStats {
+        let shelf = self.shelf();
+        let idle = u32::try_from(shelf.idle.len()).unwrap_or(u32::MAX);
+        let (node, most) = (self.node.clone(), self.options.most());
+        PoolStats { node, used: shelf.open.saturating_sub(idle), idle, most }
     }
 
     /// Lends nothing any more and closes what isn't lent; lent connections end with their leases.

@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The commands that are clients of a running service, and what they may name.
-const CLIENTS: &str = r"^server/src/command/(import|export|transfer)/";
+const CLIENTS: &str = r"^server/src/command/(import/|export/|transfer/|health\.rs)";
 const CLIENTS_NAME: &[&str] = &["config", "shutdown"];
 
 /// Crates that a place or a file must not name, each with the reason.

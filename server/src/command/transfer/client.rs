@@ -27,6 +27,13 @@ pub struct Service {
     retry_for: Duration,
 }
 
+/// A service's address: the one given, that of the environment, or the default.
+#[must_use]
+pub fn address(given: Option<String>) -> String {
+    let given = given.or_else(|| std::env::var(VARIABLE).ok());
+    given.filter(|url| !url.is_empty()).unwrap_or_else(|| DEFAULT.to_owned())
+}
+
 fn patience(text: &str) -> Result<Duration, String> {
     duration(Duration::ZERO..=Duration::from_secs(24 * 60 * 60))(text)
 }
@@ -35,8 +42,7 @@ impl Service {
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        let given = self.server.clone().or_else(|| std::env::var(VARIABLE).ok());
-        given.filter(|url| !url.is_empty()).unwrap_or_else(|| DEFAULT.to_owned())
+        address(self.server.clone())
     }
 
     /// How long to wait for it.

@@ -2,6 +2,7 @@
 
 mod deadline;
 mod house_form;
+mod load;
 mod observe;
 mod readiness;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 
-use super::{context::Consistency, health::Readiness, registry::Registry};
+use super::{context::Consistency, health::Readiness, load::Load, registry::Registry};
 
 /// What the layers look at.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Whether the database can be used.
     pub readiness: Readiness,
+    /// The calls in flight.
+    pub load: Load,
     /// The most that a request may be, in bytes.
     pub max_message_size: usize,
     /// Which node may answer a read that says nothing about it.
@@ -38,8 +41,10 @@ pub fn around(services: Router, shared: Shared) -> Router {
         .layer(from_fn_with_state(shared.clone(), house_form::house_form))
         // Needs the RequestContext, and must answer in time whatever stands below.
         .layer(from_fn_with_state(shared.clone(), deadline::deadline))
-        // Innermost: health and reflection answer without a database.
-        .layer(from_fn_with_state(shared, readiness::readiness));
+        // Health and reflection answer without a database.
+        .layer(from_fn_with_state(shared.clone(), readiness::readiness))
+        // Innermost: what is refused above needs no turn, and the deadline bounds the wait for it.
+        .layer(from_fn_with_state(shared, load::load));
     services.layer(layers)
 }
 

@@ -1,0 +1,233 @@
+//! The admin address: what operators, probes and collectors of metrics ask for, apart from
+//! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{Request, StatusCode, header::CONTENT_TYPE};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
+use tonic_health::pb::health_server::HealthServer;
+use tower::ServiceExt;
+
+use crate::{
+    rpc::{health::Readiness, load::Load},
+    store::{Deadline, Schema, Store, crud::now},
+    telemetry,
+};
+
+/// Connections at a time: probes and collectors are few.
+const CONNECTIONS: usize = 64;
+
+/// A connection says within this time what it wants, or it is closed.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// How long the database may take to tell its state.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The calls in flight that are told one by one.
+const CALLS: usize = 100;
+
+/// The longest body: a level of the log.
+const BODY: usize = 4096;
+
+/// What there is.
+const PATHS: &str = "\
+GET /livez         200 while the program runs
+GET /readyz        200 while calls are answered, else 503 and why not
+GET /status        the database: state, connections, latency
+GET /pools         the connections to it
+GET /calls         the calls in flight, the oldest first
+GET /metrics       in Prometheus' text format, where it is on
+GET, PUT /log-level
+";
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub struct Admin {
+    /// The database.
+    pub store: Store,
+    /// The revisions that this program knows.
+    pub known: Vec<String>,
+    /// The health.
+    pub readiness: Readiness,
+    /// The calls in flight.
+    pub load: Load,
+    /// The metrics as Prometheus reads them, where they are kept.
+    pub metrics: Option<fn() -> String>,
+}
+
+/// Answers on `listener` for as long as it is polled.
+pub async fn serve(listener: TcpListener, admin: Admin) {
+    let services = router(admin);
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let services = services.clone();
+                tokio::spawn(async move {
+                    connection(stream, services).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors: without the pause this loop would take a core.
+                tracing::warn!(%error, "no connection to the admin address can be accepted");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn router(admin: Admin) -> Router {
+    let health = HealthServer::new(admin.readiness.clone());
+    Router::new()
+        .route("/", get(PATHS))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/status", get(status))
+        .route("/pools", get(pools))
+        .route("/calls", get(calls))
+        .route("/metrics", get(metrics))
+        .route("/log-level", get(level).put(set_level))
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(Arc::new(admin))
+        .route_service("/grpc.health.v1.Health/{method}", health)
+}
+
+async fn connection(stream: TcpStream, services: Router) {
+    let mut first = [0; 3];
+    let Ok(Ok(read)) = timeout(REQUEST, stream.peek(&mut first)).await else { return };
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let services = services.clone();
+        async move { Ok::<_, Infallible>(services.oneshot(request).await.into_response()) }
+    });
+    let stream = TokioIo::new(stream);
+    // HTTP/2 begins with PRI, which no method of HTTP/1.1 does.
+    let ended: Result<(), hyper::Error> = match &first[..read] {
+        b"PRI" => {
+            let mut http2 = http2::Builder::new(TokioExecutor::new());
+            http2.timer(TokioTimer::new()).keep_alive_interval(REQUEST);
+            http2.serve_connection(stream, answer).await
+        }
+        _ => {
+            let mut http1 = http1::Builder::new();
+            http1.timer(TokioTimer::new()).header_read_timeout(REQUEST);
+            http1.serve_connection(stream, answer).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the admin address ended with an error");
+    }
+}
+
+type Shared = State<Arc<Admin>>;
+
+async fn live(State(admin): Shared) -> Response {
+    match admin.readiness.serves("live") {
+        Some(true) => "ok\n".into_response(),
+        _ => unavailable("the service is about to stop\n".to_owned()),
+    }
+}
+
+async fn ready(State(admin): Shared) -> Response {
+    match admin.readiness.why_not_ready() {
+        None => "ok\n".into_response(),
+        Some(why) => unavailable(format!("{why}\n")),
+    }
+}
+
+/// Asks the database now, so that the latency is that of this moment.
+async fn status(State(admin): Shared) -> Response {
+    let began = Instant::now();
+    let schema = admin.store.schema(&admin.known, Deadline::after(LOOK)).await;
+    let latency_ms = began.elapsed().as_secs_f64() * 1e3;
+    let (status, told) = match schema {
+        Ok(Schema::Right { .. }) => ("HEALTHY", None),
+        Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
+        Err(error) => ("UNREACHABLE", Some(error.told())),
+    };
+    let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
+    let body = json(json!({
+        "status": status,
+        "told": told,
+        "active_connections": active,
+        "latency_ms": latency_ms,
+        "time": now().to_rfc3339(),
+    }));
+    match status {
+        "HEALTHY" => body,
+        _ => (StatusCode::SERVICE_UNAVAILABLE, body).into_response(),
+    }
+}
+
+async fn pools(State(admin): Shared) -> Response {
+    let pools = admin.store.pools().into_iter().map(|pool| {
+        json!({"node": &*pool.node, "used": pool.used, "idle": pool.idle, "most": pool.most})
+    });
+    json(pools.collect())
+}
+
+async fn calls(State(admin): Shared) -> Response {
+    let (most, most_waiting) = admin.load.limits();
+    let oldest = admin.load.oldest(CALLS).into_iter().map(|call| {
+        json!({
+            "method": call.method,
+            "request_id": &*call.request_id,
+            "seconds": call.since.elapsed().as_secs_f64(),
+        })
+    });
+    json(json!({
+        "in_flight": admin.load.in_flight(),
+        "most": most,
+        "waiting": admin.load.waiting(),
+        "most_waiting": most_waiting,
+        "oldest": oldest.collect::<Value>(),
+    }))
+}
+
+async fn metrics(State(admin): Shared) -> Response {
+    match admin.metrics {
+        Some(metrics) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics()).into_response(),
+        None => (StatusCode::NOT_FOUND, "no metrics are kept for Prometheus\n").into_response(),
+    }
+}
+
+async fn level() -> String {
+    format!("{}\n", telemetry::level())
+}
+
+async fn set_level(wanted: String) -> Response {
+    match telemetry::set_level(wanted.trim()) {
+        Ok(()) => {
+            // A warning, so that the log tells of it at nearly every level.
+            tracing::warn!(log_level = wanted.trim(), "the log's level was changed");
+            level().await.into_response()
+        }
+        Err(told) => (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response(),
+    }
+}
+
+fn json(value: Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
+}
+
+fn unavailable(told: String) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+}

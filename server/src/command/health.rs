@@ -1,0 +1,78 @@
+//! `bookstore health`: asks a running service how it is, for the probes of containers. The
+//! exit codes are those of `grpc_health_probe`.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::Endpoint;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::{Failure, transfer::client::address};
+use crate::config::duration;
+
+/// A wrong command line.
+pub const MISTYPED: u8 = 1;
+const NO_CONNECTION: u8 = 2;
+const NO_ANSWER: u8 = 3;
+const NOT_SERVING: u8 = 4;
+
+/// The arguments of `health`.
+#[derive(Args)]
+#[command(after_help = "Exit codes: 0 serving; 1 wrong command line; 2 no connection; \
+    3 no answer in time, or an error; 4 not serving.")]
+pub struct Arguments {
+    /// What to ask for: live, ready, write or the name of a service [default: the whole service]
+    #[arg(default_value = "", hide_default_value = true)]
+    name: String,
+    /// Where the service is: a URL, or unix: and the path of its socket
+    /// [default: http://127.0.0.1:50051] [env: BOOKSTORE_SERVER]
+    #[arg(long, value_name = "URL")]
+    address: Option<String>,
+    /// How long connection and answer may take together
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = patience)]
+    timeout: Duration,
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    duration(Duration::from_millis(1)..=Duration::from_mins(1))(text)
+}
+
+/// Asks, and says in a word what the answer is.
+///
+/// # Errors
+/// None: every end has its code.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let (code, told) = ask(arguments).await;
+    match code {
+        0 => println!("{told}"),
+        _ => eprintln!("{told}"),
+    }
+    Ok(ExitCode::from(code))
+}
+
+async fn ask(arguments: &Arguments) -> (u8, String) {
+    let over = Instant::now() + arguments.timeout;
+    let url = address(arguments.address.clone());
+    let endpoint = match Endpoint::from_shared(url.clone()) {
+        Ok(endpoint) if url.starts_with("unix:/") || url.starts_with("http://") => endpoint,
+        _ => return (MISTYPED, format!("error: {url:?} is no address of a service")),
+    };
+    let channel = match timeout_at(over, endpoint.connect()).await {
+        Ok(Ok(channel)) => channel,
+        Ok(Err(_)) => return (NO_CONNECTION, format!("error: nobody answers at {url}")),
+        Err(_) => return (NO_CONNECTION, format!("error: no connection to {url} in time")),
+    };
+    let request = HealthCheckRequest { service: arguments.name.clone() };
+    match timeout_at(over, HealthClient::new(channel).check(request)).await {
+        Err(_) => (NO_ANSWER, "error: no answer in time".to_owned()),
+        Ok(Err(status)) => (NO_ANSWER, format!("error: {}", status.message())),
+        Ok(Ok(answer)) => match answer.into_inner().status() {
+            ServingStatus::Serving => (0, "SERVING".to_owned()),
+            other => (NOT_SERVING, other.as_str_name().to_owned()),
+        },
+    }
+}

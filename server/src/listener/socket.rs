@@ -1,0 +1,141 @@
+//! Where connections come from: a TCP port, or a socket in the file system.
+
+use std::future::Future;
+use std::io;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+use http::Extensions;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+use tonic::transport::server::Connected;
+
+use crate::config::Address;
+
+/// A socket that connections come to. Dropped, it is closed and leaves no file behind.
+#[derive(Debug)]
+pub enum Socket {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// A socket in the file system.
+    #[cfg(unix)]
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a socket, which goes with it.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have taken it away: then there is nothing to do.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A connection that has come.
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Listens at the address. The file of a socket that nobody listens at any more, as a
+    /// killed process leaves it, makes room.
+    ///
+    /// # Errors
+    /// If the address is taken or isn't this machine's.
+    pub async fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                let nobody = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+                if UnixStream::connect(path).await.is_err_and(nobody) && is_socket(path) {
+                    std::fs::remove_file(path)?;
+                }
+                Ok(Self::Unix(UnixListener::bind(path)?, SocketFile(path.clone())))
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Where it listens: with port 0 only this tells the port.
+    ///
+    /// # Errors
+    /// When the operating system doesn't tell.
+    pub fn address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            #[cfg(unix)]
+            Self::Unix(_, file) => Ok(Address::Unix(file.0.clone())),
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => Ok(Accepted::Tcp(listener.accept().await?.0)),
+            #[cfg(unix)]
+            Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_socket(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// A connection of either kind.
+pub(super) trait Peer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Waits for its first byte, or its end.
+    fn speaks(&self) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Sends small answers at once, where the network would wait for more.
+    fn without_delay(&self) -> io::Result<()>;
+
+    /// Tells all its requests where they come from; answers the same for the log.
+    fn introduce(&self, greeting: &mut Extensions) -> String;
+}
+
+impl Peer for TcpStream {
+    fn speaks(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+
+    fn without_delay(&self) -> io::Result<()> {
+        self.set_nodelay(true)
+    }
+
+    fn introduce(&self, greeting: &mut Extensions) -> String {
+        let info = self.connect_info();
+        let peer = info.remote_addr.map(|address| address.to_string()).unwrap_or_default();
+        greeting.insert(info);
+        peer
+    }
+}
+
+#[cfg(unix)]
+impl Peer for UnixStream {
+    fn speaks(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+
+    fn without_delay(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn introduce(&self, greeting: &mut Extensions) -> String {
+        let info = self.connect_info();
+        let peer = info.peer_cred.map(|peer| format!("unix, user {}", peer.uid()));
+        greeting.insert(info);
+        peer.unwrap_or_default()
+    }
+}

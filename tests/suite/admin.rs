@@ -1,0 +1,153 @@
+//! The admin address: probes, operators' questions, the log's level.
+
+use std::net::SocketAddr;
+
+use bookstore_proto::v1::ListBooksRequest;
+use bookstore_tests::{Engine, TestServer, on_every_engine, run};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tonic::transport::Endpoint;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::{
+    client,
+    lifecycle::{Held, waits_for_lock},
+};
+
+on_every_engine!(questions_are_answered, the_level_changes_at_run_time);
+
+/// Asks as curl does; answers the code and the body.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("the admin address");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    (code.expect("a code"), body.to_owned())
+}
+
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    ask(address, "GET", path, "").await
+}
+
+async fn get_json(address: SocketAddr, path: &str) -> Value {
+    let (code, body) = get(address, path).await;
+    assert_eq!(code, 200, "{path}: {body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+async fn with_admin(engine: Engine) -> (TestServer, SocketAddr) {
+    let server = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let address = server.admin_address().await;
+    (server, address)
+}
+
+async fn questions_are_answered(engine: Engine) {
+    let (server, address) = with_admin(engine).await;
+    client::books(&server).list_books(ListBooksRequest::default()).await.expect("a list");
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(get(address, path).await, (200, "ok\n".to_owned()), "{path}");
+    }
+    let status = get_json(address, "/status").await;
+    assert_eq!(status["status"], "HEALTHY");
+    assert!(status["latency_ms"].as_f64().is_some_and(|time| time > 0.0), "{status}");
+    assert!(status["active_connections"].is_u64(), "{status}");
+    let time = status["time"].as_str().unwrap_or_default();
+    assert!(time.contains('T') && time.ends_with("+00:00"), "{status}");
+    let pools = get_json(address, "/pools").await;
+    let most: Vec<u64> =
+        pools.as_array().expect("a list").iter().filter_map(|pool| pool["most"].as_u64()).collect();
+    match engine {
+        Engine::Postgres => assert_eq!(most, [30], "{pools}"),
+        Engine::Sqlite => assert_eq!(most, [1, 4], "{pools}"),
+    }
+    let calls = get_json(address, "/calls").await;
+    assert_eq!(calls["in_flight"], 0, "{calls}");
+    assert_eq!(get(address, "/nothing").await.0, 404);
+
+    // The probe of gRPC comes to the same address.
+    let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    let channel = channel.connect().await.expect("HTTP/2");
+    let request = HealthCheckRequest { service: "ready".to_owned() };
+    let answer = HealthClient::new(channel).check(request).await.expect("an answer");
+    assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+}
+
+async fn the_level_changes_at_run_time(engine: Engine) {
+    let (server, address) = with_admin(engine).await;
+    assert_eq!(get(address, "/log-level").await, (200, "info\n".to_owned()));
+    let (code, told) = ask(address, "PUT", "/log-level", "loud").await;
+    assert!(code == 400 && told.starts_with("must be off, error"), "{code} {told}");
+    let list = async || {
+        client::books(&server).list_books(ListBooksRequest::default()).await.expect("a list");
+    };
+    let told = |level: &str| {
+        let lines = server.logs().json();
+        lines.iter().filter(|line| line["message"] == "call" && line["level"] == level).count()
+    };
+    list().await;
+    server.logs().wait_for(|line| line.contains("\"message\":\"call\"")).await;
+    let before = told("INFO");
+    let quiet = ask(address, "PUT", "/log-level", "warn\n").await;
+    assert_eq!(quiet, (200, "warn\n".to_owned()));
+    list().await;
+    assert_eq!(ask(address, "PUT", "/log-level", "debug").await.0, 200);
+    server.logs().wait_for(|line| line.contains("\"log_level\":\"debug\"")).await;
+    assert_eq!(told("INFO"), before, "a line at INFO while the level was warn");
+    list().await;
+    server.logs().wait_for(|line| line.contains("\"level\":\"DEBUG\"")).await;
+}
+
+/// What an operator looks for when all hangs: which call, and how to find it in the log.
+#[tokio::test]
+async fn a_call_that_hangs_is_shown() {
+    let (server, address) = with_admin(Engine::Postgres).await;
+    let database = server.database();
+    let held = Held::table(&database).await;
+    let mut books = client::books(&server);
+    let call = tokio::spawn(async move {
+        let mut request = tonic::Request::new(ListBooksRequest::default());
+        request.metadata_mut().insert("request-id", "stuck-1".parse().expect("a value"));
+        books.list_books(request).await
+    });
+    waits_for_lock(&database).await;
+    let calls = get_json(address, "/calls").await;
+    assert_eq!(calls["in_flight"], 1, "{calls}");
+    assert_eq!(calls["oldest"][0]["request_id"], "stuck-1", "{calls}");
+    assert_eq!(calls["oldest"][0]["method"], "/bookstore.v1.BookService/ListBooks", "{calls}");
+    let pools = get_json(address, "/pools").await;
+    assert_eq!(pools[0]["used"], 1, "{pools}");
+    held.release().await;
+    call.await.expect("no panic").expect("a list");
+}
+
+#[tokio::test]
+async fn it_is_off_unless_asked_for_and_wrong_ones_are_refused() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let settings = [("ADMIN_ADDR", &*address), ("LISTEN_ADDR", "127.0.0.1:0")];
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("b.db").display());
+    let settings = [settings.as_slice(), &[("DATABASE_URL", &*url)]].concat();
+    let refused = run(&["serve"], &settings).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.errors.contains(&format!("admin_addr {address}")), "{refused:?}");
+    let server = TestServer::start(Engine::Sqlite).await;
+    assert!(!server.logs().so_far().iter().any(|line| line.contains("listening for operators")));
+}

@@ -1,0 +1,80 @@
+//! More calls than the service takes: who waits, who is sent away, and who never is.
+
+use bookstore_proto::v1::{
+    GetBookRequest, ListBooksRequest, book_service_client::BookServiceClient,
+};
+use bookstore_tests::{Engine, TestServer, raw, until};
+use tonic::{Code, Request};
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use super::{Held, SOON, health, refusal, waits_for_lock};
+use crate::{admin, bad_input, client};
+
+async fn busy(waiting: &str) -> TestServer {
+    let server = TestServer::builder(Engine::Postgres).env("MAX_CALLS", "1");
+    server.env("MAX_CALLS_WAITING", waiting).env("ADMIN_ADDR", "127.0.0.1:0").start().await
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_are_sent_away_and_probes_are_not() {
+    let server = busy("0").await;
+    let database = server.database();
+    let held = Held::table(&database).await;
+    let mut books = client::books(&server);
+    let first = tokio::spawn(async move { books.list_books(ListBooksRequest::default()).await });
+    waits_for_lock(&database).await;
+    for _ in 0..3 {
+        let second = client::books(&server).list_books(ListBooksRequest::default()).await;
+        let status = second.expect_err("one call too many");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert_eq!(refusal(&status), ("OVERLOADED".to_owned(), true));
+    }
+    for name in ["live", "ready", ""] {
+        assert_eq!(health(server.channel(), name).await, ServingStatus::Serving);
+    }
+    // Field 7 asks for the list of services.
+    let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    bad_input::send(server.channel(), path, vec![0x3a, 0], &[]).await.expect("reflection");
+    held.release().await;
+    first.await.expect("no panic").expect("a list");
+    client::books(&server).list_books(ListBooksRequest::default()).await.expect("room again");
+}
+
+#[tokio::test]
+async fn a_call_waits_a_moment_for_its_turn() {
+    let server = busy("1").await;
+    let (database, address) = (server.database(), server.admin_address().await);
+    let held = Held::table(&database).await;
+    let get = || GetBookRequest { id: client::id(1), ..Default::default() };
+    let call = || {
+        let mut books = client::books(&server);
+        let request = get();
+        tokio::spawn(async move { books.get_book(request).await })
+    };
+    let first = call();
+    waits_for_lock(&database).await;
+    let second = call();
+    until("the second waits", SOON, async || {
+        admin::get(address, "/calls").await.1.contains("\"waiting\":1")
+    })
+    .await;
+    let third = call().await.expect("no panic").expect_err("no place to wait");
+    assert_eq!(refusal(&third).0, "OVERLOADED");
+    // Without an end to the first one, a second is as long as anybody waits.
+    let second = second.await.expect("no panic").expect_err("no turn");
+    assert_eq!(refusal(&second).0, "OVERLOADED");
+    let mut request = Request::new(get());
+    request.set_timeout(std::time::Duration::from_millis(100));
+    let late = BookServiceClient::new(raw(server.address()).await).get_book(request).await;
+    assert_eq!(late.expect_err("no turn").code(), Code::DeadlineExceeded);
+    let next = call();
+    until("the next waits", SOON, async || {
+        admin::get(address, "/calls").await.1.contains("\"waiting\":1")
+    })
+    .await;
+    held.release().await;
+    for call in [first, next] {
+        let status = call.await.expect("no panic").expect_err("there is no such book");
+        assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Every state of the service × every name of health × Check and Watch: the table that the
+//! README promises.
+
+use std::sync::Arc;
+
+use bookstore_proto::v1::{GetBookRequest, ListBooksRequest};
+use bookstore_tests::{Database, Engine, Line, Origin, Signal, TestServer, on_every_engine, until};
+use tonic_health::pb::health_check_response::ServingStatus::{self, NotServing, Serving};
+
+use super::{Held, SOON, Watch, health, names_that_follow, waits_for_lock};
+use crate::{admin, client};
+
+on_every_engine!(healthy_and_draining);
+
+/// What probes of the admin address are told, by their codes.
+const OK: u16 = 200;
+const UNAVAILABLE: u16 = 503;
+
+/// Asks for every name in both ways. `live` and all others are as told.
+async fn assert_all(server: &TestServer, live: ServingStatus, others: ServingStatus) {
+    let names = names_that_follow().into_iter().map(|name| (name, others));
+    for (name, wanted) in names.chain([("live".to_owned(), live)]) {
+        let mut watch = Watch::of(server.channel(), &name).await;
+        watch.sees(wanted, SOON).await;
+        assert_eq!(health(server.channel(), &name).await, wanted, "{name:?}");
+    }
+    let address = server.admin_address().await;
+    for (path, status) in [("/livez", live), ("/readyz", others)] {
+        let wanted = if status == Serving { OK } else { UNAVAILABLE };
+        let (code, told) = admin::get(address, path).await;
+        assert_eq!(code, wanted, "{path}: {told}");
+    }
+}
+
+async fn healthy_and_draining(engine: Engine) {
+    let server = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0");
+    let mut server = server.env("SHUTDOWN_PAUSE", "5m").start().await;
+    assert_all(&server, Serving, Serving).await;
+    let mut ready = Watch::of(server.channel(), "ready").await;
+    server.signal(Signal::TERM);
+    ready.sees(NotServing, SOON).await;
+    assert_all(&server, NotServing, NotServing).await;
+    let (_, why) = admin::get(server.admin_address().await, "/readyz").await;
+    assert_eq!(why, "the service is about to stop\n");
+    client::books(&server).list_books(ListBooksRequest::default()).await.expect("still served");
+    server.kill().await;
+}
+
+#[tokio::test]
+async fn starting_and_schema_behind() {
+    let database = Arc::new(Database::create(Engine::Postgres, Origin::Empty).await);
+    let line = Line::to(&database).await;
+    line.freeze();
+    let server = TestServer::builder(Engine::Postgres).on(Arc::clone(&database));
+    let server = server.env("DATABASE_URL", line.url()).env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = server.wait_for(Some("live")).start().await;
+    assert_all(&server, Serving, NotServing).await;
+    let address = server.admin_address().await;
+    let why = async || admin::get(address, "/readyz").await.1;
+    assert_eq!(why().await, "the database has not answered yet\n");
+    line.restore();
+    until("the schema is looked at", SOON, async || why().await.starts_with("the schema lacks"))
+        .await;
+    assert_all(&server, Serving, NotServing).await;
+    let (code, status) = admin::get(address, "/status").await;
+    assert!(code == UNAVAILABLE && status.contains("SCHEMA_PENDING"), "{status}");
+}
+
+/// What the service has to do is no fault of its own: others would only get its calls too.
+#[tokio::test]
+async fn pool_exhausted() {
+    let server = TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = server.env("DATABASE_POOL_SIZE", "1").env("DATABASE_MAX_OVERFLOW", "0");
+    let server = server.env("DATABASE_POOL_TIMEOUT", "50ms").start().await;
+    let database = server.database();
+    let held = Held::table(&database).await;
+    let mut books = client::books(&server);
+    let stuck = tokio::spawn(async move { books.list_books(ListBooksRequest::default()).await });
+    waits_for_lock(&database).await;
+    let get = GetBookRequest { id: client::id(1), ..Default::default() };
+    let refused = client::books(&server).get_book(get).await.expect_err("no connection");
+    assert_eq!(super::refusal(&refused), ("POOL_TIMEOUT".to_owned(), true));
+    assert_all(&server, Serving, Serving).await;
+    held.release().await;
+    stuck.await.expect("no panic").expect("a list");
+}
+
+/// `live` never moves, and service is back within two seconds of the database.
+#[tokio::test]
+async fn database_down_and_back() {
+    const BACK: std::time::Duration = std::time::Duration::from_secs(2);
+    let database = Arc::new(Database::create(Engine::Postgres, Origin::Migrated).await);
+    let line = Line::to(&database).await;
+    let server = TestServer::builder(Engine::Postgres).on(Arc::clone(&database));
+    let server = server.env("DATABASE_URL", line.url()).env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = server.start().await;
+    let mut live = Watch::of(server.channel(), "live").await;
+    live.sees(Serving, SOON).await;
+    let moved = tokio::spawn(async move { live.0.message().await });
+    let mut ready = Watch::of(server.channel(), "ready").await;
+    for _ in 0..2 {
+        line.cut();
+        ready.sees(NotServing, SOON).await;
+        assert_all(&server, Serving, NotServing).await;
+        let (_, why) = admin::get(server.admin_address().await, "/readyz").await;
+        assert_eq!(why, "the database doesn't answer\n");
+        line.restore();
+        until("a call is answered", BACK, async || {
+            client::books(&server).list_books(ListBooksRequest::default()).await.is_ok()
+        })
+        .await;
+        ready.sees(Serving, BACK).await;
+        assert_all(&server, Serving, Serving).await;
+    }
+    assert!(!moved.is_finished(), "live has changed");
+}

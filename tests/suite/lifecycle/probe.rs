@@ -1,0 +1,62 @@
+//! `bookstore health`, with which containers are probed: its exit codes.
+
+use std::time::{Duration, Instant};
+
+use bookstore_tests::{Engine, TestServer, on_every_engine, run};
+use tokio::net::TcpListener;
+
+on_every_engine!(the_exit_code_tells_the_health);
+
+async fn the_exit_code_tells_the_health(engine: Engine) {
+    let server = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let url = format!("http://{}", server.address());
+    let admin = format!("http://{}", server.admin_address().await);
+    for name in ["", "live", "ready", "write", "bookstore.v1.BookService"] {
+        for url in [&url, &admin] {
+            let probe = run(&["health", name, "--address", url], &[]).await;
+            assert_eq!((probe.code, &*probe.output), (Some(0), "SERVING\n"), "{name}: {probe:?}");
+        }
+    }
+    let probe = run(&["health"], &[("BOOKSTORE_SERVER", &url)]).await;
+    assert_eq!(probe.code, Some(0), "{probe:?}");
+    let probe = run(&["health", "nobody", "--address", &url], &[]).await;
+    assert_eq!(probe.code, Some(3), "{probe:?}");
+    assert!(probe.errors.contains("no health is known of"), "{probe:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_its_schema_is_alive_and_not_ready() {
+    let server = TestServer::builder(Engine::Postgres).unmigrated().wait_for(Some("live"));
+    let server = server.start().await;
+    let url = format!("http://{}", server.address());
+    for (name, code) in [("live", 0), ("ready", 4), ("", 4), ("write", 4)] {
+        let probe = run(&["health", name, "--address", &url], &[]).await;
+        assert_eq!(probe.code, Some(code), "{name}: {probe:?}");
+        assert_eq!(probe.errors, if code == 0 { "" } else { "NOT_SERVING\n" });
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_be_asked_is_told_apart() {
+    for wrong in [
+        &["health", "--address", "nonsense"][..],
+        &["health", "--timeout", "soon"],
+        &["health", "--no-such-flag"],
+        &["health", "one", "two"],
+    ] {
+        let probe = run(wrong, &[]).await;
+        assert_eq!(probe.code, Some(1), "{wrong:?}: {probe:?}");
+    }
+    // A port where nobody listens, a path where nothing is, and one that says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", silent.local_addr().expect("its address"));
+    let began = Instant::now();
+    let probe = run(&["health", "--address", &url, "--timeout", "300ms"], &[]).await;
+    assert!(matches!(probe.code, Some(2 | 3)), "{probe:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    drop(silent);
+    for address in [&*url, "unix:/nowhere/at/all.sock"] {
+        let probe = run(&["health", "--address", address], &[]).await;
+        assert_eq!(probe.code, Some(2), "{address}: {probe:?}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Sockets in the file system instead of a port, and the reasons of ends that aren't good.
+
+use std::{fs, os::unix::net::UnixListener, path::Path};
+
+use bookstore_proto::v1::ListBooksRequest;
+use bookstore_tests::{Engine, Signal, TestServer, run, until};
+use serde_json::Value;
+use tonic::transport::Endpoint;
+
+use super::SOON;
+use crate::client;
+
+/// A service at a socket; it tells its address as any other does.
+async fn at(path: &Path) -> TestServer {
+    let server = TestServer::builder(Engine::Sqlite).env("SHUTDOWN_PAUSE", "0s");
+    server.unix(path).start().await
+}
+
+async fn list(address: &str) {
+    let channel = Endpoint::from_shared(address.to_owned()).expect("an address").connect().await;
+    let mut books = client::Books::new(channel.expect("a connection"));
+    books.list_books(ListBooksRequest::default()).await.expect("a list");
+}
+
+#[tokio::test]
+async fn calls_come_by_a_socket_that_goes_with_the_service() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bookstore.sock");
+    let address = format!("unix:{}", path.display());
+    let mut server = at(&path).await;
+    list(&address).await;
+    let probe = run(&["health", "--address", &address], &[]).await;
+    assert_eq!(probe.code, Some(0), "{probe:?}");
+    // One that is in use is not taken away.
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("b.db").display());
+    let second = run(&["serve", "--listen-addr", &address], &[("DATABASE_URL", &url)]).await;
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.errors.contains(&format!("listen_addr {address}")), "{second:?}");
+    list(&address).await;
+    assert_eq!(server.terminate().await.status.code(), Some(0));
+    assert!(!path.exists(), "the socket is left behind");
+
+    let mut server = at(&path).await;
+    server.kill().await;
+    assert!(path.exists(), "a killed service can't clear up");
+    let server = at(&path).await;
+    list(&address).await;
+    drop(server);
+}
+
+#[tokio::test]
+async fn another_file_is_no_socket_to_be_cleared_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes.txt");
+    fs::write(&path, "dear").expect("a file");
+    let (address, url) = (
+        format!("unix:{}", path.display()),
+        format!("sqlite://{}?mode=rwc", folder.path().join("b.db").display()),
+    );
+    let refused = run(&["serve", "--listen-addr", &address], &[("DATABASE_URL", &url)]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(fs::read_to_string(&path).expect("the file"), "dear");
+}
+
+/// What the file with the reason holds.
+fn reason(path: &Path) -> Value {
+    let text = fs::read_to_string(path).expect("the reason");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[tokio::test]
+async fn an_end_that_is_not_good_leaves_its_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("reason");
+    let log = path.to_str().expect("a path as text");
+    let wrong = run(&["serve"], &[("TERMINATION_LOG", log), ("MAX_CALLS", "none")]).await;
+    assert_eq!(wrong.code, Some(64), "{wrong:?}");
+    let told = reason(&path);
+    assert_eq!(told["exit_code"], 64);
+    assert!(told["reason"].as_str().is_some_and(|told| told.starts_with("max_calls")), "{told}");
+
+    let taken = folder.path().join("taken.sock");
+    let _listener = UnixListener::bind(&taken).expect("a socket");
+    let (address, url) = (
+        format!("unix:{}", taken.display()),
+        format!("sqlite://{}?mode=rwc", folder.path().join("b.db").display()),
+    );
+    let settings = [("TERMINATION_LOG", log), ("LISTEN_ADDR", &*address), ("DATABASE_URL", &*url)];
+    let failed = run(&["serve"], &settings).await;
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(reason(&path)["reason"].as_str().is_some_and(|told| told.contains(&address)));
+
+    fs::remove_file(&path).expect("the file goes");
+    let hurried = TestServer::builder(Engine::Sqlite).env("TERMINATION_LOG", log);
+    let mut hurried = hurried.env("SHUTDOWN_PAUSE", "5m").start().await;
+    hurried.signal(Signal::TERM);
+    hurried.logs().wait_for(|line| line.contains("\"stopping\"")).await;
+    hurried.signal(Signal::TERM);
+    assert_eq!(hurried.ended().await.status.code(), Some(143));
+    assert_eq!(reason(&path)["exit_code"], 143);
+
+    fs::remove_file(&path).expect("the file goes");
+    let well = TestServer::builder(Engine::Sqlite).env("TERMINATION_LOG", log);
+    let mut well = well.env("SHUTDOWN_PAUSE", "0s").start().await;
+    assert_eq!(well.terminate().await.status.code(), Some(0));
+    until("nothing is written", SOON, async || !path.exists()).await;
+}
