@@ -24,6 +24,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod migration;
+mod operations;
 mod order;
 mod post;
 mod races;
