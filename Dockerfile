@@ -1,5 +1,5 @@
 # The service alone, without its tests, on nothing but the libraries that it is linked with:
-#   docker build -t bookstore .
+#   docker build -t bookstore .         (podman and buildah with --format docker)
 # With PostgreSQL's client programs and a shell beside it, for backups and for people who look:
 #   docker build -t bookstore-tools --target tools .
 
