@@ -3,5 +3,7 @@
 
 \set owner `sed 's|^[^:]*://[^:]*:\([^@]*\)@.*$|\1|' /run/secrets/owner_url`
 \set app `sed 's|^[^:]*://[^:]*:\([^@]*\)@.*$|\1|' /run/secrets/app_url`
+\set reader `sed 's|^[^:]*://[^:]*:\([^@]*\)@.*$|\1|' /run/secrets/reader_url`
 ALTER ROLE bookstore_owner PASSWORD :'owner';
 ALTER ROLE bookstore_app PASSWORD :'app';
+ALTER ROLE bookstore_reader PASSWORD :'reader';

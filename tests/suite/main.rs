@@ -25,6 +25,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod migration;
+mod operations;
 mod order;
 mod post;
 mod races;

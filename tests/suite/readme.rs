@@ -26,7 +26,7 @@ fn readme() -> String {
 }
 
 /// The rows of the table under a heading, cells trimmed.
-fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
+pub(crate) fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
     let (_, section) = text.split_once(&format!("\n## {heading}\n")).expect("the heading");
     let section = section.split("\n## ").next().unwrap_or_default();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
@@ -34,7 +34,7 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
     rows.skip(1).map(cells).collect()
 }
 
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     format!("`{text}`")
 }
 

@@ -1,0 +1,41 @@
+//! What the page on operations says is complete: every metric, every name of health.
+
+use std::fs;
+
+use bookstore_server::meters;
+use bookstore_tests::{Engine, TestServer};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::{
+    readme::{code, table},
+    tidy,
+};
+
+/// The first column of the table under a heading.
+fn names(heading: &str) -> Vec<String> {
+    let text = fs::read_to_string(tidy::root().join("docs/operations.md")).expect("the page");
+    let rows = table(&text, heading);
+    assert!(rows.iter().all(|row| row.iter().take(3).all(|cell| !cell.is_empty())), "{rows:?}");
+    rows.into_iter().map(|row| row[0].clone()).collect()
+}
+
+#[test]
+fn every_metric_is_told() {
+    let told = names("Metrics");
+    let wanted: Vec<String> = meters::ALL.iter().map(|meaning| code(meaning.name)).collect();
+    let missing: Vec<_> = wanted.iter().filter(|name| !told.contains(name)).collect();
+    let unknown: Vec<_> = told.iter().filter(|name| !wanted.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/operations.md doesn't tell of {missing:?}");
+    assert!(unknown.is_empty(), "docs/operations.md tells of {unknown:?}, which aren't there");
+    assert_eq!(told, wanted, "the order is that of meters::ALL");
+}
+
+#[tokio::test]
+async fn every_name_of_health_is_known() {
+    let server = TestServer::builder(Engine::Sqlite).start().await;
+    let mut health = HealthClient::new(server.channel());
+    for name in names("Health") {
+        let service = name.trim_matches('`').to_owned();
+        health.check(HealthCheckRequest { service }).await.expect(&name);
+    }
+}
