@@ -20,8 +20,11 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::store::{
-    Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Query, Store, StoreError, Write,
+use crate::{
+    store::{
+        Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Query, Store, StoreError, Write,
+    },
+    traces,
 };
 
 /// What every handler needs. Cheap to clone.
@@ -81,7 +84,11 @@ impl Calls {
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
-        let span = tracing::info_span!("operation", operation = R::Query::NAME);
+        let span = tracing::info_span!(
+            "operation",
+            otel.name = traces::named(R::Query::NAME),
+            operation = R::Query::NAME
+        );
         let began = Instant::now();
         let read = async {
             let connection = self.0.store.reader(context.freshness, context.deadline).await?;

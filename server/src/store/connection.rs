@@ -22,8 +22,9 @@ use super::{
     error::{DEADLINE_PASSED, breaks_connection},
     interrupt::Interrupt,
     rows::{self, Rows, Take},
-    statement_log::StatementLog,
+    statement_log::Statements,
 };
+use crate::meters;
 
 /// What a session may do; held by the database's own setting too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,27 @@ pub(super) enum State {
     Failed,
 }
 
+/// Where a connection stands, counted while that is inside a transaction.
+#[derive(Debug, Default)]
+struct Standing(AtomicU8);
+
+impl Standing {
+    fn set(&self, state: State) {
+        let before = self.0.swap(state as u8, Ordering::AcqRel);
+        let open = |state| i64::from(state != State::Idle as u8);
+        match open(state as u8) - open(before) {
+            0 => {}
+            change => meters::TRANSACTIONS.add(change),
+        }
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.set(State::Idle);
+    }
+}
+
 /// A connection to the database.
 ///
 /// It runs one statement at a time. Dropping the future of a statement leaves the
@@ -65,9 +87,9 @@ pub struct Connection {
     process: Option<i32>,
     access: Access,
     driver: Mutex<Driver>,
-    log: Arc<StatementLog>,
+    log: Arc<Statements>,
     command_timeout: Duration,
-    state: AtomicU8,
+    state: Standing,
     in_flight: AtomicBool,
     broken: AtomicBool,
     /// Whether a statement was prepared for a schema that is no more.
@@ -79,7 +101,7 @@ impl Connection {
     pub(super) fn new(
         driver: Driver,
         access: Access,
-        log: Arc<StatementLog>,
+        log: Arc<Statements>,
         command_timeout: Duration,
     ) -> Self {
         let (backend, process) = match driver {
@@ -93,7 +115,7 @@ impl Connection {
             driver: Mutex::new(driver),
             log,
             command_timeout,
-            state: AtomicU8::new(State::Idle as u8),
+            state: Standing::default(),
             in_flight: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             stale: AtomicBool::new(false),
@@ -107,7 +129,7 @@ impl Connection {
     }
 
     pub(super) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
+        match self.state.0.load(Ordering::Acquire) {
             0 => State::Idle,
             1 => State::Transaction,
             _ => State::Failed,
@@ -115,7 +137,7 @@ impl Connection {
     }
 
     pub(super) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Release);
+        self.state.set(state);
     }
 
     /// From now on no statement begins after this deadline.
@@ -138,7 +160,7 @@ impl Connection {
     }
 
     /// Tells of statements.
-    pub(super) fn log(&self) -> &StatementLog {
+    pub(super) fn log(&self) -> &Statements {
         &self.log
     }
 

@@ -11,14 +11,17 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::{Call, Committed, Write, control::Begin};
-use crate::store::{
-    claim,
-    connection::Connection,
-    deadline::Deadline,
-    error::StoreError,
-    idempotency::{self, Turn},
-    pool::Lease,
-    routing::Position,
+use crate::{
+    store::{
+        claim,
+        connection::Connection,
+        deadline::Deadline,
+        error::StoreError,
+        idempotency::{self, Turn},
+        pool::Lease,
+        routing::Position,
+    },
+    traces,
 };
 
 /// How long a write whose caller has no deadline is tried again, unless no statement may run
@@ -39,7 +42,11 @@ pub(in crate::store) async fn carry_out(
     write: Box<dyn Write>,
     turn: Option<Turn>,
 ) -> Result<Committed, StoreError> {
-    let span = tracing::info_span!("operation", operation = write.name());
+    let span = tracing::info_span!(
+        "operation",
+        otel.name = traces::named(write.name()),
+        operation = write.name()
+    );
     let task = tokio::spawn(
         async move {
             let done = attempts(&lease, &call, write.as_ref()).await;
