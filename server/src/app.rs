@@ -33,7 +33,7 @@ use crate::{
         Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions,
         TopologyOptions,
     },
-    transaction,
+    telemetry, transaction,
 };
 
 /// How long the first look at the schema may take; it only serves to tell what is pending.
@@ -141,7 +141,7 @@ pub async fn serve(
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
         let (store, known, readiness) = (store.clone(), tool::known(), readiness.clone());
-        let admin = Admin { store, known, readiness, load, metrics: None };
+        let admin = Admin { store, known, readiness, load, metrics: Some(telemetry::prometheus) };
         // Not drained: it answers to the end.
         tokio::spawn(admin::serve(listener, admin));
     }

@@ -17,6 +17,7 @@ pub mod security;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod transaction;
 
 pub use command::main;

@@ -36,6 +36,10 @@ pub struct Counter(Meaning, OnceLock<metrics::Counter<u64>>);
 #[derive(Debug)]
 pub struct Histogram(Meaning, &'static [f64], OnceLock<metrics::Histogram<f64>>);
 
+/// A number that goes up and down.
+#[derive(Debug)]
+pub struct Level(Meaning, OnceLock<metrics::UpDownCounter<i64>>);
+
 /// A value that is asked for when somebody looks.
 #[derive(Debug)]
 pub struct Gauge(Meaning);
@@ -50,6 +54,20 @@ impl Counter {
         let Meaning { name, unit, told } = self.0;
         let make = || meter().u64_counter(name).with_unit(unit).with_description(told).build();
         self.1.get_or_init(make).add(count, attributes);
+    }
+}
+
+impl Level {
+    const fn new(name: &'static str, unit: &'static str, told: &'static str) -> Self {
+        Self(Meaning::new(name, unit, told), OnceLock::new())
+    }
+
+    /// Goes up, or down by a negative number.
+    pub fn add(&self, change: i64) {
+        let Meaning { name, unit, told } = self.0;
+        let make =
+            || meter().i64_up_down_counter(name).with_unit(unit).with_description(told).build();
+        self.1.get_or_init(make).add(change, &[]);
     }
 }
 
@@ -101,6 +119,9 @@ const SECONDS: &[f64] = &[
 
 /// Every instrument, in the order in which people read them.
 pub static ALL: &[&Meaning] = &[
+    &CALLS.0,
+    &STATEMENTS.0,
+    &TRANSACTIONS.0,
     &CALLS_IN_FLIGHT.0,
     &CALLS_SHED.0,
     &CONNECTIONS.0,
@@ -136,6 +157,29 @@ pub static CONNECTIONS_REFUSED: Counter = Counter::new(
     "bookstore.connections.refused",
     "{connection}",
     "Connections that were closed at once because there were as many as the service takes.",
+);
+
+/// Attributes `rpc.system`, `rpc.method` and `rpc.response.status_code`.
+pub static CALLS: Histogram = Histogram::new(
+    "rpc.server.call.duration",
+    "s",
+    "How long calls took, by method and code.",
+    SECONDS,
+);
+
+/// Attributes `db.system.name` and `db.operation.name`.
+pub static STATEMENTS: Histogram = Histogram::new(
+    "db.client.operation.duration",
+    "s",
+    "How long the database took for statements.",
+    SECONDS,
+);
+
+/// Transactions that have begun and not ended.
+pub static TRANSACTIONS: Level = Level::new(
+    "bookstore.transactions.open",
+    "{transaction}",
+    "Transactions that are open in the database.",
 );
 
 /// Writes that were tried again; attribute `reason`.

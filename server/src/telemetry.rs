@@ -1,7 +1,9 @@
 //! What the program says about itself, on standard error: short lines for
 //! people at a terminal, one flat JSON object a line for log systems.
 
+mod exposition;
 mod json;
+mod otlp;
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
@@ -12,10 +14,14 @@ use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, log_level};
+
+pub use exposition::prometheus;
+pub use otlp::Telemetry;
 
 /// The target of every event about a statement: its echo at INFO, a slow one at WARN.
 pub const SQL_TARGET: &str = "bookstore::sql";
@@ -36,25 +42,46 @@ pub enum TelemetryError {
     /// Telemetry has been started before in this process.
     #[error(transparent)]
     Twice(#[from] TryInitError),
+    /// What sends traces and metrics can't be made.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// There is no thread for it.
+    #[error("telemetry: {0}")]
+    Threads(#[from] io::Error),
 }
 
-/// Starts the log of the whole process. With `echo`, the echo of statements is
+/// Starts the log of the whole process, and what sends traces and metrics. With `echo`, the echo of statements is
 /// shown whatever the level.
 ///
 /// # Errors
 /// When the level is wrong or the log of this process has been started before.
-pub fn start(log: &Log, echo: bool) -> Result<(), TelemetryError> {
+pub fn start(log: &Log, echo: bool) -> Result<Telemetry, TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let people = match log.format {
         LogFormat::Auto => terminal,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let (subscriber, level) = subscriber(&log.level, echo, people, terminal, io::stderr)?;
-    subscriber.try_init()?;
+    let telemetry = Telemetry::start()?;
+    let (lines, level) = subscriber(&log.level, echo, people, terminal, io::stderr)?;
+    match telemetry.tracer() {
+        None => lines.try_init()?,
+        Some(tracer) => {
+            let ours = filter_fn(|metadata| {
+                metadata.is_span() && metadata.target().starts_with(OUR_TARGETS)
+            });
+            let spans = tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_location(false)
+                .with_threads(false)
+                .with_target(false)
+                .with_tracked_inactivity(false);
+            lines.with(spans.with_filter(ours.with_max_level_hint(Level::DEBUG))).try_init()?;
+        }
+    }
     // Whoever starts it twice has been refused above.
     let _ = LEVEL.set(level);
-    Ok(())
+    Ok(telemetry)
 }
 
 /// What is logged at this moment, as `log_level` says it.
@@ -79,7 +106,10 @@ fn subscriber<W>(
     people: bool,
     terminal: bool,
     writer: W,
-) -> Result<(impl Subscriber + Send + Sync + use<W>, LevelHandle), TelemetryError>
+) -> Result<
+    (impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + use<W>, LevelHandle),
+    TelemetryError,
+>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

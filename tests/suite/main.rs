@@ -37,6 +37,7 @@ mod roles;
 mod settings;
 mod standard;
 mod store;
+mod telemetry;
 mod tidy;
 mod transact;
 mod transaction;

@@ -98,9 +98,10 @@ fn serve_or_manage(program: Program) -> ExitCode {
     if let Command::Config = program.command {
         return config::run(&config);
     }
-    if let Err(error) = telemetry::start(&config.log, config.database.echo) {
-        return fail(&error);
-    }
+    let telemetry = match telemetry::start(&config.log, config.database.echo) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(&error),
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -126,6 +127,7 @@ fn serve_or_manage(program: Program) -> ExitCode {
     });
     // What still runs has had its time: nothing waits for it.
     runtime.shutdown_background();
+    telemetry.finish();
     code
 }
 

@@ -21,9 +21,12 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::store::{
-    Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Position, Query, Store, StoreError,
-    Write,
+use crate::{
+    store::{
+        Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Position, Query, Store,
+        StoreError, Write,
+    },
+    traces,
 };
 
 /// What every handler needs. Cheap to clone.
@@ -88,7 +91,11 @@ impl Calls {
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
-        let span = tracing::info_span!("operation", operation = R::Query::NAME);
+        let span = tracing::info_span!(
+            "operation",
+            otel.name = traces::named(R::Query::NAME),
+            operation = R::Query::NAME
+        );
         let began = Instant::now();
         let freshness = self.freshness(context)?;
         let read = async {

@@ -18,7 +18,7 @@ use super::{
     connection::{Access, Connection, Driver, Server},
     error::StoreError,
     interrupt::Interrupt,
-    statement_log::StatementLog,
+    statement_log::{Place, StatementLog, Statements},
 };
 
 /// How many prepared statements a PostgreSQL session keeps: lists have a text for each shape
@@ -32,7 +32,7 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Connector {
     target: Target,
-    log: Arc<StatementLog>,
+    log: Arc<Statements>,
     command_timeout: Duration,
 }
 
@@ -73,7 +73,19 @@ impl Connector {
                 .disable_statement_logging();
             Target::Postgres(Box::new(options))
         };
-        Ok(Self { target, log: Arc::new(log), command_timeout })
+        let place = match &target {
+            Target::Postgres(options) => Place {
+                system: "postgresql",
+                address: Some(options.get_host().to_owned()),
+                namespace: options.get_database().map(str::to_owned),
+            },
+            Target::Sqlite(options) => Place {
+                system: "sqlite",
+                address: None,
+                namespace: Some(options.get_filename().display().to_string()),
+            },
+        };
+        Ok(Self { target, log: Arc::new(Statements { log, place }), command_timeout })
     }
 
     /// The engine that the URL names.
@@ -86,7 +98,8 @@ impl Connector {
 
     /// The same for questions of the service's own, which nobody wants to be told of.
     pub(super) fn quiet(&self) -> Self {
-        Self { log: Arc::default(), ..self.clone() }
+        let (log, place) = (StatementLog::default(), self.log.place.clone());
+        Self { log: Arc::new(Statements { log, place }), ..self.clone() }
     }
 
     /// Opens a session that may do what `access` says, and no more.

@@ -4,12 +4,13 @@
 
 mod position;
 mod server;
+mod standing;
 mod want;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -18,15 +19,16 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Runtim
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
-pub(super) use self::server::Server;
+use self::standing::Standing;
 use self::want::{EFFECT, ROWS, Want};
+pub(super) use self::{server::Server, standing::State};
 use super::{
     deadline::Deadline,
     error::{DEADLINE_PASSED, breaks_connection},
     interrupt::Interrupt,
     routing::Position,
     rows::{Rows, Take},
-    statement_log::StatementLog,
+    statement_log::Statements,
 };
 
 /// What a session may do; held by the database's own setting too.
@@ -47,18 +49,6 @@ pub(super) enum Driver {
     Sqlite(Box<SqliteConnection>, Interrupt),
 }
 
-/// Where a connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum State {
-    /// Outside a transaction.
-    Idle,
-    /// Inside one.
-    Transaction,
-    /// Inside one that a failed statement has ruined: it can only be rolled back.
-    Failed,
-}
-
 /// A connection to the database.
 ///
 /// It runs one statement at a time. Dropping the future of a statement leaves the
@@ -69,9 +59,9 @@ pub struct Connection {
     server: Option<Server>,
     access: Access,
     driver: Mutex<Driver>,
-    log: Arc<StatementLog>,
+    log: Arc<Statements>,
     command_timeout: Duration,
-    state: AtomicU8,
+    state: Standing,
     in_flight: AtomicBool,
     broken: AtomicBool,
     /// Whether a statement was prepared for a schema that is no more.
@@ -94,7 +84,7 @@ impl Connection {
     pub(super) fn new(
         driver: Driver,
         access: Access,
-        log: Arc<StatementLog>,
+        log: Arc<Statements>,
         command_timeout: Duration,
     ) -> Self {
         let (backend, server) = match driver {
@@ -108,7 +98,7 @@ impl Connection {
             driver: Mutex::new(driver),
             log,
             command_timeout,
-            state: AtomicU8::new(State::Idle as u8),
+            state: Standing::default(),
             in_flight: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             stale: AtomicBool::new(false),
@@ -157,15 +147,11 @@ impl Connection {
     }
 
     pub(super) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            0 => State::Idle,
-            1 => State::Transaction,
-            _ => State::Failed,
-        }
+        self.state.get()
     }
 
     pub(super) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Release);
+        self.state.set(state);
     }
 
     /// The connection is lent: what was read before is another caller's.
@@ -193,7 +179,7 @@ impl Connection {
     }
 
     /// Tells of statements.
-    pub(super) fn log(&self) -> &StatementLog {
+    pub(super) fn log(&self) -> &Statements {
         &self.log
     }
 

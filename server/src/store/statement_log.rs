@@ -4,8 +4,11 @@
 
 use std::time::{Duration, Instant};
 
+use opentelemetry::KeyValue;
 use tokio::time::timeout;
 use tracing::{Instrument, Level};
+
+use crate::{meters, traces};
 
 /// The target of the echo and of slow-query warnings.
 pub const TARGET: &str = "bookstore::sql";
@@ -22,7 +25,22 @@ pub struct StatementLog {
     pub slow: Option<Duration>,
 }
 
-impl StatementLog {
+/// Which database statements go to.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) system: &'static str,
+    pub(super) address: Option<String>,
+    pub(super) namespace: Option<String>,
+}
+
+/// Tells of the statements of one node.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) log: StatementLog,
+    pub(super) place: Place,
+}
+
+impl Statements {
     /// Runs an exchange with the database and tells of it. The database ends what takes
     /// longer than `limit`; one that is silent even then is taken for lost.
     pub(super) async fn around<T>(
@@ -31,18 +49,55 @@ impl StatementLog {
         limit: Duration,
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        let span = tracing::debug_span!(target: TARGET, "statement", sql);
+        let operation = operation(sql);
+        let span = tracing::debug_span!(
+            target: TARGET,
+            "statement",
+            otel.kind = traces::named("client"),
+            otel.name = traces::named(operation),
+            db.system.name = self.place.system,
+            db.operation.name = operation,
+            db.query.text = sql,
+            db.namespace = self.place.namespace,
+            server.address = self.place.address,
+        );
         let began = Instant::now();
         let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         let answer = timeout(limit.saturating_add(GRACE), exchange.instrument(span));
         let result = answer.await.unwrap_or_else(silent);
         let elapsed = began.elapsed();
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;
-        if self.slow.is_some_and(|slow| elapsed >= slow) {
+        let attributes = [
+            KeyValue::new("db.system.name", self.place.system),
+            KeyValue::new("db.operation.name", operation),
+        ];
+        meters::STATEMENTS.record(elapsed.as_secs_f64(), &attributes);
+        if self.log.slow.is_some_and(|slow| elapsed >= slow) {
             tracing::warn!(target: TARGET, elapsed_ms, sql, "slow statement");
-        } else if self.echo && tracing::enabled!(target: TARGET, Level::INFO) {
+        } else if self.log.echo && tracing::enabled!(target: TARGET, Level::INFO) {
             tracing::info!(target: TARGET, elapsed_ms, failed = result.is_err(), sql, "statement");
         }
         result
     }
+}
+
+/// What a statement does, by its first word: metrics need few names.
+fn operation(sql: &str) -> &'static str {
+    const WORDS: [&str; 12] = [
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "WITH",
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "RELEASE",
+        "EXPLAIN",
+        "SET",
+    ];
+    let sql = sql.trim_start();
+    let word = sql.split(|it: char| !it.is_ascii_alphabetic()).next().unwrap_or_default();
+    WORDS.into_iter().find(|known| known.eq_ignore_ascii_case(word)).unwrap_or("OTHER")
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Debug};
 
+use opentelemetry::{Context, trace::TraceContextExt};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -38,6 +39,16 @@ where
                 kept.into_iter().for_each(|(name, value)| fields.insert(&name, value));
             }
         }
+        // What a span is called in its trace is no field of the log.
+        fields.0.retain(|name, _| !name.starts_with("otel."));
+        Context::map_current(|context| {
+            let span = context.span();
+            let span = span.span_context();
+            if span.is_valid() {
+                fields.insert("trace_id", Value::from(span.trace_id().to_string()));
+                fields.insert("span_id", Value::from(span.span_id().to_string()));
+            }
+        });
         // A span's "message" is no message of the event.
         fields.0.remove("message");
         event.record(&mut fields);

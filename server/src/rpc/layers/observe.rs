@@ -17,14 +17,19 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
+use opentelemetry::KeyValue;
 use tonic::{Code, Status};
 use tracing::Instrument;
 
 use super::{Shared, is_ours};
-use crate::rpc::{
-    context::{AnswerCell, RequestContext, SessionCell},
-    metadata::{self, MetadataError},
-    status,
+use crate::{
+    meters,
+    rpc::{
+        context::{AnswerCell, RequestContext, SessionCell},
+        metadata::{self, MetadataError},
+        status,
+    },
+    traces,
 };
 
 /// The layer.
@@ -37,8 +42,20 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
     };
     let request_id: Arc<str> = request_id.into();
     let trace_id = metadata::trace_id(request.headers());
-    let span = tracing::info_span!("call", method = path, %request_id, trace_id);
-    let mut line = Line { began: Instant::now(), quiet: !ours, code: None, span: span.clone() };
+    let method = shared.registry.at(&path).map(|method| method.path.trim_start_matches('/'));
+    let span = tracing::info_span!(
+        "call",
+        otel.kind = traces::named("server"),
+        otel.name = traces::named(method.unwrap_or("other")),
+        method = path,
+        %request_id,
+        trace_id
+    );
+    if let Some(method) = method {
+        traces::describe_call(&span, method, request.headers(), trace_id.is_some());
+    }
+    let began = Instant::now();
+    let mut line = Line { began, quiet: !ours, method, code: None, span: span.clone() };
 
     let answer = AnswerCell::default();
     let context = context(&shared, &request, &request_id, &answer, refused);
@@ -175,6 +192,8 @@ struct Line {
     began: Instant,
     /// Probes and reflection are told of at DEBUG: there are many, and nobody asks for them.
     quiet: bool,
+    /// Of the service's own methods.
+    method: Option<&'static str>,
     code: Option<Code>,
     span: tracing::Span,
 }
@@ -183,13 +202,36 @@ impl Drop for Line {
     fn drop(&mut self) {
         let _entered = self.span.enter();
         let duration_ms = self.began.elapsed().as_secs_f64() * 1e3;
-        let code = name(self.code.unwrap_or(Code::Cancelled));
+        let number = self.code.unwrap_or(Code::Cancelled);
+        let code = name(number);
+        if let Some(method) = self.method {
+            let attributes = [
+                KeyValue::new("rpc.system", "grpc"),
+                KeyValue::new("rpc.method", method),
+                KeyValue::new("rpc.response.status_code", code),
+            ];
+            meters::CALLS.record(duration_ms / 1e3, &attributes);
+        }
+        traces::end_call(&self.span, i32::from(number), code, is_fault(number));
         if self.quiet {
             tracing::debug!(code, duration_ms, "call");
         } else {
             tracing::info!(code, duration_ms, "call");
         }
     }
+}
+
+/// Whether a code is the service's fault and not its caller's.
+fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 /// A code as gRPC writes it.

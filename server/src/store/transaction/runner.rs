@@ -15,16 +15,19 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::{Call, Committed, Write, control::Begin};
-use crate::meters::WRITE_RETRIES;
-use crate::store::{
-    claim,
-    connection::Connection,
-    deadline::Deadline,
-    error::StoreError,
-    idempotency::{self, Turn},
-    pool::Lease,
-    routing::Position,
-    topology::{Choice, Topology},
+use crate::{
+    meters::WRITE_RETRIES,
+    store::{
+        claim,
+        connection::Connection,
+        deadline::Deadline,
+        error::StoreError,
+        idempotency::{self, Turn},
+        pool::Lease,
+        routing::Position,
+        topology::{Choice, Topology},
+    },
+    traces,
 };
 
 /// How long a write whose caller has no deadline is tried again, unless no statement may run
@@ -49,7 +52,11 @@ pub(in crate::store) async fn carry_out(
     write: Box<dyn Write>,
     turn: Option<Turn>,
 ) -> Result<Committed, StoreError> {
-    let span = tracing::info_span!("operation", operation = write.name());
+    let span = tracing::info_span!(
+        "operation",
+        otel.name = traces::named(write.name()),
+        operation = write.name()
+    );
     let task = tokio::spawn(
         async move {
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;

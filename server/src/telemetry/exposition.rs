@@ -1,0 +1,20 @@
+//! The metrics in Prometheus's text form, for whoever asks.
+
+use std::sync::OnceLock;
+
+use opentelemetry_prometheus::PrometheusExporter;
+use prometheus::{Registry, TextEncoder};
+
+static REGISTRY: OnceLock<Registry> = OnceLock::new();
+
+/// What reads the metrics when the text is asked for.
+pub(super) fn reader() -> Option<PrometheusExporter> {
+    let registry = REGISTRY.get_or_init(Registry::new).clone();
+    opentelemetry_prometheus::exporter().with_registry(registry).build().ok()
+}
+
+/// All metrics as they are now; empty where telemetry is turned off.
+pub fn prometheus() -> String {
+    let families = REGISTRY.get().map(Registry::gather).unwrap_or_default();
+    TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+}

@@ -1,0 +1,112 @@
+//! Traces and metrics go out by OTLP over gRPC where the standard variables name a collector,
+//! on a runtime of their own, so that a collector that is away holds nobody up.
+
+use std::{env, sync::mpsc, time::Duration};
+
+use opentelemetry::{global, trace::TracerProvider};
+use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{TelemetryError, exposition};
+use crate::traces;
+
+/// How long the last of it may take to go out.
+const FLUSH: Duration = Duration::from_millis(1500);
+
+/// What is sent, and what sends it.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
+    runtime: Option<Runtime>,
+}
+
+impl Telemetry {
+    /// Starts what the environment asks for.
+    pub(super) fn start() -> Result<Self, TelemetryError> {
+        if is("OTEL_SDK_DISABLED", "true") {
+            return Ok(Self::default());
+        }
+        let sends_traces = is_wanted("TRACES");
+        let sends_metrics = is_wanted("METRICS");
+        let runtime = match sends_traces || sends_metrics {
+            true => {
+                let mut builder = Builder::new_multi_thread();
+                Some(builder.worker_threads(1).thread_name("otlp").enable_all().build()?)
+            }
+            false => None,
+        };
+        // A channel belongs to the runtime on which it was made.
+        let entered = runtime.as_ref().map(Runtime::enter);
+        let mut metrics = SdkMeterProvider::builder().with_resource(resource());
+        if let Some(reader) = exposition::reader() {
+            metrics = metrics.with_reader(reader);
+        }
+        if sends_metrics {
+            metrics =
+                metrics.with_periodic_exporter(MetricExporter::builder().with_tonic().build()?);
+        }
+        let metrics = metrics.build();
+        global::set_meter_provider(metrics.clone());
+        let traces = match sends_traces {
+            true => {
+                let exporter = SpanExporter::builder().with_tonic().build()?;
+                let provider = SdkTracerProvider::builder().with_resource(resource());
+                traces::set_on();
+                Some(provider.with_batch_exporter(exporter).build())
+            }
+            false => None,
+        };
+        drop(entered);
+        Ok(Self { traces, metrics: Some(metrics), runtime })
+    }
+
+    pub(super) fn tracer(&self) -> Option<opentelemetry_sdk::trace::Tracer> {
+        self.traces.as_ref().map(|traces| traces.tracer("bookstore"))
+    }
+
+    /// Sends what is left, as far as the collector takes it in time.
+    pub fn finish(self) {
+        let Some(runtime) = self.runtime else { return };
+        let (done, wait) = mpsc::channel();
+        let metrics_done = done.clone();
+        // In threads: a provider waits for its own as long as it likes.
+        std::thread::spawn(move || {
+            let _ = self.traces.map(|traces| traces.shutdown_with_timeout(FLUSH));
+            let _ = done.send(());
+        });
+        std::thread::spawn(move || {
+            let _ = self.metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH));
+            let _ = metrics_done.send(());
+        });
+        let end = std::time::Instant::now() + FLUSH;
+        for _ in 0..2 {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            let _ = wait.recv_timeout(left);
+        }
+        runtime.shutdown_background();
+    }
+}
+
+fn is(name: &str, value: &str) -> bool {
+    env::var(name).is_ok_and(|it| it.eq_ignore_ascii_case(value))
+}
+
+/// Whether a signal has a collector and isn't turned off.
+fn is_wanted(signal: &str) -> bool {
+    let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+    let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", &own];
+    names.iter().any(|name| env::var(name).is_ok_and(|it| !it.is_empty()))
+        && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
+}
+
+/// Who speaks: by the standard variables, else by the program's name.
+fn resource() -> Resource {
+    let resource = Resource::builder().build();
+    let named = resource.get(&"service.name".into()).map(|name| name.to_string());
+    match named {
+        Some(name) if !name.starts_with("unknown_service") => resource,
+        _ => Resource::builder().with_service_name("bookstore").build(),
+    }
+}
