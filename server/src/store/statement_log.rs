@@ -8,6 +8,7 @@ use opentelemetry::KeyValue;
 use tokio::time::timeout;
 use tracing::{Instrument, Level};
 
+use super::transaction::COMMANDS;
 use crate::{meters, traces};
 
 /// The target of the echo and of slow-query warnings.
@@ -83,21 +84,9 @@ impl Statements {
 
 /// What a statement does, by its first word: metrics need few names.
 fn operation(sql: &str) -> &'static str {
-    const WORDS: [&str; 12] = [
-        "SELECT",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "WITH",
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-        "SAVEPOINT",
-        "RELEASE",
-        "EXPLAIN",
-        "SET",
-    ];
+    const WORDS: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "EXPLAIN", "SET"];
     let sql = sql.trim_start();
     let word = sql.split(|it: char| !it.is_ascii_alphabetic()).next().unwrap_or_default();
-    WORDS.into_iter().find(|known| known.eq_ignore_ascii_case(word)).unwrap_or("OTHER")
+    let mut known = WORDS.into_iter().chain(COMMANDS);
+    known.find(|known| known.eq_ignore_ascii_case(word)).unwrap_or("OTHER")
 }

@@ -21,7 +21,7 @@ use super::{
 };
 
 pub use self::session::{Begun, StepError, Transaction};
-pub(super) use self::{runner::carry_out, session::slots};
+pub(super) use self::{control::COMMANDS, runner::carry_out, session::slots};
 
 /// A change of the database: a struct that holds checked values and knows how to apply them.
 pub trait Operation: Send + Sync {

@@ -22,6 +22,10 @@ use crate::store::{
 /// The longest that a write waits for a lock at a time.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the commands of transactions begin with.
+pub(in crate::store) const COMMANDS: [&str; 5] =
+    ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"];
+
 /// Commits and asks for the position, in one message.
 static COMMIT: LazyLock<String> = LazyLock::new(|| format!("COMMIT; {POSITION}"));
 
