@@ -197,9 +197,10 @@ pub static POOL_WAIT: Histogram = Histogram::new(
     SECONDS,
 );
 
-/// Attributes `db.client.connection.pool.name` and `db.client.connection.state`.
+/// Attributes `db.client.connection.pool.name` and `db.client.connection.state`. Not by the semantic
+/// conventions' name, whose end Prometheus keeps for histograms.
 pub static POOL_CONNECTIONS: Gauge = Gauge::new(
-    "db.client.connection.count",
+    "bookstore.pool.connections",
     "{connection}",
     "Connections to the database, by node and by whether they are used or idle.",
 );

@@ -33,7 +33,6 @@ use super::{
     deadline::Deadline,
     error::StoreError,
 };
-use crate::meters;
 
 /// How long an abandoned statement may take to end once it was told to.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -165,7 +164,6 @@ impl Pool {
             let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Err(late(StoreError::PoolTimeout { waited_ms }));
         };
-        meters::POOL_WAIT.record(began.elapsed().as_secs_f64(), &[]);
         let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
         let pool_name = KeyValue::new("db.client.connection.pool.name", self.node.to_string());
         POOL_WAIT.record(began.elapsed().as_secs_f64(), &[pool_name]);
