@@ -234,11 +234,10 @@ impl Store {
                 result = query.fetch(&lease) => result,
                 () = lease.retired() => Err(lost()),
             };
-            let is_primary = topology.picture().primary == Some(node);
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
                 // On a replica: what it replays removed rows that the query still saw.
-                Err(StoreError::Conflict(_)) => !is_primary,
+                Err(StoreError::Conflict(_)) => topology.picture().primary != Some(node),
                 _ => false,
             };
             if !elsewhere || topology.is_single() || avoid.len() > topology.nodes.len() {

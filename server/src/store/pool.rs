@@ -98,6 +98,8 @@ pub(super) struct Pool {
     generation: watch::Sender<u64>,
     /// Told when a session has ended by itself: the node may have gone.
     lost: Arc<Notify>,
+    /// Its name to whoever reads the metrics.
+    labels: [KeyValue; 1],
 }
 
 impl Pool {
@@ -109,18 +111,27 @@ impl Pool {
         lost: Arc<Notify>,
     ) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.most() as usize));
-        let (node, shelf, generation) = (node.into(), Mutex::default(), watch::Sender::new(0));
-        let pool = Self { node, connector, control, options, permits, shelf, generation, lost };
-        let pool = Arc::new(pool);
+        let (shelf, generation) = (Mutex::default(), watch::Sender::new(0));
+        let labels = [KeyValue::new("db.client.connection.pool.name", node.to_owned())];
+        let pool = Arc::new(Self {
+            node: node.into(),
+            connector,
+            control,
+            options,
+            permits,
+            shelf,
+            generation,
+            lost,
+            labels,
+        });
         let watched = Arc::downgrade(&pool);
         POOL_CONNECTIONS.observe(move |look| {
             let Some(pool) = watched.upgrade() else { return };
             let open = pool.shelf().open;
             let used = pool.in_use();
             for (state, count) in [("used", used), ("idle", open.saturating_sub(used))] {
-                let name = KeyValue::new("db.client.connection.pool.name", pool.node.to_string());
                 let state = KeyValue::new("db.client.connection.state", state);
-                look.observe(f64::from(count), &[name, state]);
+                look.observe(f64::from(count), &[pool.labels[0].clone(), state]);
             }
         });
         pool
@@ -165,8 +176,7 @@ impl Pool {
             return Err(late(StoreError::PoolTimeout { waited_ms }));
         };
         let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
-        let pool_name = KeyValue::new("db.client.connection.pool.name", self.node.to_string());
-        POOL_WAIT.record(began.elapsed().as_secs_f64(), &[pool_name]);
+        POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
         let found = self.shelf().find(access, &self.options);
         let lease = |pool: Arc<Self>, permit, connection: Connection| {
             connection.lent();

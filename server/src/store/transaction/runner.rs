@@ -82,6 +82,7 @@ async fn on_primaries(
     write: &dyn Write,
 ) -> (Result<Done, StoreError>, Arc<str>) {
     let end = Deadline::after(call.deadline.remaining(topology.options.failover_wait));
+    let mut unknown = None;
     loop {
         let Choice { node, lease } = choice;
         let done = attempts(&lease, call, write).await;
@@ -90,6 +91,10 @@ async fn on_primaries(
             Ok(done) => {
                 let position = done.position.map(|it| it.on(lease.timeline()));
                 return (Ok(Done { position, ..done }), name);
+            }
+            // What can't be asked now says nothing of the commit before, which may have happened.
+            Err(error) if error.ends_transaction() && !is_settled(&error) => {
+                Err(unknown.take().unwrap_or(error))
             }
             done => done,
         };
@@ -111,7 +116,13 @@ async fn on_primaries(
             // What the write came to says more.
             Err(_) => return (done, name),
         };
+        unknown = done.err().filter(|it| matches!(it, StoreError::CommitOutcomeUnknown(_)));
     }
+}
+
+/// Whether an error tells what became of the key: under it this write has not happened.
+fn is_settled(error: &StoreError) -> bool {
+    matches!(error, StoreError::KeyFenced | StoreError::KeyReused)
 }
 
 /// What an attempt came to.
