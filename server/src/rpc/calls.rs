@@ -214,7 +214,7 @@ impl Calls {
                 }
             }
             Err(error) => {
-                context.answer.note_failed_write(attempts.get(), began.elapsed());
+                context.answer.note_failed_write(&attempts, began.elapsed());
                 Err(status::store(&error, &context.request_id))
             }
         }
