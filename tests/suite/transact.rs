@@ -1,13 +1,16 @@
 //! `Transact`: transactions that their callers lead.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use bookstore_proto::v1::{
     Begin, Committed, GetOutcomeRequest, Isolation, Outcome, Rollback, RolledBack, Savepoint,
     TransactRequest, TransactResponse, transact_request::Step, transact_response::Step as Answer,
     transaction_service_client::TransactionServiceClient,
 };
-use bookstore_tests::{Engine, TestServer, on_every_engine, raw, until};
+use bookstore_tests::{Engine, Line, TestServer, on_every_engine, raw, until};
 use prost::Message;
 use prost_reflect::DynamicMessage;
 use prost_types::Any;
@@ -46,19 +49,27 @@ struct Led {
 
 impl Led {
     async fn open(server: &TestServer, key: Option<&str>) -> Self {
+        Self::open_at(server.address(), key).await
+    }
+
+    async fn open_at(address: SocketAddr, key: Option<&str>) -> Self {
         let (steps, stream) = mpsc::channel(8);
         let mut request = Request::new(ReceiverStream::new(stream));
         if let Some(key) = key {
             request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
         }
         // A connection of its own, that goes with it.
-        let mut client = TransactionServiceClient::new(raw(server.address()).await);
+        let mut client = TransactionServiceClient::new(raw(address).await);
         let answers = client.transact(request).await.expect("a stream").into_inner();
         Self { steps, answers }
     }
 
     async fn begun(server: &TestServer) -> Self {
-        let mut led = Self::open(server, None).await;
+        Self::begun_at(server.address()).await
+    }
+
+    async fn begun_at(address: SocketAddr) -> Self {
+        let mut led = Self::open_at(address, None).await;
         let begun = led.step(Step::Begin(Begin::default())).await;
         assert!(matches!(begun, Ok(Answer::Begun(_))), "{begun:?}");
         led
@@ -335,7 +346,8 @@ async fn reading_alone_never_writes(engine: Engine) {
     led.commit().await.expect("a commit");
 }
 
-/// A caller that is killed leaves no session in a transaction.
+/// A caller that is killed leaves no session in a transaction. It says no goodbye: the line
+/// between ends, as the kernel ends those of a killed process.
 #[tokio::test]
 async fn nothing_stays_open_behind_a_caller() {
     let server = TestServer::start(Engine::Postgres).await;
@@ -345,23 +357,28 @@ async fn nothing_stays_open_behind_a_caller() {
                    AND application_name = 'bookstore' AND xact_start IS NOT NULL";
         database.value(sql).await
     };
+    let killed = async || {
+        let line = Line::to_service(server.address()).await;
+        let near = line.url().trim_start_matches("http://").parse().expect("an address");
+        (line, Led::begun_at(near).await)
+    };
     for _ in 0..10 {
-        let mut led = Led::begun(&server).await;
+        let (line, mut led) = killed().await;
         led.call(CREATE, a_new_book(1)).await.expect("a book");
         assert_eq!(open().await, "1");
-        drop(led);
+        line.cut();
         let soon = Duration::from_millis(100);
         until("no transaction is open", soon, async || open().await == "0").await;
     }
     // In the middle of a statement, which waits for a lock that nobody lets go.
     let held = crate::lifecycle::Held::table(&database).await;
-    let mut led = Led::begun(&server).await;
+    let (line, mut led) = killed().await;
     let step = led.call(CREATE, a_new_book(1));
     tokio::select! {
         _ = step => panic!("the table is locked"),
         () = crate::lifecycle::waits_for_lock(&database) => {}
     }
-    drop(led);
+    line.cut();
     until("no transaction is open but ours", Duration::from_millis(200), async || {
         open().await == "0"
     })
