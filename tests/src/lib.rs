@@ -13,6 +13,7 @@
 mod database;
 mod engine;
 mod guard;
+mod history;
 mod line;
 mod postgres;
 mod program;

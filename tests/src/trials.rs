@@ -8,6 +8,7 @@ mod drops;
 mod failover;
 mod files;
 mod goodbooks;
+mod history;
 mod orders;
 mod plan_log;
 mod plans;
@@ -85,6 +86,12 @@ pub const TRIALS: &[Trial] = &[
         about: "real books, the file named by GOODBOOKS, in and out in batches of this many",
         scale: 500,
         work: |scale| Box::pin(goodbooks::goodbooks(scale)),
+    },
+    Trial {
+        name: "history",
+        about: "this many transactions over lines that break, the service killed: an order explains them",
+        scale: 5_000,
+        work: |scale| Box::pin(history::history(scale)),
     },
     Trial {
         name: "orders",

@@ -43,6 +43,11 @@ async fn files_need_little_memory() {
 }
 
 #[tokio::test]
+async fn an_order_explains_what_transactions_saw() {
+    trial("history", 400).await;
+}
+
+#[tokio::test]
 async fn every_order_is_placed_once() {
     trial("orders", 200).await;
 }
