@@ -10,6 +10,7 @@ mod files;
 mod goodbooks;
 mod history;
 mod orders;
+mod placing;
 mod plan_log;
 mod plans;
 mod replicas;
@@ -98,6 +99,12 @@ pub const TRIALS: &[Trial] = &[
         about: "this many orders over lines that break, the service killed, on each engine: each once",
         scale: 5_000,
         work: |scale| Box::pin(orders::orders(scale)),
+    },
+    Trial {
+        name: "placing",
+        about: "so many orders as one statement and statement by statement, with what they cost",
+        scale: 2_000,
+        work: |scale| Box::pin(placing::placing(scale)),
     },
     Trial {
         name: "plans",

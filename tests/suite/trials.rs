@@ -28,6 +28,11 @@ async fn nothing_is_sold_twice() {
 }
 
 #[tokio::test]
+async fn one_statement_places_an_order_faster() {
+    trial("placing", 64).await;
+}
+
+#[tokio::test]
 async fn deadlines_end_calls_in_the_database() {
     trial("deadlines", 400).await;
 }

@@ -29,6 +29,9 @@ use crate::history::{Level, Step, Transaction};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Some leave within as many milliseconds, while the service is at work.
+const HASTE: u64 = 15;
+
 /// Errors that say that a transaction hasn't happened.
 const REFUSED: &[&str] = &["TRANSACTION_CONFLICT", "ETAG_MISMATCH", "LOCK_TIMEOUT"];
 
@@ -161,8 +164,13 @@ impl Caller {
         *began = self.now();
         let mut request = timed(ExecuteRequest { requests });
         request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
-        TransactionServiceClient::new(channel).execute(request).await?;
-        Ok(())
+        let mut transactions = TransactionServiceClient::new(channel);
+        let patience = match rand::rng().random_bool(0.3) {
+            true => Duration::from_millis(rand::rng().random_range(0..HASTE)),
+            false => PATIENCE,
+        };
+        let executed = tokio::time::timeout(patience, transactions.execute(request)).await;
+        executed.map_err(|_| Failed::Unknown)?.map(drop).map_err(Failed::from)
     }
 
     async fn begin(&mut self, begin: Begin, key: Option<&str>) -> Result<Led, Failed> {
