@@ -1,9 +1,8 @@
 //! Histories of transactions that read lists and append to them, and what is wrong with one.
 //!
-//! Every value is appended once, so a list tells in which order its writers came, and what was
-//! read of it where its reader stood among them. Who must have come before whom is a graph, and
-//! a circle in it is a history that no order of the transactions explains (K. Kingsbury and
-//! P. Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", VLDB 2020).
+//! Every value is appended once, so a list tells the order of its writers, and a read where its
+//! reader stood among them. Who must have come before whom is a graph; no order explains a circle
+//! in it (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies", VLDB 2020).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -295,11 +294,8 @@ mod tests {
         for (seen, fault) in [(&[2][..], "[2] was read"), (&[1], "1 of list 1 was read before")] {
             let writer = done(0, 3, &[append(1, 1), append(1, 2)]);
             for level in BOTH {
-                let found = check(
-                    &[writer.clone(), done(0, 3, &[read(1, seen)])],
-                    &[(1, &[1, 2])],
-                    level,
-                );
+                let found =
+                    check(&[writer.clone(), done(0, 3, &[read(1, seen)])], &[(1, &[1, 2])], level);
                 assert!(found.iter().any(|found| found.starts_with(fault)), "{found:?}");
             }
         }
@@ -310,10 +306,8 @@ mod tests {
 
     #[test]
     fn what_only_serializable_forbids() {
-        let skew = [
-            done(0, 5, &[read(1, &[]), append(2, 1)]),
-            done(0, 5, &[read(2, &[]), append(1, 2)]),
-        ];
+        let skew =
+            [done(0, 5, &[read(1, &[]), append(2, 1)]), done(0, 5, &[read(2, &[]), append(1, 2)])];
         let stale = [done(0, 1, &[append(1, 1)]), done(2, 3, &[read(1, &[])])];
         // The reader comes between two that it can't stand between.
         let torn = [
@@ -334,10 +328,8 @@ mod tests {
 
     #[test]
     fn writers_come_one_after_another_everywhere() {
-        let crossed = [
-            done(0, 5, &[append(1, 1), append(2, 2)]),
-            done(0, 5, &[append(1, 3), append(2, 4)]),
-        ];
+        let crossed =
+            [done(0, 5, &[append(1, 1), append(2, 2)]), done(0, 5, &[append(1, 3), append(2, 4)])];
         for level in BOTH {
             let found = check(&crossed, &[(1, &[1, 3]), (2, &[4, 2])], level);
             assert!(found.len() == 1 && found[0].starts_with("these come before"), "{found:?}");

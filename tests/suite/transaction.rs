@@ -2,13 +2,15 @@
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use futures_util::future::join_all;
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    bad_input::{Case, bad, populate, rows},
-    client::{a_book, id, with},
+    admin,
+    bad_input::{Case, bad, descriptor, populate, rows, send},
+    client::{a_book, dynamic, id, with},
     idempotency::call,
     lifecycle::{Held, waits_for_lock},
     standard::{answer, refusal},
@@ -248,6 +250,37 @@ async fn collisions_are_tried_again(engine: Engine) {
     assert_eq!(one.get("stock"), two.get("stock"), "the last one wrote both");
     let versions = "SELECT version FROM books ORDER BY id";
     assert_eq!(server.sql(versions).await, [[Some("25".to_owned())], [Some("25".to_owned())]]);
+}
+
+/// Who collides is tried again, which is told of each call and counted.
+#[tokio::test]
+async fn attempts_are_counted() {
+    let server =
+        TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    answer(&server, "BookService/CreateBook", json!({"id": id(1), "book": a_book("x")})).await;
+    let update = dynamic(
+        descriptor(EXECUTE).input(),
+        json!({"requests": [entry("UpdateBook", json!({"book": {"id": id(1), "stock": 1}}))]}),
+    );
+    let update = update.encode_to_vec();
+    // Transactions that see the database as it was: of those at one moment, one gets through.
+    let calls = (0..16).map(|_| {
+        send(server.channel(), "/bookstore.v1.TransactionService/Execute", update.clone(), &[])
+    });
+    let mut again = 0;
+    for answer in join_all(calls).await {
+        let answer = answer.expect("a call that is done");
+        let attempts = answer.metadata().get("attempts").and_then(|told| told.to_str().ok());
+        again += attempts.and_then(|told| told.parse::<u32>().ok()).expect("a number") - 1;
+    }
+    assert!(again > 0, "nobody collided");
+    let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
+    let counted: u32 = metrics
+        .lines()
+        .filter(|line| line.starts_with("bookstore_write_retries_total{"))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok())
+        .sum();
+    assert_eq!(counted, again, "{metrics}");
 }
 
 async fn outcomes_are_told(engine: Engine) {
