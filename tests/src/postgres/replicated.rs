@@ -155,7 +155,36 @@ impl Replicated {
              SELECT pg_reload_conf()"
         );
         self.execute(replica, &sql).await;
+        let streams = format!(
+            "SELECT count(*) FROM pg_stat_wal_receiver \
+             WHERE status = 'streaming' AND sender_port = {port}"
+        );
+        until("the replica follows the other primary", PATIENCE, async || {
+            self.value(replica, &streams).await == "1"
+        })
+        .await;
         self.caught_up(primary, replica).await;
+    }
+
+    /// The replica that has the most of a lost primary's writes, and the others: it has all that
+    /// was acknowledged where one of them had to have that.
+    pub async fn furthest(&self, replicas: &[usize]) -> (usize, Vec<usize>) {
+        let mut at = Vec::new();
+        for replica in replicas {
+            // What is still on its way from the lost one is read to its end.
+            let streams = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+            until("the replica has lost its primary", PATIENCE, async || {
+                self.value(*replica, streams).await == "0"
+            })
+            .await;
+            let sql = "greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
+                       - '0/0'::pg_lsn";
+            let position: u64 = self.value(*replica, sql).await.parse().expect("a position");
+            at.push((position, *replica));
+        }
+        at.sort_unstable();
+        let (_, furthest) = at.pop().expect("a replica");
+        (furthest, at.into_iter().map(|(_, replica)| replica).collect())
     }
 
     /// Ends a node at once (SIGKILL), as a lost machine does. Says which processes it had, of which

@@ -62,16 +62,11 @@ async fn one(
     }
     callers.begin_anew();
     cluster.kill(old).await;
-    // The one that is further: it has all that was acknowledged.
-    let mut at = Vec::new();
-    for node in others {
-        let sql = "greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn";
-        at.push((cluster.value(node, sql).await.parse::<u64>().expect("a position"), node));
-    }
-    at.sort_unstable();
-    let [(_, other), (_, successor)] = at[..] else { panic!("two nodes are left: {at:?}") };
+    let (successor, left) = cluster.furthest(&others).await;
     cluster.promote(successor).await;
-    cluster.follow_to(other, successor).await;
+    for replica in left {
+        cluster.follow_to(replica, successor).await;
+    }
     more_books(cluster, successor).await;
 
     // The old one believes in itself, without anybody to wait for; counted before anybody but this
