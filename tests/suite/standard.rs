@@ -65,7 +65,7 @@ pub(crate) async fn statements(server: &TestServer, method: &str, request: Value
     statements_with(server, method, request, &[]).await
 }
 
-/// The same, of a call with metadata.
+/// The same of a call with metadata.
 pub(crate) async fn statements_with(
     server: &TestServer,
     method: &str,
@@ -76,7 +76,7 @@ pub(crate) async fn statements_with(
     let call = format!("counted-{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let body = dynamic(descriptor(method).input(), request).encode_to_vec();
     let path = format!("/bookstore.v1.{method}");
-    let metadata: Vec<_> = [("request-id", &*call)].into_iter().chain(metadata.to_vec()).collect();
+    let metadata = [&[("request-id", call.as_str())], metadata].concat();
     let answer = send(server.channel(), &path, body, &metadata).await;
     answer.expect("a call that is done");
     list::statements(server, &call).await

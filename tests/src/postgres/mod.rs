@@ -1,6 +1,7 @@
 //! PostgreSQL for tests: one cluster a run, one database a test.
 
 pub(crate) mod cluster;
+mod processes;
 mod programs;
 mod replicated;
 

@@ -48,10 +48,28 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, StoreError> {
-        let mut bound = 0;
-        for position in freshness.bounds() {
-            bound = bound.max(self.number_of(position, deadline).await?);
+        loop {
+            let (mut bound, mut looked_into) = (0, u32::MAX);
+            for position in freshness.bounds() {
+                let (number, timeline) = self.number_of(position, deadline).await?;
+                (bound, looked_into) = (bound.max(number), looked_into.min(timeline));
+            }
+            let choice = self.reader_at(freshness, bound, deadline, avoid).await?;
+            // A promotion that was under way may have given the positions up since.
+            if choice.lease.timeline() <= looked_into {
+                return Ok(choice);
+            }
         }
+    }
+
+    /// The same, where a replica has to have come to `bound`.
+    async fn reader_at(
+        &self,
+        freshness: Freshness,
+        bound: u64,
+        deadline: Deadline,
+        avoid: &[usize],
+    ) -> Result<Choice, StoreError> {
         if self.is_single() {
             return self.primary(Access::ReadOnly, deadline).await;
         }
@@ -203,16 +221,21 @@ impl Topology {
         reached.map(|seen| (nearest.0, seen)).ok_or("position")
     }
 
-    /// What a node on today's branch of history must have come to, to have a position.
+    /// What a node on today's branch of history must have come to, to have a position; and that
+    /// branch: on a younger one the position may be given up.
     ///
     /// # Errors
     /// [`StoreError::PositionLost`] if the position lies on a branch that was given up before it,
     /// [`StoreError::PositionUnverifiable`] if nobody can say.
-    async fn number_of(&self, position: Position, deadline: Deadline) -> Result<u64, StoreError> {
+    async fn number_of(
+        &self,
+        position: Position,
+        deadline: Deadline,
+    ) -> Result<(u64, u32), StoreError> {
         if position.timeline == 0 {
-            return Ok(0);
+            return Ok((0, u32::MAX));
         }
-        let (index, system, mut timeline) = self.branch(deadline).await?;
+        let (mut index, system, mut timeline) = self.branch(deadline).await?;
         if system != position.system {
             return Err(StoreError::PositionUnverifiable);
         }
@@ -222,20 +245,15 @@ impl Topology {
             }
             // Whoever gave the position out has seen a promotion that we haven't.
             self.hear_of(position.timeline);
-            let (_, found) = self
-                .known_primary(
-                    deadline,
-                    Deadline::after(deadline.remaining(self.options.failover_wait)),
-                )
-                .await?;
-            timeline = found;
+            let end = Deadline::after(deadline.remaining(self.options.failover_wait));
+            (index, timeline) = self.known_primary(deadline, end).await?;
         }
         if position.timeline >= timeline {
-            return Ok(position.number);
+            return Ok((position.number, timeline));
         }
         let history = self.history_of(&self.nodes[index], timeline, deadline).await?;
         match history.left_at(position.timeline) {
-            Some(left) if position.number <= left => Ok(position.number),
+            Some(left) if position.number <= left => Ok((position.number, timeline)),
             _ => Err(StoreError::PositionLost),
         }
     }
