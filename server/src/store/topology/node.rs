@@ -72,6 +72,15 @@ pub struct NodeStatus {
     pub lag_bytes: Option<u64>,
     /// How many connections to it are lent.
     pub in_use: u32,
+    /// Whether reads pass it over because some have failed there.
+    pub is_out: bool,
+}
+
+impl NodeStatus {
+    /// Its position as PostgreSQL writes one, such as `0/3000148`.
+    pub fn lsn(&self) -> Option<String> {
+        self.position.map(|at| format!("{:X}/{:X}", at >> 32, at & u64::from(u32::MAX)))
+    }
 }
 
 /// What a node is at the moment.
@@ -185,10 +194,10 @@ impl Node {
     }
 
     /// Whether the node is left out: its time isn't over, or nobody has seen it since.
-    pub(super) fn is_out(&self, seen: &Sighting) -> bool {
+    pub(super) fn is_out(&self, seen: Option<Sighting>) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.out_until.is_some_and(|until| until > Instant::now())
-            || failures.last.is_some_and(|last| seen.at < last)
+            || failures.last.is_some_and(|last| seen.is_none_or(|seen| seen.at < last))
     }
 
     /// Waits until the node has been seen at a position, and says as what.
