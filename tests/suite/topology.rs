@@ -1,11 +1,14 @@
 //! What operators are told of the nodes on the admin address.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use bookstore_proto::v1::GetBookRequest;
 use bookstore_tests::{Engine, Replicated, TestServer, until};
 use serde_json::Value;
-use tonic::Request;
+use tonic::{Code, Request};
 
 use crate::{admin, client};
 
@@ -87,4 +90,43 @@ async fn a_single_node_is_looked_at_when_asked() {
     cluster.promote(1).await;
     told(address, &node, "it is promoted", |it| it["role"] == "primary" && it["timeline"] == 2)
         .await;
+}
+
+/// What follows a promoted replica goes on answering when that one is lost too: nothing tells it
+/// then that it has moved on, and its control file may still say the opposite.
+#[tokio::test]
+async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
+    let mut cluster = Replicated::start(2).await;
+    let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
+    // Whatever would wait for a primary fails at once.
+    let server = server.env("ADMIN_ADDR", "127.0.0.1:0").env("DATABASE_FAILOVER_WAIT", "0s");
+    let server = server.start().await;
+    let address = server.admin_address().await;
+    cluster.kill(0).await;
+    cluster.promote(1).await;
+    let first = cluster.name(1);
+    let (host, port) = first.split_once(':').expect("a host and a port");
+    let conninfo = format!("host={host} port={port} user=postgres");
+    let follow =
+        format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'; SELECT pg_reload_conf()");
+    cluster.execute(2, &follow).await;
+    let second = cluster.name(2);
+    let replica = |node: &Value| {
+        node["role"] == "replica" && node["timeline"] == 2 && node["lag_ms"].is_u64()
+    };
+    told(address, &second, "the other replica follows", replica).await;
+    cluster.kill(1).await;
+    told(address, &first, "the second primary is gone", |node| node["role"] == "gone").await;
+    let receives = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
+    until("it receives nothing", SOON, async || cluster.value(2, receives).await == "0").await;
+    // For some looks at it.
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        let id = "01930000-0000-7000-8000-000000000001".to_owned();
+        let mut read = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
+        read.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
+        let status = client::books(&server).get_book(read).await.expect_err("no such book");
+        assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    }
+    told(address, &second, "the last node is a replica", replica).await;
 }

@@ -40,6 +40,8 @@ pub(in crate::store) struct Node {
     pub readers: Arc<Pool>,
     pub control: Arc<Control>,
     pub(super) sighting: watch::Sender<Option<Sighting>>,
+    /// The last one, also while the node is gone.
+    last: Mutex<Option<Sighting>>,
     /// Has the node looked at at once.
     pub wake: Arc<Notify>,
     /// How many reads wait for it to reach a position.
@@ -143,6 +145,7 @@ impl Node {
             readers,
             control,
             sighting: watch::Sender::new(None),
+            last: Mutex::default(),
             wake,
             waiting: AtomicUsize::new(0),
             failures: Mutex::default(),
@@ -154,7 +157,12 @@ impl Node {
     /// # Errors
     /// If it doesn't answer in time.
     pub(super) async fn look(&self, deadline: Deadline) -> Result<Sighting, StoreError> {
-        self.control.ask(deadline, async |connection| sighting::look(connection).await).await
+        let look = async |connection: &_| sighting::look(connection).await;
+        let seen = self.control.ask(deadline, look).await?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.after(*last);
+        *last = Some(seen);
+        Ok(seen)
     }
 
     /// Gives up all connections.
