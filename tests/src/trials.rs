@@ -9,11 +9,13 @@ mod failover;
 mod files;
 mod goodbooks;
 mod orders;
+mod patroni;
 mod plan_log;
 mod plans;
 mod replicas;
 mod resume;
 mod search;
+mod steady;
 mod stock;
 mod stops;
 
@@ -91,6 +93,12 @@ pub const TRIALS: &[Trial] = &[
         about: "this many orders over lines that break, the service killed, on each engine: each once",
         scale: 5_000,
         work: |scale| Box::pin(orders::orders(scale)),
+    },
+    Trial {
+        name: "patroni",
+        about: "a switchover, the primary killed, its node lost under Patroni, this many times",
+        scale: 1,
+        work: |scale| Box::pin(patroni::patroni(scale)),
     },
     Trial {
         name: "plans",
