@@ -52,6 +52,7 @@ GET /livez         200 while the program runs
 GET /readyz        200 while calls are answered, else 503 and why not
 GET /status        the database: state, connections, latency
 GET /pools         the connections to it
+GET /topology      its nodes: role, timeline, position, lag
 GET /calls         the calls in flight, the oldest first
 GET /metrics       in Prometheus' text format, where it is on
 GET, PUT /log-level
@@ -103,6 +104,7 @@ fn router(admin: Admin) -> Router {
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/pools", get(pools))
+        .route("/topology", get(topology))
         .route("/calls", get(calls))
         .route("/metrics", get(metrics))
         .route("/log-level", get(level).put(set_level))
@@ -182,6 +184,24 @@ async fn pools(State(admin): Shared) -> Response {
         json!({"node": &*pool.node, "used": pool.used, "idle": pool.idle, "most": pool.most})
     });
     json(pools.collect())
+}
+
+/// What `bookstore topology` prints, as this process sees it.
+async fn topology(State(admin): Shared) -> Response {
+    let nodes = admin.store.nodes(Deadline::after(LOOK)).await.into_iter().map(|node| {
+        let lag_ms = node.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+        json!({
+            "node": node.name,
+            "role": node.role.name(),
+            "timeline": node.timeline,
+            "position": node.lsn(),
+            "lag_ms": lag_ms,
+            "lag_bytes": node.lag_bytes,
+            "used": node.in_use,
+            "left_out": node.is_out,
+        })
+    });
+    json(nodes.collect())
 }
 
 async fn calls(State(admin): Shared) -> Response {

@@ -21,7 +21,10 @@ use std::{
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{postgres::cluster, program::program};
+use crate::{
+    postgres::{cluster, patroni},
+    program::program,
+};
 
 const PREFIX: &str = "bookstore-run-";
 const LOCK: &str = "lock";
@@ -124,6 +127,7 @@ async fn serve() -> i32 {
             Err(error) => say(&json!({"error": error})),
         }
     }
+    patroni::end_managers(&directory);
     cluster::stop_all(&directory).await;
     drop(running);
     remove(&directory).await;
@@ -173,6 +177,7 @@ async fn sweep(base: &Path) {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
             && entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == own);
         if ours && is_abandoned(&path) {
+            patroni::end_managers(&path);
             cluster::stop_all(&path).await;
             remove(&path).await;
         }

@@ -10,12 +10,14 @@ mod files;
 mod goodbooks;
 mod history;
 mod orders;
+mod patroni;
 mod placing;
 mod plan_log;
 mod plans;
 mod replicas;
 mod resume;
 mod search;
+mod steady;
 mod stock;
 mod stops;
 
@@ -99,6 +101,12 @@ pub const TRIALS: &[Trial] = &[
         about: "this many orders over lines that break, the service killed, on each engine: each once",
         scale: 5_000,
         work: |scale| Box::pin(orders::orders(scale)),
+    },
+    Trial {
+        name: "patroni",
+        about: "a switchover, the primary killed, its node lost under Patroni, this many times",
+        scale: 1,
+        work: |scale| Box::pin(patroni::patroni(scale)),
     },
     Trial {
         name: "placing",

@@ -46,7 +46,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     ask(address, "GET", path, "").await
 }
 
-async fn get_json(address: SocketAddr, path: &str) -> Value {
+pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Value {
     let (code, body) = get(address, path).await;
     assert_eq!(code, 200, "{path}: {body}");
     serde_json::from_str(&body).expect("JSON")
@@ -77,6 +77,12 @@ async fn questions_are_answered(engine: Engine) {
         Engine::Postgres => assert_eq!(most, [30], "{pools}"),
         Engine::Sqlite => assert_eq!(most, [1, 4], "{pools}"),
     }
+    let topology = get_json(address, "/topology").await;
+    let [node] = topology.as_array().expect("a list").as_slice() else { panic!("{topology}") };
+    assert_eq!(node["role"], "primary", "{node}");
+    assert_eq!(node["left_out"], false, "{node}");
+    let seen = ["timeline", "position"].map(|field| !node[field].is_null());
+    assert_eq!(seen, [engine == Engine::Postgres; 2], "a file isn't looked at: {node}");
     let calls = get_json(address, "/calls").await;
     assert_eq!(calls["in_flight"], 0, "{calls}");
     assert_eq!(get(address, "/nothing").await.0, 404);

@@ -40,6 +40,7 @@ mod standard;
 mod store;
 mod telemetry;
 mod tidy;
+mod topology;
 mod transact;
 mod transaction;
 mod transfer;

@@ -7,6 +7,7 @@ use bookstore_tests::{Engine, TestServer};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
+    admin,
     readme::{code, table},
     tidy,
 };
@@ -28,6 +29,22 @@ fn every_metric_is_told() {
     assert!(missing.is_empty(), "docs/operations.md doesn't tell of {missing:?}");
     assert!(unknown.is_empty(), "docs/operations.md tells of {unknown:?}, which aren't there");
     assert_eq!(told, wanted, "the order is that of meters::ALL");
+}
+
+/// The paths that the admin address lists are answered, and told on the page.
+#[tokio::test]
+async fn every_path_for_operators_is_told() {
+    let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let address = server.admin_address().await;
+    let told = names("Admin address").join(" ");
+    let (_, listed) = admin::get(address, "/").await;
+    let paths: Vec<_> = listed.split_whitespace().filter(|word| word.starts_with('/')).collect();
+    assert!(paths.contains(&"/topology"), "{listed}");
+    for path in paths {
+        assert!(told.contains(&code(path)), "docs/operations.md doesn't tell of {path}");
+        let (status, said) = admin::get(address, path).await;
+        assert!(status == 200 || said.contains("no metrics are kept"), "{path}: {said}");
+    }
 }
 
 #[tokio::test]

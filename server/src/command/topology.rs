@@ -28,13 +28,12 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
     );
     for node in &nodes {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let lsn = |at: u64| format!("{:X}/{:X}", at >> 32, at & u64::from(u32::MAX));
         println!(
             "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
             node.name,
             node.role.name(),
             or_none(node.timeline.map(|it| it.to_string())),
-            or_none(node.position.map(lsn)),
+            or_none(node.lsn()),
             or_none(node.lag.map(|lag| format!("{} ms", lag.as_millis()))),
             or_none(node.lag_bytes.map(|it| it.to_string())),
         );

@@ -161,15 +161,16 @@ impl Store {
         }
     }
 
-    /// Each node as it is known.
-    pub fn nodes(&self) -> Vec<NodeStatus> {
+    /// Each node as it is known. A single one, which nobody follows, is looked at for that.
+    pub async fn nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
+        self.0.topology.look_at_single(deadline).await;
         self.0.topology.status()
     }
 
     /// Looks at each node once and says what it is.
     pub async fn look_at_nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
         self.0.topology.look_at_all(deadline).await;
-        self.nodes()
+        self.0.topology.status()
     }
 
     /// Carries a write out, or not at all: begins, applies, commits, and tries again where it

@@ -115,23 +115,27 @@ pub(crate) async fn start_again(
 }
 
 async fn launch_on_a_free_port(programs: &Path, directory: &Path) -> Result<Cluster, String> {
-    // Each is tried once: it stays a node's own also while that doesn't run. From a start of our
-    // own, so that runs side by side rarely meet; above 32,767 the kernel gives the same ports to
-    // clients.
-    static TRIED: AtomicU32 = AtomicU32::new(0);
-    let next = || {
-        let port = (std::process::id() + TRIED.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        20_000 + u16::try_from(port).unwrap_or_default()
-    };
     let mut last = String::new();
-    let ports = std::iter::repeat_with(next).take(12_000);
-    for port in ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(5) {
+    for port in free_ports().take(5) {
         match launch(programs, directory, port, &[]).await {
             Ok(cluster) => return Ok(cluster),
             Err(error) => last = error,
         }
     }
     Err(format!("PostgreSQL doesn't start: {last}"))
+}
+
+/// Ports that nobody listens at when they are asked for, each given once: one that a killed node
+/// had is for when it starts again.
+pub(super) fn free_ports() -> impl Iterator<Item = u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = std::iter::repeat_with(|| {
+        // From a start of our own, so that runs side by side rarely meet. Above 32,767 the kernel
+        // gives the same ports to clients.
+        let place = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        20_000 + u16::try_from(place % 12_000).unwrap_or_default()
+    });
+    ports.take(12_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 /// Stops every cluster of a run at once.
@@ -160,7 +164,7 @@ async fn stop(directory: &Path) {
     }
 }
 
-fn make(directory: &Path) -> std::io::Result<()> {
+pub(super) fn make(directory: &Path) -> std::io::Result<()> {
     fs::create_dir(directory)?;
     if let Some((user, group)) = server_account() {
         chown(directory, Some(user), Some(group))?;
@@ -228,7 +232,7 @@ async fn launch(
 
 /// A command that runs as the account of PostgreSQL's server, in a folder that
 /// this account can enter.
-fn as_server_account(program: &PathBuf, directory: &Path) -> Command {
+pub(super) fn as_server_account(program: &PathBuf, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).stdin(Stdio::null()).env("LC_ALL", "C");
     if let Some((user, group)) = server_account() {

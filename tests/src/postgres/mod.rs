@@ -1,6 +1,7 @@
 //! PostgreSQL for tests: one cluster a run, one database a test.
 
 pub(crate) mod cluster;
+pub(crate) mod patroni;
 mod processes;
 mod programs;
 mod replicated;

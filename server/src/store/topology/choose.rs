@@ -173,7 +173,7 @@ impl Topology {
             .filter_map(|standing| {
                 let node = &self.nodes[standing.node];
                 let seen = (*node.sighting.borrow())?;
-                (!node.is_out(&seen)).then_some((standing.node, seen))
+                (!node.is_out(Some(seen))).then_some((standing.node, seen))
             })
             .collect();
         let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();

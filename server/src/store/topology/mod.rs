@@ -158,6 +158,16 @@ impl Topology {
         futures_util::future::join_all(looks).await;
     }
 
+    /// Looks at a single node for who asks what it is. Nothing follows from it: calls go there as
+    /// before, whatever it says.
+    pub(super) async fn look_at_single(&self, deadline: Deadline) {
+        if let [node] = self.nodes.as_slice()
+            && node.connector.backend() == DbBackend::Postgres
+        {
+            node.sighting.send_replace(node.look(deadline).await.ok());
+        }
+    }
+
     fn redraw(&self, memory: &mut Memory) {
         let sightings: Vec<_> = self.nodes.iter().map(|node| *node.sighting.borrow()).collect();
         let picture = memory.assess(&sightings);
@@ -198,11 +208,16 @@ impl Topology {
             let seen = *node.sighting.borrow();
             let standing = picture.replicas.iter().find(|standing| standing.node == index);
             let role = match seen {
-                _ if picture.primary == Some(index) => NodeRole::Primary,
                 _ if picture.strangers.contains(&index) => NodeRole::Stranger,
+                // A file isn't looked at.
+                None if node.connector.backend() == DbBackend::Sqlite => NodeRole::Primary,
                 None => NodeRole::Gone,
+                Some(seen) if seen.is_primary && picture.primary == Some(index) => {
+                    NodeRole::Primary
+                }
                 Some(seen) if seen.is_primary => NodeRole::FormerPrimary,
                 Some(_) if standing.is_some() => NodeRole::Replica,
+                Some(seen) if self.is_single() && seen.is_streaming => NodeRole::Replica,
                 Some(_) => NodeRole::Detached,
             };
             let primary = picture.primary.and_then(|index| *self.nodes[index].sighting.borrow());
@@ -216,6 +231,7 @@ impl Topology {
                 lag: standing.and_then(|standing| picture.lag(standing, now)),
                 lag_bytes: standing.and(behind),
                 in_use: node.in_use(),
+                is_out: node.is_out(seen),
             }
         };
         self.nodes.iter().enumerate().map(status).collect()

@@ -40,6 +40,8 @@ pub(in crate::store) struct Node {
     pub readers: Arc<Pool>,
     pub control: Arc<Control>,
     pub(super) sighting: watch::Sender<Option<Sighting>>,
+    /// The last one, also while the node is gone.
+    last: Mutex<Option<Sighting>>,
     /// Has the node looked at at once.
     pub wake: Arc<Notify>,
     /// How many reads wait for it to reach a position.
@@ -72,6 +74,15 @@ pub struct NodeStatus {
     pub lag_bytes: Option<u64>,
     /// How many connections to it are lent.
     pub in_use: u32,
+    /// Whether reads pass it over because some have failed there.
+    pub is_out: bool,
+}
+
+impl NodeStatus {
+    /// Its position as PostgreSQL writes one, such as `0/3000148`.
+    pub fn lsn(&self) -> Option<String> {
+        self.position.map(|at| format!("{:X}/{:X}", at >> 32, at & u64::from(u32::MAX)))
+    }
 }
 
 /// What a node is at the moment.
@@ -134,6 +145,7 @@ impl Node {
             readers,
             control,
             sighting: watch::Sender::new(None),
+            last: Mutex::default(),
             wake,
             waiting: AtomicUsize::new(0),
             failures: Mutex::default(),
@@ -145,7 +157,12 @@ impl Node {
     /// # Errors
     /// If it doesn't answer in time.
     pub(super) async fn look(&self, deadline: Deadline) -> Result<Sighting, StoreError> {
-        self.control.ask(deadline, async |connection| sighting::look(connection).await).await
+        let look = async |connection: &_| sighting::look(connection).await;
+        let seen = self.control.ask(deadline, look).await?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.after(*last);
+        *last = Some(seen);
+        Ok(seen)
     }
 
     /// Gives up all connections.
@@ -185,10 +202,10 @@ impl Node {
     }
 
     /// Whether the node is left out: its time isn't over, or nobody has seen it since.
-    pub(super) fn is_out(&self, seen: &Sighting) -> bool {
+    pub(super) fn is_out(&self, seen: Option<Sighting>) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.out_until.is_some_and(|until| until > Instant::now())
-            || failures.last.is_some_and(|last| seen.at < last)
+            || failures.last.is_some_and(|last| seen.is_none_or(|seen| seen.at < last))
     }
 
     /// Waits until the node has been seen at a position, and says as what.

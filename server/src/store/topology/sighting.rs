@@ -30,6 +30,21 @@ pub struct Sighting {
     pub at: Instant,
 }
 
+impl Sighting {
+    /// What is known after another look at the same node. A replica that receives nothing knows of
+    /// its control file alone, which may be of before the promotions that it has followed; but as
+    /// long as its server runs it never goes back.
+    pub(super) fn after(self, last: Option<Self>) -> Self {
+        let same = |last: &Self| last.started == self.started && !last.is_primary;
+        match last.filter(same) {
+            Some(last) if !self.is_primary => {
+                Self { timeline: self.timeline.max(last.timeline), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// Looks at a node. Its control file is late after a promotion, so a primary's timeline is taken
 /// from its log, and a replica's from what it receives where it receives anything.
 ///
@@ -64,4 +79,28 @@ pub(super) async fn look(connection: &Connection) -> Result<Sighting, StoreError
         is_streaming,
         at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_never_goes_back_while_it_runs() {
+        let seen = |started, is_primary, timeline| Sighting {
+            system: 7,
+            started,
+            is_primary,
+            timeline,
+            number: 9,
+            is_streaming: false,
+            at: Instant::now(),
+        };
+        let replica = |started, timeline| seen(started, false, timeline);
+        assert_eq!(replica(1, 1).after(Some(replica(1, 2))).timeline, 2);
+        assert_eq!(replica(1, 3).after(Some(replica(1, 2))).timeline, 3);
+        assert_eq!(replica(2, 1).after(Some(replica(1, 2))).timeline, 1, "another start");
+        assert_eq!(seen(1, true, 1).after(Some(replica(1, 2))).timeline, 1, "its own word");
+        assert_eq!(replica(1, 1).after(None).timeline, 1);
+    }
 }

@@ -1,0 +1,333 @@
+//! Three nodes that Patroni manages, with an etcd where it keeps who leads: what promotes
+//! replicas in production, for the trial of that name.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{ROLES, cluster, execute, processes, programs};
+use crate::{guard::Run, program::run, until};
+
+/// How many nodes there are: with one lost, a primary and a replica to wait for are left.
+pub(crate) const NODES: usize = 3;
+
+/// How long anything may take: Patroni takes half a minute to see that a leader is lost.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+
+/// What the folders of managers begin with; the servers' own begin otherwise.
+const PREFIX: &str = "manager-";
+
+/// The database of the service.
+const DATABASE: &str = "bookstore";
+
+/// Three nodes under Patroni. The guard of the run stops what is left of them.
+pub(crate) struct Patroni {
+    nodes: Vec<Node>,
+    // Held so that the ended process is collected.
+    _etcd: Child,
+}
+
+struct Node {
+    manager: Option<Child>,
+    /// Where Patroni is asked.
+    api: u16,
+    /// Where PostgreSQL listens.
+    port: u16,
+    /// Of PostgreSQL: its socket, and its data below.
+    directory: PathBuf,
+    config: PathBuf,
+}
+
+impl Patroni {
+    /// A migrated database on three nodes, replicated synchronously.
+    ///
+    /// # Panics
+    /// If a program isn't installed; the message says how to install it. If a node doesn't start.
+    pub(crate) async fn start() -> Self {
+        let missing = ["etcd", "patroni"].into_iter().filter(|name| find(name).is_none());
+        let missing: Vec<_> = missing.collect();
+        assert!(
+            missing.is_empty(),
+            "{} isn't installed; on Debian: apt-get install patroni etcd-server",
+            missing.join(" and ")
+        );
+        let programs = programs::find().unwrap_or_else(|error| panic!("{error}"));
+        let base = tokio::task::spawn_blocking(|| Run::shared().directory.clone());
+        let base = base.await.expect("the guard's start doesn't panic");
+        let mut ports = cluster::free_ports();
+        let mut port = || ports.next().expect("a free port");
+        let (client, peer) = (port(), port());
+        let etcd = start_etcd(&base, client, peer);
+        let nodes = (1..=NODES).map(|number| {
+            let directory = base.join(format!("postgres-patroni-{number}"));
+            cluster::make(&directory).expect("a folder for a node");
+            let (api, port) = (port(), port());
+            let settings = settings(&programs, &directory, number, client, api, port);
+            let config = directory.join("patroni.json");
+            fs::write(&config, settings.to_string()).expect("a file for Patroni");
+            Node { manager: None, api, port, directory, config }
+        });
+        let mut patroni = Self { nodes: nodes.collect(), _etcd: etcd };
+        for node in 0..NODES {
+            patroni.start_again(node);
+        }
+        let leader = patroni.healthy().await;
+        let mut connection = patroni.connect(leader, "postgres").await;
+        execute(&mut connection, format!("CREATE DATABASE {DATABASE} TEMPLATE template0")).await;
+        let mut connection = patroni.connect(leader, DATABASE).await;
+        execute(&mut connection, ROLES.to_owned()).await;
+        let urls = patroni.urls("bookstore_owner");
+        let migrated = run(&["migrate", "up"], &[("DATABASE_URL", &urls)]).await;
+        assert_eq!(migrated.code, Some(0), "the database can't be migrated: {migrated:#?}");
+        patroni
+    }
+
+    /// The address of all nodes, as libpq writes it.
+    pub(crate) fn urls(&self, role: &str) -> String {
+        let names: Vec<_> = (0..NODES).map(|node| self.name(node)).collect();
+        format!("postgres://{role}@{}/{DATABASE}", names.join(","))
+    }
+
+    /// What the service calls a node.
+    pub(crate) fn name(&self, node: usize) -> String {
+        format!("127.0.0.1:{}", self.nodes[node].port)
+    }
+
+    /// What SQL answers on a node, a text a row.
+    ///
+    /// # Panics
+    /// If the node refuses it.
+    pub(crate) async fn rows(&self, node: usize, sql: &str) -> Vec<String> {
+        let mut connection = self.connect(node, DATABASE).await;
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("an answer")
+    }
+
+    async fn connect(&self, node: usize, database: &str) -> PgConnection {
+        let Node { directory, port, .. } = &self.nodes[node];
+        let options = PgConnectOptions::new_without_pgpass().socket(directory).port(*port);
+        let options = options.username("postgres").database(database);
+        PgConnection::connect_with(&options).await.expect("a connection as the superuser")
+    }
+
+    /// Waits until there are a leader, a replica that its commits wait for, and another one; answers
+    /// which node leads.
+    pub(crate) async fn healthy(&self) -> usize {
+        let mut leader = None;
+        until("Patroni has a leader and two replicas", PATIENCE, async || {
+            let members = self.members().await;
+            let with_role = |role: &str| {
+                let is_up = |it: &&Value| it["state"] == "running" || it["state"] == "streaming";
+                members.iter().filter(move |it| it["role"] == role).filter(is_up).count()
+            };
+            let counts = ["leader", "sync_standby", "replica"].map(with_role);
+            leader = self.leads(&members);
+            counts == [1, 1, 1] && leader.is_some()
+        })
+        .await;
+        leader.expect("a leader was seen")
+    }
+
+    /// The node that leads at the moment, as far as Patroni says.
+    pub(crate) async fn leader(&self) -> Option<usize> {
+        self.leads(&self.members().await)
+    }
+
+    fn leads(&self, members: &[Value]) -> Option<usize> {
+        let leader =
+            members.iter().find(|it| it["role"] == "leader" && it["state"] == "running")?;
+        self.nodes.iter().position(|node| leader["port"] == node.port)
+    }
+
+    /// What the first node that answers tells of all.
+    async fn members(&self) -> Vec<Value> {
+        for node in &self.nodes {
+            if let Some(answer) = ask(node.api, "GET", "/cluster", "").await
+                && let Ok(mut cluster) = serde_json::from_str::<Value>(&answer)
+                && let Value::Array(members) = cluster["members"].take()
+            {
+                return members;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Has Patroni lead the cluster from another node, as for maintenance.
+    pub(crate) async fn switch_over(&self, leader: usize) {
+        let wanted = json!({"leader": self.member(leader)}).to_string();
+        let answer = ask(self.nodes[leader].api, "POST", "/switchover", &wanted).await;
+        let answer = answer.unwrap_or_default();
+        assert!(answer.contains("uccessfully switched over"), "Patroni says {answer:?}");
+    }
+
+    fn member(&self, node: usize) -> String {
+        format!("node{}", node + 1)
+    }
+
+    /// Kills PostgreSQL on a node (SIGKILL); Patroni goes on.
+    pub(crate) fn kill_postgres(&self, node: usize) {
+        processes::kill(&self.nodes[node].directory);
+    }
+
+    /// Ends Patroni and PostgreSQL of a node at once, as a lost machine does.
+    pub(crate) fn lose(&mut self, node: usize) {
+        let mut manager = self.nodes[node].manager.take().expect("a node that isn't lost yet");
+        manager.kill().expect("Patroni is killed");
+        manager.wait().expect("Patroni's end");
+        self.kill_postgres(node);
+    }
+
+    /// Starts Patroni on a node, which starts PostgreSQL.
+    pub(crate) fn start_again(&mut self, node: usize) {
+        let Node { directory, config, .. } = &self.nodes[node];
+        let base = directory.parent().expect("the run's folder");
+        let name = self.member(node);
+        let child = start(base, &name, "patroni", &[&config.display().to_string()]);
+        self.nodes[node].manager = Some(child);
+    }
+}
+
+/// Ends the managers of a run, so that they don't start again what is stopped next.
+pub(crate) fn end_managers(run: &Path) {
+    let is_manager = |process: &i32| {
+        let folder = fs::read_link(format!("/proc/{process}/cwd"));
+        folder.is_ok_and(|folder| {
+            let below = folder.strip_prefix(run).ok().and_then(|below| below.to_str());
+            below.is_some_and(|below| below.starts_with(PREFIX))
+        })
+    };
+    loop {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+        // Those that have ended and aren't collected yet have no folder any more.
+        let managers: Vec<_> = processes.filter(is_manager).collect();
+        if managers.is_empty() {
+            return;
+        }
+        managers.into_iter().for_each(kill);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn kill(process: i32) {
+    // It may have ended in this very moment.
+    let _ = Pid::from_raw(process).map(|process| kill_process(process, Signal::KILL));
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
+    places.find(|path| path.is_file())
+}
+
+/// Starts a manager in a folder of its own, by which the guard knows it.
+fn start(base: &Path, name: &str, program: &str, arguments: &[&str]) -> Child {
+    let directory = base.join(format!("{PREFIX}{name}"));
+    if !directory.is_dir() {
+        cluster::make(&directory).expect("a folder for a manager");
+    }
+    let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log"));
+    let log = log.expect("a log for a manager");
+    let path = find(program).unwrap_or_else(|| PathBuf::from(program));
+    let mut command: Command = cluster::as_server_account(&path, &directory);
+    command.args(arguments).env("HOME", &directory).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("its other end")).stderr(log);
+    command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+fn start_etcd(base: &Path, client: u16, peer: u16) -> Child {
+    let [client, peer] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
+    let cluster = format!("etcd={peer}");
+    let arguments = [
+        ["--name", "etcd"],
+        ["--data-dir", "data"],
+        ["--listen-client-urls", &client],
+        ["--advertise-client-urls", &client],
+        ["--listen-peer-urls", &peer],
+        ["--initial-advertise-peer-urls", &peer],
+        ["--initial-cluster", &cluster],
+        ["--log-level", "warn"],
+    ];
+    start(base, "etcd", "etcd", arguments.as_flattened())
+}
+
+/// Patroni's settings for a node: its own times, which are the defaults, and synchronous mode, without
+/// which a lost leader takes acknowledged writes along. JSON is YAML.
+fn settings(
+    programs: &Path,
+    directory: &Path,
+    number: usize,
+    etcd: u16,
+    api: u16,
+    port: u16,
+) -> Value {
+    let [api, postgres] = [api, port].map(|port| format!("127.0.0.1:{port}"));
+    json!({
+        "scope": "bookstore",
+        "name": format!("node{number}"),
+        "restapi": {"listen": api, "connect_address": api},
+        "etcd3": {"host": format!("127.0.0.1:{etcd}")},
+        "bootstrap": {
+            "dcs": {
+                "ttl": 30,
+                "loop_wait": 10,
+                "retry_timeout": 10,
+                "synchronous_mode": true,
+                "postgresql": {
+                    "use_pg_rewind": true,
+                    "parameters": {"wal_level": "replica", "max_connections": 200},
+                },
+            },
+            "initdb": ["data-checksums", {"encoding": "UTF8"}, {"locale": "C"}],
+        },
+        "postgresql": {
+            "listen": postgres,
+            "connect_address": postgres,
+            "bin_dir": programs,
+            "data_dir": directory.join("data"),
+            "pgpass": directory.join("pgpass"),
+            "authentication": {
+                "superuser": {"username": "postgres", "password": "super"},
+                "replication": {"username": "replicator", "password": "follow"},
+            },
+            "pg_hba": [
+                "local all all trust",
+                "host all all 127.0.0.1/32 trust",
+                "host replication all 127.0.0.1/32 trust",
+            ],
+            "parameters": {
+                "unix_socket_directories": directory,
+                "dynamic_shared_memory_type": "mmap",
+                "shared_buffers": "64MB",
+                // Nothing outlives the run.
+                "fsync": "off",
+            },
+        },
+    })
+}
+
+/// Asks Patroni; none if it doesn't answer.
+async fn ask(api: u16, method: &str, path: &str, body: &str) -> Option<String> {
+    let asked = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", api)).await?;
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}");
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}

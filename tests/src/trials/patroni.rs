@@ -1,0 +1,108 @@
+//! What Patroni does in production, under load: it leads from another node when it is asked to, when
+//! PostgreSQL is killed and when a node is lost. Callers see a pause, and no acknowledged write is missing.
+
+use std::{collections::HashSet, time::Instant};
+
+use super::steady::{Kind, Seen, Steady};
+use crate::{
+    Engine, TestServer,
+    postgres::patroni::{PATIENCE, Patroni},
+    until,
+};
+
+/// Carries out all three, `scale` times, on one cluster.
+pub(super) async fn patroni(scale: u32) {
+    let mut drill = Drill::start().await;
+    drill.seen("nothing at all", Instant::now()).await;
+    for _ in 0..scale {
+        let leader = drill.patroni.healthy().await;
+        let began = Instant::now();
+        drill.patroni.switch_over(leader).await;
+        drill.seen("a switchover", began).await;
+
+        let leader = drill.patroni.healthy().await;
+        let began = Instant::now();
+        drill.patroni.kill_postgres(leader);
+        drill.seen("the primary's PostgreSQL killed", began).await;
+
+        let leader = drill.patroni.healthy().await;
+        let began = Instant::now();
+        drill.patroni.lose(leader);
+        drill.seen("the primary's node lost", began).await;
+
+        let began = Instant::now();
+        drill.patroni.start_again(leader);
+        drill.patroni.healthy().await;
+        drill.seen("the node back as a replica", began).await;
+    }
+    drill.end().await;
+}
+
+struct Drill {
+    patroni: Patroni,
+    server: TestServer,
+    callers: Steady,
+    acknowledged: Vec<String>,
+}
+
+impl Drill {
+    async fn start() -> Self {
+        let patroni = Patroni::start().await;
+        let server = TestServer::builder(Engine::Postgres).url(&patroni.urls("bookstore_app"));
+        let server = server.env("LOG_LEVEL", "warn").start().await;
+        let callers = Steady::start(&format!("http://{}", server.address()));
+        Self { patroni, server, callers, acknowledged: Vec::new() }
+    }
+
+    /// Tells what callers saw of what has just happened, once all of them go on.
+    async fn seen(&mut self, what: &str, began: Instant) {
+        let seen = self.callers.go_on(PATIENCE).await;
+        let took = began.elapsed();
+        let missing = self.missing(&seen).await;
+        let told = |kind: &Kind| {
+            let failed: Vec<_> =
+                kind.failed.iter().map(|(it, times)| format!("{times} {it}")).collect();
+            let failed =
+                if failed.is_empty() { "none failed".to_owned() } else { failed.join(", ") };
+            format!("{:.1?}, {failed}", kind.gap)
+        };
+        eprintln!(
+            "{what}, {took:.1?}: {missing} of {} acknowledged writes missing\n  longest time without a \
+             write {}\n  eventual read {}\n  session read {}",
+            self.acknowledged.len(),
+            told(&seen.writes),
+            told(&seen.eventual),
+            told(&seen.session),
+        );
+        assert_eq!(missing, 0, "acknowledged writes are missing after {what}");
+    }
+
+    /// How many of all acknowledged writes the primary doesn't have.
+    async fn missing(&mut self, seen: &Seen) -> usize {
+        self.acknowledged.extend(seen.acknowledged.iter().cloned());
+        let leader = self.leader().await;
+        let there = self.patroni.rows(leader, "SELECT id::text FROM books").await;
+        let there: HashSet<_> = there.into_iter().collect();
+        self.acknowledged.iter().filter(|id| !there.contains(*id)).count()
+    }
+
+    async fn leader(&self) -> usize {
+        let mut leader = None;
+        until("Patroni has a leader", PATIENCE, async || {
+            leader = self.patroni.leader().await;
+            leader.is_some()
+        })
+        .await;
+        leader.expect("a leader was seen")
+    }
+
+    /// Lets callers end; nothing that they wrote is there twice.
+    async fn end(self) {
+        let leader = self.patroni.healthy().await;
+        self.callers.stop().await;
+        let twice = "SELECT title FROM books GROUP BY title HAVING count(*) > 1";
+        let twice = self.patroni.rows(leader, twice).await;
+        assert!(twice.is_empty(), "written twice: {twice:?}");
+        drop(self.server);
+    }
+}

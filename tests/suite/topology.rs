@@ -1,0 +1,132 @@
+//! What operators are told of the nodes on the admin address.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bookstore_proto::v1::GetBookRequest;
+use bookstore_tests::{Engine, Replicated, TestServer, until};
+use serde_json::Value;
+use tonic::{Code, Request};
+
+use crate::{admin, client};
+
+/// How long anything may take on a small machine.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until what is told of a node fits.
+async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value) -> bool) {
+    until(what, SOON, async || {
+        let topology = admin::get_json(address, "/topology").await;
+        topology.as_array().expect("a list").iter().any(|it| it["node"] == node && fits(it))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn roles_lag_and_failures_are_shown() {
+    let cluster = Replicated::start(1).await;
+    // The cluster trusts everybody, so any password will do.
+    let urls = cluster.urls("bookstore_app:not-for-operators");
+    let server = TestServer::builder(Engine::Postgres).url(&urls).env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = server.start().await;
+    let address = server.admin_address().await;
+    let (primary, replica) = (cluster.name(0), cluster.name(1));
+    told(address, &primary, "the primary is shown", |node| node["role"] == "primary").await;
+    told(address, &replica, "a replica that lags by nothing is shown", |node| {
+        node["role"] == "replica" && node["lag_ms"] == 0 && node["lag_bytes"] == 0
+    })
+    .await;
+    let (_, text) = admin::get(address, "/topology").await;
+    assert!(!text.contains("not-for-operators"), "{text}");
+    let topology: Value = serde_json::from_str(&text).expect("JSON");
+    let position = cluster.value(1, "pg_last_wal_replay_lsn()").await;
+    for node in topology.as_array().expect("a list") {
+        assert_eq!(node["timeline"], 1, "{node}");
+        assert_eq!(node["position"], position.as_str(), "{node}");
+        assert_eq!(node["left_out"], false, "{node}");
+        assert!(node["used"].is_u64(), "{node}");
+    }
+
+    // It answers nothing and closes nothing: the read fails there and goes elsewhere.
+    cluster.freeze(1);
+    let mut books = client::books(&server);
+    let id = "01930000-0000-7000-8000-000000000001".to_owned();
+    let mut read = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
+    read.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
+    books.get_book(read).await.expect_err("no such book");
+    told(address, &replica, "a node that is gone and left out is shown", |node| {
+        node["role"] == "gone" && node["left_out"] == true && node["lag_ms"].is_null()
+    })
+    .await;
+    cluster.thaw(1);
+    told(address, &replica, "the node is back", |node| {
+        node["role"] == "replica" && node["left_out"] == false
+    })
+    .await;
+
+    cluster.delay(1, Duration::from_mins(1)).await;
+    books.create_book(client::create("", client::a_book("Dune"))).await.expect("a book");
+    told(address, &replica, "a replica that lags is shown", |node| {
+        let above = |field: &str| node[field].as_u64().is_some_and(|value| value > 0);
+        node["role"] == "replica" && above("lag_ms") && above("lag_bytes")
+    })
+    .await;
+}
+
+/// A single node isn't followed: it is looked at when somebody asks.
+#[tokio::test]
+async fn a_single_node_is_looked_at_when_asked() {
+    let mut cluster = Replicated::start(1).await;
+    let alone = TestServer::builder(Engine::Postgres).url(&cluster.url("bookstore_app", 1));
+    let alone = alone.env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let address = alone.admin_address().await;
+    let node = cluster.name(1);
+    told(address, &node, "a replica alone is shown as one", |it| it["role"] == "replica").await;
+    cluster.kill(1).await;
+    told(address, &node, "it is gone", |it| it["role"] == "gone").await;
+    cluster.restart(1).await;
+    cluster.promote(1).await;
+    told(address, &node, "it is promoted", |it| it["role"] == "primary" && it["timeline"] == 2)
+        .await;
+}
+
+/// What follows a promoted replica goes on answering when that one is lost too: nothing tells it
+/// then that it has moved on, and its control file may still say the opposite.
+#[tokio::test]
+async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
+    let mut cluster = Replicated::start(2).await;
+    let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
+    // Whatever would wait for a primary fails at once.
+    let server = server.env("ADMIN_ADDR", "127.0.0.1:0").env("DATABASE_FAILOVER_WAIT", "0s");
+    let server = server.start().await;
+    let address = server.admin_address().await;
+    cluster.kill(0).await;
+    cluster.promote(1).await;
+    let first = cluster.name(1);
+    let (host, port) = first.split_once(':').expect("a host and a port");
+    let conninfo = format!("host={host} port={port} user=postgres");
+    let follow =
+        format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'; SELECT pg_reload_conf()");
+    cluster.execute(2, &follow).await;
+    let second = cluster.name(2);
+    let replica = |node: &Value| {
+        node["role"] == "replica" && node["timeline"] == 2 && node["lag_ms"].is_u64()
+    };
+    told(address, &second, "the other replica follows", replica).await;
+    cluster.kill(1).await;
+    told(address, &first, "the second primary is gone", |node| node["role"] == "gone").await;
+    let receives = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
+    until("it receives nothing", SOON, async || cluster.value(2, receives).await == "0").await;
+    // For some looks at it.
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        let id = "01930000-0000-7000-8000-000000000001".to_owned();
+        let mut read = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
+        read.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
+        let status = client::books(&server).get_book(read).await.expect_err("no such book");
+        assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    }
+    told(address, &second, "the last node is a replica", replica).await;
+}
