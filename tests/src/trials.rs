@@ -16,6 +16,7 @@ mod resume;
 mod search;
 mod stock;
 mod stops;
+mod telemetry;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -127,6 +128,12 @@ pub const TRIALS: &[Trial] = &[
         about: "SIGTERM under load, this many times: nothing answered is lost, it ends in time",
         scale: 20,
         work: |scale| Box::pin(stops::stops(scale)),
+    },
+    Trial {
+        name: "telemetry",
+        about: "GetBook with and without telemetry, so many rounds on each engine: what it costs",
+        scale: 10,
+        work: |scale| Box::pin(telemetry::telemetry(scale)),
     },
 ];
 
