@@ -3,6 +3,7 @@
 
 mod exposition;
 mod json;
+mod lean;
 mod otlp;
 mod propagators;
 

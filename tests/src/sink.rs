@@ -57,9 +57,10 @@ impl Sink {
         &self.endpoint
     }
 
-    /// How many spans have come so far.
-    pub fn count(&self) -> usize {
-        self.kept.spans.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// How many spans of a name have come so far.
+    pub fn count(&self, name: &str) -> usize {
+        let spans = self.kept.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        spans.iter().filter(|span| span.name == name).count()
     }
 
     /// Takes all spans that have come so far.

@@ -12,14 +12,19 @@ use crate::{Engine, Sink, TestServer, until};
 /// Calls in flight.
 const CALLERS: u32 = 16;
 
-/// Calls of a round, of each service; those of the suite's one round.
-const CALLS: u32 = 20_000;
-const FEW: u32 = 800;
+/// Calls in a row of each service, before it is the other's turn: what disturbs one disturbs
+/// both. They are few enough for the queue of spans, which are all sent before it goes on.
+const PORTION: u32 = 800;
 
-/// The spans of a GetBook call: its own, its operation's and its statement's.
+/// Portions of a round; the suite's one round has fewer.
+const PORTIONS: u32 = 25;
+const FEW: u32 = 2;
+
+/// The spans of a call: its own, of this name, its operation's and its statement's.
 const SPANS: usize = 3;
+const CALL: &str = "bookstore.v1.BookService/GetBook";
 
-/// How long the last spans of a round may take to arrive.
+/// How long the last spans of a portion may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a call may cost more where telemetry goes out, in the full form of a release build.
@@ -36,42 +41,27 @@ pub(super) async fn telemetry(scale: u32) {
 
 async fn compare(engine: Engine, rounds: u32) {
     let sink = Sink::start().await;
-    let quiet = start(TestServer::builder(engine)).await;
+    let mut quiet = start(TestServer::builder(engine)).await;
     let told = TestServer::builder(engine)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", sink.endpoint())
-        // So that each round pays for its metrics, and no span is left out.
+        // So that each round pays for its metrics, and a portion is sent soon.
         .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
-        .env("OTEL_BSP_SCHEDULE_DELAY", "500")
-        .env("OTEL_BSP_MAX_QUEUE_SIZE", "100000");
+        .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "4096");
     let mut told = start(told).await;
-    let calls = if rounds > 1 { CALLS } else { FEW };
     // Connections, prepared statements, and what else only first calls pay for.
-    for server in [&quiet, &told] {
-        get(server, FEW).await;
-    }
-    let mut all = u64::from(FEW);
-    until("the first spans have come", PATIENCE, async || sink.count() >= SPANS * FEW as usize)
-        .await;
+    get(&quiet).await;
+    get_and_send(&told, &sink).await;
+    let portions = if rounds > 1 { PORTIONS } else { FEW };
     let mut ratios = Vec::new();
     for round in 0..rounds {
-        let (mut without, mut with) = (0.0, 0.0);
-        // Whoever is second finds another machine than the first one did.
-        for turn in [round % 2 == 0, round % 2 == 1] {
-            if turn {
-                let before = cpu(&quiet);
-                get(&quiet, calls).await;
-                without = (cpu(&quiet) - before).as_secs_f64() / f64::from(calls);
-            } else {
-                drop(sink.take_spans());
-                let before = cpu(&told);
-                get(&told, calls).await;
-                all += u64::from(calls);
-                let wanted = SPANS * calls as usize;
-                let arrived = async || sink.count() >= wanted;
-                until("every span of the round has come", PATIENCE, arrived).await;
-                with = (cpu(&told) - before).as_secs_f64() / f64::from(calls);
-            }
+        let (before_quiet, before_told) = (cpu(&quiet), cpu(&told));
+        for _ in 0..portions {
+            get(&quiet).await;
+            get_and_send(&told, &sink).await;
         }
+        let each = |taken: Duration| taken.as_secs_f64() / f64::from(portions * PORTION);
+        let (without, with) = (each(cpu(&quiet) - before_quiet), each(cpu(&told) - before_told));
         let ratio = with / without;
         eprintln!(
             "{engine:?}, round {}: {:.1} µs a call without, {:.1} with, ratio {ratio:.3}",
@@ -85,8 +75,11 @@ async fn compare(engine: Engine, rounds: u32) {
     let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
     let median = f64::midpoint(ratios[(ratios.len() - 1) / 2], ratios[ratios.len() / 2]);
     eprintln!("{engine:?}: ratio {median:.3}, median of {rounds} ({least:.3} to {most:.3})");
-    assert_eq!(told.terminate().await.status.code(), Some(0));
-    assert!(sink.noted("rpc.server.call.duration") >= all, "every call is in the metrics");
+    for server in [&mut quiet, &mut told] {
+        assert_eq!(server.terminate().await.status.code(), Some(0));
+    }
+    let calls = u64::from(PORTION * (1 + rounds * portions));
+    assert!(sink.noted("rpc.server.call.duration") >= calls, "every call is in the metrics");
     if rounds > 1 && !cfg!(debug_assertions) {
         assert!(median <= MOST, "telemetry costs {median:.3} times as much, at most {MOST}");
     }
@@ -105,13 +98,13 @@ async fn start(builder: crate::Builder) -> TestServer {
     server
 }
 
-/// So many calls, some of them at the same time.
-async fn get(server: &TestServer, calls: u32) {
+/// A portion of calls.
+async fn get(server: &TestServer) {
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
             let mut books = BookServiceClient::new(server.channel());
             tokio::spawn(async move {
-                for _ in (caller..calls).step_by(CALLERS as usize) {
+                for _ in (caller..PORTION).step_by(CALLERS as usize) {
                     let get = GetBookRequest { id: ID.to_owned(), ..Default::default() };
                     books.get_book(get).await.expect("the book");
                 }
@@ -121,6 +114,17 @@ async fn get(server: &TestServer, calls: u32) {
     for caller in callers {
         caller.await.expect("no panic");
     }
+}
+
+/// A portion of calls, until all of their spans have come.
+async fn get_and_send(server: &TestServer, sink: &Sink) {
+    drop(sink.take_spans());
+    get(server).await;
+    // A call's own span is the last of its spans.
+    let sent = async || sink.count(CALL) == PORTION as usize;
+    until("every call's span has come", PATIENCE, sent).await;
+    let spans = sink.take_spans().len();
+    assert!(spans >= SPANS * PORTION as usize, "{spans} spans of {PORTION} calls");
 }
 
 fn cpu(server: &TestServer) -> Duration {
