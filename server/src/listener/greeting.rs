@@ -49,7 +49,8 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let (said, ()) = tokio::join!(greeting(&mut ours, within), speaks);
+        let both = async { tokio::join!(greeting(&mut ours, within), speaks) };
+        let (said, ()) = timeout(SOON * 2, both).await.unwrap();
         said.map(io::Cursor::into_inner)
     }
 
