@@ -20,6 +20,7 @@ mod search;
 mod steady;
 mod stock;
 mod stops;
+mod telemetry;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -149,6 +150,12 @@ pub const TRIALS: &[Trial] = &[
         about: "SIGTERM under load, this many times: nothing answered is lost, it ends in time",
         scale: 20,
         work: |scale| Box::pin(stops::stops(scale)),
+    },
+    Trial {
+        name: "telemetry",
+        about: "GetBook with and without telemetry, so many rounds on each engine: what it costs",
+        scale: 10,
+        work: |scale| Box::pin(telemetry::telemetry(scale)),
     },
 ];
 

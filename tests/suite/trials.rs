@@ -76,3 +76,8 @@ async fn a_stop_under_load_loses_nothing() {
 async fn a_crowd_keeps_nobody_from_being_served() {
     trial("crowd", 300).await;
 }
+
+#[tokio::test]
+async fn telemetry_has_its_price_told() {
+    trial("telemetry", 1).await;
+}

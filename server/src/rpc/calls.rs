@@ -91,11 +91,7 @@ impl Calls {
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
-        let span = tracing::info_span!(
-            "operation",
-            otel.name = traces::named(R::Query::NAME),
-            operation = R::Query::NAME
-        );
+        let span = traces::operation(R::Query::NAME);
         let began = Instant::now();
         let freshness = self.freshness(context)?;
         let read = async {

@@ -52,11 +52,7 @@ pub(in crate::store) async fn carry_out(
     write: Box<dyn Write>,
     turn: Option<Turn>,
 ) -> Result<Committed, StoreError> {
-    let span = tracing::info_span!(
-        "operation",
-        otel.name = traces::named(write.name()),
-        operation = write.name()
-    );
+    let span = traces::operation(write.name());
     let task = tokio::spawn(
         async move {
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
