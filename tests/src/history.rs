@@ -17,6 +17,10 @@ pub(crate) struct Transaction {
     pub(crate) steps: Vec<Step>,
     /// Whether it happened. Nothing here is unknown.
     pub(crate) happened: bool,
+    /// Whose it is: one session's transactions come one after another.
+    pub(crate) session: u32,
+    /// Whether a replica has answered it: it has seen a moment of the past, and only read.
+    pub(crate) by_replica: bool,
 }
 
 /// What a transaction does with a list.
@@ -51,11 +55,15 @@ pub(crate) fn faults(
         .flat_map(|(at, transaction)| appends(transaction).map(move |(_, value)| (value, at)))
         .collect();
     let mut faults = of_lists(history, lists, &writers);
-    let mut graph = Graph::new(history.len());
+    // An order of the transactions; and one of their commits, among which a replica's readers stand
+    // where the replica was. The two need not be the same: serializable transactions may commit in
+    // another order than the one that explains them.
+    let (mut order, mut commits) = (Graph::new(history.len()), Graph::new(history.len()));
     for values in lists.values() {
         for pair in values.windows(2) {
             if let (Some(before), Some(after)) = (writers.get(&pair[0]), writers.get(&pair[1])) {
-                graph.add(*before, *after, "wrote before");
+                order.add(*before, *after, "wrote before");
+                commits.add(*before, *after, "wrote before");
             }
         }
     }
@@ -73,18 +81,29 @@ pub(crate) fn faults(
                 if has_more(&history[*writer], list, *last) && *writer != at {
                     faults.push(format!("{last} of list {list} was read before its writer's end"));
                 }
-                graph.add(*writer, at, "was read by");
+                commits.add(*writer, at, "was read by");
+                if !transaction.by_replica {
+                    order.add(*writer, at, "was read by");
+                }
             }
             let next = all.get(seen.len()).and_then(|value| writers.get(value));
-            if let (Some(next), Level::StrictSerializable) = (next, level) {
-                graph.add(at, *next, "didn't see");
+            match next {
+                Some(next) if transaction.by_replica => commits.add(at, *next, "didn't see"),
+                Some(next) if level == Level::StrictSerializable => {
+                    order.add(at, *next, "didn't see");
+                }
+                _ => {}
             }
         }
     }
+    let of_primary = || happened().filter(|(_, transaction)| !transaction.by_replica);
     if level == Level::StrictSerializable {
-        in_time(&mut graph, &happened().collect::<Vec<_>>());
+        in_time(&mut order, &of_primary().collect::<Vec<_>>());
     }
-    faults.extend(graph.circle().map(|circle| told(history, &circle)));
+    in_time(&mut commits, &of_primary().collect::<Vec<_>>());
+    in_sessions(&mut commits, happened());
+    let circle = order.circle().or_else(|| commits.circle());
+    faults.extend(circle.map(|circle| told(history, &circle)));
     faults
 }
 
@@ -145,6 +164,20 @@ fn reads<'a>(transaction: &'a Transaction, faults: &mut Vec<String>) -> Vec<(u32
         }
     }
     reads
+}
+
+/// A session's transactions come in their order, wherever they were answered.
+fn in_sessions<'a>(graph: &mut Graph, happened: impl Iterator<Item = (usize, &'a Transaction)>) {
+    let mut sessions: BTreeMap<u32, Vec<(u64, usize)>> = BTreeMap::new();
+    for (at, transaction) in happened {
+        sessions.entry(transaction.session).or_default().push((transaction.began, at));
+    }
+    for transactions in sessions.values_mut() {
+        transactions.sort_unstable();
+        for pair in transactions.windows(2) {
+            graph.add(pair[0].1, pair[1].1, "came in its session before");
+        }
+    }
 }
 
 /// Who had ended before another one began came before it. A chain of moments stands between them:
@@ -244,7 +277,8 @@ mod tests {
     }
 
     fn done(began: u64, ended: u64, steps: &[Step]) -> Transaction {
-        Transaction { began, ended, steps: steps.to_vec(), happened: true }
+        let steps = steps.to_vec();
+        Transaction { began, ended, steps, happened: true, session: 0, by_replica: false }
     }
 
     fn failed(steps: &[Step]) -> Transaction {
@@ -324,6 +358,30 @@ mod tests {
             let found = check(history, lists, Level::StrictSerializable);
             assert!(found.len() == 1 && found[0].starts_with("these come before"), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_replica_may_be_late_but_not_go_back() {
+        let write = |session, began, value| Transaction {
+            session,
+            ..done(began, began + 1, &[append(1, value)])
+        };
+        let of = |session, began, seen: &[u64]| Transaction {
+            session,
+            by_replica: true,
+            ..done(began, began + 1, &[read(1, seen)])
+        };
+        let all = |readers: &[Transaction]| {
+            let history = [&[write(0, 0, 1), write(1, 2, 2)], readers].concat();
+            check(&history, &[(1, &[1, 2])], Level::StrictSerializable)
+        };
+        assert_eq!(all(&[of(7, 9, &[1]), of(7, 11, &[1, 2])]), Vec::<String>::new());
+        assert_eq!(all(&[of(7, 9, &[1, 2]), of(8, 11, &[1])]), Vec::<String>::new());
+        let back = all(&[of(7, 9, &[1, 2]), of(7, 11, &[1])]);
+        assert!(back.len() == 1 && back[0].contains("came in its session"), "{back:?}");
+        // The writer's own session, of the second write.
+        let own = all(&[of(1, 9, &[1])]);
+        assert!(own.len() == 1 && own[0].contains("came in its session"), "{own:?}");
     }
 
     #[test]

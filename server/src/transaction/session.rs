@@ -25,7 +25,9 @@ use crate::{
         registry::{MethodKind, Prepared, Registry},
         status,
     },
-    store::{Begun, Committed as Done, Deadline, Fault, StepError, StoreError, Transaction},
+    store::{
+        Begun, Committed as Done, Deadline, Fault, Freshness, StepError, StoreError, Transaction,
+    },
     traces::operation,
 };
 
@@ -164,6 +166,11 @@ impl Session {
         let reads = match begin.read_only {
             true => Some(self.calls.freshness(&self.context)?),
             false => None,
+        };
+        // Replicas have no serializable transactions (PostgreSQL, Hot Standby, Caveats).
+        let reads = match isolation {
+            IsolationLevel::Serializable => reads.map(|_| Freshness::Strong),
+            _ => reads,
         };
         Ok(match self.calls.begin(&self.context, call, reads, self.limits.wait).await? {
             Begun::Open(transaction) => {

@@ -6,10 +6,10 @@ use std::{
 };
 
 use bookstore_proto::v1::{
-    Begin, Book, Commit, ExecuteRequest, GetBookRequest, GetOutcomeRequest, Isolation, Outcome,
-    TransactRequest, TransactResponse, UpdateBookRequest, book_service_client::BookServiceClient,
-    transact_request::Step as Ask, transact_response::Step as Answer,
-    transaction_service_client::TransactionServiceClient,
+    BatchGetBooksRequest, Begin, Book, Commit, ExecuteRequest, GetBookRequest, GetOutcomeRequest,
+    Isolation, Outcome, TransactRequest, TransactResponse, UpdateBookRequest,
+    book_service_client::BookServiceClient, transact_request::Step as Ask,
+    transact_response::Step as Answer, transaction_service_client::TransactionServiceClient,
 };
 use prost::Message;
 use prost_types::{Any, FieldMask};
@@ -18,12 +18,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Status, Streaming,
+    metadata::MetadataMap,
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use super::{EACH, LISTS, id, values};
+use super::{CALLERS, EACH, LISTS, id, values};
 use crate::history::{Level, Step, Transaction};
 
 /// How long an answer may take.
@@ -37,11 +38,15 @@ const REFUSED: &[&str] = &["TRANSACTION_CONFLICT", "ETAG_MISMATCH", "LOCK_TIMEOU
 
 /// Who makes a part of a history.
 pub(super) struct Caller {
+    /// Which one it is: all that it does is one session's.
+    session: u32,
     address: watch::Receiver<String>,
     level: Level,
     /// Where the clock of the history begins.
     began: Instant,
     connection: Option<Channel>,
+    /// The last `consistency-token`: lines break, and the session goes on.
+    token: Option<String>,
     done: Done,
 }
 
@@ -70,8 +75,14 @@ impl From<Status> for Failed {
 }
 
 impl Caller {
-    pub(super) fn new(address: watch::Receiver<String>, level: Level, began: Instant) -> Self {
-        Self { address, level, began, connection: None, done: Done::default() }
+    pub(super) fn new(
+        session: u32,
+        address: watch::Receiver<String>,
+        level: Level,
+        began: Instant,
+    ) -> Self {
+        let done = Done::default();
+        Self { session, address, level, began, connection: None, token: None, done }
     }
 
     /// Makes transactions until there were enough of them.
@@ -83,16 +94,19 @@ impl Caller {
             }
             let key = Uuid::new_v4().to_string();
             let (mut began, mut steps) = (self.now(), Vec::new());
-            let kind = rand::rng().random_range(0..10);
+            let (kind, mut by_replica) = (rand::rng().random_range(0..10), false);
             let made = match kind {
-                0..4 => self.lead(number, &key, &mut steps).await,
-                4..8 => self.execute(number, &key, &mut began, &mut steps).await,
-                _ => self.look(number, &mut steps).await,
+                0..3 => self.lead(number, &key, &mut steps).await,
+                3..6 => self.execute(number, &key, &mut began, &mut steps).await,
+                6..8 => self.look(number, &mut steps).await,
+                _ => self.glance(number, &mut by_replica, &mut steps).await,
             };
             let happened = match made {
+                // Nothing isolates what the primary answers there from serializable ones.
+                Ok(()) if kind >= 8 && !by_replica => continue,
                 Ok(()) => true,
                 // What was read on the way to no end is nothing that was promised.
-                Err(_) if kind >= 8 => {
+                Err(_) if kind >= 6 => {
                     self.connection = None;
                     continue;
                 }
@@ -104,7 +118,8 @@ impl Caller {
                     happened
                 }
             };
-            let transaction = Transaction { began, ended: self.now(), steps, happened };
+            let (ended, session) = (self.now(), self.session);
+            let transaction = Transaction { began, ended, steps, happened, session, by_replica };
             self.done.history.push(transaction);
         }
     }
@@ -127,7 +142,9 @@ impl Caller {
                 }
             }
         }
-        led.commit().await
+        let token = led.commit().await?;
+        self.note_token(Some(token).filter(|token| !token.is_empty()));
+        Ok(())
     }
 
     /// Leads a transaction that reads.
@@ -138,7 +155,47 @@ impl Caller {
         for list in some_lists(number) {
             led.read(list, steps).await?;
         }
-        led.commit().await
+        let token = led.commit().await?;
+        self.note_token(Some(token).filter(|token| !token.is_empty()));
+        Ok(())
+    }
+
+    /// Reads lists by one statement, on any node that has what this session has seen.
+    async fn glance(
+        &mut self,
+        number: u32,
+        by_replica: &mut bool,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Failed> {
+        let lists = some_lists(number);
+        let ids = lists.iter().map(|list| id(*list)).collect();
+        let mut request = timed(BatchGetBooksRequest { ids, ..Default::default() });
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("consistency-token", token.parse().expect("ASCII"));
+        }
+        let mut books = BookServiceClient::new(self.channel().await?);
+        let answer = books.batch_get_books(request).await?;
+        self.note(answer.metadata());
+        *by_replica = answer.metadata().get("served-by").is_some_and(|node| node != "primary");
+        for (list, book) in lists.into_iter().zip(&answer.get_ref().books) {
+            steps.push(Step::Read { list, values: values(book) });
+        }
+        Ok(())
+    }
+
+    /// Notes the token of an answer.
+    fn note(&mut self, metadata: &MetadataMap) {
+        let token = metadata.get("consistency-token").and_then(|token| token.to_str().ok());
+        self.note_token(token.map(str::to_owned));
+    }
+
+    /// Goes on with a token. An answer without one is a commit whose position nobody could tell:
+    /// another session begins.
+    fn note_token(&mut self, token: Option<String>) {
+        if token.is_none() {
+            self.session += CALLERS;
+        }
+        self.token = token;
     }
 
     /// Has several appends executed, each to a list that must be as it was read.
@@ -170,7 +227,8 @@ impl Caller {
             false => PATIENCE,
         };
         let executed = tokio::time::timeout(patience, transactions.execute(request)).await;
-        executed.map_err(|_| Failed::Unknown)?.map(drop).map_err(Failed::from)
+        self.note(executed.map_err(|_| Failed::Unknown)??.metadata());
+        Ok(())
     }
 
     async fn begin(&mut self, begin: Begin, key: Option<&str>) -> Result<Led, Failed> {
@@ -196,6 +254,7 @@ impl Caller {
             let Ok(channel) = self.channel().await else { continue };
             let request = GetOutcomeRequest { idempotency_key: key.to_owned(), fence: true };
             let asked = TransactionServiceClient::new(channel).get_outcome(timed(request)).await;
+            let _ = asked.as_ref().map(|answer| self.note(answer.metadata()));
             match asked.map(|answer| answer.into_inner().outcome()) {
                 Ok(Outcome::Committed) => return true,
                 Ok(Outcome::Aborted) => return false,
@@ -266,9 +325,10 @@ impl Led {
         self.call(any(&longer(book, value, with_etag))).await.map(drop)
     }
 
-    async fn commit(mut self) -> Result<(), Failed> {
+    /// Commits, and answers the token of what is there then.
+    async fn commit(mut self) -> Result<String, Failed> {
         match self.ask(Ask::Commit(Commit {})).await? {
-            Answer::Committed(_) => Ok(()),
+            Answer::Committed(committed) => Ok(committed.consistency_token),
             other => panic!("{other:?}"),
         }
     }
