@@ -96,7 +96,9 @@ async fn texts(server: &TestServer) -> Texts {
     server.logs().wait_for(places).await;
     let lines = server.logs().json();
     let statements = lines.iter().filter(|line| {
-        line["message"] == "statement" && line["method"] == "/bookstore.v1.OrderService/PlaceOrder"
+        // One that took long is told of in other words.
+        let is_statement = line["message"] == "statement" || line["message"] == "slow statement";
+        is_statement && line["method"] == "/bookstore.v1.OrderService/PlaceOrder"
     });
     let texts: Vec<String> =
         statements.map(|line| line["sql"].as_str().expect("a text").to_owned()).collect();
