@@ -1,10 +1,14 @@
 //! The connection beside the pools: it looks at the schema, and ends statements that nobody
 //! waits for any more. What keeps all others busy doesn't keep it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
 
 use super::{
     connect::Connector,
@@ -16,15 +20,18 @@ use super::{
 /// How long a cancellation may take to be sent.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long the answer may take that nobody waits for any more.
+const RECOVERY: Duration = Duration::from_millis(250);
+
 /// A node's control connection, opened when it is needed.
 pub(super) struct Control {
     connector: Connector,
-    connection: Mutex<Option<Connection>>,
+    connection: Arc<Mutex<Option<Connection>>>,
 }
 
 impl Control {
     pub(super) fn new(connector: Connector) -> Self {
-        Self { connector: connector.quiet(), connection: Mutex::default() }
+        Self { connector: connector.quiet(), connection: Arc::default() }
     }
 
     /// Asks something, within `deadline`.
@@ -37,20 +44,37 @@ impl Control {
         question: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let asked = async {
-            let mut kept = self.connection.lock().await;
-            // Taken out meanwhile: one that gave no answer in time is never used again.
-            let connection = match kept.take() {
-                Some(connection) => connection,
-                None => self.connector.open(Access::ReadOnly).await?,
+            let mut place = self.connection.clone().lock_owned().await;
+            let lent = match place.take() {
+                Some(connection) => Lent { place: Some(place), connection: Some(connection) },
+                None => self.opened(place, deadline).await?,
             };
-            connection.set_deadline(deadline);
-            let answer = question(&connection).await?;
-            *kept = Some(connection);
-            Ok(answer)
+            lent.connection().set_deadline(deadline);
+            let answer = question(lent.connection()).await;
+            if answer.is_err() {
+                lent.discard();
+            }
+            answer
         };
         timeout(deadline.remaining(Duration::MAX), asked)
             .await
             .unwrap_or(Err(StoreError::DeadlineExceeded))
+    }
+
+    /// Opens the connection, in a task of its own: whoever leaves would take it along half-opened.
+    async fn opened(
+        &self,
+        place: OwnedMutexGuard<Option<Connection>>,
+        deadline: Deadline,
+    ) -> Result<Lent, StoreError> {
+        let connector = self.connector.clone();
+        let opening = tokio::spawn(async move {
+            let opened = connector.open(Access::ReadOnly);
+            let opened = timeout(deadline.remaining(Duration::MAX), opened).await;
+            let connection = opened.unwrap_or(Err(StoreError::DeadlineExceeded))?;
+            Ok(Lent { place: Some(place), connection: Some(connection) })
+        });
+        opening.await.unwrap_or_else(|failure| Err(StoreError::internal(failure.to_string())))
     }
 
     /// Ends the statement that a session runs, if it runs one (PostgreSQL, 9.28.2. Server
@@ -74,6 +98,46 @@ impl Control {
     pub(super) async fn close(&self) {
         if let Some(connection) = self.connection.lock().await.take() {
             connection.close().await;
+        }
+    }
+}
+
+/// The connection while something is asked.
+struct Lent {
+    place: Option<OwnedMutexGuard<Option<Connection>>>,
+    connection: Option<Connection>,
+}
+
+impl Lent {
+    #[expect(clippy::expect_used, reason = "only its end takes the connection")]
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("a lent connection")
+    }
+
+    /// Gives the connection up.
+    fn discard(mut self) {
+        self.connection = None;
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let (Some(mut place), Some(connection)) = (self.place.take(), self.connection.take())
+        else {
+            return;
+        };
+        if !connection.is_in_flight() {
+            *place = Some(connection);
+        } else if !connection.deadline().has_passed()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // Whoever asked has left. One that gives no answer in time is never used again.
+            runtime.spawn(async move {
+                connection.set_deadline(Deadline::NONE);
+                if let Ok(Ok(())) = timeout(RECOVERY, connection.recover()).await {
+                    *place = Some(connection);
+                }
+            });
         }
     }
 }
