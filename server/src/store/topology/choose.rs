@@ -255,18 +255,18 @@ impl Topology {
             };
             return Ok((0, seen.system, seen.timeline));
         }
-        let mut picture = self.picture();
-        if picture.system.is_none() {
-            self.known_primary(
-                deadline,
-                Deadline::after(deadline.remaining(self.options.failover_wait)),
-            )
-            .await?;
-            picture = self.picture();
+        let told = |picture: &Picture| {
+            let follower = picture.replicas.first().map(|standing| standing.node);
+            Some((picture.primary.or(follower)?, picture.system?, picture.timeline))
+        };
+        if let Some(told) = told(&self.picture.borrow()) {
+            return Ok(told);
         }
-        let follower = picture.replicas.first().map(|standing| standing.node);
-        let index = picture.primary.or(follower).unwrap_or_default();
-        Ok((index, picture.system.unwrap_or_default(), picture.timeline))
+        // Nobody has been seen yet, or nobody on the branch that was heard of.
+        let end = Deadline::after(deadline.remaining(self.options.failover_wait));
+        self.known_primary(deadline, end).await?;
+        let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
+        told(&self.picture()).ok_or_else(none)
     }
 
     async fn history_of(
@@ -279,9 +279,20 @@ impl Topology {
         if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
             return Ok(history.clone());
         }
-        let read = node.control.ask(deadline, async |it| history::read(it, timeline).await);
-        let read = read.await.ok().flatten().ok_or(StoreError::PositionUnverifiable)?;
-        let history = Arc::new(read);
+        let ask = || node.control.ask(deadline, async |it| history::read(it, timeline).await);
+        let read = match ask().await {
+            // The connection may be one of before the node was started again.
+            Err(StoreError::Unavailable(_)) => ask().await,
+            read => read,
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(error @ (StoreError::Unavailable(_) | StoreError::DeadlineExceeded)) => {
+                return Err(error);
+            }
+            Err(_) => None,
+        };
+        let history = Arc::new(read.ok_or(StoreError::PositionUnverifiable)?);
         *known() = Some((timeline, history.clone()));
         Ok(history)
     }
