@@ -10,7 +10,7 @@ use crate::{
     until,
 };
 
-/// Carries out all three, `scale` times, on one cluster.
+/// Carries out all three, `scale` times, on one cluster. `DATABASE_FAILOVER_WAIT` is the service's.
 pub(super) async fn patroni(scale: u32) {
     let mut drill = Drill::start().await;
     drill.seen("nothing at all", Instant::now()).await;
@@ -49,7 +49,9 @@ impl Drill {
     async fn start() -> Self {
         let patroni = Patroni::start().await;
         let server = TestServer::builder(Engine::Postgres).url(&patroni.urls("bookstore_app"));
-        let server = server.env("LOG_LEVEL", "warn").start().await;
+        let wait = std::env::var("DATABASE_FAILOVER_WAIT").unwrap_or_else(|_| "10s".to_owned());
+        let server = server.env("DATABASE_FAILOVER_WAIT", &wait).env("LOG_LEVEL", "warn");
+        let server = server.start().await;
         let callers = Steady::start(&format!("http://{}", server.address()));
         Self { patroni, server, callers, acknowledged: Vec::new() }
     }
