@@ -119,7 +119,11 @@ impl Replicated {
     /// # Panics
     /// If it answers none.
     pub async fn value(&self, node: usize, sql: &str) -> String {
-        let mut connection = self.connect(node).await;
+        self.value_in(DATABASE, node, sql).await
+    }
+
+    async fn value_in(&self, database: &str, node: usize, sql: &str) -> String {
+        let mut connection = self.connect_to(node, database).await;
         let sql = sqlx::AssertSqlSafe(format!("SELECT ({sql})::text"));
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
     }
@@ -129,7 +133,8 @@ impl Replicated {
         let target = self.value(primary, "pg_current_wal_flush_lsn()").await;
         until("the replica has caught up", PATIENCE, async || {
             let sql = format!("pg_last_wal_replay_lsn() >= '{target}'");
-            self.value(replica, &sql).await == "true"
+            // It may not have the service's database yet.
+            self.value_in("postgres", replica, &sql).await == "true"
         })
         .await;
     }

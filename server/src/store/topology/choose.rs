@@ -34,7 +34,7 @@ impl Topology {
     /// [`StoreError::Unavailable`] if there is none in time or too many wait, and what can
     /// happen to a connection.
     pub(in crate::store) async fn writer(&self, deadline: Deadline) -> Result<Choice, StoreError> {
-        self.primary(Access::ReadWrite, deadline).await
+        self.primary(Access::ReadWrite, deadline, self.patience(deadline)).await
     }
 
     /// Lends a read-only connection to a node that is fresh enough, but for those in `avoid`.
@@ -70,17 +70,36 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, StoreError> {
+        let end = self.patience(deadline);
         if self.is_single() {
-            return self.primary(Access::ReadOnly, deadline).await;
+            return self.primary(Access::ReadOnly, deadline, end).await;
         }
-        let reason = if freshness == Freshness::Strong {
-            "strong"
-        } else {
+        if freshness == Freshness::Strong {
+            return self.instead("strong", deadline, end).await;
+        }
+        let mut avoid = avoid;
+        loop {
             match self.replica(bound, deadline, avoid).await {
                 Ok(choice) => return Ok(choice),
-                Err(reason) => reason,
+                // Whoever is there doesn't have it.
+                Err("position") => return self.instead("position", deadline, end).await,
+                Err(reason) => tokio::select! {
+                    biased;
+                    choice = self.instead(reason, deadline, end) => return choice,
+                    // Also one that has failed in this call: there is nobody else.
+                    () = self.replica_returns() => avoid = &[],
+                },
             }
-        };
+        }
+    }
+
+    /// Lends a read-only connection to the primary and notes why no replica answers.
+    async fn instead(
+        &self,
+        reason: &'static str,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
         // Where replicas were to take the load off, the primary takes some of it, not all.
         let place = match reason {
             "strong" | "position" => None,
@@ -91,15 +110,40 @@ impl Topology {
                 Some(place.map_err(|_| StoreError::PoolTimeout { waited_ms })?)
             }
         };
-        let mut choice = self.primary(Access::ReadOnly, deadline).await?;
+        let mut choice = self.primary(Access::ReadOnly, deadline, end).await?;
         choice.lease.holds(place.and_then(Result::ok));
         routed(PRIMARY, reason);
         Ok(choice)
     }
 
-    async fn primary(&self, access: Access, deadline: Deadline) -> Result<Choice, StoreError> {
+    /// Waits until a replica may answer reads while there is no primary.
+    async fn replica_returns(&self) {
+        let mut pictures = self.picture.subscribe();
+        let returned = async {
+            // What is known already has just come to nothing.
+            pictures.changed().await.ok()?;
+            let there = pictures.wait_for(|picture| {
+                picture.primary.is_none() && !self.usable(picture, &[]).is_empty()
+            });
+            there.await.ok().map(drop)
+        };
+        if returned.await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// How long a call that begins now waits for there to be a primary.
+    fn patience(&self, deadline: Deadline) -> Deadline {
+        Deadline::after(deadline.remaining(self.options.failover_wait))
+    }
+
+    async fn primary(
+        &self,
+        access: Access,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
         let began = Instant::now();
-        let end = Deadline::after(deadline.remaining(self.options.failover_wait));
         loop {
             let (index, timeline) = self.known_primary(deadline, end).await?;
             let node = &self.nodes[index];
@@ -157,6 +201,21 @@ impl Topology {
         })
     }
 
+    /// The replicas that may answer reads, but for those in `avoid`.
+    fn usable(&self, picture: &Picture, avoid: &[usize]) -> Vec<(usize, Sighting)> {
+        let now = Instant::now();
+        let near = |lag: std::time::Duration| lag <= self.options.max_lag;
+        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
+        following
+            .filter(|standing| picture.lag(standing, now).is_some_and(near))
+            .filter_map(|standing| {
+                let node = &self.nodes[standing.node];
+                let seen = (*node.sighting.borrow())?;
+                (!node.is_out(&seen)).then_some((standing.node, seen))
+            })
+            .collect()
+    }
+
     /// A replica that has come to `bound`, or why there is none.
     async fn replica(
         &self,
@@ -164,18 +223,7 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, &'static str> {
-        let picture = self.picture();
-        let now = Instant::now();
-        let near = |lag: std::time::Duration| lag <= self.options.max_lag;
-        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
-        let usable: Vec<(usize, Sighting)> = following
-            .filter(|standing| picture.lag(standing, now).is_some_and(near))
-            .filter_map(|standing| {
-                let node = &self.nodes[standing.node];
-                let seen = (*node.sighting.borrow())?;
-                (!node.is_out(&seen)).then_some((standing.node, seen))
-            })
-            .collect();
+        let usable = self.usable(&self.picture(), avoid);
         let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
         let picked = match there.as_slice() {
             [] => self.nearest(&usable, bound, deadline).await?,
@@ -245,8 +293,7 @@ impl Topology {
             }
             // Whoever gave the position out has seen a promotion that we haven't.
             self.hear_of(position.timeline);
-            let end = Deadline::after(deadline.remaining(self.options.failover_wait));
-            (index, timeline) = self.known_primary(deadline, end).await?;
+            (index, timeline) = self.known_primary(deadline, self.patience(deadline)).await?;
         }
         if position.timeline >= timeline {
             return Ok((position.number, timeline));
@@ -275,11 +322,7 @@ impl Topology {
         }
         let mut picture = self.picture();
         if picture.system.is_none() {
-            self.known_primary(
-                deadline,
-                Deadline::after(deadline.remaining(self.options.failover_wait)),
-            )
-            .await?;
+            self.known_primary(deadline, self.patience(deadline)).await?;
             picture = self.picture();
         }
         let follower = picture.replicas.first().map(|standing| standing.node);
