@@ -4,6 +4,7 @@
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use rand::Rng;
@@ -41,7 +42,14 @@ impl Line {
     /// # Panics
     /// If the database isn't PostgreSQL's.
     pub async fn to(database: &Database) -> Self {
-        let url = database.url();
+        Self::to_url(database.url()).await
+    }
+
+    /// The same, by the address of a PostgreSQL database on one node.
+    ///
+    /// # Panics
+    /// If it isn't one.
+    pub async fn to_url(url: String) -> Self {
         let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
         let (server, _) = server.expect("the address of a PostgreSQL database");
         let far: SocketAddr = server.parse().expect("an address with a port");
@@ -76,6 +84,17 @@ impl Line {
     /// the line then: what was asked arrives, the answer doesn't.
     pub fn cut_at(&self, bytes: &'static [u8]) {
         self.state.send_replace(State::CutAt(bytes));
+    }
+
+    /// Waits until [`Self::cut_at`] has cut the line.
+    ///
+    /// # Panics
+    /// If that takes longer than half a minute.
+    pub async fn is_cut(&self) {
+        let mut state = self.state.subscribe();
+        let cut = state.wait_for(|state| *state == State::Cut);
+        let cut = tokio::time::timeout(Duration::from_secs(30), cut).await;
+        assert!(cut.is_ok_and(|cut| cut.is_ok()), "nobody has sent what the line is to be cut at");
     }
 
     /// Lets nothing through any more; connections stay, as with a lost network.

@@ -72,7 +72,7 @@ pub const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "failover",
-        about: "the primary lost under load, a replica promoted, the old one back, so many times",
+        about: "the primary lost under load and joined again as a replica, so many times before one service",
         scale: 10,
         work: |scale| Box::pin(failover::failover(scale)),
     },

@@ -12,6 +12,7 @@ mod book_transfer;
 mod cart;
 mod category;
 mod client;
+mod cluster;
 mod contract;
 mod exceptions;
 mod field_mask;

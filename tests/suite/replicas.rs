@@ -1,16 +1,30 @@
 //! A primary and its replicas: who answers, what is waited for, and what a failover costs.
 
-use std::time::Duration;
+mod lost_primary;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bookstore_proto::v1::{Book, GetBookRequest, book_service_client::BookServiceClient};
 use bookstore_tests::{Engine, Replicated, TestServer, run, until};
-use tonic::{Code, Request, Response, Status, metadata::AsciiMetadataValue, transport::Channel};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt;
 
-use crate::client;
+use crate::{client, standard::statements_with};
+
+const GET: &str = "BookService/GetBook";
 
 /// How long anything may take on a small machine.
 const SOON: Duration = Duration::from_secs(30);
+
+type Metadata = &'static [(&'static str, &'static str)];
 
 async fn serve(cluster: &Replicated, wait: &str) -> TestServer {
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
@@ -25,19 +39,26 @@ async fn create(server: &TestServer, title: &str) -> Result<Response<Book>, Stat
 async fn read(
     books: &mut BookServiceClient<Channel>,
     id: &str,
-    metadata: &[(&'static str, AsciiMetadataValue)],
+    metadata: &[(&'static str, &str)],
 ) -> Result<String, Status> {
     let mut request = Request::new(GetBookRequest { id: id.to_owned(), ..Default::default() });
     for (key, value) in metadata {
-        request.metadata_mut().insert(*key, value.clone());
+        request.metadata_mut().insert(*key, value.parse().expect("ASCII"));
     }
     let answer = books.get_book(request).await?;
     let by = answer.metadata().get("served-by").expect("a node");
     Ok(by.to_str().expect("ASCII").to_owned())
 }
 
-fn eventual() -> [(&'static str, AsciiMetadataValue); 1] {
-    [("consistency", AsciiMetadataValue::from_static("eventual"))]
+/// Any node may answer.
+const EVENTUAL: Metadata = &[("consistency", "eventual")];
+
+/// Only the primary may.
+const STRONG: Metadata = &[("consistency", "strong")];
+
+fn token(answer: &Response<Book>) -> String {
+    let token = answer.metadata().get("consistency-token").expect("a token");
+    token.to_str().expect("ASCII").to_owned()
 }
 
 fn reason(status: &Status) -> (Code, String, bool) {
@@ -50,9 +71,55 @@ fn reason(status: &Status) -> (Code, String, bool) {
 async fn answers(server: &TestServer, id: &str, node: &str) {
     let mut books = client::books(server);
     until("the node answers reads", SOON, async || {
-        read(&mut books, id, &eventual()).await.expect("a read") == node
+        read(&mut books, id, EVENTUAL).await.expect("a read") == node
     })
     .await;
+}
+
+/// Reads that go on until they are ended, of which none may fail.
+struct Steady {
+    done: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Steady {
+    fn start(server: &TestServer, id: &str) -> Self {
+        let (done, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let reader = |metadata: Metadata| {
+            let (mut books, id) = (client::books(server), id.to_owned());
+            let (done, count) = (done.clone(), count.clone());
+            tokio::spawn(async move {
+                while !done.load(Ordering::Relaxed) {
+                    read(&mut books, &id, metadata).await.expect("a read that doesn't fail");
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let readers = [&[][..], EVENTUAL].map(reader).into();
+        Self { done, count, readers }
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there are some more.
+    async fn go_on(&self) {
+        let enough = self.count() + 40;
+        until("reads go on", SOON, async || {
+            assert!(!self.readers.iter().any(JoinHandle::is_finished), "a read has failed");
+            self.count() > enough
+        })
+        .await;
+    }
+
+    async fn end(self) {
+        self.done.store(true, Ordering::Relaxed);
+        for reader in self.readers {
+            reader.await.expect("reads that don't fail");
+        }
+    }
 }
 
 #[tokio::test]
@@ -63,35 +130,56 @@ async fn no_read_fails_with_a_replica() {
     let (first, second) = (cluster.name(1), cluster.name(2));
     answers(&server, &id, &first).await;
     answers(&server, &id, &second).await;
-    let strong = [("consistency", AsciiMetadataValue::from_static("strong"))];
-    let by = read(&mut client::books(&server), &id, &strong).await.expect("a read");
+    let by = read(&mut client::books(&server), &id, STRONG).await.expect("a read");
     assert_eq!(by, "primary");
 
     // A frozen one closes nothing; a killed one closes everything.
+    let steady = Steady::start(&server, &id);
     let mut books = client::books(&server);
     let mut reads_go_on = async |but: &str| {
         for _ in 0..40 {
-            let by = read(&mut books, &id, &eventual()).await.expect("a read meanwhile");
+            let by = read(&mut books, &id, EVENTUAL).await.expect("a read meanwhile");
             assert_ne!(by, but, "a node that doesn't answer has answered");
         }
     };
     cluster.freeze(1);
     reads_go_on(&first).await;
+    steady.go_on().await;
     cluster.thaw(1);
     answers(&server, &id, &first).await;
     cluster.kill(2).await;
     reads_go_on(&second).await;
+    steady.go_on().await;
     cluster.restart(2).await;
     answers(&server, &id, &second).await;
+    cluster.stop(1).await;
+    cluster.restart(1).await;
+    answers(&server, &id, &first).await;
+
+    // One whose replay stands still has what it had, and isn't asked for more.
+    cluster.execute(1, "SELECT pg_wal_replay_pause()").await;
+    let new = create(&server, "Persuasion").await.expect("a book");
+    let bound = token(&new);
+    let new = new.into_inner().id;
+    for _ in 0..20 {
+        let by = read(&mut client::books(&server), &new, &[("consistency-token", &bound)])
+            .await
+            .expect("what was written");
+        assert_ne!(by, first, "it can't have that");
+    }
+    steady.go_on().await;
+    cluster.execute(1, "SELECT pg_wal_replay_resume()").await;
 
     // One that lags is asked for nothing but what it has.
     cluster.delay(1, Duration::from_mins(1)).await;
     cluster.delay(2, Duration::from_mins(1)).await;
     create(&server, "Emma").await.expect("a book");
     until("nobody asks replicas that lag", SOON, async || {
-        read(&mut client::books(&server), &id, &eventual()).await.expect("a read") == "primary"
+        read(&mut client::books(&server), &id, EVENTUAL).await.expect("a read") == "primary"
     })
     .await;
+    steady.go_on().await;
+    steady.end().await;
 
     let urls = cluster.urls("bookstore_app");
     let told = run(&["topology"], &[("DATABASE_URL", &urls)]).await;
@@ -102,22 +190,22 @@ async fn no_read_fails_with_a_replica() {
     }
 }
 
+/// With several nodes and with one.
 #[tokio::test]
-async fn without_a_primary_reads_go_on_and_writes_wait() {
-    let mut cluster = Replicated::start(1).await;
-    let server = serve(&cluster, "2s").await;
-    let id = create(&server, "Dune").await.expect("a book").into_inner().id;
-    cluster.caught_up(0, 1).await;
-    answers(&server, &id, &cluster.name(1)).await;
-    cluster.kill(0).await;
-    let waiting = create(&server, "Emma").await.expect_err("no primary");
-    assert_eq!(reason(&waiting), (Code::Unavailable, "DATABASE_UNAVAILABLE".into(), true));
-    for metadata in [&[][..], &eventual()] {
-        let by = read(&mut client::books(&server), &id, metadata).await.expect("a read");
-        assert_eq!(by, cluster.name(1));
+async fn a_book_costs_one_round_trip() {
+    let cluster = Replicated::start(1).await;
+    let (all, alone) = (cluster.urls("bookstore_app"), cluster.url("bookstore_app", 0));
+    for (urls, by) in [(&all, cluster.name(1)), (&alone, "primary".to_owned())] {
+        let server = TestServer::builder(Engine::Postgres).url(urls);
+        let server = server.env("DATABASE_ECHO", "true").start().await;
+        let id = create(&server, "Dune").await.expect("a book").into_inner().id;
+        cluster.caught_up(0, 1).await;
+        answers(&server, &id, &by).await;
+        for metadata in [&[][..], EVENTUAL, STRONG] {
+            let texts = statements_with(&server, GET, json!({"id": id}), metadata).await;
+            assert_eq!(texts.len(), 1, "{by}, {metadata:?}: {texts:#?}");
+        }
     }
-    cluster.restart(0).await;
-    until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok()).await;
 }
 
 /// A write that only the lost primary had is told of, and one that its successor has is found.
@@ -125,20 +213,27 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
 async fn a_token_of_before_a_failover_is_verified() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "10s").await;
-    let token = |answer: &Response<Book>| {
-        let token = answer.metadata().get("consistency-token").expect("a token").clone();
-        [("consistency-token", token)]
-    };
     let kept = create(&server, "Dune").await.expect("a book");
     cluster.caught_up(0, 1).await;
     cluster.kill(1).await;
+    // The token is the position that was inserted where nobody waits for what is flushed.
+    let lazily = "ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf()";
+    cluster.execute(0, lazily).await;
     let lost = create(&server, "Emma").await.expect("a book");
     cluster.kill(0).await;
+    // The session has seen the lost write: it isn't answered with what was before, and not by the
+    // primary either that it waits for.
+    let (mut session, early) = (client::books(&server), kept.get_ref().id.clone());
+    let early = tokio::spawn(async move { read(&mut session, &early, &[]).await });
     cluster.restart(1).await;
     cluster.promote(1).await;
+    let status = early.await.expect("no panic").expect_err("what was lost");
+    assert_eq!(reason(&status), (Code::FailedPrecondition, "WRITE_MAY_BE_LOST".into(), false));
     let (kept_token, lost_token) = (token(&kept), token(&lost));
+    let (kept_token, lost_token) =
+        ([("consistency-token", &*kept_token)], [("consistency-token", &*lost_token)]);
     let (kept, lost) = (kept.into_inner().id, lost.into_inner().id);
-    // A new client: the session of the old one has seen the lost write as well.
+    // A new client has seen nothing.
     let address = format!("http://{}", server.address());
     let mut books = BookServiceClient::connect(address).await.expect("a connection");
     let by = read(&mut books, &kept, &kept_token).await.expect("what was kept");

@@ -62,11 +62,22 @@ pub(crate) async fn refusal(server: &TestServer, method: &str, request: Value) -
 
 /// The statements that a call runs, by their texts; the server has to echo them.
 pub(crate) async fn statements(server: &TestServer, method: &str, request: Value) -> Vec<String> {
+    statements_with(server, method, request, &[]).await
+}
+
+/// The same of a call with metadata.
+pub(crate) async fn statements_with(
+    server: &TestServer,
+    method: &str,
+    request: Value,
+    metadata: &[(&'static str, &str)],
+) -> Vec<String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let call = format!("counted-{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let body = dynamic(descriptor(method).input(), request).encode_to_vec();
     let path = format!("/bookstore.v1.{method}");
-    let answer = send(server.channel(), &path, body, &[("request-id", &call)]).await;
+    let metadata = [&[("request-id", call.as_str())], metadata].concat();
+    let answer = send(server.channel(), &path, body, &metadata).await;
     answer.expect("a call that is done");
     list::statements(server, &call).await
 }

@@ -3,6 +3,7 @@
 //! A transaction is a state of it, entered and left by `transaction.rs` alone.
 
 mod position;
+mod retirement;
 mod server;
 mod standing;
 mod want;
@@ -17,7 +18,7 @@ use std::{
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, MutexGuard};
 
 use self::standing::Standing;
 use self::want::{EFFECT, ROWS, Want};
@@ -67,17 +68,9 @@ pub struct Connection {
     /// Whether a statement was prepared for a schema that is no more.
     stale: AtomicBool,
     deadline: std::sync::Mutex<Deadline>,
-    home: Option<Home>,
+    home: Option<retirement::Home>,
     /// The position that the last question has seen, if that is known.
     seen: std::sync::Mutex<Option<Position>>,
-}
-
-/// What a connection of a pool knows of it.
-#[derive(Debug)]
-struct Home {
-    generation: u64,
-    current: watch::Receiver<u64>,
-    end: Deadline,
 }
 
 impl Connection {
@@ -105,39 +98,6 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             home: None,
             seen: std::sync::Mutex::default(),
-        }
-    }
-
-    /// The same connection as one of a pool, of the generation in which it began to open.
-    /// It is to be replaced once it is older than `lifetime`.
-    pub(super) fn of_generation(
-        self,
-        generation: u64,
-        current: watch::Receiver<u64>,
-        lifetime: Duration,
-    ) -> Self {
-        let end = Deadline::after(lifetime);
-        Self { home: Some(Home { generation, current, end }), ..self }
-    }
-
-    /// Whether it is to be replaced.
-    pub(super) fn is_old(&self) -> bool {
-        self.home.as_ref().is_some_and(|home| home.end.has_passed())
-    }
-
-    /// Whether its pool has given up the connections of its generation: the node is another one
-    /// now, or has gone.
-    pub(super) fn is_retired(&self) -> bool {
-        self.home.as_ref().is_some_and(|home| *home.current.borrow() != home.generation)
-    }
-
-    /// Waits until that happens.
-    pub(super) async fn retired(&self) {
-        let Some(home) = &self.home else { return std::future::pending().await };
-        let mut current = home.current.clone();
-        // A pool that is gone has no connection in use.
-        if current.wait_for(|current| *current != home.generation).await.is_err() {
-            std::future::pending().await
         }
     }
 
@@ -284,6 +244,7 @@ impl Connection {
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
         let run = want.run(&mut exchange.driver, statement, take);
+        let run = self.unless_retired(Duration::ZERO, run);
         let mut result = self.log.around(told, limit, run).await;
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
         // transaction nothing is lost by preparing it anew, once.
@@ -292,6 +253,7 @@ impl Connection {
                 let _ = postgres.clear_cached_statements().await;
             }
             let run = want.run(&mut exchange.driver, statement, take);
+            let run = self.unless_retired(Duration::ZERO, run);
             result = self.log.around(told, limit, run).await;
         }
         Ok((exchange, result))
@@ -351,11 +313,8 @@ impl ConnectionTrait for Connection {
         let text = sqlx::raw_sql(AssertSqlSafe(sql));
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
-                self.log
-                    .around(sql, limit, async {
-                        text.execute(&mut **postgres).await.map(Into::into)
-                    })
-                    .await
+                let run = async { text.execute(&mut **postgres).await.map(Into::into) };
+                self.log.around(sql, limit, self.unless_retired(Duration::ZERO, run)).await
             }
             Driver::Sqlite(sqlite, _) => {
                 self.log

@@ -209,7 +209,17 @@ impl Pool {
             }
             let current = pool.generation.subscribe();
             let generation = *current.borrow();
-            let opened = timeout(pool.options.timeout, pool.connector.open(access)).await;
+            let mut given_up = current.clone();
+            let opened = async {
+                tokio::select! {
+                    opened = pool.connector.open(access) => opened,
+                    // Nobody wants one to a node that was given up meanwhile.
+                    _ = given_up.wait_for(|current| *current != generation) => {
+                        Err(StoreError::Unavailable(DbErr::Custom("the node is gone".into())))
+                    }
+                }
+            };
+            let opened = timeout(pool.options.timeout, opened).await;
             let late = || DbErr::Custom("opening a connection took too long".into());
             let opened = opened.unwrap_or_else(|_| Err(StoreError::Unavailable(late())));
             let connection = opened.inspect_err(|_| pool.lost.notify_one())?;

@@ -10,11 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::process::Child;
 
-use super::programs;
+use super::{processes, programs};
 
 /// The collation is not "C", so that a sort that forgets its collation shows, and
 /// nothing is synced to disk, for the cluster never outlives the run.
@@ -72,8 +71,26 @@ pub(crate) async fn start(directory: &Path) -> Result<Cluster, String> {
 /// Makes a replica in `directory`, which must not exist, of the primary on a port, and waits
 /// until it answers.
 pub(crate) async fn follow(directory: &Path, primary: u16) -> Result<Cluster, String> {
-    let programs = programs::find()?;
     make(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let programs = programs::find()?;
+    back_up(&programs, directory, primary).await?;
+    launch_on_a_free_port(&programs, directory).await
+}
+
+/// The same on a former node's port and in its place: what that had is thrown away.
+pub(crate) async fn follow_again(
+    directory: &Path,
+    port: u16,
+    primary: u16,
+) -> Result<Cluster, String> {
+    fs::remove_dir_all(directory.join("data")).map_err(|error| error.to_string())?;
+    let programs = programs::find()?;
+    back_up(&programs, directory, primary).await?;
+    launch(&programs, directory, port, &[]).await
+}
+
+/// Copies what a primary has to `directory`, as a replica of it.
+async fn back_up(programs: &Path, directory: &Path, primary: u16) -> Result<(), String> {
     let mut command = as_server_account(&programs.join("pg_basebackup"), directory);
     command.args(["--host=127.0.0.1", "--username=postgres", "--checkpoint=fast", "--no-sync"]);
     command.args(["--write-recovery-conf", "--wal-method=stream", "--port"]);
@@ -83,37 +100,24 @@ pub(crate) async fn follow(directory: &Path, primary: u16) -> Result<Cluster, St
     if !output.status.success() {
         return Err(format!("pg_basebackup: {}", String::from_utf8_lossy(&output.stderr)));
     }
-    launch_on_a_free_port(&programs, directory).await
+    Ok(())
 }
 
-/// Starts the cluster in `directory` again on its port, and waits until it answers.
-pub(crate) async fn start_again(directory: &Path, port: u16) -> Result<Cluster, String> {
-    // What was killed leaves its lock file; its process is gone.
-    drop(fs::remove_file(directory.join("data/postmaster.pid")));
-    launch(&programs::find()?, directory, port).await
-}
-
-/// The processes of the cluster in `directory`, the server first.
-pub(crate) fn processes(directory: &Path) -> Vec<i32> {
-    let lock = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
-    let Some(server) = lock.lines().next().and_then(|line| line.parse().ok()) else {
-        return Vec::new();
-    };
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_child = |process: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        // Behind the name, which may hold anything: the state, and the parent.
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()) == Some(server)
-    };
-    std::iter::once(server).chain(processes.filter(is_child)).collect()
+/// Starts the cluster in `directory` again on its port, with settings beside the usual ones, and
+/// waits until it answers. The lock file of one that was killed stays: PostgreSQL sees itself that
+/// nobody holds it, and refuses to start beside processes of before.
+pub(crate) async fn start_again(
+    directory: &Path,
+    port: u16,
+    settings: &[&str],
+) -> Result<Cluster, String> {
+    launch(&programs::find()?, directory, port, settings).await
 }
 
 async fn launch_on_a_free_port(programs: &Path, directory: &Path) -> Result<Cluster, String> {
     let mut last = String::new();
     for port in free_ports().take(5) {
-        match launch(programs, directory, port).await {
+        match launch(programs, directory, port, &[]).await {
             Ok(cluster) => return Ok(cluster),
             Err(error) => last = error,
         }
@@ -152,9 +156,7 @@ async fn stop(directory: &Path) {
     let runs = sockets.into_iter().any(|path| UnixStream::connect(path).is_ok());
     if let (true, Ok(programs)) = (runs, programs::find()) {
         // One that a test has frozen can't stop.
-        for process in processes(directory) {
-            let _ = Pid::from_raw(process).map(|process| kill_process(process, Signal::CONT));
-        }
+        processes::thaw(directory);
         let mut command = as_server_account(&programs.join("pg_ctl"), directory);
         command.args(["stop", "--silent", "--wait", "--mode=immediate", "--pgdata"]);
         command.arg(directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
@@ -188,14 +190,20 @@ fn prepare(programs: &Path, directory: &Path) -> std::io::Result<()> {
     Err(std::io::Error::other(format!("initdb failed: {last}")))
 }
 
-async fn launch(programs: &Path, directory: &Path, port: u16) -> Result<Cluster, String> {
+async fn launch(
+    programs: &Path,
+    directory: &Path,
+    port: u16,
+    settings: &[&str],
+) -> Result<Cluster, String> {
     let log = directory.join("postgres.log");
     let output = File::create(&log).map_err(|error| error.to_string())?;
     let errors = output.try_clone().map_err(|error| error.to_string())?;
     let mut command = as_server_account(&programs.join("postgres"), directory);
     command.arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
     command.args(["-p", &port.to_string()]);
-    command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+    // The last of several values counts.
+    command.args(SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]));
     command.stdout(output).stderr(errors);
     let mut process =
         tokio::process::Command::from(command).spawn().map_err(|error| error.to_string())?;
@@ -214,7 +222,9 @@ async fn launch(programs: &Path, directory: &Path, port: u16) -> Result<Cluster,
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
         if let Ok(Some(status)) = process.try_wait() {
-            let said = fs::read_to_string(&log).unwrap_or_default();
+            let mut said = fs::read_to_string(&log).unwrap_or_default();
+            // Why, once it has begun to log.
+            said += &fs::read_to_string(directory.join("data/log/server.json")).unwrap_or_default();
             return Err(format!("it ended with {status}: {said}"));
         }
     }

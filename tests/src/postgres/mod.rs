@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod patroni;
+mod processes;
 mod programs;
 mod replicated;
 

@@ -8,13 +8,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use super::{
     ROLES,
     cluster::{self, Cluster},
-    execute,
+    execute, processes,
 };
 use crate::{guard::Run, program::run, until};
 
@@ -120,7 +119,11 @@ impl Replicated {
     /// # Panics
     /// If it answers none.
     pub async fn value(&self, node: usize, sql: &str) -> String {
-        let mut connection = self.connect(node).await;
+        self.value_in(DATABASE, node, sql).await
+    }
+
+    async fn value_in(&self, database: &str, node: usize, sql: &str) -> String {
+        let mut connection = self.connect_to(node, database).await;
         let sql = sqlx::AssertSqlSafe(format!("SELECT ({sql})::text"));
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
     }
@@ -128,12 +131,10 @@ impl Replicated {
     /// Waits until a replica has replayed what a primary has written.
     pub async fn caught_up(&self, primary: usize, replica: usize) {
         let target = self.value(primary, "pg_current_wal_flush_lsn()").await;
-        // The service's own database may not have come there yet.
-        let mut connection = self.connect_to(replica, "postgres").await;
         until("the replica has caught up", PATIENCE, async || {
-            let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");
-            let sql = sqlx::AssertSqlSafe(sql);
-            sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
+            let sql = format!("pg_last_wal_replay_lsn() >= '{target}'");
+            // It may not have the service's database yet.
+            self.value_in("postgres", replica, &sql).await == "true"
         })
         .await;
     }
@@ -151,9 +152,61 @@ impl Replicated {
         self.execute(replica, "SELECT pg_promote(true, 60)").await;
     }
 
-    /// Ends a node at once (SIGKILL), as a lost machine does.
-    pub async fn kill(&mut self, node: usize) {
-        self.signal(node, Signal::KILL);
+    /// Lets a replica follow another primary, which must have all that the replica has.
+    pub async fn follow_to(&self, replica: usize, primary: usize) {
+        let port = self.nodes[primary].port;
+        let sql = format!(
+            "ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port={port} user=postgres'; \
+             SELECT pg_reload_conf()"
+        );
+        self.execute(replica, &sql).await;
+        let streams = format!(
+            "SELECT count(*) FROM pg_stat_wal_receiver \
+             WHERE status = 'streaming' AND sender_port = {port}"
+        );
+        until("the replica follows the other primary", PATIENCE, async || {
+            self.value(replica, &streams).await == "1"
+        })
+        .await;
+        self.caught_up(primary, replica).await;
+    }
+
+    /// The replica that has the most of a lost primary's writes, and the others: it has all that
+    /// was acknowledged where one of them had to have that.
+    pub async fn furthest(&self, replicas: &[usize]) -> (usize, Vec<usize>) {
+        let mut at = Vec::new();
+        for replica in replicas {
+            // What is still on its way from the lost one is read to its end.
+            let streams = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+            until("the replica has lost its primary", PATIENCE, async || {
+                self.value(*replica, streams).await == "0"
+            })
+            .await;
+            let sql = "greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
+                       - '0/0'::pg_lsn";
+            let position: u64 = self.value(*replica, sql).await.parse().expect("a position");
+            at.push((position, *replica));
+        }
+        at.sort_unstable();
+        let (_, furthest) = at.pop().expect("a replica");
+        (furthest, at.into_iter().map(|(_, replica)| replica).collect())
+    }
+
+    /// Ends a node at once (SIGKILL), as a lost machine does. Says which processes it had, of which
+    /// none is left.
+    pub async fn kill(&mut self, node: usize) -> Vec<i32> {
+        let killed = processes::kill(&self.nodes[node].directory);
+        self.ended(node).await;
+        killed
+    }
+
+    /// Stops a node in good order.
+    pub async fn stop(&mut self, node: usize) {
+        processes::ask_to_stop(&self.nodes[node].directory);
+        self.ended(node).await;
+    }
+
+    async fn ended(&mut self, node: usize) {
         if let Some(cluster) = self.nodes[node].cluster.take() {
             cluster.ended().await;
         }
@@ -161,35 +214,57 @@ impl Replicated {
 
     /// Stops a node's processes (SIGSTOP): it answers nothing and closes nothing.
     pub fn freeze(&self, node: usize) {
-        self.signal(node, Signal::STOP);
+        processes::freeze(&self.nodes[node].directory);
     }
 
     /// Lets a frozen node go on.
     pub fn thaw(&self, node: usize) {
-        self.signal(node, Signal::CONT);
+        processes::thaw(&self.nodes[node].directory);
     }
 
     /// Starts a node again, on its port and with its data, whatever the others have become.
+    ///
+    /// # Panics
+    /// If it doesn't start, as when processes of before are left.
     pub async fn restart(&mut self, node: usize) {
+        self.start_again(node, &[]).await;
+    }
+
+    /// The same, reachable by its socket alone: by this harness and by nobody else.
+    pub async fn restart_hidden(&mut self, node: usize) {
+        self.start_again(node, &["listen_addresses="]).await;
+    }
+
+    async fn start_again(&mut self, node: usize, settings: &[&str]) {
         let Node { directory, port, .. } = &self.nodes[node];
-        let cluster = cluster::start_again(directory, *port).await;
+        let cluster = cluster::start_again(directory, *port, settings).await;
         self.nodes[node].cluster = Some(cluster.expect("a node that starts again"));
     }
 
-    /// Sends a signal to all processes of a node.
-    fn signal(&self, node: usize, signal: Signal) {
-        for process in cluster::processes(&self.nodes[node].directory) {
-            // It may have ended in this very moment.
-            let _ = Pid::from_raw(process).map(|process| kill_process(process, signal));
-        }
+    /// Makes a former primary, which doesn't run, a replica of another one. It gets a new copy of
+    /// all data: pg_rewind, which takes over the difference alone, wants `full_page_writes`, which
+    /// nothing else here needs.
+    ///
+    /// # Panics
+    /// If there is no such primary.
+    pub async fn rejoin(&mut self, node: usize, primary: usize) {
+        let Node { directory, port, .. } = &self.nodes[node];
+        let cluster = cluster::follow_again(directory, *port, self.nodes[primary].port).await;
+        self.nodes[node].cluster = Some(cluster.expect("a replica in the place of a primary"));
+        self.caught_up(primary, node).await;
+    }
+
+    /// Which of these processes run.
+    pub fn running(processes: &[i32]) -> Vec<i32> {
+        processes::running(processes)
     }
 }
 
 impl Drop for Replicated {
     fn drop(&mut self) {
-        for (index, node) in self.nodes.iter().enumerate() {
+        for node in &self.nodes {
             if node.cluster.is_some() {
-                self.signal(index, Signal::KILL);
+                processes::kill(&node.directory);
             }
             // Nothing of it is looked at any more; what still writes there has been killed.
             drop(fs::remove_dir_all(node.directory.join("data")));

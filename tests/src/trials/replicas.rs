@@ -2,7 +2,10 @@
 //! what was written is read.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,7 +13,7 @@ use bookstore_proto::v1::{
     Book, CreateBookRequest, GetBookRequest, Money, UpdateBookRequest,
     book_service_client::BookServiceClient,
 };
-use rand::Rng;
+use rand::{Rng, seq::IndexedRandom};
 use tonic::{Request, Response, transport::Channel};
 
 use crate::{Engine, Replicated, TestServer};
@@ -27,27 +30,38 @@ enum Replay {
     Pausing,
 }
 
-/// Makes `scale` pairs with the token and half as many each on one connection without it, and
-/// with a strong read, spread over what replicas may do.
+/// Makes `scale` pairs with the token, spread over what replicas may do; a quarter as many on one
+/// connection without it, an eighth as many with a strong read, and as many with the token where
+/// nobody waits for a replica.
 pub(super) async fn replicas(scale: u32) {
     let cluster = Arc::new(Replicated::start(2).await);
-    let server = TestServer::builder(Engine::Postgres)
-        .url(&cluster.urls("bookstore_app"))
-        .env("LOG_LEVEL", "warn")
-        .start()
-        .await;
+    let serve = |wait: &str| {
+        TestServer::builder(Engine::Postgres)
+            .url(&cluster.urls("bookstore_app"))
+            .env("LOG_LEVEL", "warn")
+            .env("DATABASE_REPLICA_WAIT", wait)
+            .start()
+    };
+    // The second has the primary answer at once whatever no replica has.
+    let (waiting, hasty) = (serve("50ms").await, serve("0s").await);
     let states = [Replay::Late(0), Replay::Late(50), Replay::Late(500), Replay::Pausing];
     for state in states {
         let delay = if let Replay::Late(delay) = state { delay } else { 0 };
         for replica in [1, 2] {
             cluster.delay(replica, Duration::from_millis(delay)).await;
         }
-        let pausing = tokio::spawn(pause(Arc::clone(&cluster), state));
+        let done = Arc::new(AtomicBool::new(state != Replay::Pausing));
+        let pausing = tokio::spawn(pause(Arc::clone(&cluster), Arc::clone(&done)));
         let each = scale / CALLERS / 4;
-        for (how, pairs) in [(How::Token, each), (How::Session, each / 2), (How::Strong, each / 2)]
-        {
+        for (how, pairs) in [
+            (How::Token, each),
+            (How::Session, each / 4),
+            (How::AtOnce, each / 8),
+            (How::Strong, each / 8),
+        ] {
+            let server = if how == How::AtOnce { &hasty } else { &waiting };
             let callers: Vec<_> = (0..CALLERS)
-                .map(|_| tokio::spawn(caller(server.address().to_string(), how, pairs.max(2))))
+                .map(|_| tokio::spawn(caller(server.address().to_string(), how, pairs.max(8))))
                 .collect();
             let mut read = Vec::new();
             for caller in callers {
@@ -55,10 +69,11 @@ pub(super) async fn replicas(scale: u32) {
             }
             report(state, how, read, scale);
         }
-        pausing.abort();
-        let _ended = pausing.await;
-        for replica in [1, 2] {
-            cluster.execute(replica, "SELECT pg_wal_replay_resume()").await;
+        done.store(true, Ordering::Relaxed);
+        let [one, both] = pausing.await.expect("replicas that pause and go on");
+        if state == Replay::Pausing {
+            eprintln!("replay stood still {one} times on a replica and {both} times on both");
+            assert!(one > 0 && both > 0, "paused {one} and {both} times");
         }
     }
 }
@@ -70,22 +85,30 @@ enum How {
     Token,
     /// On the same connection, with nothing.
     Session,
+    /// With the token, from the primary unless a replica is there already.
+    AtOnce,
     /// On another connection, from the primary.
     Strong,
 }
 
-/// Pauses and resumes the replay of both replicas until it is ended.
-async fn pause(cluster: Arc<Replicated>, state: Replay) {
-    if state != Replay::Pausing {
-        return;
-    }
-    loop {
-        let replica = rand::rng().random_range(1..=2);
-        cluster.execute(replica, "SELECT pg_wal_replay_pause()").await;
+/// Pauses and resumes the replay of one replica or of both until that is done with; says how often
+/// of one and of both.
+async fn pause(cluster: Arc<Replicated>, done: Arc<AtomicBool>) -> [u32; 2] {
+    let mut times = [0, 0];
+    while !done.load(Ordering::Relaxed) {
+        let which: &[usize] =
+            [&[1][..], &[2], &[1, 2]].choose(&mut rand::rng()).expect("one of three");
+        for replica in which {
+            cluster.execute(*replica, "SELECT pg_wal_replay_pause()").await;
+        }
         let pause = Duration::from_millis(rand::rng().random_range(1..80));
         tokio::time::sleep(pause).await;
-        cluster.execute(replica, "SELECT pg_wal_replay_resume()").await;
+        for replica in which {
+            cluster.execute(*replica, "SELECT pg_wal_replay_resume()").await;
+        }
+        times[which.len() - 1] += 1;
     }
+    times
 }
 
 /// Writes a book and reads it, again and again; says of each read how long it took and whether a
@@ -108,7 +131,7 @@ async fn caller(address: String, how: How, pairs: u32) -> Vec<(Duration, bool)> 
         let written = write(&mut writer, &id, stock).await;
         let mut request = Request::new(GetBookRequest { id: id.clone(), ..Default::default() });
         let metadata = request.metadata_mut();
-        if how == How::Token {
+        if matches!(how, How::Token | How::AtOnce) {
             let token = written.metadata().get("consistency-token").expect("a token").clone();
             metadata.insert("consistency-token", token);
             metadata.insert("consistency", "at-least".parse().expect("ASCII"));
@@ -136,9 +159,9 @@ async fn write(books: &mut BookServiceClient<Channel>, id: &str, stock: i32) -> 
 fn report(state: Replay, how: How, mut read: Vec<(Duration, bool)>, scale: u32) {
     read.sort();
     let by_replicas = read.iter().filter(|(_, replica)| *replica).count() * 100 / read.len();
-    let at = |part: usize| read[(read.len() - 1) * part / 100].0;
+    let at = |part: usize| read[(read.len() - 1) * part / 100].0.as_secs_f64() * 1e3;
     eprintln!(
-        "{state:?}, {how:?}: {} reads, {by_replicas} % by replicas, median {:?}, p99 {:?}",
+        "{state:?}, {how:?}: {} reads, {by_replicas} % by replicas, median {:.1} ms, p99 {:.1} ms",
         read.len(),
         at(50),
         at(99)

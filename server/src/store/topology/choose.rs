@@ -34,7 +34,7 @@ impl Topology {
     /// [`StoreError::Unavailable`] if there is none in time or too many wait, and what can
     /// happen to a connection.
     pub(in crate::store) async fn writer(&self, deadline: Deadline) -> Result<Choice, StoreError> {
-        self.primary(Access::ReadWrite, deadline).await
+        self.primary(Access::ReadWrite, deadline, self.patience(deadline)).await
     }
 
     /// Lends a read-only connection to a node that is fresh enough, but for those in `avoid`.
@@ -48,21 +48,58 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, StoreError> {
-        let mut bound = 0;
-        for position in freshness.bounds() {
-            bound = bound.max(self.number_of(position, deadline).await?);
+        loop {
+            let (mut bound, mut looked_into) = (0, u32::MAX);
+            for position in freshness.bounds() {
+                let (number, timeline) = self.number_of(position, deadline).await?;
+                (bound, looked_into) = (bound.max(number), looked_into.min(timeline));
+            }
+            let choice = self.reader_at(freshness, bound, deadline, avoid).await?;
+            // A promotion that was under way may have given the positions up since.
+            if choice.lease.timeline() <= looked_into {
+                return Ok(choice);
+            }
         }
+    }
+
+    /// The same, where a replica has to have come to `bound`.
+    async fn reader_at(
+        &self,
+        freshness: Freshness,
+        bound: u64,
+        deadline: Deadline,
+        avoid: &[usize],
+    ) -> Result<Choice, StoreError> {
+        let end = self.patience(deadline);
         if self.is_single() {
-            return self.primary(Access::ReadOnly, deadline).await;
+            return self.primary(Access::ReadOnly, deadline, end).await;
         }
-        let reason = if freshness == Freshness::Strong {
-            "strong"
-        } else {
+        if freshness == Freshness::Strong {
+            return self.instead("strong", deadline, end).await;
+        }
+        let mut avoid = avoid;
+        loop {
             match self.replica(bound, deadline, avoid).await {
                 Ok(choice) => return Ok(choice),
-                Err(reason) => reason,
+                // Whoever is there doesn't have it.
+                Err("position") => return self.instead("position", deadline, end).await,
+                Err(reason) => tokio::select! {
+                    biased;
+                    choice = self.instead(reason, deadline, end) => return choice,
+                    // Also one that has failed in this call: there is nobody else.
+                    () = self.replica_returns() => avoid = &[],
+                },
             }
-        };
+        }
+    }
+
+    /// Lends a read-only connection to the primary and notes why no replica answers.
+    async fn instead(
+        &self,
+        reason: &'static str,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
         // Where replicas were to take the load off, the primary takes some of it, not all.
         let place = match reason {
             "strong" | "position" => None,
@@ -73,15 +110,40 @@ impl Topology {
                 Some(place.map_err(|_| StoreError::PoolTimeout { waited_ms })?)
             }
         };
-        let mut choice = self.primary(Access::ReadOnly, deadline).await?;
+        let mut choice = self.primary(Access::ReadOnly, deadline, end).await?;
         choice.lease.holds(place.and_then(Result::ok));
         routed(PRIMARY, reason);
         Ok(choice)
     }
 
-    async fn primary(&self, access: Access, deadline: Deadline) -> Result<Choice, StoreError> {
+    /// Waits until a replica may answer reads while there is no primary.
+    async fn replica_returns(&self) {
+        let mut pictures = self.picture.subscribe();
+        let returned = async {
+            // What is known already has just come to nothing.
+            pictures.changed().await.ok()?;
+            let there = pictures.wait_for(|picture| {
+                picture.primary.is_none() && !self.usable(picture, &[]).is_empty()
+            });
+            there.await.ok().map(drop)
+        };
+        if returned.await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// How long a call that begins now waits for there to be a primary.
+    fn patience(&self, deadline: Deadline) -> Deadline {
+        Deadline::after(deadline.remaining(self.options.failover_wait))
+    }
+
+    async fn primary(
+        &self,
+        access: Access,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
         let began = Instant::now();
-        let end = Deadline::after(deadline.remaining(self.options.failover_wait));
         loop {
             let (index, timeline) = self.known_primary(deadline, end).await?;
             let node = &self.nodes[index];
@@ -139,6 +201,21 @@ impl Topology {
         })
     }
 
+    /// The replicas that may answer reads, but for those in `avoid`.
+    fn usable(&self, picture: &Picture, avoid: &[usize]) -> Vec<(usize, Sighting)> {
+        let now = Instant::now();
+        let near = |lag: std::time::Duration| lag <= self.options.max_lag;
+        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
+        following
+            .filter(|standing| picture.lag(standing, now).is_some_and(near))
+            .filter_map(|standing| {
+                let node = &self.nodes[standing.node];
+                let seen = (*node.sighting.borrow())?;
+                (!node.is_out(Some(seen))).then_some((standing.node, seen))
+            })
+            .collect()
+    }
+
     /// A replica that has come to `bound`, or why there is none.
     async fn replica(
         &self,
@@ -146,18 +223,7 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, &'static str> {
-        let picture = self.picture();
-        let now = Instant::now();
-        let near = |lag: std::time::Duration| lag <= self.options.max_lag;
-        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
-        let usable: Vec<(usize, Sighting)> = following
-            .filter(|standing| picture.lag(standing, now).is_some_and(near))
-            .filter_map(|standing| {
-                let node = &self.nodes[standing.node];
-                let seen = (*node.sighting.borrow())?;
-                (!node.is_out(Some(seen))).then_some((standing.node, seen))
-            })
-            .collect();
+        let usable = self.usable(&self.picture(), avoid);
         let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
         let picked = match there.as_slice() {
             [] => self.nearest(&usable, bound, deadline).await?,
@@ -203,16 +269,21 @@ impl Topology {
         reached.map(|seen| (nearest.0, seen)).ok_or("position")
     }
 
-    /// What a node on today's branch of history must have come to, to have a position.
+    /// What a node on today's branch of history must have come to, to have a position; and that
+    /// branch: on a younger one the position may be given up.
     ///
     /// # Errors
     /// [`StoreError::PositionLost`] if the position lies on a branch that was given up before it,
     /// [`StoreError::PositionUnverifiable`] if nobody can say.
-    async fn number_of(&self, position: Position, deadline: Deadline) -> Result<u64, StoreError> {
+    async fn number_of(
+        &self,
+        position: Position,
+        deadline: Deadline,
+    ) -> Result<(u64, u32), StoreError> {
         if position.timeline == 0 {
-            return Ok(0);
+            return Ok((0, u32::MAX));
         }
-        let (index, system, mut timeline) = self.branch(deadline).await?;
+        let (mut index, system, mut timeline) = self.branch(deadline).await?;
         if system != position.system {
             return Err(StoreError::PositionUnverifiable);
         }
@@ -222,20 +293,14 @@ impl Topology {
             }
             // Whoever gave the position out has seen a promotion that we haven't.
             self.hear_of(position.timeline);
-            let (_, found) = self
-                .known_primary(
-                    deadline,
-                    Deadline::after(deadline.remaining(self.options.failover_wait)),
-                )
-                .await?;
-            timeline = found;
+            (index, timeline) = self.known_primary(deadline, self.patience(deadline)).await?;
         }
         if position.timeline >= timeline {
-            return Ok(position.number);
+            return Ok((position.number, timeline));
         }
         let history = self.history_of(&self.nodes[index], timeline, deadline).await?;
         match history.left_at(position.timeline) {
-            Some(left) if position.number <= left => Ok(position.number),
+            Some(left) if position.number <= left => Ok((position.number, timeline)),
             _ => Err(StoreError::PositionLost),
         }
     }
@@ -263,8 +328,7 @@ impl Topology {
             return Ok(told);
         }
         // Nobody has been seen yet, or nobody on the branch that was heard of.
-        let end = Deadline::after(deadline.remaining(self.options.failover_wait));
-        self.known_primary(deadline, end).await?;
+        self.known_primary(deadline, self.patience(deadline)).await?;
         let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
         told(&self.picture()).ok_or_else(none)
     }

@@ -22,6 +22,10 @@ use crate::store::{
 /// The longest that a write waits for a lock at a time.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a commit's answer is waited for once its node was given up: without it nobody knows
+/// what has happened.
+const COMMIT_GRACE: Duration = Duration::from_secs(1);
+
 /// What the commands of transactions begin with.
 pub(in crate::store) const COMMANDS: [&str; 5] =
     ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"];
@@ -106,7 +110,8 @@ impl Connection {
         let text = sqlx::raw_sql(AssertSqlSafe(sql));
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
-                self.log().around(sql, limit, text.execute(&mut **postgres)).await.map(drop)
+                let run = self.unless_retired(Duration::ZERO, text.execute(&mut **postgres));
+                self.log().around(sql, limit, run).await.map(drop)
             }
             Driver::Sqlite(sqlite, _) => {
                 self.log().around(sql, limit, text.execute(&mut **sqlite)).await.map(drop)
@@ -148,7 +153,7 @@ impl Connection {
                         None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
                     }
                 };
-                self.log().around("COMMIT", limit, commit).await
+                self.log().around("COMMIT", limit, self.unless_retired(COMMIT_GRACE, commit)).await
             }
             Driver::Sqlite(sqlite, _) => {
                 let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
@@ -202,6 +207,7 @@ impl Connection {
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
+                let rollback = self.unless_retired(Duration::ZERO, rollback);
                 self.log().around(sql, limit, rollback).await.map(drop)
             }
             Driver::Sqlite(sqlite, _) => {

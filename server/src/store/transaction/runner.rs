@@ -81,7 +81,7 @@ async fn on_primaries(
     call: &Call,
     write: &dyn Write,
 ) -> (Result<Done, StoreError>, Arc<str>) {
-    let end = Deadline::after(call.deadline.remaining(topology.options.failover_wait));
+    let mut end = None;
     let mut unknown = None;
     loop {
         let Choice { node, lease } = choice;
@@ -104,6 +104,10 @@ async fn on_primaries(
             Err(StoreError::CommitOutcomeUnknown(_)) => call.kept_key().is_some(),
             _ => false,
         };
+        // From the first loss on: the time that the write took before is not the search's.
+        let end = *end.get_or_insert_with(|| {
+            Deadline::after(call.deadline.remaining(topology.options.failover_wait))
+        });
         if !again || topology.is_single() || end.has_passed() {
             return (done, name);
         }
@@ -111,7 +115,7 @@ async fn on_primaries(
         WRITE_RETRIES.add(1, &[KeyValue::new("reason", "primary-lost")]);
         tracing::info!("the primary was lost: trying the next one");
         sleep(LOST_PAUSE).await;
-        choice = match topology.writer(Deadline::after(end.remaining(PATIENCE))).await {
+        choice = match topology.writer(end).await {
             Ok(choice) => choice,
             // What the write came to says more.
             Err(_) => return (done, name),

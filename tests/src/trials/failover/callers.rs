@@ -1,0 +1,236 @@
+//! Those who call while the primary changes, and how long each was without an answer.
+
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bookstore_proto::v1::{
+    Book, CreateBookRequest, GetBookRequest, Money, book_service_client::BookServiceClient,
+};
+use sqlx::{Connection, PgConnection};
+use tokio::task::JoinHandle;
+use tonic::{Code, Request, Status, transport::Channel};
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+use crate::TestServer;
+
+/// Callers that write, and as many that read.
+const CALLERS: usize = 4;
+
+/// The longest time from one answer to the next.
+pub(super) struct Pace(Mutex<(Instant, Duration)>);
+
+impl Pace {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new((Instant::now(), Duration::ZERO))))
+    }
+
+    fn answered(&self) {
+        let mut pace = self.lock();
+        let (last, longest) = *pace;
+        *pace = (Instant::now(), longest.max(last.elapsed()));
+    }
+
+    fn begin_anew(&self) {
+        self.lock().1 = Duration::ZERO;
+    }
+
+    /// The longest since it began anew.
+    pub(super) fn longest(&self) -> Duration {
+        let (last, longest) = *self.lock();
+        longest.max(last.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Instant, Duration)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everybody who calls.
+pub(super) struct Callers {
+    stop: Arc<AtomicBool>,
+    /// How often a writer was told to try again.
+    pub(super) told: Arc<AtomicU64>,
+    acknowledged: Arc<Mutex<Vec<String>>>,
+    writers: Vec<Arc<Pace>>,
+    /// A client without a service.
+    pub(super) bare: Arc<Pace>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Callers {
+    /// Starts all of them. `nodes` are addresses for the one without a service.
+    pub(super) fn start(server: &TestServer, nodes: Vec<String>) -> Self {
+        let mut callers = Self {
+            stop: Arc::default(),
+            told: Arc::default(),
+            acknowledged: Arc::default(),
+            writers: (0..CALLERS).map(|_| Pace::new()).collect(),
+            bare: Pace::new(),
+            tasks: Vec::new(),
+        };
+        for pace in &callers.writers {
+            let writer = Writer {
+                books: BookServiceClient::new(server.channel()),
+                stop: callers.stop.clone(),
+                told: callers.told.clone(),
+                acknowledged: callers.acknowledged.clone(),
+                pace: pace.clone(),
+            };
+            callers.tasks.push(tokio::spawn(writer.run()));
+            callers.tasks.push(tokio::spawn(read(server.channel(), callers.stop.clone())));
+        }
+        callers.tasks.push(tokio::spawn(bare(nodes, callers.stop.clone(), callers.bare.clone())));
+        callers
+    }
+
+    /// Nobody has stopped yet.
+    ///
+    /// # Panics
+    /// If one of them has met what it must not meet.
+    pub(super) fn are_all_at_it(&self) {
+        assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a caller has given up");
+    }
+
+    /// Forgets how long anybody was without an answer.
+    pub(super) fn begin_anew(&self) {
+        self.writers.iter().chain([&self.bare]).for_each(|pace| pace.begin_anew());
+    }
+
+    /// The longest that one of the writers was without an answer since then.
+    pub(super) fn longest(&self) -> Duration {
+        self.writers.iter().map(|pace| pace.longest()).max().unwrap_or_default()
+    }
+
+    /// The books that were written so far.
+    pub(super) fn acknowledged(&self) -> Vec<String> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends all of them; answers what was written.
+    ///
+    /// # Panics
+    /// If one of them has met what it must not meet.
+    pub(super) async fn end(mut self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in mem::take(&mut self.tasks) {
+            task.await.expect("a caller that doesn't panic");
+        }
+        self.acknowledged()
+    }
+}
+
+/// Creates books, each under a key of its own.
+struct Writer {
+    books: BookServiceClient<Channel>,
+    stop: Arc<AtomicBool>,
+    told: Arc<AtomicU64>,
+    acknowledged: Arc<Mutex<Vec<String>>>,
+    pace: Arc<Pace>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let id = self.create().await;
+            self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+            self.pace.answered();
+        }
+    }
+
+    /// Creates one, and tries again until that is done.
+    async fn create(&mut self) -> String {
+        let key = Uuid::new_v4().to_string();
+        let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
+        let (title, author) = (format!("key {key}"), "Frank Herbert".into());
+        let book = Book { title, author, price, ..Book::default() };
+        loop {
+            let create = CreateBookRequest { book: Some(book.clone()), id: String::new() };
+            let mut request = Request::new(create);
+            request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
+            match self.books.create_book(request).await {
+                Ok(answer) => return answer.into_inner().id,
+                Err(status) => {
+                    self.told.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(pause(&status)).await;
+                }
+            }
+        }
+    }
+}
+
+/// How long to wait before trying again, by what the service says: whoever has a key may, and all
+/// else would be a leak of the failover.
+fn pause(status: &Status) -> Duration {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
+    let delay = details.retry_info().and_then(|info| info.retry_delay);
+    let message = status.message();
+    let is_read = message.split(' ').count() > 3 && message.is_ascii();
+    let is_ours = !["SQLSTATE", "25006", "error returned", "read-only"]
+        .iter()
+        .any(|theirs| message.contains(theirs));
+    assert!(is_read && is_ours, "not worth reading: {status:?}");
+    match (status.code(), reason, delay) {
+        (Code::Unavailable, "DATABASE_UNAVAILABLE", Some(delay))
+        | (Code::Aborted, "KEY_IN_USE", Some(delay)) => delay,
+        // With the key the next call finds out.
+        (Code::Unknown, "COMMIT_OUTCOME_UNKNOWN", None) => Duration::ZERO,
+        _ => panic!("{status:?}"),
+    }
+}
+
+/// Reads until it is told to stop: a book that isn't there, so that any node may say so.
+async fn read(channel: Channel, stop: Arc<AtomicBool>) {
+    let mut books = BookServiceClient::new(channel);
+    while !stop.load(Ordering::Relaxed) {
+        let id = Uuid::new_v4().to_string();
+        let status = books.get_book(eventual(&id)).await.expect_err("no such book");
+        assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    }
+}
+
+fn eventual(id: &str) -> Request<GetBookRequest> {
+    let get = GetBookRequest { id: id.to_owned(), ..GetBookRequest::default() };
+    let mut request = Request::new(get);
+    request.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
+    request
+}
+
+/// The node that answers a read which any may answer.
+pub(super) async fn served_by(channel: Channel, id: &str) -> String {
+    let answer = BookServiceClient::new(channel).get_book(eventual(id)).await.expect("a book");
+    let node = answer.metadata().get("served-by").expect("a node");
+    node.to_str().expect("ASCII").to_owned()
+}
+
+/// What failing over costs a client that tries every node every 10 ms and knows nothing.
+async fn bare(nodes: Vec<String>, stop: Arc<AtomicBool>, pace: Arc<Pace>) {
+    let mut at = 0;
+    let mut connection = None;
+    while !stop.load(Ordering::Relaxed) {
+        let write = async {
+            let mut session = match connection.take() {
+                Some(session) => session,
+                None => PgConnection::connect(&nodes[at]).await?,
+            };
+            let sql = "UPDATE categories SET version = version + 1 WHERE name = 'History'";
+            sqlx::query(sql).execute(&mut session).await?;
+            Ok::<_, sqlx::Error>(session)
+        };
+        match tokio::time::timeout(Duration::from_secs(1), write).await {
+            Ok(Ok(session)) => {
+                connection = Some(session);
+                pace.answered();
+            }
+            _ => at = (at + 1) % nodes.len(),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
