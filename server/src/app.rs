@@ -39,10 +39,13 @@ use crate::{
 /// How long the first look at the schema may take; it only serves to tell what is pending.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long a peer may take for HTTP/2's greeting, which is a round trip at most.
+const GREETING: Duration = Duration::from_secs(10);
+
 /// How long closing idle database connections may take at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the service could not start.
+/// Why the service could not start, or did not end well.
 #[derive(Debug, Error)]
 pub enum AppError {
     /// The database's URL, or the database itself.
@@ -65,6 +68,9 @@ pub enum AppError {
     /// The listener ended by a fault of its own.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
+    /// It was stopped, and calls were in flight when the time of `shutdown_timeout` was up.
+    #[error("calls were in flight when shutdown_timeout was up: {0} cut")]
+    CallsCut(usize),
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
@@ -120,7 +126,7 @@ pub async fn migrate(store: &Store) -> Result<(), AppError> {
 /// why it ended in a hurry.
 ///
 /// # Errors
-/// If the service can't start.
+/// If the service can't start, or calls had to be cut at the end.
 pub async fn serve(
     config: &Config,
     sample_data: bool,
@@ -150,6 +156,7 @@ pub async fn serve(
     let stop = Stop::new();
     let limits = Limits {
         connections: config.server.max_connections,
+        greeting: GREETING,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
     };
@@ -192,8 +199,10 @@ pub async fn serve(
     if timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
         tracing::warn!("database connections were left open");
     }
-    drained?;
-    Ok(())
+    match drained?.calls_cut {
+        0 => Ok(()),
+        calls => Err(AppError::CallsCut(calls)),
+    }
 }
 
 /// What is listened on.
@@ -305,6 +314,8 @@ fn services(
         Reflection::configure()
             .register_encoded_file_descriptor_set(bookstore_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of errors, which answers of Transact have as Any.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
     routes.add_service(reflection().build_v1().map_err(contract)?);

@@ -2,6 +2,7 @@
 //! front of one tower service, and the bounded drain at the end.
 
 mod calls;
+mod greeting;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rand::Rng;
+use tokio::io::AsyncReadExt;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 use tower::{Service, ServiceExt};
@@ -32,9 +34,6 @@ use crate::shutdown::Stop;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A connection says something within this time, or it is closed: it would
-/// hold a file descriptor for ever, since pings begin with the first bytes.
-const FIRST_BYTE: Duration = Duration::from_secs(20);
 /// The time between two pings, and how long the answer may take: a peer that
 /// vanished without a word is noticed within their sum.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
@@ -63,6 +62,9 @@ pub type Greet = fn() -> Extensions;
 pub struct Limits {
     /// How many there may be; more are closed at once.
     pub connections: u32,
+    /// How long its peer may take for the greeting that HTTP/2 begins with. It would hold its
+    /// place for ever otherwise, since pings begin behind that.
+    pub greeting: Duration,
     /// How old one gets, about, before it is told to go; none is any age.
     pub age: Option<Duration>,
     /// How long calls in flight may take to end after the stop.
@@ -103,8 +105,8 @@ where
 {
     let calls = Calls::default();
     let mut connections = JoinSet::new();
-    let each = Each { service, calls: calls.clone(), stop, age: limits.age };
-    accept(&socket, &mut connections, &each, greet, limits.connections).await;
+    let each = Each { service, calls: calls.clone(), stop, limits };
+    accept(&socket, &mut connections, &each, greet).await;
     drop(socket);
     drain(connections, &calls, limits.drain).await
 }
@@ -115,16 +117,11 @@ struct Each<S> {
     service: S,
     calls: Calls,
     stop: Stop,
-    age: Option<Duration>,
+    limits: Limits,
 }
 
-async fn accept<S, B>(
-    socket: &Socket,
-    connections: &mut JoinSet<()>,
-    each: &Each<S>,
-    greet: Greet,
-    most: u32,
-) where
+async fn accept<S, B>(socket: &Socket, connections: &mut JoinSet<()>, each: &Each<S>, greet: Greet)
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -133,6 +130,7 @@ async fn accept<S, B>(
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
+    let most = each.limits.connections;
     let open = Arc::new(AtomicU32::new(0));
     let looked_at = Arc::clone(&open);
     meters::CONNECTIONS
@@ -196,7 +194,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection<P, S, B>(stream: P, each: Each<S>, mut greeting: Extensions)
+async fn connection<P, S, B>(stream: P, each: Each<S>, mut shared: Extensions)
 where
     P: Peer,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -207,24 +205,23 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let Each { service, calls, stop, age } = each;
-    let peer = stream.introduce(&mut greeting);
+    let Each { service, calls, stop, limits } = each;
+    let peer = stream.introduce(&mut shared);
     let mut stopped = pin!(stop.wait());
-    let mut aged = pin!(grow_old(age));
-    tokio::select! {
-        () = &mut stopped => return,
-        spoke = timeout(FIRST_BYTE, stream.speaks()) => {
-            if !matches!(spoke, Ok(Ok(()))) {
-                return;
-            }
-        }
-    }
+    let mut aged = pin!(grow_old(limits.age));
     // Without it each small answer waits for the peer's delayed acknowledgement.
     if let Err(error) = stream.without_delay() {
         tracing::debug!(%error, "a connection without nodelay");
     }
+    let (mut read, write) = stream.halves();
+    let said = tokio::select! {
+        () = &mut stopped => return,
+        said = greeting::greeting(&mut read, limits.greeting) => said,
+    };
+    let Some(said) = said else { return };
+    let stream = tokio::io::join(said.chain(read), write);
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().extend(greeting.clone());
+        request.extensions_mut().extend(shared.clone());
         let call = calls.begin();
         let answered = service.clone().oneshot(request);
         async move {

@@ -3,7 +3,9 @@
 
 mod exposition;
 mod json;
+mod lean;
 mod otlp;
+mod propagators;
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
@@ -75,12 +77,15 @@ pub fn start(log: &Log, echo: bool) -> Result<Telemetry, TelemetryError> {
                 .with_location(false)
                 .with_threads(false)
                 .with_target(false)
-                .with_tracked_inactivity(false);
+                .with_tracked_inactivity(false)
+                // Each look at a future would pay for it, and nobody asks for the current one.
+                .with_context_activation(false);
             lines.with(spans.with_filter(ours.with_max_level_hint(Level::DEBUG))).try_init()?;
         }
     }
     // Whoever starts it twice has been refused above.
     let _ = LEVEL.set(level);
+    propagators::apply();
     Ok(telemetry)
 }
 

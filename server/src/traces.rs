@@ -14,6 +14,7 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 static ON: AtomicBool = AtomicBool::new(false);
+static JOINS_CALLERS: AtomicBool = AtomicBool::new(true);
 
 /// From now on traces go out.
 pub fn set_on() {
@@ -23,6 +24,16 @@ pub fn set_on() {
 /// Whether traces go out.
 pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
+}
+
+/// From now on every call begins a trace of its own, whatever its caller sends.
+pub fn leave_callers() {
+    JOINS_CALLERS.store(false, Ordering::Relaxed);
+}
+
+/// Whether a call belongs to the trace that its caller names.
+pub fn joins_callers() -> bool {
+    JOINS_CALLERS.load(Ordering::Relaxed)
 }
 
 /// Lets a call's span belong to its caller's trace, and describes it. `method` is one of the
@@ -50,6 +61,12 @@ pub fn end_call(span: &Span, code: i32, name: &'static str, is_fault: bool) {
             span.set_status(Status::error(name));
         }
     }
+}
+
+/// The span of a part of a call that has a name of its own: what it asks of the database, and
+/// what is logged meanwhile, belongs to it.
+pub fn operation(name: &'static str) -> Span {
+    tracing::info_span!("operation", otel.name = named(name), operation = name)
 }
 
 /// A name for a span where traces go out; the log has names of its own.

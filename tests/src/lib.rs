@@ -13,11 +13,13 @@
 mod database;
 mod engine;
 mod guard;
+mod history;
 mod line;
 mod postgres;
 mod program;
 mod raw;
 mod server;
+mod sink;
 mod trials;
 mod wait;
 
@@ -29,5 +31,6 @@ pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated};
 pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};
 pub use server::{Builder, Ended, Signal, TestServer};
+pub use sink::Sink;
 pub use trials::{TRIALS, Trial, Work, run_trial, trial};
 pub use wait::until;

@@ -137,6 +137,18 @@ impl TestServer {
         Some(kibibytes * 1_024)
     }
 
+    /// The CPU time that the process has taken so far, all of its threads together; none where
+    /// the system doesn't tell it as Linux does.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()?)).ok()?;
+        // The program's name stands in front, in parentheses, and may hold anything.
+        let fields = stat.rsplit_once(')')?.1.split_whitespace();
+        // Fields 14 and 15, utime and stime, in ticks.
+        let ticks = fields.skip(11).take(2).map(str::parse::<u64>);
+        let ticks = ticks.sum::<Result<u64, _>>().ok()?;
+        Some(Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second()))
+    }
+
     /// Sends a signal, unless the process has ended.
     pub fn signal(&self, signal: Signal) {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);

@@ -8,8 +8,10 @@ mod drops;
 mod failover;
 mod files;
 mod goodbooks;
+mod history;
 mod orders;
 mod patroni;
+mod placing;
 mod plan_log;
 mod plans;
 mod replicas;
@@ -18,6 +20,7 @@ mod search;
 mod steady;
 mod stock;
 mod stops;
+mod telemetry;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -89,6 +92,12 @@ pub const TRIALS: &[Trial] = &[
         work: |scale| Box::pin(goodbooks::goodbooks(scale)),
     },
     Trial {
+        name: "history",
+        about: "this many transactions over lines that break, the service killed: an order explains them",
+        scale: 5_000,
+        work: |scale| Box::pin(history::history(scale)),
+    },
+    Trial {
         name: "orders",
         about: "this many orders over lines that break, the service killed, on each engine: each once",
         scale: 5_000,
@@ -99,6 +108,12 @@ pub const TRIALS: &[Trial] = &[
         about: "a switchover, the primary killed, its node lost under Patroni, this many times",
         scale: 1,
         work: |scale| Box::pin(patroni::patroni(scale)),
+    },
+    Trial {
+        name: "placing",
+        about: "so many orders as one statement and statement by statement, with what they cost",
+        scale: 2_000,
+        work: |scale| Box::pin(placing::placing(scale)),
     },
     Trial {
         name: "plans",
@@ -135,6 +150,12 @@ pub const TRIALS: &[Trial] = &[
         about: "SIGTERM under load, this many times: nothing answered is lost, it ends in time",
         scale: 20,
         work: |scale| Box::pin(stops::stops(scale)),
+    },
+    Trial {
+        name: "telemetry",
+        about: "GetBook with and without telemetry, so many rounds on each engine: what it costs",
+        scale: 10,
+        work: |scale| Box::pin(telemetry::telemetry(scale)),
     },
 ];
 

@@ -1,5 +1,7 @@
 //! The admin address: probes, operators' questions, the log's level.
 
+mod exposition;
+
 use std::net::SocketAddr;
 
 use bookstore_proto::v1::ListBooksRequest;

@@ -3,12 +3,13 @@
 
 use std::{collections::HashMap, env, fmt::Write as _, fs};
 
+use bookstore_tests::{Engine, TestServer};
 use prost_reflect::{
     Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind,
     MessageDescriptor, ServiceDescriptor, Value,
 };
 
-use crate::tidy;
+use crate::{bad_input::send, tidy};
 
 const GOLDEN: &str = "tests/golden/bookstore.v1.txt";
 const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace contract::";
@@ -208,4 +209,21 @@ fn shows_rules_and_behaviours() {
     assert!(text.contains("rpc GetBook(bookstore.v1.GetBookRequest) returns (bookstore.v1.Book)"));
     assert!(text.contains("(buf.validate.field) = {"), "{text}");
     assert!(text.contains("(google.api.field_behavior) = "), "{text}");
+}
+
+/// Whoever looks into answers by reflection finds what stands in them as Any, error details too.
+#[tokio::test]
+async fn reflection_knows_what_any_holds() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    for (symbol, beside) in
+        [("google.rpc.ErrorInfo", "RetryInfo"), ("bookstore.v1.Book", "CreateBookRequest")]
+    {
+        // file_containing_symbol (grpc/reflection/v1/reflection.proto).
+        let length = u8::try_from(symbol.len()).expect("a short name");
+        let asked = [&[0x22, length][..], symbol.as_bytes()].concat();
+        let answer = send(server.channel(), path, asked, &[]).await.expect("reflection");
+        let text = String::from_utf8_lossy(answer.get_ref());
+        assert!(text.contains(beside), "{symbol}: {text}");
+    }
 }

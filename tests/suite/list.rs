@@ -129,9 +129,11 @@ pub(crate) async fn statements(server: &TestServer, call: &str) -> Vec<String> {
         .wait_for(|line| serde_json::from_str(line).is_ok_and(|line| told(&line, "call")))
         .await;
     let lines = server.logs().json();
+    // One that took long is told of in other words.
+    let ran = |line: &Value| told(line, "statement") || told(line, "slow statement");
     let statements = lines
         .iter()
-        .filter(|line| line["target"] == "bookstore::sql" && told(line, "statement"))
+        .filter(|line| line["target"] == "bookstore::sql" && ran(line))
         .map(|line| line["sql"].as_str().expect("a text").to_owned());
     statements.collect()
 }

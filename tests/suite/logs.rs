@@ -193,4 +193,8 @@ async fn answers_say_who_answered(engine: Engine) {
     let refused = books.get_book(GetBookRequest::default()).await.expect_err("an empty id");
     assert!(text(refused.metadata(), "server-timing").starts_with("total;dur="));
     assert!(!refused.metadata().contains_key("served-by"), "no node was asked");
+    let twin = client::create(&client::id(1), client::a_book("Dune"));
+    let twin = books.create_book(twin).await.expect_err("an id that is taken");
+    assert_eq!(text(twin.metadata(), "attempts"), "1");
+    assert_eq!(text(twin.metadata(), "served-by"), "primary");
 }

@@ -28,6 +28,7 @@ mod logs;
 mod migration;
 mod operations;
 mod order;
+mod panics;
 mod post;
 mod races;
 mod readme;

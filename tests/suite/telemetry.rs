@@ -2,45 +2,30 @@
 
 use std::time::Duration;
 
-use bookstore_proto::v1::ListBooksRequest;
-use bookstore_tests::{Engine, TestServer, on_every_engine};
+use bookstore_proto::v1::{
+    Begin, Commit, ExportBooksRequest, GetBookRequest, ImportBooksRequest, ListBooksRequest,
+    Savepoint, TransactRequest, book_transfer_service_client::BookTransferServiceClient,
+    transact_request::Step, transaction_service_client::TransactionServiceClient,
+};
+use bookstore_tests::{Engine, Sink, TestServer, on_every_engine};
+use futures_util::stream;
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
     common::v1::{KeyValue, any_value::Value},
     trace::v1::{Span, span::SpanKind},
 };
-use tokio::{net::TcpListener, sync::mpsc};
-use tonic::{
-    Request, Response, Status,
-    transport::{Server, server::TcpIncoming},
-};
+use prost::Message;
+use prost_types::Any;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tonic::{Request, Streaming};
 
-use crate::client;
+use crate::{bad_input, client};
 
 on_every_engine!(
     a_trace_has_the_call_its_operation_and_its_statements,
+    each_step_of_a_stream_has_its_statements,
     a_dead_collector_is_nothing
 );
-
-struct Sink(mpsc::UnboundedSender<Span>);
-
-#[tonic::async_trait]
-impl TraceService for Sink {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let resources = request.into_inner().resource_spans.into_iter();
-        let scopes = resources.flat_map(|resource| resource.scope_spans);
-        for span in scopes.flat_map(|scope| scope.spans) {
-            let _ = self.0.send(span);
-        }
-        Ok(Response::new(Default::default()))
-    }
-}
 
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let value = attributes.iter().find(|it| it.key == key)?.value.clone()?.value?;
@@ -50,50 +35,211 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let (sender, mut received) = mpsc::unbounded_channel();
-    let sink = Server::builder().add_service(TraceServiceServer::new(Sink(sender)));
-    tokio::spawn(sink.serve_with_incoming(TcpIncoming::from(listener)));
-    let mut server = TestServer::builder(engine)
-        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &endpoint)
+/// The span of the callers here, in bytes and as `traceparent` has it.
+const CALLER: ([u8; 8], &str) =
+    ([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31], "b7ad6b7169203331");
+
+/// A trace by a byte that no other one has.
+fn trace(number: u8) -> [u8; 16] {
+    [number; 16]
+}
+
+fn traceparent(number: u8) -> String {
+    format!("00-{}-{}-01", format!("{number:02x}").repeat(16), CALLER.1)
+}
+
+/// A request of a caller whose trace that is.
+fn traced<T>(number: u8, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let parent = traceparent(number).parse().expect("ASCII");
+    request.metadata_mut().insert("traceparent", parent);
+    request
+}
+
+/// The spans of a trace, in the order in which they began.
+struct Trace(Vec<Span>);
+
+impl Trace {
+    fn of(spans: &[Span], number: u8) -> Self {
+        let mut spans: Vec<Span> =
+            spans.iter().filter(|span| span.trace_id == trace(number)).cloned().collect();
+        spans.sort_by_key(|span| span.start_time_unix_nano);
+        Self(spans)
+    }
+
+    fn below(&self, parent: &[u8]) -> Vec<&Span> {
+        self.0.iter().filter(|span| span.parent_span_id == parent).collect()
+    }
+
+    /// The one call.
+    fn call(&self) -> &Span {
+        let calls = self.below(&CALLER.0);
+        assert_eq!(calls.len(), 1, "{:#?}", self.0);
+        assert_eq!(calls[0].kind(), SpanKind::Server);
+        calls[0]
+    }
+
+    /// The names of the call's operations. Below each are statements, and below the call itself
+    /// is none.
+    fn operations(&self) -> Vec<&str> {
+        let operations = self.below(&self.call().span_id);
+        for operation in &operations {
+            assert_ne!(operation.kind(), SpanKind::Client, "{operation:#?}");
+            let statements = self.below(&operation.span_id);
+            assert!(!statements.is_empty(), "{operation:#?} in {:#?}", self.0);
+            for statement in statements {
+                assert_eq!(statement.kind(), SpanKind::Client);
+                let text = |key| text(&statement.attributes, key);
+                assert!(text("db.namespace").is_some(), "{statement:#?}");
+                assert!(text("db.query.text").is_some(), "{statement:#?}");
+            }
+        }
+        operations.into_iter().map(|operation| &*operation.name).collect()
+    }
+}
+
+async fn with_sink(engine: Engine) -> (Sink, TestServer) {
+    let sink = Sink::start().await;
+    let server = TestServer::builder(engine)
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", sink.endpoint())
         .start()
         .await;
-    let trace: [u8; 16] = std::array::from_fn(|at| u8::try_from(at + 1).expect("small"));
-    let hex: String = trace.iter().map(|byte| format!("{byte:02x}")).collect();
-    let list = ListBooksRequest { filter: "title = \"Xyzzy\"".to_owned(), ..Default::default() };
-    let mut request = Request::new(list);
-    let parent = format!("00-{hex}-b7ad6b7169203331-01");
-    request.metadata_mut().insert("traceparent", parent.parse().expect("ASCII"));
-    client::books(&server).list_books(request).await.expect("a list");
-    let ended = server.terminate().await;
-    assert_eq!(ended.status.code(), Some(0));
+    (sink, server)
+}
 
-    let mut spans = Vec::new();
-    // All of it has been sent before the end.
-    while let Ok(span) = received.try_recv() {
-        if span.trace_id == trace {
-            spans.push(span);
-        }
-    }
-    assert!(!format!("{spans:?}").contains("Xyzzy"), "{spans:#?}");
-    let child_of = |parent: &[u8]| -> Vec<&Span> {
-        spans.iter().filter(|span| span.parent_span_id == parent).collect()
+/// All spans of a service, which has sent them before its end.
+async fn spans(sink: &Sink, mut server: TestServer) -> Vec<Span> {
+    assert_eq!(server.terminate().await.status.code(), Some(0));
+    sink.take_spans()
+}
+
+async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
+    let (sink, server) = with_sink(engine).await;
+    let list = ListBooksRequest { filter: "title = \"Xyzzy\"".to_owned(), ..Default::default() };
+    client::books(&server).list_books(traced(1, list)).await.expect("a list");
+    let trace = Trace::of(&spans(&sink, server).await, 1);
+    assert!(!format!("{:?}", trace.0).contains("Xyzzy"), "{:#?}", trace.0);
+    let call = trace.call();
+    assert_eq!(call.name, "bookstore.v1.BookService/ListBooks");
+    assert_eq!(text(&call.attributes, "rpc.method").as_deref(), Some("ListBooks"));
+    assert_eq!(trace.operations(), ["ListBooks"]);
+}
+
+/// Whoever looks for what a long stream did finds the statements below the step that ran them.
+async fn each_step_of_a_stream_has_its_statements(engine: Engine) {
+    let (sink, server) = with_sink(engine).await;
+    let any = |name: &str, value: Vec<u8>| {
+        Step::Request(Any { type_url: format!("x/bookstore.v1.{name}"), value })
     };
-    let calls = child_of(&[0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
-    assert_eq!(calls.len(), 1, "{spans:#?}");
-    assert_eq!(calls[0].name, "bookstore.v1.BookService/ListBooks");
-    assert_eq!(calls[0].kind(), SpanKind::Server);
-    assert_eq!(text(&calls[0].attributes, "rpc.method").as_deref(), Some("ListBooks"));
-    let operations = child_of(&calls[0].span_id);
-    assert_eq!(operations.len(), 1, "{spans:#?}");
-    let statements = child_of(&operations[0].span_id);
-    assert!(!statements.is_empty(), "{spans:#?}");
-    for statement in statements {
-        assert_eq!(statement.kind(), SpanKind::Client);
-        assert!(text(&statement.attributes, "db.namespace").is_some(), "{statement:#?}");
-        assert!(text(&statement.attributes, "db.query.text").is_some(), "{statement:#?}");
+    let create = client::create(&client::id(1), client::a_book("Dune")).encode_to_vec();
+    let get = GetBookRequest { id: client::id(1), ..Default::default() }.encode_to_vec();
+    let savepoint = Savepoint { name: "here".to_owned() };
+    let steps = [
+        Step::Begin(Begin::default()),
+        any("CreateBookRequest", create),
+        Step::Savepoint(savepoint.clone()),
+        any("GetBookRequest", get),
+        Step::RollbackTo(savepoint),
+        Step::Commit(Commit {}),
+    ];
+    let steps = stream::iter(steps.map(|step| TransactRequest { step: Some(step) }));
+    let mut transactions = TransactionServiceClient::new(server.channel());
+    let answers = transactions.transact(traced(1, steps)).await.expect("a stream");
+    assert_eq!(read(answers.into_inner()).await, 6);
+
+    let row = |number| json!({"line": number, "book": client::a_book("Dune")});
+    let batch = |number| json!({"batch": {"number": number, "rows": [row(1), row(2)]}});
+    let id = uuid::Uuid::new_v4().to_string();
+    let steps = [
+        json!({"options": {"import_id": id}}),
+        batch(1),
+        batch(2),
+        json!({"end": {"batches": 2, "rows": 4}}),
+    ];
+    let steps = stream::iter(steps.map(client::message::<ImportBooksRequest>));
+    let mut transfers = BookTransferServiceClient::new(server.channel());
+    let answers = transfers.import_books(traced(2, steps)).await.expect("a stream");
+    assert_eq!(read(answers.into_inner()).await, 3);
+    let export = transfers.export_books(traced(3, ExportBooksRequest::default()));
+    assert_eq!(read(export.await.expect("a stream").into_inner()).await, 1);
+
+    let spans = spans(&sink, server).await;
+    let operations = [
+        "TransactBegin",
+        "CreateBooks",
+        "TransactSavepoint",
+        "GetBook",
+        "TransactRollbackTo",
+        "TransactCommit",
+    ];
+    assert_eq!(Trace::of(&spans, 1).operations(), operations);
+    assert_eq!(Trace::of(&spans, 2).operations(), ["ImportBooks", "ImportBooks"]);
+    assert_eq!(Trace::of(&spans, 3).operations(), ["ExportBooks"]);
+}
+
+/// Reads a stream to its end: how many messages there were.
+async fn read<T>(mut answers: Streaming<T>) -> usize {
+    let mut count = 0;
+    while answers.message().await.expect("an answer").is_some() {
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test]
+async fn probes_and_reflection_have_their_names() {
+    let (sink, server) = with_sink(Engine::Sqlite).await;
+    let calls = [
+        ("grpc.health.v1.Health/Check", vec![]),
+        // Field 7 asks for the list of services.
+        ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", vec![0x3a, 0]),
+        ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", vec![0x3a, 0]),
+    ];
+    for (number, (method, body)) in (1..).zip(calls.clone()) {
+        let metadata = [("traceparent", &*traceparent(number))];
+        let path = format!("/{method}");
+        bad_input::send(server.channel(), &path, body, &metadata).await.expect("an answer");
+    }
+    let spans = spans(&sink, server).await;
+    for (number, (method, _)) in (1..).zip(calls) {
+        let trace = Trace::of(&spans, number);
+        assert_eq!(trace.call().name, method);
+        let name = method.split_once('/').map(|(_, name)| name.to_owned());
+        assert_eq!(text(&trace.call().attributes, "rpc.method"), name);
+    }
+    // The harness has watched this one.
+    assert!(spans.iter().any(|span| span.name == "grpc.health.v1.Health/Watch"), "{spans:#?}");
+}
+
+/// What isn't to be taken from callers isn't, in traces and in the log; what is unknown is told.
+#[tokio::test]
+async fn propagators_are_those_that_are_named() {
+    for (list, joins, unknown) in
+        [("none", false, None), ("baggage", false, None), ("b3,tracecontext", true, Some("b3"))]
+    {
+        let sink = Sink::start().await;
+        let server = TestServer::builder(Engine::Sqlite)
+            .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", sink.endpoint())
+            .env("OTEL_PROPAGATORS", list)
+            .start()
+            .await;
+        let id = "traced";
+        let mut request = traced(1, ListBooksRequest::default());
+        request.metadata_mut().insert("request-id", id.parse().expect("ASCII"));
+        client::books(&server).list_books(request).await.expect("a list");
+        let line = server.logs().wait_for(|line| line.contains("\"request_id\":\"traced\"")).await;
+        let trace = format!("\"trace_id\":\"{}\"", "01".repeat(16));
+        assert_eq!(line.contains(&trace), joins, "{list}: {line}");
+        let warned = server.logs().so_far();
+        let mut warned = warned.iter().filter(|line| line.contains("OTEL_PROPAGATORS"));
+        match unknown {
+            Some(name) => assert!(warned.any(|line| line.contains(name)), "{list}"),
+            None => assert_eq!(warned.next(), None, "{list}"),
+        }
+        let spans = spans(&sink, server).await;
+        let calls: Vec<_> = spans.iter().filter(|span| span.name.ends_with("/ListBooks")).collect();
+        assert_eq!(calls.len(), 1, "{spans:#?}");
+        assert_eq!(calls[0].parent_span_id == CALLER.0, joins, "{list}: {calls:#?}");
     }
 }
 

@@ -1,13 +1,15 @@
 //! `Transact`: transactions that their callers lead.
 
-use std::time::{Duration, Instant};
+mod ends;
+
+use std::net::SocketAddr;
 
 use bookstore_proto::v1::{
     Begin, Committed, GetOutcomeRequest, Isolation, Outcome, Rollback, RolledBack, Savepoint,
     TransactRequest, TransactResponse, transact_request::Step, transact_response::Step as Answer,
     transaction_service_client::TransactionServiceClient,
 };
-use bookstore_tests::{Engine, TestServer, on_every_engine, raw, until};
+use bookstore_tests::{Engine, TestServer, on_every_engine, raw};
 use prost::Message;
 use prost_reflect::DynamicMessage;
 use prost_types::Any;
@@ -29,8 +31,6 @@ on_every_engine!(
     a_refused_step_changes_nothing,
     savepoints_undo_what_came_after,
     steps_have_an_order,
-    a_silent_or_slow_caller_is_shown_out,
-    there_is_a_limit,
     a_key_is_the_transactions,
     reading_alone_never_writes,
 );
@@ -46,19 +46,32 @@ struct Led {
 
 impl Led {
     async fn open(server: &TestServer, key: Option<&str>) -> Self {
+        Self::open_at(server.address(), key).await
+    }
+
+    async fn open_at(address: SocketAddr, key: Option<&str>) -> Self {
+        let metadata: Vec<_> = key.iter().map(|key| ("idempotency-key", *key)).collect();
+        Self::open_with(address, &metadata).await
+    }
+
+    async fn open_with(address: SocketAddr, metadata: &[(&'static str, &str)]) -> Self {
         let (steps, stream) = mpsc::channel(8);
         let mut request = Request::new(ReceiverStream::new(stream));
-        if let Some(key) = key {
-            request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
+        for (key, value) in metadata {
+            request.metadata_mut().insert(*key, value.parse().expect("ASCII"));
         }
         // A connection of its own, that goes with it.
-        let mut client = TransactionServiceClient::new(raw(server.address()).await);
+        let mut client = TransactionServiceClient::new(raw(address).await);
         let answers = client.transact(request).await.expect("a stream").into_inner();
         Self { steps, answers }
     }
 
     async fn begun(server: &TestServer) -> Self {
-        let mut led = Self::open(server, None).await;
+        Self::begun_at(server.address()).await
+    }
+
+    async fn begun_at(address: SocketAddr) -> Self {
+        let mut led = Self::open_at(address, None).await;
         let begun = led.step(Step::Begin(Begin::default())).await;
         assert!(matches!(begun, Ok(Answer::Begun(_))), "{begun:?}");
         led
@@ -240,51 +253,6 @@ async fn steps_have_an_order(engine: Engine) {
     }
 }
 
-async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
-    let server = TestServer::builder(engine).env("TRANSACTION_IDLE_TIMEOUT", "300ms").start().await;
-    let mut led = Led::begun(&server).await;
-    led.call(CREATE, a_new_book(1)).await.expect("a book");
-    let began = Instant::now();
-    let status = led.answers.message().await.expect_err("it is shown out");
-    Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-
-    // Never silent for long, and open for longer than it asked for.
-    let mut led = Led::open(&server, None).await;
-    let asked = Begin { timeout_ms: 700, ..Begin::default() };
-    let begun = led.step(Step::Begin(asked)).await;
-    assert!(matches!(&begun, Ok(Answer::Begun(begun)) if begun.timeout_ms <= 700), "{begun:?}");
-    led.call(CREATE, a_new_book(2)).await.expect("a book");
-    let began = Instant::now();
-    let refused = loop {
-        match led.call(GET, json!({"id": id(2)})).await {
-            Ok(_) => assert!(began.elapsed() < Duration::from_secs(10), "it goes on"),
-            Err(refused) => break refused,
-        }
-    };
-    refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
-    assert_eq!(books(&server).await, "0");
-}
-
-async fn there_is_a_limit(engine: Engine) {
-    let server = TestServer::builder(engine)
-        .env("DATABASE_POOL_SIZE", "2")
-        .env("DATABASE_MAX_OVERFLOW", "0")
-        .env("TRANSACTION_WAIT", "100ms")
-        .start()
-        .await;
-    let mut first = Led::begun(&server).await;
-    let mut second = Led::open(&server, None).await;
-    let status = second.step(Step::Begin(Begin::default())).await.expect_err("one too many");
-    Refusal::from(&status).is(Code::ResourceExhausted, "TRANSACTION_LIMIT", &[]);
-    // The other half is there for everyone else.
-    let missing = refusal(&server, GET, json!({"id": id(1)})).await;
-    missing.is_missing(&["id"]);
-    first.call(CREATE, a_new_book(1)).await.expect("a book");
-    first.commit().await.expect("a commit");
-    Led::begun(&server).await.commit().await.expect("room again");
-}
-
 async fn a_key_is_the_transactions(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
@@ -333,41 +301,6 @@ async fn reading_alone_never_writes(engine: Engine) {
     let book = led.call(GET, json!({"id": id(1)})).await.expect("a book");
     assert!(book.get("stock").is_none(), "{book}");
     led.commit().await.expect("a commit");
-}
-
-/// A caller that is killed leaves no session in a transaction.
-#[tokio::test]
-async fn nothing_stays_open_behind_a_caller() {
-    let server = TestServer::start(Engine::Postgres).await;
-    let database = server.database();
-    let open = async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND application_name = 'bookstore' AND xact_start IS NOT NULL";
-        database.value(sql).await
-    };
-    for _ in 0..10 {
-        let mut led = Led::begun(&server).await;
-        led.call(CREATE, a_new_book(1)).await.expect("a book");
-        assert_eq!(open().await, "1");
-        drop(led);
-        let soon = Duration::from_millis(100);
-        until("no transaction is open", soon, async || open().await == "0").await;
-    }
-    // In the middle of a statement, which waits for a lock that nobody lets go.
-    let held = crate::lifecycle::Held::table(&database).await;
-    let mut led = Led::begun(&server).await;
-    let step = led.call(CREATE, a_new_book(1));
-    tokio::select! {
-        _ = step => panic!("the table is locked"),
-        () = crate::lifecycle::waits_for_lock(&database) => {}
-    }
-    drop(led);
-    until("no transaction is open but ours", Duration::from_millis(200), async || {
-        open().await == "0"
-    })
-    .await;
-    held.release().await;
-    assert_eq!(books(&server).await, "0");
 }
 
 /// Two that read what the other one writes: one of them has to try again.

@@ -2,13 +2,15 @@
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use futures_util::future::join_all;
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    bad_input::{Case, bad, populate, rows},
-    client::{a_book, id, with},
+    admin,
+    bad_input::{Case, bad, descriptor, populate, rows, send},
+    client::{a_book, dynamic, id, with},
     idempotency::call,
     lifecycle::{Held, waits_for_lock},
     standard::{answer, refusal},
@@ -86,9 +88,11 @@ async fn several_writes_are_one(engine: Engine) {
         entry("CreateUser", json!({"id": id(4), "user": a_user()})),
     ]});
     let key = Uuid::new_v4().to_string();
-    let dry = call(&server, EXECUTE, requests.clone(), &[("validate-only", "true")]).await;
+    let before = rows(&server).await;
+    let dry = [("validate-only", "true"), ("idempotency-key", key.as_str())];
+    let dry = call(&server, EXECUTE, requests.clone(), &dry).await;
     assert_eq!(dry.expect("a dry run").body["responses"].as_array().map(Vec::len), Some(6));
-    assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
+    assert_eq!(rows(&server).await, before);
     let mut answers = Vec::new();
     for replayed in [false, true] {
         let metadata = [("idempotency-key", key.as_str())];
@@ -123,7 +127,8 @@ async fn a_failure_leaves_no_trace(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
-    let mut requests: Vec<Value> = (0..200)
+    // As many as there may be.
+    let mut requests: Vec<Value> = (0..998)
         .map(|at| entry("CreateBook", json!({"id": id(1_000 + at), "book": a_book("x")})))
         .collect();
     requests.push(entry("DeleteBook", json!({"id": id(1)})));
@@ -132,9 +137,14 @@ async fn a_failure_leaves_no_trace(engine: Engine) {
     let metadata = [("idempotency-key", key.as_str())];
     let refused = call(&server, EXECUTE, json!({"requests": requests}), &metadata).await;
     let refused = refused.err().expect("the last one names no book");
-    refused.is_missing(&["requests[201].id"]).says("index", "201").says("resource", "book");
+    refused.is_missing(&["requests[999].id"]).says("index", "999").says("resource", "book");
     assert_eq!(rows(&server).await, before);
     assert_eq!(server.database().value("SELECT count(*) FROM idempotency_keys").await, "0");
+    // Without it all of them happen.
+    requests[999] = entry("DeleteBook", json!({"id": id(404), "allow_missing": true}));
+    let done = call(&server, EXECUTE, json!({"requests": requests}), &metadata).await;
+    let done = done.unwrap_or_else(|refused| panic!("{refused:?}")).body;
+    assert_eq!(done["responses"].as_array().map(Vec::len), Some(1_000));
 }
 
 async fn faults_are_those_of_the_entry(engine: Engine) {
@@ -240,6 +250,37 @@ async fn collisions_are_tried_again(engine: Engine) {
     assert_eq!(one.get("stock"), two.get("stock"), "the last one wrote both");
     let versions = "SELECT version FROM books ORDER BY id";
     assert_eq!(server.sql(versions).await, [[Some("25".to_owned())], [Some("25".to_owned())]]);
+}
+
+/// Who collides is tried again, which is told of each call and counted.
+#[tokio::test]
+async fn attempts_are_counted() {
+    let server =
+        TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    answer(&server, "BookService/CreateBook", json!({"id": id(1), "book": a_book("x")})).await;
+    let update = dynamic(
+        descriptor(EXECUTE).input(),
+        json!({"requests": [entry("UpdateBook", json!({"book": {"id": id(1), "stock": 1}}))]}),
+    );
+    let update = update.encode_to_vec();
+    // Transactions that see the database as it was: of those at one moment, one gets through.
+    let calls = (0..16).map(|_| {
+        send(server.channel(), "/bookstore.v1.TransactionService/Execute", update.clone(), &[])
+    });
+    let mut again = 0;
+    for answer in join_all(calls).await {
+        let answer = answer.expect("a call that is done");
+        let attempts = answer.metadata().get("attempts").and_then(|told| told.to_str().ok());
+        again += attempts.and_then(|told| told.parse::<u32>().ok()).expect("a number") - 1;
+    }
+    assert!(again > 0, "nobody collided");
+    let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
+    let counted: u32 = metrics
+        .lines()
+        .filter(|line| line.starts_with("bookstore_write_retries_total{"))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok())
+        .sum();
+    assert_eq!(counted, again, "{metrics}");
 }
 
 async fn outcomes_are_told(engine: Engine) {

@@ -28,6 +28,11 @@ async fn nothing_is_sold_twice() {
 }
 
 #[tokio::test]
+async fn one_statement_places_an_order_faster() {
+    trial("placing", 64).await;
+}
+
+#[tokio::test]
 async fn deadlines_end_calls_in_the_database() {
     trial("deadlines", 400).await;
 }
@@ -40,6 +45,11 @@ async fn broken_imports_go_on() {
 #[tokio::test]
 async fn files_need_little_memory() {
     trial("files", 6_000).await;
+}
+
+#[tokio::test]
+async fn an_order_explains_what_transactions_saw() {
+    trial("history", 400).await;
 }
 
 #[tokio::test]
@@ -65,4 +75,9 @@ async fn a_stop_under_load_loses_nothing() {
 #[tokio::test]
 async fn a_crowd_keeps_nobody_from_being_served() {
     trial("crowd", 300).await;
+}
+
+#[tokio::test]
+async fn telemetry_has_its_price_told() {
+    trial("telemetry", 1).await;
 }

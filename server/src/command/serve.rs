@@ -30,7 +30,7 @@ impl Arguments {
 /// Serves until asked to stop.
 ///
 /// # Errors
-/// If the service can't start.
+/// If the service can't start, or calls had to be cut at the end.
 pub async fn run(
     config: &Config,
     arguments: &Arguments,

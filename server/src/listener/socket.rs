@@ -1,6 +1,5 @@
 //! Where connections come from: a TCP port, or a socket in the file system.
 
-use std::future::Future;
 use std::io;
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -94,9 +93,11 @@ fn is_socket(path: &std::path::Path) -> bool {
 }
 
 /// A connection of either kind.
-pub(super) trait Peer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Waits for its first byte, or its end.
-    fn speaks(&self) -> impl Future<Output = io::Result<()>> + Send;
+pub(super) trait Peer: Send + 'static {
+    /// What is read from it and what is written to it, apart.
+    fn halves(
+        self,
+    ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static);
 
     /// Sends small answers at once, where the network would wait for more.
     fn without_delay(&self) -> io::Result<()>;
@@ -106,8 +107,10 @@ pub(super) trait Peer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 }
 
 impl Peer for TcpStream {
-    fn speaks(&self) -> impl Future<Output = io::Result<()>> + Send {
-        self.readable()
+    fn halves(
+        self,
+    ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static) {
+        self.into_split()
     }
 
     fn without_delay(&self) -> io::Result<()> {
@@ -124,8 +127,10 @@ impl Peer for TcpStream {
 
 #[cfg(unix)]
 impl Peer for UnixStream {
-    fn speaks(&self) -> impl Future<Output = io::Result<()>> + Send {
-        self.readable()
+    fn halves(
+        self,
+    ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static) {
+        self.into_split()
     }
 
     fn without_delay(&self) -> io::Result<()> {

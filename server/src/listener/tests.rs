@@ -22,6 +22,9 @@ const SOON: Duration = Duration::from_secs(5);
 /// A drain that nothing may use up.
 const LONG: Duration = Duration::from_secs(60);
 
+/// Limits that nothing runs into.
+const LIMITS: Limits = Limits { connections: 100, greeting: LONG, age: None, drain: LONG };
+
 struct Server {
     address: SocketAddr,
     stop: Stop,
@@ -35,7 +38,7 @@ impl Server {
     /// Answers health checks: `at-once`; `held`, which waits for `go_on`; `big`,
     /// larger than any window; `watch`, whose answer ends on the stop.
     async fn start(drain: Duration) -> Self {
-        Self::within(Limits { connections: 100, age: None, drain }).await
+        Self::within(Limits { drain, ..LIMITS }).await
     }
 
     async fn within(limits: Limits) -> Self {
@@ -279,7 +282,7 @@ async fn a_watch_that_its_service_ends_holds_nothing() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed() {
-    let server = Server::within(Limits { connections: 2, age: None, drain: LONG }).await;
+    let server = Server::within(Limits { connections: 2, ..LIMITS }).await;
     let client = server.client().await;
     check(client.clone(), "at-once").await.unwrap();
     let second = TcpStream::connect(server.address).await.unwrap();
@@ -301,11 +304,27 @@ async fn one_connection_too_many_is_closed() {
     server.drained().await;
 }
 
+/// Peers that are silent, or stop within their greeting, don't hold places for ever.
+#[tokio::test]
+async fn a_greeting_that_never_ends_leaves_its_place() {
+    let limits = Limits { connections: 2, greeting: Duration::from_millis(200), ..LIMITS };
+    let server = Server::within(limits).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut half = TcpStream::connect(server.address).await.unwrap();
+    half.write_all(b"PRI * HT").await.unwrap();
+    for stream in [&mut silent, &mut half] {
+        let closed = timeout(SOON, stream.read(&mut [0; 1])).await.unwrap();
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
+    check(server.client().await, "at-once").await.unwrap();
+    server.drained().await;
+}
+
 /// A call in flight outlives its connection's age, and the client comes back by itself.
 #[tokio::test]
 async fn an_old_connection_is_told_to_go() {
     let age = Some(Duration::from_millis(300));
-    let server = Server::within(Limits { connections: 100, age, drain: LONG }).await;
+    let server = Server::within(Limits { age, ..LIMITS }).await;
     let client = server.client().await;
     let held = tokio::spawn(check(client.clone(), "held"));
     server.until_running(1).await;

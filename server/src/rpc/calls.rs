@@ -91,11 +91,7 @@ impl Calls {
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
-        let span = tracing::info_span!(
-            "operation",
-            otel.name = traces::named(R::Query::NAME),
-            operation = R::Query::NAME
-        );
+        let span = traces::operation(R::Query::NAME);
         let began = Instant::now();
         let freshness = self.freshness(context)?;
         let read = async {
@@ -214,7 +210,7 @@ impl Calls {
                 }
             }
             Err(error) => {
-                context.answer.note_failed_write(attempts.get(), began.elapsed());
+                context.answer.note_failed_write(&attempts, began.elapsed());
                 Err(status::store(&error, &context.request_id))
             }
         }

@@ -9,7 +9,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, status};
-use crate::store::{Committed, Deadline, Position, StoreError};
+use crate::store::{Attempts, Committed, Deadline, Position, StoreError};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -137,10 +137,11 @@ impl AnswerCell {
         facts.database = Some(database);
     }
 
-    /// Notes a write that has failed; one that was not begun had no attempt.
-    pub fn note_failed_write(&self, attempts: u32, database: Duration) {
+    /// Notes a write that has failed; one that was not begun had no attempt and no node.
+    pub fn note_failed_write(&self, attempts: &Attempts, database: Duration) {
         let mut facts = self.lock();
-        facts.attempts = Some(attempts).filter(|attempts| *attempts > 0);
+        facts.node = attempts.node();
+        facts.attempts = Some(attempts.count()).filter(|count| *count > 0);
         facts.database = Some(database);
     }
 

@@ -133,7 +133,9 @@ impl Readiness {
             let deadline = Deadline::after(PERIOD);
             match store.schema(&known, deadline).await {
                 Ok(schema) => {
-                    failures = 0;
+                    if std::mem::take(&mut failures) > 0 {
+                        tracing::info!("the database answers again");
+                    }
                     self.note(schema);
                 }
                 Err(error) => {

@@ -45,6 +45,9 @@ pub trait ReadRequest: ReflectMessage + Name + Default + 'static {
 
 /// A query with its encoder, without its types.
 pub trait Read: Send + Sync {
+    /// The query's name.
+    fn name(&self) -> &'static str;
+
     /// Reads and gives the encoded response.
     fn fetch<'a>(
         &'a self,
@@ -153,6 +156,10 @@ impl<R: ReadRequest> Checked<R, R::Query> {
 }
 
 impl<R: ReadRequest> Read for Checked<R, R::Query> {
+    fn name(&self) -> &'static str {
+        R::Query::NAME
+    }
+
     fn fetch<'a>(
         &'a self,
         connection: &'a Connection,

@@ -171,12 +171,14 @@ impl Pool {
             true => StoreError::DeadlineExceeded,
             false => otherwise,
         };
-        let Ok(permit) = timeout(patience, self.permits.clone().acquire_owned()).await else {
+        let permit = timeout(patience, self.permits.clone().acquire_owned()).await;
+        // Those that waited in vain too: it is they who tell that the pool is too small.
+        POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
+        let Ok(permit) = permit else {
             let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Err(late(StoreError::PoolTimeout { waited_ms }));
         };
         let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
-        POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
         let found = self.shelf().find(access, &self.options);
         let lease = |pool: Arc<Self>, permit, connection: Connection| {
             connection.lent();

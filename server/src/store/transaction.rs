@@ -7,10 +7,7 @@ mod control;
 mod runner;
 mod session;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use sea_orm::IsolationLevel;
@@ -118,7 +115,7 @@ pub struct Call {
     pub idempotency: Option<IdempotencyKey>,
     /// Whether everything is to be rolled back at the end. A key is not looked at then.
     pub validate_only: bool,
-    /// How often the write was tried so far; to be looked at also where it failed.
+    /// How often the write was tried so far, and where; to be looked at also where it failed.
     pub attempts: Attempts,
 }
 
@@ -129,19 +126,30 @@ impl Call {
     }
 }
 
-/// A count of attempts that its clones share.
+/// The attempts at a write, which clones share.
 #[derive(Clone, Debug, Default)]
-pub struct Attempts(Arc<AtomicU32>);
+pub struct Attempts(Arc<Mutex<(u32, Option<Arc<str>>)>>);
 
 impl Attempts {
     /// How many there were; none if the write wasn't begun.
-    pub fn get(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+    pub fn count(&self) -> u32 {
+        self.lock().0
     }
 
-    /// Counts one more and says which it is.
-    fn count(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    /// The node of the last one.
+    pub fn node(&self) -> Option<Arc<str>> {
+        self.lock().1.clone()
+    }
+
+    /// Notes one more and says which it is.
+    fn note(&self, node: Arc<str>) -> u32 {
+        let mut attempts = self.lock();
+        *attempts = (attempts.0 + 1, Some(node));
+        attempts.0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u32, Option<Arc<str>>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

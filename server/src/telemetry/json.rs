@@ -12,6 +12,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::traces;
+
 /// Names that the line itself uses; a field of that name gets a `_` in front.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 
@@ -41,14 +43,12 @@ where
         }
         // What a span is called in its trace is no field of the log.
         fields.0.retain(|name, _| !name.starts_with("otel."));
-        Context::map_current(|context| {
-            let span = context.span();
+        if let Some(traced) = traced(context, event) {
+            let span = traced.span();
             let span = span.span_context();
-            if span.is_valid() {
-                fields.insert("trace_id", Value::from(span.trace_id().to_string()));
-                fields.insert("span_id", Value::from(span.span_id().to_string()));
-            }
-        });
+            fields.insert("trace_id", Value::from(span.trace_id().to_string()));
+            fields.insert("span_id", Value::from(span.span_id().to_string()));
+        }
         // A span's "message" is no message of the event.
         fields.0.remove("message");
         event.record(&mut fields);
@@ -68,6 +68,23 @@ where
         }
         writeln!(writer, "}}")
     }
+}
+
+/// The innermost span around an event that goes out. What sends spans says things while it holds
+/// one, and isn't asked for it then.
+fn traced<S>(context: &FmtContext<'_, S, JsonFields>, event: &Event<'_>) -> Option<Context>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    if !traces::is_on() || event.metadata().target().starts_with("opentelemetry") {
+        return None;
+    }
+    let around = context.event_scope()?.find_map(|span| {
+        tracing::dispatcher::get_default(|dispatch| {
+            tracing_opentelemetry::get_otel_context(&span.id(), dispatch)
+        })
+    })?;
+    around.span().span_context().is_valid().then_some(around)
 }
 
 #[derive(Default)]

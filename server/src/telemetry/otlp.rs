@@ -5,10 +5,14 @@ use std::{env, sync::mpsc, time::Duration};
 
 use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
-use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::SdkMeterProvider,
+    trace::{BatchSpanProcessor, SdkTracerProvider},
+};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{TelemetryError, exposition};
+use super::{TelemetryError, exposition, lean::Lean};
 use crate::traces;
 
 /// How long the last of it may take to go out.
@@ -54,7 +58,8 @@ impl Telemetry {
                 let exporter = SpanExporter::builder().with_tonic().build()?;
                 let provider = SdkTracerProvider::builder().with_resource(resource());
                 traces::set_on();
-                Some(provider.with_batch_exporter(exporter).build())
+                let batches = BatchSpanProcessor::builder(exporter).build();
+                Some(provider.with_span_processor(Lean(batches)).build())
             }
             false => None,
         };

@@ -1,11 +1,12 @@
 //! Transact: a transaction that its caller leads by messages.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bookstore_proto::v1::{
     Begin, Begun as BegunMessage, Committed, Failure, Isolation, RolledBack, TransactRequest,
     TransactResponse, transact_request::Step, transact_response::Step as Answer,
 };
+use futures_util::FutureExt;
 use prost::Message;
 use prost_types::Any;
 use sea_orm::IsolationLevel;
@@ -13,7 +14,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{Limits, convert::any};
 use crate::{
@@ -24,7 +25,10 @@ use crate::{
         registry::{MethodKind, Prepared, Registry},
         status,
     },
-    store::{Begun, Committed as Done, Deadline, Fault, StepError, StoreError, Transaction},
+    store::{
+        Begun, Committed as Done, Deadline, Fault, Freshness, StepError, StoreError, Transaction,
+    },
+    traces::operation,
 };
 
 /// Begins to lead a transaction, in a task of its own.
@@ -71,8 +75,10 @@ impl Session {
     /// Leads the transaction to its end. Whatever ends this early drops the transaction, which
     /// is a rollback.
     async fn run(self, mut requests: Streaming<TransactRequest>) {
+        let lead = AssertUnwindSafe(self.lead(&mut requests)).catch_unwind();
         let led = tokio::select! {
-            led = self.lead(&mut requests) => led,
+            // What has panicked has dropped its transaction.
+            led = lead => led.unwrap_or_else(|_| Err(self.error(&StoreError::internal("a panic")))),
             // The caller has left, also if a statement runs.
             () = self.answers.closed() => return,
         };
@@ -93,7 +99,9 @@ impl Session {
         let total = if asked.is_zero() { self.limits.total } else { asked };
         let (_, total) = self.calls.transaction_limits(self.limits.idle, total);
         let end = Deadline::after(self.context.deadline.remaining(total));
-        let mut next = self.in_time(end, self.begin(&begin, end)).await?;
+        let mut next = self
+            .in_time(end, self.begin(&begin, end).instrument(operation("TransactBegin")))
+            .await?;
         loop {
             let transaction = match next {
                 Next::Closed(answer) => return self.tell(answer).await,
@@ -104,16 +112,19 @@ impl Session {
             };
             let idle = end.remaining(self.limits.idle);
             next = match self.next(requests, idle).await {
-                Ok(Some(Ok(step))) => self.in_time(end, self.step(transaction, step)).await?,
+                Ok(Some(Ok(step))) => {
+                    let span = span(&step);
+                    self.in_time(end, self.step(transaction, step).instrument(span)).await?
+                }
                 Ok(Some(Err(refused))) => {
                     Next::Open(transaction, Answer::Failure(failure(&refused)))
                 }
                 Ok(None) => {
-                    transaction.roll_back().await;
+                    transaction.roll_back().instrument(operation("TransactRollback")).await;
                     Next::Closed(Answer::RolledBack(RolledBack {}))
                 }
                 Err(status) => {
-                    transaction.roll_back().await;
+                    transaction.roll_back().instrument(operation("TransactRollback")).await;
                     return Err(if end.has_passed() { self.late() } else { status });
                 }
             };
@@ -155,6 +166,11 @@ impl Session {
         let reads = match begin.read_only {
             true => Some(self.calls.freshness(&self.context)?),
             false => None,
+        };
+        // Replicas have no serializable transactions (PostgreSQL, Hot Standby, Caveats).
+        let reads = match isolation {
+            IsolationLevel::Serializable => reads.map(|_| Freshness::Strong),
+            _ => reads,
         };
         Ok(match self.calls.begin(&self.context, call, reads, self.limits.wait).await? {
             Begun::Open(transaction) => {
@@ -243,11 +259,15 @@ impl Session {
         }
         let prepared = method.prepare(&self.calls, &request.value);
         let answer = match prepared {
-            Ok(Prepared::Write(mut write)) => transaction.write(&mut *write).await?,
+            Ok(Prepared::Write(mut write)) => {
+                let span = operation(write.name());
+                transaction.write(&mut *write).instrument(span).await?
+            }
             Ok(Prepared::Read(read)) => {
-                transaction
-                    .read(move |connection| Box::pin(async move { read.fetch(connection).await }))
-                    .await?
+                let span = operation(read.name());
+                let answer = transaction
+                    .read(move |connection| Box::pin(async move { read.fetch(connection).await }));
+                answer.instrument(span).await?
             }
             Err(Refused::Invalid(faults)) => {
                 return Err(StepError::Refused(StoreError::Invalid(faults)));
@@ -293,6 +313,18 @@ impl Session {
         // Whoever has left is noticed elsewhere.
         let _ = self.answers.send(answer).await;
         Ok(())
+    }
+}
+
+/// The span of a step; a request's is that of its own operation.
+fn span(step: &Step) -> Span {
+    match step {
+        Step::Request(_) => Span::none(),
+        Step::Begin(_) => operation("TransactBegin"),
+        Step::Commit(_) => operation("TransactCommit"),
+        Step::Rollback(_) => operation("TransactRollback"),
+        Step::Savepoint(_) => operation("TransactSavepoint"),
+        Step::RollbackTo(_) => operation("TransactRollbackTo"),
     }
 }
 

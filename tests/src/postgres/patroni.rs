@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{ROLES, cluster, execute, programs};
+use super::{ROLES, cluster, execute, processes, programs};
 use crate::{guard::Run, program::run, until};
 
 /// How many nodes there are: with one lost, a primary and a replica to wait for are left.
@@ -177,9 +177,7 @@ impl Patroni {
 
     /// Kills PostgreSQL on a node (SIGKILL); Patroni goes on.
     pub(crate) fn kill_postgres(&self, node: usize) {
-        // They run in the folder of their data.
-        let directory = &self.nodes[node].directory;
-        processes_in(|folder| folder.starts_with(directory)).into_iter().for_each(kill);
+        processes::kill(&self.nodes[node].directory);
     }
 
     /// Ends Patroni and PostgreSQL of a node at once, as a lost machine does.

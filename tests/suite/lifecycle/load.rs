@@ -4,11 +4,21 @@ use bookstore_proto::v1::{
     GetBookRequest, ListBooksRequest, book_service_client::BookServiceClient,
 };
 use bookstore_tests::{Engine, TestServer, raw, until};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use super::{Held, SOON, health, refusal, waits_for_lock};
 use crate::{admin, bad_input, client};
+
+/// How long a call waits for its turn, in milliseconds.
+const WAIT: f64 = 1_000.0;
+
+/// How long the service had a call, by its own clock, in milliseconds.
+fn took(status: &Status) -> f64 {
+    let timing = status.metadata().get("server-timing").and_then(|it| it.to_str().ok());
+    let total = timing.and_then(|it| it.split_once("total;dur="));
+    total.and_then(|(_, total)| total.parse().ok()).expect("a time")
+}
 
 async fn busy(waiting: &str) -> TestServer {
     let server = TestServer::builder(Engine::Postgres).env("MAX_CALLS", "1");
@@ -28,6 +38,7 @@ async fn calls_beyond_the_limit_are_sent_away_and_probes_are_not() {
         let status = second.expect_err("one call too many");
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
         assert_eq!(refusal(&status), ("OVERLOADED".to_owned(), true));
+        assert!(took(&status) < WAIT, "without a place to wait: {status:?}");
     }
     for name in ["live", "ready", ""] {
         assert_eq!(health(server.channel(), name).await, ServingStatus::Serving);
@@ -60,9 +71,11 @@ async fn a_call_waits_a_moment_for_its_turn() {
     .await;
     let third = call().await.expect("no panic").expect_err("no place to wait");
     assert_eq!(refusal(&third).0, "OVERLOADED");
+    assert!(took(&third) < WAIT, "there is one place to wait: {third:?}");
     // Without an end to the first one, a second is as long as anybody waits.
     let second = second.await.expect("no panic").expect_err("no turn");
     assert_eq!(refusal(&second).0, "OVERLOADED");
+    assert!(took(&second) >= WAIT, "it has waited: {second:?}");
     let mut request = Request::new(get());
     request.set_timeout(std::time::Duration::from_millis(100));
     let late = BookServiceClient::new(raw(server.address()).await).get_book(request).await;

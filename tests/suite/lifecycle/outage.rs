@@ -6,7 +6,10 @@ use std::{
 };
 
 use bookstore_proto::v1::{GetBookRequest, book_service_client::BookServiceClient};
-use bookstore_tests::{Builder, Database, Engine, Line, Origin, TestServer, raw, until};
+use bookstore_tests::{
+    Builder, Database, Engine, Line, Origin, Replicated, TestServer, raw, until,
+};
+use futures_util::FutureExt;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -47,6 +50,41 @@ async fn a_cut_line_is_told_and_heals() {
         books.get_book(get()).await.expect("a read as before");
         books.update_book(restock(&id, 4)).await.expect("a write as before");
     }
+}
+
+/// The database ends as on a machine that loses its power, and starts again: the service goes on
+/// as it was.
+#[tokio::test]
+async fn a_database_that_was_started_again_is_found() {
+    /// How soon calls are answered once the database takes connections.
+    const BACK: Duration = Duration::from_secs(2);
+    let mut database = Replicated::start(0).await;
+    let url = database.url("bookstore_app", 0);
+    let server = TestServer::builder(Engine::Postgres).url(&url).start().await;
+    let id = with_a_book(&server).await;
+    let (mut books, mut ready) =
+        (client::books(&server), Watch::of(server.channel(), "ready").await);
+    let mut live = Watch::of(server.channel(), "live").await;
+    live.sees(ServingStatus::Serving, SOON).await;
+    let get = || GetBookRequest { id: id.clone(), ..Default::default() };
+    for stock in 1..3 {
+        books.update_book(restock(&id, stock)).await.expect("a write before");
+        database.kill(0).await;
+        let read = books.get_book(get()).await.expect_err("no database");
+        let write = books.update_book(restock(&id, 7)).await.expect_err("no database");
+        for status in [read, write] {
+            assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        }
+        ready.sees(ServingStatus::NotServing, SOON).await;
+        database.restart(0).await;
+        until("reads are answered", BACK, async || books.get_book(get()).await.is_ok()).await;
+        let found = books.get_book(get()).await.expect("a read as before").into_inner();
+        assert_eq!(found.stock, stock, "what was acknowledged is there, and nothing else");
+        books.update_book(restock(&id, 9)).await.expect("a write as before");
+        ready.sees(ServingStatus::Serving, SOON).await;
+    }
+    assert!(live.0.message().now_or_never().is_none(), "`live` has changed");
+    assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
 }
 
 /// Nothing is closed and nothing answers: only clocks can tell.

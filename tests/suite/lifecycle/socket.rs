@@ -63,7 +63,7 @@ async fn another_file_is_no_socket_to_be_cleared_away() {
 }
 
 /// What the file with the reason holds.
-fn reason(path: &Path) -> Value {
+pub(super) fn reason(path: &Path) -> Value {
     let text = fs::read_to_string(path).expect("the reason");
     assert_eq!(text.lines().count(), 1, "{text}");
     serde_json::from_str(&text).expect("JSON")

@@ -91,15 +91,24 @@ async fn a_call_in_flight_gets_its_answer() {
 
 #[tokio::test]
 async fn a_call_that_never_ends_is_cut() {
-    let server = TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s");
-    let mut server = server.env("SHUTDOWN_TIMEOUT", "500ms").start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("reason");
+    let server = TestServer::builder(Engine::Postgres)
+        .env("SHUTDOWN_PAUSE", "0s")
+        .env("SHUTDOWN_TIMEOUT", "500ms")
+        .env("TERMINATION_LOG", path.to_str().expect("a path as text"));
+    let mut server = server.start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let held = Held::books(&database).await;
     let mut books = client::books(&server);
     let call = tokio::spawn(async move { books.update_book(restock(&id, 5)).await });
     waits_for_lock(&database).await;
     let ended = server.terminate().await;
-    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.status.code(), Some(1), "it didn't end well for everybody");
+    let told = super::socket::reason(&path);
+    assert_eq!(told["exit_code"], 1, "{told}");
+    let reason = "calls were in flight when shutdown_timeout was up: 1 cut";
+    assert_eq!(told["reason"], reason, "{told}");
     assert!(ended.took > Duration::from_millis(500), "it took only {:?}", ended.took);
     assert!(ended.took < SOON, "it took {:?}", ended.took);
     server.logs().wait_for(|line| line.contains("\"calls_cut\":1")).await;

@@ -4,13 +4,14 @@ use bookstore_tests::{Engine, TestServer, on_every_engine};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::Code;
+use uuid::Uuid;
 
 use super::{GET, start};
 use crate::{
     bad_input::{Case, bad, standard::bad_ids},
     client::{a_book, id, with},
     idempotency,
-    standard::{answer, call, refusal, statements},
+    standard::{answer, call, refusal, statements, statements_with},
 };
 
 on_every_engine!(
@@ -240,9 +241,15 @@ async fn one_statement_however_many_lines(engine: Engine) {
     let all: Vec<(u32, i32)> = (1..=100).map(|at| (at, 1)).collect();
     let few = statements(&server, PLACE, order(1, &all[..3])).await;
     let many = statements(&server, PLACE, order(1, &all)).await;
+    let key = Uuid::new_v4().to_string();
+    let key = [("idempotency-key", &*key)];
+    let keyed = || statements_with(&server, PLACE, order(1, &all), &key);
+    let (first, again) = (keyed().await, keyed().await);
     match engine {
         // BEGIN with its settings, the statement, COMMIT with the position.
         Engine::Postgres => assert_eq!((few.len(), &many), (3, &few)),
         Engine::Sqlite => assert_eq!(many.len() - few.len(), 97),
     }
+    // A key's lock travels with BEGIN; it is looked up, and its answer is kept.
+    assert_eq!((first.len() - many.len(), again.len()), (2, 3), "{again:#?}");
 }

@@ -52,3 +52,11 @@ pub fn around(services: Router, shared: Shared) -> Router {
 fn is_ours(path: &str) -> bool {
     !path.starts_with("/grpc.health.v1.") && !path.starts_with("/grpc.reflection.")
 }
+
+/// The methods beside the contract's: those of health and reflection, by path.
+const BESIDE: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];

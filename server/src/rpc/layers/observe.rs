@@ -21,7 +21,7 @@ use opentelemetry::KeyValue;
 use tonic::{Code, Status};
 use tracing::Instrument;
 
-use super::{Shared, is_ours};
+use super::{BESIDE, Shared, is_ours};
 use crate::{
     meters,
     rpc::{
@@ -41,18 +41,23 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         Err(error) => (uuid::Uuid::now_v7().to_string(), Some(error)),
     };
     let request_id: Arc<str> = request_id.into();
-    let trace_id = metadata::trace_id(request.headers());
+    let trace_id = match traces::joins_callers() {
+        true => metadata::trace_id(request.headers()),
+        false => None,
+    };
     let method = shared.registry.at(&path).map(|method| method.path.trim_start_matches('/'));
+    let beside = || BESIDE.iter().find(|beside| **beside == path).map(|it| &it[1..]);
+    let name = method.or_else(beside);
     let span = tracing::info_span!(
         "call",
         otel.kind = traces::named("server"),
-        otel.name = traces::named(method.unwrap_or("other")),
+        otel.name = traces::named(name.unwrap_or("other")),
         method = path,
         %request_id,
         trace_id
     );
-    if let Some(method) = method {
-        traces::describe_call(&span, method, request.headers(), trace_id.is_some());
+    if let Some(name) = name {
+        traces::describe_call(&span, name, request.headers(), trace_id.is_some());
     }
     let began = Instant::now();
     let mut line = Line { began, quiet: !ours, method, code: None, span: span.clone() };
@@ -74,7 +79,8 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
     }
     let streams = shared.registry.at(&path).is_some_and(|method| !method.unary);
     if streams && !response.headers().contains_key("grpc-status") {
-        return response.map(|body| Body::new(Streamed { body, line: Some(line), request_id }));
+        let streamed = |body| Streamed { body: Some(body), line: Some(line), request_id };
+        return response.map(|body| Body::new(streamed(body)));
     }
     line.code = Some(code(response.headers()));
     response
@@ -154,7 +160,8 @@ fn code(headers: &HeaderMap) -> Code {
 /// The body of a call that streams: its line is told at its end, and errors at the end have the
 /// request id, as those at the beginning.
 struct Streamed {
-    body: Body,
+    /// None once it has panicked.
+    body: Option<Body>,
     line: Option<Line>,
     request_id: Arc<str>,
 }
@@ -170,7 +177,15 @@ impl http_body::Body for Streamed {
         // What the stream does, it does as it is asked for its next message.
         let span = self.line.as_ref().map(|line| line.span.clone());
         let _entered = span.as_ref().map(tracing::Span::enter);
-        let mut frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = AssertUnwindSafe(|| Pin::new(body).poll_frame(context));
+        let mut frame = match std::panic::catch_unwind(polled) {
+            Ok(polled) => ready!(polled),
+            Err(_) => {
+                self.body = None;
+                Some(Ok(Frame::trailers(trailers(status::internal(&"a panic", &self.request_id)))))
+            }
+        };
         if let Some(trailers) = frame.as_mut().and_then(|it| it.as_mut().ok()?.trailers_mut()) {
             if let Ok(request_id) = HeaderValue::from_str(&self.request_id) {
                 trailers.insert("request-id", request_id);
@@ -183,8 +198,16 @@ impl http_body::Body for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
+}
+
+/// A status where an answer has begun already.
+fn trailers(status: Status) -> HeaderMap {
+    let mut trailers = status.into_http::<Body>().into_parts().0.headers;
+    // It stands in the headers.
+    trailers.remove(http::header::CONTENT_TYPE);
+    trailers
 }
 
 /// The call's line in the log. Dropped without a code, it tells that the caller has left.

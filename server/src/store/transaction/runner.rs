@@ -52,18 +52,14 @@ pub(in crate::store) async fn carry_out(
     write: Box<dyn Write>,
     turn: Option<Turn>,
 ) -> Result<Committed, StoreError> {
-    let span = tracing::info_span!(
-        "operation",
-        otel.name = traces::named(write.name()),
-        operation = write.name()
-    );
+    let span = traces::operation(write.name());
     let task = tokio::spawn(
         async move {
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
             // A twin that waits for its turn finds the connection free.
             drop(turn);
             let Done { answer, position, replayed } = done?;
-            Ok(Committed { answer, position, node, attempts: call.attempts.get(), replayed })
+            Ok(Committed { answer, position, node, attempts: call.attempts.count(), replayed })
         }
         .instrument(span),
     );
@@ -146,7 +142,7 @@ async fn attempts(connection: &Lease, call: &Call, write: &dyn Write) -> Result<
     let mut prepared_anew = false;
     let mut longest = FIRST_PAUSE;
     loop {
-        let attempt_number = call.attempts.count();
+        let attempt_number = call.attempts.note(connection.node());
         let error = match attempt(connection, call, write).await {
             Ok(done) => return Ok(done),
             Err(error) => error,

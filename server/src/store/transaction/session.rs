@@ -97,7 +97,7 @@ impl Store {
             Some(freshness) => self.reader(freshness, call.deadline).await?,
             None => self.0.topology.writer(call.deadline).await?.lease,
         };
-        call.attempts.count();
+        call.attempts.note(lease.node());
         lease.set_deadline(call.deadline);
         let key = call.idempotency.as_ref();
         let lock = key.map(|key| idempotency::lock(&call, key));
@@ -230,7 +230,7 @@ impl Transaction {
 
     async fn end(self) -> Result<Committed, StoreError> {
         let position = self.lease.commit().await?.map(|it| it.on(self.lease.timeline()));
-        let (node, attempts) = (self.lease.node(), self.call.attempts.get());
+        let (node, attempts) = (self.lease.node(), self.call.attempts.count());
         Ok(Committed { answer: Vec::new(), position, node, attempts, replayed: false })
     }
 }

@@ -1,0 +1,196 @@
+//! Transactions over lines that break, to a service that is killed or whose database fails over:
+//! what they have read and written is explained by an order of them, and each one's outcome is
+//! known in the end.
+
+mod caller;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bookstore_proto::v1::{
+    BatchCreateBooksRequest, Book, CreateBookRequest, GetBookRequest, Money,
+    book_service_client::BookServiceClient,
+};
+use tokio::sync::watch;
+use tonic::{Request, transport::Channel};
+
+use self::caller::Caller;
+use crate::{
+    Database, Engine, Line, Origin, Replicated, TestServer,
+    history::{Level, Transaction, faults},
+    until,
+};
+
+/// Callers at the same time.
+const CALLERS: u32 = 8;
+
+/// How often the service is killed, or the primary lost.
+const FAULTS: u32 = 3;
+
+/// The most bytes that a connection carries: a few transactions' worth.
+const MOST: usize = 30_000;
+
+/// The lists in use at a time, and after how many transactions the next one comes.
+const LISTS: u32 = 4;
+const EACH: u32 = 100;
+
+/// How many faults are told.
+const TOLD: usize = 10;
+
+/// How long some progress may take.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// Where the service has its data.
+enum Place {
+    /// One database, and the service is killed.
+    Single(Arc<Database>),
+    /// A primary, the node of that number, and two replicas: it is lost, and one of them promoted.
+    Several(Replicated, usize),
+}
+
+/// Carries out `scale` transactions on each engine, on PostgreSQL at two levels, and with replicas.
+pub(super) async fn history(scale: u32) {
+    for (engine, level) in [
+        (Engine::Sqlite, Level::StrictSerializable),
+        (Engine::Postgres, Level::StrictSerializable),
+        (Engine::Postgres, Level::ReadCommitted),
+    ] {
+        let database = Arc::new(Database::create(engine, Origin::Migrated).await);
+        one(&format!("{engine:?}"), Place::Single(database), level, scale).await;
+    }
+    let cluster = Replicated::start(2).await;
+    // Without it what was answered may be on the lost primary alone.
+    let synchronous = "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()";
+    cluster.execute(0, synchronous).await;
+    one("Replicas", Place::Several(cluster, 0), Level::StrictSerializable, scale).await;
+}
+
+impl Place {
+    async fn serve(&self) -> TestServer {
+        let server = match self {
+            Self::Single(database) => {
+                TestServer::builder(database.engine()).on(Arc::clone(database))
+            }
+            Self::Several(cluster, _) => {
+                TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"))
+            }
+        };
+        server.env("LOG_LEVEL", "error").start().await
+    }
+
+    /// Breaks what there is to break, and answers the service that is there then.
+    async fn break_down(&mut self, mut server: TestServer) -> TestServer {
+        match self {
+            Self::Single(_) => {
+                server.kill().await;
+                self.serve().await
+            }
+            Self::Several(cluster, primary) => {
+                let lost = *primary;
+                cluster.kill(lost).await;
+                let others: Vec<usize> = (0..3).filter(|node| *node != lost).collect();
+                let (successor, left) = cluster.furthest(&others).await;
+                cluster.promote(successor).await;
+                for replica in left {
+                    cluster.follow_to(replica, successor).await;
+                }
+                cluster.rejoin(lost, successor).await;
+                *primary = successor;
+                server
+            }
+        }
+    }
+}
+
+async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
+    let mut server = place.serve().await;
+    let lists = scale / EACH + LISTS;
+    create(server.channel(), lists).await;
+    let mut line = Line::breaking(server.address(), MOST).await;
+    let (tell, address) = watch::channel(line.url().to_owned());
+    let (next, began) = (Arc::new(AtomicU32::new(0)), Instant::now());
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|session| {
+            let caller = Caller::new(session, address.clone(), level, began);
+            let next = Arc::clone(&next);
+            tokio::spawn(async move { caller.call_until(&next, scale).await })
+        })
+        .collect();
+    for fault in 1..=FAULTS {
+        let some = scale * fault / (FAULTS + 1);
+        until("some transactions have begun", PATIENCE, async || {
+            next.load(Ordering::Relaxed) >= some
+        })
+        .await;
+        server = place.break_down(server).await;
+        line = Line::breaking(server.address(), MOST).await;
+        tell.send_replace(line.url().to_owned());
+    }
+    let mut history: Vec<Transaction> = Vec::new();
+    let mut unknown = 0;
+    for caller in callers {
+        let done = caller.await.expect("a caller that doesn't panic");
+        history.extend(done.history);
+        unknown += done.unknown;
+    }
+    drop(line);
+    let lists = read(server.channel(), lists).await;
+    let happened = history.iter().filter(|it| it.happened).count();
+    let by_replicas = history.iter().filter(|it| it.by_replica).count();
+    let appended: usize = lists.values().map(Vec::len).sum();
+    let faults = faults(&history, &lists, level);
+    let first = faults.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(faults.is_empty(), "{} faults:\n{first}", faults.len());
+    assert!(unknown > 0, "nothing broke");
+    assert!(happened > history.len() / 4, "{happened} happened of {}", history.len());
+    assert_eq!(by_replicas > 0, matches!(place, Place::Several(..)), "answers of replicas");
+    eprintln!(
+        "{name}, {level:?}: {happened} of {} transactions happened, {by_replicas} at replicas, \
+         {appended} values, {unknown} outcomes were unknown at first; {:?}",
+        history.len(),
+        began.elapsed()
+    );
+}
+
+/// Makes the books whose descriptions are the lists.
+async fn create(channel: Channel, lists: u32) {
+    let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
+    let (title, author) = ("A list", "Several");
+    let book = Book { title: title.into(), author: author.into(), price, ..Book::default() };
+    let request = |list| CreateBookRequest { book: Some(book.clone()), id: id(list) };
+    let mut books = BookServiceClient::new(channel);
+    for first in (0..lists).step_by(1_000) {
+        let requests = (first..lists.min(first + 1_000)).map(request).collect();
+        books.batch_create_books(BatchCreateBooksRequest { requests }).await.expect("books");
+    }
+}
+
+/// The lists as they are.
+async fn read(channel: Channel, lists: u32) -> BTreeMap<u32, Vec<u64>> {
+    let mut books = BookServiceClient::new(channel);
+    let mut all = BTreeMap::new();
+    for list in 0..lists {
+        let mut request = Request::new(GetBookRequest { id: id(list), ..Default::default() });
+        request.metadata_mut().insert("consistency", "strong".parse().expect("ASCII"));
+        let book = books.get_book(request).await.expect("a book").into_inner();
+        all.insert(list, values(&book));
+    }
+    all
+}
+
+/// The values of a list.
+fn values(book: &Book) -> Vec<u64> {
+    let text = book.description.as_deref().unwrap_or_default();
+    text.split_whitespace().map(|value| value.parse().expect("a value")).collect()
+}
+
+/// The id of the book that is a list.
+fn id(list: u32) -> String {
+    format!("0195a000-0000-4000-8000-{list:012x}")
+}

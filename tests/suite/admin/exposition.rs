@@ -1,0 +1,254 @@
+//! The form of `/metrics`, by the rules of Prometheus' text format and no more lenient.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bookstore_proto::v1::ListBooksRequest;
+use bookstore_server::meters;
+use bookstore_tests::{Engine, TestServer, on_every_engine};
+use tonic::Code;
+
+use super::{get, with_admin};
+use crate::{
+    client,
+    lifecycle::{Held, waits_for_lock},
+};
+
+on_every_engine!(the_metrics_have_prometheus_form);
+
+/// A metric with its samples: the labels, sorted, and the value of each, by its name.
+#[derive(Debug, Default)]
+struct Family {
+    kind: String,
+    samples: Vec<(String, BTreeMap<String, String>, f64)>,
+}
+
+/// Reads a text strictly: each family once, told by HELP and TYPE before its samples, each
+/// sample once.
+fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let (mut helped, mut current) = (BTreeSet::new(), None);
+    let mut seen = BTreeSet::new();
+    if !text.ends_with('\n') {
+        return Err("the last line has no end".to_owned());
+    }
+    for line in text.lines() {
+        let fault = |told: &str| Err(format!("{told}: {line}"));
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let Some((name, help)) = rest.split_once(' ') else { return fault("no help") };
+            if help.trim().is_empty() || !is_escaped(help, false) || !helped.insert(name) {
+                return fault("a help that is empty, not escaped or there already");
+            }
+            current = None;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let Some((name, kind)) = rest.split_once(' ') else { return fault("no type") };
+            let known = ["counter", "gauge", "histogram"].contains(&kind);
+            if !known || !helped.contains(name) || families.contains_key(name) {
+                return fault("a type that is none, without help or there already");
+            }
+            let family = Family { kind: kind.to_owned(), samples: Vec::new() };
+            families.insert(name.to_owned(), family);
+            current = Some(name);
+        } else {
+            let (name, labels, value) = sample(line).ok_or(format!("no sample: {line}"))?;
+            let Some(of) = current else { return fault("a sample without its type") };
+            let family = families.get_mut(of).ok_or("the type is noted")?;
+            let endings = match &*family.kind {
+                "histogram" => ["_bucket", "_sum", "_count"].as_slice(),
+                _ => [""].as_slice(),
+            };
+            if !endings.iter().any(|ending| name == format!("{of}{ending}")) {
+                return fault("a sample of another family");
+            }
+            if value.is_nan() || family.kind != "gauge" && value < 0.0 {
+                return fault("a value that can't be");
+            }
+            if !seen.insert((name.clone(), labels.clone())) {
+                return fault("a sample that is there already");
+            }
+            family.samples.push((name, labels, value));
+        }
+    }
+    for (name, family) in families.iter().filter(|(_, family)| family.kind == "histogram") {
+        buckets(name, family)?;
+    }
+    Ok(families)
+}
+
+/// `name{label="value",…} number`.
+fn sample(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
+    let end = line.find(['{', ' '])?;
+    let (name, mut rest) = line.split_at(end);
+    let is_name = |name: &str, more: &str| {
+        let fits = |it: char| it.is_ascii_alphabetic() || more.contains(it);
+        name.starts_with(fits) && name.chars().all(|it| fits(it) || it.is_ascii_digit())
+    };
+    let mut labels = BTreeMap::new();
+    if let Some(mut inside) = rest.strip_prefix('{') {
+        loop {
+            let (label, value) = inside.split_once("=\"")?;
+            let mut escaped = false;
+            let end = value.find(|it| {
+                let ends = it == '"' && !escaped;
+                escaped = it == '\\' && !escaped;
+                ends
+            })?;
+            let (value, behind) = (&value[..end], &value[end + 1..]);
+            let fits = is_name(label, "_") && is_escaped(value, true);
+            if !fits || labels.insert(label.to_owned(), value.to_owned()).is_some() {
+                return None;
+            }
+            match behind.strip_prefix(',') {
+                Some(more) => inside = more,
+                None => {
+                    rest = behind.strip_prefix('}')?;
+                    break;
+                }
+            }
+        }
+    }
+    let value = match rest.strip_prefix(' ')? {
+        "+Inf" => f64::INFINITY,
+        number => number.parse().ok()?,
+    };
+    is_name(name, "_:").then(|| (name.to_owned(), labels, value))
+}
+
+/// Whether each backslash stands before what may follow one.
+fn is_escaped(text: &str, quoted: bool) -> bool {
+    let mut rest = text.chars();
+    while let Some(it) = rest.next() {
+        let fits =
+            it != '\\' || rest.next().is_some_and(|it| "\\n".contains(it) || quoted && it == '"');
+        if !fits {
+            return false;
+        }
+    }
+    true
+}
+
+/// Buckets grow to the count, and the last of them takes everything.
+fn buckets(name: &str, family: &Family) -> Result<(), String> {
+    let mut series: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
+    for (sample, labels, value) in &family.samples {
+        let mut others = labels.clone();
+        let edge = others.remove("le");
+        match edge {
+            Some(edge) if sample.ends_with("_bucket") => {
+                let edge = edge.parse().map_err(|_| format!("le={edge} of {name}"))?;
+                series.entry(others).or_default().push((edge, *value));
+            }
+            None if !sample.ends_with("_bucket") => {}
+            _ => return Err(format!("le where it mustn't be, or not, of {sample}")),
+        }
+    }
+    let find = |ending: &str, labels: &BTreeMap<_, _>| {
+        let name = format!("{name}{ending}");
+        family.samples.iter().find(|it| it.0 == name && it.1 == *labels).map(|it| it.2)
+    };
+    for (labels, edges) in &series {
+        let grows = edges.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1);
+        let last = edges.last().ok_or("a series has a bucket")?;
+        if !grows || last.0 != f64::INFINITY || Some(last.1) != find("_count", labels) {
+            return Err(format!("buckets of {name} with {labels:?}: {edges:?}"));
+        }
+        find("_sum", labels).ok_or(format!("no sum of {name} with {labels:?}"))?;
+    }
+    let counts = family.samples.iter().filter(|it| it.0.ends_with("_count")).count();
+    match counts == series.len() && counts > 0 {
+        true => Ok(()),
+        false => Err(format!("{counts} counts of {name}, {} series of buckets", series.len())),
+    }
+}
+
+async fn the_metrics_have_prometheus_form(engine: Engine) {
+    let (server, address) = with_admin(engine).await;
+    let mut books = client::books(&server);
+    books.list_books(ListBooksRequest::default()).await.expect("a list");
+    books.create_book(client::create("x", client::a_book("Dune"))).await.expect_err("no id");
+    let (code, text) = get(address, "/metrics").await;
+    assert_eq!(code, 200);
+    let families = parse(&text).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
+    let calls = &families["rpc_server_call_duration_seconds"];
+    assert_eq!(calls.kind, "histogram");
+    let count = |method: &str, code: &str| -> f64 {
+        let fits = |labels: &BTreeMap<String, String>| {
+            labels["rpc_method"].ends_with(method) && labels["rpc_response_status_code"] == code
+        };
+        let counts = calls.samples.iter().filter(|it| it.0.ends_with("_count") && fits(&it.1));
+        counts.map(|it| it.2).sum()
+    };
+    assert_eq!(count("/ListBooks", "OK"), 1.0, "{text}");
+    assert_eq!(count("/CreateBook", "INVALID_ARGUMENT"), 1.0, "{text}");
+    // Who looks for a metric of the table finds it, if it has been touched.
+    let known: Vec<String> = meters::ALL.iter().map(|it| it.name.replace('.', "_")).collect();
+    for name in families.keys().filter(|name| *name != "target_info") {
+        assert!(known.iter().any(|known| name.starts_with(&**known)), "{name}");
+    }
+}
+
+/// Calls that waited for a connection in vain are those that an operator looks for.
+#[tokio::test]
+async fn a_wait_in_vain_is_measured() {
+    let server = TestServer::builder(Engine::Postgres)
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+        .env("DATABASE_POOL_SIZE", "1")
+        .env("DATABASE_MAX_OVERFLOW", "0")
+        .env("DATABASE_POOL_TIMEOUT", "200ms")
+        .start()
+        .await;
+    let (database, address) = (server.database(), server.admin_address().await);
+    let held = Held::table(&database).await;
+    let mut books = client::books(&server);
+    let call = tokio::spawn(async move { books.list_books(ListBooksRequest::default()).await });
+    waits_for_lock(&database).await;
+    let list = client::books(&server).list_books(ListBooksRequest::default()).await;
+    assert_eq!(list.expect_err("no connection").code(), Code::ResourceExhausted);
+    let families = parse(&get(address, "/metrics").await.1).expect("Prometheus' form");
+    let waits = &families["db_client_connection_wait_time_seconds"];
+    let sum = waits.samples.iter().find(|it| it.0.ends_with("_sum")).expect("a sum");
+    assert!(sum.2 >= 0.2, "{waits:?}");
+    held.release().await;
+    call.await.expect("no panic").expect("a list");
+}
+
+/// What is wrong is found, or the test above would show nothing.
+#[test]
+fn a_form_that_is_wrong_is_refused() {
+    let head = "# HELP a Some.\n# TYPE a counter\n";
+    let histogram = "# HELP a Some.\n# TYPE a histogram\n";
+    let good = [
+        format!("{head}a 1\n"),
+        format!("{head}a{{x=\"\\\"\\\\\\n\",y=\"}}\"}} 1e3\n"),
+        format!(
+            "{histogram}a_bucket{{le=\"1\"}} 1\na_bucket{{le=\"+Inf\"}} 2\na_sum 3\na_count 2\n"
+        ),
+    ];
+    for text in good {
+        assert!(parse(&text).is_ok(), "{:?} of {text}", parse(&text));
+    }
+    let wrong = [
+        format!("{head}a 1"),
+        "a 1\n".to_owned(),
+        "# TYPE a counter\na 1\n".to_owned(),
+        "# HELP a Some.\na 1\n".to_owned(),
+        format!("{head}a 1\n{head}a 2\n"),
+        format!("{head}b 1\n"),
+        format!("{head}a 1\na 1\n"),
+        format!("{head}a -1\n"),
+        format!("{head}a NaN\n"),
+        format!("{head}a{{x=\"1\n\"}} 1\n"),
+        format!("{head}a{{x=\"\\d\"}} 1\n"),
+        format!("{head}a{{x=\"1\",x=\"2\"}} 1\n"),
+        format!("{head}a{{1x=\"1\"}} 1\n"),
+        format!("{histogram}a_bucket{{le=\"1\"}} 2\na_sum 3\na_count 2\n"),
+        format!(
+            "{histogram}a_bucket{{le=\"1\"}} 3\na_bucket{{le=\"+Inf\"}} 2\na_sum 3\na_count 2\n"
+        ),
+        format!("{histogram}a_bucket{{le=\"+Inf\"}} 1\na_sum 3\na_count 2\n"),
+        format!("{histogram}a_bucket{{le=\"+Inf\"}} 2\na_count 2\n"),
+        format!("{histogram}a_sum 3\na_count 2\n"),
+    ];
+    for text in wrong {
+        assert!(parse(&text).is_err(), "{text}");
+    }
+}

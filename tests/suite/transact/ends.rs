@@ -1,0 +1,139 @@
+//! How transactions end that their callers don't end: by time, by a limit, by a line that is gone.
+
+use std::time::{Duration, Instant};
+
+use bookstore_proto::v1::{Begin, transact_request::Step, transact_response::Step as Answer};
+use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until};
+use serde_json::json;
+use tonic::Code;
+
+use super::{CREATE, GET, Led, a_new_book, books};
+use crate::{
+    client::{Refusal, id},
+    lifecycle::{Held, waits_for_lock},
+    standard::refusal,
+};
+
+on_every_engine!(
+    a_silent_or_slow_caller_is_shown_out,
+    the_calls_deadline_ends_it,
+    there_is_a_limit
+);
+
+async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
+    let server = TestServer::builder(engine).env("TRANSACTION_IDLE_TIMEOUT", "300ms").start().await;
+    let mut led = Led::begun(&server).await;
+    led.call(CREATE, a_new_book(1)).await.expect("a book");
+    let began = Instant::now();
+    let status = led.answers.message().await.expect_err("it is shown out");
+    Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+
+    // Never silent for long, and open for longer than it asked for.
+    let mut led = Led::open(&server, None).await;
+    let asked = Begin { timeout_ms: 700, ..Begin::default() };
+    let begun = led.step(Step::Begin(asked)).await;
+    assert!(matches!(&begun, Ok(Answer::Begun(begun)) if begun.timeout_ms <= 700), "{begun:?}");
+    led.call(CREATE, a_new_book(2)).await.expect("a book");
+    let began = Instant::now();
+    let refused = loop {
+        match led.call(GET, json!({"id": id(2)})).await {
+            Ok(_) => assert!(began.elapsed() < Duration::from_secs(10), "it goes on"),
+            Err(refused) => break refused,
+        }
+    };
+    refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    assert_eq!(books(&server).await, "0");
+}
+
+/// The caller's deadline is told by the service, to a caller without a clock, whether it is silent
+/// or its statement waits.
+async fn the_calls_deadline_ends_it(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let patience = Duration::from_millis(400);
+    let open = async || {
+        let began = Instant::now();
+        let mut led = Led::open_with(server.address(), &[("grpc-timeout", "400m")]).await;
+        led.step(Step::Begin(Begin::default())).await.expect("a transaction");
+        led.call(CREATE, a_new_book(1)).await.expect("a book");
+        (began, led)
+    };
+    let ended = |began: Instant, refused: Refusal| {
+        refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
+        let took = began.elapsed();
+        assert!(took >= patience && took < patience * 5, "after {took:?}");
+    };
+    let (began, mut led) = open().await;
+    let status = led.answers.message().await.expect_err("its time is over");
+    ended(began, Refusal::from(&status));
+    assert_eq!(books(&server).await, "0");
+    if engine == Engine::Postgres {
+        let mut other = Led::begun(&server).await;
+        other.call(CREATE, a_new_book(2)).await.expect("a book");
+        let (began, mut led) = open().await;
+        // The other one has it, and neither commits nor leaves.
+        ended(began, led.call(CREATE, a_new_book(2)).await.expect_err("its time is over"));
+        other.commit().await.expect("a commit");
+        assert_eq!(books(&server).await, "1");
+    }
+}
+
+async fn there_is_a_limit(engine: Engine) {
+    let server = TestServer::builder(engine)
+        .env("DATABASE_POOL_SIZE", "2")
+        .env("DATABASE_MAX_OVERFLOW", "0")
+        .env("TRANSACTION_WAIT", "100ms")
+        .start()
+        .await;
+    let mut first = Led::begun(&server).await;
+    let mut second = Led::open(&server, None).await;
+    let status = second.step(Step::Begin(Begin::default())).await.expect_err("one too many");
+    Refusal::from(&status).is(Code::ResourceExhausted, "TRANSACTION_LIMIT", &[]);
+    // The other half is there for everyone else.
+    let missing = refusal(&server, GET, json!({"id": id(1)})).await;
+    missing.is_missing(&["id"]);
+    first.call(CREATE, a_new_book(1)).await.expect("a book");
+    first.commit().await.expect("a commit");
+    Led::begun(&server).await.commit().await.expect("room again");
+}
+
+/// A caller that is killed leaves no session in a transaction. It says no goodbye: the line
+/// between ends, as the kernel ends those of a killed process.
+#[tokio::test]
+async fn nothing_stays_open_behind_a_caller() {
+    let server = TestServer::start(Engine::Postgres).await;
+    let database = server.database();
+    let open = async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND application_name = 'bookstore' AND xact_start IS NOT NULL";
+        database.value(sql).await
+    };
+    let killed = async || {
+        let line = Line::to_service(server.address()).await;
+        let near = line.url().trim_start_matches("http://").parse().expect("an address");
+        (line, Led::begun_at(near).await)
+    };
+    for _ in 0..10 {
+        let (line, mut led) = killed().await;
+        led.call(CREATE, a_new_book(1)).await.expect("a book");
+        assert_eq!(open().await, "1");
+        line.cut();
+        let soon = Duration::from_millis(100);
+        until("no transaction is open", soon, async || open().await == "0").await;
+    }
+    // In the middle of a statement, which waits for a lock that nobody lets go.
+    let held = Held::table(&database).await;
+    let (line, mut led) = killed().await;
+    let step = led.call(CREATE, a_new_book(1));
+    tokio::select! {
+        _ = step => panic!("the table is locked"),
+        () = waits_for_lock(&database) => {}
+    }
+    line.cut();
+    until("no transaction is open but ours", Duration::from_millis(200), async || {
+        open().await == "0"
+    })
+    .await;
+    held.release().await;
+    assert_eq!(books(&server).await, "0");
+}
