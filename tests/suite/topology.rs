@@ -1,4 +1,4 @@
-//! What operators are told of the nodes on the admin address.
+//! What is known of the nodes: what operators are shown, and what is answered while little is known.
 
 use std::{
     net::SocketAddr,
@@ -9,6 +9,7 @@ use bookstore_proto::v1::GetBookRequest;
 use bookstore_tests::{Engine, Replicated, TestServer, until};
 use serde_json::Value;
 use tonic::{Code, Request};
+use tonic_types::StatusExt;
 
 use crate::{admin, client};
 
@@ -129,4 +130,36 @@ async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
         assert_eq!(status.code(), Code::NotFound, "{status:?}");
     }
     told(address, &second, "the last node is a replica", replica).await;
+}
+
+/// Who has heard of a promotion and seen nothing of it can't look into histories yet. That passes, so
+/// callers are told to come again, not to give their tokens up.
+#[tokio::test]
+async fn a_token_waits_for_a_promotion_to_be_seen() {
+    let mut cluster = Replicated::start(2).await;
+    let urls = [0, 2].map(|node| cluster.url("bookstore_app", node));
+    let behind = TestServer::builder(Engine::Postgres).url(&urls[0]);
+    let behind = behind.env("DATABASE_REPLICA_URLS", &urls[1]).env("DATABASE_FAILOVER_WAIT", "1s");
+    let behind = behind.start().await;
+    let create = async |server: &TestServer, title: &str| {
+        let created = client::create("", client::a_book(title));
+        let answer = client::books(server).create_book(created).await.expect("a book");
+        answer.metadata().get("consistency-token").expect("a token").clone()
+    };
+    let before = create(&behind, "Dune").await;
+    cluster.caught_up(0, 1).await;
+    cluster.kill(0).await;
+    cluster.promote(1).await;
+    let ahead = TestServer::builder(Engine::Postgres).url(&cluster.url("bookstore_app", 1));
+    let ahead = ahead.start().await;
+    let after = create(&ahead, "Emma").await;
+    for token in [after, before] {
+        let id = "01930000-0000-7000-8000-000000000001".to_owned();
+        let mut read = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
+        read.metadata_mut().insert("consistency-token", token);
+        let status = client::books(&behind).get_book(read).await.expect_err("no primary");
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| &*info.reason);
+        assert_eq!(reason, Some("DATABASE_UNAVAILABLE"), "{status:?}");
+    }
 }

@@ -200,24 +200,27 @@ impl Patroni {
 
 /// Ends the managers of a run, so that they don't start again what is stopped next.
 pub(crate) fn end_managers(run: &Path) {
-    let is_manager = |process: &i32| {
-        let folder = fs::read_link(format!("/proc/{process}/cwd"));
-        folder.is_ok_and(|folder| {
-            let below = folder.strip_prefix(run).ok().and_then(|below| below.to_str());
-            below.is_some_and(|below| below.starts_with(PREFIX))
-        })
+    let is_manager = |folder: &Path| {
+        let below = folder.strip_prefix(run).ok().and_then(Path::to_str);
+        below.is_some_and(|below| below.starts_with(PREFIX))
     };
     loop {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let processes = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
-        // Those that have ended and aren't collected yet have no folder any more.
-        let managers: Vec<_> = processes.filter(is_manager).collect();
+        let managers = processes_in(is_manager);
         if managers.is_empty() {
             return;
         }
         managers.into_iter().for_each(kill);
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The processes whose working directory fits. Those that have ended and aren't collected yet have
+/// none any more.
+fn processes_in(fits: impl Fn(&Path) -> bool) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    let folder = |process: &i32| fs::read_link(format!("/proc/{process}/cwd"));
+    processes.filter(|process| folder(process).is_ok_and(|it| fits(&it))).collect()
 }
 
 fn kill(process: i32) {

@@ -1,7 +1,10 @@
 //! What Patroni does in production, under load: it leads from another node when it is asked to, when
 //! PostgreSQL is killed and when a node is lost. Callers see a pause, and no acknowledged write is missing.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use super::steady::{Kind, Seen, Steady};
 use crate::{
@@ -10,7 +13,10 @@ use crate::{
     until,
 };
 
-/// Carries out all three, `scale` times, on one cluster.
+/// How long reads may be without an answer that any node may give, on a small machine.
+const READS: Duration = Duration::from_secs(5);
+
+/// Carries out all three, `scale` times, on one cluster. `DATABASE_FAILOVER_WAIT` is the service's.
 pub(super) async fn patroni(scale: u32) {
     let mut drill = Drill::start().await;
     drill.seen("nothing at all", Instant::now()).await;
@@ -49,7 +55,9 @@ impl Drill {
     async fn start() -> Self {
         let patroni = Patroni::start().await;
         let server = TestServer::builder(Engine::Postgres).url(&patroni.urls("bookstore_app"));
-        let server = server.env("LOG_LEVEL", "warn").start().await;
+        let wait = std::env::var("DATABASE_FAILOVER_WAIT").unwrap_or_else(|_| "10s".to_owned());
+        let server = server.env("DATABASE_FAILOVER_WAIT", &wait).env("LOG_LEVEL", "warn");
+        let server = server.start().await;
         let callers = Steady::start(&format!("http://{}", server.address()));
         Self { patroni, server, callers, acknowledged: Vec::new() }
     }
@@ -75,6 +83,15 @@ impl Drill {
             told(&seen.session),
         );
         assert_eq!(missing, 0, "acknowledged writes are missing after {what}");
+        let Kind { failed, gap, .. } = &seen.eventual;
+        assert!(
+            failed.is_empty() && *gap < READS,
+            "replicas were there to answer: {failed:?} {gap:?}"
+        );
+        // Whoever has a key may send it again; all else would be a leak of the failover.
+        let again = ["DATABASE_UNAVAILABLE", "COMMIT_OUTCOME_UNKNOWN", "KEY_IN_USE"];
+        let strange = seen.writes.failed.keys().find(|reason| !again.contains(&reason.as_str()));
+        assert_eq!(strange, None, "{what}");
     }
 
     /// How many of all acknowledged writes the primary doesn't have.

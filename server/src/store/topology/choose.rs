@@ -34,7 +34,7 @@ impl Topology {
     /// [`StoreError::Unavailable`] if there is none in time or too many wait, and what can
     /// happen to a connection.
     pub(in crate::store) async fn writer(&self, deadline: Deadline) -> Result<Choice, StoreError> {
-        self.primary(Access::ReadWrite, deadline).await
+        self.primary(Access::ReadWrite, deadline, self.patience(deadline)).await
     }
 
     /// Lends a read-only connection to a node that is fresh enough, but for those in `avoid`.
@@ -70,17 +70,36 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, StoreError> {
+        let end = self.patience(deadline);
         if self.is_single() {
-            return self.primary(Access::ReadOnly, deadline).await;
+            return self.primary(Access::ReadOnly, deadline, end).await;
         }
-        let reason = if freshness == Freshness::Strong {
-            "strong"
-        } else {
+        if freshness == Freshness::Strong {
+            return self.instead("strong", deadline, end).await;
+        }
+        let mut avoid = avoid;
+        loop {
             match self.replica(bound, deadline, avoid).await {
                 Ok(choice) => return Ok(choice),
-                Err(reason) => reason,
+                // Whoever is there doesn't have it.
+                Err("position") => return self.instead("position", deadline, end).await,
+                Err(reason) => tokio::select! {
+                    biased;
+                    choice = self.instead(reason, deadline, end) => return choice,
+                    // Also one that has failed in this call: there is nobody else.
+                    () = self.replica_returns() => avoid = &[],
+                },
             }
-        };
+        }
+    }
+
+    /// Lends a read-only connection to the primary and notes why no replica answers.
+    async fn instead(
+        &self,
+        reason: &'static str,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
         // Where replicas were to take the load off, the primary takes some of it, not all.
         let place = match reason {
             "strong" | "position" => None,
@@ -91,15 +110,40 @@ impl Topology {
                 Some(place.map_err(|_| StoreError::PoolTimeout { waited_ms })?)
             }
         };
-        let mut choice = self.primary(Access::ReadOnly, deadline).await?;
+        let mut choice = self.primary(Access::ReadOnly, deadline, end).await?;
         choice.lease.holds(place.and_then(Result::ok));
         routed(PRIMARY, reason);
         Ok(choice)
     }
 
-    async fn primary(&self, access: Access, deadline: Deadline) -> Result<Choice, StoreError> {
+    /// Waits until a replica may answer reads while there is no primary.
+    async fn replica_returns(&self) {
+        let mut pictures = self.picture.subscribe();
+        let returned = async {
+            // What is known already has just come to nothing.
+            pictures.changed().await.ok()?;
+            let there = pictures.wait_for(|picture| {
+                picture.primary.is_none() && !self.usable(picture, &[]).is_empty()
+            });
+            there.await.ok().map(drop)
+        };
+        if returned.await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// How long a call that begins now waits for there to be a primary.
+    fn patience(&self, deadline: Deadline) -> Deadline {
+        Deadline::after(deadline.remaining(self.options.failover_wait))
+    }
+
+    async fn primary(
+        &self,
+        access: Access,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
         let began = Instant::now();
-        let end = Deadline::after(deadline.remaining(self.options.failover_wait));
         loop {
             let (index, timeline) = self.known_primary(deadline, end).await?;
             let node = &self.nodes[index];
@@ -157,6 +201,21 @@ impl Topology {
         })
     }
 
+    /// The replicas that may answer reads, but for those in `avoid`.
+    fn usable(&self, picture: &Picture, avoid: &[usize]) -> Vec<(usize, Sighting)> {
+        let now = Instant::now();
+        let near = |lag: std::time::Duration| lag <= self.options.max_lag;
+        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
+        following
+            .filter(|standing| picture.lag(standing, now).is_some_and(near))
+            .filter_map(|standing| {
+                let node = &self.nodes[standing.node];
+                let seen = (*node.sighting.borrow())?;
+                (!node.is_out(Some(seen))).then_some((standing.node, seen))
+            })
+            .collect()
+    }
+
     /// A replica that has come to `bound`, or why there is none.
     async fn replica(
         &self,
@@ -164,18 +223,7 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, &'static str> {
-        let picture = self.picture();
-        let now = Instant::now();
-        let near = |lag: std::time::Duration| lag <= self.options.max_lag;
-        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
-        let usable: Vec<(usize, Sighting)> = following
-            .filter(|standing| picture.lag(standing, now).is_some_and(near))
-            .filter_map(|standing| {
-                let node = &self.nodes[standing.node];
-                let seen = (*node.sighting.borrow())?;
-                (!node.is_out(Some(seen))).then_some((standing.node, seen))
-            })
-            .collect();
+        let usable = self.usable(&self.picture(), avoid);
         let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
         let picked = match there.as_slice() {
             [] => self.nearest(&usable, bound, deadline).await?,
@@ -245,8 +293,7 @@ impl Topology {
             }
             // Whoever gave the position out has seen a promotion that we haven't.
             self.hear_of(position.timeline);
-            let end = Deadline::after(deadline.remaining(self.options.failover_wait));
-            (index, timeline) = self.known_primary(deadline, end).await?;
+            (index, timeline) = self.known_primary(deadline, self.patience(deadline)).await?;
         }
         if position.timeline >= timeline {
             return Ok((position.number, timeline));
@@ -273,18 +320,17 @@ impl Topology {
             };
             return Ok((0, seen.system, seen.timeline));
         }
-        let mut picture = self.picture();
-        if picture.system.is_none() {
-            self.known_primary(
-                deadline,
-                Deadline::after(deadline.remaining(self.options.failover_wait)),
-            )
-            .await?;
-            picture = self.picture();
+        let told = |picture: &Picture| {
+            let follower = picture.replicas.first().map(|standing| standing.node);
+            Some((picture.primary.or(follower)?, picture.system?, picture.timeline))
+        };
+        if let Some(told) = told(&self.picture.borrow()) {
+            return Ok(told);
         }
-        let follower = picture.replicas.first().map(|standing| standing.node);
-        let index = picture.primary.or(follower).unwrap_or_default();
-        Ok((index, picture.system.unwrap_or_default(), picture.timeline))
+        // Nobody has been seen yet, or nobody on the branch that was heard of.
+        self.known_primary(deadline, self.patience(deadline)).await?;
+        let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
+        told(&self.picture()).ok_or_else(none)
     }
 
     async fn history_of(
@@ -297,9 +343,20 @@ impl Topology {
         if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
             return Ok(history.clone());
         }
-        let read = node.control.ask(deadline, async |it| history::read(it, timeline).await);
-        let read = read.await.ok().flatten().ok_or(StoreError::PositionUnverifiable)?;
-        let history = Arc::new(read);
+        let ask = || node.control.ask(deadline, async |it| history::read(it, timeline).await);
+        let read = match ask().await {
+            // The connection may be one of before the node was started again.
+            Err(StoreError::Unavailable(_)) => ask().await,
+            read => read,
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(error @ (StoreError::Unavailable(_) | StoreError::DeadlineExceeded)) => {
+                return Err(error);
+            }
+            Err(_) => None,
+        };
+        let history = Arc::new(read.ok_or(StoreError::PositionUnverifiable)?);
         *known() = Some((timeline, history.clone()));
         Ok(history)
     }

@@ -1,0 +1,166 @@
+//! The primary is lost: what goes on, what waits, and what becomes of writes under way.
+
+use std::time::{Duration, Instant};
+
+use bookstore_tests::{Engine, Line, Replicated, TestServer, until};
+use tonic::{Code, Request, metadata::AsciiMetadataValue};
+
+use super::{EVENTUAL, SOON, STRONG, Steady, answers, create, read, reason, serve, token};
+use crate::client;
+
+#[tokio::test]
+async fn without_a_primary_reads_go_on_and_writes_wait() {
+    let mut cluster = Replicated::start(1).await;
+    let server = serve(&cluster, "1s").await;
+    let book = create(&server, "Dune").await.expect("a book");
+    let token = token(&book);
+    let id = book.into_inner().id;
+    cluster.caught_up(0, 1).await;
+    let replica = cluster.name(1);
+    answers(&server, &id, &replica).await;
+    let steady = Steady::start(&server, &id);
+    // A frozen one keeps its connections, a killed one leaves none.
+    for lost in ["frozen", "killed"] {
+        let (began, before) = (Instant::now(), steady.count());
+        steady.go_on().await;
+        let pace = per_second(steady.count() - before, began);
+        match lost {
+            "frozen" => cluster.freeze(0),
+            _ => drop(cluster.kill(0).await),
+        }
+        let (began, before) = (Instant::now(), steady.count());
+        let waiting = create(&server, "Emma").await.expect_err("no primary");
+        assert_eq!(reason(&waiting), (Code::Unavailable, "DATABASE_UNAVAILABLE".into(), true));
+        let waited = began.elapsed();
+        assert!(waited >= Duration::from_secs(1), "{lost}: it hasn't waited");
+        assert!(waited < Duration::from_secs(10), "{lost}: {waited:?} is too long");
+        for metadata in [&[][..], EVENTUAL, &[("consistency-token", &token)]] {
+            let by = read(&mut client::books(&server), &id, metadata).await.expect("a read");
+            assert_eq!(by, replica, "{lost}");
+        }
+        // Ratios alone can be trusted beside other tests.
+        let meanwhile = per_second(steady.count() - before, began);
+        assert!(meanwhile > pace / 4, "{lost}: {meanwhile} reads a second, before {pace}");
+        match lost {
+            "frozen" => cluster.thaw(0),
+            _ => cluster.restart(0).await,
+        }
+        until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok())
+            .await;
+        let by = read(&mut client::books(&server), &id, STRONG).await.expect("a read");
+        assert_eq!(by, "primary");
+        // What was created since has reached it, so that the session's reads may go there.
+        cluster.caught_up(0, 1).await;
+        answers(&server, &id, &replica).await;
+    }
+    steady.end().await;
+}
+
+fn per_second(count: u64, began: Instant) -> u128 {
+    u128::from(count) * 1_000 / began.elapsed().as_millis().max(1)
+}
+
+/// The time that a write took before its primary was lost is not the search's for the next one.
+#[tokio::test]
+async fn a_long_write_outlives_its_primary() {
+    let mut cluster = Replicated::start(1).await;
+    let server = serve(&cluster, "4s").await;
+    let mut holder = cluster.connect(0).await;
+    let lock = "BEGIN; LOCK TABLE books IN SHARE MODE";
+    sqlx::raw_sql(lock).execute(&mut holder).await.expect("a lock");
+    let mut books = client::books(&server);
+    let long = client::create("", client::a_book("Dune"));
+    let long = tokio::spawn(async move { books.create_book(long).await });
+    let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'bookstore_app' \
+                 AND wait_event_type = 'Lock' AND query_start < now() - interval '4 seconds')";
+    until("the write has taken longer than a failover may", SOON, async || {
+        cluster.value(0, waits).await == "true"
+    })
+    .await;
+    cluster.kill(0).await;
+    cluster.promote(1).await;
+    let book = long.await.expect("no panic").expect("a write on the successor").into_inner();
+    let there = format!("SELECT count(*) FROM books WHERE id = '{}'", book.id);
+    assert_eq!(cluster.value(1, &there).await, "1");
+}
+
+/// Nobody can be asked any more what became of a commit whose answer was lost: the caller isn't
+/// told that nothing has changed.
+#[tokio::test]
+async fn an_unknown_commit_stays_unknown() {
+    let cluster = Replicated::start(1).await;
+    let line = Line::to_url(cluster.url("bookstore_app", 0)).await;
+    let server = TestServer::builder(Engine::Postgres)
+        .url(line.url())
+        .env("DATABASE_REPLICA_URLS", &cluster.url("bookstore_app", 1))
+        .env("DATABASE_FAILOVER_WAIT", "2s")
+        .start()
+        .await;
+    create(&server, "Emma").await.expect("a book");
+    let key = "018f4d2e-0000-7000-8000-000000000001";
+    let keyed = || {
+        let mut request = Request::new(client::create("", client::a_book("Dune")));
+        request.metadata_mut().insert("idempotency-key", AsciiMetadataValue::from_static(key));
+        request
+    };
+    // The commit arrives and its answer is lost; then the primary takes connections again, and is
+    // lost as soon as the key's transaction begins there.
+    line.cut_at(b"COMMIT; SELECT");
+    let (mut books, first) = (client::books(&server), keyed());
+    let written = tokio::spawn(async move { books.create_book(first).await });
+    line.is_cut().await;
+    line.cut_at(b"BEGIN ISOLATION");
+    line.is_cut().await;
+    let status = written.await.expect("no panic").expect_err("nobody knows");
+    assert_eq!(reason(&status).1, "COMMIT_OUTCOME_UNKNOWN", "{status:?}");
+    let there = "SELECT count(*) FROM books WHERE title = 'Dune'";
+    assert_eq!(cluster.value(0, there).await, "1", "it has happened");
+
+    // With its key it is found as soon as somebody can be asked.
+    line.restore();
+    until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok()).await;
+    client::books(&server).create_book(keyed()).await.expect("the write's answer");
+    assert_eq!(cluster.value(0, there).await, "1", "it happened once");
+}
+
+/// One that stood still while its successor was promoted believes in itself as it wakes up.
+#[tokio::test]
+async fn a_primary_that_wakes_up_too_late_gets_nothing() {
+    let cluster = Replicated::start(1).await;
+    let server = serve(&cluster, "20s").await;
+    create(&server, "before").await.expect("a book");
+    cluster.caught_up(0, 1).await;
+    cluster.freeze(0);
+    cluster.promote(1).await;
+    create(&server, "meanwhile").await.expect("a write that waits for the successor");
+    cluster.thaw(0);
+    let now = cluster.value(0, "now()").await;
+    let looks = format!(
+        "EXISTS (SELECT FROM pg_stat_activity \
+         WHERE usename = 'bookstore_app' AND query_start > '{now}')"
+    );
+    until("the service looks at it", SOON, async || cluster.value(0, &looks).await == "true").await;
+    for _ in 0..20 {
+        create(&server, "after").await.expect("a write");
+    }
+    let written = "SELECT count(*) FROM books WHERE title <> 'before'";
+    assert_eq!(cluster.value(0, written).await, "0", "a write has reached it");
+    assert_eq!(cluster.value(1, written).await, "21");
+}
+
+/// Nobody is there, and the first who comes back is a replica.
+#[tokio::test]
+async fn a_read_waits_for_a_replica_too() {
+    let mut cluster = Replicated::start(1).await;
+    let server = serve(&cluster, "30s").await;
+    let id = create(&server, "Dune").await.expect("a book").into_inner().id;
+    cluster.caught_up(0, 1).await;
+    answers(&server, &id, &cluster.name(1)).await;
+    cluster.kill(0).await;
+    cluster.kill(1).await;
+    let mut books = client::books(&server);
+    let waiting = tokio::spawn(async move { read(&mut books, &id, EVENTUAL).await });
+    cluster.restart(1).await;
+    let by = waiting.await.expect("no panic").expect("a read that waits");
+    assert_eq!(by, cluster.name(1));
+}
