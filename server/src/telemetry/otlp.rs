@@ -57,9 +57,10 @@ impl Telemetry {
             true => {
                 let exporter = SpanExporter::builder().with_tonic().build()?;
                 let provider = SdkTracerProvider::builder().with_resource(resource());
-                traces::set_on();
                 let batches = BatchSpanProcessor::builder(exporter).build();
-                Some(provider.with_span_processor(Lean(batches)).build())
+                let traces = provider.with_span_processor(Lean(batches)).build();
+                traces::set_on(traces.tracer("bookstore"));
+                Some(traces)
             }
             false => None,
         };
