@@ -2,6 +2,7 @@
 //! people at a terminal, one flat JSON object a line for log systems.
 
 mod exposition;
+mod heard;
 mod json;
 mod lean;
 mod otlp;
