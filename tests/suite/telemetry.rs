@@ -123,6 +123,13 @@ async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
     assert_eq!(call.name, "bookstore.v1.BookService/ListBooks");
     assert_eq!(text(&call.attributes, "rpc.method").as_deref(), Some("ListBooks"));
     assert_eq!(trace.operations(), ["ListBooks"]);
+    // What a trace says by itself isn't sent again.
+    for span in &trace.0 {
+        for twice in ["method", "operation", "trace_id"] {
+            assert_eq!(text(&span.attributes, twice), None, "{span:#?}");
+        }
+    }
+    assert!(text(&call.attributes, "request_id").is_some(), "the way into the log: {call:#?}");
 }
 
 /// Whoever looks for what a long stream did finds the statements below the step that ran them.
