@@ -2,6 +2,7 @@
 //! people at a terminal, one flat JSON object a line for log systems.
 
 mod exposition;
+mod heard;
 mod json;
 mod lean;
 mod otlp;
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
@@ -136,7 +137,7 @@ where
         let lines = if terminal { lines } else { lines.with_ansi(false) };
         lines.compact().with_target(false).with_timer(LocalTime).with_filter(filter).boxed()
     } else {
-        let lines = lines.with_ansi(false).fmt_fields(JsonFields::new());
+        let lines = lines.with_ansi(false).fmt_fields(json::Members);
         lines.event_format(json::Flat).with_filter(filter).boxed()
     };
     Ok((Registry::default().with(lines), handle))

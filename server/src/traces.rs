@@ -2,22 +2,32 @@
 //!
 //! Where no traces go out, a span has what the log says of it and nothing more.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::HeaderMap;
 use opentelemetry::{
+    KeyValue,
     propagation::{Extractor, TextMapPropagator},
-    trace::Status,
+    trace::{SpanKind, Status, TraceContextExt, Tracer},
 };
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::{
+    propagation::TraceContextPropagator,
+    trace::{SdkTracer, Span as SdkSpan},
+};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 static ON: AtomicBool = AtomicBool::new(false);
 static JOINS_CALLERS: AtomicBool = AtomicBool::new(true);
 
-/// From now on traces go out.
-pub fn set_on() {
+/// From now on traces go out, by this tracer.
+pub fn set_on(tracer: SdkTracer) {
+    // There is one for the whole process.
+    let _ = TRACER.set(tracer);
     ON.store(true, Ordering::Relaxed);
 }
 
@@ -36,31 +46,53 @@ pub fn joins_callers() -> bool {
     JOINS_CALLERS.load(Ordering::Relaxed)
 }
 
-/// Lets a call's span belong to its caller's trace, and describes it. `method` is one of the
-/// service's own, without a slash in front.
-pub fn describe_call(span: &Span, method: &'static str, headers: &HeaderMap, is_traced: bool) {
-    if !is_on() {
-        return;
-    }
-    if is_traced {
+/// Lets a call's span belong to its caller's trace.
+pub fn join_caller(span: &Span, headers: &HeaderMap) {
+    if is_on() {
         let context = TraceContextPropagator::new().extract(&Headers(headers));
         // It fails for a span that the log's level hides, which has no trace either.
         let _ = span.set_parent(context);
     }
-    let service = method.split_once('/').map_or("", |(service, _)| service);
-    span.set_attribute("rpc.system", "grpc");
-    span.set_attribute("rpc.service", service);
-    span.set_attribute("rpc.method", method.rsplit('/').next().unwrap_or(method));
 }
 
-/// Tells a call's span how it ended. Only the service's own faults are errors of a server's span.
-pub fn end_call(span: &Span, code: i32, name: &'static str, is_fault: bool) {
-    if is_on() {
-        span.set_attribute("rpc.grpc.status_code", i64::from(code));
-        if is_fault {
-            span.set_status(Status::error(name));
-        }
+/// Describes a call to its span, and how it ended. `method` is one that the service knows,
+/// without a slash in front. Only the service's own faults are errors of a server's span.
+pub fn end_call(
+    span: &Span,
+    method: Option<&'static str>,
+    code: i32,
+    name: &'static str,
+    is_fault: bool,
+) {
+    if !is_on() {
+        return;
     }
+    // All at once: each way to the span costs more than what is told there.
+    let context = span.context();
+    let span = context.span();
+    if let Some((service, method)) = method.and_then(|method| method.split_once('/')) {
+        span.set_attributes([
+            KeyValue::new("rpc.system", "grpc"),
+            KeyValue::new("rpc.service", service),
+            KeyValue::new("rpc.method", method),
+        ]);
+    }
+    span.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
+    if is_fault {
+        span.set_status(Status::error(name));
+    }
+}
+
+/// The span of a statement, below the operation that runs it; it ends as it is dropped. The log
+/// knows nothing of it, which has warnings and the echo instead.
+pub fn statement(
+    name: &'static str,
+    attributes: impl FnOnce() -> Vec<KeyValue>,
+) -> Option<SdkSpan> {
+    let tracer = TRACER.get()?;
+    let builder = tracer.span_builder(name).with_kind(SpanKind::Client);
+    let builder = builder.with_attributes(attributes());
+    Some(builder.start_with_context(tracer, &Span::current().context()))
 }
 
 /// The span of a part of a call that has a name of its own: what it asks of the database, and

@@ -42,7 +42,14 @@ impl Sink {
     /// # Panics
     /// If there is no port for it.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::on(TcpListener::bind("127.0.0.1:0").await.expect("a port"))
+    }
+
+    /// Begins to take what comes to a port.
+    ///
+    /// # Panics
+    /// If the port has no address.
+    pub fn on(listener: TcpListener) -> Self {
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let kept = Kept::default();
         let collector = Server::builder()

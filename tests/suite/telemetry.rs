@@ -7,7 +7,7 @@ use bookstore_proto::v1::{
     Savepoint, TransactRequest, book_transfer_service_client::BookTransferServiceClient,
     transact_request::Step, transaction_service_client::TransactionServiceClient,
 };
-use bookstore_tests::{Engine, Sink, TestServer, on_every_engine};
+use bookstore_tests::{Engine, Sink, TestServer, on_every_engine, until};
 use futures_util::stream;
 use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::{Request, Streaming};
 
-use crate::{bad_input, client};
+use crate::{bad_input, client, lifecycle::SOON};
 
 on_every_engine!(
     a_trace_has_the_call_its_operation_and_its_statements,
@@ -123,6 +123,13 @@ async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
     assert_eq!(call.name, "bookstore.v1.BookService/ListBooks");
     assert_eq!(text(&call.attributes, "rpc.method").as_deref(), Some("ListBooks"));
     assert_eq!(trace.operations(), ["ListBooks"]);
+    // What a trace says by itself isn't sent again.
+    for span in &trace.0 {
+        for twice in ["method", "operation", "trace_id"] {
+            assert_eq!(text(&span.attributes, twice), None, "{span:#?}");
+        }
+    }
+    assert!(text(&call.attributes, "request_id").is_some(), "the way into the log: {call:#?}");
 }
 
 /// Whoever looks for what a long stream did finds the statements below the step that ran them.
@@ -241,6 +248,35 @@ async fn propagators_are_those_that_are_named() {
         assert_eq!(calls.len(), 1, "{spans:#?}");
         assert_eq!(calls[0].parent_span_id == CALLER.0, joins, "{list}: {calls:#?}");
     }
+}
+
+/// Nobody looks for traces that aren't there until they are needed: the log tells it, once.
+#[tokio::test]
+async fn a_collector_that_is_away_is_told_and_comes_back() {
+    // Nobody answers there yet.
+    let place = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = place.local_addr().expect("an address");
+    let server = TestServer::builder(Engine::Sqlite)
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{address}"))
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
+        .start()
+        .await;
+    let list = async || {
+        client::books(&server).list_books(ListBooksRequest::default()).await.expect("a list");
+    };
+    list().await;
+    server.logs().wait_for(|line| line.contains("the collector takes no traces")).await;
+    let sink = Sink::on(place);
+    until("spans come", SOON, async || {
+        list().await;
+        sink.count("bookstore.v1.BookService/ListBooks") > 0
+    })
+    .await;
+    server.logs().wait_for(|line| line.contains("the collector takes traces again")).await;
+    let told = server.logs().so_far();
+    let told = told.iter().filter(|line| line.contains("takes no traces")).count();
+    assert_eq!(told, 1, "once, however many are left out");
 }
 
 async fn a_dead_collector_is_nothing(engine: Engine) {

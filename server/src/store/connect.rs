@@ -76,13 +76,13 @@ impl Connector {
         let place = match &target {
             Target::Postgres(options) => Place {
                 system: "postgresql",
-                address: Some(options.get_host().to_owned()),
-                namespace: options.get_database().map(str::to_owned),
+                address: Some(options.get_host().into()),
+                namespace: options.get_database().map(Arc::from),
             },
             Target::Sqlite(options) => Place {
                 system: "sqlite",
                 address: None,
-                namespace: Some(options.get_filename().display().to_string()),
+                namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
         Ok(Self { target, log: Arc::new(Statements { log, place }), command_timeout })

@@ -2,9 +2,12 @@
 //!
 //! Statements are told by their text, in which values are placeholders; values never.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use opentelemetry::KeyValue;
+use opentelemetry::{KeyValue, StringValue};
 use tokio::time::timeout;
 use tracing::Level;
 
@@ -30,8 +33,23 @@ pub struct StatementLog {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) system: &'static str,
-    pub(super) address: Option<String>,
-    pub(super) namespace: Option<String>,
+    pub(super) address: Option<Arc<str>>,
+    pub(super) namespace: Option<Arc<str>>,
+}
+
+impl Place {
+    /// What a statement's span says of it.
+    fn told(&self, operation: &'static str, sql: &str) -> Vec<KeyValue> {
+        let mut told = Vec::with_capacity(5);
+        told.push(KeyValue::new("db.system.name", self.system));
+        told.push(KeyValue::new("db.operation.name", operation));
+        told.push(KeyValue::new("db.query.text", sql.to_owned()));
+        let named = [("db.namespace", &self.namespace), ("server.address", &self.address)];
+        for (key, value) in named {
+            told.extend(value.clone().map(|value| KeyValue::new(key, StringValue::from(value))));
+        }
+        told
+    }
 }
 
 /// Tells of the statements of one node.
@@ -51,22 +69,10 @@ impl Statements {
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let operation = operation(sql);
-        let span = tracing::debug_span!(
-            target: TARGET,
-            "statement",
-            otel.kind = traces::named("client"),
-            otel.name = traces::named(operation),
-            db.system.name = self.place.system,
-            db.operation.name = operation,
-            db.query.text = sql,
-            db.namespace = self.place.namespace,
-            server.address = self.place.address,
-        );
+        let span = traces::statement(operation, || self.place.told(operation, sql));
         let began = Instant::now();
         let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         let result = timeout(limit.saturating_add(GRACE), exchange).await.unwrap_or_else(silent);
-        // It was never entered, which each look at the exchange would pay for: nothing is said
-        // within it.
         drop(span);
         let elapsed = began.elapsed();
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;

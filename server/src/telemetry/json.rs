@@ -6,10 +6,12 @@ use std::fmt::{self, Debug};
 use opentelemetry::{Context, trace::TraceContextExt};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
+use tracing::span::Record;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::traces;
@@ -17,32 +19,57 @@ use crate::traces;
 /// Names that the line itself uses; a field of that name gets a `_` in front.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 
-/// The format; the fields of spans must be kept as [`JsonFields`].
+/// How a span's fields are kept for the lines within it: as the members of a JSON object, with
+/// commas between them. What a span is called in its trace is no field of the log.
+pub(super) struct Members;
+
+impl<'w> FormatFields<'w> for Members {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut kept = Fields::default();
+        fields.record(&mut kept);
+        let mut between = "";
+        for (name, value) in kept.0 {
+            write!(writer, "{between}{}:{value}", Value::from(name))?;
+            between = ",";
+        }
+        Ok(())
+    }
+
+    fn add_fields(
+        &self,
+        current: &'w mut FormattedFields<Self>,
+        fields: &Record<'_>,
+    ) -> fmt::Result {
+        if !current.fields.is_empty() {
+            current.fields.push(',');
+        }
+        self.format_fields(current.as_writer(), fields)
+    }
+}
+
+/// The format; the fields of spans must be kept as [`Members`].
 pub(super) struct Flat;
 
-impl<S> FormatEvent<S, JsonFields> for Flat
+impl<S> FormatEvent<S, Members> for Flat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, JsonFields>,
+        context: &FmtContext<'_, S, Members>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Fields::default();
         for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
-            let kept = extensions.get::<FormattedFields<JsonFields>>();
-            // A span without fields has kept an empty text.
+            let kept = extensions.get::<FormattedFields<Members>>();
             if let Some(Ok(Value::Object(kept))) =
-                kept.map(|kept| serde_json::from_str(&kept.fields))
+                kept.map(|kept| serde_json::from_str(&format!("{{{}}}", kept.fields)))
             {
                 kept.into_iter().for_each(|(name, value)| fields.insert(&name, value));
             }
         }
-        // What a span is called in its trace is no field of the log.
-        fields.0.retain(|name, _| !name.starts_with("otel."));
         if let Some(traced) = traced(context, event) {
             let span = traced.span();
             let span = span.span_context();
@@ -72,7 +99,7 @@ where
 
 /// The innermost span around an event that goes out. What sends spans says things while it holds
 /// one, and isn't asked for it then.
-fn traced<S>(context: &FmtContext<'_, S, JsonFields>, event: &Event<'_>) -> Option<Context>
+fn traced<S>(context: &FmtContext<'_, S, Members>, event: &Event<'_>) -> Option<Context>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -92,6 +119,9 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn insert(&mut self, name: &str, value: Value) {
+        if name.starts_with("otel.") {
+            return;
+        }
         let prefix = if RESERVED.contains(&name) { "_" } else { "" };
         self.0.insert(format!("{prefix}{name}"), value);
     }

@@ -12,7 +12,7 @@ use opentelemetry_sdk::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::{TelemetryError, exposition, lean::Lean};
+use super::{TelemetryError, exposition, heard::Heard, lean::Lean};
 use crate::traces;
 
 /// How long the last of it may take to go out.
@@ -57,9 +57,10 @@ impl Telemetry {
             true => {
                 let exporter = SpanExporter::builder().with_tonic().build()?;
                 let provider = SdkTracerProvider::builder().with_resource(resource());
-                traces::set_on();
-                let batches = BatchSpanProcessor::builder(exporter).build();
-                Some(provider.with_span_processor(Lean(batches)).build())
+                let batches = BatchSpanProcessor::builder(Heard::new(exporter)).build();
+                let traces = provider.with_span_processor(Lean(batches)).build();
+                traces::set_on(traces.tracer("bookstore"));
+                Some(traces)
             }
             false => None,
         };

@@ -56,11 +56,11 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         %request_id,
         trace_id
     );
-    if let Some(name) = name {
-        traces::describe_call(&span, name, request.headers(), trace_id.is_some());
+    if name.is_some() && trace_id.is_some() {
+        traces::join_caller(&span, request.headers());
     }
     let began = Instant::now();
-    let mut line = Line { began, quiet: !ours, method, code: None, span: span.clone() };
+    let mut line = Line { began, quiet: !ours, method, name, code: None, span: span.clone() };
 
     let answer = AnswerCell::default();
     let context = context(&shared, &request, &request_id, &answer, refused);
@@ -217,6 +217,8 @@ struct Line {
     quiet: bool,
     /// Of the service's own methods.
     method: Option<&'static str>,
+    /// The same, or of those of health and reflection.
+    name: Option<&'static str>,
     code: Option<Code>,
     span: tracing::Span,
 }
@@ -235,7 +237,7 @@ impl Drop for Line {
             ];
             meters::CALLS.record(duration_ms / 1e3, &attributes);
         }
-        traces::end_call(&self.span, i32::from(number), code, is_fault(number));
+        traces::end_call(&self.span, self.name, i32::from(number), code, is_fault(number));
         if self.quiet {
             tracing::debug!(code, duration_ms, "call");
         } else {

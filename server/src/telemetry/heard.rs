@@ -1,0 +1,57 @@
+//! Tells the log when the collector doesn't take traces, and when it does again: once each, for
+//! spans come by the thousand.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{SpanData, SpanExporter},
+};
+
+/// Sends spans and tells how that went, if it is another way than before.
+#[derive(Debug)]
+pub(super) struct Heard<E> {
+    exporter: E,
+    fails: AtomicBool,
+}
+
+impl<E> Heard<E> {
+    pub(super) fn new(exporter: E) -> Self {
+        Self { exporter, fails: AtomicBool::new(false) }
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Heard<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.exporter.export(batch).await;
+        let failed = self.fails.swap(result.is_err(), Ordering::Relaxed);
+        match &result {
+            Err(error) if !failed => {
+                tracing::warn!(%error, "the collector takes no traces, they are left out");
+            }
+            Ok(()) if failed => tracing::info!("the collector takes traces again"),
+            _ => {}
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        self.exporter.shutdown()
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
