@@ -119,11 +119,7 @@ impl Replicated {
     /// # Panics
     /// If it answers none.
     pub async fn value(&self, node: usize, sql: &str) -> String {
-        self.value_in(DATABASE, node, sql).await
-    }
-
-    async fn value_in(&self, database: &str, node: usize, sql: &str) -> String {
-        let mut connection = self.connect_to(node, database).await;
+        let mut connection = self.connect(node).await;
         let sql = sqlx::AssertSqlSafe(format!("SELECT ({sql})::text"));
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
     }
@@ -131,10 +127,12 @@ impl Replicated {
     /// Waits until a replica has replayed what a primary has written.
     pub async fn caught_up(&self, primary: usize, replica: usize) {
         let target = self.value(primary, "pg_current_wal_flush_lsn()").await;
+        // The service's own database may not have come there yet.
+        let mut connection = self.connect_to(replica, "postgres").await;
         until("the replica has caught up", PATIENCE, async || {
-            let sql = format!("pg_last_wal_replay_lsn() >= '{target}'");
-            // It may not have the service's database yet.
-            self.value_in("postgres", replica, &sql).await == "true"
+            let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");
+            let sql = sqlx::AssertSqlSafe(sql);
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
         })
         .await;
     }
