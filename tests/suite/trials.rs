@@ -49,7 +49,7 @@ async fn files_need_little_memory() {
 
 #[tokio::test]
 async fn an_order_explains_what_transactions_saw() {
-    trial("history", 400).await;
+    trial("history", 300).await;
 }
 
 #[tokio::test]
