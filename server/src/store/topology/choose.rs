@@ -308,16 +308,7 @@ impl Topology {
     /// A node that can tell of today's branch of history, its cluster, and the branch.
     async fn branch(&self, deadline: Deadline) -> Result<(usize, u64, u32), StoreError> {
         if self.is_single() {
-            let fresh = Instant::now().checked_sub(super::follow::PERIOD);
-            let seen = *self.nodes[0].sighting.borrow();
-            let seen = match seen.filter(|seen| fresh.is_some_and(|fresh| seen.at >= fresh)) {
-                Some(seen) => seen,
-                None => {
-                    let seen = self.nodes[0].look(deadline).await?;
-                    self.nodes[0].sighting.send_replace(Some(seen));
-                    seen
-                }
-            };
+            let seen = self.nodes[0].seen_lately(deadline).await?;
             return Ok((0, seen.system, seen.timeline));
         }
         let told = |picture: &Picture| {

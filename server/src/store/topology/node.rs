@@ -9,9 +9,15 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
-use super::sighting::{self, Sighting};
+use super::{
+    follow::PERIOD,
+    sighting::{self, Sighting},
+};
 use crate::{
     meters::NODE_BANS,
     store::{
@@ -42,6 +48,8 @@ pub(in crate::store) struct Node {
     pub(super) sighting: watch::Sender<Option<Sighting>>,
     /// The last one, also while the node is gone.
     last: Mutex<Option<Sighting>>,
+    /// Held by whoever looks for all others that want to know.
+    looking: tokio::sync::Mutex<()>,
     /// Has the node looked at at once.
     pub wake: Arc<Notify>,
     /// How many reads wait for it to reach a position.
@@ -146,6 +154,7 @@ impl Node {
             control,
             sighting: watch::Sender::new(None),
             last: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             wake,
             waiting: AtomicUsize::new(0),
             failures: Mutex::default(),
@@ -162,6 +171,30 @@ impl Node {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.after(*last);
         *last = Some(seen);
+        Ok(seen)
+    }
+
+    /// What was seen of the node lately, or is now: of those who ask together one looks, each
+    /// [`PERIOD`], and the others wait for it only where what is known is older than two.
+    ///
+    /// # Errors
+    /// If it doesn't answer in time.
+    pub(super) async fn seen_lately(&self, deadline: Deadline) -> Result<Sighting, StoreError> {
+        let within = |age| (*self.sighting.borrow()).filter(|seen| seen.at.elapsed() <= age);
+        if let Some(seen) = within(PERIOD) {
+            return Ok(seen);
+        }
+        let turn = match (self.looking.try_lock(), within(2 * PERIOD)) {
+            (Ok(turn), _) => Ok(turn),
+            (Err(_), Some(seen)) => return Ok(seen),
+            (Err(_), None) => timeout(deadline.remaining(Duration::MAX), self.looking.lock()).await,
+        };
+        let _turn = turn.map_err(|_| StoreError::DeadlineExceeded)?;
+        if let Some(seen) = within(PERIOD) {
+            return Ok(seen);
+        }
+        let seen = self.look(deadline).await?;
+        self.sighting.send_replace(Some(seen));
         Ok(seen)
     }
 
