@@ -186,7 +186,7 @@ pub static TRANSACTIONS: Level = Level::new(
 pub static WRITE_RETRIES: Counter = Counter::new(
     "bookstore.write.retries",
     "{attempt}",
-    "Writes that were tried again after they collided with others.",
+    "Writes that were tried again after they collided with others or lost their primary.",
 );
 
 /// Attributes `db.client.connection.pool.name`.

@@ -21,19 +21,17 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
-static ON: AtomicBool = AtomicBool::new(false);
 static JOINS_CALLERS: AtomicBool = AtomicBool::new(true);
 
 /// From now on traces go out, by this tracer.
 pub fn set_on(tracer: SdkTracer) {
     // There is one for the whole process.
     let _ = TRACER.set(tracer);
-    ON.store(true, Ordering::Relaxed);
 }
 
 /// Whether traces go out.
 pub fn is_on() -> bool {
-    ON.load(Ordering::Relaxed)
+    TRACER.get().is_some()
 }
 
 /// From now on every call begins a trace of its own, whatever its caller sends.
@@ -90,9 +88,14 @@ pub fn statement(
     attributes: impl FnOnce() -> Vec<KeyValue>,
 ) -> Option<SdkSpan> {
     let tracer = TRACER.get()?;
+    let around = Span::current().context();
+    // What no call has asked, such as a look at a node, is part of no trace.
+    if !around.span().span_context().is_sampled() {
+        return None;
+    }
     let builder = tracer.span_builder(name).with_kind(SpanKind::Client);
     let builder = builder.with_attributes(attributes());
-    Some(builder.start_with_context(tracer, &Span::current().context()))
+    Some(builder.start_with_context(tracer, &around))
 }
 
 /// The span of a part of a call that has a name of its own: what it asks of the database, and

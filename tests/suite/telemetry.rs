@@ -259,7 +259,7 @@ async fn a_collector_that_is_away_is_told_and_comes_back() {
     let server = TestServer::builder(Engine::Sqlite)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{address}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
-        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")
         .start()
         .await;
     let list = async || {

@@ -106,11 +106,7 @@ async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
     cluster.kill(0).await;
     cluster.promote(1).await;
     let first = cluster.name(1);
-    let (host, port) = first.split_once(':').expect("a host and a port");
-    let conninfo = format!("host={host} port={port} user=postgres");
-    let follow =
-        format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'; SELECT pg_reload_conf()");
-    cluster.execute(2, &follow).await;
+    cluster.follow_to(2, 1).await;
     let second = cluster.name(2);
     let replica = |node: &Value| {
         node["role"] == "replica" && node["timeline"] == 2 && node["lag_ms"].is_u64()

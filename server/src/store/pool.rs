@@ -329,7 +329,7 @@ impl Pool {
     fn give_up(&self, connection: Connection) {
         let mut shelf = self.shelf();
         let mut lost = VecDeque::new();
-        if connection.is_broken() {
+        if connection.is_broken() && !connection.is_retired() {
             self.lost.notify_one();
             // What ended this session has mostly ended them all: a restart, a failover, a
             // network. Otherwise each would cost a caller an error.

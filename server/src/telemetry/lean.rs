@@ -24,7 +24,10 @@ impl<P: SpanProcessor> SpanProcessor for Lean<P> {
     }
 
     fn on_end(&self, mut span: SpanData) {
-        span.attributes.retain(|attribute| !TOLD_TWICE.contains(&attribute.key.as_str()));
+        // A method that nobody knows is told by its path alone.
+        let named = span.attributes.iter().any(|it| it.key.as_str() == "rpc.method");
+        let twice = |key: &str| TOLD_TWICE.contains(&key) && (named || key != "method");
+        span.attributes.retain(|attribute| !twice(attribute.key.as_str()));
         self.0.on_end(span);
     }
 

@@ -104,9 +104,17 @@ impl Session {
             .await?;
         loop {
             let transaction = match next {
-                Next::Closed(answer) => return self.tell(answer).await,
+                Next::Closed(answer) => {
+                    self.tell(answer).await;
+                    return Ok(());
+                }
                 Next::Open(transaction, answer) => {
-                    self.tell(answer).await?;
+                    // Who reads no answers holds it no longer than it may be open.
+                    let told = timeout(end.remaining(Duration::MAX), self.tell(answer));
+                    if told.await.is_err() {
+                        transaction.roll_back().instrument(operation("TransactRollback")).await;
+                        return Err(self.late());
+                    }
                     transaction
                 }
             };
@@ -114,6 +122,11 @@ impl Session {
             next = match self.next(requests, idle).await {
                 Ok(Some(Ok(step))) => {
                     let span = span(&step);
+                    // A commit that was sent may happen: its outcome is waited for.
+                    let end = match step {
+                        Step::Commit(_) => self.context.deadline,
+                        _ => end,
+                    };
                     self.in_time(end, self.step(transaction, step).instrument(span)).await?
                 }
                 Ok(Some(Err(refused))) => {
@@ -205,7 +218,12 @@ impl Session {
                     consistency_token: String::new(),
                 }));
                 let kept = TransactResponse { step }.encode_to_vec();
-                let done = transaction.commit(kept).await.map_err(|error| self.error(&error))?;
+                // In a task of its own: a caller that leaves cancels nothing that may have happened.
+                let committing = tokio::spawn(transaction.commit(kept).in_current_span()).await;
+                let done = committing.unwrap_or_else(|failure| {
+                    Err(StoreError::internal(format!("the commit's task ended: {failure}")))
+                });
+                let done = done.map_err(|error| self.error(&error))?;
                 self.context.note_write(&done, Duration::ZERO);
                 return Ok(Next::Closed(self.committed(&done)));
             }
@@ -308,11 +326,10 @@ impl Session {
     }
 
     /// Answers a step.
-    async fn tell(&self, answer: Answer) -> Result<(), Status> {
+    async fn tell(&self, answer: Answer) {
         let answer = Ok(TransactResponse { step: Some(answer) });
         // Whoever has left is noticed elsewhere.
         let _ = self.answers.send(answer).await;
-        Ok(())
     }
 }
 

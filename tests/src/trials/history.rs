@@ -44,7 +44,7 @@ const EACH: u32 = 100;
 const TOLD: usize = 10;
 
 /// How long some progress may take.
-const PATIENCE: Duration = Duration::from_mins(30);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Where the service has its data.
 enum Place {

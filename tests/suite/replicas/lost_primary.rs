@@ -21,9 +21,7 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
     let steady = Steady::start(&server, &id);
     // A frozen one keeps its connections, a killed one leaves none.
     for lost in ["frozen", "killed"] {
-        let (began, before) = (Instant::now(), steady.count());
         steady.go_on().await;
-        let pace = per_second(steady.count() - before, began);
         match lost {
             "frozen" => cluster.freeze(0),
             _ => drop(cluster.kill(0).await),
@@ -38,9 +36,9 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
             let by = read(&mut client::books(&server), &id, metadata).await.expect("a read");
             assert_eq!(by, replica, "{lost}");
         }
-        // Ratios alone can be trusted beside other tests.
-        let meanwhile = per_second(steady.count() - before, began);
-        assert!(meanwhile > pace / 4, "{lost}: {meanwhile} reads a second, before {pace}");
+        // For a second and more: reads that waited with the write would be two or none.
+        let meanwhile = steady.count() - before;
+        assert!(meanwhile > 10, "{lost}: {meanwhile} reads meanwhile");
         match lost {
             "frozen" => cluster.thaw(0),
             _ => cluster.restart(0).await,
@@ -56,15 +54,11 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
     steady.end().await;
 }
 
-fn per_second(count: u64, began: Instant) -> u128 {
-    u128::from(count) * 1_000 / began.elapsed().as_millis().max(1)
-}
-
 /// The time that a write took before its primary was lost is not the search's for the next one.
 #[tokio::test]
 async fn a_long_write_outlives_its_primary() {
     let mut cluster = Replicated::start(1).await;
-    let server = serve(&cluster, "4s").await;
+    let server = serve(&cluster, "6s").await;
     let mut holder = cluster.connect(0).await;
     let lock = "BEGIN; LOCK TABLE books IN SHARE MODE";
     sqlx::raw_sql(lock).execute(&mut holder).await.expect("a lock");
@@ -72,7 +66,7 @@ async fn a_long_write_outlives_its_primary() {
     let long = client::create("", client::a_book("Dune"));
     let long = tokio::spawn(async move { books.create_book(long).await });
     let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'bookstore_app' \
-                 AND wait_event_type = 'Lock' AND query_start < now() - interval '4 seconds')";
+                 AND wait_event_type = 'Lock' AND query_start < now() - interval '6 seconds')";
     until("the write has taken longer than a failover may", SOON, async || {
         cluster.value(0, waits).await == "true"
     })

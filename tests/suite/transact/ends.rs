@@ -2,16 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use bookstore_proto::v1::{Begin, transact_request::Step, transact_response::Step as Answer};
-use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until};
+use bookstore_proto::v1::{
+    Begin, GetBookRequest, TransactRequest, transact_request::Step,
+    transact_response::Step as Answer,
+};
+use bookstore_tests::{Engine, Line, Replicated, TestServer, on_every_engine, until};
+use prost_types::Any;
 use serde_json::json;
 use tonic::Code;
 
 use super::{CREATE, GET, Led, a_new_book, books};
 use crate::{
-    client::{Refusal, id},
-    lifecycle::{Held, waits_for_lock},
-    standard::refusal,
+    client::{self, Refusal, id},
+    lifecycle::{Held, SOON, waits_for_lock},
+    standard::{answer, refusal},
 };
 
 on_every_engine!(
@@ -50,10 +54,14 @@ async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
 /// or its statement waits.
 async fn the_calls_deadline_ends_it(engine: Engine) {
     let server = TestServer::start(engine).await;
-    let patience = Duration::from_millis(400);
+    // On SQLite less than a caller may be silent.
+    let (patience, told) = match engine {
+        Engine::Sqlite => (Duration::from_millis(450), "450m"),
+        Engine::Postgres => (Duration::from_millis(1500), "1500m"),
+    };
     let open = async || {
         let began = Instant::now();
-        let mut led = Led::open_with(server.address(), &[("grpc-timeout", "400m")]).await;
+        let mut led = Led::open_with(server.address(), &[("grpc-timeout", told)]).await;
         led.step(Step::Begin(Begin::default())).await.expect("a transaction");
         led.call(CREATE, a_new_book(1)).await.expect("a book");
         (began, led)
@@ -101,7 +109,10 @@ async fn there_is_a_limit(engine: Engine) {
 /// between ends, as the kernel ends those of a killed process.
 #[tokio::test]
 async fn nothing_stays_open_behind_a_caller() {
-    let server = TestServer::start(Engine::Postgres).await;
+    // Neither a clock of the transaction's nor the wait for a lock ends it first.
+    let soon = Duration::from_secs(5);
+    let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_TIMEOUT", "1m");
+    let server = server.env("TRANSACTION_IDLE_TIMEOUT", "1m").start().await;
     let database = server.database();
     let open = async || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
@@ -118,7 +129,6 @@ async fn nothing_stays_open_behind_a_caller() {
         led.call(CREATE, a_new_book(1)).await.expect("a book");
         assert_eq!(open().await, "1");
         line.cut();
-        let soon = Duration::from_millis(100);
         until("no transaction is open", soon, async || open().await == "0").await;
     }
     // In the middle of a statement, which waits for a lock that nobody lets go.
@@ -130,10 +140,56 @@ async fn nothing_stays_open_behind_a_caller() {
         () = waits_for_lock(&database) => {}
     }
     line.cut();
-    until("no transaction is open but ours", Duration::from_millis(200), async || {
-        open().await == "0"
-    })
-    .await;
+    until("no transaction is open but ours", soon, async || open().await == "0").await;
     held.release().await;
     assert_eq!(books(&server).await, "0");
+}
+
+/// A commit that takes longer than the transaction may be open is no rollback: here it waits for a
+/// replica that stands still.
+#[tokio::test]
+async fn a_slow_commit_is_waited_for() {
+    let cluster = Replicated::start(1).await;
+    let server = TestServer::builder(Engine::Postgres).url(&cluster.url("bookstore_app", 0));
+    let server = server.start().await;
+    let all = "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()";
+    cluster.execute(0, all).await;
+    let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+    until("commits wait for the replica", SOON, async || {
+        cluster.value(0, synchronous).await == "1"
+    })
+    .await;
+    let mut led = Led::open(&server, None).await;
+    led.step(Step::Begin(Begin { timeout_ms: 2000, ..Begin::default() })).await.expect("begun");
+    led.call(CREATE, a_new_book(1)).await.expect("a book");
+    cluster.freeze(1);
+    let thaw = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        cluster.thaw(1);
+    };
+    let (committed, ()) = tokio::join!(led.commit(), thaw);
+    committed.expect("a commit");
+    assert_eq!(cluster.value(0, "SELECT count(*) FROM books").await, "1");
+}
+
+/// Whoever doesn't read answers holds nothing for longer: others write meanwhile.
+#[tokio::test]
+async fn who_reads_no_answers_is_shown_out() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let mut book = a_new_book(1);
+    book["book"]["description"] = json!("x".repeat(10_000));
+    answer(&server, CREATE, book).await;
+    let led = Led::begun(&server).await;
+    let get = GetBookRequest { id: id(1), ..GetBookRequest::default() };
+    let get = Any::from_msg(&get).expect("a message");
+    // More than HTTP/2 lets through to somebody who doesn't read.
+    for _ in 0..900 {
+        let step = TransactRequest { step: Some(Step::Request(get.clone())) };
+        drop(led.steps.send(step).await);
+    }
+    until("others write", SOON, async || {
+        let other = client::create("", client::a_book("Dune"));
+        client::books(&server).create_book(other).await.is_ok()
+    })
+    .await;
 }

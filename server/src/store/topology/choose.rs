@@ -237,8 +237,11 @@ impl Topology {
         let (index, seen) = picked;
         let node = &self.nodes[index];
         let lease = node.readers.lend(Access::ReadOnly, deadline).await;
-        let mut lease = lease.map_err(|_| {
-            node.failed();
+        let mut lease = lease.map_err(|error| {
+            // A caller whose time is over says nothing of the node.
+            if !matches!(error, StoreError::DeadlineExceeded) {
+                node.failed();
+            }
             "failed"
         })?;
         // Another start of the server may stand at an earlier position than the one that was seen.
@@ -288,12 +291,16 @@ impl Topology {
             return Err(StoreError::PositionUnverifiable);
         }
         if position.timeline > timeline {
-            if self.is_single() {
-                return Err(StoreError::PositionUnverifiable);
-            }
             // Whoever gave the position out has seen a promotion that we haven't.
-            self.hear_of(position.timeline);
-            (index, timeline) = self.known_primary(deadline, self.patience(deadline)).await?;
+            if self.is_single() {
+                timeline = self.nodes[0].seen_anew(deadline).await?.timeline;
+                if position.timeline > timeline {
+                    return Err(StoreError::PositionUnverifiable);
+                }
+            } else {
+                self.hear_of(position.timeline);
+                (index, timeline) = self.known_primary(deadline, self.patience(deadline)).await?;
+            }
         }
         if position.timeline >= timeline {
             return Ok((position.number, timeline));
@@ -334,7 +341,9 @@ impl Topology {
         if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
             return Ok(history.clone());
         }
-        let ask = || node.control.ask(deadline, async |it| history::read(it, timeline).await);
+        // The connection is that of the looks at the node: nobody has it for longer than they may.
+        let soon = Deadline::after(deadline.remaining(super::follow::PATIENCE));
+        let ask = || node.control.ask(soon, async |it| history::read(it, timeline).await);
         let read = match ask().await {
             // The connection may be one of before the node was started again.
             Err(StoreError::Unavailable(_)) => ask().await,
@@ -342,6 +351,10 @@ impl Topology {
         };
         let read = match read {
             Ok(read) => read,
+            Err(StoreError::DeadlineExceeded) if !deadline.has_passed() => {
+                let told = "the node doesn't tell its history in time";
+                return Err(StoreError::Unavailable(DbErr::Custom(told.into())));
+            }
             Err(error @ (StoreError::Unavailable(_) | StoreError::DeadlineExceeded)) => {
                 return Err(error);
             }

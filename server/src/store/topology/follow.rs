@@ -21,7 +21,7 @@ const WITHOUT_PRIMARY: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// How long a node may take to answer before it is taken for gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Follows all nodes, each in a task of its own, for as long as anybody holds the topology.
 pub(in crate::store) fn follow(topology: &Arc<Topology>) {

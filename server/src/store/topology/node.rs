@@ -193,6 +193,14 @@ impl Node {
         if let Some(seen) = within(PERIOD) {
             return Ok(seen);
         }
+        self.seen_anew(deadline).await
+    }
+
+    /// What the node is now.
+    ///
+    /// # Errors
+    /// If it doesn't answer in time.
+    pub(super) async fn seen_anew(&self, deadline: Deadline) -> Result<Sighting, StoreError> {
         let seen = self.look(deadline).await?;
         self.sighting.send_replace(Some(seen));
         Ok(seen)

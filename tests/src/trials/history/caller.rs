@@ -30,6 +30,9 @@ use crate::history::{Level, Step, Transaction};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long it may take until somebody says what became of a write.
+const SETTLED: Duration = Duration::from_mins(2);
+
 /// Some leave within as many milliseconds, while the service is at work.
 const HASTE: u64 = 15;
 
@@ -249,7 +252,10 @@ impl Caller {
     /// Finds out whether the write under a key has happened, and sees to it that it never will
     /// if it hasn't.
     async fn settle(&mut self, key: &str) -> bool {
+        let end = Instant::now() + SETTLED;
         loop {
+            assert!(Instant::now() < end, "nobody says what became of {key}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
             self.connection = None;
             let Ok(channel) = self.channel().await else { continue };
             let request = GetOutcomeRequest { idempotency_key: key.to_owned(), fence: true };
