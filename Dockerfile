@@ -1,5 +1,6 @@
 # The service alone, without its tests, on nothing but the libraries that it is linked with:
-#   docker build -t bookstore .         (podman and buildah with --format docker)
+#   docker build -t bookstore .         (podman and buildah with --format docker, and with
+#       unqualified-search-registries in registries.conf: not all know where `rust` is)
 # With PostgreSQL's client programs and a shell beside it, for backups and for people who look:
 #   docker build -t bookstore-tools --target tools .
 
@@ -59,6 +60,6 @@ WORKDIR /data
 VOLUME /data
 ENV LISTEN_ADDR=0.0.0.0:50051 ADMIN_ADDR=0.0.0.0:50052
 EXPOSE 50051 50052
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/usr/local/bin/bookstore", "health", "live"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/usr/local/bin/bookstore", "health", "--address", "http://127.0.0.1:50052", "live"]
 ENTRYPOINT ["/usr/local/bin/bookstore"]
 CMD ["serve"]

@@ -124,13 +124,18 @@ async fn nothing_stays_open_behind_a_caller() {
         let near = line.url().trim_start_matches("http://").parse().expect("an address");
         (line, Led::begun_at(near).await)
     };
+    let mut fastest = soon;
     for _ in 0..10 {
         let (line, mut led) = killed().await;
         led.call(CREATE, a_new_book(1)).await.expect("a book");
         assert_eq!(open().await, "1");
+        let cut = Instant::now();
         line.cut();
         until("no transaction is open", soon, async || open().await == "0").await;
+        fastest = fastest.min(cut.elapsed());
     }
+    // On a busy machine any one of them may take longer.
+    assert!(fastest < Duration::from_millis(100), "after {fastest:?}");
     // In the middle of a statement, which waits for a lock that nobody lets go.
     let held = Held::table(&database).await;
     let (line, mut led) = killed().await;
