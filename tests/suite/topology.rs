@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bookstore_proto::v1::GetBookRequest;
-use bookstore_tests::{Engine, Replicated, TestServer, until};
+use bookstore_proto::v1::{GetBookRequest, book_service_client::BookServiceClient};
+use bookstore_tests::{Engine, Replicated, TestServer, raw, until};
+use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -158,4 +159,38 @@ async fn a_token_waits_for_a_promotion_to_be_seen() {
         let reason = details.error_info().map(|info| &*info.reason);
         assert_eq!(reason, Some("DATABASE_UNAVAILABLE"), "{status:?}");
     }
+}
+
+/// Who has no time to wait for a connection says nothing of the node: it goes on answering.
+#[tokio::test]
+async fn callers_in_a_hurry_leave_no_node_out() {
+    let cluster = Replicated::start(1).await;
+    let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
+    let server = server.env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = server.env("DATABASE_POOL_SIZE", "1").env("DATABASE_MAX_OVERFLOW", "0");
+    let server = server.start().await;
+    let address = server.admin_address().await;
+    let replica = cluster.name(1);
+    told(address, &replica, "the replica answers", |node| node["role"] == "replica").await;
+    // Without a clock of its own: the service says that the time is over.
+    let books = BookServiceClient::new(raw(server.address()).await);
+    let read = |timeout: &'static str| {
+        let mut books = books.clone();
+        let mut request = Request::new(GetBookRequest { id: client::id(1), ..Default::default() });
+        for (key, value) in [("consistency", "eventual"), ("grpc-timeout", timeout)] {
+            request.metadata_mut().insert(key, value.parse().expect("ASCII"));
+        }
+        async move { books.get_book(request).await.expect_err("no such book") }
+    };
+    let mut late = 0;
+    until("some have waited in vain for the only connection", SOON, async || {
+        let codes = join_all((0..64).map(|_| read("3m"))).await;
+        late += codes.iter().filter(|status| status.code() == Code::DeadlineExceeded).count();
+        late >= 100
+    })
+    .await;
+    let (_, metrics) = admin::get(address, "/metrics").await;
+    assert!(!metrics.contains("\nbookstore_node_bans_total{"), "{metrics}");
+    let status = read("30S").await;
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
 }

@@ -121,14 +121,8 @@ impl Caller {
         let mut last = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let key = Uuid::new_v4().to_string();
-            let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
-            let (title, author) = (format!("key {key}"), "Frank Herbert".into());
-            let book = Book { title, author, price, ..Book::default() };
             loop {
-                let create = CreateBookRequest { book: Some(book.clone()), id: String::new() };
-                let mut request = Request::new(create);
-                request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
-                match books.create_book(request).await {
+                match books.create_book(create(&key)).await {
                     Ok(answer) => {
                         let mut seen = lock(&self.seen);
                         seen.acknowledged.push(answer.into_inner().id);
@@ -154,10 +148,7 @@ impl Caller {
         let mut last = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let id = Uuid::new_v4().to_string();
-            let mut request = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
-            let consistency = consistency.parse().expect("ASCII");
-            request.metadata_mut().insert("consistency", consistency);
-            match books.get_book(request).await {
+            match books.get_book(get(&id, consistency)).await {
                 Err(status) if reason(&status) != "RESOURCE_NOT_FOUND" => {
                     let wait = failed(kind(&mut lock(&self.seen)), &status);
                     tokio::time::sleep(wait).await;
@@ -172,6 +163,24 @@ impl Caller {
         kind.succeeded[self.number] += 1;
         *last = Instant::now();
     }
+}
+
+/// Asks for a book under a key, which stands in its title.
+pub(super) fn create(key: &str) -> Request<CreateBookRequest> {
+    let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
+    let (title, author) = (format!("key {key}"), "Frank Herbert".into());
+    let book = Some(Book { title, author, price, ..Book::default() });
+    let mut request = Request::new(CreateBookRequest { book, id: String::new() });
+    request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
+    request
+}
+
+/// Asks for a book as consistent as this.
+pub(super) fn get(id: &str, consistency: &'static str) -> Request<GetBookRequest> {
+    let get = GetBookRequest { id: id.to_owned(), ..GetBookRequest::default() };
+    let mut request = Request::new(get);
+    request.metadata_mut().insert("consistency", consistency.parse().expect("ASCII"));
+    request
 }
 
 fn reason(status: &Status) -> String {

@@ -9,16 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bookstore_proto::v1::{
-    Book, CreateBookRequest, GetBookRequest, Money, book_service_client::BookServiceClient,
-};
+use bookstore_proto::v1::book_service_client::BookServiceClient;
 use sqlx::{Connection, PgConnection};
 use tokio::task::JoinHandle;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use crate::TestServer;
+use crate::{
+    TestServer,
+    trials::steady::{create, get},
+};
 
 /// Callers that write, and as many that read.
 const CALLERS: usize = 4;
@@ -147,14 +148,8 @@ impl Writer {
     /// Creates one, and tries again until that is done.
     async fn create(&mut self) -> String {
         let key = Uuid::new_v4().to_string();
-        let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
-        let (title, author) = (format!("key {key}"), "Frank Herbert".into());
-        let book = Book { title, author, price, ..Book::default() };
         loop {
-            let create = CreateBookRequest { book: Some(book.clone()), id: String::new() };
-            let mut request = Request::new(create);
-            request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
-            match self.books.create_book(request).await {
+            match self.books.create_book(create(&key)).await {
                 Ok(answer) => return answer.into_inner().id,
                 Err(status) => {
                     self.told.fetch_add(1, Ordering::Relaxed);
@@ -191,21 +186,15 @@ async fn read(channel: Channel, stop: Arc<AtomicBool>) {
     let mut books = BookServiceClient::new(channel);
     while !stop.load(Ordering::Relaxed) {
         let id = Uuid::new_v4().to_string();
-        let status = books.get_book(eventual(&id)).await.expect_err("no such book");
+        let status = books.get_book(get(&id, "eventual")).await.expect_err("no such book");
         assert_eq!(status.code(), Code::NotFound, "{status:?}");
     }
 }
 
-fn eventual(id: &str) -> Request<GetBookRequest> {
-    let get = GetBookRequest { id: id.to_owned(), ..GetBookRequest::default() };
-    let mut request = Request::new(get);
-    request.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
-    request
-}
-
 /// The node that answers a read which any may answer.
 pub(super) async fn served_by(channel: Channel, id: &str) -> String {
-    let answer = BookServiceClient::new(channel).get_book(eventual(id)).await.expect("a book");
+    let answer = BookServiceClient::new(channel).get_book(get(id, "eventual")).await;
+    let answer = answer.expect("a book");
     let node = answer.metadata().get("served-by").expect("a node");
     node.to_str().expect("ASCII").to_owned()
 }
