@@ -1,5 +1,5 @@
-//! What the README says is so: its first screen, its tables, and every call of its
-//! tour with the answer that it prints.
+//! What the documents say is so: the README's first screen, the tables of docs/, and every call
+//! that a page prints with its answer.
 
 use std::{collections::HashMap, fs};
 
@@ -21,8 +21,9 @@ use tonic::{
 
 use crate::{client, tidy};
 
-fn readme() -> String {
-    fs::read_to_string(tidy::root().join("README.md")).expect("the README")
+/// A page of the documents, by its path from the workspace's folder.
+fn page(path: &str) -> String {
+    fs::read_to_string(tidy::root().join(path)).expect(path)
 }
 
 /// The rows of the table under a heading, cells trimmed.
@@ -40,7 +41,7 @@ pub(crate) fn code(text: &str) -> String {
 
 #[test]
 fn the_first_screen_has_the_two_commands() {
-    let text = readme();
+    let text = page("README.md");
     let screen: Vec<&str> = text.lines().take(30).collect();
     for command in ["cargo run -- serve --sample-data", "./test"] {
         assert!(screen.iter().any(|line| line.split("  ").next() == Some(command)), "{command}");
@@ -54,7 +55,7 @@ fn every_setting_is_told_with_its_default() {
         .iter()
         .map(|setting| vec![code(setting.key), value(setting.default), setting.doc.to_owned()])
         .collect();
-    let rows = table(&readme(), "Settings");
+    let rows = table(&page("docs/settings.md"), "Settings");
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row[..3].to_vec()).collect();
     assert_eq!(rows, wanted);
 }
@@ -71,16 +72,15 @@ fn every_reason_is_told_with_its_code() {
     };
     let wanted: Vec<Vec<String>> = lines.windows(2).filter_map(reason).collect();
     assert!(!wanted.is_empty());
-    let rows = table(&readme(), "Errors");
+    let rows = table(&page("docs/api.md"), "Errors");
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row[..2].to_vec()).collect();
     assert_eq!(rows, wanted);
 }
 
 #[tokio::test]
-async fn the_tour_and_the_filters_are_true() {
-    let text = readme();
+async fn every_filter_matches_as_many_books_as_its_page_says() {
     let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
-    let filters = table(&text, "Filters");
+    let filters = table(&page("docs/api.md"), "Filters");
     assert!(!filters.is_empty());
     for row in filters {
         let filter = row[0].trim_matches('`');
@@ -89,7 +89,19 @@ async fn the_tour_and_the_filters_are_true() {
         let answer = answer.expect(filter);
         assert_eq!(answer["totalSize"], row[1], "{filter}");
     }
+}
 
+#[tokio::test]
+async fn every_printed_call_has_its_printed_answer() {
+    for (path, least) in [("README.md", 4), ("docs/tour.md", 12)] {
+        let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
+        let calls = repeat(&server, &page(path)).await;
+        assert!(calls >= least, "{calls} calls in {path}");
+    }
+}
+
+/// Makes every call of a page, in its order, and holds the answers against the printed ones.
+async fn repeat(server: &TestServer, text: &str) -> usize {
     let mut told = HashMap::new();
     let mut calls = 0;
     for block in text.split("```console\n$ grpcurl ").skip(1) {
@@ -113,7 +125,7 @@ async fn the_tour_and_the_filters_are_true() {
         calls += 1;
         let mut body: Value = serde_json::from_str(body).expect("a request in JSON");
         replace(&mut body, &told);
-        match call_with(&server, method, body, metadata).await {
+        match call_with(server, method, body, metadata).await {
             Ok(answer) => {
                 let printed = serde_json::from_str(printed).expect("an answer in JSON");
                 compare(&printed, &answer, &mut told);
@@ -128,123 +140,5 @@ async fn the_tour_and_the_filters_are_true() {
             }
         }
     }
-    assert!(calls >= 8, "{calls} calls");
-}
-
-/// The names whose values are others in every run.
-const CHANGING: [&str; 4] = ["createTime", "updateTime", "etag", "nextPageToken"];
-
-/// Fails where an answer isn't the printed one, and notes what the printed values that
-/// change are in this run.
-fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
-    match (printed, actual) {
-        (Value::Object(printed), Value::Object(actual)) => {
-            let names = |object: &serde_json::Map<_, _>| {
-                let mut names: Vec<String> = object.keys().cloned().collect();
-                names.sort();
-                names
-            };
-            assert_eq!(names(printed), names(actual));
-            for (name, value) in printed {
-                match value {
-                    Value::String(text) if CHANGING.contains(&name.as_str()) => {
-                        told.insert(text.clone(), actual[name].clone());
-                    }
-                    value => compare(value, &actual[name], told),
-                }
-            }
-        }
-        (Value::Array(printed), Value::Array(actual)) => {
-            assert_eq!(printed.len(), actual.len());
-            for (printed, actual) in printed.iter().zip(actual) {
-                compare(printed, actual, told);
-            }
-        }
-        // A number in a Struct is a double, which grpcurl writes as short as it can.
-        (Value::Number(printed), Value::Number(actual)) => {
-            assert_eq!(printed.as_f64(), actual.as_f64());
-        }
-        (printed, actual) => assert_eq!(printed, actual),
-    }
-}
-
-/// Puts this run's values into a request, as a reader pastes them.
-fn replace(body: &mut Value, told: &HashMap<String, Value>) {
-    match body {
-        Value::String(text) => {
-            if let Some(actual) = told.get(text) {
-                *body = actual.clone();
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, told)),
-        Value::Object(members) => members.values_mut().for_each(|value| replace(value, told)),
-        _ => {}
-    }
-}
-
-/// Calls a method by name, in JSON, as grpcurl does.
-async fn call(server: &TestServer, method: &str, body: Value) -> Result<Value, Status> {
-    call_with(server, method, body, None).await
-}
-
-/// The same with metadata, a key and its value.
-async fn call_with(
-    server: &TestServer,
-    method: &str,
-    body: Value,
-    metadata: Option<(&str, &str)>,
-) -> Result<Value, Status> {
-    let (service, name) = method.split_once('/').expect("service/method");
-    let service = DESCRIPTOR_POOL.get_service_by_name(service).expect("a service");
-    let mut methods = service.methods();
-    let found = methods.find(|found| found.name() == name).expect(method);
-    let mut request = Request::new(client::dynamic(found.input(), body));
-    if let Some((key, value)) = metadata {
-        let key: MetadataKey<Ascii> = key.parse().expect("a key of metadata");
-        request.metadata_mut().insert(key, value.parse().expect("a value of metadata"));
-    }
-    let mut grpc = Grpc::new(server.channel());
-    grpc.ready().await.expect("a connection");
-    let path = format!("/{method}").parse().expect("a path");
-    let answer = grpc.unary(request, path, Dynamic(found.output())).await?;
-    Ok(serde_json::to_value(answer.into_inner()).expect("JSON"))
-}
-
-/// Messages of a type that is known at run time only.
-struct Dynamic(MessageDescriptor);
-
-impl Codec for Dynamic {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self(self.0.clone())
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl Encoder for Dynamic {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(&mut self, item: DynamicMessage, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put_slice(&item.encode_to_vec());
-        Ok(())
-    }
-}
-
-impl Decoder for Dynamic {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        let bytes = from.copy_to_bytes(from.remaining());
-        let message = DynamicMessage::decode(self.0.clone(), bytes);
-        message.map(Some).map_err(|error| Status::internal(error.to_string()))
-    }
+    calls
 }
