@@ -142,3 +142,121 @@ async fn repeat(server: &TestServer, text: &str) -> usize {
     }
     calls
 }
+
+/// The names whose values are others in every run.
+const CHANGING: [&str; 4] = ["createTime", "updateTime", "etag", "nextPageToken"];
+
+/// Fails where an answer isn't the printed one, and notes what the printed values that
+/// change are in this run.
+fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
+    match (printed, actual) {
+        (Value::Object(printed), Value::Object(actual)) => {
+            let names = |object: &serde_json::Map<_, _>| {
+                let mut names: Vec<String> = object.keys().cloned().collect();
+                names.sort();
+                names
+            };
+            assert_eq!(names(printed), names(actual));
+            for (name, value) in printed {
+                match value {
+                    Value::String(text) if CHANGING.contains(&name.as_str()) => {
+                        told.insert(text.clone(), actual[name].clone());
+                    }
+                    value => compare(value, &actual[name], told),
+                }
+            }
+        }
+        (Value::Array(printed), Value::Array(actual)) => {
+            assert_eq!(printed.len(), actual.len());
+            for (printed, actual) in printed.iter().zip(actual) {
+                compare(printed, actual, told);
+            }
+        }
+        // A number in a Struct is a double, which grpcurl writes as short as it can.
+        (Value::Number(printed), Value::Number(actual)) => {
+            assert_eq!(printed.as_f64(), actual.as_f64());
+        }
+        (printed, actual) => assert_eq!(printed, actual),
+    }
+}
+
+/// Puts this run's values into a request, as a reader pastes them.
+fn replace(body: &mut Value, told: &HashMap<String, Value>) {
+    match body {
+        Value::String(text) => {
+            if let Some(actual) = told.get(text) {
+                *body = actual.clone();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, told)),
+        Value::Object(members) => members.values_mut().for_each(|value| replace(value, told)),
+        _ => {}
+    }
+}
+
+/// Calls a method by name, in JSON, as grpcurl does.
+async fn call(server: &TestServer, method: &str, body: Value) -> Result<Value, Status> {
+    call_with(server, method, body, None).await
+}
+
+/// The same with metadata, a key and its value.
+async fn call_with(
+    server: &TestServer,
+    method: &str,
+    body: Value,
+    metadata: Option<(&str, &str)>,
+) -> Result<Value, Status> {
+    let (service, name) = method.split_once('/').expect("service/method");
+    let service = DESCRIPTOR_POOL.get_service_by_name(service).expect("a service");
+    let mut methods = service.methods();
+    let found = methods.find(|found| found.name() == name).expect(method);
+    let mut request = Request::new(client::dynamic(found.input(), body));
+    if let Some((key, value)) = metadata {
+        let key: MetadataKey<Ascii> = key.parse().expect("a key of metadata");
+        request.metadata_mut().insert(key, value.parse().expect("a value of metadata"));
+    }
+    let mut grpc = Grpc::new(server.channel());
+    grpc.ready().await.expect("a connection");
+    let path = format!("/{method}").parse().expect("a path");
+    let answer = grpc.unary(request, path, Dynamic(found.output())).await?;
+    Ok(serde_json::to_value(answer.into_inner()).expect("JSON"))
+}
+
+/// Messages of a type that is known at run time only.
+struct Dynamic(MessageDescriptor);
+
+impl Codec for Dynamic {
+    type Encode = DynamicMessage;
+    type Decode = DynamicMessage;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self(self.0.clone())
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Encoder for Dynamic {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn encode(&mut self, item: DynamicMessage, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put_slice(&item.encode_to_vec());
+        Ok(())
+    }
+}
+
+impl Decoder for Dynamic {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
+        let bytes = from.copy_to_bytes(from.remaining());
+        let message = DynamicMessage::decode(self.0.clone(), bytes);
+        message.map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}
