@@ -22,7 +22,7 @@ use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
     placing::{self, Line, NewOrder, give_back, place},
 };
-use crate::resource::stamp::{operations, queries};
+use crate::rpc::stamp::{operations, queries};
 
 /// The order is in a status from which it can be given the next one.
 const ORDER_STATE: Precondition =
