@@ -137,7 +137,7 @@ fn an_enum_of_another_form_is_found() {
     assert_eq!(find("ERROR_REASON_PUBLISHER_HAS_BOOKS"), 1, "another prefix");
     assert_eq!(find("PUBLISHER_ERROR_REASON_CART_FULL"), 1, "a reason of another enum");
     assert_eq!(find("PUBLISHER_ERROR_REASON_HAS_"), 1, "another form");
-    assert_eq!(faults_of_enums(&[kind("XErrorReason", &["X_ERROR_REASON_A"])]).len(), 1);
+    assert_eq!(faults_of_enums(&[kind("XErrorReason", &["X_ERROR_REASON_A_B"])]).len(), 1);
     let both = [own, publisher("PUBLISHER_ERROR_REASON_PUBLISHER_HAS_BOOKS")];
     let reasons: Vec<String> = both.iter().flat_map(ReasonEnum::reasons).collect();
     assert_eq!(reasons, ["CART_FULL", "PUBLISHER_HAS_BOOKS"]);
