@@ -11,6 +11,7 @@ mod text;
 mod value;
 
 use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_store::Fault;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use self::{
@@ -18,7 +19,6 @@ use self::{
     ranges::join,
     text::NUL,
 };
-use crate::store::Fault;
 
 /// The rules of every message of the contract.
 pub struct Rules(Messages);

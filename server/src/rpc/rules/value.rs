@@ -1,5 +1,6 @@
 //! Rules of one value, of whichever type (`buf.validate.FieldRules`).
 
+use bookstore_store::Fault;
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, Value};
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     ranges::{range, range_of_numbers},
     text::TextRule,
 };
-use crate::store::Fault;
 
 /// The rules of one value; those of other types than its own are unset.
 #[derive(Default)]
