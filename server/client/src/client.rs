@@ -75,17 +75,21 @@ impl ClientOptions {
         self
     }
 
+    pub(crate) fn connecting(&self) -> Connecting {
+        Connecting {
+            timeout: self.connect_timeout,
+            keepalive_time: self.keepalive_time,
+            keepalive_timeout: self.keepalive_timeout,
+        }
+    }
+
     /// Makes a client. It returns at once and connects in the background; calls wait for that.
     /// It must be called within a tokio runtime.
     ///
     /// # Errors
     /// If there is no address, or one is none of a service.
     pub fn connect(self) -> Result<Client, InvalidAddress> {
-        let connecting = Connecting {
-            timeout: self.connect_timeout,
-            keepalive_time: self.keepalive_time,
-            keepalive_timeout: self.keepalive_timeout,
-        };
+        let connecting = self.connecting();
         let endpoints = self.addresses.iter().map(|address| connecting.endpoint(address));
         let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
         if endpoints.is_empty() {

@@ -130,10 +130,16 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         use ErrorReason as R;
         match &self.reason {
-            Reason::Transport => !matches!(self.code, Code::InvalidArgument | Code::OutOfRange),
-            Reason::Unrecognized(_) => {
-                self.retry_delay.is_some() || self.code == Code::Unavailable
-            }
+            // The codes of lost connections, of their calls and of deadlines.
+            Reason::Transport => matches!(
+                self.code,
+                Code::Unavailable
+                    | Code::DeadlineExceeded
+                    | Code::Unknown
+                    | Code::Cancelled
+                    | Code::Internal
+            ),
+            Reason::Unrecognized(_) => self.retry_delay.is_some() || self.code == Code::Unavailable,
             Reason::Service(reason) => {
                 let transient = [
                     R::TransactionConflict,
@@ -184,6 +190,17 @@ impl Error {
         let mut error = Self::from(status);
         error.request_id = request_id.map(str::to_owned);
         error
+    }
+
+    /// Notes that the call was sent, and under which id.
+    pub(crate) fn note_attempt(&mut self, request_id: Option<&str>) {
+        self.attempts = self.attempts.max(1);
+        self.request_id = self.request_id.take().or_else(|| request_id.map(str::to_owned));
+    }
+
+    /// Names the key that the write was sent with.
+    pub(crate) fn with_key(self, key: Uuid) -> Self {
+        Self { idempotency_key: Some(key), ..self }
     }
 
     /// A failure that the client found by itself.

@@ -19,12 +19,17 @@ mod balancer;
 mod client;
 mod endpoint;
 mod error;
+mod execute;
+mod health;
 mod method;
 mod request;
+mod resume;
 mod retry;
 mod service_config;
 mod token;
+mod transact;
 mod transport;
+mod wire;
 
 pub use bookstore_proto::v1;
 pub use uuid::Uuid;
@@ -33,11 +38,15 @@ pub use self::{
     client::{Client, ClientOptions},
     endpoint::InvalidAddress,
     error::{Error, Reason},
+    execute::{Execute, Responses, from_any, to_any},
+    health::{HealthError, check_health},
     method::{Repeat, repeat},
     request::{CallOptions, IntoCall},
+    resume::ResumeTimer,
     service_config::{
         InvalidServiceConfig, MethodConfig, RetryPolicy, RetryThrottling, ServiceConfig,
     },
     token::{Consistency, Session},
+    transact::{Start, Transaction},
     transport::Transport,
 };

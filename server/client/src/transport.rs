@@ -9,15 +9,11 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::AsHeaderName, request::Parts};
+use http::{HeaderMap, HeaderName, request::Parts};
 use http_body_util::{BodyExt, Collected, Full};
 use prost::bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{
-    Code, Status,
-    body::Body,
-    metadata::MetadataMap,
-};
+use tonic::{Code, Status, body::Body, metadata::MetadataMap};
 use tonic_types::StatusExt;
 use tower::{Service, ServiceExt};
 use uuid::Uuid;
@@ -31,6 +27,7 @@ use crate::{
     retry::{Throttle, pushback},
     service_config::{MethodConfig, ServiceConfig},
     token::{Consistency, Session},
+    wire::{put, text, timeout, timeout_text},
 };
 
 const TIMEOUT: &str = "grpc-timeout";
@@ -123,9 +120,9 @@ impl Transport {
                 put(headers, IDEMPOTENCY_KEY, &Uuid::now_v7().to_string());
             }
             Repeat::Read => {
-                let at_least = headers.get(CONSISTENCY).is_none_or(|given| {
-                    given.as_bytes() == Consistency::AtLeast.name().as_bytes()
-                });
+                let at_least = headers
+                    .get(CONSISTENCY)
+                    .is_none_or(|given| given.as_bytes() == Consistency::AtLeast.name().as_bytes());
                 if at_least && absent(headers, TOKEN) {
                     match self.session.token() {
                         Some(token) => {
@@ -360,54 +357,4 @@ async fn attempt(backend: &Backend, request: http::Request<Body>) -> Attempt {
 async fn send(backend: &Backend, request: http::Request<Body>) -> Answer {
     let answer = backend.channel.clone().oneshot(request).await;
     answer.map_err(|error| Status::unavailable(describe(&error)))
-}
-
-fn put(headers: &mut HeaderMap, key: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(HeaderName::from_static(key), value);
-    }
-}
-
-fn text(headers: &HeaderMap, key: impl AsHeaderName) -> Option<&str> {
-    headers.get(key)?.to_str().ok()
-}
-
-/// A timeout as gRPC writes it (PROTOCOL-HTTP2, Timeout): at most eight digits.
-fn timeout_text(timeout: Duration) -> String {
-    match timeout.as_micros() {
-        micros if micros < 100_000_000 => format!("{micros}u"),
-        micros if micros < 100_000_000_000 => format!("{}m", micros / 1_000),
-        _ => format!("{}S", timeout.as_secs().min(99_999_999)),
-    }
-}
-
-fn timeout(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3_600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_written_and_read() {
-        for (millis, text) in [(5, "5000u"), (30_000, "30000000u"), (150_000, "150000m")] {
-            let duration = Duration::from_millis(millis);
-            assert_eq!(timeout_text(duration), text);
-            assert_eq!(timeout(&HeaderValue::from_static(text)), Some(duration));
-        }
-        assert_eq!(timeout_text(Duration::from_secs(1_000_000)), "1000000S");
-        assert_eq!(timeout(&HeaderValue::from_static("5x")), None);
-    }
 }
