@@ -12,6 +12,7 @@ mod book_transfer;
 mod cart;
 mod category;
 mod client;
+mod clients;
 mod cluster;
 mod contract;
 mod exceptions;

@@ -32,7 +32,11 @@ pub enum Reason {
 /// A failed call. Every `tonic::Status` that a client of this crate answers becomes one with
 /// `?` or `into()`.
 #[derive(Clone, Debug)]
-pub struct Error {
+pub struct Error(Box<Parts>);
+
+/// What an error holds.
+#[derive(Clone, Debug)]
+struct Parts {
     reason: Reason,
     code: Code,
     message: String,
@@ -50,77 +54,77 @@ impl Error {
     /// Why the call failed. Programs decide by it, never by the message.
     #[must_use]
     pub fn reason(&self) -> &Reason {
-        &self.reason
+        &self.0.reason
     }
 
     /// Whether it failed for this reason of the contract.
     #[must_use]
     pub fn is(&self, reason: ErrorReason) -> bool {
-        self.reason == Reason::Service(reason)
+        self.0.reason == Reason::Service(reason)
     }
 
     /// The code of gRPC.
     #[must_use]
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// The message, for people.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The metadata of `google.rpc.ErrorInfo`: `key` of wrong metadata, `index` of an entry of
     /// a batch, `status` of an order, and others that the contract names.
     #[must_use]
     pub fn metadata(&self) -> &HashMap<String, String> {
-        &self.metadata
+        &self.0.metadata
     }
 
     /// The fields of the request that are wrong, from `google.rpc.BadRequest`; empty if the
     /// error is about no field.
     #[must_use]
     pub fn field_violations(&self) -> &[FieldViolation] {
-        &self.field_violations
+        &self.0.field_violations
     }
 
     /// The conditions that were not met, from `google.rpc.PreconditionFailure`.
     #[must_use]
     pub fn precondition_violations(&self) -> &[PreconditionViolation] {
-        &self.precondition_violations
+        &self.0.precondition_violations
     }
 
     /// The resource that the error is about, from `google.rpc.ResourceInfo`: its type, such as
     /// `book`, and its id.
     #[must_use]
     pub fn resource(&self) -> Option<&ResourceInfo> {
-        self.resource.as_ref()
+        self.0.resource.as_ref()
     }
 
     /// How long to wait before the call is sent again, from `google.rpc.RetryInfo`. The client
     /// has waited and repeated already as far as its retry policy allows.
     #[must_use]
     pub fn retry_delay(&self) -> Option<Duration> {
-        self.retry_delay
+        self.0.retry_delay
     }
 
     /// The id under which the service's log has the call.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
+        self.0.request_id.as_deref()
     }
 
     /// The key that the write was sent with; none of reads and streams.
     #[must_use]
     pub fn idempotency_key(&self) -> Option<Uuid> {
-        self.idempotency_key
+        self.0.idempotency_key
     }
 
     /// How many attempts were made. 0 if no backend was ready.
     #[must_use]
     pub fn attempts(&self) -> u32 {
-        self.attempts
+        self.0.attempts
     }
 
     /// Whether the same call may succeed later without a change: the connection broke, the
@@ -129,17 +133,19 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         use ErrorReason as R;
-        match &self.reason {
+        match &self.0.reason {
             // The codes of lost connections, of their calls and of deadlines.
             Reason::Transport => matches!(
-                self.code,
+                self.0.code,
                 Code::Unavailable
                     | Code::DeadlineExceeded
                     | Code::Unknown
                     | Code::Cancelled
                     | Code::Internal
             ),
-            Reason::Unrecognized(_) => self.retry_delay.is_some() || self.code == Code::Unavailable,
+            Reason::Unrecognized(_) => {
+                self.0.retry_delay.is_some() || self.0.code == Code::Unavailable
+            }
             Reason::Service(reason) => {
                 let transient = [
                     R::TransactionConflict,
@@ -155,7 +161,7 @@ impl Error {
                     R::SchemaPending,
                     R::ShuttingDown,
                 ];
-                self.retry_delay.is_some() || transient.contains(reason)
+                self.0.retry_delay.is_some() || transient.contains(reason)
             }
         }
     }
@@ -165,8 +171,8 @@ impl Error {
     /// nothing.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
-        match &self.reason {
-            Reason::Transport => self.attempts > 0,
+        match &self.0.reason {
+            Reason::Transport => self.0.attempts > 0,
             Reason::Unrecognized(_) => true,
             Reason::Service(reason) => matches!(
                 reason,
@@ -188,19 +194,20 @@ impl Error {
         let details = details.encode_to_vec().into();
         let status = Status::with_details(Code::from(failure.code), &failure.message, details);
         let mut error = Self::from(status);
-        error.request_id = request_id.map(str::to_owned);
+        error.0.request_id = request_id.map(str::to_owned);
         error
     }
 
     /// Notes that the call was sent, and under which id.
     pub(crate) fn note_attempt(&mut self, request_id: Option<&str>) {
-        self.attempts = self.attempts.max(1);
-        self.request_id = self.request_id.take().or_else(|| request_id.map(str::to_owned));
+        self.0.attempts = self.0.attempts.max(1);
+        self.0.request_id = self.0.request_id.take().or_else(|| request_id.map(str::to_owned));
     }
 
     /// Names the key that the write was sent with.
-    pub(crate) fn with_key(self, key: Uuid) -> Self {
-        Self { idempotency_key: Some(key), ..self }
+    pub(crate) fn with_key(mut self, key: Uuid) -> Self {
+        self.0.idempotency_key = Some(key);
+        self
     }
 
     /// A failure that the client found by itself.
@@ -229,7 +236,7 @@ impl From<Status> for Error {
         let violations = details.bad_request().map(|bad| bad.field_violations.clone());
         let unmet = details.precondition_failure().map(|failure| failure.violations.clone());
         let previous: Option<u32> = value(status.metadata(), PREVIOUS_ATTEMPTS);
-        Self {
+        Self(Box::new(Parts {
             reason,
             code: status.code(),
             message,
@@ -241,13 +248,13 @@ impl From<Status> for Error {
             request_id: value(status.metadata(), REQUEST_ID),
             idempotency_key: value(status.metadata(), IDEMPOTENCY_KEY),
             attempts: previous.map_or(0, |previous| previous + 1),
-        }
+        }))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?}: {}", self.code, self.message)
+        write!(formatter, "{:?}: {}", self.0.code, self.0.message)
     }
 }
 

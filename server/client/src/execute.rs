@@ -30,20 +30,20 @@ pub fn from_any<M: Message + Name + Default>(any: &Any) -> Result<M, Error> {
 /// Writes that are carried out in one transaction, in their order: all of them or none.
 ///
 /// ```ignore
-/// let answers = client.execute().add(&create_book).add(&create_category).send().await?;
+/// let answers = client.execute().request(&create_book).request(&create_category).send().await?;
 /// let book: Book = answers.get(0)?;
 /// ```
 #[derive(Debug)]
 pub struct Execute {
     client: Client,
-    request: Request<ExecuteRequest>,
+    call: Request<ExecuteRequest>,
 }
 
 impl Execute {
     /// Adds the request of a method that writes. At most 1,000 can be added.
     #[must_use]
-    pub fn add<M: Message + Name>(mut self, request: &M) -> Self {
-        self.request.get_mut().requests.push(to_any(request));
+    pub fn request<M: Message + Name>(mut self, request: &M) -> Self {
+        self.call.get_mut().requests.push(to_any(request));
         self
     }
 
@@ -53,7 +53,7 @@ impl Execute {
         self,
         set: impl FnOnce(Request<ExecuteRequest>) -> Request<ExecuteRequest>,
     ) -> Self {
-        Self { request: set(self.request), ..self }
+        Self { call: set(self.call), ..self }
     }
 
     /// Carries them out. The transaction is serializable; it is repeated where it collides with
@@ -62,7 +62,7 @@ impl Execute {
     /// # Errors
     /// That of the write that fails: its fields are named as `requests[3].book.title`.
     pub async fn send(self) -> Result<Responses, Error> {
-        let answer = self.client.transactions().execute(self.request).await?;
+        let answer = self.client.transactions().execute(self.call).await?;
         Ok(Responses(answer.into_inner()))
     }
 }
@@ -101,7 +101,7 @@ impl Client {
     /// Begins to gather writes that are carried out as one.
     #[must_use]
     pub fn execute(&self) -> Execute {
-        Execute { client: self.clone(), request: Request::new(ExecuteRequest::default()) }
+        Execute { client: self.clone(), call: Request::new(ExecuteRequest::default()) }
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Transaction {
 #[derive(Debug)]
 pub enum Start {
     /// It is open for as long as [`Begun`] says.
-    Open(Transaction, Begun),
+    Open(Box<Transaction>, Begun),
     /// It was committed before under the same key.
     Replayed(Committed),
 }
@@ -155,7 +155,7 @@ impl Client {
         let mut transaction = Transaction { steps, answers, session, request_id };
         let answered = transaction.answers.message().await?.and_then(|answer| answer.step);
         match answered {
-            Some(Answer::Begun(begun)) => Ok(Start::Open(transaction, begun)),
+            Some(Answer::Begun(begun)) => Ok(Start::Open(Box::new(transaction), begun)),
             Some(Answer::Committed(committed)) => {
                 transaction.session.observe(&committed.consistency_token);
                 Ok(Start::Replayed(committed))

@@ -151,13 +151,8 @@ struct Call {
     shared: Arc<Shared>,
 }
 
-/// What became of one attempt.
-enum Attempt {
-    /// The service answered, well or not.
-    Answered(http::Response<Collected<Bytes>>),
-    /// It didn't.
-    Lost(Status),
-}
+/// What became of one attempt: the service's answer, well or not, or how it was lost.
+type Attempt = Result<http::Response<Collected<Bytes>>, Status>;
 
 impl Call {
     /// Carries out a call of one message, again where that is safe.
@@ -173,8 +168,8 @@ impl Call {
             let sent = self.within(attempt(&backend, request)).await;
             let Some(attempt) = sent else { return Err(self.deadline_exceeded("no answer came")) };
             let again = match &attempt {
-                Attempt::Answered(answer) => self.learn(answer),
-                Attempt::Lost(status) => {
+                Ok(answer) => self.learn(answer),
+                Err(status) => {
                     self.shared.balancer.broke(&backend, status.message());
                     self.pause(status, &HeaderMap::new())
                 }
@@ -184,12 +179,12 @@ impl Call {
             });
             match (again, attempt) {
                 (Some(pause), _) => sleep(pause).await,
-                (None, Attempt::Answered(answer)) => {
+                (None, Ok(answer)) => {
                     let mut answer = answer.map(Body::new);
                     self.describe(answer.headers_mut());
                     return Ok(answer);
                 }
-                (None, Attempt::Lost(status)) => return Err(self.told(status)),
+                (None, Err(status)) => return Err(self.told(status)),
             }
         }
     }
@@ -339,7 +334,7 @@ impl Call {
 async fn attempt(backend: &Backend, request: http::Request<Body>) -> Attempt {
     let answer = match send(backend, request).await {
         Ok(answer) => answer,
-        Err(status) => return Attempt::Lost(status),
+        Err(status) => return Err(status),
     };
     let (parts, body) = answer.into_parts();
     match body.collect().await {
@@ -347,10 +342,10 @@ async fn attempt(backend: &Backend, request: http::Request<Body>) -> Attempt {
         Ok(body)
             if body.trailers().is_some() || Status::from_header_map(&parts.headers).is_some() =>
         {
-            Attempt::Answered(http::Response::from_parts(parts, body))
+            Ok(http::Response::from_parts(parts, body))
         }
-        Ok(_) => Attempt::Lost(Status::unavailable("the answer broke off")),
-        Err(status) => Attempt::Lost(Status::unavailable(describe(&status))),
+        Ok(_) => Err(Status::unavailable("the answer broke off")),
+        Err(status) => Err(Status::unavailable(describe(&status))),
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn put(headers: &mut HeaderMap, key: &'static str, value: &str) {
 }
 
 /// A value of metadata that is text.
-pub(crate) fn text(headers: &HeaderMap, key: &str) -> Option<&str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, key: &str) -> Option<&'a str> {
     headers.get(key)?.to_str().ok()
 }
 
