@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p bookstore-client --example place_orders -- 20 http://127.0.0.1:50051`
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's own output")]
+
 use std::{error::Error, time::Duration};
 
 use bookstore_client::{

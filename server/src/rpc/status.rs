@@ -7,16 +7,15 @@ mod of_store;
 use std::{collections::HashMap, time::Duration};
 
 use bookstore_proto::v1::ErrorReason;
+use bookstore_store::Fault;
 use tonic::{
     Code, Status,
     metadata::{Ascii, MetadataValue},
 };
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::metadata::MetadataError;
-use crate::store::Fault;
-
 pub use self::of_store::store;
+use super::metadata::MetadataError;
 
 /// The metadata that says when to repeat a call (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bookstore_client::{CallOptions, Client, Consistency, Error, IntoCall, v1};
-use bookstore_server::store::Position;
+use bookstore_store::Position;
 use bookstore_tests::{Engine, Replicated, TestServer, until};
 use tonic::Code;
 
