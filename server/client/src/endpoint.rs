@@ -47,11 +47,12 @@ impl Connecting {
     /// If the address is neither `http://HOST:PORT` nor `unix:/PATH`.
     pub(crate) fn endpoint(&self, address: &str) -> Result<Endpoint, InvalidAddress> {
         let endpoint = Endpoint::from_shared(address.to_owned()).ok();
-        let endpoint = endpoint.filter(|endpoint| {
+        let is_socket = address.starts_with("unix:/");
+        let is_http = |endpoint: &Endpoint| {
             let uri = endpoint.uri();
-            address.starts_with("unix:/")
-                || (uri.scheme_str() == Some("http") && uri.authority().is_some())
-        });
+            address.starts_with("http://") && uri.authority().is_some()
+        };
+        let endpoint = endpoint.filter(|endpoint| is_socket || is_http(endpoint));
         let endpoint = endpoint.ok_or_else(|| InvalidAddress(address.to_owned()))?;
         Ok(endpoint
             .connect_timeout(self.timeout)

@@ -25,16 +25,16 @@ async fn a_write_whose_answer_is_lost_happens_once(engine: Engine) {
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());
     fill(&client).await;
-    line.cut_at(b"1 Lost Street");
+    line.freeze_at(b"1 Lost Street");
     let mut orders = client.orders();
     let placed: JoinHandle<Result<Response<v1::Order>, _>> =
         tokio::spawn(async move { orders.place_order(order("1 Lost Street")).await });
-    line.is_cut().await;
     // It is placed although its caller doesn't know yet.
     until("the order is placed", SOON, async || {
         server.database().value("SELECT count(*) FROM orders").await == "1"
     })
     .await;
+    lose(&line, &client).await;
     assert!(!placed.is_finished());
     line.restore();
     let answer = placed.await.expect("no panic").expect("an order");
@@ -43,6 +43,15 @@ async fn a_write_whose_answer_is_lost_happens_once(engine: Engine) {
     let previous = metadata.get("grpc-previous-rpc-attempts").expect("a second attempt");
     assert_eq!(previous, "1");
     assert_orders(&server, 1).await;
+}
+
+/// Cuts a client's only line, and waits until the client knows.
+pub(super) async fn lose(line: &Line, client: &Client) {
+    line.cut();
+    until("the client has lost its connection", SOON, async || {
+        client.ready(Duration::ZERO).await.is_err()
+    })
+    .await;
 }
 
 /// The service keeps its address: a socket in the file system.
