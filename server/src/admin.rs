@@ -170,7 +170,7 @@ async fn status(State(admin): Shared) -> Response {
     let (status, told) = match schema {
         Ok(Schema::Right { .. }) => ("HEALTHY", None),
         Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
-        Err(error) => ("UNREACHABLE", Some(error.told())),
+        Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
     let body = json(json!({

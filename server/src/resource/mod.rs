@@ -10,7 +10,7 @@ pub mod post;
 pub mod review;
 pub mod user;
 
-use bookstore_query::field::Fields;
+use bookstore_query::field::ResourceFields;
 use tonic::service::RoutesBuilder;
 
 use crate::rpc::{calls::Calls, registry::Registry};
@@ -20,7 +20,7 @@ pub struct Entry {
     /// The service's full name, which is also its name in health checks.
     pub name: &'static str,
     /// What its lists filter and sort by; none if there is no list.
-    pub fields: Option<Fields>,
+    pub fields: Option<ResourceFields>,
     /// Adds the methods to the registry.
     pub register: fn(&mut Registry),
     /// Adds the service to the server.

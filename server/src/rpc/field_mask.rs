@@ -69,7 +69,7 @@ pub fn resolve(
     let changeable = names(&changeable);
     let mut resolved = Vec::new();
     for path in paths {
-        let fault = if changeable.contains(path) {
+        let violation = if changeable.contains(path) {
             resolved.push(path.clone());
             continue;
         } else if path == "*" {
@@ -86,7 +86,7 @@ pub fn resolve(
                 changeable.join(", ")
             )
         };
-        check.fault(field, fault);
+        check.violation(field, violation);
     }
     Paths(Some(resolved))
 }

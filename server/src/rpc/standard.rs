@@ -94,12 +94,12 @@ pub fn change<R: Standard>(
     // that happens is known in the transaction only.
     let otherwise = id.filter(|_| allow_missing).map(|id| {
         let mut whole =
-            Check::new(check.sealing_key, check.max_message_size, check.faults_under(&path));
+            Check::new(check.sealing_key, check.max_message_size, check.violations_under(&path));
         let mut values = R::values(&mut whole, &path, message.clone(), &Paths::all());
         set_id::<R>(&mut values, id);
-        match whole.into_faults() {
-            faults if faults.is_empty() => Ok(values),
-            faults => Err(faults),
+        match whole.into_violations() {
+            violations if violations.is_empty() => Ok(values),
+            violations => Err(violations),
         }
     });
     // Also where the key is at fault: what isn't written is none of the faults to tell.

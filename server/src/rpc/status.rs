@@ -7,7 +7,7 @@ mod of_store;
 use std::{collections::HashMap, time::Duration};
 
 use bookstore_proto::v1::ErrorReason;
-use bookstore_store::Fault;
+use bookstore_store::FieldViolation;
 use tonic::{
     Code, Status,
     metadata::{Ascii, MetadataValue},
@@ -74,18 +74,18 @@ impl Answer {
     }
 
     /// Names the fields at fault, as many as fit, and the batch entry of the first one.
-    fn at(mut self, faults: &[Fault]) -> Self {
+    fn at(mut self, violations: &[FieldViolation]) -> Self {
         let mut size = 0;
-        for fault in faults {
-            let description = cut(&fault.description);
-            size += fault.field.len() + description.len();
+        for violation in violations {
+            let description = cut(&violation.description);
+            size += violation.field.len() + description.len();
             if size > FAULTS_SIZE {
-                self = self.with("violations", faults.len());
+                self = self.with("violations", violations.len());
                 break;
             }
-            self.details.add_bad_request_violation(&fault.field, description);
+            self.details.add_bad_request_violation(&violation.field, description);
         }
-        match faults.first().and_then(|fault| entry(&fault.field)) {
+        match violations.first().and_then(|violation| entry(&violation.field)) {
             Some(index) => self.with("index", index),
             None => self,
         }
@@ -131,16 +131,18 @@ fn entry(path: &str) -> Option<&str> {
 }
 
 /// Fields that break the contract's rules.
-pub fn invalid(faults: &[Fault]) -> Status {
-    let message = match faults {
-        [fault] => format!("{}: {}", fault.field, fault.description),
-        [fault, ..] => {
-            let more = faults.len() - 1;
-            format!("{}: {} (and {more} more)", fault.field, fault.description)
+pub fn invalid(violations: &[FieldViolation]) -> Status {
+    let message = match violations {
+        [violation] => format!("{}: {}", violation.field, violation.description),
+        [violation, ..] => {
+            let more = violations.len() - 1;
+            format!("{}: {} (and {more} more)", violation.field, violation.description)
         }
         [] => "the request is invalid".to_owned(),
     };
-    Answer::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message).at(faults).into_status()
+    Answer::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message)
+        .at(violations)
+        .into_status()
 }
 
 /// Metadata that can't be taken.

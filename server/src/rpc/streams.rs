@@ -1,6 +1,6 @@
 //! Calls that stream: what each of their messages needs of the call, the rules and the store.
 
-use bookstore_store::{Fault, Operation};
+use bookstore_store::{FieldViolation, Operation};
 use futures_util::FutureExt;
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -79,12 +79,12 @@ impl StreamCall {
 
     /// What is wrong with the length of a message's list, for those whose entries are looked at
     /// one by one.
-    pub fn fault_of_count<M: ReflectMessage + Default>(
+    pub fn violation_of_count<M: ReflectMessage + Default>(
         &self,
         field: &str,
         count: usize,
-    ) -> Option<Fault> {
-        self.calls.fault_of_count::<M>(field, count)
+    ) -> Option<FieldViolation> {
+        self.calls.violation_of_count::<M>(field, count)
     }
 
     /// Carries one of the call's writes out, once: the answer is that of the first time.

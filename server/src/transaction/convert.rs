@@ -59,11 +59,11 @@ fn part(
     let entry = format!("requests[{index}]");
     let name = request.type_url.rsplit('/').next().unwrap_or_default();
     let Some(method) = registry.taking(name) else {
-        check.fault(entry, "is no request of this service");
+        check.violation(entry, "is no request of this service");
         return None;
     };
     if method.kind != MethodKind::Write {
-        check.fault(entry, "is the request of a method that can't be part of a transaction");
+        check.violation(entry, "is the request of a method that can't be part of a transaction");
         return None;
     }
     let prefix = format!("{entry}.");
@@ -73,12 +73,12 @@ fn part(
         }
         Ok(Prepared::Read(_)) | Err(Refused::NotReady) => None,
         Err(Refused::Malformed) => {
-            check.fault(entry, format!("can't be decoded as {name}"));
+            check.violation(entry, format!("can't be decoded as {name}"));
             None
         }
-        Err(Refused::Invalid(faults)) => {
-            for fault in faults {
-                check.fault(format!("{prefix}{}", fault.field), fault.description);
+        Err(Refused::Invalid(violations)) => {
+            for violation in violations {
+                check.violation(format!("{prefix}{}", violation.field), violation.description);
             }
             None
         }

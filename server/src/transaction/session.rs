@@ -7,8 +7,8 @@ use bookstore_proto::v1::{
     TransactResponse, transact_request::Step, transact_response::Step as Answer,
 };
 use bookstore_store::{
-    Begun, Committed as Done, Deadline, Fault, Freshness, StepError, StoreError, Transaction,
-    telemetry::traces::operation,
+    Begun, Committed as Done, Deadline, FieldViolation, Freshness, StepError, StoreError,
+    Transaction, telemetry::traces::operation,
 };
 use futures_util::FutureExt;
 use prost::Message;
@@ -158,7 +158,7 @@ impl Session {
         };
         let step = self.calls.checked(message, |message, check| {
             if message.step.is_none() {
-                check.fault("step", "is required");
+                check.violation("step", "is required");
             }
             message.step
         });
@@ -260,8 +260,8 @@ impl Session {
         request: &Any,
     ) -> Result<Answer, StepError> {
         let refused = |told: &str| {
-            let fault = Fault::new("request", told);
-            StepError::Refused(StoreError::Invalid(vec![fault]))
+            let violation = FieldViolation::new("request", told);
+            StepError::Refused(StoreError::Invalid(vec![violation]))
         };
         let name = request.type_url.rsplit('/').next().unwrap_or_default();
         let Some(method) = self.registry.taking(name) else {
@@ -285,8 +285,8 @@ impl Session {
                     .read(move |connection| Box::pin(async move { read.fetch(connection).await }));
                 answer.instrument(span).await?
             }
-            Err(Refused::Invalid(faults)) => {
-                return Err(StepError::Refused(StoreError::Invalid(faults)));
+            Err(Refused::Invalid(violations)) => {
+                return Err(StepError::Refused(StoreError::Invalid(violations)));
             }
             Err(Refused::Malformed) => {
                 return Err(refused(&format!("can't be decoded as {name}")));
@@ -344,7 +344,7 @@ fn span(step: &Step) -> Span {
 }
 
 fn out_of_order(told: &str) -> Status {
-    status::invalid(&[Fault::new("step", told)])
+    status::invalid(&[FieldViolation::new("step", told)])
 }
 
 /// An error as an answer: the same details that a call's own error has.

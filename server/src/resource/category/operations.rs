@@ -96,9 +96,9 @@ async fn figures(
 
 operations! {
     /// Creates categories.
-    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::claims_of_insert::<Category>;
+    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::checks_of_insert::<Category>;
     /// Changes categories.
-    UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::claims_of_update::<Category>;
+    UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::checks_of_update::<Category>;
 }
 
 /// Deletes categories. Their books stay, without a category; they change by that.

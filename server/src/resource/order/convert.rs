@@ -70,7 +70,7 @@ impl WriteRequest for PlaceOrderRequest {
         for (at, item) in self.items.iter().enumerate() {
             // What is no id at all is at fault by the contract's rules.
             if check.id(&item.book_id).is_some_and(|id| !books.insert(id)) {
-                check.fault(format!("items[{at}].book_id"), "stands in this order already");
+                check.violation(format!("items[{at}].book_id"), "stands in this order already");
             }
         }
         let line = |item: &PlaceOrderItem| {

@@ -11,7 +11,9 @@ use bookstore_query::{
     crud::{self, Columns, Expected, Ids, One},
     list::{self, ListQuery, Listed, PAGE_BYTES},
 };
-use bookstore_store::{Claim, Connection, Fault, Operation, Precondition, StoreError};
+use bookstore_store::{
+    Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
+};
 use sea_orm::{
     ColumnTrait, EntityTrait, FromQueryResult, QueryFilter,
     sea_query::{Expr, ExprTrait},
@@ -42,13 +44,13 @@ queries! {
 
 operations! {
     /// Accepts an order.
-    ConfirmOrder(Step) -> WithItems = confirm, no_claims;
+    ConfirmOrder(Step) -> WithItems = confirm, no_checks;
     /// Sends an order off.
-    ShipOrder(Step) -> WithItems = ship, no_claims;
+    ShipOrder(Step) -> WithItems = ship, no_checks;
     /// Notes that an order has arrived.
-    DeliverOrder(Step) -> WithItems = deliver, no_claims;
+    DeliverOrder(Step) -> WithItems = deliver, no_checks;
     /// Calls an order off, which gives back what it had taken.
-    CancelOrder(Step) -> WithItems = cancel, no_claims;
+    CancelOrder(Step) -> WithItems = cancel, no_checks;
 }
 
 /// Places an order.
@@ -67,8 +69,8 @@ impl Operation for PlaceOrder {
         place(connection, &self.order, &self.lines).await
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        placing::claims(&self.order)
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        placing::constraint_checks(&self.order)
     }
 }
 
@@ -196,13 +198,13 @@ async fn refused(
     }
     let told = format!("names an order that is {}", order.status);
     let failed = ORDER_STATE
-        .at(vec![Fault::new("id", told)])
+        .at(vec![FieldViolation::new("id", told)])
         .with("status", order.status)
         .with("resource", resource)
         .with("id", id);
     Ok(failed.into())
 }
 
-fn no_claims(_: &Step) -> Vec<Claim> {
+fn no_checks(_: &Step) -> Vec<ConstraintCheck> {
     Vec::new()
 }

@@ -73,7 +73,10 @@ impl Standard for User {
             && email.chars().count() > 255
             && user.email.chars().count() <= 255
         {
-            check.fault(format!("{path}.email"), "must have at most 255 characters in lower case");
+            check.violation(
+                format!("{path}.email"),
+                "must have at most 255 characters in lower case",
+            );
         }
         ActiveModel {
             email: mask.pick("email", email),
