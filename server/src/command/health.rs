@@ -10,7 +10,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{Failure, transfer::client::address};
+use super::{failure::Failure, transfer::client::address};
 use crate::config::duration;
 
 /// A wrong command line.

@@ -2,6 +2,7 @@
 //! text, with a test that shows it failing on a bad example.
 
 mod arrows;
+mod circles;
 mod resources;
 mod source;
 mod text;
@@ -66,6 +67,12 @@ fn only_the_store_begins_and_commits() {
 #[test]
 fn arrows_point_downward() {
     hold(".rs", arrows::arrows);
+}
+
+#[test]
+fn no_files_form_a_circle() {
+    let circles = circles::circles(&files(".rs"));
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tonic::{Status, transport::Channel};
 
 use self::{columns::Columns, target::Target};
 use super::{
-    Failure,
+    failure::Failure,
     transfer::{
         client::Service,
         field::Assignment,

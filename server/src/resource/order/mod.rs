@@ -2,6 +2,7 @@
 
 mod convert;
 mod operations;
+mod placed;
 mod placing;
 mod service;
 
@@ -18,8 +19,8 @@ use bookstore_store::{Constraint, Rule};
 
 pub use self::{
     convert::message,
-    operations::{Item, WithItems},
-    placing::{Line, NewOrder, claims, place},
+    placed::{Item, Line, NewOrder, WithItems},
+    placing::{claims, place},
 };
 use super::Entry;
 use crate::rpc::registry::Registry;

@@ -13,19 +13,17 @@ use bookstore_query::{
 };
 use bookstore_store::{Claim, Condition, Connection, Fault, Operation, StoreError, Unmet};
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, QueryFilter,
+    ColumnTrait, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
 
 use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
-    placing::{self, Line, NewOrder, give_back, place},
+    placed::{Item, Line, NewOrder, WithItems},
+    placing::{self, give_back, place},
 };
 use crate::rpc::stamp::{operations, queries};
-
-/// An order's row with its items.
-pub type WithItems = (Model, Vec<Item>);
 
 queries! {
     /// Reads one order.
@@ -75,17 +73,6 @@ pub struct Step {
     pub id: Uuid,
     /// The state it must have.
     pub expected: Expected,
-}
-
-/// A book of an order.
-#[derive(Clone, Debug, FromQueryResult)]
-pub struct Item {
-    /// The book.
-    pub book_id: Uuid,
-    /// How many copies.
-    pub quantity: i32,
-    /// What one cost, in micros of the order's currency.
-    pub price_micros: i64,
 }
 
 const ITEM: [order_item::Column; 3] =

@@ -17,29 +17,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Order, WithItems, operations::Item};
-
-/// An order to place.
-#[derive(Clone, Debug)]
-pub struct NewOrder {
-    /// Its id.
-    pub id: Uuid,
-    /// Where the request gives the id: `id`, `order_id`.
-    pub id_field: &'static str,
-    /// Who orders.
-    pub user_id: Uuid,
-    /// Where it goes to.
-    pub shipping_address: String,
-}
-
-/// A book to order; each stands in an order once.
-#[derive(Clone, Copy, Debug)]
-pub struct Line {
-    /// The book.
-    pub book_id: Uuid,
-    /// How many copies.
-    pub quantity: i32,
-}
+use super::{
+    Order,
+    placed::{Item, Line, NewOrder, WithItems},
+};
 
 /// What a locked book is like.
 #[derive(Clone, Debug)]
