@@ -83,6 +83,7 @@ fn request<R>(message: R) -> Request<R> {
         principal: None,
         idempotency: None,
         validate_only: false,
+        repeated: false,
         field_mask: None,
         answer: AnswerCell::default(),
     });

@@ -162,7 +162,8 @@ impl Calls {
     /// What the store has to know of a call that writes.
     ///
     /// # Errors
-    /// UNAVAILABLE until the schema has been found right.
+    /// UNAVAILABLE until the schema has been found right; UNKNOWN for a repeated write without
+    /// an idempotency key.
     pub fn call(
         &self,
         context: &RequestContext,
@@ -174,6 +175,11 @@ impl Calls {
         };
         // A write sees everything; a wrong token is told all the same.
         self.position(context)?;
+        // The first attempt may have been carried out: without a key a second one would be
+        // another write.
+        if context.repeated && context.idempotency.is_none() && !context.validate_only {
+            return Err(status::repeated_without_key());
+        }
         // Decoded and encoded again, a request is always the same bytes: prost writes fields by
         // their numbers and maps, which are B-trees, by their keys.
         let key = |key| IdempotencyKey::new(&sealing_key, key, &request.encode_to_vec());

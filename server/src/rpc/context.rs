@@ -32,6 +32,8 @@ pub struct RequestContext {
     pub idempotency: Option<Uuid>,
     /// Whether everything is to be rolled back at the end (`validate-only`).
     pub validate_only: bool,
+    /// Whether the caller has sent the call before, and a second one could do it twice.
+    pub repeated: bool,
     /// What of the answer the caller asks for (`field-mask`); none is all of it.
     pub field_mask: Option<AnswerMask>,
     /// What the call learns, for the response's metadata.

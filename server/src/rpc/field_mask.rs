@@ -36,9 +36,6 @@ pub fn resolve(
             let kept = |field: &FieldDescriptor| {
                 behaviors(field).contains(&Behavior::InputOnly) && !sent.has_field(field)
             };
-            if !changeable.iter().any(kept) {
-                return Paths::all();
-            }
             let mut named = changeable;
             named.retain(|field| !kept(field));
             return Paths::named(names(&named));

@@ -25,7 +25,13 @@ pub struct Wishes {
     pub idempotency: Option<Uuid>,
     /// From `validate-only`.
     pub validate_only: bool,
+    /// From `grpc-previous-rpc-attempts` (gRFC A6): how often the caller's library has sent the
+    /// call before.
+    pub previous_attempts: u32,
 }
+
+/// What a gRPC library sends with a call that it repeats.
+const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
 /// The greatest length of a request id.
 const REQUEST_ID_LENGTH: usize = 128;
@@ -112,10 +118,23 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
             return Err(MetadataError::Invalid("validate-only", "must be true or false".into()));
         }
     };
+    let previous_attempts = match one(headers, PREVIOUS_ATTEMPTS)? {
+        None => 0,
+        Some(text) => text
+            .parse()
+            .map_err(|_| MetadataError::Invalid(PREVIOUS_ATTEMPTS, "must be a number".into()))?,
+    };
     if headers.contains_key("authorization") {
         return Err(MetadataError::NotSupported("authorization"));
     }
-    Ok(Wishes { deadline, consistency, consistency_token, idempotency, validate_only })
+    Ok(Wishes {
+        deadline,
+        consistency,
+        consistency_token,
+        idempotency,
+        validate_only,
+        previous_attempts,
+    })
 }
 
 /// What of a method's answer the caller asks for; none is all of it, and where there is no
@@ -257,6 +276,7 @@ mod tests {
             ("consistency", "at-least"),
             ("idempotency-key", "x"),
             ("validate-only", "yes"),
+            (PREVIOUS_ATTEMPTS, "-1"),
         ] {
             assert!(
                 matches!(wishes(&headers(key, value)), Err(MetadataError::Invalid(k, _)) if k == key),

@@ -10,6 +10,9 @@ pub struct Method {
     pub answer: String,
     /// Whether it takes one message and answers one.
     pub unary: bool,
+    /// Whether a second call with the same request changes nothing more, by the contract's
+    /// `idempotency_level`.
+    pub idempotent: bool,
 }
 
 /// Whether a method changes anything.

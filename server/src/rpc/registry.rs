@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use bookstore_proto::DESCRIPTOR_POOL;
 use bookstore_store::Write;
 use prost::Name;
-use prost_reflect::MethodDescriptor;
+use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
 
 use super::{
     calls::{Calls, Refused},
@@ -71,7 +71,10 @@ impl Registry {
                 self.by_path.insert(path, request.clone());
                 let answer = method.output().full_name().to_owned();
                 let unary = !method.is_client_streaming() && !method.is_server_streaming();
-                let method = Method { path, kind, answer, unary };
+                let options = method.method_descriptor_proto().options.as_ref();
+                let level = options.map(|options| options.idempotency_level());
+                let idempotent = level.is_some_and(|it| it != IdempotencyLevel::IdempotencyUnknown);
+                let method = Method { path, kind, answer, unary, idempotent };
                 self.by_request.insert(request, Registered { method, prepare });
             }
             None => self.unknown.push(request),

@@ -54,6 +54,7 @@ const CASES: &[&str] = &[
     "contract::",
     "migration::",
     "readme::",
+    "reasons::",
     "registry::",
     "standard::",
     "tidy::",
@@ -76,8 +77,10 @@ pub(super) async fn checklist(rounds: u32) {
         cargo(&copy, &target, &golden, &[("BOOKSTORE_WRITE_GOLDEN", "1")]);
         let said = cargo(&copy, &target, &[&suite[..], CASES].concat(), &[]);
         for engine in ["sqlite", "postgres"] {
-            let line = format!("test publisher::names_are_unique::{engine} ... ok");
-            assert!(said.contains(&line), "no {line:?} in\n{said}");
+            for case in ["names_are_unique", "a_publisher_with_books_is_not_closed"] {
+                let line = format!("test publisher::{case}::{engine} ... ok");
+                assert!(said.contains(&line), "no {line:?} in\n{said}");
+            }
         }
         assert_eq!(changed(root, &copy), named(root), "changed files, and those that are named");
     }

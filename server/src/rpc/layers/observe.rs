@@ -110,6 +110,7 @@ fn context(
         principal: None,
         idempotency: wishes.idempotency,
         validate_only: wishes.validate_only,
+        repeated: wishes.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
