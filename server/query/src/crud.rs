@@ -114,7 +114,8 @@ pub struct Removal {
     pub expected: Expected,
     /// Whether it is fine if the row isn't there.
     pub allow_missing: bool,
-    /// Whether rows that refer to it go with it, as far as [`ConstraintRule::Unused`](bookstore_store::ConstraintRule::Unused) lets them.
+    /// Whether rows that refer to it go with it, as far as
+    /// [`ConstraintRule::Unused`](bookstore_store::ConstraintRule::Unused) lets them.
     pub force: bool,
 }
 
