@@ -1,7 +1,15 @@
 //! The admin address: what operators, probes and collectors of metrics ask for, apart from
 //! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -11,17 +19,16 @@ use axum::{
 };
 use bookstore_store::{Deadline, Schema, Store, now};
 use http::{Request, StatusCode, header::CONTENT_TYPE};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
@@ -34,7 +41,7 @@ use crate::{
 /// Connections at a time: probes and collectors are few.
 const CONNECTIONS: usize = 64;
 
-/// A connection says within this time what it wants, or it is closed.
+/// A connection sends its first request within this time, or it is closed.
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// How long the database may take to tell its state.
@@ -114,28 +121,28 @@ fn router(admin: Admin) -> Router {
 }
 
 async fn connection(stream: TcpStream, services: Router) {
-    let mut first = [0; 3];
-    let Ok(Ok(read)) = timeout(REQUEST, stream.peek(&mut first)).await else { return };
-    let answer = service_fn(move |request: Request<Incoming>| {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(REQUEST);
+    let asked = AtomicBool::new(false);
+    let answer = service_fn(|request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let services = services.clone();
         async move { Ok::<_, Infallible>(services.oneshot(request).await.into_response()) }
     });
-    let stream = TokioIo::new(stream);
-    // HTTP/2 begins with PRI, which no method of HTTP/1.1 does.
-    let ended: Result<(), hyper::Error> = match &first[..read] {
-        b"PRI" => {
-            let mut http2 = http2::Builder::new(TokioExecutor::new());
-            http2.timer(TokioTimer::new()).keep_alive_interval(REQUEST);
-            http2.serve_connection(stream, answer).await
-        }
-        _ => {
-            let mut http1 = http1::Builder::new();
-            http1.timer(TokioTimer::new()).header_read_timeout(REQUEST);
-            http1.serve_connection(stream, answer).await
+    let served = builder.serve_connection(TokioIo::new(stream), answer);
+    // The builder waits without end for the bytes that tell HTTP/1.1 from HTTP/2.
+    let silent = async {
+        sleep(REQUEST).await;
+        if asked.load(Ordering::Relaxed) {
+            pending::<()>().await;
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the admin address ended with an error");
+    tokio::select! {
+        ended = served => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the admin address ended with an error");
+        },
+        () = silent => tracing::debug!("a connection to the admin address asked for nothing"),
     }
 }
 

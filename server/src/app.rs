@@ -313,8 +313,6 @@ fn services(
         Reflection::configure()
             .register_encoded_file_descriptor_set(bookstore_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // The details of errors, which answers of Transact have as Any.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
     routes.add_service(reflection().build_v1().map_err(contract)?);

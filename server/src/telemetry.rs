@@ -133,14 +133,13 @@ where
     let filter = level
         .and(filter_fn(|metadata| !is_told_already(metadata)))
         .or(filter_fn(passes).with_max_level_hint(Level::INFO));
-    let lines = fmt::layer().with_writer(writer);
     let lines = if people {
+        let lines = fmt::layer().with_writer(writer);
         // With colours the layer itself respects NO_COLOR.
         let lines = if terminal { lines } else { lines.with_ansi(false) };
         lines.compact().with_target(false).with_timer(LocalTime).with_filter(filter).boxed()
     } else {
-        let lines = lines.with_ansi(false).fmt_fields(json::Members);
-        lines.event_format(json::Flat).with_filter(filter).boxed()
+        json::Lines(writer).with_filter(filter).boxed()
     };
     Ok((Registry::default().with(lines), handle))
 }
@@ -214,6 +213,32 @@ mod tests {
         assert_eq!(Value::Object(rest), expected);
         chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).unwrap();
         assert!(lines[0].starts_with("{\"timestamp\":"), "{}", lines[0]);
+    }
+
+    #[test]
+    fn a_span_tells_what_was_recorded_later_and_the_nearest_value() {
+        let lines = lines("info", false, false, || {
+            let call = tracing::info_span!(
+                "call",
+                otel.name = "GetBook",
+                level = "low",
+                message = "span",
+                node = tracing::field::Empty,
+                attempt = 1
+            );
+            let _call = call.enter();
+            let _inner = tracing::info_span!("operation", attempt = 2, ratio = 0.5).entered();
+            call.record("node", "db\"1");
+            tracing::info!(target: "bookstore::x", flag = true, "done");
+        });
+        let line: serde_json::Map<String, Value> = serde_json::from_str(&lines[0]).unwrap();
+        let mut rest = line;
+        rest.remove("timestamp").unwrap();
+        let expected = serde_json::json!({
+            "level": "INFO", "target": "bookstore::x", "message": "done", "flag": true,
+            "_level": "low", "node": "db\"1", "attempt": 2, "ratio": 0.5,
+        });
+        assert_eq!(Value::Object(rest), expected);
     }
 
     #[test]

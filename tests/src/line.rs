@@ -4,7 +4,6 @@
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
 };
 
 use rand::Rng;
@@ -14,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::database::Database;
+use crate::{database::Database, wait::SOON};
 
 /// How a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +97,11 @@ impl Line {
     /// Waits until [`Self::cut_at`] has cut the line.
     ///
     /// # Panics
-    /// If that takes longer than half a minute.
+    /// If that takes longer than [`SOON`].
     pub async fn is_cut(&self) {
         let mut state = self.state.subscribe();
         let cut = state.wait_for(|state| *state == State::Cut);
-        let cut = tokio::time::timeout(Duration::from_secs(30), cut).await;
+        let cut = tokio::time::timeout(SOON, cut).await;
         assert!(cut.is_ok_and(|cut| cut.is_ok()), "nobody has sent what the line is to be cut at");
     }
 

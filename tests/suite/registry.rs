@@ -1,8 +1,6 @@
 //! The registry's dispatch: a request by its type's name alone, as callers of several
 //! methods at once need it.
 
-use std::time::Duration;
-
 use bookstore_migration::tool;
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{
@@ -17,7 +15,7 @@ use bookstore_store::{
     Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions,
     TopologyOptions,
 };
-use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
+use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use prost::{Message, Name};
 use sea_orm::IsolationLevel;
 
@@ -33,13 +31,8 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         nodes: vec![("primary".into(), database.url())],
         topology: TopologyOptions::default(),
         sealing_key: None,
-        pool: PoolOptions {
-            size: 1,
-            max_overflow: 0,
-            timeout: Duration::from_secs(10),
-            ..PoolOptions::default()
-        },
-        command_timeout: Duration::from_secs(10),
+        pool: PoolOptions { size: 1, max_overflow: 0, timeout: SOON, ..PoolOptions::default() },
+        command_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");

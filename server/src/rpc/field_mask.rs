@@ -60,9 +60,6 @@ pub fn resolve(
             let kept = |field: &FieldDescriptor| {
                 behaviors(field).contains(&Behavior::InputOnly) && !sent.has_field(field)
             };
-            if !changeable.iter().any(kept) {
-                return Paths::all();
-            }
             let mut named = changeable;
             named.retain(|field| !kept(field));
             return Paths(Some(names(&named)));

@@ -9,7 +9,8 @@ use bookstore_query::{
 use prost_reflect::{MessageDescriptor, ReflectMessage};
 use prost_types::FieldMask;
 pub(crate) use requests::{
-    standard_batch_get, standard_delete, standard_get, standard_list, standard_write,
+    standard_batch_get, standard_create, standard_delete, standard_get, standard_list,
+    standard_update, standard_write,
 };
 use sea_orm::{ActiveModelTrait, ActiveValue, EntityTrait, IdenStatic, Iterable};
 use uuid::Uuid;

@@ -44,14 +44,21 @@ const TEXT_SIZE: usize = 500;
 #[derive(Debug)]
 struct Answer {
     code: Code,
-    reason: ErrorReason,
+    /// `google.rpc.ErrorInfo.reason`.
+    reason: &'static str,
     message: String,
     metadata: HashMap<String, String>,
     details: ErrorDetails,
 }
 
 impl Answer {
+    /// An error for a reason that every resource may have.
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self::because(code, reason.as_str_name().trim_start_matches("ERROR_REASON_"), message)
+    }
+
+    /// An error for a reason of a resource's own.
+    fn because(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
         let (metadata, details) = (HashMap::new(), ErrorDetails::new());
         Self { code, reason, message: cut(&message.into()), metadata, details }
     }
@@ -86,8 +93,7 @@ impl Answer {
 
     #[expect(clippy::disallowed_methods, reason = "the one place that makes a Status")]
     fn into_status(mut self) -> Status {
-        let reason = self.reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        self.details.set_error_info(reason, DOMAIN, self.metadata);
+        self.details.set_error_info(self.reason, DOMAIN, self.metadata);
         let pushback = self.details.retry_info().map(|info| info.retry_delay.unwrap_or_default());
         let mut status = Status::with_error_details(self.code, self.message, self.details);
         if let Some(pushback) = pushback_text(self.code, pushback) {

@@ -12,8 +12,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
-    error::{ConstraintKind, Fault, StoreError},
+    error::{ConstraintKind, StoreError},
     session::connection::Connection,
+    violation::Fault,
 };
 
 /// How many claims one statement looks up: SQLite takes no more than 500 selects in a union.

@@ -4,23 +4,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::precondition::Unmet;
-
-/// A field of the request and what is wrong with its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The field's path in the request, such as `requests[3].book.title`.
-    pub field: String,
-    /// What the value should be, as a phrase that follows the field's name.
-    pub description: String,
-}
-
-impl Fault {
-    /// A fault at a field.
-    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
-    }
-}
+use crate::{precondition::Precondition, violation::Fault};
 
 /// Which kind of constraint a write broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +52,9 @@ pub enum StoreError {
     /// Rows are to be deleted that others refer to.
     #[error("{} row(s) still referred to", .0.len())]
     InUse(Vec<Fault>),
-    /// Rows aren't as the write needs them.
-    #[error("{:?} not met", .0.condition)]
-    Unmet(Unmet),
-    /// A password isn't the one that was asked about, or there is none to compare with.
-    #[error("the password is another one")]
-    PasswordMismatch,
+    /// A resource's own precondition failed: nothing was changed.
+    #[error("{}: {}", .0.reason, .0.message)]
+    Precondition(Precondition),
     /// A constraint was broken, and no value of the request could be found at fault.
     #[error("constraint {constraint} broken")]
     Constraint {
@@ -173,7 +154,10 @@ impl StoreError {
             Self::AlreadyExists(faults) => Self::AlreadyExists(inside(faults)),
             Self::ReferenceNotFound(faults) => Self::ReferenceNotFound(inside(faults)),
             Self::InUse(faults) => Self::InUse(inside(faults)),
-            Self::Unmet(unmet) => Self::Unmet(Unmet { faults: inside(unmet.faults), ..unmet }),
+            Self::Precondition(failed) => {
+                let violations = inside(failed.violations);
+                Self::Precondition(Precondition { violations, ..failed })
+            }
             Self::NotFound { resource, id, field } => {
                 Self::NotFound { resource, id, field: format!("{prefix}{field}") }
             }
@@ -199,8 +183,7 @@ impl StoreError {
                 | Self::AlreadyExists(_)
                 | Self::ReferenceNotFound(_)
                 | Self::InUse(_)
-                | Self::Unmet(_)
-                | Self::PasswordMismatch
+                | Self::Precondition(_)
                 | Self::Constraint { .. }
                 | Self::AnswerTooLarge { .. }
         )
@@ -209,6 +192,12 @@ impl StoreError {
     /// A fault of this program, told in the logs only.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal(DbErr::Custom(message.into()))
+    }
+}
+
+impl From<Precondition> for StoreError {
+    fn from(failed: Precondition) -> Self {
+        Self::Precondition(failed)
     }
 }
 

@@ -36,16 +36,17 @@ mod store;
 pub mod telemetry;
 mod topology;
 mod transaction;
+mod violation;
 
 pub use self::{
     clock::now,
     constraint::{Claim, Constraint, Rule},
     deadline::Deadline,
-    error::{ConstraintKind, Fault, StoreError},
+    error::{ConstraintKind, StoreError},
     idempotency::{IdempotencyKey, LookUpOutcome, Outcome},
     pool::{Lease, PoolOptions, PoolStats},
     position::{Freshness, Position},
-    precondition::{Condition, Unmet},
+    precondition::{Precondition, PreconditionKind},
     schema::{MigrationSession, Schema},
     session::{
         connection::{Access, Connection},
@@ -57,4 +58,5 @@ pub use self::{
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
     },
+    violation::Fault,
 };

@@ -1,4 +1,5 @@
-//! The arrows between the server's modules: they point downward only.
+//! The arrows between the modules of `server`: they point downward only. Cargo can't hold them,
+//! since any module of a crate may import any other.
 
 use regex::Regex;
 

@@ -6,7 +6,7 @@ use bookstore_entity::{
     cart_item, user,
 };
 use bookstore_query::{Resource, children::children, crud::Expected, list::PAGE_BYTES};
-use bookstore_store::{Claim, Condition, Connection, Fault, Operation, StoreError, Unmet};
+use bookstore_store::{Claim, Connection, Fault, Operation, Precondition, StoreError};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
@@ -30,6 +30,12 @@ const MOST_COPIES: i32 = 1_000;
 
 /// The most books in a cart.
 const MOST_BOOKS: usize = 100;
+
+/// There is something in the cart.
+const CART_EMPTY: Precondition = Precondition::new("CART_EMPTY", "there is nothing in the cart");
+
+/// The cart has room for what is put into it.
+const CART_FULL: Precondition = Precondition::new("CART_FULL", "a cart doesn't hold that much");
 
 /// A cart with what is in it.
 type Filled = (Model, Vec<Item>);
@@ -91,8 +97,7 @@ impl Operation for Checkout {
     async fn apply(&self, connection: &Connection) -> Result<order::WithItems, StoreError> {
         let (cart, items) = change(connection, &self.cart).await?;
         if items.is_empty() {
-            let (condition, faults) = (Condition::Filled, Vec::new());
-            return Err(Unmet { condition, faults, facts: Vec::new() }.into());
+            return Err(CART_EMPTY.into());
         }
         let line = |item: &Item| Line { book_id: item.book_id, quantity: item.quantity };
         let lines: Vec<Line> = items.iter().map(line).collect();
@@ -278,9 +283,7 @@ async fn set_quantity(
 }
 
 fn full(field: &str, told: String, room: i32) -> StoreError {
-    let faults = vec![Fault::new(field, told)];
-    let facts = vec![("left", room.to_string())];
-    Unmet { condition: Condition::Room, faults, facts }.into()
+    CART_FULL.at(vec![Fault::new(field, told)]).with("left", room).into()
 }
 
 fn not_inside(book_id: Uuid) -> StoreError {

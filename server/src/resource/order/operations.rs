@@ -11,7 +11,7 @@ use bookstore_query::{
     crud::{self, Columns, Expected, Ids, One},
     list::{self, ListQuery, Listed, PAGE_BYTES},
 };
-use bookstore_store::{Claim, Condition, Connection, Fault, Operation, StoreError, Unmet};
+use bookstore_store::{Claim, Connection, Fault, Operation, Precondition, StoreError};
 use sea_orm::{
     ColumnTrait, EntityTrait, FromQueryResult, QueryFilter,
     sea_query::{Expr, ExprTrait},
@@ -23,6 +23,10 @@ use super::{
     placing::{self, Line, NewOrder, give_back, place},
 };
 use crate::rpc::stamp::{operations, queries};
+
+/// The order is in a status from which it can be given the next one.
+const ORDER_STATE: Precondition =
+    Precondition::new("ORDER_STATE", "the order isn't in a state for that");
 
 /// An order's row with its items.
 pub type WithItems = (Model, Vec<Item>);
@@ -191,10 +195,12 @@ async fn refused(
         return Ok(crud::came_and_went());
     }
     let told = format!("names an order that is {}", order.status);
-    let faults = vec![Fault::new("id", told)];
-    let facts =
-        vec![("status", order.status), ("resource", resource.into()), ("id", id.to_string())];
-    Ok(Unmet { condition: Condition::State, faults, facts }.into())
+    let failed = ORDER_STATE
+        .at(vec![Fault::new("id", told)])
+        .with("status", order.status)
+        .with("resource", resource)
+        .with("id", id);
+    Ok(failed.into())
 }
 
 fn no_claims(_: &Step) -> Vec<Claim> {

@@ -7,7 +7,7 @@ use bookstore_entity::{
     order_item, user,
 };
 use bookstore_query::{Resource, crud::column_in};
-use bookstore_store::{Claim, Condition, Connection, Fault, StoreError, Unmet};
+use bookstore_store::{Claim, Connection, Fault, Precondition, StoreError};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
@@ -18,6 +18,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Order, WithItems, operations::Item};
+
+/// All books of the order are sold in one currency.
+const CURRENCY_MISMATCH: Precondition =
+    Precondition::new("CURRENCY_MISMATCH", "an order has one currency");
+
+/// Of each book, at least as many copies are in stock as are ordered.
+const INSUFFICIENT_STOCK: Precondition =
+    Precondition::new("INSUFFICIENT_STOCK", "there is too little in stock");
 
 /// An order to place.
 #[derive(Clone, Debug)]
@@ -63,7 +71,7 @@ struct Look {
 /// Places an order: takes its lines out of the stock and keeps their prices.
 ///
 /// # Errors
-/// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Unmet`];
+/// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Precondition`];
 /// [`StoreError::Constraint`] where the user or the id came or went in this very moment.
 pub async fn place(
     connection: &Connection,
@@ -154,26 +162,27 @@ fn one_currency(books: &[Seen], currency: &str) -> Result<(), StoreError> {
         .collect();
     match faults.is_empty() {
         true => Ok(()),
-        false => Err(Unmet { condition: Condition::Currency, faults, facts: Vec::new() }.into()),
+        false => Err(CURRENCY_MISMATCH.at(faults).into()),
     }
 }
 
 fn enough(lines: &[Line], books: &[Seen]) -> Result<(), StoreError> {
     let mut faults = Vec::new();
-    let mut facts = Vec::new();
+    let mut failed = INSUFFICIENT_STOCK;
     for (at, (line, book)) in lines.iter().zip(books).enumerate() {
         if book.stock < line.quantity {
             let (id, left) = (line.book_id, book.stock);
             let told = format!("is more than the {left} left of book {id}");
             faults.push(Fault::new(format!("items[{at}].quantity"), told));
-            if facts.is_empty() {
-                facts = vec![("book_id", id.to_string()), ("left", left.to_string())];
+            // The facts are those of the first such book.
+            if failed.facts.is_empty() {
+                failed = failed.with("book_id", id).with("left", left);
             }
         }
     }
     match faults.is_empty() {
         true => Ok(()),
-        false => Err(Unmet { condition: Condition::Stock, faults, facts }.into()),
+        false => Err(failed.at(faults).into()),
     }
 }
 

@@ -9,7 +9,7 @@ use bookstore_proto::v1::{
     User as Message, UserOrderCount, VerifyPasswordRequest, VerifyPasswordResponse,
 };
 use bookstore_query::{
-    crud::{Change, Insert, Removal},
+    crud::{Change, Insert},
     list::{ListQuery, Listed},
 };
 use bookstore_store::StoreError;
@@ -96,7 +96,7 @@ standard_list!(User: ListUserOrderCountsRequest => ListUserOrderCounts, ListUser
 standard_batch_get!(User: BatchGetUsersRequest => GetUsers, BatchGetUsersResponse { users });
 standard_write!(User: CreateUserRequest, BatchCreateUsersRequest => CreateUsers, BatchCreateUsersResponse { users });
 standard_write!(User: UpdateUserRequest, BatchUpdateUsersRequest => UpdateUsers, BatchUpdateUsersResponse { users });
-standard_delete!(DeleteUserRequest, BatchDeleteUsersRequest => DeleteUsers);
+standard_delete!(DeleteUserRequest, BatchDeleteUsersRequest => DeleteUsers, force);
 
 impl Entry for CreateUserRequest {
     type Checked = WithPassword<Insert<ActiveModel>>;
@@ -117,15 +117,6 @@ impl Entry for UpdateUserRequest {
         let mask = update_mask.as_ref();
         let row = standard::change::<User>(check, prefix, user, mask, allow_missing)?;
         Some(WithPassword { row, password })
-    }
-}
-
-impl Entry for DeleteUserRequest {
-    type Checked = Removal;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        let removal = standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)?;
-        Some(Removal { force: self.force, ..removal })
     }
 }
 

@@ -10,7 +10,9 @@ use bookstore_query::{
     crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
 };
-use bookstore_store::{Claim, Connection, Operation, Query, StoreError};
+use bookstore_store::{
+    Claim, Connection, Operation, Precondition, PreconditionKind, Query, StoreError,
+};
 use futures_util::future::try_join_all;
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
@@ -20,6 +22,10 @@ use crate::{
     rpc::stamp::{operations, queries},
     security::password::{Password, PasswordError},
 };
+
+/// There is an active user with the email and the password of the request.
+const PASSWORD_MISMATCH: Precondition =
+    Precondition::new("PASSWORD_MISMATCH", "no active user has this email and this password");
 
 queries! {
     /// Reads one user.
@@ -100,8 +106,8 @@ impl Operation for UpdateUsers {
     }
 }
 
-/// Finds the active user whose email and password these are; none is the error
-/// [`StoreError::PasswordMismatch`].
+/// Finds the active user with this email and this password; without one it fails with
+/// [`PASSWORD_MISMATCH`].
 pub struct VerifyPassword {
     /// The email in lower case.
     pub email: String,
@@ -122,7 +128,7 @@ impl Query for VerifyPassword {
         let is_theirs = self.password.clone().is_of(stored).await.map_err(fault)?;
         match user.filter(|user| is_theirs && user.is_active) {
             Some(user) => Ok(Some(user)),
-            None => Err(StoreError::PasswordMismatch),
+            None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
         }
     }
 }

@@ -10,7 +10,7 @@ use prost::{
 };
 use prost_reflect::{Kind, MessageDescriptor};
 
-use super::{Rules, join, range};
+use super::{field::Messages, ranges::join};
 
 /// The most paths that a field mask may name; no resource has as many fields.
 const MASK_PATHS: u64 = 100;
@@ -21,7 +21,7 @@ const STRUCT_BYTES: usize = 512 * 1024;
 
 /// Notes every list that is longer than its rule allows, and other parts that are too long.
 pub(super) fn look_at(
-    rules: &Rules,
+    rules: &Messages,
     message: &MessageDescriptor,
     mut bytes: &[u8],
     path: &str,
@@ -51,13 +51,10 @@ pub(super) fn look_at(
         }
         return;
     }
-    let fields = rules.0.get(message.full_name()).map(Vec::as_slice).unwrap_or_default();
+    let fields = rules.get(message.full_name()).map(Vec::as_slice).unwrap_or_default();
     for field in fields {
         let count = counts.get(&field.field.number()).copied().unwrap_or_default();
-        if let Some((least, most)) = field.rule.count
-            && count > most
-        {
-            let told = format!("must have {} entries; it has {count}", range(least, most));
+        if let Some(told) = field.rule.excess_told(count) {
             faults.push(Fault::new(join(path, field.field.name()), told));
         }
     }

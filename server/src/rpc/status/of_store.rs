@@ -1,7 +1,7 @@
 //! The store's errors: the error table, row by row.
 
 use bookstore_proto::v1::ErrorReason;
-use bookstore_store::{Condition, ConstraintKind, Fault, StoreError, Unmet};
+use bookstore_store::{ConstraintKind, Fault, Precondition, PreconditionKind, StoreError};
 use tonic::{Code, Status};
 
 use super::{
@@ -61,12 +61,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             }
             answer
         }
-        StoreError::Unmet(unmet) => of_unmet(unmet),
-        StoreError::PasswordMismatch => Answer::new(
-            Code::Unauthenticated,
-            Reason::PasswordMismatch,
-            "no active user has this email and this password",
-        ),
+        StoreError::Precondition(failed) => of_precondition(failed),
         StoreError::Constraint { kind, constraint, source } => {
             tracing::info!(%source, constraint, "a constraint was broken");
             match kind {
@@ -187,22 +182,19 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
     answer.into_status()
 }
 
-fn of_unmet(unmet: &Unmet) -> Answer {
-    let (reason, what) = match unmet.condition {
-        Condition::Stock => (ErrorReason::InsufficientStock, "there is too little in stock"),
-        Condition::Currency => (ErrorReason::CurrencyMismatch, "an order has one currency"),
-        Condition::State => (ErrorReason::OrderState, "the order isn't in a state for that"),
-        Condition::Filled => (ErrorReason::CartEmpty, "there is nothing in the cart"),
-        Condition::Room => (ErrorReason::CartFull, "a cart doesn't hold that much"),
+/// A resource's own precondition. Its reason and its message come from the resource.
+fn of_precondition(failed: &Precondition) -> Answer {
+    let code = match failed.kind {
+        PreconditionKind::State => Code::FailedPrecondition,
+        PreconditionKind::Credentials => Code::Unauthenticated,
     };
-    let told = told(what, &unmet.faults);
-    let mut answer = Answer::new(Code::FailedPrecondition, reason, told).at(&unmet.faults);
-    for fault in unmet.faults.iter().take(10) {
-        let kind = reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        let (field, description) = (&fault.field, &fault.description);
-        answer.details.add_precondition_failure_violation(kind, field, description);
+    let told = told(failed.message, &failed.violations);
+    let mut answer = Answer::because(code, failed.reason, told).at(&failed.violations);
+    for violation in failed.violations.iter().take(10) {
+        let (field, description) = (&violation.field, &violation.description);
+        answer.details.add_precondition_failure_violation(failed.reason, field, description);
     }
-    let facts = unmet.facts.iter();
+    let facts = failed.facts.iter();
     facts.fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 

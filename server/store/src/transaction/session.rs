@@ -243,7 +243,7 @@ fn own(name: &str) -> String {
 }
 
 fn refused_name(told: String) -> StepError {
-    StepError::Refused(StoreError::Invalid(vec![crate::error::Fault::new("name", told)]))
+    StepError::Refused(StoreError::Invalid(vec![crate::violation::Fault::new("name", told)]))
 }
 
 impl Store {
