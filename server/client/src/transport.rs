@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, request::Parts};
 use http_body_util::{BodyExt, Collected, Full};
 use prost::bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Status, body::Body, metadata::MetadataMap};
+use tonic::{Code, Status, TimeoutExpired, body::Body, metadata::MetadataMap};
 use tonic_types::StatusExt;
 use tower::{Service, ServiceExt};
 use uuid::Uuid;
