@@ -280,7 +280,8 @@ mod tests {
         let talking = tokio::spawn(async move { output.write_all(said).await });
         let mut answer = vec![0; wanted];
         input.read_exact(&mut answer).await.unwrap();
-        talking.await.unwrap().unwrap();
+        // The server may close before it has read the rest: the answer alone counts.
+        let _ = talking.await.unwrap();
         answer
     }
 
