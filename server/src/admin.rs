@@ -209,7 +209,7 @@ async fn topology(State(admin): Shared) -> Response {
             "lag_ms": lag_ms,
             "lag_bytes": node.lag_bytes,
             "used": node.in_use,
-            "left_out": node.is_out,
+            "ejected": node.is_ejected,
         })
     });
     json(nodes.collect())
