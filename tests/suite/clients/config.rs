@@ -8,7 +8,7 @@ use std::{
 
 use bookstore_client::{Repeat, repeat};
 use bookstore_proto::DESCRIPTOR_POOL;
-use bookstore_server::{app, rpc::registry::MethodKind};
+use bookstore_server::{app, rpc::method::MethodKind};
 
 use crate::tidy;
 

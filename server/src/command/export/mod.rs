@@ -16,7 +16,7 @@ use tonic::Status;
 
 use self::{columns::Columns, target::Target};
 use super::{
-    Failure,
+    failure::Failure,
     transfer::{
         client::Service,
         field::Assignment,

@@ -31,7 +31,7 @@ use self::{
     source::{CsvSource, Input, JsonlSource, Raw, Source},
 };
 use super::{
-    Failure,
+    failure::Failure,
     transfer::{
         client::Service,
         field::{Assignment, Field},

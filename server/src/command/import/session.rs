@@ -22,7 +22,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     cut::{Piece, Reject},
-    draft::Fault,
+    draft::FieldViolation,
     rejects::Rejects,
 };
 use crate::{
@@ -311,10 +311,10 @@ impl Session {
         piece: Piece,
         acknowledgement: Option<ImportBooksAcknowledgement>,
     ) -> Result<(), Stopped> {
-        let mut reasons: BTreeMap<i64, Vec<Fault>> = BTreeMap::new();
+        let mut reasons: BTreeMap<i64, Vec<FieldViolation>> = BTreeMap::new();
         for rejection in acknowledgement.into_iter().flat_map(|given| given.rejections) {
             let faults = reasons.entry(rejection.line).or_default();
-            faults.push(Fault { field: rejection.field, reason: rejection.reason });
+            faults.push(FieldViolation { field: rejection.field, reason: rejection.reason });
         }
         let mut rejects = piece.rejects;
         for (row, raw) in piece.rows.into_iter().zip(piece.raws) {
