@@ -23,7 +23,8 @@ use crate::{
     resource::RESOURCES,
     rpc::{
         calls::Calls,
-        context::{Consistency, SessionCell},
+        consistency::Consistency,
+        context::SessionCell,
         health::Readiness,
         layers::{self, Shared},
         load::Load,
@@ -48,7 +49,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum AppError {
     /// The database's URL, or the database itself.
-    #[error("the database: {}", .0.told())]
+    #[error("the database: {}", .0.report())]
     Store(#[from] StoreError),
     /// Migrating the database.
     #[error("migrating the database: {0}")]
@@ -244,7 +245,7 @@ async fn sweep(store: Store, retention: Duration) {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "old idempotency keys are deleted"),
             // The database is away, or its schema isn't there yet: there is always a next time.
-            Err(error) => tracing::debug!(error = error.told(), "old idempotency keys stay"),
+            Err(error) => tracing::debug!(error = error.report(), "old idempotency keys stay"),
         }
     }
 }

@@ -26,6 +26,8 @@ enum State {
     Cut,
     /// Open until a client has sent these bytes; then they go out and the line is cut.
     CutAt(&'static [u8]),
+    /// The same, but the line is frozen then.
+    FreezeAt(&'static [u8]),
 }
 
 /// A TCP line to a database of the tests' cluster, or to a service. It is cut when it is dropped.
@@ -83,6 +85,13 @@ impl Line {
     /// the line then: what was asked arrives, the answer doesn't.
     pub fn cut_at(&self, bytes: &'static [u8]) {
         self.state.send_replace(State::CutAt(bytes));
+    }
+
+    /// Lets the client's bytes through up to the next ones that hold these, and freezes the line
+    /// then: the service reads what was asked, and its answer waits. A line that is cut at once may
+    /// lose what the service hasn't read yet.
+    pub fn freeze_at(&self, bytes: &'static [u8]) {
+        self.state.send_replace(State::FreezeAt(bytes));
     }
 
     /// Waits until [`Self::cut_at`] has cut the line.
@@ -164,17 +173,21 @@ async fn pump(
     while let Ok(size @ 1..) = from.read(&mut bytes).await {
         let thawed = seen.wait_for(|state| *state != State::Frozen).await;
         let Ok(now) = thawed.map(|state| *state) else { return };
+        if now == State::Cut {
+            return;
+        }
         let may = left.load(Ordering::Relaxed).min(size);
         left.fetch_sub(may, Ordering::Relaxed);
         if to.write_all(&bytes[..may]).await.is_err() || may < size {
             return;
         }
-        if let State::CutAt(wanted) = now
-            && asks
-            && bytes[..size].windows(wanted.len()).any(|part| part == wanted)
-        {
-            state.send_replace(State::Cut);
-            return;
+        let (wanted, next) = match now {
+            State::CutAt(wanted) if asks => (wanted, State::Cut),
+            State::FreezeAt(wanted) if asks => (wanted, State::Frozen),
+            _ => continue,
+        };
+        if bytes[..size].windows(wanted.len()).any(|part| part == wanted) {
+            state.send_replace(next);
         }
     }
 }

@@ -13,6 +13,7 @@ mod borders;
 mod cart;
 mod category;
 mod client;
+mod clients;
 mod cluster;
 mod contract;
 mod exceptions;

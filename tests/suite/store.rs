@@ -9,8 +9,8 @@ use std::{
 };
 
 use bookstore_store::{
-    Attempts, Call, Claim, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store,
-    StoreError, StoreOptions, TopologyOptions, Write,
+    Attempts, Call, Connection, ConstraintCheck, Deadline, Freshness, PoolOptions, StatementLog,
+    Store, StoreError, StoreOptions, TopologyOptions, Write,
 };
 use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use futures_util::future::{BoxFuture, join_all};
@@ -99,7 +99,7 @@ where
         Box::pin(async { (self.0)(connection).await.map(|()| Vec::new()) })
     }
 
-    fn claims(&self) -> Vec<Claim> {
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
     }
 }

@@ -11,7 +11,7 @@ mod text;
 mod value;
 
 use bookstore_proto::DESCRIPTOR_POOL;
-use bookstore_store::Fault;
+use bookstore_store::FieldViolation;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use self::{
@@ -42,37 +42,41 @@ impl Rules {
     ///
     /// # Errors
     /// What of the request is too long to be looked into; nothing else was looked at then.
-    pub fn faults(&self, request: &impl ReflectMessage) -> Result<Vec<Fault>, Vec<Fault>> {
+    pub fn violations(
+        &self,
+        request: &impl ReflectMessage,
+    ) -> Result<Vec<FieldViolation>, Vec<FieldViolation>> {
         let bytes = request.encode_to_vec();
-        let mut faults = Vec::new();
-        lengths::look_at(&self.0, &request.descriptor(), &bytes, "", &mut faults);
-        if !faults.is_empty() {
-            return Err(faults);
+        let mut violations = Vec::new();
+        lengths::look_at(&self.0, &request.descriptor(), &bytes, "", &mut violations);
+        if !violations.is_empty() {
+            return Err(violations);
         }
         let message = DynamicMessage::decode(request.descriptor(), bytes.as_slice());
-        let message = message.map_err(|_| vec![Fault::new("", "can't be decoded again")])?;
-        self.look_at(&message, "", &mut faults);
-        Ok(faults)
+        let message =
+            message.map_err(|_| vec![FieldViolation::new("", "can't be decoded again")])?;
+        self.look_at(&message, "", &mut violations);
+        Ok(violations)
     }
 
     /// What is wrong with the length of a message's list, whatever it holds.
-    pub fn fault_of_count<M: ReflectMessage + Default>(
+    pub fn violation_of_count<M: ReflectMessage + Default>(
         &self,
         field: &str,
         count: usize,
-    ) -> Option<Fault> {
+    ) -> Option<FieldViolation> {
         let fields = self.0.get(M::default().descriptor().full_name())?;
         let rules = fields.iter().find(|rules| rules.field.name() == field)?;
         let told = rules.rule.count_told(count as u64)?;
-        Some(Fault::new(field, told))
+        Some(FieldViolation::new(field, told))
     }
 
-    fn look_at(&self, message: &DynamicMessage, path: &str, faults: &mut Vec<Fault>) {
+    fn look_at(&self, message: &DynamicMessage, path: &str, violations: &mut Vec<FieldViolation>) {
         let descriptor = message.descriptor();
         let Some(fields) = self.0.get(descriptor.full_name()) else {
             // A well-known type: it has no rules, but texts all the same.
             for (_, value) in message.fields() {
-                forbid_nul(value, path, faults);
+                forbid_nul(value, path, violations);
             }
             return;
         };
@@ -85,29 +89,35 @@ impl Rules {
                 false => *value != Value::default_value_for_field(&rules.field),
             };
             if rules.required && !set {
-                faults.push(Fault::new(path, "is required"));
+                violations.push(FieldViolation::new(path, "is required"));
             } else if set || !(rules.field.supports_presence() || rules.passes_zero) {
-                rules.rule.check(&value, &path, faults);
-                self.descend(rules, &value, &path, faults);
+                rules.rule.check(&value, &path, violations);
+                self.descend(rules, &value, &path, violations);
             }
         }
     }
 
-    fn descend(&self, rules: &FieldRules, value: &Value, path: &str, faults: &mut Vec<Fault>) {
+    fn descend(
+        &self,
+        rules: &FieldRules,
+        value: &Value,
+        path: &str,
+        violations: &mut Vec<FieldViolation>,
+    ) {
         match value {
             Value::Message(message) => {
                 for (_, told) in rules.expressions.iter().filter(|(holds, _)| !holds(message)) {
-                    faults.push(Fault::new(path, told.as_str()));
+                    violations.push(FieldViolation::new(path, told.as_str()));
                 }
-                self.look_at(message, path, faults);
+                self.look_at(message, path, violations);
             }
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let path = format!("{path}[{index}]");
                     if let Some(rule) = &rules.items {
-                        rule.check(item, &path, faults);
+                        rule.check(item, &path, violations);
                     }
-                    self.descend(rules, item, &path, faults);
+                    self.descend(rules, item, &path, violations);
                 }
             }
             _ => {}
@@ -116,19 +126,21 @@ impl Rules {
 }
 
 /// Texts inside well-known types, such as a Struct's names and values.
-fn forbid_nul(value: &Value, path: &str, faults: &mut Vec<Fault>) {
+fn forbid_nul(value: &Value, path: &str, violations: &mut Vec<FieldViolation>) {
     match value {
-        Value::String(text) if text.contains('\0') => faults.push(Fault::new(path, NUL)),
-        Value::Message(message) => {
-            message.fields().for_each(|(_, value)| forbid_nul(value, path, faults));
+        Value::String(text) if text.contains('\0') => {
+            violations.push(FieldViolation::new(path, NUL))
         }
-        Value::List(items) => items.iter().for_each(|item| forbid_nul(item, path, faults)),
+        Value::Message(message) => {
+            message.fields().for_each(|(_, value)| forbid_nul(value, path, violations));
+        }
+        Value::List(items) => items.iter().for_each(|item| forbid_nul(item, path, violations)),
         Value::Map(entries) => {
             for (key, value) in entries {
                 if key.as_str().is_some_and(|key| key.contains('\0')) {
-                    faults.push(Fault::new(path, NUL));
+                    violations.push(FieldViolation::new(path, NUL));
                 }
-                forbid_nul(value, path, faults);
+                forbid_nul(value, path, violations);
             }
         }
         _ => {}

@@ -40,11 +40,11 @@ mod violation;
 
 pub use self::{
     clock::now,
-    constraint::{Claim, Constraint, Rule},
+    constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
     error::{ConstraintKind, StoreError},
     idempotency::{IdempotencyKey, LookUpOutcome, Outcome},
-    pool::{Lease, PoolOptions, PoolStats},
+    pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
     schema::{MigrationSession, Schema},
@@ -53,10 +53,10 @@ pub use self::{
         rows::Rows,
         statement_log::StatementLog,
     },
-    store::{Answered, Store, StoreOptions},
+    store::{ReadResult, Store, StoreOptions},
     topology::{NodeRole, NodeStatus, TopologyOptions},
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
     },
-    violation::Fault,
+    violation::FieldViolation,
 };

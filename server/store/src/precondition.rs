@@ -1,6 +1,6 @@
 //! Preconditions: rules of a resource about rows that only its own operation can check.
 
-use crate::violation::Fault;
+use crate::violation::FieldViolation;
 
 /// A precondition of a resource that the rows, or the request's credentials, don't meet.
 ///
@@ -17,7 +17,7 @@ pub struct Precondition {
     /// The text that people read, a phrase without a full stop.
     pub message: &'static str,
     /// The fields of the request that violate it. May be empty.
-    pub violations: Vec<Fault>,
+    pub violations: Vec<FieldViolation>,
     /// Names and values that programs may need: the entries of `google.rpc.ErrorInfo.metadata`.
     pub facts: Vec<(&'static str, String)>,
 }
@@ -46,7 +46,7 @@ impl Precondition {
 
     /// The same precondition with the fields of the request that violate it.
     #[must_use]
-    pub fn at(self, violations: Vec<Fault>) -> Self {
+    pub fn at(self, violations: Vec<FieldViolation>) -> Self {
         Self { violations, ..self }
     }
 

@@ -37,7 +37,7 @@ pub(super) fn ignored_tests(path: &str, text: &str) -> Vec<String> {
 
 /// The files that may send transaction control as SQL, each with its reason.
 const TRANSACTIONS: &[(&str, &str)] =
-    &[("server/store/src/transaction/control.rs", "the one place that begins and commits")];
+    &[("server/store/src/transaction/commands.rs", "the one place that begins and commits")];
 
 /// Only the store's transaction code begins, commits or rolls back.
 pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
@@ -55,7 +55,7 @@ pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
     let guilty = strings.iter().filter(|(_, literal)| words.is_match(literal));
     guilty
         .map(|(line, literal)| {
-            format!("{path}:{line}: {literal:?} belongs to store/transaction/control.rs")
+            format!("{path}:{line}: {literal:?} belongs to store/transaction/commands.rs")
         })
         .collect()
 }
@@ -104,7 +104,7 @@ fn transaction_words_are_found() {
     for good in ["COMMIT_OUTCOME_UNKNOWN", "the commit failed", "beginning", "begin is late"] {
         assert_eq!(find(&format!("let a = \"{good}\"; // COMMIT")), 0, "{good}");
     }
-    assert!(transaction_words("server/store/src/transaction/control.rs", "\"BEGIN\"").is_empty());
+    assert!(transaction_words("server/store/src/transaction/commands.rs", "\"BEGIN\"").is_empty());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use bookstore_store::Fault;
+use bookstore_store::FieldViolation;
 use prost::{
     bytes::Buf,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
@@ -25,7 +25,7 @@ pub(super) fn look_at(
     message: &MessageDescriptor,
     mut bytes: &[u8],
     path: &str,
-    faults: &mut Vec<Fault>,
+    violations: &mut Vec<FieldViolation>,
 ) {
     let mut counts: HashMap<u32, u64> = HashMap::new();
     let mut inner = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn look_at(
     if message.full_name() == "google.protobuf.FieldMask" {
         let paths = counts.get(&1).copied().unwrap_or_default();
         if paths > MASK_PATHS {
-            faults.push(Fault::new(
+            violations.push(FieldViolation::new(
                 path,
                 format!("must have at most {MASK_PATHS} paths; it has {paths}"),
             ));
@@ -55,10 +55,10 @@ pub(super) fn look_at(
     for field in fields {
         let count = counts.get(&field.field.number()).copied().unwrap_or_default();
         if let Some(told) = field.rule.excess_told(count) {
-            faults.push(Fault::new(join(path, field.field.name()), told));
+            violations.push(FieldViolation::new(join(path, field.field.name()), told));
         }
     }
-    if !faults.is_empty() {
+    if !violations.is_empty() {
         return;
     }
     for (tag, index, kind, part) in inner {
@@ -69,11 +69,13 @@ pub(super) fn look_at(
         }
         match kind.full_name() {
             "google.protobuf.Struct" if part.len() > STRUCT_BYTES => {
-                faults
-                    .push(Fault::new(path, "must be at most 65536 bytes as JSON; it is far more"));
+                violations.push(FieldViolation::new(
+                    path,
+                    "must be at most 65536 bytes as JSON; it is far more",
+                ));
             }
             "google.protobuf.Struct" => {}
-            _ => look_at(rules, &kind, part, &path, faults),
+            _ => look_at(rules, &kind, part, &path, violations),
         }
     }
 }

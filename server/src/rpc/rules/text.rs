@@ -71,23 +71,23 @@ impl TextRule {
     }
 
     /// Gives every rule that a text breaks to `fault`.
-    pub(super) fn check(&self, text: &str, mut fault: impl FnMut(String)) {
+    pub(super) fn check(&self, text: &str, mut violation: impl FnMut(String)) {
         let length = text.chars().count() as u64;
         if let Some((least, most)) = self.length
             && !(least..=most).contains(&length)
         {
-            fault(format!("must have {} characters; it has {length}", range(least, most)));
+            violation(format!("must have {} characters; it has {length}", range(least, most)));
         }
         if let Some((pattern, told)) = &self.pattern
             && !pattern.is_match(text)
         {
-            fault(told.clone());
+            violation(told.clone());
         }
         for (_, told) in self.predefined.iter().filter(|(holds, _)| !holds(text)) {
-            fault(told.clone());
+            violation(told.clone());
         }
         if text.contains('\0') {
-            fault(NUL.into());
+            violation(NUL.into());
         }
     }
 }

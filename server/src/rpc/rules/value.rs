@@ -1,6 +1,6 @@
 //! Rules of one value, of whichever type (`buf.validate.FieldRules`).
 
-use bookstore_store::Fault;
+use bookstore_store::FieldViolation;
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, Value};
 
 use super::{
@@ -62,30 +62,31 @@ impl ValueRule {
     }
 
     /// Notes every rule that a value breaks, at its path.
-    pub(super) fn check(&self, value: &Value, path: &str, faults: &mut Vec<Fault>) {
-        let mut fault = |description: String| faults.push(Fault::new(path, description));
+    pub(super) fn check(&self, value: &Value, path: &str, violations: &mut Vec<FieldViolation>) {
+        let mut violation =
+            |description: String| violations.push(FieldViolation::new(path, description));
         match value {
-            Value::String(text) => self.text.check(text, fault),
+            Value::String(text) => self.text.check(text, violation),
             Value::List(items) => {
                 if let Some(told) = self.count_told(items.len() as u64) {
-                    fault(told);
+                    violation(told);
                 }
             }
             Value::F64(number) => {
                 if let Some((least, most)) = self.double
                     && !(least..=most).contains(number)
                 {
-                    fault(format!("must be from {least} to {most}; it is {number}"));
+                    violation(format!("must be from {least} to {most}; it is {number}"));
                 }
             }
             Value::EnumNumber(number) => {
                 if let Some(defined) = &self.defined
                     && defined.get_value(*number).is_none()
                 {
-                    fault(format!("must be a value of {}; {number} is none", defined.name()));
+                    violation(format!("must be a value of {}; {number} is none", defined.name()));
                 }
                 if let Some((_, name)) = self.not_in.iter().find(|(known, _)| known == number) {
-                    fault(format!("must not be {name} here"));
+                    violation(format!("must not be {name} here"));
                 }
             }
             _ => {
@@ -93,7 +94,7 @@ impl ValueRule {
                     && !(least..=most).contains(&number)
                 {
                     let bounds = range_of_numbers(least, most);
-                    fault(format!("must be {bounds}; it is {number}"));
+                    violation(format!("must be {bounds}; it is {number}"));
                 }
             }
         }

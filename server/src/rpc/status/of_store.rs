@@ -1,7 +1,7 @@
 //! The store's errors: the error table, row by row.
 
 use bookstore_proto::v1::ErrorReason;
-use bookstore_store::{ConstraintKind, Fault, Precondition, PreconditionKind, StoreError};
+use bookstore_store::{ConstraintKind, FieldViolation, Precondition, PreconditionKind, StoreError};
 use tonic::{Code, Status};
 
 use super::{
@@ -12,11 +12,11 @@ use super::{
 pub fn store(error: &StoreError, request_id: &str) -> Status {
     use ErrorReason as Reason;
     let answer = match error {
-        StoreError::Invalid(faults) => return invalid(faults),
+        StoreError::Invalid(violations) => return invalid(violations),
         StoreError::NotFound { resource, id, field } => {
             let told = format!("there is no {resource} {id}");
             let mut answer = Answer::new(Code::NotFound, Reason::ResourceNotFound, &told)
-                .at(&[Fault::new(field, "names none that exists")])
+                .at(&[FieldViolation::new(field, "names none that exists")])
                 .with("resource", resource)
                 .with("id", id);
             answer.details.set_resource_info(*resource, id.to_string(), "", told);
@@ -25,38 +25,38 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
         StoreError::EtagMismatch { resource, id, field } => {
             let told = format!("{resource} {id} has changed since this etag was given");
             let mut answer = Answer::new(Code::Aborted, Reason::EtagMismatch, &told)
-                .at(&[Fault::new(field, "is not the current one")])
+                .at(&[FieldViolation::new(field, "is not the current one")])
                 .with("resource", resource)
                 .with("id", id);
             answer.details.set_resource_info(*resource, id.to_string(), "", told);
             answer
         }
-        StoreError::AlreadyExists(faults) => {
-            let told = told("already exists", faults);
-            Answer::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, told).at(faults)
+        StoreError::AlreadyExists(violations) => {
+            let told = told("already exists", violations);
+            Answer::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, told).at(violations)
         }
-        StoreError::ReferenceNotFound(faults) => {
-            let told = told("a reference is missing", faults);
-            let mut answer =
-                Answer::new(Code::FailedPrecondition, Reason::ReferenceNotFound, told).at(faults);
-            for fault in faults.iter().take(10) {
+        StoreError::ReferenceNotFound(violations) => {
+            let told = told("a reference is missing", violations);
+            let mut answer = Answer::new(Code::FailedPrecondition, Reason::ReferenceNotFound, told)
+                .at(violations);
+            for violation in violations.iter().take(10) {
                 answer.details.add_precondition_failure_violation(
                     "REFERENCE",
-                    &fault.field,
-                    &fault.description,
+                    &violation.field,
+                    &violation.description,
                 );
             }
             answer
         }
-        StoreError::InUse(faults) => {
-            let told = told("other resources refer to this one", faults);
+        StoreError::InUse(violations) => {
+            let told = told("other resources refer to this one", violations);
             let mut answer =
-                Answer::new(Code::FailedPrecondition, Reason::ResourceInUse, told).at(faults);
-            for fault in faults.iter().take(10) {
+                Answer::new(Code::FailedPrecondition, Reason::ResourceInUse, told).at(violations);
+            for violation in violations.iter().take(10) {
                 answer.details.add_precondition_failure_violation(
                     "REFERRER",
-                    &fault.field,
-                    &fault.description,
+                    &violation.field,
+                    &violation.description,
                 );
             }
             answer
@@ -198,9 +198,9 @@ fn of_precondition(failed: &Precondition) -> Answer {
     facts.fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
-fn told(what: &str, faults: &[Fault]) -> String {
-    match faults.first() {
-        Some(fault) => format!("{what}: {} {}", fault.field, fault.description),
+fn told(what: &str, violations: &[FieldViolation]) -> String {
+    match violations.first() {
+        Some(violation) => format!("{what}: {} {}", violation.field, violation.description),
         None => what.to_owned(),
     }
 }

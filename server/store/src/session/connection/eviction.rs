@@ -9,7 +9,7 @@ use crate::{deadline::Deadline, session::connection::Connection};
 
 /// What a connection of a pool knows of it.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct PoolMembership {
     generation: u64,
     current: watch::Receiver<u64>,
     end: Deadline,
@@ -25,25 +25,27 @@ impl Connection {
         lifetime: Duration,
     ) -> Self {
         let end = Deadline::after(lifetime);
-        Self { home: Some(Home { generation, current, end }), ..self }
+        Self { membership: Some(PoolMembership { generation, current, end }), ..self }
     }
 
     /// Whether it is to be replaced.
     pub(crate) fn is_old(&self) -> bool {
-        self.home.as_ref().is_some_and(|home| home.end.has_passed())
+        self.membership.as_ref().is_some_and(|membership| membership.end.has_passed())
     }
 
     /// Whether its pool has given up the connections of its generation.
-    pub(crate) fn is_retired(&self) -> bool {
-        self.home.as_ref().is_some_and(|home| *home.current.borrow() != home.generation)
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.membership
+            .as_ref()
+            .is_some_and(|membership| *membership.current.borrow() != membership.generation)
     }
 
     /// Waits until that happens.
-    pub(crate) async fn retired(&self) {
-        let Some(home) = &self.home else { return std::future::pending().await };
-        let mut current = home.current.clone();
+    pub(crate) async fn evicted(&self) {
+        let Some(membership) = &self.membership else { return std::future::pending().await };
+        let mut current = membership.current.clone();
         // A pool that is gone has no connection in use.
-        if current.wait_for(|current| *current != home.generation).await.is_err() {
+        if current.wait_for(|current| *current != membership.generation).await.is_err() {
             std::future::pending().await
         }
     }
@@ -53,19 +55,19 @@ impl Connection {
     ///
     /// # Errors
     /// What the database answers.
-    pub(crate) async fn unless_retired<T>(
+    pub(crate) async fn unless_evicted<T>(
         &self,
         grace: Duration,
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        let given_up = async {
-            self.retired().await;
+        let evicted = async {
+            self.evicted().await;
             sleep(grace).await;
         };
         tokio::select! {
             biased;
             result = exchange => result,
-            () = given_up => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            () = evicted => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         }
     }
 }

@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::topology::sighting::Sighting;
+use crate::topology::probe::ProbeResult;
 
 /// How many of the primary's positions are remembered: half a minute of them.
 const REMEMBERED: usize = 120;
 
 /// What is known of the nodes together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Picture {
+pub struct TopologySnapshot {
     /// The cluster that all belong to; none until a node has been seen.
     pub system: Option<u64>,
     /// The youngest branch of history that anybody has told of.
@@ -20,16 +20,16 @@ pub struct Picture {
     /// The node that takes writes; none while there is none, or only one of an older branch.
     pub primary: Option<usize>,
     /// The nodes that follow it.
-    pub replicas: Vec<Standing>,
+    pub replicas: Vec<ReplicaState>,
     /// Nodes of another cluster, which are never asked for anything.
-    pub strangers: Vec<usize>,
+    pub foreign: Vec<usize>,
     /// The last time that a primary was seen.
     pub primary_at: Option<Instant>,
 }
 
 /// A replica and how far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ReplicaState {
     /// Which node.
     pub node: usize,
     /// Up to when it had all that was written then; none if that is longer ago than anybody
@@ -39,15 +39,15 @@ pub struct Standing {
     pub is_current: bool,
 }
 
-impl Picture {
+impl TopologySnapshot {
     /// How far a replica lags: at most the time since it had everything. While there is no
     /// primary nothing is written, and it lags no further.
-    pub fn lag(&self, standing: &Standing, now: Instant) -> Option<Duration> {
-        if standing.is_current {
+    pub fn lag(&self, replica: &ReplicaState, now: Instant) -> Option<Duration> {
+        if replica.is_current {
             return Some(Duration::ZERO);
         }
         let now = if self.primary.is_some() { now } else { self.primary_at.unwrap_or(now) };
-        standing.had_all_at.map(|had_all| now.saturating_duration_since(had_all))
+        replica.had_all_at.map(|had_all| now.saturating_duration_since(had_all))
     }
 }
 
@@ -63,7 +63,7 @@ pub struct Memory {
 impl Memory {
     /// Somebody has told of this branch of history: primaries of older ones are none any more.
     /// Says whether that is news.
-    pub fn hear_of(&mut self, timeline: u32) -> bool {
+    pub fn learn_timeline(&mut self, timeline: u32) -> bool {
         let is_news = timeline > self.timeline;
         if is_news {
             self.timeline = timeline;
@@ -75,15 +75,17 @@ impl Memory {
 
     /// Draws the picture. The first node in the list's order that is seen says which cluster it
     /// is about.
-    pub fn assess(&mut self, sightings: &[Option<Sighting>]) -> Picture {
-        self.system = self.system.or_else(|| sightings.iter().flatten().map(|it| it.system).next());
-        let ours = |it: &Sighting| Some(it.system) == self.system;
-        let seen = || sightings.iter().enumerate().filter_map(|(node, it)| Some((node, (*it)?)));
-        let strangers = seen().filter(|(_, it)| !ours(it)).map(|(node, _)| node).collect();
+    pub fn assess(&mut self, probe_results: &[Option<ProbeResult>]) -> TopologySnapshot {
+        self.system =
+            self.system.or_else(|| probe_results.iter().flatten().map(|it| it.system).next());
+        let ours = |it: &ProbeResult| Some(it.system) == self.system;
+        let seen =
+            || probe_results.iter().enumerate().filter_map(|(node, it)| Some((node, (*it)?)));
+        let foreign = seen().filter(|(_, it)| !ours(it)).map(|(node, _)| node).collect();
         let youngest = seen().filter(|(_, it)| ours(it)).map(|(_, it)| it.timeline).max();
-        self.hear_of(youngest.unwrap_or_default());
+        self.learn_timeline(youngest.unwrap_or_default());
         let system = self.system;
-        let following: Vec<(usize, Sighting)> = seen()
+        let following: Vec<(usize, ProbeResult)> = seen()
             .filter(|(_, it)| Some(it.system) == system && it.timeline == self.timeline)
             .collect();
         let primary = following.iter().find(|(_, it)| it.is_primary);
@@ -101,19 +103,19 @@ impl Memory {
             .map(|(node, it)| {
                 let had_all = self.track.iter().rev().find(|(_, number)| *number <= it.number);
                 let last = self.track.back();
-                Standing {
+                ReplicaState {
                     node: *node,
                     had_all_at: had_all.map(|(at, _)| *at),
                     is_current: last.is_some_and(|(_, number)| *number <= it.number),
                 }
             })
             .collect();
-        Picture {
+        TopologySnapshot {
             system: self.system,
             timeline: self.timeline,
             primary: primary.map(|(node, _)| *node),
             replicas,
-            strangers,
+            foreign,
             primary_at: self.track.back().map(|(at, _)| *at),
         }
     }
@@ -123,40 +125,40 @@ impl Memory {
 mod tests {
     use super::*;
 
-    fn node(is_primary: bool, timeline: u32, number: u64, at: Instant) -> Option<Sighting> {
+    fn node(is_primary: bool, timeline: u32, number: u64, at: Instant) -> Option<ProbeResult> {
         let (system, started, is_streaming) = (7, 1, !is_primary);
-        Some(Sighting { system, started, is_primary, timeline, number, is_streaming, at })
+        Some(ProbeResult { system, started, is_primary, timeline, number, is_streaming, at })
     }
 
     #[test]
     fn an_older_primary_is_none() {
         let now = Instant::now();
         let mut memory = Memory::default();
-        let picture = memory.assess(&[node(true, 1, 9, now), node(false, 1, 9, now)]);
-        assert_eq!((picture.primary, picture.replicas.len()), (Some(0), 1));
+        let snapshot = memory.assess(&[node(true, 1, 9, now), node(false, 1, 9, now)]);
+        assert_eq!((snapshot.primary, snapshot.replicas.len()), (Some(0), 1));
         // The second is promoted, while the first still believes in itself.
-        let picture = memory.assess(&[node(true, 1, 20, now), node(true, 2, 10, now)]);
-        assert_eq!((picture.primary, picture.timeline), (Some(1), 2));
+        let snapshot = memory.assess(&[node(true, 1, 20, now), node(true, 2, 10, now)]);
+        assert_eq!((snapshot.primary, snapshot.timeline), (Some(1), 2));
         // The new one is gone, and the old one isn't asked in its place.
-        let picture = memory.assess(&[node(true, 1, 20, now), None]);
-        assert_eq!((picture.primary, picture.replicas.len()), (None, 0));
+        let snapshot = memory.assess(&[node(true, 1, 20, now), None]);
+        assert_eq!((snapshot.primary, snapshot.replicas.len()), (None, 0));
     }
 
     #[test]
     fn what_was_heard_of_counts_though_nobody_was_seen() {
         let now = Instant::now();
         let mut memory = Memory::default();
-        assert!(memory.hear_of(3));
+        assert!(memory.learn_timeline(3));
         assert_eq!(memory.assess(&[node(true, 2, 9, now)]).primary, None);
-        assert!(!memory.hear_of(2));
+        assert!(!memory.learn_timeline(2));
     }
 
     #[test]
     fn strangers_are_told_apart() {
         let now = Instant::now();
-        let stranger = node(true, 9, 9, now).map(|it| Sighting { system: 8, ..it });
-        let picture = Memory::default().assess(&[node(true, 1, 9, now), stranger]);
-        assert_eq!((picture.primary, picture.strangers), (Some(0), vec![1]));
+        let foreign = node(true, 9, 9, now).map(|it| ProbeResult { system: 8, ..it });
+        let snapshot = Memory::default().assess(&[node(true, 1, 9, now), foreign]);
+        assert_eq!((snapshot.primary, snapshot.foreign), (Some(0), vec![1]));
     }
 
     #[test]
@@ -167,15 +169,15 @@ mod tests {
         for (at, number) in [(0, 10), (1, 20), (2, 30)] {
             memory.assess(&[node(true, 1, number, after(at)), node(false, 1, 20, after(at))]);
         }
-        let picture = memory.assess(&[node(true, 1, 30, after(3)), node(false, 1, 25, after(3))]);
-        let lag = picture.lag(&picture.replicas[0], after(5));
+        let snapshot = memory.assess(&[node(true, 1, 30, after(3)), node(false, 1, 25, after(3))]);
+        let lag = snapshot.lag(&snapshot.replicas[0], after(5));
         assert_eq!(lag, Some(Duration::from_secs(4)), "it had everything at 1");
-        let picture = memory.assess(&[None, node(false, 1, 25, after(9))]);
-        let lag = picture.lag(&picture.replicas[0], after(60));
+        let snapshot = memory.assess(&[None, node(false, 1, 25, after(9))]);
+        let lag = snapshot.lag(&snapshot.replicas[0], after(60));
         assert_eq!(lag, Some(Duration::from_secs(2)), "nothing is written without a primary");
-        let picture = memory.assess(&[None, node(false, 1, 30, after(9))]);
-        assert_eq!(picture.lag(&picture.replicas[0], after(60)), Some(Duration::ZERO));
-        let picture = memory.assess(&[node(true, 1, 30, after(61)), node(false, 1, 5, after(61))]);
-        assert_eq!(picture.lag(&picture.replicas[0], after(61)), None, "nobody remembers");
+        let snapshot = memory.assess(&[None, node(false, 1, 30, after(9))]);
+        assert_eq!(snapshot.lag(&snapshot.replicas[0], after(60)), Some(Duration::ZERO));
+        let snapshot = memory.assess(&[node(true, 1, 30, after(61)), node(false, 1, 5, after(61))]);
+        assert_eq!(snapshot.lag(&snapshot.replicas[0], after(61)), None, "nobody remembers");
     }
 }

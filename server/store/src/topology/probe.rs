@@ -12,7 +12,7 @@ use crate::{
 
 /// One look at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ProbeResult {
     /// The cluster's system identifier.
     pub system: u64,
     /// When the server was started, in microseconds since 1970.
@@ -30,7 +30,7 @@ pub struct Sighting {
     pub at: Instant,
 }
 
-impl Sighting {
+impl ProbeResult {
     /// What is known after another look at the same node. A replica that receives nothing knows of
     /// its control file alone, which may be of before the promotions that it has followed; but as
     /// long as its server runs it never goes back.
@@ -50,7 +50,7 @@ impl Sighting {
 ///
 /// # Errors
 /// What the database answers.
-pub(crate) async fn look(connection: &Connection) -> Result<Sighting, StoreError> {
+pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreError> {
     let at = Instant::now();
     let sql = format!(
         "SELECT ({POSITION}), \
@@ -67,14 +67,14 @@ pub(crate) async fn look(connection: &Connection) -> Result<Sighting, StoreError
     let server = server.ok_or_else(|| StoreError::internal("a node without a server"))?;
     let strange = || StoreError::internal(format!("a node's position is {position:?}"));
     let control = u32::try_from(control).map_err(|_| strange())?;
-    let told = Position::parse(server.system, 0, &position).ok_or_else(strange)?;
+    let description = Position::parse(server.system, 0, &position).ok_or_else(strange)?;
     let replayed = position.split(' ').next().and_then(parse_lsn).ok_or_else(strange)?;
     let is_primary = position.contains(" primary ");
-    Ok(Sighting {
+    Ok(ProbeResult {
         system: server.system,
         started: server.started,
         is_primary,
-        timeline: if is_primary { told.timeline } else { told.timeline.max(control) },
+        timeline: if is_primary { description.timeline } else { description.timeline.max(control) },
         number: replayed,
         is_streaming,
         at,
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_replica_never_goes_back_while_it_runs() {
-        let seen = |started, is_primary, timeline| Sighting {
+        let seen = |started, is_primary, timeline| ProbeResult {
             system: 7,
             started,
             is_primary,

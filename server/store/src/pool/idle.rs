@@ -18,7 +18,7 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 
 /// The connections of a pool.
 #[derive(Default)]
-pub(crate) struct Shelf {
+pub(crate) struct IdleList {
     /// How many there are: lent, idle, or being opened or closed.
     pub(crate) open: u32,
     /// Those that nobody uses. The last one used is at the back and the first to be lent
@@ -35,38 +35,38 @@ pub(crate) struct Idle {
 }
 
 /// What a caller with a permit finds on the shelf.
-pub(crate) enum Found {
+pub(crate) enum Checkout {
     /// A connection with the access that it wants.
     Ready(Connection),
     /// One that was idle for so long that it may have ended.
-    Doubtful(Connection),
+    NeedsPing(Connection),
     /// Room to open one.
     Room,
     /// One that has to make room: too old, or with another access.
-    Other(Connection),
+    Replace(Connection),
 }
 
-impl Shelf {
+impl IdleList {
     /// Whoever holds a permit finds something: fewer connections than permits are lent.
-    pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Found {
+    pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Checkout {
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
             && let Some(idle) = self.idle.remove(at)
         {
             return match idle.connection {
-                old if old.is_old() => Found::Other(old),
+                old if old.is_old() => Checkout::Replace(old),
                 silent if options.pre_ping && idle.since.elapsed() >= PING_AFTER => {
-                    Found::Doubtful(silent)
+                    Checkout::NeedsPing(silent)
                 }
-                ready => Found::Ready(ready),
+                ready => Checkout::Ready(ready),
             };
         }
         if self.open >= options.most()
             && let Some(idle) = self.idle.pop_front()
         {
-            return Found::Other(idle.connection);
+            return Checkout::Replace(idle.connection);
         }
         self.open += 1;
-        Found::Room
+        Checkout::Room
     }
 
     /// Takes out those beyond `size` that have been idle for long.

@@ -7,13 +7,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     deadline::Deadline,
     pool::{Pool, in_background},
-    session::connection::{Connection, State},
+    session::connection::{Connection, TransactionState},
 };
 
 /// A connection on loan; it goes back when this is dropped.
 ///
 /// One whose statement was abandoned goes back only once that has ended in the database.
-pub struct Lease {
+pub struct PooledConnection {
     pub(crate) pool: Arc<Pool>,
     pub(crate) node: Arc<str>,
     pub(crate) timeline: u32,
@@ -22,7 +22,7 @@ pub struct Lease {
     pub(crate) connection: Option<Connection>,
 }
 
-impl Lease {
+impl PooledConnection {
     /// The name of the node that the connection leads to, to callers.
     pub fn node(&self) -> Arc<str> {
         self.node.clone()
@@ -51,7 +51,7 @@ impl Lease {
     }
 }
 
-impl Deref for Lease {
+impl Deref for PooledConnection {
     type Target = Connection;
 
     #[expect(clippy::expect_used, reason = "only dropping the lease takes the connection")]
@@ -60,18 +60,21 @@ impl Deref for Lease {
     }
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for PooledConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Lease").field("node", &self.node()).finish_non_exhaustive()
+        formatter
+            .debug_struct("PooledConnection")
+            .field("node", &self.node())
+            .finish_non_exhaustive()
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         connection.set_deadline(Deadline::NONE);
         let (pool, permit) = (self.pool.clone(), self.permits.0.take());
-        if connection.is_broken() || connection.is_retired() {
+        if connection.is_broken() || connection.is_evicted() {
             pool.discard(connection);
         } else if connection.is_in_flight() {
             // What still runs has to end before another one takes this place, or there would
@@ -80,7 +83,7 @@ impl Drop for Lease {
                 pool.recover(connection).await;
                 drop(permit);
             });
-        } else if connection.state() != State::Idle {
+        } else if connection.state() != TransactionState::Idle {
             pool.discard(connection);
         } else {
             self.pool.put_back(connection);

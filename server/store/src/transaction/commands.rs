@@ -16,7 +16,7 @@ use crate::{
     deadline::Deadline,
     error::{StoreError, breaks_connection},
     position::{POSITION, Position},
-    session::connection::{Connection, Driver, State},
+    session::connection::{Connection, Driver, TransactionState},
 };
 
 /// The longest that a write waits for a lock at a time.
@@ -77,7 +77,7 @@ impl Connection {
             _ => "BEGIN IMMEDIATE".to_owned(),
         };
         // Noted before it is sent: whatever becomes of it, a rollback sets it right.
-        self.set_state(State::Transaction);
+        self.set_state(TransactionState::Transaction);
         if let Err(error) = self.command(&sql).await {
             let is_replica = is_not_supported(&error);
             self.rollback().await;
@@ -98,7 +98,7 @@ impl Connection {
     /// Undoes what was done since a savepoint, a failed statement too.
     pub(crate) async fn roll_back_to(&self, name: &str) -> Result<(), StoreError> {
         self.command(&format!("ROLLBACK TO SAVEPOINT {name}")).await?;
-        self.set_state(State::Transaction);
+        self.set_state(TransactionState::Transaction);
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Connection {
         let text = sqlx::raw_sql(AssertSqlSafe(sql));
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
-                let run = self.unless_retired(Duration::ZERO, text.execute(&mut **postgres));
+                let run = self.unless_evicted(Duration::ZERO, text.execute(&mut **postgres));
                 self.log().around(sql, limit, run).await.map(drop)
             }
             Driver::Sqlite(sqlite, _) => {
@@ -121,12 +121,12 @@ impl Connection {
 
     /// Commits and says from which position on the changes can be seen.
     pub(crate) async fn commit(&self) -> Result<Option<Position>, StoreError> {
-        if self.state() != State::Transaction {
+        if self.state() != TransactionState::Transaction {
             // PostgreSQL answers COMMIT of a failed transaction with a rollback and no error.
             self.rollback().await;
             return Err(StoreError::internal("a statement failed and the operation went on"));
         }
-        if self.is_retired() {
+        if self.is_evicted() {
             // The node isn't the primary any more, or nobody can say: nothing shall be written there.
             self.rollback().await;
             return Err(StoreError::Unavailable(DbErr::Custom(
@@ -152,7 +152,7 @@ impl Connection {
                         None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
                     }
                 };
-                self.log().around("COMMIT", limit, self.unless_retired(COMMIT_GRACE, commit)).await
+                self.log().around("COMMIT", limit, self.unless_evicted(COMMIT_GRACE, commit)).await
             }
             Driver::Sqlite(sqlite, _) => {
                 let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
@@ -164,7 +164,7 @@ impl Connection {
         };
         match outcome {
             Ok(position) => {
-                self.set_state(State::Idle);
+                self.set_state(TransactionState::Idle);
                 // Committed, whatever became of the question for the position.
                 Ok(exchange.end(position).unwrap_or_default())
             }
@@ -206,7 +206,7 @@ impl Connection {
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
-                let rollback = self.unless_retired(Duration::ZERO, rollback);
+                let rollback = self.unless_evicted(Duration::ZERO, rollback);
                 self.log().around(sql, limit, rollback).await.map(drop)
             }
             Driver::Sqlite(sqlite, _) => {
@@ -221,7 +221,7 @@ impl Connection {
             }
         };
         match exchange.end(result) {
-            Ok(()) => self.set_state(State::Idle),
+            Ok(()) => self.set_state(TransactionState::Idle),
             Err(error) => tracing::warn!(%error, "rolling back failed"),
         }
     }

@@ -7,7 +7,7 @@ use crate::telemetry::meters;
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum State {
+pub(crate) enum TransactionState {
     /// Outside a transaction.
     Idle,
     /// Inside one.
@@ -18,20 +18,20 @@ pub(crate) enum State {
 
 /// Where a connection stands, counted while that is inside a transaction.
 #[derive(Debug, Default)]
-pub(crate) struct Standing(AtomicU8);
+pub(crate) struct ConnectionState(AtomicU8);
 
-impl Standing {
-    pub(crate) fn get(&self) -> State {
+impl ConnectionState {
+    pub(crate) fn get(&self) -> TransactionState {
         match self.0.load(Ordering::Acquire) {
-            0 => State::Idle,
-            1 => State::Transaction,
-            _ => State::Failed,
+            0 => TransactionState::Idle,
+            1 => TransactionState::Transaction,
+            _ => TransactionState::Failed,
         }
     }
 
-    pub(crate) fn set(&self, state: State) {
+    pub(crate) fn set(&self, state: TransactionState) {
         let before = self.0.swap(state as u8, Ordering::AcqRel);
-        let open = |state| i64::from(state != State::Idle as u8);
+        let open = |state| i64::from(state != TransactionState::Idle as u8);
         match open(state as u8) - open(before) {
             0 => {}
             change => meters::TRANSACTIONS.add(change),
@@ -39,8 +39,8 @@ impl Standing {
     }
 }
 
-impl Drop for Standing {
+impl Drop for ConnectionState {
     fn drop(&mut self) {
-        self.set(State::Idle);
+        self.set(TransactionState::Idle);
     }
 }
