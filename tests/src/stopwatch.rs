@@ -1,8 +1,7 @@
 //! Times that a test holds against a limit, on a machine that may be busy with other work.
 //!
-//! What takes a second on an idle machine takes ten where ten processes want each core. So a
-//! [`Stopwatch`] measures the time that has passed, and how much longer than its own CPU time a
-//! thread needs meanwhile. That factor stretches upper limits, and never lower ones.
+//! A [`Stopwatch`] measures the time that passes, and how much longer than its own CPU time a
+//! thread needs meanwhile. An upper limit is stretched by that factor; a lower one never is.
 
 use std::{
     fmt,
