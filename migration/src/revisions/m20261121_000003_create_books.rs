@@ -1,18 +1,14 @@
 //! The table of books, with an index for every order that a list may have.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, postgres, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000003_create_books", "create books")
+        .after("m20261121_000002_create_categories")
+        .up([
+            sql(
+                r#"
             CREATE TABLE "books" (
                 "id" {uuid} NOT NULL,
                 "title" {text} NOT NULL,
@@ -51,21 +47,11 @@ impl MigrationTrait for Migration {
             CREATE INDEX "books_title_author_idx" ON "books" ("title", "author");
             CREATE INDEX "books_price_micros_stock_id_idx" ON "books" ("price_micros" DESC, "stock", "id");
             "#,
-        )
-        .await?;
-        // Serves `attributes.language = "eng"`; SQLite has no index of this kind.
-        sql::run_on_postgres(
-            manager,
-            r#"CREATE INDEX "books_attributes_idx" ON "books" USING gin ("attributes" jsonb_path_ops)"#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "books""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            ),
+            // Serves `attributes.language = "eng"`; SQLite has no index of this kind.
+            postgres(r#"CREATE INDEX "books_attributes_idx" ON "books" USING gin ("attributes" jsonb_path_ops)"#),
+        ])
+        .down([
+            sql(r#"DROP TABLE "books""#),
+        ])
 }

@@ -1,18 +1,14 @@
 //! The table of reviews, with an index for every order that a list may have.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000007_create_reviews", "create reviews")
+        .after("m20261121_000006_create_posts")
+        .up([
+            sql(
+                r#"
             CREATE TABLE "reviews" (
                 "id" {uuid} NOT NULL,
                 "user_id" {uuid} NOT NULL,
@@ -36,15 +32,9 @@ impl MigrationTrait for Migration {
             CREATE INDEX "reviews_book_id_created_at_id_idx" ON "reviews" ("book_id", "created_at", "id");
             CREATE INDEX "reviews_user_id_created_at_id_idx" ON "reviews" ("user_id", "created_at", "id");
             "#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "reviews""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            ),
+        ])
+        .down([
+            sql(r#"DROP TABLE "reviews""#),
+        ])
 }

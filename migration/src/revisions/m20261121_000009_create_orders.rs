@@ -1,18 +1,14 @@
 //! The tables of orders and of the books in them, with an index for every order of a list.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000009_create_orders", "create orders")
+        .after("m20261121_000008_create_carts")
+        .up([
+            sql(
+                r#"
             CREATE TABLE "orders" (
                 "id" {uuid} NOT NULL,
                 "user_id" {uuid} NOT NULL,
@@ -59,15 +55,9 @@ impl MigrationTrait for Migration {
             CREATE INDEX "order_items_order_id_idx" ON "order_items" ("order_id");
             CREATE INDEX "order_items_book_id_idx" ON "order_items" ("book_id");
             "#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "order_items"; DROP TABLE "orders""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            ),
+        ])
+        .down([
+            sql(r#"DROP TABLE "order_items"; DROP TABLE "orders""#),
+        ])
 }

@@ -1,18 +1,12 @@
 //! The tables of carts and of the books in them.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000008_create_carts", "create carts")
+        .after("m20261121_000007_create_reviews")
+        .up([sql(r#"
             CREATE TABLE "carts" (
                 "id" {uuid} NOT NULL,
                 "user_id" {uuid} NOT NULL,
@@ -41,16 +35,6 @@ impl MigrationTrait for Migration {
                 CONSTRAINT "cart_items_quantity_check" CHECK ("quantity" BETWEEN 1 AND 1000)
             );
             CREATE INDEX "cart_items_book_id_idx" ON "cart_items" ("book_id");
-            "#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "cart_items"; DROP TABLE "carts""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            "#)])
+        .down([sql(r#"DROP TABLE "cart_items"; DROP TABLE "carts""#)])
 }

@@ -1,20 +1,16 @@
 //! The table of users, with an index for every order that a list may have.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // The service stores emails in lower case; the check knows ASCII's letters only, as
-        // both engines do in this collation. Hashes are never empty.
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000005_create_users", "create users")
+        .after("m20261121_000004_create_items")
+        .up([
+            // The service stores emails in lower case; the check knows ASCII's letters only, as
+            // both engines do in this collation. Hashes are never empty.
+            sql(
+                r#"
             CREATE TABLE "users" (
                 "id" {uuid} NOT NULL,
                 "email" {text} NOT NULL,
@@ -44,15 +40,9 @@ impl MigrationTrait for Migration {
             CREATE INDEX "users_created_at_id_idx" ON "users" ("created_at", "id");
             CREATE INDEX "users_is_active_created_at_id_idx" ON "users" ("is_active", "created_at" DESC, "id" DESC);
             "#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "users""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            ),
+        ])
+        .down([
+            sql(r#"DROP TABLE "users""#),
+        ])
 }

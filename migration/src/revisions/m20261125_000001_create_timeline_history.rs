@@ -4,19 +4,17 @@
 //! It reads with its owner's rights, and answers NULL where the owner may not either:
 //! `deploy/postgres/roles.sql` gives it that right.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, postgres};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run_on_postgres(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new(
+        "m20261125_000001_create_timeline_history",
+        "read the history of PostgreSQL's timelines",
+    )
+    .after("m20261121_000030_index_words_of_books")
+    .up([postgres(
+        r#"
             CREATE FUNCTION "bookstore_timeline_history" (timeline bigint)
                 RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER
                 SET search_path = pg_catalog, pg_temp AS $$
@@ -29,16 +27,6 @@ impl MigrationTrait for Migration {
                 END
                 $$;
             "#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run_on_postgres(manager, r#"DROP FUNCTION "bookstore_timeline_history" (bigint)"#)
-            .await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+    )])
+    .down([postgres(r#"DROP FUNCTION "bookstore_timeline_history" (bigint)"#)])
 }

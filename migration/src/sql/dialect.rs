@@ -1,16 +1,13 @@
-//! One SQL text for both engines: migrations write `{word}` where their dialects differ.
+//! One SQL text for both engines: steps write `{word}` where the dialects differ.
 
-use sea_orm_migration::{
-    SchemaManager,
-    sea_orm::{ConnectionTrait, DbBackend, DbErr},
-};
+use crate::revision::Engine;
 
 /// The words, each with what it stands for on PostgreSQL and on SQLite.
 ///
 /// Text is compared byte by byte on both, so that orders, unique constraints and
 /// page tokens agree; SQLite does that by itself. SQLite's type names are those that
 /// SeaORM gives the same columns.
-const WORDS: &[(&str, &str, &str)] = &[
+pub const WORDS: &[(&str, &str, &str)] = &[
     ("{uuid}", "uuid", "uuid_text"),
     ("{text}", "text COLLATE \"C\"", "text"),
     ("{double}", "double precision", "double"),
@@ -28,26 +25,15 @@ const WORDS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Runs statements, separated by semicolons, in the engine's dialect.
-///
-/// # Errors
-/// What the database answers.
-pub async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
-    let postgres = manager.get_database_backend() == DbBackend::Postgres;
-    let mut text = sql.to_owned();
+/// Writes a text in an engine's dialect.
+pub fn resolve(text: &str, engine: Engine) -> String {
+    let mut text = text.to_owned();
     for (word, on_postgres, on_sqlite) in WORDS {
-        text = text.replace(word, if postgres { on_postgres } else { on_sqlite });
+        let meant = match engine {
+            Engine::Postgres => on_postgres,
+            Engine::Sqlite => on_sqlite,
+        };
+        text = text.replace(word, meant);
     }
-    manager.get_connection().execute_unprepared(&text).await.map(drop)
-}
-
-/// Like [`run`], on PostgreSQL alone.
-///
-/// # Errors
-/// What the database answers.
-pub async fn run_on_postgres(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
-    match manager.get_database_backend() {
-        DbBackend::Postgres => run(manager, sql).await,
-        _ => Ok(()),
-    }
+    text
 }

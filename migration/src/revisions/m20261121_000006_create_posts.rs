@@ -1,18 +1,14 @@
 //! The table of posts, with an index for every order that a list may have.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000006_create_posts", "create posts")
+        .after("m20261121_000005_create_users")
+        .up([
+            sql(
+                r#"
             CREATE TABLE "posts" (
                 "id" {uuid} NOT NULL,
                 "title" {text} NOT NULL,
@@ -31,15 +27,9 @@ impl MigrationTrait for Migration {
             CREATE INDEX "posts_created_at_id_idx" ON "posts" ("created_at", "id");
             CREATE INDEX "posts_author_id_created_at_id_idx" ON "posts" ("author_id", "created_at", "id");
             "#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "posts""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            ),
+        ])
+        .down([
+            sql(r#"DROP TABLE "posts""#),
+        ])
 }

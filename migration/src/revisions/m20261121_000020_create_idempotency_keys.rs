@@ -1,19 +1,15 @@
 //! The keys under which writes happen once, each with the answer of its write. A key without
 //! an answer is fenced off: its write must not happen any more.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000020_create_idempotency_keys", "create the keys under which writes happen once")
+        .after("m20261121_000009_create_orders")
+        .up([
+            sql(
+                r#"
             CREATE TABLE "idempotency_keys" (
                 "principal" {text} NOT NULL,
                 "key" {uuid} NOT NULL,
@@ -26,15 +22,9 @@ impl MigrationTrait for Migration {
             );
             CREATE INDEX "idempotency_keys_created_at_idx" ON "idempotency_keys" ("created_at");
             "#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "idempotency_keys""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            ),
+        ])
+        .down([
+            sql(r#"DROP TABLE "idempotency_keys""#),
+        ])
 }

@@ -1,18 +1,14 @@
 //! The table of items, with an index for every order that a list may have.
 
-use sea_orm_migration::prelude::*;
+use crate::revision::{Revision, postgres, sql};
 
-use crate::sql;
-
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(
-            manager,
-            r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new("m20261121_000004_create_items", "create items")
+        .after("m20261121_000003_create_books")
+        .up([
+            sql(
+                r#"
             CREATE TABLE "items" (
                 "id" {uuid} NOT NULL,
                 "name" {text} NOT NULL,
@@ -34,21 +30,11 @@ impl MigrationTrait for Migration {
             CREATE INDEX "items_created_at_id_idx" ON "items" ("created_at", "id");
             CREATE INDEX "items_status_created_at_id_idx" ON "items" ("status", "created_at", "id");
             "#,
-        )
-        .await?;
-        // Serves `payload.colour = "red"`; SQLite has no index of this kind.
-        sql::run_on_postgres(
-            manager,
-            r#"CREATE INDEX "items_payload_idx" ON "items" USING gin ("payload" jsonb_path_ops)"#,
-        )
-        .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        sql::run(manager, r#"DROP TABLE "items""#).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+            ),
+            // Serves `payload.colour = "red"`; SQLite has no index of this kind.
+            postgres(r#"CREATE INDEX "items_payload_idx" ON "items" USING gin ("payload" jsonb_path_ops)"#),
+        ])
+        .down([
+            sql(r#"DROP TABLE "items""#),
+        ])
 }

@@ -1,46 +1,35 @@
 //! The words of books, for the search: with their places in a column on PostgreSQL, in an FTS5
 //! table on SQLite. Both are kept by the database, so that rows written by hand are found too.
 
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+use bookstore_entity::words;
 
-use crate::{sql, words};
+use crate::revision::{Revision, postgres, sqlite};
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        match manager.get_database_backend() {
-            DbBackend::Postgres => sql::run(manager, &up_on_postgres()).await,
-            _ => sql::run(manager, &up_on_sqlite()).await,
-        }
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let sql = match manager.get_database_backend() {
-            DbBackend::Postgres => {
-                r#"
+/// The revision.
+pub(super) fn revision() -> Revision {
+    Revision::new(
+        "m20261121_000030_index_words_of_books",
+        "index the words of books for the search",
+    )
+    .after("m20261121_000020_create_idempotency_keys")
+    .up([postgres(up_on_postgres()), sqlite(up_on_sqlite())])
+    .down([
+        postgres(
+            r#"
                 ALTER TABLE "books" DROP COLUMN "words";
                 DROP FUNCTION "book_words";
-                "#
-            }
-            _ => {
-                r#"
+                "#,
+        ),
+        sqlite(
+            r#"
                 DROP TRIGGER "books_words_insert";
                 DROP TRIGGER "books_words_update";
                 DROP TRIGGER "books_words_delete";
                 DROP TABLE "book_words";
                 DROP TABLE "book_word_keys";
-                "#
-            }
-        };
-        sql::run(manager, sql).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
+                "#,
+        ),
+    ])
 }
 
 /// One function, for a restored dump fills the column before any schema is on the search path,
