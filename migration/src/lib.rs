@@ -6,12 +6,14 @@
 //! - [`bookkeeping`]: what the database records of them.
 //! - [`replay`]: all of them on an empty schema.
 //! - [`rebuild`]: a table of SQLite made anew.
+//! - [`runner`]: applies and reverts them, alone, and survives a kill.
 //! - [`offline`]: all of them as SQL scripts.
 //! - [`session`]: connections, which others open; [`manager`]: what a data step in Rust sees.
 //! - [`sql`]: words of dialects, and the lexer.
 
 pub mod bookkeeping;
 pub mod chain;
+pub mod clock;
 pub mod error;
 pub mod manager;
 pub mod offline;
@@ -19,6 +21,7 @@ pub mod rebuild;
 pub mod replay;
 pub mod revision;
 pub mod revisions;
+pub mod runner;
 pub mod session;
 pub mod sql;
 pub mod target;

@@ -7,6 +7,7 @@
 mod state;
 mod statements;
 
+pub(crate) use self::statements::step_hash;
 pub use self::{
     state::{Applied, Details, State, StepState, read, recorded_sql},
     statements::{

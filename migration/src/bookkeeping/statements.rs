@@ -177,19 +177,19 @@ pub fn step_undone(name: &str, at: usize) -> Vec<String> {
     vec![forget_step(&literal(name), at)]
 }
 
-/// Names the holder of the lock, and what it is at.
+/// Names the holder of the lock, and what it is at; `since` is in seconds since 1970.
 pub fn lock_holder(
-    engine: Engine,
     backend: i32,
     process: u32,
     host: &str,
+    since: i64,
     revision: &str,
 ) -> Vec<String> {
-    let (host, revision, now) = (literal(host), literal(revision), now(engine));
+    let (host, revision) = (literal(host), literal(revision));
     vec![
         r#"DELETE FROM "bookstore_migration_lock""#.to_owned(),
         format!(
-            r#"INSERT INTO "bookstore_migration_lock" ("id", "backend", "process", "host", "since", "revision") VALUES (1, {backend}, {process}, {host}, {now}, {revision})"#
+            r#"INSERT INTO "bookstore_migration_lock" ("id", "backend", "process", "host", "since", "revision") VALUES (1, {backend}, {process}, {host}, {since}, {revision})"#
         ),
     ]
 }

@@ -21,6 +21,8 @@ pub struct Step {
     pub in_transaction: bool,
     /// What has to hold, asked before the step takes a lock.
     pub questions: Vec<Question>,
+    /// Whether what it drops was computed from other rows, so that nothing is lost with it.
+    pub is_derived: bool,
 }
 
 /// What a step does.
@@ -86,7 +88,7 @@ pub fn code(name: &str, run: for<'a> fn(&'a SchemaManager<'a>) -> Work<'a>) -> S
 
 impl Step {
     fn new(on: Option<Engine>, action: Action) -> Self {
-        Self { on, action, in_transaction: true, questions: Vec::new() }
+        Self { on, action, in_transaction: true, questions: Vec::new(), is_derived: false }
     }
 
     /// Only on one engine.
@@ -101,6 +103,13 @@ impl Step {
     #[must_use]
     pub fn outside_transaction(mut self) -> Self {
         self.in_transaction = false;
+        self
+    }
+
+    /// What it drops was computed from other rows: `down` doesn't count it as a loss.
+    #[must_use]
+    pub fn derived(mut self) -> Self {
+        self.is_derived = true;
         self
     }
 
@@ -130,7 +139,7 @@ impl Step {
             examples: resolve(&question.examples),
         };
         let questions = self.questions.iter().map(question).collect();
-        Self { on: self.on, action, in_transaction: self.in_transaction, questions }
+        Self { action, questions, ..self.clone() }
     }
 
     /// What the hash is made of: a step that does the same has the same.

@@ -19,7 +19,8 @@ pub(super) fn revision() -> Revision {
                 ALTER TABLE "books" DROP COLUMN "words";
                 DROP FUNCTION "book_words";
                 "#,
-        ),
+        )
+        .derived(),
         sqlite(
             r#"
                 DROP TRIGGER "books_words_insert";
@@ -28,7 +29,8 @@ pub(super) fn revision() -> Revision {
                 DROP TABLE "book_words";
                 DROP TABLE "book_word_keys";
                 "#,
-        ),
+        )
+        .derived(),
     ])
 }
 
