@@ -48,7 +48,7 @@ pub use self::{
     precondition::{Condition, Unmet},
     schema::Schema,
     session::{
-        connect::PlainConnection,
+        connect::{PlainConnection, open_in_memory},
         connection::{Access, Connection},
         rows::Rows,
         statement_log::StatementLog,

@@ -1,11 +1,6 @@
 //! The one place that opens connections to a database, with the settings of their sessions.
 
-use std::{
-    path::Path,
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{
@@ -182,7 +177,7 @@ impl Connector {
 /// # Errors
 /// [`StoreError::Unavailable`].
 #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-pub(crate) async fn open_in_memory() -> Result<PlainConnection, StoreError> {
+pub async fn open_in_memory() -> Result<PlainConnection, StoreError> {
     let options = SqliteConnectOptions::new().filename(":memory:").foreign_keys(false);
     let opened = options.disable_statement_logging().connect().await;
     let opened = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
