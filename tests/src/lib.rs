@@ -10,6 +10,7 @@
     reason = "a harness that can't go on has to fail the test, and say why"
 )]
 
+mod catalog;
 mod database;
 mod engine;
 mod examples;
@@ -25,6 +26,7 @@ mod sink;
 mod trials;
 mod wait;
 
+pub use catalog::catalog;
 pub use database::{Database, Row, SqliteDatabase};
 pub use engine::Engine;
 pub use guard::hold;

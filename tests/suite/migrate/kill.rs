@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use bookstore_tests::{Database, Engine, Finished, Line, until};
+use bookstore_tests::{Database, Engine, Finished, Line, catalog, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
 
-use super::{Migrator, OURS, SOON, catalog, finished, is_head, migrated, names, until_sql};
+use super::{Migrator, OURS, SOON, finished, is_head, migrated, names, until_sql};
 
 const ONE: &str = "m29990101_000001_one";
 

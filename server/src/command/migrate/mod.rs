@@ -1,13 +1,6 @@
 //! `bookstore migrate`: the migrations of the database, by hand.
 //!
-//! | File | Verbs |
-//! |---|---|
-//! | `up`, `down` | those; dry runs and confirmations |
-//! | `read` | `current`, `heads`, `history`, `show`, `status` |
-//! | `script` | `sql` |
-//! | `records` | `stamp`, `repair` |
-//! | `new` | `new` |
-//! | `output` | tables, JSON, progress |
+//! `read` holds what changes nothing, `records` what changes the bookkeeping alone, `script` is `sql`.
 
 mod down;
 mod new;
