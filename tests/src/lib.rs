@@ -23,6 +23,7 @@ mod raw;
 mod revisions;
 mod server;
 mod sink;
+mod stopwatch;
 mod trials;
 mod wait;
 
@@ -37,5 +38,6 @@ pub use raw::{Raw, raw};
 pub use revisions::{VARIABLE as REVISIONS, known as known_revisions, played};
 pub use server::{Builder, Ended, Signal, TestServer};
 pub use sink::Sink;
+pub use stopwatch::{Stopwatch, Took};
 pub use trials::{TRIALS, Trial, Work, run_trial, trial};
-pub use wait::until;
+pub use wait::{SOON, until, until_within};

@@ -64,6 +64,7 @@ async fn pool(listener: TcpListener, server: SocketAddr) {
                 *held = Some((said, session));
             }
             client.write_all(&held.as_ref()?.0).await.ok()?;
+            drop(held);
             let mut held = None;
             loop {
                 let (kind, bytes) = message(&mut client).await?;

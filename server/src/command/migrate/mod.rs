@@ -99,10 +99,10 @@ impl Context<'_> {
 /// Why a verb failed.
 enum Problem {
     Migration(MigrationError),
-    Other(super::Failure),
+    Other(super::failure::Failure),
 }
 
-impl<E: Into<super::Failure>> From<E> for Problem {
+impl<E: Into<super::failure::Failure>> From<E> for Problem {
     fn from(error: E) -> Self {
         // An error of a runner has an exit code of its own, and so has a target's.
         match error.into().downcast::<MigrationError>() {
