@@ -322,3 +322,20 @@ async fn the_embedded_default_migrates_itself() {
     drop(service.stdin.take());
     service.wait().expect("its end");
 }
+
+/// What was released is in databases: a line for each such revision, with its hash on PostgreSQL
+/// and on SQLite. A release adds the lines of its revisions.
+#[test]
+fn released_revisions_are_as_they_were() {
+    let released = include_str!("../golden/revisions.txt");
+    let revisions = bookstore_migration::revisions::revisions();
+    for line in released.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, postgres, sqlite] = words[..] else { panic!("not three words: {line}") };
+        let revision = revisions.iter().find(|revision| revision.name == name).expect(name);
+        let hash = |engine| revision.hash(engine);
+        use bookstore_migration::revision::Engine as On;
+        assert_eq!((&*hash(On::Postgres), &*hash(On::Sqlite)), (postgres, sqlite), "{name}");
+    }
+    assert!(released.lines().count() >= 12);
+}

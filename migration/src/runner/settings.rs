@@ -52,7 +52,7 @@ pub(super) async fn set_lock_timeout(
     Ok(())
 }
 
-/// Refuses a pooler that gives the server's sessions to whoever begins a transaction: it is seen
+/// Refuses a pooler that gives the server's sessions to each transaction that begins: it is seen
 /// by a second session that gets the first one's, or takes it away.
 pub(super) async fn refuse_shared_sessions(
     opener: &dyn Opener,

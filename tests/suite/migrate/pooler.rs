@@ -38,10 +38,10 @@ async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// What the server has said to whoever began the only session, and that session.
+/// What the server has said when the only session began, and that session.
 type Server = (Vec<u8>, TcpStream);
 
-/// Gives the only session of the server to whoever begins a transaction, as poolers in transaction
+/// Gives the only session of the server to each transaction that begins, as poolers in transaction
 /// mode do.
 async fn pool(listener: TcpListener, server: SocketAddr) {
     let shared: Arc<Mutex<Option<Server>>> = Arc::default();

@@ -46,7 +46,6 @@ pub(super) fn run(context: &Context<'_>, arguments: &Arguments) -> Result<(), Pr
         parent: parent.as_deref(),
         message: &arguments.message,
         author: arguments.author.as_deref(),
-        uses: "sql",
         up: "        // sql(r#\"ALTER TABLE …\"#),\n",
         down: "        // sql(r#\"ALTER TABLE …\"#),\n",
     });
@@ -62,8 +61,6 @@ pub(super) struct Draft<'a> {
     pub(super) parent: Option<&'a str>,
     pub(super) message: &'a str,
     pub(super) author: Option<&'a str>,
-    /// What makes its steps: `sql, postgres`.
-    pub(super) uses: &'a str,
     /// The steps, each with its comma, on lines of their own.
     pub(super) up: &'a str,
     pub(super) down: &'a str,
@@ -71,7 +68,7 @@ pub(super) struct Draft<'a> {
 
 /// The text of a revision's file.
 pub(super) fn render(draft: &Draft<'_>) -> String {
-    let Draft { name, parent, message, author, uses, up, down } = draft;
+    let Draft { name, parent, message, author, up, down } = draft;
     let method = |method: &str, value: Option<&str>| {
         value.map(|value| format!("        .{method}({value:?})\n")).unwrap_or_default()
     };
@@ -79,8 +76,7 @@ pub(super) fn render(draft: &Draft<'_>) -> String {
     let title = message.trim_end_matches('.');
     format!(
         "//! {title}.\n\n\
-         #[allow(unused_imports, reason = \"for the steps to come\")]\n\
-         use crate::revision::{{Revision, {uses}}};\n\n\
+         use crate::prelude::*;\n\n\
          /// The revision.\n\
          pub(super) fn revision() -> Revision {{\n    \
              Revision::new({name:?}, {message:?})\n{after}{author}        \
