@@ -174,6 +174,10 @@ async fn status(State(admin): Shared) -> Response {
     let (status, told) = match schema {
         Ok(Schema::Right { .. }) => ("HEALTHY", None),
         Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
+        Ok(Schema::ShutOut { revision, minimum_head }) => {
+            let told = format!("{revision} shuts out programs that don't know {minimum_head}");
+            ("SHUT_OUT", Some(told))
+        }
         Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();

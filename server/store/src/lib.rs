@@ -47,8 +47,9 @@ pub use self::{
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
-    schema::{MigrationSession, Schema},
+    schema::Schema,
     session::{
+        connect::{PlainConnection, open_in_memory},
         connection::{Access, Connection},
         rows::Rows,
         statement_log::StatementLog,

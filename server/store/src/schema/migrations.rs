@@ -1,24 +1,19 @@
-//! A session for migrations, and the lock that keeps others from migrating meanwhile.
+//! Connections for migrations, outside the pool.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{DbBackend, DbErr};
 
 use crate::{
-    deadline::Deadline, error::StoreError, session::connection::Access, store::Store,
+    deadline::Deadline,
+    error::StoreError,
+    session::connect::{PlainConnection, open_in_memory},
+    store::Store,
     topology::Node,
 };
 
-/// How long looking for the primary may take.
+/// How long the probe for the primary may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What the migration tool runs on.
-pub struct MigrationSession {
-    /// A single SeaORM connection: migrations run on nothing else.
-    pub connection: DatabaseConnection,
-    /// On SQLite, the file to lock meanwhile; PostgreSQL has advisory locks.
-    pub lock_file: Option<PathBuf>,
-}
 
 impl Store {
     /// Whether there is a database at all: a SQLite file may not have been made yet.
@@ -27,14 +22,22 @@ impl Store {
         nodes.iter().all(|node| node.connector.sqlite_file().is_none_or(std::path::Path::exists))
     }
 
+    /// The engine of the database.
+    pub fn backend(&self) -> DbBackend {
+        let first = self.0.topology.nodes.first();
+        first.map_or(DbBackend::Sqlite, |node| node.connector.backend())
+    }
+
+    /// The file of a SQLite database.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        self.0.topology.nodes.first()?.connector.sqlite_file().map(Into::into)
+    }
+
     /// The node that takes writes at the moment, whether nodes are followed or not.
     async fn primary_now(&self) -> Result<Arc<Node>, StoreError> {
         let topology = &self.0.topology;
         if topology.is_single() {
-            // SeaORM's pool would hide for half a minute why it can't connect.
-            let node = &topology.nodes[0];
-            node.connector.open(Access::ReadWrite).await?.close().await;
-            return Ok(node.clone());
+            return Ok(topology.nodes[0].clone());
         }
         if !self.has_primary() {
             topology.probe_all(Deadline::after(PROBE_TIMEOUT)).await;
@@ -44,13 +47,23 @@ impl Store {
         Ok(topology.nodes[primary].clone())
     }
 
-    /// Opens a session for migrations, outside the pool and without its statement timeout.
+    /// Opens a connection for migrations, to the primary.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn migration_session(&self) -> Result<MigrationSession, StoreError> {
-        let node = self.primary_now().await?;
-        let connection = node.connector.open_for_migrations(&node.url).await?;
-        Ok(MigrationSession { connection, lock_file: node.connector.migration_lock_file() })
+    pub async fn open_for_migrations(&self) -> Result<PlainConnection, StoreError> {
+        self.primary_now().await?.connector.open_plain().await
+    }
+
+    /// Opens a connection to try a schema on: on SQLite to a new database in memory, on
+    /// PostgreSQL to the primary, where the caller works in a transaction that it rolls back.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_scratch(&self) -> Result<PlainConnection, StoreError> {
+        match self.backend() {
+            DbBackend::Sqlite => open_in_memory().await,
+            _ => self.open_for_migrations().await,
+        }
     }
 }
