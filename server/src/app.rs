@@ -15,6 +15,7 @@ use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
     admin::{self, Admin},
+    budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     listener::{self, Limits, Socket},
     resource::RESOURCES,
@@ -142,7 +143,8 @@ pub async fn serve(
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
     let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
-    let services = services(config, &calls, &readiness, &load)?;
+    let budget = budget(config);
+    let services = services(config, &calls, &readiness, &load, &budget)?;
 
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
@@ -159,8 +161,10 @@ pub async fn serve(
         greeting: GREETING,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
+        idle: config.server.stream_idle_timeout,
     };
-    let server = tokio::spawn(listener::serve(socket, services, greet, stop.clone(), limits));
+    let server = listener::serve(socket, services, greet, budget, stop.clone(), limits);
+    let server = tokio::spawn(server);
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -294,12 +298,25 @@ fn greet() -> Extensions {
     greeting
 }
 
+/// What connections may hold, as the settings say.
+fn budget(config: &Config) -> Arc<Budget> {
+    let server = &config.server;
+    Budget::new(budget::Limits {
+        connection: server.max_connection_bytes,
+        received: server.max_received_bytes,
+        answered: server.max_answered_bytes,
+        decoded: server.max_decoded_bytes,
+        calls: server.max_calls_per_connection,
+    })
+}
+
 /// All services inside the layers.
 fn services(
     config: &Config,
     calls: &Calls,
     readiness: &Readiness,
     load: &Load,
+    budget: &Arc<Budget>,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
@@ -324,6 +341,9 @@ fn services(
         registry,
         readiness: readiness.clone(),
         load: load.clone(),
+        budget: budget.clone(),
+        request_timeout: config.server.request_timeout,
+        stream_idle_timeout: config.server.stream_idle_timeout,
         max_message_size: calls.max_message_size(),
         consistency: match config.database.read_default {
             ReadDefault::Session => Consistency::Session,

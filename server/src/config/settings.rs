@@ -137,7 +137,7 @@ pub(super) const ADMIN_ADDR: Setting = plain(
 );
 pub(super) const MAX_CONNECTIONS: Setting = plain(
     "max_connections",
-    "10000",
+    "1000",
     "Connections of callers at a time, from 1 to 1000000; more are closed at once.",
 );
 pub(super) const MAX_CONNECTION_AGE: Setting = plain(
@@ -154,7 +154,46 @@ pub(super) const MAX_CALLS: Setting = plain(
 pub(super) const MAX_CALLS_WAITING: Setting = plain(
     "max_calls_waiting",
     "200",
-    "Calls beyond those that wait for their turn, for a second at most, from 0 to 100000.",
+    "Calls beyond those that wait for their permits, for a second at most, from 0 to 100000.",
+);
+pub(super) const MAX_CALLS_PER_CONNECTION: Setting = plain(
+    "max_calls_per_connection",
+    "auto",
+    "Calls of one connection that are carried out at the same time, of which half may stream, from \
+     1 to 100000; auto is a quarter of max_calls. A mesh that has one connection for all raises it.",
+);
+pub(super) const REQUEST_TIMEOUT: Setting = plain(
+    "request_timeout",
+    "10s",
+    "Within what a call's one request must come whole, from 100ms to 10m.",
+);
+pub(super) const STREAM_IDLE_TIMEOUT: Setting = plain(
+    "stream_idle_timeout",
+    "30s",
+    "Within what a stream's next message must come and a caller must take some of an answer, from \
+     100ms to 1h; what doesn't is ended.",
+);
+pub(super) const MAX_CONNECTION_BYTES: Setting = plain(
+    "max_connection_bytes",
+    "8MiB",
+    "The memory of one connection for requests that come in, and for answers that are not taken, \
+     each, from 64KiB to 1024MiB; at least twice max_message_size is in force.",
+);
+pub(super) const MAX_RECEIVED_BYTES: Setting = plain(
+    "max_received_bytes",
+    "48MiB",
+    "The memory of all connections for requests that come in, from 1MiB to 65536MiB.",
+);
+pub(super) const MAX_DECODED_BYTES: Setting = plain(
+    "max_decoded_bytes",
+    "48MiB",
+    "The memory of all connections for requests that are decoded, as it is estimated, from 1MiB to \
+     65536MiB; one request may take half.",
+);
+pub(super) const MAX_ANSWERED_BYTES: Setting = plain(
+    "max_answered_bytes",
+    "48MiB",
+    "The memory of all connections for answers that are not taken, from 1MiB to 65536MiB.",
 );
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",
@@ -211,6 +250,13 @@ pub const SETTINGS: &[Setting] = &[
     MAX_CONNECTION_AGE,
     MAX_CALLS,
     MAX_CALLS_WAITING,
+    MAX_CALLS_PER_CONNECTION,
+    REQUEST_TIMEOUT,
+    STREAM_IDLE_TIMEOUT,
+    MAX_CONNECTION_BYTES,
+    MAX_RECEIVED_BYTES,
+    MAX_DECODED_BYTES,
+    MAX_ANSWERED_BYTES,
     MAX_MESSAGE_SIZE,
     SHUTDOWN_PAUSE,
     SHUTDOWN_TIMEOUT,

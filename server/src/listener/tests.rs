@@ -16,6 +16,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::*;
+use crate::budget;
 
 /// The largest time that a test gives to something that must not wait.
 const SOON: Duration = Duration::from_secs(5);
@@ -23,7 +24,17 @@ const SOON: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(60);
 
 /// Limits that nothing runs into.
-const LIMITS: Limits = Limits { connections: 100, greeting: LONG, age: None, drain: LONG };
+const LIMITS: Limits =
+    Limits { connections: 100, greeting: LONG, age: None, drain: LONG, idle: LONG };
+
+/// Budgets that nothing runs into.
+const BUDGET: budget::Limits = budget::Limits {
+    connection: 64 << 20,
+    received: 64 << 20,
+    answered: 64 << 20,
+    decoded: 64 << 20,
+    calls: 100,
+};
 
 struct Server {
     address: SocketAddr,
@@ -67,7 +78,14 @@ impl Server {
             })
         };
         let socket = Socket::Tcp(listener);
-        let served = tokio::spawn(serve(socket, service, Extensions::new, stop.clone(), limits));
+        let served = tokio::spawn(serve(
+            socket,
+            service,
+            Extensions::new,
+            Budget::new(BUDGET),
+            stop.clone(),
+            limits,
+        ));
         Self { address, stop, served, running, begun, go_on }
     }
 

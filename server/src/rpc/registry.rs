@@ -3,9 +3,13 @@
 //! Each resource adds its requests in its `mod.rs`; whatever dispatches by a request's type,
 //! or has to know a method before its handler does, looks here.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_proto::{
+    DESCRIPTOR_POOL,
+    bounds::Violation,
+    codec::{self, Refusal},
+};
 use prost::Name;
 use prost_reflect::MethodDescriptor;
 
@@ -13,7 +17,7 @@ use super::{
     calls::{Calls, Refused},
     request::{Read, ReadRequest, WriteRequest},
 };
-use crate::store::Write;
+use crate::store::{Fault, Write};
 
 /// A method of the service.
 pub struct Method {
@@ -25,6 +29,10 @@ pub struct Method {
     pub answer: String,
     /// Whether it takes one message and answers one.
     pub unary: bool,
+    /// Whether it takes more than one message.
+    pub streams_requests: bool,
+    /// The full name of the message that it takes.
+    pub request: Arc<str>,
     /// Decodes and checks an encoded request.
     prepare: fn(&Calls, &[u8]) -> Result<Prepared, Refused>,
 }
@@ -89,7 +97,10 @@ impl Registry {
                 self.by_path.insert(path, request.clone());
                 let answer = method.output().full_name().to_owned();
                 let unary = !method.is_client_streaming() && !method.is_server_streaming();
-                let method = Method { path, kind, answer, unary, prepare };
+                let streams_requests = method.is_client_streaming();
+                let name = request.as_str().into();
+                let method =
+                    Method { path, kind, answer, unary, streams_requests, request: name, prepare };
                 self.by_request.insert(request, method);
             }
             None => self.unknown.push(request),
@@ -137,7 +148,15 @@ impl Method {
 }
 
 fn decode<R: Name + Default>(bytes: &[u8]) -> Result<R, Refused> {
-    R::decode(bytes).map_err(|_| Refused::Malformed)
+    codec::decode(bytes).map_err(|refusal| match refusal {
+        Refusal::Malformed(_) => Refused::Malformed,
+        Refusal::TooLarge(violations) => Refused::Invalid(faults(violations)),
+    })
+}
+
+/// What the decoder refuses, as the contract's rules tell it.
+pub fn faults(violations: Vec<Violation>) -> Vec<Fault> {
+    violations.into_iter().map(|it| Fault::new(it.field, it.description)).collect()
 }
 
 /// The full name of the message that answers the method at a path.

@@ -2,15 +2,19 @@
 //!
 //! They are read from the descriptors once, at start; requests are looked at by reflection.
 
-mod lengths;
+mod free_form;
 
 use std::{collections::HashMap, fmt::Write as _};
 
-use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_proto::{DESCRIPTOR_POOL, bounds};
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, ReflectMessage, Value};
 use regex::Regex;
 
-use super::behavior::{Behavior, behaviors, option};
+use self::free_form::{forbid_nul, pass_over};
+use super::{
+    behavior::{Behavior, behaviors, option},
+    registry,
+};
 use crate::store::Fault;
 
 /// A rule that the contract says in the Common Expression Language, by its id. What it means
@@ -85,13 +89,22 @@ impl Rules {
     /// # Errors
     /// What of the request is too long to be looked into; nothing else was looked at then.
     pub fn faults(&self, request: &impl ReflectMessage) -> Result<Vec<Fault>, Vec<Fault>> {
-        let bytes = request.encode_to_vec();
+        let mut bytes = request.encode_to_vec();
         let mut faults = Vec::new();
-        lengths::look_at(self, &request.descriptor(), &bytes, "", &mut faults);
-        if !faults.is_empty() {
-            return Err(faults);
+        let descriptor = request.descriptor();
+        if let Some(measure) = bounds::measure(descriptor.name(), &bytes) {
+            if !measure.violations.is_empty() {
+                return Err(registry::faults(measure.violations));
+            }
+            // Free-form data has no rules but this one, and would take a hundred times its bytes.
+            for data in measure.free_form {
+                if data.has_nul {
+                    faults.push(Fault::new(data.field, NUL));
+                }
+                pass_over(&mut bytes[data.bytes]);
+            }
         }
-        let message = DynamicMessage::decode(request.descriptor(), bytes.as_slice());
+        let message = DynamicMessage::decode(descriptor, bytes.as_slice());
         let message = message.map_err(|_| vec![Fault::new("", "can't be decoded again")])?;
         self.look_at(&message, "", &mut faults);
         Ok(faults)
@@ -315,26 +328,6 @@ fn read_expressions(rules: &DynamicMessage, into: &mut Vec<Expression>) -> Resul
         into.push(Expression { holds: *holds, message: text("message").unwrap_or_default() });
     }
     Ok(())
-}
-
-/// Texts inside well-known types, such as a Struct's names and values.
-fn forbid_nul(value: &Value, path: &str, faults: &mut Vec<Fault>) {
-    match value {
-        Value::String(text) if text.contains('\0') => faults.push(Fault::new(path, NUL)),
-        Value::Message(message) => {
-            message.fields().for_each(|(_, value)| forbid_nul(value, path, faults));
-        }
-        Value::List(items) => items.iter().for_each(|item| forbid_nul(item, path, faults)),
-        Value::Map(entries) => {
-            for (key, value) in entries {
-                if key.as_str().is_some_and(|key| key.contains('\0')) {
-                    faults.push(Fault::new(path, NUL));
-                }
-                forbid_nul(value, path, faults);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn sub(message: &DynamicMessage, name: &str) -> Option<DynamicMessage> {

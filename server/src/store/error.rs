@@ -74,6 +74,9 @@ pub enum StoreError {
     /// A password isn't the one that was asked about, or there is none to compare with.
     #[error("the password is another one")]
     PasswordMismatch,
+    /// So many others wait for the same that this one is refused.
+    #[error("too many calls wait for the same")]
+    Overloaded,
     /// A constraint was broken, and no value of the request could be found at fault.
     #[error("constraint {constraint} broken")]
     Constraint {

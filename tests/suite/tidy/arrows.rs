@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "admin",
+            "budget",
             "config",
             "listener",
             "meters",
@@ -47,16 +48,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("meters", &[]),
     ("traces", &[]),
+    ("budget", &["meters"]),
     ("resource", &["meters", "rpc", "security", "store", "traces"]),
     ("transaction", &["meters", "rpc", "security", "store", "traces"]),
-    ("rpc", &["meters", "security", "store", "traces"]),
+    ("rpc", &["budget", "meters", "security", "store", "traces"]),
     ("security", &[]),
     ("store", &["meters", "traces"]),
     ("admin", &["config", "listener", "meters", "rpc", "shutdown", "store", "telemetry"]),
     ("sample_data", &["rpc", "store"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
-    ("listener", &["config", "meters", "shutdown", "telemetry"]),
+    ("listener", &["budget", "config", "meters", "shutdown", "telemetry"]),
     ("shutdown", &["config", "telemetry"]),
 ];
 

@@ -6,13 +6,12 @@ use bookstore_entity::{
     order,
     user::{ActiveModel, Column, Entity, Model},
 };
-use futures_util::future::try_join_all;
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::User;
 use crate::{
-    security::password::{Password, PasswordError},
+    security::password::{self, Match, Password, PasswordError},
     store::{
         Claim, Connection, Operation, Query, StoreError,
         crud::{self, Change, Ids, Insert, One, Removal},
@@ -119,8 +118,8 @@ impl Query for VerifyPassword {
 
     async fn conclude(&self, user: Option<Model>) -> Result<Option<Model>, StoreError> {
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let is_theirs = self.password.clone().is_of(stored).await.map_err(fault)?;
-        match user.filter(|user| is_theirs && user.is_active) {
+        let found = self.password.clone().is_of(stored).await.map_err(fault)?;
+        match user.filter(|user| found != Match::Wrong && user.is_active) {
             Some(user) => Ok(Some(user)),
             None => Err(StoreError::PasswordMismatch),
         }
@@ -146,15 +145,9 @@ async fn list_order_counts(
     Ok(users.beside(counts))
 }
 
-/// Hashes the passwords that are to be written, as many at once as there are cores.
+/// Hashes the passwords that are to be written.
 async fn hashes(passwords: Vec<Option<Password>>) -> Result<Vec<Option<String>>, StoreError> {
-    let hash = |password: Option<Password>| async {
-        match password {
-            Some(password) => password.hash().await.map(Some).map_err(fault),
-            None => Ok(None),
-        }
-    };
-    try_join_all(passwords.into_iter().map(hash)).await
+    password::hash_all(passwords).await.map_err(fault)
 }
 
 /// Sets the hash where it is to be written.
@@ -169,5 +162,8 @@ fn rows<T: Clone>(users: &[WithPassword<T>]) -> Vec<T> {
 }
 
 fn fault(error: PasswordError) -> StoreError {
-    StoreError::internal(error.to_string())
+    match error {
+        PasswordError::Busy => StoreError::Overloaded,
+        PasswordError::Fault(_) => StoreError::internal(error.to_string()),
+    }
 }

@@ -5,11 +5,14 @@ mod house_form;
 mod load;
 mod observe;
 mod readiness;
+mod receive;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
+
+use crate::budget::Budget;
 
 use super::{context::Consistency, health::Readiness, load::Load, registry::Registry};
 
@@ -22,6 +25,12 @@ pub struct Shared {
     pub readiness: Readiness,
     /// The calls in flight.
     pub load: Load,
+    /// The memory that calls may hold.
+    pub budget: Arc<Budget>,
+    /// Within what a call's one request must come whole.
+    pub request_timeout: Duration,
+    /// Within what the next message of a stream must come.
+    pub stream_idle_timeout: Duration,
     /// The most that a request may be, in bytes.
     pub max_message_size: usize,
     /// Which node may answer a read that says nothing about it.
@@ -29,6 +38,8 @@ pub struct Shared {
     /// What seals positions; none until the schema has been found right.
     pub sealing_key: Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
 }
+
+pub use self::receive::WINDOW;
 
 /// Puts the layers around the services.
 pub fn around(services: Router, shared: Shared) -> Router {
@@ -43,7 +54,9 @@ pub fn around(services: Router, shared: Shared) -> Router {
         .layer(from_fn_with_state(shared.clone(), deadline::deadline))
         // Health and reflection answer without a database.
         .layer(from_fn_with_state(shared.clone(), readiness::readiness))
-        // Innermost: what is refused above needs no turn, and the deadline bounds the wait for it.
+        // What is refused above is not read. Below, the one request of a call is there as a whole.
+        .layer(from_fn_with_state(shared.clone(), receive::receive))
+        // Innermost: a permit is taken once the request is there, and the deadline bounds the wait.
         .layer(from_fn_with_state(shared, load::load));
     services.layer(layers)
 }

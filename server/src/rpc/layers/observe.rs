@@ -52,7 +52,7 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         "call",
         otel.kind = traces::named("server"),
         otel.name = traces::named(name.unwrap_or("other")),
-        method = path,
+        method = if name.is_some() { &*path } else { cut(&path) },
         %request_id,
         trace_id
     );
@@ -257,6 +257,12 @@ fn is_fault(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
+}
+
+/// The path of a method that isn't there, as much of it as the log needs.
+fn cut(path: &str) -> &str {
+    const PATH: usize = 100;
+    &path[..path.floor_char_boundary(PATH)]
 }
 
 /// A code as gRPC writes it.

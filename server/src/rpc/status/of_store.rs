@@ -5,6 +5,7 @@ use tonic::{Code, Status};
 
 use super::{
     Answer, RETRY_LATER, RETRY_SOON, database_unavailable, deadline_exceeded, internal, invalid,
+    overloaded,
 };
 use crate::store::{Condition, ConstraintKind, Fault, StoreError, Unmet};
 
@@ -13,6 +14,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
     use ErrorReason as Reason;
     let answer = match error {
         StoreError::Invalid(faults) => return invalid(faults),
+        StoreError::Overloaded => return overloaded(),
         StoreError::NotFound { resource, id, field } => {
             let told = format!("there is no {resource} {id}");
             let mut answer = Answer::new(Code::NotFound, Reason::ResourceNotFound, &told)
