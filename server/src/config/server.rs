@@ -1,17 +1,16 @@
 //! The settings of the port and of its end.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::settings::{
-    ADMIN_ADDR, LISTEN_ADDR, MAX_ANSWERED_BYTES, MAX_CALLS, MAX_CALLS_PER_CONNECTION,
-    MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTION_BYTES, MAX_CONNECTIONS,
-    MAX_DECODED_BYTES, MAX_MESSAGE_SIZE, MAX_RECEIVED_BYTES, REQUEST_TIMEOUT, SHUTDOWN_PAUSE,
-    SHUTDOWN_TIMEOUT, STREAM_IDLE_TIMEOUT,
+use super::{
+    settings::{
+        ADMIN_ADDR, LISTEN_ADDR, MAX_ANSWERED_BYTES, MAX_CALLS, MAX_CALLS_PER_CONNECTION,
+        MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTION_BYTES, MAX_CONNECTIONS,
+        MAX_DECODED_BYTES, MAX_MESSAGE_SIZE, MAX_RECEIVED_BYTES, REQUEST_TIMEOUT, SHUTDOWN_PAUSE,
+        SHUTDOWN_TIMEOUT, STREAM_IDLE_TIMEOUT,
+    },
+    values::{self, Values},
 };
-use super::values::{self, Values};
 
 /// Where calls come to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,17 +1,20 @@
 //! Which calls are in flight: each is counted from its request to the moment
 //! when the last byte of its answer has been handed to the connection.
 
-use std::future::poll_fn;
-use std::io::IoSlice;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    io::IoSlice,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
-use hyper::rt::Executor;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use hyper::{
+    body::{Body, Buf, Bytes, Frame, SizeHint},
+    rt::Executor,
+};
+use tokio::{sync::watch, time::timeout};
 
 use crate::budget::{Account, Held, Side, Watched};
 

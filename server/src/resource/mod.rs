@@ -10,12 +10,10 @@ pub mod post;
 pub mod review;
 pub mod user;
 
+use bookstore_query::field::Fields;
 use tonic::service::RoutesBuilder;
 
-use crate::{
-    rpc::{calls::Calls, registry::Registry},
-    store::field::Fields,
-};
+use crate::rpc::{calls::Calls, registry::Registry};
 
 /// A resource's place in the service: its health name, its methods, its service.
 pub struct Entry {

@@ -10,6 +10,7 @@ use bookstore_proto::{
     bounds::Violation,
     codec::{self, Refusal},
 };
+use bookstore_store::{Fault, Write};
 use prost::Name;
 use prost_reflect::MethodDescriptor;
 
@@ -17,7 +18,6 @@ use super::{
     calls::{Calls, Refused},
     request::{Read, ReadRequest, WriteRequest},
 };
-use crate::store::{Fault, Write};
 
 /// A method of the service.
 pub struct Method {

@@ -7,6 +7,7 @@ mod free_form;
 use std::{collections::HashMap, fmt::Write as _};
 
 use bookstore_proto::{DESCRIPTOR_POOL, bounds};
+use bookstore_store::Fault;
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, ReflectMessage, Value};
 use regex::Regex;
 
@@ -15,7 +16,6 @@ use super::{
     behavior::{Behavior, behaviors, option},
     registry,
 };
-use crate::store::Fault;
 
 /// A rule that the contract says in the Common Expression Language, by its id. What it means
 /// is written here; its text stands in the contract for other languages' tools.

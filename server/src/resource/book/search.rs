@@ -2,15 +2,11 @@
 
 use bookstore_entity::book::Model;
 use bookstore_proto::v1::{SearchBooksRequest, SearchBooksResponse};
+use bookstore_query::search::{Found, SearchQuery, Searched};
+use bookstore_store::{Query, StoreError};
 
 use super::Book;
-use crate::{
-    rpc::{check::Check, request::ReadRequest, search},
-    store::{
-        Query, StoreError, queries,
-        search::{Found, SearchQuery, Searched},
-    },
-};
+use crate::rpc::{check::Check, request::ReadRequest, search, stamp::queries};
 
 impl Searched for Book {
     const WEIGHTS: &'static str = "10.0, 4.0, 2.0";
@@ -18,7 +14,7 @@ impl Searched for Book {
 
 queries! {
     /// Reads a page of what a search finds.
-    SearchBooks(SearchQuery) -> Found<Model> = crate::store::search::search::<Book>;
+    SearchBooks(SearchQuery) -> Found<Model> = bookstore_query::search::search::<Book>;
 }
 
 impl ReadRequest for SearchBooksRequest {

@@ -6,18 +6,18 @@ use bookstore_entity::{
     order,
     user::{ActiveModel, Column, Entity, Model},
 };
+use bookstore_query::{
+    crud::{self, Change, Ids, Insert, One, Removal},
+    list::{self, ListQuery, Listed},
+};
+use bookstore_store::{Claim, Connection, Operation, Query, StoreError};
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::User;
 use crate::{
+    rpc::stamp::{operations, queries},
     security::password::{self, Match, Password, PasswordError},
-    store::{
-        Claim, Connection, Operation, Query, StoreError,
-        crud::{self, Change, Ids, Insert, One, Removal},
-        list::{self, ListQuery, Listed},
-        operations, queries,
-    },
 };
 
 queries! {

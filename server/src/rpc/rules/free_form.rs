@@ -1,9 +1,9 @@
 //! Free-form data and other well-known types: the rules look at their texts alone.
 
+use bookstore_store::Fault;
 use prost_reflect::Value;
 
 use super::NUL;
-use crate::store::Fault;
 
 /// Makes an unknown field of the bytes of a message, so that they are passed over.
 pub(super) fn pass_over(bytes: &mut [u8]) {
