@@ -9,7 +9,9 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use prost::{
     bytes::Buf,
-    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+    encoding::{
+        DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+    },
 };
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
@@ -181,6 +183,71 @@ pub fn measure(name: &str, bytes: &[u8]) -> Option<Measure> {
         walk.violation("requests".to_owned(), told);
     }
     Some(walk.measure)
+}
+
+/// The encoded request without its passwords, those of requests inside it included: what is kept
+/// of a request must not help to guess them.
+pub fn without_passwords(name: &str, bytes: &[u8]) -> Vec<u8> {
+    match REQUESTS.get(name) {
+        Some(shape) => stripped(shape, bytes, 0),
+        None => bytes.to_vec(),
+    }
+}
+
+fn stripped(shape: &Shape, bytes: &[u8], depth: u32) -> Vec<u8> {
+    let (mut all, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
+    loop {
+        let before = rest;
+        let Some((tag, part)) = next(&mut rest) else { break };
+        let whole = &before[..before.len() - rest.len()];
+        let inside = shape.fields.get(&tag).map(|field| &field.inside);
+        let inner = match (inside, part) {
+            _ if depth > DEPTH => None,
+            (Some(Inside::Password), _) => continue,
+            (Some(Inside::Message(name)), Some(part)) => {
+                SHAPES.get(name).map(|shape| stripped(shape, part, depth + 1))
+            }
+            (Some(Inside::Any), Some(part)) => Some(stripped_any(part, depth + 1)),
+            _ => None,
+        };
+        match inner {
+            Some(inner) => put(tag, &inner, &mut all),
+            None => all.extend_from_slice(whole),
+        }
+    }
+    all
+}
+
+/// An `Any` (its type is field 1, its value field 2) whose request has no passwords.
+fn stripped_any(bytes: &[u8], depth: u32) -> Vec<u8> {
+    let (mut name, mut value) = (&[][..], &[][..]);
+    for_each(bytes, |tag, part| match tag {
+        1 => name = part,
+        2 => value = part,
+        _ => {}
+    });
+    let short = str::from_utf8(name).ok().and_then(|name| name.rsplit('/').next());
+    let short = short.and_then(|name| name.strip_prefix("bookstore.v1."));
+    let shape = short.and_then(|name| REQUESTS.get(name));
+    let inner = shape.map(|shape| stripped(shape, value, depth));
+    let mut all = Vec::with_capacity(bytes.len());
+    put(1, name, &mut all);
+    put(2, inner.as_deref().unwrap_or(value), &mut all);
+    all
+}
+
+fn put(tag: u32, part: &[u8], into: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, into);
+    encode_varint(part.len() as u64, into);
+    into.extend_from_slice(part);
+}
+
+fn for_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u32, &'a [u8])) {
+    while let Some((tag, part)) = next(&mut bytes) {
+        if let Some(part) = part {
+            each(tag, part);
+        }
+    }
 }
 
 /// Where a part stands: made into text only where something is told of it.
@@ -403,14 +470,6 @@ impl Data {
     }
 }
 
-fn for_each(mut bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
-    while let Some((tag, part)) = next(&mut bytes) {
-        if let Some(part) = part {
-            each(tag, part);
-        }
-    }
-}
-
 fn entries(mut bytes: &[u8], wanted: u32) -> u64 {
     let mut count = 0;
     while let Some((tag, _)) = next(&mut bytes) {
@@ -507,6 +566,52 @@ mod tests {
         assert_eq!(Some(prost_types::Struct::decode(inside).unwrap()), crowded(1_000).attributes);
         let measured = measure("CreateBookRequest", &create(11_000)).unwrap();
         assert_eq!(told(&measured), ["book.attributes"]);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_request_depends_on_no_password() {
+        use crate::v1::{CreateUserRequest, User};
+        let create = |name: &str, password: &str| {
+            let (username, password) = (name.to_owned(), password.to_owned());
+            CreateUserRequest {
+                user: Some(User { username, password, ..User::default() }),
+                id: "x".to_owned(),
+            }
+            .encode_to_vec()
+        };
+        let kept = |bytes: &[u8]| without_passwords("CreateUserRequest", bytes);
+        assert_eq!(kept(&create("a", "short")), kept(&create("a", "a far longer password")));
+        assert_ne!(kept(&create("a", "short")), kept(&create("b", "short")));
+        let within = |password| ExecuteRequest {
+            requests: vec![prost_types::Any {
+                type_url: "type.googleapis.com/bookstore.v1.CreateUserRequest".to_owned(),
+                value: create("a", password),
+            }],
+        };
+        let kept =
+            |password| without_passwords("ExecuteRequest", &within(password).encode_to_vec());
+        assert_eq!(kept("short"), kept("a far longer password"));
+        let books = BatchCreateBooksRequest { requests: vec![CreateBookRequest::default(); 3] };
+        let bytes = books.encode_to_vec();
+        assert_eq!(without_passwords("BatchCreateBooksRequest", &bytes), bytes);
+    }
+
+    #[test]
+    fn passwords_are_counted_wherever_they_are() {
+        use crate::v1::{BatchCreateUsersRequest, CreateUserRequest, User};
+        let user = User { password: "correct horse".to_owned(), ..User::default() };
+        let one = CreateUserRequest { user: Some(user), ..Default::default() };
+        let batch = BatchCreateUsersRequest { requests: vec![one; 60] };
+        let any = prost_types::Any {
+            type_url: "type.googleapis.com/bookstore.v1.BatchCreateUsersRequest".to_owned(),
+            value: batch.encode_to_vec(),
+        };
+        let measured = |count| {
+            let execute = ExecuteRequest { requests: vec![any.clone(); count] };
+            measure("ExecuteRequest", &execute.encode_to_vec()).unwrap()
+        };
+        assert_eq!((measured(1).passwords, measured(1).violations.len()), (60, 0));
+        assert_eq!(told(&measured(2)), ["requests"]);
     }
 
     #[test]

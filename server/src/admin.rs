@@ -1,6 +1,8 @@
 //! The admin address: what operators, probes and collectors of metrics ask for, apart from
 //! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
 
+mod connections;
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
@@ -20,28 +22,29 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
+use self::connections::{Connections, Slot};
 use crate::{
     rpc::{health::Readiness, load::Load},
     telemetry,
 };
 
-/// Connections at a time: probes and collectors are few.
-const CONNECTIONS: usize = 64;
-
-/// A connection says within this time what it wants, or it is closed.
+/// A connection says within this time what it wants, and asks for something this often, or it is
+/// closed; an answer takes no longer.
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// How long the database may take to tell its state.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Calls at the same time on one HTTP/2 connection.
+const CALLS: u32 = 8;
+
 /// The calls in flight that are told one by one.
-const CALLS: usize = 100;
+const TOLD_CALLS: usize = 100;
 
 /// The longest body: a level of the log.
 const BODY: usize = 4096;
@@ -76,16 +79,13 @@ pub struct Admin {
 /// Answers on `listener` for as long as it is polled.
 pub async fn serve(listener: TcpListener, admin: Admin) {
     let services = router(admin);
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Connections::default();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let services = services.clone();
-                tokio::spawn(async move {
-                    connection(stream, services).await;
-                    drop(permit);
-                });
+            Ok((stream, peer)) => {
+                // Closed if all connections of the peer are being answered.
+                let Some(slot) = connections.admit(peer.ip()) else { continue };
+                tokio::spawn(connection(stream, services.clone(), Arc::new(slot)));
             }
             Err(error) => {
                 // Out of file descriptors: without the pause this loop would take a core.
@@ -113,26 +113,40 @@ fn router(admin: Admin) -> Router {
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection(stream: TcpStream, services: Router) {
-    let mut first = [0; 3];
-    let Ok(Ok(read)) = timeout(REQUEST, stream.peek(&mut first)).await else { return };
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let services = services.clone();
-        async move { Ok::<_, Infallible>(services.oneshot(request).await.into_response()) }
-    });
-    let stream = TokioIo::new(stream);
-    // HTTP/2 begins with PRI, which no method of HTTP/1.1 does.
-    let ended: Result<(), hyper::Error> = match &first[..read] {
-        b"PRI" => {
-            let mut http2 = http2::Builder::new(TokioExecutor::new());
-            http2.timer(TokioTimer::new()).keep_alive_interval(REQUEST);
-            http2.serve_connection(stream, answer).await
+async fn connection(stream: TcpStream, services: Router, slot: Arc<Slot>) {
+    let asked = slot.clone();
+    let served = async move {
+        let mut first = [0; 3];
+        let Ok(Ok(read)) = timeout(REQUEST, stream.peek(&mut first)).await else { return Ok(()) };
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let (services, answering) = (services.clone(), asked.answering());
+            async move {
+                let answer = timeout(REQUEST, services.oneshot(request)).await;
+                drop(answering);
+                Ok::<_, Infallible>(match answer {
+                    Ok(answer) => answer.into_response(),
+                    Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+                })
+            }
+        });
+        let stream = TokioIo::new(stream);
+        // HTTP/2 begins with PRI, which no method of HTTP/1.1 does.
+        match &first[..read] {
+            b"PRI" => {
+                let mut http2 = http2::Builder::new(TokioExecutor::new());
+                http2.timer(TokioTimer::new()).keep_alive_interval(REQUEST);
+                http2.max_concurrent_streams(CALLS).serve_connection(stream, answer).await
+            }
+            _ => {
+                let mut http1 = http1::Builder::new();
+                http1.timer(TokioTimer::new()).header_read_timeout(REQUEST);
+                http1.serve_connection(stream, answer).await
+            }
         }
-        _ => {
-            let mut http1 = http1::Builder::new();
-            http1.timer(TokioTimer::new()).header_read_timeout(REQUEST);
-            http1.serve_connection(stream, answer).await
-        }
+    };
+    let ended = tokio::select! {
+        ended = served => ended,
+        () = slot.ended(REQUEST) => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection to the admin address ended with an error");
@@ -206,7 +220,7 @@ async fn topology(State(admin): Shared) -> Response {
 
 async fn calls(State(admin): Shared) -> Response {
     let (most, most_waiting) = admin.load.limits();
-    let oldest = admin.load.oldest(CALLS).into_iter().map(|call| {
+    let oldest = admin.load.oldest(TOLD_CALLS).into_iter().map(|call| {
         json!({
             "method": call.method,
             "request_id": &*call.request_id,

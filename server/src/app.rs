@@ -106,6 +106,7 @@ pub fn open_store(database: &Database) -> Result<Store, AppError> {
         },
         sealing_key: database.token_key,
         command_timeout: database.command_timeout,
+        read_timeout: database.read_timeout,
         statement_log: StatementLog { echo: database.echo, slow: database.slow_query },
     })?;
     Ok(store)
@@ -143,6 +144,7 @@ pub async fn serve(
     let readiness = Readiness::new(&names);
     let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
     let budget = budget(config);
+    budget.observe();
     let services = services(config, &calls, &readiness, &load, &budget)?;
 
     let Listening { socket, address, admin } = listen(config).await?;

@@ -114,27 +114,30 @@ impl Budget {
     pub fn new(limits: Limits) -> Arc<Self> {
         let total =
             |limit| Arc::new(Total { limit, used: AtomicUsize::new(0), freed: Notify::new() });
-        let budget = Arc::new(Self {
+        Arc::new(Self {
             limits,
             received: total(limits.received),
             answered: total(limits.answered),
             decoded: total(limits.decoded),
             accounts: Mutex::default(),
             next: AtomicU64::new(0),
-        });
+        })
+    }
+
+    /// Tells of what is used, to whoever reads the metrics.
+    pub fn observe(self: &Arc<Self>) {
         for (gauge, side) in [
             (&meters::BYTES_RECEIVED, Side::Received),
             (&meters::BYTES_DECODED, Side::Decoded),
             (&meters::BYTES_ANSWERED, Side::Answered),
         ] {
-            let budget = Arc::downgrade(&budget);
+            let budget = Arc::downgrade(self);
             gauge.observe(move |gauge| {
                 let used = budget.upgrade().map_or(0, |budget| budget.used(side));
                 #[expect(clippy::cast_precision_loss, reason = "a measurement")]
                 gauge.observe(used as f64, &[]);
             });
         }
-        budget
     }
 
     /// The account of a new connection.
@@ -220,6 +223,14 @@ impl Drop for Inner {
 }
 
 impl Account {
+    /// The account of work of the service's own, which no peer asks for.
+    pub fn unbounded() -> Self {
+        let most = usize::MAX / 4;
+        let limits =
+            Limits { connection: most, received: most, answered: most, decoded: most, calls: 1 };
+        Budget::new(limits).open()
+    }
+
     /// How many bytes the connection holds.
     pub fn used(&self, side: Side) -> usize {
         self.0.used(side).load(Ordering::Relaxed)
@@ -497,6 +508,31 @@ impl Held {
     /// The account that holds them.
     pub fn account(&self) -> &Account {
         &self.account
+    }
+}
+
+/// The memory of the rows that a call has read, until its answer is encoded.
+#[derive(Debug)]
+pub struct RowCharge(Mutex<Held>);
+
+impl RowCharge {
+    /// Nothing is read yet.
+    pub fn new(account: &Account) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(account.nothing(Side::Answered))))
+    }
+
+    /// Takes so many bytes more; false where there is no room.
+    pub fn grow(&self, bytes: usize) -> bool {
+        self.held().try_grow(bytes)
+    }
+
+    /// Gives all back.
+    pub fn reset(&self) {
+        self.held().set(0);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

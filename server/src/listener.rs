@@ -40,7 +40,7 @@ use self::{
     socket::{Accepted, Peer},
 };
 use crate::{
-    budget::{Budget, Held},
+    budget::{Budget, Held, RowCharge},
     meters,
     shutdown::Stop,
 };
@@ -255,8 +255,10 @@ where
         async move {
             let mut response = answered.await?;
             let ahead = response.extensions_mut().remove::<Arc<Held>>();
+            let rows = response.extensions_mut().remove::<Arc<RowCharge>>();
             let watched = calls::watched(&watch);
-            Ok::<_, Infallible>(response.map(|body| CallBody::new(body, call, watched, ahead)))
+            let body = |body| CallBody::new(body, call, watched, ahead, rows);
+            Ok::<_, Infallible>(response.map(body))
         }
     });
     let mut http2 = http2::Builder::new(Tasks(ends.clone()));

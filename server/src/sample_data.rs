@@ -8,9 +8,12 @@ use prost_types::{Struct, Value, value::Kind};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
-use crate::rpc::{
-    calls::Calls,
-    context::{AnswerCell, Consistency, RequestContext, SessionCell},
+use crate::{
+    budget::Account,
+    rpc::{
+        calls::Calls,
+        context::{AnswerCell, Consistency, RequestContext, SessionCell},
+    },
 };
 
 /// How many books there are.
@@ -79,6 +82,7 @@ fn request<R>(message: R) -> Request<R> {
         consistency: Consistency::Strong,
         consistency_token: None,
         session: SessionCell::default(),
+        account: Account::unbounded(),
         principal: None,
         idempotency: None,
         validate_only: false,

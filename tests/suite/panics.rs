@@ -124,6 +124,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         sealing_key: None,
         pool: PoolOptions::default(),
         command_timeout: SOON,
+        read_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");

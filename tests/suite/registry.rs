@@ -40,6 +40,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
             ..PoolOptions::default()
         },
         command_timeout: Duration::from_secs(10),
+        read_timeout: Duration::from_secs(10),
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");
@@ -64,6 +65,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         idempotency: None,
         validate_only: false,
         attempts: Attempts::default(),
+        meter: None,
     };
     let committed = store.run(call, write).await.expect("it is carried out");
     let created = Category::decode(&*committed.answer).expect("a category");

@@ -83,6 +83,12 @@ pub(super) const DATABASE_COMMAND_TIMEOUT: Setting = plain(
     "60s",
     "How long one statement may run where the call's deadline is later, from 100ms to 24h.",
 );
+pub(super) const DATABASE_READ_TIMEOUT: Setting = plain(
+    "database_read_timeout",
+    "5s",
+    "How long a read of a single call may take where its deadline is later, from 100ms to 24h; \
+     exports have database_command_timeout.",
+);
 pub(super) const DATABASE_ECHO: Setting =
     plain("database_echo", "false", "Whether every statement is logged, without its values.");
 pub(super) const DATABASE_SLOW_QUERY: Setting = plain(
@@ -116,8 +122,8 @@ pub(super) const TRANSACTION_WAIT: Setting = plain(
 pub(super) const TRANSACTION_TIMEOUT: Setting = plain(
     "transaction_timeout",
     "5s",
-    "How long a transaction of Transact may be open that asks for nothing else, from 100ms to 1m; \
-     on SQLite at most 5s.",
+    "How long a transaction of Transact may be open, whatever it asks for, from 100ms to 1m; on \
+     SQLite at most 5s.",
 );
 pub(super) const TRANSACTION_IDLE_TIMEOUT: Setting = plain(
     "transaction_idle_timeout",
@@ -236,6 +242,7 @@ pub const SETTINGS: &[Setting] = &[
     DATABASE_POOL_RECYCLE,
     DATABASE_PRE_PING,
     DATABASE_COMMAND_TIMEOUT,
+    DATABASE_READ_TIMEOUT,
     DATABASE_ECHO,
     DATABASE_SLOW_QUERY,
     DATABASE_MIGRATE,

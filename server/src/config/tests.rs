@@ -48,6 +48,7 @@ fn the_defaults_are_those_of_the_documents() {
         max_overflow: 20,
         pool_timeout: Duration::from_secs(3),
         command_timeout: Duration::from_secs(60),
+        read_timeout: Duration::from_secs(5),
         echo: false,
         slow_query: Some(Duration::from_millis(100)),
         migrate: true,

@@ -16,7 +16,7 @@ use hyper::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use crate::budget::{Account, Held, Side, Watched};
+use crate::budget::{Account, Held, RowCharge, Side, Watched};
 
 /// The count of calls in flight. Every clone is the same count.
 #[derive(Clone, Debug, Default)]
@@ -89,8 +89,10 @@ pub(super) struct CallBody<B> {
     /// The memory of that frame, which goes as a whole.
     held: Option<Arc<Held>>,
     call: Call,
-    /// What the layers have charged for an answer that is still to come.
+    /// What the layers have charged for the call.
     ahead: Option<Arc<Held>>,
+    /// What its rows were charged, until they are encoded.
+    rows: Option<Arc<RowCharge>>,
     watched: Arc<Watched>,
 }
 
@@ -100,8 +102,9 @@ impl<B> CallBody<B> {
         call: Call,
         watched: Arc<Watched>,
         ahead: Option<Arc<Held>>,
+        rows: Option<Arc<RowCharge>>,
     ) -> Self {
-        Self { body, rest: Bytes::new(), held: None, call, ahead, watched }
+        Self { body, rest: Bytes::new(), held: None, call, ahead, rows, watched }
     }
 
     fn piece(&mut self) -> CallBytes {
@@ -132,6 +135,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CallBody<B> {
                     let account = self.watched.account();
                     self.held = Some(Arc::new(account.take_anyway(Side::Answered, data.len())));
                     self.rest = data;
+                    self.rows = None;
                 }
                 other => {
                     return Poll::Ready(

@@ -227,10 +227,14 @@ impl From<DbErr> for StoreError {
             Cause::DiskFull => Self::DiskFull(error),
             Cause::Unavailable => Self::Unavailable(error),
             Cause::Deadline => Self::DeadlineExceeded,
+            Cause::NoRoom => Self::Overloaded,
             Cause::Other => Self::Internal(error),
         }
     }
 }
+
+/// The text by which a [`DbErr`] says that rows would take more memory than the call may.
+pub(crate) const NO_ROOM: &str = "there is no room for more rows";
 
 /// The text by which a [`DbErr`] says that the deadline had passed before a statement began.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before the statement began";
@@ -245,6 +249,7 @@ enum Cause {
     DiskFull,
     Unavailable,
     Deadline,
+    NoRoom,
     Other,
 }
 
@@ -253,6 +258,7 @@ impl Cause {
         let (DbErr::Exec(runtime) | DbErr::Query(runtime) | DbErr::Conn(runtime)) = error else {
             return match error {
                 DbErr::Custom(text) if text == DEADLINE_PASSED => Self::Deadline,
+                DbErr::Custom(text) if text == NO_ROOM => Self::NoRoom,
                 _ => Self::Other,
             };
         };

@@ -49,10 +49,10 @@ pub use self::{
     schema::{MigrationSession, Schema},
     session::{
         connection::{Access, Connection},
-        rows::Rows,
+        rows::{Meter, Rows},
         statement_log::StatementLog,
     },
-    store::{Answered, Store, StoreOptions},
+    store::{Answered, Limit, Store, StoreOptions},
     topology::{NodeRole, NodeStatus, TopologyOptions},
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,

@@ -52,7 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rpc", &["budget", "meters", "security", "traces"]),
     ("security", &[]),
     ("admin", &["config", "listener", "meters", "rpc", "shutdown", "telemetry"]),
-    ("sample_data", &["rpc"]),
+    ("sample_data", &["budget", "rpc"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
     ("listener", &["budget", "config", "meters", "shutdown", "telemetry"]),

@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 use super::{BESIDE, Shared, is_ours};
 use crate::{
+    budget::Account,
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
@@ -41,6 +42,8 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         Ok(id) => (id, None),
         Err(error) => (uuid::Uuid::now_v7().to_string(), Some(error)),
     };
+    let account = account(&shared, &request);
+    request.extensions_mut().insert(account);
     let request_id: Arc<str> = request_id.into();
     let trace_id = match traces::joins_callers() {
         true => metadata::trace_id(request.headers()),
@@ -106,12 +109,19 @@ fn context(
         consistency: wishes.consistency.unwrap_or(shared.consistency),
         consistency_token: wishes.consistency_token,
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
+        account: account(shared, request),
         principal: None,
         idempotency: wishes.idempotency,
         validate_only: wishes.validate_only,
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
+}
+
+/// The account of a call's connection.
+fn account(shared: &Shared, request: &Request) -> Account {
+    let known = request.extensions().get::<Account>().cloned();
+    known.unwrap_or_else(|| shared.budget.open())
 }
 
 /// The response's metadata: the request id, and what the call has learned.

@@ -36,6 +36,8 @@ pub(crate) struct Connector {
     target: Target,
     log: Arc<Statements>,
     command_timeout: Duration,
+    /// Whether the URL wants SQLite's file to be made.
+    makes_file: bool,
 }
 
 #[derive(Clone)]
@@ -87,7 +89,8 @@ impl Connector {
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        Ok(Self { target, log: Arc::new(Statements { log, place }), command_timeout })
+        let makes_file = url.contains("mode=rwc");
+        Ok(Self { target, log: Arc::new(Statements { log, place }), command_timeout, makes_file })
     }
 
     /// The engine that the URL names.
@@ -111,7 +114,10 @@ impl Connector {
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
         let opened = match &self.target {
             Target::Postgres(options) => self.open_postgres(options, access).await,
-            Target::Sqlite(options) => open_sqlite(options, access).await,
+            Target::Sqlite(options) => {
+                self.make_sqlite_file();
+                open_sqlite(options, access).await
+            }
         };
         let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
@@ -157,6 +163,19 @@ impl Connector {
         }
     }
 
+    /// Makes the file of a SQLite database that isn't there and is to be made, for its owner
+    /// alone: it holds hashes of passwords. SQLite gives the files beside it the same mode. Whatever
+    /// goes wrong is told as the file is opened.
+    fn make_sqlite_file(&self) {
+        let mut file = std::fs::OpenOptions::new();
+        file.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        if let Some(path) = self.sqlite_file().filter(|_| self.makes_file) {
+            let _ = file.open(path);
+        }
+    }
+
     /// Beside a SQLite file, the file whose lock a migration holds.
     pub(crate) fn migration_lock_file(&self) -> Option<PathBuf> {
         let mut name = self.sqlite_file()?.as_os_str().to_owned();
@@ -174,6 +193,7 @@ impl Connector {
         &self,
         url: &str,
     ) -> Result<DatabaseConnection, StoreError> {
+        self.make_sqlite_file();
         let mut options = ConnectOptions::new(url);
         // One session from beginning to end: it holds the advisory lock.
         options
