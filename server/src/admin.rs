@@ -13,15 +13,15 @@ use axum::{
 };
 use bookstore_store::{Deadline, Schema, Store, now};
 use http::{Request, StatusCode, header::CONTENT_TYPE};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     time::{Instant, sleep, timeout},
 };
 use tonic_health::pb::health_server::HealthServer;
@@ -33,18 +33,17 @@ use crate::{
     telemetry,
 };
 
-/// A connection says within this time what it wants, and asks for something this often, or it is
-/// closed; an answer takes no longer.
+/// A connection asks for something this often, or it is closed; an answer takes no longer.
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// How long the database may take to tell its state.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Calls at the same time on one HTTP/2 connection.
-const CALLS: u32 = 8;
+const STREAMS: u32 = 8;
 
 /// The calls in flight that are told one by one.
-const TOLD_CALLS: usize = 100;
+const CALLS: usize = 100;
 
 /// The longest body: a level of the log.
 const BODY: usize = 4096;
@@ -85,7 +84,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
             Ok((stream, peer)) => {
                 // Closed if all connections of the peer are being answered.
                 let Some(slot) = connections.admit(peer.ip()) else { continue };
-                tokio::spawn(connection(stream, services.clone(), Arc::new(slot)));
+                tokio::spawn(connection(stream, services.clone(), slot));
             }
             Err(error) => {
                 // Out of file descriptors: without the pause this loop would take a core.
@@ -113,43 +112,31 @@ fn router(admin: Admin) -> Router {
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection(stream: TcpStream, services: Router, slot: Arc<Slot>) {
-    let asked = slot.clone();
-    let served = async move {
-        let mut first = [0; 3];
-        let Ok(Ok(read)) = timeout(REQUEST, stream.peek(&mut first)).await else { return Ok(()) };
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let (services, answering) = (services.clone(), asked.answering());
-            async move {
-                let answer = timeout(REQUEST, services.oneshot(request)).await;
-                drop(answering);
-                Ok::<_, Infallible>(match answer {
-                    Ok(answer) => answer.into_response(),
-                    Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
-                })
-            }
-        });
-        let stream = TokioIo::new(stream);
-        // HTTP/2 begins with PRI, which no method of HTTP/1.1 does.
-        match &first[..read] {
-            b"PRI" => {
-                let mut http2 = http2::Builder::new(TokioExecutor::new());
-                http2.timer(TokioTimer::new()).keep_alive_interval(REQUEST);
-                http2.max_concurrent_streams(CALLS).serve_connection(stream, answer).await
-            }
-            _ => {
-                let mut http1 = http1::Builder::new();
-                http1.timer(TokioTimer::new()).header_read_timeout(REQUEST);
-                http1.serve_connection(stream, answer).await
-            }
+async fn connection<S>(stream: S, services: Router, slot: Slot)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(REQUEST);
+    builder.http2().max_concurrent_streams(STREAMS);
+    let answer = service_fn(|request: Request<Incoming>| {
+        let (services, answering) = (services.clone(), slot.answering());
+        async move {
+            let answer = timeout(REQUEST, services.oneshot(request)).await;
+            drop(answering);
+            Ok::<_, Infallible>(match answer {
+                Ok(answer) => answer.into_response(),
+                Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+            })
         }
-    };
-    let ended = tokio::select! {
-        ended = served => ended,
-        () = slot.ended(REQUEST) => return,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the admin address ended with an error");
+    });
+    let served = builder.serve_connection(TokioIo::new(stream), answer);
+    tokio::select! {
+        ended = served => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the admin address ended with an error");
+        },
+        () = slot.ended(REQUEST) => tracing::debug!("a connection to the admin address was idle"),
     }
 }
 
@@ -177,7 +164,7 @@ async fn status(State(admin): Shared) -> Response {
     let (status, told) = match schema {
         Ok(Schema::Right { .. }) => ("HEALTHY", None),
         Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
-        Err(error) => ("UNREACHABLE", Some(error.told())),
+        Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
     let body = json(json!({
@@ -220,7 +207,7 @@ async fn topology(State(admin): Shared) -> Response {
 
 async fn calls(State(admin): Shared) -> Response {
     let (most, most_waiting) = admin.load.limits();
-    let oldest = admin.load.oldest(TOLD_CALLS).into_iter().map(|call| {
+    let oldest = admin.load.oldest(CALLS).into_iter().map(|call| {
         json!({
             "method": call.method,
             "request_id": &*call.request_id,
@@ -264,4 +251,60 @@ fn json(value: Value) -> Response {
 
 fn unavailable(told: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex, split},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// The slot of a connection.
+    fn slot() -> Slot {
+        Connections::default().admit([127, 0, 0, 1].into()).expect("room")
+    }
+
+    /// Sends bytes one by one, and answers what comes back up to `wanted` bytes.
+    async fn talk(said: &'static [u8], wanted: usize) -> Vec<u8> {
+        let (ours, theirs) = duplex(1);
+        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS)), slot()));
+        let (mut input, mut output) = split(ours);
+        let talking = tokio::spawn(async move { output.write_all(said).await });
+        let mut answer = vec![0; wanted];
+        input.read_exact(&mut answer).await.unwrap();
+        talking.await.unwrap().unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_version_of_http_is_seen_however_its_bytes_come() {
+        // The preface, and an empty SETTINGS (RFC 9113, 3.4 and 6.5): answered by SETTINGS.
+        let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        assert_eq!(talk(http2, 9).await[3], 4);
+        // These begin with the same letters.
+        assert_eq!(talk(b"PUT / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 405");
+        assert_eq!(talk(b"PRI / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 405");
+        assert_eq!(talk(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 200");
+    }
+
+    /// A connection that asks for nothing would hold one of the few places for ever.
+    #[tokio::test]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        let ended = async |said: &'static [u8]| {
+            let (mut ours, theirs) = duplex(64);
+            let began = Instant::now();
+            let served = tokio::spawn(connection(theirs, Router::new(), slot()));
+            ours.write_all(said).await.unwrap();
+            timeout(REQUEST * 12, served).await.expect("it is closed").unwrap();
+            began.elapsed()
+        };
+        // Nothing, and the beginning of either version.
+        let (silent, first, http1) = tokio::join!(ended(b""), ended(b"PR"), ended(b"GET / H"));
+        for elapsed in [silent, first, http1] {
+            assert!(elapsed >= REQUEST, "{elapsed:?}");
+        }
+    }
 }

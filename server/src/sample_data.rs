@@ -12,7 +12,8 @@ use crate::{
     budget::Account,
     rpc::{
         calls::Calls,
-        context::{AnswerCell, Consistency, RequestContext, SessionCell},
+        consistency::Consistency,
+        context::{AnswerCell, RequestContext, SessionCell},
     },
 };
 
@@ -86,6 +87,7 @@ fn request<R>(message: R) -> Request<R> {
         principal: None,
         idempotency: None,
         validate_only: false,
+        repeated: false,
         field_mask: None,
         answer: AnswerCell::default(),
     });

@@ -20,6 +20,7 @@ mod program;
 mod raw;
 mod server;
 mod sink;
+mod stopwatch;
 mod trials;
 mod wait;
 
@@ -32,5 +33,6 @@ pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};
 pub use server::{Builder, Ended, Signal, TestServer};
 pub use sink::Sink;
+pub use stopwatch::{Stopwatch, Took};
 pub use trials::{TRIALS, Trial, Work, run_trial, trial};
-pub use wait::until;
+pub use wait::{SOON, until, until_within};

@@ -13,7 +13,9 @@ use bookstore_entity::{
 };
 use bookstore_migration::tool;
 use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
-use bookstore_tests::{Database, Engine, Origin, Row, TestServer, on_every_engine, program, run};
+use bookstore_tests::{
+    Database, Engine, Origin, Row, SOON, TestServer, on_every_engine, program, run, until,
+};
 use regex::Regex;
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryTrait};
 use tonic::transport::Endpoint;
@@ -305,7 +307,7 @@ async fn the_embedded_default_migrates_itself() {
     let address = line.trim().strip_prefix("LISTENING ").expect("an address");
     let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     let mut categories = client::Categories::new(channel.connect_lazy());
-    bookstore_tests::until("it serves", std::time::Duration::from_secs(10), async || {
+    until("it serves", SOON, async || {
         let list = categories.list_categories(ListCategoriesRequest::default()).await;
         list.is_ok_and(|list| list.into_inner().categories.len() == 5)
     })

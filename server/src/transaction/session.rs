@@ -17,8 +17,8 @@ use bookstore_proto::{
     },
 };
 use bookstore_store::{
-    Begun, Committed as Done, Deadline, Fault, Freshness, StepError, StoreError, Transaction,
-    telemetry::traces::operation,
+    Begun, Committed as Done, Deadline, FieldViolation, Freshness, StepError, StoreError,
+    Transaction, telemetry::traces::operation,
 };
 use futures_util::FutureExt;
 use prost::Message;
@@ -30,12 +30,13 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
 use tracing::{Instrument, Span};
 
-use super::{Limits, convert::any};
+use super::{convert::any, limits::Limits};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     context::RequestContext,
-    metadata::MetadataError,
-    registry::{MethodKind, Prepared, Registry},
+    metadata_error::MetadataError,
+    method::MethodKind,
+    registry::{Prepared, Registry},
     status,
 };
 
@@ -178,12 +179,12 @@ impl Session {
         let message = message.map_err(|_| self.error(&StoreError::TransactionIdle))?;
         let in_form = |error: Status| {
             let limit = self.calls.max_message_size();
-            status::of_transport(&error, self.context.method, limit).unwrap_or(error)
+            status::of_transport(&error, self.context.method, true, limit).unwrap_or(error)
         };
         let Some(message) = message.map_err(in_form)? else { return Ok(None) };
         let step = self.calls.checked(message, |message, check| {
             if message.step.is_none() {
-                check.fault("step", "is required");
+                check.violation("step", "is required");
             }
             message.step
         });
@@ -285,13 +286,14 @@ impl Session {
         request: &Any,
     ) -> Result<Answer, StepError> {
         let refused = |told: &str| {
-            let fault = Fault::new("request", told);
-            StepError::Refused(StoreError::Invalid(vec![fault]))
+            let violation = FieldViolation::new("request", told);
+            StepError::Refused(StoreError::Invalid(vec![violation]))
         };
         let name = request.type_url.rsplit('/').next().unwrap_or_default();
-        let Some(method) = self.registry.taking(name) else {
+        let Some(registered) = self.registry.taking(name) else {
             return Err(refused("is no request of this service"));
         };
+        let method = &registered.method;
         if method.kind == MethodKind::Direct {
             return Err(refused("is the request of a method that can't be part of a transaction"));
         }
@@ -304,7 +306,7 @@ impl Session {
             let most = bounds::PASSWORDS;
             return Err(refused(&format!("brings more than {most} passwords to the transaction")));
         }
-        let prepared = method.prepare(&self.calls, &request.value);
+        let prepared = registered.prepare(&self.calls, &request.value);
         let answer = match prepared {
             Ok(Prepared::Write(mut write)) => {
                 let span = operation(write.name());
@@ -316,8 +318,8 @@ impl Session {
                     .read(move |connection| Box::pin(async move { read.fetch(connection).await }));
                 answer.instrument(span).await?
             }
-            Err(Refused::Invalid(faults)) => {
-                return Err(StepError::Refused(StoreError::Invalid(faults)));
+            Err(Refused::Invalid(violations)) => {
+                return Err(StepError::Refused(StoreError::Invalid(violations)));
             }
             Err(Refused::Malformed) => {
                 return Err(refused(&format!("can't be decoded as {name}")));
@@ -375,7 +377,7 @@ fn span(step: &Step) -> Span {
 }
 
 fn out_of_order(told: &str) -> Status {
-    status::invalid(&[Fault::new("step", told)])
+    status::invalid(&[FieldViolation::new("step", told)])
 }
 
 /// An error as an answer: the same details that a call's own error has.

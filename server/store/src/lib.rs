@@ -36,25 +36,27 @@ mod store;
 pub mod telemetry;
 mod topology;
 mod transaction;
+mod violation;
 
 pub use self::{
     clock::now,
-    constraint::{Claim, Constraint, Rule},
+    constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
-    error::{ConstraintKind, Fault, StoreError},
+    error::{ConstraintKind, StoreError},
     idempotency::{IdempotencyKey, LookUpOutcome, Outcome},
-    pool::{Lease, PoolOptions, PoolStats},
+    pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
-    precondition::{Condition, Unmet},
+    precondition::{Precondition, PreconditionKind},
     schema::{MigrationSession, Schema},
     session::{
         connection::{Access, Connection},
         rows::{Meter, Rows},
         statement_log::StatementLog,
     },
-    store::{Answered, Limit, Store, StoreOptions},
+    store::{Limit, ReadResult, Store, StoreOptions},
     topology::{NodeRole, NodeStatus, TopologyOptions},
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
     },
+    violation::FieldViolation,
 };

@@ -10,7 +10,9 @@ use bookstore_query::{
     crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
 };
-use bookstore_store::{Claim, Connection, Operation, Query, StoreError};
+use bookstore_store::{
+    Connection, ConstraintCheck, Operation, Precondition, PreconditionKind, Query, StoreError,
+};
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
@@ -19,6 +21,10 @@ use crate::{
     rpc::stamp::{operations, queries},
     security::password::{self, Match, Password, PasswordError},
 };
+
+/// There is an active user with the email and the password of the request.
+const PASSWORD_MISMATCH: Precondition =
+    Precondition::new("PASSWORD_MISMATCH", "no active user has this email and this password");
 
 queries! {
     /// Reads one user.
@@ -33,7 +39,7 @@ queries! {
 
 operations! {
     /// Deletes users, and with `force` their carts and what they have written.
-    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::claims_of_removal::<User>;
+    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>;
 }
 
 /// A user to write, with the password that came along.
@@ -63,8 +69,8 @@ impl Operation for CreateUsers {
         crud::insert::<User>(connection, &rows(&self.0)).await
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        crud::claims_of_insert::<User>(&rows(&self.0))
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        crud::checks_of_insert::<User>(&rows(&self.0))
     }
 }
 
@@ -94,13 +100,13 @@ impl Operation for UpdateUsers {
         crud::update::<User>(connection, &rows(&self.0)).await
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        crud::claims_of_update::<User>(&rows(&self.0))
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        crud::checks_of_update::<User>(&rows(&self.0))
     }
 }
 
-/// Finds the active user whose email and password these are; none is the error
-/// [`StoreError::PasswordMismatch`].
+/// Finds the active user with this email and this password; without one it fails with
+/// [`PASSWORD_MISMATCH`].
 pub struct VerifyPassword {
     /// The email in lower case.
     pub email: String,
@@ -118,10 +124,10 @@ impl Query for VerifyPassword {
 
     async fn conclude(&self, user: Option<Model>) -> Result<Option<Model>, StoreError> {
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let found = self.password.clone().is_of(stored).await.map_err(fault)?;
+        let found = self.password.clone().is_of(stored).await.map_err(violation)?;
         match user.filter(|user| found != Match::Wrong && user.is_active) {
             Some(user) => Ok(Some(user)),
-            None => Err(StoreError::PasswordMismatch),
+            None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
         }
     }
 }
@@ -147,7 +153,7 @@ async fn list_order_counts(
 
 /// Hashes the passwords that are to be written.
 async fn hashes(passwords: Vec<Option<Password>>) -> Result<Vec<Option<String>>, StoreError> {
-    password::hash_all(passwords).await.map_err(fault)
+    password::hash_all(passwords).await.map_err(violation)
 }
 
 /// Sets the hash where it is to be written.
@@ -161,7 +167,7 @@ fn rows<T: Clone>(users: &[WithPassword<T>]) -> Vec<T> {
     users.iter().map(|user| user.row.clone()).collect()
 }
 
-fn fault(error: PasswordError) -> StoreError {
+fn violation(error: PasswordError) -> StoreError {
     match error {
         PasswordError::Busy => StoreError::Overloaded,
         PasswordError::Fault(_) => StoreError::internal(error.to_string()),

@@ -11,7 +11,10 @@ use http::{
 };
 use tonic::Status;
 
-use super::{Shared, is_ours, receive::size_of_headers};
+use super::{
+    receive::size_of_headers,
+    shared::{Shared, is_ours},
+};
 use crate::rpc::status;
 
 /// The most metadata of a call, in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The transport
@@ -43,17 +46,19 @@ pub async fn house_form(State(shared): State<Shared>, request: Request, next: Ne
     if !is_ours(&path) {
         return response;
     }
-    if let Some(rewritten) = rewrite(response.headers(), &path, shared.max_message_size) {
-        return rewritten.into_http();
+    match rewrite(&shared, response.headers(), &path) {
+        Some(rewritten) => rewritten.into_http(),
+        None => response,
     }
-    response
 }
 
-fn rewrite(headers: &HeaderMap, path: &str, max_message_size: usize) -> Option<Status> {
+fn rewrite(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Status> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }
-    status::of_transport(&Status::from_header_map(headers)?, path, max_message_size)
+    let status = Status::from_header_map(headers)?;
+    let is_method = shared.registry.at(path).is_some();
+    status::of_transport(&status, path, is_method, shared.max_message_size)
 }
 
 /// `application/grpc`, or with the name of a message format behind it.

@@ -15,7 +15,7 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::{
     budget::Account,
     rpc::{

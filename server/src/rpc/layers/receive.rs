@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::{
     budget::{Account, Held, Side},
     rpc::{

@@ -1,9 +1,9 @@
 //! Free-form data and other well-known types: the rules look at their texts alone.
 
-use bookstore_store::Fault;
+use bookstore_store::FieldViolation;
 use prost_reflect::Value;
 
-use super::NUL;
+use super::text::NUL;
 
 /// Makes an unknown field of the bytes of a message, so that they are passed over.
 pub(super) fn pass_over(bytes: &mut [u8]) {
@@ -24,19 +24,21 @@ pub(super) fn pass_over(bytes: &mut [u8]) {
 }
 
 /// Texts inside well-known types, such as a Struct's names and values.
-pub(super) fn forbid_nul(value: &Value, path: &str, faults: &mut Vec<Fault>) {
+pub(super) fn forbid_nul(value: &Value, path: &str, violations: &mut Vec<FieldViolation>) {
     match value {
-        Value::String(text) if text.contains('\0') => faults.push(Fault::new(path, NUL)),
-        Value::Message(message) => {
-            message.fields().for_each(|(_, value)| forbid_nul(value, path, faults));
+        Value::String(text) if text.contains('\0') => {
+            violations.push(FieldViolation::new(path, NUL))
         }
-        Value::List(items) => items.iter().for_each(|item| forbid_nul(item, path, faults)),
+        Value::Message(message) => {
+            message.fields().for_each(|(_, value)| forbid_nul(value, path, violations));
+        }
+        Value::List(items) => items.iter().for_each(|item| forbid_nul(item, path, violations)),
         Value::Map(entries) => {
             for (key, value) in entries {
                 if key.as_str().is_some_and(|key| key.contains('\0')) {
-                    faults.push(Fault::new(path, NUL));
+                    violations.push(FieldViolation::new(path, NUL));
                 }
-                forbid_nul(value, path, faults);
+                forbid_nul(value, path, violations);
             }
         }
         _ => {}

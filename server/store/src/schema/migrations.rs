@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long looking for the primary may take.
-const LOOK: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the migration tool runs on.
 pub struct MigrationSession {
@@ -37,10 +37,10 @@ impl Store {
             return Ok(node.clone());
         }
         if !self.has_primary() {
-            topology.look_at_all(Deadline::after(LOOK)).await;
+            topology.probe_all(Deadline::after(PROBE_TIMEOUT)).await;
         }
         let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
-        let primary = topology.picture().primary.ok_or_else(none)?;
+        let primary = topology.snapshot().primary.ok_or_else(none)?;
         Ok(topology.nodes[primary].clone())
     }
 

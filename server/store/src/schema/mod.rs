@@ -32,9 +32,9 @@ impl Store {
     pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
         let examine = async |connection: &super::Connection| self.examine(connection, known).await;
         let topology = &self.0.topology;
-        let picture = topology.picture();
-        let known_to_answer = picture.replicas.iter().map(|standing| standing.node);
-        let mut nodes: Vec<usize> = picture.primary.into_iter().chain(known_to_answer).collect();
+        let snapshot = topology.snapshot();
+        let known_to_answer = snapshot.replicas.iter().map(|replica| replica.node);
+        let mut nodes: Vec<usize> = snapshot.primary.into_iter().chain(known_to_answer).collect();
         if nodes.is_empty() {
             nodes.extend(0..topology.nodes.len());
         }

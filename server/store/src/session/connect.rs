@@ -19,7 +19,7 @@ use crate::{
     session::{
         connection::{Access, Connection, Driver, Server},
         interrupt::Interrupt,
-        statement_log::{Place, StatementLog, Statements},
+        statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
 
@@ -77,20 +77,21 @@ impl Connector {
                 .disable_statement_logging();
             Target::Postgres(Box::new(options))
         };
-        let place = match &target {
-            Target::Postgres(options) => Place {
+        let database = match &target {
+            Target::Postgres(options) => DatabaseAttributes {
                 system: "postgresql",
                 address: Some(options.get_host().into()),
                 namespace: options.get_database().map(Arc::from),
             },
-            Target::Sqlite(options) => Place {
+            Target::Sqlite(options) => DatabaseAttributes {
                 system: "sqlite",
                 address: None,
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
         let makes_file = url.contains("mode=rwc");
-        Ok(Self { target, log: Arc::new(Statements { log, place }), command_timeout, makes_file })
+        let log = Arc::new(Statements { log, database });
+        Ok(Self { target, log, command_timeout, makes_file })
     }
 
     /// The engine that the URL names.
@@ -103,8 +104,8 @@ impl Connector {
 
     /// The same for questions of the service's own, which nobody wants to be told of.
     pub(crate) fn quiet(&self) -> Self {
-        let (log, place) = (StatementLog::default(), self.log.place.clone());
-        Self { log: Arc::new(Statements { log, place }), ..self.clone() }
+        let (log, database) = (StatementLog::default(), self.log.database.clone());
+        Self { log: Arc::new(Statements { log, database }), ..self.clone() }
     }
 
     /// Opens a session that may do what `access` says, and no more.
