@@ -21,7 +21,7 @@ use crate::{
     budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     listener::{self, Limits, Socket},
-    resource::RESOURCES,
+    resource::{RESOURCES, user},
     rpc::{
         calls::Calls,
         consistency::Consistency,
@@ -33,6 +33,7 @@ use crate::{
         rules::Rules,
     },
     sample_data,
+    security::password::{self, Hashing},
     shutdown::{LastWord, Signal, Signals, Stop},
     telemetry, transaction,
 };
@@ -136,6 +137,7 @@ pub async fn serve(
     listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
     let mut signals = Signals::install().map_err(AppError::Signals)?;
+    password::configure(hashing(config));
     let store = open_store(&config.database)?;
     store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
@@ -178,6 +180,7 @@ pub async fn serve(
             prepared?;
             tokio::spawn(readiness.clone().follow(store.clone(), tool::known()));
             tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
+            tokio::spawn(user::renew(store.clone()));
             signals.wait().await
         }
     };
@@ -298,6 +301,21 @@ fn greet() -> Extensions {
     let mut greeting = Extensions::new();
     greeting.insert(SessionCell::default());
     greeting
+}
+
+/// How passwords are hashed, as the settings say.
+pub fn hashing(config: &Config) -> Hashing {
+    let memory_kib = u32::try_from(config.passwords.memory / 1024).unwrap_or(u32::MAX);
+    let threads = config.passwords.threads.and_then(|threads| usize::try_from(threads).ok());
+    let threads = threads.unwrap_or_else(|| password::threads(memory_kib));
+    Hashing { memory_kib, passes: config.passwords.passes, threads }
+}
+
+/// The most memory that the service takes beyond what it takes idle, in bytes: the sum of all
+/// budgets, with their reserves, of connections and of the buffers that hash passwords.
+pub fn most_memory(config: &Config) -> usize {
+    let connections = config.server.max_connections as usize * budget::CONNECTION;
+    budget(config).most() + connections + password::memory(&hashing(config))
 }
 
 /// What connections may hold, as the settings say.

@@ -45,6 +45,9 @@ const SMALL: usize = 256 * 1024;
 /// The part of a sum that is the reserve for connections that hold little.
 const RESERVE: usize = 8;
 
+/// What a connection takes beside what its account holds, in bytes: its buffers and its state.
+pub const CONNECTION: usize = 32 * 1024;
+
 /// How long a connection waits for room in the sum before the one that holds most is ended.
 const PRESSURE: Duration = Duration::from_millis(300);
 
@@ -159,6 +162,12 @@ impl Budget {
         }));
         self.accounts().insert(number, Arc::downgrade(&account.0));
         account
+    }
+
+    /// The most that all connections may hold, reserves included, in bytes.
+    pub fn most(&self) -> usize {
+        let totals = [&self.received, &self.decoded, &self.answered];
+        totals.map(|total| total.limit + total.limit / RESERVE).iter().sum()
     }
 
     /// How many bytes all connections hold.

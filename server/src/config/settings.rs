@@ -130,6 +130,23 @@ pub(super) const TRANSACTION_IDLE_TIMEOUT: Setting = plain(
     "2s",
     "How long a caller of Transact may be silent, from 100ms to 1m; on SQLite at most 500ms.",
 );
+pub(super) const PASSWORD_MEMORY: Setting = plain(
+    "password_memory",
+    "19MiB",
+    "The memory that hashing a password takes (Argon2id), from 7MiB to 1024MiB; a hash that took \
+     less is renewed at the next right password.",
+);
+pub(super) const PASSWORD_PASSES: Setting = plain(
+    "password_passes",
+    "2",
+    "How often that memory is passed over, from 1 to 100; a hash with fewer is renewed as well.",
+);
+pub(super) const PASSWORD_THREADS: Setting = plain(
+    "password_threads",
+    "auto",
+    "The threads that hash passwords, each with its memory, from 1 to 64; auto is as many as there \
+     are cores and as take 40 MiB together.",
+);
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
     "127.0.0.1:50051",
@@ -251,6 +268,9 @@ pub const SETTINGS: &[Setting] = &[
     TRANSACTION_WAIT,
     TRANSACTION_TIMEOUT,
     TRANSACTION_IDLE_TIMEOUT,
+    PASSWORD_MEMORY,
+    PASSWORD_PASSES,
+    PASSWORD_THREADS,
     LISTEN_ADDR,
     ADMIN_ADDR,
     MAX_CONNECTIONS,

@@ -16,7 +16,10 @@ use bookstore_store::{
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::User;
+use super::{
+    User,
+    renewal::{self, Renewal},
+};
 use crate::{
     rpc::stamp::{operations, queries},
     security::password::{self, Match, Password, PasswordError},
@@ -126,7 +129,13 @@ impl Query for VerifyPassword {
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         let found = self.password.clone().is_of(stored).await.map_err(violation)?;
         match user.filter(|user| found != Match::Wrong && user.is_active) {
-            Some(user) => Ok(Some(user)),
+            Some(user) => {
+                if found == Match::Weak {
+                    let (weak, password) = (user.password_hash.clone(), self.password.clone());
+                    renewal::ask(Renewal { id: user.id, weak, password });
+                }
+                Ok(Some(user))
+            }
             None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
         }
     }
