@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "admin",
+            "budget",
             "config",
             "listener",
             "meters",
@@ -49,15 +50,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meters", &[]),
     ("migrations", &[]),
     ("traces", &[]),
+    ("budget", &["meters"]),
     ("resource", &["meters", "rpc", "security", "traces"]),
     ("transaction", &["meters", "rpc", "security", "traces"]),
-    ("rpc", &["meters", "security", "traces"]),
+    ("rpc", &["budget", "meters", "security", "traces"]),
     ("security", &[]),
     ("admin", &["config", "listener", "meters", "rpc", "shutdown", "telemetry"]),
-    ("sample_data", &["rpc"]),
+    ("sample_data", &["budget", "rpc"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
-    ("listener", &["config", "meters", "shutdown", "telemetry"]),
+    ("listener", &["budget", "config", "meters", "shutdown", "telemetry"]),
     ("shutdown", &["config", "telemetry"]),
 ];
 
