@@ -3,6 +3,8 @@
 //! One file an act, never edited once released; each runs in a transaction of
 //! its own, together with the row that records it.
 
+pub mod catalog;
+pub mod expression;
 mod sql;
 pub mod tool;
 pub mod words;
