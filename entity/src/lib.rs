@@ -15,3 +15,4 @@ pub mod post;
 pub mod review;
 pub mod sealing_key;
 pub mod user;
+pub mod words;

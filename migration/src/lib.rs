@@ -7,7 +7,6 @@ pub mod catalog;
 pub mod expression;
 mod sql;
 pub mod tool;
-pub mod words;
 
 mod m20261121_000001_create_sealing_keys;
 mod m20261121_000002_create_categories;

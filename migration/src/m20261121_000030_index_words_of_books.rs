@@ -1,9 +1,10 @@
 //! The words of books, for the search: with their places in a column on PostgreSQL, in an FTS5
 //! table on SQLite. Both are kept by the database, so that rows written by hand are found too.
 
+use bookstore_entity::words;
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-use crate::{sql, words};
+use crate::sql;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use bookstore_store::{Deadline, Schema, Store, now};
 use http::{Request, StatusCode, header::CONTENT_TYPE};
 use hyper::{
     body::Incoming,
@@ -27,7 +28,6 @@ use tower::ServiceExt;
 
 use crate::{
     rpc::{health::Readiness, load::Load},
-    store::{Deadline, Schema, Store, crud::now},
     telemetry,
 };
 

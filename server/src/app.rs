@@ -3,6 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bookstore_migration::tool::{self, MigrationError, Runner};
+use bookstore_store::{
+    Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
+};
 use http::Extensions;
 use thiserror::Error;
 use tokio::{
@@ -29,10 +32,6 @@ use crate::{
     },
     sample_data,
     shutdown::{LastWord, Signal, Signals, Stop},
-    store::{
-        Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions,
-        TopologyOptions,
-    },
     telemetry, transaction,
 };
 

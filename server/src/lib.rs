@@ -15,7 +15,6 @@ pub mod rpc;
 pub mod sample_data;
 pub mod security;
 pub mod shutdown;
-pub mod store;
 pub mod telemetry;
 pub mod traces;
 pub mod transaction;

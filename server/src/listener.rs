@@ -7,30 +7,39 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
-use std::error::Error;
-use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    error::Error,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Extensions, Request, Response};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
+use hyper::{
+    body::{Body, Bytes, Incoming},
+    server::conn::http2,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rand::Rng;
-use tokio::io::AsyncReadExt;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::{
+    io::AsyncReadExt,
+    task::{JoinError, JoinSet},
+    time::{sleep, sleep_until, timeout},
+};
 use tower::{Service, ServiceExt};
 
-use self::calls::{CallBody, Calls};
 pub use self::socket::Socket;
-use self::socket::{Accepted, Peer};
-use crate::meters;
-use crate::shutdown::Stop;
+use self::{
+    calls::{CallBody, Calls},
+    socket::{Accepted, Peer},
+};
+use crate::{meters, shutdown::Stop};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -3,16 +3,14 @@
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, Book, CreateBookRequest, ListBooksRequest, Money,
 };
+use bookstore_store::Deadline;
 use prost_types::{Struct, Value, value::Kind};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
-use crate::{
-    rpc::{
-        calls::Calls,
-        context::{AnswerCell, Consistency, RequestContext, SessionCell},
-    },
-    store::Deadline,
+use crate::rpc::{
+    calls::Calls,
+    context::{AnswerCell, Consistency, RequestContext, SessionCell},
 };
 
 /// How many books there are.

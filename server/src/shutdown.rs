@@ -1,9 +1,7 @@
 //! How the process is told to end: the signals of the operating system, and
 //! [`Stop`], the word that is passed on to the parts of the program.
 
-use std::future::Future;
-use std::io;
-use std::path::PathBuf;
+use std::{future::Future, io, path::PathBuf};
 
 use tokio::sync::watch;
 
@@ -160,8 +158,9 @@ impl Stop {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures_util::FutureExt;
+
+    use super::*;
 
     #[tokio::test]
     async fn a_stop_wakes_all_who_wait_and_those_who_come_later() {

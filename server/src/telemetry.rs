@@ -8,23 +8,25 @@ mod lean;
 mod otlp;
 mod propagators;
 
-use std::io::{self, IsTerminal};
-use std::sync::OnceLock;
-
-use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
-
-use crate::config::{Log, LogFormat, log_level};
+use std::{
+    io::{self, IsTerminal},
+    sync::OnceLock,
+};
 
 pub use exposition::prometheus;
 pub use otlp::Telemetry;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, filter_fn},
+    fmt::{self, MakeWriter, format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    reload,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+use crate::config::{Log, LogFormat, log_level};
 
 /// The target of every event about a statement: its echo at INFO, a slow one at WARN.
 pub const SQL_TARGET: &str = "bookstore::sql";
@@ -161,9 +163,11 @@ impl FormatTime for LocalTime {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use serde_json::Value;
     use std::sync::{Arc, Mutex, PoisonError};
+
+    use serde_json::Value;
+
+    use super::*;
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);

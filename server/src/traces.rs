@@ -1,38 +1,22 @@
-//! The spans of calls, as the semantic conventions name and describe them.
+//! The spans of calls, as the semantic conventions name and describe them, and how a caller's
+//! trace is joined. The store makes the spans below them.
 //!
 //! Where no traces go out, a span has what the log says of it and nothing more.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use bookstore_store::telemetry::traces::is_on;
 use http::HeaderMap;
 use opentelemetry::{
     KeyValue,
     propagation::{Extractor, TextMapPropagator},
-    trace::{SpanKind, Status, TraceContextExt, Tracer},
+    trace::{Status, TraceContextExt},
 };
-use opentelemetry_sdk::{
-    propagation::TraceContextPropagator,
-    trace::{SdkTracer, Span as SdkSpan},
-};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 static JOINS_CALLERS: AtomicBool = AtomicBool::new(true);
-
-/// From now on traces go out, by this tracer.
-pub fn set_on(tracer: SdkTracer) {
-    // There is one for the whole process.
-    let _ = TRACER.set(tracer);
-}
-
-/// Whether traces go out.
-pub fn is_on() -> bool {
-    TRACER.get().is_some()
-}
 
 /// From now on every call begins a trace of its own, whatever its caller sends.
 pub fn leave_callers() {
@@ -79,34 +63,6 @@ pub fn end_call(
     if is_fault {
         span.set_status(Status::error(name));
     }
-}
-
-/// The span of a statement, below the operation that runs it; it ends as it is dropped. The log
-/// knows nothing of it, which has warnings and the echo instead.
-pub fn statement(
-    name: &'static str,
-    attributes: impl FnOnce() -> Vec<KeyValue>,
-) -> Option<SdkSpan> {
-    let tracer = TRACER.get()?;
-    let around = Span::current().context();
-    // What no call has asked, such as a look at a node, is part of no trace.
-    if !around.span().span_context().is_sampled() {
-        return None;
-    }
-    let builder = tracer.span_builder(name).with_kind(SpanKind::Client);
-    let builder = builder.with_attributes(attributes());
-    Some(builder.start_with_context(tracer, &around))
-}
-
-/// The span of a part of a call that has a name of its own: what it asks of the database, and
-/// what is logged meanwhile, belongs to it.
-pub fn operation(name: &'static str) -> Span {
-    tracing::info_span!("operation", otel.name = named(name), operation = name)
-}
-
-/// A name for a span where traces go out; the log has names of its own.
-pub fn named(name: &str) -> Option<&str> {
-    is_on().then_some(name)
 }
 
 struct Headers<'a>(&'a HeaderMap);

@@ -20,6 +20,7 @@ use prost_reflect::{
 };
 use regex::Regex;
 use serde_json::{Value, json};
+use standard::Kind;
 use tonic::{
     Code, Request, Response, Status,
     client::Grpc,
@@ -33,8 +34,6 @@ use crate::{
     client::{Refusal, dynamic},
     order::{Placed, place},
 };
-
-use standard::Kind;
 
 /// What the table knows of each resource; a new one adds its line.
 pub(crate) const KINDS: &[&Kind] = &[

@@ -29,11 +29,10 @@ use bookstore_server::{
         rules::Rules,
     },
     shutdown::Stop,
-    store::{
-        Connection, PoolOptions, Query, StatementLog, Store, StoreError, StoreOptions,
-        TopologyOptions,
-    },
     transaction,
+};
+use bookstore_store::{
+    Connection, PoolOptions, Query, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
 };
 use bookstore_tests::{Database, Engine, Origin, run, until};
 use futures_util::stream::{self, BoxStream, StreamExt};

@@ -12,10 +12,10 @@ use bookstore_server::{
         registry::{MethodKind, Prepared},
         rules::Rules,
     },
-    store::{
-        Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions,
-        TopologyOptions,
-    },
+};
+use bookstore_store::{
+    Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions,
+    TopologyOptions,
 };
 use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
 use prost::{Message, Name};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bookstore_server::store::{
+use bookstore_store::{
     Attempts, Call, Claim, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store,
     StoreError, StoreOptions, TopologyOptions, Write,
 };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bookstore_store::Deadline;
+
 use super::Failure;
-use crate::{app, config::Config, store::Deadline};
+use crate::{app, config::Config};
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);

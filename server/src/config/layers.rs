@@ -1,15 +1,18 @@
 //! Where values come from: the defaults, the file, the environment and the
 //! flags, each layer standing above the one before.
 
-use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use toml::de::{DeTable, DeValue};
 
-use super::flags::SettingFlags;
-use super::names;
-use super::settings::{Meaning, NAMES, Name, SETTINGS, Setting};
+use super::{
+    flags::SettingFlags,
+    names,
+    settings::{Meaning, NAMES, Name, SETTINGS, Setting},
+};
 
 const CONFIG_VARIABLE: &str = "BOOKSTORE_CONFIG";
 

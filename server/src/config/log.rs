@@ -1,10 +1,11 @@
 //! The settings of the log.
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::settings::{LOG_FORMAT, LOG_LEVEL};
-use super::values::Values;
+use super::{
+    settings::{LOG_FORMAT, LOG_LEVEL},
+    values::Values,
+};
 
 /// What the program says about itself, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

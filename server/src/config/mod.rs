@@ -16,17 +16,20 @@ mod values;
 
 use std::fmt::{self, Write};
 
-pub use self::database::{Database, ReadDefault};
-pub use self::flags::SettingFlags;
-pub use self::log::{Log, LogFormat, level as log_level};
-pub use self::server::{Address, Server};
-pub use self::settings::{SETTINGS, Setting};
-pub use self::transactions::Transactions;
-pub use self::url::{DatabaseUrl, Engine};
-pub use self::values::duration;
-
-use self::settings::{DATABASE_MIGRATE, DATABASE_REPLICA_URLS, DATABASE_URL};
-use self::values::Values;
+pub use self::{
+    database::{Database, ReadDefault},
+    flags::SettingFlags,
+    log::{Log, LogFormat, level as log_level},
+    server::{Address, Server},
+    settings::{SETTINGS, Setting},
+    transactions::Transactions,
+    url::{DatabaseUrl, Engine},
+    values::duration,
+};
+use self::{
+    settings::{DATABASE_MIGRATE, DATABASE_REPLICA_URLS, DATABASE_URL},
+    values::Values,
+};
 
 /// All settings in force.
 #[derive(Clone, Debug)]

@@ -1,15 +1,14 @@
 //! The settings of the port and of its end.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::settings::{
-    ADMIN_ADDR, LISTEN_ADDR, MAX_CALLS, MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTIONS,
-    MAX_MESSAGE_SIZE, SHUTDOWN_PAUSE, SHUTDOWN_TIMEOUT,
+use super::{
+    settings::{
+        ADMIN_ADDR, LISTEN_ADDR, MAX_CALLS, MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTIONS,
+        MAX_MESSAGE_SIZE, SHUTDOWN_PAUSE, SHUTDOWN_TIMEOUT,
+    },
+    values::{self, Values},
 };
-use super::values::{self, Values};
 
 /// Where calls come to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! The settings as their users give them: file, environment, flags.
 
-use std::io::Write;
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use clap::{Args, Command, FromArgMatches};
 use tempfile::NamedTempFile;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::settings::{
-    IDEMPOTENCY_RETENTION, TRANSACTION_IDLE_TIMEOUT, TRANSACTION_TIMEOUT, TRANSACTION_WAIT,
+use super::{
+    settings::{
+        IDEMPOTENCY_RETENTION, TRANSACTION_IDLE_TIMEOUT, TRANSACTION_TIMEOUT, TRANSACTION_WAIT,
+    },
+    values::{self, Values},
 };
-use super::values::{self, Values};
 
 /// How writes are kept from happening twice, and what callers may do who lead a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Texts become values, and each that can't is told with its key and origin.
 
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use super::layers::{Given, Layers};
-use super::settings::Setting;
+use super::{
+    layers::{Given, Layers},
+    settings::Setting,
+};
 
 /// The values that were given, and what is wrong with them.
 #[derive(Debug)]

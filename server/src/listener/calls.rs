@@ -1,15 +1,16 @@
 //! Which calls are in flight: each is counted from its request to the moment
 //! when the last byte of its answer has been handed to the connection.
 
-use std::io::IoSlice;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::{
+    io::IoSlice,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 /// The count of calls in flight. Every clone is the same count.
 #[derive(Clone, Debug, Default)]

@@ -1,10 +1,11 @@
 //! The greeting of a connection: whoever doesn't come to its end in time is sent away.
 
-use std::io;
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
 
 /// What a peer that speaks HTTP/2 says first (RFC 9113, 3.4).
 const GREETING: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -5,10 +5,12 @@ use std::io;
 use std::path::PathBuf;
 
 use http::Extensions;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tonic::transport::server::Connected;
 
 use crate::config::Address;

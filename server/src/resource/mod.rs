@@ -8,14 +8,13 @@ pub mod item;
 pub mod order;
 pub mod post;
 pub mod review;
+pub(crate) mod stamp;
 pub mod user;
 
+use bookstore_query::field::Fields;
 use tonic::service::RoutesBuilder;
 
-use crate::{
-    rpc::{calls::Calls, registry::Registry},
-    store::field::Fields,
-};
+use crate::rpc::{calls::Calls, registry::Registry};
 
 /// A resource's place in the service: its health name, its methods, its service.
 pub struct Entry {

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bookstore_query::field::shown;
 use prost::{
     DecodeError,
     encoding::{
@@ -12,8 +13,6 @@ use prost::{
     },
 };
 use prost_reflect::{Kind, MessageDescriptor};
-
-use crate::store::field::shown;
 
 /// The most paths that a mask may name.
 const MOST_PATHS: usize = 100;

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bookstore_store::{
+    Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Position, Query, Store, StoreError,
+    Write, telemetry::traces,
+};
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
 use sea_orm::IsolationLevel;
@@ -20,13 +24,6 @@ use super::{
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,
-};
-use crate::{
-    store::{
-        Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Position, Query, Store,
-        StoreError, Write,
-    },
-    traces,
 };
 
 /// What every handler needs. Cheap to clone.

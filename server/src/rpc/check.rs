@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use bookstore_query::{
+    Resource,
+    crud::{Columns, Expected},
+};
+use bookstore_store::Fault;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, etag, field_mask::Paths};
-use crate::store::{
-    Fault, Resource,
-    crud::{Columns, Expected},
-};
 
 /// The check of one request: what was found wrong so far, and what the checks need to know.
 pub struct Check<'a> {

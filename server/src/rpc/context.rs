@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
+use bookstore_store::{Attempts, Committed, Deadline, Position, StoreError};
 use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, status};
-use crate::store::{Attempts, Committed, Deadline, Position, StoreError};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]

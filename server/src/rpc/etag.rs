@@ -1,10 +1,9 @@
 //! Etags: opaque texts that stand for one state of one row (AIP-154).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bookstore_query::crud::Expected;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-
-use crate::store::crud::Expected;
 
 /// The etag of a row: of its id, its version and when it was created, so that a row that was
 /// deleted and created again under its id has no etag in common with the first.
@@ -40,7 +39,7 @@ mod tests {
     #[test]
     fn an_etag_stands_for_one_state_of_one_row() {
         let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
-        let time = crate::store::crud::now();
+        let time = bookstore_store::now();
         let etag = write(id, 7, time);
         assert_eq!(read(id, &etag), Expected::State(7, time));
         assert_eq!(read(other, &etag), Expected::Never);

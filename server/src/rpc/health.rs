@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bookstore_store::{Deadline, Schema, Store};
 use futures_util::{
     StreamExt,
     future::ready,
@@ -19,7 +20,6 @@ use tonic_health::pb::{
 };
 
 use super::status;
-use crate::store::{Deadline, Schema, Store};
 
 /// How often the database is asked.
 const PERIOD: Duration = Duration::from_secs(1);

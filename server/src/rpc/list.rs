@@ -1,17 +1,18 @@
 //! What every List has in common: the request's page, filter and order, and the page's end.
 
 use bookstore_proto::v1::TotalSizeMode;
-use prost::Message;
-
-use super::{check::Check, standard::Standard};
-use crate::store::{
-    Resource, StoreError,
+use bookstore_query::{
+    Resource,
     crud::{Columns, Row},
     filter::Filter,
     list::{ListQuery, Listed, PAGE_BYTES, Total},
     order::Order,
     page_token::PageToken,
 };
+use bookstore_store::StoreError;
+use prost::Message;
+
+use super::{check::Check, standard::Standard};
 
 /// The page size of a request that names none.
 const DEFAULT_PAGE: usize = 50;

@@ -148,8 +148,9 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures_util::FutureExt;
+
+    use super::*;
 
     #[tokio::test]
     async fn calls_wait_for_a_moment_and_only_so_many() {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_store::Deadline;
 use http::HeaderMap;
 use uuid::Uuid;
 
-use super::context::Consistency;
-use super::{answer_mask::AnswerMask, registry::Method};
-use crate::store::Deadline;
+use super::{answer_mask::AnswerMask, context::Consistency, registry::Method};
 
 /// Metadata that can't be taken; both name the key.
 #[derive(Clone, Debug, PartialEq, Eq)]

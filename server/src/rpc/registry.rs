@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_store::Write;
 use prost::Name;
 use prost_reflect::MethodDescriptor;
 
@@ -13,7 +14,6 @@ use super::{
     calls::{Calls, Refused},
     request::{Read, ReadRequest, WriteRequest},
 };
-use crate::store::Write;
 
 /// A method of the service.
 pub struct Method {

@@ -2,12 +2,12 @@
 
 use std::marker::PhantomData;
 
+use bookstore_store::{Claim, Connection, Operation, Query, StoreError, Write};
 use futures_util::{FutureExt, future::BoxFuture};
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
 
 use super::check::Check;
-use crate::store::{Claim, Connection, Operation, Query, StoreError, Write};
 
 /// A request that changes something.
 pub trait WriteRequest: ReflectMessage + Name + Default + 'static {

@@ -7,11 +7,11 @@ mod lengths;
 use std::{collections::HashMap, fmt::Write as _};
 
 use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_store::Fault;
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, ReflectMessage, Value};
 use regex::Regex;
 
 use super::behavior::{Behavior, behaviors, option};
-use crate::store::Fault;
 
 /// A rule that the contract says in the Common Expression Language, by its id. What it means
 /// is written here; its text stands in the contract for other languages' tools.

@@ -1,9 +1,6 @@
 //! What every search has in common: the request's query, filter and page, and the page's end.
 
-use prost::Message;
-
-use super::{check::Check, list::page_size, standard::Standard};
-use crate::store::{
+use bookstore_query::{
     Resource,
     crud::{Columns, Row},
     filter::Filter,
@@ -11,6 +8,9 @@ use crate::store::{
     page_token::PageToken,
     search::{Found, SearchQuery, Words},
 };
+use prost::Message;
+
+use super::{check::Check, list::page_size, standard::Standard};
 
 /// The fields that every search request has.
 pub struct Fields {

@@ -2,12 +2,15 @@
 
 mod requests;
 
+use bookstore_query::{
+    Resource,
+    crud::{Change, Fixed, Ids, Insert, One, Removal, Row, Values},
+};
+use prost_reflect::{MessageDescriptor, ReflectMessage};
+use prost_types::FieldMask;
 pub(crate) use requests::{
     standard_batch_get, standard_delete, standard_get, standard_list, standard_write,
 };
-
-use prost_reflect::{MessageDescriptor, ReflectMessage};
-use prost_types::FieldMask;
 use sea_orm::{ActiveModelTrait, ActiveValue, EntityTrait, IdenStatic, Iterable};
 use uuid::Uuid;
 
@@ -15,10 +18,6 @@ use super::{
     behavior::{Behavior, behaviors},
     check::Check,
     field_mask::{self, Paths},
-};
-use crate::store::{
-    Resource,
-    crud::{Change, Fixed, Ids, Insert, One, Removal, Row, Values},
 };
 
 /// A resource with its message.

@@ -7,13 +7,12 @@ mod of_store;
 use std::{collections::HashMap, time::Duration};
 
 use bookstore_proto::v1::ErrorReason;
+use bookstore_store::Fault;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::metadata::MetadataError;
-use crate::store::Fault;
-
 pub use self::of_store::store;
+use super::metadata::MetadataError;
 
 /// The domain of every reason.
 const DOMAIN: &str = "bookstore";

@@ -1,5 +1,6 @@
 //! Calls that stream: what each of their messages needs of the call, the rules and the store.
 
+use bookstore_store::{Fault, Operation};
 use futures_util::FutureExt;
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -15,7 +16,6 @@ use super::{
     request::{Answered, ReadRequest},
     status,
 };
-use crate::store::{Fault, Operation};
 
 /// What makes a write happen once: the same key and the same request are the same write.
 pub struct Once {

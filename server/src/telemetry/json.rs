@@ -3,18 +3,23 @@
 
 use std::fmt::{self, Debug};
 
+use bookstore_store::telemetry::traces;
 use opentelemetry::{Context, trace::TraceContextExt};
 use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
-use tracing::span::Record;
-use tracing::{Event, Subscriber};
-use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
-
-use crate::traces;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    span::Record,
+};
+use tracing_subscriber::{
+    field::RecordFields,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, FormattedFields,
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    },
+    registry::LookupSpan,
+};
 
 /// Names that the line itself uses; a field of that name gets a `_` in front.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];

@@ -3,6 +3,7 @@
 
 use std::{env, sync::mpsc, time::Duration};
 
+use bookstore_store::telemetry::traces;
 use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
 use opentelemetry_sdk::{
@@ -13,7 +14,6 @@ use opentelemetry_sdk::{
 use tokio::runtime::{Builder, Runtime};
 
 use super::{TelemetryError, exposition, heard::Heard, lean::Lean};
-use crate::traces;
 
 /// How long the last of it may take to go out.
 const FLUSH: Duration = Duration::from_millis(1500);

@@ -3,21 +3,19 @@
 use bookstore_proto::v1::{
     ExecuteRequest, ExecuteResponse, GetOutcomeRequest, GetOutcomeResponse, Outcome as State,
 };
+use bookstore_store::{LookUpOutcome, Outcome};
 use prost::Message;
 use prost_types::Any;
 use sea_orm::IsolationLevel;
 use tonic::{Request, Response, Status};
 
 use super::operations::{Execute, Part};
-use crate::{
-    rpc::{
-        calls::{self, Calls, Refused},
-        check::Check,
-        registry::{self, MethodKind, Prepared, Registry},
-        request::WriteRequest,
-        status,
-    },
-    store::{LookUpOutcome, Outcome},
+use crate::rpc::{
+    calls::{self, Calls, Refused},
+    check::Check,
+    registry::{self, MethodKind, Prepared, Registry},
+    request::WriteRequest,
+    status,
 };
 
 /// Where the types of messages are named in an `Any`.

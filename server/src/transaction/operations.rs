@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bookstore_proto::v1::ExecuteResponse;
+use bookstore_store::{Claim, Connection, Retrace, StoreError, Write};
 use futures_util::future::{BoxFuture, try_join_all};
 use prost::Message;
 use prost_types::Any;
-
-use crate::store::{Claim, Connection, Retrace, StoreError, Write};
 
 /// One of the writes.
 pub struct Part {

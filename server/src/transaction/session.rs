@@ -6,6 +6,10 @@ use bookstore_proto::v1::{
     Begin, Begun as BegunMessage, Committed, Failure, Isolation, RolledBack, TransactRequest,
     TransactResponse, transact_request::Step, transact_response::Step as Answer,
 };
+use bookstore_store::{
+    Begun, Committed as Done, Deadline, Fault, Freshness, StepError, StoreError, Transaction,
+    telemetry::traces::operation,
+};
 use futures_util::FutureExt;
 use prost::Message;
 use prost_types::Any;
@@ -17,18 +21,12 @@ use tonic_types::pb;
 use tracing::{Instrument, Span};
 
 use super::{Limits, convert::any};
-use crate::{
-    rpc::{
-        calls::{self, Calls, Refused},
-        context::RequestContext,
-        metadata::MetadataError,
-        registry::{MethodKind, Prepared, Registry},
-        status,
-    },
-    store::{
-        Begun, Committed as Done, Deadline, Fault, Freshness, StepError, StoreError, Transaction,
-    },
-    traces::operation,
+use crate::rpc::{
+    calls::{self, Calls, Refused},
+    context::RequestContext,
+    metadata::MetadataError,
+    registry::{MethodKind, Prepared, Registry},
+    status,
 };
 
 /// Begins to lead a transaction, in a task of its own.

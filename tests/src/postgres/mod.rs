@@ -17,12 +17,11 @@ use std::{
     time::Duration,
 };
 
+pub use replicated::Replicated;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{guard::Run, program::run, until};
-
-pub use replicated::Replicated;
 
 const TEMPLATE: &str = "template_bookstore";
 

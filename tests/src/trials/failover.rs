@@ -6,9 +6,8 @@ mod callers;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use crate::{Engine, Replicated, TestServer, until};
-
 use self::callers::{Callers, served_by};
+use crate::{Engine, Replicated, TestServer, until};
 
 /// How much longer than for a bare client writes may be without an answer.
 const ALLOWED: Duration = Duration::from_secs(1);

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use bookstore_proto::v1::Book;
-use bookstore_server::{resource::book, store::Resource};
+use bookstore_query::Resource;
+use bookstore_server::resource::book;
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
 

@@ -21,7 +21,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rpc",
             "security",
             "shutdown",
-            "store",
             "telemetry",
             "traces",
             "transaction",
@@ -39,7 +38,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sample_data",
             "security",
             "shutdown",
-            "store",
             "telemetry",
             "traces",
             "transaction",
@@ -47,13 +45,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("meters", &[]),
     ("traces", &[]),
-    ("resource", &["meters", "rpc", "security", "store", "traces"]),
-    ("transaction", &["meters", "rpc", "security", "store", "traces"]),
-    ("rpc", &["meters", "security", "store", "traces"]),
+    ("resource", &["meters", "rpc", "security", "traces"]),
+    ("transaction", &["meters", "rpc", "security", "traces"]),
+    ("rpc", &["meters", "security", "traces"]),
     ("security", &[]),
-    ("store", &["meters", "traces"]),
-    ("admin", &["config", "listener", "meters", "rpc", "shutdown", "store", "telemetry"]),
-    ("sample_data", &["rpc", "store"]),
+    ("admin", &["config", "listener", "meters", "rpc", "shutdown", "telemetry"]),
+    ("sample_data", &["rpc"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
     ("listener", &["config", "meters", "shutdown", "telemetry"]),
@@ -66,12 +63,7 @@ const CLIENTS_NAME: &[&str] = &["config", "shutdown"];
 
 /// Crates that a place or a file must not name, each with the reason.
 const FOREIGN: &[(&str, &[&str], &str)] = &[
-    (
-        r"^server/src/store/",
-        &["tonic", "tonic_types", "prost", "prost_types", "prost_reflect", "bookstore_proto"],
-        "the store doesn't know the wire",
-    ),
-    (r"^server/src/(store|rpc|security)/", &["bookstore_entity"], "no table is known here"),
+    (r"^server/src/(rpc|security)/", &["bookstore_entity"], "no table is known here"),
     (r"^server/src/resource/\w+/service\.rs$", &["sea_orm", "sqlx"], "a handler knows no SQL"),
     (
         CLIENTS,
@@ -197,22 +189,21 @@ fn groups_are_spread() {
 #[test]
 fn upward_arrows_are_found() {
     let find = |path, text| arrows(path, text).len();
-    assert_eq!(find("server/src/store/page.rs", "use crate::{rpc::Status, store::Call};"), 1);
-    assert_eq!(find("server/src/rpc/status.rs", "use crate::store::StoreError;"), 0);
+    assert_eq!(find("server/src/rpc/status.rs", "use crate::{resource::Entry, meters::CALLS};"), 1);
+    assert_eq!(find("server/src/rpc/status.rs", "use crate::security::password;"), 0);
     assert_eq!(find("server/src/rpc/status.rs", "fn f() { crate::config::load() }"), 1);
-    assert_eq!(find("server/src/listener.rs", "use crate::store::Store;"), 1);
-    assert_eq!(find("server/src/app.rs", "use crate::{command, store};"), 1);
+    assert_eq!(find("server/src/listener.rs", "use crate::rpc::load;"), 1);
+    assert_eq!(find("server/src/app.rs", "use crate::{command, rpc};"), 1);
     assert_eq!(find("server/src/novel.rs", ""), 1);
     assert_eq!(find("server/src/command/import/cut.rs", "use crate::{rpc::rules, shutdown};"), 1);
     assert_eq!(find("server/src/command/export/mod.rs", "use crate::config::duration;"), 0);
     assert_eq!(find("server/src/rpc/status.rs", "use super::super::app;"), 1);
-    assert_eq!(find("server/src/store/page.rs", "// crate::rpc\nlet a = \"crate::rpc\";"), 0);
+    assert_eq!(find("server/src/meters.rs", "// crate::rpc\nlet a = \"crate::rpc\";"), 0);
 }
 
 #[test]
 fn foreign_crates_and_private_parts_are_found() {
     let find = |path, text| arrows(path, text).len();
-    assert_eq!(find("server/src/store/error.rs", "use tonic::Status;"), 1);
     assert_eq!(find("server/src/rpc/context.rs", "use bookstore_entity::book;"), 1);
     assert_eq!(find("server/src/command/export/mod.rs", "use bookstore_entity::book;"), 1);
     assert_eq!(find("server/src/resource/book/service.rs", "use sea_orm::EntityTrait;"), 1);

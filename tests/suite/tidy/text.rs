@@ -50,11 +50,11 @@ pub(super) fn leftovers(path: &str, text: &str) -> Vec<String> {
 
 /// The files that may send transaction control as SQL, each with its reason.
 const TRANSACTIONS: &[(&str, &str)] =
-    &[("server/src/store/transaction/control.rs", "the one place that begins and commits")];
+    &[("server/store/src/transaction/control.rs", "the one place that begins and commits")];
 
 /// Only the store's transaction code begins, commits or rolls back.
 pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
-    if !path.starts_with("server/src/") || TRANSACTIONS.iter().any(|(place, _)| path == *place) {
+    if !path.starts_with("server/") || TRANSACTIONS.iter().any(|(place, _)| path == *place) {
         return Vec::new();
     }
     // Capitals stand for SQL; small letters only where they make a whole statement.
@@ -117,7 +117,7 @@ fn transaction_words_are_found() {
     for good in ["COMMIT_OUTCOME_UNKNOWN", "the commit failed", "beginning", "begin is late"] {
         assert_eq!(find(&format!("let a = \"{good}\"; // COMMIT")), 0, "{good}");
     }
-    assert!(transaction_words("server/src/store/transaction/control.rs", "\"BEGIN\"").is_empty());
+    assert!(transaction_words("server/store/src/transaction/control.rs", "\"BEGIN\"").is_empty());
 }
 
 #[test]

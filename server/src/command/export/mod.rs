@@ -3,7 +3,7 @@
 mod columns;
 mod target;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use bookstore_proto::v1::{
     ExportBooksRequest, ExportBooksResponse, ListBooksRequest, TotalSizeMode,
@@ -11,7 +11,6 @@ use bookstore_proto::v1::{
     book_transfer_service_client::BookTransferServiceClient,
 };
 use clap::Args;
-use std::io::IsTerminal as _;
 use tokio::time::sleep;
 use tonic::{Status, transport::Channel};
 

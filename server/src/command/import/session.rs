@@ -1,8 +1,10 @@
 //! The stream that carries an import: batches out, acknowledgements in, and again from the
 //! first batch without one when it breaks.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+};
 
 use bookstore_proto::v1::{
     ImportBooksAcknowledgement, ImportBooksBatch, ImportBooksEnd, ImportBooksOptions,

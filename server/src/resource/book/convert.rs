@@ -12,7 +12,11 @@ use bookstore_proto::v1::{
     Book as Message, BookView, CreateBookRequest, DeleteBookRequest, GetBookRequest,
     ListBooksRequest, ListBooksResponse, UpdateBookRequest,
 };
-
+use bookstore_query::{
+    crud::{Change, Columns, Insert, Removal},
+    list::Listed,
+};
+use bookstore_store::{Query, StoreError};
 use prost::Message as _;
 
 use super::{
@@ -30,11 +34,6 @@ use crate::{
         request::ReadRequest,
         standard::{self, Entry, Standard, standard_delete, standard_write},
         wire,
-    },
-    store::{
-        Query, StoreError,
-        crud::{Change, Columns, Insert, Removal},
-        list::Listed,
     },
 };
 

@@ -4,6 +4,11 @@ use bookstore_entity::{
     book::{ActiveModel, Model},
     cart, cart_item,
 };
+use bookstore_query::{
+    Resource,
+    crud::{self, Change, Insert, Removal},
+};
+use bookstore_store::{Claim, Connection, Operation, StoreError};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait, LockType, Order, Query as Sql, SelectStatement},
@@ -11,11 +16,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Book;
-use crate::store::{
-    Claim, Connection, Operation, Resource, StoreError,
-    crud::{self, Change, Insert, Removal},
-    operations,
-};
+use crate::resource::stamp::operations;
 
 operations! {
     /// Creates books.
@@ -65,7 +66,7 @@ async fn lock_carts(connection: &Connection, books: &[Uuid]) -> Result<(), Store
 /// takes the books out of them, would leave both as they are.
 async fn change_carts(connection: &Connection, books: &[Uuid]) -> Result<(), StoreError> {
     cart::Entity::update_many()
-        .col_expr(cart::Column::UpdatedAt, Expr::value(crud::now()))
+        .col_expr(cart::Column::UpdatedAt, Expr::value(bookstore_store::now()))
         .col_expr(cart::Column::Version, Expr::col(cart::Column::Version).add(1))
         .filter(Expr::col(cart::Column::Id).in_subquery(holding(connection, books)))
         .exec(connection)

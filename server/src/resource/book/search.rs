@@ -2,14 +2,13 @@
 
 use bookstore_entity::book::Model;
 use bookstore_proto::v1::{SearchBooksRequest, SearchBooksResponse};
+use bookstore_query::search::{Found, SearchQuery, Searched};
+use bookstore_store::{Query, StoreError};
 
 use super::Book;
 use crate::{
+    resource::stamp::queries,
     rpc::{check::Check, request::ReadRequest, search},
-    store::{
-        Query, StoreError, queries,
-        search::{Found, SearchQuery, Searched},
-    },
 };
 
 impl Searched for Book {
@@ -18,7 +17,7 @@ impl Searched for Book {
 
 queries! {
     /// Reads a page of what a search finds.
-    SearchBooks(SearchQuery) -> Found<Model> = crate::store::search::search::<Book>;
+    SearchBooks(SearchQuery) -> Found<Model> = bookstore_query::search::search::<Book>;
 }
 
 impl ReadRequest for SearchBooksRequest {

@@ -3,6 +3,12 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bookstore_entity::{book::Model, category, review};
+use bookstore_query::{
+    crud::{self, Columns, Ids, One},
+    list::{self, ListQuery, Listed, PAGE_BYTES},
+    mean::mean,
+};
+use bookstore_store::{Connection, Query, StoreError};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
@@ -11,15 +17,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Book;
-use crate::{
-    resource::{category::Category, review::Review},
-    store::{
-        Connection, Query, StoreError,
-        crud::{self, Columns, Ids, One},
-        list::{self, ListQuery, Listed, PAGE_BYTES},
-        mean::mean,
-    },
-};
+use crate::resource::{category::Category, review::Review};
 
 /// How many reviews are answered with a book.
 const LATEST_REVIEWS: u64 = 10;

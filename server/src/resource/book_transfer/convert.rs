@@ -8,6 +8,8 @@ use bookstore_proto::v1::{
     ImportBooksBatch, ImportBooksEnd, ImportBooksOptions, ImportBooksRequest, ImportBooksRow,
     ImportMode, ImportRejection, import_books_request::Step,
 };
+use bookstore_query::{crud::Columns, list::Listed};
+use bookstore_store::{Fault, Query, StoreError};
 use prost::Message as _;
 use sea_orm::ActiveValue;
 use uuid::Uuid;
@@ -24,7 +26,6 @@ use crate::{
         standard::Standard,
         streams::{Once, StreamCall},
     },
-    store::{Fault, Query, StoreError, crud::Columns, list::Listed},
 };
 
 /// How many books a message of an export holds at most.

@@ -7,9 +7,10 @@ mod service;
 use bookstore_proto::v1::{
     ExportBooksRequest, ImportBooksRequest, book_transfer_service_server::SERVICE_NAME,
 };
+use bookstore_query::Resource;
 
 use super::{Entry, book::Book};
-use crate::{rpc::registry::Registry, store::Resource};
+use crate::rpc::registry::Registry;
 
 /// The place of imports and exports in the service.
 pub const ENTRY: Entry =

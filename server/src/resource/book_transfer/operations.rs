@@ -1,16 +1,13 @@
 //! What happens to books that come and go by the thousand.
 
 use bookstore_entity::book::{ActiveModel, Model};
-
-use crate::{
-    resource::book::Book,
-    store::{
-        Connection, Fault, Operation, StoreError,
-        crud::{self, Landed},
-        list::{self, ListQuery, Listed},
-        queries,
-    },
+use bookstore_query::{
+    crud::{self, Landed},
+    list::{self, ListQuery, Listed},
 };
+use bookstore_store::{Connection, Fault, Operation, StoreError};
+
+use crate::resource::{book::Book, stamp::queries};
 
 queries! {
     /// Reads the next books of an export.

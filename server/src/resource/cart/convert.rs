@@ -5,6 +5,7 @@ use bookstore_proto::v1::{
     AddCartItemRequest, Cart, CartItem, CheckoutRequest, ClearCartRequest, GetCartRequest, Order,
     RemoveCartItemRequest, UpdateCartItemRequest,
 };
+use bookstore_store::{Query, StoreError};
 use uuid::Uuid;
 
 use super::operations::{
@@ -18,7 +19,6 @@ use crate::{
         request::{ReadRequest, WriteRequest},
         wire,
     },
-    store::{Query, StoreError},
 };
 
 impl ReadRequest for GetCartRequest {

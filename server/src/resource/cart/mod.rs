@@ -8,12 +8,10 @@ use bookstore_proto::v1::{
     AddCartItemRequest, CheckoutRequest, ClearCartRequest, GetCartRequest, RemoveCartItemRequest,
     UpdateCartItemRequest, cart_service_server,
 };
+use bookstore_store::{Constraint, Rule};
 
 use super::Entry;
-use crate::{
-    rpc::registry::Registry,
-    store::{Constraint, Rule},
-};
+use crate::rpc::registry::Registry;
 
 /// The place of carts in the service.
 pub const ENTRY: Entry = Entry {

@@ -5,6 +5,8 @@ use bookstore_entity::{
     cart::{self, Column, Entity, Model},
     cart_item, user,
 };
+use bookstore_query::{Resource, children::children, crud::Expected, list::PAGE_BYTES};
+use bookstore_store::{Claim, Condition, Connection, Fault, Operation, StoreError, Unmet};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
@@ -17,16 +19,10 @@ use super::ITEM_BOOK;
 use crate::{
     resource::{
         order::{self, Line, NewOrder},
+        stamp::{operations, queries},
         user::User,
     },
     rpc::etag,
-    store::{
-        Claim, Condition, Connection, Fault, Operation, Resource, StoreError, Unmet,
-        children::children,
-        crud::{self, Expected},
-        list::PAGE_BYTES,
-        operations, queries,
-    },
 };
 
 /// The most copies of a book in a cart.
@@ -164,7 +160,7 @@ async fn change(connection: &Connection, target: &Target) -> Result<Filled, Stor
     // A deletion of the user takes the cart along: it locks them in this order too.
     let user = user.lock(LockType::KeyShare);
     one_user(connection, target.user_id, user).await?;
-    let now = crud::now();
+    let now = bookstore_store::now();
     let row = cart::ActiveModel {
         id: Set(Uuid::now_v7()),
         user_id: Set(target.user_id),

@@ -8,6 +8,11 @@ use bookstore_proto::v1::{
     DeleteCategoryRequest, GetCategoryRequest, GetCategoryStatsRequest, GetCategoryStatsResponse,
     ListCategoriesRequest, ListCategoriesResponse, UpdateCategoryRequest,
 };
+use bookstore_query::{
+    crud::{Change, Insert, Removal},
+    list::{ListQuery, Listed},
+};
+use bookstore_store::StoreError;
 
 use super::{
     Category,
@@ -16,23 +21,16 @@ use super::{
         ListCategories, UpdateCategories,
     },
 };
-use crate::{
-    rpc::{
-        check::Check,
-        etag,
-        field_mask::Paths,
-        list,
-        standard::{
-            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
-            standard_list, standard_write,
-        },
-        wire,
+use crate::rpc::{
+    check::Check,
+    etag,
+    field_mask::Paths,
+    list,
+    standard::{
+        self, Entry, Standard, standard_batch_get, standard_delete, standard_get, standard_list,
+        standard_write,
     },
-    store::{
-        StoreError,
-        crud::{Change, Insert, Removal},
-        list::{ListQuery, Listed},
-    },
+    wire,
 };
 
 impl Standard for Category {

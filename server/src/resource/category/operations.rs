@@ -6,6 +6,12 @@ use bookstore_entity::{
     book,
     category::{ActiveModel, Model},
 };
+use bookstore_query::{
+    crud::{self, Change, Ids, Insert, One, Removal},
+    list::{self, ListQuery, Listed},
+    mean::mean,
+};
+use bookstore_store::{Connection, Operation, StoreError};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait, LockType, Order, SelectStatement},
@@ -13,13 +19,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Category;
-use crate::store::{
-    Connection, Operation, StoreError,
-    crud::{self, Change, Ids, Insert, One, Removal},
-    list::{self, ListQuery, Listed},
-    mean::mean,
-    operations, queries,
-};
+use crate::resource::stamp::{operations, queries};
 
 /// Micros in a unit of money.
 const MICROS: i64 = 1_000_000;
@@ -134,7 +134,7 @@ async fn unlink_books(connection: &Connection, categories: &[Uuid]) -> Result<()
     }
     book::Entity::update_many()
         .col_expr(book::Column::CategoryId, Expr::value(None::<Uuid>))
-        .col_expr(book::Column::UpdatedAt, Expr::value(crud::now()))
+        .col_expr(book::Column::UpdatedAt, Expr::value(bookstore_store::now()))
         .col_expr(book::Column::Version, Expr::col(book::Column::Version).add(1))
         .filter(book::Column::Id.in_subquery(books))
         .exec(connection)

@@ -7,23 +7,21 @@ use bookstore_proto::v1::{
     CreateItemRequest, DeleteItemRequest, GetItemRequest, Item as Message, ListItemsRequest,
     ListItemsResponse, UpdateItemRequest,
 };
+use bookstore_query::crud::{Change, Insert, Removal};
 
 use super::{
     Item,
     operations::{CreateItems, DeleteItems, GetItem, GetItems, ListItems, UpdateItems},
 };
-use crate::{
-    rpc::{
-        check::Check,
-        etag,
-        field_mask::Paths,
-        standard::{
-            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
-            standard_list, standard_write,
-        },
-        wire,
+use crate::rpc::{
+    check::Check,
+    etag,
+    field_mask::Paths,
+    standard::{
+        self, Entry, Standard, standard_batch_get, standard_delete, standard_get, standard_list,
+        standard_write,
     },
-    store::crud::{Change, Insert, Removal},
+    wire,
 };
 
 impl Standard for Item {

@@ -1,14 +1,13 @@
 //! What happens to items: reads and writes over checked values.
 
 use bookstore_entity::item::{ActiveModel, Model};
+use bookstore_query::{
+    crud::{self, Change, Ids, Insert, One, Removal},
+    list::{self, ListQuery, Listed},
+};
 
 use super::Item;
-use crate::store::{
-    crud::{self, Change, Ids, Insert, One, Removal},
-    list,
-    list::{ListQuery, Listed},
-    operations, queries,
-};
+use crate::resource::stamp::{operations, queries};
 
 queries! {
     /// Reads one item.

@@ -1,13 +1,15 @@
 //! Orders between the wire and the row.
 
-use bookstore_entity::order::Model;
 use std::collections::HashSet;
 
+use bookstore_entity::order::Model;
 use bookstore_proto::v1::{
     BatchGetOrdersRequest, BatchGetOrdersResponse, CancelOrderRequest, ConfirmOrderRequest,
     DeliverOrderRequest, GetOrderRequest, ListOrdersRequest, ListOrdersResponse, Order as Message,
     OrderItem, OrderStatus, PlaceOrderItem, PlaceOrderRequest, ShipOrderRequest,
 };
+use bookstore_query::list::{ListQuery, Listed};
+use bookstore_store::StoreError;
 use uuid::Uuid;
 
 use super::{
@@ -18,18 +20,12 @@ use super::{
     },
     placing::{Line, NewOrder},
 };
-use crate::{
-    rpc::{
-        check::Check,
-        etag, list,
-        request::{ReadRequest, WriteRequest},
-        standard::{self, standard_list},
-        wire,
-    },
-    store::{
-        StoreError,
-        list::{ListQuery, Listed},
-    },
+use crate::rpc::{
+    check::Check,
+    etag, list,
+    request::{ReadRequest, WriteRequest},
+    standard::{self, standard_list},
+    wire,
 };
 
 standard_list!(Order: ListOrdersRequest => ListOrders, ListOrdersResponse { orders } by page);

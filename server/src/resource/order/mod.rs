@@ -10,21 +10,19 @@ use bookstore_proto::v1::{
     BatchGetOrdersRequest, CancelOrderRequest, ConfirmOrderRequest, DeliverOrderRequest,
     GetOrderRequest, ListOrdersRequest, PlaceOrderRequest, ShipOrderRequest, order_service_server,
 };
+use bookstore_query::{
+    Resource,
+    field::{Field, Fields, Kind},
+};
+use bookstore_store::{Constraint, Rule};
 
 pub use self::{
     convert::message,
     operations::{Item, WithItems},
     placing::{Line, NewOrder, claims, place},
 };
-
 use super::Entry;
-use crate::{
-    rpc::registry::Registry,
-    store::{
-        Constraint, Resource, Rule,
-        field::{Field, Fields, Kind},
-    },
-};
+use crate::rpc::registry::Registry;
 
 /// The place of orders in the service.
 pub const ENTRY: Entry = Entry {

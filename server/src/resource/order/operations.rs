@@ -5,6 +5,13 @@ use bookstore_entity::{
     order::{Column, Entity, Model},
     order_item,
 };
+use bookstore_query::{
+    Resource,
+    children::children,
+    crud::{self, Columns, Expected, Ids, One},
+    list::{self, ListQuery, Listed, PAGE_BYTES},
+};
+use bookstore_store::{Claim, Condition, Connection, Fault, Operation, StoreError, Unmet};
 use sea_orm::{
     ColumnTrait, EntityTrait, FromQueryResult, QueryFilter,
     sea_query::{Expr, ExprTrait},
@@ -15,13 +22,7 @@ use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
     placing::{self, Line, NewOrder, give_back, place},
 };
-use crate::store::{
-    Claim, Condition, Connection, Fault, Operation, Resource, StoreError, Unmet,
-    children::children,
-    crud::{self, Columns, Expected, Ids, One},
-    list::{self, ListQuery, Listed, PAGE_BYTES},
-    operations, queries,
-};
+use crate::resource::stamp::{operations, queries};
 
 /// An order's row with its items.
 pub type WithItems = (Model, Vec<Item>);
@@ -155,7 +156,7 @@ async fn advance(
     let from = from.next().map_or(&[][..], |(_, from)| *from);
     let mut rows = Entity::update_many()
         .col_expr(Column::Status, Expr::value(status))
-        .col_expr(Column::UpdatedAt, Expr::value(crud::now()))
+        .col_expr(Column::UpdatedAt, Expr::value(bookstore_store::now()))
         .col_expr(Column::Version, Expr::col(Column::Version).add(1))
         .filter(Column::Id.eq(step.id))
         .filter(Column::Status.is_in(from.iter().copied()))

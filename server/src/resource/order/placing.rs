@@ -6,6 +6,8 @@ use bookstore_entity::{
     order::{ActiveModel, Column, Entity, Model},
     order_item, user,
 };
+use bookstore_query::{Resource, crud::column_in};
+use bookstore_store::{Claim, Condition, Connection, Fault, StoreError, Unmet};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
@@ -16,10 +18,6 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Order, WithItems, operations::Item};
-use crate::store::{
-    Claim, Condition, Connection, Fault, Resource, StoreError, Unmet,
-    crud::{self, column_in},
-};
 
 /// An order to place.
 #[derive(Clone, Debug)]
@@ -72,7 +70,7 @@ pub async fn place(
     order: &NewOrder,
     lines: &[Line],
 ) -> Result<WithItems, StoreError> {
-    let now = crud::now();
+    let now = bookstore_store::now();
     // By their ids they stand in the lines' order.
     let mut ids: Vec<Uuid> = lines.iter().map(|_| Uuid::now_v7()).collect();
     ids.sort_unstable();
@@ -342,7 +340,8 @@ pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), Store
         connection.query_all_raw(lock).await?;
     }
     let back = r#"UPDATE "books" SET "stock" = "stock" + (SELECT sum("quantity") FROM "order_items" WHERE "order_id" = $1 AND "book_id" = "books"."id"), "version" = "version" + 1, "updated_at" = $2 WHERE "id" IN (SELECT "book_id" FROM "order_items" WHERE "order_id" = $1)"#;
-    let back = Statement::from_sql_and_values(backend, back, [order, crud::now().into()]);
+    let back =
+        Statement::from_sql_and_values(backend, back, [order, bookstore_store::now().into()]);
     connection.execute_raw(back).await?;
     Ok(())
 }

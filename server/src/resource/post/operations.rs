@@ -1,14 +1,13 @@
 //! What happens to posts: reads and writes over checked values.
 
 use bookstore_entity::post::{ActiveModel, Model};
+use bookstore_query::{
+    crud::{self, Change, Ids, Insert, One, Removal},
+    list::{self, ListQuery, Listed},
+};
 
 use super::Post;
-use crate::store::{
-    crud::{self, Change, Ids, Insert, One, Removal},
-    list,
-    list::{ListQuery, Listed},
-    operations, queries,
-};
+use crate::resource::stamp::{operations, queries};
 
 queries! {
     /// Reads one post.

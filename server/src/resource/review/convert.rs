@@ -7,23 +7,21 @@ use bookstore_proto::v1::{
     BatchUpdateReviewsResponse, CreateReviewRequest, DeleteReviewRequest, GetReviewRequest,
     ListReviewsRequest, ListReviewsResponse, Review as Message, UpdateReviewRequest,
 };
+use bookstore_query::crud::{Change, Insert, Removal};
 
 use super::{
     Review,
     operations::{CreateReviews, DeleteReviews, GetReview, GetReviews, ListReviews, UpdateReviews},
 };
-use crate::{
-    rpc::{
-        check::Check,
-        etag,
-        field_mask::Paths,
-        standard::{
-            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
-            standard_list, standard_write,
-        },
-        wire,
+use crate::rpc::{
+    check::Check,
+    etag,
+    field_mask::Paths,
+    standard::{
+        self, Entry, Standard, standard_batch_get, standard_delete, standard_get, standard_list,
+        standard_write,
     },
-    store::crud::{Change, Insert, Removal},
+    wire,
 };
 
 impl Standard for Review {

@@ -1,13 +1,13 @@
 //! What happens to reviews: reads and writes over checked values.
 
 use bookstore_entity::review::{ActiveModel, Model};
-
-use super::Review;
-use crate::store::{
+use bookstore_query::{
     crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
-    operations, queries,
 };
+
+use super::Review;
+use crate::resource::stamp::{operations, queries};
 
 queries! {
     /// Reads one review.

@@ -8,6 +8,11 @@ use bookstore_proto::v1::{
     ListUserOrderCountsResponse, ListUsersRequest, ListUsersResponse, Role, UpdateUserRequest,
     User as Message, UserOrderCount, VerifyPasswordRequest, VerifyPasswordResponse,
 };
+use bookstore_query::{
+    crud::{Change, Insert, Removal},
+    list::{ListQuery, Listed},
+};
+use bookstore_store::StoreError;
 
 use super::{
     ROLES, User,
@@ -30,11 +35,6 @@ use crate::{
         wire,
     },
     security::password::Password,
-    store::{
-        StoreError,
-        crud::{Change, Insert, Removal},
-        list::{ListQuery, Listed},
-    },
 };
 
 impl Standard for User {

@@ -11,15 +11,14 @@ use bookstore_proto::v1::{
     ListUserOrderCountsRequest, ListUsersRequest, UpdateUserRequest, VerifyPasswordRequest,
     user_service_server,
 };
+use bookstore_query::{
+    Resource,
+    field::{Field, Fields, Kind},
+};
+use bookstore_store::{Constraint, Rule};
 
 use super::Entry;
-use crate::{
-    rpc::registry::Registry,
-    store::{
-        Constraint, Resource, Rule,
-        field::{Field, Fields, Kind},
-    },
-};
+use crate::rpc::registry::Registry;
 
 /// The place of users in the service.
 pub const ENTRY: Entry = Entry {

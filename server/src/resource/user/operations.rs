@@ -6,19 +6,19 @@ use bookstore_entity::{
     order,
     user::{ActiveModel, Column, Entity, Model},
 };
+use bookstore_query::{
+    crud::{self, Change, Ids, Insert, One, Removal},
+    list::{self, ListQuery, Listed},
+};
+use bookstore_store::{Claim, Connection, Operation, Query, StoreError};
 use futures_util::future::try_join_all;
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::User;
 use crate::{
+    resource::stamp::{operations, queries},
     security::password::{Password, PasswordError},
-    store::{
-        Claim, Connection, Operation, Query, StoreError,
-        crud::{self, Change, Ids, Insert, One, Removal},
-        list::{self, ListQuery, Listed},
-        operations, queries,
-    },
 };
 
 queries! {

@@ -14,6 +14,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use bookstore_store::telemetry::traces::named;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
@@ -50,8 +51,8 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
     let name = method.or_else(beside);
     let span = tracing::info_span!(
         "call",
-        otel.kind = traces::named("server"),
-        otel.name = traces::named(name.unwrap_or("other")),
+        otel.kind = named("server"),
+        otel.name = named(name.unwrap_or("other")),
         method = path,
         %request_id,
         trace_id

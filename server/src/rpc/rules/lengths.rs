@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use bookstore_store::Fault;
 use prost::{
     bytes::Buf,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
@@ -10,7 +11,6 @@ use prost::{
 use prost_reflect::{Kind, MessageDescriptor};
 
 use super::{Rules, join, range};
-use crate::store::Fault;
 
 /// The most paths that a field mask may name; no resource has as many fields.
 const MASK_PATHS: u64 = 100;

@@ -14,8 +14,8 @@ macro_rules! standard_get {
 
             fn answer(
                 _: &$query,
-                row: $crate::store::crud::Row<$resource>,
-            ) -> Result<Self::Answer, $crate::store::StoreError> {
+                row: bookstore_query::crud::Row<$resource>,
+            ) -> Result<Self::Answer, bookstore_store::StoreError> {
                 Ok(<$resource as $crate::rpc::standard::Standard>::message(row))
             }
         }
@@ -45,7 +45,7 @@ macro_rules! standard_list {
                     order_by,
                     total_size_mode,
                 };
-                let name = <$query as $crate::store::Query>::NAME;
+                let name = <$query as bookstore_store::Query>::NAME;
                 let path = concat!(stringify!($many) $(, ".", stringify!($inner))?);
                 let columns = check.columns::<$resource>(path);
                 $crate::rpc::list::query::<$resource>(check, name, fields, columns).map($query)
@@ -53,8 +53,8 @@ macro_rules! standard_list {
 
             fn answer(
                 query: &$query,
-                listed: <$query as $crate::store::Query>::Output,
-            ) -> Result<$response, $crate::store::StoreError> {
+                listed: <$query as bookstore_store::Query>::Output,
+            ) -> Result<$response, bookstore_store::StoreError> {
                 let page = $page(&query.0, listed)?;
                 let $crate::rpc::list::Page { messages, next_page_token, total_size } = page;
                 Ok($response { $many: messages, next_page_token, total_size })
@@ -77,8 +77,8 @@ macro_rules! standard_batch_get {
 
             fn answer(
                 _: &$query,
-                rows: Vec<$crate::store::crud::Row<$resource>>,
-            ) -> Result<$response, $crate::store::StoreError> {
+                rows: Vec<bookstore_query::crud::Row<$resource>>,
+            ) -> Result<$response, bookstore_store::StoreError> {
                 Ok($response { $many: $crate::rpc::standard::many::<$resource>(rows) })
             }
         }
@@ -97,7 +97,7 @@ macro_rules! standard_write {
                 $crate::rpc::standard::alone(check, self).map($operation)
             }
 
-            fn answer(rows: Vec<$crate::store::crud::Row<$resource>>) -> Self::Answer {
+            fn answer(rows: Vec<bookstore_query::crud::Row<$resource>>) -> Self::Answer {
                 $crate::rpc::standard::one::<$resource>(rows)
             }
         }
@@ -110,7 +110,7 @@ macro_rules! standard_write {
                 $crate::rpc::standard::batch(check, self.requests).map($operation)
             }
 
-            fn answer(rows: Vec<$crate::store::crud::Row<$resource>>) -> $response {
+            fn answer(rows: Vec<bookstore_query::crud::Row<$resource>>) -> $response {
                 $response { $many: $crate::rpc::standard::many::<$resource>(rows) }
             }
         }
@@ -144,4 +144,8 @@ macro_rules! standard_delete {
     };
 }
 
-pub(crate) use {standard_batch_get, standard_delete, standard_get, standard_list, standard_write};
+pub(crate) use standard_batch_get;
+pub(crate) use standard_delete;
+pub(crate) use standard_get;
+pub(crate) use standard_list;
+pub(crate) use standard_write;

@@ -1,12 +1,12 @@
 //! The store's errors: the error table, row by row.
 
 use bookstore_proto::v1::ErrorReason;
+use bookstore_store::{Condition, ConstraintKind, Fault, StoreError, Unmet};
 use tonic::{Code, Status};
 
 use super::{
     Answer, RETRY_LATER, RETRY_SOON, database_unavailable, deadline_exceeded, internal, invalid,
 };
-use crate::store::{Condition, ConstraintKind, Fault, StoreError, Unmet};
 
 /// What the store could not do.
 pub fn store(error: &StoreError, request_id: &str) -> Status {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use bookstore_migration::words;
+use bookstore_entity::words;
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 
 use crate::client::id;

@@ -1,0 +1,122 @@
+//! Deletes of rows, by batches, with what may go along and what stands in the way.
+
+use bookstore_store::{Claim, Connection, Rule, StoreError};
+use sea_orm::{
+    ConnectionTrait, EntityTrait, QueryFilter,
+    sea_query::{Alias, Expr, Query},
+};
+use uuid::Uuid;
+
+use crate::crud::{
+    Expected, Removal, Resource, column_in, id_is,
+    write::{ROUNDS, came_and_went, lock, lock_all, missed, state_is},
+};
+
+/// Deletes rows, all locked in the order of their ids first.
+///
+/// # Errors
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Constraint`] where
+/// other rows still refer to one.
+pub async fn delete<R: Resource>(
+    connection: &Connection,
+    removals: &[Removal],
+) -> Result<(), StoreError> {
+    let forced: Vec<Uuid> = removals.iter().filter(|it| it.force).map(|it| it.id).collect();
+    if forced.is_empty() {
+        lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
+    } else {
+        // Nobody comes to refer to them any more, and a wrong etag costs nothing.
+        lock_for_delete::<R>(connection, removals).await?;
+        delete_referrers::<R>(connection, &forced).await?;
+    }
+    for removal in removals {
+        delete_one::<R>(connection, removal).await?;
+    }
+    Ok(())
+}
+
+/// The ids of deleted rows that others may refer to, where `force` doesn't take these along.
+pub fn claims_of_removal<R: Resource>(removals: &[Removal]) -> Vec<Claim> {
+    let claims = removals.iter().flat_map(|removal| {
+        let constraints = R::CONSTRAINTS.iter();
+        let unused = constraints.filter(|constraint| match constraint.rule {
+            Rule::Unused { forced, .. } => !(forced && removal.force),
+            Rule::Unique | Rule::Exists(..) => false,
+        });
+        unused.map(|constraint| Claim {
+            constraint,
+            field: format!("{}{}", removal.prefix, constraint.field),
+            values: vec![removal.id.into()],
+            own: None,
+            only_new: false,
+        })
+    });
+    claims.collect()
+}
+
+/// Locks rows that are about to be deleted and makes sure that [`delete`] will find them as it
+/// has to, for operations that have more to do in between.
+///
+/// # Errors
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`].
+pub async fn lock_for_delete<R: Resource>(
+    connection: &Connection,
+    removals: &[Removal],
+) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = removals.iter().map(|removal| removal.id).collect();
+    lock_all(connection, R::FIELDS.table, "id", ids.into_iter()).await?;
+    for removal in removals {
+        let mut query = Query::select();
+        query
+            .expr(Expr::cust("1"))
+            .from(R::Entity::default())
+            .and_where(id_is(removal.id))
+            .and_where(state_is(removal.expected));
+        if connection.query_one(&query).await?.is_none() {
+            match missed::<R>(connection, removal.id, &removal.prefix).await? {
+                StoreError::NotFound { .. } if removal.allow_missing => {}
+                error => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what refers to rows that are deleted with `force`.
+async fn delete_referrers<R: Resource>(
+    connection: &Connection,
+    ids: &[Uuid],
+) -> Result<(), StoreError> {
+    for constraint in R::CONSTRAINTS {
+        let (Rule::Unused { forced: true, .. }, [column]) = (constraint.rule, constraint.columns)
+        else {
+            continue;
+        };
+        lock_all(connection, constraint.table, column, ids.iter().copied()).await?;
+        let mut delete = Query::delete();
+        delete
+            .from_table(Alias::new(constraint.table))
+            .and_where(column_in(connection, column, ids));
+        connection.execute(&delete).await?;
+    }
+    Ok(())
+}
+
+async fn delete_one<R: Resource>(
+    connection: &Connection,
+    removal: &Removal,
+) -> Result<(), StoreError> {
+    for _ in 0..ROUNDS {
+        let statement =
+            R::Entity::delete_many().filter(id_is(removal.id)).filter(state_is(removal.expected));
+        if statement.exec(connection).await?.rows_affected > 0 {
+            return Ok(());
+        }
+        match missed::<R>(connection, removal.id, &removal.prefix).await? {
+            StoreError::NotFound { .. } if removal.allow_missing => return Ok(()),
+            StoreError::EtagMismatch { .. } if removal.expected == Expected::Any => {}
+            error => return Err(error),
+        }
+    }
+    Err(came_and_went())
+}

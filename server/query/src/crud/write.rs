@@ -1,0 +1,292 @@
+//! Inserts and changes of rows, by batches, in an order that batches can't block each other
+//! with.
+
+use bookstore_store::{Claim, Connection, Fault, Rule, StoreError, now};
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter,
+    TryIntoModel, Value,
+    sea_query::{Alias, Expr, ExprTrait, LockType, OnConflict, Order, Query, SimpleExpr},
+};
+use uuid::Uuid;
+
+use crate::crud::{
+    Change, Expected, Fixed, Insert, Resource, Row, Values, column, column_in, id_is,
+};
+
+/// Inserts rows and answers them as they are now.
+///
+/// # Errors
+/// [`StoreError::Constraint`], to be explained by [`claims_of_insert`].
+pub async fn insert<R: Resource>(
+    connection: &Connection,
+    inserts: &[Insert<Values<R>>],
+) -> Result<Vec<Row<R>>, StoreError> {
+    let now = now();
+    let rows: Vec<Values<R>> =
+        inserts.iter().map(|insert| stamped::<R>(insert.values.clone(), now)).collect();
+    // In the order of their ids: two batches that insert the same ones would wait for each
+    // other.
+    let mut ordered = rows.clone();
+    ordered.sort_by_key(|values| id_of_values::<R>(values));
+    // In pieces of 1, 2, 4 … 512 rows, so that there are ten texts to prepare and not a thousand.
+    let mut rest = ordered.as_slice();
+    while !rest.is_empty() {
+        let piece = 1 << Ord::min(rest.len().ilog2(), 9);
+        let (now, later) = rest.split_at(piece);
+        R::Entity::insert_many(now.iter().cloned()).exec_without_returning(connection).await?;
+        rest = later;
+    }
+    // Every column was bound, so the rows are what was bound.
+    rows.into_iter().map(|values| values.try_into_model().map_err(StoreError::from)).collect()
+}
+
+/// The values of inserted rows that constraints look at.
+pub fn claims_of_insert<R: Resource>(inserts: &[Insert<Values<R>>]) -> Vec<Claim> {
+    let claims = inserts.iter().flat_map(|insert| {
+        claims::<R>(&insert.values, None, |field| match field {
+            "id" => insert.id_path.clone(),
+            _ => format!("{}.{field}", insert.path),
+        })
+    });
+    claims.collect()
+}
+
+/// Changes rows, all locked in the order of their ids first, and answers them as they are now.
+///
+/// # Errors
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Invalid`] where a row
+/// would have to be inserted that can't be, [`StoreError::Constraint`].
+pub async fn update<R: Resource>(
+    connection: &Connection,
+    changes: &[Change<Values<R>>],
+) -> Result<Vec<Row<R>>, StoreError> {
+    lock::<R>(connection, changes.iter().map(|change| change.id)).await?;
+    let mut ordered: Vec<(usize, &Change<Values<R>>)> = changes.iter().enumerate().collect();
+    if changes.iter().any(|change| change.otherwise.is_some()) {
+        // Rows that aren't there can't be locked before they are inserted: that has to happen
+        // in the order of their ids. Otherwise the first entry at fault is the one to tell.
+        ordered.sort_by_key(|(_, change)| change.id);
+    }
+    let mut rows = Vec::with_capacity(changes.len());
+    for (index, change) in ordered {
+        rows.push((index, update_one::<R>(connection, change).await?));
+    }
+    rows.sort_by_key(|(index, _)| *index);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The values of changed rows that constraints look at.
+pub fn claims_of_update<R: Resource>(changes: &[Change<Values<R>>]) -> Vec<Claim> {
+    let claims = changes.iter().flat_map(|change| {
+        let path = |field: &str| format!("{}.{field}", change.path);
+        let mut all = claims::<R>(&change.values, Some(change.id), path);
+        if let Some(Ok(values)) = &change.otherwise {
+            let of_new = claims::<R>(values, Some(change.id), path).into_iter();
+            let beside = of_new.filter(|claim| all.iter().all(|other| other.field != claim.field));
+            let beside: Vec<Claim> =
+                beside.map(|claim| Claim { only_new: true, ..claim }).collect();
+            all.extend(beside);
+        }
+        all
+    });
+    claims.collect()
+}
+
+async fn update_one<R: Resource>(
+    connection: &Connection,
+    change: &Change<Values<R>>,
+) -> Result<Row<R>, StoreError> {
+    for _ in 0..ROUNDS {
+        let mut rows = R::Entity::update_many()
+            .set(change.values.clone())
+            .col_expr(column::<R>("updated_at")?, Expr::value(now()))
+            .col_expr(column::<R>("version")?, Expr::col(Alias::new("version")).add(1))
+            .filter(id_is(change.id))
+            .filter(state_is(change.expected))
+            .filter(is_fixed(&change.fixed))
+            .exec_with_returning(connection)
+            .await?;
+        if let Some(row) = rows.pop() {
+            return Ok(row);
+        }
+        let prefix = format!("{}.", change.path);
+        match missed::<R>(connection, change.id, &prefix).await? {
+            StoreError::NotFound { .. } => {}
+            error => {
+                unchanged::<R>(connection, change).await?;
+                if change.expected == Expected::Any {
+                    continue;
+                }
+                return Err(error);
+            }
+        }
+        let values = match &change.otherwise {
+            None => {
+                let field = format!("{prefix}id");
+                return Err(StoreError::NotFound { resource: R::NAME, id: change.id, field });
+            }
+            Some(_) if change.expected != Expected::Any => {
+                let field = format!("{prefix}etag");
+                return Err(StoreError::EtagMismatch { resource: R::NAME, id: change.id, field });
+            }
+            Some(Err(faults)) => return Err(StoreError::Invalid(faults.clone())),
+            Some(Ok(values)) => stamped::<R>(values.clone(), now()),
+        };
+        let inserted = R::Entity::insert(values.clone())
+            .on_conflict(OnConflict::column(Alias::new("id")).do_nothing().to_owned())
+            .exec_without_returning(connection)
+            .await?;
+        if inserted > 0 {
+            return Ok(values.try_into_model()?);
+        }
+    }
+    Err(came_and_went())
+}
+
+/// Makes sure that what never changes is as the row has it.
+async fn unchanged<R: Resource>(
+    connection: &Connection,
+    change: &Change<Values<R>>,
+) -> Result<(), StoreError> {
+    let mut faults = Vec::new();
+    for fixed in &change.fixed {
+        let mut query = Query::select();
+        query
+            .expr(Expr::cust("1"))
+            .from(R::Entity::default())
+            .and_where(id_is(change.id))
+            .and_where(is_fixed(std::slice::from_ref(fixed)));
+        if connection.query_one(&query).await?.is_none() {
+            faults.push(Fault::new(&fixed.field, "never changes, and the value is another one"));
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(StoreError::Invalid(faults)),
+    }
+}
+
+/// Whether a row has these values.
+fn is_fixed(fixed: &[Fixed]) -> SimpleExpr {
+    fixed.iter().fold(Expr::cust("TRUE"), |all, fixed| {
+        all.and(Expr::col(Alias::new(fixed.column)).eq(fixed.value.clone()))
+    })
+}
+
+/// How often a row is looked for that other callers insert and delete in between.
+pub(crate) const ROUNDS: usize = 3;
+
+/// What is answered where a row was another one at each look: the write is tried again.
+pub fn came_and_went() -> StoreError {
+    StoreError::Conflict(DbErr::Custom("the row came and went".into()))
+}
+
+/// Locks the rows of a batch in the order of their ids, so that two batches can't wait for
+/// each other. One row needs no order.
+pub(crate) async fn lock<R: Resource>(
+    connection: &Connection,
+    ids: impl ExactSizeIterator<Item = Uuid>,
+) -> Result<(), StoreError> {
+    match ids.len() {
+        0 | 1 => Ok(()),
+        _ => lock_all(connection, R::FIELDS.table, "id", ids).await,
+    }
+}
+
+/// Locks the rows of a table that have one of these ids in a column, in the order of the rows'
+/// own ids, also if it is one alone. SQLite's transactions hold the whole file already.
+///
+/// # Errors
+/// What the database answers.
+pub async fn lock_all(
+    connection: &Connection,
+    table: &'static str,
+    column: &'static str,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<(), StoreError> {
+    if connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = ids.collect();
+    let mut query = Query::select();
+    query
+        .column(Alias::new("id"))
+        .from(Alias::new(table))
+        .and_where(column_in(connection, column, &ids))
+        .order_by(Alias::new("id"), Order::Asc)
+        .lock(LockType::Update);
+    connection.query_all(&query).await?;
+    Ok(())
+}
+
+/// Why no row was changed: it isn't there, or it has another state.
+pub(crate) async fn missed<R: Resource>(
+    connection: &Connection,
+    id: Uuid,
+    prefix: &str,
+) -> Result<StoreError, StoreError> {
+    let mut query = Query::select();
+    query.column(Alias::new("version")).from(R::Entity::default()).and_where(id_is(id));
+    let resource = R::NAME;
+    Ok(match connection.query_one(&query).await? {
+        Some(_) => StoreError::EtagMismatch { resource, id, field: format!("{prefix}etag") },
+        None => StoreError::NotFound { resource, id, field: format!("{prefix}id") },
+    })
+}
+
+fn claims<R: Resource>(
+    values: &Values<R>,
+    own: Option<Uuid>,
+    path: impl Fn(&str) -> String,
+) -> Vec<Claim> {
+    let claims = R::CONSTRAINTS.iter().filter_map(|constraint| {
+        // Rows that are changed keep their id.
+        let unused = matches!(constraint.rule, Rule::Unused { .. });
+        if unused || (own.is_some() && constraint.field == "id") {
+            return None;
+        }
+        let value = |name: &&'static str| match values.get(column::<R>(name).ok()?) {
+            // NULL breaks neither kind of constraint.
+            ActiveValue::Set(value) => (value != value.as_null()).then_some(value),
+            _ => None,
+        };
+        let values = constraint.columns.iter().map(value).collect::<Option<Vec<_>>>()?;
+        let field = path(constraint.field);
+        Some(Claim { constraint, field, values, own, only_new: false })
+    });
+    claims.collect()
+}
+
+/// A new row's times and version.
+pub(crate) fn stamped<R: Resource>(mut values: Values<R>, now: DateTime<Utc>) -> Values<R> {
+    for (name, value) in [
+        ("created_at", Value::from(now)),
+        ("updated_at", Value::from(now)),
+        ("version", Value::from(1_i64)),
+    ] {
+        if let Ok(column) = column::<R>(name) {
+            values.set(column, value);
+        }
+    }
+    values
+}
+
+/// The id of a row that is about to be inserted.
+fn id_of_values<R: Resource>(values: &Values<R>) -> Option<Uuid> {
+    match column::<R>("id").map(|column| values.get(column)) {
+        Ok(ActiveValue::Set(Value::Uuid(id))) => id,
+        _ => None,
+    }
+}
+
+/// Whether a row has the state that is expected of it.
+pub fn state_is(expected: Expected) -> SimpleExpr {
+    match expected {
+        Expected::Any => Expr::cust("TRUE"),
+        Expected::State(version, created_at) => Expr::col(Alias::new("version"))
+            .eq(version)
+            .and(Expr::col(Alias::new("created_at")).eq(created_at)),
+        Expected::Never => Expr::cust("FALSE"),
+    }
+}

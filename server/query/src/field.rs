@@ -1,0 +1,130 @@
+//! What a list may filter and sort by: one table of fields a resource.
+//!
+//! The table is the only source: filter, order and page token follow it, and the
+//! comment of the List method in the contract is held equal to it.
+
+/// Why a filter or an order can't be used, in words for the caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+/// The fields of one resource, and the order of its lists.
+#[derive(Debug)]
+pub struct Fields {
+    /// The table that holds them.
+    pub table: &'static str,
+    /// The fields, in the order in which the contract names them.
+    pub fields: &'static [Field],
+    /// The order of a list that names none, in the language of `order_by`.
+    pub default_order: &'static str,
+}
+
+/// One field as callers name it, and the column behind it.
+#[derive(Debug)]
+pub struct Field {
+    /// The path on the wire, such as `price.currency_code`.
+    pub name: &'static str,
+    /// The column of the table.
+    pub column: &'static str,
+    /// What its values are.
+    pub kind: Kind,
+    /// Whether a filter may name it.
+    pub filterable: bool,
+    /// Whether an order may name it. Only columns that are NOT NULL and that stand
+    /// in an index with the id may.
+    pub sortable: bool,
+    /// Whether the column may be NULL, which on the wire is an unset field.
+    pub nullable: bool,
+}
+
+/// How a value stands in a filter, and what its column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, compared code point by code point.
+    Text,
+    /// A whole number of at most 64 bits.
+    Integer,
+    /// A decimal number with at most six fraction digits; the column holds millionths.
+    Micros,
+    /// A number with a fraction, of 64 bits.
+    Double,
+    /// `true` or `false`.
+    Bool,
+    /// One of these names, each beside the text that the column holds.
+    Enum(&'static [(&'static str, &'static str)]),
+    /// A lower-case UUID.
+    Id,
+    /// A moment (RFC 3339), cut to microseconds.
+    Time,
+    /// A JSON object: a filter names a path below it, such as `attributes.language`.
+    Json,
+}
+
+impl Field {
+    /// A text field that a filter may name, NOT NULL and not sortable: what most tables
+    /// begin with when they list theirs.
+    pub const fn filterable(name: &'static str, column: &'static str) -> Self {
+        Self { name, column, kind: Kind::Text, filterable: true, sortable: false, nullable: false }
+    }
+}
+
+impl Fields {
+    /// The filterable fields as the contract lists them; `.*` marks a JSON object.
+    pub fn filterable(&self) -> String {
+        list(self.fields.iter().filter(|field| field.filterable))
+    }
+
+    /// The sortable fields as the contract lists them.
+    pub fn sortable(&self) -> String {
+        list(self.fields.iter().filter(|field| field.sortable))
+    }
+}
+
+impl Kind {
+    /// What a value of this kind has to be, to end a sentence with.
+    pub(crate) fn wanted(self) -> String {
+        match self {
+            Kind::Text => "text".to_owned(),
+            Kind::Integer => "a whole number of at most 64 bits, such as 5".to_owned(),
+            Kind::Micros => {
+                "a decimal number with at most 6 fraction digits, such as 12.50".to_owned()
+            }
+            Kind::Double => "a number, such as 4.5".to_owned(),
+            Kind::Bool => "true or false".to_owned(),
+            Kind::Enum(names) => {
+                let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+                format!("one of {}", names.join(", "))
+            }
+            Kind::Id => "a lower-case UUID".to_owned(),
+            Kind::Time => {
+                "a time of the years 1 to 9999 in quotes, such as \"2026-05-04T10:30:00Z\""
+                    .to_owned()
+            }
+            Kind::Json => "a path below it".to_owned(),
+        }
+    }
+}
+
+/// What the caller wrote, marked off from the words around it.
+pub fn shown(text: &str) -> String {
+    format!("`{}`", cut(text))
+}
+
+/// What the caller wrote, cut so that a message stays short.
+pub(crate) fn cut(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn list<'a>(fields: impl Iterator<Item = &'a Field>) -> String {
+    let names: Vec<_> = fields
+        .map(|field| match field.kind {
+            Kind::Json => format!("{}.*", field.name),
+            _ => field.name.to_owned(),
+        })
+        .collect();
+    names.join(", ")
+}

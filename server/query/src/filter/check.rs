@@ -1,0 +1,181 @@
+//! From a parsed filter to a typed one: every field known, every value of its kind.
+
+use aip_160::{Arg, Comparable, Comparator, Expression, Member, Restriction, Value as Literal};
+use sea_orm::{Value, sea_query::BinOper};
+
+use crate::{
+    field::{Field, Fields, Invalid, Kind, cut, shown},
+    filter::{
+        LITERAL_STAR,
+        attributes::{self, JsonTest},
+        value,
+    },
+};
+
+/// A typed filter.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    Not(Box<Node>),
+    Test(&'static Field, Test),
+}
+
+/// What a filter asks of one field.
+#[derive(Clone, Debug)]
+pub(crate) enum Test {
+    Set,
+    Compare(BinOper, Value),
+    /// Text from the first bound up to the second, which is left out if none is greater.
+    Within(String, Option<String>),
+    /// Text outside of such bounds.
+    Outside(String, Option<String>),
+    /// Text that holds this somewhere, in any case.
+    Contains(String),
+    /// What is asked of the value at a path below a JSON object.
+    Json(Vec<String>, JsonTest),
+}
+
+/// A value as the caller wrote it.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand<'a> {
+    /// The text, with [`LITERAL_STAR`] for each star that was escaped.
+    pub(crate) text: &'a str,
+    pub(crate) quoted: bool,
+}
+
+impl Operand<'_> {
+    /// The text as it was meant.
+    pub(crate) fn literal(self) -> String {
+        self.text.replace(LITERAL_STAR, "*")
+    }
+
+    fn is_star(self) -> bool {
+        self.text == "*" && !self.quoted
+    }
+}
+
+/// Types a filter. The depth of the recursion is the parser's, which is limited.
+pub(crate) fn check(expression: &Expression, fields: &Fields) -> Result<Node, Invalid> {
+    let all = |children: &[Expression]| -> Result<Vec<Node>, Invalid> {
+        children.iter().map(|child| check(child, fields)).collect()
+    };
+    match expression {
+        Expression::And(children) | Expression::Sequence(children) => Ok(Node::All(all(children)?)),
+        Expression::Or(children) => Ok(Node::Any(all(children)?)),
+        Expression::Not(child) => Ok(Node::Not(Box::new(check(child, fields)?))),
+        Expression::Restriction(restriction) => test(restriction, fields),
+        Expression::Global(Comparable::Function(function)) => Err(no_function(&function.name)),
+        Expression::Global(Comparable::Member(member)) => Err(alone(member)),
+    }
+}
+
+fn test(restriction: &Restriction, fields: &Fields) -> Result<Node, Invalid> {
+    let member = match &restriction.comparable {
+        Comparable::Member(member) => member,
+        Comparable::Function(function) => return Err(no_function(&function.name)),
+    };
+    let (field, path) = resolve(member, fields)?;
+    let name = name_of(member);
+    let operand = operand(&name, &restriction.arg)?;
+    let comparator = restriction.comparator;
+    if comparator == Comparator::Has && operand.is_star() {
+        let test = if path.is_empty() { Test::Set } else { Test::Json(path, JsonTest::Set) };
+        return Ok(Node::Test(field, test));
+    }
+    if operand.text == "null" && !operand.quoted {
+        return Err(Invalid(format!(
+            "there is no null: write NOT {name}:* for an unset field, or \"null\" for the text"
+        )));
+    }
+    let test = match field.kind {
+        Kind::Json if path.is_empty() => {
+            return Err(Invalid(format!("{name} is compared by a path below it: {name}.key")));
+        }
+        Kind::Json => Test::Json(path, attributes::test(&name, comparator, operand)?),
+        Kind::Text => value::text(&name, comparator, operand)?,
+        kind => Test::Compare(
+            operator(&name, kind, comparator)?,
+            value::typed(kind, operand).ok_or_else(|| ill_typed(&name, kind, operand))?,
+        ),
+    };
+    Ok(Node::Test(field, test))
+}
+
+/// Finds the field that a path names, and what of the path goes into a JSON object.
+fn resolve(member: &Member, fields: &Fields) -> Result<(&'static Field, Vec<String>), Invalid> {
+    let mut filterable = fields.fields.iter().filter(|field| field.filterable);
+    let path = member.field_path();
+    let found = filterable.clone().find(|field| path.as_deref() == Some(field.name));
+    if let Some(field) = found {
+        return Ok((field, Vec::new()));
+    }
+    let object = filterable.find(|field| {
+        let unquoted = Literal::Text(field.name.to_owned());
+        field.kind == Kind::Json && member.value == unquoted
+    });
+    match object {
+        Some(field) => Ok((field, attributes::path(&member.fields)?)),
+        None => Err(Invalid(format!(
+            "{} can't be filtered by; what can: {}",
+            shown(&name_of(member)),
+            fields.filterable()
+        ))),
+    }
+}
+
+fn operand<'a>(name: &str, argument: &'a Arg) -> Result<Operand<'a>, Invalid> {
+    let member = match argument {
+        Arg::Comparable(Comparable::Member(member)) => member,
+        Arg::Comparable(Comparable::Function(function)) => return Err(no_function(&function.name)),
+        Arg::Composite(_) => {
+            let error =
+                "is compared with one value, not with parentheses: repeat the field instead";
+            return Err(Invalid(format!("{name} {error}")));
+        }
+    };
+    let (text, quoted) = match &member.value {
+        Literal::Text(text) => (text, false),
+        Literal::String(text) => (text, true),
+    };
+    // What a backslash would escape is different inside of quotes.
+    if !member.fields.is_empty() || (!quoted && text.contains('\\')) {
+        return Err(Invalid(format!("put the value {} in quotes", shown(&name_of(member)))));
+    }
+    Ok(Operand { text, quoted })
+}
+
+/// The SQL operator, for kinds that have no operators of their own.
+fn operator(name: &str, kind: Kind, comparator: Comparator) -> Result<BinOper, Invalid> {
+    let ordered = matches!(kind, Kind::Integer | Kind::Micros | Kind::Double | Kind::Time);
+    match comparator {
+        Comparator::Has => Err(value::only_set(name)),
+        Comparator::Equal | Comparator::NotEqual => Ok(value::operator(comparator)),
+        _ if ordered => Ok(value::operator(comparator)),
+        _ => Err(Invalid(format!("{name} is compared with = and != only, not with {comparator}"))),
+    }
+}
+
+/// The error for a value that isn't what the field's kind wants.
+fn ill_typed(name: &str, kind: Kind, operand: Operand<'_>) -> Invalid {
+    let quotes = if operand.quoted { " in quotes" } else { "" };
+    let text = shown(&operand.literal());
+    Invalid(format!("{name} is compared with {}, not with {text}{quotes}", kind.wanted()))
+}
+
+fn alone(member: &Member) -> Invalid {
+    let name = name_of(member);
+    Invalid(match name.as_str() {
+        "and" | "or" | "not" => format!("keywords are written in upper case, not {name}"),
+        _ => format!("{} stands alone: say what is compared, as in name = value", shown(&name)),
+    })
+}
+
+fn no_function(name: &[String]) -> Invalid {
+    Invalid(format!("there are no functions in filters, such as {}", shown(&name.join("."))))
+}
+
+/// A path as the caller wrote it, cut so that a message stays short.
+fn name_of(member: &Member) -> String {
+    cut(&member.to_string().replace(LITERAL_STAR, "\\*"))
+}

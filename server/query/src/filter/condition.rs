@@ -1,0 +1,92 @@
+//! From a typed filter to SQL.
+
+use sea_orm::{
+    DbBackend, Value,
+    sea_query::{BinOper, Expr, ExprTrait},
+};
+
+use crate::{
+    field::{Field, Kind},
+    filter::{
+        attributes,
+        check::{Node, Test},
+    },
+};
+
+/// Says a filter in SQL, as a condition on its table.
+pub(crate) fn expression(node: &Node, table: &'static str, backend: DbBackend) -> Expr {
+    Writer { table, backend }.expression(node, false)
+}
+
+struct Writer {
+    table: &'static str,
+    backend: DbBackend,
+}
+
+impl Writer {
+    fn expression(&self, node: &Node, negated: bool) -> Expr {
+        match node {
+            Node::All(nodes) => self.join(BinOper::And, nodes, negated),
+            Node::Any(nodes) => self.join(BinOper::Or, nodes, negated),
+            Node::Not(node) => self.expression(node, true).not(),
+            // Unnegated, a NULL leaves the row out as a false does, and the index can serve.
+            Node::Test(field, test) if negated && may_be_null(field, test) => {
+                self.test(field, test).is(Expr::Constant(Value::Bool(Some(true))))
+            }
+            Node::Test(field, test) => self.test(field, test),
+        }
+    }
+
+    /// Joins the nodes as a balanced tree. A chain of as many as a filter can hold would be
+    /// deeper than SQLite takes, and than the stack of whoever writes it out.
+    fn join(&self, operator: BinOper, nodes: &[Node], negated: bool) -> Expr {
+        match nodes {
+            [] => Expr::Constant(Value::Bool(Some(operator == BinOper::And))),
+            [node] => self.expression(node, negated),
+            nodes => {
+                let (left, right) = nodes.split_at(nodes.len() / 2);
+                let left = self.join(operator, left, negated);
+                left.binary(operator, self.join(operator, right, negated))
+            }
+        }
+    }
+
+    fn test(&self, field: &Field, test: &Test) -> Expr {
+        let column = Expr::col((self.table, field.column));
+        match test {
+            Test::Set => column.is_not_null(),
+            Test::Compare(operator, value) => column.binary(*operator, Expr::val(value.clone())),
+            Test::Within(from, until) => {
+                let lower = column.clone().gte(from.as_str());
+                match until {
+                    Some(until) => lower.and(column.lt(until.as_str())),
+                    None => lower,
+                }
+            }
+            Test::Outside(from, until) => {
+                let lower = column.clone().lt(from.as_str());
+                match until {
+                    Some(until) => lower.or(column.gte(until.as_str())),
+                    None => lower,
+                }
+            }
+            Test::Contains(pattern) => {
+                // The columns' own collation knows no other letters than ASCII's.
+                let template = match self.backend {
+                    DbBackend::Postgres => r#"($1 COLLATE "und-x-icu") ILIKE $2 ESCAPE '\'"#,
+                    _ => r"? LIKE ? ESCAPE '\'",
+                };
+                Expr::cust_with_exprs(template, [column, Expr::val(pattern.as_str())])
+            }
+            Test::Json(path, test) => attributes::expression(column, path, test, self.backend),
+        }
+    }
+}
+
+/// Whether a test may come out as NULL, which a `NOT` would keep.
+fn may_be_null(field: &Field, test: &Test) -> bool {
+    match test {
+        Test::Set => false,
+        _ => field.nullable || field.kind == Kind::Json,
+    }
+}

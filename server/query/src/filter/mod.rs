@@ -1,0 +1,150 @@
+//! The language of `filter`: AIP-160 over the fields that a resource names.
+//!
+//! A filter is read and typed without knowing the engine; [`Filter::condition`] then
+//! says it in SQL, with every value bound and the same rows on either engine.
+
+mod attributes;
+mod check;
+mod condition;
+mod value;
+
+use std::fmt;
+
+use aip_160::{FilterError, parse_filter_with_max_depth};
+use check::Node;
+use sea_orm::{DbBackend, sea_query::Condition};
+
+use crate::field::{Fields, Invalid};
+
+/// How many characters a filter may have.
+pub const MOST_CHARACTERS: usize = 4_096;
+
+/// How deep the parentheses of a filter may nest.
+pub const DEEPEST: usize = 16;
+
+/// Stands for a `*` that is meant literally, from reading to typing. A filter can't
+/// hold it otherwise, since PostgreSQL stores no NUL.
+const LITERAL_STAR: char = '\0';
+
+/// A filter that was found right. Its `Display` is canonical: the same for filters
+/// that differ in nothing but white space and needless parentheses.
+///
+/// Beyond AIP-160, whose `OR` binds tighter than `AND`:
+///
+/// - Text: `=`, `!=`, `<`, `<=`, `>`, `>=` go by code points; `:` finds a part
+///   without minding the case (on SQLite of ASCII letters only). A `*` at the end of a
+///   value of `=` or `!=` makes it a prefix; elsewhere it is refused. A literal star is
+///   written `\*` in quotes.
+/// - Numbers and `true` and `false` are bare, times are in quotes; UUIDs are either.
+/// - `field:*` holds where the field is set. Every other comparison is false where it
+///   isn't, `!=` too. `NOT` and `-` turn exactly that round, so `NOT x` gives the rows
+///   that `x` doesn't.
+/// - JSON: `attributes.a."b.c"` walks objects only, never lists, at most 16 keys deep. A
+///   quoted value is a string, a bare one a number, `true`, `false` or else a string;
+///   `=` and `!=` tell these types apart, `<` and its like hold for numbers
+///   only. A key whose value is `null` is set.
+/// - There is no `null`, no function, no value without a field.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    table: &'static str,
+    root: Option<Node>,
+    canonical: String,
+}
+
+impl Filter {
+    /// Reads a filter; an empty one matches every row.
+    ///
+    /// # Errors
+    /// What isn't AIP-160, longer than [`MOST_CHARACTERS`] or deeper than [`DEEPEST`];
+    /// fields that aren't filterable; comparisons and values that don't fit the field.
+    pub fn parse(text: &str, fields: &Fields) -> Result<Filter, Invalid> {
+        let prepared = prepare(text)?;
+        let parsed = parse_filter_with_max_depth(&prepared, DEEPEST)
+            .map_err(|error| unreadable(&error, &prepared))?;
+        let root = match &parsed.expression {
+            Some(expression) => Some(check::check(expression, fields)?),
+            None => None,
+        };
+        Ok(Filter { table: fields.table, root, canonical: parsed.to_string() })
+    }
+
+    /// Whether it matches every row.
+    pub fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
+
+    /// The filter as a condition on its table, the same text for every filter of the
+    /// same shape; an empty filter is an empty condition.
+    pub fn condition(&self, backend: DbBackend) -> Condition {
+        let condition = Condition::all();
+        match &self.root {
+            Some(root) => condition.add(condition::expression(root, self.table, backend)),
+            None => condition,
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.canonical)
+    }
+}
+
+/// Holds the limits and does what the parser can't: it would read `NOT(` as a function,
+/// and forget which stars were escaped. No byte changes its place.
+fn prepare(text: &str) -> Result<String, Invalid> {
+    if text.chars().count() > MOST_CHARACTERS {
+        return Err(Invalid(format!("a filter has at most {MOST_CHARACTERS} characters")));
+    }
+    if text.contains(LITERAL_STAR) {
+        return Err(Invalid("a filter holds no NUL".to_owned()));
+    }
+    let mut prepared = String::with_capacity(text.len());
+    let mut quote = None;
+    let mut word = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        prepared.push(character);
+        match (quote, character) {
+            (Some(_), '\\') => match characters.next() {
+                Some('*') => prepared.push(LITERAL_STAR),
+                Some(escaped) => prepared.push(escaped),
+                None => {}
+            },
+            (Some(open), _) if character == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '(') if matches!(word.as_str(), "AND" | "OR" | "NOT") => {
+                return Err(Invalid(format!("write a space between {word} and its parenthesis")));
+            }
+            (None, _) => {}
+        }
+        match character {
+            _ if quote.is_some() => word.clear(),
+            character if character.is_alphanumeric() || matches!(character, '-' | '_' | '.') => {
+                word.push(character);
+            }
+            _ => word.clear(),
+        }
+    }
+    Ok(prepared)
+}
+
+fn unreadable(error: &FilterError, text: &str) -> Invalid {
+    match error {
+        FilterError::TooDeep { limit } => {
+            Invalid(format!("the parentheses of a filter nest at most {limit} deep"))
+        }
+        FilterError::Syntax { offset, message } => {
+            let position = text.get(..*offset).map_or(0, |before| before.chars().count()) + 1;
+            Invalid(format!(
+                "the filter can't be read from character {position} on: {message} (text with \
+                 spaces or any of . , : = < > ! ( ) is put in quotes)"
+            ))
+        }
+        error => Invalid(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Queries and operations that do nothing but call one function of the store: each gets its
+//! name, which is what spans and metrics show, and is one line.
+
+/// `GetBook(Uuid) -> Model = crud::get::<Book>;` makes a [`Query`](super::Query) of that name.
+macro_rules! queries {
+    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $fetch:path;)+) => {$(
+        $(#[$doc])*
+        pub struct $name(pub $input);
+
+        impl bookstore_store::Query for $name {
+            const NAME: &'static str = stringify!($name);
+            type Output = $output;
+
+            async fn fetch(
+                &self,
+                connection: &bookstore_store::Connection,
+            ) -> Result<$output, bookstore_store::StoreError> {
+                $fetch(connection, &self.0).await
+            }
+        }
+    )+};
+}
+
+/// `CreateBooks(Vec<…>) -> Vec<Model> = crud::insert::<Book>, crud::claims_of_insert::<Book>;`
+/// makes an [`Operation`](super::Operation) of that name, with the claims that explain it.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $apply:path, $claims:path;)+) => {$(
+        $(#[$doc])*
+        pub struct $name(pub $input);
+
+        impl bookstore_store::Operation for $name {
+            const NAME: &'static str = stringify!($name);
+            type Output = $output;
+
+            async fn apply(
+                &self,
+                connection: &bookstore_store::Connection,
+            ) -> Result<$output, bookstore_store::StoreError> {
+                $apply(connection, &self.0).await
+            }
+
+            fn claims(&self) -> Vec<bookstore_store::Claim> {
+                $claims(&self.0)
+            }
+        }
+    )+};
+}
+
+pub(crate) use operations;
+pub(crate) use queries;

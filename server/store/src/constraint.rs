@@ -1,0 +1,216 @@
+//! From a broken constraint to the fields of the request that broke it.
+//!
+//! SQLite names no constraint of a foreign key, and a statement of many rows names no row:
+//! after the rollback the values are looked up on the same connection.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{
+    ConnectionTrait, DbErr, Value,
+    sea_query::{Alias, Asterisk, Expr, ExprTrait, Query, SelectStatement, UnionType},
+};
+use uuid::Uuid;
+
+use crate::{
+    error::{ConstraintKind, Fault, StoreError},
+    session::connection::Connection,
+};
+
+/// How many claims one statement looks up: SQLite takes no more than 500 selects in a union.
+const LOOKED_UP: usize = 200;
+
+/// A constraint of a table and the field of the resource that it is about.
+#[derive(Debug)]
+pub struct Constraint {
+    /// Its name in the database. SQLite tells its columns instead, as `table.column`.
+    pub name: &'static str,
+    /// What it asks of the values.
+    pub rule: Rule,
+    /// The table that it is on.
+    pub table: &'static str,
+    /// Its columns.
+    pub columns: &'static [&'static str],
+    /// The field of the resource to blame, such as `category_id`.
+    pub field: &'static str,
+}
+
+/// What a constraint asks of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// No other row has them.
+    Unique,
+    /// This table has a row with the value as its id; the second text is its resource.
+    Exists(&'static str, &'static str),
+    /// Of a resource that others refer to: no row of the constraint's table, which holds the
+    /// resource that is named, has the id in its column.
+    Unused {
+        /// The resource that refers, as a sentence has it: `a post`.
+        by: &'static str,
+        /// Whether a deletion with `force` deletes what refers.
+        forced: bool,
+    },
+}
+
+impl Constraint {
+    fn kind(&self) -> ConstraintKind {
+        match self.rule {
+            Rule::Unique => ConstraintKind::Unique,
+            Rule::Exists(..) | Rule::Unused { .. } => ConstraintKind::Reference,
+        }
+    }
+
+    /// Whether an error names this constraint, or could mean it.
+    fn is_named(&self, kind: ConstraintKind, name: &str) -> bool {
+        let columns = self.columns.iter().map(|column| format!("{}.{column}", self.table));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        self.kind() == kind && (name.is_empty() || name == self.name || name == columns)
+    }
+}
+
+/// Values of a request that a constraint looks at.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The constraint.
+    pub constraint: &'static Constraint,
+    /// Where the request has the values, such as `requests[3].book.category_id`.
+    pub field: String,
+    /// The values, one for each column of the constraint.
+    pub values: Vec<Value>,
+    /// The row that may have them already: the one that is changed.
+    pub own: Option<Uuid>,
+    /// Whether they are written only if the row `own` isn't there: an upsert's, for a field
+    /// that its mask passes over.
+    pub only_new: bool,
+}
+
+/// Makes of a broken constraint an error that names every value at fault. Other errors stay.
+pub(crate) async fn explain(
+    connection: &Connection,
+    mut claims: Vec<Claim>,
+    error: StoreError,
+) -> StoreError {
+    let StoreError::Constraint { kind, constraint, .. } = &error else { return error };
+    if !claims.iter().any(|claim| claim.constraint.is_named(*kind, constraint)) {
+        return error;
+    }
+    // The database stops at the first one; the caller learns of all.
+    claims.retain(|claim| claim.constraint.kind() == *kind);
+    let is_removal = matches!(claims[0].constraint.rule, Rule::Unused { .. });
+    match faults(connection, &claims).await {
+        // Whoever was in the way is gone already: another try may succeed.
+        Ok(faults) if faults.is_empty() => {
+            StoreError::Conflict(DbErr::Custom("a constraint was broken and holds again".into()))
+        }
+        Ok(faults) if *kind == ConstraintKind::Unique => StoreError::AlreadyExists(faults),
+        Ok(faults) if is_removal => StoreError::InUse(faults),
+        Ok(faults) => StoreError::ReferenceNotFound(faults),
+        Err(lookup) => {
+            tracing::warn!(error = lookup.told(), "looking up the values at fault failed");
+            error
+        }
+    }
+}
+
+async fn faults(connection: &Connection, claims: &[Claim]) -> Result<Vec<Fault>, StoreError> {
+    let mut holders = HashMap::new();
+    for claims in claims.chunks(LOOKED_UP) {
+        look_up(connection, claims, &mut holders).await?;
+    }
+    let mut seen = HashSet::new();
+    let faults = claims.iter().filter_map(|claim| {
+        let holder = |table, values: &[Value]| holders.get(&key(table, values));
+        let own = claim.own.map(Value::from);
+        let table = claim.constraint.table;
+        if claim.only_new
+            && own.as_ref().is_some_and(|own| holder(table, std::slice::from_ref(own)).is_some())
+        {
+            return None;
+        }
+        let told = match claim.constraint.rule {
+            Rule::Unique => {
+                // Two entries of one request may collide with each other alone.
+                let twin = !seen.insert((claim.constraint.name, key(table, &claim.values)));
+                let other = holder(table, &claim.values).is_some_and(|id| Some(*id) != claim.own);
+                (twin || other).then(|| "is already taken".to_owned())
+            }
+            Rule::Unused { by, .. } => {
+                let used = holder(table, &claim.values).is_some();
+                used.then(|| format!("is still referred to by {by}"))
+            }
+            Rule::Exists(table, resource) => {
+                let missing = holder(table, &claim.values).is_none();
+                missing.then(|| format!("names no {resource} that exists"))
+            }
+        };
+        told.map(|told| Fault::new(&*claim.field, told))
+    });
+    Ok(faults.collect())
+}
+
+/// Values of a table, as text: those of unlike types never meet in one column.
+type Key = (&'static str, String);
+
+fn key(table: &'static str, values: &[Value]) -> Key {
+    (table, format!("{values:?}"))
+}
+
+/// Notes which row has the values that each claim asks about: one statement for each table
+/// and set of columns.
+async fn look_up(
+    connection: &Connection,
+    claims: &[Claim],
+    holders: &mut HashMap<Key, Uuid>,
+) -> Result<(), StoreError> {
+    let mut wanted: HashMap<(&'static str, &'static [&'static str]), Vec<Vec<Value>>> =
+        HashMap::new();
+    for claim in claims {
+        let constraint = claim.constraint;
+        let place = match constraint.rule {
+            Rule::Unique | Rule::Unused { .. } => (constraint.table, constraint.columns),
+            Rule::Exists(table, _) => (table, &["id"][..]),
+        };
+        wanted.entry(place).or_default().push(claim.values.clone());
+        if let (true, Some(own)) = (claim.only_new, claim.own) {
+            wanted.entry((constraint.table, &["id"])).or_default().push(vec![own.into()]);
+        }
+    }
+    for ((table, columns), tuples) in wanted {
+        let query = holding(table, columns, &tuples);
+        for row in connection.query_all(&query).await? {
+            let id: Uuid = row.try_get_by_index(0)?;
+            let mut values = Vec::new();
+            for index in 0..columns.len() {
+                // Columns under constraints that callers can break hold ids or texts.
+                values.push(match row.try_get_by_index::<Uuid>(index + 1) {
+                    Ok(id) => Value::from(id),
+                    Err(_) => Value::from(row.try_get_by_index::<String>(index + 1)?),
+                });
+            }
+            holders.insert(key(table, &values), id);
+        }
+    }
+    Ok(())
+}
+
+/// The rows that hold these values, one for each: what refers to a row may be millions.
+fn holding(
+    table: &'static str,
+    columns: &'static [&'static str],
+    tuples: &[Vec<Value>],
+) -> SelectStatement {
+    let mut holders = tuples.iter().map(|tuple| {
+        let mut one = Query::select();
+        one.column(Alias::new("id")).columns(columns.iter().map(|column| Alias::new(*column)));
+        one.from(Alias::new(table)).limit(1);
+        for (column, value) in columns.iter().zip(tuple) {
+            one.and_where(Expr::col(Alias::new(*column)).eq(value.clone()));
+        }
+        // SQLite takes a limit within a union only this way.
+        Query::select().column(Asterisk).from_subquery(one, Alias::new("holder")).take()
+    });
+    let mut query = holders.next().unwrap_or_default();
+    for holder in holders {
+        query.union(UnionType::All, holder);
+    }
+    query
+}

@@ -1,0 +1,383 @@
+//! What can go wrong in the store: database errors classified once, by code, for both engines.
+
+use sea_orm::{DbErr, RuntimeErr};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::precondition::Unmet;
+
+/// A field of the request and what is wrong with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field's path in the request, such as `requests[3].book.title`.
+    pub field: String,
+    /// What the value should be, as a phrase that follows the field's name.
+    pub description: String,
+}
+
+impl Fault {
+    /// A fault at a field.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: field.into(), description: description.into() }
+    }
+}
+
+/// Which kind of constraint a write broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConstraintKind {
+    /// A primary key or a unique constraint.
+    Unique,
+    /// A foreign key: the row referred to is missing, or rows still refer to this one.
+    Reference,
+    /// A CHECK, NOT NULL or length constraint.
+    Check,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Values break rules that only the transaction could see.
+    #[error("{} field(s) at fault", .0.len())]
+    Invalid(Vec<Fault>),
+    /// A row that the request addresses isn't there.
+    #[error("no {resource} {id}")]
+    NotFound {
+        /// The resource, in the singular: `book`.
+        resource: &'static str,
+        /// The id that was asked for.
+        id: Uuid,
+        /// Where the request names it.
+        field: String,
+    },
+    /// A row has another state than the etag says.
+    #[error("{resource} {id} has changed")]
+    EtagMismatch {
+        /// The resource, in the singular: `book`.
+        resource: &'static str,
+        /// The row.
+        id: Uuid,
+        /// Where the request names the etag.
+        field: String,
+    },
+    /// Unique values are taken.
+    #[error("{} unique value(s) taken", .0.len())]
+    AlreadyExists(Vec<Fault>),
+    /// Rows that the request refers to are missing.
+    #[error("{} reference(s) missing", .0.len())]
+    ReferenceNotFound(Vec<Fault>),
+    /// Rows are to be deleted that others refer to.
+    #[error("{} row(s) still referred to", .0.len())]
+    InUse(Vec<Fault>),
+    /// Rows aren't as the write needs them.
+    #[error("{:?} not met", .0.condition)]
+    Unmet(Unmet),
+    /// A password isn't the one that was asked about, or there is none to compare with.
+    #[error("the password is another one")]
+    PasswordMismatch,
+    /// A constraint was broken, and no value of the request could be found at fault.
+    #[error("constraint {constraint} broken")]
+    Constraint {
+        /// The kind of the constraint.
+        kind: ConstraintKind,
+        /// Its name on PostgreSQL, its columns (`books.title`) or nothing on SQLite.
+        constraint: String,
+        /// What the database said.
+        #[source]
+        source: DbErr,
+    },
+    /// The answer would be larger than a message may be.
+    #[error("an answer of {size} bytes, where {limit} are allowed")]
+    AnswerTooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The greatest size in bytes.
+        limit: usize,
+    },
+    /// Serialization failure, deadlock, or a busy SQLite file: nothing was changed.
+    #[error("collided with another transaction")]
+    Conflict(#[source] DbErr),
+    /// Another call has the same idempotency key and hasn't ended: nothing was changed.
+    #[error("the idempotency key is in use")]
+    KeyInUse(#[source] DbErr),
+    /// The idempotency key was used for another request: nothing was changed.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The idempotency key was fenced off before this write came: nothing was changed.
+    #[error("the idempotency key was fenced off")]
+    KeyFenced,
+    /// Too many transactions are open that their callers lead.
+    #[error("too many transactions are open")]
+    TransactionLimit,
+    /// A transaction took longer than it may: nothing was changed.
+    #[error("the transaction was open for too long")]
+    TransactionTimeout,
+    /// A transaction's caller was silent for longer than it may be: nothing was changed.
+    #[error("the transaction's caller was silent for too long")]
+    TransactionIdle,
+    /// A lock wasn't free in time: nothing was changed.
+    #[error("a lock wasn't free in time")]
+    LockTimeout(#[source] DbErr),
+    /// A statement ran longer than allowed: nothing was changed.
+    #[error("a statement ran too long")]
+    StatementTimeout(#[source] DbErr),
+    /// The call's deadline passed: nothing was changed.
+    #[error("the deadline passed")]
+    DeadlineExceeded,
+    /// All connections were busy for too long.
+    #[error("no connection was free within {waited_ms} ms")]
+    PoolTimeout {
+        /// How long the call waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The database's disk is full: nothing was changed.
+    #[error("the disk is full")]
+    DiskFull(#[source] DbErr),
+    /// The database can't be reached: nothing was changed.
+    #[error("the database can't be reached")]
+    Unavailable(#[source] DbErr),
+    /// The connection broke during COMMIT: the write happened or it didn't.
+    #[error("the connection broke during the commit")]
+    CommitOutcomeUnknown(#[source] DbErr),
+    /// A read must see a position that was given up in a failover: a write that was acknowledged
+    /// may be lost.
+    #[error("the position was given up in a failover")]
+    PositionLost,
+    /// Nobody can say whether the database has a position that a read must see.
+    #[error("the position can't be verified")]
+    PositionUnverifiable,
+    /// Anything else: a fault of this program or of its setting.
+    #[error("unexpected")]
+    Internal(#[source] DbErr),
+}
+
+impl StoreError {
+    /// The error and its cause, for logs and for operators: never for callers.
+    pub fn told(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// The same error of an entry among others: its fields stand behind this prefix, such as
+    /// `requests[3].`.
+    pub fn within(self, prefix: &str) -> Self {
+        let inside = |faults: Vec<Fault>| -> Vec<Fault> {
+            faults
+                .into_iter()
+                .map(|fault| Fault { field: format!("{prefix}{}", fault.field), ..fault })
+                .collect()
+        };
+        match self {
+            Self::Invalid(faults) => Self::Invalid(inside(faults)),
+            Self::AlreadyExists(faults) => Self::AlreadyExists(inside(faults)),
+            Self::ReferenceNotFound(faults) => Self::ReferenceNotFound(inside(faults)),
+            Self::InUse(faults) => Self::InUse(inside(faults)),
+            Self::Unmet(unmet) => Self::Unmet(Unmet { faults: inside(unmet.faults), ..unmet }),
+            Self::NotFound { resource, id, field } => {
+                Self::NotFound { resource, id, field: format!("{prefix}{field}") }
+            }
+            Self::EtagMismatch { resource, id, field } => {
+                Self::EtagMismatch { resource, id, field: format!("{prefix}{field}") }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the write collided with others and may succeed if it is tried again.
+    pub(crate) fn is_collision(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::LockTimeout(_))
+    }
+
+    /// Whether a transaction can't go on after this, whatever is undone.
+    pub(crate) fn ends_transaction(&self) -> bool {
+        !matches!(
+            self,
+            Self::Invalid(_)
+                | Self::NotFound { .. }
+                | Self::EtagMismatch { .. }
+                | Self::AlreadyExists(_)
+                | Self::ReferenceNotFound(_)
+                | Self::InUse(_)
+                | Self::Unmet(_)
+                | Self::PasswordMismatch
+                | Self::Constraint { .. }
+                | Self::AnswerTooLarge { .. }
+        )
+    }
+
+    /// A fault of this program, told in the logs only.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::Internal(DbErr::Custom(message.into()))
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        match Cause::of(&error) {
+            Cause::Constraint(kind, constraint) => {
+                Self::Constraint { kind, constraint, source: error }
+            }
+            Cause::Conflict => Self::Conflict(error),
+            Cause::LockTimeout => Self::LockTimeout(error),
+            Cause::StatementTimeout => Self::StatementTimeout(error),
+            Cause::DiskFull => Self::DiskFull(error),
+            Cause::Unavailable => Self::Unavailable(error),
+            Cause::Deadline => Self::DeadlineExceeded,
+            Cause::Other => Self::Internal(error),
+        }
+    }
+}
+
+/// The text by which a [`DbErr`] says that the deadline had passed before a statement began.
+pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before the statement began";
+
+/// What a database error is about; the error table's left column.
+#[derive(Debug, PartialEq, Eq)]
+enum Cause {
+    Constraint(ConstraintKind, String),
+    Conflict,
+    LockTimeout,
+    StatementTimeout,
+    DiskFull,
+    Unavailable,
+    Deadline,
+    Other,
+}
+
+impl Cause {
+    fn of(error: &DbErr) -> Self {
+        let (DbErr::Exec(runtime) | DbErr::Query(runtime) | DbErr::Conn(runtime)) = error else {
+            return match error {
+                DbErr::Custom(text) if text == DEADLINE_PASSED => Self::Deadline,
+                _ => Self::Other,
+            };
+        };
+        let RuntimeErr::SqlxError(source) = runtime else { return Self::Other };
+        match source.as_ref() {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default();
+                if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+                    Self::of_postgres(&code, database.constraint().unwrap_or_default())
+                } else {
+                    Self::of_sqlite(&code, database.message())
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+
+    /// By SQLSTATE (PostgreSQL, Appendix A).
+    fn of_postgres(code: &str, constraint: &str) -> Self {
+        let broken = |kind| Self::Constraint(kind, constraint.to_owned());
+        match code {
+            "23505" | "23P01" => broken(ConstraintKind::Unique),
+            "23503" | "23001" => broken(ConstraintKind::Reference),
+            // Also texts too long, numbers out of range, and bytes that no text may hold.
+            "23514" | "23502" | "22001" | "22003" | "22021" | "22P05" => {
+                broken(ConstraintKind::Check)
+            }
+            "40001" | "40P01" => Self::Conflict,
+            "55P03" => Self::LockTimeout,
+            "57014" => Self::StatementTimeout,
+            "53100" => Self::DiskFull,
+            // Read-only: a primary that has become a replica.
+            "25006" | "57P01" | "57P02" | "57P03" | "57P05" | "53300" => Self::Unavailable,
+            // Classes: connection exceptions, invalid authorization, unknown database.
+            _ if code.starts_with("08") || code.starts_with("28") || code == "3D000" => {
+                Self::Unavailable
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// By SQLite's extended result code (sqlite.org/rescode.html).
+    fn of_sqlite(code: &str, message: &str) -> Self {
+        let Ok(code) = code.parse::<i32>() else { return Self::Other };
+        // "UNIQUE constraint failed: categories.name"
+        let columns = message.rsplit_once(": ").map_or("", |(_, columns)| columns);
+        let broken = |kind| Self::Constraint(kind, columns.to_owned());
+        match (code, code & 0xff) {
+            (1555 | 2067, _) => broken(ConstraintKind::Unique),
+            (787 | 1811, _) => broken(ConstraintKind::Reference),
+            (275 | 1299, _) => broken(ConstraintKind::Check),
+            // BUSY and LOCKED.
+            (_, 5 | 6) => Self::Conflict,
+            // INTERRUPT: the progress handler ended the statement.
+            (_, 9) => Self::StatementTimeout,
+            (_, 13) => Self::DiskFull,
+            // IOERR, CANTOPEN.
+            (_, 10 | 14) => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whether nothing more can be asked of a connection after this error.
+pub(crate) fn breaks_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            // FATAL errors end the session: shutdowns, terminations, idle timeouts.
+            database.code().is_some_and(|code| code.starts_with("57P") || code == "25P03")
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, ConstraintKind};
+
+    #[test]
+    fn sqlstates_have_their_causes() {
+        let named = |kind| Cause::Constraint(kind, "books_pkey".into());
+        for (code, cause) in [
+            ("23505", named(ConstraintKind::Unique)),
+            ("23503", named(ConstraintKind::Reference)),
+            ("23001", named(ConstraintKind::Reference)),
+            ("23514", named(ConstraintKind::Check)),
+            ("22001", named(ConstraintKind::Check)),
+            ("40001", Cause::Conflict),
+            ("40P01", Cause::Conflict),
+            ("55P03", Cause::LockTimeout),
+            ("57014", Cause::StatementTimeout),
+            ("53100", Cause::DiskFull),
+            ("25006", Cause::Unavailable),
+            ("57P01", Cause::Unavailable),
+            ("08006", Cause::Unavailable),
+            ("28P01", Cause::Unavailable),
+            ("42601", Cause::Other),
+        ] {
+            assert_eq!(Cause::of_postgres(code, "books_pkey"), cause, "{code}");
+        }
+    }
+
+    #[test]
+    fn result_codes_have_their_causes() {
+        let unique = "UNIQUE constraint failed: categories.name";
+        let named = |kind| Cause::Constraint(kind, "categories.name".into());
+        let nameless = |kind| Cause::Constraint(kind, String::new());
+        for (code, message, cause) in [
+            ("2067", unique, named(ConstraintKind::Unique)),
+            ("1555", unique, named(ConstraintKind::Unique)),
+            ("787", "FOREIGN KEY constraint failed", nameless(ConstraintKind::Reference)),
+            ("1811", "FOREIGN KEY constraint failed", nameless(ConstraintKind::Reference)),
+            ("5", "database is locked", Cause::Conflict),
+            ("517", "database is locked", Cause::Conflict),
+            ("9", "interrupted", Cause::StatementTimeout),
+            ("13", "database or disk is full", Cause::DiskFull),
+            ("14", "unable to open database file", Cause::Unavailable),
+            ("1", "no such table: books", Cause::Other),
+        ] {
+            assert_eq!(Cause::of_sqlite(code, message), cause, "{code}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The holder of a node's connections: a size, an overflow, and a bounded fair wait.
+//!
+//! Connections go back here and never to a driver's pool, whose ping at every return costs
+//! as much as a small query.
+
+mod lease;
+mod shelf;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::KeyValue;
+use rand::Rng;
+use sea_orm::DbErr;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+pub use self::lease::Lease;
+use self::shelf::{Found, Idle, SURPLUS_IDLE, Shelf};
+use crate::{
+    deadline::Deadline,
+    error::StoreError,
+    session::{
+        connect::Connector,
+        connection::{Access, Connection, State},
+        control::Control,
+    },
+    telemetry::meters::{POOL_CONNECTIONS, POOL_WAIT},
+};
+
+/// How long an abandoned statement may take to end once it was told to.
+const RECOVERY: Duration = Duration::from_secs(1);
+
+/// How long after a cancellation the statement is told again.
+const CANCELLED: Duration = Duration::from_millis(50);
+
+/// The knobs of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolOptions {
+    /// How many connections are kept open.
+    pub size: u32,
+    /// How many more may be opened while all are busy; they are closed once they have been
+    /// idle for 10 s.
+    pub max_overflow: u32,
+    /// How long a call waits for a connection.
+    pub timeout: Duration,
+    /// How old a connection may become, give or take a tenth, so that not all are opened anew at
+    /// once.
+    pub recycle: Duration,
+    /// Whether a connection that was idle for 10 s is tried before it is lent.
+    pub pre_ping: bool,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            size: 10,
+            max_overflow: 20,
+            timeout: Duration::from_secs(3),
+            recycle: Duration::from_hours(1),
+            pre_ping: true,
+        }
+    }
+}
+
+/// How long it may take to try an idle connection before it is lent.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The connections of a pool, counted.
+#[derive(Clone, Debug)]
+pub struct PoolStats {
+    /// The node that they lead to.
+    pub node: Arc<str>,
+    /// Those that are lent, or being opened or closed.
+    pub used: u32,
+    /// Those that nobody uses.
+    pub idle: u32,
+    /// The most that there may be.
+    pub most: u32,
+}
+
+/// The connections of one node, for reading and for writing.
+pub(crate) struct Pool {
+    node: Arc<str>,
+    connector: Connector,
+    control: Arc<Control>,
+    options: PoolOptions,
+    /// One permit a connection that is lent; waiting callers stand in line.
+    permits: Arc<Semaphore>,
+    shelf: Mutex<Shelf>,
+    /// Connections of an earlier generation are never lent again.
+    generation: watch::Sender<u64>,
+    /// Told when a session has ended by itself: the node may have gone.
+    lost: Arc<Notify>,
+    /// Its name to whoever reads the metrics.
+    labels: [KeyValue; 1],
+}
+
+impl Pool {
+    pub(crate) fn new(
+        node: &str,
+        connector: Connector,
+        control: Arc<Control>,
+        options: PoolOptions,
+        lost: Arc<Notify>,
+    ) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(options.most() as usize));
+        let (shelf, generation) = (Mutex::default(), watch::Sender::new(0));
+        let labels = [KeyValue::new("db.client.connection.pool.name", node.to_owned())];
+        let pool = Arc::new(Self {
+            node: node.into(),
+            connector,
+            control,
+            options,
+            permits,
+            shelf,
+            generation,
+            lost,
+            labels,
+        });
+        let watched = Arc::downgrade(&pool);
+        POOL_CONNECTIONS.observe(move |look| {
+            let Some(pool) = watched.upgrade() else { return };
+            let open = pool.shelf().open;
+            let used = pool.in_use();
+            for (state, count) in [("used", used), ("idle", open.saturating_sub(used))] {
+                let state = KeyValue::new("db.client.connection.state", state);
+                look.observe(f64::from(count), &[pool.labels[0].clone(), state]);
+            }
+        });
+        pool
+    }
+
+    /// How many connections are lent.
+    pub(crate) fn in_use(&self) -> u32 {
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        self.options.most().saturating_sub(free)
+    }
+
+    /// Gives up every connection that there is, lent ones too: what is under way on them is told
+    /// so, and nothing is committed on them any more.
+    pub(crate) fn retire(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+        let mut shelf = self.shelf();
+        let idle = std::mem::take(&mut shelf.idle);
+        shelf.open -= u32::try_from(idle.len()).unwrap_or_default();
+        drop(shelf);
+        // Without a goodbye, as the node may be silent.
+        drop(idle);
+    }
+
+    /// Lends a connection: an idle one, or a new one while there is room for it.
+    ///
+    /// # Errors
+    /// [`StoreError::PoolTimeout`] if none is free in time, [`StoreError::DeadlineExceeded`],
+    /// [`StoreError::Unavailable`] if a new one can't be opened.
+    pub(crate) async fn lend(
+        self: &Arc<Self>,
+        access: Access,
+        deadline: Deadline,
+    ) -> Result<Lease, StoreError> {
+        let began = Instant::now();
+        let patience = deadline.remaining(self.options.timeout);
+        let late = |otherwise: StoreError| match deadline.has_passed() {
+            true => StoreError::DeadlineExceeded,
+            false => otherwise,
+        };
+        let permit = timeout(patience, self.permits.clone().acquire_owned()).await;
+        // Those that waited in vain too: it is they who tell that the pool is too small.
+        POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
+        let Ok(permit) = permit else {
+            let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return Err(late(StoreError::PoolTimeout { waited_ms }));
+        };
+        let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
+        let found = self.shelf().find(access, &self.options);
+        let lease = |pool: Arc<Self>, permit, connection: Connection| {
+            connection.lent();
+            let (node, permits) = (pool.node.clone(), (Some(permit), None));
+            Lease { pool, node, timeline: 0, permits, connection: Some(connection) }
+        };
+        let (doubtful, other) = match found {
+            Found::Ready(connection) => return Ok(lease(self.clone(), permit, connection)),
+            Found::Doubtful(connection) => (Some(connection), None),
+            Found::Room => (None, None),
+            Found::Other(other) => (None, Some(other)),
+        };
+        let (pool, place) = (self.clone(), Opening(Some(self.clone())));
+        // In a task of its own: a caller that leaves or has no time to wait would take the
+        // half-opened connection with it, and the next one would have to begin again. What
+        // nobody waits for any more goes to the shelf as the lease is dropped.
+        let opening = tokio::spawn(async move {
+            if let Some(connection) = doubtful {
+                let answers = timeout(PING_TIMEOUT, connection.recover()).await;
+                if answers.is_ok_and(|answer| answer.is_ok()) {
+                    place.done();
+                    return Ok(lease(pool, permit, connection));
+                }
+                pool.give_up(connection);
+            }
+            if let Some(other) = other {
+                // The new one takes over its place: but for those that are just being closed,
+                // the database never sees more sessions than agreed.
+                other.close().await;
+            }
+            let current = pool.generation.subscribe();
+            let generation = *current.borrow();
+            let mut given_up = current.clone();
+            let opened = async {
+                tokio::select! {
+                    opened = pool.connector.open(access) => opened,
+                    // Nobody wants one to a node that was given up meanwhile.
+                    _ = given_up.wait_for(|current| *current != generation) => {
+                        Err(StoreError::Unavailable(DbErr::Custom("the node is gone".into())))
+                    }
+                }
+            };
+            let opened = timeout(pool.options.timeout, opened).await;
+            let late = || DbErr::Custom("opening a connection took too long".into());
+            let opened = opened.unwrap_or_else(|_| Err(StoreError::Unavailable(late())));
+            let connection = opened.inspect_err(|_| pool.lost.notify_one())?;
+            let connection = connection.of_generation(generation, current, pool.lifetime());
+            place.done();
+            Ok(lease(pool, permit, connection))
+        });
+        match timeout(deadline.remaining(Duration::MAX), opening).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(failure)) => Err(StoreError::internal(format!("opening: {failure}"))),
+            Err(_) => Err(StoreError::DeadlineExceeded),
+        }
+    }
+
+    /// How the pool is at this moment.
+    pub(crate) fn stats(&self) -> PoolStats {
+        let shelf = self.shelf();
+        let idle = u32::try_from(shelf.idle.len()).unwrap_or(u32::MAX);
+        let (node, most) = (self.node.clone(), self.options.most());
+        PoolStats { node, used: shelf.open.saturating_sub(idle), idle, most }
+    }
+
+    /// Lends nothing any more and closes what isn't lent; lent connections end with their leases.
+    pub(crate) async fn close(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut self.shelf().idle);
+        for idle in idle {
+            idle.connection.close().await;
+        }
+    }
+
+    /// Takes a connection back that is fit for its next use.
+    fn put_back(self: &Arc<Self>, connection: Connection) {
+        if self.permits.is_closed() {
+            return in_background(connection.close());
+        }
+        let mut shelf = self.shelf();
+        shelf.idle.push_back(Idle { connection, since: Instant::now() });
+        if shelf.open > self.options.size && !std::mem::replace(&mut shelf.sweeping, true) {
+            let pool = self.clone();
+            in_background(async move { pool.sweep().await });
+        }
+    }
+
+    /// Closes the connections beyond the size that nobody has used for a while, until there
+    /// are none. Closed as they come back they would be opened again at once, as long as the
+    /// load lasts.
+    async fn sweep(&self) {
+        let mut more = true;
+        while more {
+            sleep(SURPLUS_IDLE).await;
+            let surplus = self.shelf().take_surplus(self.options.size);
+            more = self.shelf().sweeping;
+            for idle in surplus {
+                idle.connection.close().await;
+            }
+        }
+    }
+
+    /// Ends the statement that was abandoned on a connection, and takes the connection back if
+    /// it can be used again.
+    async fn recover(self: Arc<Self>, connection: Connection) {
+        let ended = timeout(RECOVERY, self.end_statement(&connection)).await;
+        let usable = connection.state() == State::Idle && !connection.is_retired();
+        match ended.unwrap_or_default() && usable {
+            true => self.put_back(connection),
+            false => self.discard(connection),
+        }
+    }
+
+    /// Says whether the connection answers again.
+    async fn end_statement(&self, connection: &Connection) -> bool {
+        loop {
+            if let Some(server) = connection.server() {
+                self.control.cancel(server.process).await;
+            }
+            let answered = async {
+                // The first answer may be that the statement was cancelled.
+                for _ in 0..3 {
+                    if connection.recover().await.is_ok() {
+                        return true;
+                    }
+                }
+                false
+            };
+            // A session that had not begun the statement yet passes over a cancellation.
+            if let Ok(answers) = timeout(CANCELLED, answered).await {
+                return answers;
+            }
+        }
+    }
+
+    /// How old a new connection may become.
+    fn lifetime(&self) -> Duration {
+        self.options.recycle.mul_f64(rand::rng().random_range(0.9..=1.1))
+    }
+
+    /// Gives a connection up that must not be used again.
+    fn discard(&self, connection: Connection) {
+        self.shelf().open -= 1;
+        self.give_up(connection);
+    }
+
+    /// The same for one whose place another one takes.
+    fn give_up(&self, connection: Connection) {
+        let mut shelf = self.shelf();
+        let mut lost = VecDeque::new();
+        if connection.is_broken() && !connection.is_retired() {
+            self.lost.notify_one();
+            // What ended this session has mostly ended them all: a restart, a failover, a
+            // network. Otherwise each would cost a caller an error.
+            lost = std::mem::take(&mut shelf.idle);
+            shelf.open -= u32::try_from(lost.len()).unwrap_or_default();
+        }
+        drop(shelf);
+        // Without a goodbye: the sessions may be stuck, and the database ends them anyway.
+        drop((connection, lost));
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PoolOptions {
+    pub(crate) fn most(&self) -> u32 {
+        self.size.saturating_add(self.max_overflow).max(1)
+    }
+}
+
+/// A place that is taken for a connection which isn't there yet; free again if dropped.
+struct Opening(Option<Arc<Pool>>);
+
+impl Opening {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.0 {
+            pool.shelf().open -= 1;
+        }
+    }
+}
+
+/// Runs a task that nobody waits for; at the program's end, when there is no runtime left
+/// to run it, the operating system closes what is open.
+fn in_background(task: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(task);
+    }
+}

@@ -1,0 +1,215 @@
+//! The one place that opens connections to a database, with the settings of their sessions.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, PgConnection, Row,
+    postgres::PgConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::{
+    error::StoreError,
+    session::{
+        connection::{Access, Connection, Driver, Server},
+        interrupt::Interrupt,
+        statement_log::{Place, StatementLog, Statements},
+    },
+};
+
+/// How many prepared statements a PostgreSQL session keeps: lists have a text for each shape
+/// of filter, order and page size.
+const STATEMENT_CACHE: usize = 256;
+
+/// How long a SQLite session waits for another process's lock on the file.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens the sessions of one node.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    target: Target,
+    log: Arc<Statements>,
+    command_timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Target {
+    Postgres(Box<PgConnectOptions>),
+    Sqlite(Box<SqliteConnectOptions>),
+}
+
+impl Connector {
+    /// Reads a database URL; opens nothing yet.
+    ///
+    /// # Errors
+    /// If the URL can't be read or is of no kind that is known. The error doesn't repeat it.
+    pub(crate) fn new(
+        url: &str,
+        log: StatementLog,
+        command_timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let unreadable =
+            |error: sqlx::Error| StoreError::internal(format!("DATABASE_URL: {error}"));
+        let target = if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url)
+                .map_err(unreadable)?
+                .journal_mode(SqliteJournalMode::Wal)
+                // An acknowledged write survives a power cut.
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(SQLITE_BUSY_TIMEOUT)
+                .statement_cache_capacity(STATEMENT_CACHE)
+                .disable_statement_logging();
+            Target::Sqlite(Box::new(options))
+        } else {
+            let options = PgConnectOptions::from_str(url)
+                .map_err(unreadable)?
+                .application_name("bookstore")
+                .statement_cache_capacity(STATEMENT_CACHE)
+                .disable_statement_logging();
+            Target::Postgres(Box::new(options))
+        };
+        let place = match &target {
+            Target::Postgres(options) => Place {
+                system: "postgresql",
+                address: Some(options.get_host().into()),
+                namespace: options.get_database().map(Arc::from),
+            },
+            Target::Sqlite(options) => Place {
+                system: "sqlite",
+                address: None,
+                namespace: Some(options.get_filename().display().to_string().into()),
+            },
+        };
+        Ok(Self { target, log: Arc::new(Statements { log, place }), command_timeout })
+    }
+
+    /// The engine that the URL names.
+    pub(crate) fn backend(&self) -> DbBackend {
+        match self.target {
+            Target::Postgres(_) => DbBackend::Postgres,
+            Target::Sqlite(_) => DbBackend::Sqlite,
+        }
+    }
+
+    /// The same for questions of the service's own, which nobody wants to be told of.
+    pub(crate) fn quiet(&self) -> Self {
+        let (log, place) = (StatementLog::default(), self.log.place.clone());
+        Self { log: Arc::new(Statements { log, place }), ..self.clone() }
+    }
+
+    /// Opens a session that may do what `access` says, and no more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], whatever the reason: nothing has run yet.
+    pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
+        let opened = match &self.target {
+            Target::Postgres(options) => self.open_postgres(options, access).await,
+            Target::Sqlite(options) => open_sqlite(options, access).await,
+        };
+        let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
+        Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+    async fn open_postgres(
+        &self,
+        options: &PgConnectOptions,
+        access: Access,
+    ) -> Result<Driver, sqlx::Error> {
+        let mut session: PgConnection = options.connect().await?;
+        let read_only = match access {
+            Access::ReadWrite => "off",
+            Access::ReadOnly => "on",
+        };
+        let timeout = self.command_timeout.as_millis().max(1);
+        // As statements rather than start-up options, which poolers between us and the
+        // server refuse. The last one is a net: no transaction of ours is ever idle that long.
+        let settings = format!(
+            "SET TIME ZONE 'UTC'; SET default_transaction_read_only = {read_only}; \
+             SET statement_timeout = {timeout}; \
+             SET idle_in_transaction_session_timeout = {timeout}; SELECT pg_backend_pid()::text, \
+             (SELECT system_identifier FROM pg_control_system())::text, \
+             (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text"
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(&mut session).await?;
+        let number = |at: usize| -> Result<i64, sqlx::Error> {
+            let text: String = row.try_get(at)?;
+            text.parse().map_err(|_| sqlx::Error::Protocol("a number was expected".into()))
+        };
+        let process = i32::try_from(number(0)?).unwrap_or_default();
+        // Sixty-four bits that PostgreSQL has as a signed number.
+        let (system, started) = (number(1)?.cast_unsigned(), number(2)?);
+        Ok(Driver::Postgres(Box::new(session), Server { process, system, started }))
+    }
+
+    /// The file of a SQLite database.
+    pub(crate) fn sqlite_file(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Postgres(_) => None,
+            Target::Sqlite(options) => Some(options.get_filename()),
+        }
+    }
+
+    /// Beside a SQLite file, the file whose lock a migration holds.
+    pub(crate) fn migration_lock_file(&self) -> Option<PathBuf> {
+        let mut name = self.sqlite_file()?.as_os_str().to_owned();
+        name.push("-migrate.lock");
+        Some(PathBuf::from(name))
+    }
+
+    /// A SeaORM connection for migrations: they run on nothing else. Without the service's
+    /// statement timeout, since building an index takes what it takes.
+    ///
+    /// # Errors
+    /// What opening it answers.
+    #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+    pub(crate) async fn open_for_migrations(
+        &self,
+        url: &str,
+    ) -> Result<DatabaseConnection, StoreError> {
+        let mut options = ConnectOptions::new(url);
+        // One session from beginning to end: it holds the advisory lock.
+        options
+            .max_connections(1)
+            .max_lifetime(Duration::from_secs(7 * 24 * 3600))
+            .idle_timeout(Duration::from_secs(7 * 24 * 3600))
+            .sqlx_logging(false);
+        // SeaORM's own defaults know none of the settings above.
+        if let Target::Sqlite(settings) = &self.target {
+            let settings = (**settings).clone();
+            options.map_sqlx_sqlite_opts(move |_| settings.clone());
+        }
+        if let Target::Postgres(settings) = &self.target {
+            let settings = (**settings).clone().application_name("bookstore-migrate");
+            options.map_sqlx_postgres_opts(move |_| settings.clone());
+        }
+        Database::connect(options).await.map_err(StoreError::Unavailable)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+async fn open_sqlite(
+    options: &SqliteConnectOptions,
+    access: Access,
+) -> Result<Driver, sqlx::Error> {
+    // Readers too open the file for writing, since the write-ahead log needs that;
+    // `query_only` is what holds them.
+    let options = match access {
+        Access::ReadWrite => options.clone(),
+        Access::ReadOnly => options.clone().pragma("query_only", "on"),
+    };
+    let mut session = options.connect().await?;
+    let interrupt = Interrupt::install(&mut session).await?;
+    Ok(Driver::Sqlite(Box::new(session), interrupt))
+}
+
+fn connection_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))
+}

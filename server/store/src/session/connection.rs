@@ -1,0 +1,345 @@
+//! The one connection type: a session of PostgreSQL or SQLite that runs SeaORM's statements.
+//!
+//! A transaction is a state of it, entered and left by `transaction.rs` alone.
+
+mod position;
+mod retirement;
+mod server;
+mod standing;
+mod want;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use tokio::sync::{Mutex, MutexGuard};
+
+pub(crate) use self::{server::Server, standing::State};
+use self::{
+    standing::Standing,
+    want::{EFFECT, ROWS, Want},
+};
+use crate::{
+    deadline::Deadline,
+    error::{DEADLINE_PASSED, breaks_connection},
+    position::Position,
+    session::{
+        interrupt::Interrupt,
+        rows::{Rows, Take},
+        statement_log::Statements,
+    },
+};
+
+/// What a session may do; held by the database's own setting too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads and writes.
+    ReadWrite,
+    /// Reads only.
+    ReadOnly,
+}
+
+/// A session of either engine.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    /// PostgreSQL, with the server that holds the session.
+    Postgres(Box<PgConnection>, Server),
+    /// SQLite, with the switch that ends a statement that runs too long.
+    Sqlite(Box<SqliteConnection>, Interrupt),
+}
+
+/// A connection to the database.
+///
+/// It runs one statement at a time. Dropping the future of a statement leaves the
+/// connection usable, but the statement goes on in the database until its timeout.
+#[derive(Debug)]
+pub struct Connection {
+    backend: DbBackend,
+    server: Option<Server>,
+    access: Access,
+    driver: Mutex<Driver>,
+    log: Arc<Statements>,
+    command_timeout: Duration,
+    state: Standing,
+    in_flight: AtomicBool,
+    broken: AtomicBool,
+    /// Whether a statement was prepared for a schema that is no more.
+    stale: AtomicBool,
+    deadline: std::sync::Mutex<Deadline>,
+    home: Option<retirement::Home>,
+    /// The position that the last question has seen, if that is known.
+    seen: std::sync::Mutex<Option<Position>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        driver: Driver,
+        access: Access,
+        log: Arc<Statements>,
+        command_timeout: Duration,
+    ) -> Self {
+        let (backend, server) = match driver {
+            Driver::Postgres(_, server) => (DbBackend::Postgres, Some(server)),
+            Driver::Sqlite(..) => (DbBackend::Sqlite, None),
+        };
+        Self {
+            backend,
+            server,
+            access,
+            driver: Mutex::new(driver),
+            log,
+            command_timeout,
+            state: Standing::default(),
+            in_flight: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            deadline: std::sync::Mutex::new(Deadline::NONE),
+            home: None,
+            seen: std::sync::Mutex::default(),
+        }
+    }
+
+    /// What the session may do.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.state.set(state);
+    }
+
+    /// The connection is lent: what was read before is another caller's.
+    pub(crate) fn lent(&self) {
+        *self.seen() = None;
+    }
+
+    /// From now on no statement begins after this deadline.
+    pub(crate) fn set_deadline(&self, deadline: Deadline) {
+        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deadline;
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How long a statement may take that begins now.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.deadline().remaining(self.command_timeout)
+    }
+
+    /// The longest that a statement may take.
+    pub(crate) fn command_timeout(&self) -> Duration {
+        self.command_timeout
+    }
+
+    /// Tells of statements.
+    pub(crate) fn log(&self) -> &Statements {
+        &self.log
+    }
+
+    /// The server that holds the session; SQLite has none.
+    pub(crate) fn server(&self) -> Option<Server> {
+        self.server
+    }
+
+    /// Whether a statement's future was dropped before its answer came.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Whether the session has ended.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Whether the last transaction met a statement that was prepared for another schema;
+    /// forgets it.
+    pub(crate) fn take_stale(&self) -> bool {
+        self.stale.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes the driver for one exchange; the guard notes whether it came to its end.
+    pub(crate) async fn exchange(&self) -> Exchange<'_> {
+        let driver = self.driver.lock().await;
+        self.in_flight.store(true, Ordering::Release);
+        if let Driver::Sqlite(_, interrupt) = &*driver {
+            interrupt.arm(self.statement_timeout());
+        }
+        Exchange { connection: self, driver }
+    }
+
+    /// Makes sure that an abandoned statement has ended and the session answers.
+    pub(crate) async fn recover(&self) -> Result<(), DbErr> {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            // What is left of the last answer is read first.
+            Driver::Postgres(postgres, _) => {
+                sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
+            }
+            Driver::Sqlite(sqlite, interrupt) => {
+                // Nobody waits for it: SQLite can end it at once.
+                interrupt.arm(Duration::ZERO);
+                sqlite.ping().await
+            }
+        };
+        exchange.end(result)
+    }
+
+    /// Tells the database that the session is over.
+    pub(crate) async fn close(self) {
+        // Whether the goodbye arrives makes no difference to anyone.
+        let _ = match self.driver.into_inner() {
+            Driver::Postgres(postgres, _) => postgres.close().await,
+            Driver::Sqlite(sqlite, _) => sqlite.close().await,
+        };
+    }
+
+    fn check_deadline(&self) -> Result<(), DbErr> {
+        match self.deadline().has_passed() {
+            true => Err(DbErr::Custom(DEADLINE_PASSED.into())),
+            false => Ok(()),
+        }
+    }
+
+    fn check_access(&self) -> Result<(), DbErr> {
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(DbErr::Custom("a read-only session can't execute".into())),
+        }
+    }
+
+    /// Reads rows until they are larger than `most` bytes together, so that memory is bounded
+    /// whatever the rows hold.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn query_up_to(&self, statement: Statement, most: usize) -> Result<Rows, DbErr> {
+        let (told, statement) = self.with_position(statement);
+        let (exchange, mut read) =
+            self.prepared(&told, &statement, ROWS, Take::Bytes(most)).await?;
+        self.note_position(&mut read);
+        if read.as_ref().is_ok_and(|read| read.cut) {
+            // The rest of the answer is still to come: the connection is in use until then.
+            drop(exchange);
+            return read.map_err(|error| DbErr::Custom(error.to_string()));
+        }
+        exchange.end(read)
+    }
+
+    /// Runs a prepared statement.
+    async fn prepared<T>(
+        &self,
+        told: &str,
+        statement: &Statement,
+        want: Want<T>,
+        take: Take,
+    ) -> Result<(Exchange<'_>, Result<T, sqlx::Error>), DbErr> {
+        self.check_deadline()?;
+        let limit = self.statement_timeout();
+        let mut exchange = self.exchange().await;
+        let run = want.run(&mut exchange.driver, statement, take);
+        let run = self.unless_retired(Duration::ZERO, run);
+        let mut result = self.log.around(told, limit, run).await;
+        // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
+        // transaction nothing is lost by preparing it anew, once.
+        if self.state() == State::Idle && result.as_ref().is_err_and(is_stale_plan) {
+            if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
+                let _ = postgres.clear_cached_statements().await;
+            }
+            let run = want.run(&mut exchange.driver, statement, take);
+            let run = self.unless_retired(Duration::ZERO, run);
+            result = self.log.around(told, limit, run).await;
+        }
+        Ok((exchange, result))
+    }
+}
+
+/// The driver during one exchange with the database.
+pub(crate) struct Exchange<'a> {
+    connection: &'a Connection,
+    pub(crate) driver: MutexGuard<'a, Driver>,
+}
+
+impl Exchange<'_> {
+    /// Notes the end: the answer was read, and what it says of the session.
+    pub(crate) fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, DbErr> {
+        self.connection.in_flight.store(false, Ordering::Release);
+        if let Driver::Sqlite(_, interrupt) = &*self.driver {
+            interrupt.disarm();
+        }
+        result.map_err(|error| {
+            if breaks_connection(&error) {
+                self.connection.broken.store(true, Ordering::Release);
+            }
+            if is_stale_plan(&error) {
+                self.connection.stale.store(true, Ordering::Release);
+            }
+            if self.connection.state() == State::Transaction {
+                self.connection.set_state(State::Failed);
+            }
+            DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
+        })
+    }
+}
+
+fn is_stale_plan(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "0A000")
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Connection {
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.check_access()?;
+        let (exchange, effect) =
+            self.prepared(&statement.sql, &statement, EFFECT, Take::All).await?;
+        exchange.end(effect)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.check_access()?;
+        self.check_deadline()?;
+        let limit = self.statement_timeout();
+        let mut exchange = self.exchange().await;
+        let text = sqlx::raw_sql(AssertSqlSafe(sql));
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => {
+                let run = async { text.execute(&mut **postgres).await.map(Into::into) };
+                self.log.around(sql, limit, self.unless_retired(Duration::ZERO, run)).await
+            }
+            Driver::Sqlite(sqlite, _) => {
+                self.log
+                    .around(sql, limit, async { text.execute(&mut **sqlite).await.map(Into::into) })
+                    .await
+            }
+        };
+        exchange.end(result)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let (told, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&told, &statement, ROWS, Take::One).await?;
+        self.note_position(&mut read);
+        Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let (told, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&told, &statement, ROWS, Take::All).await?;
+        self.note_position(&mut read);
+        Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
+    }
+}

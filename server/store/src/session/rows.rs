@@ -1,0 +1,81 @@
+//! Reads the rows of an answer: all of them, the first, or as many as fit into a size.
+
+use futures_util::{StreamExt, stream::BoxStream};
+use sea_orm::QueryResult;
+use sqlx::{Decode, Row, Sqlite, TypeInfo, ValueRef, postgres::PgRow, sqlite::SqliteRow};
+
+/// How many rows are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Take {
+    /// The first.
+    One,
+    /// All.
+    All,
+    /// Until they are larger than this together, in bytes; one at least.
+    Bytes(usize),
+}
+
+/// The rows that were read.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// The rows; if they were wanted by size, each with its own.
+    pub rows: Vec<(QueryResult, usize)>,
+    /// Whether rows were left unread because of their size.
+    pub cut: bool,
+}
+
+/// A row of either engine.
+pub(crate) trait Sized: Into<QueryResult> {
+    /// The size of its values in bytes.
+    fn size(&self) -> usize;
+}
+
+impl Sized for PgRow {
+    fn size(&self) -> usize {
+        let value = |index| Some(self.try_get_raw(index).ok()?.as_bytes().ok()?.len());
+        (0..self.len()).filter_map(value).sum()
+    }
+}
+
+impl Sized for SqliteRow {
+    fn size(&self) -> usize {
+        let value = |index| {
+            let value = self.try_get_raw(index).ok()?;
+            // To look at a number's bytes would make a text of it.
+            match value.type_info().name() {
+                "TEXT" | "BLOB" => Some(<&[u8] as Decode<Sqlite>>::decode(value).ok()?.len()),
+                _ => Some(size_of::<i64>()),
+            }
+        };
+        (0..self.len()).filter_map(value).sum()
+    }
+}
+
+/// Reads from an answer what is wanted of it.
+pub(crate) async fn read<R: Sized>(
+    mut answer: BoxStream<'_, Result<R, sqlx::Error>>,
+    take: Take,
+) -> Result<Rows, sqlx::Error> {
+    let mut read = Rows::default();
+    let mut total = 0;
+    while let Some(row) = answer.next().await {
+        let row = row?;
+        let size = match take {
+            Take::Bytes(_) => row.size(),
+            Take::One | Take::All => 0,
+        };
+        total += size;
+        if let Take::Bytes(most) = take
+            && total > most
+            && !read.rows.is_empty()
+        {
+            read.cut = true;
+            break;
+        }
+        read.rows.push((row.into(), size));
+        if let Take::One = take {
+            break;
+        }
+    }
+    Ok(read)
+}

@@ -1,0 +1,102 @@
+//! What is told of each statement: a span, an echo if asked for, a warning if it was slow.
+//!
+//! Statements are told by their text, in which values are placeholders; values never.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{KeyValue, StringValue};
+use tokio::time::timeout;
+use tracing::Level;
+
+use crate::{
+    telemetry::{meters, traces},
+    transaction::COMMANDS,
+};
+
+/// The target of the echo and of slow-query warnings.
+pub const TARGET: &str = "bookstore::sql";
+
+/// How long past a statement's timeout its answer may take to arrive.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How statements are told of.
+#[derive(Clone, Debug, Default)]
+pub struct StatementLog {
+    /// Whether to tell of every statement, at INFO.
+    pub echo: bool,
+    /// From which duration on a statement is slow and told of at WARN; none means never.
+    pub slow: Option<Duration>,
+}
+
+/// Which database statements go to.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) system: &'static str,
+    pub(crate) address: Option<Arc<str>>,
+    pub(crate) namespace: Option<Arc<str>>,
+}
+
+impl Place {
+    /// What a statement's span says of it.
+    fn told(&self, operation: &'static str, sql: &str) -> Vec<KeyValue> {
+        let mut told = Vec::with_capacity(5);
+        told.push(KeyValue::new("db.system.name", self.system));
+        told.push(KeyValue::new("db.operation.name", operation));
+        told.push(KeyValue::new("db.query.text", sql.to_owned()));
+        let named = [("db.namespace", &self.namespace), ("server.address", &self.address)];
+        for (key, value) in named {
+            told.extend(value.clone().map(|value| KeyValue::new(key, StringValue::from(value))));
+        }
+        told
+    }
+}
+
+/// Tells of the statements of one node.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) log: StatementLog,
+    pub(crate) place: Place,
+}
+
+impl Statements {
+    /// Runs an exchange with the database and tells of it. The database ends what takes
+    /// longer than `limit`; one that is silent even then is taken for lost.
+    pub(crate) async fn around<T>(
+        &self,
+        sql: &str,
+        limit: Duration,
+        exchange: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let operation = operation(sql);
+        let span = traces::statement(operation, || self.place.told(operation, sql));
+        let began = Instant::now();
+        let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        let result = timeout(limit.saturating_add(GRACE), exchange).await.unwrap_or_else(silent);
+        drop(span);
+        let elapsed = began.elapsed();
+        let elapsed_ms = elapsed.as_secs_f64() * 1e3;
+        let attributes = [
+            KeyValue::new("db.system.name", self.place.system),
+            KeyValue::new("db.operation.name", operation),
+        ];
+        meters::STATEMENTS.record(elapsed.as_secs_f64(), &attributes);
+        if self.log.slow.is_some_and(|slow| elapsed >= slow) {
+            tracing::warn!(target: TARGET, elapsed_ms, sql, "slow statement");
+        } else if self.log.echo && tracing::enabled!(target: TARGET, Level::INFO) {
+            tracing::info!(target: TARGET, elapsed_ms, failed = result.is_err(), sql, "statement");
+        }
+        result
+    }
+}
+
+/// What a statement does, by its first word: metrics need few names.
+fn operation(sql: &str) -> &'static str {
+    const WORDS: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "EXPLAIN", "SET"];
+    let sql = sql.trim_start();
+    let word = sql.split(|it: char| !it.is_ascii_alphabetic()).next().unwrap_or_default();
+    let mut known = WORDS.into_iter().chain(COMMANDS);
+    known.find(|known| known.eq_ignore_ascii_case(word)).unwrap_or("OTHER")
+}

@@ -1,0 +1,230 @@
+//! The store's front: how it is opened, and how writes and reads find a connection.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use sea_orm::{DbBackend, DbErr};
+use tokio::sync::Semaphore;
+
+use crate::{
+    deadline::Deadline,
+    error::StoreError,
+    idempotency::Turns,
+    pool::{Lease, PoolOptions, PoolStats},
+    position::{Freshness, Position},
+    session::{connect::Connector, statement_log::StatementLog},
+    topology::{self, Choice, Node, NodeStatus, Topology, TopologyOptions},
+    transaction::{self, Call, Committed, Query, Write},
+};
+
+/// The most sessions that read a SQLite file at once; each has a thread of its own.
+const SQLITE_READERS: u32 = 4;
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// The nodes: a name for people, and where each is (`sqlite:`, `postgres:` or `postgresql:`,
+    /// a secret). At least one; the first that is seen says which cluster it is about.
+    pub nodes: Vec<(String, String)>,
+    /// How many connections there may be to each node. SQLite has one for writing and up to four
+    /// for reading.
+    pub pool: PoolOptions,
+    /// How reads and writes find their node.
+    pub topology: TopologyOptions,
+    /// The longest that a statement may take.
+    pub command_timeout: Duration,
+    /// What is told of statements.
+    pub statement_log: StatementLog,
+    /// The key that seals tokens, where it isn't the database's own.
+    pub sealing_key: Option<[u8; 32]>,
+}
+
+/// The database as the service uses it. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(pub(crate) Arc<Inner>);
+
+// No Debug here or below: the URLs and the key are secrets.
+pub(crate) struct Inner {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) sealing_key: RwLock<Option<[u8; 32]>>,
+    pub(crate) given_key: Option<[u8; 32]>,
+    pub(crate) turns: Arc<Turns>,
+    /// For transactions that their callers lead; the same as `read_slots` on PostgreSQL.
+    pub(crate) write_slots: Arc<Semaphore>,
+    pub(crate) read_slots: Arc<Semaphore>,
+}
+
+/// What a read came to, and who answered it.
+#[derive(Debug)]
+pub struct Answered<T> {
+    /// The answer.
+    pub result: Result<T, StoreError>,
+    /// The node that gave it; none if none could be asked.
+    pub node: Option<Arc<str>>,
+    /// A position that covers all that was read.
+    pub position: Option<Position>,
+}
+
+impl Store {
+    /// Reads the options; connections are opened when they are needed.
+    ///
+    /// # Errors
+    /// If a URL can't be read.
+    pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
+        let StoreOptions { nodes, pool, topology, command_timeout, statement_log, sealing_key } =
+            options;
+        // SQLite has one writer at a time: more would only wait for each other, unfairly.
+        let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
+        let few = PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
+        let pools = |connector: &Connector| match connector.backend() {
+            DbBackend::Sqlite => (one, Some(few)),
+            _ => (pool, None),
+        };
+        let open = |(name, url): &(String, String)| {
+            Node::new(name, url, statement_log.clone(), command_timeout, pools)
+        };
+        let nodes: Vec<_> = nodes.iter().map(open).collect::<Result<_, _>>()?;
+        let first = nodes.first().ok_or_else(|| StoreError::internal("there is no node"))?;
+        let (write_slots, read_slots) = match first.connector.backend() {
+            DbBackend::Sqlite => (transaction::slots(one.most()), transaction::slots(few.most())),
+            _ => {
+                let slots = transaction::slots(pool.most());
+                (slots.clone(), slots)
+            }
+        };
+        let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
+        let (key, turns) = Default::default();
+        let given_key = sealing_key;
+        let inner = Inner { topology, sealing_key: key, given_key, turns, write_slots, read_slots };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Follows the nodes, if there are several, for as long as the store is used. Until then
+    /// none of them is known.
+    pub fn follow(&self) {
+        if !self.0.topology.is_single() {
+            topology::follow(&self.0.topology);
+        }
+    }
+
+    /// Each node as it is known. A single one, which nobody follows, is looked at for that.
+    pub async fn nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
+        self.0.topology.look_at_single(deadline).await;
+        self.0.topology.status()
+    }
+
+    /// Looks at each node once and says what it is.
+    pub async fn look_at_nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
+        self.0.topology.look_at_all(deadline).await;
+        self.0.topology.status()
+    }
+
+    /// Carries a write out, or not at all: begins, applies, commits, and tries again where it
+    /// collides with another one or its node is lost. Once it has begun it runs to its end, also
+    /// if this future is dropped. A write with a key that has happened already isn't carried out
+    /// again: its answer is the one that was kept.
+    ///
+    /// # Errors
+    /// What the operation says, broken constraints told by the request's fields, and what
+    /// can happen to a transaction. But for [`StoreError::CommitOutcomeUnknown`], nothing
+    /// was changed.
+    pub async fn run(
+        &self,
+        call: Call,
+        mut write: Box<dyn Write>,
+    ) -> Result<Committed, StoreError> {
+        write.prepare().await?;
+        let turn = match &call.idempotency {
+            // Before a connection is taken: twins that wait would hold one each.
+            Some(key) => {
+                Some(self.0.turns.take(call.principal.as_deref(), key.key, call.deadline).await?)
+            }
+            None => None,
+        };
+        // A caller that leaves while it waits here leaves nothing behind.
+        let choice = self.0.topology.writer(call.deadline).await?;
+        transaction::carry_out(self.0.topology.clone(), choice, call, write, turn).await
+    }
+
+    /// Lends a read-only connection to a node that is fresh enough.
+    ///
+    /// # Errors
+    /// If no connection is free in time or none can be opened, and those of positions.
+    pub async fn reader(
+        &self,
+        freshness: Freshness,
+        deadline: Deadline,
+    ) -> Result<Lease, StoreError> {
+        let choice = self.0.topology.reader(freshness, deadline, &[]).await?;
+        choice.lease.set_deadline(deadline);
+        Ok(choice.lease)
+    }
+
+    /// Asks a node that is fresh enough, and another one if that is lost or fails meanwhile: a
+    /// read can be repeated.
+    pub async fn read<Q: Query>(
+        &self,
+        freshness: Freshness,
+        deadline: Deadline,
+        query: &Q,
+    ) -> Answered<Q::Output> {
+        let topology = &self.0.topology;
+        let mut avoid = Vec::new();
+        loop {
+            let Choice { node, lease } = match topology.reader(freshness, deadline, &avoid).await {
+                Ok(choice) => choice,
+                Err(error) => return Answered { result: Err(error), node: None, position: None },
+            };
+            lease.set_deadline(deadline);
+            let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
+            let result = tokio::select! {
+                result = query.fetch(&lease) => result,
+                () = lease.retired() => Err(lost()),
+            };
+            let elsewhere = match &result {
+                Err(StoreError::Unavailable(_)) => true,
+                // On a replica: what it replays removed rows that the query still saw.
+                Err(StoreError::Conflict(_)) => topology.picture().primary != Some(node),
+                _ => false,
+            };
+            if !elsewhere || topology.is_single() || avoid.len() > topology.nodes.len() {
+                let position = lease.position(lease.timeline()).await;
+                return Answered { result, node: Some(lease.node()), position };
+            }
+            topology.nodes[node].failed();
+            avoid.push(node);
+        }
+    }
+
+    /// Forgets nothing and asks nobody: whether writes have a node at the moment.
+    pub fn has_primary(&self) -> bool {
+        self.0.topology.picture().primary.is_some()
+    }
+
+    /// How the pools are at this moment: one a node, on SQLite the one that writes and the one that
+    /// reads.
+    pub fn pools(&self) -> Vec<PoolStats> {
+        let pools = self.0.topology.nodes.iter().flat_map(|node| {
+            let (writers, readers) = (&node.writers, &node.readers);
+            let readers = (!Arc::ptr_eq(writers, readers)).then_some(readers);
+            [Some(writers), readers].into_iter().flatten()
+        });
+        pools.map(|pool| pool.stats()).collect()
+    }
+
+    /// The key that seals page tokens; none until the schema has been found right.
+    pub fn sealing_key(&self) -> Option<[u8; 32]> {
+        *self.0.sealing_key.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the connections that nobody uses; those in use end when they come back.
+    pub async fn close(&self) {
+        for node in &self.0.topology.nodes {
+            node.readers.close().await;
+            node.writers.close().await;
+            node.control.close().await;
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Picks the node for a read or a write.
+
+use std::{sync::Arc, time::Instant};
+
+use opentelemetry::KeyValue;
+use rand::seq::IndexedRandom;
+use sea_orm::DbErr;
+use tokio::time::timeout;
+
+use crate::{
+    deadline::Deadline,
+    error::StoreError,
+    pool::Lease,
+    position::{Freshness, Position},
+    session::connection::Access,
+    telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
+    topology::{
+        Node, Picture, Topology,
+        history::{self, History},
+        sighting::Sighting,
+    },
+};
+
+/// The primary's name to callers, whichever node that is.
+const PRIMARY: &str = "primary";
+
+/// A connection to the node that was picked.
+pub(crate) struct Choice {
+    /// Which node.
+    pub node: usize,
+    pub lease: Lease,
+}
+
+impl Topology {
+    /// Lends a connection for writing to the primary, and waits for there to be one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if there is none in time or too many wait, and what can
+    /// happen to a connection.
+    pub(crate) async fn writer(&self, deadline: Deadline) -> Result<Choice, StoreError> {
+        self.primary(Access::ReadWrite, deadline, self.patience(deadline)).await
+    }
+
+    /// Lends a read-only connection to a node that is fresh enough, but for those in `avoid`.
+    ///
+    /// # Errors
+    /// If no such node is there in time, if a position may be lost or can't be looked into, and
+    /// what can happen to a connection.
+    pub(crate) async fn reader(
+        &self,
+        freshness: Freshness,
+        deadline: Deadline,
+        avoid: &[usize],
+    ) -> Result<Choice, StoreError> {
+        loop {
+            let (mut bound, mut looked_into) = (0, u32::MAX);
+            for position in freshness.bounds() {
+                let (number, timeline) = self.number_of(position, deadline).await?;
+                (bound, looked_into) = (bound.max(number), looked_into.min(timeline));
+            }
+            let choice = self.reader_at(freshness, bound, deadline, avoid).await?;
+            // A promotion that was under way may have given the positions up since.
+            if choice.lease.timeline() <= looked_into {
+                return Ok(choice);
+            }
+        }
+    }
+
+    /// The same, where a replica has to have come to `bound`.
+    async fn reader_at(
+        &self,
+        freshness: Freshness,
+        bound: u64,
+        deadline: Deadline,
+        avoid: &[usize],
+    ) -> Result<Choice, StoreError> {
+        let end = self.patience(deadline);
+        if self.is_single() {
+            return self.primary(Access::ReadOnly, deadline, end).await;
+        }
+        if freshness == Freshness::Strong {
+            return self.instead("strong", deadline, end).await;
+        }
+        let mut avoid = avoid;
+        loop {
+            match self.replica(bound, deadline, avoid).await {
+                Ok(choice) => return Ok(choice),
+                // Whoever is there doesn't have it.
+                Err("position") => return self.instead("position", deadline, end).await,
+                Err(reason) => tokio::select! {
+                    biased;
+                    choice = self.instead(reason, deadline, end) => return choice,
+                    // Also one that has failed in this call: there is nobody else.
+                    () = self.replica_returns() => avoid = &[],
+                },
+            }
+        }
+    }
+
+    /// Lends a read-only connection to the primary and notes why no replica answers.
+    async fn instead(
+        &self,
+        reason: &'static str,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
+        // Where replicas were to take the load off, the primary takes some of it, not all.
+        let place = match reason {
+            "strong" | "position" => None,
+            _ => {
+                let patience = deadline.remaining(self.options.failover_wait);
+                let place = timeout(patience, self.fallback.clone().acquire_owned()).await;
+                let waited_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+                Some(place.map_err(|_| StoreError::PoolTimeout { waited_ms })?)
+            }
+        };
+        let mut choice = self.primary(Access::ReadOnly, deadline, end).await?;
+        choice.lease.holds(place.and_then(Result::ok));
+        routed(PRIMARY, reason);
+        Ok(choice)
+    }
+
+    /// Waits until a replica may answer reads while there is no primary.
+    async fn replica_returns(&self) {
+        let mut pictures = self.picture.subscribe();
+        let returned = async {
+            // What is known already has just come to nothing.
+            pictures.changed().await.ok()?;
+            let there = pictures.wait_for(|picture| {
+                picture.primary.is_none() && !self.usable(picture, &[]).is_empty()
+            });
+            there.await.ok().map(drop)
+        };
+        if returned.await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// How long a call that begins now waits for there to be a primary.
+    fn patience(&self, deadline: Deadline) -> Deadline {
+        Deadline::after(deadline.remaining(self.options.failover_wait))
+    }
+
+    async fn primary(
+        &self,
+        access: Access,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Choice, StoreError> {
+        let began = Instant::now();
+        loop {
+            let (index, timeline) = self.known_primary(deadline, end).await?;
+            let node = &self.nodes[index];
+            let pool = match access {
+                Access::ReadWrite => &node.writers,
+                Access::ReadOnly => &node.readers,
+            };
+            match pool.lend(access, deadline).await {
+                Ok(mut lease) => {
+                    if lease.is_retired() {
+                        continue;
+                    }
+                    lease.leads_to(PRIMARY.into(), timeline);
+                    return Ok(Choice { node: index, lease });
+                }
+                // Nothing has run: the next primary will do as well.
+                Err(StoreError::Unavailable(error)) => {
+                    if self.is_single() || end.has_passed() {
+                        return Err(StoreError::Unavailable(error));
+                    }
+                    node.wake.notify_one();
+                    tracing::debug!(node = %node.name, waited = ?began.elapsed(), "no connection");
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The primary, once there is one.
+    async fn known_primary(
+        &self,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<(usize, u32), StoreError> {
+        let known = |picture: &Picture| Some((picture.primary?, picture.timeline));
+        if let Some(known) = known(&self.picture.borrow()) {
+            return Ok(known);
+        }
+        let began = Instant::now();
+        let none = |told: &str| StoreError::Unavailable(DbErr::Custom(told.to_owned()));
+        let Ok(_place) = self.queue.try_acquire() else {
+            return Err(none("there is no primary, and too many calls wait for one"));
+        };
+        self.look_again();
+        let mut pictures = self.picture.subscribe();
+        let found = pictures.wait_for(|picture| picture.primary.is_some());
+        let found = timeout(end.remaining(self.options.failover_wait), found).await;
+        let found = found.ok().and_then(Result::ok).and_then(|picture| known(&picture));
+        PRIMARY_WAIT
+            .record(began.elapsed().as_secs_f64(), &[KeyValue::new("found", found.is_some())]);
+        found.ok_or_else(|| match deadline.has_passed() {
+            true => StoreError::DeadlineExceeded,
+            false => none("there is no primary"),
+        })
+    }
+
+    /// The replicas that may answer reads, but for those in `avoid`.
+    fn usable(&self, picture: &Picture, avoid: &[usize]) -> Vec<(usize, Sighting)> {
+        let now = Instant::now();
+        let near = |lag: std::time::Duration| lag <= self.options.max_lag;
+        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
+        following
+            .filter(|standing| picture.lag(standing, now).is_some_and(near))
+            .filter_map(|standing| {
+                let node = &self.nodes[standing.node];
+                let seen = (*node.sighting.borrow())?;
+                (!node.is_out(Some(seen))).then_some((standing.node, seen))
+            })
+            .collect()
+    }
+
+    /// A replica that has come to `bound`, or why there is none.
+    async fn replica(
+        &self,
+        bound: u64,
+        deadline: Deadline,
+        avoid: &[usize],
+    ) -> Result<Choice, &'static str> {
+        let usable = self.usable(&self.picture(), avoid);
+        let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
+        let picked = match there.as_slice() {
+            [] => self.nearest(&usable, bound, deadline).await?,
+            // The less loaded of two: as good as the least of all, and nobody runs to it together.
+            several => {
+                let two: Vec<_> = several.choose_multiple(&mut rand::rng(), 2).collect();
+                let load = |it: &&&&(usize, Sighting)| self.nodes[it.0].in_use();
+                two.iter().min_by_key(load).map(|it| ***it).ok_or("none")?
+            }
+        };
+        let (index, seen) = picked;
+        let node = &self.nodes[index];
+        let lease = node.readers.lend(Access::ReadOnly, deadline).await;
+        let mut lease = lease.map_err(|error| {
+            // A caller whose time is over says nothing of the node.
+            if !matches!(error, StoreError::DeadlineExceeded) {
+                node.failed();
+            }
+            "failed"
+        })?;
+        // Another start of the server may stand at an earlier position than the one that was seen.
+        if lease.is_retired() || lease.server().is_none_or(|it| it.started != seen.started) {
+            lease.discard();
+            node.wake.notify_one();
+            return Err("restarted");
+        }
+        lease.leads_to(node.name.clone(), seen.timeline);
+        routed(&node.name, "replica");
+        Ok(Choice { node: index, lease })
+    }
+
+    /// Waits for the replica that is nearest to a position.
+    async fn nearest(
+        &self,
+        usable: &[(usize, Sighting)],
+        bound: u64,
+        deadline: Deadline,
+    ) -> Result<(usize, Sighting), &'static str> {
+        let nearest = usable.iter().max_by_key(|(_, seen)| seen.number).ok_or("no-replica")?;
+        let began = Instant::now();
+        let patience = deadline.remaining(self.options.replica_wait);
+        let reached = timeout(patience, self.nodes[nearest.0].reaches(bound)).await;
+        let reached = reached.ok().flatten();
+        let told = KeyValue::new("reached", reached.is_some());
+        POSITION_WAIT.record(began.elapsed().as_secs_f64(), &[told]);
+        reached.map(|seen| (nearest.0, seen)).ok_or("position")
+    }
+
+    /// What a node on today's branch of history must have come to, to have a position; and that
+    /// branch: on a younger one the position may be given up.
+    ///
+    /// # Errors
+    /// [`StoreError::PositionLost`] if the position lies on a branch that was given up before it,
+    /// [`StoreError::PositionUnverifiable`] if nobody can say.
+    async fn number_of(
+        &self,
+        position: Position,
+        deadline: Deadline,
+    ) -> Result<(u64, u32), StoreError> {
+        if position.timeline == 0 {
+            return Ok((0, u32::MAX));
+        }
+        let (mut index, system, mut timeline) = self.branch(deadline).await?;
+        if system != position.system {
+            return Err(StoreError::PositionUnverifiable);
+        }
+        if position.timeline > timeline {
+            // Whoever gave the position out has seen a promotion that we haven't.
+            if self.is_single() {
+                timeline = self.nodes[0].seen_anew(deadline).await?.timeline;
+                if position.timeline > timeline {
+                    return Err(StoreError::PositionUnverifiable);
+                }
+            } else {
+                self.hear_of(position.timeline);
+                (index, timeline) = self.known_primary(deadline, self.patience(deadline)).await?;
+            }
+        }
+        if position.timeline >= timeline {
+            return Ok((position.number, timeline));
+        }
+        let history = self.history_of(&self.nodes[index], timeline, deadline).await?;
+        match history.left_at(position.timeline) {
+            Some(left) if position.number <= left => Ok((position.number, timeline)),
+            _ => Err(StoreError::PositionLost),
+        }
+    }
+
+    /// A node that can tell of today's branch of history, its cluster, and the branch.
+    async fn branch(&self, deadline: Deadline) -> Result<(usize, u64, u32), StoreError> {
+        if self.is_single() {
+            let seen = self.nodes[0].seen_lately(deadline).await?;
+            return Ok((0, seen.system, seen.timeline));
+        }
+        let told = |picture: &Picture| {
+            let follower = picture.replicas.first().map(|standing| standing.node);
+            Some((picture.primary.or(follower)?, picture.system?, picture.timeline))
+        };
+        if let Some(told) = told(&self.picture.borrow()) {
+            return Ok(told);
+        }
+        // Nobody has been seen yet, or nobody on the branch that was heard of.
+        self.known_primary(deadline, self.patience(deadline)).await?;
+        let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
+        told(&self.picture()).ok_or_else(none)
+    }
+
+    async fn history_of(
+        &self,
+        node: &Node,
+        timeline: u32,
+        deadline: Deadline,
+    ) -> Result<Arc<History>, StoreError> {
+        let known = || self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
+            return Ok(history.clone());
+        }
+        // The connection is that of the looks at the node: nobody has it for longer than they may.
+        let soon = Deadline::after(deadline.remaining(super::follow::PATIENCE));
+        let ask = || node.control.ask(soon, async |it| history::read(it, timeline).await);
+        let read = match ask().await {
+            // The connection may be one of before the node was started again.
+            Err(StoreError::Unavailable(_)) => ask().await,
+            read => read,
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(StoreError::DeadlineExceeded) if !deadline.has_passed() => {
+                let told = "the node doesn't tell its history in time";
+                return Err(StoreError::Unavailable(DbErr::Custom(told.into())));
+            }
+            Err(error @ (StoreError::Unavailable(_) | StoreError::DeadlineExceeded)) => {
+                return Err(error);
+            }
+            Err(_) => None,
+        };
+        let history = Arc::new(read.ok_or(StoreError::PositionUnverifiable)?);
+        *known() = Some((timeline, history.clone()));
+        Ok(history)
+    }
+}
+
+fn routed(node: &str, reason: &'static str) {
+    READS_ROUTED.add(1, &[KeyValue::new("node", node.to_owned()), KeyValue::new("reason", reason)]);
+}

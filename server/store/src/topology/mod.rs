@@ -1,0 +1,242 @@
+//! The nodes of the database: who is the primary, who follows it and how closely.
+//!
+//! Roles are found, not told. With several nodes each is looked at again and again
+//! ([`follow`]); what they say together makes a [`Picture`], by which [`choose`] picks one.
+
+mod choose;
+mod consistency_token;
+mod follow;
+mod history;
+mod node;
+mod picture;
+mod sighting;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::KeyValue;
+use sea_orm::DbBackend;
+use tokio::sync::{Semaphore, watch};
+
+pub use self::node::{NodeRole, NodeStatus};
+pub(crate) use self::{choose::Choice, follow::follow, node::Node, picture::Picture};
+use self::{history::History, picture::Memory, sighting::Sighting};
+use crate::{
+    deadline::Deadline,
+    error::StoreError,
+    telemetry::meters::{NODE_LAG, ROLE_CHANGES},
+};
+
+/// How many calls wait for a primary at the same time while there is none.
+const QUEUE: usize = 1_000;
+
+/// The knobs of reads and writes among several nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct TopologyOptions {
+    /// How far a replica may lag that answers reads without a position of their own.
+    pub max_lag: Duration,
+    /// How long a read waits for a replica to reach its position before the primary answers it.
+    pub replica_wait: Duration,
+    /// How long calls wait for a primary while there is none.
+    pub failover_wait: Duration,
+}
+
+impl Default for TopologyOptions {
+    fn default() -> Self {
+        Self {
+            max_lag: Duration::from_secs(1),
+            replica_wait: Duration::from_millis(50),
+            failover_wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// All nodes of the database.
+pub(crate) struct Topology {
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) options: TopologyOptions,
+    picture: watch::Sender<Picture>,
+    memory: Mutex<Memory>,
+    /// The history of the branch that it belongs to.
+    history: Mutex<Option<(u32, Arc<History>)>>,
+    /// Places in the queue for a primary.
+    queue: Arc<Semaphore>,
+    /// What reads may take of the primary that replicas were meant for.
+    fallback: Arc<Semaphore>,
+}
+
+impl Topology {
+    /// `fallback` is how many reads the primary answers at a time in the place of replicas.
+    pub(crate) fn new(
+        nodes: Vec<Arc<Node>>,
+        fallback: usize,
+        options: TopologyOptions,
+    ) -> Arc<Self> {
+        let (queue, fallback) = (Semaphore::new(QUEUE), Semaphore::new(fallback.max(1)));
+        // A single node needs no looking at: whatever is asked, it is asked.
+        let primary = (nodes.len() == 1).then_some(0);
+        let picture = watch::Sender::new(Picture { primary, ..Picture::default() });
+        let topology = Arc::new(Self {
+            nodes,
+            options,
+            picture,
+            memory: Mutex::default(),
+            history: Mutex::default(),
+            queue: Arc::new(queue),
+            fallback: Arc::new(fallback),
+        });
+        if !topology.is_single() {
+            let watched = Arc::downgrade(&topology);
+            NODE_LAG.observe(move |look| {
+                let Some(topology) = watched.upgrade() else { return };
+                for status in topology.status() {
+                    if let Some(lag) = status.lag {
+                        look.observe(lag.as_secs_f64(), &[KeyValue::new("node", status.name)]);
+                    }
+                }
+            });
+        }
+        topology
+    }
+
+    /// Whether there is nothing to choose.
+    pub(crate) fn is_single(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
+    /// What is known of the nodes.
+    pub(crate) fn picture(&self) -> Picture {
+        self.picture.borrow().clone()
+    }
+
+    /// Takes in what a node said, or that it said nothing.
+    fn note(&self, index: usize, seen: Result<Sighting, StoreError>) {
+        let node = &self.nodes[index];
+        let mut memory = self.memory();
+        let before = *node.sighting.borrow();
+        let now = match seen {
+            Ok(seen) => Some(seen),
+            Err(error) => {
+                if before.is_some() {
+                    tracing::warn!(node = %node.name, error = error.told(), "a node is gone");
+                }
+                None
+            }
+        };
+        node.sighting.send_replace(now);
+        // What is under way to a server that is no more, or that stands still, is told so.
+        if before.is_some_and(|before| now.is_none_or(|now| now.started != before.started)) {
+            node.retire();
+        }
+        self.redraw(&mut memory);
+    }
+
+    /// Somebody who knows has told of a branch of history.
+    pub(crate) fn hear_of(&self, timeline: u32) {
+        let mut memory = self.memory();
+        if memory.hear_of(timeline) {
+            tracing::warn!(timeline, "there is a newer timeline than any node's");
+            self.redraw(&mut memory);
+        }
+        drop(memory);
+        self.look_again();
+    }
+
+    /// Has every node looked at at once.
+    pub(crate) fn look_again(&self) {
+        for node in &self.nodes {
+            node.wake.notify_one();
+        }
+    }
+
+    /// Looks at every node once.
+    pub(crate) async fn look_at_all(&self, deadline: Deadline) {
+        let looks = self.nodes.iter().enumerate().map(async |(index, node)| {
+            if node.connector.backend() == DbBackend::Postgres {
+                self.note(index, node.look(deadline).await);
+            }
+        });
+        futures_util::future::join_all(looks).await;
+    }
+
+    /// Looks at a single node for who asks what it is. Nothing follows from it: calls go there as
+    /// before, whatever it says.
+    pub(crate) async fn look_at_single(&self, deadline: Deadline) {
+        if let [node] = self.nodes.as_slice()
+            && node.connector.backend() == DbBackend::Postgres
+        {
+            node.sighting.send_replace(node.look(deadline).await.ok());
+        }
+    }
+
+    fn redraw(&self, memory: &mut Memory) {
+        let sightings: Vec<_> = self.nodes.iter().map(|node| *node.sighting.borrow()).collect();
+        let picture = memory.assess(&sightings);
+        let before = self.picture.borrow().clone();
+        let name = |index: usize| self.nodes[index].name.clone();
+        if before.primary != picture.primary {
+            if let Some(old) = before.primary {
+                // Not one more write shall reach it, also none that has begun.
+                self.nodes[old].retire();
+            }
+            match picture.primary {
+                Some(new) => tracing::info!(
+                    node = %name(new), timeline = picture.timeline, "this node is the primary"
+                ),
+                None => tracing::warn!("there is no primary"),
+            }
+            let role = if picture.primary.is_some() { "primary" } else { "none" };
+            ROLE_CHANGES.add(1, &[KeyValue::new("to", role)]);
+        }
+        for stranger in picture.strangers.iter().filter(|it| !before.strangers.contains(it)) {
+            tracing::error!(
+                node = %name(*stranger),
+                "this node belongs to another cluster and is left out"
+            );
+        }
+        self.picture.send_replace(picture);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Each node as it is known.
+    pub(crate) fn status(&self) -> Vec<NodeStatus> {
+        let picture = self.picture();
+        let now = Instant::now();
+        let status = |(index, node): (usize, &Arc<Node>)| {
+            let seen = *node.sighting.borrow();
+            let standing = picture.replicas.iter().find(|standing| standing.node == index);
+            let role = match seen {
+                _ if picture.strangers.contains(&index) => NodeRole::Stranger,
+                // A file isn't looked at.
+                None if node.connector.backend() == DbBackend::Sqlite => NodeRole::Primary,
+                None => NodeRole::Gone,
+                Some(seen) if seen.is_primary && picture.primary == Some(index) => {
+                    NodeRole::Primary
+                }
+                Some(seen) if seen.is_primary => NodeRole::FormerPrimary,
+                Some(_) if standing.is_some() => NodeRole::Replica,
+                Some(seen) if self.is_single() && seen.is_streaming => NodeRole::Replica,
+                Some(_) => NodeRole::Detached,
+            };
+            let primary = picture.primary.and_then(|index| *self.nodes[index].sighting.borrow());
+            let behind =
+                primary.zip(seen).map(|(primary, seen)| primary.number.saturating_sub(seen.number));
+            NodeStatus {
+                name: node.name.to_string(),
+                role,
+                timeline: seen.map(|seen| seen.timeline),
+                position: seen.map(|seen| seen.number),
+                lag: standing.and_then(|standing| picture.lag(standing, now)),
+                lag_bytes: standing.and(behind),
+                in_use: node.in_use(),
+                is_out: node.is_out(seen),
+            }
+        };
+        self.nodes.iter().enumerate().map(status).collect()
+    }
+}
