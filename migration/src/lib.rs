@@ -4,6 +4,7 @@
 //! its own, together with the row that records it.
 
 pub mod catalog;
+pub mod drift;
 pub mod expression;
 mod sql;
 pub mod tool;
