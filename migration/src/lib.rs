@@ -4,6 +4,7 @@
 //! its own, together with the row that records it.
 
 pub mod catalog;
+pub mod check;
 pub mod drift;
 pub mod expression;
 mod sql;

@@ -126,7 +126,8 @@ impl Catalog {
     pub fn columns<'a>(&'a self, table: &'a str) -> Vec<(&'a Key, &'a Facets)> {
         let mut columns: Vec<_> =
             self.of_table(table).filter(|(key, _)| key.kind == "column").collect();
-        let place = |facets: &Facets| facets.get("position").and_then(|text| text.parse::<u32>().ok());
+        let place =
+            |facets: &Facets| facets.get("position").and_then(|text| text.parse::<u32>().ok());
         columns.sort_by_key(|(_, facets)| place(facets));
         columns
     }
@@ -135,7 +136,10 @@ impl Catalog {
     pub fn column_types(&self, table: &str) -> HashMap<String, ColumnType> {
         let column = |(key, facets): (&Key, &Facets)| {
             let type_name = facets.get("type").cloned().unwrap_or_default();
-            (key.name.clone(), ColumnType { type_name, collation: facets.get("collation").cloned() })
+            (
+                key.name.clone(),
+                ColumnType { type_name, collation: facets.get("collation").cloned() },
+            )
         };
         self.columns(table).into_iter().map(column).collect()
     }

@@ -100,8 +100,11 @@ pub fn compare_renamed<'a>(
             difference.facets = facets::differing(expected, found, key, &there, &renames);
             difference.found = Some(there);
             if is_renamed {
-                let renamed =
-                    Difference { change: Change::Renamed, facets: Vec::new(), ..difference.clone() };
+                let renamed = Difference {
+                    change: Change::Renamed,
+                    facets: Vec::new(),
+                    ..difference.clone()
+                };
                 differences.push(renamed);
             }
             if difference.facets.is_empty() {

@@ -22,7 +22,9 @@ impl Renames {
         let mut renames = Self::default();
         let tables = |catalog: &Catalog, other: &Catalog| -> Vec<String> {
             let keys = catalog.objects.keys().filter(|key| key.kind == "table");
-            keys.filter(|key| !other.objects.contains_key(*key)).map(|key| key.name.clone()).collect()
+            keys.filter(|key| !other.objects.contains_key(*key))
+                .map(|key| key.name.clone())
+                .collect()
         };
         let mut added = tables(found, expected);
         for old in tables(expected, found) {
@@ -128,7 +130,8 @@ pub(super) fn pair(
 ) {
     let mut at = 0;
     while at < differences.len() {
-        let Difference { change: Change::Removed, expected: Some(old), .. } = &differences[at] else {
+        let Difference { change: Change::Removed, expected: Some(old), .. } = &differences[at]
+        else {
             at += 1;
             continue;
         };
@@ -158,8 +161,7 @@ pub(super) fn pair(
         let new = differences[other].found.clone();
         let both_unnamed = old.name.starts_with("CHECK (")
             && new.as_ref().is_some_and(|new| new.name.starts_with("CHECK ("));
-        differences[at] =
-            Difference { change, found: new, facets, ..differences[at].clone() };
+        differences[at] = Difference { change, found: new, facets, ..differences[at].clone() };
         differences.remove(other);
         if other < at {
             at -= 1;
@@ -188,11 +190,12 @@ fn same_definition(
 ) -> bool {
     let differing = facets::differing(expected, found, old, new, renames);
     // A trigger's text holds its name.
-    differing.is_empty() || (old.kind == "trigger" && differing == ["definition"] && {
-        let text = |catalog: &Catalog, key: &Key| {
-            let text = catalog.facet(key, "definition").unwrap_or_default();
-            text.replacen(&key.name, "", 1)
-        };
-        text(expected, old) == text(found, new)
-    })
+    differing.is_empty()
+        || (old.kind == "trigger" && differing == ["definition"] && {
+            let text = |catalog: &Catalog, key: &Key| {
+                let text = catalog.facet(key, "definition").unwrap_or_default();
+                text.replacen(&key.name, "", 1)
+            };
+            text(expected, old) == text(found, new)
+        })
 }

@@ -89,7 +89,9 @@ fn changed(comparison: &Comparison<'_>, difference: &Difference, facet: &str) ->
     let before = comparison.expected.facet(expected, facet);
     let after = comparison.found.facet(found, facet);
     match (expected.kind.as_str(), facet) {
-        ("table", "form" | "inherits" | "partition_key" | "partition_bound" | "of_type") => Repair::No,
+        ("table", "form" | "inherits" | "partition_key" | "partition_bound" | "of_type") => {
+            Repair::No
+        }
         ("table", "definition") if expected.table.is_empty() => Repair::No,
         ("column", "inherited") => Repair::No,
         ("column", "null") => match before {
@@ -103,9 +105,10 @@ fn changed(comparison: &Comparison<'_>, difference: &Difference, facet: &str) ->
         }
         ("check", "expression") | ("exclusion", "definition") => Repair::Ask,
         ("check" | "foreign key", "validity" | "enforcement") if before.is_none() => Repair::Ask,
-        ("unique" | "primary key" | "foreign key", "columns" | "references" | "referenced_columns") => {
-            Repair::Ask
-        }
+        (
+            "unique" | "primary key" | "foreign key",
+            "columns" | "references" | "referenced_columns",
+        ) => Repair::Ask,
         ("unique", "nulls") if before.is_some() => Repair::Ask,
         ("index", "uniqueness") if before.is_some() => Repair::Ask,
         ("index", "keys" | "predicate" | "nulls")

@@ -10,7 +10,8 @@ use crate::{
 fn shelves() -> Catalog {
     let mut catalog = Catalog::new(Engine::Postgres);
     catalog.set(&Key::new("table", "", "shelves"), "form", "table");
-    let columns = [("id", "uuid", "NOT NULL"), ("label", "text", "NOT NULL"), ("height", "integer", "NULL")];
+    let columns =
+        [("id", "uuid", "NOT NULL"), ("label", "text", "NOT NULL"), ("height", "integer", "NULL")];
     for (at, (name, type_name, null)) in columns.into_iter().enumerate() {
         let key = Key::new("column", "shelves", name);
         catalog.set(&key, "type", type_name);
@@ -73,7 +74,10 @@ fn what_goes_along_is_no_finding_of_its_own() {
     found.set(&Key::new("column", "shelves", "height"), "position", "2");
     let findings = compare(&expected, &found).findings();
     let [finding] = findings.as_slice() else { panic!("one finding: {findings:#?}") };
-    assert_eq!((finding.kind.as_str(), finding.object.as_str()), ("column.removed", "shelves.label"));
+    assert_eq!(
+        (finding.kind.as_str(), finding.object.as_str()),
+        ("column.removed", "shelves.label")
+    );
     assert_eq!(finding.along, ["shelves_label_check", "shelves_label_idx"]);
     // Rows that exist have no label.
     assert_eq!((finding.repair, finding.repair_loses), (Repair::Ask, Loss::No));

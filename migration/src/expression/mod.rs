@@ -10,6 +10,8 @@ mod types;
 
 use std::collections::HashMap;
 
+use sea_orm::DbBackend;
+
 pub use self::{
     tokens::{Spanned, Token, identifiers, tokens},
     types::normal_type,
@@ -22,6 +24,15 @@ pub enum Engine {
     Postgres,
     /// SQLite 3.37 or newer.
     Sqlite,
+}
+
+impl From<DbBackend> for Engine {
+    fn from(backend: DbBackend) -> Self {
+        match backend {
+            DbBackend::Postgres => Self::Postgres,
+            _ => Self::Sqlite,
+        }
+    }
 }
 
 impl Engine {

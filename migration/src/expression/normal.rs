@@ -92,9 +92,7 @@ impl Normaliser<'_> {
                 Some(leaf(Kind::Number(normal_number(text.trim()))))
             }
             Kind::Text(text) if target == "boolean" => boolean(text).map(keyword),
-            Kind::Text(text) if element != target && is_plain_text(element) => {
-                array_constant(text)
-            }
+            Kind::Text(text) if element != target && is_plain_text(element) => array_constant(text),
             Kind::Number(number) if is_integer(&target) && number.parse::<i64>().is_ok() => {
                 Some(inside.clone())
             }
@@ -129,7 +127,8 @@ impl Normaliser<'_> {
                 Engine::Postgres => own == name,
                 Engine::Sqlite => own.eq_ignore_ascii_case(&name),
             });
-            if (same || (plain && name.eq_ignore_ascii_case("binary"))) && self.column(column).is_some()
+            if (same || (plain && name.eq_ignore_ascii_case("binary")))
+                && self.column(column).is_some()
             {
                 return arguments.remove(0);
             }
@@ -201,7 +200,8 @@ impl Normaliser<'_> {
         };
         if self.engine == Engine::Postgres && ["=", "<>"].contains(&name) {
             let is = |node: &Node, word| node.kind == Kind::Keyword(String::from(word));
-            if let Some(at) = arguments.iter().position(|part| is(part, "true") || is(part, "false"))
+            if let Some(at) =
+                arguments.iter().position(|part| is(part, "true") || is(part, "false"))
             {
                 let positive = is(&arguments[at], "true") == (name == "=");
                 let other = arguments.swap_remove(1 - at);

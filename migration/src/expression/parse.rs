@@ -77,8 +77,19 @@ const KEYWORDS: &[&str] =
 
 /// Values that are keywords.
 const VALUES: &[&str] = &[
-    "null", "true", "false", "current_timestamp", "current_date", "current_time", "localtimestamp",
-    "localtime", "current_user", "session_user", "user", "current_role", "current_catalog",
+    "null",
+    "true",
+    "false",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "localtimestamp",
+    "localtime",
+    "current_user",
+    "session_user",
+    "user",
+    "current_role",
+    "current_catalog",
     "current_schema",
 ];
 
@@ -113,8 +124,8 @@ impl Parser<'_> {
     }
 
     fn eat_all(&mut self, keywords: &[&str]) -> bool {
-        let found = (0..keywords.len())
-            .all(|at| self.peek(at).is_some_and(|token| token.is(keywords[at])));
+        let found =
+            (0..keywords.len()).all(|at| self.peek(at).is_some_and(|token| token.is(keywords[at])));
         self.at += if found { keywords.len() } else { 0 };
         found
     }
@@ -292,8 +303,8 @@ impl Parser<'_> {
         if self.eat_symbol("(") {
             self.list(")")?;
         }
-        let _zone = self.eat_all(&["with", "time", "zone"])
-            || self.eat_all(&["without", "time", "zone"]);
+        let _zone =
+            self.eat_all(&["with", "time", "zone"]) || self.eat_all(&["without", "time", "zone"]);
         while self.eat_symbol("[") {
             self.need("]")?;
         }

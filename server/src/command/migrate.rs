@@ -1,5 +1,9 @@
 //! `bookstore migrate`: the migrations of the database, by hand.
 
+mod check;
+
+use std::process::ExitCode;
+
 use bookstore_migration::tool::{self, Runner};
 use clap::{Args, Subcommand};
 
@@ -28,6 +32,8 @@ enum Action {
     },
     /// Lists every revision with its state. Changes nothing.
     Status,
+    /// Compares the schema with what the migrations make. Changes nothing.
+    Check(check::Arguments),
 }
 
 /// Does what was asked and tells of each revision.
@@ -35,11 +41,14 @@ enum Action {
 /// # Errors
 /// If the database can't be reached or a revision fails.
 #[expect(clippy::print_stdout, reason = "a command's own output")]
-pub async fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+pub async fn run(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let store = app::open_store(&config.database)?;
+    if let Action::Check(arguments) = &arguments.action {
+        return Ok(check::run(&store, arguments).await);
+    }
     if matches!(arguments.action, Action::Status) && !store.exists() {
         tool::known().iter().for_each(|revision| println!("pending {revision}"));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let session = store.migration_session().await.map_err(app::AppError::from)?;
     let connection = &session.connection;
@@ -64,6 +73,7 @@ pub async fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> 
                 println!("{state} {}", revision.id);
             }
         }
+        Action::Check(_) => {}
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -111,14 +111,16 @@ fn serve_or_manage(program: Program) -> ExitCode {
     };
     let code = runtime.block_on(async {
         let done = match program.command {
-            Command::Serve(arguments) => serve::run(&config, &arguments, &last_word).await,
+            Command::Serve(arguments) => {
+                serve::run(&config, &arguments, &last_word).await.map(|()| ExitCode::SUCCESS)
+            }
             Command::Migrate(arguments) => migrate::run(&config, &arguments).await,
-            Command::Topology => topology::run(&config).await,
+            Command::Topology => topology::run(&config).await.map(|()| ExitCode::SUCCESS),
             // Clients, and what has been printed already.
-            _ => Ok(()),
+            _ => Ok(ExitCode::SUCCESS),
         };
         match done {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => {
                 last_word.say(&error.to_string(), 1);
                 fail(&*error)

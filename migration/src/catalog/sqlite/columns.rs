@@ -9,8 +9,17 @@ use super::{
 
 /// What begins a constraint of a column, and so ends its type.
 const CONSTRAINTS: &[&str] = &[
-    "constraint", "primary", "not", "null", "unique", "check", "default", "collate", "references",
-    "generated", "as",
+    "constraint",
+    "primary",
+    "not",
+    "null",
+    "unique",
+    "check",
+    "default",
+    "collate",
+    "references",
+    "generated",
+    "as",
 ];
 
 /// Adds a column with what is said of it.
@@ -65,7 +74,11 @@ fn constraint(
         let primary = Key::new("primary key", table, &named(given, table, name, "pkey"));
         let descending = part.eat("desc");
         part.eat("asc");
-        catalog.set(&primary, "columns", format!("{name}{}", if descending { " DESC" } else { "" }));
+        catalog.set(
+            &primary,
+            "columns",
+            format!("{name}{}", if descending { " DESC" } else { "" }),
+        );
         conflict(catalog, &primary, part);
         if part.eat("autoincrement") {
             catalog.set(&primary, "numbers", "AUTOINCREMENT");

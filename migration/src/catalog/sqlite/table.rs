@@ -2,7 +2,8 @@
 
 use super::{
     super::{Catalog, Key},
-    columns, cursor::Cursor,
+    columns,
+    cursor::Cursor,
 };
 
 /// Adds a table with its columns and constraints.

@@ -1,7 +1,8 @@
 //! What may stand behind an expression: operators, and the keywords that are some.
 
 use super::{
-    AND, COMPARISON, Engine, IS, Kind, Node, OR, OTHER, PATTERN, POSTFIX, PRODUCT, Parser, SUM, Token,
+    AND, COMPARISON, Engine, IS, Kind, Node, OR, OTHER, PATTERN, POSTFIX, PRODUCT, Parser, SUM,
+    Token,
 };
 
 impl Parser<'_> {

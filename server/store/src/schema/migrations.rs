@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use sea_orm::{DatabaseConnection, DbErr};
 
 use crate::{
-    deadline::Deadline, error::StoreError, session::connection::Access, store::Store,
-    topology::Node,
+    deadline::Deadline, error::StoreError, session::connect::open_in_memory,
+    session::connection::Access, store::Store, topology::Node,
 };
 
 /// How long looking for the primary may take.
@@ -52,5 +52,35 @@ impl Store {
         let node = self.primary_now().await?;
         let connection = node.connector.open_for_migrations(&node.url).await?;
         Ok(MigrationSession { connection, lock_file: node.connector.migration_lock_file() })
+    }
+
+    /// Opens a session that the schema is read on: at the primary, or where none is known at
+    /// any node that answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn inspection_session(&self) -> Result<DatabaseConnection, StoreError> {
+        let mut last = match self.primary_now().await {
+            Ok(node) => return node.connector.open_for_migrations(&node.url).await,
+            Err(error) => error,
+        };
+        for node in self.0.topology.nodes.iter().filter(|_| !self.0.topology.is_single()) {
+            match node.connector.open(Access::ReadOnly).await {
+                Ok(connection) => {
+                    connection.close().await;
+                    return node.connector.open_for_migrations(&node.url).await;
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Opens an empty SQLite database in memory, which goes with the session.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn memory_session(&self) -> Result<DatabaseConnection, StoreError> {
+        open_in_memory().await
     }
 }

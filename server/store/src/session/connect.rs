@@ -194,6 +194,17 @@ impl Connector {
     }
 }
 
+/// An empty SQLite database in memory, in one session that holds it.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+#[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+pub(crate) async fn open_in_memory() -> Result<DatabaseConnection, StoreError> {
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options.max_connections(1).sqlx_logging(false);
+    Database::connect(options).await.map_err(StoreError::Unavailable)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
 async fn open_sqlite(
     options: &SqliteConnectOptions,
