@@ -85,7 +85,15 @@ impl Comparison<'_> {
                 ..finding.clone()
             }
         };
-        groups.into_iter().map(finding).collect()
+        let mut findings: Vec<Finding> = groups.into_iter().map(finding).collect();
+        if key.is_constraint() || key.kind == "index" {
+            // A constraint is short, and its columns say what it is about.
+            for finding in &mut findings {
+                finding.expected = difference.expected.as_ref().map(|key| summary(self.expected, key));
+                finding.found = difference.found.as_ref().map(|key| summary(self.found, key));
+            }
+        }
+        findings
     }
 }
 

@@ -36,9 +36,6 @@ CROSS JOIN LATERAL (VALUES
     ('enforcement', CASE WHEN NOT (to_jsonb(k) ->> 'conenforced')::boolean THEN 'NOT ENFORCED' END),
     ('inheritance', CASE WHEN k.connoinherit AND k.contype = 'c' THEN 'NO INHERIT' END),
     ('index_validity', CASE WHEN NOT i.indisvalid OR NOT i.indisready OR NOT i.indislive THEN 'INVALID' END),
-    -- A foreign key is kept by triggers of PostgreSQL's own, which ALTER TABLE .. DISABLE TRIGGER ALL ends.
-    ('triggers', (SELECT string_agg(DISTINCT CASE t.tgenabled WHEN 'D' THEN 'DISABLED' WHEN 'R' THEN 'REPLICA' ELSE 'ALWAYS' END, ', ')
-        FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgisinternal AND t.tgenabled <> 'O')),
     ('comment', obj_description(k.oid, 'pg_constraint')),
     ('index_comment', obj_description(i.indexrelid, 'pg_class')),
     ('sql', pg_get_constraintdef(k.oid))

@@ -33,6 +33,11 @@ CROSS JOIN LATERAL (VALUES
     ('attributes', CASE WHEN c.relkind = 'c' THEN (
         SELECT string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END),
+    -- Foreign keys are kept by triggers of PostgreSQL's own, which ALTER TABLE .. DISABLE TRIGGER ALL ends.
+    ('triggers_of_foreign_keys', (SELECT string_agg(DISTINCT k.conname || CASE t.tgenabled WHEN 'D' THEN ' DISABLED'
+            WHEN 'R' THEN ' REPLICA' ELSE ' ALWAYS' END, ', ')
+        FROM pg_trigger t JOIN pg_constraint k ON k.oid = t.tgconstraint
+        WHERE t.tgrelid = c.oid AND t.tgisinternal AND t.tgenabled <> 'O')),
     -- Every role has these rights, so they are the schema's; those of named roles are the operator's.
     ('rights_of_all', (SELECT string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
         FROM aclexplode(c.relacl) x WHERE x.grantee = 0)),
