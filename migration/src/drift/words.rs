@@ -89,7 +89,8 @@ impl Comparison<'_> {
         if key.is_constraint() || key.kind == "index" {
             // A constraint is short, and its columns say what it is about.
             for finding in &mut findings {
-                finding.expected = difference.expected.as_ref().map(|key| summary(self.expected, key));
+                finding.expected =
+                    difference.expected.as_ref().map(|key| summary(self.expected, key));
                 finding.found = difference.found.as_ref().map(|key| summary(self.found, key));
             }
         }

@@ -154,6 +154,7 @@ impl Parser<'_> {
                     (Kind::Number(number), "-") => {
                         Node::new(Kind::Number(format!("-{number}")), Vec::new())
                     }
+                    (Kind::Number(_), "+") => operand,
                     _ => Node::operator(sign, vec![operand]),
                 });
             }

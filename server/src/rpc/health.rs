@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bookstore_store::{Deadline, Schema, Store};
+use bookstore_store::{Deadline, Needs, Schema, Store, StoreError};
 use futures_util::{
     StreamExt,
     future::ready,
@@ -35,6 +35,8 @@ pub enum DatabaseState {
     Unknown,
     /// It lacks these revisions.
     Pending(Vec<String>),
+    /// What the program's statements name is gone: these tables, columns, keys and functions.
+    Incomplete(Vec<String>),
     /// It has the schema that this program needs.
     Right,
 }
@@ -92,6 +94,9 @@ impl Readiness {
             DatabaseState::Pending(revisions) => {
                 format!("the schema lacks {} revisions", revisions.len())
             }
+            DatabaseState::Incomplete(missing) => {
+                format!("the schema lacks {}", missing.join(", "))
+            }
             DatabaseState::Right => "the database doesn't answer".to_owned(),
         })
     }
@@ -119,8 +124,9 @@ impl Readiness {
         self.0.watches_ended.send_replace(true);
     }
 
-    /// Asks the database again and again, until the program stops, what state it is in.
-    pub async fn follow(self, store: Store, known: Vec<String>) {
+    /// Asks the database again and again, until the program stops, what state it is in, and
+    /// whether `needs` is there.
+    pub async fn follow(self, store: Store, known: Vec<String>, needs: Needs) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopping = self.0.stopping.subscribe();
@@ -131,12 +137,20 @@ impl Readiness {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
             let deadline = Deadline::after(PERIOD);
-            match store.schema(&known, deadline).await {
-                Ok(schema) => {
+            let asked = async {
+                let schema = store.schema(&known, deadline).await?;
+                let missing = match schema {
+                    Schema::Right { .. } => store.missing(&needs, deadline).await?,
+                    _ => Vec::new(),
+                };
+                Ok::<_, StoreError>((schema, missing))
+            };
+            match asked.await {
+                Ok((schema, missing)) => {
                     if std::mem::take(&mut failures) > 0 {
                         tracing::info!("the database answers again");
                     }
-                    self.note(schema);
+                    self.note(schema, missing);
                 }
                 Err(error) => {
                     failures += 1;
@@ -150,7 +164,7 @@ impl Readiness {
         }
     }
 
-    fn note(&self, schema: Schema) {
+    fn note(&self, schema: Schema, missing: Vec<String>) {
         let mut writable = false;
         let state = match schema {
             Schema::Right { unknown, primary } => {
@@ -161,7 +175,10 @@ impl Readiness {
                         "the schema has revisions of a newer program"
                     );
                 }
-                DatabaseState::Right
+                match missing.is_empty() {
+                    true => DatabaseState::Right,
+                    false => DatabaseState::Incomplete(missing),
+                }
             }
             Schema::Pending(revisions) => DatabaseState::Pending(revisions),
         };
@@ -176,6 +193,12 @@ impl Readiness {
                 tracing::warn!(
                     revisions = revisions.join(" "),
                     "waiting for the schema to be migrated"
+                );
+            }
+            DatabaseState::Incomplete(missing) if changed => {
+                tracing::error!(
+                    missing = missing.join(", "),
+                    "the schema lacks what statements of this program name"
                 );
             }
             _ if changed => tracing::info!("the schema is right"),

@@ -46,7 +46,7 @@ pub use self::{
     pool::{Lease, PoolOptions, PoolStats},
     position::{Freshness, Position},
     precondition::{Condition, Unmet},
-    schema::{MigrationSession, Schema},
+    schema::{MigrationSession, Needs, Schema},
     session::{
         connection::{Access, Connection},
         rows::Rows,

@@ -98,8 +98,7 @@ fn sqlite_spellings_and_meanings() {
         &["CAST(\"name\" AS text)", "cast(name as TEXT)"],
         &["ifnull(name, 'x')", "coalesce(name, 'x')"],
     ] {
-        let bare: Vec<&str> = spellings.iter().filter(|text| **text != "+1").copied().collect();
-        same(Engine::Sqlite, &bare);
+        same(Engine::Sqlite, spellings);
     }
     for meanings in [
         &["CURRENT_TIMESTAMP", "(strftime('%s', 'now'))", "datetime('now')"][..],

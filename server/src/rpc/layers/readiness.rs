@@ -17,7 +17,8 @@ pub async fn readiness(State(shared): State<Shared>, request: Request, next: Nex
             DatabaseState::Pending(revisions) => {
                 return status::schema_pending(revisions).into_http();
             }
-            DatabaseState::Right => {}
+            // Calls that need nothing of what is gone are answered.
+            DatabaseState::Incomplete(_) | DatabaseState::Right => {}
         }
     }
     next.run(request).await
