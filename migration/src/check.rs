@@ -8,16 +8,18 @@ mod applied;
 mod expected;
 mod rows;
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 use thiserror::Error;
 
 use crate::{
     catalog::{Catalog, SnapshotError},
+    chain::Chain,
     drift::{Finding, Level, Loss, Repair, compare},
+    error::MigrationError,
     expression::Engine,
 };
 
-pub use self::expected::{Origin, SNAPSHOT, replayed};
+pub use self::expected::{Origin, SNAPSHOT, Scratch, replayed};
 
 /// Why a schema could not be checked.
 #[derive(Debug, Error)]
@@ -40,14 +42,8 @@ pub enum CheckError {
         head: String,
     },
     /// The migrations can't be replayed at all.
-    #[error("replaying {revision}: {source}")]
-    Replay {
-        /// The revision that failed.
-        revision: String,
-        /// What the database answers.
-        #[source]
-        source: DbErr,
-    },
+    #[error("{0}")]
+    Replay(#[from] MigrationError),
 }
 
 /// What a check says.
@@ -85,27 +81,26 @@ pub enum Replay {
 ///
 /// # Errors
 /// [`CheckError`].
-pub async fn check(
-    connection: &DatabaseConnection,
-    scratch: Option<&DatabaseConnection>,
+pub async fn check<C: ConnectionTrait>(
+    connection: &C,
+    scratch: Option<&C>,
     replay: Replay,
+    chain: &Chain,
 ) -> Result<Report, CheckError> {
-    let known = crate::tool::known();
     let inside = Inside::begin(connection).await?;
-    let result = inside.examine(scratch, replay, &known).await;
+    let result = inside.examine(scratch, replay, chain).await;
     inside.end().await?;
     result
 }
 
 /// The transaction in which everything is read.
-struct Inside<'a> {
-    connection: &'a DatabaseConnection,
+struct Inside<'a, C> {
+    connection: &'a C,
     engine: Engine,
 }
 
-impl<'a> Inside<'a> {
-    async fn begin(connection: &'a DatabaseConnection) -> Result<Self, DbErr> {
-        use sea_orm::ConnectionTrait;
+impl<'a, C: ConnectionTrait> Inside<'a, C> {
+    async fn begin(connection: &'a C) -> Result<Self, DbErr> {
         let engine = Engine::from(connection.get_database_backend());
         let begin = match engine {
             Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ",
@@ -116,26 +111,26 @@ impl<'a> Inside<'a> {
     }
 
     async fn end(&self) -> Result<(), DbErr> {
-        use sea_orm::ConnectionTrait;
         self.connection.execute_unprepared("ROLLBACK").await.map(drop)
     }
 
     async fn examine(
         &self,
-        scratch: Option<&DatabaseConnection>,
+        scratch: Option<&C>,
         replay: Replay,
-        known: &[String],
+        chain: &Chain,
     ) -> Result<Report, CheckError> {
+        let known = chain.names();
         let found = Catalog::read(self.connection).await?;
         let applied = applied::read(self.connection).await?;
         let pending: Vec<&String> = known.iter().filter(|name| !applied.contains(name)).collect();
         let unknown: Vec<&String> = applied.iter().filter(|name| !known.contains(name)).collect();
-        let reachable: Vec<String> =
-            known.iter().filter(|name| applied.contains(name)).cloned().collect();
+        let revisions: Vec<_> =
+            chain.revisions().iter().filter(|one| applied.contains(&one.name)).cloned().collect();
         let mut weighed = Vec::new();
         let mut findings: Vec<Finding> = Vec::new();
         if !applied.is_empty() {
-            let (expected, origin) = expected::schema(self, scratch, replay, &reachable).await?;
+            let (expected, origin) = expected::schema(self, scratch, replay, &revisions).await?;
             let comparison = compare(&expected, &found);
             findings = comparison.findings();
             rows::weigh(self, &mut findings).await?;

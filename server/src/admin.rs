@@ -27,7 +27,11 @@ use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
 use crate::{
-    rpc::{health::Readiness, load::Load},
+    drift::Drift,
+    rpc::{
+        health::{DatabaseState, Readiness},
+        load::Load,
+    },
     telemetry,
 };
 
@@ -69,6 +73,8 @@ pub struct Admin {
     pub readiness: Readiness,
     /// The calls in flight.
     pub load: Load,
+    /// How the schema differs from what the migrations make.
+    pub drift: Drift,
     /// The metrics as Prometheus reads them, where they are kept.
     pub metrics: Option<fn() -> String>,
 }
@@ -161,8 +167,15 @@ async fn status(State(admin): Shared) -> Response {
     let schema = admin.store.schema(&admin.known, Deadline::after(LOOK)).await;
     let latency_ms = began.elapsed().as_secs_f64() * 1e3;
     let (status, told) = match schema {
-        Ok(Schema::Right { .. }) => ("HEALTHY", None),
+        Ok(Schema::Right { .. }) => match &*admin.readiness.database() {
+            DatabaseState::Incomplete(missing) => ("SCHEMA_INCOMPLETE", Some(missing.join(", "))),
+            _ => ("HEALTHY", None),
+        },
         Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
+        Ok(Schema::ShutOut { revision, minimum_head }) => {
+            let told = format!("{revision} shuts out programs that don't know {minimum_head}");
+            ("SHUT_OUT", Some(told))
+        }
         Err(error) => ("UNREACHABLE", Some(error.told())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
@@ -172,6 +185,9 @@ async fn status(State(admin): Shared) -> Response {
         "active_connections": active,
         "latency_ms": latency_ms,
         "time": now().to_rfc3339(),
+        "drift": admin.drift.report().map(|report| {
+            report.findings.iter().map(|finding| finding.to_json()).collect::<Value>()
+        }),
     }));
     match status {
         "HEALTHY" => body,

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bookstore_migration::tool::{self, MigrationError, Runner};
+use bookstore_migration::{
+    chain::Chain,
+    error::MigrationError,
+    runner::{Event, Options, Runner},
+};
 use bookstore_store::{
     Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
 };
@@ -19,7 +23,9 @@ use tonic_reflection::server::Builder as Reflection;
 use crate::{
     admin::{self, Admin},
     config::{Address, Config, Database, ReadDefault, Transactions},
+    drift::{self, Drift},
     listener::{self, Limits, Socket},
+    migrations::{self, StoreOpener},
     resource::RESOURCES,
     rpc::{
         calls::Calls,
@@ -114,10 +120,17 @@ pub fn open_store(database: &Database) -> Result<Store, AppError> {
 ///
 /// # Errors
 /// If the database can't be reached or a migration fails.
-pub async fn migrate(store: &Store) -> Result<(), AppError> {
-    let session = store.migration_session().await?;
-    let runner = Runner::start(&session.connection, session.lock_file.as_deref()).await?;
-    runner.up(None, |revision| tracing::info!(revision, "migrated")).await?;
+pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
+    let opener = StoreOpener(store.clone());
+    let mut report = |event: Event| match event {
+        Event::Done { revision, .. } => tracing::info!(revision, "migrated"),
+        Event::Adopted { count } => tracing::info!(count, "recorded the hashes of revisions"),
+        event => tracing::info!("migrating: {}", migrations::text(&event)),
+    };
+    let mut runner = Runner::start(&opener, chain, Options::default(), &mut report).await?;
+    let done = runner.up(chain.revisions().len()).await;
+    runner.finish().await;
+    done?;
     Ok(())
 }
 
@@ -128,6 +141,7 @@ pub async fn migrate(store: &Store) -> Result<(), AppError> {
 /// If the service can't start, or calls had to be cut at the end.
 pub async fn serve(
     config: &Config,
+    chain: &Chain,
     sample_data: bool,
     last_word: &LastWord,
     listening: impl FnOnce(&Address),
@@ -143,10 +157,12 @@ pub async fn serve(
     let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
     let services = services(config, &calls, &readiness, &load)?;
 
+    let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
-        let (store, known, readiness) = (store.clone(), tool::known(), readiness.clone());
-        let admin = Admin { store, known, readiness, load, metrics: Some(telemetry::prometheus) };
+        let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
+        let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
+        let admin = Admin { store, known, readiness, load, drift, metrics };
         // Not drained: it answers to the end.
         tokio::spawn(admin::serve(listener, admin));
     }
@@ -167,9 +183,11 @@ pub async fn serve(
     // killed, nor one not to stop.
     let signal = tokio::select! {
         signal = signals.wait() => signal,
-        prepared = prepare(config, sample_data, &store, &calls, &readiness) => {
+        prepared = prepare(config, chain, sample_data, &store, &calls, &readiness) => {
             prepared?;
-            tokio::spawn(readiness.clone().follow(store.clone(), tool::known()));
+            let needs = drift::needs(store.backend().into());
+            tokio::spawn(readiness.clone().follow(store.clone(), chain.names(), needs));
+            tokio::spawn(drift.examine(readiness.clone(), store.clone(), chain.clone()));
             tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
             signals.wait().await
         }
@@ -252,17 +270,18 @@ async fn sweep(store: Store, retention: Duration) {
 /// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.
 async fn prepare(
     config: &Config,
+    chain: &Chain,
     sample_data: bool,
     store: &Store,
     calls: &Calls,
     readiness: &Readiness,
 ) -> Result<(), AppError> {
-    let known = tool::known();
+    let known = chain.names();
     if config.database.migrate {
         if let Ok(Schema::Pending(revisions)) = store.schema(&known, Deadline::after(LOOK)).await {
             readiness.set_pending(revisions);
         }
-        migrate(store).await?;
+        migrate(store, chain).await?;
     }
     if sample_data {
         if let Schema::Pending(_) = store.schema(&known, Deadline::NONE).await? {

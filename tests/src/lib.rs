@@ -12,12 +12,14 @@
 
 mod database;
 mod engine;
+mod examples;
 mod guard;
 mod history;
 mod line;
 mod postgres;
 mod program;
 mod raw;
+mod revisions;
 mod server;
 mod sink;
 mod trials;
@@ -27,9 +29,10 @@ pub use database::{Database, Row, SqliteDatabase};
 pub use engine::Engine;
 pub use guard::hold;
 pub use line::Line;
-pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated};
+pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated, psql};
 pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};
+pub use revisions::{VARIABLE as REVISIONS, known as known_revisions, played};
 pub use server::{Builder, Ended, Signal, TestServer};
 pub use sink::Sink;
 pub use trials::{TRIALS, Trial, Work, run_trial, trial};

@@ -25,6 +25,7 @@ mod item;
 mod lifecycle;
 mod list;
 mod logs;
+mod migrate;
 mod migration;
 mod operations;
 mod order;

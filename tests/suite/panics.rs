@@ -4,7 +4,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bookstore_migration::tool;
 use bookstore_proto::v1::{
     Begin, Category, Commit, ExportBooksRequest, ExportBooksResponse, ImportBooksRequest,
     ImportBooksResponse, TransactRequest,
@@ -138,7 +137,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
     let limits = transaction::Limits { wait: SOON, total: SOON, idle: SOON };
     transaction::serve(&mut routes, calls.clone(), Arc::clone(&registry), limits);
     let readiness = Readiness::new(&[]);
-    tokio::spawn(readiness.clone().follow(store, tool::known()));
+    tokio::spawn(readiness.clone().follow(store, bookstore_tests::known_revisions()));
     until("the database is looked at", SOON, async || readiness.serves("ready") == Some(true))
         .await;
     let shared = Shared {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use bookstore_migration::tool;
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{
     app,
@@ -43,7 +42,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");
-    store.schema(&tool::known(), Deadline::NONE).await.expect("a schema");
+    store.schema(&bookstore_tests::known_revisions(), Deadline::NONE).await.expect("a schema");
     let calls = Calls::new(store.clone(), Rules::of_contract().expect("rules"), 1 << 20);
     let registry = app::registry().expect("every method of the contract");
 

@@ -108,7 +108,7 @@ impl Table {
                 ForeignKeyAction::Cascade => Some("CASCADE"),
                 ForeignKeyAction::SetNull => Some("SET NULL"),
                 ForeignKeyAction::SetDefault => Some("SET DEFAULT"),
-                ForeignKeyAction::NoAction => None,
+                _ => None,
             }),
         });
         Self {

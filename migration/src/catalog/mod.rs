@@ -15,9 +15,6 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 pub use self::snapshot::SnapshotError;
 use crate::expression::{ColumnType, Engine};
 
-/// Tables that the migration tool keeps for itself. They are no part of the schema.
-pub const BOOKKEEPING: &[&str] = &["seaql_migrations"];
-
 /// The kind of an object, as the `kind` of findings names it.
 pub type Kind = String;
 

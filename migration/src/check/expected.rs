@@ -1,16 +1,19 @@
 //! The schema that revisions make: replayed, or from the snapshot.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
-use sea_orm_migration::{MigratorTrait, SchemaManager};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::{CheckError, Inside, Replay};
-use crate::{Migrator, catalog::Catalog, expression::Engine};
+use crate::{
+    catalog::Catalog,
+    error::MigrationError,
+    expression::Engine,
+    replay::{replay, replay_down},
+    revision::Revision,
+    revisions::revisions,
+};
 
 /// What the migrations make on PostgreSQL. CONTRIBUTING.md says how it is written anew.
 pub const SNAPSHOT: &str = include_str!("../catalog/head.postgres.tsv");
-
-/// The schema that the migrations are replayed into. It is never committed.
-const SCRATCH: &str = "bookstore_migrate_check";
 
 /// Where an expected schema comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,90 +35,112 @@ impl Origin {
 }
 
 /// The schema that these revisions make, and where it comes from.
-pub(super) async fn schema(
-    inside: &Inside<'_>,
-    scratch: Option<&DatabaseConnection>,
+pub(super) async fn schema<C: ConnectionTrait>(
+    inside: &Inside<'_, C>,
+    scratch: Option<&C>,
     replay: Replay,
-    revisions: &[String],
+    applied: &[Revision],
 ) -> Result<(Catalog, Origin), CheckError> {
     if inside.engine == Engine::Sqlite {
         let scratch = scratch.ok_or_else(|| {
             DbErr::Custom("a check of SQLite needs a database in memory".to_owned())
         })?;
-        return Ok((replayed(scratch, revisions).await?, Origin::Replay));
+        return Ok((replayed(scratch, applied).await?, Origin::Replay));
     }
     let reason = match replay {
         Replay::Never => "nothing may be created".to_owned(),
-        Replay::Allowed => match refusal(inside.connection).await? {
-            None => {
-                let catalog = replayed_in_schema(inside.connection, revisions).await?;
-                return Ok((catalog, Origin::Replay));
+        Replay::Allowed => match Scratch::make(inside.connection).await? {
+            Ok(scratch) => {
+                scratch.replay(applied).await?;
+                return Ok((scratch.read().await?, Origin::Replay));
             }
-            Some(reason) => reason,
+            Err(reason) => reason,
         },
     };
-    let known = crate::tool::known();
-    if revisions != known {
-        let head = known.last().cloned().unwrap_or_default();
+    // The snapshot is of the released revisions, all of them.
+    let released: Vec<String> = revisions().into_iter().map(|one| one.name).collect();
+    if !applied.iter().map(|one| &one.name).eq(&released) {
+        let head = released.last().cloned().unwrap_or_default();
         return Err(CheckError::NoReplay { reason, head });
     }
     Ok((Catalog::from_snapshot(Engine::Postgres, SNAPSHOT)?, Origin::Snapshot))
 }
 
-/// Why the migrations can't be replayed here; none if the scratch schema has been made.
-async fn refusal(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
-    let sql = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
-               has_database_privilege(current_database(), 'CREATE')";
-    let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-    let Some(row) = row else { return Ok(None) };
-    if row.try_get_by_index(0)? {
-        return Ok(Some("the session is read-only".to_owned()));
-    }
-    if !row.try_get_by_index::<bool>(1)? {
-        return Ok(Some("the role may not create a schema".to_owned()));
-    }
-    connection.execute_unprepared("SAVEPOINT scratch").await?;
-    let make = format!("CREATE SCHEMA {SCRATCH}");
-    match connection.execute_unprepared(&make).await {
-        Ok(_) => Ok(None),
-        Err(DbErr::Exec(RuntimeErr::SqlxError(error))) => {
-            connection.execute_unprepared("ROLLBACK TO SAVEPOINT scratch").await?;
-            Ok(Some(error.to_string()))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn replayed_in_schema(
-    connection: &DatabaseConnection,
-    revisions: &[String],
-) -> Result<Catalog, CheckError> {
-    let path = format!("SET LOCAL search_path = {SCRATCH}");
-    connection.execute_unprepared(&path).await?;
-    run(connection, revisions).await?;
-    Ok(Catalog::read_schema(connection, SCRATCH).await?)
-}
-
-/// Replays revisions on a connection as it is, in an empty schema, and reads what they make.
+/// Replays revisions on an empty database or schema, as the connection stands, and reads what they
+/// make.
 ///
 /// # Errors
 /// [`CheckError::Replay`], or what the database answers.
-pub async fn replayed(
-    connection: &DatabaseConnection,
-    revisions: &[String],
+pub async fn replayed<C: ConnectionTrait>(
+    connection: &C,
+    revisions: &[Revision],
 ) -> Result<Catalog, CheckError> {
-    run(connection, revisions).await?;
+    replay(connection, revisions).await?;
     Ok(Catalog::read(connection).await?)
 }
 
-async fn run(connection: &DatabaseConnection, revisions: &[String]) -> Result<(), CheckError> {
-    let manager = SchemaManager::new(connection);
-    for migration in Migrator::migrations() {
-        if revisions.iter().any(|name| name == migration.name()) {
-            let revision = migration.name().to_owned();
-            let named = |source| CheckError::Replay { revision, source };
-            migration.up(&manager).await.map_err(named)?;
+/// An empty schema of PostgreSQL to replay revisions in. It is never committed: the connection is
+/// inside a transaction that the caller rolls back.
+pub struct Scratch<'a, C> {
+    connection: &'a C,
+    schema: String,
+}
+
+impl<'a, C: ConnectionTrait> Scratch<'a, C> {
+    /// Makes the schema and puts it alone on the `search_path`. Answers the reason where nothing may
+    /// be created: a replica, a session that only reads, a role without the right.
+    ///
+    /// # Errors
+    /// What the database answers otherwise.
+    pub async fn make(connection: &'a C) -> Result<Result<Self, String>, DbErr> {
+        let sql = "SELECT pg_is_in_recovery() \
+                   OR current_setting('transaction_read_only')::boolean, \
+                   has_database_privilege(current_database(), 'CREATE'), pg_backend_pid()";
+        let statement = Statement::from_string(DbBackend::Postgres, sql);
+        let row = connection.query_one_raw(statement).await?;
+        let row = row.ok_or_else(|| DbErr::RecordNotFound("the session's rights".to_owned()))?;
+        if row.try_get_by_index(0)? {
+            return Ok(Err("the session is read-only".to_owned()));
         }
+        if !row.try_get_by_index::<bool>(1)? {
+            return Ok(Err("the role may not create a schema".to_owned()));
+        }
+        // A name of its own, so that two checks don't wait for each other.
+        let schema = format!("bookstore_scratch_{}", row.try_get_by_index::<i32>(2)?);
+        let make = format!("CREATE SCHEMA {schema}; SET LOCAL search_path = {schema}");
+        connection.execute_unprepared(&make).await?;
+        Ok(Ok(Self { connection, schema }))
     }
-    Ok(())
+
+    /// Runs SQL in the schema.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn run(&self, sql: &str) -> Result<(), DbErr> {
+        self.connection.execute_unprepared(sql).await.map(drop)
+    }
+
+    /// Replays revisions in the schema.
+    ///
+    /// # Errors
+    /// What the database answers, with the revision.
+    pub async fn replay(&self, revisions: &[Revision]) -> Result<(), MigrationError> {
+        replay(self.connection, revisions).await
+    }
+
+    /// Reverts revisions in the schema, the last one first.
+    ///
+    /// # Errors
+    /// What the database answers, with the revision.
+    pub async fn revert(&self, revisions: &[Revision]) -> Result<(), MigrationError> {
+        replay_down(self.connection, revisions).await
+    }
+
+    /// Reads the schema.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn read(&self) -> Result<Catalog, DbErr> {
+        Catalog::read_schema(self.connection, &self.schema).await
+    }
 }

@@ -12,7 +12,10 @@ use crate::{
 ///
 /// # Errors
 /// What the database answers.
-pub(super) async fn weigh(inside: &Inside<'_>, findings: &mut [Finding]) -> Result<(), DbErr> {
+pub(super) async fn weigh<C: ConnectionTrait>(
+    inside: &Inside<'_, C>,
+    findings: &mut [Finding],
+) -> Result<(), DbErr> {
     for finding in findings {
         let is_table = finding.kind == "table.added" && finding.repair_loses == Loss::IfRows;
         if is_table && has_rows(inside, &finding.object).await? {
@@ -22,7 +25,7 @@ pub(super) async fn weigh(inside: &Inside<'_>, findings: &mut [Finding]) -> Resu
     Ok(())
 }
 
-async fn has_rows(inside: &Inside<'_>, table: &str) -> Result<bool, DbErr> {
+async fn has_rows<C: ConnectionTrait>(inside: &Inside<'_, C>, table: &str) -> Result<bool, DbErr> {
     let quoted = format!("\"{}\"", table.replace('"', "\"\""));
     let connection = inside.connection;
     if inside.engine == Engine::Postgres {

@@ -10,40 +10,12 @@ mod types;
 
 use std::collections::HashMap;
 
-use sea_orm::DbBackend;
+pub use crate::revision::Engine;
 
 pub use self::{
     tokens::{Spanned, Token, identifiers, tokens},
     types::normal_type,
 };
-
-/// The engine whose dialect a text is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Engine {
-    /// PostgreSQL 15 or newer.
-    Postgres,
-    /// SQLite 3.37 or newer.
-    Sqlite,
-}
-
-impl From<DbBackend> for Engine {
-    fn from(backend: DbBackend) -> Self {
-        match backend {
-            DbBackend::Postgres => Self::Postgres,
-            _ => Self::Sqlite,
-        }
-    }
-}
-
-impl Engine {
-    /// Its name in lower case: `postgres`, `sqlite`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Sqlite => "sqlite",
-        }
-    }
-}
 
 /// A column as far as the meaning of an expression depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

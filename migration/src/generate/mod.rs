@@ -68,12 +68,7 @@ impl Pair {
     }
 
     pub(crate) fn reversed(self) -> Self {
-        Self {
-            up: self.down,
-            down: self.up,
-            up_loses: self.down_loses,
-            down_loses: self.up_loses,
-        }
+        Self { up: self.down, down: self.up, up_loses: self.down_loses, down_loses: self.up_loses }
     }
 }
 
@@ -92,9 +87,8 @@ pub struct Answers {
 impl Answers {
     /// What rows that exist get in a column.
     pub fn fill(&self, key: &Key) -> Option<&str> {
-        let own = self.fills.iter().find(|(table, column, _)| {
-            *table == key.table && *column == key.name
-        });
+        let own =
+            self.fills.iter().find(|(table, column, _)| *table == key.table && *column == key.name);
         own.map(|(_, _, value)| value.as_str())
     }
 }
@@ -150,7 +144,9 @@ fn questions(
                 && get("default").is_none()
                 && get("generated").is_none()
                 && get("identity").is_none();
-            if is_new && needs_value && !comparison.renames.columns.values().any(|new| *new == key.name)
+            if is_new
+                && needs_value
+                && !comparison.renames.columns.values().any(|new| *new == key.name)
                 && answers.fill(key).is_none()
             {
                 questions.push(format!(

@@ -138,7 +138,8 @@ impl Planner<'_> {
         }
         let names = |catalog: &Catalog, table: &str| -> BTreeSet<String> {
             let all = catalog.columns(table).into_iter();
-            let plain = all.filter(|(_, facets): &(&Key, &Facets)| !facets.contains_key("generated"));
+            let plain =
+                all.filter(|(_, facets): &(&Key, &Facets)| !facets.contains_key("generated"));
             plain.map(|(key, _)| key.name.clone()).collect()
         };
         let new_names = names(self.to, table);
@@ -148,9 +149,8 @@ impl Planner<'_> {
             .collect();
         let fills = self.answers.fills.iter().filter(|(owner, _, _)| owner == table);
         let values = fills.map(|(_, column, value)| (column.clone(), value.clone())).collect();
-        let define = |create: String, values| {
-            Action::Define { table: table.to_owned(), create, values }
-        };
+        let define =
+            |create: String, values| Action::Define { table: table.to_owned(), create, values };
         let loses = |gone: Vec<&String>| {
             let names: Vec<String> = gone.iter().map(|name| format!("{table}.{name}")).collect();
             (!names.is_empty()).then(|| format!("{} with its values", names.join(", ")))

@@ -8,7 +8,6 @@ pub mod item;
 pub mod order;
 pub mod post;
 pub mod review;
-pub(crate) mod stamp;
 pub mod user;
 
 use bookstore_query::field::Fields;

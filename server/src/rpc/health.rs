@@ -37,6 +37,8 @@ pub enum DatabaseState {
     Pending(Vec<String>),
     /// What the program's statements name is gone: these tables, columns, keys and functions.
     Incomplete(Vec<String>),
+    /// A revision shuts this program out: which one, and what a program has to know.
+    ShutOut(String),
     /// It has the schema that this program needs.
     Right,
 }
@@ -97,8 +99,18 @@ impl Readiness {
             DatabaseState::Incomplete(missing) => {
                 format!("the schema lacks {}", missing.join(", "))
             }
+            DatabaseState::ShutOut(told) => told.clone(),
             DatabaseState::Right => "the database doesn't answer".to_owned(),
         })
+    }
+
+    /// Waits until the database has every revision.
+    pub async fn migrated(&self) {
+        let is_migrated = |state: &DatabaseState| {
+            matches!(state, DatabaseState::Right | DatabaseState::Incomplete(_))
+        };
+        // The sender lives as long as this does.
+        let _ = self.0.database.subscribe().wait_for(is_migrated).await;
     }
 
     /// The program serves: it is alive.
@@ -181,6 +193,9 @@ impl Readiness {
                 }
             }
             Schema::Pending(revisions) => DatabaseState::Pending(revisions),
+            Schema::ShutOut { revision, minimum_head } => DatabaseState::ShutOut(format!(
+                "{revision} shuts out programs that don't know {minimum_head}"
+            )),
         };
         let right = state == DatabaseState::Right;
         let changed = self.0.database.send_if_modified(|known| {
@@ -200,6 +215,9 @@ impl Readiness {
                     missing = missing.join(", "),
                     "the schema lacks what statements of this program name"
                 );
+            }
+            DatabaseState::ShutOut(told) if changed => {
+                tracing::error!(told, "a newer program is needed");
             }
             _ if changed => tracing::info!("the schema is right"),
             _ => {}

@@ -16,6 +16,7 @@ pub mod registry;
 pub mod request;
 pub mod rules;
 pub mod search;
+pub(crate) mod stamp;
 pub mod standard;
 pub mod status;
 pub mod streams;

@@ -46,8 +46,9 @@ pub use self::{
     pool::{Lease, PoolOptions, PoolStats},
     position::{Freshness, Position},
     precondition::{Condition, Unmet},
-    schema::{MigrationSession, Needs, Schema},
+    schema::{Needs, Schema},
     session::{
+        connect::{PlainConnection, open_in_memory},
         connection::{Access, Connection},
         rows::Rows,
         statement_log::StatementLog,

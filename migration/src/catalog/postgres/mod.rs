@@ -3,8 +3,8 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{BOOKKEEPING, Catalog, Key};
-use crate::expression::Engine;
+use super::{Catalog, Key};
+use crate::{bookkeeping, expression::Engine};
 
 /// The questions, each answered with rows of kind, table, name, facet and value.
 const QUESTIONS: &[&str] = &[
@@ -57,7 +57,7 @@ pub(super) async fn read<C: ConnectionTrait>(
         let cell = |at: usize| row.try_get_by_index::<String>(at);
         let key = Key { kind: cell(0)?, table: cell(1)?, name: cell(2)? };
         let owner = if key.table.is_empty() { &key.name } else { &key.table };
-        if !BOOKKEEPING.contains(&owner.as_str()) {
+        if !bookkeeping::TABLES.contains(&owner.as_str()) {
             catalog.set(&key, &cell(3)?, cell(4)?);
         }
     }

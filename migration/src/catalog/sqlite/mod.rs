@@ -8,8 +8,8 @@ mod table;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{BOOKKEEPING, Catalog, Key};
-use crate::expression::Engine;
+use super::{Catalog, Key};
+use crate::{bookkeeping, expression::Engine};
 
 /// Every object with its text, but those of SQLite itself, those that a key makes, and the
 /// tables that a virtual table keeps for itself.
@@ -29,7 +29,7 @@ pub(super) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Catalog, 
     for row in rows {
         let cell = |at: usize| row.try_get_by_index::<String>(at);
         let (kind, name, owner, sql) = (cell(0)?, cell(1)?, cell(2)?, cell(3)?);
-        if !BOOKKEEPING.contains(&owner.as_str()) {
+        if !bookkeeping::TABLES.contains(&owner.as_str()) {
             add(&mut catalog, &kind, &name, &owner, &sql);
         }
     }

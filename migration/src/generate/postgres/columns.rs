@@ -78,10 +78,7 @@ fn set_not_null(key: &Key) -> Vec<Pair> {
             format!("{alter} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"),
             format!("{alter} DROP CONSTRAINT IF EXISTS {check}"),
         ),
-        Pair::of(
-            Action::Outside(format!("{alter} VALIDATE CONSTRAINT {check}")),
-            Action::Nothing,
-        ),
+        Pair::of(Action::Outside(format!("{alter} VALIDATE CONSTRAINT {check}")), Action::Nothing),
         Pair::sql(
             format!("{alter} ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}"),
             format!("{alter} ALTER COLUMN {column} DROP NOT NULL"),
@@ -101,9 +98,13 @@ impl Planner<'_> {
             self.create(new);
             return;
         }
-        let alter = format!("ALTER TABLE {} ALTER COLUMN {}", quoted(&new.table), quoted(&new.name));
+        let alter =
+            format!("ALTER TABLE {} ALTER COLUMN {}", quoted(&new.table), quoted(&new.name));
         if has("type") || has("collation") {
-            self.push(Phase::AlterColumns, Pair::sql(retype(new, &alter, after, before), retype(new, &alter, before, after)));
+            self.push(
+                Phase::AlterColumns,
+                Pair::sql(retype(new, &alter, after, before), retype(new, &alter, before, after)),
+            );
         }
         if has("default") && !has("type") {
             let statement = |facets: &Facets| match facets.get("default") {
@@ -113,11 +114,12 @@ impl Planner<'_> {
             self.push(Phase::AlterColumns, Pair::sql(statement(after), statement(before)));
         }
         if has("identity") {
-            let statement = |now: &Facets, then: &Facets| match (now.get("identity"), then.get("identity")) {
-                (Some(how), None) => format!("{alter} ADD GENERATED {how} AS IDENTITY"),
-                (Some(how), Some(_)) => format!("{alter} SET GENERATED {how}"),
-                (None, _) => format!("{alter} DROP IDENTITY IF EXISTS"),
-            };
+            let statement =
+                |now: &Facets, then: &Facets| match (now.get("identity"), then.get("identity")) {
+                    (Some(how), None) => format!("{alter} ADD GENERATED {how} AS IDENTITY"),
+                    (Some(how), Some(_)) => format!("{alter} SET GENERATED {how}"),
+                    (None, _) => format!("{alter} DROP IDENTITY IF EXISTS"),
+                };
             let pair = Pair::sql(statement(after, before), statement(before, after));
             self.push(Phase::AlterColumns, pair);
         }

@@ -28,7 +28,10 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
             let after = text.find("INDEX ").map_or(0, |at| at + "INDEX ".len());
             let (before, rest) = text.split_at(after);
             if is_new {
-                vec![Pair::sql(format!("{before}{maybe_not}{rest}"), format!("DROP INDEX {maybe}{name}"))]
+                vec![Pair::sql(
+                    format!("{before}{maybe_not}{rest}"),
+                    format!("DROP INDEX {maybe}{name}"),
+                )]
             } else {
                 vec![Pair::of(
                     Action::Outside(format!("{before}CONCURRENTLY {maybe_not}{rest}")),
@@ -43,14 +46,22 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
             let text = get("definition").unwrap_or_default().trim_end_matches(';');
             let kind = key.kind.to_uppercase();
             let drop = format!("DROP {kind} {maybe}{name} ON {table}");
-            let text = if tolerant { format!("DROP {kind} IF EXISTS {name} ON {table};\n{text}") } else { text.to_owned() };
+            let text = if tolerant {
+                format!("DROP {kind} IF EXISTS {name} ON {table};\n{text}")
+            } else {
+                text.to_owned()
+            };
             vec![Pair::sql(text, drop)]
         }
         "policy" => {
             let definition = get("definition").unwrap_or_default();
             let drop = format!("DROP POLICY {maybe}{name} ON {table}");
             let make = format!("CREATE POLICY {name} ON {table} AS {definition}");
-            let make = if tolerant { format!("DROP POLICY IF EXISTS {name} ON {table};\n{make}") } else { make };
+            let make = if tolerant {
+                format!("DROP POLICY IF EXISTS {name} ON {table};\n{make}")
+            } else {
+                make
+            };
             vec![Pair::sql(make, drop)]
         }
         "function" => {
@@ -59,21 +70,37 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
             vec![Pair::sql(text, format!("DROP {kind} {maybe}{}", signature(&key.name)))]
         }
         "view" => {
-            let kind = if get("form") == Some("materialized view") { "MATERIALIZED VIEW" } else { "VIEW" };
+            let kind =
+                if get("form") == Some("materialized view") { "MATERIALIZED VIEW" } else { "VIEW" };
             let body = get("definition").unwrap_or_default().trim().trim_end_matches(';');
-            let options = get("options").map(|options| format!(" WITH ({})", options.replace(' ', ", ")));
+            let options =
+                get("options").map(|options| format!(" WITH ({})", options.replace(' ', ", ")));
             let with = options.unwrap_or_default();
-            let make = format!("CREATE {kind} {maybe_not_view}{name}{with} AS\n{body}", maybe_not_view = if tolerant && kind != "VIEW" { maybe_not } else { "" });
-            let make = if tolerant && kind == "VIEW" { make.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1) } else { make };
+            let make = format!(
+                "CREATE {kind} {maybe_not_view}{name}{with} AS\n{body}",
+                maybe_not_view = if tolerant && kind != "VIEW" { maybe_not } else { "" }
+            );
+            let make = if tolerant && kind == "VIEW" {
+                make.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
+            } else {
+                make
+            };
             vec![Pair::sql(make, format!("DROP {kind} {maybe}{name}"))]
         }
         "sequence" => {
             let make = sequence(get("sequence").unwrap_or_default());
-            let owned = get("owned_by").map(|owner| format!(" OWNED BY {owner}")).unwrap_or_default();
-            vec![Pair::sql(format!("CREATE SEQUENCE {maybe_not}{name}{make}{owned}"), format!("DROP SEQUENCE {maybe}{name}"))]
+            let owned =
+                get("owned_by").map(|owner| format!(" OWNED BY {owner}")).unwrap_or_default();
+            vec![Pair::sql(
+                format!("CREATE SEQUENCE {maybe_not}{name}{make}{owned}"),
+                format!("DROP SEQUENCE {maybe}{name}"),
+            )]
         }
         "extension" => {
-            vec![Pair::sql(format!("CREATE EXTENSION {maybe_not}{name}"), format!("DROP EXTENSION {maybe}{name}"))]
+            vec![Pair::sql(
+                format!("CREATE EXTENSION {maybe_not}{name}"),
+                format!("DROP EXTENSION {maybe}{name}"),
+            )]
         }
         "type" => type_pairs(key, facets, tolerant),
         // A kind that nothing is known of: the proof tells that it is still there.
@@ -98,13 +125,16 @@ fn type_pairs(key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {
     let name = quoted(&key.name);
     let maybe = if tolerant { "IF EXISTS " } else { "" };
     let (make, kind) = match get("form") {
-        Some("enum") => (format!("CREATE TYPE {name} AS ENUM ({})", get("labels").unwrap_or_default()), "TYPE"),
+        Some("enum") => {
+            (format!("CREATE TYPE {name} AS ENUM ({})", get("labels").unwrap_or_default()), "TYPE")
+        }
         Some("composite type") => {
             (format!("CREATE TYPE {name} AS ({})", get("attributes").unwrap_or_default()), "TYPE")
         }
-        Some("range") => {
-            (format!("CREATE TYPE {name} AS RANGE (SUBTYPE = {})", get("type").unwrap_or_default()), "TYPE")
-        }
+        Some("range") => (
+            format!("CREATE TYPE {name} AS RANGE (SUBTYPE = {})", get("type").unwrap_or_default()),
+            "TYPE",
+        ),
         Some("domain") => {
             let mut text = format!("CREATE DOMAIN {name} AS {}", get("type").unwrap_or_default());
             if let Some(collation) = get("collation") {
@@ -162,11 +192,15 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
         let nulls = get("nulls").map(|nulls| format!(" {nulls}")).unwrap_or_default();
         let deferrable = get("deferrable").map(|how| format!(" {how}")).unwrap_or_default();
         let kind = if key.kind == "unique" { "UNIQUE" } else { "PRIMARY KEY" };
-        let build = format!("CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns}){include}{nulls}");
+        let build = format!(
+            "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns}){include}{nulls}"
+        );
         return vec![
             Pair::of(Action::Outside(build), Action::Nothing),
             Pair::sql(
-                format!("ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}{deferrable}"),
+                format!(
+                    "ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}{deferrable}"
+                ),
                 drop,
             ),
         ];
@@ -188,7 +222,11 @@ fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
             parts.push(format!("CONSTRAINT {} {definition}", quoted(&constraint.name)));
         }
     }
-    format!("CREATE {unlogged}TABLE {maybe_not}{} (\n    {}\n)", quoted(&key.name), parts.join(",\n    "))
+    format!(
+        "CREATE {unlogged}TABLE {maybe_not}{} (\n    {}\n)",
+        quoted(&key.name),
+        parts.join(",\n    ")
+    )
 }
 
 /// `COMMENT ON`, or its end.
@@ -230,7 +268,9 @@ pub(super) fn unless(condition: &str, body: &str) -> String {
 pub(super) fn exists(key: &Key) -> String {
     let (name, table) = (literal(&key.name), literal(&quoted(&key.table)));
     match key.kind.as_str() {
-        "table" | "index" | "view" => format!("to_regclass({}) IS NOT NULL", literal(&quoted(&key.name))),
+        "table" | "index" | "view" => {
+            format!("to_regclass({}) IS NOT NULL", literal(&quoted(&key.name)))
+        }
         "column" => format!(
             "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass({table}) AND attname = {name})"
         ),

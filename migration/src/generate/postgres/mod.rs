@@ -109,7 +109,9 @@ impl Planner<'_> {
             "primary key" | "unique" | "check" | "exclusion" => {
                 (Phase::AddConstraints, Phase::DropConstraints)
             }
-            "function" | "type" | "sequence" | "extension" => (Phase::CreateTypes, Phase::DropTypes),
+            "function" | "type" | "sequence" | "extension" => {
+                (Phase::CreateTypes, Phase::DropTypes)
+            }
             _ => (Phase::AddDependents, Phase::DropDependents),
         };
         let mut pairs = create::pairs(catalog, key, self.answers, in_new_table);
@@ -140,7 +142,10 @@ impl Planner<'_> {
             if !self.answers.is_tolerant {
                 return text;
             }
-            create::unless(&create::exists(to), &format!("IF {} THEN {text}; END IF", create::exists(from)))
+            create::unless(
+                &create::exists(to),
+                &format!("IF {} THEN {text}; END IF", create::exists(from)),
+            )
         };
         let up = tolerant(old, new, statement(&before, &after));
         let down = tolerant(new, old, statement(&after, &before));
@@ -155,7 +160,10 @@ impl Planner<'_> {
             "foreign key" | "check" if facets == ["validity"] && self.is_valid(new) => {
                 let (table, name) = (quoted(&new.table), quoted(&new.name));
                 let validate = format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}");
-                self.push(Phase::AddConstraints, Pair::of(Action::Outside(validate), Action::Nothing));
+                self.push(
+                    Phase::AddConstraints,
+                    Pair::of(Action::Outside(validate), Action::Nothing),
+                );
             }
             "index" if facets == ["validity"] => {
                 let name = quoted(&new.name);
@@ -178,7 +186,11 @@ impl Planner<'_> {
                         None => "ENABLE",
                     };
                     let kind = key.kind.to_uppercase();
-                    format!("ALTER TABLE {} {state} {kind} {}", quoted(&key.table), quoted(&key.name))
+                    format!(
+                        "ALTER TABLE {} {state} {kind} {}",
+                        quoted(&key.table),
+                        quoted(&key.name)
+                    )
                 };
                 let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
                 self.push(Phase::Properties, pair);
@@ -201,9 +213,8 @@ impl Planner<'_> {
     }
 
     fn comment(&mut self, old: &Key, new: &Key) {
-        let statement = |catalog: &Catalog, key: &Key| {
-            create::comment(key, catalog.facet(key, "comment"))
-        };
+        let statement =
+            |catalog: &Catalog, key: &Key| create::comment(key, catalog.facet(key, "comment"));
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
     }

@@ -1,25 +1,25 @@
-//! `bookstore migrate check`: the schema that is there against the one that the migrations make.
+//! `migrate check`: the schema that is there against the one that the migrations make.
 
 use std::process::ExitCode;
 
-use bookstore_migration::check::{self, Replay, Report};
-use bookstore_store::Store;
+use bookstore_migration::{
+    check::{self, Replay, Report},
+    session::Opener as _,
+};
 use clap::Args;
+use serde_json::Value;
 
-use crate::{app::AppError, command::Failure};
+use super::{Context, Problem};
 
 /// The exit code for a schema that is another one than the migrations make.
 const DRIFT: u8 = 1;
 
-/// The exit code of a check that could not be made. It is none of drift.
+/// The exit code of a check that could not be made: not the one of drift.
 const NOT_CHECKED: u8 = 9;
 
 /// The arguments of `migrate check`.
 #[derive(Args)]
-pub struct Arguments {
-    /// Prints the findings as a JSON list.
-    #[arg(long)]
-    json: bool,
+pub(super) struct Arguments {
     /// Compares with the snapshot that the program carries instead of replaying the migrations.
     #[arg(long)]
     snapshot: bool,
@@ -27,34 +27,32 @@ pub struct Arguments {
 
 /// Prints what differs. The exit code is 0 if nothing does, 1 if something does, 9 if the check
 /// could not be made.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
-pub async fn run(store: &Store, arguments: &Arguments) -> ExitCode {
-    match report(store, arguments).await {
-        Err(error) => {
-            eprintln!("error: {error}");
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> ExitCode {
+    let output = context.output;
+    match report(context, arguments).await {
+        Err(problem) => {
+            output.fail(&problem.text(), NOT_CHECKED);
             ExitCode::from(NOT_CHECKED)
         }
         Ok(report) => {
-            if arguments.json {
-                let findings = report.findings.iter().map(|finding| finding.to_json());
-                println!("{:#}", findings.collect::<serde_json::Value>());
-            } else {
-                report.findings.iter().for_each(|finding| println!("{}", finding.to_line()));
-                println!("{}", conclusion(&report));
-            }
+            output
+                .json(&report.findings.iter().map(|finding| finding.to_json()).collect::<Value>());
+            report.findings.iter().for_each(|finding| output.line(&finding.to_line()));
+            output.line(&conclusion(&report));
             if report.is_drift() { ExitCode::from(DRIFT) } else { ExitCode::SUCCESS }
         }
     }
 }
 
-async fn report(store: &Store, arguments: &Arguments) -> Result<Report, Failure> {
-    if !store.exists() {
+async fn report(context: &Context<'_>, arguments: &Arguments) -> Result<Report, Problem> {
+    let opener = context.opener()?;
+    if !opener.0.exists() {
         return Err("the database doesn't exist: bookstore migrate up makes it".into());
     }
-    let session = store.inspection_session().await.map_err(AppError::from)?;
-    let scratch = store.memory_session().await.map_err(AppError::from)?;
+    let session = opener.open_for_inspection().await?;
+    let scratch = opener.open_scratch_for(&session).await?;
     let replay = if arguments.snapshot { Replay::Never } else { Replay::Allowed };
-    Ok(check::check(&session, Some(&scratch), replay).await?)
+    Ok(check::check(&session, scratch.as_ref(), replay, &context.chain).await?)
 }
 
 fn conclusion(report: &Report) -> String {

@@ -16,7 +16,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Book;
-use crate::resource::stamp::operations;
+use crate::rpc::stamp::operations;
 
 operations! {
     /// Creates books.

@@ -6,10 +6,7 @@ use bookstore_query::search::{Found, SearchQuery, Searched};
 use bookstore_store::{Query, StoreError};
 
 use super::Book;
-use crate::{
-    resource::stamp::queries,
-    rpc::{check::Check, request::ReadRequest, search},
-};
+use crate::rpc::{check::Check, request::ReadRequest, search, stamp::queries};
 
 impl Searched for Book {
     const WEIGHTS: &'static str = "10.0, 4.0, 2.0";

@@ -7,7 +7,7 @@ use bookstore_query::{
 };
 use bookstore_store::{Connection, Fault, Operation, StoreError};
 
-use crate::resource::{book::Book, stamp::queries};
+use crate::{resource::book::Book, rpc::stamp::queries};
 
 queries! {
     /// Reads the next books of an export.

@@ -19,10 +19,10 @@ use super::ITEM_BOOK;
 use crate::{
     resource::{
         order::{self, Line, NewOrder},
-        stamp::{operations, queries},
         user::User,
     },
     rpc::etag,
+    rpc::stamp::{operations, queries},
 };
 
 /// The most copies of a book in a cart.

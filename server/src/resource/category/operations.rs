@@ -19,7 +19,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Category;
-use crate::resource::stamp::{operations, queries};
+use crate::rpc::stamp::{operations, queries};
 
 /// Micros in a unit of money.
 const MICROS: i64 = 1_000_000;

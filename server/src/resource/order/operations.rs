@@ -22,7 +22,7 @@ use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
     placing::{self, Line, NewOrder, give_back, place},
 };
-use crate::resource::stamp::{operations, queries};
+use crate::rpc::stamp::{operations, queries};
 
 /// An order's row with its items.
 pub type WithItems = (Model, Vec<Item>);

@@ -7,7 +7,7 @@ use bookstore_query::{
 };
 
 use super::Post;
-use crate::resource::stamp::{operations, queries};
+use crate::rpc::stamp::{operations, queries};
 
 queries! {
     /// Reads one post.

@@ -7,7 +7,7 @@ use bookstore_query::{
 };
 
 use super::Review;
-use crate::resource::stamp::{operations, queries};
+use crate::rpc::stamp::{operations, queries};
 
 queries! {
     /// Reads one review.

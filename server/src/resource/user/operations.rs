@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::User;
 use crate::{
-    resource::stamp::{operations, queries},
+    rpc::stamp::{operations, queries},
     security::password::{Password, PasswordError},
 };
 

@@ -1,24 +1,19 @@
-//! A session for migrations, and the lock that keeps others from migrating meanwhile.
+//! Connections for migrations, outside the pool.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{DbBackend, DbErr};
 
 use crate::{
-    deadline::Deadline, error::StoreError, session::connect::open_in_memory,
-    session::connection::Access, store::Store, topology::Node,
+    deadline::Deadline,
+    error::StoreError,
+    session::connect::{PlainConnection, open_in_memory},
+    store::Store,
+    topology::Node,
 };
 
-/// How long looking for the primary may take.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// What the migration tool runs on.
-pub struct MigrationSession {
-    /// A single SeaORM connection: migrations run on nothing else.
-    pub connection: DatabaseConnection,
-    /// On SQLite, the file to lock meanwhile; PostgreSQL has advisory locks.
-    pub lock_file: Option<PathBuf>,
-}
+/// How long the probe for the primary may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Whether there is a database at all: a SQLite file may not have been made yet.
@@ -27,60 +22,67 @@ impl Store {
         nodes.iter().all(|node| node.connector.sqlite_file().is_none_or(std::path::Path::exists))
     }
 
+    /// The engine of the database.
+    pub fn backend(&self) -> DbBackend {
+        let first = self.0.topology.nodes.first();
+        first.map_or(DbBackend::Sqlite, |node| node.connector.backend())
+    }
+
+    /// The file of a SQLite database.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        self.0.topology.nodes.first()?.connector.sqlite_file().map(Into::into)
+    }
+
     /// The node that takes writes at the moment, whether nodes are followed or not.
     async fn primary_now(&self) -> Result<Arc<Node>, StoreError> {
         let topology = &self.0.topology;
         if topology.is_single() {
-            // SeaORM's pool would hide for half a minute why it can't connect.
-            let node = &topology.nodes[0];
-            node.connector.open(Access::ReadWrite).await?.close().await;
-            return Ok(node.clone());
+            return Ok(topology.nodes[0].clone());
         }
         if !self.has_primary() {
-            topology.look_at_all(Deadline::after(LOOK)).await;
+            topology.look_at_all(Deadline::after(PROBE_TIMEOUT)).await;
         }
         let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
         let primary = topology.picture().primary.ok_or_else(none)?;
         Ok(topology.nodes[primary].clone())
     }
 
-    /// Opens a session for migrations, outside the pool and without its statement timeout.
+    /// Opens a connection for migrations, to the primary.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn migration_session(&self) -> Result<MigrationSession, StoreError> {
-        let node = self.primary_now().await?;
-        let connection = node.connector.open_for_migrations(&node.url).await?;
-        Ok(MigrationSession { connection, lock_file: node.connector.migration_lock_file() })
+    pub async fn open_for_migrations(&self) -> Result<PlainConnection, StoreError> {
+        self.primary_now().await?.connector.open_plain().await
     }
 
-    /// Opens a session that the schema is read on: at the primary, or where none is known at
-    /// any node that answers.
+    /// Opens a connection to try a schema on: on SQLite to a new database in memory, on
+    /// PostgreSQL to the primary, where the caller works in a transaction that it rolls back.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn inspection_session(&self) -> Result<DatabaseConnection, StoreError> {
-        let mut last = match self.primary_now().await {
-            Ok(node) => return node.connector.open_for_migrations(&node.url).await,
+    pub async fn open_scratch(&self) -> Result<PlainConnection, StoreError> {
+        match self.backend() {
+            DbBackend::Sqlite => open_in_memory().await,
+            _ => self.open_for_migrations().await,
+        }
+    }
+
+    /// Opens a connection that a schema is read on: to the primary, or to any node that answers
+    /// where no primary is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_for_inspection(&self) -> Result<PlainConnection, StoreError> {
+        let mut last = match self.open_for_migrations().await {
+            Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
-        for node in self.0.topology.nodes.iter().filter(|_| !self.0.topology.is_single()) {
-            match node.connector.open(Access::ReadOnly).await {
-                Ok(connection) => {
-                    connection.close().await;
-                    return node.connector.open_for_migrations(&node.url).await;
-                }
+        for node in &self.0.topology.nodes {
+            match node.connector.open_plain().await {
+                Ok(connection) => return Ok(connection),
                 Err(error) => last = error,
             }
         }
         Err(last)
-    }
-
-    /// Opens an empty SQLite database in memory, which goes with the session.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn memory_session(&self) -> Result<DatabaseConnection, StoreError> {
-        open_in_memory().await
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::PoisonError};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-pub use self::{migrations::MigrationSession, needs::Needs};
+pub use self::needs::Needs;
 use crate::{deadline::Deadline, error::StoreError, store::Store};
 
 /// What the database's schema is to this program.
@@ -22,6 +22,13 @@ pub enum Schema {
     },
     /// Revisions are missing.
     Pending(Vec<String>),
+    /// A revision of a newer program shuts out programs like this one.
+    ShutOut {
+        /// The revision.
+        revision: String,
+        /// The revision that a program has to know.
+        minimum_head: String,
+    },
 }
 
 impl Store {
@@ -77,12 +84,45 @@ impl Store {
         if !pending.is_empty() {
             return Ok(Schema::Pending(pending));
         }
+        if let Some(shut_out) = self.shuts_out(connection, known, &applied).await? {
+            return Ok(shut_out);
+        }
         // Each time, for it is another one once the first migration was reverted and
         // applied again.
         self.read_sealing_key(connection).await?;
         let known: HashSet<&String> = known.iter().collect();
         let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
         Ok(Schema::Right { unknown, primary: self.takes_writes(connection).await? })
+    }
+
+    /// Whether a revision that this program doesn't know asks for one that it doesn't know either.
+    async fn shuts_out(
+        &self,
+        connection: &super::Connection,
+        known: &[String],
+        applied: &[String],
+    ) -> Result<Option<Schema>, StoreError> {
+        if applied.iter().all(|revision| known.contains(revision)) {
+            return Ok(None);
+        }
+        let backend = connection.get_database_backend();
+        let table = match backend {
+            DbBackend::Postgres => "SELECT 1 WHERE to_regclass('bookstore_migrations') IS NOT NULL",
+            _ => "SELECT 1 FROM sqlite_master WHERE name = 'bookstore_migrations'",
+        };
+        if connection.query_one_raw(Statement::from_string(backend, table)).await?.is_none() {
+            return Ok(None);
+        }
+        let sql = "SELECT version, minimum_head FROM bookstore_migrations \
+                   WHERE minimum_head IS NOT NULL ORDER BY version";
+        for row in connection.query_all_raw(Statement::from_string(backend, sql)).await? {
+            let (revision, minimum_head): (String, String) =
+                (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            if applied.contains(&revision) && !known.contains(&minimum_head) {
+                return Ok(Some(Schema::ShutOut { revision, minimum_head }));
+            }
+        }
+        Ok(None)
     }
 
     async fn read_sealing_key(&self, connection: &super::Connection) -> Result<(), StoreError> {

@@ -5,9 +5,7 @@ use std::collections::HashSet;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use crate::{
-    deadline::Deadline, error::StoreError, session::connection::Connection, store::Store,
-};
+use crate::{deadline::Deadline, error::StoreError, session::connection::Connection, store::Store};
 
 /// What the program's statements name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +54,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database can't be asked within `deadline`.
-    pub async fn missing(&self, needs: &Needs, deadline: Deadline) -> Result<Vec<String>, StoreError> {
+    pub async fn missing(
+        &self,
+        needs: &Needs,
+        deadline: Deadline,
+    ) -> Result<Vec<String>, StoreError> {
         let ask = async |connection: &Connection| Ok(missing(connection, needs).await?);
         let mut last = StoreError::internal("there is no node");
         for node in self.nodes_to_ask() {

@@ -1,15 +1,10 @@
 //! The one place that opens connections to a database, with the settings of their sessions.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
+use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection, Row,
+    AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqliteConnection,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -157,52 +152,45 @@ impl Connector {
         }
     }
 
-    /// Beside a SQLite file, the file whose lock a migration holds.
-    pub(crate) fn migration_lock_file(&self) -> Option<PathBuf> {
-        let mut name = self.sqlite_file()?.as_os_str().to_owned();
-        name.push("-migrate.lock");
-        Some(PathBuf::from(name))
-    }
-
-    /// A SeaORM connection for migrations: they run on nothing else. Without the service's
-    /// statement timeout, since building an index takes what it takes.
+    /// A plain connection for migrations. Without the service's statement timeout, since building
+    /// an index takes what it takes.
     ///
     /// # Errors
-    /// What opening it answers.
+    /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-    pub(crate) async fn open_for_migrations(
-        &self,
-        url: &str,
-    ) -> Result<DatabaseConnection, StoreError> {
-        let mut options = ConnectOptions::new(url);
-        // One session from beginning to end: it holds the advisory lock.
-        options
-            .max_connections(1)
-            .max_lifetime(Duration::from_secs(7 * 24 * 3600))
-            .idle_timeout(Duration::from_secs(7 * 24 * 3600))
-            .sqlx_logging(false);
-        // SeaORM's own defaults know none of the settings above.
-        if let Target::Sqlite(settings) = &self.target {
-            let settings = (**settings).clone();
-            options.map_sqlx_sqlite_opts(move |_| settings.clone());
-        }
-        if let Target::Postgres(settings) = &self.target {
-            let settings = (**settings).clone().application_name("bookstore-migrate");
-            options.map_sqlx_postgres_opts(move |_| settings.clone());
-        }
-        Database::connect(options).await.map_err(StoreError::Unavailable)
+    pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
+        let opened = match &self.target {
+            Target::Postgres(options) => {
+                let options = (**options).clone().application_name("bookstore-migrate");
+                options.connect().await.map(|session| PlainConnection::Postgres(Box::new(session)))
+            }
+            Target::Sqlite(options) => {
+                options.connect().await.map(|session| PlainConnection::Sqlite(Box::new(session)))
+            }
+        };
+        opened.map_err(|error| StoreError::Unavailable(connection_error(error)))
     }
 }
 
-/// An empty SQLite database in memory, in one session that holds it.
+/// Opens a database of SQLite in memory, empty and without foreign keys, to try a schema on.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
 #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-pub(crate) async fn open_in_memory() -> Result<DatabaseConnection, StoreError> {
-    let mut options = ConnectOptions::new("sqlite::memory:");
-    options.max_connections(1).sqlx_logging(false);
-    Database::connect(options).await.map_err(StoreError::Unavailable)
+pub async fn open_in_memory() -> Result<PlainConnection, StoreError> {
+    let options = SqliteConnectOptions::new().filename(":memory:").foreign_keys(false);
+    let opened = options.disable_statement_logging().connect().await;
+    let opened = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
+    Ok(PlainConnection::Sqlite(Box::new(opened)))
+}
+
+/// A connection as the driver has it, for migrations: they set what they need themselves.
+#[derive(Debug)]
+pub enum PlainConnection {
+    /// To PostgreSQL.
+    Postgres(Box<PgConnection>),
+    /// To SQLite.
+    Sqlite(Box<SqliteConnection>),
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]

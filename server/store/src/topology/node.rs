@@ -40,7 +40,6 @@ pub(crate) struct Node {
     /// What people know it by: host and port.
     pub name: Arc<str>,
     pub connector: Connector,
-    pub url: String,
     pub writers: Arc<Pool>,
     /// The same pool as `writers` on PostgreSQL.
     pub readers: Arc<Pool>,
@@ -148,7 +147,6 @@ impl Node {
         Ok(Arc::new(Self {
             name: name.into(),
             connector,
-            url: url.to_owned(),
             writers,
             readers,
             control,
