@@ -137,7 +137,11 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
     let limits = transaction::Limits { wait: SOON, total: SOON, idle: SOON };
     transaction::serve(&mut routes, calls.clone(), Arc::clone(&registry), limits);
     let readiness = Readiness::new(&[]);
-    tokio::spawn(readiness.clone().follow(store, bookstore_tests::known_revisions()));
+    tokio::spawn(readiness.clone().follow(
+        store,
+        bookstore_tests::known_revisions(),
+        Needs::default(),
+    ));
     until("the database is looked at", SOON, async || readiness.serves("ready") == Some(true))
         .await;
     let shared = Shared {

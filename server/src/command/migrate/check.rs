@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use bookstore_migration::{
     check::{self, Replay, Report},
-    session::Opener as _,
 };
 use clap::Args;
 use serde_json::Value;
