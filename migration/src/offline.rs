@@ -247,7 +247,8 @@ impl Writer<'_> {
         let mut texts = Vec::new();
         for (at, step) in steps.iter().enumerate() {
             let own = match (&step.action, &scratch) {
-                (Action::Sql(sql), _) => vec![dedent(sql)],
+                // As `up` sends it: SQLite keeps the text, blanks and all.
+                (Action::Sql(sql), _) => vec![sql.trim().to_owned()],
                 (Action::Backfill(backfill), _) => vec![backfill.statement()],
                 (Action::Rebuild(rebuild), Some(scratch)) => {
                     rebuild::plan(scratch, rebuild).await?

@@ -15,7 +15,8 @@ pub struct Question {
 impl Question {
     /// No row has NULL in the column.
     pub fn no_nulls(table: &str, column: &str) -> Self {
-        let rows = format!(r#"FROM "{table}" WHERE "{column}" IS NULL"#);
+        // With the table's name, since SQLite takes a column that isn't there for a text.
+        let rows = format!(r#"FROM "{table}" WHERE "{table}"."{column}" IS NULL"#);
         Self {
             claim: format!("no NULL in {table}.{column}"),
             count: format!("SELECT count(*) {rows}"),
@@ -25,7 +26,8 @@ impl Question {
 
     /// No two rows have the same values in the columns. NULLs are never the same.
     pub fn no_duplicates(table: &str, columns: &[&str]) -> Self {
-        let quoted: Vec<String> = columns.iter().map(|column| format!(r#""{column}""#)).collect();
+        let quoted = columns.iter().map(|column| format!(r#""{table}"."{column}""#));
+        let quoted: Vec<String> = quoted.collect();
         let set: Vec<String> =
             quoted.iter().map(|column| format!("{column} IS NOT NULL")).collect();
         let (list, set) = (quoted.join(", "), set.join(" AND "));

@@ -98,7 +98,8 @@ async fn killed_while_the_server_commits_it_is_applied_once() {
     );
     let line = Line::to_url(database.owner_url()).await;
     line.cut_at(b"COMMIT");
-    let child = Migrator::at(line.url().to_owned(), &revisions).spawn(&["up"]);
+    let through = Migrator::at(line.url().to_owned(), &revisions);
+    let child = through.spawn(&["up"]);
     line.is_cut().await;
     kill(child).await;
     until_gone(&database).await;
@@ -112,7 +113,8 @@ async fn killed_while_the_server_commits_it_is_applied_once() {
 async fn cut_off_from_the_server_it_says_so() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(&json!([{"postgres": "SELECT pg_sleep(60)"}]), &json!([]));
-    let child = Migrator::new(&database, &revisions).spawn(&["up"]);
+    let migrator = Migrator::new(&database, &revisions);
+    let child = migrator.spawn(&["up"]);
     let sleeps = format!("SELECT 1 FROM pg_stat_activity WHERE {OURS} AND wait_event = 'PgSleep'");
     until_sql("the migrator sleeps", &database, &sleeps).await;
     let end = format!(

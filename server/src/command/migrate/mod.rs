@@ -26,6 +26,7 @@ use bookstore_migration::{
     error::{MigrationError, exit},
     revision::Revision,
     runner::Options,
+    target::TargetError,
 };
 use clap::{Args, Subcommand};
 
@@ -114,10 +115,13 @@ enum Problem {
 
 impl<E: Into<super::Failure>> From<E> for Problem {
     fn from(error: E) -> Self {
-        // An error of a runner has an exit code of its own.
+        // An error of a runner has an exit code of its own, and so has a target's.
         match error.into().downcast::<MigrationError>() {
             Ok(error) => Self::Migration(*error),
-            Err(error) => Self::Other(error),
+            Err(error) => match error.downcast::<TargetError>() {
+                Ok(error) => Self::Migration((*error).into()),
+                Err(error) => Self::Other(error),
+            },
         }
     }
 }
