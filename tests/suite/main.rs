@@ -14,6 +14,7 @@ mod category;
 mod client;
 mod cluster;
 mod contract;
+mod drift;
 mod exceptions;
 mod field_mask;
 mod filter_books;

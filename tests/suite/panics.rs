@@ -31,7 +31,8 @@ use bookstore_server::{
     transaction,
 };
 use bookstore_store::{
-    Connection, Needs, PoolOptions, Query, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
+    Connection, Needs, PoolOptions, Query, StatementLog, Store, StoreError, StoreOptions,
+    TopologyOptions,
 };
 use bookstore_tests::{Database, Engine, Origin, run, until};
 use futures_util::stream::{self, BoxStream, StreamExt};

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use bookstore_migration::{
-    check::{self, Replay, Report},
-};
+use bookstore_migration::check::{self, Replay, Report};
 use clap::Args;
 use serde_json::Value;
 
