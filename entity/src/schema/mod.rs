@@ -1,10 +1,7 @@
-//! The wanted schema: every entity as a table, with what the entity can't say.
-//!
-//! A table begins with its entity: columns, types, NULL, primary key, single unique columns and
-//! foreign keys come from there. Beside the entity stand defaults, CHECKs, other keys and indexes,
-//! in the words of SQL, with `{words}` where the dialects differ. Names follow one rule:
-//! `books_pkey`, `books_title_check`, `users_email_key`, `books_category_id_fkey`,
-//! `books_title_id_idx`.
+//! The wanted schema: every entity as a table. What the entity can't say stands beside it in the
+//! words of SQL, with `{words}` where the dialects differ: defaults, CHECKs, other keys, indexes.
+//! Names follow one rule: `books_pkey`, `books_title_check`, `users_email_key`,
+//! `books_category_id_fkey`, `books_title_id_idx`.
 
 mod create;
 mod objects;

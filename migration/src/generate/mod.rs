@@ -4,6 +4,7 @@
 //! its steps. What an engine can't do, or what loses rows unasked, is refused with a reason.
 
 mod postgres;
+mod proof;
 mod render;
 mod sqlite;
 
@@ -13,7 +14,10 @@ use crate::{
     expression::Engine,
 };
 
-pub use self::render::{Source, source, steps};
+pub use self::{
+    proof::{ProofError, prove, prove_repair, scratch_schema},
+    render::{Source, source, steps},
+};
 
 /// What one step does.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ fn cases(engine: Engine) -> Vec<Case> {
         let (verdict, names) = head.split_once(": ").expect("a verdict and names");
         Case { verdict, names: names.split([' ', '.']).collect(), sql }
     };
-    text.split("-- case: ").skip(1).map(case).collect()
+    text.split("\n-- case: ").skip(1).map(case).collect()
 }
 
 async fn every_case_is_told_right(engine: Engine) {
