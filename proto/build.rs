@@ -2,9 +2,11 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use prost::{
-    bytes::Buf,
-    encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, string},
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use protox::{
+    Compiler,
+    file::{ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,13 +23,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     contracts.sort();
 
-    let mut compiler = protox::Compiler::new(["."])?;
+    let mut files = ChainFileResolver::new();
+    files.add(IncludeFileResolver::new(".".into()));
+    files.add(error_details()?);
+    files.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(files);
     compiler.include_source_info(true).include_imports(true).open_files(&contracts)?;
     // The compiler's own bytes: prost's FileDescriptorSet would drop the options
     // that it has no type for, and with them every validation rule.
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("bookstore.v1.binpb");
-    let set = compiler.encode_file_descriptor_set();
-    fs::write(descriptors, with_dependencies(&set, "bookstore/v1/transaction.proto", &contracts)?)?;
+    fs::write(descriptors, compiler.encode_file_descriptor_set())?;
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
@@ -47,51 +52,24 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .type_attribute(name, format!("#[prost_reflect(message_name = \"{name}\")]"));
         }
     }
-    // The options are read from the descriptors and need no types.
+    // The options are read from the descriptors and need no types, and tonic-types has those
+    // of the error details.
     let mut files = compiler.file_descriptor_set();
-    files.file.retain(|file| !matches!(file.package(), "buf.validate" | "google.api"));
+    files
+        .file
+        .retain(|file| !matches!(file.package(), "buf.validate" | "google.api" | "google.rpc"));
     generator.compile_fds_with_config(files, config)?;
     Ok(())
 }
 
-/// A set of files in which one depends on others too: it takes their messages in `Any`s, which
-/// clients that build requests from reflection find only among a file's dependencies. Done on
-/// the bytes, since whatever is decoded has lost its options.
-fn with_dependencies(
-    mut set: &[u8],
-    file: &str,
-    others: &[String],
-) -> Result<Vec<u8>, Box<dyn Error>> {
-    // FileDescriptorSet.file, FileDescriptorProto.name and FileDescriptorProto.dependency.
-    const FILE: u32 = 1;
-    const NAME: u32 = 1;
-    const DEPENDENCY: u32 = 3;
-    let (mut all, mut last) = (Vec::new(), Vec::new());
-    while set.has_remaining() {
-        let (tag, kind) = decode_key(&mut set)?;
-        if (tag, kind) != (FILE, WireType::LengthDelimited) {
-            return Err("a file descriptor set holds files alone".into());
+/// The files of `google.rpc`, from the crate that also has their types. It names them without
+/// their folder; the contract imports them by the public names.
+fn error_details() -> Result<DescriptorSetFileResolver, Box<dyn Error>> {
+    let mut set = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?;
+    for file in &mut set.file {
+        if file.package() == "google.rpc" {
+            file.name = Some(format!("google/rpc/{}", file.name()));
         }
-        let length = usize::try_from(decode_varint(&mut set)?)?;
-        let mut descriptor = set.get(..length).ok_or("a set that is cut off")?.to_vec();
-        set.advance(length);
-        let mut name = Vec::new();
-        string::encode(NAME, &file.to_owned(), &mut name);
-        let found = descriptor.starts_with(&name);
-        for other in others.iter().filter(|other| found && *other != file) {
-            let mut dependency = Vec::new();
-            string::encode(DEPENDENCY, other, &mut dependency);
-            let known = descriptor.windows(dependency.len()).any(|part| part == dependency);
-            if !known {
-                descriptor.extend(dependency);
-            }
-        }
-        // What it depends on stands before it.
-        let into = if found { &mut last } else { &mut all };
-        encode_key(FILE, WireType::LengthDelimited, into);
-        encode_varint(descriptor.len() as u64, into);
-        into.extend(descriptor);
     }
-    all.extend(last);
-    Ok(all)
+    Ok(DescriptorSetFileResolver::new(set))
 }

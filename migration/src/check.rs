@@ -55,6 +55,8 @@ pub struct Report {
     pub origin: Origin,
     /// The last revision that is applied; none if none is.
     pub revision: Option<String>,
+    /// The schema that is there.
+    pub found: Catalog,
 }
 
 impl Report {
@@ -147,6 +149,7 @@ impl<'a, C: ConnectionTrait> Inside<'a, C> {
             findings,
             origin: weighed.pop().unwrap_or(Origin::Replay),
             revision: applied.last().cloned(),
+            found,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The schema as revisions, and what runs them.
 //!
 //! - [`revisions`]: the released revisions, a file each.
+//! - [`prelude`]: what a revision's file is written with.
 //! - [`revision`]: what a revision is: a name, a parent, a message, and steps up and down.
 //! - [`chain`], [`target`]: their order, and the targets that people name.
 //! - [`bookkeeping`]: what the database records of them.
@@ -25,6 +26,7 @@ pub mod expression;
 pub mod generate;
 pub mod manager;
 pub mod offline;
+pub mod prelude;
 pub mod rebuild;
 pub mod replay;
 pub mod revision;

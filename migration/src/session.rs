@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::revision::Engine;
 
-/// Opens sessions, for whoever runs migrations.
+/// Opens the sessions that migrations run on.
 #[async_trait::async_trait]
 pub trait Opener: Send + Sync {
     /// The engine of the database.

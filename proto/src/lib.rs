@@ -9,8 +9,9 @@ use prost_reflect::DescriptorPool;
 
 #[expect(
     missing_docs,
+    clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    reason = "the generator writes its helpers without either"
+    reason = "the generator writes its helpers so"
 )]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));

@@ -1,7 +1,15 @@
 //! The admin address: what operators, probes and collectors of metrics ask for, apart from
 //! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -11,17 +19,17 @@ use axum::{
 };
 use bookstore_store::{Deadline, Schema, Store, now};
 use http::{Request, StatusCode, header::CONTENT_TYPE};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::Semaphore,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
@@ -38,7 +46,7 @@ use crate::{
 /// Connections at a time: probes and collectors are few.
 const CONNECTIONS: usize = 64;
 
-/// A connection says within this time what it wants, or it is closed.
+/// A connection sends its first request within this time, or it is closed.
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// How long the database may take to tell its state.
@@ -119,29 +127,32 @@ fn router(admin: Admin) -> Router {
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection(stream: TcpStream, services: Router) {
-    let mut first = [0; 3];
-    let Ok(Ok(read)) = timeout(REQUEST, stream.peek(&mut first)).await else { return };
-    let answer = service_fn(move |request: Request<Incoming>| {
+async fn connection<S>(stream: S, services: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(REQUEST);
+    let asked = AtomicBool::new(false);
+    let answer = service_fn(|request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let services = services.clone();
         async move { Ok::<_, Infallible>(services.oneshot(request).await.into_response()) }
     });
-    let stream = TokioIo::new(stream);
-    // HTTP/2 begins with PRI, which no method of HTTP/1.1 does.
-    let ended: Result<(), hyper::Error> = match &first[..read] {
-        b"PRI" => {
-            let mut http2 = http2::Builder::new(TokioExecutor::new());
-            http2.timer(TokioTimer::new()).keep_alive_interval(REQUEST);
-            http2.serve_connection(stream, answer).await
-        }
-        _ => {
-            let mut http1 = http1::Builder::new();
-            http1.timer(TokioTimer::new()).header_read_timeout(REQUEST);
-            http1.serve_connection(stream, answer).await
+    let served = builder.serve_connection(TokioIo::new(stream), answer);
+    // The builder waits without end for the bytes that tell HTTP/1.1 from HTTP/2.
+    let silent = async {
+        sleep(REQUEST).await;
+        if asked.load(Ordering::Relaxed) {
+            pending::<()>().await;
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the admin address ended with an error");
+    tokio::select! {
+        ended = served => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the admin address ended with an error");
+        },
+        () = silent => tracing::debug!("a connection to the admin address asked for nothing"),
     }
 }
 
@@ -176,7 +187,7 @@ async fn status(State(admin): Shared) -> Response {
             let told = format!("{revision} shuts out programs that don't know {minimum_head}");
             ("SHUT_OUT", Some(told))
         }
-        Err(error) => ("UNREACHABLE", Some(error.told())),
+        Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
     let body = json(json!({
@@ -266,4 +277,55 @@ fn json(value: Value) -> Response {
 
 fn unavailable(told: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex, split},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// Sends bytes one by one, and answers what comes back up to `wanted` bytes.
+    async fn talk(said: &'static [u8], wanted: usize) -> Vec<u8> {
+        let (ours, theirs) = duplex(1);
+        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS))));
+        let (mut input, mut output) = split(ours);
+        let talking = tokio::spawn(async move { output.write_all(said).await });
+        let mut answer = vec![0; wanted];
+        input.read_exact(&mut answer).await.unwrap();
+        talking.await.unwrap().unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_version_of_http_is_seen_however_its_bytes_come() {
+        // The preface, and an empty SETTINGS (RFC 9113, 3.4 and 6.5): answered by SETTINGS.
+        let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        assert_eq!(talk(http2, 9).await[3], 4);
+        // These begin with the same letters.
+        assert_eq!(talk(b"PUT / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 405");
+        assert_eq!(talk(b"PRI / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 405");
+        assert_eq!(talk(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 200");
+    }
+
+    /// A connection that asks for nothing would hold one of the few places for ever.
+    #[tokio::test]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        let ended = async |said: &'static [u8]| {
+            let (mut ours, theirs) = duplex(64);
+            let began = Instant::now();
+            let served = tokio::spawn(connection(theirs, Router::new()));
+            ours.write_all(said).await.unwrap();
+            timeout(REQUEST * 12, served).await.expect("it is closed").unwrap();
+            began.elapsed()
+        };
+        // Nothing, and the beginning of either version.
+        let (silent, first, http1) = tokio::join!(ended(b""), ended(b"PR"), ended(b"GET / H"));
+        for elapsed in [silent, first, http1] {
+            assert!(elapsed >= REQUEST, "{elapsed:?}");
+        }
+    }
 }

@@ -29,7 +29,8 @@ use crate::{
     resource::RESOURCES,
     rpc::{
         calls::Calls,
-        context::{Consistency, SessionCell},
+        consistency::Consistency,
+        context::SessionCell,
         health::Readiness,
         layers::{self, Shared},
         load::Load,
@@ -54,7 +55,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum AppError {
     /// The database's URL, or the database itself.
-    #[error("the database: {}", .0.told())]
+    #[error("the database: {}", .0.report())]
     Store(#[from] StoreError),
     /// Migrating the database.
     #[error("migrating the database: {0}")]
@@ -262,7 +263,7 @@ async fn sweep(store: Store, retention: Duration) {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "old idempotency keys are deleted"),
             // The database is away, or its schema isn't there yet: there is always a next time.
-            Err(error) => tracing::debug!(error = error.told(), "old idempotency keys stay"),
+            Err(error) => tracing::debug!(error = error.report(), "old idempotency keys stay"),
         }
     }
 }
@@ -332,8 +333,6 @@ fn services(
         Reflection::configure()
             .register_encoded_file_descriptor_set(bookstore_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // The details of errors, which answers of Transact have as Any.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
     routes.add_service(reflection().build_v1().map_err(contract)?);

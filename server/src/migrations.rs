@@ -21,7 +21,7 @@ fn session(opened: Result<PlainConnection, StoreError>) -> Result<Session, DbErr
         Ok(PlainConnection::Postgres(connection)) => Ok(Session::postgres(*connection)),
         Ok(PlainConnection::Sqlite(connection)) => Ok(Session::sqlite(*connection)),
         Err(StoreError::Unavailable(error)) => Err(error),
-        Err(error) => Err(DbErr::Custom(error.told())),
+        Err(error) => Err(DbErr::Custom(error.report())),
     }
 }
 

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::rpc::{
     calls::Calls,
-    context::{AnswerCell, Consistency, RequestContext, SessionCell},
+    consistency::Consistency,
+    context::{AnswerCell, RequestContext, SessionCell},
 };
 
 /// How many books there are.
@@ -82,6 +83,7 @@ fn request<R>(message: R) -> Request<R> {
         principal: None,
         idempotency: None,
         validate_only: false,
+        repeated: false,
         field_mask: None,
         answer: AnswerCell::default(),
     });

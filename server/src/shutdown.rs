@@ -181,15 +181,11 @@ mod tests {
     #[tokio::test]
     async fn signals_are_kept_until_somebody_waits() {
         let mut signals = Signals::install().unwrap();
-        for (name, expected, code) in
-            [("TERM", Signal::Terminate, 143), ("INT", Signal::Interrupt, 130)]
-        {
-            let status = tokio::process::Command::new("kill")
-                .args(["-s", name, &std::process::id().to_string()])
-                .status()
-                .await
-                .unwrap();
-            assert!(status.success());
+        for (number, expected, code) in [
+            (rustix::process::Signal::TERM, Signal::Terminate, 143),
+            (rustix::process::Signal::INT, Signal::Interrupt, 130),
+        ] {
+            rustix::process::kill_process(rustix::process::getpid(), number).unwrap();
             let signal = signals.wait().await;
             assert_eq!((signal, signal.exit_code()), (expected, code));
         }

@@ -1,6 +1,7 @@
 //! What the program says about itself, on standard error: short lines for
 //! people at a terminal, one flat JSON object a line for log systems.
 
+mod error;
 mod exposition;
 mod heard;
 mod json;
@@ -13,6 +14,7 @@ use std::{
     sync::OnceLock,
 };
 
+pub use error::TelemetryError;
 pub use exposition::prometheus;
 pub use otlp::Telemetry;
 use tracing::{Level, Metadata, Subscriber};
@@ -23,7 +25,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     registry::LookupSpan,
     reload,
-    util::{SubscriberInitExt, TryInitError},
+    util::SubscriberInitExt,
 };
 
 use crate::config::{Log, LogFormat, log_level};
@@ -37,23 +39,6 @@ const OUR_TARGETS: &str = "bookstore";
 /// The level of the log, to change it while the program runs.
 type LevelHandle = reload::Handle<EnvFilter, Registry>;
 static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
-
-/// Why the program can't speak.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// The level is not one; [`crate::config`] refuses it before.
-    #[error("log_level: {0}")]
-    Level(#[from] tracing_subscriber::filter::ParseError),
-    /// Telemetry has been started before in this process.
-    #[error(transparent)]
-    Twice(#[from] TryInitError),
-    /// What sends traces and metrics can't be made.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// There is no thread for it.
-    #[error("telemetry: {0}")]
-    Threads(#[from] io::Error),
-}
 
 /// Starts the log of the whole process, and what sends traces and metrics. With `echo`, the echo of statements is
 /// shown whatever the level.
@@ -133,14 +118,13 @@ where
     let filter = level
         .and(filter_fn(|metadata| !is_told_already(metadata)))
         .or(filter_fn(passes).with_max_level_hint(Level::INFO));
-    let lines = fmt::layer().with_writer(writer);
     let lines = if people {
+        let lines = fmt::layer().with_writer(writer);
         // With colours the layer itself respects NO_COLOR.
         let lines = if terminal { lines } else { lines.with_ansi(false) };
         lines.compact().with_target(false).with_timer(LocalTime).with_filter(filter).boxed()
     } else {
-        let lines = lines.with_ansi(false).fmt_fields(json::Members);
-        lines.event_format(json::Flat).with_filter(filter).boxed()
+        json::Lines(writer).with_filter(filter).boxed()
     };
     Ok((Registry::default().with(lines), handle))
 }
@@ -212,6 +196,32 @@ mod tests {
         assert_eq!(Value::Object(rest), expected);
         chrono::DateTime::parse_from_rfc3339(timestamp.as_str().unwrap()).unwrap();
         assert!(lines[0].starts_with("{\"timestamp\":"), "{}", lines[0]);
+    }
+
+    #[test]
+    fn a_span_tells_what_was_recorded_later_and_the_nearest_value() {
+        let lines = lines("info", false, false, || {
+            let call = tracing::info_span!(
+                "call",
+                otel.name = "GetBook",
+                level = "low",
+                message = "span",
+                node = tracing::field::Empty,
+                attempt = 1
+            );
+            let _call = call.enter();
+            let _inner = tracing::info_span!("operation", attempt = 2, ratio = 0.5).entered();
+            call.record("node", "db\"1");
+            tracing::info!(target: "bookstore::x", flag = true, "done");
+        });
+        let line: serde_json::Map<String, Value> = serde_json::from_str(&lines[0]).unwrap();
+        let mut rest = line;
+        rest.remove("timestamp").unwrap();
+        let expected = serde_json::json!({
+            "level": "INFO", "target": "bookstore::x", "message": "done", "flag": true,
+            "_level": "low", "node": "db\"1", "attempt": 2, "ratio": 0.5,
+        });
+        assert_eq!(Value::Object(rest), expected);
     }
 
     #[test]

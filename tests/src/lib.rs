@@ -10,6 +10,7 @@
     reason = "a harness that can't go on has to fail the test, and say why"
 )]
 
+mod catalog;
 mod database;
 mod engine;
 mod examples;
@@ -22,9 +23,11 @@ mod raw;
 mod revisions;
 mod server;
 mod sink;
+mod stopwatch;
 mod trials;
 mod wait;
 
+pub use catalog::catalog;
 pub use database::{Database, Row, SqliteDatabase};
 pub use engine::Engine;
 pub use guard::hold;
@@ -35,5 +38,6 @@ pub use raw::{Raw, raw};
 pub use revisions::{VARIABLE as REVISIONS, known as known_revisions, played};
 pub use server::{Builder, Ended, Signal, TestServer};
 pub use sink::Sink;
+pub use stopwatch::{Stopwatch, Took};
 pub use trials::{TRIALS, Trial, Work, run_trial, trial};
-pub use wait::until;
+pub use wait::{SOON, until, until_within};

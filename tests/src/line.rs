@@ -4,7 +4,6 @@
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
 };
 
 use rand::Rng;
@@ -14,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::database::Database;
+use crate::{database::Database, wait::SOON};
 
 /// How a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +26,8 @@ enum State {
     Cut,
     /// Open until a client has sent these bytes; then they go out and the line is cut.
     CutAt(&'static [u8]),
+    /// The same, but the line is frozen then.
+    FreezeAt(&'static [u8]),
 }
 
 /// A TCP line to a database of the tests' cluster, or to a service. It is cut when it is dropped.
@@ -86,14 +87,21 @@ impl Line {
         self.state.send_replace(State::CutAt(bytes));
     }
 
+    /// Lets the client's bytes through up to the next ones that hold these, and freezes the line
+    /// then: the service reads what was asked, and its answer waits. A line that is cut at once may
+    /// lose what the service hasn't read yet.
+    pub fn freeze_at(&self, bytes: &'static [u8]) {
+        self.state.send_replace(State::FreezeAt(bytes));
+    }
+
     /// Waits until [`Self::cut_at`] has cut the line.
     ///
     /// # Panics
-    /// If that takes longer than half a minute.
+    /// If that takes longer than [`SOON`].
     pub async fn is_cut(&self) {
         let mut state = self.state.subscribe();
         let cut = state.wait_for(|state| *state == State::Cut);
-        let cut = tokio::time::timeout(Duration::from_secs(30), cut).await;
+        let cut = tokio::time::timeout(SOON, cut).await;
         assert!(cut.is_ok_and(|cut| cut.is_ok()), "nobody has sent what the line is to be cut at");
     }
 
@@ -165,17 +173,21 @@ async fn pump(
     while let Ok(size @ 1..) = from.read(&mut bytes).await {
         let thawed = seen.wait_for(|state| *state != State::Frozen).await;
         let Ok(now) = thawed.map(|state| *state) else { return };
+        if now == State::Cut {
+            return;
+        }
         let may = left.load(Ordering::Relaxed).min(size);
         left.fetch_sub(may, Ordering::Relaxed);
         if to.write_all(&bytes[..may]).await.is_err() || may < size {
             return;
         }
-        if let State::CutAt(wanted) = now
-            && asks
-            && bytes[..size].windows(wanted.len()).any(|part| part == wanted)
-        {
-            state.send_replace(State::Cut);
-            return;
+        let (wanted, next) = match now {
+            State::CutAt(wanted) if asks => (wanted, State::Cut),
+            State::FreezeAt(wanted) if asks => (wanted, State::Frozen),
+            _ => continue,
+        };
+        if bytes[..size].windows(wanted.len()).any(|part| part == wanted) {
+            state.send_replace(next);
         }
     }
 }

@@ -7,10 +7,11 @@ use std::{
     path::PathBuf,
     process::{Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use tokio::sync::watch;
+
+use crate::wait::SOON;
 
 const NAME: &str = "bookstore-tests";
 
@@ -55,13 +56,13 @@ pub struct Finished {
 /// Runs the program to its end, with the given settings as its environment.
 ///
 /// # Panics
-/// If it can't be started or takes longer than two minutes.
+/// If it can't be started or takes longer than [`SOON`].
 pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
     let mut command = tokio::process::Command::from(command(arguments));
     command.envs(environment.iter().copied()).kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(120), command.output())
+    let output = tokio::time::timeout(SOON, command.output())
         .await
-        .expect("a command that ends within two minutes")
+        .expect("a command that ends")
         .expect("the program under test starts");
     Finished {
         code: output.status.code(),
@@ -102,13 +103,13 @@ impl Lines {
     /// Waits for a line that fits and answers it.
     ///
     /// # Panics
-    /// If none comes within a minute, or the process closes its output first.
+    /// If none comes within [`SOON`], or the process closes its output first.
     pub async fn wait_for(&self, fits: impl Fn(&str) -> bool) -> String {
         let mut lines = self.lines.clone();
         let found = lines.wait_for(|lines| lines.iter().any(|line| fits(line)));
-        let lines = tokio::time::timeout(Duration::from_secs(60), found)
+        let lines = tokio::time::timeout(SOON, found)
             .await
-            .expect("the awaited line within a minute")
+            .expect("the awaited line")
             .expect("the awaited line before the output's end");
         lines.iter().find(|line| fits(line)).expect("the line just seen").clone()
     }

@@ -22,10 +22,9 @@ use crate::{
     database::{Database, Row},
     postgres::Origin,
     program::{Lines, command},
+    stopwatch::{Stopwatch, Took},
+    wait::SOON,
 };
-
-/// How long a service may take to start, under load on a small machine.
-const START: Duration = Duration::from_secs(60);
 
 /// A running service. Dropping it kills the process and waits for its end; if
 /// the test is failing, the service's log is printed then.
@@ -49,7 +48,7 @@ pub struct Ended {
     /// What the process left with.
     pub status: ExitStatus,
     /// From the signal to the end.
-    pub took: Duration,
+    pub took: Took,
 }
 
 /// What a service is to be started with.
@@ -161,12 +160,12 @@ impl TestServer {
     /// Waits until the process ends by itself.
     ///
     /// # Panics
-    /// If that takes longer than two minutes.
+    /// If that takes longer than [`SOON`].
     pub async fn ended(&mut self) -> Ended {
-        let start = Instant::now();
-        let status = tokio::time::timeout(Duration::from_secs(120), self.process.wait()).await;
+        let watch = Stopwatch::start();
+        let status = tokio::time::timeout(SOON, self.process.wait()).await;
         let status = status.expect("a service that ends").expect("its exit status");
-        Ended { status, took: start.elapsed() }
+        Ended { status, took: watch.stop() }
     }
 
     /// Asks the service to stop, as Kubernetes does (SIGTERM), and waits for its end.
@@ -186,7 +185,7 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         drop(self.process.start_kill());
         // A killed process is gone in a moment, but its database mustn't go before it.
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + SOON;
         while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -260,7 +259,7 @@ impl Builder {
         let mut process = spawn(&arguments, &database, self.settings, output_end, logs_end);
         let input = process.stdin.take().expect("a piped input");
 
-        let line = tokio::time::timeout(START, async {
+        let line = tokio::time::timeout(SOON, async {
             tokio::select! {
                 line = output.wait_for(|_| true) => line,
                 status = process.wait() => panic!("it ended with {status:?}:\n{}", text(&logs)),
@@ -276,8 +275,8 @@ impl Builder {
         let server =
             TestServer { process, _input: input, address, channel, output, logs, database };
         if let Some(name) = self.wait_for {
-            let served = tokio::time::timeout(START, serves(server.channel(), name));
-            assert!(served.await.is_ok(), "health of {name:?} isn't SERVING after {START:?}");
+            let served = tokio::time::timeout(SOON, serves(server.channel(), name));
+            assert!(served.await.is_ok(), "health of {name:?} isn't SERVING after {SOON:?}");
         }
         server
     }

@@ -11,7 +11,7 @@ mod transport;
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use bookstore_proto::{DESCRIPTOR_POOL, v1::ErrorReason};
+use bookstore_proto::DESCRIPTOR_POOL;
 use bookstore_tests::{Engine, Row, TestServer, on_every_engine};
 use prost_reflect::{
     MethodDescriptor,
@@ -33,6 +33,7 @@ use tonic_types::StatusExt;
 use crate::{
     client::{Refusal, dynamic},
     order::{Placed, place},
+    reasons::REASONS,
 };
 
 /// What the table knows of each resource; a new one adds its line.
@@ -235,8 +236,7 @@ fn form(status: &Status) -> Result<Refusal, String> {
         return Err(format!("no ErrorInfo: {status:?}"));
     }
     let refusal = Refusal::from(status);
-    let known = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", refusal.reason));
-    if refusal.domain != "bookstore" || known.is_none() {
+    if refusal.domain != "bookstore" || !REASONS.contains(&refusal.reason) {
         return Err(format!("no reason of the contract: {refusal:?}"));
     }
     if status.metadata().get("request-id").is_none() {

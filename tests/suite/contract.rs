@@ -1,6 +1,8 @@
 //! The contract as text, held equal to a golden file, so that every change of it is
 //! seen in review as the diff of one file.
 
+mod service_config;
+
 use std::{collections::HashMap, env, fmt::Write as _, fs};
 
 use bookstore_tests::{Engine, TestServer};
@@ -41,6 +43,17 @@ fn render() -> String {
         file.services().for_each(|service| render_service(&mut text, &service));
         file.messages().for_each(|message| render_message(&mut text, &message));
         file.enums().for_each(|kind| render_enum(&mut text, &kind));
+        file.extensions().for_each(|extension| {
+            let _ = writeln!(
+                text,
+                "\nextend {}\n  {} = {}: {}{}",
+                extension.containing_message().full_name(),
+                extension.full_name(),
+                extension.number(),
+                kind(&extension.kind()),
+                options(&extension.options()),
+            );
+        });
     }
     text
 }
@@ -131,7 +144,10 @@ fn constant(kind: &Kind, value: &Value) -> String {
             let fields = message.fields().map(|(field, value)| {
                 format!("{}: {}", field.name(), constant(&field.kind(), value))
             });
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+            let extensions = message.extensions().map(|(field, value)| {
+                format!("[{}]: {}", field.full_name(), constant(&field.kind(), value))
+            });
+            format!("{{{}}}", fields.chain(extensions).collect::<Vec<_>>().join(", "))
         }
         Value::List(values) => {
             let values = values.iter().map(|value| constant(kind, value));
@@ -209,6 +225,27 @@ fn shows_rules_and_behaviours() {
     assert!(text.contains("rpc GetBook(bookstore.v1.GetBookRequest) returns (bookstore.v1.Book)"));
     assert!(text.contains("(buf.validate.field) = {"), "{text}");
     assert!(text.contains("(google.api.field_behavior) = "), "{text}");
+    assert!(text.contains("{string: {[bookstore.v1.lower_uuid]: true}}"), "{text}");
+    assert!(text.contains("(buf.validate.predefined) = {cel: ["), "{text}");
+}
+
+/// A client that builds messages from reflection finds the types that an Any holds only among
+/// the imports of the file that has the Any.
+#[test]
+fn transactions_import_the_whole_contract_and_the_error_details() {
+    const PLACE: &str = "bookstore/v1/transaction.proto";
+    let pool = &bookstore_proto::DESCRIPTOR_POOL;
+    let file = pool.get_file_by_name(PLACE).expect("the file of transactions");
+    let imports: Vec<String> = file.dependencies().map(|file| file.name().to_owned()).collect();
+    let ours = pool.files().filter(|file| file.package_name() == "bookstore.v1");
+    let missing: Vec<String> = ours
+        .map(|file| file.name().to_owned())
+        .filter(|name| name != PLACE && !imports.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{PLACE} doesn't import {}", missing.join(", "));
+    let errors = pool.get_file_by_name("bookstore/v1/errors.proto").expect("the file of errors");
+    let details = errors.dependencies().any(|file| file.name() == "google/rpc/error_details.proto");
+    assert!(details, "errors.proto doesn't import the details of errors");
 }
 
 /// Whoever looks into answers by reflection finds what stands in them as Any, error details too.
@@ -216,9 +253,12 @@ fn shows_rules_and_behaviours() {
 async fn reflection_knows_what_any_holds() {
     let server = TestServer::start(Engine::Sqlite).await;
     let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-    for (symbol, beside) in
-        [("google.rpc.ErrorInfo", "RetryInfo"), ("bookstore.v1.Book", "CreateBookRequest")]
-    {
+    for (symbol, beside) in [
+        ("google.rpc.ErrorInfo", "RetryInfo"),
+        ("google.rpc.ErrorInfo", "google/rpc/error_details.proto"),
+        ("google.rpc.Status", "google/rpc/status.proto"),
+        ("bookstore.v1.Book", "CreateBookRequest"),
+    ] {
         // file_containing_symbol (grpc/reflection/v1/reflection.proto).
         let length = u8::try_from(symbol.len()).expect("a short name");
         let asked = [&[0x22, length][..], symbol.as_bytes()].concat();

@@ -1,9 +1,9 @@
 //! Writes with a key happen once, and those that only validate not at all.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use bookstore_server::{app, rpc::registry::MethodKind};
-use bookstore_tests::{Engine, TestServer, on_every_engine, until};
+use bookstore_server::{app, rpc::method::MethodKind};
+use bookstore_tests::{Engine, SOON, TestServer, on_every_engine, until};
 use prost_reflect::{DynamicMessage, SerializeOptions, prost::Message};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -173,7 +173,7 @@ async fn old_keys_go(engine: Engine) {
     let request = json!({"book": a_book("again")});
     call(&server, CREATE, request.clone(), &metadata).await.expect("a book");
     let database = server.database();
-    until("the key is gone", Duration::from_secs(20), async || {
+    until("the key is gone", SOON, async || {
         database.value("SELECT count(*) FROM idempotency_keys").await == "0"
     })
     .await;

@@ -14,7 +14,8 @@ mod stop;
 use std::time::Duration;
 
 use bookstore_proto::v1::{Book, CreateBookRequest, UpdateBookRequest};
-use bookstore_tests::{Database, PostgresDatabase, TestServer, until};
+pub(crate) use bookstore_tests::SOON;
+use bookstore_tests::{Database, PostgresDatabase, Stopwatch, TestServer, until};
 use sqlx::{Connection, PgConnection};
 use tokio::net::TcpStream;
 use tonic::{Status, transport::Channel};
@@ -25,9 +26,6 @@ use tonic_health::pb::{
 use tonic_types::StatusExt;
 
 use crate::client;
-
-/// More than anything here takes that isn't made to wait.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// What a PostgreSQL session of the test's own holds, until it is let go.
 pub(crate) struct Held {
@@ -147,6 +145,14 @@ impl Watch {
         };
         let seen = tokio::time::timeout(limit, seen).await;
         assert!(seen.is_ok(), "not {wanted:?} within {limit:?}");
+    }
+
+    /// Waits for a state that has to come within a limit on an idle machine.
+    async fn sees_within(&mut self, wanted: ServingStatus, limit: Duration) {
+        let watch = Stopwatch::start();
+        self.sees(wanted, SOON).await;
+        let took = watch.stop();
+        assert!(took.at_most(limit), "not {wanted:?} within {limit:?}, but after {took:?}");
     }
 }
 

@@ -13,7 +13,9 @@ use bookstore_entity::{
 };
 use bookstore_migration::bookkeeping::TABLES;
 use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
-use bookstore_tests::{Database, Engine, Origin, Row, TestServer, on_every_engine, program, run};
+use bookstore_tests::{
+    Database, Engine, Origin, Row, SOON, TestServer, on_every_engine, program, run, until,
+};
 use regex::Regex;
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryTrait};
 use tonic::transport::Endpoint;
@@ -311,7 +313,7 @@ async fn the_embedded_default_migrates_itself() {
     let address = line.trim().strip_prefix("LISTENING ").expect("an address");
     let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     let mut categories = client::Categories::new(channel.connect_lazy());
-    bookstore_tests::until("it serves", std::time::Duration::from_secs(10), async || {
+    until("it serves", SOON, async || {
         let list = categories.list_categories(ListCategoriesRequest::default()).await;
         list.is_ok_and(|list| list.into_inner().categories.len() == 5)
     })
@@ -319,4 +321,21 @@ async fn the_embedded_default_migrates_itself() {
     assert!(folder.path().join("bookstore.db").is_file());
     drop(service.stdin.take());
     service.wait().expect("its end");
+}
+
+/// What was released is in databases: a line for each such revision, with its hash on PostgreSQL
+/// and on SQLite. A release adds the lines of its revisions.
+#[test]
+fn released_revisions_are_as_they_were() {
+    let released = include_str!("../golden/revisions.txt");
+    let revisions = bookstore_migration::revisions::revisions();
+    for line in released.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, postgres, sqlite] = words[..] else { panic!("not three words: {line}") };
+        let revision = revisions.iter().find(|revision| revision.name == name).expect(name);
+        let hash = |engine| revision.hash(engine);
+        use bookstore_migration::revision::Engine as On;
+        assert_eq!((&*hash(On::Postgres), &*hash(On::Sqlite)), (postgres, sqlite), "{name}");
+    }
+    assert!(released.lines().count() >= 12);
 }

@@ -1,14 +1,13 @@
 //! The registry's dispatch: a request by its type's name alone, as callers of several
 //! methods at once need it.
 
-use std::time::Duration;
-
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{
     app,
     rpc::{
         calls::{Calls, Refused},
-        registry::{MethodKind, Prepared},
+        method::MethodKind,
+        registry::Prepared,
         rules::Rules,
     },
 };
@@ -16,7 +15,7 @@ use bookstore_store::{
     Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions,
     TopologyOptions,
 };
-use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
+use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use prost::{Message, Name};
 use sea_orm::IsolationLevel;
 
@@ -32,13 +31,8 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         nodes: vec![("primary".into(), database.url())],
         topology: TopologyOptions::default(),
         sealing_key: None,
-        pool: PoolOptions {
-            size: 1,
-            max_overflow: 0,
-            timeout: Duration::from_secs(10),
-            ..PoolOptions::default()
-        },
-        command_timeout: Duration::from_secs(10),
+        pool: PoolOptions { size: 1, max_overflow: 0, timeout: SOON, ..PoolOptions::default() },
+        command_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");
@@ -46,13 +40,14 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     let calls = Calls::new(store.clone(), Rules::of_contract().expect("rules"), 1 << 20);
     let registry = app::registry().expect("every method of the contract");
 
-    let method = registry.taking(&CreateCategoryRequest::full_name()).expect("a method");
+    let registered = registry.taking(&CreateCategoryRequest::full_name()).expect("a method");
+    let method = &registered.method;
     assert_eq!(method.path, "/bookstore.v1.CategoryService/CreateCategory");
     assert_eq!(method.kind, MethodKind::Write);
     assert_eq!((&*method.answer, method.unary), ("bookstore.v1.Category", true));
     let category = Category { name: "Poetry".into(), ..Default::default() };
     let request = CreateCategoryRequest { category: Some(category), id: String::new() };
-    let Ok(Prepared::Write(write)) = method.prepare(&calls, &request.encode_to_vec()) else {
+    let Ok(Prepared::Write(write)) = registered.prepare(&calls, &request.encode_to_vec()) else {
         panic!("a write")
     };
     let call = Call {
@@ -68,10 +63,10 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     let created = Category::decode(&*committed.answer).expect("a category");
     assert_eq!(created.name, "Poetry");
 
-    let method = registry.taking(&GetCategoryRequest::full_name()).expect("a method");
-    assert_eq!(method.kind, MethodKind::Read);
+    let registered = registry.taking(&GetCategoryRequest::full_name()).expect("a method");
+    assert_eq!(registered.method.kind, MethodKind::Read);
     let request = GetCategoryRequest { id: created.id.clone() };
-    let Ok(Prepared::Read(read)) = method.prepare(&calls, &request.encode_to_vec()) else {
+    let Ok(Prepared::Read(read)) = registered.prepare(&calls, &request.encode_to_vec()) else {
         panic!("a read")
     };
     let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
@@ -79,7 +74,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     assert_eq!(Category::decode(&*answer), Ok(created));
 
     let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();
-    let refused = method.prepare(&calls, &wrong).err().expect("the same checks");
+    let refused = registered.prepare(&calls, &wrong).err().expect("the same checks");
     assert!(matches!(refused, Refused::Invalid(faults) if faults[0].field == "id"));
     assert!(registry.taking("bookstore.v1.Category").is_none(), "no method takes it");
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bookstore_proto::v1::{Book, GetBookRequest, book_service_client::BookServiceClient};
-use bookstore_tests::{Engine, Replicated, TestServer, run, until};
+use bookstore_tests::{Engine, Replicated, SOON, TestServer, run, until};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tonic::{Code, Request, Response, Status, transport::Channel};
@@ -20,9 +20,6 @@ use tonic_types::StatusExt;
 use crate::{client, standard::statements_with};
 
 const GET: &str = "BookService/GetBook";
-
-/// How long anything may take on a small machine.
-const SOON: Duration = Duration::from_secs(30);
 
 type Metadata = &'static [(&'static str, &'static str)];
 

@@ -9,10 +9,10 @@ use std::{
 };
 
 use bookstore_store::{
-    Attempts, Call, Claim, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store,
-    StoreError, StoreOptions, TopologyOptions, Write,
+    Attempts, Call, Connection, ConstraintCheck, Deadline, Freshness, PoolOptions, StatementLog,
+    Store, StoreError, StoreOptions, TopologyOptions, Write,
 };
-use bookstore_tests::{Database, Engine, Origin, on_every_engine, run};
+use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectionTrait, DbErr, IsolationLevel};
 
@@ -42,7 +42,7 @@ async fn store(engine: Engine, pool: PoolOptions) -> (Arc<Database>, Store) {
         topology: TopologyOptions::default(),
         sealing_key: None,
         pool,
-        command_timeout: Duration::from_secs(20),
+        command_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     (database, store.expect("a store"))
@@ -99,7 +99,7 @@ where
         Box::pin(async { (self.0)(connection).await.map(|()| Vec::new()) })
     }
 
-    fn claims(&self) -> Vec<Claim> {
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
     }
 }
@@ -201,6 +201,7 @@ async fn the_pool_keeps_its_bounds(engine: Engine) {
     drop(lent);
 
     // Many more callers than connections: all are served, and never more than allowed at once.
+    let (_database, store) = self::store(engine, PoolOptions { timeout: SOON, ..POOL }).await;
     let (now, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let callers = (0..200).map(|_| async {
         let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
@@ -214,7 +215,7 @@ async fn the_pool_keeps_its_bounds(engine: Engine) {
 }
 
 async fn a_steady_load_opens_no_connections(engine: Engine) {
-    let pool = PoolOptions { size: 1, max_overflow: 2, timeout: Duration::from_secs(10), ..POOL };
+    let pool = PoolOptions { size: 1, max_overflow: 2, timeout: SOON, ..POOL };
     let (_database, store) = store(engine, pool).await;
     let mut sessions = std::collections::HashSet::new();
     for _ in 0..50 {
@@ -257,5 +258,5 @@ async fn a_write_outlives_its_caller(engine: Engine) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), kept).await.expect("it is committed");
+    tokio::time::timeout(SOON, kept).await.expect("it is committed");
 }

@@ -290,5 +290,5 @@ async fn a_dead_collector_is_nothing(engine: Engine) {
     }
     let ended = server.terminate().await;
     assert_eq!(ended.status.code(), Some(0));
-    assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    assert!(ended.took.at_most(Duration::from_secs(10)), "{:?}", ended.took);
 }

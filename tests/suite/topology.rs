@@ -6,16 +6,13 @@ use std::{
 };
 
 use bookstore_proto::v1::{GetBookRequest, book_service_client::BookServiceClient};
-use bookstore_tests::{Engine, Replicated, TestServer, raw, until};
+use bookstore_tests::{Engine, Replicated, SOON, TestServer, raw, until};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
 use crate::{admin, client};
-
-/// How long anything may take on a small machine.
-const SOON: Duration = Duration::from_secs(30);
 
 /// Waits until what is told of a node fits.
 async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value) -> bool) {

@@ -6,10 +6,9 @@ mod dirty;
 use std::{
     path::Path,
     process::{ExitStatus, Stdio},
-    time::Duration,
 };
 
-use bookstore_tests::{Engine, TestServer, on_every_engine, program};
+use bookstore_tests::{Engine, SOON, TestServer, on_every_engine, program};
 use csv::StringRecord;
 use serde_json::{Value, json};
 use tokio::{
@@ -64,7 +63,7 @@ async fn finish(mut child: Child, input: &str) -> Ended {
         drop(stdin);
     };
     let both = async { tokio::join!(write, child.wait_with_output()).1 };
-    let ended = tokio::time::timeout(Duration::from_secs(120), both).await;
+    let ended = tokio::time::timeout(SOON, both).await;
     let ended = ended.expect("an end within two minutes").expect("its output");
     Ended::new(ended.status, &ended.stdout, &ended.stderr)
 }

@@ -81,6 +81,8 @@ impl Pair {
 pub struct Answers {
     /// Tables and columns with other names.
     pub renames: Renames,
+    /// Tables and columns that are gone, whatever looks like a new name of them: `posts.body`.
+    pub not_renamed: Vec<String>,
     /// What new columns of rows that exist get: table, column, expression.
     pub fills: Vec<(String, String, String)>,
     /// Whether the steps also run where their work is done already, as they must where only some
@@ -127,15 +129,21 @@ fn questions(
     answers: &Answers,
 ) -> Vec<String> {
     let mut questions = Vec::new();
-    if !answers.is_tolerant && answers.renames.is_empty() {
+    if !answers.is_tolerant {
         let guessed = Renames::guess(from, to);
-        for ((table, old), new) in &guessed.columns {
+        let open = |key: String| !answers.not_renamed.contains(&key);
+        let columns = guessed.columns.iter().filter(|((table, old), _)| {
+            let key = (table.clone(), old.clone());
+            open(format!("{table}.{old}")) && !answers.renames.columns.contains_key(&key)
+        });
+        for ((table, old), new) in columns {
             questions.push(format!(
                 "is {table}.{new} the new name of {table}.{old}? Say --rename {table}.{old}:{table}.{new}, \
                  or --rename {table}.{old}: if it is another column"
             ));
         }
-        for (old, new) in &guessed.tables {
+        let tables = guessed.tables.iter();
+        for (old, new) in tables.filter(|(old, _)| !answers.renames.tables.contains_key(*old)) {
             questions.push(format!("is {new} the new name of {old}? Say --rename {old}:{new}"));
         }
     }

@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::{
     catalog::Catalog,
     check::{CheckError, Scratch},
-    drift::{Change, compare_renamed, Renames},
+    drift::{Change, Renames, compare_renamed},
     error::MigrationError,
     replay::{replay, replay_down},
     revision::{Engine, Revision},
@@ -61,8 +61,7 @@ impl Place {
             // The schema is the only one on the path.
             Engine::Postgres => {
                 let sql = "SELECT current_schema()::text";
-                let statement =
-                    sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql);
+                let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql);
                 let row = self.session.query_one_raw(statement).await?;
                 let missing = || sea_orm::DbErr::RecordNotFound("the schema's name".to_owned());
                 let schema: String = row.ok_or_else(missing)?.try_get_by_index(0)?;

@@ -125,7 +125,7 @@ impl Step {
         let resolve = |text: &String| dialect::resolve(text, engine);
         let action = match &self.action {
             Action::Sql(text) => Action::Sql(resolve(text)),
-            Action::Rebuild(rebuild) => Action::Rebuild(rebuild.map(&resolve)),
+            Action::Rebuild(rebuild) => Action::Rebuild(rebuild.map(resolve)),
             Action::Backfill(backfill) => Action::Backfill(Backfill {
                 set: resolve(&backfill.set),
                 only: resolve(&backfill.only),
@@ -148,7 +148,7 @@ impl Step {
         let place = if self.in_transaction { "" } else { "outside " };
         match &self.action {
             Action::Sql(text) => format!("{place}sql {}", fold(text)),
-            Action::Rebuild(rebuild) => format!("{place}rebuild {}", rebuild.canonical(&fold)),
+            Action::Rebuild(rebuild) => format!("{place}rebuild {}", rebuild.canonical(fold)),
             Action::Backfill(Backfill { table, key, set, only, .. }) => {
                 format!("{place}backfill {table} {key} set {} only {}", fold(set), fold(only))
             }

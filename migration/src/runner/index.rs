@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use super::{Event, Report};
 use crate::{session::Session, sql::facts::ConcurrentIndex};
 
-/// How often a build by somebody else is asked after.
+/// How often a build by another session is looked for.
 const PERIOD: Duration = Duration::from_millis(200);
 
 /// What there is of an index.
@@ -37,7 +37,7 @@ pub(super) async fn standing(session: &Session, name: &str) -> Result<Standing, 
     })
 }
 
-/// Whether somebody may be building it: a session that reports a build, or one that holds the
+/// Whether another session may be building it: a session that reports a build, or one that holds the
 /// lock on the table that builds hold. What can't be seen counts as one.
 async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bool, DbErr> {
     let sql = "SELECT true FROM pg_stat_progress_create_index \
@@ -57,7 +57,7 @@ async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bo
 /// Drops what a cut build has left of an index, once it is certain that it was cut.
 ///
 /// # Errors
-/// What the database answers, or that somebody is building it for longer than `wait`.
+/// What the database answers, or that another session is building it for longer than `wait`.
 pub(super) async fn clean_up(
     session: &Session,
     index: &ConcurrentIndex,

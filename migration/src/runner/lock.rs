@@ -128,7 +128,7 @@ impl Lock {
     /// Lets others in.
     pub(super) async fn release(self, session: &Session) {
         match self.file {
-            // While it is still locked: whoever opened it before sees that it is gone.
+            // While it is still locked: a migrator that has opened it already sees that it is gone.
             Some((file, path)) => {
                 let _ = std::fs::remove_file(path);
                 drop(file);

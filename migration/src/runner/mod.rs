@@ -1,18 +1,9 @@
 //! Runs revisions on a database: alone, in one session, so that a kill at any moment leaves
 //! whole revisions, or steps that the next run goes on with.
-//!
-//! | File | Holds |
-//! |---|---|
-//! | `mod` | a runner from its start to its end; `up` |
-//! | `down` | what `down` would undo, and undoes |
-//! | `whole` | a revision in one transaction, tried again where a lock doesn't come |
-//! | `stepwise` | a revision with steps outside transactions, each recorded |
-//! | `step` | one step |
-//! | `stamp` | bookkeeping alone: `stamp` and `repair` |
-//! | `index` | indexes built without locking writers out |
-//! | `backfill`, `question` | rows in batches; what rows have to hold |
-//! | `lock`, `settings`, `watch` | one at a time; the session's settings; a second session that watches |
 
+// Applying: `whole` in one transaction, `stepwise` with each step recorded, `step` one of them.
+// `down` says what would be lost, and reverts; `stamp` changes the bookkeeping alone.
+// `lock`, `settings`, `watch`: one at a time, in a session of its own, seen from another.
 mod backfill;
 mod down;
 mod event;

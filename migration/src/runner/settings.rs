@@ -15,6 +15,9 @@ use crate::{
 /// How long the other session may keep this one waiting: a pool of one does for ever.
 const SHARED: Duration = Duration::from_secs(2);
 
+/// How long another session may take to open.
+const OPENING: Duration = Duration::from_secs(10);
+
 /// Sets what migrations need, whatever role, database and server have as defaults.
 pub(super) async fn force(session: &Session, options: &Options) -> Result<(), DbErr> {
     if session.engine() == Engine::Sqlite {
@@ -49,7 +52,7 @@ pub(super) async fn set_lock_timeout(
     Ok(())
 }
 
-/// Refuses a pooler that gives the server's sessions to whoever begins a transaction: it is seen
+/// Refuses a pooler that gives the server's sessions to each transaction that begins: it is seen
 /// by a second session that gets the first one's, or takes it away.
 pub(super) async fn refuse_shared_sessions(
     opener: &dyn Opener,
@@ -60,13 +63,19 @@ pub(super) async fn refuse_shared_sessions(
         return Ok(());
     }
     let own = number(session, OWN).await?;
-    let other = match opener.open().await {
-        Ok(other) => other,
-        // No connection is left for it: the check is left out, the migration isn't.
-        Err(error) if error::code(&error).is_some_and(|code| code == "53300") => return Ok(()),
-        Err(error) => return Err(error.into()),
+    let opened = async {
+        let other = opener.open().await?;
+        other.execute_unprepared("BEGIN").await?;
+        Ok::<_, DbErr>(other)
     };
-    other.execute_unprepared("BEGIN").await?;
+    let other = match timeout(OPENING, opened).await {
+        Ok(Ok(other)) => other,
+        // No connection is left for it, or a pooler in session mode has none: the check is left
+        // out, the migration isn't.
+        Ok(Err(error)) if error::code(&error).is_some_and(|code| code == "53300") => return Ok(()),
+        Err(_) => return Ok(()),
+        Ok(Err(error)) => return Err(error.into()),
+    };
     let others = number(&other, OWN).await?;
     let again = match others == own {
         true => Some(own),

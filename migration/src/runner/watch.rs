@@ -50,7 +50,7 @@ impl<'a> Watch<'a> {
             // The work goes on while the other session is asked.
             tokio::select! {
                 done = &mut work => return done,
-                () = self.look() => {}
+                () = self.ask_blockers() => {}
             }
             report(Event::Slow {
                 revision: revision.to_owned(),
@@ -61,7 +61,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn look(&mut self) {
+    async fn ask_blockers(&mut self) {
         if self.opener.engine() == Engine::Sqlite {
             return;
         }

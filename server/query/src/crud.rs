@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use bookstore_store::{Connection, Constraint, Fault, StoreError};
+use bookstore_store::{Connection, Constraint, FieldViolation, StoreError};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel,
@@ -22,12 +22,12 @@ use uuid::Uuid;
 pub use self::{
     columns::{Columns, select},
     import::{Landed, import},
-    removal::{claims_of_removal, delete, lock_for_delete},
+    removal::{checks_of_removal, delete, lock_for_delete},
     write::{
-        came_and_went, claims_of_insert, claims_of_update, insert, lock_all, state_is, update,
+        came_and_went, checks_of_insert, checks_of_update, insert, lock_all, state_is, update,
     },
 };
-use crate::field::Fields;
+use crate::field::ResourceFields;
 
 /// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.
 pub trait Resource: Send + Sync + 'static {
@@ -39,7 +39,7 @@ pub trait Resource: Send + Sync + 'static {
             ActiveModel: Send + Sync + TryIntoModel<<Self::Entity as EntityTrait>::Model>,
         >;
     /// What lists may filter and sort by.
-    const FIELDS: Fields;
+    const FIELDS: ResourceFields;
     /// The columns that may hold much, named as their fields on the wire: a read whose caller
     /// wants none of them leaves them out.
     const LARGE: &'static [&'static str] = &[];
@@ -89,7 +89,7 @@ pub struct Change<V> {
     /// What must be so already, since it never changes.
     pub fixed: Vec<Fixed>,
     /// What to insert if the row isn't there: all values, or why they can't be.
-    pub otherwise: Option<Result<V, Vec<Fault>>>,
+    pub otherwise: Option<Result<V, Vec<FieldViolation>>>,
 }
 
 /// A value that a row must have already.
@@ -114,7 +114,8 @@ pub struct Removal {
     pub expected: Expected,
     /// Whether it is fine if the row isn't there.
     pub allow_missing: bool,
-    /// Whether rows that refer to it go with it, as far as [`Rule::Unused`](super::claim::Rule::Unused) lets them.
+    /// Whether rows that refer to it go with it, as far as
+    /// [`ConstraintRule::Unused`](bookstore_store::ConstraintRule::Unused) lets them.
     pub force: bool,
 }
 
@@ -140,7 +141,7 @@ pub struct Ids {
 
 /// Rows that others refer to, by their ids.
 #[derive(Clone, Debug)]
-pub struct Found<R: Resource> {
+pub struct FoundRows<R: Resource> {
     /// The rows; those that aren't there any more are left out.
     pub rows: HashMap<Uuid, Arc<Row<R>>>,
     /// The ids whose rows were left unread because of the size.
@@ -205,13 +206,13 @@ pub async fn get_many<R: Resource>(
 pub async fn find_many<R: Resource>(
     connection: &Connection,
     &Ids { ref ids, columns, most }: &Ids,
-) -> Result<Found<R>, StoreError> {
+) -> Result<FoundRows<R>, StoreError> {
     if ids.is_empty() {
-        return Ok(Found { rows: HashMap::new(), unread: HashSet::new() });
+        return Ok(FoundRows { rows: HashMap::new(), unread: HashSet::new() });
     }
     let backend = connection.get_database_backend();
     let mut select = select::<R>(backend, columns).filter(id_in(connection, ids)).into_query();
-    select.order_by_expr(place_in(connection, "id", ids), Order::Asc);
+    select.order_by_expr(position_in(connection, "id", ids), Order::Asc);
     let read = connection.query_up_to(backend.build(&select), most).await?;
     let mut rows = HashMap::with_capacity(read.rows.len());
     let mut last = None;
@@ -225,7 +226,7 @@ pub async fn find_many<R: Resource>(
         true => ids.iter().skip_while(|id| last != Some(**id)).skip(1).copied().collect(),
         false => HashSet::new(),
     };
-    Ok(Found { rows, unread })
+    Ok(FoundRows { rows, unread })
 }
 
 /// A resource's column by its name.
@@ -268,7 +269,7 @@ pub fn column_in(connection: &Connection, column: &'static str, ids: &[Uuid]) ->
 }
 
 /// Where a column's id stands among these, so that rows can be read in their order.
-pub fn place_in(connection: &Connection, column: &'static str, ids: &[Uuid]) -> SimpleExpr {
+pub fn position_in(connection: &Connection, column: &'static str, ids: &[Uuid]) -> SimpleExpr {
     match connection.get_database_backend() {
         DbBackend::Postgres => Expr::cust_with_exprs(
             "array_position($1, $2)",

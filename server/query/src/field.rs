@@ -10,7 +10,7 @@ pub struct Invalid(pub String);
 
 /// The fields of one resource, and the order of its lists.
 #[derive(Debug)]
-pub struct Fields {
+pub struct ResourceFields {
     /// The table that holds them.
     pub table: &'static str,
     /// The fields, in the order in which the contract names them.
@@ -68,7 +68,7 @@ impl Field {
     }
 }
 
-impl Fields {
+impl ResourceFields {
     /// The filterable fields as the contract lists them; `.*` marks a JSON object.
     pub fn filterable(&self) -> String {
         list(self.fields.iter().filter(|field| field.filterable))

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryTrai
 use crate::{
     crud::{self, Columns, Resource, Row},
     filter::Filter,
-    order::Order,
+    order::OrderBy,
     page,
     page_token::PageToken,
 };
@@ -19,7 +19,7 @@ pub struct ListQuery {
     /// Which rows.
     pub filter: Filter,
     /// In which order.
-    pub order: Order,
+    pub order: OrderBy,
     /// The sort values of the row before the page; none for the first one.
     pub after: Vec<Value>,
     /// How many rows to pass over from there.

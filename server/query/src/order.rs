@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::field::{Field, Fields, Invalid, Kind, shown};
+use crate::field::{Field, Invalid, Kind, ResourceFields, shown};
 
 /// How many fields an order may name.
 pub const MOST_FIELDS: usize = 4;
@@ -21,7 +21,7 @@ static ID: Field = Field {
 
 /// The order of a list. Its `Display` is canonical: the same for the same order.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct OrderBy {
     table: &'static str,
     columns: Vec<Column>,
 }
@@ -35,7 +35,7 @@ pub struct Column {
     pub descending: bool,
 }
 
-impl Order {
+impl OrderBy {
     /// Reads an `order_by`; an empty one is the resource's default order. Fields are
     /// separated by commas, each with `asc` (the default) or `desc` after it; the
     /// id is added last, in the last field's direction.
@@ -43,7 +43,7 @@ impl Order {
     /// # Errors
     /// More than [`MOST_FIELDS`] fields, a field that isn't sortable or stands twice,
     /// and words that are no direction.
-    pub fn parse(text: &str, fields: &Fields) -> Result<Order, Invalid> {
+    pub fn parse(text: &str, fields: &ResourceFields) -> Result<OrderBy, Invalid> {
         let text = if text.trim().is_empty() { fields.default_order } else { text };
         if text.split(',').count() > MOST_FIELDS {
             return Err(Invalid(format!("an order names at most {MOST_FIELDS} fields")));
@@ -60,7 +60,7 @@ impl Order {
             let descending = columns.last().is_some_and(|last| last.descending);
             columns.push(Column { field: &ID, descending });
         }
-        Ok(Order { table: fields.table, columns })
+        Ok(OrderBy { table: fields.table, columns })
     }
 
     /// The columns in their order, never empty.
@@ -74,7 +74,7 @@ impl Order {
     }
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for OrderBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, column) in self.columns.iter().enumerate() {
             let comma = if position == 0 { "" } else { ", " };
@@ -85,7 +85,7 @@ impl fmt::Display for Order {
     }
 }
 
-fn column(part: &str, fields: &Fields) -> Result<Column, Invalid> {
+fn column(part: &str, fields: &ResourceFields) -> Result<Column, Invalid> {
     let mut words = part.split_whitespace();
     let Some(name) = words.next() else {
         return Err(Invalid("the order has an empty entry between its commas".to_owned()));
@@ -117,7 +117,7 @@ fn no_direction(word: &str) -> Invalid {
 mod tests {
     use super::*;
 
-    static FIELDS: Fields = Fields {
+    static FIELDS: ResourceFields = ResourceFields {
         table: "books",
         fields: &[
             sortable("title", "title", Kind::Text),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn parsed(text: &str) -> Result<String, String> {
-        Order::parse(text, &FIELDS).map(|order| order.to_string()).map_err(|error| error.0)
+        OrderBy::parse(text, &FIELDS).map(|order| order.to_string()).map_err(|error| error.0)
     }
 
     #[test]
@@ -153,9 +153,12 @@ mod tests {
 
     #[test]
     fn an_order_that_names_the_id_ends_there() {
-        static WITH_ID: Fields =
-            Fields { fields: &[sortable("id", "id", Kind::Id)], default_order: "id", ..FIELDS };
-        let order = Order::parse("id desc", &WITH_ID).map(|order| order.to_string());
+        static WITH_ID: ResourceFields = ResourceFields {
+            fields: &[sortable("id", "id", Kind::Id)],
+            default_order: "id",
+            ..FIELDS
+        };
+        let order = OrderBy::parse("id desc", &WITH_ID).map(|order| order.to_string());
         assert_eq!(order, Ok("id desc".to_owned()));
     }
 

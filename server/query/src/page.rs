@@ -7,14 +7,14 @@ use sea_orm::{
     },
 };
 
-use crate::order::{Column, Order};
+use crate::order::{Column, OrderBy};
 
 /// The rows behind the one whose sort values these are; no values, no condition.
 ///
 /// In one direction that is a comparison of rows, which bounds the walk through the
 /// index. Where directions differ the leading columns are bounded alone, and what the
 /// bound lets through besides are only rows that share the leading value.
-pub fn keyset(order: &Order, after: &[Value]) -> Condition {
+pub fn keyset(order: &OrderBy, after: &[Value]) -> Condition {
     let columns: Vec<_> = order.columns().iter().zip(after).collect();
     let condition = Condition::all();
     match columns.is_empty() {
@@ -30,7 +30,7 @@ pub fn keyset(order: &Order, after: &[Value]) -> Condition {
 pub fn statement(
     backend: DbBackend,
     mut select: SelectStatement,
-    order: &Order,
+    order: &OrderBy,
     after: &[Value],
     limit: usize,
     skip: u64,

@@ -7,9 +7,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::*;
-use crate::field::{Field, Fields, Kind};
+use crate::field::{Field, Kind, ResourceFields};
 
-static FIELDS: Fields = Fields {
+static FIELDS: ResourceFields = ResourceFields {
     table: "books",
     fields: &[
         sortable("title", "title", Kind::Text),
@@ -32,7 +32,7 @@ struct Page {
 async fn fetch(
     connection: &DatabaseConnection,
     select: SelectStatement,
-    order: &Order,
+    order: &OrderBy,
     after: &[Value],
     limit: usize,
     skip: u64,
@@ -53,7 +53,7 @@ struct Row {
 }
 
 impl Row {
-    fn values(&self, order: &Order) -> Vec<Value> {
+    fn values(&self, order: &OrderBy) -> Vec<Value> {
         let value = |column: &Column| match column.field.column {
             "title" => self.title.clone().into(),
             "price_micros" => self.price_micros.into(),
@@ -64,8 +64,8 @@ impl Row {
     }
 }
 
-fn order(text: &str) -> Order {
-    Order::parse(text, &FIELDS).expect(text)
+fn order(text: &str) -> OrderBy {
+    OrderBy::parse(text, &FIELDS).expect(text)
 }
 
 fn sql(order_by: &str, backend: DbBackend) -> String {
@@ -109,7 +109,7 @@ fn orders() -> Vec<String> {
             orders.extend(terms.map(|third| format!("{first}, {second}, {third}")));
         }
     }
-    orders.retain(|text| Order::parse(text, &FIELDS).is_ok());
+    orders.retain(|text| OrderBy::parse(text, &FIELDS).is_ok());
     orders
 }
 
@@ -144,7 +144,7 @@ async fn books(seed: u64) -> (DatabaseConnection, Vec<Row>) {
 }
 
 /// The rows as the order has them, told without SQL.
-fn sorted(mut rows: Vec<Row>, order: &Order) -> Vec<Row> {
+fn sorted(mut rows: Vec<Row>, order: &OrderBy) -> Vec<Row> {
     rows.sort_by(|left, right| {
         let column = |column: &Column| {
             let ordering = match column.field.column {

@@ -11,7 +11,7 @@ use sea_orm::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{field::Kind, filter::Filter, order::Order};
+use crate::{field::Kind, filter::Filter, order::OrderBy};
 
 /// Changes with the layout, so that tokens of another one are refused.
 const VERSION: u8 = 1;
@@ -50,7 +50,7 @@ impl PageToken {
         key: &[u8; 32],
         method: &str,
         filter: &Filter,
-        order: &Order,
+        order: &OrderBy,
         values: &[Value],
     ) -> Result<String, TokenError> {
         if values.len() != order.columns().len() {
@@ -101,7 +101,7 @@ impl PageToken {
         token: &str,
         method: &str,
         filter: &Filter,
-        order: &Order,
+        order: &OrderBy,
     ) -> Result<Vec<Value>, TokenError> {
         let place = open(key, token, [method, &filter.to_string(), &order.to_string()])?;
         let mut values = place.as_slice();
@@ -205,11 +205,11 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::{Field, Fields};
+    use crate::field::{Field, ResourceFields};
 
     const KEY: [u8; 32] = [7; 32];
 
-    static FIELDS: Fields = Fields {
+    static FIELDS: ResourceFields = ResourceFields {
         table: "books",
         fields: &[
             sortable("title", Kind::Text),
@@ -228,8 +228,8 @@ mod tests {
         Filter::parse(text, &FIELDS).expect(text)
     }
 
-    fn order(text: &str) -> Order {
-        Order::parse(text, &FIELDS).expect(text)
+    fn order(text: &str) -> OrderBy {
+        OrderBy::parse(text, &FIELDS).expect(text)
     }
 
     fn id() -> Value {

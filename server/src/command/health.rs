@@ -3,14 +3,10 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use bookstore_client::{HealthError, check_health};
 use clap::Args;
-use tokio::time::{Instant, timeout_at};
-use tonic::transport::Endpoint;
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
 
-use super::{Failure, transfer::client::address};
+use super::{failure::Failure, transfer::client::address};
 use crate::config::duration;
 
 /// A wrong command line.
@@ -32,11 +28,11 @@ pub struct Arguments {
     #[arg(long, value_name = "URL")]
     address: Option<String>,
     /// How long connection and answer may take together
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = patience)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = timeout)]
     timeout: Duration,
 }
 
-fn patience(text: &str) -> Result<Duration, String> {
+fn timeout(text: &str) -> Result<Duration, String> {
     duration(Duration::from_millis(1)..=Duration::from_mins(1))(text)
 }
 
@@ -55,24 +51,15 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 async fn ask(arguments: &Arguments) -> (u8, String) {
-    let over = Instant::now() + arguments.timeout;
-    let url = address(arguments.address.clone());
-    let endpoint = match Endpoint::from_shared(url.clone()) {
-        Ok(endpoint) if url.starts_with("unix:/") || url.starts_with("http://") => endpoint,
-        _ => return (MISTYPED, format!("error: {url:?} is no address of a service")),
-    };
-    let channel = match timeout_at(over, endpoint.connect()).await {
-        Ok(Ok(channel)) => channel,
-        Ok(Err(_)) => return (NO_CONNECTION, format!("error: nobody answers at {url}")),
-        Err(_) => return (NO_CONNECTION, format!("error: no connection to {url} in time")),
-    };
-    let request = HealthCheckRequest { service: arguments.name.clone() };
-    match timeout_at(over, HealthClient::new(channel).check(request)).await {
-        Err(_) => (NO_ANSWER, "error: no answer in time".to_owned()),
-        Ok(Err(status)) => (NO_ANSWER, format!("error: {}", status.message())),
-        Ok(Ok(answer)) => match answer.into_inner().status() {
-            ServingStatus::Serving => (0, "SERVING".to_owned()),
-            other => (NOT_SERVING, other.as_str_name().to_owned()),
-        },
+    let address = address(arguments.address.clone());
+    match check_health(&address, &arguments.name, arguments.timeout).await {
+        Ok("SERVING") => (0, "SERVING".to_owned()),
+        Ok(other) => (NOT_SERVING, other.to_owned()),
+        Err(HealthError::Address(error)) => (MISTYPED, format!("error: {error}")),
+        Err(HealthError::Connection(told)) => {
+            (NO_CONNECTION, format!("error: nobody answers at {address}: {told}"))
+        }
+        Err(HealthError::Timeout) => (NO_ANSWER, "error: no answer in time".to_owned()),
+        Err(HealthError::Answer(error)) => (NO_ANSWER, format!("error: {}", error.message())),
     }
 }

@@ -3,7 +3,7 @@
 use bookstore_migration::chain::Chain;
 use clap::Args;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{
     app,
     config::{Address, Config},

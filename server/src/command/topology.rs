@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bookstore_store::Deadline;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{app, config::Config};
 
 /// How long a node may take to answer.
@@ -20,10 +20,10 @@ const APART: Duration = Duration::from_millis(300);
 #[expect(clippy::print_stdout, reason = "a command's own output")]
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let store = app::open_store(&config.database)?;
-    store.look_at_nodes(Deadline::after(PATIENCE)).await;
+    store.probe_nodes(Deadline::after(PATIENCE)).await;
     // Whether a replica has what the primary had takes a second look.
     tokio::time::sleep(APART).await;
-    let nodes = store.look_at_nodes(Deadline::after(PATIENCE)).await;
+    let nodes = store.probe_nodes(Deadline::after(PATIENCE)).await;
     println!(
         "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
         "NODE", "ROLE", "TIMELINE", "POSITION", "LAG", "LAG BYTES"

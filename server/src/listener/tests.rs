@@ -25,9 +25,9 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::H
 use super::*;
 
 /// The largest time that a test gives to something that must not wait.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 /// A drain that nothing may use up.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(10);
 
 /// Limits that nothing runs into.
 const LIMITS: Limits = Limits { connections: 100, greeting: LONG, age: None, drain: LONG };

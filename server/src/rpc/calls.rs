@@ -6,8 +6,8 @@ use std::{
 };
 
 use bookstore_store::{
-    Attempts, Begun, Call, Fault, Freshness, IdempotencyKey, Position, Query, Store, StoreError,
-    Write, telemetry::traces,
+    Attempts, Begun, Call, FieldViolation, Freshness, IdempotencyKey, Position, Query, Store,
+    StoreError, Write, telemetry::traces,
 };
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -19,8 +19,9 @@ use tracing::Instrument;
 use super::{
     answer_mask::AnswerMask,
     check::Check,
-    context::{Consistency, RequestContext},
-    metadata::MetadataError,
+    consistency::Consistency,
+    context::RequestContext,
+    metadata_error::MetadataError,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,
@@ -161,7 +162,8 @@ impl Calls {
     /// What the store has to know of a call that writes.
     ///
     /// # Errors
-    /// UNAVAILABLE until the schema has been found right.
+    /// UNAVAILABLE until the schema has been found right; UNKNOWN for a repeated write without
+    /// an idempotency key.
     pub fn call(
         &self,
         context: &RequestContext,
@@ -173,6 +175,11 @@ impl Calls {
         };
         // A write sees everything; a wrong token is told all the same.
         self.position(context)?;
+        // The first attempt may have been carried out: without a key a second one would be
+        // another write.
+        if context.repeated && context.idempotency.is_none() && !context.validate_only {
+            return Err(status::repeated_without_key());
+        }
         // Decoded and encoded again, a request is always the same bytes: prost writes fields by
         // their numbers and maps, which are B-trees, by their keys.
         let key = |key| IdempotencyKey::new(&sealing_key, key, &request.encode_to_vec());
@@ -272,25 +279,25 @@ impl Calls {
         convert: impl FnOnce(R, &mut Check<'_>) -> Option<T>,
     ) -> Result<T, Refused> {
         let Some(key) = self.0.store.sealing_key() else { return Err(Refused::NotReady) };
-        let faults = self.0.rules.faults(&request).map_err(Refused::Invalid)?;
-        let mut check = Check::new(&key, self.0.max_message_size, faults);
+        let violations = self.0.rules.violations(&request).map_err(Refused::Invalid)?;
+        let mut check = Check::new(&key, self.0.max_message_size, violations);
         check.mask = mask;
         let checked = convert(request, &mut check);
-        let faults = check.into_faults();
+        let violations = check.into_violations();
         match checked {
-            Some(checked) if faults.is_empty() => Ok(checked),
-            _ => Err(Refused::Invalid(faults)),
+            Some(checked) if violations.is_empty() => Ok(checked),
+            _ => Err(Refused::Invalid(violations)),
         }
     }
 
     /// What is wrong with the length of a message's list, for those whose entries are looked at
     /// one by one.
-    pub fn fault_of_count<M: ReflectMessage + Default>(
+    pub fn violation_of_count<M: ReflectMessage + Default>(
         &self,
         field: &str,
         count: usize,
-    ) -> Option<Fault> {
-        self.0.rules.fault_of_count::<M>(field, count)
+    ) -> Option<FieldViolation> {
+        self.0.rules.violation_of_count::<M>(field, count)
     }
 }
 
@@ -298,7 +305,7 @@ impl Calls {
 #[derive(Debug)]
 pub enum Refused {
     /// Its values break rules.
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldViolation>),
     /// Its bytes are no message of its type.
     Malformed,
     /// The schema has not been found right yet.
@@ -308,7 +315,7 @@ pub enum Refused {
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Invalid(faults) => status::invalid(&faults),
+            Refused::Invalid(violations) => status::invalid(&violations),
             Refused::Malformed => status::malformed_message(),
             Refused::NotReady => status::schema_pending(&[]),
         }

@@ -6,10 +6,10 @@ use bookstore_query::{
     Resource,
     crud::{Columns, Expected},
 };
-use bookstore_store::Fault;
+use bookstore_store::FieldViolation;
 use uuid::Uuid;
 
-use super::{answer_mask::AnswerMask, etag, field_mask::Paths};
+use super::{answer_mask::AnswerMask, etag, paths::Paths};
 
 /// The check of one request: what was found wrong so far, and what the checks need to know.
 pub struct Check<'a> {
@@ -19,14 +19,18 @@ pub struct Check<'a> {
     pub max_message_size: usize,
     /// What of the answer the caller asks for; none is all of it.
     pub mask: Option<&'a AnswerMask>,
-    faults: Vec<Fault>,
+    violations: Vec<FieldViolation>,
     ids: HashSet<Uuid>,
 }
 
 impl<'a> Check<'a> {
     /// Begins with the contract's rules that the request breaks.
-    pub fn new(sealing_key: &'a [u8; 32], max_message_size: usize, faults: Vec<Fault>) -> Self {
-        Self { sealing_key, max_message_size, mask: None, faults, ids: HashSet::new() }
+    pub fn new(
+        sealing_key: &'a [u8; 32],
+        max_message_size: usize,
+        violations: Vec<FieldViolation>,
+    ) -> Self {
+        Self { sealing_key, max_message_size, mask: None, violations, ids: HashSet::new() }
     }
 
     /// The columns to read of a resource that the answer holds at a path, which is empty where
@@ -40,8 +44,8 @@ impl<'a> Check<'a> {
     }
 
     /// Notes a fault.
-    pub fn fault(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.faults.push(Fault::new(field, description));
+    pub fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.violations.push(FieldViolation::new(field, description));
     }
 
     /// Reads an id whose form the contract's rules look at; none if they refused it.
@@ -54,7 +58,7 @@ impl<'a> Check<'a> {
         let id = Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
         if id.is_none() {
             let told = if text.is_empty() { "is required" } else { "must be a lower-case UUID" };
-            self.fault(field, told);
+            self.violation(field, told);
         }
         id
     }
@@ -67,7 +71,7 @@ impl<'a> Check<'a> {
     /// Notes a fault if a batch names an id twice.
     pub fn once(&mut self, field: &str, id: Uuid) {
         if !self.ids.insert(id) {
-            self.fault(field, "stands in this batch already");
+            self.violation(field, "stands in this batch already");
         }
     }
 
@@ -75,35 +79,35 @@ impl<'a> Check<'a> {
     /// wrong.
     pub fn pass_over(&mut self, path: &str, mask: &Paths) {
         let prefix = format!("{path}.");
-        let passed = |fault: &Fault| {
-            let inside = fault.field.strip_prefix(&prefix);
+        let passed = |violation: &FieldViolation| {
+            let inside = violation.field.strip_prefix(&prefix);
             inside.is_some_and(|field| {
                 let name = field.split(['.', '[']).next().unwrap_or(field);
                 // The key is looked at whatever the mask says.
                 name != "id" && !mask.contains(name)
             })
         };
-        self.faults.retain(|fault| !passed(fault));
+        self.violations.retain(|violation| !passed(violation));
     }
 
     /// Whether a field has been found wrong already.
-    pub fn is_faulty(&self, field: &str) -> bool {
-        self.faults.iter().any(|fault| fault.field == field)
+    pub fn has_violation(&self, field: &str) -> bool {
+        self.violations.iter().any(|violation| violation.field == field)
     }
 
     /// The faults at or below a path.
-    pub fn faults_under(&self, path: &str) -> Vec<Fault> {
-        let below = |fault: &&Fault| {
-            fault
+    pub fn violations_under(&self, path: &str) -> Vec<FieldViolation> {
+        let below = |violation: &&FieldViolation| {
+            violation
                 .field
                 .strip_prefix(path)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        self.faults.iter().filter(below).cloned().collect()
+        self.violations.iter().filter(below).cloned().collect()
     }
 
     /// What was found wrong.
-    pub fn into_faults(self) -> Vec<Fault> {
-        self.faults
+    pub fn into_violations(self) -> Vec<FieldViolation> {
+        self.violations
     }
 }

@@ -2,36 +2,12 @@
 
 use prost_reflect::{FieldDescriptor, ReflectMessage};
 use prost_types::FieldMask;
-use sea_orm::{ActiveValue, Value};
 
 use super::{
     behavior::{Behavior, behaviors},
     check::Check,
+    paths::Paths,
 };
-
-/// Fields of a resource: those of these names, or all of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths(Option<Vec<String>>);
-
-impl Paths {
-    /// All fields.
-    pub fn all() -> Self {
-        Self(None)
-    }
-
-    /// Whether a field is among them.
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.as_ref().is_none_or(|paths| paths.iter().any(|path| path == name))
-    }
-
-    /// A column's value, if its field is among them.
-    pub fn pick<V: Into<Value>>(&self, name: &str, value: V) -> ActiveValue<V> {
-        match self.contains(name) {
-            true => ActiveValue::Set(value),
-            false => ActiveValue::NotSet,
-        }
-    }
-}
 
 /// Resolves an update's mask: the fields that it names, all for `*` but for input-only ones that
 /// are unset, which whoever read the resource can't know, and without a mask those that are
@@ -53,26 +29,23 @@ pub fn resolve(
             let resource = resource.transcode_to_dynamic();
             let mut populated = changeable;
             populated.retain(|field| resource.has_field(field));
-            return Paths(Some(names(&populated)));
+            return Paths::named(names(&populated));
         }
         [all] if all == "*" => {
             let sent = resource.transcode_to_dynamic();
             let kept = |field: &FieldDescriptor| {
                 behaviors(field).contains(&Behavior::InputOnly) && !sent.has_field(field)
             };
-            if !changeable.iter().any(kept) {
-                return Paths::all();
-            }
             let mut named = changeable;
             named.retain(|field| !kept(field));
-            return Paths(Some(names(&named)));
+            return Paths::named(names(&named));
         }
         _ => {}
     }
     let changeable = names(&changeable);
     let mut resolved = Vec::new();
     for path in paths {
-        let fault = if changeable.contains(path) {
+        let violation = if changeable.contains(path) {
             resolved.push(path.clone());
             continue;
         } else if path == "*" {
@@ -89,9 +62,9 @@ pub fn resolve(
                 changeable.join(", ")
             )
         };
-        check.fault(field, fault);
+        check.violation(field, violation);
     }
-    Paths(Some(resolved))
+    Paths::named(resolved)
 }
 
 /// Neither the key, nor the etag, nor what only the service sets.

@@ -166,7 +166,7 @@ impl Readiness {
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(error = error.told(), failures, "the database doesn't answer");
+                    tracing::warn!(error = error.report(), failures, "the database doesn't answer");
                     if failures == PATIENCE {
                         self.set_ready(false);
                         self.set("write", false);

@@ -6,7 +6,7 @@ use bookstore_query::{
     crud::{Columns, Row},
     filter::Filter,
     list::{ListQuery, Listed, PAGE_BYTES, Total},
-    order::Order,
+    order::OrderBy,
     page_token::PageToken,
 };
 use bookstore_store::StoreError;
@@ -44,20 +44,20 @@ pub fn query<R: Resource>(
     columns: Columns,
 ) -> Option<ListQuery> {
     // What the contract's rules refused already needs no second reason.
-    let mut fault = |field: &str, told: String| {
-        if !check.is_faulty(field) {
-            check.fault(field, told);
+    let mut violation = |field: &str, told: String| {
+        if !check.has_violation(field) {
+            check.violation(field, told);
         }
     };
     let filter = Filter::parse(&fields.filter, &R::FIELDS);
-    let filter = filter.map_err(|told| fault("filter", told.to_string())).ok();
-    let order = Order::parse(&fields.order_by, &R::FIELDS);
-    let order = order.map_err(|told| fault("order_by", told.to_string())).ok();
+    let filter = filter.map_err(|told| violation("filter", told.to_string())).ok();
+    let order = OrderBy::parse(&fields.order_by, &R::FIELDS);
+    let order = order.map_err(|told| violation("order_by", told.to_string())).ok();
     let (filter, order) = (filter?, order?);
     let after = match fields.page_token.as_str() {
         "" => Vec::new(),
         token => PageToken::open(check.sealing_key, token, name, &filter, &order)
-            .map_err(|told| check.fault("page_token", told.to_string()))
+            .map_err(|told| check.violation("page_token", told.to_string()))
             .ok()?,
     };
     Some(ListQuery {

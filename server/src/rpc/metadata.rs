@@ -7,16 +7,10 @@ use bookstore_store::Deadline;
 use http::HeaderMap;
 use uuid::Uuid;
 
-use super::{answer_mask::AnswerMask, context::Consistency, registry::Method};
-
-/// Metadata that can't be taken; both name the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MetadataError {
-    /// Its value is none of those it may have; the second text says which.
-    Invalid(&'static str, String),
-    /// It asks for something that this version doesn't do.
-    NotSupported(&'static str),
-}
+use super::{
+    answer_mask::AnswerMask, consistency::Consistency, metadata_error::MetadataError,
+    method::Method,
+};
 
 /// What metadata says of a call, beside its request id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +25,13 @@ pub struct Wishes {
     pub idempotency: Option<Uuid>,
     /// From `validate-only`.
     pub validate_only: bool,
+    /// From `grpc-previous-rpc-attempts` (gRFC A6): how often the caller's library has sent the
+    /// call before.
+    pub previous_attempts: u32,
 }
+
+/// What a gRPC library sends with a call that it repeats.
+const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
 /// The greatest length of a request id.
 const REQUEST_ID_LENGTH: usize = 128;
@@ -118,10 +118,23 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
             return Err(MetadataError::Invalid("validate-only", "must be true or false".into()));
         }
     };
+    let previous_attempts = match one(headers, PREVIOUS_ATTEMPTS)? {
+        None => 0,
+        Some(text) => text
+            .parse()
+            .map_err(|_| MetadataError::Invalid(PREVIOUS_ATTEMPTS, "must be a number".into()))?,
+    };
     if headers.contains_key("authorization") {
         return Err(MetadataError::NotSupported("authorization"));
     }
-    Ok(Wishes { deadline, consistency, consistency_token, idempotency, validate_only })
+    Ok(Wishes {
+        deadline,
+        consistency,
+        consistency_token,
+        idempotency,
+        validate_only,
+        previous_attempts,
+    })
 }
 
 /// What of a method's answer the caller asks for; none is all of it, and where there is no
@@ -263,6 +276,7 @@ mod tests {
             ("consistency", "at-least"),
             ("idempotency-key", "x"),
             ("validate-only", "yes"),
+            (PREVIOUS_ATTEMPTS, "-1"),
         ] {
             assert!(
                 matches!(wishes(&headers(key, value)), Err(MetadataError::Invalid(k, _)) if k == key),

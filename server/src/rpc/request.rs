@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use bookstore_store::{Claim, Connection, Operation, Query, StoreError, Write};
+use bookstore_store::{Connection, ConstraintCheck, Operation, Query, StoreError, Write};
 use futures_util::{FutureExt, future::BoxFuture};
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -90,8 +90,8 @@ impl<R: WriteRequest> Write for Checked<R, R::Operation> {
         .boxed()
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        self.inner.claims()
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        self.inner.constraint_checks()
     }
 }
 
@@ -136,8 +136,8 @@ where
         .boxed()
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        self.operation.claims()
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        self.operation.constraint_checks()
     }
 }
 

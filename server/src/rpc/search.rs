@@ -6,7 +6,7 @@ use bookstore_query::{
     filter::Filter,
     list::PAGE_BYTES,
     page_token::PageToken,
-    search::{Found, SearchQuery, Words},
+    search::{SearchPage, SearchQuery, Words},
 };
 use prost::Message;
 
@@ -34,22 +34,22 @@ pub fn query<R: Resource>(
     columns: Columns,
 ) -> Option<SearchQuery> {
     // What the contract's rules refused already needs no second reason.
-    let mut fault = |field: &str, told: String| {
-        if !check.is_faulty(field) {
-            check.fault(field, told);
+    let mut violation = |field: &str, told: String| {
+        if !check.has_violation(field) {
+            check.violation(field, told);
         }
     };
     let words = Words::parse(&fields.query);
-    let words = words.map_err(|told| fault("query", told.to_string())).ok();
+    let words = words.map_err(|told| violation("query", told.to_string())).ok();
     let filter = Filter::parse(&fields.filter, &R::FIELDS);
-    let filter = filter.map_err(|told| fault("filter", told.to_string())).ok();
+    let filter = filter.map_err(|told| violation("filter", told.to_string())).ok();
     let (words, filter) = (words?, filter?);
     let offset = match fields.page_token.as_str() {
         "" => 0,
         token => {
             let asked = words.to_string();
             PageToken::open_offset(check.sealing_key, token, name, &asked, &filter)
-                .map_err(|told| check.fault("page_token", told.to_string()))
+                .map_err(|told| check.violation("page_token", told.to_string()))
                 .ok()?
         }
     };
@@ -66,8 +66,11 @@ pub fn query<R: Resource>(
 }
 
 /// A page as messages, as many rows as fit, and the token of the next one; empty at the end.
-pub fn page<R: Standard>(query: &SearchQuery, found: Found<Row<R>>) -> (Vec<R::Message>, String) {
-    let Found { rows, mut more } = found;
+pub fn page<R: Standard>(
+    query: &SearchQuery,
+    found: SearchPage<Row<R>>,
+) -> (Vec<R::Message>, String) {
+    let SearchPage { rows, mut more } = found;
     let mut messages = Vec::with_capacity(rows.len());
     let mut size = 0;
     for row in rows {

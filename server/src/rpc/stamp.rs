@@ -21,10 +21,10 @@ macro_rules! queries {
     )+};
 }
 
-/// `CreateBooks(Vec<…>) -> Vec<Model> = crud::insert::<Book>, crud::claims_of_insert::<Book>;`
-/// makes an [`Operation`](super::Operation) of that name, with the claims that explain it.
+/// `CreateBooks(Vec<…>) -> Vec<Model> = crud::insert::<Book>, crud::checks_of_insert::<Book>;`
+/// makes an [`Operation`](super::Operation) of that name, with the constraint checks that explain its errors.
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $apply:path, $claims:path;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $apply:path, $checks:path;)+) => {$(
         $(#[$doc])*
         pub struct $name(pub $input);
 
@@ -39,8 +39,8 @@ macro_rules! operations {
                 $apply(connection, &self.0).await
             }
 
-            fn claims(&self) -> Vec<bookstore_store::Claim> {
-                $claims(&self.0)
+            fn constraint_checks(&self) -> Vec<bookstore_store::ConstraintCheck> {
+                $checks(&self.0)
             }
         }
     )+};

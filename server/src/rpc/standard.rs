@@ -9,7 +9,8 @@ use bookstore_query::{
 use prost_reflect::{MessageDescriptor, ReflectMessage};
 use prost_types::FieldMask;
 pub(crate) use requests::{
-    standard_batch_get, standard_delete, standard_get, standard_list, standard_write,
+    standard_batch_get, standard_create, standard_delete, standard_get, standard_list,
+    standard_update, standard_write,
 };
 use sea_orm::{ActiveModelTrait, ActiveValue, EntityTrait, IdenStatic, Iterable};
 use uuid::Uuid;
@@ -17,7 +18,8 @@ use uuid::Uuid;
 use super::{
     behavior::{Behavior, behaviors},
     check::Check,
-    field_mask::{self, Paths},
+    field_mask,
+    paths::Paths,
 };
 
 /// A resource with its message.
@@ -50,7 +52,7 @@ pub trait Standard: Resource {
 pub type MessageOf<R> = <R as Standard>::Message;
 
 /// A request that stands alone or as an entry of a batch.
-pub trait Entry {
+pub trait BatchEntry {
     /// What is left of it when it has been checked.
     type Checked;
 
@@ -93,12 +95,12 @@ pub fn change<R: Standard>(
     // that happens is known in the transaction only.
     let otherwise = id.filter(|_| allow_missing).map(|id| {
         let mut whole =
-            Check::new(check.sealing_key, check.max_message_size, check.faults_under(&path));
+            Check::new(check.sealing_key, check.max_message_size, check.violations_under(&path));
         let mut values = R::values(&mut whole, &path, message.clone(), &Paths::all());
         set_id::<R>(&mut values, id);
-        match whole.into_faults() {
-            faults if faults.is_empty() => Ok(values),
-            faults => Err(faults),
+        match whole.into_violations() {
+            violations if violations.is_empty() => Ok(values),
+            violations => Err(violations),
         }
     });
     // Also where the key is at fault: what isn't written is none of the faults to tell.
@@ -151,12 +153,12 @@ pub fn removal(
 }
 
 /// Checks a request that stands alone, as a batch of one.
-pub fn alone<E: Entry>(check: &mut Check<'_>, request: E) -> Option<Vec<E::Checked>> {
+pub fn alone<E: BatchEntry>(check: &mut Check<'_>, request: E) -> Option<Vec<E::Checked>> {
     Some(vec![request.checked(check, "")?])
 }
 
 /// Checks every entry of a batch, so that the faults of all are noted.
-pub fn batch<E: Entry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E::Checked>> {
+pub fn batch<E: BatchEntry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E::Checked>> {
     let checked: Vec<Option<E::Checked>> = requests
         .into_iter()
         .enumerate()

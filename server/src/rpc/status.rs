@@ -7,12 +7,21 @@ mod of_store;
 use std::{collections::HashMap, time::Duration};
 
 use bookstore_proto::v1::ErrorReason;
-use bookstore_store::Fault;
-use tonic::{Code, Status};
+use bookstore_store::FieldViolation;
+use tonic::{
+    Code, Status,
+    metadata::{Ascii, MetadataValue},
+};
 use tonic_types::{ErrorDetails, StatusExt};
 
 pub use self::of_store::store;
-use super::metadata::MetadataError;
+use super::metadata_error::MetadataError;
+
+/// The metadata that says when to repeat a call (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// The value that says not to.
+const NEVER: &str = "-1";
 
 /// The domain of every reason.
 const DOMAIN: &str = "bookstore";
@@ -35,14 +44,21 @@ const TEXT_SIZE: usize = 500;
 #[derive(Debug)]
 struct Answer {
     code: Code,
-    reason: ErrorReason,
+    /// `google.rpc.ErrorInfo.reason`.
+    reason: &'static str,
     message: String,
     metadata: HashMap<String, String>,
     details: ErrorDetails,
 }
 
 impl Answer {
+    /// An error for a reason that every resource may have.
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self::because(code, reason.as_str_name().trim_start_matches("ERROR_REASON_"), message)
+    }
+
+    /// An error for a reason of a resource's own.
+    fn because(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
         let (metadata, details) = (HashMap::new(), ErrorDetails::new());
         Self { code, reason, message: cut(&message.into()), metadata, details }
     }
@@ -58,18 +74,18 @@ impl Answer {
     }
 
     /// Names the fields at fault, as many as fit, and the batch entry of the first one.
-    fn at(mut self, faults: &[Fault]) -> Self {
+    fn at(mut self, violations: &[FieldViolation]) -> Self {
         let mut size = 0;
-        for fault in faults {
-            let description = cut(&fault.description);
-            size += fault.field.len() + description.len();
+        for violation in violations {
+            let description = cut(&violation.description);
+            size += violation.field.len() + description.len();
             if size > FAULTS_SIZE {
-                self = self.with("violations", faults.len());
+                self = self.with("violations", violations.len());
                 break;
             }
-            self.details.add_bad_request_violation(&fault.field, description);
+            self.details.add_bad_request_violation(&violation.field, description);
         }
-        match faults.first().and_then(|fault| entry(&fault.field)) {
+        match violations.first().and_then(|violation| entry(&violation.field)) {
             Some(index) => self.with("index", index),
             None => self,
         }
@@ -77,9 +93,25 @@ impl Answer {
 
     #[expect(clippy::disallowed_methods, reason = "the one place that makes a Status")]
     fn into_status(mut self) -> Status {
-        let reason = self.reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        self.details.set_error_info(reason, DOMAIN, self.metadata);
-        Status::with_error_details(self.code, self.message, self.details)
+        self.details.set_error_info(self.reason, DOMAIN, self.metadata);
+        let pushback = self.details.retry_info().map(|info| info.retry_delay.unwrap_or_default());
+        let mut status = Status::with_error_details(self.code, self.message, self.details);
+        if let Some(pushback) = pushback_text(self.code, pushback) {
+            status.metadata_mut().insert(PUSHBACK, pushback);
+        }
+        status
+    }
+}
+
+/// What tells a gRPC library whether to repeat the call (gRFC A6), in milliseconds.
+/// Libraries go by codes, and a code holds failures that pass and others that don't. A commit
+/// whose outcome is unknown has none: with its key it is repeated as the policy says.
+fn pushback_text(code: Code, delay: Option<Duration>) -> Option<MetadataValue<Ascii>> {
+    let never = [Code::Aborted, Code::ResourceExhausted, Code::Unavailable].contains(&code);
+    match delay {
+        Some(delay) => delay.as_millis().to_string().parse().ok(),
+        None if never => Some(MetadataValue::from_static(NEVER)),
+        None => None,
     }
 }
 
@@ -99,16 +131,18 @@ fn entry(path: &str) -> Option<&str> {
 }
 
 /// Fields that break the contract's rules.
-pub fn invalid(faults: &[Fault]) -> Status {
-    let message = match faults {
-        [fault] => format!("{}: {}", fault.field, fault.description),
-        [fault, ..] => {
-            let more = faults.len() - 1;
-            format!("{}: {} (and {more} more)", fault.field, fault.description)
+pub fn invalid(violations: &[FieldViolation]) -> Status {
+    let message = match violations {
+        [violation] => format!("{}: {}", violation.field, violation.description),
+        [violation, ..] => {
+            let more = violations.len() - 1;
+            format!("{}: {} (and {more} more)", violation.field, violation.description)
         }
         [] => "the request is invalid".to_owned(),
     };
-    Answer::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message).at(faults).into_status()
+    Answer::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message)
+        .at(violations)
+        .into_status()
 }
 
 /// Metadata that can't be taken.
@@ -176,11 +210,16 @@ pub fn malformed_message() -> Status {
 }
 
 /// What the transport says of a request's bytes, in the contract's form; none if it is not about
-/// them.
-pub fn of_transport(status: &Status, path: &str, max_message_size: usize) -> Option<Status> {
-    let told = status.message();
+/// them. The code alone tells what is wrong: the texts are tonic's, and may change.
+pub fn of_transport(
+    status: &Status,
+    path: &str,
+    is_method: bool,
+    max_message_size: usize,
+) -> Option<Status> {
     match status.code() {
-        Code::Unimplemented if told.contains("compressed") => Some(encoding_not_supported(told)),
+        // tonic answers so for a method that is there only where it can't decompress requests.
+        Code::Unimplemented if is_method => Some(encoding_not_supported(status.message())),
         Code::Unimplemented => Some(method_not_found(path)),
         // Too large: OUT_OF_RANGE as it came in, RESOURCE_EXHAUSTED once decompressed.
         Code::OutOfRange | Code::ResourceExhausted => Some(message_too_large(max_message_size)),
@@ -207,6 +246,16 @@ pub fn import_out_of_order(told: &str) -> Status {
 /// An import that isn't whole; the text says why.
 pub fn import_incomplete(told: &str) -> Status {
     Answer::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, told).into_status()
+}
+
+/// A write that its caller's library repeats, without a key.
+pub fn repeated_without_key() -> Status {
+    let message = "an earlier attempt of this write may have happened, and it has no \
+                   idempotency-key: it was not carried out again; read to find out";
+    let answer = Answer::new(Code::Unknown, ErrorReason::CommitOutcomeUnknown, message);
+    let mut status = answer.into_status();
+    status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static(NEVER));
+    status
 }
 
 /// A method that isn't there.

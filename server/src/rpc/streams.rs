@@ -1,6 +1,6 @@
 //! Calls that stream: what each of their messages needs of the call, the rules and the store.
 
-use bookstore_store::{Fault, Operation};
+use bookstore_store::{FieldViolation, Operation};
 use futures_util::FutureExt;
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -12,7 +12,7 @@ use super::{
     calls::{self, Calls, Refused},
     check::Check,
     context::RequestContext,
-    metadata::MetadataError,
+    metadata_error::MetadataError,
     request::{Answered, ReadRequest},
     status,
 };
@@ -60,7 +60,7 @@ impl StreamCall {
             ended = self.end() => Err(ended),
             message = messages.message() => message.map_err(|error| {
                 let limit = self.calls.max_message_size();
-                status::of_transport(&error, self.context.method, limit).unwrap_or(error)
+                status::of_transport(&error, self.context.method, true, limit).unwrap_or(error)
             }),
         }
     }
@@ -79,12 +79,12 @@ impl StreamCall {
 
     /// What is wrong with the length of a message's list, for those whose entries are looked at
     /// one by one.
-    pub fn fault_of_count<M: ReflectMessage + Default>(
+    pub fn violation_of_count<M: ReflectMessage + Default>(
         &self,
         field: &str,
         count: usize,
-    ) -> Option<Fault> {
-        self.calls.fault_of_count::<M>(field, count)
+    ) -> Option<FieldViolation> {
+        self.calls.violation_of_count::<M>(field, count)
     }
 
     /// Carries one of the call's writes out, once: the answer is that of the first time.

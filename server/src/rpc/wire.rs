@@ -38,19 +38,19 @@ pub fn json(check: &mut Check<'_>, field: &str, data: Option<Struct>) -> Json {
     let json = match object(data.unwrap_or_default()) {
         Ok(json) => json,
         Err(number) => {
-            check.fault(field, format!("must not hold {number}, which JSON has not"));
+            check.violation(field, format!("must not hold {number}, which JSON has not"));
             return Json::Null;
         }
     };
     let size = json.to_string().len();
     let plain = size + zeros(&json);
     if size > JSON_LIMIT {
-        check.fault(field, format!("must be at most {JSON_LIMIT} bytes as JSON; it is {size}"));
+        check.violation(field, format!("must be at most {JSON_LIMIT} bytes as JSON; it is {size}"));
     } else if plain > PLAIN_LIMIT {
         let told = format!(
             "must be at most {PLAIN_LIMIT} bytes with its numbers written out; it is {plain}"
         );
-        check.fault(field, told);
+        check.violation(field, told);
     }
     json
 }

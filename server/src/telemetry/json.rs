@@ -1,117 +1,116 @@
-//! An event as one flat JSON object: when, level, target and message first, then
-//! the fields of the event and of the spans around it, the nearer one winning.
+//! The log as JSON: one flat object a line. Time, level, target and message come first, then
+//! the fields of the event and of the spans around it. The nearer field of two of one name wins.
 
-use std::fmt::{self, Debug};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt::{self, Debug, Write as _},
+    io::Write as _,
+};
 
 use bookstore_store::telemetry::traces;
-use opentelemetry::{Context, trace::TraceContextExt};
-use serde_json::{Map, Value};
+use opentelemetry::{Context as TraceContext, trace::TraceContextExt};
+use serde_json::Value;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
-    span::Record,
+    span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
-    field::RecordFields,
+    Layer,
     fmt::{
-        FmtContext, FormatEvent, FormatFields, FormattedFields,
+        MakeWriter,
         format::Writer,
         time::{FormatTime, SystemTime},
     },
+    layer::Context,
     registry::LookupSpan,
 };
 
 /// Names that the line itself uses; a field of that name gets a `_` in front.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 
-/// How a span's fields are kept for the lines within it: as the members of a JSON object, with
-/// commas between them. What a span is called in its trace is no field of the log.
-pub(super) struct Members;
+/// Writes every event as a line. A span keeps its fields as values for the events within it.
+pub(super) struct Lines<W>(pub(super) W);
 
-impl<'w> FormatFields<'w> for Members {
-    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut kept = Fields::default();
-        fields.record(&mut kept);
-        let mut between = "";
-        for (name, value) in kept.0 {
-            write!(writer, "{between}{}:{value}", Value::from(name))?;
-            between = ",";
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().insert(fields);
         }
-        Ok(())
     }
 
-    fn add_fields(
-        &self,
-        current: &'w mut FormattedFields<Self>,
-        fields: &Record<'_>,
-    ) -> fmt::Result {
-        if !current.fields.is_empty() {
-            current.fields.push(',');
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
         }
-        self.format_fields(current.as_writer(), fields)
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if let Ok(line) = line(event, &context) {
+            // Where the log can't be written, there is no place to say so.
+            let _ = self.0.make_writer_for(event.metadata()).write_all(line.as_bytes());
+        }
     }
 }
 
-/// The format; the fields of spans must be kept as [`Members`].
-pub(super) struct Flat;
-
-impl<S> FormatEvent<S, Members> for Flat
+/// The line of an event, with its end.
+fn line<S>(event: &Event<'_>, context: &Context<'_, S>) -> Result<String, fmt::Error>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, Members>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut fields = Fields::default();
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
-            let extensions = span.extensions();
-            let kept = extensions.get::<FormattedFields<Members>>();
-            if let Some(Ok(Value::Object(kept))) =
-                kept.map(|kept| serde_json::from_str(&format!("{{{}}}", kept.fields)))
-            {
-                kept.into_iter().for_each(|(name, value)| fields.insert(&name, value));
-            }
+    let mut fields = Fields::default();
+    for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        if let Some(own) = span.extensions().get::<Fields>() {
+            let own = own.0.iter().map(|(name, value)| (name.clone(), value.clone()));
+            fields.0.extend(own);
         }
-        if let Some(traced) = traced(context, event) {
-            let span = traced.span();
-            let span = span.span_context();
-            fields.insert("trace_id", Value::from(span.trace_id().to_string()));
-            fields.insert("span_id", Value::from(span.span_id().to_string()));
-        }
-        // A span's "message" is no message of the event.
-        fields.0.remove("message");
-        event.record(&mut fields);
-
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        let metadata = event.metadata();
-        write!(
-            writer,
-            "{{\"timestamp\":\"{timestamp}\",\"level\":\"{}\",\"target\":{},\"message\":{}",
-            metadata.level(),
-            Value::from(metadata.target()),
-            fields.0.remove("message").unwrap_or_else(|| Value::from("")),
-        )?;
-        for (name, value) in fields.0 {
-            write!(writer, ",{}:{value}", Value::from(name))?;
-        }
-        writeln!(writer, "}}")
     }
+    if let Some(traced) = traced(event, context) {
+        let span = traced.span();
+        let span = span.span_context();
+        fields.insert("trace_id", Value::from(span.trace_id().to_string()));
+        fields.insert("span_id", Value::from(span.span_id().to_string()));
+    }
+    // A span's "message" is no message of the event.
+    fields.0.remove("message");
+    event.record(&mut fields);
+
+    let mut line = String::from("{\"timestamp\":\"");
+    SystemTime.format_time(&mut Writer::new(&mut line))?;
+    let metadata = event.metadata();
+    write!(
+        line,
+        "\",\"level\":\"{}\",\"target\":{},\"message\":{}",
+        metadata.level(),
+        Value::from(metadata.target()),
+        fields.0.remove("message").unwrap_or_else(|| Value::from("")),
+    )?;
+    for (name, value) in fields.0 {
+        write!(line, ",{}:{value}", Value::from(name))?;
+    }
+    line.push_str("}\n");
+    Ok(line)
 }
 
-/// The innermost span around an event that goes out. What sends spans says things while it holds
-/// one, and isn't asked for it then.
-fn traced<S>(context: &FmtContext<'_, S, Members>, event: &Event<'_>) -> Option<Context>
+/// The trace context of the innermost span around an event that is exported. The exporter logs
+/// while it holds a span's lock, so its own events aren't asked for theirs.
+fn traced<S>(event: &Event<'_>, context: &Context<'_, S>) -> Option<TraceContext>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     if !traces::is_on() || event.metadata().target().starts_with("opentelemetry") {
         return None;
     }
-    let around = context.event_scope()?.find_map(|span| {
+    let around = context.event_scope(event)?.find_map(|span| {
         tracing::dispatcher::get_default(|dispatch| {
             tracing_opentelemetry::get_otel_context(&span.id(), dispatch)
         })
@@ -119,16 +118,21 @@ where
     around.span().span_context().is_valid().then_some(around)
 }
 
+/// The fields of a span or of a line, by their names.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct Fields(BTreeMap<Cow<'static, str>, Value>);
 
 impl Fields {
-    fn insert(&mut self, name: &str, value: Value) {
+    fn insert(&mut self, name: &'static str, value: Value) {
+        // How a span is called in its trace is no field of the log.
         if name.starts_with("otel.") {
             return;
         }
-        let prefix = if RESERVED.contains(&name) { "_" } else { "" };
-        self.0.insert(format!("{prefix}{name}"), value);
+        let name = match RESERVED.contains(&name) {
+            true => Cow::Owned(format!("_{name}")),
+            false => Cow::Borrowed(name),
+        };
+        self.0.insert(name, value);
     }
 }
 

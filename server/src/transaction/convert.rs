@@ -13,7 +13,8 @@ use super::operations::{Execute, Part};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     check::Check,
-    registry::{self, MethodKind, Prepared, Registry},
+    method::MethodKind,
+    registry::{self, Prepared, Registry},
     request::WriteRequest,
     status,
 };
@@ -58,27 +59,28 @@ fn part(
 ) -> Option<Part> {
     let entry = format!("requests[{index}]");
     let name = request.type_url.rsplit('/').next().unwrap_or_default();
-    let Some(method) = registry.taking(name) else {
-        check.fault(entry, "is no request of this service");
+    let Some(registered) = registry.taking(name) else {
+        check.violation(entry, "is no request of this service");
         return None;
     };
+    let method = &registered.method;
     if method.kind != MethodKind::Write {
-        check.fault(entry, "is the request of a method that can't be part of a transaction");
+        check.violation(entry, "is the request of a method that can't be part of a transaction");
         return None;
     }
     let prefix = format!("{entry}.");
-    match method.prepare(calls, &request.value) {
+    match registered.prepare(calls, &request.value) {
         Ok(Prepared::Write(write)) => {
             Some(Part { prefix, answer: format!("{TYPES}/{}", method.answer), write })
         }
         Ok(Prepared::Read(_)) | Err(Refused::NotReady) => None,
         Err(Refused::Malformed) => {
-            check.fault(entry, format!("can't be decoded as {name}"));
+            check.violation(entry, format!("can't be decoded as {name}"));
             None
         }
-        Err(Refused::Invalid(faults)) => {
-            for fault in faults {
-                check.fault(format!("{prefix}{}", fault.field), fault.description);
+        Err(Refused::Invalid(violations)) => {
+            for violation in violations {
+                check.violation(format!("{prefix}{}", violation.field), violation.description);
             }
             None
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bookstore_proto::v1::ExecuteResponse;
-use bookstore_store::{Claim, Connection, Retrace, StoreError, Write};
+use bookstore_store::{Connection, ConstraintCheck, Retrace, StoreError, Write};
 use futures_util::future::{BoxFuture, try_join_all};
 use prost::Message;
 use prost_types::Any;
@@ -66,13 +66,16 @@ impl Write for Execute {
         })
     }
 
-    fn claims(&self) -> Vec<Claim> {
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         let Some(failed) = self.parts.get(self.reached.load(Ordering::Relaxed)) else {
             return Vec::new();
         };
-        let claims = failed.write.claims().into_iter();
-        claims
-            .map(|claim| Claim { field: format!("{}{}", failed.prefix, claim.field), ..claim })
+        let checks = failed.write.constraint_checks().into_iter();
+        checks
+            .map(|check| ConstraintCheck {
+                field: format!("{}{}", failed.prefix, check.field),
+                ..check
+            })
             .collect()
     }
 

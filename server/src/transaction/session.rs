@@ -7,8 +7,8 @@ use bookstore_proto::v1::{
     TransactResponse, transact_request::Step, transact_response::Step as Answer,
 };
 use bookstore_store::{
-    Begun, Committed as Done, Deadline, Fault, Freshness, StepError, StoreError, Transaction,
-    telemetry::traces::operation,
+    Begun, Committed as Done, Deadline, FieldViolation, Freshness, StepError, StoreError,
+    Transaction, telemetry::traces::operation,
 };
 use futures_util::FutureExt;
 use prost::Message;
@@ -20,12 +20,13 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
 use tracing::{Instrument, Span};
 
-use super::{Limits, convert::any};
+use super::{convert::any, limits::Limits};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     context::RequestContext,
-    metadata::MetadataError,
-    registry::{MethodKind, Prepared, Registry},
+    metadata_error::MetadataError,
+    method::MethodKind,
+    registry::{Prepared, Registry},
     status,
 };
 
@@ -158,7 +159,7 @@ impl Session {
         };
         let step = self.calls.checked(message, |message, check| {
             if message.step.is_none() {
-                check.fault("step", "is required");
+                check.violation("step", "is required");
             }
             message.step
         });
@@ -260,20 +261,21 @@ impl Session {
         request: &Any,
     ) -> Result<Answer, StepError> {
         let refused = |told: &str| {
-            let fault = Fault::new("request", told);
-            StepError::Refused(StoreError::Invalid(vec![fault]))
+            let violation = FieldViolation::new("request", told);
+            StepError::Refused(StoreError::Invalid(vec![violation]))
         };
         let name = request.type_url.rsplit('/').next().unwrap_or_default();
-        let Some(method) = self.registry.taking(name) else {
+        let Some(registered) = self.registry.taking(name) else {
             return Err(refused("is no request of this service"));
         };
+        let method = &registered.method;
         if method.kind == MethodKind::Direct {
             return Err(refused("is the request of a method that can't be part of a transaction"));
         }
         if method.kind == MethodKind::Write && transaction.only_reads() {
             return Err(refused("writes, and the transaction only reads"));
         }
-        let prepared = method.prepare(&self.calls, &request.value);
+        let prepared = registered.prepare(&self.calls, &request.value);
         let answer = match prepared {
             Ok(Prepared::Write(mut write)) => {
                 let span = operation(write.name());
@@ -285,8 +287,8 @@ impl Session {
                     .read(move |connection| Box::pin(async move { read.fetch(connection).await }));
                 answer.instrument(span).await?
             }
-            Err(Refused::Invalid(faults)) => {
-                return Err(StepError::Refused(StoreError::Invalid(faults)));
+            Err(Refused::Invalid(violations)) => {
+                return Err(StepError::Refused(StoreError::Invalid(violations)));
             }
             Err(Refused::Malformed) => {
                 return Err(refused(&format!("can't be decoded as {name}")));
@@ -344,7 +346,7 @@ fn span(step: &Step) -> Span {
 }
 
 fn out_of_order(told: &str) -> Status {
-    status::invalid(&[Fault::new("step", told)])
+    status::invalid(&[FieldViolation::new("step", told)])
 }
 
 /// An error as an answer: the same details that a call's own error has.

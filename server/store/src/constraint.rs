@@ -12,11 +12,12 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
-    error::{ConstraintKind, Fault, StoreError},
+    error::{ConstraintKind, StoreError},
     session::connection::Connection,
+    violation::FieldViolation,
 };
 
-/// How many claims one statement looks up: SQLite takes no more than 500 selects in a union.
+/// How many constraint checks one statement looks up: SQLite takes no more than 500 selects in a union.
 const LOOKED_UP: usize = 200;
 
 /// A constraint of a table and the field of the resource that it is about.
@@ -25,7 +26,7 @@ pub struct Constraint {
     /// Its name in the database. SQLite tells its columns instead, as `table.column`.
     pub name: &'static str,
     /// What it asks of the values.
-    pub rule: Rule,
+    pub rule: ConstraintRule,
     /// The table that it is on.
     pub table: &'static str,
     /// Its columns.
@@ -36,7 +37,7 @@ pub struct Constraint {
 
 /// What a constraint asks of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum ConstraintRule {
     /// No other row has them.
     Unique,
     /// This table has a row with the value as its id; the second text is its resource.
@@ -54,8 +55,8 @@ pub enum Rule {
 impl Constraint {
     fn kind(&self) -> ConstraintKind {
         match self.rule {
-            Rule::Unique => ConstraintKind::Unique,
-            Rule::Exists(..) | Rule::Unused { .. } => ConstraintKind::Reference,
+            ConstraintRule::Unique => ConstraintKind::Unique,
+            ConstraintRule::Exists(..) | ConstraintRule::Unused { .. } => ConstraintKind::Reference,
         }
     }
 
@@ -69,7 +70,7 @@ impl Constraint {
 
 /// Values of a request that a constraint looks at.
 #[derive(Clone, Debug)]
-pub struct Claim {
+pub struct ConstraintCheck {
     /// The constraint.
     pub constraint: &'static Constraint,
     /// Where the request has the values, such as `requests[3].book.category_id`.
@@ -86,65 +87,68 @@ pub struct Claim {
 /// Makes of a broken constraint an error that names every value at fault. Other errors stay.
 pub(crate) async fn explain(
     connection: &Connection,
-    mut claims: Vec<Claim>,
+    mut checks: Vec<ConstraintCheck>,
     error: StoreError,
 ) -> StoreError {
     let StoreError::Constraint { kind, constraint, .. } = &error else { return error };
-    if !claims.iter().any(|claim| claim.constraint.is_named(*kind, constraint)) {
+    if !checks.iter().any(|check| check.constraint.is_named(*kind, constraint)) {
         return error;
     }
     // The database stops at the first one; the caller learns of all.
-    claims.retain(|claim| claim.constraint.kind() == *kind);
-    let is_removal = matches!(claims[0].constraint.rule, Rule::Unused { .. });
-    match faults(connection, &claims).await {
+    checks.retain(|check| check.constraint.kind() == *kind);
+    let is_removal = matches!(checks[0].constraint.rule, ConstraintRule::Unused { .. });
+    match violations(connection, &checks).await {
         // Whoever was in the way is gone already: another try may succeed.
-        Ok(faults) if faults.is_empty() => {
+        Ok(violations) if violations.is_empty() => {
             StoreError::Conflict(DbErr::Custom("a constraint was broken and holds again".into()))
         }
-        Ok(faults) if *kind == ConstraintKind::Unique => StoreError::AlreadyExists(faults),
-        Ok(faults) if is_removal => StoreError::InUse(faults),
-        Ok(faults) => StoreError::ReferenceNotFound(faults),
+        Ok(violations) if *kind == ConstraintKind::Unique => StoreError::AlreadyExists(violations),
+        Ok(violations) if is_removal => StoreError::InUse(violations),
+        Ok(violations) => StoreError::ReferenceNotFound(violations),
         Err(lookup) => {
-            tracing::warn!(error = lookup.told(), "looking up the values at fault failed");
+            tracing::warn!(error = lookup.report(), "looking up the values at fault failed");
             error
         }
     }
 }
 
-async fn faults(connection: &Connection, claims: &[Claim]) -> Result<Vec<Fault>, StoreError> {
+async fn violations(
+    connection: &Connection,
+    checks: &[ConstraintCheck],
+) -> Result<Vec<FieldViolation>, StoreError> {
     let mut holders = HashMap::new();
-    for claims in claims.chunks(LOOKED_UP) {
-        look_up(connection, claims, &mut holders).await?;
+    for checks in checks.chunks(LOOKED_UP) {
+        look_up(connection, checks, &mut holders).await?;
     }
     let mut seen = HashSet::new();
-    let faults = claims.iter().filter_map(|claim| {
+    let violations = checks.iter().filter_map(|check| {
         let holder = |table, values: &[Value]| holders.get(&key(table, values));
-        let own = claim.own.map(Value::from);
-        let table = claim.constraint.table;
-        if claim.only_new
+        let own = check.own.map(Value::from);
+        let table = check.constraint.table;
+        if check.only_new
             && own.as_ref().is_some_and(|own| holder(table, std::slice::from_ref(own)).is_some())
         {
             return None;
         }
-        let told = match claim.constraint.rule {
-            Rule::Unique => {
+        let description = match check.constraint.rule {
+            ConstraintRule::Unique => {
                 // Two entries of one request may collide with each other alone.
-                let twin = !seen.insert((claim.constraint.name, key(table, &claim.values)));
-                let other = holder(table, &claim.values).is_some_and(|id| Some(*id) != claim.own);
-                (twin || other).then(|| "is already taken".to_owned())
+                let duplicate = !seen.insert((check.constraint.name, key(table, &check.values)));
+                let other = holder(table, &check.values).is_some_and(|id| Some(*id) != check.own);
+                (duplicate || other).then(|| "is already taken".to_owned())
             }
-            Rule::Unused { by, .. } => {
-                let used = holder(table, &claim.values).is_some();
+            ConstraintRule::Unused { by, .. } => {
+                let used = holder(table, &check.values).is_some();
                 used.then(|| format!("is still referred to by {by}"))
             }
-            Rule::Exists(table, resource) => {
-                let missing = holder(table, &claim.values).is_none();
+            ConstraintRule::Exists(table, resource) => {
+                let missing = holder(table, &check.values).is_none();
                 missing.then(|| format!("names no {resource} that exists"))
             }
         };
-        told.map(|told| Fault::new(&*claim.field, told))
+        description.map(|description| FieldViolation::new(&*check.field, description))
     });
-    Ok(faults.collect())
+    Ok(violations.collect())
 }
 
 /// Values of a table, as text: those of unlike types never meet in one column.
@@ -158,19 +162,21 @@ fn key(table: &'static str, values: &[Value]) -> Key {
 /// and set of columns.
 async fn look_up(
     connection: &Connection,
-    claims: &[Claim],
+    checks: &[ConstraintCheck],
     holders: &mut HashMap<Key, Uuid>,
 ) -> Result<(), StoreError> {
     let mut wanted: HashMap<(&'static str, &'static [&'static str]), Vec<Vec<Value>>> =
         HashMap::new();
-    for claim in claims {
-        let constraint = claim.constraint;
-        let place = match constraint.rule {
-            Rule::Unique | Rule::Unused { .. } => (constraint.table, constraint.columns),
-            Rule::Exists(table, _) => (table, &["id"][..]),
+    for check in checks {
+        let constraint = check.constraint;
+        let columns = match constraint.rule {
+            ConstraintRule::Unique | ConstraintRule::Unused { .. } => {
+                (constraint.table, constraint.columns)
+            }
+            ConstraintRule::Exists(table, _) => (table, &["id"][..]),
         };
-        wanted.entry(place).or_default().push(claim.values.clone());
-        if let (true, Some(own)) = (claim.only_new, claim.own) {
+        wanted.entry(columns).or_default().push(check.values.clone());
+        if let (true, Some(own)) = (check.only_new, check.own) {
             wanted.entry((constraint.table, &["id"])).or_default().push(vec![own.into()]);
         }
     }

@@ -4,23 +4,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::precondition::Unmet;
-
-/// A field of the request and what is wrong with its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The field's path in the request, such as `requests[3].book.title`.
-    pub field: String,
-    /// What the value should be, as a phrase that follows the field's name.
-    pub description: String,
-}
-
-impl Fault {
-    /// A fault at a field.
-    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
-    }
-}
+use crate::{precondition::Precondition, violation::FieldViolation};
 
 /// Which kind of constraint a write broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +22,7 @@ pub enum ConstraintKind {
 pub enum StoreError {
     /// Values break rules that only the transaction could see.
     #[error("{} field(s) at fault", .0.len())]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldViolation>),
     /// A row that the request addresses isn't there.
     #[error("no {resource} {id}")]
     NotFound {
@@ -61,19 +45,16 @@ pub enum StoreError {
     },
     /// Unique values are taken.
     #[error("{} unique value(s) taken", .0.len())]
-    AlreadyExists(Vec<Fault>),
+    AlreadyExists(Vec<FieldViolation>),
     /// Rows that the request refers to are missing.
     #[error("{} reference(s) missing", .0.len())]
-    ReferenceNotFound(Vec<Fault>),
+    ReferenceNotFound(Vec<FieldViolation>),
     /// Rows are to be deleted that others refer to.
     #[error("{} row(s) still referred to", .0.len())]
-    InUse(Vec<Fault>),
-    /// Rows aren't as the write needs them.
-    #[error("{:?} not met", .0.condition)]
-    Unmet(Unmet),
-    /// A password isn't the one that was asked about, or there is none to compare with.
-    #[error("the password is another one")]
-    PasswordMismatch,
+    InUse(Vec<FieldViolation>),
+    /// A resource's own precondition failed: nothing was changed.
+    #[error("{}: {}", .0.reason, .0.message)]
+    Precondition(Precondition),
     /// A constraint was broken, and no value of the request could be found at fault.
     #[error("constraint {constraint} broken")]
     Constraint {
@@ -152,7 +133,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// The error and its cause, for logs and for operators: never for callers.
-    pub fn told(&self) -> String {
+    pub fn report(&self) -> String {
         match std::error::Error::source(self) {
             Some(source) => format!("{self}: {source}"),
             None => self.to_string(),
@@ -162,18 +143,24 @@ impl StoreError {
     /// The same error of an entry among others: its fields stand behind this prefix, such as
     /// `requests[3].`.
     pub fn within(self, prefix: &str) -> Self {
-        let inside = |faults: Vec<Fault>| -> Vec<Fault> {
-            faults
+        let inside = |violations: Vec<FieldViolation>| -> Vec<FieldViolation> {
+            violations
                 .into_iter()
-                .map(|fault| Fault { field: format!("{prefix}{}", fault.field), ..fault })
+                .map(|violation| FieldViolation {
+                    field: format!("{prefix}{}", violation.field),
+                    ..violation
+                })
                 .collect()
         };
         match self {
-            Self::Invalid(faults) => Self::Invalid(inside(faults)),
-            Self::AlreadyExists(faults) => Self::AlreadyExists(inside(faults)),
-            Self::ReferenceNotFound(faults) => Self::ReferenceNotFound(inside(faults)),
-            Self::InUse(faults) => Self::InUse(inside(faults)),
-            Self::Unmet(unmet) => Self::Unmet(Unmet { faults: inside(unmet.faults), ..unmet }),
+            Self::Invalid(violations) => Self::Invalid(inside(violations)),
+            Self::AlreadyExists(violations) => Self::AlreadyExists(inside(violations)),
+            Self::ReferenceNotFound(violations) => Self::ReferenceNotFound(inside(violations)),
+            Self::InUse(violations) => Self::InUse(inside(violations)),
+            Self::Precondition(failed) => {
+                let violations = inside(failed.violations);
+                Self::Precondition(Precondition { violations, ..failed })
+            }
             Self::NotFound { resource, id, field } => {
                 Self::NotFound { resource, id, field: format!("{prefix}{field}") }
             }
@@ -199,8 +186,7 @@ impl StoreError {
                 | Self::AlreadyExists(_)
                 | Self::ReferenceNotFound(_)
                 | Self::InUse(_)
-                | Self::Unmet(_)
-                | Self::PasswordMismatch
+                | Self::Precondition(_)
                 | Self::Constraint { .. }
                 | Self::AnswerTooLarge { .. }
         )
@@ -209,6 +195,12 @@ impl StoreError {
     /// A fault of this program, told in the logs only.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal(DbErr::Custom(message.into()))
+    }
+}
+
+impl From<Precondition> for StoreError {
+    fn from(failed: Precondition) -> Self {
+        Self::Precondition(failed)
     }
 }
 

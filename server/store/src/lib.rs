@@ -36,16 +36,17 @@ mod store;
 pub mod telemetry;
 mod topology;
 mod transaction;
+mod violation;
 
 pub use self::{
     clock::now,
-    constraint::{Claim, Constraint, Rule},
+    constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
-    error::{ConstraintKind, Fault, StoreError},
+    error::{ConstraintKind, StoreError},
     idempotency::{IdempotencyKey, LookUpOutcome, Outcome},
-    pool::{Lease, PoolOptions, PoolStats},
+    pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
-    precondition::{Condition, Unmet},
+    precondition::{Precondition, PreconditionKind},
     schema::{Needs, Schema},
     session::{
         connect::{PlainConnection, open_in_memory},
@@ -53,9 +54,10 @@ pub use self::{
         rows::Rows,
         statement_log::StatementLog,
     },
-    store::{Answered, Store, StoreOptions},
+    store::{ReadResult, Store, StoreOptions},
     topology::{NodeRole, NodeStatus, TopologyOptions},
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
     },
+    violation::FieldViolation,
 };

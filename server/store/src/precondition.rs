@@ -1,35 +1,59 @@
-//! Conditions between rows that a write needs, and which of them wasn't met.
+//! Preconditions: rules of a resource about rows that only its own operation can check.
 
-use crate::error::{Fault, StoreError};
+use crate::violation::FieldViolation;
 
-/// A condition that rows have to meet for a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// As much is in stock as is ordered.
-    Stock,
-    /// All of an order is in one currency.
-    Currency,
-    /// The order is in a state from which that can be done.
-    State,
-    /// Something is in the cart.
-    Filled,
-    /// The cart has room.
-    Room,
-}
-
-/// A condition that wasn't met: nothing was changed.
+/// A precondition of a resource that the rows, or the request's credentials, don't meet.
+///
+/// The resource makes it, with its reason and its message, beside the rule itself. The store
+/// rolls the transaction back and passes the precondition on; it knows no reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
-    /// Which one.
-    pub condition: Condition,
-    /// The fields of the request that it was not met for.
-    pub faults: Vec<Fault>,
-    /// What programs may want to know, each with its name.
+#[non_exhaustive]
+pub struct Precondition {
+    /// What doesn't meet it.
+    pub kind: PreconditionKind,
+    /// The identifier that programs read: `google.rpc.ErrorInfo.reason` (AIP-193), in
+    /// UPPER_SNAKE_CASE, at most 63 characters. An enum of the contract has it as a value.
+    pub reason: &'static str,
+    /// The text that people read, a phrase without a full stop.
+    pub message: &'static str,
+    /// The fields of the request that violate it. May be empty.
+    pub violations: Vec<FieldViolation>,
+    /// Names and values that programs may need: the entries of `google.rpc.ErrorInfo.metadata`.
     pub facts: Vec<(&'static str, String)>,
 }
 
-impl From<Unmet> for StoreError {
-    fn from(unmet: Unmet) -> Self {
-        Self::Unmet(unmet)
+/// What doesn't meet a precondition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreconditionKind {
+    /// The rows: they aren't in the state that the operation needs.
+    State,
+    /// The credentials in the request, such as a password.
+    Credentials,
+}
+
+impl Precondition {
+    /// A precondition that the rows don't meet, without violations and facts.
+    pub const fn new(reason: &'static str, message: &'static str) -> Self {
+        let kind = PreconditionKind::State;
+        Self { kind, reason, message, violations: Vec::new(), facts: Vec::new() }
+    }
+
+    /// The same precondition, of another kind.
+    #[must_use]
+    pub fn of_kind(self, kind: PreconditionKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same precondition with the fields of the request that violate it.
+    #[must_use]
+    pub fn at(self, violations: Vec<FieldViolation>) -> Self {
+        Self { violations, ..self }
+    }
+
+    /// The same precondition with one more fact.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.facts.push((name, value.to_string()));
+        self
     }
 }

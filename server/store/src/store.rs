@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    idempotency::Turns,
-    pool::{Lease, PoolOptions, PoolStats},
+    idempotency::KeyLocks,
+    pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     session::{connect::Connector, statement_log::StatementLog},
     topology::{self, Choice, Node, NodeStatus, Topology, TopologyOptions},
@@ -50,7 +50,7 @@ pub(crate) struct Inner {
     pub(crate) topology: Arc<Topology>,
     pub(crate) sealing_key: RwLock<Option<[u8; 32]>>,
     pub(crate) given_key: Option<[u8; 32]>,
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) key_locks: Arc<KeyLocks>,
     /// For transactions that their callers lead; the same as `read_slots` on PostgreSQL.
     pub(crate) write_slots: Arc<Semaphore>,
     pub(crate) read_slots: Arc<Semaphore>,
@@ -58,7 +58,7 @@ pub(crate) struct Inner {
 
 /// What a read came to, and who answered it.
 #[derive(Debug)]
-pub struct Answered<T> {
+pub struct ReadResult<T> {
     /// The answer.
     pub result: Result<T, StoreError>,
     /// The node that gave it; none if none could be asked.
@@ -95,9 +95,10 @@ impl Store {
             }
         };
         let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
-        let (key, turns) = Default::default();
+        let (key, key_locks) = Default::default();
         let given_key = sealing_key;
-        let inner = Inner { topology, sealing_key: key, given_key, turns, write_slots, read_slots };
+        let inner =
+            Inner { topology, sealing_key: key, given_key, key_locks, write_slots, read_slots };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -111,13 +112,13 @@ impl Store {
 
     /// Each node as it is known. A single one, which nobody follows, is looked at for that.
     pub async fn nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
-        self.0.topology.look_at_single(deadline).await;
+        self.0.topology.probe_single(deadline).await;
         self.0.topology.status()
     }
 
     /// Looks at each node once and says what it is.
-    pub async fn look_at_nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
-        self.0.topology.look_at_all(deadline).await;
+    pub async fn probe_nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
+        self.0.topology.probe_all(deadline).await;
         self.0.topology.status()
     }
 
@@ -136,16 +137,16 @@ impl Store {
         mut write: Box<dyn Write>,
     ) -> Result<Committed, StoreError> {
         write.prepare().await?;
-        let turn = match &call.idempotency {
+        let key_lock = match &call.idempotency {
             // Before a connection is taken: twins that wait would hold one each.
-            Some(key) => {
-                Some(self.0.turns.take(call.principal.as_deref(), key.key, call.deadline).await?)
-            }
+            Some(key) => Some(
+                self.0.key_locks.take(call.principal.as_deref(), key.key, call.deadline).await?,
+            ),
             None => None,
         };
         // A caller that leaves while it waits here leaves nothing behind.
         let choice = self.0.topology.writer(call.deadline).await?;
-        transaction::carry_out(self.0.topology.clone(), choice, call, write, turn).await
+        transaction::carry_out(self.0.topology.clone(), choice, call, write, key_lock).await
     }
 
     /// Lends a read-only connection to a node that is fresh enough.
@@ -156,10 +157,10 @@ impl Store {
         &self,
         freshness: Freshness,
         deadline: Deadline,
-    ) -> Result<Lease, StoreError> {
+    ) -> Result<PooledConnection, StoreError> {
         let choice = self.0.topology.reader(freshness, deadline, &[]).await?;
-        choice.lease.set_deadline(deadline);
-        Ok(choice.lease)
+        choice.pooled.set_deadline(deadline);
+        Ok(choice.pooled)
     }
 
     /// Asks a node that is fresh enough, and another one if that is lost or fails meanwhile: a
@@ -169,29 +170,29 @@ impl Store {
         freshness: Freshness,
         deadline: Deadline,
         query: &Q,
-    ) -> Answered<Q::Output> {
+    ) -> ReadResult<Q::Output> {
         let topology = &self.0.topology;
         let mut avoid = Vec::new();
         loop {
-            let Choice { node, lease } = match topology.reader(freshness, deadline, &avoid).await {
+            let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
                 Ok(choice) => choice,
-                Err(error) => return Answered { result: Err(error), node: None, position: None },
+                Err(error) => return ReadResult { result: Err(error), node: None, position: None },
             };
-            lease.set_deadline(deadline);
+            pooled.set_deadline(deadline);
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
             let result = tokio::select! {
-                result = query.fetch(&lease) => result,
-                () = lease.retired() => Err(lost()),
+                result = query.fetch(&pooled) => result,
+                () = pooled.evicted() => Err(lost()),
             };
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
                 // On a replica: what it replays removed rows that the query still saw.
-                Err(StoreError::Conflict(_)) => topology.picture().primary != Some(node),
+                Err(StoreError::Conflict(_)) => topology.snapshot().primary != Some(node),
                 _ => false,
             };
             if !elsewhere || topology.is_single() || avoid.len() > topology.nodes.len() {
-                let position = lease.position(lease.timeline()).await;
-                return Answered { result, node: Some(lease.node()), position };
+                let position = pooled.position(pooled.timeline()).await;
+                return ReadResult { result, node: Some(pooled.node()), position };
             }
             topology.nodes[node].failed();
             avoid.push(node);
@@ -200,7 +201,7 @@ impl Store {
 
     /// Forgets nothing and asks nobody: whether writes have a node at the moment.
     pub fn has_primary(&self) -> bool {
-        self.0.topology.picture().primary.is_some()
+        self.0.topology.snapshot().primary.is_some()
     }
 
     /// How the pools are at this moment: one a node, on SQLite the one that writes and the one that

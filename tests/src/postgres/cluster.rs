@@ -14,6 +14,7 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::process::Child;
 
 use super::{processes, programs};
+use crate::wait::SOON;
 
 /// The collation is not "C", so that a sort that forgets its collation shows, and
 /// nothing is synced to disk, for the cluster never outlives the run.
@@ -210,7 +211,7 @@ async fn launch(
 
     let options = PgConnectOptions::new_without_pgpass();
     let options = options.socket(directory).port(port).username("postgres").database("postgres");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + SOON;
     loop {
         match PgConnection::connect_with(&options).await {
             Ok(connection) => {

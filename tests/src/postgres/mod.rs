@@ -14,14 +14,13 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
 };
 
 pub use replicated::Replicated;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::{guard::Run, program::run, until};
+use crate::{SOON, guard::Run, program::run, until};
 
 const TEMPLATE: &str = "template_bookstore";
 
@@ -89,11 +88,11 @@ impl Postgres {
     /// Waits until the cluster answers again, after a crash.
     ///
     /// # Panics
-    /// If that takes longer than a minute.
+    /// If that takes longer than [`SOON`].
     pub async fn recovered(&self) {
         let options = PgConnectOptions::new_without_pgpass().socket(&self.directory);
         let options = options.port(self.port).username("postgres").database("postgres");
-        until("the cluster answers again", Duration::from_secs(60), async || {
+        until("the cluster answers again", SOON, async || {
             PgConnection::connect_with(&options).await.is_ok()
         })
         .await;

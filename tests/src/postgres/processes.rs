@@ -9,8 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long the kernel may take to stop or to end a process.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::SOON;
 
 /// Between two looks at a process.
 const PERIOD: Duration = Duration::from_millis(1);
@@ -52,9 +51,9 @@ fn signal(process: i32, signal: Signal) {
 /// Waits until a process is gone or in one of these states. Blocks.
 ///
 /// # Panics
-/// If it takes longer than half a minute.
+/// If it takes longer than [`SOON`].
 fn await_state(process: i32, states: &[char]) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SOON;
     while let Some((state, _)) = look(process).filter(|(state, _)| !states.contains(state)) {
         assert!(Instant::now() < deadline, "process {process} stays in state {state}");
         thread::sleep(PERIOD);

@@ -15,10 +15,7 @@ use super::{
     cluster::{self, Cluster},
     execute, processes,
 };
-use crate::{guard::Run, program::run, until};
-
-/// How long a node may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{SOON, guard::Run, program::run, until};
 
 /// The database of the service.
 const DATABASE: &str = "bookstore";
@@ -129,7 +126,7 @@ impl Replicated {
         let target = self.value(primary, "pg_current_wal_flush_lsn()").await;
         // The service's own database may not have come there yet.
         let mut connection = self.connect_to(replica, "postgres").await;
-        until("the replica has caught up", PATIENCE, async || {
+        until("the replica has caught up", SOON, async || {
             let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");
             let sql = sqlx::AssertSqlSafe(sql);
             sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
@@ -162,7 +159,7 @@ impl Replicated {
             "SELECT count(*) FROM pg_stat_wal_receiver \
              WHERE status = 'streaming' AND sender_port = {port}"
         );
-        until("the replica follows the other primary", PATIENCE, async || {
+        until("the replica follows the other primary", SOON, async || {
             self.value(replica, &streams).await == "1"
         })
         .await;
@@ -176,7 +173,7 @@ impl Replicated {
         for replica in replicas {
             // What is still on its way from the lost one is read to its end.
             let streams = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
-            until("the replica has lost its primary", PATIENCE, async || {
+            until("the replica has lost its primary", SOON, async || {
                 self.value(*replica, streams).await == "0"
             })
             .await;

@@ -16,7 +16,7 @@ use sqlx::Connection;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use crate::{Database, Engine, Raw, TestServer, raw, until};
+use crate::{Database, Engine, Raw, TestServer, raw, until_within};
 
 /// The service's connections.
 const POOL: u32 = 10;
@@ -63,7 +63,7 @@ pub(super) async fn deadlines(scale: u32) {
         );
     }
     // The table is still locked: whatever ended did so because it was told to.
-    until("nothing runs any more", SETTLED, async || busy(&database).await == 0).await;
+    until_within("nothing runs any more", SETTLED, async || busy(&database).await == 0).await;
     done.store(true, Ordering::Relaxed);
     let most = watch.await.expect("someone who watches");
     assert!(most <= POOL + 1, "{most} sessions, with the one that controls");

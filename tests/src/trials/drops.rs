@@ -16,7 +16,7 @@ use bookstore_proto::v1::{
 };
 use tonic::{Status, transport::Channel};
 
-use crate::{Database, Engine, Origin, Postgres, TestServer, until};
+use crate::{Database, Engine, Origin, Postgres, SOON, TestServer, until};
 
 /// Callers at the same time; there are fewer connections, so that some wait for one.
 const CALLERS: u32 = 8;
@@ -249,7 +249,7 @@ async fn no_open_transaction(database: &Database) {
         Database::Postgres(database) => database.name(),
     };
     let mut session = Postgres::shared().await.connect("postgres").await;
-    until("every session is idle", Duration::from_secs(10), async || {
+    until("every session is idle", SOON, async || {
         let sql = "SELECT count(*) FROM pg_stat_activity \
                    WHERE state <> 'idle' AND datname = $1 AND application_name = 'bookstore'";
         let busy: i64 =
@@ -317,7 +317,7 @@ impl Sessions {
         let Database::Postgres(database) = database else { return None };
         let name = database.name();
         let mut session = Postgres::shared().await.connect("postgres").await;
-        until("every session has ended", Duration::from_secs(20), async || {
+        until("every session has ended", SOON, async || {
             let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
             let open: i64 =
                 sqlx::query_scalar(sql).bind(name).fetch_one(&mut session).await.expect("a count");

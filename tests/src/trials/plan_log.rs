@@ -4,12 +4,11 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::PathBuf,
-    time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::until;
+use crate::{SOON, until};
 
 /// A statement as PostgreSQL ran it.
 #[derive(Clone, Debug)]
@@ -41,7 +40,7 @@ impl PlanLog {
     /// last call, this one among them.
     pub(super) async fn up_to(&mut self, fits: impl Fn(&str) -> bool) -> Vec<Ran> {
         let mut ran = Vec::new();
-        until("the plan in the log", Duration::from_secs(60), async || {
+        until("the plan in the log", SOON, async || {
             ran.extend(self.more());
             ran.iter().any(|ran: &Ran| fits(&ran.sql))
         })

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
 
 use super::bulk::{book, id};
-use crate::{Database, Engine, Line, Origin, Postgres, TestServer, raw, until};
+use crate::{Database, Engine, Line, Origin, Postgres, SOON, TestServer, raw, until};
 
 /// Batches of an import, and rows of a batch.
 const BATCHES: i64 = 60;
@@ -30,9 +30,6 @@ const FULL: u32 = 20;
 
 /// The longest that an import goes on before something is killed.
 const LONGEST: Duration = Duration::from_millis(600);
-
-/// How long an import may take to go on.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Kills something `kills` times on each engine while imports go on.
 pub(super) async fn resume(kills: u32) {
@@ -95,14 +92,14 @@ impl Trial {
             let left = self.killed.iter().sum::<u32>() < kills;
             let patience = match left {
                 true => LONGEST.mul_f64(rand::random::<f64>()),
-                false => PATIENCE,
+                false => SOON,
             };
             match timeout(patience, run).await {
                 Ok(Ok(())) => break,
                 Ok(Err(status)) => {
                     let known = [Code::Unavailable, Code::Unknown, Code::Aborted, Code::Cancelled];
                     assert!(known.contains(&status.code()), "it can't go on: {status:?}");
-                    assert!(began.elapsed() < PATIENCE, "it doesn't go on: {status:?}");
+                    assert!(began.elapsed() < SOON, "it doesn't go on: {status:?}");
                     sleep(Duration::from_millis(50)).await;
                 }
                 // Here the client was killed: its call is dropped.
@@ -149,7 +146,7 @@ impl Trial {
             // The service has no session in this moment.
             return;
         }
-        until("the cluster goes down", PATIENCE, async || witness.ping().await.is_err()).await;
+        until("the cluster goes down", SOON, async || witness.ping().await.is_err()).await;
         Postgres::shared().await.recovered().await;
     }
 

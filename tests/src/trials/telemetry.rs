@@ -7,7 +7,7 @@ use bookstore_proto::v1::{
     Book, CreateBookRequest, GetBookRequest, Money, book_service_client::BookServiceClient,
 };
 
-use crate::{Engine, Sink, TestServer, until};
+use crate::{Engine, SOON, Sink, TestServer, until};
 
 /// Calls in flight.
 const CALLERS: u32 = 16;
@@ -23,9 +23,6 @@ const FEW: u32 = 2;
 /// The spans of a call: its own, of this name, its operation's and its statement's.
 const SPANS: usize = 3;
 const CALL: &str = "bookstore.v1.BookService/GetBook";
-
-/// How long the last spans of a portion may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a call may cost more where telemetry goes out, in the full form of a release build.
 const MOST: f64 = 1.25;
@@ -122,7 +119,7 @@ async fn get_and_send(server: &TestServer, sink: &Sink) {
     get(server).await;
     // A call's own span is the last of its spans.
     let sent = async || sink.count(CALL) == PORTION as usize;
-    until("every call's span has come", PATIENCE, sent).await;
+    until("every call's span has come", SOON, sent).await;
     let spans = sink.take_spans().len();
     assert!(spans >= SPANS * PORTION as usize, "{spans} spans of {PORTION} calls");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bookstore_proto::v1::{
     ExportBooksRequest, GetBookRequest, book_transfer_service_client::BookTransferServiceClient,
 };
-use bookstore_tests::{Engine, Signal, TestServer, on_every_engine, raw, until};
+use bookstore_tests::{Engine, Signal, Stopwatch, TestServer, on_every_engine, raw, until};
 use serde_json::{Value, json};
 use tonic::{Code, Request};
 
@@ -34,18 +34,18 @@ fn options(number: u32) -> Value {
 
 async fn a_deadline_is_that_of_the_whole_stream(engine: Engine) {
     let server = TestServer::start(engine).await;
-    let patience = Duration::from_millis(700);
+    let patience = Duration::from_millis(1_500);
     let mut request = Request::new(());
     request.set_timeout(patience);
-    let began = Instant::now();
+    let watch = Stopwatch::start();
     let mut late = Import::bare(&server, request).await;
     late.send(options(900)).await;
     late.batch(1, &rows(1..=3)).await.expect("a batch in time");
     // Nothing more is sent: only time can end it.
     let refused = refusal(late.acknowledgement().await);
     refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
-    let took = began.elapsed();
-    assert!(took >= patience && took < patience * 5, "after {took:?}");
+    let took = watch.stop();
+    assert!(took.at_least(patience) && took.at_most(patience * 3), "after {took:?}");
     assert_eq!(count(&server).await, 3);
 
     let mut request = Request::new(ExportBooksRequest::default());
@@ -156,7 +156,7 @@ async fn a_stop_ends_streams_between_two_messages(engine: Engine) {
     refused.is(Code::Unavailable, "SHUTTING_DOWN", &[]);
     let ended = server.ended().await;
     assert_eq!(ended.status.code(), Some(0));
-    assert!(ended.took < SOON, "it took {:?}", ended.took);
+    assert!(ended.took.at_most(Duration::from_secs(10)), "it took {:?}", ended.took);
     let cut = server.logs().so_far().iter().any(|line| line.contains("calls_cut"));
     assert!(!cut, "no call had to be cut");
     let server = TestServer::builder(engine).on(server.database()).start().await;
@@ -213,7 +213,7 @@ async fn a_lock_that_stays_ends_the_streams() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     import(&server, json!({}), &rows(1..=2)).await;
-    let patience = Duration::from_millis(500);
+    let patience = Duration::from_millis(1_500);
     let mut request = Request::new(());
     request.set_timeout(patience);
     let mut held_up = Import::bare(&server, request).await;
@@ -224,15 +224,15 @@ async fn a_lock_that_stays_ends_the_streams() {
     let mut export = Request::new(ExportBooksRequest::default());
     export.set_timeout(patience);
     let mut reader = BookTransferServiceClient::new(raw(server.address()).await);
-    let began = Instant::now();
+    let watch = Stopwatch::start();
     let mut export = reader.export_books(export).await.expect("a stream").into_inner();
     let ends = async { (export.message().await, held_up.acknowledgement().await) };
     let (export, held_up) = tokio::time::timeout(SOON, ends).await.expect("two streams that end");
     for refused in [refusal(export), refusal(held_up)] {
         refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     }
-    let took = began.elapsed();
-    assert!(took < patience * 4, "after {took:?}");
+    let took = watch.stop();
+    assert!(took.at_most(patience * 3), "after {took:?}");
     held.release().await;
     is_idle(&database).await;
     assert_eq!(count(&server).await, 4);

@@ -11,6 +11,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::{Held, SOON, Watch, can_connect, restock, stock, waits_for_lock, with_a_book};
 use crate::client;
 
+/// More than an end takes beyond the pause and the calls that it waits for.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 on_every_engine!(terminate_ends_it, interrupt_ends_it, a_second_signal_ends_it_at_once);
 
 /// Peers that do nothing, and would hold up a service that waits for them.
@@ -44,7 +47,7 @@ async fn terminate_ends_it(engine: Engine) {
     assert_eq!(last, None);
     let ended = server.ended().await;
     assert_eq!(ended.status.code(), Some(0));
-    assert!(ended.took < SOON, "it took {:?}", ended.took);
+    assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
     assert!(!can_connect(&server).await);
 }
 
@@ -55,7 +58,7 @@ async fn interrupt_ends_it(engine: Engine) {
     server.signal(Signal::INT);
     let ended = server.ended().await;
     assert_eq!(ended.status.code(), Some(0));
-    assert!(ended.took < SOON, "it took {:?}", ended.took);
+    assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
 }
 
 async fn a_second_signal_ends_it_at_once(engine: Engine) {
@@ -66,7 +69,7 @@ async fn a_second_signal_ends_it_at_once(engine: Engine) {
         server.signal(second);
         let ended = server.ended().await;
         assert_eq!(ended.status.code(), Some(code));
-        assert!(ended.took < SOON, "it took {:?}", ended.took);
+        assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
     }
 }
 
@@ -109,8 +112,8 @@ async fn a_call_that_never_ends_is_cut() {
     assert_eq!(told["exit_code"], 1, "{told}");
     let reason = "calls were in flight when shutdown_timeout was up: 1 cut";
     assert_eq!(told["reason"], reason, "{told}");
-    assert!(ended.took > Duration::from_millis(500), "it took only {:?}", ended.took);
-    assert!(ended.took < SOON, "it took {:?}", ended.took);
+    assert!(ended.took.at_least(Duration::from_millis(500)), "it took only {:?}", ended.took);
+    assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
     server.logs().wait_for(|line| line.contains("\"calls_cut\":1")).await;
     call.await.expect("no panic").expect_err("a call that was cut");
     held.release().await;

@@ -1,9 +1,9 @@
 //! Estimated totals: near what is there, without looking at it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bookstore_proto::v1::ListBooksRequest;
-use bookstore_tests::{Database, Engine, TestServer, on_every_engine, until};
+use bookstore_tests::{Database, Engine, SOON, TestServer, on_every_engine, until};
 use serde_json::json;
 
 use crate::client::{books, done, message};
@@ -40,7 +40,7 @@ async fn read_so_far(database: &Database) -> i64 {
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                     AND application_name = 'bookstore'";
     let ended = async || database.value(sessions).await == "0";
-    until("the service's sessions end", Duration::from_secs(10), ended).await;
+    until("the service's sessions end", SOON, ended).await;
     let sql = "SELECT seq_tup_read + idx_tup_fetch + (SELECT sum(idx_tup_read) \
                FROM pg_stat_user_indexes WHERE relname = 'books') \
                FROM pg_stat_user_tables WHERE relname = 'books'";

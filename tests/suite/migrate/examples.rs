@@ -1,9 +1,9 @@
 //! The worked examples of docs/coming-from-sqlalchemy.md.
 
-use bookstore_tests::{Engine, on_every_engine};
+use bookstore_tests::{Engine, catalog, on_every_engine};
 use serde_json::json;
 
-use super::{Migrator, catalog, migrated};
+use super::{Migrator, migrated};
 
 on_every_engine!(the_examples_go_up_and_down);
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use bookstore_tests::{Database, Engine, Finished, Line, until};
+use bookstore_tests::{Database, Engine, Finished, Line, catalog, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
 
-use super::{Migrator, OURS, SOON, catalog, finished, is_head, migrated, names, until_sql};
+use super::{Migrator, OURS, SOON, finished, is_head, migrated, names, until_sql};
 
 const ONE: &str = "m29990101_000001_one";
 
@@ -168,9 +168,9 @@ async fn killed_while_an_index_is_built_the_next_builds_it_whole() {
     is_head(&database, &revisions).await;
 }
 
-/// Whoever builds an index of that name by hand is left to do so.
+/// A session that builds an index of that name by hand goes on.
 #[tokio::test]
-async fn an_index_that_somebody_is_building_is_not_dropped() {
+async fn an_index_that_another_session_builds_is_not_dropped() {
     let database = migrated(Engine::Postgres).await;
     let migrator = Migrator::new(&database, &concurrently());
     let holder = hold(&database, "ROW EXCLUSIVE").await;

@@ -1,9 +1,9 @@
 //! Tables of SQLite that are made anew keep what isn't named.
 
-use bookstore_tests::{Database, Engine, Origin};
+use bookstore_tests::{Database, Engine, Origin, catalog};
 use serde_json::{Value, json};
 
-use super::{Migrator, catalog, migrated};
+use super::{Migrator, migrated};
 
 fn one(up: &Value, down: &Value) -> Value {
     json!({"revisions": [{"name": "m29990101_000002_two", "up": up, "down": down}]})

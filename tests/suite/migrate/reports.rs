@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bookstore_tests::{Database, Engine, on_every_engine};
+use bookstore_tests::{Database, Engine, catalog, on_every_engine};
 use serde_json::{Value, json};
 
-use super::{Migrator, catalog, finished, is_head, migrated, names};
+use super::{Migrator, finished, is_head, migrated, names};
 
 on_every_engine!(
     a_changed_literal_is_refused_and_formatting_is_not,

@@ -1,9 +1,9 @@
 //! What people type: targets, questions, tables, JSON, exit codes.
 
-use bookstore_tests::{Database, Engine, Finished, Origin, on_every_engine, run};
+use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, run};
 use serde_json::{Value, json};
 
-use super::{Migrator, catalog, migrated, names};
+use super::{Migrator, migrated, names};
 
 on_every_engine!(
     targets_are_found_in_every_form,

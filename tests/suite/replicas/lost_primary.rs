@@ -1,8 +1,8 @@
 //! The primary is lost: what goes on, what waits, and what becomes of writes under way.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bookstore_tests::{Engine, Line, Replicated, TestServer, until};
+use bookstore_tests::{Engine, Line, Replicated, Stopwatch, TestServer, until};
 use tonic::{Code, Request, metadata::AsciiMetadataValue};
 
 use super::{EVENTUAL, SOON, STRONG, Steady, answers, create, read, reason, serve, token};
@@ -26,12 +26,12 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
             "frozen" => cluster.freeze(0),
             _ => drop(cluster.kill(0).await),
         }
-        let (began, before) = (Instant::now(), steady.count());
+        let (watch, before) = (Stopwatch::start(), steady.count());
         let waiting = create(&server, "Emma").await.expect_err("no primary");
         assert_eq!(reason(&waiting), (Code::Unavailable, "DATABASE_UNAVAILABLE".into(), true));
-        let waited = began.elapsed();
-        assert!(waited >= Duration::from_secs(1), "{lost}: it hasn't waited");
-        assert!(waited < Duration::from_secs(10), "{lost}: {waited:?} is too long");
+        let waited = watch.stop();
+        assert!(waited.at_least(Duration::from_secs(1)), "{lost}: it hasn't waited");
+        assert!(waited.at_most(Duration::from_secs(10)), "{lost}: {waited:?} is too long");
         for metadata in [&[][..], EVENTUAL, &[("consistency-token", &token)]] {
             let by = read(&mut client::books(&server), &id, metadata).await.expect("a read");
             assert_eq!(by, replica, "{lost}");

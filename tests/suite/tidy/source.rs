@@ -1,5 +1,7 @@
-//! Rust text taken apart: code without comments and without the insides of strings,
-//! and the strings by themselves.
+//! Rust text taken apart: code without comments and without the insides of strings, and the
+//! strings by themselves. Two rules need it. SQL that begins or commits is known by a string's
+//! text alone, where comments and names may have the same words; and a path counts as an
+//! import only in code.
 
 /// A Rust file, line numbers kept.
 pub(super) struct Source {

@@ -6,7 +6,7 @@ use bookstore_proto::v1::{
     Begin, GetBookRequest, TransactRequest, transact_request::Step,
     transact_response::Step as Answer,
 };
-use bookstore_tests::{Engine, Line, Replicated, TestServer, on_every_engine, until};
+use bookstore_tests::{Engine, Line, Replicated, Stopwatch, TestServer, on_every_engine, until};
 use prost_types::Any;
 use serde_json::json;
 use tonic::Code;
@@ -25,13 +25,14 @@ on_every_engine!(
 );
 
 async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
-    let server = TestServer::builder(engine).env("TRANSACTION_IDLE_TIMEOUT", "300ms").start().await;
+    let server = TestServer::builder(engine).env("TRANSACTION_IDLE_TIMEOUT", "500ms").start().await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
-    let began = Instant::now();
+    let watch = Stopwatch::start();
     let status = led.answers.message().await.expect_err("it is shown out");
     Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let took = watch.stop();
+    assert!(took.at_most(Duration::from_secs(3)), "{took:?}");
 
     // Never silent for long, and open for longer than it asked for.
     let mut led = Led::open(&server, None).await;
@@ -39,14 +40,16 @@ async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
     let begun = led.step(Step::Begin(asked)).await;
     assert!(matches!(&begun, Ok(Answer::Begun(begun)) if begun.timeout_ms <= 700), "{begun:?}");
     led.call(CREATE, a_new_book(2)).await.expect("a book");
-    let began = Instant::now();
+    let (began, watch) = (Instant::now(), Stopwatch::start());
     let refused = loop {
         match led.call(GET, json!({"id": id(2)})).await {
-            Ok(_) => assert!(began.elapsed() < Duration::from_secs(10), "it goes on"),
+            Ok(_) => assert!(began.elapsed() < SOON, "it goes on"),
             Err(refused) => break refused,
         }
     };
     refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    let took = watch.stop();
+    assert!(took.at_most(Duration::from_secs(3)), "{took:?}");
     assert_eq!(books(&server).await, "0");
 }
 
@@ -60,27 +63,27 @@ async fn the_calls_deadline_ends_it(engine: Engine) {
         Engine::Postgres => (Duration::from_millis(1500), "1500m"),
     };
     let open = async || {
-        let began = Instant::now();
+        let watch = Stopwatch::start();
         let mut led = Led::open_with(server.address(), &[("grpc-timeout", told)]).await;
         led.step(Step::Begin(Begin::default())).await.expect("a transaction");
         led.call(CREATE, a_new_book(1)).await.expect("a book");
-        (began, led)
+        (watch, led)
     };
-    let ended = |began: Instant, refused: Refusal| {
+    let ended = |watch: Stopwatch, refused: Refusal| {
         refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
-        let took = began.elapsed();
-        assert!(took >= patience && took < patience * 5, "after {took:?}");
+        let took = watch.stop();
+        assert!(took.at_least(patience) && took.at_most(patience * 5), "after {took:?}");
     };
-    let (began, mut led) = open().await;
+    let (watch, mut led) = open().await;
     let status = led.answers.message().await.expect_err("its time is over");
-    ended(began, Refusal::from(&status));
+    ended(watch, Refusal::from(&status));
     assert_eq!(books(&server).await, "0");
     if engine == Engine::Postgres {
         let mut other = Led::begun(&server).await;
         other.call(CREATE, a_new_book(2)).await.expect("a book");
-        let (began, mut led) = open().await;
+        let (watch, mut led) = open().await;
         // The other one has it, and neither commits nor leaves.
-        ended(began, led.call(CREATE, a_new_book(2)).await.expect_err("its time is over"));
+        ended(watch, led.call(CREATE, a_new_book(2)).await.expect_err("its time is over"));
         other.commit().await.expect("a commit");
         assert_eq!(books(&server).await, "1");
     }
@@ -110,7 +113,7 @@ async fn there_is_a_limit(engine: Engine) {
 #[tokio::test]
 async fn nothing_stays_open_behind_a_caller() {
     // Neither a clock of the transaction's nor the wait for a lock ends it first.
-    let soon = Duration::from_secs(5);
+    let soon = Duration::from_secs(30);
     let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_TIMEOUT", "1m");
     let server = server.env("TRANSACTION_IDLE_TIMEOUT", "1m").start().await;
     let database = server.database();
@@ -124,18 +127,18 @@ async fn nothing_stays_open_behind_a_caller() {
         let near = line.url().trim_start_matches("http://").parse().expect("an address");
         (line, Led::begun_at(near).await)
     };
-    let mut fastest = soon;
+    let mut took = Vec::new();
     for _ in 0..10 {
         let (line, mut led) = killed().await;
         led.call(CREATE, a_new_book(1)).await.expect("a book");
         assert_eq!(open().await, "1");
-        let cut = Instant::now();
+        let watch = Stopwatch::start();
         line.cut();
         until("no transaction is open", soon, async || open().await == "0").await;
-        fastest = fastest.min(cut.elapsed());
+        took.push(watch.stop());
     }
-    // On a busy machine any one of them may take longer.
-    assert!(fastest < Duration::from_millis(100), "after {fastest:?}");
+    // Any one of them may meet other work.
+    assert!(took.iter().any(|took| took.at_most(Duration::from_millis(100))), "after {took:?}");
     // In the middle of a statement, which waits for a lock that nobody lets go.
     let held = Held::table(&database).await;
     let (line, mut led) = killed().await;

@@ -1,9 +1,9 @@
 //! Imports and exports that are interrupted, cut off and refused: what is in stays in, and
 //! they go on to exactly the right rows.
 
-use std::{fmt::Write as _, path::Path, process::Stdio, time::Duration};
+use std::{fmt::Write as _, path::Path, process::Stdio};
 
-use bookstore_tests::{Engine, Line, Signal, TestServer, on_every_engine, until};
+use bookstore_tests::{Engine, Line, SOON, Signal, TestServer, on_every_engine, until};
 use rustix::process::{Pid, kill_process};
 use tokio::{
     io::AsyncWriteExt,
@@ -70,7 +70,7 @@ async fn an_interrupted_import_goes_on(engine: Engine) {
     let mut input = import.stdin.take().expect("its input");
     let part = format!("{HEADER}{}", rows(0, 405));
     input.write_all(part.as_bytes()).await.expect("a part of the file");
-    until("some rows", Duration::from_secs(60), async || count(&server).await >= 300).await;
+    until("some rows", SOON, async || count(&server).await >= 300).await;
     interrupt(&import);
     let ended = import.wait_with_output().await.expect("its end");
     let ended = Ended::new(ended.status, &ended.stdout, &ended.stderr);
@@ -129,13 +129,13 @@ async fn a_lost_connection_is_taken_up_again(engine: Engine) {
     let mut errors = import.stderr.take().expect("its errors");
     let part = format!("{HEADER}{}", rows(0, 305));
     input.write_all(part.as_bytes()).await.expect("a part of the file");
-    until("some rows", Duration::from_secs(60), async || count(&server).await >= 200).await;
+    until("some rows", SOON, async || count(&server).await >= 200).await;
     line.cut();
     input.write_all(rows(305, ROWS).as_bytes()).await.expect("the rest");
     drop(input);
     read_until(&mut errors, |told| told.contains("trying again: ")).await;
     line.restore();
-    let ended = tokio::time::timeout(Duration::from_secs(60), import.wait_with_output()).await;
+    let ended = tokio::time::timeout(SOON, import.wait_with_output()).await;
     let ended = ended.expect("its end").expect("its end");
     let ended = Ended::new(ended.status, &ended.stdout, &ended.stderr);
     assert_eq!(ended.output, "inserted 594\nupdated 0\nrejected 6, see r.csv\n");

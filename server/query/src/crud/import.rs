@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bookstore_store::{Connection, Fault, Rule, StoreError, now};
+use bookstore_store::{Connection, ConstraintRule, FieldViolation, StoreError, now};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable,
     Statement, Value,
@@ -24,7 +24,7 @@ pub enum Landed {
     /// There was one with its id, which is as this one says now.
     Updated,
     /// It was left out.
-    Rejected(Fault),
+    Rejected(FieldViolation),
 }
 
 /// Writes rows that have ids of their own, each once, and tells of each what became of it.
@@ -40,8 +40,8 @@ pub async fn import<R: Resource>(
     change: Option<&Values<R>>,
 ) -> Result<Vec<Landed>, StoreError> {
     let mut landed = vec![None; rows.len()];
-    for (index, fault) in without_reference::<R>(connection, rows).await? {
-        landed[index].get_or_insert(Landed::Rejected(fault));
+    for (index, violation) in without_reference::<R>(connection, rows).await? {
+        landed[index].get_or_insert(Landed::Rejected(violation));
     }
     let now = now();
     let kept = rows.iter().zip(&landed).filter(|(_, landed)| landed.is_none());
@@ -54,7 +54,7 @@ pub async fn import<R: Resource>(
             // Every change of a row counts its version up.
             Some(1) => Landed::Inserted,
             Some(_) => Landed::Updated,
-            None => Landed::Rejected(Fault::new("id", "is already taken")),
+            None => Landed::Rejected(FieldViolation::new("id", "is already taken")),
         })
     };
     Ok(landed.into_iter().zip(rows).map(tell).collect())
@@ -65,10 +65,12 @@ pub async fn import<R: Resource>(
 async fn without_reference<R: Resource>(
     connection: &Connection,
     rows: &[Values<R>],
-) -> Result<Vec<(usize, Fault)>, StoreError> {
-    let mut faults = Vec::new();
+) -> Result<Vec<(usize, FieldViolation)>, StoreError> {
+    let mut violations = Vec::new();
     for constraint in R::CONSTRAINTS {
-        let (Rule::Exists(table, resource), [name]) = (constraint.rule, constraint.columns) else {
+        let (ConstraintRule::Exists(table, resource), [name]) =
+            (constraint.rule, constraint.columns)
+        else {
             continue;
         };
         let column = super::column::<R>(name)?;
@@ -96,12 +98,12 @@ async fn without_reference<R: Resource>(
             found.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
         for (index, row) in rows.iter().enumerate() {
             if reference(row).is_some_and(|id| !found.contains(&id)) {
-                let told = format!("names no {resource} that exists");
-                faults.push((index, Fault::new(constraint.field, told)));
+                let description = format!("names no {resource} that exists");
+                violations.push((index, FieldViolation::new(constraint.field, description)));
             }
         }
     }
-    Ok(faults)
+    Ok(violations)
 }
 
 /// Inserts rows, or changes those that are there; answers the version of each row that was
@@ -220,8 +222,8 @@ fn from_values<R: Resource>(
                 .value(Alias::new("version"), Expr::col(version).add(1))
         }
     };
-    let told = ["id", "version"].map(|name| ColumnRef::from(Alias::new(name)));
-    insert.on_conflict(on_conflict).returning(ReturningClause::Columns(told.into()));
+    let description = ["id", "version"].map(|name| ColumnRef::from(Alias::new(name)));
+    insert.on_conflict(on_conflict).returning(ReturningClause::Columns(description.into()));
     Ok(insert)
 }
 

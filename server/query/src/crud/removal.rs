@@ -1,6 +1,6 @@
 //! Deletes of rows, by batches, with what may go along and what stands in the way.
 
-use bookstore_store::{Claim, Connection, Rule, StoreError};
+use bookstore_store::{Connection, ConstraintCheck, ConstraintRule, StoreError};
 use sea_orm::{
     ConnectionTrait, EntityTrait, QueryFilter,
     sea_query::{Alias, Expr, Query},
@@ -36,14 +36,14 @@ pub async fn delete<R: Resource>(
 }
 
 /// The ids of deleted rows that others may refer to, where `force` doesn't take these along.
-pub fn claims_of_removal<R: Resource>(removals: &[Removal]) -> Vec<Claim> {
-    let claims = removals.iter().flat_map(|removal| {
+pub fn checks_of_removal<R: Resource>(removals: &[Removal]) -> Vec<ConstraintCheck> {
+    let checks = removals.iter().flat_map(|removal| {
         let constraints = R::CONSTRAINTS.iter();
         let unused = constraints.filter(|constraint| match constraint.rule {
-            Rule::Unused { forced, .. } => !(forced && removal.force),
-            Rule::Unique | Rule::Exists(..) => false,
+            ConstraintRule::Unused { forced, .. } => !(forced && removal.force),
+            ConstraintRule::Unique | ConstraintRule::Exists(..) => false,
         });
-        unused.map(|constraint| Claim {
+        unused.map(|constraint| ConstraintCheck {
             constraint,
             field: format!("{}{}", removal.prefix, constraint.field),
             values: vec![removal.id.into()],
@@ -51,7 +51,7 @@ pub fn claims_of_removal<R: Resource>(removals: &[Removal]) -> Vec<Claim> {
             only_new: false,
         })
     });
-    claims.collect()
+    checks.collect()
 }
 
 /// Locks rows that are about to be deleted and makes sure that [`delete`] will find them as it
@@ -88,7 +88,8 @@ async fn delete_referrers<R: Resource>(
     ids: &[Uuid],
 ) -> Result<(), StoreError> {
     for constraint in R::CONSTRAINTS {
-        let (Rule::Unused { forced: true, .. }, [column]) = (constraint.rule, constraint.columns)
+        let (ConstraintRule::Unused { forced: true, .. }, [column]) =
+            (constraint.rule, constraint.columns)
         else {
             continue;
         };

@@ -1,7 +1,9 @@
 //! Inserts and changes of rows, by batches, in an order that batches can't block each other
 //! with.
 
-use bookstore_store::{Claim, Connection, Fault, Rule, StoreError, now};
+use bookstore_store::{
+    Connection, ConstraintCheck, ConstraintRule, FieldViolation, StoreError, now,
+};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter,
@@ -17,7 +19,7 @@ use crate::crud::{
 /// Inserts rows and answers them as they are now.
 ///
 /// # Errors
-/// [`StoreError::Constraint`], to be explained by [`claims_of_insert`].
+/// [`StoreError::Constraint`], to be explained by [`checks_of_insert`].
 pub async fn insert<R: Resource>(
     connection: &Connection,
     inserts: &[Insert<Values<R>>],
@@ -42,14 +44,14 @@ pub async fn insert<R: Resource>(
 }
 
 /// The values of inserted rows that constraints look at.
-pub fn claims_of_insert<R: Resource>(inserts: &[Insert<Values<R>>]) -> Vec<Claim> {
-    let claims = inserts.iter().flat_map(|insert| {
-        claims::<R>(&insert.values, None, |field| match field {
+pub fn checks_of_insert<R: Resource>(inserts: &[Insert<Values<R>>]) -> Vec<ConstraintCheck> {
+    let checks = inserts.iter().flat_map(|insert| {
+        checks::<R>(&insert.values, None, |field| match field {
             "id" => insert.id_path.clone(),
             _ => format!("{}.{field}", insert.path),
         })
     });
-    claims.collect()
+    checks.collect()
 }
 
 /// Changes rows, all locked in the order of their ids first, and answers them as they are now.
@@ -77,20 +79,20 @@ pub async fn update<R: Resource>(
 }
 
 /// The values of changed rows that constraints look at.
-pub fn claims_of_update<R: Resource>(changes: &[Change<Values<R>>]) -> Vec<Claim> {
-    let claims = changes.iter().flat_map(|change| {
+pub fn checks_of_update<R: Resource>(changes: &[Change<Values<R>>]) -> Vec<ConstraintCheck> {
+    let checks = changes.iter().flat_map(|change| {
         let path = |field: &str| format!("{}.{field}", change.path);
-        let mut all = claims::<R>(&change.values, Some(change.id), path);
+        let mut all = checks::<R>(&change.values, Some(change.id), path);
         if let Some(Ok(values)) = &change.otherwise {
-            let of_new = claims::<R>(values, Some(change.id), path).into_iter();
-            let beside = of_new.filter(|claim| all.iter().all(|other| other.field != claim.field));
-            let beside: Vec<Claim> =
-                beside.map(|claim| Claim { only_new: true, ..claim }).collect();
+            let of_new = checks::<R>(values, Some(change.id), path).into_iter();
+            let beside = of_new.filter(|check| all.iter().all(|other| other.field != check.field));
+            let beside: Vec<ConstraintCheck> =
+                beside.map(|check| ConstraintCheck { only_new: true, ..check }).collect();
             all.extend(beside);
         }
         all
     });
-    claims.collect()
+    checks.collect()
 }
 
 async fn update_one<R: Resource>(
@@ -130,7 +132,7 @@ async fn update_one<R: Resource>(
                 let field = format!("{prefix}etag");
                 return Err(StoreError::EtagMismatch { resource: R::NAME, id: change.id, field });
             }
-            Some(Err(faults)) => return Err(StoreError::Invalid(faults.clone())),
+            Some(Err(violations)) => return Err(StoreError::Invalid(violations.clone())),
             Some(Ok(values)) => stamped::<R>(values.clone(), now()),
         };
         let inserted = R::Entity::insert(values.clone())
@@ -149,7 +151,7 @@ async fn unchanged<R: Resource>(
     connection: &Connection,
     change: &Change<Values<R>>,
 ) -> Result<(), StoreError> {
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for fixed in &change.fixed {
         let mut query = Query::select();
         query
@@ -158,12 +160,15 @@ async fn unchanged<R: Resource>(
             .and_where(id_is(change.id))
             .and_where(is_fixed(std::slice::from_ref(fixed)));
         if connection.query_one(&query).await?.is_none() {
-            faults.push(Fault::new(&fixed.field, "never changes, and the value is another one"));
+            violations.push(FieldViolation::new(
+                &fixed.field,
+                "never changes, and the value is another one",
+            ));
         }
     }
-    match faults.is_empty() {
+    match violations.is_empty() {
         true => Ok(()),
-        false => Err(StoreError::Invalid(faults)),
+        false => Err(StoreError::Invalid(violations)),
     }
 }
 
@@ -235,14 +240,14 @@ pub(crate) async fn missed<R: Resource>(
     })
 }
 
-fn claims<R: Resource>(
+fn checks<R: Resource>(
     values: &Values<R>,
     own: Option<Uuid>,
     path: impl Fn(&str) -> String,
-) -> Vec<Claim> {
-    let claims = R::CONSTRAINTS.iter().filter_map(|constraint| {
+) -> Vec<ConstraintCheck> {
+    let checks = R::CONSTRAINTS.iter().filter_map(|constraint| {
         // Rows that are changed keep their id.
-        let unused = matches!(constraint.rule, Rule::Unused { .. });
+        let unused = matches!(constraint.rule, ConstraintRule::Unused { .. });
         if unused || (own.is_some() && constraint.field == "id") {
             return None;
         }
@@ -253,9 +258,9 @@ fn claims<R: Resource>(
         };
         let values = constraint.columns.iter().map(value).collect::<Option<Vec<_>>>()?;
         let field = path(constraint.field);
-        Some(Claim { constraint, field, values, own, only_new: false })
+        Some(ConstraintCheck { constraint, field, values, own, only_new: false })
     });
-    claims.collect()
+    checks.collect()
 }
 
 /// A new row's times and version.

@@ -4,7 +4,7 @@ use aip_160::{Arg, Comparable, Comparator, Expression, Member, Restriction, Valu
 use sea_orm::{Value, sea_query::BinOper};
 
 use crate::{
-    field::{Field, Fields, Invalid, Kind, cut, shown},
+    field::{Field, Invalid, Kind, ResourceFields, cut, shown},
     filter::{
         LITERAL_STAR,
         attributes::{self, JsonTest},
@@ -56,7 +56,7 @@ impl Operand<'_> {
 }
 
 /// Types a filter. The depth of the recursion is the parser's, which is limited.
-pub(crate) fn check(expression: &Expression, fields: &Fields) -> Result<Node, Invalid> {
+pub(crate) fn check(expression: &Expression, fields: &ResourceFields) -> Result<Node, Invalid> {
     let all = |children: &[Expression]| -> Result<Vec<Node>, Invalid> {
         children.iter().map(|child| check(child, fields)).collect()
     };
@@ -70,7 +70,7 @@ pub(crate) fn check(expression: &Expression, fields: &Fields) -> Result<Node, In
     }
 }
 
-fn test(restriction: &Restriction, fields: &Fields) -> Result<Node, Invalid> {
+fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<Node, Invalid> {
     let member = match &restriction.comparable {
         Comparable::Member(member) => member,
         Comparable::Function(function) => return Err(no_function(&function.name)),
@@ -103,7 +103,10 @@ fn test(restriction: &Restriction, fields: &Fields) -> Result<Node, Invalid> {
 }
 
 /// Finds the field that a path names, and what of the path goes into a JSON object.
-fn resolve(member: &Member, fields: &Fields) -> Result<(&'static Field, Vec<String>), Invalid> {
+fn resolve(
+    member: &Member,
+    fields: &ResourceFields,
+) -> Result<(&'static Field, Vec<String>), Invalid> {
     let mut filterable = fields.fields.iter().filter(|field| field.filterable);
     let path = member.field_path();
     let found = filterable.clone().find(|field| path.as_deref() == Some(field.name));

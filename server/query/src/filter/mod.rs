@@ -14,7 +14,7 @@ use aip_160::{FilterError, parse_filter_with_max_depth};
 use check::Node;
 use sea_orm::{DbBackend, sea_query::Condition};
 
-use crate::field::{Fields, Invalid};
+use crate::field::{Invalid, ResourceFields};
 
 /// How many characters a filter may have.
 pub const MOST_CHARACTERS: usize = 4_096;
@@ -57,7 +57,7 @@ impl Filter {
     /// # Errors
     /// What isn't AIP-160, longer than [`MOST_CHARACTERS`] or deeper than [`DEEPEST`];
     /// fields that aren't filterable; comparisons and values that don't fit the field.
-    pub fn parse(text: &str, fields: &Fields) -> Result<Filter, Invalid> {
+    pub fn parse(text: &str, fields: &ResourceFields) -> Result<Filter, Invalid> {
         let prepared = prepare(text)?;
         let parsed = parse_filter_with_max_depth(&prepared, DEEPEST)
             .map_err(|error| unreadable(&error, &prepared))?;

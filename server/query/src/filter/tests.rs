@@ -11,7 +11,7 @@ use crate::{
     filter::*,
 };
 
-static FIELDS: Fields = Fields {
+static FIELDS: ResourceFields = ResourceFields {
     table: "books",
     fields: &[
         field("id", "id", Kind::Id),

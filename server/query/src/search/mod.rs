@@ -53,7 +53,7 @@ pub struct SearchQuery {
 
 /// The rows of a page.
 #[derive(Clone, Debug)]
-pub struct Found<M> {
+pub struct SearchPage<M> {
     /// The rows, best matches first; equally good ones by their ids.
     pub rows: Vec<M>,
     /// Whether more follow.
@@ -67,7 +67,7 @@ pub struct Found<M> {
 pub async fn search<R: Searched>(
     connection: &Connection,
     query: &SearchQuery,
-) -> Result<Found<Row<R>>, StoreError> {
+) -> Result<SearchPage<Row<R>>, StoreError> {
     let limit = query.limit.min(MOST_RESULTS.saturating_sub(query.offset));
     let statement = match connection.get_database_backend() {
         DbBackend::Postgres => on_postgres::<R>(query, limit),
@@ -76,7 +76,7 @@ pub async fn search<R: Searched>(
     let read = connection.query_up_to(statement, PAGE_BYTES).await?;
     let more = read.cut || read.rows.len() > limit;
     let rows = read.rows.iter().take(limit).map(|(row, _)| Row::<R>::from_query_result(row, ""));
-    Ok(Found { rows: rows.collect::<Result<_, _>>()?, more })
+    Ok(SearchPage { rows: rows.collect::<Result<_, _>>()?, more })
 }
 
 impl SearchQuery {

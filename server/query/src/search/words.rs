@@ -32,7 +32,7 @@ impl Words {
     /// such as `rock-n-roll`, is a phrase; one without a word is passed over.
     ///
     /// # Errors
-    /// A list without a term to look for, and more than [`MOST_WORDS`] words.
+    /// A list without a term to look for, and more than `MOST_WORDS` words.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut groups = vec![Group::default()];
         let mut count = 0;
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_search_without_a_word_is_refused() {
-        for (text, told) in [
+        for (text, description) in [
             ("", "must have a word"),
             ("  ", "must have a word"),
             ("-dune", "must have a word"),
@@ -205,7 +205,7 @@ mod tests {
             ("dune OR OR sand", "either side of OR"),
         ] {
             let error = Words::parse(text).expect_err(text);
-            assert!(error.0.contains(told), "{text:?}: {error}");
+            assert!(error.0.contains(description), "{text:?}: {error}");
         }
         assert!(Words::parse(&"a ".repeat(MOST_WORDS)).is_ok());
         assert!(Words::parse(&"a-".repeat(MOST_WORDS + 1)).is_err());

@@ -5,30 +5,26 @@ mod target;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
-use bookstore_proto::v1::{
+use bookstore_client::v1::{
     ExportBooksRequest, ExportBooksResponse, ListBooksRequest, TotalSizeMode,
-    book_service_client::BookServiceClient,
     book_transfer_service_client::BookTransferServiceClient,
 };
+use bookstore_client::{CallOptions as _, Client, Error, IntoCall as _, ResumeTimer, Transport};
 use clap::Args;
 use tokio::time::sleep;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use self::{columns::Columns, target::Target};
 use super::{
-    Failure,
+    failure::Failure,
     transfer::{
         client::Service,
         field::Assignment,
         format::{Format, delimiter, is_pipe},
         progress::Progress,
-        retry::{Patience, describe, is_transient},
     },
 };
 use crate::shutdown::{Signal, Signals};
-
-/// The largest message that is taken. The service sends about a mebibyte, or one large book.
-const MOST_BYTES: usize = 16 << 20;
 
 /// The arguments of `export`.
 #[derive(Args)]
@@ -82,7 +78,7 @@ impl From<String> for Stopped {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let signals = Signals::install()?;
-    let channel = arguments.service.channel()?;
+    let client = arguments.service.client()?;
     let format = Format::of(arguments.format, &arguments.file)?;
     if format == Format::Jsonl && (arguments.delimiter.is_some() || arguments.null.is_some()) {
         return Err("--delimiter and --null are for CSV; JSON has its own".into());
@@ -92,19 +88,18 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut export = Export {
         columns: Columns::new(format, &arguments.columns, null, delimiter)?,
         target: Target::create(&arguments.file)?,
-        client: BookTransferServiceClient::new(channel.clone())
-            .max_decoding_message_size(MOST_BYTES),
+        books: client.book_transfer(),
         filter: arguments.filter.clone(),
         order_by: arguments.order_by.clone(),
         page_token: String::new(),
-        patience: arguments.service.patience(),
-        progress: Progress::start(arguments.total(channel).await),
+        timer: arguments.service.timer(),
+        progress: Progress::start(arguments.total(&client).await),
         signals,
-        books: 0,
+        count: 0,
     };
     let done = export.run().await;
     export.progress.end();
-    let Export { columns, target, books, .. } = export;
+    let Export { columns, target, count, .. } = export;
     match done {
         Ok(()) => {}
         Err(Stopped::Failed(told)) => return Err(told.into()),
@@ -122,15 +117,15 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         );
     }
     match is_pipe(&arguments.file) {
-        true => eprintln!("exported {books}"),
-        false => println!("exported {books}"),
+        true => eprintln!("exported {count}"),
+        false => println!("exported {count}"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Arguments {
     /// How many books there are, where somebody looks at a bar; none if that can't be told.
-    async fn total(&self, channel: Channel) -> Option<u64> {
+    async fn total(&self, client: &Client) -> Option<u64> {
         if !std::io::stderr().is_terminal() {
             return None;
         }
@@ -141,7 +136,8 @@ impl Arguments {
             total_size_mode: TotalSizeMode::Exact.into(),
             ..Default::default()
         };
-        let answer = BookServiceClient::new(channel).list_books(request).await.ok()?;
+        let request = request.into_call().wait_for_ready(false);
+        let answer = client.books().list_books(request).await.ok()?;
         u64::try_from(answer.into_inner().total_size?).ok()
     }
 }
@@ -150,15 +146,15 @@ impl Arguments {
 struct Export {
     columns: Columns,
     target: Target,
-    client: BookTransferServiceClient<Channel>,
+    books: BookTransferServiceClient<Transport>,
     filter: String,
     order_by: String,
     /// Where the next stream begins: behind all that was written.
     page_token: String,
-    patience: Patience,
+    timer: ResumeTimer,
     progress: Progress,
     signals: Signals,
-    books: u64,
+    count: u64,
 }
 
 /// How one stream ended.
@@ -189,10 +185,11 @@ impl Export {
                 Err(Broken::Stopped(stopped)) => return Err(stopped),
                 Err(Broken::Stream(status)) => status,
             };
-            let told = status.as_ref().map_or("the stream ended too early".into(), describe);
-            let first = self.patience.is_whole();
-            let passes = status.as_ref().is_none_or(is_transient);
-            let pause = passes.then(|| self.patience.pause(status.as_ref())).flatten();
+            let error = status.map(Error::from);
+            let told =
+                error.as_ref().map_or("the stream ended too early".into(), ToString::to_string);
+            let first = self.timer.is_fresh();
+            let pause = self.timer.pause(error.as_ref());
             let Some(pause) = pause else { return Err(Stopped::Failed(told)) };
             if first {
                 self.progress.note(&format!("trying again: {told}"));
@@ -210,7 +207,9 @@ impl Export {
             order_by: self.order_by.clone(),
             page_token: self.page_token.clone(),
         };
-        let mut client = self.client.clone();
+        // This loop waits by itself, and tells why.
+        let request = request.into_call().wait_for_ready(false);
+        let mut client = self.books.clone();
         let mut answers = tokio::select! {
             answer = client.export_books(request) => answer?.into_inner(),
             signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
@@ -225,9 +224,9 @@ impl Export {
             };
             let bytes = self.columns.books(&books).map_err(Stopped::Failed)?;
             self.write(bytes).await?;
-            self.patience.restore();
-            self.books += books.len() as u64;
-            self.progress.tell(self.books, self.books, 0);
+            self.timer.reset();
+            self.count += books.len() as u64;
+            self.progress.tell(self.count, self.count, 0);
             if next_page_token.is_empty() {
                 return Ok(());
             }

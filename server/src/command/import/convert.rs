@@ -2,12 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use bookstore_proto::v1::ImportBooksRow;
+use bookstore_client::v1::ImportBooksRow;
 use csv::ByteRecord;
 use serde_json::Value as Json;
 
 use super::{
-    draft::{Cell, Draft, Fault, without_line},
+    draft::{Cell, Draft, FieldViolation, without_line},
     plan::{Places, Plan, RAW},
     source::{LARGEST, Raw, Record},
 };
@@ -22,16 +22,16 @@ impl Plan {
         &self,
         record: &Record,
         unmapped: &mut Vec<String>,
-    ) -> Result<ImportBooksRow, Vec<Fault>> {
+    ) -> Result<ImportBooksRow, Vec<FieldViolation>> {
         let mut draft = Draft::default();
         match &record.raw {
             Raw::Large(size) => {
                 let reason = format!("the record has {size} bytes, at most {LARGEST} are read");
-                return Err(vec![Fault::new("", reason)]);
+                return Err(vec![FieldViolation::new("", reason)]);
             }
             Raw::Open => {
                 let reason = "a quote of the record is not closed up to the end of the file";
-                return Err(vec![Fault::new("", reason)]);
+                return Err(vec![FieldViolation::new("", reason)]);
             }
             Raw::Cells(cells) => self.cells(cells, &mut draft)?,
             Raw::Line(line) => self.members(line, &mut draft, unmapped)?,
@@ -54,18 +54,18 @@ impl Plan {
         for (field, text) in &self.defaults {
             draft.set(field, Cell::Text(text));
         }
-        let told = |fault: Fault| format!("--default {}: {}", fault.field, fault.reason);
+        let told = |fault: FieldViolation| format!("--default {}: {}", fault.field, fault.reason);
         let faults = draft.finish().err().unwrap_or_default();
         let faults: Vec<_> = faults.into_iter().map(told).collect();
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     }
 
-    fn cells(&self, cells: &ByteRecord, draft: &mut Draft) -> Result<(), Vec<Fault>> {
+    fn cells(&self, cells: &ByteRecord, draft: &mut Draft) -> Result<(), Vec<FieldViolation>> {
         let Places::Columns { fields, id_from, header } = &self.places else { return Ok(()) };
         if cells.len() != header.len() {
             let (has, wants) = (cells.len(), header.len());
             let reason = format!("the record has {has} cells, the header has {wants}");
-            return Err(vec![Fault::new("", reason)]);
+            return Err(vec![FieldViolation::new("", reason)]);
         }
         for (field, at) in fields {
             match std::str::from_utf8(&cells[*at]) {
@@ -86,22 +86,22 @@ impl Plan {
         line: &[u8],
         draft: &mut Draft,
         unmapped: &mut Vec<String>,
-    ) -> Result<(), Vec<Fault>> {
+    ) -> Result<(), Vec<FieldViolation>> {
         let Places::Keys { id_from, .. } = &self.places else { return Ok(()) };
-        let text =
-            std::str::from_utf8(line).map_err(|_| vec![Fault::new("", "the line is not UTF-8")])?;
+        let text = std::str::from_utf8(line)
+            .map_err(|_| vec![FieldViolation::new("", "the line is not UTF-8")])?;
         match serde_json::from_str(text) {
             Ok(Json::Object(_)) => {}
-            Ok(_) => return Err(vec![Fault::new("", "the line is no JSON object")]),
+            Ok(_) => return Err(vec![FieldViolation::new("", "the line is no JSON object")]),
             Err(error) => {
                 let reason = format!("the line is no JSON: {}", without_line(&error));
-                return Err(vec![Fault::new("", reason)]);
+                return Err(vec![FieldViolation::new("", reason)]);
             }
         }
         let (mut seen, mut made) = (BTreeSet::new(), id_from.is_none());
         for (key, value) in json::members(text) {
             if key == RAW {
-                return Err(vec![Fault::new(
+                return Err(vec![FieldViolation::new(
                     "",
                     format!("the text in {RAW} is still to be mended"),
                 )]);

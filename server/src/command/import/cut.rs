@@ -3,11 +3,11 @@
 
 use std::io;
 
-use bookstore_proto::v1::ImportBooksRow;
+use bookstore_client::v1::ImportBooksRow;
 use prost::Message as _;
 
 use super::{
-    draft::Fault,
+    draft::FieldViolation,
     plan::Plan,
     source::{Raw, Source},
 };
@@ -24,7 +24,7 @@ pub struct Reject {
     /// What stands there.
     pub raw: Raw,
     /// What is wrong, at least one thing.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<FieldViolation>,
 }
 
 /// Some of the file's records.
@@ -129,11 +129,11 @@ impl Cutter {
 }
 
 /// A row that is small enough to be sent.
-fn fitting(row: ImportBooksRow) -> Result<ImportBooksRow, Vec<Fault>> {
+fn fitting(row: ImportBooksRow) -> Result<ImportBooksRow, Vec<FieldViolation>> {
     let size = row.encoded_len();
     if size <= MOST_BYTES {
         return Ok(row);
     }
     let reason = format!("the row has {size} bytes, at most {MOST_BYTES} are sent");
-    Err(vec![Fault::new("", reason)])
+    Err(vec![FieldViolation::new("", reason)])
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bookstore_proto::v1::{Book, Money};
+use bookstore_client::v1::{Book, Money};
 use prost_types::{Struct, Value, value::Kind};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -18,14 +18,14 @@ pub const NAMESPACE: Uuid = Uuid::from_u128(0x5791_68d5_03ab_4e1f_b4d2_36f6_1e2d
 
 /// Something that is wrong with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldViolation {
     /// The field at fault; empty for the record as a whole.
     pub field: String,
     /// What is wrong, as a phrase that follows the field's name.
     pub reason: String,
 }
 
-impl Fault {
+impl FieldViolation {
     /// A fault of a field.
     pub fn new(field: impl ToString, reason: impl Into<String>) -> Self {
         Self { field: field.to_string(), reason: reason.into() }
@@ -51,7 +51,7 @@ pub(super) struct Draft {
     stock: Option<i32>,
     attributes: Option<Struct>,
     attribute: BTreeMap<String, Value>,
-    faults: Vec<Fault>,
+    faults: Vec<FieldViolation>,
 }
 
 impl Draft {
@@ -150,7 +150,7 @@ impl Draft {
 
     /// Notes what is wrong with a field.
     pub(super) fn fault(&mut self, field: &Field, reason: String) {
-        self.faults.push(Fault::new(field, reason));
+        self.faults.push(FieldViolation::new(field, reason));
     }
 
     /// Makes the id of a text, so that the same text has the same id every time.
@@ -163,7 +163,7 @@ impl Draft {
         self.id = Uuid::new_v5(&NAMESPACE, text).to_string();
     }
 
-    pub(super) fn finish(self) -> Result<(Book, String), Vec<Fault>> {
+    pub(super) fn finish(self) -> Result<(Book, String), Vec<FieldViolation>> {
         if !self.faults.is_empty() {
             return Err(self.faults);
         }

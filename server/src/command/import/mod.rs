@@ -17,9 +17,7 @@ use std::{
     process::ExitCode,
 };
 
-use bookstore_proto::v1::{
-    ImportBooksOptions, ImportMode, book_transfer_service_client::BookTransferServiceClient,
-};
+use bookstore_client::v1::{ImportBooksOptions, ImportMode};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use prost_types::FieldMask;
 use tokio::sync::mpsc;
@@ -33,7 +31,7 @@ use self::{
     source::{CsvSource, Input, JsonlSource, Raw, Source},
 };
 use super::{
-    Failure,
+    failure::Failure,
     transfer::{
         client::Service,
         field::{Assignment, Field},
@@ -125,7 +123,7 @@ fn updatable(name: &str) -> Result<String, String> {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let signals = Signals::install()?;
-    let channel = arguments.service.channel()?;
+    let client = arguments.service.client()?;
     let (source, plan, length) = arguments.open()?;
     let options = arguments.options(&plan)?;
     let shape = match &plan.places {
@@ -149,12 +147,12 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let first = arguments.resume.and_then(|resume| resume.batch).unwrap_or(1);
     let cutter = Cutter::new(source, plan, usize::from(arguments.batch_size));
     let mut session = Session {
-        client: BookTransferServiceClient::new(channel),
+        client: client.book_transfer(),
         options,
         pieces: read(cutter, first),
         rejects,
         progress,
-        patience: arguments.service.patience(),
+        timer: arguments.service.timer(),
         signals,
         counts: Counts::default(),
         next: first,

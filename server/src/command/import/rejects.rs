@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use super::{
     cut::Reject,
-    draft::Fault,
+    draft::FieldViolation,
     plan::{NOTES, RAW},
     source::Raw,
 };
@@ -198,7 +198,7 @@ fn own_members(line: &[u8]) -> Vec<String> {
 
 /// Line, field and reason of a record; several faults are joined.
 fn notes(reject: &Reject) -> (String, String, String) {
-    let phrase = |fault: &Fault| match fault.field.as_str() {
+    let phrase = |fault: &FieldViolation| match fault.field.as_str() {
         "" => fault.reason.clone(),
         field => format!("{field} {}", fault.reason),
     };

@@ -6,29 +6,27 @@ use std::{
     io,
 };
 
-use bookstore_proto::v1::{
+use bookstore_client::v1::{
     ImportBooksAcknowledgement, ImportBooksBatch, ImportBooksEnd, ImportBooksOptions,
     ImportBooksRequest, ImportBooksResponse,
     book_transfer_service_client::BookTransferServiceClient, import_books_request::Step,
     import_books_response::Step as Answer,
 };
+use bookstore_client::{CallOptions as _, Error, ResumeTimer, Transport};
 use tokio::{
     sync::mpsc,
     time::{Duration, Instant, sleep, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Request, Status, Streaming};
 
 use super::{
     cut::{Piece, Reject},
-    draft::Fault,
+    draft::FieldViolation,
     rejects::Rejects,
 };
 use crate::{
-    command::transfer::{
-        progress::Progress,
-        retry::{Patience, describe, is_transient},
-    },
+    command::transfer::progress::Progress,
     shutdown::{Signal, Signals},
 };
 
@@ -67,7 +65,7 @@ pub struct Counts {
 /// An import under way.
 pub struct Session {
     /// Where it goes.
-    pub client: BookTransferServiceClient<Channel>,
+    pub client: BookTransferServiceClient<Transport>,
     /// What every stream of it begins with.
     pub options: ImportBooksOptions,
     /// The pieces of the file, in their order.
@@ -77,7 +75,7 @@ pub struct Session {
     /// Where it is told how far it is.
     pub progress: Progress,
     /// How long to go on after failures.
-    pub patience: Patience,
+    pub timer: ResumeTimer,
     /// How it is asked to stop.
     pub signals: Signals,
     /// What became of the rows so far.
@@ -126,11 +124,11 @@ impl Session {
                 Err(Broken::Stream(status)) => Some(status),
                 Err(Broken::Ended) => None,
             };
-            let told = status.as_ref().map_or("the stream ended too early".into(), describe);
-            let first = self.patience.is_whole();
-            let passes = status.as_ref().is_none_or(is_transient);
-            let pause = passes.then(|| self.patience.pause(status.as_ref())).flatten();
-            let Some(pause) = pause else {
+            let error = status.map(Error::from);
+            let told =
+                error.as_ref().map_or("the stream ended too early".into(), ToString::to_string);
+            let first = self.timer.is_fresh();
+            let Some(pause) = self.timer.pause(error.as_ref()) else {
                 return Err(Stopped::Failed(told));
             };
             if first {
@@ -162,9 +160,11 @@ impl Session {
         // The channel is new and takes one.
         let _ = sender.try_send(step(Step::Options(self.options.clone())));
         let mut sender = Some(sender);
+        // The loop around this waits by itself, and tells why.
+        let request = Request::new(ReceiverStream::new(receiver)).wait_for_ready(false);
         let mut client = self.client.clone();
         let mut answers = tokio::select! {
-            answer = client.import_books(ReceiverStream::new(receiver)) => answer?.into_inner(),
+            answer = client.import_books(request) => answer?.into_inner(),
             signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
         };
         let (mut sent, mut rows) = (0, 0);
@@ -253,7 +253,7 @@ impl Session {
                 other => Err(odd(&format!("{other:?} instead of the summary")).into()),
             },
             // Every batch is committed and acknowledged: nothing is left to be tried again.
-            Err(status) if is_transient(&status) => Ok(()),
+            Err(status) if Error::from(status.clone()).is_transient() => Ok(()),
             Err(status) => Err(status.into()),
         }
     }
@@ -285,7 +285,7 @@ impl Session {
                 format!("acknowledgement {} instead of {expected:?}", acknowledgement.number);
             return Err(odd(&told).into());
         }
-        self.patience.restore();
+        self.timer.reset();
         let Some(piece) = self.window.pop_front() else { return Ok(()) };
         self.next = acknowledgement.number + 1;
         self.counts.inserted += acknowledgement.inserted;
@@ -311,10 +311,10 @@ impl Session {
         piece: Piece,
         acknowledgement: Option<ImportBooksAcknowledgement>,
     ) -> Result<(), Stopped> {
-        let mut reasons: BTreeMap<i64, Vec<Fault>> = BTreeMap::new();
+        let mut reasons: BTreeMap<i64, Vec<FieldViolation>> = BTreeMap::new();
         for rejection in acknowledgement.into_iter().flat_map(|given| given.rejections) {
             let faults = reasons.entry(rejection.line).or_default();
-            faults.push(Fault { field: rejection.field, reason: rejection.reason });
+            faults.push(FieldViolation { field: rejection.field, reason: rejection.reason });
         }
         let mut rejects = piece.rejects;
         for (row, raw) in piece.rows.into_iter().zip(piece.raws) {

@@ -1,14 +1,6 @@
 //! `bookstore migrate`: the migrations of the database, by hand.
 //!
-//! | File | Verbs |
-//! |---|---|
-//! | `up`, `down` | those; dry runs and confirmations |
-//! | `read` | `current`, `heads`, `history`, `show`, `status` |
-//! | `script` | `sql` |
-//! | `check` | `check` |
-//! | `records` | `stamp`, `repair` |
-//! | `new` | `new` |
-//! | `output` | tables, JSON, progress |
+//! `read` holds what changes nothing, `records` what changes the bookkeeping alone, `script` is `sql`.
 
 mod check;
 mod down;
@@ -110,10 +102,10 @@ impl Context<'_> {
 /// Why a verb failed.
 enum Problem {
     Migration(MigrationError),
-    Other(super::Failure),
+    Other(super::failure::Failure),
 }
 
-impl<E: Into<super::Failure>> From<E> for Problem {
+impl<E: Into<super::failure::Failure>> From<E> for Problem {
     fn from(error: E) -> Self {
         // An error of a runner has an exit code of its own, and so has a target's.
         match error.into().downcast::<MigrationError>() {
@@ -182,7 +174,7 @@ async fn run_action(
         Action::History(arguments) => read::history(&context, arguments).await,
         Action::Show(arguments) => read::show(&context, arguments).await,
         Action::Status => read::status(&context).await,
-        Action::New(arguments) => new::run(&context, arguments),
+        Action::New(arguments) => return new::run(&context, arguments).await,
         Action::Sql(arguments) => script::run(&context, arguments).await,
         Action::Stamp(arguments) => records::stamp(&context, arguments).await,
         Action::Repair(arguments) => records::repair(&context, arguments).await,

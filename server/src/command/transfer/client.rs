@@ -1,19 +1,14 @@
-//! The running service that a command talks to.
+//! The running service that a command is a client of.
 
 use std::time::Duration;
 
+use bookstore_client::{Client, InvalidAddress, ResumeTimer};
 use clap::Args;
-use tonic::transport::{Channel, Endpoint};
 
-use super::retry::Patience;
 use crate::config::duration;
 
 const VARIABLE: &str = "BOOKSTORE_SERVER";
 const DEFAULT: &str = "http://127.0.0.1:50051";
-
-/// How often a silent connection is tried, and how long its answer may take: a network
-/// that swallows everything is noticed in twice that time.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Which service, and how long to wait for it.
 #[derive(Args, Clone, Debug)]
@@ -23,7 +18,7 @@ pub struct Service {
     server: Option<String>,
     /// How long to go on after a lost connection or a failure that passes, counted from
     /// the last success
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = patience)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     retry_for: Duration,
 }
 
@@ -34,7 +29,7 @@ pub fn address(given: Option<String>) -> String {
     given.filter(|url| !url.is_empty()).unwrap_or_else(|| DEFAULT.to_owned())
 }
 
-fn patience(text: &str) -> Result<Duration, String> {
+fn timeout(text: &str) -> Result<Duration, String> {
     duration(Duration::ZERO..=Duration::from_secs(24 * 60 * 60))(text)
 }
 
@@ -45,30 +40,17 @@ impl Service {
         address(self.server.clone())
     }
 
-    /// How long to wait for it.
+    /// How long to go on after a failure.
     #[must_use]
-    pub fn patience(&self) -> Patience {
-        Patience::new(self.retry_for)
+    pub fn timer(&self) -> ResumeTimer {
+        ResumeTimer::new(self.retry_for)
     }
 
-    /// A channel to it. It connects at the first call, and again when it has to.
+    /// A client of it, which connects in the background.
     ///
     /// # Errors
     /// If the address is none.
-    pub fn channel(&self) -> Result<Channel, String> {
-        let url = self.url();
-        let endpoint = Endpoint::from_shared(url.clone()).ok();
-        let endpoint = endpoint.filter(|endpoint| {
-            endpoint.uri().scheme_str() == Some("http") && endpoint.uri().authority().is_some()
-        });
-        let endpoint = endpoint.ok_or_else(|| {
-            format!("{url:?} is no address of a service; one is {DEFAULT} (without TLS)")
-        })?;
-        Ok(endpoint
-            .connect_timeout(KEEP_ALIVE)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .connect_lazy())
+    pub fn client(&self) -> Result<Client, InvalidAddress> {
+        Client::connect(self.url())
     }
 }

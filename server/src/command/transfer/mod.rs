@@ -7,4 +7,3 @@ pub mod format;
 pub mod json;
 pub mod money;
 pub mod progress;
-pub mod retry;

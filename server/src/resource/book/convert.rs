@@ -12,10 +12,7 @@ use bookstore_proto::v1::{
     Book as Message, BookView, CreateBookRequest, DeleteBookRequest, GetBookRequest,
     ListBooksRequest, ListBooksResponse, UpdateBookRequest,
 };
-use bookstore_query::{
-    crud::{Change, Columns, Insert, Removal},
-    list::Listed,
-};
+use bookstore_query::{crud::Columns, list::Listed};
 use bookstore_store::{Query, StoreError};
 use prost::Message as _;
 
@@ -29,10 +26,10 @@ use crate::{
     rpc::{
         check::Check,
         etag,
-        field_mask::Paths,
         list::{self, Fields, Page},
+        paths::Paths,
         request::ReadRequest,
-        standard::{self, Entry, Standard, standard_delete, standard_write},
+        standard::{self, Standard, standard_create, standard_delete, standard_update},
         wire,
     },
 };
@@ -178,31 +175,6 @@ fn with_category(book: Model, category: Option<Arc<category::Model>>) -> Message
     Message { category, ..Book::message(book) }
 }
 
-standard_write!(Book: CreateBookRequest, BatchCreateBooksRequest => CreateBooks, BatchCreateBooksResponse { books });
-standard_write!(Book: UpdateBookRequest, BatchUpdateBooksRequest => UpdateBooks, BatchUpdateBooksResponse { books });
+standard_create!(Book { book }: CreateBookRequest, BatchCreateBooksRequest => CreateBooks, BatchCreateBooksResponse { books });
+standard_update!(Book { book }: UpdateBookRequest, BatchUpdateBooksRequest => UpdateBooks, BatchUpdateBooksResponse { books });
 standard_delete!(DeleteBookRequest, BatchDeleteBooksRequest => DeleteBooks);
-
-impl Entry for CreateBookRequest {
-    type Checked = Insert<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::insert::<Book>(check, prefix, self.book, &self.id)
-    }
-}
-
-impl Entry for UpdateBookRequest {
-    type Checked = Change<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        let Self { book, update_mask, allow_missing } = self;
-        standard::change::<Book>(check, prefix, book, update_mask.as_ref(), allow_missing)
-    }
-}
-
-impl Entry for DeleteBookRequest {
-    type Checked = Removal;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
-    }
-}

@@ -14,9 +14,9 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Fields, Kind},
+    field::{Field, Kind, ResourceFields},
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -48,7 +48,7 @@ pub struct Book;
 impl Resource for Book {
     const NAME: &'static str = "book";
     type Entity = book::Entity;
-    const FIELDS: Fields = Fields {
+    const FIELDS: ResourceFields = ResourceFields {
         table: "books",
         default_order: "create_time desc",
         fields: &[
@@ -81,21 +81,21 @@ impl Resource for Book {
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "books_pkey",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "books",
             columns: &["id"],
             field: "id",
         },
         Constraint {
             name: "books_category_id_fkey",
-            rule: Rule::Exists("categories", "category"),
+            rule: ConstraintRule::Exists("categories", "category"),
             table: "books",
             columns: &["category_id"],
             field: "category_id",
         },
         Constraint {
             name: "order_items_book_id_fkey",
-            rule: Rule::Unused { by: "an order", forced: false },
+            rule: ConstraintRule::Unused { by: "an order", forced: false },
             table: "order_items",
             columns: &["book_id"],
             field: "id",

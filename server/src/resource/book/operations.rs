@@ -8,7 +8,7 @@ use bookstore_query::{
     Resource,
     crud::{self, Change, Insert, Removal},
 };
-use bookstore_store::{Claim, Connection, Operation, StoreError};
+use bookstore_store::{Connection, ConstraintCheck, Operation, StoreError};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait, LockType, Order, Query as Sql, SelectStatement},
@@ -20,9 +20,9 @@ use crate::rpc::stamp::operations;
 
 operations! {
     /// Creates books.
-    CreateBooks(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Book>, crud::claims_of_insert::<Book>;
+    CreateBooks(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Book>, crud::checks_of_insert::<Book>;
     /// Changes books.
-    UpdateBooks(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Book>, crud::claims_of_update::<Book>;
+    UpdateBooks(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Book>, crud::checks_of_update::<Book>;
 }
 
 /// Deletes books. They leave the carts, which change by that.
@@ -41,8 +41,8 @@ impl Operation for DeleteBooks {
         crud::delete::<Book>(connection, &self.0).await
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        crud::claims_of_removal::<Book>(&self.0)
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        crud::checks_of_removal::<Book>(&self.0)
     }
 }
 

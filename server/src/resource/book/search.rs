@@ -2,7 +2,7 @@
 
 use bookstore_entity::book::Model;
 use bookstore_proto::v1::{SearchBooksRequest, SearchBooksResponse};
-use bookstore_query::search::{Found, SearchQuery, Searched};
+use bookstore_query::search::{SearchPage, SearchQuery, Searched};
 use bookstore_store::{Query, StoreError};
 
 use super::Book;
@@ -14,7 +14,7 @@ impl Searched for Book {
 
 queries! {
     /// Reads a page of what a search finds.
-    SearchBooks(SearchQuery) -> Found<Model> = bookstore_query::search::search::<Book>;
+    SearchBooks(SearchQuery) -> SearchPage<Model> = bookstore_query::search::search::<Book>;
 }
 
 impl ReadRequest for SearchBooksRequest {
@@ -28,7 +28,10 @@ impl ReadRequest for SearchBooksRequest {
         search::query::<Book>(check, SearchBooks::NAME, fields, columns).map(SearchBooks)
     }
 
-    fn answer(query: &SearchBooks, found: Found<Model>) -> Result<SearchBooksResponse, StoreError> {
+    fn answer(
+        query: &SearchBooks,
+        found: SearchPage<Model>,
+    ) -> Result<SearchBooksResponse, StoreError> {
         let (books, next_page_token) = search::page::<Book>(&query.0, found);
         Ok(SearchBooksResponse { books, next_page_token })
     }

@@ -9,7 +9,7 @@ use bookstore_proto::v1::{
     ImportMode, ImportRejection, import_books_request::Step,
 };
 use bookstore_query::{crud::Columns, list::Listed};
-use bookstore_store::{Fault, Query, StoreError};
+use bookstore_store::{FieldViolation, Query, StoreError};
 use prost::Message as _;
 use sea_orm::ActiveValue;
 use uuid::Uuid;
@@ -20,8 +20,8 @@ use crate::{
     rpc::{
         calls::Refused,
         check::Check,
-        field_mask::{self, Paths},
-        list,
+        field_mask, list,
+        paths::Paths,
         request::ReadRequest,
         standard::Standard,
         streams::{Once, StreamCall},
@@ -54,7 +54,7 @@ impl Plan {
         call.checked(message, |_, check| {
             let import_id = check.id(&options.import_id);
             if !matches!(options.key.as_str(), "" | "id") {
-                check.fault("options.key", "must be `id`, the unique field that books have");
+                check.violation("options.key", "must be `id`, the unique field that books have");
             }
             let change = change(check, &options);
             Some(Self { import_id: import_id?, change, encoded })
@@ -86,11 +86,11 @@ impl Plan {
                     ids.insert(id);
                     kept.push(Row { index, line, values });
                 }
-                Err(Refused::Invalid(faults)) => {
-                    rejections.extend(reasons(faults).map(|fault| Rejection {
+                Err(Refused::Invalid(violations)) => {
+                    rejections.extend(reasons(violations).map(|violation| Rejection {
                         index,
                         line,
-                        fault,
+                        violation,
                     }));
                 }
                 Err(refused) => return Err(refused),
@@ -115,7 +115,7 @@ fn change(check: &mut Check<'_>, options: &ImportBooksOptions) -> Option<ActiveM
     let mask = options.update_mask.as_ref().filter(|mask| !mask.paths.is_empty());
     if options.mode() != ImportMode::Upsert {
         if mask.is_some() {
-            check.fault(field, "is for IMPORT_MODE_UPSERT");
+            check.violation(field, "is for IMPORT_MODE_UPSERT");
         }
         return None;
     }
@@ -137,19 +137,20 @@ fn check_number_and_count(
         .map(|_| ImportBooksRow { book: Some(Message::default()), ..ImportBooksRow::default() });
     let batch = ImportBooksBatch { number, rows: stand_in.into_iter().collect() };
     let step = ImportBooksRequest { step: Some(Step::Batch(batch)) };
-    let mut faults = match call.checked(step, |_, _| Some(())) {
+    let mut violations = match call.checked(step, |_, _| Some(())) {
         Ok(()) => Vec::new(),
-        Err(Refused::Invalid(faults)) => faults,
+        Err(Refused::Invalid(violations)) => violations,
         Err(refused) => return Err(refused),
     };
-    faults.retain(|fault| !fault.field.starts_with("batch.rows["));
-    if let Some(fault) = call.fault_of_count::<ImportBooksBatch>("rows", rows.len()) {
-        faults.retain(|known| known.field != "batch.rows");
-        faults.push(Fault::new(format!("batch.{}", fault.field), fault.description));
+    violations.retain(|violation| !violation.field.starts_with("batch.rows["));
+    if let Some(violation) = call.violation_of_count::<ImportBooksBatch>("rows", rows.len()) {
+        violations.retain(|known| known.field != "batch.rows");
+        violations
+            .push(FieldViolation::new(format!("batch.{}", violation.field), violation.description));
     }
-    match faults.is_empty() {
+    match violations.is_empty() {
         true => Ok(()),
-        false => Err(Refused::Invalid(faults)),
+        false => Err(Refused::Invalid(violations)),
     }
 }
 
@@ -164,7 +165,7 @@ fn values(
         given => check.key("id", given),
     };
     if id.is_some_and(|id| ids.contains(&id)) {
-        check.fault("id", "stands in this batch already");
+        check.violation("id", "stands in this batch already");
     }
     let mut values = Book::values(check, "book", row.book?, &Paths::all());
     values.id = ActiveValue::Set(id?);
@@ -172,13 +173,13 @@ fn values(
 }
 
 /// What is wrong with a row, each once and no more than can be told, at paths in Book.
-fn reasons(faults: Vec<Fault>) -> impl Iterator<Item = Fault> {
-    let mut told: Vec<Fault> = Vec::new();
-    for Fault { field, description } in faults {
+fn reasons(violations: Vec<FieldViolation>) -> impl Iterator<Item = FieldViolation> {
+    let mut told: Vec<FieldViolation> = Vec::new();
+    for FieldViolation { field, description } in violations {
         let field = field.strip_prefix("book.").map(str::to_owned).unwrap_or(field);
-        let fault = Fault { field, description };
-        if told.len() < REASONS && !told.contains(&fault) {
-            told.push(fault);
+        let violation = FieldViolation { field, description };
+        if told.len() < REASONS && !told.contains(&violation) {
+            told.push(violation);
         }
     }
     told.into_iter()
@@ -188,10 +189,8 @@ fn reasons(faults: Vec<Fault>) -> impl Iterator<Item = Fault> {
 pub fn acknowledgement(number: i64, imported: Imported) -> ImportBooksAcknowledgement {
     let Imported { inserted, updated, rejections } = imported;
     let rows: HashSet<usize> = rejections.iter().map(|rejection| rejection.index).collect();
-    let rejections = rejections.into_iter().map(|Rejection { line, fault, .. }| ImportRejection {
-        line,
-        field: fault.field,
-        reason: fault.description,
+    let rejections = rejections.into_iter().map(|Rejection { line, violation, .. }| {
+        ImportRejection { line, field: violation.field, reason: violation.description }
     });
     ImportBooksAcknowledgement {
         number,

@@ -5,7 +5,7 @@ use bookstore_query::{
     crud::{self, Landed},
     list::{self, ListQuery, Listed},
 };
-use bookstore_store::{Connection, Fault, Operation, StoreError};
+use bookstore_store::{Connection, FieldViolation, Operation, StoreError};
 
 use crate::{resource::book::Book, rpc::stamp::queries};
 
@@ -33,7 +33,7 @@ pub struct Rejection {
     /// Where it comes from.
     pub line: i64,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub violation: FieldViolation,
 }
 
 /// What became of a batch.
@@ -69,9 +69,9 @@ impl Operation for ImportBooks {
             match landed {
                 Landed::Inserted => imported.inserted += 1,
                 Landed::Updated => imported.updated += 1,
-                Landed::Rejected(fault) => {
+                Landed::Rejected(violation) => {
                     let (index, line) = (row.index, row.line);
-                    imported.rejections.push(Rejection { index, line, fault });
+                    imported.rejections.push(Rejection { index, line, violation });
                 }
             }
         }

@@ -8,7 +8,7 @@ use bookstore_proto::v1::{
     AddCartItemRequest, CheckoutRequest, ClearCartRequest, GetCartRequest, RemoveCartItemRequest,
     UpdateCartItemRequest, cart_service_server,
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -33,7 +33,7 @@ fn register(registry: &mut Registry) {
 /// The book that is put into a cart must be there.
 static ITEM_BOOK: Constraint = Constraint {
     name: "cart_items_book_id_fkey",
-    rule: Rule::Exists("books", "book"),
+    rule: ConstraintRule::Exists("books", "book"),
     table: "cart_items",
     columns: &["book_id"],
     field: "book_id",

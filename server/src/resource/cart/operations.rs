@@ -6,7 +6,9 @@ use bookstore_entity::{
     cart_item, user,
 };
 use bookstore_query::{Resource, children::children, crud::Expected, list::PAGE_BYTES};
-use bookstore_store::{Claim, Condition, Connection, Fault, Operation, StoreError, Unmet};
+use bookstore_store::{
+    Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
+};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
@@ -31,6 +33,12 @@ const MOST_COPIES: i32 = 1_000;
 /// The most books in a cart.
 const MOST_BOOKS: usize = 100;
 
+/// There is something in the cart.
+const CART_EMPTY: Precondition = Precondition::new("CART_EMPTY", "there is nothing in the cart");
+
+/// The cart has room for what is put into it.
+const CART_FULL: Precondition = Precondition::new("CART_FULL", "a cart doesn't hold that much");
+
 /// A cart with what is in it.
 type Filled = (Model, Vec<Item>);
 
@@ -41,13 +49,13 @@ queries! {
 
 operations! {
     /// Puts copies of a book into a cart.
-    AddItem(ItemChange) -> Filled = add, claims_of_book;
+    AddItem(ItemChange) -> Filled = add, checks_of_book;
     /// Sets how many copies of a book are in a cart.
-    UpdateItem(ItemChange) -> Filled = update, claims_of_book;
+    UpdateItem(ItemChange) -> Filled = update, checks_of_book;
     /// Takes a book out of a cart.
-    RemoveItem(ItemChange) -> Filled = remove, claims_of_book;
+    RemoveItem(ItemChange) -> Filled = remove, checks_of_book;
     /// Takes everything out of a cart.
-    Clear(Target) -> Filled = clear, no_claims;
+    Clear(Target) -> Filled = clear, no_checks;
 }
 
 /// A cart that is to change.
@@ -91,8 +99,7 @@ impl Operation for Checkout {
     async fn apply(&self, connection: &Connection) -> Result<order::WithItems, StoreError> {
         let (cart, items) = change(connection, &self.cart).await?;
         if items.is_empty() {
-            let (condition, faults) = (Condition::Filled, Vec::new());
-            return Err(Unmet { condition, faults, facts: Vec::new() }.into());
+            return Err(CART_EMPTY.into());
         }
         let line = |item: &Item| Line { book_id: item.book_id, quantity: item.quantity };
         let lines: Vec<Line> = items.iter().map(line).collect();
@@ -101,8 +108,8 @@ impl Operation for Checkout {
         Ok(placed)
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        order::claims(&self.order)
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        order::constraint_checks(&self.order)
     }
 }
 
@@ -278,17 +285,15 @@ async fn set_quantity(
 }
 
 fn full(field: &str, told: String, room: i32) -> StoreError {
-    let faults = vec![Fault::new(field, told)];
-    let facts = vec![("left", room.to_string())];
-    Unmet { condition: Condition::Room, faults, facts }.into()
+    CART_FULL.at(vec![FieldViolation::new(field, told)]).with("left", room).into()
 }
 
 fn not_inside(book_id: Uuid) -> StoreError {
     StoreError::NotFound { resource: "cart item", id: book_id, field: "book_id".into() }
 }
 
-fn claims_of_book(change_of: &ItemChange) -> Vec<Claim> {
-    vec![Claim {
+fn checks_of_book(change_of: &ItemChange) -> Vec<ConstraintCheck> {
+    vec![ConstraintCheck {
         constraint: &ITEM_BOOK,
         field: "book_id".into(),
         values: vec![change_of.book_id.into()],
@@ -297,6 +302,6 @@ fn claims_of_book(change_of: &ItemChange) -> Vec<Claim> {
     }]
 }
 
-fn no_claims(_: &Target) -> Vec<Claim> {
+fn no_checks(_: &Target) -> Vec<ConstraintCheck> {
     Vec::new()
 }

@@ -8,10 +8,7 @@ use bookstore_proto::v1::{
     DeleteCategoryRequest, GetCategoryRequest, GetCategoryStatsRequest, GetCategoryStatsResponse,
     ListCategoriesRequest, ListCategoriesResponse, UpdateCategoryRequest,
 };
-use bookstore_query::{
-    crud::{Change, Insert, Removal},
-    list::{ListQuery, Listed},
-};
+use bookstore_query::list::{ListQuery, Listed};
 use bookstore_store::StoreError;
 
 use super::{
@@ -23,12 +20,11 @@ use super::{
 };
 use crate::rpc::{
     check::Check,
-    etag,
-    field_mask::Paths,
-    list,
+    etag, list,
+    paths::Paths,
     standard::{
-        self, Entry, Standard, standard_batch_get, standard_delete, standard_get, standard_list,
-        standard_write,
+        Standard, standard_batch_get, standard_create, standard_delete, standard_get,
+        standard_list, standard_update,
     },
     wire,
 };
@@ -68,8 +64,8 @@ standard_get!(Category: GetCategoryRequest => GetCategory);
 standard_list!(Category: ListCategoriesRequest => ListCategories, ListCategoriesResponse { categories });
 standard_list!(Category: GetCategoryStatsRequest => GetCategoryStats, GetCategoryStatsResponse { stats.category } by stats);
 standard_batch_get!(Category: BatchGetCategoriesRequest => GetCategories, BatchGetCategoriesResponse { categories });
-standard_write!(Category: CreateCategoryRequest, BatchCreateCategoriesRequest => CreateCategories, BatchCreateCategoriesResponse { categories });
-standard_write!(Category: UpdateCategoryRequest, BatchUpdateCategoriesRequest => UpdateCategories, BatchUpdateCategoriesResponse { categories });
+standard_create!(Category { category }: CreateCategoryRequest, BatchCreateCategoriesRequest => CreateCategories, BatchCreateCategoriesResponse { categories });
+standard_update!(Category { category }: UpdateCategoryRequest, BatchUpdateCategoriesRequest => UpdateCategories, BatchUpdateCategoriesResponse { categories });
 standard_delete!(DeleteCategoryRequest, BatchDeleteCategoriesRequest => DeleteCategories);
 
 fn stats(
@@ -87,30 +83,5 @@ fn with_figures(category: Model, figures: Vec<Figure>) -> CategoryStats {
             .into_iter()
             .map(|figure| wire::money(figure.mean_micros, figure.currency_code))
             .collect(),
-    }
-}
-
-impl Entry for CreateCategoryRequest {
-    type Checked = Insert<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::insert::<Category>(check, prefix, self.category, &self.id)
-    }
-}
-
-impl Entry for UpdateCategoryRequest {
-    type Checked = Change<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        let Self { category, update_mask, allow_missing } = self;
-        standard::change::<Category>(check, prefix, category, update_mask.as_ref(), allow_missing)
-    }
-}
-
-impl Entry for DeleteCategoryRequest {
-    type Checked = Removal;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
     }
 }

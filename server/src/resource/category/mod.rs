@@ -12,9 +12,9 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Fields, Kind},
+    field::{Field, Kind, ResourceFields},
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -46,7 +46,7 @@ pub struct Category;
 impl Resource for Category {
     const NAME: &'static str = "category";
     type Entity = category::Entity;
-    const FIELDS: Fields = Fields {
+    const FIELDS: ResourceFields = ResourceFields {
         table: "categories",
         default_order: "name",
         fields: &[
@@ -63,14 +63,14 @@ impl Resource for Category {
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "categories_pkey",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "categories",
             columns: &["id"],
             field: "id",
         },
         Constraint {
             name: "categories_name_key",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "categories",
             columns: &["name"],
             field: "name",

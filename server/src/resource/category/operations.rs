@@ -72,7 +72,7 @@ async fn figures(
         .from(book::Entity)
         .and_where(crud::column_in(connection, "category_id", categories))
         .group_by_columns([book::Column::CategoryId, book::Column::CurrencyCode])
-        .order_by_expr(crud::place_in(connection, "category_id", categories), Order::Asc)
+        .order_by_expr(crud::position_in(connection, "category_id", categories), Order::Asc)
         .order_by(book::Column::CurrencyCode, Order::Asc);
     let statement = connection.get_database_backend().build(&select);
     let read = connection.query_up_to(statement, list::PAGE_BYTES).await?;
@@ -96,9 +96,9 @@ async fn figures(
 
 operations! {
     /// Creates categories.
-    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::claims_of_insert::<Category>;
+    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::checks_of_insert::<Category>;
     /// Changes categories.
-    UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::claims_of_update::<Category>;
+    UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::checks_of_update::<Category>;
 }
 
 /// Deletes categories. Their books stay, without a category; they change by that.

@@ -7,7 +7,6 @@ use bookstore_proto::v1::{
     CreateItemRequest, DeleteItemRequest, GetItemRequest, Item as Message, ListItemsRequest,
     ListItemsResponse, UpdateItemRequest,
 };
-use bookstore_query::crud::{Change, Insert, Removal};
 
 use super::{
     Item,
@@ -16,10 +15,10 @@ use super::{
 use crate::rpc::{
     check::Check,
     etag,
-    field_mask::Paths,
+    paths::Paths,
     standard::{
-        self, Entry, Standard, standard_batch_get, standard_delete, standard_get, standard_list,
-        standard_write,
+        Standard, standard_batch_get, standard_create, standard_delete, standard_get,
+        standard_list, standard_update,
     },
     wire,
 };
@@ -64,31 +63,6 @@ impl Standard for Item {
 standard_get!(Item: GetItemRequest => GetItem);
 standard_list!(Item: ListItemsRequest => ListItems, ListItemsResponse { items });
 standard_batch_get!(Item: BatchGetItemsRequest => GetItems, BatchGetItemsResponse { items });
-standard_write!(Item: CreateItemRequest, BatchCreateItemsRequest => CreateItems, BatchCreateItemsResponse { items });
-standard_write!(Item: UpdateItemRequest, BatchUpdateItemsRequest => UpdateItems, BatchUpdateItemsResponse { items });
+standard_create!(Item { item }: CreateItemRequest, BatchCreateItemsRequest => CreateItems, BatchCreateItemsResponse { items });
+standard_update!(Item { item }: UpdateItemRequest, BatchUpdateItemsRequest => UpdateItems, BatchUpdateItemsResponse { items });
 standard_delete!(DeleteItemRequest, BatchDeleteItemsRequest => DeleteItems);
-
-impl Entry for CreateItemRequest {
-    type Checked = Insert<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::insert::<Item>(check, prefix, self.item, &self.id)
-    }
-}
-
-impl Entry for UpdateItemRequest {
-    type Checked = Change<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        let Self { item, update_mask, allow_missing } = self;
-        standard::change::<Item>(check, prefix, item, update_mask.as_ref(), allow_missing)
-    }
-}
-
-impl Entry for DeleteItemRequest {
-    type Checked = Removal;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
-    }
-}

@@ -12,9 +12,9 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Fields, Kind},
+    field::{Field, Kind, ResourceFields},
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -45,7 +45,7 @@ pub struct Item;
 impl Resource for Item {
     const NAME: &'static str = "item";
     type Entity = item::Entity;
-    const FIELDS: Fields = Fields {
+    const FIELDS: ResourceFields = ResourceFields {
         table: "items",
         default_order: "create_time desc",
         fields: &[
@@ -64,7 +64,7 @@ impl Resource for Item {
     const LARGE: &'static [&'static str] = &["payload"];
     const CONSTRAINTS: &'static [Constraint] = &[Constraint {
         name: "items_pkey",
-        rule: Rule::Unique,
+        rule: ConstraintRule::Unique,
         table: "items",
         columns: &["id"],
         field: "id",

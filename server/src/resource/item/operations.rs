@@ -20,9 +20,9 @@ queries! {
 
 operations! {
     /// Creates items.
-    CreateItems(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Item>, crud::claims_of_insert::<Item>;
+    CreateItems(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Item>, crud::checks_of_insert::<Item>;
     /// Changes items.
-    UpdateItems(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Item>, crud::claims_of_update::<Item>;
+    UpdateItems(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Item>, crud::checks_of_update::<Item>;
     /// Deletes items.
-    DeleteItems(Vec<Removal>) -> () = crud::delete::<Item>, crud::claims_of_removal::<Item>;
+    DeleteItems(Vec<Removal>) -> () = crud::delete::<Item>, crud::checks_of_removal::<Item>;
 }

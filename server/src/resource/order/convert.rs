@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::{
     Order, STATUSES,
     operations::{
-        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, Item, ListOrders, PlaceOrder,
-        ShipOrder, Step, WithItems,
+        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, ListOrders, PlaceOrder,
+        ShipOrder, Step,
     },
-    placing::{Line, NewOrder},
+    placed::{Item, Line, NewOrder, WithItems},
 };
 use crate::rpc::{
     check::Check,
@@ -70,7 +70,7 @@ impl WriteRequest for PlaceOrderRequest {
         for (at, item) in self.items.iter().enumerate() {
             // What is no id at all is at fault by the contract's rules.
             if check.id(&item.book_id).is_some_and(|id| !books.insert(id)) {
-                check.fault(format!("items[{at}].book_id"), "stands in this order already");
+                check.violation(format!("items[{at}].book_id"), "stands in this order already");
             }
         }
         let line = |item: &PlaceOrderItem| {

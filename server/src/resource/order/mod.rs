@@ -2,6 +2,7 @@
 
 mod convert;
 mod operations;
+mod placed;
 mod placing;
 mod service;
 
@@ -12,14 +13,14 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Fields, Kind},
+    field::{Field, Kind, ResourceFields},
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 pub use self::{
     convert::message,
-    operations::{Item, WithItems},
-    placing::{Line, NewOrder, claims, place},
+    placed::{Item, Line, NewOrder, WithItems},
+    placing::{constraint_checks, place},
 };
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -72,7 +73,7 @@ pub struct Order;
 impl Resource for Order {
     const NAME: &'static str = "order";
     type Entity = order::Entity;
-    const FIELDS: Fields = Fields {
+    const FIELDS: ResourceFields = ResourceFields {
         table: "orders",
         default_order: "create_time desc",
         fields: &[
@@ -97,14 +98,14 @@ impl Resource for Order {
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "orders_pkey",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "orders",
             columns: &["id"],
             field: "id",
         },
         Constraint {
             name: "orders_user_id_fkey",
-            rule: Rule::Exists("users", "user"),
+            rule: ConstraintRule::Exists("users", "user"),
             table: "orders",
             columns: &["user_id"],
             field: "user_id",

@@ -11,21 +11,25 @@ use bookstore_query::{
     crud::{self, Columns, Expected, Ids, One},
     list::{self, ListQuery, Listed, PAGE_BYTES},
 };
-use bookstore_store::{Claim, Condition, Connection, Fault, Operation, StoreError, Unmet};
+use bookstore_store::{
+    Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
+};
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, QueryFilter,
+    ColumnTrait, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
 
 use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
-    placing::{self, Line, NewOrder, give_back, place},
+    placed::{Item, Line, NewOrder, WithItems},
+    placing::{self, give_back, place},
 };
 use crate::rpc::stamp::{operations, queries};
 
-/// An order's row with its items.
-pub type WithItems = (Model, Vec<Item>);
+/// The order is in a status from which it can be given the next one.
+const ORDER_STATE: Precondition =
+    Precondition::new("ORDER_STATE", "the order isn't in a state for that");
 
 queries! {
     /// Reads one order.
@@ -38,13 +42,13 @@ queries! {
 
 operations! {
     /// Accepts an order.
-    ConfirmOrder(Step) -> WithItems = confirm, no_claims;
+    ConfirmOrder(Step) -> WithItems = confirm, no_checks;
     /// Sends an order off.
-    ShipOrder(Step) -> WithItems = ship, no_claims;
+    ShipOrder(Step) -> WithItems = ship, no_checks;
     /// Notes that an order has arrived.
-    DeliverOrder(Step) -> WithItems = deliver, no_claims;
+    DeliverOrder(Step) -> WithItems = deliver, no_checks;
     /// Calls an order off, which gives back what it had taken.
-    CancelOrder(Step) -> WithItems = cancel, no_claims;
+    CancelOrder(Step) -> WithItems = cancel, no_checks;
 }
 
 /// Places an order.
@@ -63,8 +67,8 @@ impl Operation for PlaceOrder {
         place(connection, &self.order, &self.lines).await
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        placing::claims(&self.order)
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        placing::constraint_checks(&self.order)
     }
 }
 
@@ -75,17 +79,6 @@ pub struct Step {
     pub id: Uuid,
     /// The state it must have.
     pub expected: Expected,
-}
-
-/// A book of an order.
-#[derive(Clone, Debug, FromQueryResult)]
-pub struct Item {
-    /// The book.
-    pub book_id: Uuid,
-    /// How many copies.
-    pub quantity: i32,
-    /// What one cost, in micros of the order's currency.
-    pub price_micros: i64,
 }
 
 const ITEM: [order_item::Column; 3] =
@@ -191,12 +184,14 @@ async fn refused(
         return Ok(crud::came_and_went());
     }
     let told = format!("names an order that is {}", order.status);
-    let faults = vec![Fault::new("id", told)];
-    let facts =
-        vec![("status", order.status), ("resource", resource.into()), ("id", id.to_string())];
-    Ok(Unmet { condition: Condition::State, faults, facts }.into())
+    let failed = ORDER_STATE
+        .at(vec![FieldViolation::new("id", told)])
+        .with("status", order.status)
+        .with("resource", resource)
+        .with("id", id);
+    Ok(failed.into())
 }
 
-fn no_claims(_: &Step) -> Vec<Claim> {
+fn no_checks(_: &Step) -> Vec<ConstraintCheck> {
     Vec::new()
 }

@@ -7,7 +7,7 @@ use bookstore_entity::{
     order_item, user,
 };
 use bookstore_query::{Resource, crud::column_in};
-use bookstore_store::{Claim, Condition, Connection, Fault, StoreError, Unmet};
+use bookstore_store::{Connection, ConstraintCheck, FieldViolation, Precondition, StoreError};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
@@ -17,29 +17,18 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Order, WithItems, operations::Item};
+use super::{
+    Order,
+    placed::{Item, Line, NewOrder, WithItems},
+};
 
-/// An order to place.
-#[derive(Clone, Debug)]
-pub struct NewOrder {
-    /// Its id.
-    pub id: Uuid,
-    /// Where the request gives the id: `id`, `order_id`.
-    pub id_field: &'static str,
-    /// Who orders.
-    pub user_id: Uuid,
-    /// Where it goes to.
-    pub shipping_address: String,
-}
+/// All books of the order are sold in one currency.
+const CURRENCY_MISMATCH: Precondition =
+    Precondition::new("CURRENCY_MISMATCH", "an order has one currency");
 
-/// A book to order; each stands in an order once.
-#[derive(Clone, Copy, Debug)]
-pub struct Line {
-    /// The book.
-    pub book_id: Uuid,
-    /// How many copies.
-    pub quantity: i32,
-}
+/// Of each book, at least as many copies are in stock as are ordered.
+const INSUFFICIENT_STOCK: Precondition =
+    Precondition::new("INSUFFICIENT_STOCK", "there is too little in stock");
 
 /// What a locked book is like.
 #[derive(Clone, Debug)]
@@ -63,7 +52,7 @@ struct Look {
 /// Places an order: takes its lines out of the stock and keeps their prices.
 ///
 /// # Errors
-/// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Unmet`];
+/// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Precondition`];
 /// [`StoreError::Constraint`] where the user or the id came or went in this very moment.
 pub async fn place(
     connection: &Connection,
@@ -97,16 +86,16 @@ fn verdict(
     now: DateTime<Utc>,
 ) -> Result<WithItems, StoreError> {
     if look.is_taken {
-        let fault = Fault::new(order.id_field, "is already taken");
-        return Err(StoreError::AlreadyExists(vec![fault]));
+        let violation = FieldViolation::new(order.id_field, "is already taken");
+        return Err(StoreError::AlreadyExists(vec![violation]));
     }
     let mut missing = Vec::new();
     if !look.has_user {
-        missing.push(Fault::new("user_id", "names no user that exists"));
+        missing.push(FieldViolation::new("user_id", "names no user that exists"));
     }
     for (at, _) in look.books.iter().enumerate().filter(|(_, book)| book.is_none()) {
         let field = format!("items[{at}].book_id");
-        missing.push(Fault::new(field, "names no book that exists"));
+        missing.push(FieldViolation::new(field, "names no book that exists"));
     }
     if !missing.is_empty() {
         return Err(StoreError::ReferenceNotFound(missing));
@@ -146,34 +135,35 @@ fn verdict(
 
 fn one_currency(books: &[Seen], currency: &str) -> Result<(), StoreError> {
     let others = books.iter().enumerate().filter(|(_, book)| book.currency_code != currency);
-    let faults: Vec<Fault> = others
+    let violations: Vec<FieldViolation> = others
         .map(|(at, book)| {
             let told = format!("is sold in {}, the first one in {currency}", book.currency_code);
-            Fault::new(format!("items[{at}].book_id"), told)
+            FieldViolation::new(format!("items[{at}].book_id"), told)
         })
         .collect();
-    match faults.is_empty() {
+    match violations.is_empty() {
         true => Ok(()),
-        false => Err(Unmet { condition: Condition::Currency, faults, facts: Vec::new() }.into()),
+        false => Err(CURRENCY_MISMATCH.at(violations).into()),
     }
 }
 
 fn enough(lines: &[Line], books: &[Seen]) -> Result<(), StoreError> {
-    let mut faults = Vec::new();
-    let mut facts = Vec::new();
+    let mut violations = Vec::new();
+    let mut failed = INSUFFICIENT_STOCK;
     for (at, (line, book)) in lines.iter().zip(books).enumerate() {
         if book.stock < line.quantity {
             let (id, left) = (line.book_id, book.stock);
             let told = format!("is more than the {left} left of book {id}");
-            faults.push(Fault::new(format!("items[{at}].quantity"), told));
-            if facts.is_empty() {
-                facts = vec![("book_id", id.to_string()), ("left", left.to_string())];
+            violations.push(FieldViolation::new(format!("items[{at}].quantity"), told));
+            // The facts are those of the first such book.
+            if failed.facts.is_empty() {
+                failed = failed.with("book_id", id).with("left", left);
             }
         }
     }
-    match faults.is_empty() {
+    match violations.is_empty() {
         true => Ok(()),
-        false => Err(Unmet { condition: Condition::Stock, faults, facts }.into()),
+        false => Err(failed.at(violations).into()),
     }
 }
 
@@ -347,7 +337,7 @@ pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), Store
 }
 
 /// What of a new order constraints look at, where the look at them was overtaken.
-pub fn claims(order: &NewOrder) -> Vec<Claim> {
+pub fn constraint_checks(order: &NewOrder) -> Vec<ConstraintCheck> {
     Order::CONSTRAINTS
         .iter()
         .map(|constraint| {
@@ -355,7 +345,7 @@ pub fn claims(order: &NewOrder) -> Vec<Claim> {
                 "id" => (order.id_field, order.id),
                 _ => ("user_id", order.user_id),
             };
-            Claim {
+            ConstraintCheck {
                 constraint,
                 field: field.to_owned(),
                 values: vec![value.into()],

@@ -7,7 +7,6 @@ use bookstore_proto::v1::{
     CreatePostRequest, DeletePostRequest, GetPostRequest, ListPostsRequest, ListPostsResponse,
     Post as Message, UpdatePostRequest,
 };
-use bookstore_query::crud::{Change, Insert, Removal};
 
 use super::{
     Post,
@@ -16,10 +15,10 @@ use super::{
 use crate::rpc::{
     check::Check,
     etag,
-    field_mask::Paths,
+    paths::Paths,
     standard::{
-        self, Entry, Standard, standard_batch_get, standard_delete, standard_get, standard_list,
-        standard_write,
+        Standard, standard_batch_get, standard_create, standard_delete, standard_get,
+        standard_list, standard_update,
     },
     wire,
 };
@@ -62,31 +61,6 @@ impl Standard for Post {
 standard_get!(Post: GetPostRequest => GetPost);
 standard_list!(Post: ListPostsRequest => ListPosts, ListPostsResponse { posts });
 standard_batch_get!(Post: BatchGetPostsRequest => GetPosts, BatchGetPostsResponse { posts });
-standard_write!(Post: CreatePostRequest, BatchCreatePostsRequest => CreatePosts, BatchCreatePostsResponse { posts });
-standard_write!(Post: UpdatePostRequest, BatchUpdatePostsRequest => UpdatePosts, BatchUpdatePostsResponse { posts });
+standard_create!(Post { post }: CreatePostRequest, BatchCreatePostsRequest => CreatePosts, BatchCreatePostsResponse { posts });
+standard_update!(Post { post }: UpdatePostRequest, BatchUpdatePostsRequest => UpdatePosts, BatchUpdatePostsResponse { posts });
 standard_delete!(DeletePostRequest, BatchDeletePostsRequest => DeletePosts);
-
-impl Entry for CreatePostRequest {
-    type Checked = Insert<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::insert::<Post>(check, prefix, self.post, &self.id)
-    }
-}
-
-impl Entry for UpdatePostRequest {
-    type Checked = Change<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        let Self { post, update_mask, allow_missing } = self;
-        standard::change::<Post>(check, prefix, post, update_mask.as_ref(), allow_missing)
-    }
-}
-
-impl Entry for DeletePostRequest {
-    type Checked = Removal;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
-    }
-}

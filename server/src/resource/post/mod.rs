@@ -12,9 +12,9 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Fields, Kind},
+    field::{Field, Kind, ResourceFields},
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -45,7 +45,7 @@ pub struct Post;
 impl Resource for Post {
     const NAME: &'static str = "post";
     type Entity = post::Entity;
-    const FIELDS: Fields = Fields {
+    const FIELDS: ResourceFields = ResourceFields {
         table: "posts",
         default_order: "create_time desc",
         fields: &[
@@ -65,14 +65,14 @@ impl Resource for Post {
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "posts_pkey",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "posts",
             columns: &["id"],
             field: "id",
         },
         Constraint {
             name: "posts_author_id_fkey",
-            rule: Rule::Exists("users", "user"),
+            rule: ConstraintRule::Exists("users", "user"),
             table: "posts",
             columns: &["author_id"],
             field: "author_id",

@@ -7,7 +7,6 @@ use bookstore_proto::v1::{
     BatchUpdateReviewsResponse, CreateReviewRequest, DeleteReviewRequest, GetReviewRequest,
     ListReviewsRequest, ListReviewsResponse, Review as Message, UpdateReviewRequest,
 };
-use bookstore_query::crud::{Change, Insert, Removal};
 
 use super::{
     Review,
@@ -16,10 +15,10 @@ use super::{
 use crate::rpc::{
     check::Check,
     etag,
-    field_mask::Paths,
+    paths::Paths,
     standard::{
-        self, Entry, Standard, standard_batch_get, standard_delete, standard_get, standard_list,
-        standard_write,
+        Standard, standard_batch_get, standard_create, standard_delete, standard_get,
+        standard_list, standard_update,
     },
     wire,
 };
@@ -65,31 +64,6 @@ impl Standard for Review {
 standard_get!(Review: GetReviewRequest => GetReview);
 standard_list!(Review: ListReviewsRequest => ListReviews, ListReviewsResponse { reviews });
 standard_batch_get!(Review: BatchGetReviewsRequest => GetReviews, BatchGetReviewsResponse { reviews });
-standard_write!(Review: CreateReviewRequest, BatchCreateReviewsRequest => CreateReviews, BatchCreateReviewsResponse { reviews });
-standard_write!(Review: UpdateReviewRequest, BatchUpdateReviewsRequest => UpdateReviews, BatchUpdateReviewsResponse { reviews });
+standard_create!(Review { review }: CreateReviewRequest, BatchCreateReviewsRequest => CreateReviews, BatchCreateReviewsResponse { reviews });
+standard_update!(Review { review }: UpdateReviewRequest, BatchUpdateReviewsRequest => UpdateReviews, BatchUpdateReviewsResponse { reviews });
 standard_delete!(DeleteReviewRequest, BatchDeleteReviewsRequest => DeleteReviews);
-
-impl Entry for CreateReviewRequest {
-    type Checked = Insert<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::insert::<Review>(check, prefix, self.review, &self.id)
-    }
-}
-
-impl Entry for UpdateReviewRequest {
-    type Checked = Change<ActiveModel>;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        let Self { review, update_mask, allow_missing } = self;
-        standard::change::<Review>(check, prefix, review, update_mask.as_ref(), allow_missing)
-    }
-}
-
-impl Entry for DeleteReviewRequest {
-    type Checked = Removal;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)
-    }
-}

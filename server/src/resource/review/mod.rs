@@ -12,9 +12,9 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Fields, Kind},
+    field::{Field, Kind, ResourceFields},
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -45,7 +45,7 @@ pub struct Review;
 impl Resource for Review {
     const NAME: &'static str = "review";
     type Entity = review::Entity;
-    const FIELDS: Fields = Fields {
+    const FIELDS: ResourceFields = ResourceFields {
         table: "reviews",
         default_order: "create_time desc",
         fields: &[
@@ -66,28 +66,28 @@ impl Resource for Review {
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "reviews_pkey",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "reviews",
             columns: &["id"],
             field: "id",
         },
         Constraint {
             name: "reviews_user_id_book_id_key",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "reviews",
             columns: &["user_id", "book_id"],
             field: "book_id",
         },
         Constraint {
             name: "reviews_user_id_fkey",
-            rule: Rule::Exists("users", "user"),
+            rule: ConstraintRule::Exists("users", "user"),
             table: "reviews",
             columns: &["user_id"],
             field: "user_id",
         },
         Constraint {
             name: "reviews_book_id_fkey",
-            rule: Rule::Exists("books", "book"),
+            rule: ConstraintRule::Exists("books", "book"),
             table: "reviews",
             columns: &["book_id"],
             field: "book_id",

@@ -9,7 +9,7 @@ use bookstore_proto::v1::{
     User as Message, UserOrderCount, VerifyPasswordRequest, VerifyPasswordResponse,
 };
 use bookstore_query::{
-    crud::{Change, Insert, Removal},
+    crud::{Change, Insert},
     list::{ListQuery, Listed},
 };
 use bookstore_store::StoreError;
@@ -24,12 +24,11 @@ use super::{
 use crate::{
     rpc::{
         check::Check,
-        etag,
-        field_mask::Paths,
-        list,
+        etag, list,
+        paths::Paths,
         request::ReadRequest,
         standard::{
-            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
+            self, BatchEntry, Standard, standard_batch_get, standard_delete, standard_get,
             standard_list, standard_write,
         },
         wire,
@@ -73,7 +72,10 @@ impl Standard for User {
             && email.chars().count() > 255
             && user.email.chars().count() <= 255
         {
-            check.fault(format!("{path}.email"), "must have at most 255 characters in lower case");
+            check.violation(
+                format!("{path}.email"),
+                "must have at most 255 characters in lower case",
+            );
         }
         ActiveModel {
             email: mask.pick("email", email),
@@ -96,9 +98,9 @@ standard_list!(User: ListUserOrderCountsRequest => ListUserOrderCounts, ListUser
 standard_batch_get!(User: BatchGetUsersRequest => GetUsers, BatchGetUsersResponse { users });
 standard_write!(User: CreateUserRequest, BatchCreateUsersRequest => CreateUsers, BatchCreateUsersResponse { users });
 standard_write!(User: UpdateUserRequest, BatchUpdateUsersRequest => UpdateUsers, BatchUpdateUsersResponse { users });
-standard_delete!(DeleteUserRequest, BatchDeleteUsersRequest => DeleteUsers);
+standard_delete!(DeleteUserRequest, BatchDeleteUsersRequest => DeleteUsers, force);
 
-impl Entry for CreateUserRequest {
+impl BatchEntry for CreateUserRequest {
     type Checked = WithPassword<Insert<ActiveModel>>;
 
     fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
@@ -108,7 +110,7 @@ impl Entry for CreateUserRequest {
     }
 }
 
-impl Entry for UpdateUserRequest {
+impl BatchEntry for UpdateUserRequest {
     type Checked = WithPassword<Change<ActiveModel>>;
 
     fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
@@ -117,15 +119,6 @@ impl Entry for UpdateUserRequest {
         let mask = update_mask.as_ref();
         let row = standard::change::<User>(check, prefix, user, mask, allow_missing)?;
         Some(WithPassword { row, password })
-    }
-}
-
-impl Entry for DeleteUserRequest {
-    type Checked = Removal;
-
-    fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
-        let removal = standard::removal(check, prefix, &self.id, &self.etag, self.allow_missing)?;
-        Some(Removal { force: self.force, ..removal })
     }
 }
 

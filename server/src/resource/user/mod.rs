@@ -13,9 +13,9 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Fields, Kind},
+    field::{Field, Kind, ResourceFields},
 };
-use bookstore_store::{Constraint, Rule};
+use bookstore_store::{Constraint, ConstraintRule};
 
 use super::Entry;
 use crate::rpc::registry::Registry;
@@ -51,7 +51,7 @@ pub struct User;
 impl Resource for User {
     const NAME: &'static str = "user";
     type Entity = user::Entity;
-    const FIELDS: Fields = Fields {
+    const FIELDS: ResourceFields = ResourceFields {
         table: "users",
         default_order: "create_time desc",
         fields: &[
@@ -71,42 +71,42 @@ impl Resource for User {
     const CONSTRAINTS: &'static [Constraint] = &[
         Constraint {
             name: "users_pkey",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "users",
             columns: &["id"],
             field: "id",
         },
         Constraint {
             name: "users_email_key",
-            rule: Rule::Unique,
+            rule: ConstraintRule::Unique,
             table: "users",
             columns: &["email"],
             field: "email",
         },
         Constraint {
             name: "carts_user_id_fkey",
-            rule: Rule::Unused { by: "a cart", forced: true },
+            rule: ConstraintRule::Unused { by: "a cart", forced: true },
             table: "carts",
             columns: &["user_id"],
             field: "id",
         },
         Constraint {
             name: "orders_user_id_fkey",
-            rule: Rule::Unused { by: "an order", forced: false },
+            rule: ConstraintRule::Unused { by: "an order", forced: false },
             table: "orders",
             columns: &["user_id"],
             field: "id",
         },
         Constraint {
             name: "reviews_user_id_fkey",
-            rule: Rule::Unused { by: "a review", forced: true },
+            rule: ConstraintRule::Unused { by: "a review", forced: true },
             table: "reviews",
             columns: &["user_id"],
             field: "id",
         },
         Constraint {
             name: "posts_author_id_fkey",
-            rule: Rule::Unused { by: "a post", forced: true },
+            rule: ConstraintRule::Unused { by: "a post", forced: true },
             table: "posts",
             columns: &["author_id"],
             field: "id",

@@ -10,7 +10,9 @@ use bookstore_query::{
     crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
 };
-use bookstore_store::{Claim, Connection, Operation, Query, StoreError};
+use bookstore_store::{
+    Connection, ConstraintCheck, Operation, Precondition, PreconditionKind, Query, StoreError,
+};
 use futures_util::future::try_join_all;
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
@@ -20,6 +22,10 @@ use crate::{
     rpc::stamp::{operations, queries},
     security::password::{Password, PasswordError},
 };
+
+/// There is an active user with the email and the password of the request.
+const PASSWORD_MISMATCH: Precondition =
+    Precondition::new("PASSWORD_MISMATCH", "no active user has this email and this password");
 
 queries! {
     /// Reads one user.
@@ -34,7 +40,7 @@ queries! {
 
 operations! {
     /// Deletes users, and with `force` their carts and what they have written.
-    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::claims_of_removal::<User>;
+    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>;
 }
 
 /// A user to write, with the password that came along.
@@ -64,8 +70,8 @@ impl Operation for CreateUsers {
         crud::insert::<User>(connection, &rows(&self.0)).await
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        crud::claims_of_insert::<User>(&rows(&self.0))
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        crud::checks_of_insert::<User>(&rows(&self.0))
     }
 }
 
@@ -95,13 +101,13 @@ impl Operation for UpdateUsers {
         crud::update::<User>(connection, &rows(&self.0)).await
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        crud::claims_of_update::<User>(&rows(&self.0))
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        crud::checks_of_update::<User>(&rows(&self.0))
     }
 }
 
-/// Finds the active user whose email and password these are; none is the error
-/// [`StoreError::PasswordMismatch`].
+/// Finds the active user with this email and this password; without one it fails with
+/// [`PASSWORD_MISMATCH`].
 pub struct VerifyPassword {
     /// The email in lower case.
     pub email: String,
@@ -119,10 +125,10 @@ impl Query for VerifyPassword {
 
     async fn conclude(&self, user: Option<Model>) -> Result<Option<Model>, StoreError> {
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let is_theirs = self.password.clone().is_of(stored).await.map_err(fault)?;
+        let is_theirs = self.password.clone().is_of(stored).await.map_err(violation)?;
         match user.filter(|user| is_theirs && user.is_active) {
             Some(user) => Ok(Some(user)),
-            None => Err(StoreError::PasswordMismatch),
+            None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
         }
     }
 }
@@ -150,7 +156,7 @@ async fn list_order_counts(
 async fn hashes(passwords: Vec<Option<Password>>) -> Result<Vec<Option<String>>, StoreError> {
     let hash = |password: Option<Password>| async {
         match password {
-            Some(password) => password.hash().await.map(Some).map_err(fault),
+            Some(password) => password.hash().await.map(Some).map_err(violation),
             None => Ok(None),
         }
     };
@@ -168,6 +174,6 @@ fn rows<T: Clone>(users: &[WithPassword<T>]) -> Vec<T> {
     users.iter().map(|user| user.row.clone()).collect()
 }
 
-fn fault(error: PasswordError) -> StoreError {
+fn violation(error: PasswordError) -> StoreError {
     StoreError::internal(error.to_string())
 }

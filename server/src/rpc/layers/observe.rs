@@ -22,12 +22,13 @@ use opentelemetry::KeyValue;
 use tonic::{Code, Status};
 use tracing::Instrument;
 
-use super::{BESIDE, Shared, is_ours};
+use super::shared::{BESIDE, Shared, is_ours};
 use crate::{
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
-        metadata::{self, MetadataError},
+        metadata,
+        metadata_error::MetadataError,
         status,
     },
     traces,
@@ -109,6 +110,7 @@ fn context(
         principal: None,
         idempotency: wishes.idempotency,
         validate_only: wishes.validate_only,
+        repeated: wishes.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use bookstore_store::Fault;
+use bookstore_store::FieldViolation;
 use prost::{
     bytes::Buf,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
 use prost_reflect::{Kind, MessageDescriptor};
 
-use super::{Rules, join, range};
+use super::{field::Messages, ranges::join};
 
 /// The most paths that a field mask may name; no resource has as many fields.
 const MASK_PATHS: u64 = 100;
@@ -21,11 +21,11 @@ const STRUCT_BYTES: usize = 512 * 1024;
 
 /// Notes every list that is longer than its rule allows, and other parts that are too long.
 pub(super) fn look_at(
-    rules: &Rules,
+    rules: &Messages,
     message: &MessageDescriptor,
     mut bytes: &[u8],
     path: &str,
-    faults: &mut Vec<Fault>,
+    violations: &mut Vec<FieldViolation>,
 ) {
     let mut counts: HashMap<u32, u64> = HashMap::new();
     let mut inner = Vec::new();
@@ -44,24 +44,21 @@ pub(super) fn look_at(
     if message.full_name() == "google.protobuf.FieldMask" {
         let paths = counts.get(&1).copied().unwrap_or_default();
         if paths > MASK_PATHS {
-            faults.push(Fault::new(
+            violations.push(FieldViolation::new(
                 path,
                 format!("must have at most {MASK_PATHS} paths; it has {paths}"),
             ));
         }
         return;
     }
-    let fields = rules.0.get(message.full_name()).map(Vec::as_slice).unwrap_or_default();
+    let fields = rules.get(message.full_name()).map(Vec::as_slice).unwrap_or_default();
     for field in fields {
         let count = counts.get(&field.field.number()).copied().unwrap_or_default();
-        if let Some((least, most)) = field.rule.count
-            && count > most
-        {
-            let told = format!("must have {} entries; it has {count}", range(least, most));
-            faults.push(Fault::new(join(path, field.field.name()), told));
+        if let Some(told) = field.rule.excess_told(count) {
+            violations.push(FieldViolation::new(join(path, field.field.name()), told));
         }
     }
-    if !faults.is_empty() {
+    if !violations.is_empty() {
         return;
     }
     for (tag, index, kind, part) in inner {
@@ -72,11 +69,13 @@ pub(super) fn look_at(
         }
         match kind.full_name() {
             "google.protobuf.Struct" if part.len() > STRUCT_BYTES => {
-                faults
-                    .push(Fault::new(path, "must be at most 65536 bytes as JSON; it is far more"));
+                violations.push(FieldViolation::new(
+                    path,
+                    "must be at most 65536 bytes as JSON; it is far more",
+                ));
             }
             "google.protobuf.Struct" => {}
-            _ => look_at(rules, &kind, part, &path, faults),
+            _ => look_at(rules, &kind, part, &path, violations),
         }
     }
 }

@@ -85,8 +85,56 @@ macro_rules! standard_batch_get {
     };
 }
 
-/// `Create` or `Update`, alone and as a batch; the one request is an
-/// [`Entry`](super::Entry) of the other.
+/// `Create`, alone and as a batch. `$field` is where the request holds the resource.
+macro_rules! standard_create {
+    ($resource:ty { $field:ident }: $one:ty, $($rest:tt)+) => {
+        impl $crate::rpc::standard::BatchEntry for $one {
+            type Checked =
+                bookstore_query::crud::Insert<bookstore_query::crud::Values<$resource>>;
+
+            fn checked(
+                self,
+                check: &mut $crate::rpc::check::Check<'_>,
+                prefix: &str,
+            ) -> Option<Self::Checked> {
+                $crate::rpc::standard::insert::<$resource>(check, prefix, self.$field, &self.id)
+            }
+        }
+
+        $crate::rpc::standard::standard_write!($resource: $one, $($rest)+);
+    };
+}
+
+/// `Update`, alone and as a batch. `$field` is where the request holds the resource.
+macro_rules! standard_update {
+    ($resource:ty { $field:ident }: $one:ty, $($rest:tt)+) => {
+        impl $crate::rpc::standard::BatchEntry for $one {
+            type Checked =
+                bookstore_query::crud::Change<bookstore_query::crud::Values<$resource>>;
+
+            fn checked(
+                self,
+                check: &mut $crate::rpc::check::Check<'_>,
+                prefix: &str,
+            ) -> Option<Self::Checked> {
+                let Self { $field, update_mask, allow_missing } = self;
+                let mask = update_mask.as_ref();
+                $crate::rpc::standard::change::<$resource>(
+                    check,
+                    prefix,
+                    $field,
+                    mask,
+                    allow_missing,
+                )
+            }
+        }
+
+        $crate::rpc::standard::standard_write!($resource: $one, $($rest)+);
+    };
+}
+
+/// A write of rows, alone and as a batch; the one request is an [`BatchEntry`](super::BatchEntry) of the
+/// other, which the resource implements where `standard_create` or `standard_update` doesn't.
 macro_rules! standard_write {
     ($resource:ty: $one:ty, $batch:ty => $operation:ident, $response:ident { $many:ident }) => {
         impl $crate::rpc::request::WriteRequest for $one {
@@ -117,9 +165,24 @@ macro_rules! standard_write {
     };
 }
 
-/// `Delete`, alone and as a batch.
+/// `Delete`, alone and as a batch; `force` where the request has that field.
 macro_rules! standard_delete {
-    ($one:ty, $batch:ty => $operation:ident) => {
+    ($one:ty, $batch:ty => $operation:ident $(, $force:ident)?) => {
+        impl $crate::rpc::standard::BatchEntry for $one {
+            type Checked = bookstore_query::crud::Removal;
+
+            fn checked(
+                self,
+                check: &mut $crate::rpc::check::Check<'_>,
+                prefix: &str,
+            ) -> Option<Self::Checked> {
+                let Self { id, etag, allow_missing, .. } = &self;
+                let removal =
+                    $crate::rpc::standard::removal(check, prefix, id, etag, *allow_missing)?;
+                Some(bookstore_query::crud::Removal { $($force: self.$force,)? ..removal })
+            }
+        }
+
         impl $crate::rpc::request::WriteRequest for $one {
             type Operation = $operation;
             type Answer = ();
@@ -145,7 +208,9 @@ macro_rules! standard_delete {
 }
 
 pub(crate) use standard_batch_get;
+pub(crate) use standard_create;
 pub(crate) use standard_delete;
 pub(crate) use standard_get;
 pub(crate) use standard_list;
+pub(crate) use standard_update;
 pub(crate) use standard_write;

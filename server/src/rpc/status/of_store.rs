@@ -1,7 +1,7 @@
 //! The store's errors: the error table, row by row.
 
 use bookstore_proto::v1::ErrorReason;
-use bookstore_store::{Condition, ConstraintKind, Fault, StoreError, Unmet};
+use bookstore_store::{ConstraintKind, FieldViolation, Precondition, PreconditionKind, StoreError};
 use tonic::{Code, Status};
 
 use super::{
@@ -12,11 +12,11 @@ use super::{
 pub fn store(error: &StoreError, request_id: &str) -> Status {
     use ErrorReason as Reason;
     let answer = match error {
-        StoreError::Invalid(faults) => return invalid(faults),
+        StoreError::Invalid(violations) => return invalid(violations),
         StoreError::NotFound { resource, id, field } => {
             let told = format!("there is no {resource} {id}");
             let mut answer = Answer::new(Code::NotFound, Reason::ResourceNotFound, &told)
-                .at(&[Fault::new(field, "names none that exists")])
+                .at(&[FieldViolation::new(field, "names none that exists")])
                 .with("resource", resource)
                 .with("id", id);
             answer.details.set_resource_info(*resource, id.to_string(), "", told);
@@ -25,48 +25,43 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
         StoreError::EtagMismatch { resource, id, field } => {
             let told = format!("{resource} {id} has changed since this etag was given");
             let mut answer = Answer::new(Code::Aborted, Reason::EtagMismatch, &told)
-                .at(&[Fault::new(field, "is not the current one")])
+                .at(&[FieldViolation::new(field, "is not the current one")])
                 .with("resource", resource)
                 .with("id", id);
             answer.details.set_resource_info(*resource, id.to_string(), "", told);
             answer
         }
-        StoreError::AlreadyExists(faults) => {
-            let told = told("already exists", faults);
-            Answer::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, told).at(faults)
+        StoreError::AlreadyExists(violations) => {
+            let told = told("already exists", violations);
+            Answer::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, told).at(violations)
         }
-        StoreError::ReferenceNotFound(faults) => {
-            let told = told("a reference is missing", faults);
-            let mut answer =
-                Answer::new(Code::FailedPrecondition, Reason::ReferenceNotFound, told).at(faults);
-            for fault in faults.iter().take(10) {
+        StoreError::ReferenceNotFound(violations) => {
+            let told = told("a reference is missing", violations);
+            let mut answer = Answer::new(Code::FailedPrecondition, Reason::ReferenceNotFound, told)
+                .at(violations);
+            for violation in violations.iter().take(10) {
                 answer.details.add_precondition_failure_violation(
                     "REFERENCE",
-                    &fault.field,
-                    &fault.description,
+                    &violation.field,
+                    &violation.description,
                 );
             }
             answer
         }
-        StoreError::InUse(faults) => {
-            let told = told("other resources refer to this one", faults);
+        StoreError::InUse(violations) => {
+            let told = told("other resources refer to this one", violations);
             let mut answer =
-                Answer::new(Code::FailedPrecondition, Reason::ResourceInUse, told).at(faults);
-            for fault in faults.iter().take(10) {
+                Answer::new(Code::FailedPrecondition, Reason::ResourceInUse, told).at(violations);
+            for violation in violations.iter().take(10) {
                 answer.details.add_precondition_failure_violation(
                     "REFERRER",
-                    &fault.field,
-                    &fault.description,
+                    &violation.field,
+                    &violation.description,
                 );
             }
             answer
         }
-        StoreError::Unmet(unmet) => of_unmet(unmet),
-        StoreError::PasswordMismatch => Answer::new(
-            Code::Unauthenticated,
-            Reason::PasswordMismatch,
-            "no active user has this email and this password",
-        ),
+        StoreError::Precondition(failed) => of_precondition(failed),
         StoreError::Constraint { kind, constraint, source } => {
             tracing::info!(%source, constraint, "a constraint was broken");
             match kind {
@@ -187,28 +182,25 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
     answer.into_status()
 }
 
-fn of_unmet(unmet: &Unmet) -> Answer {
-    let (reason, what) = match unmet.condition {
-        Condition::Stock => (ErrorReason::InsufficientStock, "there is too little in stock"),
-        Condition::Currency => (ErrorReason::CurrencyMismatch, "an order has one currency"),
-        Condition::State => (ErrorReason::OrderState, "the order isn't in a state for that"),
-        Condition::Filled => (ErrorReason::CartEmpty, "there is nothing in the cart"),
-        Condition::Room => (ErrorReason::CartFull, "a cart doesn't hold that much"),
+/// A resource's own precondition. Its reason and its message come from the resource.
+fn of_precondition(failed: &Precondition) -> Answer {
+    let code = match failed.kind {
+        PreconditionKind::State => Code::FailedPrecondition,
+        PreconditionKind::Credentials => Code::Unauthenticated,
     };
-    let told = told(what, &unmet.faults);
-    let mut answer = Answer::new(Code::FailedPrecondition, reason, told).at(&unmet.faults);
-    for fault in unmet.faults.iter().take(10) {
-        let kind = reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        let (field, description) = (&fault.field, &fault.description);
-        answer.details.add_precondition_failure_violation(kind, field, description);
+    let told = told(failed.message, &failed.violations);
+    let mut answer = Answer::because(code, failed.reason, told).at(&failed.violations);
+    for violation in failed.violations.iter().take(10) {
+        let (field, description) = (&violation.field, &violation.description);
+        answer.details.add_precondition_failure_violation(failed.reason, field, description);
     }
-    let facts = unmet.facts.iter();
+    let facts = failed.facts.iter();
     facts.fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
-fn told(what: &str, faults: &[Fault]) -> String {
-    match faults.first() {
-        Some(fault) => format!("{what}: {} {}", fault.field, fault.description),
+fn told(what: &str, violations: &[FieldViolation]) -> String {
+    match violations.first() {
+        Some(violation) => format!("{what}: {} {}", violation.field, violation.description),
         None => what.to_owned(),
     }
 }

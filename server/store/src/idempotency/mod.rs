@@ -30,7 +30,7 @@ use crate::{
 pub(crate) const TABLE: &str = "idempotency_keys";
 
 /// How long a call waits for its twin in this process; as long as it would in the database.
-const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+const KEY_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A key under which a write happens once.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct IdempotencyKey {
     /// The caller's key.
     pub key: Uuid,
     /// What the request must equal to be the same one.
-    pub request_mark: [u8; 32],
+    pub fingerprint: [u8; 32],
 }
 
 impl IdempotencyKey {
@@ -50,7 +50,7 @@ impl IdempotencyKey {
         let mut block = [0; 64];
         block[..sealing_key.len()].copy_from_slice(sealing_key);
         let mac = <Hmac<Sha256> as KeyInit>::new(&block.into()).chain_update(request);
-        Self { key, request_mark: mac.finalize().into_bytes().into() }
+        Self { key, fingerprint: mac.finalize().into_bytes().into() }
     }
 }
 
@@ -87,10 +87,12 @@ pub(crate) async fn find(
     select.columns(["method", "request_mark", "answer"].map(Alias::new));
     let Some(row) = connection.query_one(&select).await? else { return Ok(None) };
     let method: String = row.try_get_by_index(0)?;
-    let mark: Option<Vec<u8>> = row.try_get_by_index(1)?;
+    let fingerprint: Option<Vec<u8>> = row.try_get_by_index(1)?;
     let answer: Option<Vec<u8>> = row.try_get_by_index(2)?;
-    match (mark, answer) {
-        (Some(mark), Some(answer)) if method == call.method && mark == key.request_mark => {
+    match (fingerprint, answer) {
+        (Some(fingerprint), Some(answer))
+            if method == call.method && fingerprint == key.fingerprint =>
+        {
             Ok(Some(answer))
         }
         (Some(_), Some(_)) => Err(StoreError::KeyReused),
@@ -129,7 +131,7 @@ pub(crate) async fn keep(
             principal(call).into(),
             key.key.into(),
             call.method.into(),
-            key.request_mark.to_vec().into(),
+            key.fingerprint.to_vec().into(),
             answer.to_vec().into(),
             now().into(),
         ]);
@@ -142,19 +144,19 @@ pub(crate) async fn keep(
 
 /// The keys whose calls this process carries out or lets wait: one at a time has its turn.
 #[derive(Default)]
-pub(crate) struct Turns(Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct KeyLocks(Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>);
 
 /// A caller's key.
 type Name = (String, Uuid);
 
 /// A call's turn under its key; the next one's begins when this is dropped.
-pub(crate) struct Turn {
-    turns: Arc<Turns>,
+pub(crate) struct KeyLock {
+    key_locks: Arc<KeyLocks>,
     name: Name,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turns {
+impl KeyLocks {
     /// Waits until no other call of this process has the key.
     ///
     /// # Errors
@@ -164,17 +166,17 @@ impl Turns {
         principal: Option<&str>,
         key: Uuid,
         deadline: Deadline,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<KeyLock, StoreError> {
         let name = (principal.unwrap_or_default().to_owned(), key);
-        let turn = self.all().entry(name.clone()).or_default().clone();
+        let key_lock = self.all().entry(name.clone()).or_default().clone();
         // Made before the wait, so that a call that gives up tidies up behind itself.
-        let mut taken = Turn { turns: self.clone(), name, guard: None };
-        match timeout(deadline.remaining(TURN_TIMEOUT), turn.lock_owned()).await {
+        let mut taken = KeyLock { key_locks: self.clone(), name, guard: None };
+        match timeout(deadline.remaining(KEY_LOCK_TIMEOUT), key_lock.lock_owned()).await {
             Ok(guard) => taken.guard = Some(guard),
             Err(_) if deadline.has_passed() => return Err(StoreError::DeadlineExceeded),
             Err(_) => {
-                let told = "a twin in this process holds the key";
-                return Err(StoreError::KeyInUse(DbErr::Custom(told.into())));
+                let description = "a twin in this process holds the key";
+                return Err(StoreError::KeyInUse(DbErr::Custom(description.into())));
             }
         }
         Ok(taken)
@@ -185,12 +187,12 @@ impl Turns {
     }
 }
 
-impl Drop for Turn {
+impl Drop for KeyLock {
     fn drop(&mut self) {
-        let mut all = self.turns.all();
+        let mut all = self.key_locks.all();
         self.guard = None;
         // Whoever waits holds the entry too.
-        if all.get(&self.name).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+        if all.get(&self.name).is_some_and(|key_lock| Arc::strong_count(key_lock) == 1) {
             all.remove(&self.name);
         }
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::now,
-    constraint::Claim,
+    constraint::ConstraintCheck,
     deadline::Deadline,
     error::StoreError,
     idempotency::{TABLE, lock_number, row_of},
@@ -153,7 +153,7 @@ impl Write for Sweep {
         })
     }
 
-    fn claims(&self) -> Vec<Claim> {
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
     }
 }

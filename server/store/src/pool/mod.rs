@@ -3,8 +3,8 @@
 //! Connections go back here and never to a driver's pool, whose ping at every return costs
 //! as much as a small query.
 
-mod lease;
-mod shelf;
+mod idle;
+mod pooled;
 
 use std::{
     collections::VecDeque,
@@ -21,15 +21,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use self::lease::Lease;
-use self::shelf::{Found, Idle, SURPLUS_IDLE, Shelf};
+use self::idle::{Checkout, Idle, IdleList, SURPLUS_IDLE};
+pub use self::pooled::PooledConnection;
 use crate::{
     deadline::Deadline,
     error::StoreError,
     session::{
         connect::Connector,
-        connection::{Access, Connection, State},
-        control::Control,
+        connection::{Access, Connection, TransactionState},
+        control::ControlConnection,
     },
     telemetry::meters::{POOL_CONNECTIONS, POOL_WAIT},
 };
@@ -89,11 +89,11 @@ pub struct PoolStats {
 pub(crate) struct Pool {
     node: Arc<str>,
     connector: Connector,
-    control: Arc<Control>,
+    control: Arc<ControlConnection>,
     options: PoolOptions,
     /// One permit a connection that is lent; waiting callers stand in line.
     permits: Arc<Semaphore>,
-    shelf: Mutex<Shelf>,
+    idle_list: Mutex<IdleList>,
     /// Connections of an earlier generation are never lent again.
     generation: watch::Sender<u64>,
     /// Told when a session has ended by itself: the node may have gone.
@@ -106,12 +106,12 @@ impl Pool {
     pub(crate) fn new(
         node: &str,
         connector: Connector,
-        control: Arc<Control>,
+        control: Arc<ControlConnection>,
         options: PoolOptions,
         lost: Arc<Notify>,
     ) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.most() as usize));
-        let (shelf, generation) = (Mutex::default(), watch::Sender::new(0));
+        let (idle_list, generation) = (Mutex::default(), watch::Sender::new(0));
         let labels = [KeyValue::new("db.client.connection.pool.name", node.to_owned())];
         let pool = Arc::new(Self {
             node: node.into(),
@@ -119,19 +119,19 @@ impl Pool {
             control,
             options,
             permits,
-            shelf,
+            idle_list,
             generation,
             lost,
             labels,
         });
         let watched = Arc::downgrade(&pool);
-        POOL_CONNECTIONS.observe(move |look| {
+        POOL_CONNECTIONS.observe(move |observer| {
             let Some(pool) = watched.upgrade() else { return };
-            let open = pool.shelf().open;
+            let open = pool.idle_list().open;
             let used = pool.in_use();
             for (state, count) in [("used", used), ("idle", open.saturating_sub(used))] {
                 let state = KeyValue::new("db.client.connection.state", state);
-                look.observe(f64::from(count), &[pool.labels[0].clone(), state]);
+                observer.observe(f64::from(count), &[pool.labels[0].clone(), state]);
             }
         });
         pool
@@ -145,12 +145,12 @@ impl Pool {
 
     /// Gives up every connection that there is, lent ones too: what is under way on them is told
     /// so, and nothing is committed on them any more.
-    pub(crate) fn retire(&self) {
+    pub(crate) fn evict(&self) {
         self.generation.send_modify(|generation| *generation += 1);
-        let mut shelf = self.shelf();
-        let idle = std::mem::take(&mut shelf.idle);
-        shelf.open -= u32::try_from(idle.len()).unwrap_or_default();
-        drop(shelf);
+        let mut idle_list = self.idle_list();
+        let idle = std::mem::take(&mut idle_list.idle);
+        idle_list.open -= u32::try_from(idle.len()).unwrap_or_default();
+        drop(idle_list);
         // Without a goodbye, as the node may be silent.
         drop(idle);
     }
@@ -160,18 +160,18 @@ impl Pool {
     /// # Errors
     /// [`StoreError::PoolTimeout`] if none is free in time, [`StoreError::DeadlineExceeded`],
     /// [`StoreError::Unavailable`] if a new one can't be opened.
-    pub(crate) async fn lend(
+    pub(crate) async fn check_out(
         self: &Arc<Self>,
         access: Access,
         deadline: Deadline,
-    ) -> Result<Lease, StoreError> {
+    ) -> Result<PooledConnection, StoreError> {
         let began = Instant::now();
-        let patience = deadline.remaining(self.options.timeout);
+        let limit = deadline.remaining(self.options.timeout);
         let late = |otherwise: StoreError| match deadline.has_passed() {
             true => StoreError::DeadlineExceeded,
             false => otherwise,
         };
-        let permit = timeout(patience, self.permits.clone().acquire_owned()).await;
+        let permit = timeout(limit, self.permits.clone().acquire_owned()).await;
         // Those that waited in vain too: it is they who tell that the pool is too small.
         POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
         let Ok(permit) = permit else {
@@ -179,28 +179,28 @@ impl Pool {
             return Err(late(StoreError::PoolTimeout { waited_ms }));
         };
         let permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
-        let found = self.shelf().find(access, &self.options);
-        let lease = |pool: Arc<Self>, permit, connection: Connection| {
-            connection.lent();
+        let found = self.idle_list().find(access, &self.options);
+        let pooled = |pool: Arc<Self>, permit, connection: Connection| {
+            connection.checked_out();
             let (node, permits) = (pool.node.clone(), (Some(permit), None));
-            Lease { pool, node, timeline: 0, permits, connection: Some(connection) }
+            PooledConnection { pool, node, timeline: 0, permits, connection: Some(connection) }
         };
-        let (doubtful, other) = match found {
-            Found::Ready(connection) => return Ok(lease(self.clone(), permit, connection)),
-            Found::Doubtful(connection) => (Some(connection), None),
-            Found::Room => (None, None),
-            Found::Other(other) => (None, Some(other)),
+        let (unproven, other) = match found {
+            Checkout::Ready(connection) => return Ok(pooled(self.clone(), permit, connection)),
+            Checkout::NeedsPing(connection) => (Some(connection), None),
+            Checkout::Room => (None, None),
+            Checkout::Replace(other) => (None, Some(other)),
         };
-        let (pool, place) = (self.clone(), Opening(Some(self.clone())));
+        let (pool, slot) = (self.clone(), Opening(Some(self.clone())));
         // In a task of its own: a caller that leaves or has no time to wait would take the
         // half-opened connection with it, and the next one would have to begin again. What
         // nobody waits for any more goes to the shelf as the lease is dropped.
         let opening = tokio::spawn(async move {
-            if let Some(connection) = doubtful {
+            if let Some(connection) = unproven {
                 let answers = timeout(PING_TIMEOUT, connection.recover()).await;
                 if answers.is_ok_and(|answer| answer.is_ok()) {
-                    place.done();
-                    return Ok(lease(pool, permit, connection));
+                    slot.done();
+                    return Ok(pooled(pool, permit, connection));
                 }
                 pool.give_up(connection);
             }
@@ -211,12 +211,12 @@ impl Pool {
             }
             let current = pool.generation.subscribe();
             let generation = *current.borrow();
-            let mut given_up = current.clone();
+            let mut evicted = current.clone();
             let opened = async {
                 tokio::select! {
                     opened = pool.connector.open(access) => opened,
                     // Nobody wants one to a node that was given up meanwhile.
-                    _ = given_up.wait_for(|current| *current != generation) => {
+                    _ = evicted.wait_for(|current| *current != generation) => {
                         Err(StoreError::Unavailable(DbErr::Custom("the node is gone".into())))
                     }
                 }
@@ -226,8 +226,8 @@ impl Pool {
             let opened = opened.unwrap_or_else(|_| Err(StoreError::Unavailable(late())));
             let connection = opened.inspect_err(|_| pool.lost.notify_one())?;
             let connection = connection.of_generation(generation, current, pool.lifetime());
-            place.done();
-            Ok(lease(pool, permit, connection))
+            slot.done();
+            Ok(pooled(pool, permit, connection))
         });
         match timeout(deadline.remaining(Duration::MAX), opening).await {
             Ok(Ok(opened)) => opened,
@@ -238,16 +238,16 @@ impl Pool {
 
     /// How the pool is at this moment.
     pub(crate) fn stats(&self) -> PoolStats {
-        let shelf = self.shelf();
-        let idle = u32::try_from(shelf.idle.len()).unwrap_or(u32::MAX);
+        let idle_list = self.idle_list();
+        let idle = u32::try_from(idle_list.idle.len()).unwrap_or(u32::MAX);
         let (node, most) = (self.node.clone(), self.options.most());
-        PoolStats { node, used: shelf.open.saturating_sub(idle), idle, most }
+        PoolStats { node, used: idle_list.open.saturating_sub(idle), idle, most }
     }
 
     /// Lends nothing any more and closes what isn't lent; lent connections end with their leases.
     pub(crate) async fn close(&self) {
         self.permits.close();
-        let idle = std::mem::take(&mut self.shelf().idle);
+        let idle = std::mem::take(&mut self.idle_list().idle);
         for idle in idle {
             idle.connection.close().await;
         }
@@ -258,9 +258,9 @@ impl Pool {
         if self.permits.is_closed() {
             return in_background(connection.close());
         }
-        let mut shelf = self.shelf();
-        shelf.idle.push_back(Idle { connection, since: Instant::now() });
-        if shelf.open > self.options.size && !std::mem::replace(&mut shelf.sweeping, true) {
+        let mut idle_list = self.idle_list();
+        idle_list.idle.push_back(Idle { connection, since: Instant::now() });
+        if idle_list.open > self.options.size && !std::mem::replace(&mut idle_list.sweeping, true) {
             let pool = self.clone();
             in_background(async move { pool.sweep().await });
         }
@@ -273,8 +273,8 @@ impl Pool {
         let mut more = true;
         while more {
             sleep(SURPLUS_IDLE).await;
-            let surplus = self.shelf().take_surplus(self.options.size);
-            more = self.shelf().sweeping;
+            let surplus = self.idle_list().take_surplus(self.options.size);
+            more = self.idle_list().sweeping;
             for idle in surplus {
                 idle.connection.close().await;
             }
@@ -285,7 +285,7 @@ impl Pool {
     /// it can be used again.
     async fn recover(self: Arc<Self>, connection: Connection) {
         let ended = timeout(RECOVERY, self.end_statement(&connection)).await;
-        let usable = connection.state() == State::Idle && !connection.is_retired();
+        let usable = connection.state() == TransactionState::Idle && !connection.is_evicted();
         match ended.unwrap_or_default() && usable {
             true => self.put_back(connection),
             false => self.discard(connection),
@@ -321,28 +321,28 @@ impl Pool {
 
     /// Gives a connection up that must not be used again.
     fn discard(&self, connection: Connection) {
-        self.shelf().open -= 1;
+        self.idle_list().open -= 1;
         self.give_up(connection);
     }
 
     /// The same for one whose place another one takes.
     fn give_up(&self, connection: Connection) {
-        let mut shelf = self.shelf();
+        let mut idle_list = self.idle_list();
         let mut lost = VecDeque::new();
-        if connection.is_broken() && !connection.is_retired() {
+        if connection.is_broken() && !connection.is_evicted() {
             self.lost.notify_one();
             // What ended this session has mostly ended them all: a restart, a failover, a
             // network. Otherwise each would cost a caller an error.
-            lost = std::mem::take(&mut shelf.idle);
-            shelf.open -= u32::try_from(lost.len()).unwrap_or_default();
+            lost = std::mem::take(&mut idle_list.idle);
+            idle_list.open -= u32::try_from(lost.len()).unwrap_or_default();
         }
-        drop(shelf);
+        drop(idle_list);
         // Without a goodbye: the sessions may be stuck, and the database ends them anyway.
         drop((connection, lost));
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle_list(&self) -> MutexGuard<'_, IdleList> {
+        self.idle_list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -364,7 +364,7 @@ impl Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         if let Some(pool) = &self.0 {
-            pool.shelf().open -= 1;
+            pool.idle_list().open -= 1;
         }
     }
 }

@@ -40,10 +40,10 @@ impl Store {
             return Ok(topology.nodes[0].clone());
         }
         if !self.has_primary() {
-            topology.look_at_all(Deadline::after(PROBE_TIMEOUT)).await;
+            topology.probe_all(Deadline::after(PROBE_TIMEOUT)).await;
         }
         let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
-        let primary = topology.picture().primary.ok_or_else(none)?;
+        let primary = topology.snapshot().primary.ok_or_else(none)?;
         Ok(topology.nodes[primary].clone())
     }
 

@@ -52,9 +52,9 @@ impl Store {
     /// The nodes in the order in which they are asked about the schema: the primary first.
     fn nodes_to_ask(&self) -> Vec<usize> {
         let topology = &self.0.topology;
-        let picture = topology.picture();
-        let known_to_answer = picture.replicas.iter().map(|standing| standing.node);
-        let mut nodes: Vec<usize> = picture.primary.into_iter().chain(known_to_answer).collect();
+        let snapshot = topology.snapshot();
+        let known_to_answer = snapshot.replicas.iter().map(|replica| replica.node);
+        let mut nodes: Vec<usize> = snapshot.primary.into_iter().chain(known_to_answer).collect();
         if nodes.is_empty() {
             nodes.extend(0..topology.nodes.len());
         }

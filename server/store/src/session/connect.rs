@@ -14,7 +14,7 @@ use crate::{
     session::{
         connection::{Access, Connection, Driver, Server},
         interrupt::Interrupt,
-        statement_log::{Place, StatementLog, Statements},
+        statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
 
@@ -70,19 +70,19 @@ impl Connector {
                 .disable_statement_logging();
             Target::Postgres(Box::new(options))
         };
-        let place = match &target {
-            Target::Postgres(options) => Place {
+        let database = match &target {
+            Target::Postgres(options) => DatabaseAttributes {
                 system: "postgresql",
                 address: Some(options.get_host().into()),
                 namespace: options.get_database().map(Arc::from),
             },
-            Target::Sqlite(options) => Place {
+            Target::Sqlite(options) => DatabaseAttributes {
                 system: "sqlite",
                 address: None,
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        Ok(Self { target, log: Arc::new(Statements { log, place }), command_timeout })
+        Ok(Self { target, log: Arc::new(Statements { log, database }), command_timeout })
     }
 
     /// The engine that the URL names.
@@ -95,8 +95,8 @@ impl Connector {
 
     /// The same for questions of the service's own, which nobody wants to be told of.
     pub(crate) fn quiet(&self) -> Self {
-        let (log, place) = (StatementLog::default(), self.log.place.clone());
-        Self { log: Arc::new(Statements { log, place }), ..self.clone() }
+        let (log, database) = (StatementLog::default(), self.log.database.clone());
+        Self { log: Arc::new(Statements { log, database }), ..self.clone() }
     }
 
     /// Opens a session that may do what `access` says, and no more.

@@ -2,10 +2,10 @@
 //!
 //! A transaction is a state of it, entered and left by `transaction.rs` alone.
 
+mod eviction;
 mod position;
-mod retirement;
 mod server;
-mod standing;
+mod state;
 mod want;
 
 use std::{
@@ -20,9 +20,9 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Runtim
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
-pub(crate) use self::{server::Server, standing::State};
+pub(crate) use self::{server::Server, state::TransactionState};
 use self::{
-    standing::Standing,
+    state::ConnectionState,
     want::{EFFECT, ROWS, Want},
 };
 use crate::{
@@ -66,13 +66,13 @@ pub struct Connection {
     driver: Mutex<Driver>,
     log: Arc<Statements>,
     command_timeout: Duration,
-    state: Standing,
+    state: ConnectionState,
     in_flight: AtomicBool,
     broken: AtomicBool,
     /// Whether a statement was prepared for a schema that is no more.
     stale: AtomicBool,
     deadline: std::sync::Mutex<Deadline>,
-    home: Option<retirement::Home>,
+    membership: Option<eviction::PoolMembership>,
     /// The position that the last question has seen, if that is known.
     seen: std::sync::Mutex<Option<Position>>,
 }
@@ -95,12 +95,12 @@ impl Connection {
             driver: Mutex::new(driver),
             log,
             command_timeout,
-            state: Standing::default(),
+            state: ConnectionState::default(),
             in_flight: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             deadline: std::sync::Mutex::new(Deadline::NONE),
-            home: None,
+            membership: None,
             seen: std::sync::Mutex::default(),
         }
     }
@@ -110,16 +110,16 @@ impl Connection {
         self.access
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> TransactionState {
         self.state.get()
     }
 
-    pub(crate) fn set_state(&self, state: State) {
+    pub(crate) fn set_state(&self, state: TransactionState) {
         self.state.set(state);
     }
 
     /// The connection is lent: what was read before is another caller's.
-    pub(crate) fn lent(&self) {
+    pub(crate) fn checked_out(&self) {
         *self.seen() = None;
     }
 
@@ -224,9 +224,9 @@ impl Connection {
     /// # Errors
     /// What the database answers.
     pub async fn query_up_to(&self, statement: Statement, most: usize) -> Result<Rows, DbErr> {
-        let (told, statement) = self.with_position(statement);
+        let (description, statement) = self.with_position(statement);
         let (exchange, mut read) =
-            self.prepared(&told, &statement, ROWS, Take::Bytes(most)).await?;
+            self.prepared(&description, &statement, ROWS, Take::Bytes(most)).await?;
         self.note_position(&mut read);
         if read.as_ref().is_ok_and(|read| read.cut) {
             // The rest of the answer is still to come: the connection is in use until then.
@@ -239,7 +239,7 @@ impl Connection {
     /// Runs a prepared statement.
     async fn prepared<T>(
         &self,
-        told: &str,
+        description: &str,
         statement: &Statement,
         want: Want<T>,
         take: Take,
@@ -248,17 +248,17 @@ impl Connection {
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
         let run = want.run(&mut exchange.driver, statement, take);
-        let run = self.unless_retired(Duration::ZERO, run);
-        let mut result = self.log.around(told, limit, run).await;
+        let run = self.unless_evicted(Duration::ZERO, run);
+        let mut result = self.log.around(description, limit, run).await;
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
         // transaction nothing is lost by preparing it anew, once.
-        if self.state() == State::Idle && result.as_ref().is_err_and(is_stale_plan) {
+        if self.state() == TransactionState::Idle && result.as_ref().is_err_and(is_stale_plan) {
             if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
             let run = want.run(&mut exchange.driver, statement, take);
-            let run = self.unless_retired(Duration::ZERO, run);
-            result = self.log.around(told, limit, run).await;
+            let run = self.unless_evicted(Duration::ZERO, run);
+            result = self.log.around(description, limit, run).await;
         }
         Ok((exchange, result))
     }
@@ -284,8 +284,8 @@ impl Exchange<'_> {
             if is_stale_plan(&error) {
                 self.connection.stale.store(true, Ordering::Release);
             }
-            if self.connection.state() == State::Transaction {
-                self.connection.set_state(State::Failed);
+            if self.connection.state() == TransactionState::Transaction {
+                self.connection.set_state(TransactionState::Failed);
             }
             DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
         })
@@ -318,7 +318,7 @@ impl ConnectionTrait for Connection {
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
                 let run = async { text.execute(&mut **postgres).await.map(Into::into) };
-                self.log.around(sql, limit, self.unless_retired(Duration::ZERO, run)).await
+                self.log.around(sql, limit, self.unless_evicted(Duration::ZERO, run)).await
             }
             Driver::Sqlite(sqlite, _) => {
                 self.log
@@ -330,15 +330,15 @@ impl ConnectionTrait for Connection {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (told, statement) = self.with_position(statement);
-        let (exchange, mut read) = self.prepared(&told, &statement, ROWS, Take::One).await?;
+        let (description, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&description, &statement, ROWS, Take::One).await?;
         self.note_position(&mut read);
         Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (told, statement) = self.with_position(statement);
-        let (exchange, mut read) = self.prepared(&told, &statement, ROWS, Take::All).await?;
+        let (description, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&description, &statement, ROWS, Take::All).await?;
         self.note_position(&mut read);
         Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
     }

@@ -26,12 +26,12 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 const RECOVERY: Duration = Duration::from_millis(250);
 
 /// A node's control connection, opened when it is needed.
-pub(crate) struct Control {
+pub(crate) struct ControlConnection {
     connector: Connector,
     connection: Arc<Mutex<Option<Connection>>>,
 }
 
-impl Control {
+impl ControlConnection {
     pub(crate) fn new(connector: Connector) -> Self {
         Self { connector: connector.quiet(), connection: Arc::default() }
     }
@@ -46,15 +46,15 @@ impl Control {
         question: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let asked = async {
-            let mut place = self.connection.clone().lock_owned().await;
-            let lent = match place.take() {
-                Some(connection) => Lent { place: Some(place), connection: Some(connection) },
-                None => self.opened(place, deadline).await?,
+            let mut slot = self.connection.clone().lock_owned().await;
+            let checked_out = match slot.take() {
+                Some(connection) => ControlGuard { slot: Some(slot), connection: Some(connection) },
+                None => self.opened(slot, deadline).await?,
             };
-            lent.connection().set_deadline(deadline);
-            let answer = question(lent.connection()).await;
+            checked_out.connection().set_deadline(deadline);
+            let answer = question(checked_out.connection()).await;
             if answer.is_err() {
-                lent.discard();
+                checked_out.discard();
             }
             answer
         };
@@ -66,15 +66,15 @@ impl Control {
     /// Opens the connection, in a task of its own: whoever leaves would take it along half-opened.
     async fn opened(
         &self,
-        place: OwnedMutexGuard<Option<Connection>>,
+        slot: OwnedMutexGuard<Option<Connection>>,
         deadline: Deadline,
-    ) -> Result<Lent, StoreError> {
+    ) -> Result<ControlGuard, StoreError> {
         let connector = self.connector.clone();
         let opening = tokio::spawn(async move {
             let opened = connector.open(Access::ReadOnly);
             let opened = timeout(deadline.remaining(Duration::MAX), opened).await;
             let connection = opened.unwrap_or(Err(StoreError::DeadlineExceeded))?;
-            Ok(Lent { place: Some(place), connection: Some(connection) })
+            Ok(ControlGuard { slot: Some(slot), connection: Some(connection) })
         });
         opening.await.unwrap_or_else(|failure| Err(StoreError::internal(failure.to_string())))
     }
@@ -92,7 +92,7 @@ impl Control {
         });
         if let Err(error) = cancelled.await {
             // It ends by its own timeout.
-            tracing::warn!(error = error.told(), "a statement could not be cancelled");
+            tracing::warn!(error = error.report(), "a statement could not be cancelled");
         }
     }
 
@@ -105,12 +105,12 @@ impl Control {
 }
 
 /// The connection while something is asked.
-struct Lent {
-    place: Option<OwnedMutexGuard<Option<Connection>>>,
+struct ControlGuard {
+    slot: Option<OwnedMutexGuard<Option<Connection>>>,
     connection: Option<Connection>,
 }
 
-impl Lent {
+impl ControlGuard {
     #[expect(clippy::expect_used, reason = "only its end takes the connection")]
     fn connection(&self) -> &Connection {
         self.connection.as_ref().expect("a lent connection")
@@ -122,14 +122,13 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for ControlGuard {
     fn drop(&mut self) {
-        let (Some(mut place), Some(connection)) = (self.place.take(), self.connection.take())
-        else {
+        let (Some(mut slot), Some(connection)) = (self.slot.take(), self.connection.take()) else {
             return;
         };
         if !connection.is_in_flight() {
-            *place = Some(connection);
+            *slot = Some(connection);
         } else if !connection.deadline().has_passed()
             && let Ok(runtime) = Handle::try_current()
         {
@@ -137,7 +136,7 @@ impl Drop for Lent {
             runtime.spawn(async move {
                 connection.set_deadline(Deadline::NONE);
                 if let Ok(Ok(())) = timeout(RECOVERY, connection.recover()).await {
-                    *place = Some(connection);
+                    *slot = Some(connection);
                 }
             });
         }

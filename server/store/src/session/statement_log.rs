@@ -33,24 +33,25 @@ pub struct StatementLog {
 
 /// Which database statements go to.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct DatabaseAttributes {
     pub(crate) system: &'static str,
     pub(crate) address: Option<Arc<str>>,
     pub(crate) namespace: Option<Arc<str>>,
 }
 
-impl Place {
+impl DatabaseAttributes {
     /// What a statement's span says of it.
-    fn told(&self, operation: &'static str, sql: &str) -> Vec<KeyValue> {
-        let mut told = Vec::with_capacity(5);
-        told.push(KeyValue::new("db.system.name", self.system));
-        told.push(KeyValue::new("db.operation.name", operation));
-        told.push(KeyValue::new("db.query.text", sql.to_owned()));
+    fn attributes(&self, operation: &'static str, sql: &str) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(5);
+        attributes.push(KeyValue::new("db.system.name", self.system));
+        attributes.push(KeyValue::new("db.operation.name", operation));
+        attributes.push(KeyValue::new("db.query.text", sql.to_owned()));
         let named = [("db.namespace", &self.namespace), ("server.address", &self.address)];
         for (key, value) in named {
-            told.extend(value.clone().map(|value| KeyValue::new(key, StringValue::from(value))));
+            attributes
+                .extend(value.clone().map(|value| KeyValue::new(key, StringValue::from(value))));
         }
-        told
+        attributes
     }
 }
 
@@ -58,7 +59,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) log: StatementLog,
-    pub(crate) place: Place,
+    pub(crate) database: DatabaseAttributes,
 }
 
 impl Statements {
@@ -71,7 +72,7 @@ impl Statements {
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let operation = operation(sql);
-        let span = traces::statement(operation, || self.place.told(operation, sql));
+        let span = traces::statement(operation, || self.database.attributes(operation, sql));
         let began = Instant::now();
         let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         let result = timeout(limit.saturating_add(GRACE), exchange).await.unwrap_or_else(silent);
@@ -79,7 +80,7 @@ impl Statements {
         let elapsed = began.elapsed();
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;
         let attributes = [
-            KeyValue::new("db.system.name", self.place.system),
+            KeyValue::new("db.system.name", self.database.system),
             KeyValue::new("db.operation.name", operation),
         ];
         meters::STATEMENTS.record(elapsed.as_secs_f64(), &attributes);

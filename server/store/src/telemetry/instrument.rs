@@ -122,11 +122,11 @@ impl Gauge {
     }
 
     /// From now on `look` is asked whenever somebody reads the metrics.
-    pub fn observe(&self, look: impl Fn(&dyn AsyncInstrument<f64>) + Send + Sync + 'static) {
+    pub fn observe(&self, callback: impl Fn(&dyn AsyncInstrument<f64>) + Send + Sync + 'static) {
         let Meaning { name, unit, description } = self.meaning;
         let meter = meter();
         let named = meter.f64_observable_gauge(name).with_unit(unit).with_description(description);
-        let _registered = named.with_callback(look).build();
+        let _registered = named.with_callback(callback).build();
     }
 }
 

@@ -10,14 +10,14 @@ use tokio::time::timeout;
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::Lease,
+    pool::PooledConnection,
     position::{Freshness, Position},
     session::connection::Access,
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
     topology::{
-        Node, Picture, Topology,
+        Node, Topology, TopologySnapshot,
         history::{self, History},
-        sighting::Sighting,
+        probe::ProbeResult,
     },
 };
 
@@ -28,7 +28,7 @@ const PRIMARY: &str = "primary";
 pub(crate) struct Choice {
     /// Which node.
     pub node: usize,
-    pub lease: Lease,
+    pub pooled: PooledConnection,
 }
 
 impl Topology {
@@ -38,7 +38,7 @@ impl Topology {
     /// [`StoreError::Unavailable`] if there is none in time or too many wait, and what can
     /// happen to a connection.
     pub(crate) async fn writer(&self, deadline: Deadline) -> Result<Choice, StoreError> {
-        self.primary(Access::ReadWrite, deadline, self.patience(deadline)).await
+        self.primary(Access::ReadWrite, deadline, self.primary_deadline(deadline)).await
     }
 
     /// Lends a read-only connection to a node that is fresh enough, but for those in `avoid`.
@@ -53,14 +53,14 @@ impl Topology {
         avoid: &[usize],
     ) -> Result<Choice, StoreError> {
         loop {
-            let (mut bound, mut looked_into) = (0, u32::MAX);
+            let (mut bound, mut verified_timeline) = (0, u32::MAX);
             for position in freshness.bounds() {
                 let (number, timeline) = self.number_of(position, deadline).await?;
-                (bound, looked_into) = (bound.max(number), looked_into.min(timeline));
+                (bound, verified_timeline) = (bound.max(number), verified_timeline.min(timeline));
             }
             let choice = self.reader_at(freshness, bound, deadline, avoid).await?;
             // A promotion that was under way may have given the positions up since.
-            if choice.lease.timeline() <= looked_into {
+            if choice.pooled.timeline() <= verified_timeline {
                 return Ok(choice);
             }
         }
@@ -74,7 +74,7 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, StoreError> {
-        let end = self.patience(deadline);
+        let end = self.primary_deadline(deadline);
         if self.is_single() {
             return self.primary(Access::ReadOnly, deadline, end).await;
         }
@@ -105,29 +105,29 @@ impl Topology {
         end: Deadline,
     ) -> Result<Choice, StoreError> {
         // Where replicas were to take the load off, the primary takes some of it, not all.
-        let place = match reason {
+        let slot = match reason {
             "strong" | "position" => None,
             _ => {
-                let patience = deadline.remaining(self.options.failover_wait);
-                let place = timeout(patience, self.fallback.clone().acquire_owned()).await;
-                let waited_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-                Some(place.map_err(|_| StoreError::PoolTimeout { waited_ms })?)
+                let limit = deadline.remaining(self.options.failover_wait);
+                let slot = timeout(limit, self.fallback.clone().acquire_owned()).await;
+                let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                Some(slot.map_err(|_| StoreError::PoolTimeout { waited_ms })?)
             }
         };
         let mut choice = self.primary(Access::ReadOnly, deadline, end).await?;
-        choice.lease.holds(place.and_then(Result::ok));
+        choice.pooled.holds(slot.and_then(Result::ok));
         routed(PRIMARY, reason);
         Ok(choice)
     }
 
     /// Waits until a replica may answer reads while there is no primary.
     async fn replica_returns(&self) {
-        let mut pictures = self.picture.subscribe();
+        let mut snapshots = self.snapshot.subscribe();
         let returned = async {
             // What is known already has just come to nothing.
-            pictures.changed().await.ok()?;
-            let there = pictures.wait_for(|picture| {
-                picture.primary.is_none() && !self.usable(picture, &[]).is_empty()
+            snapshots.changed().await.ok()?;
+            let there = snapshots.wait_for(|snapshot| {
+                snapshot.primary.is_none() && !self.usable(snapshot, &[]).is_empty()
             });
             there.await.ok().map(drop)
         };
@@ -137,7 +137,7 @@ impl Topology {
     }
 
     /// How long a call that begins now waits for there to be a primary.
-    fn patience(&self, deadline: Deadline) -> Deadline {
+    fn primary_deadline(&self, deadline: Deadline) -> Deadline {
         Deadline::after(deadline.remaining(self.options.failover_wait))
     }
 
@@ -155,13 +155,13 @@ impl Topology {
                 Access::ReadWrite => &node.writers,
                 Access::ReadOnly => &node.readers,
             };
-            match pool.lend(access, deadline).await {
-                Ok(mut lease) => {
-                    if lease.is_retired() {
+            match pool.check_out(access, deadline).await {
+                Ok(mut pooled) => {
+                    if pooled.is_evicted() {
                         continue;
                     }
-                    lease.leads_to(PRIMARY.into(), timeline);
-                    return Ok(Choice { node: index, lease });
+                    pooled.leads_to(PRIMARY.into(), timeline);
+                    return Ok(Choice { node: index, pooled });
                 }
                 // Nothing has run: the next primary will do as well.
                 Err(StoreError::Unavailable(error)) => {
@@ -183,20 +183,21 @@ impl Topology {
         deadline: Deadline,
         end: Deadline,
     ) -> Result<(usize, u32), StoreError> {
-        let known = |picture: &Picture| Some((picture.primary?, picture.timeline));
-        if let Some(known) = known(&self.picture.borrow()) {
+        let known = |snapshot: &TopologySnapshot| Some((snapshot.primary?, snapshot.timeline));
+        if let Some(known) = known(&self.snapshot.borrow()) {
             return Ok(known);
         }
         let began = Instant::now();
-        let none = |told: &str| StoreError::Unavailable(DbErr::Custom(told.to_owned()));
-        let Ok(_place) = self.queue.try_acquire() else {
+        let none =
+            |description: &str| StoreError::Unavailable(DbErr::Custom(description.to_owned()));
+        let Ok(_slot) = self.queue.try_acquire() else {
             return Err(none("there is no primary, and too many calls wait for one"));
         };
-        self.look_again();
-        let mut pictures = self.picture.subscribe();
-        let found = pictures.wait_for(|picture| picture.primary.is_some());
+        self.probe_soon();
+        let mut snapshots = self.snapshot.subscribe();
+        let found = snapshots.wait_for(|snapshot| snapshot.primary.is_some());
         let found = timeout(end.remaining(self.options.failover_wait), found).await;
-        let found = found.ok().and_then(Result::ok).and_then(|picture| known(&picture));
+        let found = found.ok().and_then(Result::ok).and_then(|snapshot| known(&snapshot));
         PRIMARY_WAIT
             .record(began.elapsed().as_secs_f64(), &[KeyValue::new("found", found.is_some())]);
         found.ok_or_else(|| match deadline.has_passed() {
@@ -206,16 +207,16 @@ impl Topology {
     }
 
     /// The replicas that may answer reads, but for those in `avoid`.
-    fn usable(&self, picture: &Picture, avoid: &[usize]) -> Vec<(usize, Sighting)> {
+    fn usable(&self, snapshot: &TopologySnapshot, avoid: &[usize]) -> Vec<(usize, ProbeResult)> {
         let now = Instant::now();
         let near = |lag: std::time::Duration| lag <= self.options.max_lag;
-        let following = picture.replicas.iter().filter(|it| !avoid.contains(&it.node));
+        let following = snapshot.replicas.iter().filter(|it| !avoid.contains(&it.node));
         following
-            .filter(|standing| picture.lag(standing, now).is_some_and(near))
-            .filter_map(|standing| {
-                let node = &self.nodes[standing.node];
-                let seen = (*node.sighting.borrow())?;
-                (!node.is_out(Some(seen))).then_some((standing.node, seen))
+            .filter(|replica| snapshot.lag(replica, now).is_some_and(near))
+            .filter_map(|replica| {
+                let node = &self.nodes[replica.node];
+                let seen = (*node.probe_result.borrow())?;
+                (!node.is_out(Some(seen))).then_some((replica.node, seen))
             })
             .collect()
     }
@@ -227,21 +228,21 @@ impl Topology {
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, &'static str> {
-        let usable = self.usable(&self.picture(), avoid);
+        let usable = self.usable(&self.snapshot(), avoid);
         let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
         let picked = match there.as_slice() {
             [] => self.nearest(&usable, bound, deadline).await?,
             // The less loaded of two: as good as the least of all, and nobody runs to it together.
             several => {
                 let two: Vec<_> = several.choose_multiple(&mut rand::rng(), 2).collect();
-                let load = |it: &&&&(usize, Sighting)| self.nodes[it.0].in_use();
+                let load = |it: &&&&(usize, ProbeResult)| self.nodes[it.0].in_use();
                 two.iter().min_by_key(load).map(|it| ***it).ok_or("none")?
             }
         };
         let (index, seen) = picked;
         let node = &self.nodes[index];
-        let lease = node.readers.lend(Access::ReadOnly, deadline).await;
-        let mut lease = lease.map_err(|error| {
+        let pooled = node.readers.check_out(Access::ReadOnly, deadline).await;
+        let mut pooled = pooled.map_err(|error| {
             // A caller whose time is over says nothing of the node.
             if !matches!(error, StoreError::DeadlineExceeded) {
                 node.failed();
@@ -249,30 +250,30 @@ impl Topology {
             "failed"
         })?;
         // Another start of the server may stand at an earlier position than the one that was seen.
-        if lease.is_retired() || lease.server().is_none_or(|it| it.started != seen.started) {
-            lease.discard();
+        if pooled.is_evicted() || pooled.server().is_none_or(|it| it.started != seen.started) {
+            pooled.discard();
             node.wake.notify_one();
             return Err("restarted");
         }
-        lease.leads_to(node.name.clone(), seen.timeline);
+        pooled.leads_to(node.name.clone(), seen.timeline);
         routed(&node.name, "replica");
-        Ok(Choice { node: index, lease })
+        Ok(Choice { node: index, pooled })
     }
 
     /// Waits for the replica that is nearest to a position.
     async fn nearest(
         &self,
-        usable: &[(usize, Sighting)],
+        usable: &[(usize, ProbeResult)],
         bound: u64,
         deadline: Deadline,
-    ) -> Result<(usize, Sighting), &'static str> {
+    ) -> Result<(usize, ProbeResult), &'static str> {
         let nearest = usable.iter().max_by_key(|(_, seen)| seen.number).ok_or("no-replica")?;
         let began = Instant::now();
-        let patience = deadline.remaining(self.options.replica_wait);
-        let reached = timeout(patience, self.nodes[nearest.0].reaches(bound)).await;
+        let limit = deadline.remaining(self.options.replica_wait);
+        let reached = timeout(limit, self.nodes[nearest.0].reaches(bound)).await;
         let reached = reached.ok().flatten();
-        let told = KeyValue::new("reached", reached.is_some());
-        POSITION_WAIT.record(began.elapsed().as_secs_f64(), &[told]);
+        let description = KeyValue::new("reached", reached.is_some());
+        POSITION_WAIT.record(began.elapsed().as_secs_f64(), &[description]);
         reached.map(|seen| (nearest.0, seen)).ok_or("position")
     }
 
@@ -297,13 +298,14 @@ impl Topology {
         if position.timeline > timeline {
             // Whoever gave the position out has seen a promotion that we haven't.
             if self.is_single() {
-                timeline = self.nodes[0].seen_anew(deadline).await?.timeline;
+                timeline = self.nodes[0].fresh_probe(deadline).await?.timeline;
                 if position.timeline > timeline {
                     return Err(StoreError::PositionUnverifiable);
                 }
             } else {
-                self.hear_of(position.timeline);
-                (index, timeline) = self.known_primary(deadline, self.patience(deadline)).await?;
+                self.learn_timeline(position.timeline);
+                (index, timeline) =
+                    self.known_primary(deadline, self.primary_deadline(deadline)).await?;
             }
         }
         if position.timeline >= timeline {
@@ -319,20 +321,20 @@ impl Topology {
     /// A node that can tell of today's branch of history, its cluster, and the branch.
     async fn branch(&self, deadline: Deadline) -> Result<(usize, u64, u32), StoreError> {
         if self.is_single() {
-            let seen = self.nodes[0].seen_lately(deadline).await?;
+            let seen = self.nodes[0].recent_probe(deadline).await?;
             return Ok((0, seen.system, seen.timeline));
         }
-        let told = |picture: &Picture| {
-            let follower = picture.replicas.first().map(|standing| standing.node);
-            Some((picture.primary.or(follower)?, picture.system?, picture.timeline))
+        let description = |snapshot: &TopologySnapshot| {
+            let follower = snapshot.replicas.first().map(|replica| replica.node);
+            Some((snapshot.primary.or(follower)?, snapshot.system?, snapshot.timeline))
         };
-        if let Some(told) = told(&self.picture.borrow()) {
-            return Ok(told);
+        if let Some(description) = description(&self.snapshot.borrow()) {
+            return Ok(description);
         }
         // Nobody has been seen yet, or nobody on the branch that was heard of.
-        self.known_primary(deadline, self.patience(deadline)).await?;
+        self.known_primary(deadline, self.primary_deadline(deadline)).await?;
         let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
-        told(&self.picture()).ok_or_else(none)
+        description(&self.snapshot()).ok_or_else(none)
     }
 
     async fn history_of(
@@ -346,7 +348,7 @@ impl Topology {
             return Ok(history.clone());
         }
         // The connection is that of the looks at the node: nobody has it for longer than they may.
-        let soon = Deadline::after(deadline.remaining(super::follow::PATIENCE));
+        let soon = Deadline::after(deadline.remaining(super::follow::PROBE_TIMEOUT));
         let ask = || node.control.ask(soon, async |it| history::read(it, timeline).await);
         let read = match ask().await {
             // The connection may be one of before the node was started again.
@@ -356,8 +358,8 @@ impl Topology {
         let read = match read {
             Ok(read) => read,
             Err(StoreError::DeadlineExceeded) if !deadline.has_passed() => {
-                let told = "the node doesn't tell its history in time";
-                return Err(StoreError::Unavailable(DbErr::Custom(told.into())));
+                let description = "the node doesn't tell its history in time";
+                return Err(StoreError::Unavailable(DbErr::Custom(description.into())));
             }
             Err(error @ (StoreError::Unavailable(_) | StoreError::DeadlineExceeded)) => {
                 return Err(error);

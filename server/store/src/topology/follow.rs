@@ -20,7 +20,7 @@ const WITHOUT_PRIMARY: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// How long a node may take to answer before it is taken for gone.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Follows all nodes, each in a task of its own, for as long as anybody holds the topology.
 pub(crate) fn follow(topology: &Arc<Topology>) {
@@ -34,10 +34,10 @@ async fn follow_node(topology: Weak<Topology>, index: usize) {
     loop {
         let Some(held) = topology.upgrade() else { return };
         let node = held.nodes[index].clone();
-        let seen = node.look(Deadline::after(PATIENCE)).await;
+        let seen = node.probe(Deadline::after(PROBE_TIMEOUT)).await;
         misses = if seen.is_ok() { 0 } else { misses + 1 };
         held.note(index, seen);
-        let primary = held.picture.borrow().primary.is_some();
+        let primary = held.snapshot.borrow().primary.is_some();
         drop(held);
         let is_waited_for = misses == 0 && node.waiting.load(Ordering::Relaxed) > 0;
         let pause = match misses {

@@ -12,12 +12,12 @@ impl History {
     /// Reads a timeline history file (PostgreSQL, 26.3.6. Timelines).
     fn parse(text: &str) -> Option<Self> {
         let lines = text.lines().map(str::trim);
-        let told = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let description = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         let branch = |line: &str| {
             let mut parts = line.split_whitespace();
             Some((parts.next()?.parse().ok()?, parse_lsn(parts.next()?)?))
         };
-        told.map(branch).collect::<Option<Vec<_>>>().map(Self)
+        description.map(branch).collect::<Option<Vec<_>>>().map(Self)
     }
 
     /// Where a branch was left; none if it didn't lead here.

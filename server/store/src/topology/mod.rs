@@ -1,15 +1,15 @@
 //! The nodes of the database: who is the primary, who follows it and how closely.
 //!
 //! Roles are found, not told. With several nodes each is looked at again and again
-//! ([`follow`]); what they say together makes a [`Picture`], by which [`choose`] picks one.
+//! ([`follow`]); what they say together makes a [`TopologySnapshot`], by which [`choose`] picks one.
 
 mod choose;
 mod consistency_token;
 mod follow;
 mod history;
 mod node;
-mod picture;
-mod sighting;
+mod probe;
+mod snapshot;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,8 +21,8 @@ use sea_orm::DbBackend;
 use tokio::sync::{Semaphore, watch};
 
 pub use self::node::{NodeRole, NodeStatus};
-pub(crate) use self::{choose::Choice, follow::follow, node::Node, picture::Picture};
-use self::{history::History, picture::Memory, sighting::Sighting};
+pub(crate) use self::{choose::Choice, follow::follow, node::Node, snapshot::TopologySnapshot};
+use self::{history::History, probe::ProbeResult, snapshot::Memory};
 use crate::{
     deadline::Deadline,
     error::StoreError,
@@ -57,7 +57,7 @@ impl Default for TopologyOptions {
 pub(crate) struct Topology {
     pub(crate) nodes: Vec<Arc<Node>>,
     pub(crate) options: TopologyOptions,
-    picture: watch::Sender<Picture>,
+    snapshot: watch::Sender<TopologySnapshot>,
     memory: Mutex<Memory>,
     /// The history of the branch that it belongs to.
     history: Mutex<Option<(u32, Arc<History>)>>,
@@ -77,11 +77,12 @@ impl Topology {
         let (queue, fallback) = (Semaphore::new(QUEUE), Semaphore::new(fallback.max(1)));
         // A single node needs no looking at: whatever is asked, it is asked.
         let primary = (nodes.len() == 1).then_some(0);
-        let picture = watch::Sender::new(Picture { primary, ..Picture::default() });
+        let snapshot =
+            watch::Sender::new(TopologySnapshot { primary, ..TopologySnapshot::default() });
         let topology = Arc::new(Self {
             nodes,
             options,
-            picture,
+            snapshot,
             memory: Mutex::default(),
             history: Mutex::default(),
             queue: Arc::new(queue),
@@ -89,11 +90,11 @@ impl Topology {
         });
         if !topology.is_single() {
             let watched = Arc::downgrade(&topology);
-            NODE_LAG.observe(move |look| {
+            NODE_LAG.observe(move |observer| {
                 let Some(topology) = watched.upgrade() else { return };
                 for status in topology.status() {
                     if let Some(lag) = status.lag {
-                        look.observe(lag.as_secs_f64(), &[KeyValue::new("node", status.name)]);
+                        observer.observe(lag.as_secs_f64(), &[KeyValue::new("node", status.name)]);
                     }
                 }
             });
@@ -107,96 +108,97 @@ impl Topology {
     }
 
     /// What is known of the nodes.
-    pub(crate) fn picture(&self) -> Picture {
-        self.picture.borrow().clone()
+    pub(crate) fn snapshot(&self) -> TopologySnapshot {
+        self.snapshot.borrow().clone()
     }
 
     /// Takes in what a node said, or that it said nothing.
-    fn note(&self, index: usize, seen: Result<Sighting, StoreError>) {
+    fn note(&self, index: usize, seen: Result<ProbeResult, StoreError>) {
         let node = &self.nodes[index];
         let mut memory = self.memory();
-        let before = *node.sighting.borrow();
+        let before = *node.probe_result.borrow();
         let now = match seen {
             Ok(seen) => Some(seen),
             Err(error) => {
                 if before.is_some() {
-                    tracing::warn!(node = %node.name, error = error.told(), "a node is gone");
+                    tracing::warn!(node = %node.name, error = error.report(), "a node is gone");
                 }
                 None
             }
         };
-        node.sighting.send_replace(now);
+        node.probe_result.send_replace(now);
         // What is under way to a server that is no more, or that stands still, is told so.
         if before.is_some_and(|before| now.is_none_or(|now| now.started != before.started)) {
-            node.retire();
+            node.evict();
         }
         self.redraw(&mut memory);
     }
 
     /// Somebody who knows has told of a branch of history.
-    pub(crate) fn hear_of(&self, timeline: u32) {
+    pub(crate) fn learn_timeline(&self, timeline: u32) {
         let mut memory = self.memory();
-        if memory.hear_of(timeline) {
+        if memory.learn_timeline(timeline) {
             tracing::warn!(timeline, "there is a newer timeline than any node's");
             self.redraw(&mut memory);
         }
         drop(memory);
-        self.look_again();
+        self.probe_soon();
     }
 
     /// Has every node looked at at once.
-    pub(crate) fn look_again(&self) {
+    pub(crate) fn probe_soon(&self) {
         for node in &self.nodes {
             node.wake.notify_one();
         }
     }
 
     /// Looks at every node once.
-    pub(crate) async fn look_at_all(&self, deadline: Deadline) {
-        let looks = self.nodes.iter().enumerate().map(async |(index, node)| {
+    pub(crate) async fn probe_all(&self, deadline: Deadline) {
+        let probes = self.nodes.iter().enumerate().map(async |(index, node)| {
             if node.connector.backend() == DbBackend::Postgres {
-                self.note(index, node.look(deadline).await);
+                self.note(index, node.probe(deadline).await);
             }
         });
-        futures_util::future::join_all(looks).await;
+        futures_util::future::join_all(probes).await;
     }
 
     /// Looks at a single node for who asks what it is. Nothing follows from it: calls go there as
     /// before, whatever it says.
-    pub(crate) async fn look_at_single(&self, deadline: Deadline) {
+    pub(crate) async fn probe_single(&self, deadline: Deadline) {
         if let [node] = self.nodes.as_slice()
             && node.connector.backend() == DbBackend::Postgres
         {
-            node.sighting.send_replace(node.look(deadline).await.ok());
+            node.probe_result.send_replace(node.probe(deadline).await.ok());
         }
     }
 
     fn redraw(&self, memory: &mut Memory) {
-        let sightings: Vec<_> = self.nodes.iter().map(|node| *node.sighting.borrow()).collect();
-        let picture = memory.assess(&sightings);
-        let before = self.picture.borrow().clone();
+        let probe_results: Vec<_> =
+            self.nodes.iter().map(|node| *node.probe_result.borrow()).collect();
+        let snapshot = memory.assess(&probe_results);
+        let before = self.snapshot.borrow().clone();
         let name = |index: usize| self.nodes[index].name.clone();
-        if before.primary != picture.primary {
+        if before.primary != snapshot.primary {
             if let Some(old) = before.primary {
                 // Not one more write shall reach it, also none that has begun.
-                self.nodes[old].retire();
+                self.nodes[old].evict();
             }
-            match picture.primary {
+            match snapshot.primary {
                 Some(new) => tracing::info!(
-                    node = %name(new), timeline = picture.timeline, "this node is the primary"
+                    node = %name(new), timeline = snapshot.timeline, "this node is the primary"
                 ),
                 None => tracing::warn!("there is no primary"),
             }
-            let role = if picture.primary.is_some() { "primary" } else { "none" };
+            let role = if snapshot.primary.is_some() { "primary" } else { "none" };
             ROLE_CHANGES.add(1, &[KeyValue::new("to", role)]);
         }
-        for stranger in picture.strangers.iter().filter(|it| !before.strangers.contains(it)) {
+        for foreign in snapshot.foreign.iter().filter(|it| !before.foreign.contains(it)) {
             tracing::error!(
-                node = %name(*stranger),
+                node = %name(*foreign),
                 "this node belongs to another cluster and is left out"
             );
         }
-        self.picture.send_replace(picture);
+        self.snapshot.send_replace(snapshot);
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -205,25 +207,26 @@ impl Topology {
 
     /// Each node as it is known.
     pub(crate) fn status(&self) -> Vec<NodeStatus> {
-        let picture = self.picture();
+        let snapshot = self.snapshot();
         let now = Instant::now();
         let status = |(index, node): (usize, &Arc<Node>)| {
-            let seen = *node.sighting.borrow();
-            let standing = picture.replicas.iter().find(|standing| standing.node == index);
+            let seen = *node.probe_result.borrow();
+            let replica = snapshot.replicas.iter().find(|replica| replica.node == index);
             let role = match seen {
-                _ if picture.strangers.contains(&index) => NodeRole::Stranger,
+                _ if snapshot.foreign.contains(&index) => NodeRole::ForeignCluster,
                 // A file isn't looked at.
                 None if node.connector.backend() == DbBackend::Sqlite => NodeRole::Primary,
                 None => NodeRole::Gone,
-                Some(seen) if seen.is_primary && picture.primary == Some(index) => {
+                Some(seen) if seen.is_primary && snapshot.primary == Some(index) => {
                     NodeRole::Primary
                 }
                 Some(seen) if seen.is_primary => NodeRole::FormerPrimary,
-                Some(_) if standing.is_some() => NodeRole::Replica,
+                Some(_) if replica.is_some() => NodeRole::Replica,
                 Some(seen) if self.is_single() && seen.is_streaming => NodeRole::Replica,
                 Some(_) => NodeRole::Detached,
             };
-            let primary = picture.primary.and_then(|index| *self.nodes[index].sighting.borrow());
+            let primary =
+                snapshot.primary.and_then(|index| *self.nodes[index].probe_result.borrow());
             let behind =
                 primary.zip(seen).map(|(primary, seen)| primary.number.saturating_sub(seen.number));
             NodeStatus {
@@ -231,8 +234,8 @@ impl Topology {
                 role,
                 timeline: seen.map(|seen| seen.timeline),
                 position: seen.map(|seen| seen.number),
-                lag: standing.and_then(|standing| picture.lag(standing, now)),
-                lag_bytes: standing.and(behind),
+                lag: replica.and_then(|replica| snapshot.lag(replica, now)),
+                lag_bytes: replica.and(behind),
                 in_use: node.in_use(),
                 is_out: node.is_out(seen),
             }

@@ -18,11 +18,11 @@ use crate::{
     deadline::Deadline,
     error::StoreError,
     pool::{Pool, PoolOptions},
-    session::{connect::Connector, control::Control, statement_log::StatementLog},
+    session::{connect::Connector, control::ControlConnection, statement_log::StatementLog},
     telemetry::meters::NODE_BANS,
     topology::{
         follow::PERIOD,
-        sighting::{self, Sighting},
+        probe::{self, ProbeResult},
     },
 };
 
@@ -43,12 +43,12 @@ pub(crate) struct Node {
     pub writers: Arc<Pool>,
     /// The same pool as `writers` on PostgreSQL.
     pub readers: Arc<Pool>,
-    pub control: Arc<Control>,
-    pub(crate) sighting: watch::Sender<Option<Sighting>>,
+    pub control: Arc<ControlConnection>,
+    pub(crate) probe_result: watch::Sender<Option<ProbeResult>>,
     /// The last one, also while the node is gone.
-    last: Mutex<Option<Sighting>>,
+    last: Mutex<Option<ProbeResult>>,
     /// Held by whoever looks for all others that want to know.
-    looking: tokio::sync::Mutex<()>,
+    probing: tokio::sync::Mutex<()>,
     /// Has the node looked at at once.
     pub wake: Arc<Notify>,
     /// How many reads wait for it to reach a position.
@@ -104,7 +104,7 @@ pub enum NodeRole {
     /// It takes writes on an older branch of history: nothing is sent there.
     FormerPrimary,
     /// It belongs to another cluster.
-    Stranger,
+    ForeignCluster,
     /// It doesn't answer.
     Gone,
 }
@@ -117,7 +117,7 @@ impl NodeRole {
             Self::Replica => "replica",
             Self::Detached => "detached",
             Self::FormerPrimary => "former-primary",
-            Self::Stranger => "stranger",
+            Self::ForeignCluster => "stranger",
             Self::Gone => "gone",
         }
     }
@@ -137,7 +137,7 @@ impl Node {
         pools: impl FnOnce(&Connector) -> (PoolOptions, Option<PoolOptions>),
     ) -> Result<Arc<Self>, StoreError> {
         let connector = Connector::new(url, log, command_timeout)?;
-        let control = Arc::new(Control::new(connector.clone()));
+        let control = Arc::new(ControlConnection::new(connector.clone()));
         let (writing, reading) = pools(&connector);
         let wake = Arc::<Notify>::default();
         let pool =
@@ -150,9 +150,9 @@ impl Node {
             writers,
             readers,
             control,
-            sighting: watch::Sender::new(None),
+            probe_result: watch::Sender::new(None),
             last: Mutex::default(),
-            looking: tokio::sync::Mutex::default(),
+            probing: tokio::sync::Mutex::default(),
             wake,
             waiting: AtomicUsize::new(0),
             failures: Mutex::default(),
@@ -163,9 +163,9 @@ impl Node {
     ///
     /// # Errors
     /// If it doesn't answer in time.
-    pub(crate) async fn look(&self, deadline: Deadline) -> Result<Sighting, StoreError> {
-        let look = async |connection: &_| sighting::look(connection).await;
-        let seen = self.control.ask(deadline, look).await?;
+    pub(crate) async fn probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
+        let probe = async |connection: &_| probe::probe(connection).await;
+        let seen = self.control.ask(deadline, probe).await?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.after(*last);
         *last = Some(seen);
@@ -177,38 +177,38 @@ impl Node {
     ///
     /// # Errors
     /// If it doesn't answer in time.
-    pub(crate) async fn seen_lately(&self, deadline: Deadline) -> Result<Sighting, StoreError> {
-        let within = |age| (*self.sighting.borrow()).filter(|seen| seen.at.elapsed() <= age);
+    pub(crate) async fn recent_probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
+        let within = |age| (*self.probe_result.borrow()).filter(|seen| seen.at.elapsed() <= age);
         if let Some(seen) = within(PERIOD) {
             return Ok(seen);
         }
-        let turn = match (self.looking.try_lock(), within(2 * PERIOD)) {
-            (Ok(turn), _) => Ok(turn),
+        let guard = match (self.probing.try_lock(), within(2 * PERIOD)) {
+            (Ok(guard), _) => Ok(guard),
             (Err(_), Some(seen)) => return Ok(seen),
-            (Err(_), None) => timeout(deadline.remaining(Duration::MAX), self.looking.lock()).await,
+            (Err(_), None) => timeout(deadline.remaining(Duration::MAX), self.probing.lock()).await,
         };
-        let _turn = turn.map_err(|_| StoreError::DeadlineExceeded)?;
+        let _guard = guard.map_err(|_| StoreError::DeadlineExceeded)?;
         if let Some(seen) = within(PERIOD) {
             return Ok(seen);
         }
-        self.seen_anew(deadline).await
+        self.fresh_probe(deadline).await
     }
 
     /// What the node is now.
     ///
     /// # Errors
     /// If it doesn't answer in time.
-    pub(crate) async fn seen_anew(&self, deadline: Deadline) -> Result<Sighting, StoreError> {
-        let seen = self.look(deadline).await?;
-        self.sighting.send_replace(Some(seen));
+    pub(crate) async fn fresh_probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
+        let seen = self.probe(deadline).await?;
+        self.probe_result.send_replace(Some(seen));
         Ok(seen)
     }
 
     /// Gives up all connections.
-    pub(crate) fn retire(&self) {
-        self.writers.retire();
+    pub(crate) fn evict(&self) {
+        self.writers.evict();
         if !Arc::ptr_eq(&self.writers, &self.readers) {
-            self.readers.retire();
+            self.readers.evict();
         }
     }
 
@@ -241,14 +241,14 @@ impl Node {
     }
 
     /// Whether the node is left out: its time isn't over, or nobody has seen it since.
-    pub(crate) fn is_out(&self, seen: Option<Sighting>) -> bool {
+    pub(crate) fn is_out(&self, seen: Option<ProbeResult>) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.out_until.is_some_and(|until| until > Instant::now())
             || failures.last.is_some_and(|last| seen.is_none_or(|seen| seen.at < last))
     }
 
     /// Waits until the node has been seen at a position, and says as what.
-    pub(crate) async fn reaches(&self, number: u64) -> Option<Sighting> {
+    pub(crate) async fn reaches(&self, number: u64) -> Option<ProbeResult> {
         struct Waiting<'a>(&'a AtomicUsize);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
@@ -258,8 +258,8 @@ impl Node {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
         self.wake.notify_one();
-        let mut seen = self.sighting.subscribe();
-        let there = |seen: &Option<Sighting>| seen.is_none_or(|seen| seen.number >= number);
+        let mut seen = self.probe_result.subscribe();
+        let there = |seen: &Option<ProbeResult>| seen.is_none_or(|seen| seen.number >= number);
         seen.wait_for(there).await.ok().and_then(|seen| *seen)
     }
 }

@@ -1,9 +1,9 @@
 //! Writes: what an operation is, what the store has to know of its call, and what it comes to.
 //!
-//! [`runner`] carries them out, [`session`] lets callers lead them step by step; [`control`] is
+//! [`runner`] carries them out, [`session`] lets callers lead them step by step; [`commands`] is
 //! the one place that begins and commits.
 
-mod control;
+mod commands;
 mod runner;
 mod session;
 
@@ -13,10 +13,10 @@ use futures_util::future::BoxFuture;
 use sea_orm::IsolationLevel;
 
 pub use self::session::{Begun, StepError, Transaction};
-pub(crate) use self::{control::COMMANDS, runner::carry_out, session::slots};
+pub(crate) use self::{commands::COMMANDS, runner::carry_out, session::slots};
 use crate::{
-    constraint::Claim, deadline::Deadline, error::StoreError, idempotency::IdempotencyKey,
-    position::Position, session::connection::Connection,
+    constraint::ConstraintCheck, deadline::Deadline, error::StoreError,
+    idempotency::IdempotencyKey, position::Position, session::connection::Connection,
 };
 
 /// A change of the database: a struct that holds checked values and knows how to apply them.
@@ -41,7 +41,7 @@ pub trait Operation: Send + Sync {
 
     /// The values that must be free or must exist, so that a broken constraint can be told
     /// by the request's fields.
-    fn claims(&self) -> Vec<Claim> {
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
     }
 }
@@ -84,8 +84,8 @@ pub trait Write: Send + Sync {
         connection: &'a Connection,
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>>;
 
-    /// [`Operation::claims`]; after a failure, of the part that failed.
-    fn claims(&self) -> Vec<Claim>;
+    /// [`Operation::constraint_checks`]; after a failure, of the part that failed.
+    fn constraint_checks(&self) -> Vec<ConstraintCheck>;
 
     /// Where several operations make one write: those before the one that failed.
     fn way_to_failure(&self) -> Option<&dyn Retrace> {

@@ -18,18 +18,18 @@ use crate::{
     constraint,
     deadline::Deadline,
     error::StoreError,
-    idempotency::{self, Turn},
-    pool::Lease,
+    idempotency::{self, KeyLock},
+    pool::PooledConnection,
     position::Position,
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
     topology::{Choice, Topology},
-    transaction::{Call, Committed, Write, control::Begin},
+    transaction::{Call, Committed, Write, commands::Begin},
 };
 
 /// How long a write whose caller has no deadline is tried again, unless no statement may run
 /// that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest pause after the first collision; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -47,14 +47,14 @@ pub(crate) async fn carry_out(
     choice: Choice,
     call: Call,
     write: Box<dyn Write>,
-    turn: Option<Turn>,
+    key_lock: Option<KeyLock>,
 ) -> Result<Committed, StoreError> {
     let span = traces::operation(write.name());
     let task = tokio::spawn(
         async move {
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
             // A twin that waits for its turn finds the connection free.
-            drop(turn);
+            drop(key_lock);
             let Done { answer, position, replayed } = done?;
             Ok(Committed { answer, position, node, attempts: call.attempts.count(), replayed })
         }
@@ -77,12 +77,12 @@ async fn on_primaries(
     let mut end = None;
     let mut unknown = None;
     loop {
-        let Choice { node, lease } = choice;
-        let done = attempts(&lease, call, write).await;
-        let name = lease.node();
+        let Choice { node, pooled } = choice;
+        let done = attempts(&pooled, call, write).await;
+        let name = pooled.node();
         let done = match done {
             Ok(done) => {
-                let position = done.position.map(|it| it.on(lease.timeline()));
+                let position = done.position.map(|it| it.on(pooled.timeline()));
                 return (Ok(Done { position, ..done }), name);
             }
             // What can't be asked now says nothing of the commit before, which may have happened.
@@ -91,7 +91,7 @@ async fn on_primaries(
             }
             done => done,
         };
-        drop(lease);
+        drop(pooled);
         let again = match &done {
             Err(StoreError::Unavailable(_)) => true,
             Err(StoreError::CommitOutcomeUnknown(_)) => call.kept_key().is_some(),
@@ -130,9 +130,13 @@ struct Done {
 }
 
 /// Tries until the write is done, or can't be, or its time is over.
-async fn attempts(connection: &Lease, call: &Call, write: &dyn Write) -> Result<Done, StoreError> {
+async fn attempts(
+    connection: &PooledConnection,
+    call: &Call,
+    write: &dyn Write,
+) -> Result<Done, StoreError> {
     let end = match call.deadline {
-        Deadline::NONE => Deadline::after(PATIENCE.min(connection.command_timeout())),
+        Deadline::NONE => Deadline::after(RETRY_TIMEOUT.min(connection.command_timeout())),
         deadline => deadline,
     };
     let began = Instant::now();
@@ -155,7 +159,7 @@ async fn attempts(connection: &Lease, call: &Call, write: &dyn Write) -> Result<
         }
         // Between nothing and the longest, so that those who collided don't meet again.
         let pause = rand::rng().random_range(Duration::ZERO..=longest);
-        if pause >= end.remaining(PATIENCE) {
+        if pause >= end.remaining(RETRY_TIMEOUT) {
             return Err(error);
         }
         let reason = match &error {
@@ -165,7 +169,7 @@ async fn attempts(connection: &Lease, call: &Call, write: &dyn Write) -> Result<
         WRITE_RETRIES.add(1, &[KeyValue::new("reason", reason)]);
         tracing::info!(
             attempt = attempt_number,
-            error = error.told(),
+            error = error.report(),
             waited_ms = began.elapsed().as_millis(),
             "trying again"
         );
@@ -223,7 +227,7 @@ async fn explained(
 ) -> StoreError {
     let is_broken = matches!(error, StoreError::Constraint { .. });
     let Some(way) = write.way_to_failure().filter(|_| is_broken) else {
-        return constraint::explain(connection, write.claims(), error).await;
+        return constraint::explain(connection, write.constraint_checks(), error).await;
     };
     // What came before has to be there again, or values would seem free that it had taken.
     let again = async {
@@ -232,7 +236,7 @@ async fn explained(
         way.retrace(connection).await
     };
     let error = match again.await {
-        Ok(()) => constraint::explain(connection, write.claims(), error).await,
+        Ok(()) => constraint::explain(connection, write.constraint_checks(), error).await,
         // Others have changed something since, or the time is over.
         Err(other) => other,
     };

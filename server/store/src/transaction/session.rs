@@ -12,12 +12,12 @@ use tokio::{
 use crate::{
     constraint,
     error::StoreError,
-    idempotency::{self, Turn},
-    pool::Lease,
+    idempotency::{self, KeyLock},
+    pool::PooledConnection,
     position::Freshness,
-    session::connection::{Access, Connection, State},
+    session::connection::{Access, Connection, TransactionState},
     store::Store,
-    transaction::{Call, Committed, Write, control::Begin},
+    transaction::{Call, Committed, Write, commands::Begin},
 };
 
 /// The savepoint before the last write, to which a write that fails goes back.
@@ -34,13 +34,13 @@ pub(crate) fn slots(connections: u32) -> Arc<Semaphore> {
 
 /// An open transaction. Dropped, it ends with its connection, and nothing was changed.
 pub struct Transaction {
-    lease: Lease,
+    pooled: PooledConnection,
     call: Call,
     /// The caller's savepoints, oldest first.
     savepoints: Vec<String>,
     /// Whether [`BEFORE_WRITE`] is there.
     has_written: bool,
-    _turn: Option<Turn>,
+    _key_lock: Option<KeyLock>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -84,43 +84,43 @@ impl Store {
         reads: Option<Freshness>,
         wait: Duration,
     ) -> Result<Begun, StoreError> {
-        let turn = match &call.idempotency {
-            Some(key) => {
-                Some(self.0.turns.take(call.principal.as_deref(), key.key, call.deadline).await?)
-            }
+        let key_lock = match &call.idempotency {
+            Some(key) => Some(
+                self.0.key_locks.take(call.principal.as_deref(), key.key, call.deadline).await?,
+            ),
             None => None,
         };
         let slots = if reads.is_some() { &self.0.read_slots } else { &self.0.write_slots };
-        let patience = call.deadline.remaining(wait);
-        let slot = timeout(patience, slots.clone().acquire_owned()).await;
+        let limit = call.deadline.remaining(wait);
+        let slot = timeout(limit, slots.clone().acquire_owned()).await;
         let slot = slot.map_err(|_| StoreError::TransactionLimit)?;
         let slot = slot.map_err(|_| StoreError::internal("nothing closes the slots"))?;
-        let lease = match reads {
+        let pooled = match reads {
             Some(freshness) => self.reader(freshness, call.deadline).await?,
-            None => self.0.topology.writer(call.deadline).await?.lease,
+            None => self.0.topology.writer(call.deadline).await?.pooled,
         };
-        call.attempts.note(lease.node());
-        lease.set_deadline(call.deadline);
+        call.attempts.note(pooled.node());
+        pooled.set_deadline(call.deadline);
         let key = call.idempotency.as_ref();
         let lock = key.map(|key| idempotency::lock(&call, key));
         let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
-        lease.begin(begin).await.map_err(|error| match error {
+        pooled.begin(begin).await.map_err(|error| match error {
             StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
             error => error,
         })?;
         let has_written = false;
         let transaction = Transaction {
-            lease,
+            pooled,
             call,
             savepoints: Vec::new(),
             has_written,
-            _turn: turn,
+            _key_lock: key_lock,
             _slot: slot,
         };
         let Some(key) = transaction.call.idempotency.clone() else {
             return Ok(Begun::Open(Box::new(transaction)));
         };
-        match idempotency::find(&transaction.lease, &transaction.call, &key).await {
+        match idempotency::find(&transaction.pooled, &transaction.call, &key).await {
             Ok(None) => Ok(Begun::Open(Box::new(transaction))),
             Ok(Some(answer)) => {
                 let done = transaction.end().await?;
@@ -137,7 +137,7 @@ impl Store {
 impl Transaction {
     /// Whether it can't write.
     pub fn only_reads(&self) -> bool {
-        self.lease.access() == Access::ReadOnly
+        self.pooled.access() == Access::ReadOnly
     }
 
     /// Carries a write out, whole or not at all, and gives its encoded response.
@@ -147,20 +147,22 @@ impl Transaction {
     pub async fn write(&mut self, write: &mut dyn Write) -> Result<Vec<u8>, StepError> {
         write.prepare().await.map_err(StepError::Refused)?;
         let before = self.has_written.then_some(BEFORE_WRITE);
-        self.lease.save(before, BEFORE_WRITE).await.map_err(StepError::Ended)?;
+        self.pooled.save(before, BEFORE_WRITE).await.map_err(StepError::Ended)?;
         self.has_written = true;
-        let error = match write.apply(&self.lease).await {
-            Ok(answer) if self.lease.state() == State::Transaction => return Ok(answer),
+        let error = match write.apply(&self.pooled).await {
+            Ok(answer) if self.pooled.state() == TransactionState::Transaction => {
+                return Ok(answer);
+            }
             Ok(_) => StoreError::internal("a statement failed and the operation went on"),
             Err(error) => error,
         };
         if error.ends_transaction() {
             return Err(StepError::Ended(error));
         }
-        self.lease.roll_back_to(BEFORE_WRITE).await.map_err(StepError::Ended)?;
-        let error = constraint::explain(&self.lease, write.claims(), error).await;
-        Err(match self.lease.state() {
-            State::Transaction => StepError::Refused(error),
+        self.pooled.roll_back_to(BEFORE_WRITE).await.map_err(StepError::Ended)?;
+        let error = constraint::explain(&self.pooled, write.constraint_checks(), error).await;
+        Err(match self.pooled.state() {
+            TransactionState::Transaction => StepError::Refused(error),
             _ => StepError::Ended(error),
         })
     }
@@ -173,9 +175,9 @@ impl Transaction {
         &mut self,
         question: impl for<'a> FnOnce(&'a Connection) -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> Result<T, StepError> {
-        let answer = question(&self.lease).await;
-        answer.map_err(|error| match self.lease.state() {
-            State::Transaction if !error.ends_transaction() => StepError::Refused(error),
+        let answer = question(&self.pooled).await;
+        answer.map_err(|error| match self.pooled.state() {
+            TransactionState::Transaction if !error.ends_transaction() => StepError::Refused(error),
             _ => StepError::Ended(error),
         })
     }
@@ -186,12 +188,12 @@ impl Transaction {
     /// Refused where there are too many.
     pub async fn save(&mut self, name: &str) -> Result<(), StepError> {
         if self.savepoints.len() == MOST_SAVEPOINTS {
-            let told = format!("is one more than the {MOST_SAVEPOINTS} that there may be");
-            return Err(refused_name(told));
+            let description = format!("is one more than the {MOST_SAVEPOINTS} that there may be");
+            return Err(refused_name(description));
         }
         // What comes after this must not stand inside the savepoint of a write before it.
         let before = std::mem::take(&mut self.has_written).then_some(BEFORE_WRITE);
-        self.lease.save(before, &own(name)).await.map_err(StepError::Ended)?;
+        self.pooled.save(before, &own(name)).await.map_err(StepError::Ended)?;
         self.savepoints.push(name.to_owned());
         Ok(())
     }
@@ -204,7 +206,7 @@ impl Transaction {
         let Some(at) = self.savepoints.iter().rposition(|saved| saved == name) else {
             return Err(refused_name("names no savepoint of this transaction".to_owned()));
         };
-        self.lease.roll_back_to(&own(name)).await.map_err(StepError::Ended)?;
+        self.pooled.roll_back_to(&own(name)).await.map_err(StepError::Ended)?;
         self.savepoints.truncate(at + 1);
         self.has_written = false;
         Ok(())
@@ -217,7 +219,7 @@ impl Transaction {
     /// changed.
     pub async fn commit(self, answer: Vec<u8>) -> Result<Committed, StoreError> {
         if let Some(key) = &self.call.idempotency
-            && let Err(error) = idempotency::keep(&self.lease, &self.call, key, &answer).await
+            && let Err(error) = idempotency::keep(&self.pooled, &self.call, key, &answer).await
         {
             self.roll_back().await;
             return Err(error);
@@ -227,12 +229,12 @@ impl Transaction {
 
     /// Undoes everything.
     pub async fn roll_back(self) {
-        self.lease.rollback().await;
+        self.pooled.rollback().await;
     }
 
     async fn end(self) -> Result<Committed, StoreError> {
-        let position = self.lease.commit().await?.map(|it| it.on(self.lease.timeline()));
-        let (node, attempts) = (self.lease.node(), self.call.attempts.count());
+        let position = self.pooled.commit().await?.map(|it| it.on(self.pooled.timeline()));
+        let (node, attempts) = (self.pooled.node(), self.call.attempts.count());
         Ok(Committed { answer: Vec::new(), position, node, attempts, replayed: false })
     }
 }
@@ -242,8 +244,11 @@ fn own(name: &str) -> String {
     format!("\"own_{name}\"")
 }
 
-fn refused_name(told: String) -> StepError {
-    StepError::Refused(StoreError::Invalid(vec![crate::error::Fault::new("name", told)]))
+fn refused_name(description: String) -> StepError {
+    StepError::Refused(StoreError::Invalid(vec![crate::violation::FieldViolation::new(
+        "name",
+        description,
+    )]))
 }
 
 impl Store {

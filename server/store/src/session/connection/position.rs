@@ -58,18 +58,18 @@ impl Connection {
     /// A question with the position that it has seen as one more column, in the same round trip;
     /// only where reads are what the session is for.
     pub(crate) fn with_position(&self, statement: Statement) -> (String, Statement) {
-        let reads = self.home.is_some() && self.access == Access::ReadOnly;
+        let reads = self.membership.is_some() && self.access == Access::ReadOnly;
         let sql = &statement.sql;
         let selects = sql.starts_with("SELECT ") || sql.starts_with("WITH ");
         if !reads || !selects || self.backend != DbBackend::Postgres || sql == POSITION {
             return (statement.sql.clone(), statement);
         }
-        let told = statement.sql.clone();
+        let description = statement.sql.clone();
         // Once for all rows, after the snapshot was taken, and also where there is no row.
         let sql = format!(
             "SELECT q.*, p.{POSITION_COLUMN} FROM ({POSITION}) AS p ({POSITION_COLUMN}) \
              LEFT JOIN (SELECT t.*, true AS {ROW_COLUMN} FROM ({sql}) AS t) AS q ON true"
         );
-        (told, Statement { sql, ..statement })
+        (description, Statement { sql, ..statement })
     }
 }

@@ -1,0 +1,50 @@
+//! The health of one instance, asked once: for probes.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::{client::ClientOptions, endpoint::InvalidAddress, error::Error};
+
+/// Why the health of an instance isn't known.
+#[derive(Debug)]
+pub enum HealthError {
+    /// The address is none of a service.
+    Address(InvalidAddress),
+    /// There is no connection to it: refused, or not in time.
+    Connection(String),
+    /// It didn't answer in time.
+    Timeout,
+    /// It answered with an error.
+    Answer(Error),
+}
+
+/// Asks an instance for the health of a name (`grpc.health.v1.Health/Check`): `ready`, `live`,
+/// `write`, a service, or the empty text. Answers the name of the status, such as `SERVING`.
+/// Connection and answer may take `timeout` together.
+///
+/// # Errors
+/// If it can't be told; see [`HealthError`].
+pub async fn check_health(
+    address: &str,
+    name: &str,
+    timeout: Duration,
+) -> Result<&'static str, HealthError> {
+    let over = Instant::now() + timeout;
+    let connecting = ClientOptions::new([address]).connecting();
+    let endpoint = connecting.endpoint(address).map_err(HealthError::Address)?;
+    let channel = match timeout_at(over, endpoint.connect()).await {
+        Ok(Ok(channel)) => channel,
+        Ok(Err(error)) => return Err(HealthError::Connection(crate::endpoint::describe(&error))),
+        Err(_) => return Err(HealthError::Connection("no connection in time".to_owned())),
+    };
+    let request = HealthCheckRequest { service: name.to_owned() };
+    match timeout_at(over, HealthClient::new(channel).check(request)).await {
+        Err(_) => Err(HealthError::Timeout),
+        Ok(Err(status)) => Err(HealthError::Answer(status.into())),
+        Ok(Ok(answer)) => Ok(ServingStatus::as_str_name(&answer.into_inner().status())),
+    }
+}

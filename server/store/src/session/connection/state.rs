@@ -1,0 +1,46 @@
+//! Where a connection stands, inside a transaction or outside.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::telemetry::meters;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum TransactionState {
+    /// Outside a transaction.
+    Idle,
+    /// Inside one.
+    Transaction,
+    /// Inside one that a failed statement has ruined: it can only be rolled back.
+    Failed,
+}
+
+/// Where a connection stands, counted while that is inside a transaction.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionState(AtomicU8);
+
+impl ConnectionState {
+    pub(crate) fn get(&self) -> TransactionState {
+        match self.0.load(Ordering::Acquire) {
+            0 => TransactionState::Idle,
+            1 => TransactionState::Transaction,
+            _ => TransactionState::Failed,
+        }
+    }
+
+    pub(crate) fn set(&self, state: TransactionState) {
+        let before = self.0.swap(state as u8, Ordering::AcqRel);
+        let open = |state| i64::from(state != TransactionState::Idle as u8);
+        match open(state as u8) - open(before) {
+            0 => {}
+            change => meters::TRANSACTIONS.add(change),
+        }
+    }
+}
+
+impl Drop for ConnectionState {
+    fn drop(&mut self) {
+        self.set(TransactionState::Idle);
+    }
+}

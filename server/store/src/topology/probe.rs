@@ -1,0 +1,106 @@
+//! What a node says of itself when it is looked at.
+
+use std::time::Instant;
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use crate::{
+    error::StoreError,
+    position::{POSITION, Position, parse_lsn},
+    session::connection::Connection,
+};
+
+/// One look at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeResult {
+    /// The cluster's system identifier.
+    pub system: u64,
+    /// When the server was started, in microseconds since 1970.
+    pub started: i64,
+    /// Whether it takes writes.
+    pub is_primary: bool,
+    /// The branch of history that it is on, or on its way to.
+    pub timeline: u32,
+    /// What is flushed on a primary and replayed on a replica.
+    pub number: u64,
+    /// Whether a replica receives what is written at the moment. Without it, or without the right
+    /// to know, nobody can say how far it lags.
+    pub is_streaming: bool,
+    /// When the question was put.
+    pub at: Instant,
+}
+
+impl ProbeResult {
+    /// What is known after another look at the same node. A replica that receives nothing knows of
+    /// its control file alone, which may be of before the promotions that it has followed; but as
+    /// long as its server runs it never goes back.
+    pub(crate) fn after(self, last: Option<Self>) -> Self {
+        let same = |last: &Self| last.started == self.started && !last.is_primary;
+        match last.filter(same) {
+            Some(last) if !self.is_primary => {
+                Self { timeline: self.timeline.max(last.timeline), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
+/// Looks at a node. Its control file is late after a promotion, so a primary's timeline is taken
+/// from its log, and a replica's from what it receives where it receives anything.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreError> {
+    let at = Instant::now();
+    let sql = format!(
+        "SELECT ({POSITION}), \
+         coalesce((SELECT status = 'streaming' FROM pg_stat_get_wal_receiver()), false), \
+         (SELECT greatest(c.timeline_id, r.min_recovery_end_timeline) \
+         FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r)"
+    );
+    let statement = Statement::from_string(DbBackend::Postgres, sql);
+    let row = connection.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| StoreError::internal("a node says nothing"))?;
+    let position: String = row.try_get_by_index(0)?;
+    let (is_streaming, control): (bool, i32) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+    let server = connection.server();
+    let server = server.ok_or_else(|| StoreError::internal("a node without a server"))?;
+    let strange = || StoreError::internal(format!("a node's position is {position:?}"));
+    let control = u32::try_from(control).map_err(|_| strange())?;
+    let description = Position::parse(server.system, 0, &position).ok_or_else(strange)?;
+    let replayed = position.split(' ').next().and_then(parse_lsn).ok_or_else(strange)?;
+    let is_primary = position.contains(" primary ");
+    Ok(ProbeResult {
+        system: server.system,
+        started: server.started,
+        is_primary,
+        timeline: if is_primary { description.timeline } else { description.timeline.max(control) },
+        number: replayed,
+        is_streaming,
+        at,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_never_goes_back_while_it_runs() {
+        let seen = |started, is_primary, timeline| ProbeResult {
+            system: 7,
+            started,
+            is_primary,
+            timeline,
+            number: 9,
+            is_streaming: false,
+            at: Instant::now(),
+        };
+        let replica = |started, timeline| seen(started, false, timeline);
+        assert_eq!(replica(1, 1).after(Some(replica(1, 2))).timeline, 2);
+        assert_eq!(replica(1, 3).after(Some(replica(1, 2))).timeline, 3);
+        assert_eq!(replica(2, 1).after(Some(replica(1, 2))).timeline, 1, "another start");
+        assert_eq!(seen(1, true, 1).after(Some(replica(1, 2))).timeline, 1, "its own word");
+        assert_eq!(replica(1, 1).after(None).timeline, 1);
+    }
+}

@@ -1,0 +1,250 @@
+//! The commands that begin and end a transaction: the one place that sends them.
+
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, RuntimeErr};
+use sqlx::{AssertSqlSafe, Connection as _, Either, Row};
+
+use crate::{
+    deadline::Deadline,
+    error::{StoreError, breaks_connection},
+    position::{POSITION, Position},
+    session::connection::{Connection, Driver, TransactionState},
+};
+
+/// The longest that a write waits for a lock at a time.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a commit's answer is waited for once its node was given up: without it nobody knows
+/// what has happened.
+const COMMIT_GRACE: Duration = Duration::from_secs(1);
+
+/// What the commands of transactions begin with.
+pub(crate) const COMMANDS: [&str; 5] = ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"];
+
+/// Commits and asks for the position, in one message.
+static COMMIT: LazyLock<String> = LazyLock::new(|| format!("COMMIT; {POSITION}"));
+
+/// How many commits this process made on SQLite, where a position means nothing else.
+static SQLITE_COMMITS: AtomicU64 = AtomicU64::new(0);
+
+/// How a transaction begins.
+pub(crate) struct Begin {
+    /// How much of other transactions it may see. SQLite is always serializable.
+    pub isolation: IsolationLevel,
+    /// Whether it only reads.
+    pub read_only: bool,
+    /// An advisory lock to wait for, in the same round trip. SQLite's transactions that write,
+    /// of which there is one at a time, need none.
+    pub lock: Option<i64>,
+}
+
+impl Connection {
+    /// Begins a transaction whose statements keep the connection's deadline.
+    pub(crate) async fn begin(&self, begin: Begin) -> Result<(), StoreError> {
+        if self.deadline().has_passed() {
+            return Err(StoreError::DeadlineExceeded);
+        }
+        let Begin { isolation, read_only, lock } = begin;
+        let sql = match self.get_database_backend() {
+            DbBackend::Postgres => {
+                // Rounded up, so that a statement that ends by it has met the deadline; zero
+                // would mean no timeout at all.
+                let statement = self.statement_timeout().as_millis() + 1;
+                // Before a statement's usual end, so that a caller learns that it was a lock;
+                // a nearer deadline is left to end the statement itself.
+                let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
+                let mut sql = format!(
+                    "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
+                     SET LOCAL lock_timeout = {lock_timeout}",
+                    // A node that has become a replica refuses here, before anything ran.
+                    if read_only { "READ ONLY" } else { "READ WRITE" },
+                );
+                if let Some(lock) = lock {
+                    sql += &format!("; SELECT pg_advisory_xact_lock({lock})");
+                }
+                sql
+            }
+            _ if read_only => "BEGIN".to_owned(),
+            // A transaction that begins by reading can't always go on to write.
+            _ => "BEGIN IMMEDIATE".to_owned(),
+        };
+        // Noted before it is sent: whatever becomes of it, a rollback sets it right.
+        self.set_state(TransactionState::Transaction);
+        if let Err(error) = self.command(&sql).await {
+            let is_replica = is_not_supported(&error);
+            self.rollback().await;
+            return Err(match is_replica {
+                true => StoreError::Unavailable(error),
+                false => error.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Sets a savepoint, and lets go of another one and all since that first.
+    pub(crate) async fn save(&self, release: Option<&str>, name: &str) -> Result<(), StoreError> {
+        let release = release.map(|name| format!("RELEASE SAVEPOINT {name}; ")).unwrap_or_default();
+        Ok(self.command(&format!("{release}SAVEPOINT {name}")).await?)
+    }
+
+    /// Undoes what was done since a savepoint, a failed statement too.
+    pub(crate) async fn roll_back_to(&self, name: &str) -> Result<(), StoreError> {
+        self.command(&format!("ROLLBACK TO SAVEPOINT {name}")).await?;
+        self.set_state(TransactionState::Transaction);
+        Ok(())
+    }
+
+    /// Sends a command, whatever the session may do.
+    async fn command(&self, sql: &str) -> Result<(), DbErr> {
+        let limit = self.statement_timeout();
+        let mut exchange = self.exchange().await;
+        let text = sqlx::raw_sql(AssertSqlSafe(sql));
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => {
+                let run = self.unless_evicted(Duration::ZERO, text.execute(&mut **postgres));
+                self.log().around(sql, limit, run).await.map(drop)
+            }
+            Driver::Sqlite(sqlite, _) => {
+                self.log().around(sql, limit, text.execute(&mut **sqlite)).await.map(drop)
+            }
+        };
+        exchange.end(result)
+    }
+
+    /// Commits and says from which position on the changes can be seen.
+    pub(crate) async fn commit(&self) -> Result<Option<Position>, StoreError> {
+        if self.state() != TransactionState::Transaction {
+            // PostgreSQL answers COMMIT of a failed transaction with a rollback and no error.
+            self.rollback().await;
+            return Err(StoreError::internal("a statement failed and the operation went on"));
+        }
+        if self.is_evicted() {
+            // The node isn't the primary any more, or nobody can say: nothing shall be written there.
+            self.rollback().await;
+            return Err(StoreError::Unavailable(DbErr::Custom(
+                "the primary is another one".into(),
+            )));
+        }
+        // The caller may have to wait for the outcome a little past its deadline, but it
+        // is an outcome.
+        self.set_deadline(Deadline::NONE);
+        let limit = self.command_timeout();
+        let mut exchange = self.exchange().await;
+        let outcome = match &mut *exchange.driver {
+            Driver::Postgres(postgres, server) => {
+                // One round trip; the position is read after the commit, in a transaction
+                // of its own, or it would miss the commit record.
+                let system = server.system;
+                let commit = async {
+                    let mut answers =
+                        sqlx::raw_sql(AssertSqlSafe(COMMIT.as_str())).fetch_many(&mut **postgres);
+                    match answers.next().await {
+                        Some(Ok(_)) => Ok(read_position(system, answers).await),
+                        Some(Err(error)) => Err(error),
+                        None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
+                    }
+                };
+                self.log().around("COMMIT", limit, self.unless_evicted(COMMIT_GRACE, commit)).await
+            }
+            Driver::Sqlite(sqlite, _) => {
+                let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
+                self.log().around("COMMIT", limit, commit).await.map(|_| {
+                    let commits = SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1;
+                    Ok(Some(Position::of_sqlite(commits)))
+                })
+            }
+        };
+        match outcome {
+            Ok(position) => {
+                self.set_state(TransactionState::Idle);
+                // Committed, whatever became of the question for the position.
+                Ok(exchange.end(position).unwrap_or_default())
+            }
+            Err(error) => {
+                let lost = breaks_connection(&error);
+                let error = exchange.end::<()>(Err(error)).err();
+                let error = error.unwrap_or_else(|| DbErr::Custom("COMMIT failed".into()));
+                if lost {
+                    return Err(StoreError::CommitOutcomeUnknown(error));
+                }
+                self.rollback().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Prepares every statement anew from now on.
+    pub(crate) async fn forget_statements(&self) {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => postgres.clear_cached_statements().await,
+            Driver::Sqlite(sqlite, _) => sqlite.clear_cached_statements().await,
+        };
+        if let Err(error) = exchange.end(result) {
+            tracing::warn!(%error, "forgetting prepared statements failed");
+        }
+    }
+
+    /// Rolls back. A connection on which that fails is closed by the pool.
+    pub(crate) async fn rollback(&self) {
+        self.set_deadline(Deadline::NONE);
+        if self.is_broken() {
+            // Nobody answers there, and the database rolls back by itself.
+            return;
+        }
+        let limit = self.command_timeout();
+        let mut exchange = self.exchange().await;
+        let sql = "ROLLBACK";
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => {
+                let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
+                let rollback = self.unless_evicted(Duration::ZERO, rollback);
+                self.log().around(sql, limit, rollback).await.map(drop)
+            }
+            Driver::Sqlite(sqlite, _) => {
+                let rollback = sqlx::raw_sql(sql).execute(&mut **sqlite);
+                match self.log().around(sql, limit, rollback).await {
+                    // A full disk and some other errors have ended the transaction already.
+                    Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("1") => {
+                        Ok(())
+                    }
+                    other => other.map(drop),
+                }
+            }
+        };
+        match exchange.end(result) {
+            Ok(()) => self.set_state(TransactionState::Idle),
+            Err(error) => tracing::warn!(%error, "rolling back failed"),
+        }
+    }
+}
+
+/// Whether the database refuses what it doesn't support: for BEGIN, a transaction that writes on a
+/// replica (SQLSTATE 0A000).
+fn is_not_supported(error: &DbErr) -> bool {
+    let DbErr::Query(RuntimeErr::SqlxError(error)) = error else { return false };
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "0A000")
+}
+
+/// Reads what follows COMMIT to its end.
+async fn read_position(
+    system: u64,
+    answers: impl futures_util::Stream<
+        Item = Result<Either<sqlx::postgres::PgQueryResult, sqlx::postgres::PgRow>, sqlx::Error>,
+    >,
+) -> Result<Option<Position>, sqlx::Error> {
+    let rows: Vec<_> = answers.try_collect().await?;
+    let row = rows.into_iter().find_map(Either::right);
+    row.map(|row| row.try_get::<String, _>(0))
+        .transpose()
+        .map(|text| text.and_then(|text| Position::parse(system, 0, &text)))
+}

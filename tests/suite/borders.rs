@@ -1,0 +1,116 @@
+//! The borders between crates: what no crate of the workspace depends on, also through others.
+//!
+//! Cargo refuses an import of a crate that the manifest doesn't name. These tests hold the
+//! manifests. Cargo.lock names the dependencies of all features and of tests too, so a crate
+//! that isn't found there is in no build.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use crate::tidy;
+
+/// The wire: gRPC, its messages and the contract.
+const WIRE: &[&str] = &["tonic", "prost", "bookstore-proto"];
+/// The database and its libraries.
+const DATABASE: &[&str] = &["sea-orm", "sqlx", "bookstore-store"];
+/// Parts of the service above the store.
+const ABOVE_STORE: &[&str] = &["bookstore-entity", "bookstore-migration", "bookstore-query"];
+
+/// Each crate of the workspace, and what it must not depend on.
+const BORDERS: &[(&str, &[&[&str]])] = &[
+    ("bookstore-proto", &[DATABASE, ABOVE_STORE]),
+    ("bookstore-entity", &[WIRE, &["bookstore-store"]]),
+    ("bookstore-migration", &[WIRE, &["bookstore-store"]]),
+    ("bookstore-store", &[WIRE, ABOVE_STORE]),
+    ("bookstore-query", &[WIRE, &["bookstore-migration"]]),
+    ("bookstore-server", &[&["bookstore-tests"]]),
+    ("bookstore-tests", &[]),
+];
+
+/// The packages of a lock file, each with the names of those that it depends on.
+type Packages = BTreeMap<String, BTreeSet<String>>;
+
+fn packages(lock: &str) -> Packages {
+    let mut packages = Packages::new();
+    for package in lock.split("[[package]]").skip(1) {
+        let name = package.lines().find_map(|line| line.strip_prefix("name = "));
+        let name = name.expect("a package's name").trim_matches('"').to_owned();
+        let listed = package.lines().filter_map(|line| line.strip_prefix(" \""));
+        // With a version behind the name where there are several.
+        let listed = listed.filter_map(|line| line.split([' ', '"']).next());
+        packages.entry(name).or_default().extend(listed.map(str::to_owned));
+    }
+    packages
+}
+
+/// How a crate depends on another, from the one to the other; none if it doesn't.
+fn path(packages: &Packages, from: &str, to: &str) -> Option<Vec<String>> {
+    let mut found_by: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut open = vec![from];
+    while let Some(package) = open.pop() {
+        for dependency in packages.get(package).into_iter().flatten() {
+            if dependency != from && !found_by.contains_key(dependency.as_str()) {
+                found_by.insert(dependency, package);
+                open.push(dependency);
+            }
+        }
+    }
+    let mut path = vec![to.to_owned()];
+    let mut at = to;
+    while at != from {
+        at = found_by.get(at)?;
+        path.insert(0, at.to_owned());
+    }
+    Some(path)
+}
+
+/// What is wrong with a lock file: dependencies across a border, and crates of the workspace
+/// that have no line.
+fn faults(lock: &str, borders: &[(&str, &[&[&str]])]) -> Vec<String> {
+    let packages = packages(lock);
+    let mut faults = Vec::new();
+    for (name, forbidden) in borders {
+        if !packages.contains_key(*name) {
+            faults.push(format!("{name} is no crate of the workspace"));
+        }
+        let forbidden = forbidden.iter().copied().flatten();
+        let crossed = forbidden.filter_map(|other| path(&packages, name, other));
+        faults.extend(crossed.map(|path| format!("{} crosses a border", path.join(" -> "))));
+    }
+    let ours = packages.keys().filter(|name| name.starts_with("bookstore-"));
+    let new = ours.filter(|name| borders.iter().all(|(known, _)| known != name));
+    faults.extend(new.map(|name| format!("{name} has no line in BORDERS")));
+    faults
+}
+
+#[test]
+fn crates_keep_their_borders() {
+    let lock = fs::read_to_string(tidy::root().join("Cargo.lock")).expect("the lock file");
+    let faults = faults(&lock, BORDERS);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let packages = packages(&lock);
+    let through = path(&packages, "bookstore-server", "prost").expect("the server has the wire");
+    assert!(through.len() > 1, "{through:?}");
+    assert!(path(&packages, "bookstore-store", "sqlx").is_some(), "the store has the database");
+}
+
+#[test]
+fn a_crossed_border_is_found() {
+    let lock = concat!(
+        "[[package]]\nname = \"bookstore-store\"\nversion = \"0.1.0\"\n",
+        "dependencies = [\n \"otlp\",\n \"syn 2.0.1\",\n]\n\n",
+        "[[package]]\nname = \"otlp\"\nversion = \"1.0.0\"\ndependencies = [\n \"tonic\",\n]\n\n",
+        "[[package]]\nname = \"syn\"\nversion = \"2.0.1\"\n\n",
+        "[[package]]\nname = \"tonic\"\nversion = \"0.14.0\"\n",
+    );
+    let find = |name, forbidden| faults(lock, &[(name, &[forbidden])]);
+    assert_eq!(
+        find("bookstore-store", &["tonic", "prost"]),
+        ["bookstore-store -> otlp -> tonic crosses a border"]
+    );
+    assert_eq!(find("bookstore-store", &["syn"]).len(), 1, "a version behind the name");
+    assert!(find("bookstore-store", &["prost"]).is_empty());
+    assert_eq!(find("bookstore-query", &[]).len(), 2, "a line too many, and one that is missing");
+}

@@ -1,0 +1,101 @@
+//! Several instances: calls go to those that are ready, in turn.
+
+use bookstore_client::v1::ListBooksRequest;
+use bookstore_tests::{Engine, TestServer, on_every_engine, until};
+
+use super::{SOON, assert_orders, connect_all, fill, order};
+
+on_every_engine!(calls_go_on_without_a_killed_instance, an_instance_that_stops_is_passed_over);
+
+const LIST: &str = "/bookstore.v1.BookService/ListBooks";
+
+/// How many lists an instance has answered.
+fn lists(server: &TestServer) -> usize {
+    server.logs().json().iter().filter(|line| is_list(line)).count()
+}
+
+fn is_list(line: &serde_json::Value) -> bool {
+    line.to_string().contains(LIST) && line.to_string().contains("duration_ms")
+}
+
+async fn two(engine: Engine) -> (TestServer, TestServer) {
+    let builder = |builder: bookstore_tests::Builder| builder.env("SHUTDOWN_PAUSE", "1m");
+    let first = builder(TestServer::builder(engine)).start().await;
+    let second = builder(TestServer::builder(engine).on(first.database())).start().await;
+    (first, second)
+}
+
+async fn calls_go_on_without_a_killed_instance(engine: Engine) {
+    let (mut first, second) = two(engine).await;
+    let client = connect_all(&[&first, &second]);
+    fill(&client).await;
+    let list = async || {
+        client.books().list_books(ListBooksRequest::default()).await.expect("a list");
+    };
+    // Both are asked, once both are known to be ready.
+    until("both instances answer", SOON, async || {
+        list().await;
+        lists(&first) > 2 && lists(&second) > 2
+    })
+    .await;
+    let before = (lists(&first), lists(&second));
+    for _ in 0..10 {
+        list().await;
+    }
+    until("the log has them", SOON, async || {
+        (lists(&first), lists(&second)) == (before.0 + 5, before.1 + 5)
+    })
+    .await;
+
+    let placing = {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for number in 0..60 {
+                let order = order(&format!("{number} Quiet Street"));
+                client.orders().place_order(order).await.expect("an order");
+            }
+        })
+    };
+    until("some orders are placed", SOON, async || {
+        let placed = second.database().value("SELECT count(*) FROM orders").await;
+        placed.parse::<u32>().expect("a count") >= 10
+    })
+    .await;
+    first.kill().await;
+    placing.await.expect("no order fails");
+    assert_orders(&second, 60).await;
+    let before = lists(&second);
+    for _ in 0..10 {
+        list().await;
+    }
+    until("the log has them", SOON, async || lists(&second) == before + 10).await;
+}
+
+/// It still answers calls, but says NOT_SERVING.
+async fn an_instance_that_stops_is_passed_over(engine: Engine) {
+    let (first, second) = two(engine).await;
+    let client = connect_all(&[&first, &second]);
+    let list = async || {
+        client.books().list_books(ListBooksRequest::default()).await.expect("a list");
+    };
+    until("both instances answer", SOON, async || {
+        list().await;
+        lists(&first) > 0 && lists(&second) > 0
+    })
+    .await;
+    first.signal(bookstore_tests::Signal::TERM);
+    until("the first is passed over", SOON, async || {
+        let before = (lists(&first), lists(&second));
+        for _ in 0..10 {
+            list().await;
+        }
+        until("the log has them", SOON, async || {
+            lists(&first) + lists(&second) == before.0 + before.1 + 10
+        })
+        .await;
+        lists(&first) == before.0
+    })
+    .await;
+    // It would have answered.
+    crate::client::books(&first).list_books(ListBooksRequest::default()).await.expect("a list");
+}

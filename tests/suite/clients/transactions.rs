@@ -1,0 +1,123 @@
+//! Execute and Transact through the client's helpers.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use bookstore_client::{
+    CallOptions, Error, Start, Uuid,
+    v1::{Begin, Book, Category, CreateCategoryRequest, ErrorReason, GetBookRequest},
+};
+use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until};
+
+use super::{SOON, connect, fill, order, url, writes::lose};
+use crate::client;
+
+on_every_engine!(
+    writes_are_executed_as_one,
+    a_transaction_is_led,
+    a_transaction_whose_commit_is_lost_happens_once,
+);
+
+fn category(name: &str) -> CreateCategoryRequest {
+    let category = Category { name: name.to_owned(), ..Category::default() };
+    CreateCategoryRequest { category: Some(category), id: String::new() }
+}
+
+async fn writes_are_executed_as_one(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let client = connect(url(&server));
+    let key = Uuid::new_v4();
+    let execute = || {
+        let both = client.execute().request(&category("Poetry"));
+        let both = both.request(&client::create(&client::id(1), client::a_book("Dune")));
+        both.with(|call| call.idempotency_key(key))
+    };
+    let answers = execute().send().await.expect("both");
+    assert_eq!((answers.len(), answers.is_empty()), (2, false));
+    assert_eq!(answers.get::<Category>(0).expect("a category").name, "Poetry");
+    assert_eq!(answers.get::<Book>(1).expect("a book").id, client::id(1));
+    assert!(answers.get::<Book>(0).is_err() && answers.get::<Book>(2).is_err());
+    let again = execute().send().await.expect("the same again");
+    assert_eq!(again.get::<Category>(0).expect("a category"), answers.get(0).expect("one"));
+    let taken =
+        client.execute().request(&category("Travel")).request(&category("Poetry")).send().await;
+    let error = taken.expect_err("a name that is taken");
+    assert!(error.is(ErrorReason::ResourceAlreadyExists), "{error:?}");
+    assert_eq!(error.metadata().get("index").map(String::as_str), Some("1"));
+    let made = "SELECT count(*) FROM categories WHERE name IN ('Poetry', 'Travel')";
+    assert_eq!(server.database().value(made).await, "1");
+}
+
+async fn a_transaction_is_led(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let client = connect(url(&server));
+    let Start::Open(mut transaction, begun) =
+        client.begin(Begin::default(), None).await.expect("a transaction")
+    else {
+        panic!("without a key nothing is replayed")
+    };
+    assert!(begun.timeout_ms > 0);
+    let made: Category = transaction.call(&category("Poetry")).await.expect("a category");
+    assert_eq!(made.name, "Poetry");
+    transaction.savepoint("before").await.expect("a savepoint");
+    let _: Category = transaction.call(&category("Travel")).await.expect("a category");
+    transaction.rollback_to("before").await.expect("a savepoint");
+    let taken = transaction.call::<_, Category>(&category("Poetry")).await;
+    let error = taken.expect_err("a name that is taken");
+    assert!(error.is(ErrorReason::ResourceAlreadyExists), "{error:?}");
+    assert!(!error.field_violations().is_empty() && !error.may_have_happened());
+    transaction.commit().await.expect("a commit");
+    let made = "SELECT count(*) FROM categories WHERE name IN ('Poetry', 'Travel')";
+    assert_eq!(server.database().value(made).await, "1");
+    assert!(client.session().token().is_some());
+
+    // An error of the work rolls back, and is answered.
+    let failed = client
+        .transact(Begin::default(), Duration::from_secs(10), async |transaction| {
+            let _: Category = transaction.call(&category("Travel")).await?;
+            let get = GetBookRequest { id: client::id(9), ..Default::default() };
+            transaction.call::<_, Book>(&get).await
+        })
+        .await;
+    let error: Error = failed.expect_err("no such book");
+    assert!(error.is(ErrorReason::ResourceNotFound), "{error:?}");
+    assert_eq!(server.database().value(made).await, "1");
+}
+
+async fn a_transaction_whose_commit_is_lost_happens_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let line = Line::to_service(server.address()).await;
+    let client = connect(line.url());
+    fill(&client).await;
+    let runs = AtomicU32::new(0);
+    let placed = client.transact(Begin::default(), Duration::from_secs(30), async |transaction| {
+        let run = runs.fetch_add(1, Ordering::Relaxed);
+        let placed: bookstore_client::v1::Order =
+            transaction.call(&order("1 Quiet Street")).await?;
+        if run == 0 {
+            // The commit goes out, and its answer doesn't come.
+            line.freeze_at(COMMIT);
+        }
+        Ok(placed)
+    });
+    let (placed, ()) = tokio::join!(placed, async {
+        until("it is committed", SOON, async || {
+            server.database().value("SELECT count(*) FROM orders").await == "1"
+        })
+        .await;
+        lose(&line, &client).await;
+        line.restore();
+    });
+    let placed = placed.expect("an order");
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "it was committed in the first run");
+    super::assert_orders(&server, 1).await;
+    let id = client::literal(engine, &placed.id);
+    let stored = format!("SELECT count(*) FROM orders WHERE id = {id}");
+    assert_eq!(server.database().value(&stored).await, "1");
+}
+
+/// A message of Transact with a commit, as gRPC frames it: no compression, two bytes long, field 5
+/// of length 0.
+const COMMIT: &[u8] = &[0, 0, 0, 0, 2, 0x2a, 0];
