@@ -47,7 +47,7 @@ pub use self::{
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
-    schema::Schema,
+    schema::{Needs, Schema},
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Access, Connection},

@@ -66,4 +66,23 @@ impl Store {
             _ => self.open_for_migrations().await,
         }
     }
+
+    /// Opens a connection that a schema is read on: to the primary, or to any node that answers
+    /// where no primary is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_for_inspection(&self) -> Result<PlainConnection, StoreError> {
+        let mut last = match self.open_for_migrations().await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        for node in &self.0.topology.nodes {
+            match node.connector.open_plain().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
 }

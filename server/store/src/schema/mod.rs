@@ -1,11 +1,13 @@
 //! Whether the database has the schema that this program needs.
 
 pub(crate) mod migrations;
+mod needs;
 
 use std::{collections::HashSet, sync::PoisonError};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
+pub use self::needs::Needs;
 use crate::{deadline::Deadline, error::StoreError, store::Store};
 
 /// What the database's schema is to this program.
@@ -37,6 +39,18 @@ impl Store {
     /// If the database can't be asked within `deadline`.
     pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
         let examine = async |connection: &super::Connection| self.examine(connection, known).await;
+        let mut last = StoreError::internal("there is no node");
+        for node in self.nodes_to_ask() {
+            match self.0.topology.nodes[node].control.ask(deadline, examine).await {
+                Ok(schema) => return Ok(schema),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The nodes in the order in which they are asked about the schema: the primary first.
+    fn nodes_to_ask(&self) -> Vec<usize> {
         let topology = &self.0.topology;
         let snapshot = topology.snapshot();
         let known_to_answer = snapshot.replicas.iter().map(|replica| replica.node);
@@ -44,14 +58,7 @@ impl Store {
         if nodes.is_empty() {
             nodes.extend(0..topology.nodes.len());
         }
-        let mut last = StoreError::internal("there is no node");
-        for node in nodes {
-            match topology.nodes[node].control.ask(deadline, examine).await {
-                Ok(schema) => return Ok(schema),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        nodes
     }
 
     async fn examine(
