@@ -213,7 +213,7 @@ async fn topology(State(admin): Shared) -> Response {
             "lag_ms": lag_ms,
             "lag_bytes": node.lag_bytes,
             "used": node.in_use,
-            "left_out": node.is_out,
+            "ejected": node.is_ejected,
         })
     });
     json(nodes.collect())
@@ -284,7 +284,8 @@ mod tests {
         let talking = tokio::spawn(async move { output.write_all(said).await });
         let mut answer = vec![0; wanted];
         input.read_exact(&mut answer).await.unwrap();
-        talking.await.unwrap().unwrap();
+        // The server may close before it has read the rest: the answer alone counts.
+        let _ = talking.await.unwrap();
         answer
     }
 

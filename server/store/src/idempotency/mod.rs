@@ -1,6 +1,6 @@
 //! Keys under which a write happens once: their locks, and the answers that are kept with them.
 //!
-//! Twins of one process wait for each other without a connection, those of several
+//! Duplicate requests in one process wait for each other without a connection, those of several
 //! processes on an advisory lock. The answer is stored in the write's own transaction.
 
 pub(crate) mod outcome;
@@ -29,7 +29,8 @@ use crate::{
 /// The table of keys.
 pub(crate) const TABLE: &str = "idempotency_keys";
 
-/// How long a call waits for its twin in this process; as long as it would in the database.
+/// How long a call waits for a duplicate request in this process; as long as it would in the
+/// database.
 const KEY_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A key under which a write happens once.
@@ -43,7 +44,7 @@ pub struct IdempotencyKey {
 
 impl IdempotencyKey {
     /// A key with the mark of its request: an HMAC-SHA256 (RFC 2104), so that what is kept
-    /// tells nothing of the request to whoever reads the table. `request` must be the same
+    /// tells a reader of the table nothing about the request. `request` must be the same
     /// bytes for the same request.
     pub fn new(sealing_key: &[u8; 32], key: Uuid, request: &[u8]) -> Self {
         // RFC 2104 fills a short key up with zeros; a whole block can't have a wrong length.
@@ -113,8 +114,9 @@ pub(crate) fn row_of(principal: &str, key: Uuid) -> SelectStatement {
 /// Keeps the answer of a call under its key.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] if a twin has come first: only where this transaction could not see
-/// it yet (SERIALIZABLE looks at the database as it was before the wait for the lock).
+/// [`StoreError::Conflict`] if a duplicate request has come first: only where this transaction
+/// could not see
+/// it yet (SERIALIZABLE sees the database as it was before the wait for the lock).
 pub(crate) async fn keep(
     connection: &Connection,
     call: &Call,
@@ -142,14 +144,14 @@ pub(crate) async fn keep(
     }
 }
 
-/// The keys whose calls this process carries out or lets wait: one at a time has its turn.
+/// The keys whose calls this process carries out or lets wait: one at a time holds the key lock.
 #[derive(Default)]
 pub(crate) struct KeyLocks(Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>);
 
 /// A caller's key.
 type Name = (String, Uuid);
 
-/// A call's turn under its key; the next one's begins when this is dropped.
+/// The lock of a call's key; the next call gets it when this is dropped.
 pub(crate) struct KeyLock {
     key_locks: Arc<KeyLocks>,
     name: Name,
@@ -175,7 +177,7 @@ impl KeyLocks {
             Ok(guard) => taken.guard = Some(guard),
             Err(_) if deadline.has_passed() => return Err(StoreError::DeadlineExceeded),
             Err(_) => {
-                let description = "a twin in this process holds the key";
+                let description = "a duplicate request in this process holds the key";
                 return Err(StoreError::KeyInUse(DbErr::Custom(description.into())));
             }
         }
@@ -191,7 +193,7 @@ impl Drop for KeyLock {
     fn drop(&mut self) {
         let mut all = self.key_locks.all();
         self.guard = None;
-        // Whoever waits holds the entry too.
+        // A call that waits holds the entry too.
         if all.get(&self.name).is_some_and(|key_lock| Arc::strong_count(key_lock) == 1) {
             all.remove(&self.name);
         }

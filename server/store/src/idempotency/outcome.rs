@@ -1,4 +1,4 @@
-//! What became of the write under an idempotency key, and the end of keys that nobody asks
+//! What became of the write under an idempotency key, and the end of keys that no caller asks
 //! for any more.
 
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Operation for LookUpOutcome {
 
     async fn apply(&self, connection: &Connection) -> Result<Outcome, StoreError> {
         let Self { principal, key, fence } = self;
-        // Whoever holds the lock may have written the row, where nobody else sees it yet. On
+        // The holder of the lock may have written the row, which no one else sees yet. On
         // SQLite this transaction is the only one.
         if !try_lock(connection, lock_number(principal, *key)).await? {
             return Ok(Outcome::InProgress);

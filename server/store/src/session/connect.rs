@@ -93,7 +93,7 @@ impl Connector {
         }
     }
 
-    /// The same for questions of the service's own, which nobody wants to be told of.
+    /// The same for the service's own statements, which are not logged.
     pub(crate) fn quiet(&self) -> Self {
         let (log, database) = (StatementLog::default(), self.log.database.clone());
         Self { log: Arc::new(Statements { log, database }), ..self.clone() }

@@ -118,7 +118,7 @@ impl Connection {
         self.state.set(state);
     }
 
-    /// The connection is lent: what was read before is another caller's.
+    /// The connection is checked out: what was read before belongs to another call.
     pub(crate) fn checked_out(&self) {
         *self.seen() = None;
     }
@@ -187,7 +187,7 @@ impl Connection {
                 sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
             }
             Driver::Sqlite(sqlite, interrupt) => {
-                // Nobody waits for it: SQLite can end it at once.
+                // No caller waits for it: SQLite can end it at once.
                 interrupt.arm(Duration::ZERO);
                 sqlite.ping().await
             }
@@ -197,7 +197,7 @@ impl Connection {
 
     /// Tells the database that the session is over.
     pub(crate) async fn close(self) {
-        // Whether the goodbye arrives makes no difference to anyone.
+        // The session ends whether or not the message arrives.
         let _ = match self.driver.into_inner() {
             Driver::Postgres(postgres, _) => postgres.close().await,
             Driver::Sqlite(sqlite, _) => sqlite.close().await,

@@ -1,4 +1,4 @@
-//! The connection beside the pools: it looks at the schema, and ends statements that nobody
+//! The connection beside the pools: it reads the schema, and cancels statements that no caller
 //! waits for any more. What keeps all others busy doesn't keep it.
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +22,7 @@ use crate::{
 /// How long a cancellation may take to be sent.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the answer may take that nobody waits for any more.
+/// How long the answer to a cancelled statement may take.
 const RECOVERY: Duration = Duration::from_millis(250);
 
 /// A node's control connection, opened when it is needed.
@@ -63,7 +63,7 @@ impl ControlConnection {
             .unwrap_or(Err(StoreError::DeadlineExceeded))
     }
 
-    /// Opens the connection, in a task of its own: whoever leaves would take it along half-opened.
+    /// Opens the connection in a task of its own. A caller that leaves does not cancel the opening.
     async fn opened(
         &self,
         slot: OwnedMutexGuard<Option<Connection>>,
@@ -113,7 +113,7 @@ struct ControlGuard {
 impl ControlGuard {
     #[expect(clippy::expect_used, reason = "only its end takes the connection")]
     fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("a lent connection")
+        self.connection.as_ref().expect("a checked-out connection")
     }
 
     /// Gives the connection up.
@@ -132,7 +132,7 @@ impl Drop for ControlGuard {
         } else if !connection.deadline().has_passed()
             && let Ok(runtime) = Handle::try_current()
         {
-            // Whoever asked has left. One that gives no answer in time is never used again.
+            // The caller has left. A connection that does not answer in time is never used again.
             runtime.spawn(async move {
                 connection.set_deadline(Deadline::NONE);
                 if let Ok(Ok(())) = timeout(RECOVERY, connection.recover()).await {

@@ -1,4 +1,4 @@
-//! The statement timeout that SQLite doesn't have: a switch that its progress handler looks at.
+//! The statement timeout that SQLite doesn't have: a switch that its progress handler reads.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use sqlx::{SqliteConnection, sqlite::LockedSqliteHandle};
 
-/// How many of SQLite's virtual machine steps pass between two looks at the clock:
+/// How many of SQLite's virtual machine steps pass between two readings of the clock:
 /// a fraction of a millisecond.
 const STEPS: i32 = 10_000;
 

@@ -41,7 +41,7 @@ impl Sized for SqliteRow {
     fn size(&self) -> usize {
         let value = |index| {
             let value = self.try_get_raw(index).ok()?;
-            // To look at a number's bytes would make a text of it.
+            // Reading a number's bytes would convert it to a text.
             match value.type_info().name() {
                 "TEXT" | "BLOB" => Some(<&[u8] as Decode<Sqlite>>::decode(value).ok()?.len()),
                 _ => Some(size_of::<i64>()),

@@ -112,9 +112,9 @@ pub struct Call {
     pub isolation: IsolationLevel,
     /// The key under which the write happens once, with the mark of its request.
     pub idempotency: Option<IdempotencyKey>,
-    /// Whether everything is to be rolled back at the end. A key is not looked at then.
+    /// Whether everything is to be rolled back at the end. Its key is ignored then.
     pub validate_only: bool,
-    /// How often the write was tried so far, and where; to be looked at also where it failed.
+    /// How often the write was tried so far, and where; also readable where it failed.
     pub attempts: Attempts,
 }
 

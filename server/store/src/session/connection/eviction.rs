@@ -33,7 +33,7 @@ impl Connection {
         self.membership.as_ref().is_some_and(|membership| membership.end.has_passed())
     }
 
-    /// Whether its pool has given up the connections of its generation.
+    /// Whether its pool has evicted the connections of its generation.
     pub(crate) fn is_evicted(&self) -> bool {
         self.membership
             .as_ref()
@@ -50,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// Carries an exchange out, and takes its session for lost if the connection is given up and
+    /// Carries an exchange out, and takes its session for lost if the connection is evicted and
     /// no answer comes within `grace` after that: a node that stands still closes nothing.
     ///
     /// # Errors

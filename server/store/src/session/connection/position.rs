@@ -19,14 +19,15 @@ const POSITION_COLUMN: &str = "bookstore_position";
 const ROW_COLUMN: &str = "bookstore_row";
 
 impl Connection {
-    /// A position that covers all that was read since the connection was lent. `timeline` is the
+    /// A position that covers all that was read since the connection was checked out. `timeline` is
+    /// the
     /// node's, where it doesn't tell its own. None if it can't be told.
     pub(crate) async fn position(&self, timeline: u32) -> Option<Position> {
         let Some(server) = self.server else { return Some(Position::of_sqlite(0)) };
         let seen = self.seen().take();
         let seen = match seen {
             Some(seen) => Some(seen),
-            // Nobody answers there any more.
+            // The session has ended.
             None if self.is_broken() || self.is_in_flight() => None,
             // Nothing was read that could bring it along.
             None => {
