@@ -40,7 +40,7 @@ use self::{
     socket::{Accepted, Peer},
 };
 use crate::{
-    budget::{Budget, Held, rows::RowCharge},
+    budget::{Budget, Held, RowCharge},
     meters,
     shutdown::Stop,
 };

@@ -28,7 +28,7 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::budget::{Side, rows::RowCharge};
+use crate::budget::{RowCharge, Side};
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]

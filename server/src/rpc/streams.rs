@@ -16,7 +16,7 @@ use super::{
     request::{Answered, ReadRequest},
     status,
 };
-use crate::budget::rows::RowCharge;
+use crate::budget::RowCharge;
 
 /// What makes a write happen once: the same key and the same request are the same write.
 pub struct Once {
