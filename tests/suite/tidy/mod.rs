@@ -5,6 +5,7 @@
 
 mod arrows;
 mod circles;
+mod documents;
 mod resources;
 mod source;
 mod text;
@@ -80,6 +81,12 @@ fn no_files_form_a_circle() {
 #[test]
 fn links_lead_somewhere() {
     hold(".md", |path, text| text::links(&root(), path, text));
+}
+
+#[test]
+fn what_documents_name_is_there() {
+    let sources = files(".rs");
+    hold(".md", |path, text| documents::documents(&root(), path, text, &sources));
 }
 
 #[test]
