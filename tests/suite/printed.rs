@@ -4,7 +4,12 @@
 mod dynamic;
 mod text;
 
-use std::{collections::HashMap, env, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::{BTreeSet, HashMap},
+    env,
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use bookstore_proto::DESCRIPTOR_POOL;
 use bookstore_tests::{Engine, TestServer};
@@ -136,7 +141,8 @@ fn schema(command: &str) -> Option<String> {
 fn described(symbol: &str) -> String {
     if symbol.is_empty() {
         let services = DESCRIPTOR_POOL.services().map(|service| service.full_name().to_owned());
-        return services.collect::<Vec<_>>().join("\n");
+        let services: BTreeSet<String> = services.collect();
+        return services.into_iter().collect::<Vec<_>>().join("\n");
     }
     let message = DESCRIPTOR_POOL.get_message_by_name(symbol).expect(symbol);
     let fields =

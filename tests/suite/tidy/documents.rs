@@ -10,16 +10,28 @@ const FOLDERS: &[&str] = &[
     "",
     "server/src",
     "server/src/resource",
+    "server/src/rpc",
     "server/store/src",
     "server/query/src",
     "server/client/src",
     "migration/src",
     "tests/suite",
+    "proto",
 ];
 
 /// Paths that a document names and that are not there: what a reader makes, and other programs'.
-const ELSEWHERE: &[&str] =
-    &["publisher", "YYYY", "NAME", "FILE", "pg_wal", "buf/validate", "google/"];
+const ELSEWHERE: &[&str] = &[
+    "publisher",
+    "YYYY",
+    "NAME",
+    "FILE",
+    "pg_wal",
+    "google/",
+    "golang/",
+    "target/",
+    // A method of the contract.
+    "Service/",
+];
 
 const SPAN: &str = r"`([^`\n]+)`";
 const PATH: &str =
@@ -35,12 +47,14 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a pattern")
 }
 
-/// The faults of one document. `sources` are the paths and texts of all files of Rust.
+/// The faults of one document. `sources` are the paths and texts of all files of Rust, `paths` the
+/// paths of all files.
 pub(super) fn documents(
     root: &Path,
     path: &str,
     text: &str,
     sources: &[(String, String)],
+    paths: &[String],
 ) -> Vec<String> {
     // A change is told of when it is made, and the names may go later.
     if path == "CHANGELOG.md" {
@@ -55,7 +69,7 @@ pub(super) fn documents(
     {
         let is_ours =
             file_path.is_match(&named) && !ELSEWHERE.iter().any(|part| named.contains(part));
-        if is_ours && !is_there(root, folder, &named, sources) {
+        if is_ours && !is_there(root, folder, &named, paths) {
             faults.push(format!("{path}: no file {named}"));
         }
     }
@@ -110,9 +124,9 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a path leads to a file or folder from one of the places that it may begin at. A name
 /// without a folder may stand anywhere.
-fn is_there(root: &Path, folder: &str, named: &str, sources: &[(String, String)]) -> bool {
+fn is_there(root: &Path, folder: &str, named: &str, paths: &[String]) -> bool {
     let beside = FOLDERS.iter().chain([&folder]).any(|at| root.join(at).join(named).exists());
-    beside || sources.iter().any(|(path, _)| path.ends_with(&format!("/{named}")))
+    beside || !named.contains('/') && paths.iter().any(|path| path.ends_with(&format!("/{named}")))
 }
 
 /// Whether a file defines or names something.
@@ -138,7 +152,8 @@ fn what_is_not_there_is_found() {
     write("server/a.rs", "fn read() {}").expect("a file");
     write("there.md", "# A heading, `or` two\n").expect("a file");
     let sources = [("server/a.rs".to_owned(), "fn read() {}".to_owned())];
-    let find = |text: &str| documents(folder.path(), "README.md", text, &sources);
+    let paths = ["server/a.rs".to_owned()];
+    let find = |text: &str| documents(folder.path(), "README.md", text, &sources, &paths);
     let good = "`server/a.rs` `a.rs` `server/` `SELECT 1/2` trial `drops` `read` of `server/a.rs`\n\
                 | `server/a.rs` | `read` |\n[x](there.md#a-heading-or-two)\n```\n`server/gone.rs`\n```\n";
     assert_eq!(find(good), Vec::<String>::new());
