@@ -1,4 +1,4 @@
-//! The one place that opens connections to a database, with the settings of their sessions.
+//! Opens connections to a database, with the settings of their sessions. No other file does.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,20 +17,23 @@ use sqlx::{
 use crate::{
     error::StoreError,
     session::{
-        connection::{Access, Connection, Driver, Server},
+        connection::{
+            Connection,
+            driver::{Access, Driver, Server},
+        },
         interrupt::Interrupt,
         statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
 
-/// How many prepared statements a PostgreSQL session keeps: lists have a text for each shape
-/// of filter, order and page size.
+/// How many prepared statements a session caches. A list has one text for each shape of filter,
+/// order and page size.
 const STATEMENT_CACHE: usize = 256;
 
 /// How long a SQLite session waits for another process's lock on the file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens the sessions of one node.
+/// Opens the connections to one node.
 #[derive(Clone)]
 pub(crate) struct Connector {
     target: Target,
@@ -48,7 +51,8 @@ impl Connector {
     /// Reads a database URL; opens nothing yet.
     ///
     /// # Errors
-    /// If the URL can't be read or is of no kind that is known. The error doesn't repeat it.
+    /// If the URL is invalid or has an unknown scheme. The error doesn't repeat the URL, which
+    /// may hold a password.
     pub(crate) fn new(
         url: &str,
         log: StatementLog,
@@ -90,7 +94,7 @@ impl Connector {
         Ok(Self { target, log: Arc::new(Statements { log, database }), command_timeout })
     }
 
-    /// The engine that the URL names.
+    /// The engine, by the URL's scheme.
     pub(crate) fn backend(&self) -> DbBackend {
         match self.target {
             Target::Postgres(_) => DbBackend::Postgres,
@@ -98,16 +102,16 @@ impl Connector {
         }
     }
 
-    /// The same for questions of the service's own, which nobody wants to be told of.
+    /// The same connector without a statement log, for the service's own queries.
     pub(crate) fn quiet(&self) -> Self {
         let (log, database) = (StatementLog::default(), self.log.database.clone());
         Self { log: Arc::new(Statements { log, database }), ..self.clone() }
     }
 
-    /// Opens a session that may do what `access` says, and no more.
+    /// Opens a session with this access.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], whatever the reason: nothing has run yet.
+    /// [`StoreError::Unavailable`] for every reason, since no statement has run yet.
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
         let opened = match &self.target {
             Target::Postgres(options) => self.open_postgres(options, access).await,
@@ -129,8 +133,8 @@ impl Connector {
             Access::ReadOnly => "on",
         };
         let timeout = self.command_timeout.as_millis().max(1);
-        // As statements rather than start-up options, which poolers between us and the
-        // server refuse. The last one is a net: no transaction of ours is ever idle that long.
+        // SET statements, since poolers such as PgBouncer refuse start-up options. The last one is
+        // a safety net: the store ends its transactions earlier.
         let settings = format!(
             "SET TIME ZONE 'UTC'; SET default_transaction_read_only = {read_only}; \
              SET statement_timeout = {timeout}; \
@@ -144,12 +148,12 @@ impl Connector {
             text.parse().map_err(|_| sqlx::Error::Protocol("a number was expected".into()))
         };
         let process = i32::try_from(number(0)?).unwrap_or_default();
-        // Sixty-four bits that PostgreSQL has as a signed number.
+        // PostgreSQL shows the unsigned 64-bit identifier as a signed number.
         let (system, started) = (number(1)?.cast_unsigned(), number(2)?);
         Ok(Driver::Postgres(Box::new(session), Server { process, system, started }))
     }
 
-    /// The file of a SQLite database.
+    /// The file of a SQLite database; `None` on PostgreSQL.
     pub(crate) fn sqlite_file(&self) -> Option<&Path> {
         match &self.target {
             Target::Postgres(_) => None,
@@ -157,31 +161,31 @@ impl Connector {
         }
     }
 
-    /// Beside a SQLite file, the file whose lock a migration holds.
+    /// The file that a migration of a SQLite database locks; `None` on PostgreSQL.
     pub(crate) fn migration_lock_file(&self) -> Option<PathBuf> {
         let mut name = self.sqlite_file()?.as_os_str().to_owned();
         name.push("-migrate.lock");
         Some(PathBuf::from(name))
     }
 
-    /// A SeaORM connection for migrations: they run on nothing else. Without the service's
-    /// statement timeout, since building an index takes what it takes.
+    /// Opens a SeaORM connection for migrations, which SeaORM's migrator requires. It has no
+    /// statement timeout, since building an index may take hours.
     ///
     /// # Errors
-    /// What opening it answers.
+    /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     pub(crate) async fn open_for_migrations(
         &self,
         url: &str,
     ) -> Result<DatabaseConnection, StoreError> {
         let mut options = ConnectOptions::new(url);
-        // One session from beginning to end: it holds the advisory lock.
+        // One session for the whole run, since it holds the advisory lock.
         options
             .max_connections(1)
             .max_lifetime(Duration::from_secs(7 * 24 * 3600))
             .idle_timeout(Duration::from_secs(7 * 24 * 3600))
             .sqlx_logging(false);
-        // SeaORM's own defaults know none of the settings above.
+        // SeaORM parses the URL again, without the settings above.
         if let Target::Sqlite(settings) = &self.target {
             let settings = (**settings).clone();
             options.map_sqlx_sqlite_opts(move |_| settings.clone());
@@ -199,8 +203,8 @@ async fn open_sqlite(
     options: &SqliteConnectOptions,
     access: Access,
 ) -> Result<Driver, sqlx::Error> {
-    // Readers too open the file for writing, since the write-ahead log needs that;
-    // `query_only` is what holds them.
+    // Readers too open the file for writing, since SQLite's write-ahead log requires it.
+    // `query_only` makes the session read-only.
     let options = match access {
         Access::ReadWrite => options.clone(),
         Access::ReadOnly => options.clone().pragma("query_only", "on"),
