@@ -26,7 +26,8 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::Semaphore,
     time::{Instant, sleep},
 };
@@ -120,7 +121,10 @@ fn router(admin: Admin) -> Router {
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection(stream: TcpStream, services: Router) {
+async fn connection<S>(stream: S, services: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(REQUEST);
@@ -205,7 +209,7 @@ async fn topology(State(admin): Shared) -> Response {
             "lag_ms": lag_ms,
             "lag_bytes": node.lag_bytes,
             "used": node.in_use,
-            "left_out": node.is_out,
+            "ejected": node.is_ejected,
         })
     });
     json(nodes.collect())
@@ -257,4 +261,56 @@ fn json(value: Value) -> Response {
 
 fn unavailable(told: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex, split},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// Sends bytes one by one, and answers what comes back up to `wanted` bytes.
+    async fn talk(said: &'static [u8], wanted: usize) -> Vec<u8> {
+        let (ours, theirs) = duplex(1);
+        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS))));
+        let (mut input, mut output) = split(ours);
+        let talking = tokio::spawn(async move { output.write_all(said).await });
+        let mut answer = vec![0; wanted];
+        input.read_exact(&mut answer).await.unwrap();
+        // The server may close before it has read the rest: the answer alone counts.
+        let _ = talking.await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_version_of_http_is_seen_however_its_bytes_come() {
+        // The preface, and an empty SETTINGS (RFC 9113, 3.4 and 6.5): answered by SETTINGS.
+        let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        assert_eq!(talk(http2, 9).await[3], 4);
+        // These begin with the same letters.
+        assert_eq!(talk(b"PUT / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 405");
+        assert_eq!(talk(b"PRI / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 405");
+        assert_eq!(talk(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 200");
+    }
+
+    /// A connection that asks for nothing would hold one of the few places for ever.
+    #[tokio::test]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        let ended = async |said: &'static [u8]| {
+            let (mut ours, theirs) = duplex(64);
+            let began = Instant::now();
+            let served = tokio::spawn(connection(theirs, Router::new()));
+            ours.write_all(said).await.unwrap();
+            timeout(REQUEST * 12, served).await.expect("it is closed").unwrap();
+            began.elapsed()
+        };
+        // Nothing, and the beginning of either version.
+        let (silent, first, http1) = tokio::join!(ended(b""), ended(b"PR"), ended(b"GET / H"));
+        for elapsed in [silent, first, http1] {
+            assert!(elapsed >= REQUEST, "{elapsed:?}");
+        }
+    }
 }

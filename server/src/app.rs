@@ -23,7 +23,8 @@ use crate::{
     resource::RESOURCES,
     rpc::{
         calls::Calls,
-        context::{Consistency, SessionCell},
+        consistency::Consistency,
+        context::SessionCell,
         health::Readiness,
         layers::{self, Shared},
         load::Load,

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::rpc::{
     calls::Calls,
-    context::{AnswerCell, Consistency, RequestContext, SessionCell},
+    consistency::Consistency,
+    context::{AnswerCell, RequestContext, SessionCell},
 };
 
 /// How many books there are.

@@ -1,6 +1,7 @@
 //! What the program says about itself, on standard error: short lines for
 //! people at a terminal, one flat JSON object a line for log systems.
 
+mod error;
 mod exposition;
 mod heard;
 mod json;
@@ -13,6 +14,7 @@ use std::{
     sync::OnceLock,
 };
 
+pub use error::TelemetryError;
 pub use exposition::prometheus;
 pub use otlp::Telemetry;
 use tracing::{Level, Metadata, Subscriber};
@@ -23,7 +25,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     registry::LookupSpan,
     reload,
-    util::{SubscriberInitExt, TryInitError},
+    util::SubscriberInitExt,
 };
 
 use crate::config::{Log, LogFormat, log_level};
@@ -37,23 +39,6 @@ const OUR_TARGETS: &str = "bookstore";
 /// The level of the log, to change it while the program runs.
 type LevelHandle = reload::Handle<EnvFilter, Registry>;
 static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
-
-/// Why the program can't speak.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// The level is not one; [`crate::config`] refuses it before.
-    #[error("log_level: {0}")]
-    Level(#[from] tracing_subscriber::filter::ParseError),
-    /// Telemetry has been started before in this process.
-    #[error(transparent)]
-    Twice(#[from] TryInitError),
-    /// What sends traces and metrics can't be made.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// There is no thread for it.
-    #[error("telemetry: {0}")]
-    Threads(#[from] io::Error),
-}
 
 /// Starts the log of the whole process, and what sends traces and metrics. With `echo`, the echo of statements is
 /// shown whatever the level.

@@ -82,7 +82,7 @@ async fn questions_are_answered(engine: Engine) {
     let topology = get_json(address, "/topology").await;
     let [node] = topology.as_array().expect("a list").as_slice() else { panic!("{topology}") };
     assert_eq!(node["role"], "primary", "{node}");
-    assert_eq!(node["left_out"], false, "{node}");
+    assert_eq!(node["ejected"], false, "{node}");
     let seen = ["timeline", "position"].map(|field| !node[field].is_null());
     assert_eq!(seen, [engine == Engine::Postgres; 2], "a file isn't looked at: {node}");
     let calls = get_json(address, "/calls").await;

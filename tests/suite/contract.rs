@@ -1,6 +1,8 @@
 //! The contract as text, held equal to a golden file, so that every change of it is
 //! seen in review as the diff of one file.
 
+mod service_config;
+
 use std::{collections::HashMap, env, fmt::Write as _, fs};
 
 use bookstore_tests::{Engine, TestServer};

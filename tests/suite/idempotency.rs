@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bookstore_server::{app, rpc::registry::MethodKind};
+use bookstore_server::{app, rpc::method::MethodKind};
 use bookstore_tests::{Engine, SOON, TestServer, on_every_engine, until};
 use prost_reflect::{DynamicMessage, SerializeOptions, prost::Message};
 use serde_json::{Value, json};

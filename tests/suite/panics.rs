@@ -20,7 +20,8 @@ use bookstore_server::{
     rpc::{
         calls::Calls,
         check::Check,
-        context::{Consistency, SessionCell},
+        consistency::Consistency,
+        context::SessionCell,
         health::Readiness,
         layers::{self, Shared},
         load::Load,

@@ -1,5 +1,5 @@
-//! What the README says is so: its first screen, its tables, and every call of its
-//! tour with the answer that it prints.
+//! What the documents say is so: the README's first screen, the tables of docs/, and every call
+//! that a page prints with its answer.
 
 use std::{collections::HashMap, fs};
 
@@ -21,8 +21,9 @@ use tonic::{
 
 use crate::{client, tidy};
 
-fn readme() -> String {
-    fs::read_to_string(tidy::root().join("README.md")).expect("the README")
+/// A page of the documents, by its path from the workspace's folder.
+fn page(path: &str) -> String {
+    fs::read_to_string(tidy::root().join(path)).expect(path)
 }
 
 /// The rows of the table under a heading, cells trimmed.
@@ -40,7 +41,7 @@ pub(crate) fn code(text: &str) -> String {
 
 #[test]
 fn the_first_screen_has_the_two_commands() {
-    let text = readme();
+    let text = page("README.md");
     let screen: Vec<&str> = text.lines().take(30).collect();
     for command in ["cargo run -- serve --sample-data", "./test"] {
         assert!(screen.iter().any(|line| line.split("  ").next() == Some(command)), "{command}");
@@ -54,7 +55,7 @@ fn every_setting_is_told_with_its_default() {
         .iter()
         .map(|setting| vec![code(setting.key), value(setting.default), setting.doc.to_owned()])
         .collect();
-    let rows = table(&readme(), "Settings");
+    let rows = table(&page("docs/settings.md"), "Settings");
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row[..3].to_vec()).collect();
     assert_eq!(rows, wanted);
 }
@@ -71,16 +72,15 @@ fn every_reason_is_told_with_its_code() {
     };
     let wanted: Vec<Vec<String>> = lines.windows(2).filter_map(reason).collect();
     assert!(!wanted.is_empty());
-    let rows = table(&readme(), "Errors");
+    let rows = table(&page("docs/api.md"), "Errors");
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row[..2].to_vec()).collect();
     assert_eq!(rows, wanted);
 }
 
 #[tokio::test]
-async fn the_tour_and_the_filters_are_true() {
-    let text = readme();
+async fn every_filter_matches_as_many_books_as_its_page_says() {
     let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
-    let filters = table(&text, "Filters");
+    let filters = table(&page("docs/api.md"), "Filters");
     assert!(!filters.is_empty());
     for row in filters {
         let filter = row[0].trim_matches('`');
@@ -89,7 +89,19 @@ async fn the_tour_and_the_filters_are_true() {
         let answer = answer.expect(filter);
         assert_eq!(answer["totalSize"], row[1], "{filter}");
     }
+}
 
+#[tokio::test]
+async fn every_printed_call_has_its_printed_answer() {
+    for (path, least) in [("README.md", 4), ("docs/tour.md", 12)] {
+        let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
+        let calls = repeat(&server, &page(path)).await;
+        assert!(calls >= least, "{calls} calls in {path}");
+    }
+}
+
+/// Makes every call of a page, in its order, and holds the answers against the printed ones.
+async fn repeat(server: &TestServer, text: &str) -> usize {
     let mut told = HashMap::new();
     let mut calls = 0;
     for block in text.split("```console\n$ grpcurl ").skip(1) {
@@ -113,7 +125,7 @@ async fn the_tour_and_the_filters_are_true() {
         calls += 1;
         let mut body: Value = serde_json::from_str(body).expect("a request in JSON");
         replace(&mut body, &told);
-        match call_with(&server, method, body, metadata).await {
+        match call_with(server, method, body, metadata).await {
             Ok(answer) => {
                 let printed = serde_json::from_str(printed).expect("an answer in JSON");
                 compare(&printed, &answer, &mut told);
@@ -128,7 +140,7 @@ async fn the_tour_and_the_filters_are_true() {
             }
         }
     }
-    assert!(calls >= 8, "{calls} calls");
+    calls
 }
 
 /// The names whose values are others in every run.

@@ -7,7 +7,8 @@ use bookstore_server::{
     app,
     rpc::{
         calls::{Calls, Refused},
-        registry::{MethodKind, Prepared},
+        method::MethodKind,
+        registry::Prepared,
         rules::Rules,
     },
 };
@@ -40,13 +41,14 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     let calls = Calls::new(store.clone(), Rules::of_contract().expect("rules"), 1 << 20);
     let registry = app::registry().expect("every method of the contract");
 
-    let method = registry.taking(&CreateCategoryRequest::full_name()).expect("a method");
+    let registered = registry.taking(&CreateCategoryRequest::full_name()).expect("a method");
+    let method = &registered.method;
     assert_eq!(method.path, "/bookstore.v1.CategoryService/CreateCategory");
     assert_eq!(method.kind, MethodKind::Write);
     assert_eq!((&*method.answer, method.unary), ("bookstore.v1.Category", true));
     let category = Category { name: "Poetry".into(), ..Default::default() };
     let request = CreateCategoryRequest { category: Some(category), id: String::new() };
-    let Ok(Prepared::Write(write)) = method.prepare(&calls, &request.encode_to_vec()) else {
+    let Ok(Prepared::Write(write)) = registered.prepare(&calls, &request.encode_to_vec()) else {
         panic!("a write")
     };
     let call = Call {
@@ -62,10 +64,10 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     let created = Category::decode(&*committed.answer).expect("a category");
     assert_eq!(created.name, "Poetry");
 
-    let method = registry.taking(&GetCategoryRequest::full_name()).expect("a method");
-    assert_eq!(method.kind, MethodKind::Read);
+    let registered = registry.taking(&GetCategoryRequest::full_name()).expect("a method");
+    assert_eq!(registered.method.kind, MethodKind::Read);
     let request = GetCategoryRequest { id: created.id.clone() };
-    let Ok(Prepared::Read(read)) = method.prepare(&calls, &request.encode_to_vec()) else {
+    let Ok(Prepared::Read(read)) = registered.prepare(&calls, &request.encode_to_vec()) else {
         panic!("a read")
     };
     let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
@@ -73,7 +75,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
     assert_eq!(Category::decode(&*answer), Ok(created));
 
     let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();
-    let refused = method.prepare(&calls, &wrong).err().expect("the same checks");
+    let refused = registered.prepare(&calls, &wrong).err().expect("the same checks");
     assert!(matches!(refused, Refused::Invalid(faults) if faults[0].field == "id"));
     assert!(registry.taking("bookstore.v1.Category").is_none(), "no method takes it");
 }

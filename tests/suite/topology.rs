@@ -44,7 +44,7 @@ async fn roles_lag_and_failures_are_shown() {
     for node in topology.as_array().expect("a list") {
         assert_eq!(node["timeline"], 1, "{node}");
         assert_eq!(node["position"], position.as_str(), "{node}");
-        assert_eq!(node["left_out"], false, "{node}");
+        assert_eq!(node["ejected"], false, "{node}");
         assert!(node["used"].is_u64(), "{node}");
     }
 
@@ -55,13 +55,13 @@ async fn roles_lag_and_failures_are_shown() {
     let mut read = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
     read.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
     books.get_book(read).await.expect_err("no such book");
-    told(address, &replica, "a node that is gone and left out is shown", |node| {
-        node["role"] == "gone" && node["left_out"] == true && node["lag_ms"].is_null()
+    told(address, &replica, "a node that is gone and ejected is shown", |node| {
+        node["role"] == "gone" && node["ejected"] == true && node["lag_ms"].is_null()
     })
     .await;
     cluster.thaw(1);
     told(address, &replica, "the node is back", |node| {
-        node["role"] == "replica" && node["left_out"] == false
+        node["role"] == "replica" && node["ejected"] == false
     })
     .await;
 

@@ -2,14 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bookstore_proto::v1::{
-    GetOutcomeRequest, Outcome, book_service_client::BookServiceClient,
-    book_transfer_service_client::BookTransferServiceClient,
-    cart_service_client::CartServiceClient, category_service_client::CategoryServiceClient,
-    item_service_client::ItemServiceClient, order_service_client::OrderServiceClient,
-    post_service_client::PostServiceClient, review_service_client::ReviewServiceClient,
-    transaction_service_client::TransactionServiceClient, user_service_client::UserServiceClient,
-};
+use bookstore_proto::v1::{self, GetOutcomeRequest, Outcome};
 use prost_types::Any;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -125,12 +118,13 @@ impl fmt::Debug for Client {
 
 /// A method for each service of the contract.
 macro_rules! services {
-    ($($(#[$doc:meta])* $name:ident: $client:ident;)+) => {
+    ($($name:ident: $module:ident::$client:ident;)+) => {
         impl Client {
-            $($(#[$doc])*
+            $(#[doc = concat!("The generated client `v1::", stringify!($module), "::",
+                stringify!($client), "`.")]
             #[must_use]
-            pub fn $name(&self) -> $client<Transport> {
-                $client::new(self.transport.clone())
+            pub fn $name(&self) -> v1::$module::$client<Transport> {
+                v1::$module::$client::new(self.transport.clone())
                     .max_decoding_message_size(self.max_receive_message_size)
             })+
         }
@@ -138,27 +132,16 @@ macro_rules! services {
 }
 
 services! {
-    /// `BookService`.
-    books: BookServiceClient;
-    /// `BookTransferService`: imports and exports.
-    book_transfer: BookTransferServiceClient;
-    /// `CartService`.
-    carts: CartServiceClient;
-    /// `CategoryService`.
-    categories: CategoryServiceClient;
-    /// `ItemService`.
-    items: ItemServiceClient;
-    /// `OrderService`.
-    orders: OrderServiceClient;
-    /// `PostService`.
-    posts: PostServiceClient;
-    /// `ReviewService`.
-    reviews: ReviewServiceClient;
-    /// `TransactionService`. [`Client::execute`], [`Client::transact`] and [`Client::outcome`]
-    /// are easier to call.
-    transactions: TransactionServiceClient;
-    /// `UserService`.
-    users: UserServiceClient;
+    books: book_service_client::BookServiceClient;
+    book_transfer: book_transfer_service_client::BookTransferServiceClient;
+    carts: cart_service_client::CartServiceClient;
+    categories: category_service_client::CategoryServiceClient;
+    items: item_service_client::ItemServiceClient;
+    orders: order_service_client::OrderServiceClient;
+    posts: post_service_client::PostServiceClient;
+    reviews: review_service_client::ReviewServiceClient;
+    transactions: transaction_service_client::TransactionServiceClient;
+    users: user_service_client::UserServiceClient;
 }
 
 impl Client {

@@ -22,8 +22,9 @@ pub(crate) const REQUEST_ID: &str = "request-id";
 pub enum Reason {
     /// The service refused the call or failed at it, for a reason of the contract.
     Service(ErrorReason),
-    /// The service gave a reason that this version of the contract doesn't have.
-    Unrecognized(String),
+    /// The service refused the call for a reason of a resource's own, such as a value of
+    /// `PublisherErrorReason`, or of a newer contract: its name without the enum's prefix.
+    Other(String),
     /// The service has not answered: there was no connection, it broke, or the call's deadline
     /// passed first.
     Transport,
@@ -143,9 +144,7 @@ impl Error {
                     | Code::Cancelled
                     | Code::Internal
             ),
-            Reason::Unrecognized(_) => {
-                self.0.retry_delay.is_some() || self.0.code == Code::Unavailable
-            }
+            Reason::Other(_) => self.0.retry_delay.is_some() || self.0.code == Code::Unavailable,
             Reason::Service(reason) => {
                 let transient = [
                     R::TransactionConflict,
@@ -173,7 +172,7 @@ impl Error {
     pub fn may_have_happened(&self) -> bool {
         match &self.0.reason {
             Reason::Transport => self.0.attempts > 0,
-            Reason::Unrecognized(_) => true,
+            Reason::Other(_) => self.0.code == Code::Unknown,
             Reason::Service(reason) => matches!(
                 reason,
                 ErrorReason::DeadlineExceeded
@@ -224,7 +223,7 @@ impl From<Status> for Error {
             None => Reason::Transport,
             Some(name) => match ErrorReason::from_str_name(&format!("ERROR_REASON_{name}")) {
                 Some(reason) => Reason::Service(reason),
-                None => Reason::Unrecognized(name.to_owned()),
+                None => Reason::Other(name.to_owned()),
             },
         };
         let source = std::error::Error::source(&status).map(ToString::to_string);

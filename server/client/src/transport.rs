@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, request::Parts};
 use http_body_util::{BodyExt, Collected, Full};
 use prost::bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Status, body::Body, metadata::MetadataMap};
+use tonic::{Code, Status, TimeoutExpired, body::Body, metadata::MetadataMap};
 use tonic_types::StatusExt;
 use tower::{Service, ServiceExt};
 use uuid::Uuid;
@@ -166,7 +166,13 @@ impl Call {
             };
             let request = self.request(Body::new(Full::new(body.clone())));
             let sent = self.within(attempt(&backend, request)).await;
-            let Some(attempt) = sent else { return Err(self.deadline_exceeded("no answer came")) };
+            let attempt = match sent {
+                Some(Err(status)) if status.code() == Code::DeadlineExceeded => None,
+                sent => sent,
+            };
+            let Some(attempt) = attempt else {
+                return Err(self.deadline_exceeded("no answer came"));
+            };
             let again = match &attempt {
                 Ok(answer) => self.learn(answer),
                 Err(status) => {
@@ -203,6 +209,7 @@ impl Call {
                 self.describe(answer.headers_mut());
                 Ok(answer)
             }
+            Err(status) if status.code() == Code::DeadlineExceeded => Err(self.told(status)),
             Err(status) => {
                 self.shared.balancer.broke(&backend, status.message());
                 Err(self.told(status))
@@ -349,7 +356,21 @@ async fn attempt(backend: &Backend, request: http::Request<Body>) -> Attempt {
     }
 }
 
+/// Sends a request and waits for the answer's beginning.
+///
+/// # Errors
+/// UNAVAILABLE if the connection broke; DEADLINE_EXCEEDED if the channel's own timer, which reads
+/// `grpc-timeout` too, went off before the call's.
 async fn send(backend: &Backend, request: http::Request<Body>) -> Answer {
     let answer = backend.channel.clone().oneshot(request).await;
-    answer.map_err(|error| Status::unavailable(describe(&error)))
+    answer.map_err(|error| {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<TimeoutExpired>() {
+                return Status::deadline_exceeded("the deadline passed: no answer came");
+            }
+            cause = error.source();
+        }
+        Status::unavailable(describe(&error))
+    })
 }

@@ -114,7 +114,8 @@ pub struct Removal {
     pub expected: Expected,
     /// Whether it is fine if the row isn't there.
     pub allow_missing: bool,
-    /// Whether rows that refer to it go with it, as far as [`ConstraintRule::Unused`](bookstore_store::ConstraintRule::Unused) lets them.
+    /// Whether rows that refer to it go with it, as far as
+    /// [`ConstraintRule::Unused`](bookstore_store::ConstraintRule::Unused) lets them.
     pub force: bool,
 }
 
@@ -141,7 +142,7 @@ pub struct Ids {
 /// Rows that others refer to, by their ids.
 #[derive(Clone, Debug)]
 pub struct FoundRows<R: Resource> {
-    /// The rows; those that aren't there any more are left out.
+    /// The rows; those that aren't there any more are missing.
     pub rows: HashMap<Uuid, Arc<Row<R>>>,
     /// The ids whose rows were left unread because of the size.
     pub unread: HashSet<Uuid>,

@@ -1,4 +1,4 @@
-//! Page tokens: where a list goes on, sealed so that nobody can write one himself.
+//! Page tokens: where a list goes on, sealed so that a caller can neither make nor change one.
 //!
 //! A token is base64url (RFC 4648, section 5, without padding) of a version, a hash of the
 //! request, the sort values of the last row or, of a search, the number of rows so far, and an
@@ -19,7 +19,7 @@ const VERSION: u8 = 1;
 /// How many bytes of each hash a token holds: 128 bits can neither be guessed nor searched for.
 const HASH_BYTES: usize = 16;
 
-/// The longest token that is looked at. Sort values of four fields of 255 characters,
+/// The longest token that is decoded. Sort values of four fields of 255 characters,
 /// the longest there are, take a third of it.
 const LONGEST: usize = 16 * 1024;
 

@@ -6,7 +6,7 @@ use std::{process::ExitCode, time::Duration};
 use bookstore_client::{HealthError, check_health};
 use clap::Args;
 
-use super::{Failure, transfer::client::address};
+use super::{failure::Failure, transfer::client::address};
 use crate::config::duration;
 
 /// A wrong command line.

@@ -3,7 +3,7 @@
 use bookstore_migration::tool::{self, Runner};
 use clap::{Args, Subcommand};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{app, config::Config};
 
 /// The arguments of `migrate`.

@@ -2,6 +2,7 @@
 
 mod config;
 mod export;
+mod failure;
 mod health;
 mod import;
 mod migrate;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::runtime::Builder;
 
+use self::failure::Failure;
 use crate::{
     config::{Config, ConfigError, SettingFlags, environment},
     shutdown::LastWord,
@@ -165,9 +167,6 @@ fn client(
     runtime.shutdown_background();
     code
 }
-
-/// Any reason why a command could not be carried out.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[expect(clippy::print_stderr, reason = "a command's own output")]
 fn refuse(error: &ConfigError) -> ExitCode {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bookstore_store::Deadline;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{app, config::Config};
 
 /// How long a node may take to answer.

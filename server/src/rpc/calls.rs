@@ -19,8 +19,9 @@ use tracing::Instrument;
 use super::{
     answer_mask::AnswerMask,
     check::Check,
-    context::{Consistency, RequestContext},
-    metadata::MetadataError,
+    consistency::Consistency,
+    context::RequestContext,
+    metadata_error::MetadataError,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,

@@ -9,7 +9,7 @@ use bookstore_query::{
 use bookstore_store::FieldViolation;
 use uuid::Uuid;
 
-use super::{answer_mask::AnswerMask, etag, field_mask::Paths};
+use super::{answer_mask::AnswerMask, etag, paths::Paths};
 
 /// The check of one request: what was found wrong so far, and what the checks need to know.
 pub struct Check<'a> {

@@ -9,7 +9,7 @@ use bookstore_store::{Attempts, Committed, Deadline, Position, StoreError};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::{answer_mask::AnswerMask, status};
+use super::{answer_mask::AnswerMask, consistency::Consistency, status};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -70,20 +70,6 @@ impl RequestContext {
         }
         status::store(error, &self.request_id)
     }
-}
-
-/// How fresh a node must be that answers a read, as its caller says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
-    /// It has what the same connection has written or read.
-    #[default]
-    Session,
-    /// It has everything.
-    Strong,
-    /// It has what it has.
-    Eventual,
-    /// It has what the token says.
-    AtLeast,
 }
 
 /// What a client's connection has written or read last: each of its calls looks here, so that

@@ -2,36 +2,12 @@
 
 use prost_reflect::{FieldDescriptor, ReflectMessage};
 use prost_types::FieldMask;
-use sea_orm::{ActiveValue, Value};
 
 use super::{
     behavior::{Behavior, behaviors},
     check::Check,
+    paths::Paths,
 };
-
-/// Fields of a resource: those of these names, or all of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths(Option<Vec<String>>);
-
-impl Paths {
-    /// All fields.
-    pub fn all() -> Self {
-        Self(None)
-    }
-
-    /// Whether a field is among them.
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.as_ref().is_none_or(|paths| paths.iter().any(|path| path == name))
-    }
-
-    /// A column's value, if its field is among them.
-    pub fn pick<V: Into<Value>>(&self, name: &str, value: V) -> ActiveValue<V> {
-        match self.contains(name) {
-            true => ActiveValue::Set(value),
-            false => ActiveValue::NotSet,
-        }
-    }
-}
 
 /// Resolves an update's mask: the fields that it names, all for `*` but for input-only ones that
 /// are unset, which whoever read the resource can't know, and without a mask those that are
@@ -53,7 +29,7 @@ pub fn resolve(
             let resource = resource.transcode_to_dynamic();
             let mut populated = changeable;
             populated.retain(|field| resource.has_field(field));
-            return Paths(Some(names(&populated)));
+            return Paths::named(names(&populated));
         }
         [all] if all == "*" => {
             let sent = resource.transcode_to_dynamic();
@@ -62,7 +38,7 @@ pub fn resolve(
             };
             let mut named = changeable;
             named.retain(|field| !kept(field));
-            return Paths(Some(names(&named)));
+            return Paths::named(names(&named));
         }
         _ => {}
     }
@@ -88,7 +64,7 @@ pub fn resolve(
         };
         check.violation(field, violation);
     }
-    Paths(Some(resolved))
+    Paths::named(resolved)
 }
 
 /// Neither the key, nor the etag, nor what only the service sets.

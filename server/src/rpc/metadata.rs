@@ -7,16 +7,10 @@ use bookstore_store::Deadline;
 use http::HeaderMap;
 use uuid::Uuid;
 
-use super::{answer_mask::AnswerMask, context::Consistency, registry::Method};
-
-/// Metadata that can't be taken; both name the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MetadataError {
-    /// Its value is none of those it may have; the second text says which.
-    Invalid(&'static str, String),
-    /// It asks for something that this version doesn't do.
-    NotSupported(&'static str),
-}
+use super::{
+    answer_mask::AnswerMask, consistency::Consistency, metadata_error::MetadataError,
+    method::Method,
+};
 
 /// What metadata says of a call, beside its request id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,36 +12,9 @@ use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLe
 
 use super::{
     calls::{Calls, Refused},
+    method::{Method, MethodKind},
     request::{Read, ReadRequest, WriteRequest},
 };
-
-/// A method of the service.
-pub struct Method {
-    /// Its path: `/bookstore.v1.BookService/GetBook`.
-    pub path: &'static str,
-    /// Whether it changes anything.
-    pub kind: MethodKind,
-    /// The full name of the message that answers it.
-    pub answer: String,
-    /// Whether it takes one message and answers one.
-    pub unary: bool,
-    /// Whether a second call with the same request changes nothing more, by the contract's
-    /// `idempotency_level`.
-    pub idempotent: bool,
-    /// Decodes and checks an encoded request.
-    prepare: fn(&Calls, &[u8]) -> Result<Prepared, Refused>,
-}
-
-/// Whether a method changes anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MethodKind {
-    /// It only reads: any fresh node may answer.
-    Read,
-    /// It writes: the primary alone may answer.
-    Write,
-    /// Its service carries it out by itself: a stream, or several methods at once.
-    Direct,
-}
 
 /// A request that was decoded and checked, ready to run on a connection.
 pub enum Prepared {
@@ -51,10 +24,20 @@ pub enum Prepared {
     Write(Box<dyn Write>),
 }
 
+/// Decodes and checks an encoded request.
+type Prepare = fn(&Calls, &[u8]) -> Result<Prepared, Refused>;
+
+/// A method with what decodes its requests.
+pub struct Registered {
+    /// The method.
+    pub method: Method,
+    prepare: Prepare,
+}
+
 /// All methods.
 #[derive(Default)]
 pub struct Registry {
-    by_request: HashMap<String, Method>,
+    by_request: HashMap<String, Registered>,
     by_path: HashMap<&'static str, String>,
     unknown: Vec<String>,
 }
@@ -79,11 +62,7 @@ impl Registry {
         self.add::<R>(MethodKind::Direct, |_, _| Err(Refused::Malformed));
     }
 
-    fn add<R: Name>(
-        &mut self,
-        kind: MethodKind,
-        prepare: fn(&Calls, &[u8]) -> Result<Prepared, Refused>,
-    ) {
+    fn add<R: Name>(&mut self, kind: MethodKind, prepare: Prepare) {
         let request = R::full_name();
         match contract().find(|method| method.input().full_name() == request) {
             Some(method) => {
@@ -95,8 +74,8 @@ impl Registry {
                 let options = method.method_descriptor_proto().options.as_ref();
                 let level = options.map(|options| options.idempotency_level());
                 let idempotent = level.is_some_and(|it| it != IdempotencyLevel::IdempotencyUnknown);
-                let method = Method { path, kind, answer, unary, idempotent, prepare };
-                self.by_request.insert(request, method);
+                let method = Method { path, kind, answer, unary, idempotent };
+                self.by_request.insert(request, Registered { method, prepare });
             }
             None => self.unknown.push(request),
         }
@@ -118,21 +97,21 @@ impl Registry {
 
     /// All methods, in no order.
     pub fn methods(&self) -> impl Iterator<Item = &Method> {
-        self.by_request.values()
+        self.by_request.values().map(|registered| &registered.method)
     }
 
     /// The method at a path.
     pub fn at(&self, path: &str) -> Option<&Method> {
-        self.by_path.get(path).and_then(|request| self.by_request.get(request))
+        self.by_path.get(path).and_then(|request| self.taking(request)).map(|taken| &taken.method)
     }
 
     /// The method that takes a request type, by the type's full name.
-    pub fn taking(&self, request: &str) -> Option<&Method> {
+    pub fn taking(&self, request: &str) -> Option<&Registered> {
         self.by_request.get(request)
     }
 }
 
-impl Method {
+impl Registered {
     /// Decodes and checks an encoded request of the method.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::{
     behavior::{Behavior, behaviors},
     check::Check,
-    field_mask::{self, Paths},
+    field_mask,
+    paths::Paths,
 };
 
 /// A resource with its message.
@@ -51,7 +52,7 @@ pub trait Standard: Resource {
 pub type MessageOf<R> = <R as Standard>::Message;
 
 /// A request that stands alone or as an entry of a batch.
-pub trait Entry {
+pub trait BatchEntry {
     /// What is left of it when it has been checked.
     type Checked;
 
@@ -152,12 +153,12 @@ pub fn removal(
 }
 
 /// Checks a request that stands alone, as a batch of one.
-pub fn alone<E: Entry>(check: &mut Check<'_>, request: E) -> Option<Vec<E::Checked>> {
+pub fn alone<E: BatchEntry>(check: &mut Check<'_>, request: E) -> Option<Vec<E::Checked>> {
     Some(vec![request.checked(check, "")?])
 }
 
 /// Checks every entry of a batch, so that the faults of all are noted.
-pub fn batch<E: Entry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E::Checked>> {
+pub fn batch<E: BatchEntry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E::Checked>> {
     let checked: Vec<Option<E::Checked>> = requests
         .into_iter()
         .enumerate()

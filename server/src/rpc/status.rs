@@ -15,7 +15,7 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt};
 
 pub use self::of_store::store;
-use super::metadata::MetadataError;
+use super::metadata_error::MetadataError;
 
 /// The metadata that says when to repeat a call (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -210,11 +210,16 @@ pub fn malformed_message() -> Status {
 }
 
 /// What the transport says of a request's bytes, in the contract's form; none if it is not about
-/// them.
-pub fn of_transport(status: &Status, path: &str, max_message_size: usize) -> Option<Status> {
-    let told = status.message();
+/// them. The code alone tells what is wrong: the texts are tonic's, and may change.
+pub fn of_transport(
+    status: &Status,
+    path: &str,
+    is_method: bool,
+    max_message_size: usize,
+) -> Option<Status> {
     match status.code() {
-        Code::Unimplemented if told.contains("compressed") => Some(encoding_not_supported(told)),
+        // tonic answers so for a method that is there only where it can't decompress requests.
+        Code::Unimplemented if is_method => Some(encoding_not_supported(status.message())),
         Code::Unimplemented => Some(method_not_found(path)),
         // Too large: OUT_OF_RANGE as it came in, RESOURCE_EXHAUSTED once decompressed.
         Code::OutOfRange | Code::ResourceExhausted => Some(message_too_large(max_message_size)),

@@ -12,7 +12,7 @@ use super::{
     calls::{self, Calls, Refused},
     check::Check,
     context::RequestContext,
-    metadata::MetadataError,
+    metadata_error::MetadataError,
     request::{Answered, ReadRequest},
     status,
 };
@@ -60,7 +60,7 @@ impl StreamCall {
             ended = self.end() => Err(ended),
             message = messages.message() => message.map_err(|error| {
                 let limit = self.calls.max_message_size();
-                status::of_transport(&error, self.context.method, limit).unwrap_or(error)
+                status::of_transport(&error, self.context.method, true, limit).unwrap_or(error)
             }),
         }
     }

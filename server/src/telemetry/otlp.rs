@@ -13,7 +13,7 @@ use opentelemetry_sdk::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::{TelemetryError, exposition, heard::Heard, lean::Lean};
+use super::{error::TelemetryError, exposition, heard::Heard, lean::Lean};
 
 /// How long the last of it may take to go out.
 const FLUSH: Duration = Duration::from_millis(1500);

@@ -13,7 +13,8 @@ use super::operations::{Execute, Part};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     check::Check,
-    registry::{self, MethodKind, Prepared, Registry},
+    method::MethodKind,
+    registry::{self, Prepared, Registry},
     request::WriteRequest,
     status,
 };
@@ -58,16 +59,17 @@ fn part(
 ) -> Option<Part> {
     let entry = format!("requests[{index}]");
     let name = request.type_url.rsplit('/').next().unwrap_or_default();
-    let Some(method) = registry.taking(name) else {
+    let Some(registered) = registry.taking(name) else {
         check.violation(entry, "is no request of this service");
         return None;
     };
+    let method = &registered.method;
     if method.kind != MethodKind::Write {
         check.violation(entry, "is the request of a method that can't be part of a transaction");
         return None;
     }
     let prefix = format!("{entry}.");
-    match method.prepare(calls, &request.value) {
+    match registered.prepare(calls, &request.value) {
         Ok(Prepared::Write(write)) => {
             Some(Part { prefix, answer: format!("{TYPES}/{}", method.answer), write })
         }

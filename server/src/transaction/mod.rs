@@ -1,17 +1,19 @@
 //! Transactions over the wire: several writes as one, and the outcome of writes.
 
 mod convert;
+mod limits;
 mod operations;
 mod service;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bookstore_proto::v1::{
     ExecuteRequest, GetOutcomeRequest, TransactRequest, transaction_service_server,
 };
 use tonic::service::RoutesBuilder;
 
+pub use self::limits::Limits;
 use crate::rpc::{calls::Calls, registry::Registry};
 
 /// The service's full name, which is also its name in health checks.
@@ -27,15 +29,4 @@ pub fn register(registry: &mut Registry) {
 /// Adds the service to the server. It carries out what the registry knows.
 pub fn serve(routes: &mut RoutesBuilder, calls: Calls, registry: Arc<Registry>, limits: Limits) {
     service::serve(routes, calls, registry, limits);
-}
-
-/// What callers may do who lead a transaction.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How long one waits to begin.
-    pub wait: Duration,
-    /// How long one may be open that asks for nothing else.
-    pub total: Duration,
-    /// How long a caller may be silent.
-    pub idle: Duration,
 }

@@ -10,7 +10,7 @@ use bookstore_proto::v1::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait, service::RoutesBuilder};
 
-use super::{Limits, convert, session};
+use super::{convert, limits::Limits, session};
 use crate::rpc::{calls::Calls, registry::Registry};
 
 /// Adds the service to the server.

@@ -20,12 +20,13 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
 use tracing::{Instrument, Span};
 
-use super::{Limits, convert::any};
+use super::{convert::any, limits::Limits};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     context::RequestContext,
-    metadata::MetadataError,
-    registry::{MethodKind, Prepared, Registry},
+    metadata_error::MetadataError,
+    method::MethodKind,
+    registry::{Prepared, Registry},
     status,
 };
 
@@ -264,16 +265,17 @@ impl Session {
             StepError::Refused(StoreError::Invalid(vec![violation]))
         };
         let name = request.type_url.rsplit('/').next().unwrap_or_default();
-        let Some(method) = self.registry.taking(name) else {
+        let Some(registered) = self.registry.taking(name) else {
             return Err(refused("is no request of this service"));
         };
+        let method = &registered.method;
         if method.kind == MethodKind::Direct {
             return Err(refused("is the request of a method that can't be part of a transaction"));
         }
         if method.kind == MethodKind::Write && transaction.only_reads() {
             return Err(refused("writes, and the transaction only reads"));
         }
-        let prepared = method.prepare(&self.calls, &request.value);
+        let prepared = registered.prepare(&self.calls, &request.value);
         let answer = match prepared {
             Ok(Prepared::Write(mut write)) => {
                 let span = operation(write.name());

@@ -17,7 +17,8 @@ use crate::{
     violation::FieldViolation,
 };
 
-/// How many constraint checks one statement looks up: SQLite takes no more than 500 selects in a union.
+/// How many constraint checks one statement looks up: SQLite takes no more than 500 selects in a
+/// union.
 const LOOKED_UP: usize = 200;
 
 /// A constraint of a table and the field of the resource that it is about.
@@ -68,7 +69,7 @@ impl Constraint {
     }
 }
 
-/// Values of a request that a constraint looks at.
+/// Values of a request that a constraint is about.
 #[derive(Clone, Debug)]
 pub struct ConstraintCheck {
     /// The constraint.
@@ -98,7 +99,7 @@ pub(crate) async fn explain(
     checks.retain(|check| check.constraint.kind() == *kind);
     let is_removal = matches!(checks[0].constraint.rule, ConstraintRule::Unused { .. });
     match violations(connection, &checks).await {
-        // Whoever was in the way is gone already: another try may succeed.
+        // The row that was in the way is gone: another try may succeed.
         Ok(violations) if violations.is_empty() => {
             StoreError::Conflict(DbErr::Custom("a constraint was broken and holds again".into()))
         }
@@ -158,7 +159,7 @@ fn key(table: &'static str, values: &[Value]) -> Key {
     (table, format!("{values:?}"))
 }
 
-/// Notes which row has the values that each claim asks about: one statement for each table
+/// Notes which row has the values of each check: one statement for each table
 /// and set of columns.
 async fn look_up(
     connection: &Connection,

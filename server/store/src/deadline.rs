@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The moment after which nobody waits for the answer any more; none means that nobody hurries.
+/// The moment after which the caller doesn't wait for the answer; none means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);
 

@@ -119,11 +119,11 @@ pub enum StoreError {
     /// The connection broke during COMMIT: the write happened or it didn't.
     #[error("the connection broke during the commit")]
     CommitOutcomeUnknown(#[source] DbErr),
-    /// A read must see a position that was given up in a failover: a write that was acknowledged
+    /// A read must see a position that was lost in a failover: a write that was acknowledged
     /// may be lost.
-    #[error("the position was given up in a failover")]
+    #[error("the position was lost in a failover")]
     PositionLost,
-    /// Nobody can say whether the database has a position that a read must see.
+    /// It can't be known whether the database has a position that a read must see.
     #[error("the position can't be verified")]
     PositionUnverifiable,
     /// Anything else: a fault of this program or of its setting.

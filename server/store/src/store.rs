@@ -110,13 +110,13 @@ impl Store {
         }
     }
 
-    /// Each node as it is known. A single one, which nobody follows, is looked at for that.
+    /// Each node as it is known. A single node, which isn't probed periodically, is probed now.
     pub async fn nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
         self.0.topology.probe_single(deadline).await;
         self.0.topology.status()
     }
 
-    /// Looks at each node once and says what it is.
+    /// Probes each node once and says what it is.
     pub async fn probe_nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
         self.0.topology.probe_all(deadline).await;
         self.0.topology.status()
@@ -138,7 +138,7 @@ impl Store {
     ) -> Result<Committed, StoreError> {
         write.prepare().await?;
         let key_lock = match &call.idempotency {
-            // Before a connection is taken: twins that wait would hold one each.
+            // Before a connection is checked out: duplicate requests that wait would hold one each.
             Some(key) => Some(
                 self.0.key_locks.take(call.principal.as_deref(), key.key, call.deadline).await?,
             ),
@@ -149,7 +149,7 @@ impl Store {
         transaction::carry_out(self.0.topology.clone(), choice, call, write, key_lock).await
     }
 
-    /// Lends a read-only connection to a node that is fresh enough.
+    /// Checks out a read-only connection to a node that is fresh enough.
     ///
     /// # Errors
     /// If no connection is free in time or none can be opened, and those of positions.
@@ -199,7 +199,7 @@ impl Store {
         }
     }
 
-    /// Forgets nothing and asks nobody: whether writes have a node at the moment.
+    /// Whether a primary is known. It asks no node.
     pub fn has_primary(&self) -> bool {
         self.0.topology.snapshot().primary.is_some()
     }
@@ -220,7 +220,7 @@ impl Store {
         *self.0.sealing_key.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the connections that nobody uses; those in use end when they come back.
+    /// Closes idle connections; those in use are closed when they come back.
     pub async fn close(&self) {
         for node in &self.0.topology.nodes {
             node.readers.close().await;

@@ -3,6 +3,7 @@
 //! known in the end.
 
 mod caller;
+mod lists;
 
 use std::{
     collections::BTreeMap,
@@ -20,25 +21,21 @@ use bookstore_proto::v1::{
 use tokio::sync::watch;
 use tonic::{Request, transport::Channel};
 
-use self::caller::Caller;
+use self::{
+    caller::Caller,
+    lists::{CALLERS, EACH, LISTS, id, values},
+};
 use crate::{
     Database, Engine, Line, Origin, Replicated, TestServer,
     history::{Level, Transaction, faults},
     until,
 };
 
-/// Callers at the same time.
-const CALLERS: u32 = 8;
-
 /// How often the service is killed, or the primary lost.
 const FAULTS: u32 = 3;
 
 /// The most bytes that a connection carries: a few transactions' worth.
 const MOST: usize = 30_000;
-
-/// The lists in use at a time, and after how many transactions the next one comes.
-const LISTS: u32 = 4;
-const EACH: u32 = 100;
 
 /// How many faults are told.
 const TOLD: usize = 10;
@@ -182,15 +179,4 @@ async fn read(channel: Channel, lists: u32) -> BTreeMap<u32, Vec<u64>> {
         all.insert(list, values(&book));
     }
     all
-}
-
-/// The values of a list.
-fn values(book: &Book) -> Vec<u64> {
-    let text = book.description.as_deref().unwrap_or_default();
-    text.split_whitespace().map(|value| value.parse().expect("a value")).collect()
-}
-
-/// The id of the book that is a list.
-fn id(list: u32) -> String {
-    format!("0195a000-0000-4000-8000-{list:012x}")
 }

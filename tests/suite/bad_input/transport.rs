@@ -18,6 +18,7 @@ on_every_engine!(
     bytes_that_are_no_request_are_refused,
     methods_that_are_not_there_are_told,
     other_protocols_are_refused,
+    compressed_requests_are_refused,
     the_largest_values_are_taken,
 );
 
@@ -144,6 +145,26 @@ async fn methods_that_are_not_there_are_told(engine: Engine) {
     let status = health.check(HealthCheckRequest { service }).await.expect_err("no such name");
     assert_eq!(status.code(), Code::NotFound, "{status:?}");
     assert!(status.message().len() < 1_000, "{} bytes", status.message().len());
+}
+
+/// The service takes no compressed requests. Which ones they are is told by tonic's code and not
+/// by its words.
+async fn compressed_requests_are_refused(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let gzip = [("grpc-encoding", "gzip")];
+    for method in ["BookService/GetBook", "BookService/CreateBook", "TransactionService/Transact"] {
+        let path = format!("/bookstore.v1.{method}");
+        let status = send(server.channel(), &path, get(), &gzip).await.expect_err("no gzip");
+        let refusal = form(&status).expect("the form of an error");
+        refusal.is(Code::Unimplemented, "METADATA_NOT_SUPPORTED", &[]).says("key", "grpc-encoding");
+        assert!(status.message().contains("gzip"), "{status:?}");
+    }
+    let status = send(server.channel(), "/bookstore.v1.BookService/Nothing", get(), &gzip).await;
+    let refusal = form(&status.expect_err("no method")).expect("the form of an error");
+    refusal.is(Code::Unimplemented, "METHOD_NOT_FOUND", &[]);
+    let identity = [("grpc-encoding", "identity")];
+    let status = send(server.channel(), GET, get(), &identity).await.expect_err("no such book");
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
 }
 
 /// Whoever doesn't speak gRPC is told in HTTP's own words.

@@ -1,75 +1,40 @@
-//! `deploy/service-config.json` is derived from the contract, and the client's crate knows the
-//! contract alone.
+//! The client knows the methods as the service carries them out, and its crate knows the contract
+//! alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
 };
 
-use bookstore_client::{Repeat, ServiceConfig, repeat};
+use bookstore_client::{Repeat, repeat};
 use bookstore_proto::DESCRIPTOR_POOL;
-use bookstore_server::{app, rpc::registry::MethodKind};
-use tonic::Code;
+use bookstore_server::{app, rpc::method::MethodKind};
 
 use crate::tidy;
 
-/// The paths of the contract's methods.
-fn methods() -> Vec<String> {
-    let services =
-        DESCRIPTOR_POOL.services().filter(|service| service.package_name() == "bookstore.v1");
-    services
-        .flat_map(|service| {
-            let methods = service.methods().map(|method| method.name().to_owned());
-            let methods: Vec<_> = methods.collect();
-            methods.into_iter().map(move |method| format!("/{}/{method}", service.full_name()))
-        })
-        .collect()
-}
-
+/// What the contract says of a method is what the service does, and each service has its clients.
 #[test]
-fn the_service_config_repeats_what_is_safe() {
-    let text = fs::read_to_string(tidy::root().join("deploy/service-config.json"));
-    let text = text.expect("the service config");
-    let config = ServiceConfig::parse(&text).expect("a service config");
+fn methods_do_what_the_contract_says() {
     let registry = app::registry().expect("every method of the contract");
-    let always = [Code::Unavailable, Code::Aborted, Code::ResourceExhausted];
-    let with_key = [Code::Unavailable, Code::Aborted, Code::ResourceExhausted, Code::Unknown];
-    let methods = methods();
-    assert!(methods.len() > 70, "{methods:#?}");
-    for path in &methods {
-        let method = config.method(path);
-        let policy = method.retry_policy;
-        let codes = policy.map(|policy| policy.retryable_status_codes);
-        let repeat = repeat(path).expect("a method of the contract");
-        let wanted = match repeat {
-            Repeat::Read | Repeat::Idempotent => Some(&always[..]),
-            Repeat::WithKey => Some(&with_key[..]),
-            Repeat::Never => None,
-        };
-        assert_eq!(codes.as_deref(), wanted, "{path}");
-        assert_eq!(method.timeout.is_some(), wanted.is_some(), "{path}");
-        assert_eq!(method.wait_for_ready, Some(true), "{path}");
-        // What the contract says of a method is what the service does.
-        let kind = registry.at(path).expect("a registered method").kind;
-        match (repeat, kind) {
+    let mut repeats = BTreeSet::new();
+    for method in registry.methods() {
+        let repeat = repeat(method.path).expect("a method of the contract");
+        match (repeat, method.kind) {
             (Repeat::Read, MethodKind::Read)
             | (Repeat::WithKey, MethodKind::Write)
             | (Repeat::Never, MethodKind::Direct) => {}
-            _ => assert!(DIRECT.contains(&path.as_str()), "{path}: {repeat:?}, {kind:?}"),
+            _ => assert!(DIRECT.contains(&method.path), "{}: {repeat:?}", method.path),
         }
+        repeats.insert(format!("{repeat:?}"));
     }
-    // No method by a service's or the default entry: a new one gets its line.
-    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let entries = document["methodConfig"].as_array().expect("entries");
-    let names = entries.iter().flat_map(|entry| entry["name"].as_array().expect("names"));
-    let named = names.map(|name| {
-        let text = |key: &str| name[key].as_str().unwrap_or_default().to_owned();
-        format!("/{}/{}", text("service"), text("method"))
-    });
-    let named: BTreeSet<String> = named.collect();
-    assert_eq!(named, methods.into_iter().collect());
-    assert_eq!(config.health_check_service.as_deref(), Some("ready"));
-    assert!(config.retry_throttling.is_some());
+    assert_eq!(repeats.len(), 4, "{repeats:?}");
+    let path = tidy::root().join("server/client/src/client.rs");
+    let client = fs::read_to_string(path).expect("the client");
+    let services =
+        DESCRIPTOR_POOL.services().filter(|service| service.package_name() == "bookstore.v1");
+    for service in services {
+        assert!(client.contains(&format!("::{}Client;", service.name())), "{service:?}");
+    }
 }
 
 /// Methods that their service carries out by itself, though they don't stream.

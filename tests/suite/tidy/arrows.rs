@@ -68,8 +68,17 @@ const FOREIGN: &[(&str, &[&str], &str)] = &[
     (r"^server/src/resource/\w+/service\.rs$", &["sea_orm", "sqlx"], "a handler knows no SQL"),
     (
         CLIENTS,
-        &["bookstore_entity", "bookstore_migration", "sea_orm", "sqlx"],
-        "a client knows the contract alone",
+        &[
+            "bookstore_entity",
+            "bookstore_migration",
+            "bookstore_proto",
+            "bookstore_query",
+            "bookstore_store",
+            "sea_orm",
+            "sqlx",
+            "tonic_health",
+        ],
+        "a command that is a client knows the contract through bookstore_client alone",
     ),
 ];
 
@@ -207,6 +216,8 @@ fn foreign_crates_and_private_parts_are_found() {
     let find = |path, text| arrows(path, text).len();
     assert_eq!(find("server/src/rpc/context.rs", "use bookstore_entity::book;"), 1);
     assert_eq!(find("server/src/command/export/mod.rs", "use bookstore_entity::book;"), 1);
+    assert_eq!(find("server/src/command/export/mod.rs", "use bookstore_proto::v1;"), 1);
+    assert_eq!(find("server/src/command/export/mod.rs", "use bookstore_client::v1;"), 0);
     assert_eq!(find("server/src/resource/book/service.rs", "use sea_orm::EntityTrait;"), 1);
     assert_eq!(find("server/src/resource/book/operations.rs", "use sea_orm::EntityTrait;"), 0);
     let text = "use crate::resource::book::convert::Title;";

@@ -4,6 +4,7 @@
 //! `borders.rs`.
 
 mod arrows;
+mod circles;
 mod resources;
 mod source;
 mod text;
@@ -68,6 +69,12 @@ fn only_the_store_begins_and_commits() {
 #[test]
 fn arrows_point_downward() {
     hold(".rs", arrows::arrows);
+}
+
+#[test]
+fn no_files_form_a_circle() {
+    let circles = circles::circles(&files(".rs"));
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
 #[test]

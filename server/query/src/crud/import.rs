@@ -23,13 +23,13 @@ pub enum Landed {
     Inserted,
     /// There was one with its id, which is as this one says now.
     Updated,
-    /// It was left out.
+    /// It was not written.
     Rejected(FieldViolation),
 }
 
 /// Writes rows that have ids of their own, each once, and tells of each what became of it.
 ///
-/// A row that refers to one that isn't there is left out; so is one whose id is taken, unless
+/// A row that refers to one that isn't there is rejected; so is one whose id is taken, unless
 /// `change` has set the columns that the row there takes over from it.
 ///
 /// # Errors

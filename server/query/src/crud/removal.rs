@@ -25,7 +25,7 @@ pub async fn delete<R: Resource>(
     if forced.is_empty() {
         lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
     } else {
-        // Nobody comes to refer to them any more, and a wrong etag costs nothing.
+        // No row can come to refer to them any more, and a wrong etag costs nothing.
         lock_for_delete::<R>(connection, removals).await?;
         delete_referrers::<R>(connection, &forced).await?;
     }

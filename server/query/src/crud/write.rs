@@ -43,7 +43,7 @@ pub async fn insert<R: Resource>(
     rows.into_iter().map(|values| values.try_into_model().map_err(StoreError::from)).collect()
 }
 
-/// The values of inserted rows that constraints look at.
+/// The values of inserted rows that constraints are about.
 pub fn checks_of_insert<R: Resource>(inserts: &[Insert<Values<R>>]) -> Vec<ConstraintCheck> {
     let checks = inserts.iter().flat_map(|insert| {
         checks::<R>(&insert.values, None, |field| match field {
@@ -78,7 +78,7 @@ pub async fn update<R: Resource>(
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-/// The values of changed rows that constraints look at.
+/// The values of changed rows that constraints are about.
 pub fn checks_of_update<R: Resource>(changes: &[Change<Values<R>>]) -> Vec<ConstraintCheck> {
     let checks = changes.iter().flat_map(|change| {
         let path = |field: &str| format!("{}.{field}", change.path);

@@ -26,7 +26,7 @@ pub(crate) enum Node {
 pub(crate) enum Test {
     Set,
     Compare(BinOper, Value),
-    /// Text from the first bound up to the second, which is left out if none is greater.
+    /// Text from the first bound up to the second, which is omitted if none is greater.
     Within(String, Option<String>),
     /// Text outside of such bounds.
     Outside(String, Option<String>),

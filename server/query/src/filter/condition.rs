@@ -38,7 +38,7 @@ impl Writer {
     }
 
     /// Joins the nodes as a balanced tree. A chain of as many as a filter can hold would be
-    /// deeper than SQLite takes, and than the stack of whoever writes it out.
+    /// deeper than SQLite takes, and than the stack of the writer allows.
     fn join(&self, operator: BinOper, nodes: &[Node], negated: bool) -> Expr {
         match nodes {
             [] => Expr::Constant(Value::Bool(Some(operator == BinOper::And))),

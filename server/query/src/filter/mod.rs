@@ -37,7 +37,7 @@ const LITERAL_STAR: char = '\0';
 ///   written `\*` in quotes.
 /// - Numbers and `true` and `false` are bare, times are in quotes; UUIDs are either.
 /// - `field:*` holds where the field is set. Every other comparison is false where it
-///   isn't, `!=` too. `NOT` and `-` turn exactly that round, so `NOT x` gives the rows
+///   isn't, `!=` too. `NOT` and `-` negate exactly that, so `NOT x` gives the rows
 ///   that `x` doesn't.
 /// - JSON: `attributes.a."b.c"` walks objects only, never lists, at most 16 keys deep. A
 ///   quoted value is a string, a bare one a number, `true`, `false` or else a string;

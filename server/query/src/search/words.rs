@@ -32,7 +32,7 @@ impl Words {
     /// such as `rock-n-roll`, is a phrase; one without a word is passed over.
     ///
     /// # Errors
-    /// A list without a term to look for, and more than [`MOST_WORDS`] words.
+    /// A list without a term to look for, and more than `MOST_WORDS` words.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut groups = vec![Group::default()];
         let mut count = 0;

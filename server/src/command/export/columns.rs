@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bookstore_proto::v1::Book;
+use bookstore_client::v1::Book;
 use chrono::{DateTime, SecondsFormat};
 use csv::WriterBuilder;
 use prost_types::Timestamp;

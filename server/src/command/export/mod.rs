@@ -5,18 +5,18 @@ mod target;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
-use bookstore_client::{CallOptions as _, Client, Error, IntoCall as _, ResumeTimer, Transport};
-use bookstore_proto::v1::{
+use bookstore_client::v1::{
     ExportBooksRequest, ExportBooksResponse, ListBooksRequest, TotalSizeMode,
     book_transfer_service_client::BookTransferServiceClient,
 };
+use bookstore_client::{CallOptions as _, Client, Error, IntoCall as _, ResumeTimer, Transport};
 use clap::Args;
 use tokio::time::sleep;
 use tonic::Status;
 
 use self::{columns::Columns, target::Target};
 use super::{
-    Failure,
+    failure::Failure,
     transfer::{
         client::Service,
         field::Assignment,

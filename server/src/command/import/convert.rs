@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use bookstore_proto::v1::ImportBooksRow;
+use bookstore_client::v1::ImportBooksRow;
 use csv::ByteRecord;
 use serde_json::Value as Json;
 

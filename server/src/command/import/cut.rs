@@ -3,7 +3,7 @@
 
 use std::io;
 
-use bookstore_proto::v1::ImportBooksRow;
+use bookstore_client::v1::ImportBooksRow;
 use prost::Message as _;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bookstore_proto::v1::{Book, Money};
+use bookstore_client::v1::{Book, Money};
 use prost_types::{Struct, Value, value::Kind};
 use serde_json::Value as Json;
 use uuid::Uuid;

@@ -17,7 +17,7 @@ use std::{
     process::ExitCode,
 };
 
-use bookstore_proto::v1::{ImportBooksOptions, ImportMode};
+use bookstore_client::v1::{ImportBooksOptions, ImportMode};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use prost_types::FieldMask;
 use tokio::sync::mpsc;
@@ -31,7 +31,7 @@ use self::{
     source::{CsvSource, Input, JsonlSource, Raw, Source},
 };
 use super::{
-    Failure,
+    failure::Failure,
     transfer::{
         client::Service,
         field::{Assignment, Field},

@@ -6,13 +6,13 @@ use std::{
     io,
 };
 
-use bookstore_client::{CallOptions as _, Error, ResumeTimer, Transport};
-use bookstore_proto::v1::{
+use bookstore_client::v1::{
     ImportBooksAcknowledgement, ImportBooksBatch, ImportBooksEnd, ImportBooksOptions,
     ImportBooksRequest, ImportBooksResponse,
     book_transfer_service_client::BookTransferServiceClient, import_books_request::Step,
     import_books_response::Step as Answer,
 };
+use bookstore_client::{CallOptions as _, Error, ResumeTimer, Transport};
 use tokio::{
     sync::mpsc,
     time::{Duration, Instant, sleep, sleep_until},

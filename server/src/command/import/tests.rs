@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use bookstore_proto::v1::ImportBooksRow;
+use bookstore_client::v1::ImportBooksRow;
 
 use super::{cut::Reject, *};
 

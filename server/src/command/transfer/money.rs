@@ -1,6 +1,6 @@
 //! Amounts of money between decimal text and the wire, exact to the last digit.
 
-use bookstore_proto::v1::Money;
+use bookstore_client::v1::Money;
 
 /// Units and nanos, as [`Money`] has them.
 pub type Amount = (i64, i32);

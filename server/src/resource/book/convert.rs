@@ -26,8 +26,8 @@ use crate::{
     rpc::{
         check::Check,
         etag,
-        field_mask::Paths,
         list::{self, Fields, Page},
+        paths::Paths,
         request::ReadRequest,
         standard::{self, Standard, standard_create, standard_delete, standard_update},
         wire,

@@ -20,8 +20,8 @@ use crate::{
     rpc::{
         calls::Refused,
         check::Check,
-        field_mask::{self, Paths},
-        list,
+        field_mask, list,
+        paths::Paths,
         request::ReadRequest,
         standard::Standard,
         streams::{Once, StreamCall},

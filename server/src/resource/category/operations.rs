@@ -72,7 +72,7 @@ async fn figures(
         .from(book::Entity)
         .and_where(crud::column_in(connection, "category_id", categories))
         .group_by_columns([book::Column::CategoryId, book::Column::CurrencyCode])
-        .order_by_expr(crud::place_in(connection, "category_id", categories), Order::Asc)
+        .order_by_expr(crud::position_in(connection, "category_id", categories), Order::Asc)
         .order_by(book::Column::CurrencyCode, Order::Asc);
     let statement = connection.get_database_backend().build(&select);
     let read = connection.query_up_to(statement, list::PAGE_BYTES).await?;

@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::{
     Order, STATUSES,
     operations::{
-        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, Item, ListOrders, PlaceOrder,
-        ShipOrder, Step, WithItems,
+        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, ListOrders, PlaceOrder,
+        ShipOrder, Step,
     },
-    placing::{Line, NewOrder},
+    placed::{Item, Line, NewOrder, WithItems},
 };
 use crate::rpc::{
     check::Check,

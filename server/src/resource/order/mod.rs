@@ -2,6 +2,7 @@
 
 mod convert;
 mod operations;
+mod placed;
 mod placing;
 mod service;
 
@@ -18,8 +19,8 @@ use bookstore_store::{Constraint, ConstraintRule};
 
 pub use self::{
     convert::message,
-    operations::{Item, WithItems},
-    placing::{Line, NewOrder, constraint_checks, place},
+    placed::{Item, Line, NewOrder, WithItems},
+    placing::{constraint_checks, place},
 };
 use super::Entry;
 use crate::rpc::registry::Registry;

@@ -15,23 +15,21 @@ use bookstore_store::{
     Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
 };
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, QueryFilter,
+    ColumnTrait, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
 
 use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
-    placing::{self, Line, NewOrder, give_back, place},
+    placed::{Item, Line, NewOrder, WithItems},
+    placing::{self, give_back, place},
 };
 use crate::rpc::stamp::{operations, queries};
 
 /// The order is in a status from which it can be given the next one.
 const ORDER_STATE: Precondition =
     Precondition::new("ORDER_STATE", "the order isn't in a state for that");
-
-/// An order's row with its items.
-pub type WithItems = (Model, Vec<Item>);
 
 queries! {
     /// Reads one order.
@@ -81,17 +79,6 @@ pub struct Step {
     pub id: Uuid,
     /// The state it must have.
     pub expected: Expected,
-}
-
-/// A book of an order.
-#[derive(Clone, Debug, FromQueryResult)]
-pub struct Item {
-    /// The book.
-    pub book_id: Uuid,
-    /// How many copies.
-    pub quantity: i32,
-    /// What one cost, in micros of the order's currency.
-    pub price_micros: i64,
 }
 
 const ITEM: [order_item::Column; 3] =

@@ -17,7 +17,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Order, WithItems, operations::Item};
+use super::{
+    Order,
+    placed::{Item, Line, NewOrder, WithItems},
+};
 
 /// All books of the order are sold in one currency.
 const CURRENCY_MISMATCH: Precondition =
@@ -26,28 +29,6 @@ const CURRENCY_MISMATCH: Precondition =
 /// Of each book, at least as many copies are in stock as are ordered.
 const INSUFFICIENT_STOCK: Precondition =
     Precondition::new("INSUFFICIENT_STOCK", "there is too little in stock");
-
-/// An order to place.
-#[derive(Clone, Debug)]
-pub struct NewOrder {
-    /// Its id.
-    pub id: Uuid,
-    /// Where the request gives the id: `id`, `order_id`.
-    pub id_field: &'static str,
-    /// Who orders.
-    pub user_id: Uuid,
-    /// Where it goes to.
-    pub shipping_address: String,
-}
-
-/// A book to order; each stands in an order once.
-#[derive(Clone, Copy, Debug)]
-pub struct Line {
-    /// The book.
-    pub book_id: Uuid,
-    /// How many copies.
-    pub quantity: i32,
-}
 
 /// What a locked book is like.
 #[derive(Clone, Debug)]

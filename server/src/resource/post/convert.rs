@@ -15,7 +15,7 @@ use super::{
 use crate::rpc::{
     check::Check,
     etag,
-    field_mask::Paths,
+    paths::Paths,
     standard::{
         Standard, standard_batch_get, standard_create, standard_delete, standard_get,
         standard_list, standard_update,

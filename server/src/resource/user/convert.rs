@@ -24,12 +24,11 @@ use super::{
 use crate::{
     rpc::{
         check::Check,
-        etag,
-        field_mask::Paths,
-        list,
+        etag, list,
+        paths::Paths,
         request::ReadRequest,
         standard::{
-            self, Entry, Standard, standard_batch_get, standard_delete, standard_get,
+            self, BatchEntry, Standard, standard_batch_get, standard_delete, standard_get,
             standard_list, standard_write,
         },
         wire,
@@ -101,7 +100,7 @@ standard_write!(User: CreateUserRequest, BatchCreateUsersRequest => CreateUsers,
 standard_write!(User: UpdateUserRequest, BatchUpdateUsersRequest => UpdateUsers, BatchUpdateUsersResponse { users });
 standard_delete!(DeleteUserRequest, BatchDeleteUsersRequest => DeleteUsers, force);
 
-impl Entry for CreateUserRequest {
+impl BatchEntry for CreateUserRequest {
     type Checked = WithPassword<Insert<ActiveModel>>;
 
     fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {
@@ -111,7 +110,7 @@ impl Entry for CreateUserRequest {
     }
 }
 
-impl Entry for UpdateUserRequest {
+impl BatchEntry for UpdateUserRequest {
     type Checked = WithPassword<Change<ActiveModel>>;
 
     fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked> {

@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::time::timeout_at;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::rpc::{context::RequestContext, status};
 
 /// The layer. Methods that stream have no deadline here: theirs lasts longer than their first

@@ -8,7 +8,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use tonic::Status;
 
-use super::{Shared, is_ours};
+use super::shared::{Shared, is_ours};
 use crate::rpc::status;
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
@@ -25,17 +25,19 @@ pub async fn house_form(State(shared): State<Shared>, request: Request, next: Ne
     if !is_ours(&path) {
         return response;
     }
-    if let Some(rewritten) = rewrite(response.headers(), &path, shared.max_message_size) {
-        return rewritten.into_http();
+    match rewrite(&shared, response.headers(), &path) {
+        Some(rewritten) => rewritten.into_http(),
+        None => response,
     }
-    response
 }
 
-fn rewrite(headers: &HeaderMap, path: &str, max_message_size: usize) -> Option<Status> {
+fn rewrite(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Status> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }
-    status::of_transport(&Status::from_header_map(headers)?, path, max_message_size)
+    let status = Status::from_header_map(headers)?;
+    let is_method = shared.registry.at(path).is_some();
+    status::of_transport(&status, path, is_method, shared.max_message_size)
 }
 
 /// `application/grpc`, or with the name of a message format behind it.

@@ -13,7 +13,7 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::rpc::{context::RequestContext, load::Turn, status};
 
 /// The layer. Only the contract's methods are counted: health and reflection are always

@@ -5,30 +5,12 @@ mod house_form;
 mod load;
 mod observe;
 mod readiness;
-
-use std::sync::Arc;
+mod shared;
 
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 
-use super::{context::Consistency, health::Readiness, load::Load, registry::Registry};
-
-/// What the layers look at.
-#[derive(Clone)]
-pub struct Shared {
-    /// The methods of the service.
-    pub registry: Arc<Registry>,
-    /// Whether the database can be used.
-    pub readiness: Readiness,
-    /// The calls in flight.
-    pub load: Load,
-    /// The most that a request may be, in bytes.
-    pub max_message_size: usize,
-    /// Which node may answer a read that says nothing about it.
-    pub consistency: Consistency,
-    /// What seals positions; none until the schema has been found right.
-    pub sealing_key: Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
-}
+pub use self::shared::Shared;
 
 /// Puts the layers around the services.
 pub fn around(services: Router, shared: Shared) -> Router {
@@ -47,16 +29,3 @@ pub fn around(services: Router, shared: Shared) -> Router {
         .layer(from_fn_with_state(shared, load::load));
     services.layer(layers)
 }
-
-/// Whether a path belongs to the contract, not to health or reflection.
-fn is_ours(path: &str) -> bool {
-    !path.starts_with("/grpc.health.v1.") && !path.starts_with("/grpc.reflection.")
-}
-
-/// The methods beside the contract's: those of health and reflection, by path.
-const BESIDE: [&str; 4] = [
-    "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/Watch",
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];

@@ -22,12 +22,13 @@ use opentelemetry::KeyValue;
 use tonic::{Code, Status};
 use tracing::Instrument;
 
-use super::{BESIDE, Shared, is_ours};
+use super::shared::{BESIDE, Shared, is_ours};
 use crate::{
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
-        metadata::{self, MetadataError},
+        metadata,
+        metadata_error::MetadataError,
         status,
     },
     traces,

@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Shared, is_ours};
+use super::shared::{Shared, is_ours};
 use crate::rpc::{health::DatabaseState, status};
 
 /// The layer.

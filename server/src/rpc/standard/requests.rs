@@ -88,7 +88,7 @@ macro_rules! standard_batch_get {
 /// `Create`, alone and as a batch. `$field` is where the request holds the resource.
 macro_rules! standard_create {
     ($resource:ty { $field:ident }: $one:ty, $($rest:tt)+) => {
-        impl $crate::rpc::standard::Entry for $one {
+        impl $crate::rpc::standard::BatchEntry for $one {
             type Checked =
                 bookstore_query::crud::Insert<bookstore_query::crud::Values<$resource>>;
 
@@ -108,7 +108,7 @@ macro_rules! standard_create {
 /// `Update`, alone and as a batch. `$field` is where the request holds the resource.
 macro_rules! standard_update {
     ($resource:ty { $field:ident }: $one:ty, $($rest:tt)+) => {
-        impl $crate::rpc::standard::Entry for $one {
+        impl $crate::rpc::standard::BatchEntry for $one {
             type Checked =
                 bookstore_query::crud::Change<bookstore_query::crud::Values<$resource>>;
 
@@ -133,7 +133,7 @@ macro_rules! standard_update {
     };
 }
 
-/// A write of rows, alone and as a batch; the one request is an [`Entry`](super::Entry) of the
+/// A write of rows, alone and as a batch; the one request is an [`BatchEntry`](super::BatchEntry) of the
 /// other, which the resource implements where `standard_create` or `standard_update` doesn't.
 macro_rules! standard_write {
     ($resource:ty: $one:ty, $batch:ty => $operation:ident, $response:ident { $many:ident }) => {
@@ -168,7 +168,7 @@ macro_rules! standard_write {
 /// `Delete`, alone and as a batch; `force` where the request has that field.
 macro_rules! standard_delete {
     ($one:ty, $batch:ty => $operation:ident $(, $force:ident)?) => {
-        impl $crate::rpc::standard::Entry for $one {
+        impl $crate::rpc::standard::BatchEntry for $one {
             type Checked = bookstore_query::crud::Removal;
 
             fn checked(

@@ -1,4 +1,4 @@
-//! The connections of a pool that nobody uses, and the count of all.
+//! The idle connections of a pool, and the count of all.
 
 use std::{
     collections::VecDeque,
@@ -13,28 +13,28 @@ use crate::{
 /// How long a connection beyond the size may be idle.
 pub(crate) const SURPLUS_IDLE: Duration = Duration::from_secs(10);
 
-/// After how long an idle connection is tried before it is lent.
+/// After how long an idle connection is tried before it is checked out.
 const PING_AFTER: Duration = Duration::from_secs(10);
 
 /// The connections of a pool.
 #[derive(Default)]
 pub(crate) struct IdleList {
-    /// How many there are: lent, idle, or being opened or closed.
+    /// How many there are: checked out, idle, or being opened or closed.
     pub(crate) open: u32,
-    /// Those that nobody uses. The last one used is at the back and the first to be lent
+    /// Idle ones. The last one used is at the back and the first to be checked out
     /// again: its caches are warm.
     pub(crate) idle: VecDeque<Idle>,
     /// Whether a task looks after those beyond the size.
     pub(crate) sweeping: bool,
 }
 
-/// A connection that nobody uses.
+/// An idle connection.
 pub(crate) struct Idle {
     pub(crate) connection: Connection,
     pub(crate) since: Instant,
 }
 
-/// What a caller with a permit finds on the shelf.
+/// What a caller with a permit finds in the idle list.
 pub(crate) enum Checkout {
     /// A connection with the access that it wants.
     Ready(Connection),
@@ -47,7 +47,8 @@ pub(crate) enum Checkout {
 }
 
 impl IdleList {
-    /// Whoever holds a permit finds something: fewer connections than permits are lent.
+    /// A caller with a permit always finds something: no more connections are checked out than
+    /// there are permits.
     pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Checkout {
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
             && let Some(idle) = self.idle.remove(at)

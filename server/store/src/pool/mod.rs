@@ -53,7 +53,7 @@ pub struct PoolOptions {
     /// How old a connection may become, give or take a tenth, so that not all are opened anew at
     /// once.
     pub recycle: Duration,
-    /// Whether a connection that was idle for 10 s is tried before it is lent.
+    /// Whether a connection that was idle for 10 s is tried before it is checked out.
     pub pre_ping: bool,
 }
 
@@ -69,7 +69,7 @@ impl Default for PoolOptions {
     }
 }
 
-/// How long it may take to try an idle connection before it is lent.
+/// How long it may take to try an idle connection before it is checked out.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connections of a pool, counted.
@@ -77,9 +77,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct PoolStats {
     /// The node that they lead to.
     pub node: Arc<str>,
-    /// Those that are lent, or being opened or closed.
+    /// Those that are checked out, or being opened or closed.
     pub used: u32,
-    /// Those that nobody uses.
+    /// Idle ones.
     pub idle: u32,
     /// The most that there may be.
     pub most: u32,
@@ -91,14 +91,14 @@ pub(crate) struct Pool {
     connector: Connector,
     control: Arc<ControlConnection>,
     options: PoolOptions,
-    /// One permit a connection that is lent; waiting callers stand in line.
+    /// One permit a checked-out connection; callers wait in the order of their arrival.
     permits: Arc<Semaphore>,
     idle_list: Mutex<IdleList>,
-    /// Connections of an earlier generation are never lent again.
+    /// Connections of an earlier generation are never checked out again.
     generation: watch::Sender<u64>,
     /// Told when a session has ended by itself: the node may have gone.
     lost: Arc<Notify>,
-    /// Its name to whoever reads the metrics.
+    /// Its name in metrics.
     labels: [KeyValue; 1],
 }
 
@@ -137,13 +137,13 @@ impl Pool {
         pool
     }
 
-    /// How many connections are lent.
+    /// How many connections are checked out.
     pub(crate) fn in_use(&self) -> u32 {
         let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
         self.options.most().saturating_sub(free)
     }
 
-    /// Gives up every connection that there is, lent ones too: what is under way on them is told
+    /// Evicts every connection, checked-out ones too: what is under way on them ends with an error
     /// so, and nothing is committed on them any more.
     pub(crate) fn evict(&self) {
         self.generation.send_modify(|generation| *generation += 1);
@@ -155,7 +155,7 @@ impl Pool {
         drop(idle);
     }
 
-    /// Lends a connection: an idle one, or a new one while there is room for it.
+    /// Checks out a connection: an idle one, or a new one while there is room for it.
     ///
     /// # Errors
     /// [`StoreError::PoolTimeout`] if none is free in time, [`StoreError::DeadlineExceeded`],
@@ -194,7 +194,7 @@ impl Pool {
         let (pool, slot) = (self.clone(), Opening(Some(self.clone())));
         // In a task of its own: a caller that leaves or has no time to wait would take the
         // half-opened connection with it, and the next one would have to begin again. What
-        // nobody waits for any more goes to the shelf as the lease is dropped.
+        // no caller waits for goes to the idle list as it is dropped.
         let opening = tokio::spawn(async move {
             if let Some(connection) = unproven {
                 let answers = timeout(PING_TIMEOUT, connection.recover()).await;
@@ -215,7 +215,7 @@ impl Pool {
             let opened = async {
                 tokio::select! {
                     opened = pool.connector.open(access) => opened,
-                    // Nobody wants one to a node that was given up meanwhile.
+                    // The pool was evicted meanwhile.
                     _ = evicted.wait_for(|current| *current != generation) => {
                         Err(StoreError::Unavailable(DbErr::Custom("the node is gone".into())))
                     }
@@ -244,7 +244,8 @@ impl Pool {
         PoolStats { node, used: idle_list.open.saturating_sub(idle), idle, most }
     }
 
-    /// Lends nothing any more and closes what isn't lent; lent connections end with their leases.
+    /// Checks out nothing any more and closes idle connections; others are closed as they come
+    /// back.
     pub(crate) async fn close(&self) {
         self.permits.close();
         let idle = std::mem::take(&mut self.idle_list().idle);
@@ -266,7 +267,7 @@ impl Pool {
         }
     }
 
-    /// Closes the connections beyond the size that nobody has used for a while, until there
+    /// Closes the connections beyond the size that were idle for a while, until there
     /// are none. Closed as they come back they would be opened again at once, as long as the
     /// load lasts.
     async fn sweep(&self) {
@@ -369,7 +370,7 @@ impl Drop for Opening {
     }
 }
 
-/// Runs a task that nobody waits for; at the program's end, when there is no runtime left
+/// Runs a task in the background; at the program's end, when there is no runtime left
 /// to run it, the operating system closes what is open.
 fn in_background(task: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {

@@ -17,7 +17,7 @@ pub struct PooledConnection {
     pub(crate) pool: Arc<Pool>,
     pub(crate) node: Arc<str>,
     pub(crate) timeline: u32,
-    /// The pool's, and one of whoever picked the node.
+    /// The pool's permit, and that of the node's choice.
     pub(crate) permits: (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>),
     pub(crate) connection: Option<Connection>,
 }
@@ -38,12 +38,12 @@ impl PooledConnection {
         (self.node, self.timeline) = (node, timeline);
     }
 
-    /// Holds another permit for as long as the connection is lent.
+    /// Holds another permit for as long as the connection is checked out.
     pub(crate) fn holds(&mut self, permit: Option<OwnedSemaphorePermit>) {
         self.permits.1 = permit;
     }
 
-    /// Gives the connection up: it must not be lent again.
+    /// Discards the connection: it must not be checked out again.
     pub(crate) fn discard(mut self) {
         if let Some(connection) = self.connection.take() {
             self.pool.discard(connection);
@@ -54,9 +54,9 @@ impl PooledConnection {
 impl Deref for PooledConnection {
     type Target = Connection;
 
-    #[expect(clippy::expect_used, reason = "only dropping the lease takes the connection")]
+    #[expect(clippy::expect_used, reason = "only dropping the pooled connection takes it")]
     fn deref(&self) -> &Connection {
-        self.connection.as_ref().expect("a lease holds its connection")
+        self.connection.as_ref().expect("a pooled connection that isn't dropped")
     }
 }
 

@@ -121,7 +121,7 @@ impl Gauge {
         Self { meaning: Meaning::new(name, unit, description) }
     }
 
-    /// From now on `look` is asked whenever somebody reads the metrics.
+    /// From now on `observe` is called whenever the metrics are collected.
     pub fn observe(&self, callback: impl Fn(&dyn AsyncInstrument<f64>) + Send + Sync + 'static) {
         let Meaning { name, unit, description } = self.meaning;
         let meter = meter();

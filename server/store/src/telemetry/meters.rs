@@ -47,7 +47,8 @@ pub static POOL_WAIT: Histogram = Histogram::new(
     SECONDS,
 );
 
-/// Attributes `db.client.connection.pool.name` and `db.client.connection.state`. Not by the semantic
+/// Attributes `db.client.connection.pool.name` and `db.client.connection.state`. Not by the
+/// semantic
 /// conventions' name, whose end Prometheus keeps for histograms.
 pub static POOL_CONNECTIONS: Gauge = Gauge::new(
     "bookstore.pool.connections",
@@ -82,14 +83,14 @@ pub static PRIMARY_WAIT: Histogram = Histogram::new(
 pub static NODE_LAG: Gauge = Gauge::new(
     "bookstore.node.lag",
     "s",
-    "How far a replica lags at most; nothing while nobody knows.",
+    "How far a replica lags at most; nothing while that is unknown.",
 );
 
 /// Attribute `node`.
 pub static NODE_BANS: Counter = Counter::new(
     "bookstore.node.bans",
     "{ban}",
-    "How often a node was left out for a while because reads failed on it.",
+    "How often a node was ejected for a while because reads failed on it.",
 );
 
 /// Attribute `to`: `primary` or `none`.

@@ -34,7 +34,7 @@ pub(crate) fn statement(
 ) -> Option<SdkSpan> {
     let tracer = TRACER.get()?;
     let around = Span::current().context();
-    // What no call has asked, such as a look at a node, is part of no trace.
+    // Statements outside calls, such as probes, are part of no trace.
     if !around.span().span_context().is_sampled() {
         return None;
     }

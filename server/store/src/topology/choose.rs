@@ -32,7 +32,7 @@ pub(crate) struct Choice {
 }
 
 impl Topology {
-    /// Lends a connection for writing to the primary, and waits for there to be one.
+    /// Checks out a connection to the primary for writing, and waits until there is a primary.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if there is none in time or too many wait, and what can
@@ -41,7 +41,7 @@ impl Topology {
         self.primary(Access::ReadWrite, deadline, self.primary_deadline(deadline)).await
     }
 
-    /// Lends a read-only connection to a node that is fresh enough, but for those in `avoid`.
+    /// Checks out a read-only connection to a node that is fresh enough and isn't in `avoid`.
     ///
     /// # Errors
     /// If no such node is there in time, if a position may be lost or can't be looked into, and
@@ -85,19 +85,19 @@ impl Topology {
         loop {
             match self.replica(bound, deadline, avoid).await {
                 Ok(choice) => return Ok(choice),
-                // Whoever is there doesn't have it.
+                // None of the known nodes has it.
                 Err("position") => return self.instead("position", deadline, end).await,
                 Err(reason) => tokio::select! {
                     biased;
                     choice = self.instead(reason, deadline, end) => return choice,
-                    // Also one that has failed in this call: there is nobody else.
+                    // Also a node that has failed in this call: there is no other.
                     () = self.replica_returns() => avoid = &[],
                 },
             }
         }
     }
 
-    /// Lends a read-only connection to the primary and notes why no replica answers.
+    /// Checks out a read-only connection to the primary and notes why no replica answers.
     async fn instead(
         &self,
         reason: &'static str,
@@ -216,7 +216,7 @@ impl Topology {
             .filter_map(|replica| {
                 let node = &self.nodes[replica.node];
                 let seen = (*node.probe_result.borrow())?;
-                (!node.is_out(Some(seen))).then_some((replica.node, seen))
+                (!node.is_ejected(Some(seen))).then_some((replica.node, seen))
             })
             .collect()
     }
@@ -232,7 +232,8 @@ impl Topology {
         let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
         let picked = match there.as_slice() {
             [] => self.nearest(&usable, bound, deadline).await?,
-            // The less loaded of two: as good as the least of all, and nobody runs to it together.
+            // The less loaded of two random nodes. Picking the least loaded of all would send all
+            // calls to one.
             several => {
                 let two: Vec<_> = several.choose_multiple(&mut rand::rng(), 2).collect();
                 let load = |it: &&&&(usize, ProbeResult)| self.nodes[it.0].in_use();
@@ -278,11 +279,11 @@ impl Topology {
     }
 
     /// What a node on today's branch of history must have come to, to have a position; and that
-    /// branch: on a younger one the position may be given up.
+    /// branch: on a younger one the position may be lost.
     ///
     /// # Errors
-    /// [`StoreError::PositionLost`] if the position lies on a branch that was given up before it,
-    /// [`StoreError::PositionUnverifiable`] if nobody can say.
+    /// [`StoreError::PositionLost`] if the position lies on a branch that ended before it,
+    /// [`StoreError::PositionUnverifiable`] if that can't be known.
     async fn number_of(
         &self,
         position: Position,
@@ -296,7 +297,7 @@ impl Topology {
             return Err(StoreError::PositionUnverifiable);
         }
         if position.timeline > timeline {
-            // Whoever gave the position out has seen a promotion that we haven't.
+            // The instance that gave the position out has seen a promotion that this one hasn't.
             if self.is_single() {
                 timeline = self.nodes[0].fresh_probe(deadline).await?.timeline;
                 if position.timeline > timeline {
@@ -331,7 +332,7 @@ impl Topology {
         if let Some(description) = description(&self.snapshot.borrow()) {
             return Ok(description);
         }
-        // Nobody has been seen yet, or nobody on the branch that was heard of.
+        // No node has been seen yet, or none on the learned timeline.
         self.known_primary(deadline, self.primary_deadline(deadline)).await?;
         let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
         description(&self.snapshot()).ok_or_else(none)
@@ -347,7 +348,7 @@ impl Topology {
         if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
             return Ok(history.clone());
         }
-        // The connection is that of the looks at the node: nobody has it for longer than they may.
+        // The connection is that of the probes, which bounds how long it can be held.
         let soon = Deadline::after(deadline.remaining(super::follow::PROBE_TIMEOUT));
         let ask = || node.control.ask(soon, async |it| history::read(it, timeline).await);
         let read = match ask().await {

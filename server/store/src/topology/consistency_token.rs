@@ -1,4 +1,4 @@
-//! Consistency tokens: a position, sealed so that nobody can write one himself.
+//! Consistency tokens: a position, sealed so that a caller can neither make nor change one.
 //!
 //! A token is base64url (RFC 4648, section 5, without padding) of a version, the position's three
 //! numbers and an HMAC-SHA256 (RFC 2104) over them, cut to 128 bits.
@@ -30,7 +30,7 @@ impl Position {
 
     /// Reads a token; none if it was altered or never came from here.
     pub fn open(key: &[u8; 32], token: &str) -> Option<Self> {
-        // Whatever its length, no more is looked at than a token has.
+        // A longer text is no token: it isn't decoded.
         if token.len() > 2 * (BYTES + SEAL_BYTES) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Looks at every node again and again.
+//! Probes every node periodically.
 
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
@@ -9,14 +9,14 @@ use tokio::time::sleep;
 
 use crate::{deadline::Deadline, topology::Topology};
 
-/// Between two looks at a node.
+/// The time between two probes of a node.
 pub(crate) const PERIOD: Duration = Duration::from_millis(250);
 
 /// The same while reads wait for it to reach a position, or all wait for a primary.
 const HURRIED: Duration = Duration::from_millis(1);
 const WITHOUT_PRIMARY: Duration = Duration::from_millis(50);
 
-/// The longest pause before a node is looked at again that doesn't answer.
+/// The longest pause before a node that doesn't answer is probed again.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// How long a node may take to answer before it is taken for gone.

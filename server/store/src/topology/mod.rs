@@ -1,7 +1,8 @@
 //! The nodes of the database: who is the primary, who follows it and how closely.
 //!
-//! Roles are found, not told. With several nodes each is looked at again and again
-//! ([`follow`]); what they say together makes a [`TopologySnapshot`], by which [`choose`] picks one.
+//! Roles are found, not configured. With several nodes each is probed periodically
+//! ([`follow`]); what they say together makes a [`TopologySnapshot`], by which [`choose`] picks
+//! one.
 
 mod choose;
 mod consistency_token;
@@ -134,7 +135,7 @@ impl Topology {
         self.redraw(&mut memory);
     }
 
-    /// Somebody who knows has told of a branch of history.
+    /// A node or a token has shown a timeline.
     pub(crate) fn learn_timeline(&self, timeline: u32) {
         let mut memory = self.memory();
         if memory.learn_timeline(timeline) {
@@ -145,14 +146,14 @@ impl Topology {
         self.probe_soon();
     }
 
-    /// Has every node looked at at once.
+    /// Has every node probed at once.
     pub(crate) fn probe_soon(&self) {
         for node in &self.nodes {
             node.wake.notify_one();
         }
     }
 
-    /// Looks at every node once.
+    /// Probes every node once.
     pub(crate) async fn probe_all(&self, deadline: Deadline) {
         let probes = self.nodes.iter().enumerate().map(async |(index, node)| {
             if node.connector.backend() == DbBackend::Postgres {
@@ -162,7 +163,7 @@ impl Topology {
         futures_util::future::join_all(probes).await;
     }
 
-    /// Looks at a single node for who asks what it is. Nothing follows from it: calls go there as
+    /// Probes a single node for a report. It changes no routing: calls go there as
     /// before, whatever it says.
     pub(crate) async fn probe_single(&self, deadline: Deadline) {
         if let [node] = self.nodes.as_slice()
@@ -195,7 +196,7 @@ impl Topology {
         for foreign in snapshot.foreign.iter().filter(|it| !before.foreign.contains(it)) {
             tracing::error!(
                 node = %name(*foreign),
-                "this node belongs to another cluster and is left out"
+                "this node belongs to a foreign cluster and is not used"
             );
         }
         self.snapshot.send_replace(snapshot);
@@ -214,7 +215,7 @@ impl Topology {
             let replica = snapshot.replicas.iter().find(|replica| replica.node == index);
             let role = match seen {
                 _ if snapshot.foreign.contains(&index) => NodeRole::ForeignCluster,
-                // A file isn't looked at.
+                // A file isn't probed.
                 None if node.connector.backend() == DbBackend::Sqlite => NodeRole::Primary,
                 None => NodeRole::Gone,
                 Some(seen) if seen.is_primary && snapshot.primary == Some(index) => {
@@ -237,7 +238,7 @@ impl Topology {
                 lag: replica.and_then(|replica| snapshot.lag(replica, now)),
                 lag_bytes: replica.and(behind),
                 in_use: node.in_use(),
-                is_out: node.is_out(seen),
+                is_ejected: node.is_ejected(seen),
             }
         };
         self.nodes.iter().enumerate().map(status).collect()

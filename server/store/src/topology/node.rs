@@ -26,10 +26,10 @@ use crate::{
     },
 };
 
-/// How long a node is left out after a failure; twice as long after each further one.
+/// How long a node is ejected after a failure; twice as long after each further one.
 const FIRST_BAN: Duration = Duration::from_millis(250);
 
-/// The longest that it is left out.
+/// The longest that it is ejected.
 const LONGEST_BAN: Duration = Duration::from_secs(30);
 
 /// After how long without a failure a node begins anew.
@@ -48,9 +48,9 @@ pub(crate) struct Node {
     pub(crate) probe_result: watch::Sender<Option<ProbeResult>>,
     /// The last one, also while the node is gone.
     last: Mutex<Option<ProbeResult>>,
-    /// Held by whoever looks for all others that want to know.
+    /// Held by the call that probes for all calls that wait for the result.
     probing: tokio::sync::Mutex<()>,
-    /// Has the node looked at at once.
+    /// Has the node probed at once.
     pub wake: Arc<Notify>,
     /// How many reads wait for it to reach a position.
     pub(crate) waiting: AtomicUsize,
@@ -80,10 +80,10 @@ pub struct NodeStatus {
     pub lag: Option<Duration>,
     /// How much of the log it lacks, in bytes.
     pub lag_bytes: Option<u64>,
-    /// How many connections to it are lent.
+    /// How many connections to it are checked out.
     pub in_use: u32,
     /// Whether reads pass it over because some have failed there.
-    pub is_out: bool,
+    pub is_ejected: bool,
 }
 
 impl NodeStatus {
@@ -100,7 +100,7 @@ pub enum NodeRole {
     Primary,
     /// It follows the primary.
     Replica,
-    /// A replica that receives nothing, or of which nobody may know whether it does.
+    /// A replica that receives nothing, or whose receiver this role may not see.
     Detached,
     /// It takes writes on an older branch of history: nothing is sent there.
     FormerPrimary,
@@ -118,7 +118,7 @@ impl NodeRole {
             Self::Replica => "replica",
             Self::Detached => "detached",
             Self::FormerPrimary => "former-primary",
-            Self::ForeignCluster => "stranger",
+            Self::ForeignCluster => "foreign-cluster",
             Self::Gone => "gone",
         }
     }
@@ -161,7 +161,7 @@ impl Node {
         }))
     }
 
-    /// Looks at the node.
+    /// Probes the node.
     ///
     /// # Errors
     /// If it doesn't answer in time.
@@ -214,7 +214,7 @@ impl Node {
         }
     }
 
-    /// How many connections are lent.
+    /// How many connections are checked out.
     pub(crate) fn in_use(&self) -> u32 {
         match Arc::ptr_eq(&self.writers, &self.readers) {
             true => self.readers.in_use(),
@@ -222,7 +222,7 @@ impl Node {
         }
     }
 
-    /// A read has failed here that may succeed elsewhere: the node is left out for a while.
+    /// A read has failed here that may succeed elsewhere: the node is ejected for a while.
     pub fn failed(&self) {
         let now = Instant::now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,13 +237,13 @@ impl Node {
         *failures =
             Failures { times: failures.times + 1, last: Some(now), out_until: Some(now + ban) };
         drop(failures);
-        tracing::warn!(node = %self.name, ?ban, "reads fail on this node: it is left out");
+        tracing::warn!(node = %self.name, ?ban, "reads fail on this node: it is ejected");
         NODE_BANS.add(1, &[KeyValue::new("node", self.name.to_string())]);
         self.wake.notify_one();
     }
 
-    /// Whether the node is left out: its time isn't over, or nobody has seen it since.
-    pub(crate) fn is_out(&self, seen: Option<ProbeResult>) -> bool {
+    /// Whether the node is ejected: its time isn't over, or no probe has succeeded since.
+    pub(crate) fn is_ejected(&self, seen: Option<ProbeResult>) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.out_until.is_some_and(|until| until > Instant::now())
             || failures.last.is_some_and(|last| seen.is_none_or(|seen| seen.at < last))

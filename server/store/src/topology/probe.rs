@@ -1,4 +1,4 @@
-//! What a node says of itself when it is looked at.
+//! What a node says of itself when it is probed.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
     session::connection::Connection,
 };
 
-/// One look at a node.
+/// The result of one probe of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeResult {
     /// The cluster's system identifier.
@@ -24,14 +24,14 @@ pub struct ProbeResult {
     /// What is flushed on a primary and replayed on a replica.
     pub number: u64,
     /// Whether a replica receives what is written at the moment. Without it, or without the right
-    /// to know, nobody can say how far it lags.
+    /// to know, its lag is unknown.
     pub is_streaming: bool,
     /// When the question was put.
     pub at: Instant,
 }
 
 impl ProbeResult {
-    /// What is known after another look at the same node. A replica that receives nothing knows of
+    /// What is known after another probe of the same node. A replica that receives nothing knows of
     /// its control file alone, which may be of before the promotions that it has followed; but as
     /// long as its server runs it never goes back.
     pub(crate) fn after(self, last: Option<Self>) -> Self {
@@ -45,7 +45,7 @@ impl ProbeResult {
     }
 }
 
-/// Looks at a node. Its control file is late after a promotion, so a primary's timeline is taken
+/// Probes a node. Its control file is late after a promotion, so a primary's timeline is taken
 /// from its log, and a replica's from what it receives where it receives anything.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What the sightings of all nodes come to: who is the primary, and who follows it.
+//! What the probe results of all nodes say together: who is the primary, and who follows it.
 
 use std::{
     collections::VecDeque,
@@ -61,7 +61,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Somebody has told of this branch of history: primaries of older ones are none any more.
+    /// A younger timeline was learned: primaries of older ones are former primaries.
     /// Says whether that is news.
     pub fn learn_timeline(&mut self, timeline: u32) -> bool {
         let is_news = timeline > self.timeline;
@@ -73,7 +73,7 @@ impl Memory {
         is_news
     }
 
-    /// Draws the picture. The first node in the list's order that is seen says which cluster it
+    /// Makes the snapshot. The first node in the list's order that is seen says which cluster it
     /// is about.
     pub fn assess(&mut self, probe_results: &[Option<ProbeResult>]) -> TopologySnapshot {
         self.system =
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_of_counts_though_nobody_was_seen() {
+    fn a_learned_timeline_counts_before_a_node_of_it_is_seen() {
         let now = Instant::now();
         let mut memory = Memory::default();
         assert!(memory.learn_timeline(3));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_told_apart() {
+    fn nodes_of_a_foreign_cluster_are_recognized() {
         let now = Instant::now();
         let foreign = node(true, 9, 9, now).map(|it| ProbeResult { system: 8, ..it });
         let snapshot = Memory::default().assess(&[node(true, 1, 9, now), foreign]);
@@ -178,6 +178,6 @@ mod tests {
         let snapshot = memory.assess(&[None, node(false, 1, 30, after(9))]);
         assert_eq!(snapshot.lag(&snapshot.replicas[0], after(60)), Some(Duration::ZERO));
         let snapshot = memory.assess(&[node(true, 1, 30, after(61)), node(false, 1, 5, after(61))]);
-        assert_eq!(snapshot.lag(&snapshot.replicas[0], after(61)), None, "nobody remembers");
+        assert_eq!(snapshot.lag(&snapshot.replicas[0], after(61)), None, "no probe is that old");
     }
 }

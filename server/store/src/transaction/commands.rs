@@ -22,7 +22,7 @@ use crate::{
 /// The longest that a write waits for a lock at a time.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a commit's answer is waited for once its node was given up: without it nobody knows
+/// How long a commit's answer is waited for once its node was evicted: without it no one can know
 /// what has happened.
 const COMMIT_GRACE: Duration = Duration::from_secs(1);
 
@@ -127,7 +127,7 @@ impl Connection {
             return Err(StoreError::internal("a statement failed and the operation went on"));
         }
         if self.is_evicted() {
-            // The node isn't the primary any more, or nobody can say: nothing shall be written there.
+            // The node isn't the primary any more, or that is unknown: nothing is written there.
             self.rollback().await;
             return Err(StoreError::Unavailable(DbErr::Custom(
                 "the primary is another one".into(),
@@ -197,7 +197,7 @@ impl Connection {
     pub(crate) async fn rollback(&self) {
         self.set_deadline(Deadline::NONE);
         if self.is_broken() {
-            // Nobody answers there, and the database rolls back by itself.
+            // The session has ended, and the database rolls back by itself.
             return;
         }
         let limit = self.command_timeout();

@@ -2,7 +2,7 @@
 //!
 //! tonic drops a handler whose caller leaves, and a driver that is dropped while a transaction
 //! begins or ends leaves a connection inside one that the next user would write into. A task
-//! runs to its end whoever leaves.
+//! runs to its end even if the caller leaves.
 
 use std::{
     sync::Arc,
@@ -40,7 +40,7 @@ const LOST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause there is.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Carries out a write on a connection of its own, whoever waits for it. `turn` is the place
+/// Carries out a write on a connection of its own, even if the caller leaves. `turn` is the place
 /// of its key among calls of this process.
 pub(crate) async fn carry_out(
     topology: Arc<Topology>,
@@ -53,7 +53,7 @@ pub(crate) async fn carry_out(
     let task = tokio::spawn(
         async move {
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
-            // A twin that waits for its turn finds the connection free.
+            // A duplicate request that waits for the key lock finds the connection free.
             drop(key_lock);
             let Done { answer, position, replayed } = done?;
             Ok(Committed { answer, position, node, attempts: call.attempts.count(), replayed })
@@ -253,7 +253,7 @@ async fn applied(
     let done = |answer, replayed| Done { answer, position: None, replayed };
     let Some(key) = call.kept_key() else {
         let answer = write.apply(connection).await?;
-        // Nobody waits any more, and has been told so: what was done shall not stay.
+        // The caller was answered that its time is over: what was done is rolled back.
         return match call.deadline.has_passed() {
             true => Err(StoreError::DeadlineExceeded),
             false => Ok(done(answer, false)),

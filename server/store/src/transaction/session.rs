@@ -73,7 +73,7 @@ impl StepError {
 
 impl Store {
     /// Begins a transaction that ends by `call.deadline` at the latest. Waits at most `wait`
-    /// for its turn among others of its kind. One that only reads may be led on any node that
+    /// for a slot among others of its kind. One that only reads may be led on any node that
     /// is fresh enough.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use tonic::{
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use super::{CALLERS, EACH, LISTS, id, values};
+use super::lists::{CALLERS, EACH, LISTS, id, values};
 use crate::history::{Level, Step, Transaction};
 
 /// How long an answer may take.

@@ -1,0 +1,41 @@
+//! Orders and their items as the operations handle them: to be placed, and placed.
+
+use bookstore_entity::order::Model;
+use sea_orm::FromQueryResult;
+use uuid::Uuid;
+
+/// An order to place.
+#[derive(Clone, Debug)]
+pub struct NewOrder {
+    /// Its id.
+    pub id: Uuid,
+    /// Where the request gives the id: `id`, `order_id`.
+    pub id_field: &'static str,
+    /// Who orders.
+    pub user_id: Uuid,
+    /// Where it goes to.
+    pub shipping_address: String,
+}
+
+/// A book to order; each stands in an order once.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// The book.
+    pub book_id: Uuid,
+    /// How many copies.
+    pub quantity: i32,
+}
+
+/// A book of an order.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Item {
+    /// The book.
+    pub book_id: Uuid,
+    /// How many copies.
+    pub quantity: i32,
+    /// What one cost, in micros of the order's currency.
+    pub price_micros: i64,
+}
+
+/// An order's row with its items.
+pub type WithItems = (Model, Vec<Item>);

@@ -1,0 +1,35 @@
+//! What several layers need.
+
+use std::sync::Arc;
+
+use crate::rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry};
+
+/// What the layers look at.
+#[derive(Clone)]
+pub struct Shared {
+    /// The methods of the service.
+    pub registry: Arc<Registry>,
+    /// Whether the database can be used.
+    pub readiness: Readiness,
+    /// The calls in flight.
+    pub load: Load,
+    /// The most that a request may be, in bytes.
+    pub max_message_size: usize,
+    /// Which node may answer a read that says nothing about it.
+    pub consistency: Consistency,
+    /// What seals positions; none until the schema has been found right.
+    pub sealing_key: Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
+}
+
+/// Whether a path belongs to the contract, not to health or reflection.
+pub(super) fn is_ours(path: &str) -> bool {
+    !path.starts_with("/grpc.health.v1.") && !path.starts_with("/grpc.reflection.")
+}
+
+/// The methods beside the contract's: those of health and reflection, by path.
+pub(super) const BESIDE: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];

@@ -1,0 +1,27 @@
+//! What is known of a method before its handler runs.
+
+/// A method of the service.
+pub struct Method {
+    /// Its path: `/bookstore.v1.BookService/GetBook`.
+    pub path: &'static str,
+    /// Whether it changes anything.
+    pub kind: MethodKind,
+    /// The full name of the message that answers it.
+    pub answer: String,
+    /// Whether it takes one message and answers one.
+    pub unary: bool,
+    /// Whether a second call with the same request changes nothing more, by the contract's
+    /// `idempotency_level`.
+    pub idempotent: bool,
+}
+
+/// Whether a method changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodKind {
+    /// It only reads: any fresh node may answer.
+    Read,
+    /// It writes: the primary alone may answer.
+    Write,
+    /// Its service carries it out by itself: a stream, or several methods at once.
+    Direct,
+}
