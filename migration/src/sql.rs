@@ -1,15 +1,14 @@
-//! One SQL text for both engines: migrations write `{word}` where their dialects differ.
+//! One SQL text for both engines. Migrations write `{word}` where the dialects differ.
 
 use sea_orm_migration::{
     SchemaManager,
     sea_orm::{ConnectionTrait, DbBackend, DbErr},
 };
 
-/// The words, each with what it stands for on PostgreSQL and on SQLite.
+/// The words, each with its text on PostgreSQL and on SQLite.
 ///
-/// Text is compared byte by byte on both, so that orders, unique constraints and
-/// page tokens agree; SQLite does that by itself. SQLite's type names are those that
-/// SeaORM gives the same columns.
+/// Both engines compare texts byte by byte, so that orders, unique constraints and page tokens
+/// agree. It is SQLite's default. SQLite's type names are those of SeaORM's schema builder.
 const WORDS: &[(&str, &str, &str)] = &[
     ("{uuid}", "uuid", "uuid_text"),
     ("{text}", "text COLLATE \"C\"", "text"),
@@ -17,8 +16,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("{json}", "jsonb", "jsonb_text"),
     ("{json_type}", "jsonb_typeof", "json_type"),
     ("{time}", "timestamptz", "timestamp_with_timezone_text"),
-    // As the driver writes times: without a fraction where it is zero, or the same moment
-    // would be two texts.
+    // The driver's form of a time has no fraction if that is zero. Another form would make two
+    // texts of the same time.
     ("{now}", "now()", "(replace(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'), '.000+', '+'))"),
     ("{bytes}", "bytea", "blob"),
     (

@@ -5,7 +5,7 @@ use sea_orm::{
     sea_query::Expr,
 };
 
-use crate::crud::Resource;
+use crate::crud::resource::Resource;
 
 /// The columns that a read is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,11 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::crud::{Resource, Values, column_in, write::stamped};
+use crate::crud::{
+    ids::{column, column_in},
+    resource::{Resource, Values},
+    write::stamped,
+};
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +77,7 @@ async fn without_reference<R: Resource>(
         else {
             continue;
         };
-        let column = super::column::<R>(name)?;
+        let column = column::<R>(name)?;
         let reference = |row: &Values<R>| match row.get(column).into_value() {
             Some(Value::Uuid(id)) => id,
             _ => None,
@@ -174,7 +178,7 @@ fn from_arrays<R: Resource>(
     }
     let arrays: Vec<String> = (1..=values.len()).map(|index| format!("${index}")).collect();
     for name in STAMPS {
-        let value = super::column::<R>(name).ok().and_then(|it| first.get(it).into_value());
+        let value = column::<R>(name).ok().and_then(|it| first.get(it).into_value());
         let Some(value) = value else { continue };
         values.push(value);
         written.push(format!("\"{name}\""));
@@ -234,7 +238,7 @@ fn taken_over<R: Resource>(change: &Values<R>) -> impl Iterator<Item = &'static 
 }
 
 fn id_of<R: Resource>(row: &Values<R>) -> Option<Uuid> {
-    match row.get(super::column::<R>("id").ok()?).into_value() {
+    match row.get(column::<R>("id").ok()?).into_value() {
         Some(Value::Uuid(id)) => id,
         _ => None,
     }

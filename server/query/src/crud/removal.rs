@@ -8,7 +8,8 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::crud::{
-    Expected, Removal, Resource, column_in, id_is,
+    ids::{column_in, id_is},
+    resource::{Expected, Removal, Resource},
     write::{ROUNDS, came_and_went, lock, lock_all, missed, state_is},
 };
 

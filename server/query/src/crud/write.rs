@@ -13,7 +13,8 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::crud::{
-    Change, Expected, Fixed, Insert, Resource, Row, Values, column, column_in, id_is,
+    ids::{column, column_in, id_is},
+    resource::{Change, Expected, Fixed, Insert, Resource, Row, Values},
 };
 
 /// Inserts rows and answers them as they are now.

@@ -15,28 +15,14 @@ use serde_json::{Number, json};
 
 use crate::{
     field::{Invalid, shown},
-    filter::{LITERAL_STAR, check::Operand, value},
+    filter::{
+        node::{JsonTest, LITERAL_STAR, Operand, Scalar},
+        value,
+    },
 };
 
 /// How many keys a path may have below its column.
 const LONGEST_PATH: usize = 16;
-
-/// What a filter asks of a value in a JSON object.
-#[derive(Clone, Debug)]
-pub(crate) enum JsonTest {
-    Set,
-    Equal(Scalar),
-    NotEqual(Scalar),
-    Order(BinOper, Number),
-}
-
-/// A JSON value that is compared with.
-#[derive(Clone, Debug)]
-pub(crate) enum Scalar {
-    Text(String),
-    Number(Number),
-    Bool(bool),
-}
 
 /// Reads the keys of a path.
 ///

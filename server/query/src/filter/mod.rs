@@ -6,14 +6,15 @@
 mod attributes;
 mod check;
 mod condition;
+mod node;
 mod value;
 
 use std::fmt;
 
 use aip_160::{FilterError, parse_filter_with_max_depth};
-use check::Node;
 use sea_orm::{DbBackend, sea_query::Condition};
 
+use self::node::{FilterNode, LITERAL_STAR};
 use crate::field::{Invalid, ResourceFields};
 
 /// How many characters a filter may have.
@@ -21,10 +22,6 @@ pub const MOST_CHARACTERS: usize = 4_096;
 
 /// How deep the parentheses of a filter may nest.
 pub const DEEPEST: usize = 16;
-
-/// Stands for a `*` that is meant literally, from reading to typing. A filter can't
-/// hold it otherwise, since PostgreSQL stores no NUL.
-const LITERAL_STAR: char = '\0';
 
 /// A filter that was found right. Its `Display` is canonical: the same for filters
 /// that differ in nothing but white space and needless parentheses.
@@ -47,7 +44,7 @@ const LITERAL_STAR: char = '\0';
 #[derive(Clone, Debug)]
 pub struct Filter {
     table: &'static str,
-    root: Option<Node>,
+    root: Option<FilterNode>,
     canonical: String,
 }
 

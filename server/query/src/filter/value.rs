@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     field::{Invalid, Kind},
-    filter::check::{Operand, Test},
+    filter::node::{Operand, Test},
 };
 
 /// The SQL operator of a comparison.

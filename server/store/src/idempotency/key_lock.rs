@@ -18,15 +18,15 @@ const KEY_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The keys of the calls that this process runs or holds back. One call at a time has the lock
 /// of a key.
 #[derive(Default)]
-pub(crate) struct KeyLocks(Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct KeyLocks(Mutex<HashMap<KeyOfCaller, Arc<tokio::sync::Mutex<()>>>>);
 
 /// A caller and its key.
-type Name = (String, Uuid);
+type KeyOfCaller = (String, Uuid);
 
 /// The lock of a key. Dropping it releases the lock.
 pub(crate) struct KeyLock {
     key_locks: Arc<KeyLocks>,
-    name: Name,
+    name: KeyOfCaller,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
@@ -68,7 +68,7 @@ impl KeyLocks {
         Ok(key_lock)
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Name, Arc<tokio::sync::Mutex<()>>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<KeyOfCaller, Arc<tokio::sync::Mutex<()>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,8 +2,18 @@
 
 /// The commands that metrics tell apart: few, so that the number of series stays small.
 const COMMANDS: [&str; 12] = [
-    "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "EXPLAIN", "SET", "BEGIN", "COMMIT",
-    "ROLLBACK", "SAVEPOINT", "RELEASE",
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "WITH",
+    "EXPLAIN",
+    "SET",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "RELEASE",
 ];
 
 /// A statement's first word, if it is one of [`COMMANDS`]; `OTHER` otherwise.

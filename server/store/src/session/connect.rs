@@ -19,7 +19,7 @@ use crate::{
     session::{
         connection::{
             Connection,
-            driver::{Access, Driver, Server},
+            driver::{Access, Driver, ServerIdentity},
         },
         interrupt::Interrupt,
         statement_log::{DatabaseAttributes, StatementLog, Statements},
@@ -36,13 +36,13 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Opens the connections to one node.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    target: Target,
+    engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
 }
 
 #[derive(Clone)]
-enum Target {
+enum EngineOptions {
     Postgres(Box<PgConnectOptions>),
     Sqlite(Box<SqliteConnectOptions>),
 }
@@ -60,7 +60,7 @@ impl Connector {
     ) -> Result<Self, StoreError> {
         let unreadable =
             |error: sqlx::Error| StoreError::internal(format!("DATABASE_URL: {error}"));
-        let target = if url.starts_with("sqlite:") {
+        let engine = if url.starts_with("sqlite:") {
             let options = SqliteConnectOptions::from_str(url)
                 .map_err(unreadable)?
                 .journal_mode(SqliteJournalMode::Wal)
@@ -70,35 +70,35 @@ impl Connector {
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
-            Target::Sqlite(Box::new(options))
+            EngineOptions::Sqlite(Box::new(options))
         } else {
             let options = PgConnectOptions::from_str(url)
                 .map_err(unreadable)?
                 .application_name("bookstore")
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
-            Target::Postgres(Box::new(options))
+            EngineOptions::Postgres(Box::new(options))
         };
-        let database = match &target {
-            Target::Postgres(options) => DatabaseAttributes {
+        let database = match &engine {
+            EngineOptions::Postgres(options) => DatabaseAttributes {
                 system: "postgresql",
                 address: Some(options.get_host().into()),
                 namespace: options.get_database().map(Arc::from),
             },
-            Target::Sqlite(options) => DatabaseAttributes {
+            EngineOptions::Sqlite(options) => DatabaseAttributes {
                 system: "sqlite",
                 address: None,
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        Ok(Self { target, log: Arc::new(Statements { log, database }), command_timeout })
+        Ok(Self { engine, log: Arc::new(Statements { log, database }), command_timeout })
     }
 
     /// The engine, by the URL's scheme.
     pub(crate) fn backend(&self) -> DbBackend {
-        match self.target {
-            Target::Postgres(_) => DbBackend::Postgres,
-            Target::Sqlite(_) => DbBackend::Sqlite,
+        match self.engine {
+            EngineOptions::Postgres(_) => DbBackend::Postgres,
+            EngineOptions::Sqlite(_) => DbBackend::Sqlite,
         }
     }
 
@@ -113,9 +113,9 @@ impl Connector {
     /// # Errors
     /// [`StoreError::Unavailable`] for every reason, since no statement has run yet.
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
-        let opened = match &self.target {
-            Target::Postgres(options) => self.open_postgres(options, access).await,
-            Target::Sqlite(options) => open_sqlite(options, access).await,
+        let opened = match &self.engine {
+            EngineOptions::Postgres(options) => self.open_postgres(options, access).await,
+            EngineOptions::Sqlite(options) => open_sqlite(options, access).await,
         };
         let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
@@ -150,14 +150,14 @@ impl Connector {
         let process = i32::try_from(number(0)?).unwrap_or_default();
         // PostgreSQL shows the unsigned 64-bit identifier as a signed number.
         let (system, started) = (number(1)?.cast_unsigned(), number(2)?);
-        Ok(Driver::Postgres(Box::new(session), Server { process, system, started }))
+        Ok(Driver::Postgres(Box::new(session), ServerIdentity { process, system, started }))
     }
 
     /// The file of a SQLite database; `None` on PostgreSQL.
     pub(crate) fn sqlite_file(&self) -> Option<&Path> {
-        match &self.target {
-            Target::Postgres(_) => None,
-            Target::Sqlite(options) => Some(options.get_filename()),
+        match &self.engine {
+            EngineOptions::Postgres(_) => None,
+            EngineOptions::Sqlite(options) => Some(options.get_filename()),
         }
     }
 
@@ -186,11 +186,11 @@ impl Connector {
             .idle_timeout(Duration::from_secs(7 * 24 * 3600))
             .sqlx_logging(false);
         // SeaORM parses the URL again, without the settings above.
-        if let Target::Sqlite(settings) = &self.target {
+        if let EngineOptions::Sqlite(settings) = &self.engine {
             let settings = (**settings).clone();
             options.map_sqlx_sqlite_opts(move |_| settings.clone());
         }
-        if let Target::Postgres(settings) = &self.target {
+        if let EngineOptions::Postgres(settings) = &self.engine {
             let settings = (**settings).clone().application_name("bookstore-migrate");
             options.map_sqlx_postgres_opts(move |_| settings.clone());
         }

@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::{
-    driver::{Access, Driver, Server},
+    driver::{Access, Driver, ServerIdentity},
     membership::PoolMembership,
     purpose::{EFFECT, Purpose, ROWS},
     state::{ConnectionState, TransactionState},
@@ -44,7 +44,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connection {
     backend: DbBackend,
-    server: Option<Server>,
+    server: Option<ServerIdentity>,
     access: Access,
     driver: Mutex<Driver>,
     log: Arc<Statements>,
@@ -131,7 +131,7 @@ impl Connection {
     }
 
     /// The server that runs the session; `None` on SQLite.
-    pub(crate) fn server(&self) -> Option<Server> {
+    pub(crate) fn server(&self) -> Option<ServerIdentity> {
         self.server
     }
 

@@ -17,14 +17,14 @@ pub enum Access {
 #[derive(Debug)]
 pub(crate) enum Driver {
     /// PostgreSQL, with the server that runs the session.
-    Postgres(Box<PgConnection>, Server),
+    Postgres(Box<PgConnection>, ServerIdentity),
     /// SQLite, with the switch that interrupts a statement after its timeout.
     Sqlite(Box<SqliteConnection>, Interrupt),
 }
 
 /// The server that runs a session of PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct ServerIdentity {
     /// The process id of the session's backend.
     pub process: i32,
     /// The cluster's system identifier.
