@@ -20,7 +20,8 @@
 //! | `telemetry` | the store's metrics and the spans of operations and statements |
 //! | `clock`, `deadline`, `sealing` | the current time, the end of a call's time, and seals of tokens |
 //!
-//! Imports point downward in this table, and no two files import each other.
+//! Imports point downward in this table, except that `call` names the key of `idempotency`. No two
+//! files import each other.
 
 mod call;
 mod clock;

@@ -22,7 +22,6 @@ const KNOWN: &[&str] = &[
     "Broken",
     "Call",
     "Calls",
-    "Checkout",
     "Columns",
     "Consistency",
     "Entry",

@@ -12,7 +12,7 @@ use crate::crud::resource::Resource;
 /// A resource's column by its name.
 ///
 /// # Errors
-/// Only by a mistake in this program: a name that the table doesn't have.
+/// [`StoreError::Internal`] if the table has no such column: a defect of this program.
 pub(crate) fn column<R: Resource>(
     name: &str,
 ) -> Result<<R::Entity as EntityTrait>::Column, StoreError> {
@@ -26,8 +26,8 @@ pub(crate) fn id_is(id: Uuid) -> SimpleExpr {
     Expr::col(Alias::new("id")).eq(id)
 }
 
-/// Whether a column of ids has one of these. One text however many there are: they go as an
-/// array on PostgreSQL, as JSON on SQLite.
+/// Whether a column of ids has one of these. The ids are bound as one array on PostgreSQL and as
+/// one JSON text on SQLite, so that the SQL text doesn't depend on their number.
 pub fn column_in(connection: &Connection, column: &'static str, ids: &[Uuid]) -> SimpleExpr {
     match connection.get_database_backend() {
         DbBackend::Postgres => Expr::col(Alias::new(column)).eq(PgFunc::any(ids.to_vec())),
@@ -38,7 +38,7 @@ pub fn column_in(connection: &Connection, column: &'static str, ids: &[Uuid]) ->
     }
 }
 
-/// Where a column's id stands among these, so that rows can be read in their order.
+/// The index of a column's id among these, to order rows by it.
 pub fn position_in(connection: &Connection, column: &'static str, ids: &[Uuid]) -> SimpleExpr {
     match connection.get_database_backend() {
         DbBackend::Postgres => Expr::cust_with_exprs(

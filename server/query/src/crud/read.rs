@@ -23,7 +23,7 @@ use crate::crud::{
 pub struct One {
     /// Its id.
     pub id: Uuid,
-    /// What of it.
+    /// The columns to read.
     pub columns: Columns,
 }
 
@@ -32,18 +32,18 @@ pub struct One {
 pub struct Ids {
     /// Their ids, in the order of the answer.
     pub ids: Vec<Uuid>,
-    /// What of them.
+    /// The columns to read.
     pub columns: Columns,
-    /// The most that they may be together, in bytes.
+    /// The most bytes of all rows together.
     pub most: usize,
 }
 
-/// Rows that others refer to, by their ids.
+/// The rows that others refer to, by their ids.
 #[derive(Clone, Debug)]
 pub struct FoundRows<R: Resource> {
-    /// The rows; those that aren't there any more are missing.
+    /// The rows that exist.
     pub rows: HashMap<Uuid, Arc<Row<R>>>,
-    /// The ids whose rows were left unread because of the size.
+    /// The ids whose rows were not read because of the size.
     pub unread: HashSet<Uuid>,
 }
 
@@ -60,8 +60,7 @@ pub async fn get<R: Resource>(
     row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id, field: "id".into() })
 }
 
-/// Reads rows in one statement and answers in the order of the ids, as often as they stand
-/// there.
+/// Reads rows in one statement. Returns a row for each id, in the order of the ids.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] at `ids[n]` for the first one that is missing,
@@ -97,8 +96,8 @@ pub async fn get_many<R: Resource>(
     Ok(answer)
 }
 
-/// Reads rows that others refer to in one statement, or in none if there are no ids: in the
-/// order of the ids, each once, until they are larger than `most` together; one at least.
+/// Reads the rows that others refer to in one statement, each once, in the order of the ids. Stops
+/// when they exceed `most` bytes together, after one row at least. Runs no statement without ids.
 ///
 /// # Errors
 /// What the database answers.

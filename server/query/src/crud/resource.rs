@@ -1,4 +1,4 @@
-//! What a resource tells the generic code of itself, and the rows that its writes are about.
+//! [`Resource`]: what the generic code needs to know of a resource; and the input of its writes.
 
 use bookstore_store::{Constraint, FieldViolation};
 use chrono::{DateTime, Utc};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::field::ResourceFields;
 
-/// A resource, as the store sees it: a table with `id`, `created_at`, `updated_at` and `version`.
+/// A resource: a table with the columns `id`, `created_at`, `updated_at` and `version`.
 pub trait Resource: Send + Sync + 'static {
     /// Its name in the singular: `book`.
     const NAME: &'static str;
@@ -16,13 +16,12 @@ pub trait Resource: Send + Sync + 'static {
             Model: Send + Sync + IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel>,
             ActiveModel: Send + Sync + TryIntoModel<<Self::Entity as EntityTrait>::Model>,
         >;
-    /// What lists may filter and sort by.
+    /// The fields that lists may filter and sort by.
     const FIELDS: ResourceFields;
-    /// The columns that may hold much, named as their fields on the wire: a read whose caller
-    /// wants none of them leaves them out.
+    /// The large columns, by their names on the wire. A read omits them if its caller wants none of
+    /// them.
     const LARGE: &'static [&'static str] = &[];
-    /// The constraints that a caller's values can break, but for those that the contract's
-    /// rules hold already.
+    /// The constraints that a caller's values can break. The contract's rules cover the others.
     const CONSTRAINTS: &'static [Constraint];
 }
 
@@ -31,14 +30,14 @@ pub type Row<R> = <<R as Resource>::Entity as EntityTrait>::Model;
 /// The values of a row to be written.
 pub type Values<R> = <<R as Resource>::Entity as EntityTrait>::ActiveModel;
 
-/// Which state a row must have to be changed: that of an etag.
+/// The state that a row must have to be changed or deleted: that of an etag (AIP-154).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Any.
+    /// Any state.
     Any,
-    /// This version of the row that was created at this time.
+    /// This version of the row with this creation time.
     State(i64, DateTime<Utc>),
-    /// None: the etag was never given out for this row.
+    /// No state: the etag was never issued for this row.
     Never,
 }
 
@@ -62,18 +61,19 @@ pub struct Change<V> {
     pub id: Uuid,
     /// The state it must have.
     pub expected: Expected,
-    /// The columns to change; the others are not set.
+    /// The columns to change. The others stay unset.
     pub values: V,
-    /// What must be so already, since it never changes.
+    /// The values of immutable fields, which the row must have already.
     pub fixed: Vec<Fixed>,
-    /// What to insert if the row isn't there: all values, or why they can't be.
+    /// What to insert if the row doesn't exist (`allow_missing`, AIP-134): all values, or why they
+    /// are invalid.
     pub otherwise: Option<Result<V, Vec<FieldViolation>>>,
 }
 
-/// A value that a row must have already.
+/// The value of an immutable field, which the row must have already.
 #[derive(Clone, Debug)]
 pub struct Fixed {
-    /// Where the request has it: `review.user_id`.
+    /// The field of the request: `review.user_id`.
     pub field: String,
     /// Its column.
     pub column: &'static str,
@@ -84,15 +84,15 @@ pub struct Fixed {
 /// A row to delete.
 #[derive(Clone, Debug)]
 pub struct Removal {
-    /// Where the request stands: empty, or `requests[3].`.
+    /// The path prefix of the request: empty, or `requests[3].`.
     pub prefix: String,
     /// The row.
     pub id: Uuid,
     /// The state it must have.
     pub expected: Expected,
-    /// Whether it is fine if the row isn't there.
+    /// Whether a missing row is no error (`allow_missing`, AIP-135).
     pub allow_missing: bool,
-    /// Whether rows that refer to it go with it, as far as
-    /// [`ConstraintRule::Unused`](bookstore_store::ConstraintRule::Unused) lets them.
+    /// Whether to delete the referring rows too, where
+    /// [`ConstraintRule::Unused`](bookstore_store::ConstraintRule::Unused) allows it (AIP-135).
     pub force: bool,
 }

@@ -1,4 +1,4 @@
-//! From a parsed filter to a typed one: every field known, every value of its kind.
+//! Types a parsed filter: finds every field, and converts every value to the field's kind.
 
 use aip_160::{Arg, Comparable, Comparator, Expression, Member, Restriction, Value as Literal};
 use sea_orm::sea_query::BinOper;
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Types a filter. The depth of the recursion is the parser's, which is limited.
+/// Types a filter. The parser limits the depth of the recursion.
 pub(crate) fn check(
     expression: &Expression,
     fields: &ResourceFields,
@@ -64,7 +64,7 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode
     Ok(FilterNode::Test(field, test))
 }
 
-/// Finds the field that a path names, and what of the path goes into a JSON object.
+/// Finds the field of a path, and the rest of the path inside a JSON object.
 fn resolve(
     member: &Member,
     fields: &ResourceFields,
@@ -103,7 +103,7 @@ fn operand<'a>(name: &str, argument: &'a Arg) -> Result<Operand<'a>, Invalid> {
         Literal::Text(text) => (text, false),
         Literal::String(text) => (text, true),
     };
-    // What a backslash would escape is different inside of quotes.
+    // A backslash escapes other characters inside of quotes.
     if !member.fields.is_empty() || (!quoted && text.contains('\\')) {
         return Err(Invalid(format!("put the value {} in quotes", shown(&name_of(member)))));
     }
@@ -121,7 +121,7 @@ fn operator(name: &str, kind: Kind, comparator: Comparator) -> Result<BinOper, I
     }
 }
 
-/// The error for a value that isn't what the field's kind wants.
+/// The error for a value that isn't of the field's kind.
 fn ill_typed(name: &str, kind: Kind, operand: Operand<'_>) -> Invalid {
     let quotes = if operand.quoted { " in quotes" } else { "" };
     let text = shown(&operand.literal());

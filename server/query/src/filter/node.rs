@@ -1,4 +1,4 @@
-//! A typed filter: the tree that a parsed filter becomes and that SQL is made of.
+//! The tree of a typed filter, between parsing and SQL.
 
 use sea_orm::{Value, sea_query::BinOper};
 use serde_json::Number;
@@ -18,18 +18,18 @@ pub(crate) enum FilterNode {
     Test(&'static Field, Test),
 }
 
-/// What a filter asks of one field.
+/// A test of one field.
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
     Set,
     Compare(BinOper, Value),
-    /// Text from the first bound up to the second, which is omitted if none is greater.
+    /// Text from the first bound up to the second; `None` if no text is greater.
     Within(String, Option<String>),
     /// Text outside of such bounds.
     Outside(String, Option<String>),
-    /// Text that holds this somewhere, in any case.
+    /// Text that contains this, in any case: a LIKE pattern.
     Contains(String),
-    /// What is asked of the value at a path below a JSON object.
+    /// A test of the value at a path in a JSON object.
     Json(Vec<String>, JsonTest),
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Operand<'a> {
 }
 
 impl Operand<'_> {
-    /// The text as it was meant.
+    /// The text with its literal stars.
     pub(crate) fn literal(self) -> String {
         self.text.replace(LITERAL_STAR, "*")
     }
@@ -53,7 +53,7 @@ impl Operand<'_> {
     }
 }
 
-/// What a filter asks of a value in a JSON object.
+/// A test of a value in a JSON object.
 #[derive(Clone, Debug)]
 pub(crate) enum JsonTest {
     Set,
@@ -62,7 +62,7 @@ pub(crate) enum JsonTest {
     Order(BinOper, Number),
 }
 
-/// A JSON value that is compared with.
+/// A JSON value to compare with.
 #[derive(Clone, Debug)]
 pub(crate) enum Scalar {
     Text(String),
