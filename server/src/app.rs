@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bookstore_migration::tool::{self, MigrationError, Runner};
+use bookstore_migration::{
+    chain::Chain,
+    error::MigrationError,
+    runner::{Event, Options, Runner},
+};
 use bookstore_store::{
     Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
 };
@@ -18,9 +22,11 @@ use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
     admin::{self, Admin},
+    budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     listener::{self, Limits, Socket},
-    resource::RESOURCES,
+    migrations::{self, StoreOpener},
+    resource::{RESOURCES, user},
     rpc::{
         calls::Calls,
         consistency::Consistency,
@@ -32,6 +38,7 @@ use crate::{
         rules::Rules,
     },
     sample_data,
+    security::password::{self, Hashing},
     shutdown::{LastWord, Signal, Signals, Stop},
     telemetry, transaction,
 };
@@ -106,6 +113,7 @@ pub fn open_store(database: &Database) -> Result<Store, AppError> {
         },
         sealing_key: database.token_key,
         command_timeout: database.command_timeout,
+        read_timeout: database.read_timeout,
         statement_log: StatementLog { echo: database.echo, slow: database.slow_query },
     })?;
     Ok(store)
@@ -115,10 +123,17 @@ pub fn open_store(database: &Database) -> Result<Store, AppError> {
 ///
 /// # Errors
 /// If the database can't be reached or a migration fails.
-pub async fn migrate(store: &Store) -> Result<(), AppError> {
-    let session = store.migration_session().await?;
-    let runner = Runner::start(&session.connection, session.lock_file.as_deref()).await?;
-    runner.up(None, |revision| tracing::info!(revision, "migrated")).await?;
+pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
+    let opener = StoreOpener(store.clone());
+    let mut report = |event: Event| match event {
+        Event::Done { revision, .. } => tracing::info!(revision, "migrated"),
+        Event::Adopted { count } => tracing::info!(count, "recorded the hashes of revisions"),
+        event => tracing::info!("migrating: {}", migrations::text(&event)),
+    };
+    let mut runner = Runner::start(&opener, chain, Options::default(), &mut report).await?;
+    let done = runner.up(chain.revisions().len()).await;
+    runner.finish().await;
+    done?;
     Ok(())
 }
 
@@ -129,11 +144,13 @@ pub async fn migrate(store: &Store) -> Result<(), AppError> {
 /// If the service can't start, or calls had to be cut at the end.
 pub async fn serve(
     config: &Config,
+    chain: &Chain,
     sample_data: bool,
     last_word: &LastWord,
     listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
     let mut signals = Signals::install().map_err(AppError::Signals)?;
+    password::configure(hashing(config));
     let store = open_store(&config.database)?;
     store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
@@ -142,11 +159,13 @@ pub async fn serve(
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
     let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
-    let services = services(config, &calls, &readiness, &load)?;
+    let budget = budget(config);
+    budget.observe();
+    let services = services(config, &calls, &readiness, &load, &budget)?;
 
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
-        let (store, known, readiness) = (store.clone(), tool::known(), readiness.clone());
+        let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let admin = Admin { store, known, readiness, load, metrics: Some(telemetry::prometheus) };
         // Not drained: it answers to the end.
         tokio::spawn(admin::serve(listener, admin));
@@ -159,8 +178,10 @@ pub async fn serve(
         greeting: GREETING,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
+        idle: config.server.stream_idle_timeout,
     };
-    let server = tokio::spawn(listener::serve(socket, services, greet, stop.clone(), limits));
+    let server = listener::serve(socket, services, greet, budget, stop.clone(), limits);
+    let server = tokio::spawn(server);
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -168,10 +189,11 @@ pub async fn serve(
     // killed, nor one not to stop.
     let signal = tokio::select! {
         signal = signals.wait() => signal,
-        prepared = prepare(config, sample_data, &store, &calls, &readiness) => {
+        prepared = prepare(config, chain, sample_data, &store, &calls, &readiness) => {
             prepared?;
-            tokio::spawn(readiness.clone().follow(store.clone(), tool::known()));
+            tokio::spawn(readiness.clone().follow(store.clone(), chain.names()));
             tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
+            tokio::spawn(user::renew(store.clone()));
             signals.wait().await
         }
     };
@@ -253,17 +275,18 @@ async fn sweep(store: Store, retention: Duration) {
 /// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.
 async fn prepare(
     config: &Config,
+    chain: &Chain,
     sample_data: bool,
     store: &Store,
     calls: &Calls,
     readiness: &Readiness,
 ) -> Result<(), AppError> {
-    let known = tool::known();
+    let known = chain.names();
     if config.database.migrate {
         if let Ok(Schema::Pending(revisions)) = store.schema(&known, Deadline::after(LOOK)).await {
             readiness.set_pending(revisions);
         }
-        migrate(store).await?;
+        migrate(store, chain).await?;
     }
     if sample_data {
         if let Schema::Pending(_) = store.schema(&known, Deadline::NONE).await? {
@@ -294,12 +317,40 @@ fn greet() -> Extensions {
     greeting
 }
 
+/// How passwords are hashed, as the settings say.
+pub fn hashing(config: &Config) -> Hashing {
+    let memory_kib = u32::try_from(config.passwords.memory / 1024).unwrap_or(u32::MAX);
+    let threads = config.passwords.threads.and_then(|threads| usize::try_from(threads).ok());
+    let threads = threads.unwrap_or_else(|| password::threads(memory_kib));
+    Hashing { memory_kib, passes: config.passwords.passes, threads }
+}
+
+/// The most memory that the service takes beyond what it takes idle, in bytes: the sum of all
+/// budgets, with their reserves, of connections and of the buffers that hash passwords.
+pub fn most_memory(config: &Config) -> usize {
+    let connections = config.server.max_connections as usize * budget::CONNECTION;
+    budget(config).most() + connections + password::memory(&hashing(config))
+}
+
+/// What connections may hold, as the settings say.
+fn budget(config: &Config) -> Arc<Budget> {
+    let server = &config.server;
+    Budget::new(budget::Limits {
+        connection: server.max_connection_bytes,
+        received: server.max_received_bytes,
+        answered: server.max_answered_bytes,
+        decoded: server.max_decoded_bytes,
+        calls: server.max_calls_per_connection,
+    })
+}
+
 /// All services inside the layers.
 fn services(
     config: &Config,
     calls: &Calls,
     readiness: &Readiness,
     load: &Load,
+    budget: &Arc<Budget>,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
@@ -322,6 +373,9 @@ fn services(
         registry,
         readiness: readiness.clone(),
         load: load.clone(),
+        budget: budget.clone(),
+        request_timeout: config.server.request_timeout,
+        stream_idle_timeout: config.server.stream_idle_timeout,
         max_message_size: calls.max_message_size(),
         consistency: match config.database.read_default {
             ReadDefault::Session => Consistency::Session,

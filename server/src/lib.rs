@@ -6,10 +6,12 @@
 
 pub mod admin;
 pub mod app;
+pub mod budget;
 pub mod command;
 pub mod config;
 pub mod listener;
 pub mod meters;
+pub mod migrations;
 pub mod resource;
 pub mod rpc;
 pub mod sample_data;
@@ -19,4 +21,4 @@ pub mod telemetry;
 pub mod traces;
 pub mod transaction;
 
-pub use command::main;
+pub use command::{main, main_with};

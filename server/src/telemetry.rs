@@ -129,11 +129,9 @@ where
     Ok((Registry::default().with(lines), handle))
 }
 
-/// What SeaORM and PostgreSQL say of each migration in many lines, the program says in one.
+/// What PostgreSQL says of each migration in many lines, the program says in one.
 fn is_told_already(metadata: &Metadata<'_>) -> bool {
-    let target = metadata.target();
-    *metadata.level() > Level::WARN
-        && (target.starts_with("sea_orm_migration") || target == "sqlx::postgres::notice")
+    *metadata.level() > Level::WARN && metadata.target() == "sqlx::postgres::notice"
 }
 
 /// The wall clock of the person who reads, to the millisecond; the date is known.

@@ -10,27 +10,32 @@
     reason = "a harness that can't go on has to fail the test, and say why"
 )]
 
+mod catalog;
 mod database;
 mod engine;
+mod examples;
 mod guard;
 mod history;
 mod line;
 mod postgres;
 mod program;
 mod raw;
+mod revisions;
 mod server;
 mod sink;
 mod stopwatch;
 mod trials;
 mod wait;
 
+pub use catalog::catalog;
 pub use database::{Database, Row, SqliteDatabase};
 pub use engine::Engine;
 pub use guard::hold;
 pub use line::Line;
-pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated};
+pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated, psql};
 pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};
+pub use revisions::{VARIABLE as REVISIONS, known as known_revisions, played};
 pub use server::{Builder, Ended, Signal, TestServer};
 pub use sink::Sink;
 pub use stopwatch::{Stopwatch, Took};

@@ -15,7 +15,10 @@ fn main() -> ExitCode {
             if std::env::var_os("BOOKSTORE_TEST_STDIN_GUARD").is_some() {
                 end_with_standard_input();
             }
-            bookstore_server::main()
+            match std::env::var_os(bookstore_tests::REVISIONS) {
+                Some(path) => bookstore_server::main_with(bookstore_tests::played(path.as_ref())),
+                None => bookstore_server::main(),
+            }
         }
     }
 }

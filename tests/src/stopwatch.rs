@@ -1,9 +1,7 @@
 //! Times that a test holds against a limit, on a machine that may be busy with other work.
 //!
-//! What takes a second on an idle machine takes ten where ten processes want each of its cores. A
-//! [`Stopwatch`] therefore measures both: the time that has passed, and how much longer than its
-//! own CPU time a thread needs meanwhile. An upper limit is stretched by that factor; a lower one
-//! never is.
+//! A [`Stopwatch`] measures the time that passes, and how much longer than its own CPU time a
+//! thread needs meanwhile. An upper limit is stretched by that factor; a lower one never is.
 
 use std::{
     fmt,

@@ -9,6 +9,7 @@ mod failover;
 mod files;
 mod goodbooks;
 mod history;
+mod kills;
 mod orders;
 mod patroni;
 mod placing;
@@ -21,6 +22,7 @@ mod steady;
 mod stock;
 mod stops;
 mod telemetry;
+mod versions;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
@@ -98,6 +100,12 @@ pub const TRIALS: &[Trial] = &[
         work: |scale| Box::pin(history::history(scale)),
     },
     Trial {
+        name: "kills",
+        about: "migrations killed at random moments, this many times on each engine: the next run ends at head",
+        scale: 50,
+        work: |scale| Box::pin(kills::kills(scale)),
+    },
+    Trial {
         name: "orders",
         about: "this many orders over lines that break, the service killed, on each engine: each once",
         scale: 5_000,
@@ -156,6 +164,12 @@ pub const TRIALS: &[Trial] = &[
         about: "GetBook with and without telemetry, so many rounds on each engine: what it costs",
         scale: 10,
         work: |scale| Box::pin(telemetry::telemetry(scale)),
+    },
+    Trial {
+        name: "versions",
+        about: "an older and a newer program under load across a revision, this many calls, in both orders",
+        scale: 20_000,
+        work: |scale| Box::pin(versions::versions(scale)),
     },
 ];
 

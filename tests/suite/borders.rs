@@ -24,6 +24,7 @@ const BORDERS: &[(&str, &[&[&str]])] = &[
     ("bookstore-entity", &[WIRE, &["bookstore-store"]]),
     ("bookstore-migration", &[WIRE, &["bookstore-store"]]),
     ("bookstore-store", &[WIRE, ABOVE_STORE]),
+    ("bookstore-client", &[DATABASE, ABOVE_STORE, &["bookstore-server"]]),
     ("bookstore-query", &[WIRE, &["bookstore-migration"]]),
     ("bookstore-server", &[&["bookstore-tests"]]),
     ("bookstore-tests", &[]),

@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod abuse;
 mod admin;
 mod bad_input;
 mod batch;
@@ -27,6 +28,7 @@ mod item;
 mod lifecycle;
 mod list;
 mod logs;
+mod migrate;
 mod migration;
 mod operations;
 mod order;

@@ -11,7 +11,7 @@ use bookstore_entity::{
     book, cart, cart_item, category, idempotency_key, item, order, order_item, post, review,
     sealing_key, user,
 };
-use bookstore_migration::tool;
+use bookstore_migration::bookkeeping::TABLES;
 use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
 use bookstore_tests::{
     Database, Engine, Origin, Row, SOON, TestServer, on_every_engine, program, run, until,
@@ -34,7 +34,7 @@ on_every_engine!(
 
 /// Every revision that the program knows, oldest first.
 fn revisions() -> Vec<String> {
-    tool::known()
+    bookstore_tests::known_revisions()
 }
 
 /// A line for each revision, as `migrate` prints it.
@@ -92,9 +92,9 @@ fn is_there(database: &Database) -> bool {
 /// What FTS5 makes for its table `book_words`: nothing of it can be named.
 const FTS5_TABLES: &str = "book_words_";
 
-/// The tool's own table stays when everything is reverted.
+/// The bookkeeping's tables stay when everything is reverted.
 fn is_ours(row: &Row) -> bool {
-    !row.iter().flatten().any(|cell| cell.contains("seaql_migrations"))
+    !row.iter().flatten().any(|cell| TABLES.iter().any(|table| cell.contains(table)))
 }
 
 async fn up_and_down_and_up_is_up(engine: Engine) {
@@ -105,8 +105,8 @@ async fn up_and_down_and_up_is_up(engine: Engine) {
     let first = schema(&database).await;
     let mut reverted = told("reverted");
     reverted.reverse();
-    assert_eq!(migrate(&database, &["down", "99"]).await, reverted);
-    assert_eq!(migrate(&database, &["down"]).await, ["nothing to revert"]);
+    assert_eq!(migrate(&database, &["down", "base", "--yes", "--allow-data-loss"]).await, reverted);
+    assert_eq!(migrate(&database, &["down", "--yes"]).await, ["nothing to revert"]);
     let left: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
     assert_eq!(left, Vec::<Row>::new(), "what reverting has left");
     for revision in revisions() {
@@ -211,7 +211,6 @@ async fn entities_are_the_tables(engine: Engine) {
     let database = empty(engine).await;
     migrate(&database, &["up"]).await;
     let known = [
-        "seaql_migrations".to_owned(),
         is_table(&database, book::Entity).await,
         is_table(&database, cart::Entity).await,
         is_table(&database, cart_item::Entity).await,
@@ -236,7 +235,8 @@ async fn entities_are_the_tables(engine: Engine) {
         }
     };
     let tables = database.sql(tables).await.into_iter().flatten().flatten();
-    assert_eq!(tables.collect::<BTreeSet<_>>(), BTreeSet::from(known));
+    let known = known.into_iter().chain(TABLES.iter().map(|table| (*table).to_owned()));
+    assert_eq!(tables.collect::<BTreeSet<_>>(), known.collect::<BTreeSet<_>>());
 }
 
 async fn categories_are_seeded(engine: Engine) {
@@ -265,12 +265,18 @@ async fn status_tells_each_revision(engine: Engine) {
         let lines = revisions.iter().enumerate();
         lines.map(|(at, revision)| format!("{} {revision}", state(at))).collect()
     };
-    assert_eq!(migrate(&database, &["status"]).await, told(0));
+    // The first two columns of the table, below its head.
+    let listed = async || -> Vec<String> {
+        let lines = migrate(&database, &["status"]).await;
+        let two = |line: &String| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        lines.iter().skip(1).map(two).collect()
+    };
+    assert_eq!(listed().await, told(0));
     assert_eq!(schema(&database).await, Vec::<Row>::new(), "looking has changed something");
     migrate(&database, &["up", "2"]).await;
-    assert_eq!(migrate(&database, &["status"]).await, told(2));
+    assert_eq!(listed().await, told(2));
     migrate(&database, &["up"]).await;
-    assert_eq!(migrate(&database, &["status"]).await, told(revisions().len()));
+    assert_eq!(listed().await, told(revisions().len()));
 }
 
 async fn sample_data_is_loaded_once(engine: Engine) {
@@ -315,4 +321,21 @@ async fn the_embedded_default_migrates_itself() {
     assert!(folder.path().join("bookstore.db").is_file());
     drop(service.stdin.take());
     service.wait().expect("its end");
+}
+
+/// What was released is in databases: a line for each such revision, with its hash on PostgreSQL
+/// and on SQLite. A release adds the lines of its revisions.
+#[test]
+fn released_revisions_are_as_they_were() {
+    let released = include_str!("../golden/revisions.txt");
+    let revisions = bookstore_migration::revisions::revisions();
+    for line in released.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, postgres, sqlite] = words[..] else { panic!("not three words: {line}") };
+        let revision = revisions.iter().find(|revision| revision.name == name).expect(name);
+        let hash = |engine| revision.hash(engine);
+        use bookstore_migration::revision::Engine as On;
+        assert_eq!((&*hash(On::Postgres), &*hash(On::Sqlite)), (postgres, sqlite), "{name}");
+    }
+    assert!(released.lines().count() >= 12);
 }

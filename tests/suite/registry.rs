@@ -1,7 +1,6 @@
 //! The registry's dispatch: a request by its type's name alone, as callers of several
 //! methods at once need it.
 
-use bookstore_migration::tool;
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{
     app,
@@ -34,10 +33,11 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         sealing_key: None,
         pool: PoolOptions { size: 1, max_overflow: 0, timeout: SOON, ..PoolOptions::default() },
         command_timeout: SOON,
+        read_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");
-    store.schema(&tool::known(), Deadline::NONE).await.expect("a schema");
+    store.schema(&bookstore_tests::known_revisions(), Deadline::NONE).await.expect("a schema");
     let calls = Calls::new(store.clone(), Rules::of_contract().expect("rules"), 1 << 20);
     let registry = app::registry().expect("every method of the contract");
 
@@ -59,6 +59,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         idempotency: None,
         validate_only: false,
         attempts: Attempts::default(),
+        meter: None,
     };
     let committed = store.run(call, write).await.expect("it is carried out");
     let created = Category::decode(&*committed.answer).expect("a category");

@@ -81,3 +81,13 @@ async fn a_crowd_keeps_nobody_from_being_served() {
 async fn telemetry_has_its_price_told() {
     trial("telemetry", 1).await;
 }
+
+#[tokio::test]
+async fn killed_migrations_go_on() {
+    trial("kills", 5).await;
+}
+
+#[tokio::test]
+async fn an_older_program_and_a_newer_share_a_database() {
+    trial("versions", 400).await;
+}

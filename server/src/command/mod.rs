@@ -12,6 +12,7 @@ mod transfer;
 
 use std::process::ExitCode;
 
+use bookstore_migration::{chain::Chain, revision::Revision, revisions::revisions};
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::runtime::Builder;
 
@@ -42,7 +43,7 @@ struct Program {
 enum Command {
     /// Serves until SIGTERM or Ctrl-C.
     Serve(serve::Arguments),
-    /// Applies, reverts or lists the migrations of the database.
+    /// Applies, reverts, lists and writes the migrations of the database.
     Migrate(migrate::Arguments),
     /// Looks at every node of the database and prints what it is.
     Topology,
@@ -58,6 +59,12 @@ enum Command {
 
 /// Runs the program with the command line and the environment of this process.
 pub fn main() -> ExitCode {
+    main_with(revisions())
+}
+
+/// The same with other revisions than the released ones: an older program has fewer of them, a
+/// newer one more.
+pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
     let matches = command_line().try_get_matches();
     let program = match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         Ok(program) => program,
@@ -67,7 +74,7 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => client(&program.settings, import::run(&arguments)),
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
-        _ => serve_or_manage(program),
+        _ => serve_or_manage(program, revisions),
     }
 }
 
@@ -84,7 +91,7 @@ fn mistyped(error: &clap::Error) -> ExitCode {
 }
 
 /// The commands of the service itself, which need its settings.
-fn serve_or_manage(program: Program) -> ExitCode {
+fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
     let last_word = environment().find(|(name, path)| name == LAST_WORD && !path.is_empty());
     let last_word = LastWord::to(last_word.map(|(_, path)| path.into()));
     let mut config = match Config::load(&program.settings, environment()) {
@@ -113,8 +120,13 @@ fn serve_or_manage(program: Program) -> ExitCode {
     };
     let code = runtime.block_on(async {
         let done = match program.command {
-            Command::Serve(arguments) => serve::run(&config, &arguments, &last_word).await,
-            Command::Migrate(arguments) => migrate::run(&config, &arguments).await,
+            Command::Serve(arguments) => match Chain::new(revisions) {
+                Ok(chain) => serve::run(&config, &chain, &arguments, &last_word).await,
+                Err(error) => Err(error.into()),
+            },
+            Command::Migrate(arguments) => {
+                return migrate::run(&config, revisions, &arguments).await;
+            }
             Command::Topology => topology::run(&config).await,
             // Clients, and what has been printed already.
             _ => Ok(()),
@@ -144,9 +156,18 @@ fn command_line() -> clap::Command {
         .get_arguments()
         .map(|setting| setting.clone().global(false).hide(true).value_parser(refuse))
         .collect();
-    CLIENTS.into_iter().fold(Program::command(), |program, client| {
+    let program = CLIENTS.into_iter().fold(Program::command(), |program, client| {
         program.mut_subcommand(client, |client| client.args(&settings))
-    })
+    });
+    // What concerns the service's calls only fills the help of `migrate`; it is taken all the same.
+    let shown = ["config", "database_url", "database_url_file"];
+    let settings = SettingFlags::augment_args(clap::Command::new("settings"));
+    let hide = |setting: &clap::Arg| {
+        let hidden = !shown.contains(&setting.get_id().as_str());
+        setting.clone().hide(hidden)
+    };
+    let settings: Vec<_> = settings.get_arguments().map(hide).collect();
+    program.mut_subcommand("migrate", |migrate| migrate.args(&settings))
 }
 
 /// Runs a client, without settings and without a log.

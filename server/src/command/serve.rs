@@ -1,5 +1,6 @@
 //! `bookstore serve`: the service itself.
 
+use bookstore_migration::chain::Chain;
 use clap::Args;
 
 use super::failure::Failure;
@@ -33,10 +34,11 @@ impl Arguments {
 /// If the service can't start, or calls had to be cut at the end.
 pub async fn run(
     config: &Config,
+    chain: &Chain,
     arguments: &Arguments,
     last_word: &LastWord,
 ) -> Result<(), Failure> {
-    app::serve(config, arguments.sample_data, last_word, announce).await?;
+    app::serve(config, chain, arguments.sample_data, last_word, announce).await?;
     Ok(())
 }
 

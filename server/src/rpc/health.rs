@@ -35,6 +35,8 @@ pub enum DatabaseState {
     Unknown,
     /// It lacks these revisions.
     Pending(Vec<String>),
+    /// A revision shuts this program out: which one, and what a program has to know.
+    ShutOut(String),
     /// It has the schema that this program needs.
     Right,
 }
@@ -92,6 +94,7 @@ impl Readiness {
             DatabaseState::Pending(revisions) => {
                 format!("the schema lacks {} revisions", revisions.len())
             }
+            DatabaseState::ShutOut(told) => told.clone(),
             DatabaseState::Right => "the database doesn't answer".to_owned(),
         })
     }
@@ -164,6 +167,9 @@ impl Readiness {
                 DatabaseState::Right
             }
             Schema::Pending(revisions) => DatabaseState::Pending(revisions),
+            Schema::ShutOut { revision, minimum_head } => DatabaseState::ShutOut(format!(
+                "{revision} shuts out programs that don't know {minimum_head}"
+            )),
         };
         let right = state == DatabaseState::Right;
         let changed = self.0.database.send_if_modified(|known| {
@@ -177,6 +183,9 @@ impl Readiness {
                     revisions = revisions.join(" "),
                     "waiting for the schema to be migrated"
                 );
+            }
+            DatabaseState::ShutOut(told) if changed => {
+                tracing::error!(told, "a newer program is needed");
             }
             _ if changed => tracing::info!("the schema is right"),
             _ => {}

@@ -35,6 +35,12 @@ pub struct Postgres {
     directory: PathBuf,
 }
 
+/// PostgreSQL's shell, which stands beside the server's programs or on the path.
+pub fn psql() -> PathBuf {
+    let beside = programs::find().map(|folder| folder.join("psql")).unwrap_or_default();
+    if beside.is_file() { beside } else { "psql".into() }
+}
+
 /// What a new database holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

@@ -30,7 +30,9 @@ const STOCK: i32 = 1_000;
 /// Makes `scale` calls on each engine.
 pub(super) async fn stock(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let server = TestServer::builder(engine).env("LOG_LEVEL", "error").start().await;
+        // Every call is answered by what is in stock, however long it waits for a connection.
+        let server = TestServer::builder(engine).env("LOG_LEVEL", "error");
+        let server = server.env("DATABASE_POOL_TIMEOUT", "2m").start().await;
         open(server.channel()).await;
         let (database, done) = (server.database(), Arc::new(AtomicBool::new(false)));
         let watch = tokio::spawn(watch(Arc::clone(&database), Arc::clone(&done)));

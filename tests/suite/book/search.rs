@@ -309,7 +309,7 @@ async fn rows_written_by_hand_are_found(engine: Engine) {
 async fn rows_from_before_are_found(engine: Engine) {
     let database = Database::create(engine, Origin::Empty).await;
     let url = database.owner_url();
-    let revisions = bookstore_migration::tool::known();
+    let revisions = bookstore_tests::known_revisions();
     let before = revisions.iter().position(|name| name.ends_with("_index_words_of_books"));
     let before = before.expect("the revision").to_string();
     let migrate = async |arguments: &[&str]| {

@@ -57,7 +57,7 @@ async fn migrating_from_outside_needs_no_restart() {
         let list = client::books(&server).list_books(ListBooksRequest::default()).await;
         assert_eq!(list.expect("a list").into_inner().books.len(), 1);
 
-        let down = run(&["migrate", "down", "99"], &owner).await;
+        let down = run(&["migrate", "down", "base", "--yes", "--allow-data-loss"], &owner).await;
         assert_eq!(down.code, Some(0), "{down:?}");
         ready.sees_within(ServingStatus::NotServing, NOTICED).await;
         assert_pending(&server).await;
@@ -73,7 +73,7 @@ async fn a_new_sealing_key_is_taken_over() {
     let owner = [("DATABASE_URL", &*database.owner_url())];
     let mut ready = Watch::of(first.channel(), "ready").await;
     for (arguments, then) in [
-        (&["migrate", "down", "99"][..], ServingStatus::NotServing),
+        (&["migrate", "down", "base", "--yes", "--allow-data-loss"][..], ServingStatus::NotServing),
         (&["migrate", "up"][..], ServingStatus::Serving),
     ] {
         let migrated = run(arguments, &owner).await;

@@ -90,6 +90,7 @@ fn every_service_has_its_places() {
 
 #[test]
 fn every_migration_is_listed() {
-    let index = fs::read_to_string(root().join("migration/src/lib.rs")).expect("the list");
+    let index =
+        fs::read_to_string(root().join("migration/src/revisions/mod.rs")).expect("the list");
     hold(".rs", |path, _| resources::migrations(path, &index));
 }

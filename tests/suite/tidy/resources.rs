@@ -34,22 +34,26 @@ pub(super) fn services(root: &Path, path: &str, text: &str) -> Vec<String> {
 }
 
 /// A migration's file says when and what, and stands in the list; `index` is the
-/// text of the crate's `lib.rs`.
+/// text of `revisions/mod.rs`.
 pub(super) fn migrations(path: &str, index: &str) -> Vec<String> {
     let file = path.rsplit('/').next().unwrap_or_default();
-    let inside = path.strip_prefix("migration/src/");
+    let inside = path.strip_prefix("migration/src/revisions/");
     let Some(name) = file.strip_suffix(".rs").filter(|_| inside == Some(file)) else {
         return Vec::new();
     };
     let dated = Regex::new(r"^m\d{8}_\d{6}_[a-z]+(_[a-z0-9]+)+$").expect("a pattern");
     if !dated.is_match(name) {
-        // The crate's other files have no digit to begin with.
+        // Other files have no digit to begin with.
         let looks_dated = Regex::new(r"^m?\d").expect("a pattern").is_match(name);
         let fault = format!("{path}: call it mYYYYMMDD_NNNNNN_verb_thing.rs");
         return if looks_dated { vec![fault] } else { Vec::new() };
     }
     let listed = index.contains(&format!("mod {name};")) && index.contains(&format!("{name}::"));
-    if listed { Vec::new() } else { vec![format!("{path}: migration/src/lib.rs doesn't list it")] }
+    if listed {
+        Vec::new()
+    } else {
+        vec![format!("{path}: migration/src/revisions/mod.rs doesn't list it")]
+    }
 }
 
 fn snake_case(name: &str) -> String {
@@ -84,9 +88,9 @@ fn a_service_without_its_places_is_found() {
 
 #[test]
 fn an_odd_migration_is_found() {
-    let find = |file: &str, index| migrations(&format!("migration/src/{file}"), index).len();
-    let index =
-        "mod m20260101_000001_create_books;\nBox::new(m20260101_000001_create_books::Migration)";
+    let find =
+        |file: &str, index| migrations(&format!("migration/src/revisions/{file}"), index).len();
+    let index = "mod m20260101_000001_create_books;\nm20260101_000001_create_books::revision(),";
     assert_eq!(find("m20260101_000001_create_books.rs", index), 0);
     assert_eq!(find("m20260101_000001_create_books.rs", "mod m20260101_000001_create_books;"), 1);
     assert_eq!(find("m2026_books.rs", index), 1);

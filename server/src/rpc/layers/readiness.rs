@@ -17,6 +17,7 @@ pub async fn readiness(State(shared): State<Shared>, request: Request, next: Nex
             DatabaseState::Pending(revisions) => {
                 return status::schema_pending(revisions).into_http();
             }
+            DatabaseState::ShutOut(_) => return status::database_unavailable().into_http(),
             DatabaseState::Right => {}
         }
     }

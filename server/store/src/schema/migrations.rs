@@ -1,26 +1,18 @@
-//! The connection for migrations, and the file that a migration of a SQLite database locks.
+//! Connections for migrations, outside the pool and without the statement timeout.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{DbBackend, DbErr};
 
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    session::connection::driver::Access,
+    session::connect::{PlainConnection, open_in_memory},
     topology::{node::Node, nodes::Topology},
 };
 
 /// How long finding the primary may take.
 const PRIMARY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What the migration tool runs on.
-pub struct MigrationSession {
-    /// A single SeaORM connection, which SeaORM's migrator requires.
-    pub connection: DatabaseConnection,
-    /// The file to lock on SQLite; `None` on PostgreSQL, which has advisory locks.
-    pub lock_file: Option<PathBuf>,
-}
 
 /// Whether the database exists. A SQLite file may not have been created yet.
 pub(crate) fn exists(topology: &Topology) -> bool {
@@ -28,24 +20,40 @@ pub(crate) fn exists(topology: &Topology) -> bool {
     nodes.iter().all(|node| node.connector.sqlite_file().is_none_or(std::path::Path::exists))
 }
 
-/// Opens a session for migrations on the primary, outside the pool and without the statement
-/// timeout.
+/// Opens a connection for migrations to the primary.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
-pub(crate) async fn open(topology: &Topology) -> Result<MigrationSession, StoreError> {
-    let node = primary(topology).await?;
-    let connection = node.connector.open_for_migrations(&node.url).await?;
-    Ok(MigrationSession { connection, lock_file: node.connector.migration_lock_file() })
+pub(crate) async fn open(topology: &Topology) -> Result<PlainConnection, StoreError> {
+    primary(topology).await?.connector.open_plain().await
+}
+
+/// Opens a connection to try a schema on: on SQLite to a new database in memory, on PostgreSQL to
+/// the primary, where the caller works in a transaction that it rolls back.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub(crate) async fn open_scratch(topology: &Topology) -> Result<PlainConnection, StoreError> {
+    match backend(topology) {
+        DbBackend::Sqlite => open_in_memory().await,
+        _ => open(topology).await,
+    }
+}
+
+/// The engine of the database.
+pub(crate) fn backend(topology: &Topology) -> DbBackend {
+    topology.nodes.first().map_or(DbBackend::Sqlite, |node| node.connector.backend())
+}
+
+/// The file of a SQLite database; `None` on PostgreSQL.
+pub(crate) fn sqlite_file(topology: &Topology) -> Option<PathBuf> {
+    topology.nodes.first()?.connector.sqlite_file().map(Into::into)
 }
 
 /// The current primary, also if the nodes aren't probed periodically.
 async fn primary(topology: &Topology) -> Result<Arc<Node>, StoreError> {
     if topology.is_single() {
-        // SeaORM's pool would repeat a failing attempt for 30 s and hide the cause.
-        let node = &topology.nodes[0];
-        node.connector.open(Access::ReadWrite).await?.close().await;
-        return Ok(node.clone());
+        return Ok(topology.nodes[0].clone());
     }
     if !topology.has_primary() {
         topology.probe_all(Deadline::after(PRIMARY_TIMEOUT)).await;

@@ -3,4 +3,4 @@
 pub(crate) mod migrations;
 pub(crate) mod revisions;
 
-pub use self::{migrations::MigrationSession, revisions::Schema};
+pub use self::revisions::Schema;

@@ -21,6 +21,13 @@ pub enum Schema {
     },
     /// These revisions are missing.
     Pending(Vec<String>),
+    /// A revision of a newer program shuts out programs like this one.
+    ShutOut {
+        /// The revision.
+        revision: String,
+        /// The revision that a program must know.
+        minimum_head: String,
+    },
 }
 
 /// Compares the database's revisions with `known`. Returns the sealing key too if none is
@@ -73,12 +80,44 @@ async fn examine(
     if !pending.is_empty() {
         return Ok((Schema::Pending(pending), None));
     }
+    if let Some(shut_out) = shuts_out(connection, known, &applied).await? {
+        return Ok((shut_out, None));
+    }
     // Read each time: reverting the first migration and applying it again makes a new key.
     let key = read_sealing_key(connection).await?;
     let known: HashSet<&String> = known.iter().collect();
     let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
     let primary = takes_writes(topology, connection).await?;
     Ok((Schema::Right { unknown, primary }, Some(key)))
+}
+
+/// Whether an applied revision that this program doesn't know requires another unknown one.
+async fn shuts_out(
+    connection: &Connection,
+    known: &[String],
+    applied: &[String],
+) -> Result<Option<Schema>, StoreError> {
+    if applied.iter().all(|revision| known.contains(revision)) {
+        return Ok(None);
+    }
+    let backend = connection.get_database_backend();
+    let table = match backend {
+        DbBackend::Postgres => "SELECT 1 WHERE to_regclass('bookstore_migrations') IS NOT NULL",
+        _ => "SELECT 1 FROM sqlite_master WHERE name = 'bookstore_migrations'",
+    };
+    if connection.query_one_raw(Statement::from_string(backend, table)).await?.is_none() {
+        return Ok(None);
+    }
+    let sql = "SELECT version, minimum_head FROM bookstore_migrations \
+               WHERE minimum_head IS NOT NULL ORDER BY version";
+    for row in connection.query_all_raw(Statement::from_string(backend, sql)).await? {
+        let (revision, minimum_head): (String, String) =
+            (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if applied.contains(&revision) && !known.contains(&minimum_head) {
+            return Ok(Some(Schema::ShutOut { revision, minimum_head }));
+        }
+    }
+    Ok(None)
 }
 
 async fn read_sealing_key(connection: &Connection) -> Result<[u8; 32], StoreError> {

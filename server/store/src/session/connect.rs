@@ -1,15 +1,10 @@
 //! Opens connections to a database, with the settings of their sessions. No other file does.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr};
+use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection, Row,
+    AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqliteConnection,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -39,6 +34,8 @@ pub(crate) struct Connector {
     engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
+    /// Whether the URL asks to create SQLite's file (`mode=rwc`).
+    makes_file: bool,
 }
 
 #[derive(Clone)]
@@ -91,7 +88,9 @@ impl Connector {
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        Ok(Self { engine, log: Arc::new(Statements { log, database }), command_timeout })
+        let makes_file = url.contains("mode=rwc");
+        let log = Arc::new(Statements { log, database });
+        Ok(Self { engine, log, command_timeout, makes_file })
     }
 
     /// The engine, by the URL's scheme.
@@ -115,7 +114,10 @@ impl Connector {
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
         let opened = match &self.engine {
             EngineOptions::Postgres(options) => self.open_postgres(options, access).await,
-            EngineOptions::Sqlite(options) => open_sqlite(options, access).await,
+            EngineOptions::Sqlite(options) => {
+                self.make_sqlite_file();
+                open_sqlite(options, access).await
+            }
         };
         let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
@@ -161,41 +163,58 @@ impl Connector {
         }
     }
 
-    /// The file that a migration of a SQLite database locks; `None` on PostgreSQL.
-    pub(crate) fn migration_lock_file(&self) -> Option<PathBuf> {
-        let mut name = self.sqlite_file()?.as_os_str().to_owned();
-        name.push("-migrate.lock");
-        Some(PathBuf::from(name))
+    /// Creates the missing file of a SQLite database with mode 0600, since it holds password hashes.
+    /// SQLite gives the files beside it the same mode. Opening the file reports a failure.
+    fn make_sqlite_file(&self) {
+        let mut file = std::fs::OpenOptions::new();
+        file.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        if let Some(path) = self.sqlite_file().filter(|_| self.makes_file) {
+            let _ = file.open(path);
+        }
     }
 
-    /// Opens a SeaORM connection for migrations, which SeaORM's migrator requires. It has no
-    /// statement timeout, since building an index may take hours.
+    /// Opens a plain connection for migrations. It has no statement timeout, since building an index
+    /// may take hours.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-    pub(crate) async fn open_for_migrations(
-        &self,
-        url: &str,
-    ) -> Result<DatabaseConnection, StoreError> {
-        let mut options = ConnectOptions::new(url);
-        // One session for the whole run, since it holds the advisory lock.
-        options
-            .max_connections(1)
-            .max_lifetime(Duration::from_secs(7 * 24 * 3600))
-            .idle_timeout(Duration::from_secs(7 * 24 * 3600))
-            .sqlx_logging(false);
-        // SeaORM parses the URL again, without the settings above.
-        if let EngineOptions::Sqlite(settings) = &self.engine {
-            let settings = (**settings).clone();
-            options.map_sqlx_sqlite_opts(move |_| settings.clone());
-        }
-        if let EngineOptions::Postgres(settings) = &self.engine {
-            let settings = (**settings).clone().application_name("bookstore-migrate");
-            options.map_sqlx_postgres_opts(move |_| settings.clone());
-        }
-        Database::connect(options).await.map_err(StoreError::Unavailable)
+    pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
+        self.make_sqlite_file();
+        let opened = match &self.engine {
+            EngineOptions::Postgres(options) => {
+                let options = (**options).clone().application_name("bookstore-migrate");
+                options.connect().await.map(|session| PlainConnection::Postgres(Box::new(session)))
+            }
+            EngineOptions::Sqlite(options) => {
+                options.connect().await.map(|session| PlainConnection::Sqlite(Box::new(session)))
+            }
+        };
+        opened.map_err(|error| StoreError::Unavailable(connection_error(error)))
     }
+}
+
+/// Opens an empty SQLite database in memory, without foreign keys, to try a schema on.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+#[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
+pub async fn open_in_memory() -> Result<PlainConnection, StoreError> {
+    let options = SqliteConnectOptions::new().filename(":memory:").foreign_keys(false);
+    let opened = options.disable_statement_logging().connect().await;
+    let opened = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
+    Ok(PlainConnection::Sqlite(Box::new(opened)))
+}
+
+/// A connection of the driver, for migrations, which apply settings of their own.
+#[derive(Debug)]
+pub enum PlainConnection {
+    /// To PostgreSQL.
+    Postgres(Box<PgConnection>),
+    /// To SQLite.
+    Sqlite(Box<SqliteConnection>),
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]

@@ -37,7 +37,6 @@ pub(crate) struct Node {
     /// Host and port; the file of a SQLite database.
     pub name: Arc<str>,
     pub connector: Connector,
-    pub url: String,
     pub writers: Arc<Pool>,
     /// The same pool as `writers` on PostgreSQL.
     pub readers: Arc<Pool>,
@@ -147,7 +146,6 @@ impl Node {
         Ok(Arc::new(Self {
             name: name.into(),
             connector,
-            url: url.to_owned(),
             writers,
             readers,
             control,

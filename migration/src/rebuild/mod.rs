@@ -1,0 +1,124 @@
+//! Makes a table of SQLite anew, in the order of SQLite's page "ALTER TABLE", section 7.
+//!
+//! Foreign keys have to be off, or dropping the old table deletes the rows that refer to it.
+//! `PRAGMA foreign_keys` does nothing inside a transaction, so that is the runner's part.
+
+mod table;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+use self::table::Table;
+use crate::revision::Rebuild;
+
+/// Makes the table anew.
+///
+/// # Errors
+/// If it can't be read, a change doesn't fit it, or what the database answers.
+pub async fn perform<C: ConnectionTrait>(connection: &C, rebuild: &Rebuild) -> Result<(), DbErr> {
+    let on = Statement::from_string(DbBackend::Sqlite, "PRAGMA foreign_keys");
+    let on = connection.query_one_raw(on).await?.map(|row| row.try_get_by_index::<i32>(0));
+    if on.transpose()? != Some(0) {
+        let told = "foreign keys are on: dropping the old table would change the rows that refer \
+                    to it";
+        return Err(DbErr::Custom(told.to_owned()));
+    }
+    for statement in plan(connection, rebuild).await? {
+        connection.execute_unprepared(&statement).await?;
+    }
+    Ok(())
+}
+
+/// The statements that make the table anew, as it stands on the connection.
+///
+/// # Errors
+/// If the table can't be read, or a change doesn't fit it.
+pub async fn plan<C: ConnectionTrait>(
+    connection: &C,
+    rebuild: &Rebuild,
+) -> Result<Vec<String>, DbErr> {
+    let name = rebuild.table.as_str();
+    let refuse = |told: String| DbErr::Custom(format!("rebuilding {name}: {told}"));
+    let mut text = None;
+    // With the table go its indexes and its triggers, so they are made again. Those that SQLite
+    // makes for keys have no text.
+    let mut companions = Vec::new();
+    let schema = "SELECT type, sql FROM sqlite_schema WHERE tbl_name = $1 AND sql IS NOT NULL \
+                  AND type IN ('table', 'index', 'trigger') ORDER BY rowid";
+    let schema = Statement::from_sql_and_values(DbBackend::Sqlite, schema, [name.into()]);
+    for row in connection.query_all_raw(schema).await? {
+        let (kind, sql): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        match kind.as_str() {
+            "table" => text = Some(sql),
+            _ => companions.push(sql),
+        }
+    }
+    let text = text.ok_or_else(|| refuse("there is no such table".to_owned()))?;
+    let old = Table::parse(&text).map_err(refuse)?;
+    let mut new = old.clone();
+    for change in &rebuild.changes {
+        new.apply(change).map_err(refuse)?;
+    }
+    let temporary = format!("new_{name}");
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let literal = |name: &str| format!("'{}'", name.replace('\'', "''"));
+    let (from, to) = (quoted(name), quoted(&temporary));
+    let mut columns: Vec<(String, String)> = new
+        .columns()
+        .iter()
+        .filter_map(|column| Some((quoted(&column.name), column.value.clone()?)))
+        .collect();
+    if keeps_rowids(connection, name, &old).await? {
+        columns.insert(0, ("rowid".to_owned(), "rowid".to_owned()));
+    }
+    let (targets, values): (Vec<String>, Vec<String>) = columns.into_iter().unzip();
+    let mut statements = vec![
+        // Triggers and views that name the table are left as they are until it is back.
+        "PRAGMA legacy_alter_table = ON".to_owned(),
+        new.create(&temporary).map_err(refuse)?,
+        format!(
+            "INSERT INTO {to} ({}) SELECT {} FROM {from}",
+            targets.join(", "),
+            values.join(", ")
+        ),
+    ];
+    if old.has_word("autoincrement") && new.has_word("autoincrement") {
+        let (old, new) = (literal(name), literal(&temporary));
+        statements.push(format!("DELETE FROM sqlite_sequence WHERE name = {new}"));
+        statements.push(format!(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT {new}, seq FROM sqlite_sequence \
+             WHERE name = {old}"
+        ));
+    }
+    statements.push(format!("DROP TABLE {from}"));
+    statements.push(format!("ALTER TABLE {to} RENAME TO {from}"));
+    statements.extend(companions);
+    statements.push("PRAGMA legacy_alter_table = OFF".to_owned());
+    Ok(statements)
+}
+
+/// Whether rows have a rowid that no column is: it is copied, so that what refers to rows by it
+/// (a full-text index) goes on doing so.
+async fn keeps_rowids<C: ConnectionTrait>(
+    connection: &C,
+    name: &str,
+    table: &Table,
+) -> Result<bool, DbErr> {
+    if table.has_word("without") && table.has_word("rowid") {
+        return Ok(false);
+    }
+    let columns = "SELECT name, type, pk FROM pragma_table_xinfo($1)";
+    let columns = Statement::from_sql_and_values(DbBackend::Sqlite, columns, [name.into()]);
+    let (mut key, mut is_integer) = (0, false);
+    for row in connection.query_all_raw(columns).await? {
+        let (column, kind): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if column.eq_ignore_ascii_case("rowid") {
+            return Ok(false);
+        }
+        if row.try_get_by_index::<i32>(2)? > 0 {
+            key += 1;
+            is_integer = kind.eq_ignore_ascii_case("integer");
+        }
+    }
+    // A single key of type INTEGER is the rowid.
+    Ok(key != 1 || !is_integer)
+}

@@ -1,0 +1,77 @@
+//! What a runner tells while it works.
+
+use std::time::Duration;
+
+use crate::revision::Direction;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Another migrator holds the lock, and is waited for.
+    Waiting {
+        /// The other one.
+        holder: String,
+    },
+    /// Revisions of a program without details were adopted.
+    Adopted {
+        /// How many.
+        count: usize,
+    },
+    /// A revision that is half done goes on.
+    Resumed {
+        /// The revision.
+        revision: String,
+        /// The step that comes next, from 1.
+        step: usize,
+        /// How many there are.
+        steps: usize,
+    },
+    /// A step takes its time.
+    Slow {
+        /// The revision.
+        revision: String,
+        /// What the step does.
+        step: String,
+        /// How long it has taken so far.
+        elapsed: Duration,
+        /// Sessions that it waits for.
+        blockers: Vec<String>,
+    },
+    /// A lock didn't come in time; everything was rolled back and is tried again.
+    Retry {
+        /// The revision.
+        revision: String,
+        /// How many tries have failed.
+        failed: u32,
+        /// How many there are at most.
+        tries: u32,
+        /// Sessions that were in the way.
+        blockers: Vec<String>,
+    },
+    /// Rows of a backfill were changed.
+    Filled {
+        /// The revision.
+        revision: String,
+        /// How many rows so far.
+        rows: u64,
+        /// How long it has taken so far.
+        elapsed: Duration,
+    },
+    /// The rest of an index that wasn't built to its end was dropped.
+    IndexDropped {
+        /// The index.
+        index: String,
+    },
+    /// A revision is applied or reverted.
+    Done {
+        /// The revision.
+        revision: String,
+        /// Which way.
+        direction: Direction,
+        /// How long it took.
+        elapsed: Duration,
+    },
+}
+
+/// Who is told.
+pub type Report<'a> = &'a mut (dyn FnMut(Event) + Send);

@@ -1,0 +1,89 @@
+//! Indexes that are built without locking writers out, and what a cut build leaves behind.
+
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+use super::{Event, Report};
+use crate::{session::Session, sql::facts::ConcurrentIndex};
+
+/// How often a build by another session is looked for.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// What there is of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing.
+    Absent,
+    /// All of it.
+    Valid,
+    /// What a build left that was cut, or that goes on.
+    Invalid,
+}
+
+async fn any(session: &Session, sql: &str, name: &str) -> Result<Option<bool>, DbErr> {
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()]);
+    session.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
+}
+
+/// How an index stands.
+pub(super) async fn standing(session: &Session, name: &str) -> Result<Standing, DbErr> {
+    let sql = "SELECT indisvalid AND indisready FROM pg_index \
+               WHERE indexrelid = to_regclass(quote_ident($1))";
+    Ok(match any(session, sql, name).await? {
+        None => Standing::Absent,
+        Some(true) => Standing::Valid,
+        Some(false) => Standing::Invalid,
+    })
+}
+
+/// Whether another session may be building it: a session that reports a build, or one that holds the
+/// lock on the table that builds hold. What can't be seen counts as one.
+async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bool, DbErr> {
+    let sql = "SELECT true FROM pg_stat_progress_create_index \
+               WHERE datname = current_database() AND pid <> pg_backend_pid() \
+               AND coalesce(index_relid, 0) IN (0, coalesce(to_regclass(quote_ident($1)), 0)::oid)";
+    if any(session, sql, &index.name).await?.is_some() {
+        return Ok(true);
+    }
+    let sql = "SELECT true FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) \
+               WHERE l.relation = to_regclass(quote_ident($1)) AND l.pid <> pg_backend_pid() \
+               AND l.mode = 'ShareUpdateExclusiveLock' \
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+               AND coalesce(a.backend_type, '') <> 'autovacuum worker'";
+    Ok(any(session, sql, &index.table).await?.is_some())
+}
+
+/// Drops what a cut build has left of an index, once it is certain that it was cut.
+///
+/// # Errors
+/// What the database answers, or that another session is building it for longer than `wait`.
+pub(super) async fn clean_up(
+    session: &Session,
+    index: &ConcurrentIndex,
+    wait: Duration,
+    report: Report<'_>,
+) -> Result<Standing, DbErr> {
+    let began = Instant::now();
+    loop {
+        let standing = standing(session, &index.name).await?;
+        if standing != Standing::Invalid {
+            return Ok(standing);
+        }
+        if !is_being_built(session, index).await? {
+            break;
+        }
+        if began.elapsed() >= wait {
+            let told = format!(
+                "another session is building index {} or holds {}",
+                index.name, index.table
+            );
+            return Err(DbErr::Custom(told));
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+    let name = index.name.replace('"', "\"\"");
+    session.execute_unprepared(&format!(r#"DROP INDEX CONCURRENTLY "{name}""#)).await?;
+    report(Event::IndexDropped { index: index.name.clone() });
+    Ok(Standing::Absent)
+}

@@ -1,0 +1,116 @@
+//! `migrate down`.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use bookstore_migration::{
+    error::MigrationError,
+    runner::{DownPlan, Event, Runner},
+    target::{self, TargetError},
+};
+use clap::Args;
+use serde_json::json;
+
+use super::{Context, Problem};
+
+/// The arguments of `down`.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Where to go: base, -N, a revision, which stays, or the beginning of its name.
+    #[arg(default_value = "-1", allow_hyphen_values = true)]
+    target: String,
+    /// Doesn't ask.
+    #[arg(long)]
+    yes: bool,
+    /// Drops tables and columns that hold rows, too.
+    #[arg(long)]
+    allow_data_loss: bool,
+}
+
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<(), Problem> {
+    let Context { chain, output, .. } = context;
+    let opener = context.opener()?;
+    if !opener.0.exists() {
+        output.line("nothing to revert");
+        output.json(&json!({"reverted": []}));
+        return Ok(());
+    }
+    let mut report = |event: Event| output.event(&event);
+    let mut runner = Runner::start(&opener, chain, context.options, &mut report).await?;
+    let done = down(context, arguments, &mut runner).await;
+    runner.finish().await;
+    let reverted = done?;
+    if reverted.is_empty() {
+        output.line("nothing to revert");
+    }
+    output.json(&json!({"reverted": reverted}));
+    Ok(())
+}
+
+async fn down(
+    context: &Context<'_>,
+    arguments: &Arguments,
+    runner: &mut Runner<'_>,
+) -> Result<Vec<String>, Problem> {
+    let place = runner.place()?;
+    let target = &arguments.target;
+    // A number of revisions, as `down 2` was before. The half of one counts as one.
+    let sign = if target.parse::<u16>().is_ok() && !target.starts_with('+') { "-" } else { "" };
+    let next = context.chain.revisions().get(place);
+    let half = next.is_some_and(|next| runner.state().half_of(&next.name).is_some());
+    let from = place + usize::from(half);
+    let to = target::resolve(&context.chain, &format!("{sign}{target}"), from)?;
+    if to > from || to > place && !half {
+        let current = match place.checked_sub(1) {
+            Some(at) => context.chain.revisions()[at].name.clone(),
+            None => "base".to_owned(),
+        };
+        let target = target.clone();
+        return Err(
+            MigrationError::from(TargetError::WrongWay { target, way: "down", current }).into()
+        );
+    }
+    let plan = runner.plan_down(to).await?;
+    if plan.revisions.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !plan.losses.is_empty() && !arguments.allow_data_loss {
+        tell(context, &plan);
+        return Err(MigrationError::DataLoss { what: plan.losses.join(", ") }.into());
+    }
+    if !arguments.yes {
+        tell(context, &plan);
+        confirm(context)?;
+    }
+    Ok(runner.down(to, arguments.allow_data_loss).await?)
+}
+
+fn tell(context: &Context<'_>, plan: &DownPlan) {
+    context.output.note("This reverts, in this order:");
+    for revision in &plan.revisions {
+        let message = context.chain.get(revision).map_or("", |known| known.message.as_str());
+        context.output.note(&format!("  {revision}  {message}"));
+    }
+    if !plan.losses.is_empty() {
+        context.output.note("and loses:");
+        for loss in &plan.losses {
+            context.output.note(&format!("  {loss}"));
+        }
+    }
+}
+
+/// Asks at the terminal. Without one, `--yes` is the only way.
+fn confirm(_context: &Context<'_>) -> Result<(), Problem> {
+    let mut input = std::io::stdin().lock();
+    if !input.is_terminal() {
+        return Err(MigrationError::NotConfirmed.into());
+    }
+    let mut question = std::io::stderr().lock();
+    write!(question, "Go on? [y/N] ")?;
+    question.flush()?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(MigrationError::NotConfirmed.into()),
+    }
+}

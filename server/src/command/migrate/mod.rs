@@ -1,0 +1,178 @@
+//! `bookstore migrate`: the migrations of the database, by hand.
+//!
+//! `read` holds what changes nothing, `records` what changes the bookkeeping alone, `script` is `sql`.
+
+mod down;
+mod new;
+mod output;
+mod read;
+mod records;
+mod script;
+mod up;
+
+use std::{process::ExitCode, time::Duration};
+
+use bookstore_migration::{
+    chain::{Chain, heads},
+    error::{MigrationError, exit},
+    revision::Revision,
+    runner::Options,
+    target::TargetError,
+};
+use clap::{Args, Subcommand};
+
+use self::output::Output;
+use crate::{
+    app,
+    config::{Config, duration},
+    migrations::StoreOpener,
+};
+
+/// The arguments of `migrate`.
+#[derive(Args)]
+#[command(after_help = "TARGET: head, base, +N, -N, a revision or the beginning of its name.\n\
+                  Exit codes: 0 done, or nothing left to do; 1 failed; 2 wrong command line; \
+                  3 another\nmigration holds the lock; 4 rows break what a step asks for; 5 not \
+                  confirmed, or rows\nwould be lost; 6 revisions and database don't agree; 7 the \
+                  session ended: run it again;\n64 wrong setting.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// Answers one JSON document on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    /// How long to wait for another migration.
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = time)]
+    lock_wait: Duration,
+    /// How long a step waits for a table's lock before it lets others pass and tries again.
+    #[arg(long, global = true, value_name = "TIME", default_value = "3s", value_parser = time)]
+    lock_timeout: Duration,
+    /// How often it is tried.
+    #[arg(long, global = true, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    lock_tries: u32,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Applies the revisions up to TARGET.
+    Up(up::Arguments),
+    /// Reverts the revisions after TARGET. Says what would be undone and lost, and asks.
+    Down(down::Arguments),
+    /// Prints the revision that the database is at.
+    Current,
+    /// Prints the newest revision that this program has.
+    Heads,
+    /// Lists the revisions, the newest first; with -v author, time and program.
+    History(read::History),
+    /// Prints a revision and its SQL, and what was applied where that is another.
+    Show(read::Show),
+    /// Lists every revision with its state. Changes nothing.
+    Status,
+    /// Writes an empty revision into the source.
+    New(new::Arguments),
+    /// Prints the SQL from one revision to another, without a database.
+    Sql(script::Arguments),
+    /// Records that the database is at TARGET, without running a step.
+    Stamp(records::Stamp),
+    /// Accepts that a revision was edited after it was applied.
+    Repair(records::Repair),
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    duration(Duration::from_millis(1)..=Duration::from_hours(24))(text)
+}
+
+/// What every verb works with.
+struct Context<'a> {
+    config: &'a Config,
+    chain: Chain,
+    options: Options,
+    output: Output,
+}
+
+impl Context<'_> {
+    fn opener(&self) -> Result<StoreOpener, Problem> {
+        Ok(StoreOpener(app::open_store(&self.config.database)?))
+    }
+}
+
+/// Why a verb failed.
+enum Problem {
+    Migration(MigrationError),
+    Other(super::failure::Failure),
+}
+
+impl<E: Into<super::failure::Failure>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        // An error of a runner has an exit code of its own, and so has a target's.
+        match error.into().downcast::<MigrationError>() {
+            Ok(error) => Self::Migration(*error),
+            Err(error) => match error.downcast::<TargetError>() {
+                Ok(error) => Self::Migration((*error).into()),
+                Err(error) => Self::Other(error),
+            },
+        }
+    }
+}
+
+impl Problem {
+    fn text(&self) -> String {
+        match self {
+            Self::Migration(error) => error.to_string(),
+            Self::Other(error) => error.to_string(),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Migration(error) => error.exit_code(),
+            Self::Other(_) => exit::FAILED,
+        }
+    }
+}
+
+/// Does what was asked.
+pub async fn run(config: &Config, revisions: Vec<Revision>, arguments: &Arguments) -> ExitCode {
+    let output = Output { is_json: arguments.json };
+    let done = run_action(config, revisions, arguments, output).await;
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            output.fail(&problem.text(), problem.exit_code());
+            ExitCode::from(problem.exit_code())
+        }
+    }
+}
+
+async fn run_action(
+    config: &Config,
+    revisions: Vec<Revision>,
+    arguments: &Arguments,
+    output: Output,
+) -> Result<(), Problem> {
+    if let Action::Heads = arguments.action {
+        // Several are shown before they are refused.
+        output.heads(&heads(&revisions));
+    }
+    let chain = Chain::new(revisions).map_err(MigrationError::from)?;
+    let options = Options {
+        wait: arguments.lock_wait,
+        lock_timeout: arguments.lock_timeout,
+        lock_tries: arguments.lock_tries,
+        ..Options::default()
+    };
+    let context = Context { config, chain, options, output };
+    match &arguments.action {
+        Action::Up(arguments) => up::run(&context, arguments).await,
+        Action::Down(arguments) => down::run(&context, arguments).await,
+        Action::Current => read::current(&context).await,
+        Action::Heads => Ok(()),
+        Action::History(arguments) => read::history(&context, arguments).await,
+        Action::Show(arguments) => read::show(&context, arguments).await,
+        Action::Status => read::status(&context).await,
+        Action::New(arguments) => new::run(&context, arguments),
+        Action::Sql(arguments) => script::run(&context, arguments).await,
+        Action::Stamp(arguments) => records::stamp(&context, arguments).await,
+        Action::Repair(arguments) => records::repair(&context, arguments).await,
+    }
+}

@@ -1,0 +1,30 @@
+//! What a database says of its schema.
+
+use crate::{Database, Engine, Row};
+
+/// Everything in the database that isn't a row, in the engine's own words.
+pub async fn catalog(database: &Database) -> Vec<Row> {
+    let sql = match database.engine() {
+        Engine::Sqlite => "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2",
+        Engine::Postgres => {
+            "SELECT 'column', attrelid::regclass::text || '.' || attname, attnum::text,
+                    concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attcollation,
+                              attgenerated, pg_get_expr(adbin, adrelid))
+             FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+             LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+             WHERE relnamespace = 'public'::regnamespace AND NOT attisdropped AND relkind = 'r'
+             UNION ALL
+             SELECT 'constraint', conname, conrelid::regclass::text, pg_get_constraintdef(oid)
+             FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT 'index', indexrelid::regclass::text, indisvalid::text, pg_get_indexdef(indexrelid)
+             FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+             WHERE relnamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT 'routine', proname, '', pg_get_functiondef(oid) FROM pg_proc
+             WHERE pronamespace = 'public'::regnamespace
+             ORDER BY 1, 2, 3"
+        }
+    };
+    database.sql(sql).await
+}

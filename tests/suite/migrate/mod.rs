@@ -1,0 +1,131 @@
+//! `bookstore migrate` with revisions of the tests' own: what a kill leaves, what others got
+//! wrong, older and newer programs, verbs, rebuilt tables, scripts.
+
+mod examples;
+mod kill;
+mod offline;
+mod pooler;
+mod rebuild;
+mod reports;
+mod verbs;
+mod versions;
+
+use std::{process::Stdio, time::Duration};
+
+use bookstore_tests::{
+    Database, Engine, Finished, Origin, REVISIONS, Row, catalog, program, until,
+};
+use serde_json::Value;
+use tempfile::NamedTempFile;
+use tokio::process::{Child, Command};
+
+/// How long something may take that happens at once, on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A program whose revisions are the released ones and these.
+struct Migrator {
+    url: String,
+    file: NamedTempFile,
+}
+
+impl Migrator {
+    /// With a file of revisions, for a database.
+    fn new(database: &Database, revisions: &Value) -> Self {
+        Self::at(database.owner_url(), revisions)
+    }
+
+    /// The same by an address.
+    fn at(url: String, revisions: &Value) -> Self {
+        let file = NamedTempFile::new().expect("a file for revisions");
+        std::fs::write(file.path(), revisions.to_string()).expect("the revisions");
+        Self { url, file }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.arg("migrate").args(arguments).env_clear();
+        command.env("DATABASE_URL", &self.url).env(REVISIONS, self.file.path());
+        command.env("LOG_LEVEL", "warn").stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts a verb.
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("the program under test starts")
+    }
+
+    /// Runs a verb to its end.
+    async fn run(&self, arguments: &[&str]) -> Finished {
+        finished(self.spawn(arguments)).await
+    }
+
+    /// Runs a verb that has to succeed; answers what it prints.
+    async fn ok(&self, arguments: &[&str]) -> String {
+        let finished = self.run(arguments).await;
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        finished.output
+    }
+
+    /// Runs a verb that has to fail with a code; answers what it says.
+    async fn fails(&self, arguments: &[&str], code: i32) -> String {
+        let finished = self.run(arguments).await;
+        assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
+        finished.errors
+    }
+}
+
+/// Waits for a program's end.
+async fn finished(child: Child) -> Finished {
+    let output = tokio::time::timeout(Duration::from_secs(120), child.wait_with_output())
+        .await
+        .expect("a command that ends within two minutes")
+        .expect("its end");
+    Finished {
+        code: output.status.code(),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A database that the released program has migrated.
+async fn migrated(engine: Engine) -> Database {
+    let database = Database::create(engine, Origin::Migrated).await;
+    if engine == Engine::Sqlite {
+        Migrator::new(&database, &serde_json::json!({})).ok(&["up"]).await;
+    }
+    database
+}
+
+/// What is recorded of the revisions, without times.
+async fn records(database: &Database) -> Vec<Row> {
+    let sql = "SELECT version, parent, message, author, minimum_head, hash, sql, program \
+               FROM bookstore_migrations ORDER BY version";
+    let mut rows = database.sql(sql).await;
+    rows.extend(database.sql("SELECT version FROM seaql_migrations ORDER BY version").await);
+    rows.extend(database.sql("SELECT version, step FROM bookstore_migration_steps").await);
+    rows
+}
+
+/// Holds a database against one that was migrated in one go: the head, whatever happened before.
+async fn is_head(database: &Database, revisions: &Value) {
+    let fresh = Database::create(database.engine(), Origin::Empty).await;
+    Migrator::new(&fresh, revisions).ok(&["up"]).await;
+    assert_eq!(catalog(database).await, catalog(&fresh).await);
+    assert_eq!(names(database).await, names(&fresh).await);
+    assert_eq!(database.sql("SELECT * FROM bookstore_migration_steps").await, Vec::<Row>::new());
+}
+
+/// The revisions that are recorded.
+async fn names(database: &Database) -> Vec<Row> {
+    database.sql("SELECT version FROM seaql_migrations ORDER BY version").await
+}
+
+/// Waits until SQL answers a row.
+async fn until_sql(what: &str, database: &Database, sql: &str) {
+    until(what, SOON, async || !database.sql(sql).await.is_empty()).await;
+}
+
+/// A migrator's sessions in PostgreSQL, as a condition on pg_stat_activity.
+const OURS: &str =
+    "datname = current_database() AND application_name = 'bookstore-migrate' AND state IS NOT NULL";

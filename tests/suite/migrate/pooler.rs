@@ -1,0 +1,111 @@
+//! A pooler that shares the server's sessions between transactions is refused.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bookstore_tests::Engine;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Mutex,
+};
+
+use super::{Migrator, migrated};
+
+/// A message of PostgreSQL's protocol: its kind, and all of its bytes.
+async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let kind = stream.read_u8().await.ok()?;
+    let length = stream.read_u32().await.ok()?;
+    let mut bytes = vec![kind];
+    bytes.extend(length.to_be_bytes());
+    let mut body = vec![0; usize::try_from(length).ok()? - 4];
+    stream.read_exact(&mut body).await.ok()?;
+    bytes.extend(body);
+    Some((kind, bytes))
+}
+
+/// The first message, which has no kind; a request for TLS is declined.
+async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    loop {
+        let length = stream.read_u32().await.ok()?;
+        let mut body = vec![0; usize::try_from(length).ok()? - 4];
+        stream.read_exact(&mut body).await.ok()?;
+        if body.starts_with(&80_877_103_u32.to_be_bytes()) {
+            stream.write_all(b"N").await.ok()?;
+            continue;
+        }
+        return Some([length.to_be_bytes().to_vec(), body].concat());
+    }
+}
+
+/// What the server has said when the only session began, and that session.
+type Server = (Vec<u8>, TcpStream);
+
+/// Gives the only session of the server to each transaction that begins, as poolers in transaction
+/// mode do.
+async fn pool(listener: TcpListener, server: SocketAddr) {
+    let shared: Arc<Mutex<Option<Server>>> = Arc::default();
+    while let Ok((mut client, _)) = listener.accept().await {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let first = startup(&mut client).await?;
+            let mut held = shared.clone().lock_owned().await;
+            if held.is_none() {
+                let mut session = TcpStream::connect(server).await.ok()?;
+                session.write_all(&first).await.ok()?;
+                let mut said = Vec::new();
+                loop {
+                    let (kind, bytes) = message(&mut session).await?;
+                    said.extend(bytes);
+                    if kind == b'Z' {
+                        break;
+                    }
+                }
+                *held = Some((said, session));
+            }
+            client.write_all(&held.as_ref()?.0).await.ok()?;
+            drop(held);
+            let mut held = None;
+            loop {
+                let (kind, bytes) = message(&mut client).await?;
+                if kind == b'X' {
+                    return Some(());
+                }
+                let mut session = match held.take() {
+                    Some(session) => session,
+                    None => shared.clone().lock_owned().await,
+                };
+                let server = &mut session.as_mut()?.1;
+                server.write_all(&bytes).await.ok()?;
+                let mut is_free = false;
+                while kind == b'Q' || kind == b'S' {
+                    let (kind, bytes) = message(server).await?;
+                    client.write_all(&bytes).await.ok()?;
+                    if kind == b'Z' {
+                        is_free = bytes.ends_with(b"I");
+                        break;
+                    }
+                }
+                if !is_free {
+                    held = Some(session);
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_in_transaction_mode_is_refused_with_its_reason() {
+    let database = migrated(Engine::Postgres).await;
+    let url = database.owner_url();
+    let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
+    let (server, _) = server.expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let near = listener.local_addr().expect("its address").to_string();
+    let pool = tokio::spawn(pool(listener, server.parse().expect("an address")));
+    let through = Migrator::at(url.replace(server, &near), &json!({}));
+    let told = through.fails(&["up"], 1).await;
+    assert!(told.contains("goes through a pooler") && told.contains("session mode"), "{told}");
+    assert!(told.contains("two sessions share the server's process"), "{told}");
+    pool.abort();
+}

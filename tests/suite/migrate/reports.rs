@@ -1,0 +1,256 @@
+//! What other tools got wrong, by their public reports: each has the right outcome here.
+
+use std::time::Duration;
+
+use bookstore_tests::{Database, Engine, catalog, on_every_engine};
+use serde_json::{Value, json};
+
+use super::{Migrator, finished, is_head, migrated, names};
+
+on_every_engine!(
+    a_changed_literal_is_refused_and_formatting_is_not,
+    a_step_that_asks_the_database_is_refused_offline,
+    questions_are_asked_before_anything_is_locked,
+    a_backfill_that_was_cut_goes_on,
+);
+
+fn file(revisions: Value) -> Value {
+    json!({ "revisions": revisions })
+}
+
+/// SeaQL/sea-orm, sqlx#2659: a checksum over bytes calls another line end another migration.
+async fn a_changed_literal_is_refused_and_formatting_is_not(engine: Engine) {
+    let database = migrated(engine).await;
+    let with = |sql: &str| {
+        file(
+            json!([{"name": "m29990101_000001_one", "up": [{"sql": sql}], "down": [{"sql": "DROP TABLE extra"}]}]),
+        )
+    };
+    let text = "CREATE TABLE extra (\n  a text DEFAULT 'x', -- why\n  b integer\n)";
+    Migrator::new(&database, &with(text)).ok(&["up"]).await;
+    for same in [
+        text.replace('\n', "\r\n").as_str(),
+        "CREATE TABLE extra(a text DEFAULT 'x',b integer) /* else */",
+    ] {
+        let again = Migrator::new(&database, &with(same)).ok(&["up"]).await;
+        assert_eq!(again, "nothing to apply\n", "{same}");
+    }
+    let changed = Migrator::new(&database, &with(&text.replace("'x'", "'y'")));
+    for verb in [&["up"][..], &["down", "--yes"], &["up", "--dry-run"]] {
+        let told = changed.fails(verb, 6).await;
+        let names = ["m29990101_000001_one", "migrate show m29990101_000001_one", "repair"];
+        assert!(names.iter().all(|name| told.contains(name)), "{verb:?}: {told}");
+    }
+    let status = changed.ok(&["status"]).await;
+    assert!(status.contains("changed  m29990101_000001_one"), "{status}");
+    let both = changed.ok(&["show", "m2999"]).await;
+    assert!(both.contains("DEFAULT 'x'") && both.contains("DEFAULT 'y'"), "{both}");
+    let reason = ["repair", "m2999", "--reason", "nobody reads it"];
+    assert_eq!(changed.ok(&reason).await, "accepted m29990101_000001_one\n");
+    assert_eq!(changed.ok(&["up"]).await, "nothing to apply\n");
+    let history = changed.ok(&["history", "-v"]).await;
+    assert!(history.contains("repaired: nobody reads it"), "{history}");
+    assert!(changed.ok(&reason).await.contains("nothing to repair"));
+}
+
+/// xagent#1812, dify#19285: offline SQL died in the middle.
+async fn a_step_that_asks_the_database_is_refused_offline(engine: Engine) {
+    let database = migrated(engine).await;
+    let migrator = Migrator::new(
+        &database,
+        &file(json!([
+            {"name": "m29990101_000001_one", "up": [{"sql": "CREATE TABLE one (id integer)"}], "down": [{"sql": "DROP TABLE one"}]},
+            {"name": "m29990101_000002_two", "up": [{"code": "count users"}], "down": []},
+            {"name": "m29990101_000003_three", "up": [{"sql": "CREATE TABLE three (id integer)"}], "down": [{"sql": "DROP TABLE three"}]},
+        ])),
+    );
+    let refused = migrator.run(&["sql", "base:head"]).await;
+    assert_eq!((refused.code, refused.output.as_str()), (Some(1), ""), "{refused:?}");
+    let told = ["m29990101_000002_two", "step 1", "count users"];
+    assert!(told.iter().all(|told| refused.errors.contains(told)), "{refused:?}");
+    let without = migrator.ok(&["sql", "m29990101_000002:head"]).await;
+    assert!(without.contains("CREATE TABLE three") && !without.contains("CREATE TABLE one"));
+    migrator.ok(&["up"]).await;
+    migrator.ok(&["down", "-3", "--yes"]).await;
+}
+
+/// golang-migrate and Atlas: a migration fails before it waits or locks, and says with what.
+async fn questions_are_asked_before_anything_is_locked(engine: Engine) {
+    let database = migrated(engine).await;
+    for name in ["a", "a", "a", "b", "b", "c"] {
+        let id = match engine {
+            Engine::Sqlite => "randomblob(16)",
+            Engine::Postgres => "gen_random_uuid()",
+        };
+        database
+            .sql(&format!("INSERT INTO items (id, name, status) VALUES ({id}, '{name}', 'NEW')"))
+            .await;
+    }
+    let unique = file(json!([{
+        "name": "m29990101_000001_one",
+        "up": [{"sql": "CREATE UNIQUE INDEX items_name_key ON items (name)", "ask": [["no duplicates", "items", "name"]]}],
+        "down": [{"sql": "DROP INDEX items_name_key"}],
+    }]));
+    let migrator = Migrator::new(&database, &unique);
+    let before = (catalog(&database).await, names(&database).await);
+    let told = migrator.fails(&["up"], 4).await;
+    let expected = [
+        "no duplicate items.name",
+        "5 rows",
+        "\"name\":\"a\",\"rows\":3",
+        "\"name\":\"b\",\"rows\":2",
+    ];
+    assert!(expected.iter().all(|part| told.contains(part)), "{told}");
+    assert_eq!((catalog(&database).await, names(&database).await), before);
+    database.sql("DELETE FROM items WHERE name <> 'c'").await;
+    migrator.ok(&["up"]).await;
+    migrator.ok(&["down", "--yes"]).await;
+    // What an earlier step of the same revision makes is asked for when it is there.
+    let nulls = file(json!([{
+        "name": "m29990101_000001_one",
+        "up": [
+            {"sql": "ALTER TABLE items ADD COLUMN extra text"},
+            {"sql": "UPDATE items SET status = status", "ask": [["no nulls", "items", "extra"]]},
+        ],
+        "down": [{"sql": "ALTER TABLE items DROP COLUMN extra"}],
+    }]));
+    let told = Migrator::new(&database, &nulls).fails(&["up"], 4).await;
+    assert!(told.contains("no NULL in items.extra") && told.contains("1 rows"), "{told}");
+    assert_eq!((catalog(&database).await, names(&database).await), before);
+}
+
+/// Batches that are done stay done.
+async fn a_backfill_that_was_cut_goes_on(engine: Engine) {
+    let database = migrated(engine).await;
+    let rows = match engine {
+        Engine::Sqlite => {
+            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 500) \
+                           INSERT INTO items (id, name, status) SELECT randomblob(16), 'n' || i, 'NEW' FROM n"
+        }
+        Engine::Postgres => {
+            "INSERT INTO items (id, name, status) \
+                             SELECT gen_random_uuid(), 'n' || i, 'NEW' FROM generate_series(1, 500) AS i"
+        }
+    };
+    database.sql(rows).await;
+    let revisions = |pause: u32| {
+        file(json!([{
+            "name": "m29990101_000001_one",
+            "up": [
+                {"sql": "ALTER TABLE items ADD COLUMN extra text"},
+                {"backfill": {"table": "items", "set": "extra = upper(name)", "only": "extra IS NULL", "batch": 10, "pause_ms": pause}, "outside": true},
+            ],
+            "down": [{"sql": "SELECT 1"}, {"sql": "ALTER TABLE items DROP COLUMN extra"}],
+        }]))
+    };
+    let slow = Migrator::new(&database, &revisions(100));
+    let mut child = slow.spawn(&["up"]);
+    bookstore_tests::until("rows are filled", super::SOON, async || {
+        let filled = database.try_sql("SELECT 1 FROM items WHERE extra IS NOT NULL LIMIT 1").await;
+        filled.is_ok_and(|rows| !rows.is_empty())
+    })
+    .await;
+    child.start_kill().expect("a signal");
+    child.wait().await.expect("its end");
+    let done: usize =
+        database.value("SELECT count(extra) FROM items").await.parse().expect("a number");
+    assert!((1..500).contains(&done), "{done}");
+    let status = slow.ok(&["status"]).await;
+    assert!(status.contains("half (1 of 2 steps)  m29990101_000001_one"), "{status}");
+    let fast = Migrator::new(&database, &revisions(0));
+    let finished = fast.run(&["up"]).await;
+    assert!(finished.errors.contains("goes on with step 2 of 2"), "{finished:?}");
+    assert_eq!(database.value("SELECT count(*) FROM items WHERE extra = upper(name)").await, "500");
+    is_head(&database, &revisions(0)).await;
+    let told = fast.fails(&["down", "--yes"], 5).await;
+    assert!(told.contains("items.extra (500 rows)"), "{told}");
+    fast.ok(&["down", "--yes", "--allow-data-loss"]).await;
+    is_head(&database, &json!({})).await;
+}
+
+/// matrix-authentication-service#5298: waiters inside the lock and CONCURRENTLY waited for each
+/// other.
+#[tokio::test]
+async fn eight_at_once_with_a_concurrent_index_do_it_once() {
+    let database = migrated(Engine::Postgres).await;
+    let revisions = file(json!([{
+        "name": "m29990101_000001_one",
+        "up": [{"postgres": "CREATE INDEX CONCURRENTLY items_extra_idx ON items (status, name)", "outside": true}],
+        "down": [{"postgres": "DROP INDEX CONCURRENTLY items_extra_idx", "outside": true}],
+    }]));
+    let migrator = Migrator::new(&database, &revisions);
+    let Database::Postgres(postgres) = &database else { panic!("PostgreSQL's") };
+    let mut holder = postgres.connect().await;
+    let lock = "BEGIN; LOCK TABLE items IN ROW EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut holder).await.expect("the lock");
+    let eight: Vec<_> = (0..8).map(|_| migrator.spawn(&["up"])).collect();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(holder);
+    let mut said = Vec::new();
+    for child in eight {
+        let finished = finished(child).await;
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        said.push(finished.output);
+    }
+    said.sort();
+    let mut expected = vec!["nothing to apply\n".to_owned(); 7];
+    expected.insert(0, "applied m29990101_000001_one\n".to_owned());
+    assert_eq!(said, expected);
+    is_head(&database, &revisions).await;
+}
+
+/// goose#292, efcore.pg#2737: the first of two steps stood, and the next run failed on it.
+#[tokio::test]
+async fn a_failed_step_outside_a_transaction_is_named_and_gone_on_with() {
+    let database = migrated(Engine::Postgres).await;
+    let user = |email: &str| {
+        format!(
+            "INSERT INTO users (id, email, username, full_name, password_hash) \
+             VALUES (gen_random_uuid(), '{email}', 'same', 'Name', 'x')"
+        )
+    };
+    database.sql(&user("a@example.com")).await;
+    database.sql(&user("b@example.com")).await;
+    let with = |first: &str| {
+        file(json!([{
+            "name": "m29990101_000001_one",
+            "up": [
+                {"postgres": first, "outside": true},
+                {"postgres": "CREATE UNIQUE INDEX CONCURRENTLY \"users_username_key\" ON \"users\" (\"username\")", "outside": true},
+            ],
+            "down": [
+                {"postgres": "DROP INDEX CONCURRENTLY \"users_username_key\"", "outside": true},
+                {"postgres": "DROP INDEX CONCURRENTLY \"users_role_idx\"", "outside": true},
+            ],
+        }]))
+    };
+    let first = "CREATE INDEX CONCURRENTLY \"users_role_idx\" ON \"users\" (\"role\")";
+    let revisions = with(first);
+    let migrator = Migrator::new(&database, &revisions);
+    let before = catalog(&database).await;
+    let half = async || {
+        let told = migrator.fails(&["up"], 1).await;
+        let parts = [
+            "m29990101_000001_one, step 2",
+            "users_username_key",
+            "steps 1 to 1 are done and stand",
+        ];
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        let status = migrator.ok(&["status"]).await;
+        assert!(status.contains("half (1 of 2 steps)  m29990101_000001_one"), "{status}");
+        assert_eq!(database.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await, "0");
+    };
+    half().await;
+    let edited =
+        with("CREATE INDEX CONCURRENTLY \"users_role_idx\" ON \"users\" (\"role\", \"id\")");
+    let told = Migrator::new(&database, &edited).fails(&["up"], 6).await;
+    assert!(told.contains("step 1") && told.contains("was edited"), "{told}");
+    migrator.ok(&["down", "-1", "--yes"]).await;
+    assert_eq!(catalog(&database).await, before, "`down` undoes the half");
+    half().await;
+    database.sql("DELETE FROM users WHERE email LIKE 'b%'").await;
+    migrator.ok(&["up"]).await;
+    is_head(&database, &revisions).await;
+    migrator.ok(&["down", "-1", "--yes"]).await;
+    assert_eq!(catalog(&database).await, before);
+}

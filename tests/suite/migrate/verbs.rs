@@ -1,0 +1,207 @@
+//! What people type: targets, questions, tables, JSON, exit codes.
+
+use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, run};
+use serde_json::{Value, json};
+
+use super::{Migrator, migrated, names};
+
+on_every_engine!(
+    targets_are_found_in_every_form,
+    down_asks_and_keeps_rows,
+    stamp_changes_the_bookkeeping_alone,
+    every_verb_answers_json,
+    a_dry_run_changes_nothing,
+    two_heads_are_refused,
+);
+
+async fn targets_are_found_in_every_form(engine: Engine) {
+    let database = Database::create(engine, Origin::Empty).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    let at = async || migrator.ok(&["current"]).await.trim_end().to_owned();
+    assert_eq!(at().await, "base");
+    for (arguments, then) in [
+        (&["up", "+2"][..], "m20261121_000002_create_categories"),
+        (&["up", "1"], "m20261121_000003_create_books"),
+        (&["up", "m20261121_000005_create_users"], "m20261121_000005_create_users"),
+        (&["up", "20261121_000006"], "m20261121_000006_create_posts"),
+        (&["up", "m20261121_000004"], "m20261121_000006_create_posts"),
+        (&["up", "head"], "m20261125_000001_create_timeline_history (head)"),
+        (&["up", "+1"], "m20261125_000001_create_timeline_history (head)"),
+        (&["down", "-1", "--yes"], "m20261121_000030_index_words_of_books"),
+        (&["down", "--yes"], "m20261121_000020_create_idempotency_keys"),
+        (
+            &["down", "m20261121_000004", "--yes", "--allow-data-loss"],
+            "m20261121_000004_create_items",
+        ),
+        (&["down", "2", "--yes", "--allow-data-loss"], "m20261121_000002_create_categories"),
+        (&["down", "base", "--yes", "--allow-data-loss"], "base"),
+    ] {
+        migrator.ok(arguments).await;
+        assert_eq!(at().await, then, "{arguments:?}");
+    }
+    let told = migrator.fails(&["up", "m2019"], 6).await;
+    assert!(told.contains("there is no revision m2019"), "{told}");
+    let told = migrator.fails(&["up", "m20261121_00000"], 6).await;
+    assert!(told.contains("several revisions") && told.contains("create_books"), "{told}");
+    migrator.ok(&["up", "+1"]).await;
+    let told = migrator.fails(&["down", "head", "--yes"], 6).await;
+    assert!(told.contains("no way down from m20261121_000001"), "{told}");
+}
+
+async fn down_asks_and_keeps_rows(engine: Engine) {
+    let database = migrated(engine).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    let told = migrator.fails(&["down"], 5).await;
+    let parts = ["This reverts", "m20261125_000001_create_timeline_history", "--yes"];
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    let told = migrator.fails(&["down", "base", "--yes"], 5).await;
+    let parts = ["table categories (5 rows)", "table sealing_keys (1 rows)", "--allow-data-loss"];
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    assert!(!told.contains("book_word"), "the search's index can be made again: {told}");
+    assert_eq!(names(&database).await.len(), 12);
+    migrator.ok(&["down", "base", "--yes", "--allow-data-loss"]).await;
+    assert_eq!(migrator.ok(&["down", "--yes"]).await, "nothing to revert\n");
+}
+
+async fn stamp_changes_the_bookkeeping_alone(engine: Engine) {
+    let database = migrated(engine).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    let before = catalog(&database).await;
+    let forgot = migrator.ok(&["stamp", "m20261121_000009"]).await;
+    assert_eq!(forgot.lines().count(), 3, "{forgot}");
+    assert!(migrator.ok(&["status"]).await.contains("pending  m20261121_000030"));
+    let stamped = migrator.ok(&["stamp", "head"]).await;
+    assert!(stamped.contains("stamped m20261121_000030_index_words_of_books"), "{stamped}");
+    assert_eq!(migrator.ok(&["stamp", "head"]).await, "nothing to change\n");
+    assert_eq!(migrator.ok(&["up"]).await, "nothing to apply\n");
+    assert!(migrator.ok(&["history", "-v"]).await.contains("stamped"));
+    assert_eq!(catalog(&database).await, before);
+    // A row of the bookkeeping was lost: it is seen, and mended.
+    database.sql("DELETE FROM seaql_migrations WHERE version LIKE '%create_posts'").await;
+    let told = migrator.fails(&["up"], 6).await;
+    assert!(told.contains("m20261121_000006_create_posts isn't applied"), "{told}");
+    migrator.ok(&["stamp", "head"]).await;
+    assert_eq!(migrator.ok(&["up"]).await, "nothing to apply\n");
+    database.sql("INSERT INTO seaql_migrations VALUES ('m29990101_000001_other', 1)").await;
+    assert_eq!(migrator.ok(&["stamp", "head"]).await, "nothing to change\n");
+    assert_eq!(migrator.ok(&["stamp", "head", "--purge"]).await, "forgot m29990101_000001_other\n");
+}
+
+async fn every_verb_answers_json(engine: Engine) {
+    let database = Database::create(engine, Origin::Empty).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    let answer = async |arguments: &[&str]| -> Value {
+        let output = migrator.ok(arguments).await;
+        serde_json::from_str(&output)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output}"))
+    };
+    let applied = answer(&["up", "--json"]).await;
+    assert_eq!(applied["applied"].as_array().map(Vec::len), Some(12));
+    assert_eq!(answer(&["current", "--json"]).await["is_head"], true);
+    assert_eq!(answer(&["heads", "--json"]).await["heads"].as_array().map(Vec::len), Some(1));
+    let history = answer(&["history", "--json"]).await;
+    assert_eq!(history["revisions"][0]["parent"], "m20261121_000030_index_words_of_books");
+    assert!(
+        history["revisions"][0]["program"]
+            .as_str()
+            .is_some_and(|program| program.starts_with("bookstore "))
+    );
+    let status = answer(&["status", "--json"]).await;
+    assert_eq!(status["revisions"][11]["state"], "applied");
+    let show = answer(&["show", "m20261121_000003", "--json"]).await;
+    assert_eq!(show["hash"], show["recorded_hash"]);
+    assert!(
+        answer(&["sql", "--json"]).await["sql"]
+            .as_str()
+            .is_some_and(|sql| sql.contains("CREATE TABLE"))
+    );
+    assert_eq!(answer(&["up", "--dry-run", "--json"]).await["would_apply"], json!([]));
+    assert_eq!(
+        answer(&["down", "--yes", "--json"]).await["reverted"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(
+        answer(&["stamp", "head", "--json"]).await["stamped"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let repair = ["repair", "m20261121_000003", "--reason", "x", "--json"];
+    assert_eq!(answer(&repair).await["repaired"], false);
+    let Finished { code, output, .. } = migrator.run(&["up", "nowhere", "--json"]).await;
+    let refused: Value = serde_json::from_str(&output).expect("JSON");
+    assert_eq!((code, &refused["exit_code"]), (Some(6), &json!(6)), "{output}");
+}
+
+async fn a_dry_run_changes_nothing(engine: Engine) {
+    let database = migrated(engine).await;
+    let revisions = json!({"revisions": [{
+        "name": "m29990101_000001_one", "message": "add one",
+        "up": [{"sql": "CREATE TABLE one (id {uuid})"}], "down": [{"sql": "DROP TABLE one"}],
+    }]});
+    let migrator = Migrator::new(&database, &revisions);
+    let before = (catalog(&database).await, names(&database).await);
+    let dry = migrator.ok(&["up", "--dry-run"]).await;
+    let kind = match engine {
+        Engine::Sqlite => "uuid_text",
+        Engine::Postgres => "uuid",
+    };
+    assert!(
+        dry.contains(&format!("CREATE TABLE one (id {kind})")) && dry.contains("add one"),
+        "{dry}"
+    );
+    assert!(!dry.contains("DROP TABLE"), "{dry}");
+    assert_eq!((catalog(&database).await, names(&database).await), before);
+}
+
+async fn two_heads_are_refused(engine: Engine) {
+    let database = migrated(engine).await;
+    let parent = "m20261125_000001_create_timeline_history";
+    let revisions = json!({"revisions": [
+        {"name": "m29990101_000001_one", "parent": parent},
+        {"name": "m29990101_000002_other", "parent": parent},
+    ]});
+    let migrator = Migrator::new(&database, &revisions);
+    let heads = migrator.run(&["heads"]).await;
+    assert_eq!(heads.output, "m29990101_000001_one (head)\nm29990101_000002_other (head)\n");
+    for verb in ["heads", "up", "status"] {
+        let told = migrator.fails(&[verb], 6).await;
+        assert!(told.contains("two heads") && told.contains("000002_other"), "{verb}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn help_is_one_screen() {
+    let help = run(&["migrate", "--help"], &[]).await;
+    assert_eq!(help.code, Some(0), "{help:?}");
+    let lines = help.output.lines().count();
+    assert!((20..=50).contains(&lines), "{lines} lines:\n{}", help.output);
+    for verb in [
+        "up", "down", "current", "heads", "history", "show", "status", "new", "sql", "stamp",
+        "repair",
+    ] {
+        assert!(help.output.contains(&format!("\n  {verb} ")), "{verb}:\n{}", help.output);
+    }
+    // Settings are taken all the same.
+    let output = run(&["migrate", "--log-level", "warn", "sql", "--engine", "sqlite"], &[]).await;
+    assert!(output.output.contains("CREATE TABLE"), "{output:?}");
+}
+
+/// A new file is one of the list, and the source compiles with it; the trial `checklist` follows.
+#[tokio::test]
+async fn new_writes_a_file_and_two_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = include_str!("../../../migration/src/revisions/mod.rs");
+    std::fs::write(folder.path().join("mod.rs"), list).expect("the list");
+    let path = folder.path().to_string_lossy().into_owned();
+    let new = ["migrate", "new", "--empty", "-m", "Add a subtitle", "--folder", &path];
+    let written = run(&new, &[]).await;
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let file = written.output.trim().rsplit('/').next().expect("a file").to_owned();
+    let name = file.strip_suffix(".rs").expect("a file of Rust");
+    assert!(name.starts_with("m20") && name.ends_with("_add_a_subtitle"), "{name}");
+    let lines = std::fs::read_to_string(folder.path().join("mod.rs")).expect("the list");
+    assert!(lines.contains(&format!("mod {name};\n")), "{lines}");
+    assert!(lines.contains(&format!("        {name}::revision(),\n    ]")), "{lines}");
+    let text = std::fs::read_to_string(folder.path().join(&file)).expect("the file");
+    let after = ".after(\"m20261125_000001_create_timeline_history\")";
+    assert!(text.contains(after) && text.contains("\"Add a subtitle\""), "{text}");
+}
