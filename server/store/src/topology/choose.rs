@@ -15,7 +15,7 @@ use crate::{
     session::connection::driver::Access,
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
     topology::{
-        history::{self, History},
+        history::{self, TimelineHistory},
         node::Node,
         nodes::Topology,
         probe::{PROBE_TIMEOUT, ProbeResult},
@@ -344,7 +344,7 @@ impl Topology {
         node: &Node,
         timeline: u32,
         deadline: Deadline,
-    ) -> Result<Arc<History>, StoreError> {
+    ) -> Result<Arc<TimelineHistory>, StoreError> {
         let known = || self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
             return Ok(history.clone());

@@ -6,9 +6,9 @@ use crate::{error::StoreError, position::parse_lsn, session::connection::Connect
 
 /// The ancestors of a timeline, each with the position at which the next one left it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History(Vec<(u32, u64)>);
+pub struct TimelineHistory(Vec<(u32, u64)>);
 
-impl History {
+impl TimelineHistory {
     /// Reads a timeline history file (PostgreSQL, 26.3.6. Timelines).
     fn parse(text: &str) -> Option<Self> {
         let lines = text.lines().map(str::trim);
@@ -34,13 +34,13 @@ impl History {
 pub(crate) async fn read(
     connection: &Connection,
     timeline: u32,
-) -> Result<Option<History>, StoreError> {
+) -> Result<Option<TimelineHistory>, StoreError> {
     let sql = "SELECT bookstore_timeline_history($1)";
     let values = [Value::from(i64::from(timeline))];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     let row = connection.query_one_raw(statement).await?;
     let text: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
-    Ok(text.and_then(|text| History::parse(&text)))
+    Ok(text.and_then(|text| TimelineHistory::parse(&text)))
 }
 
 #[cfg(test)]
@@ -50,10 +50,10 @@ mod tests {
     #[test]
     fn histories_are_read() {
         let text = "1\t0/3000158\tno recovery target specified\n\n2\t0/5000000\tbefore 2026\n";
-        let history = History::parse(text).unwrap();
+        let history = TimelineHistory::parse(text).unwrap();
         assert_eq!(history.left_at(1), Some(0x300_0158));
         assert_eq!(history.left_at(2), Some(0x500_0000));
         assert_eq!(history.left_at(3), None);
-        assert_eq!(History::parse("nonsense"), None);
+        assert_eq!(TimelineHistory::parse("nonsense"), None);
     }
 }

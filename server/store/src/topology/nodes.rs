@@ -14,7 +14,7 @@ use crate::{
     error::StoreError,
     telemetry::meters::{NODE_LAG, ROLE_CHANGES},
     topology::{
-        history::History,
+        history::TimelineHistory,
         node::{Node, NodeRole, NodeStatus},
         probe::ProbeResult,
         snapshot::{Memory, TopologySnapshot},
@@ -53,7 +53,7 @@ pub(crate) struct Topology {
     pub(crate) snapshot: watch::Sender<TopologySnapshot>,
     memory: Mutex<Memory>,
     /// The history of a timeline, beside the timeline.
-    pub(crate) history: Mutex<Option<(u32, Arc<History>)>>,
+    pub(crate) history: Mutex<Option<(u32, Arc<TimelineHistory>)>>,
     /// One permit for each call that waits for a primary.
     pub(crate) queue: Arc<Semaphore>,
     /// One permit for each read that falls back from replicas to the primary.
