@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::{On, Table};
+
 /// A row of `books`.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -36,3 +38,33 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .default("stock", "0")
+        .default("attributes", "'{}'")
+        .generated_on_postgres("words", "tsvector", r#""book_words"("title", "author", "description")"#)
+        .check("title", r#"length("title") BETWEEN 1 AND 255"#)
+        .check("author", r#"length("author") BETWEEN 1 AND 255"#)
+        .check("description", r#"length("description") <= 10000"#)
+        .check("price_micros", r#""price_micros" BETWEEN 0 AND 10000000000000"#)
+        .check("currency_code", r#"length("currency_code") = 3"#)
+        .check("stock", r#""stock" BETWEEN 0 AND 2147483647"#)
+        .check("cover_image", r#"length("cover_image") <= 500"#)
+        .check(
+            "attributes",
+            r#"{json_type}("attributes") = 'object' AND length(CAST("attributes" AS text)) <= 524288"#,
+        )
+        .index(&["title", "id"])
+        .index(&["author", "id"])
+        .index(&["price_micros", "id"])
+        .index(&["stock", "id"])
+        .index(&["created_at", "id"])
+        .index(&["category_id", "created_at", "id"])
+        .index(&["title", "author"])
+        .index(&["price_micros DESC", "stock", "id"])
+        .index_as("attributes", Some(On::Postgres), r#"USING gin ("attributes" jsonb_path_ops)"#)
+        .index_as("words", Some(On::Postgres), r#"USING gin ("words")"#)
+}

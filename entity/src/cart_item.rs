@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::Table;
+
 /// A row of `cart_items`.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -24,3 +26,12 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .unique(&["cart_id", "book_id"])
+        .check("quantity", r#""quantity" BETWEEN 1 AND 1000"#)
+        .index(&["book_id"])
+}

@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::Table;
+
 /// A row of `idempotency_keys`. Only the store reads and writes the table.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -20,3 +22,11 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .check("answer", r#"("request_mark" IS NULL) = ("answer" IS NULL)"#)
+        .index(&["created_at"])
+}

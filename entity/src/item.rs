@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::{On, Table};
+
 /// A row of `items`.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,3 +23,21 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .default("payload", "'{}'")
+        .check("name", r#"length("name") BETWEEN 1 AND 200"#)
+        .check("status", r#"length("status") BETWEEN 1 AND 50"#)
+        .check(
+            "payload",
+            r#"{json_type}("payload") = 'object' AND length(CAST("payload" AS text)) <= 524288"#,
+        )
+        .index(&["name", "id"])
+        .index(&["status", "id"])
+        .index(&["created_at", "id"])
+        .index(&["status", "created_at", "id"])
+        .index_as("payload", Some(On::Postgres), r#"USING gin ("payload" jsonb_path_ops)"#)
+}

@@ -1,4 +1,4 @@
-//! One SeaORM entity per table: columns, relations and nothing else.
+//! One SeaORM entity per table, and beside it what an entity can't say: see [`schema`].
 //!
 //! Times are UTC and exact to a microsecond, ids are UUIDs, money is whole
 //! micros; `version` counts the changes of a row from 1.
@@ -13,6 +13,7 @@ pub mod order;
 pub mod order_item;
 pub mod post;
 pub mod review;
+pub mod schema;
 pub mod sealing_key;
 pub mod user;
 pub mod words;

@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::Table;
+
 /// A row of `orders`.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -26,3 +28,23 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .default("status", "'PENDING'")
+        .check(
+            "status",
+            r#""status" IN ('PENDING', 'CONFIRMED', 'SHIPPED', 'DELIVERED', 'CANCELLED')"#,
+        )
+        .check("total_micros", r#""total_micros" BETWEEN 0 AND 1000000000000000000"#)
+        .check("currency_code", r#"length("currency_code") = 3"#)
+        .check("shipping_address", r#"length("shipping_address") BETWEEN 1 AND 500"#)
+        .index(&["created_at", "id"])
+        .index(&["total_micros", "id"])
+        .index(&["created_at DESC", "total_micros", "id"])
+        .index(&["status", "created_at", "id"])
+        .index(&["user_id", "created_at", "id"])
+        .index(&["user_id", "status"])
+}

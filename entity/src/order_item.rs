@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::Table;
+
 /// A row of `order_items`. Its price is in the order's currency.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -25,3 +27,13 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .check("quantity", r#""quantity" BETWEEN 1 AND 1000"#)
+        .check("price_micros", r#""price_micros" BETWEEN 0 AND 10000000000000"#)
+        .index(&["order_id"])
+        .index(&["book_id"])
+}

@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::Table;
+
 /// A row of `posts`.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -23,3 +25,14 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .check("title", r#"length("title") BETWEEN 1 AND 200"#)
+        .check("content", r#"length("content") BETWEEN 1 AND 100000"#)
+        .index(&["title", "id"])
+        .index(&["created_at", "id"])
+        .index(&["author_id", "created_at", "id"])
+}

@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::Table;
+
 /// A row of `reviews`.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -26,3 +28,16 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .unique(&["user_id", "book_id"])
+        .check("rating", r#""rating" BETWEEN 1 AND 5"#)
+        .check("comment", r#"length("comment") <= 10000"#)
+        .index(&["rating", "id"])
+        .index(&["created_at", "id"])
+        .index(&["book_id", "created_at", "id"])
+        .index(&["user_id", "created_at", "id"])
+}

@@ -4,6 +4,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::schema::Table;
+
 /// A row of `users`.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -34,3 +36,23 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The table with what the entity can't say.
+pub fn table() -> Table {
+    Table::of::<Entity>()
+        .stamped()
+        .default("is_active", "TRUE")
+        .default("role", "'USER'")
+        .check("email", r#"length("email") BETWEEN 3 AND 255 AND "email" = lower("email")"#)
+        .check("username", r#"length("username") BETWEEN 1 AND 100"#)
+        .check("full_name", r#"length("full_name") BETWEEN 1 AND 255"#)
+        .check("password_hash", r#"length("password_hash") > 0"#)
+        .check("role", r#""role" IN ('USER', 'ADMIN')"#)
+        .check("avatar_url", r#"length("avatar_url") <= 500"#)
+        .check("bio", r#"length("bio") <= 1000"#)
+        .index(&["email", "id"])
+        .index(&["username", "id"])
+        .index(&["full_name", "id"])
+        .index(&["created_at", "id"])
+        .index(&["is_active", "created_at DESC", "id DESC"])
+}

@@ -6,6 +6,9 @@
 //! - [`chain`], [`target`]: their order, and the targets that people name.
 //! - [`bookkeeping`]: what the database records of them.
 //! - [`replay`]: all of them on an empty schema.
+//! - [`catalog`], [`expression`], [`drift`], [`check`]: what a schema holds, and how it differs from what
+//!   the revisions make.
+//! - [`generate`]: the steps of the next revision, written from differences.
 //! - [`rebuild`]: a table of SQLite made anew.
 //! - [`runner`]: applies and reverts them, alone, and survives a kill.
 //! - [`offline`]: all of them as SQL scripts.
@@ -13,9 +16,14 @@
 //! - [`sql`]: words of dialects, and the lexer.
 
 pub mod bookkeeping;
+pub mod catalog;
 pub mod chain;
+pub mod check;
 pub mod clock;
+pub mod drift;
 pub mod error;
+pub mod expression;
+pub mod generate;
 pub mod manager;
 pub mod offline;
 pub mod prelude;

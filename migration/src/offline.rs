@@ -58,6 +58,7 @@ fn describe_rebuild(rebuild: &Rebuild) -> String {
         Change::ReplaceConstraint { name, definition } => {
             format!("constraint {name} becomes {definition}")
         }
+        Change::Define { create } => format!("becomes {create}"),
         Change::Copy { column, value } => format!("{column} is filled with {value}"),
     };
     let changes: Vec<String> = rebuild.changes.iter().map(change).collect();

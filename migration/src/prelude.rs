@@ -1,5 +1,5 @@
 //! What the file of a revision is written with.
 
 pub use crate::revision::{
-    Backfill, Question, Rebuild, Revision, backfill, code, postgres, rebuild, sql, sqlite,
+    Backfill, Engine, Question, Rebuild, Revision, backfill, code, postgres, rebuild, sql, sqlite,
 };

@@ -29,7 +29,11 @@ use tower::ServiceExt;
 
 use self::connections::{Connections, Slot};
 use crate::{
-    rpc::{health::Readiness, load::Load},
+    drift::Drift,
+    rpc::{
+        health::{DatabaseState, Readiness},
+        load::Load,
+    },
     telemetry,
 };
 
@@ -71,6 +75,8 @@ pub struct Admin {
     pub readiness: Readiness,
     /// The calls in flight.
     pub load: Load,
+    /// How the schema differs from what the migrations make.
+    pub drift: Drift,
     /// The metrics as Prometheus reads them, where they are kept.
     pub metrics: Option<fn() -> String>,
 }
@@ -162,7 +168,10 @@ async fn status(State(admin): Shared) -> Response {
     let schema = admin.store.schema(&admin.known, Deadline::after(LOOK)).await;
     let latency_ms = began.elapsed().as_secs_f64() * 1e3;
     let (status, told) = match schema {
-        Ok(Schema::Right { .. }) => ("HEALTHY", None),
+        Ok(Schema::Right { .. }) => match &*admin.readiness.database() {
+            DatabaseState::Incomplete(missing) => ("SCHEMA_INCOMPLETE", Some(missing.join(", "))),
+            _ => ("HEALTHY", None),
+        },
         Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
         Ok(Schema::ShutOut { revision, minimum_head }) => {
             let told = format!("{revision} shuts out programs that don't know {minimum_head}");
@@ -177,6 +186,9 @@ async fn status(State(admin): Shared) -> Response {
         "active_connections": active,
         "latency_ms": latency_ms,
         "time": now().to_rfc3339(),
+        "drift": admin.drift.report().map(|report| {
+            report.findings.iter().map(|finding| finding.to_json()).collect::<Value>()
+        }),
     }));
     match status {
         "HEALTHY" => body,

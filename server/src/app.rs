@@ -24,6 +24,7 @@ use crate::{
     admin::{self, Admin},
     budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
+    drift::{self, Drift},
     listener::{self, Limits, Socket},
     migrations::{self, StoreOpener},
     resource::{RESOURCES, user},
@@ -163,10 +164,12 @@ pub async fn serve(
     budget.observe();
     let services = services(config, &calls, &readiness, &load, &budget)?;
 
+    let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
-        let admin = Admin { store, known, readiness, load, metrics: Some(telemetry::prometheus) };
+        let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
+        let admin = Admin { store, known, readiness, load, drift, metrics };
         // Not drained: it answers to the end.
         tokio::spawn(admin::serve(listener, admin));
     }
@@ -191,7 +194,9 @@ pub async fn serve(
         signal = signals.wait() => signal,
         prepared = prepare(config, chain, sample_data, &store, &calls, &readiness) => {
             prepared?;
-            tokio::spawn(readiness.clone().follow(store.clone(), chain.names()));
+            let needs = drift::needs(store.backend().into());
+            tokio::spawn(readiness.clone().follow(store.clone(), chain.names(), needs));
+            tokio::spawn(drift.examine(readiness.clone(), store.clone(), chain.clone()));
             tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
             tokio::spawn(user::renew(store.clone()));
             signals.wait().await

@@ -9,6 +9,7 @@ pub mod app;
 pub mod budget;
 pub mod command;
 pub mod config;
+pub mod drift;
 pub mod listener;
 pub mod meters;
 pub mod migrations;

@@ -25,6 +25,28 @@ fn session(opened: Result<PlainConnection, StoreError>) -> Result<Session, DbErr
     }
 }
 
+impl StoreOpener {
+    /// Opens a session that a schema is read on, at a replica too.
+    ///
+    /// # Errors
+    /// If no node can be reached.
+    pub async fn open_for_inspection(&self) -> Result<Session, DbErr> {
+        session(self.0.open_for_inspection().await)
+    }
+
+    /// Opens a database in memory beside a session of SQLite. PostgreSQL needs none: there
+    /// migrations are replayed in a schema of their own.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub async fn open_scratch_for(&self, beside: &Session) -> Result<Option<Session>, DbErr> {
+        match beside.engine() {
+            Engine::Postgres => Ok(None),
+            Engine::Sqlite => InMemory.open_scratch().await.map(Some),
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl Opener for StoreOpener {
     fn engine(&self) -> Engine {

@@ -21,7 +21,7 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn word<'a>(value: &'a Value, at: usize) -> &'a str {
+fn word(value: &Value, at: usize) -> &str {
     value.get(at).and_then(Value::as_str).expect("a text in the list")
 }
 

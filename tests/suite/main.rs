@@ -17,6 +17,7 @@ mod client;
 mod clients;
 mod cluster;
 mod contract;
+mod drift;
 mod exceptions;
 mod field_mask;
 mod filter_books;

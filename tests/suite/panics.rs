@@ -33,7 +33,8 @@ use bookstore_server::{
     transaction,
 };
 use bookstore_store::{
-    Connection, PoolOptions, Query, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
+    Connection, Needs, PoolOptions, Query, StatementLog, Store, StoreError, StoreOptions,
+    TopologyOptions,
 };
 use bookstore_tests::{Database, Engine, Origin, run, until};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -140,7 +141,11 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
     let limits = transaction::Limits { wait: SOON, total: SOON, idle: SOON };
     transaction::serve(&mut routes, calls.clone(), Arc::clone(&registry), limits);
     let readiness = Readiness::new(&[]);
-    tokio::spawn(readiness.clone().follow(store, bookstore_tests::known_revisions()));
+    tokio::spawn(readiness.clone().follow(
+        store,
+        bookstore_tests::known_revisions(),
+        Needs::default(),
+    ));
     until("the database is looked at", SOON, async || readiness.serves("ready") == Some(true))
         .await;
     let (size, calls_at_once) = (64 << 20, 10);

@@ -67,7 +67,8 @@ pub async fn plan<C: ConnectionTrait>(
         .iter()
         .filter_map(|column| Some((quoted(&column.name), column.value.clone()?)))
         .collect();
-    if keeps_rowids(connection, name, &old).await? {
+    let loses_rowids = new.has_word("without") && new.has_word("rowid");
+    if !loses_rowids && keeps_rowids(connection, name, &old).await? {
         columns.insert(0, ("rowid".to_owned(), "rowid".to_owned()));
     }
     let (targets, values): (Vec<String>, Vec<String>) = columns.into_iter().unzip();

@@ -207,6 +207,16 @@ impl Table {
                 let range = self.items[self.constraint(name)?].range.clone();
                 self.edit(range, definition)
             }
+            Change::Define { create } => {
+                let mut new = Self::parse(create)?;
+                for column in &mut new.columns {
+                    let mut own = self.columns.iter();
+                    let own = own.find(|own| own.name.eq_ignore_ascii_case(&column.name));
+                    column.value = own.and_then(|own| own.value.clone());
+                }
+                *self = new;
+                Ok(())
+            }
             Change::Copy { column, value } => {
                 let is = |own: &&mut Column| own.name.eq_ignore_ascii_case(column);
                 let own = self.columns.iter_mut().find(is);

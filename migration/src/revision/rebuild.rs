@@ -64,6 +64,11 @@ pub enum Change {
         /// `CONSTRAINT "name" …`.
         definition: String,
     },
+    /// The table gets another definition, the whole of it. Columns of both keep their values.
+    Define {
+        /// The CREATE TABLE.
+        create: String,
+    },
     /// A column is filled with something else than its old values.
     Copy {
         /// The column, by its new name.
@@ -148,6 +153,13 @@ impl Rebuild {
         self.with(Change::ReplaceConstraint { name: name.into(), definition: definition.into() })
     }
 
+    /// Gives the table another definition, a whole CREATE TABLE. Columns of both definitions keep
+    /// their values, new ones get their defaults.
+    #[must_use]
+    pub fn define(self, create: &str) -> Self {
+        self.with(Change::Define { create: create.into() })
+    }
+
     /// Fills a column with an expression over the old columns.
     #[must_use]
     pub fn copy(self, column: &str, value: &str) -> Self {
@@ -166,6 +178,7 @@ impl Rebuild {
                     *value = value.as_ref().map(&change);
                 }
                 Change::Copy { value, .. } => *value = change(value),
+                Change::Define { create } => *create = change(create),
                 Change::SetNotNull { .. }
                 | Change::DropNotNull { .. }
                 | Change::DropColumn { .. }

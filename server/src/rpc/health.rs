@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bookstore_store::{Deadline, Schema, Store};
+use bookstore_store::{Deadline, Needs, Schema, Store, StoreError};
 use futures_util::{
     StreamExt,
     future::ready,
@@ -35,6 +35,8 @@ pub enum DatabaseState {
     Unknown,
     /// It lacks these revisions.
     Pending(Vec<String>),
+    /// What the program's statements name is gone: these tables, columns, keys and functions.
+    Incomplete(Vec<String>),
     /// A revision shuts this program out: which one, and what a program has to know.
     ShutOut(String),
     /// It has the schema that this program needs.
@@ -94,9 +96,21 @@ impl Readiness {
             DatabaseState::Pending(revisions) => {
                 format!("the schema lacks {} revisions", revisions.len())
             }
+            DatabaseState::Incomplete(missing) => {
+                format!("the schema lacks {}", missing.join(", "))
+            }
             DatabaseState::ShutOut(told) => told.clone(),
             DatabaseState::Right => "the database doesn't answer".to_owned(),
         })
+    }
+
+    /// Waits until the database has every revision.
+    pub async fn migrated(&self) {
+        let is_migrated = |state: &DatabaseState| {
+            matches!(state, DatabaseState::Right | DatabaseState::Incomplete(_))
+        };
+        // The sender lives as long as this does.
+        let _ = self.0.database.subscribe().wait_for(is_migrated).await;
     }
 
     /// The program serves: it is alive.
@@ -122,8 +136,9 @@ impl Readiness {
         self.0.watches_ended.send_replace(true);
     }
 
-    /// Asks the database again and again, until the program stops, what state it is in.
-    pub async fn follow(self, store: Store, known: Vec<String>) {
+    /// Asks the database again and again, until the program stops, what state it is in, and
+    /// whether `needs` is there.
+    pub async fn follow(self, store: Store, known: Vec<String>, needs: Needs) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopping = self.0.stopping.subscribe();
@@ -134,12 +149,20 @@ impl Readiness {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
             let deadline = Deadline::after(PERIOD);
-            match store.schema(&known, deadline).await {
-                Ok(schema) => {
+            let asked = async {
+                let schema = store.schema(&known, deadline).await?;
+                let missing = match schema {
+                    Schema::Right { .. } => store.missing(&needs, deadline).await?,
+                    _ => Vec::new(),
+                };
+                Ok::<_, StoreError>((schema, missing))
+            };
+            match asked.await {
+                Ok((schema, missing)) => {
                     if std::mem::take(&mut failures) > 0 {
                         tracing::info!("the database answers again");
                     }
-                    self.note(schema);
+                    self.note(schema, missing);
                 }
                 Err(error) => {
                     failures += 1;
@@ -153,7 +176,7 @@ impl Readiness {
         }
     }
 
-    fn note(&self, schema: Schema) {
+    fn note(&self, schema: Schema, missing: Vec<String>) {
         let mut writable = false;
         let state = match schema {
             Schema::Right { unknown, primary } => {
@@ -164,7 +187,10 @@ impl Readiness {
                         "the schema has revisions of a newer program"
                     );
                 }
-                DatabaseState::Right
+                match missing.is_empty() {
+                    true => DatabaseState::Right,
+                    false => DatabaseState::Incomplete(missing),
+                }
             }
             Schema::Pending(revisions) => DatabaseState::Pending(revisions),
             Schema::ShutOut { revision, minimum_head } => DatabaseState::ShutOut(format!(
@@ -182,6 +208,12 @@ impl Readiness {
                 tracing::warn!(
                     revisions = revisions.join(" "),
                     "waiting for the schema to be migrated"
+                );
+            }
+            DatabaseState::Incomplete(missing) if changed => {
+                tracing::error!(
+                    missing = missing.join(", "),
+                    "the schema lacks what statements of this program name"
                 );
             }
             DatabaseState::ShutOut(told) if changed => {

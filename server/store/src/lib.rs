@@ -54,7 +54,7 @@ pub use self::{
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
     read_limit::Limit,
-    schema::Schema,
+    schema::{Needs, Schema},
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Connection, driver::Access},

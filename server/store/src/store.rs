@@ -20,7 +20,7 @@ use crate::{
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     read_limit::{Limit, ReadLimits, passed},
-    schema::{Schema, migrations, revisions},
+    schema::{Needs, Schema, migrations, needs, revisions},
     session::{
         connect::{Connector, PlainConnection},
         rows::Meter,
@@ -307,6 +307,28 @@ impl Store {
             *self.0.sealing_key.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
         }
         Ok(schema)
+    }
+
+    /// Returns what of `needs` is missing, as `table`, `table.column`, `table (key)` and
+    /// `function()`.
+    ///
+    /// # Errors
+    /// If no node answers within `deadline`.
+    pub async fn missing(
+        &self,
+        needs: &Needs,
+        deadline: Deadline,
+    ) -> Result<Vec<String>, StoreError> {
+        needs::missing(&self.0.topology, needs, deadline).await
+    }
+
+    /// Opens a connection to read a schema: to the primary, or to any node that answers if there is
+    /// no primary.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_for_inspection(&self) -> Result<PlainConnection, StoreError> {
+        migrations::open_for_inspection(&self.0.topology).await
     }
 
     /// The engine of the database.

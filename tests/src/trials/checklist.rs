@@ -31,6 +31,11 @@ const LINES: &[(&str, &str, &str)] = &[
     ),
     ("entity/src/lib.rs", r"^pub mod \w+;$", "pub mod publisher;"),
     (
+        "entity/src/schema/mod.rs",
+        r"^ +crate::\w+::table\(\),$",
+        "        crate::publisher::table(),",
+    ),
+    (
         "tests/suite/migration.rs",
         r"^ +is_table\(&database, ",
         "        is_table(&database, bookstore_entity::publisher::Entity).await,",

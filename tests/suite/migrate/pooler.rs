@@ -78,13 +78,15 @@ async fn pool(listener: TcpListener, server: SocketAddr) {
                 let server = &mut session.as_mut()?.1;
                 server.write_all(&bytes).await.ok()?;
                 let mut is_free = false;
-                while kind == b'Q' || kind == b'S' {
-                    let (kind, bytes) = message(server).await?;
-                    client.write_all(&bytes).await.ok()?;
-                    if kind == b'Z' {
-                        is_free = bytes.ends_with(b"I");
-                        break;
-                    }
+                // A simple query and a Sync are answered up to ReadyForQuery.
+                if kind == b'Q' || kind == b'S' {
+                    is_free = loop {
+                        let (kind, bytes) = message(server).await?;
+                        client.write_all(&bytes).await.ok()?;
+                        if kind == b'Z' {
+                            break bytes.ends_with(b"I");
+                        }
+                    };
                 }
                 if !is_free {
                     held = Some(session);

@@ -2,6 +2,7 @@
 //!
 //! `read` holds what changes nothing, `records` what changes the bookkeeping alone, `script` is `sql`.
 
+mod check;
 mod down;
 mod new;
 mod output;
@@ -34,7 +35,7 @@ use crate::{
                   Exit codes: 0 done, or nothing left to do; 1 failed; 2 wrong command line; \
                   3 another\nmigration holds the lock; 4 rows break what a step asks for; 5 not \
                   confirmed, or rows\nwould be lost; 6 revisions and database don't agree; 7 the \
-                  session ended: run it again;\n64 wrong setting.")]
+                  session ended: run it again;\n8 new finds nothing to do; 9 check could not be made; 64 wrong setting.")]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -68,6 +69,8 @@ enum Action {
     Show(read::Show),
     /// Lists every revision with its state. Changes nothing.
     Status,
+    /// Compares the schema with what the migrations make. Changes nothing. Exit code 1: it differs.
+    Check(check::Arguments),
     /// Writes an empty revision into the source.
     New(new::Arguments),
     /// Prints the SQL from one revision to another, without a database.
@@ -136,7 +139,7 @@ pub async fn run(config: &Config, revisions: Vec<Revision>, arguments: &Argument
     let output = Output { is_json: arguments.json };
     let done = run_action(config, revisions, arguments, output).await;
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problem) => {
             output.fail(&problem.text(), problem.exit_code());
             ExitCode::from(problem.exit_code())
@@ -149,7 +152,7 @@ async fn run_action(
     revisions: Vec<Revision>,
     arguments: &Arguments,
     output: Output,
-) -> Result<(), Problem> {
+) -> Result<ExitCode, Problem> {
     if let Action::Heads = arguments.action {
         // Several are shown before they are refused.
         output.heads(&heads(&revisions));
@@ -162,7 +165,8 @@ async fn run_action(
         ..Options::default()
     };
     let context = Context { config, chain, options, output };
-    match &arguments.action {
+    let done = match &arguments.action {
+        Action::Check(arguments) => return Ok(check::run(&context, arguments).await),
         Action::Up(arguments) => up::run(&context, arguments).await,
         Action::Down(arguments) => down::run(&context, arguments).await,
         Action::Current => read::current(&context).await,
@@ -170,9 +174,10 @@ async fn run_action(
         Action::History(arguments) => read::history(&context, arguments).await,
         Action::Show(arguments) => read::show(&context, arguments).await,
         Action::Status => read::status(&context).await,
-        Action::New(arguments) => new::run(&context, arguments),
+        Action::New(arguments) => return new::run(&context, arguments).await,
         Action::Sql(arguments) => script::run(&context, arguments).await,
         Action::Stamp(arguments) => records::stamp(&context, arguments).await,
         Action::Repair(arguments) => records::repair(&context, arguments).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

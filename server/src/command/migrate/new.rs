@@ -1,8 +1,11 @@
 //! `migrate new`: a file for the next revision, in the source.
 
+mod steps;
+
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use bookstore_store::now;
@@ -14,6 +17,9 @@ use super::{Context, Problem};
 /// Where revisions stand in the source.
 const FOLDER: &str = "migration/src/revisions";
 
+/// The exit code where the entities are what the migrations make already.
+const NOTHING_TO_DO: u8 = 8;
+
 /// The arguments of `new`.
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -23,6 +29,19 @@ pub(super) struct Arguments {
     /// Writes a revision without steps.
     #[arg(long)]
     empty: bool,
+    /// Writes what mends the drift of the database, as `check` finds it, instead of what the
+    /// entities have changed.
+    #[arg(long, conflicts_with = "empty")]
+    from_drift: bool,
+    /// A column or a table has a new name: `posts.body:posts.content`, `posts:articles`.
+    #[arg(long, value_name = "OLD:NEW")]
+    rename: Vec<String>,
+    /// What rows that exist get in a new column: `books.isbn=EXPRESSION`.
+    #[arg(long, value_name = "TABLE.COLUMN=SQL")]
+    fill: Vec<String>,
+    /// Answers every question with yes, but none about renames.
+    #[arg(long)]
+    yes: bool,
     /// Who wrote it.
     #[arg(long)]
     author: Option<String>,
@@ -31,28 +50,39 @@ pub(super) struct Arguments {
     folder: Option<PathBuf>,
 }
 
-pub(super) fn run(context: &Context<'_>, arguments: &Arguments) -> Result<(), Problem> {
-    if !arguments.empty {
-        return Err("--empty is needed: revisions aren't written from entities yet".into());
-    }
+/// Writes the next revision. The exit code is 8 if there is nothing to do.
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode, Problem> {
     let folder = match &arguments.folder {
         Some(folder) => folder.clone(),
         None => find_folder()?,
     };
     let parent = context.chain.head().map(|head| head.name.clone());
     let name = name(&context.chain.names(), &arguments.message)?;
+    let empty = "        // sql(r#\"ALTER TABLE …\"#),\n".to_owned();
+    let (up, down) = if arguments.empty {
+        (empty.clone(), empty)
+    } else {
+        match steps::written(context, arguments, &name).await? {
+            Some(source) => (source.up, source.down),
+            None => {
+                context.output.line("nothing to do");
+                context.output.json(&json!({"revision": null, "file": null}));
+                return Ok(ExitCode::from(NOTHING_TO_DO));
+            }
+        }
+    };
     let text = render(&Draft {
         name: &name,
         parent: parent.as_deref(),
         message: &arguments.message,
         author: arguments.author.as_deref(),
-        up: "        // sql(r#\"ALTER TABLE …\"#),\n",
-        down: "        // sql(r#\"ALTER TABLE …\"#),\n",
+        up: &up,
+        down: &down,
     });
     let file = write(&folder, &name, &text)?;
     context.output.line(&format!("wrote {}", file.display()));
     context.output.json(&json!({"revision": name, "file": file}));
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What a file of a revision is made of.

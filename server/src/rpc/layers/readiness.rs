@@ -18,7 +18,8 @@ pub async fn readiness(State(shared): State<Shared>, request: Request, next: Nex
                 return status::schema_pending(revisions).into_http();
             }
             DatabaseState::ShutOut(_) => return status::database_unavailable().into_http(),
-            DatabaseState::Right => {}
+            // Calls that need nothing of what is gone are answered.
+            DatabaseState::Incomplete(_) | DatabaseState::Right => {}
         }
     }
     next.run(request).await

@@ -40,6 +40,27 @@ pub(crate) async fn open_scratch(topology: &Topology) -> Result<PlainConnection,
     }
 }
 
+/// Opens a connection to read a schema: to the primary, or to any node that answers if there is no
+/// primary.
+///
+/// # Errors
+/// [`StoreError::Unavailable`].
+pub(crate) async fn open_for_inspection(
+    topology: &Topology,
+) -> Result<PlainConnection, StoreError> {
+    let mut last = match open(topology).await {
+        Ok(connection) => return Ok(connection),
+        Err(error) => error,
+    };
+    for node in &topology.nodes {
+        match node.connector.open_plain().await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// The engine of the database.
 pub(crate) fn backend(topology: &Topology) -> DbBackend {
     topology.nodes.first().map_or(DbBackend::Sqlite, |node| node.connector.backend())

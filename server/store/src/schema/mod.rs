@@ -1,6 +1,9 @@
-//! The schema of the database: which migrations it has, and connections for the migration tool.
+//! The schema of the database: its migrations, the objects that statements need, and connections
+//! for the migration tool.
 
 pub(crate) mod migrations;
+pub(crate) mod needs;
+mod nodes;
 pub(crate) mod revisions;
 
-pub use self::revisions::Schema;
+pub use self::{needs::Needs, revisions::Schema};

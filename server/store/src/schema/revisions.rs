@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::{
-    deadline::Deadline, error::StoreError, session::connection::Connection,
-    topology::nodes::Topology,
+    deadline::Deadline, error::StoreError, schema::nodes::nodes_to_ask,
+    session::connection::Connection, topology::nodes::Topology,
 };
 
 /// The state of the database's schema.
@@ -41,14 +41,8 @@ pub(crate) async fn compare(
     deadline: Deadline,
 ) -> Result<(Schema, Option<[u8; 32]>), StoreError> {
     let examine = async |connection: &Connection| examine(topology, connection, known).await;
-    let snapshot = topology.snapshot();
-    let replicas = snapshot.replicas.iter().map(|replica| replica.node);
-    let mut nodes: Vec<usize> = snapshot.primary.into_iter().chain(replicas).collect();
-    if nodes.is_empty() {
-        nodes.extend(0..topology.nodes.len());
-    }
     let mut last = StoreError::internal("there is no node");
-    for node in nodes {
+    for node in nodes_to_ask(topology) {
         match topology.nodes[node].control.ask(deadline, examine).await {
             Ok(schema) => return Ok(schema),
             Err(error) => last = error,

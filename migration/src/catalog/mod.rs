@@ -1,0 +1,143 @@
+//! What a database's schema holds, object by object, as the engine's own catalogs say it.
+//!
+//! An object is known by its kind, its table and its name, and has facets: a column has a `type`
+//! and a `default`, an index has `keys`. The readers fill a [`Catalog`] from a connection that is
+//! handed in; they change nothing and take no lock but ACCESS SHARE.
+
+mod postgres;
+mod snapshot;
+mod sqlite;
+
+use std::collections::{BTreeMap, HashMap};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+
+pub use self::snapshot::SnapshotError;
+use crate::expression::{ColumnType, Engine};
+
+/// The kind of an object, as the `kind` of findings names it.
+pub type Kind = String;
+
+/// What names an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// `table`, `column`, `primary key`, `unique`, `foreign key`, `check`, `index`, `trigger` and
+    /// so on.
+    pub kind: Kind,
+    /// The table that it belongs to; empty of what belongs to none.
+    pub table: String,
+    /// Its name, of a function with the types of its arguments.
+    pub name: String,
+}
+
+impl Key {
+    /// A key of its parts.
+    pub fn new(kind: &str, table: &str, name: &str) -> Self {
+        Self { kind: kind.to_owned(), table: table.to_owned(), name: name.to_owned() }
+    }
+
+    /// Whether it is a key, a foreign key, a CHECK or an exclusion.
+    pub fn is_constraint(&self) -> bool {
+        CONSTRAINTS.contains(&self.kind.as_str())
+    }
+
+    /// How people are told of it: `users.email`, `users_email_key`.
+    pub fn display(&self) -> String {
+        match self.kind.as_str() {
+            "column" => format!("{}.{}", self.table, self.name),
+            _ => self.name.clone(),
+        }
+    }
+}
+
+/// The kinds of objects that are constraints.
+pub const CONSTRAINTS: &[&str] = &["primary key", "unique", "foreign key", "check", "exclusion"];
+
+/// What an object is, by the names of its facets. A facet that isn't there has its default.
+pub type Facets = BTreeMap<String, String>;
+
+/// The objects of one schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// The engine that it was read from.
+    pub engine: Engine,
+    /// Every object with its facets.
+    pub objects: BTreeMap<Key, Facets>,
+}
+
+impl Catalog {
+    /// A catalog without objects.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, objects: BTreeMap::new() }
+    }
+
+    /// Reads the schema of a connection. On PostgreSQL the connection is inside a transaction,
+    /// whose settings are changed: see [`Catalog::read_schema`].
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
+        match connection.get_database_backend() {
+            DbBackend::Postgres => {
+                let schema = postgres::schema(connection).await?;
+                Self::read_schema(connection, &schema).await
+            }
+            _ => sqlite::read(connection).await,
+        }
+    }
+
+    /// Reads a schema of a PostgreSQL database by its name, and makes it the only one on the
+    /// transaction's `search_path`, so that names in expressions come without their schema.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn read_schema<C: ConnectionTrait>(
+        connection: &C,
+        schema: &str,
+    ) -> Result<Self, DbErr> {
+        postgres::read(connection, schema).await
+    }
+
+    /// Adds a facet to an object, and the object if it isn't there.
+    pub fn set(&mut self, key: &Key, facet: &str, value: impl Into<String>) {
+        let facets = self.objects.entry(key.clone()).or_default();
+        facets.insert(facet.to_owned(), value.into());
+    }
+
+    /// A facet of an object.
+    pub fn facet(&self, key: &Key, facet: &str) -> Option<&str> {
+        self.objects.get(key)?.get(facet).map(String::as_str)
+    }
+
+    /// The objects of a table, itself left out.
+    pub fn of_table<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a Key, &'a Facets)> {
+        self.objects.iter().filter(move |(key, _)| key.table == table)
+    }
+
+    /// Whether there is such a table.
+    pub fn has_table(&self, table: &str) -> bool {
+        self.objects.contains_key(&Key::new("table", "", table))
+    }
+
+    /// The columns of a table in their order.
+    pub fn columns<'a>(&'a self, table: &'a str) -> Vec<(&'a Key, &'a Facets)> {
+        let mut columns: Vec<_> =
+            self.of_table(table).filter(|(key, _)| key.kind == "column").collect();
+        let place =
+            |facets: &Facets| facets.get("position").and_then(|text| text.parse::<u32>().ok());
+        columns.sort_by_key(|(_, facets)| place(facets));
+        columns
+    }
+
+    /// The types of a table's columns by their names.
+    pub fn column_types(&self, table: &str) -> HashMap<String, ColumnType> {
+        let column = |(key, facets): (&Key, &Facets)| {
+            let type_name = facets.get("type").cloned().unwrap_or_default();
+            (
+                key.name.clone(),
+                ColumnType { type_name, collation: facets.get("collation").cloned() },
+            )
+        };
+        self.columns(table).into_iter().map(column).collect()
+    }
+}

@@ -1,0 +1,136 @@
+//! Steps as Rust, for the file of a revision, and as data, for the proof of it.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Pair};
+use crate::revision::{Backfill, Engine, Rebuild, Step, backfill, postgres, rebuild, sqlite};
+
+/// What the file of a revision is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The names that its steps use: `postgres, sqlite`.
+    pub uses: String,
+    /// The steps up, each on lines of its own.
+    pub up: String,
+    /// The steps down.
+    pub down: String,
+}
+
+/// The source of steps of both engines.
+pub fn source(plans: &[(Engine, Vec<Pair>)]) -> Source {
+    let mut uses = BTreeSet::new();
+    let (mut up, mut down) = (String::new(), String::new());
+    for (engine, pairs) in plans {
+        let keeps = runs_step_by_step(pairs);
+        for pair in pairs {
+            up.push_str(&line(*engine, &pair.up, pair.up_loses.as_deref(), keeps, &mut uses));
+        }
+        for pair in pairs.iter().rev() {
+            down.push_str(&line(*engine, &pair.down, pair.down_loses.as_deref(), keeps, &mut uses));
+        }
+    }
+    Source { uses: uses.into_iter().collect::<Vec<_>>().join(", "), up, down }
+}
+
+/// The steps as data: up and down.
+pub fn steps(engine: Engine, pairs: &[Pair]) -> (Vec<Step>, Vec<Step>) {
+    let keeps = runs_step_by_step(pairs);
+    let up = pairs.iter().filter_map(|pair| step(engine, &pair.up, keeps)).collect();
+    let down = pairs.iter().rev().filter_map(|pair| step(engine, &pair.down, keeps)).collect();
+    (up, down)
+}
+
+/// Whether a step runs outside a transaction, so that each step needs its way back.
+fn runs_step_by_step(pairs: &[Pair]) -> bool {
+    let is_outside = |action: &Action| matches!(action, Action::Outside(_) | Action::Fill { .. });
+    pairs.iter().any(|pair| is_outside(&pair.up) || is_outside(&pair.down))
+}
+
+/// A statement that does nothing, where a step needs a way back and there is nothing to do.
+const NOTHING: &str = "SELECT 1";
+
+fn step(engine: Engine, action: &Action, keeps_nothing: bool) -> Option<Step> {
+    let sql = |text: &str| match engine {
+        Engine::Postgres => postgres(text),
+        Engine::Sqlite => sqlite(text),
+    };
+    match action {
+        Action::Nothing if keeps_nothing => Some(sql(NOTHING)),
+        Action::Nothing => None,
+        Action::Sql(text) => Some(sql(text)),
+        Action::Outside(text) => Some(sql(text).outside_transaction()),
+        Action::Define { table, create, values } => {
+            let mut change = Rebuild::of(table).define(create);
+            for (column, value) in values {
+                change = change.copy(column, value);
+            }
+            Some(rebuild(change))
+        }
+        Action::Fill { table, column, value } => {
+            let fill = Backfill::of(table)
+                .set(&format!("\"{column}\" = {value}"))
+                .only(&format!("\"{column}\" IS NULL"));
+            Some(backfill(fill).on(engine).outside_transaction())
+        }
+    }
+}
+
+/// A step as a line of Rust.
+fn line(
+    engine: Engine,
+    action: &Action,
+    loses: Option<&str>,
+    keeps_nothing: bool,
+    uses: &mut BTreeSet<&'static str>,
+) -> String {
+    let maker = match engine {
+        Engine::Postgres => "postgres",
+        Engine::Sqlite => "sqlite",
+    };
+    let step = match action {
+        Action::Nothing if !keeps_nothing => return String::new(),
+        Action::Nothing => {
+            uses.insert(maker);
+            format!("{maker}({})", raw(NOTHING))
+        }
+        Action::Sql(text) => {
+            uses.insert(maker);
+            format!("{maker}({})", raw(text))
+        }
+        Action::Outside(text) => {
+            uses.insert(maker);
+            format!("{maker}({}).outside_transaction()", raw(text))
+        }
+        Action::Define { table, create, values } => {
+            uses.extend(["Rebuild", "rebuild"]);
+            let mut text = format!("rebuild(Rebuild::of({table:?}).define({})", raw(create));
+            for (column, value) in values {
+                text.push_str(&format!(".copy({column:?}, {})", raw(value)));
+            }
+            text + ")"
+        }
+        Action::Fill { table, column, value } => {
+            uses.extend(["Backfill", "Engine", "backfill"]);
+            let set = raw(&format!("\"{column}\" = {value}"));
+            let only = raw(&format!("\"{column}\" IS NULL"));
+            let on = match engine {
+                Engine::Postgres => "Postgres",
+                Engine::Sqlite => "Sqlite",
+            };
+            format!(
+                "backfill(Backfill::of({table:?}).set({set}).only({only})).on(Engine::{on}).outside_transaction()"
+            )
+        }
+    };
+    let mark = loses.map(|what| format!("            // Data loss: {what}.\n")).unwrap_or_default();
+    format!("{mark}            {step},\n")
+}
+
+/// A text as a raw string of Rust, with as many `#` as it takes.
+fn raw(text: &str) -> String {
+    let mut hashes = String::new();
+    while text.contains(&format!("\"{hashes}")) {
+        hashes.push('#');
+    }
+    format!("r{hashes}\"{text}\"{hashes}")
+}

@@ -1,0 +1,197 @@
+//! The steps of SQLite: what ALTER TABLE can't do is a table made anew.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Answers, Pair};
+use crate::{
+    catalog::{Catalog, Facets, Key},
+    drift::{Change, Comparison, Difference},
+    expression::{Engine, Token, tokens},
+};
+
+/// The steps that make `comparison.expected` into `comparison.found`.
+pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
+    let planner = Planner { from: comparison.expected, to: comparison.found, answers };
+    let mut before = Vec::new();
+    let mut renames = Vec::new();
+    let mut tables = Vec::new();
+    let mut after = Vec::new();
+    let mut drops = Vec::new();
+    let mut changed: BTreeSet<String> = BTreeSet::new();
+    for difference in &comparison.differences {
+        for (change, key) in planner.single(difference) {
+            let owner = if key.kind == "table" { &key.name } else { &key.table };
+            let is_there = planner.from.has_table(&comparison_old(comparison, owner))
+                && planner.to.has_table(&comparison.renames.new_table(owner));
+            match (key.kind.as_str(), change) {
+                ("table", Change::Renamed) | ("column", Change::Renamed) => {
+                    renames.extend(planner.rename(difference));
+                }
+                ("table", Change::Added) => tables.push(planner.make(planner.to, &key)),
+                ("table", Change::Removed) => {
+                    drops.push(planner.make(planner.from, &key).reversed());
+                }
+                ("index" | "trigger" | "view", Change::Added) => {
+                    after.push(planner.make(planner.to, &key));
+                }
+                ("index" | "trigger" | "view", Change::Removed) => {
+                    before.push(planner.make(planner.from, &key).reversed());
+                }
+                ("index" | "trigger" | "view", _) => {
+                    let old = difference.expected.clone().unwrap_or_else(|| key.clone());
+                    before.push(planner.make(planner.from, &old).reversed());
+                    after.push(planner.make(planner.to, &key));
+                }
+                (_, Change::Order) => {}
+                _ if is_there => {
+                    changed.insert(comparison.renames.new_table(owner));
+                }
+                _ => {}
+            }
+        }
+    }
+    let redefined = changed.iter().map(|table| planner.redefine(comparison, table));
+    let mut pairs = before;
+    pairs.extend(renames);
+    pairs.extend(tables);
+    pairs.extend(redefined);
+    pairs.extend(after);
+    pairs.extend(drops);
+    pairs
+}
+
+/// The old name of a table that is told by its old name or by its new one.
+fn comparison_old(comparison: &Comparison<'_>, table: &str) -> String {
+    let renamed = comparison.renames.tables.iter().find(|(_, new)| *new == table);
+    renamed.map_or_else(|| table.to_owned(), |(old, _)| old.clone())
+}
+
+struct Planner<'a> {
+    from: &'a Catalog,
+    to: &'a Catalog,
+    answers: &'a Answers,
+}
+
+impl Planner<'_> {
+    /// A difference and what goes along with it, each for itself.
+    fn single(&self, difference: &Difference) -> Vec<(Change, Key)> {
+        let own = [(difference.change, difference.key().clone())];
+        let along = difference.along.iter().map(|key| (difference.change, key.clone()));
+        own.into_iter().chain(along).collect()
+    }
+
+    /// Makes an object by its text; the way back drops it.
+    fn make(&self, catalog: &Catalog, key: &Key) -> Pair {
+        let text = catalog.facet(key, "sql").unwrap_or_default();
+        let kind = key.kind.to_uppercase();
+        let name = quoted(&key.name);
+        if !self.answers.is_tolerant {
+            let mut pair = Pair::sql(text, format!("DROP {kind} {name}"));
+            if key.kind == "table" {
+                pair.down_loses = Some(format!("{} with its rows", key.name));
+            }
+            return pair;
+        }
+        let drop = format!("DROP {kind} IF EXISTS {name}");
+        // An index or a trigger of the same name may be another one.
+        let make = match key.kind.as_str() {
+            "table" => if_not_exists(text),
+            _ => format!("{drop};\n{text}"),
+        };
+        let mut pair = Pair::sql(make, drop);
+        if key.kind == "table" {
+            pair.down_loses = Some(format!("{} with its rows", key.name));
+        }
+        pair
+    }
+
+    fn rename(&self, difference: &Difference) -> Option<Pair> {
+        let (old, new) = (difference.expected.as_ref()?, difference.found.as_ref()?);
+        let (before, after) = (quoted(&old.name), quoted(&new.name));
+        Some(match old.kind.as_str() {
+            "table" => Pair::sql(
+                format!("ALTER TABLE {before} RENAME TO {after}"),
+                format!("ALTER TABLE {after} RENAME TO {before}"),
+            ),
+            _ => {
+                let table = quoted(&new.table);
+                Pair::sql(
+                    format!("ALTER TABLE {table} RENAME COLUMN {before} TO {after}"),
+                    format!("ALTER TABLE {table} RENAME COLUMN {after} TO {before}"),
+                )
+            }
+        })
+    }
+
+    /// Makes a table anew as the wanted schema has it.
+    fn redefine(&self, comparison: &Comparison<'_>, table: &str) -> Pair {
+        let old = comparison_old(comparison, table);
+        let text = |catalog: &Catalog, table: &str| {
+            catalog.facet(&Key::new("table", "", table), "sql").unwrap_or_default().to_owned()
+        };
+        let mut before = text(self.from, &old);
+        // Where the way back begins, renamed columns still have their new names.
+        for ((owner, from), to) in &comparison.renames.columns {
+            if *owner == old {
+                before = renamed(&before, from, to);
+            }
+        }
+        let names = |catalog: &Catalog, table: &str| -> BTreeSet<String> {
+            let all = catalog.columns(table).into_iter();
+            let plain =
+                all.filter(|(_, facets): &(&Key, &Facets)| !facets.contains_key("generated"));
+            plain.map(|(key, _)| key.name.clone()).collect()
+        };
+        let new_names = names(self.to, table);
+        let old_names: BTreeSet<String> = names(self.from, &old)
+            .into_iter()
+            .map(|name| comparison.renames.columns_of(&old).get(&name).cloned().unwrap_or(name))
+            .collect();
+        let fills = self.answers.fills.iter().filter(|(owner, _, _)| owner == table);
+        let values = fills.map(|(_, column, value)| (column.clone(), value.clone())).collect();
+        let define =
+            |create: String, values| Action::Define { table: table.to_owned(), create, values };
+        let loses = |gone: Vec<&String>| {
+            let names: Vec<String> = gone.iter().map(|name| format!("{table}.{name}")).collect();
+            (!names.is_empty()).then(|| format!("{} with its values", names.join(", ")))
+        };
+        Pair {
+            up: define(text(self.to, table), values),
+            down: define(before, Vec::new()),
+            up_loses: loses(old_names.difference(&new_names).collect()),
+            down_loses: loses(new_names.difference(&old_names).collect()),
+        }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `CREATE TABLE IF NOT EXISTS`, whatever the text begins with.
+fn if_not_exists(text: &str) -> String {
+    let words = tokens(Engine::Sqlite, text);
+    let table = words.iter().find(|word| word.is("table"));
+    match table {
+        Some(word) => {
+            let (before, after) = text.split_at(word.span.end);
+            format!("{before} IF NOT EXISTS{after}")
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// The text with a name replaced wherever it stands as a name.
+fn renamed(text: &str, old: &str, new: &str) -> String {
+    let mut out = text.to_owned();
+    for spanned in tokens(Engine::Sqlite, text).into_iter().rev() {
+        let name = match &spanned.token {
+            Token::Word(name) | Token::Quoted(name) => name,
+            Token::Text(_) | Token::Number(_) | Token::Symbol(_) => continue,
+        };
+        if name.eq_ignore_ascii_case(old) {
+            out.replace_range(spanned.span, &quoted(new));
+        }
+    }
+    out
+}

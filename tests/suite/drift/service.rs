@@ -1,0 +1,52 @@
+//! The running service: it logs drift once, shows it, and isn't ready while something is gone that
+//! its statements name.
+
+use std::time::Duration;
+
+use bookstore_tests::{Engine, TestServer, on_every_engine, until};
+
+use crate::admin::get;
+
+on_every_engine!(drift_is_logged_and_shown, what_is_gone_makes_it_unready);
+
+/// How long something may take that happens at once, on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+
+async fn status(server: &TestServer) -> serde_json::Value {
+    let (_, body) = get(server.admin_address().await, "/status").await;
+    serde_json::from_str(&body).expect("JSON")
+}
+
+async fn drift_is_logged_and_shown(engine: Engine) {
+    let database = TestServer::start(engine).await.database();
+    database.sql("DROP INDEX \"posts_title_id_idx\"").await;
+    let builder = TestServer::builder(engine).on(database).env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = builder.start().await;
+    let line = server.logs().wait_for(|line| line.contains("differs from the migrations")).await;
+    assert!(line.contains("index.removed") && line.contains("posts_title_id_idx"), "{line}");
+    until("the finding at /status", SOON, async || {
+        let drift = status(&server).await["drift"].clone();
+        drift
+            .as_array()
+            .is_some_and(|list| list.len() == 1 && list[0]["object"] == "posts_title_id_idx")
+    })
+    .await;
+    // An index that is gone makes calls slow, not wrong.
+    assert_eq!(status(&server).await["status"], "HEALTHY");
+}
+
+async fn what_is_gone_makes_it_unready(engine: Engine) {
+    let builder = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = builder.start().await;
+    let address = server.admin_address().await;
+    let ready = || async { get(address, "/readyz").await };
+    assert_eq!(ready().await.0, 200);
+    server.sql("ALTER TABLE \"carts\" RENAME COLUMN \"updated_at\" TO \"changed_at\"").await;
+    until("the service is not ready", SOON, async || ready().await.0 == 503).await;
+    let (_, told) = ready().await;
+    assert!(told.contains("carts.updated_at"), "{told}");
+    let shown = status(&server).await;
+    assert_eq!(shown["status"], "SCHEMA_INCOMPLETE");
+    server.sql("ALTER TABLE \"carts\" RENAME COLUMN \"changed_at\" TO \"updated_at\"").await;
+    until("the service is ready again", SOON, async || ready().await.0 == 200).await;
+}
