@@ -1,9 +1,15 @@
 //! The admin address: what operators, probes and collectors of metrics ask for, apart from
 //! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
 
-mod connections;
-
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -22,12 +28,12 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    time::{Instant, sleep, timeout},
+    sync::Semaphore,
+    time::{Instant, sleep},
 };
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
-use self::connections::{Connections, Slot};
 use crate::{
     drift::Drift,
     rpc::{
@@ -37,14 +43,14 @@ use crate::{
     telemetry,
 };
 
-/// A connection asks for something this often, or it is closed; an answer takes no longer.
+/// Connections at a time: probes and collectors are few.
+const CONNECTIONS: usize = 64;
+
+/// A connection sends its first request within this time, or it is closed.
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// How long the database may take to tell its state.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// Calls at the same time on one HTTP/2 connection.
-const STREAMS: u32 = 8;
 
 /// The calls in flight that are told one by one.
 const CALLS: usize = 100;
@@ -84,13 +90,16 @@ pub struct Admin {
 /// Answers on `listener` for as long as it is polled.
 pub async fn serve(listener: TcpListener, admin: Admin) {
     let services = router(admin);
-    let connections = Connections::default();
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Closed if all connections of the peer are being answered.
-                let Some(slot) = connections.admit(peer.ip()) else { continue };
-                tokio::spawn(connection(stream, services.clone(), slot));
+            Ok((stream, _)) => {
+                let services = services.clone();
+                tokio::spawn(async move {
+                    connection(stream, services).await;
+                    drop(permit);
+                });
             }
             Err(error) => {
                 // Out of file descriptors: without the pause this loop would take a core.
@@ -118,31 +127,32 @@ fn router(admin: Admin) -> Router {
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection<S>(stream: S, services: Router, slot: Slot)
+async fn connection<S>(stream: S, services: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(REQUEST);
-    builder.http2().max_concurrent_streams(STREAMS);
+    let asked = AtomicBool::new(false);
     let answer = service_fn(|request: Request<Incoming>| {
-        let (services, answering) = (services.clone(), slot.answering());
-        async move {
-            let answer = timeout(REQUEST, services.oneshot(request)).await;
-            drop(answering);
-            Ok::<_, Infallible>(match answer {
-                Ok(answer) => answer.into_response(),
-                Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
-            })
-        }
+        asked.store(true, Ordering::Relaxed);
+        let services = services.clone();
+        async move { Ok::<_, Infallible>(services.oneshot(request).await.into_response()) }
     });
     let served = builder.serve_connection(TokioIo::new(stream), answer);
+    // The builder waits without end for the bytes that tell HTTP/1.1 from HTTP/2.
+    let silent = async {
+        sleep(REQUEST).await;
+        if asked.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+    };
     tokio::select! {
         ended = served => if let Err(error) = ended {
             tracing::debug!(%error, "a connection to the admin address ended with an error");
         },
-        () = slot.ended(REQUEST) => tracing::debug!("a connection to the admin address was idle"),
+        () = silent => tracing::debug!("a connection to the admin address asked for nothing"),
     }
 }
 
@@ -278,15 +288,10 @@ mod tests {
 
     use super::*;
 
-    /// The slot of a connection.
-    fn slot() -> Slot {
-        Connections::default().admit([127, 0, 0, 1].into()).expect("room")
-    }
-
     /// Sends bytes one by one, and answers what comes back up to `wanted` bytes.
     async fn talk(said: &'static [u8], wanted: usize) -> Vec<u8> {
         let (ours, theirs) = duplex(1);
-        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS)), slot()));
+        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS))));
         let (mut input, mut output) = split(ours);
         let talking = tokio::spawn(async move { output.write_all(said).await });
         let mut answer = vec![0; wanted];
@@ -313,7 +318,7 @@ mod tests {
         let ended = async |said: &'static [u8]| {
             let (mut ours, theirs) = duplex(64);
             let began = Instant::now();
-            let served = tokio::spawn(connection(theirs, Router::new(), slot()));
+            let served = tokio::spawn(connection(theirs, Router::new()));
             ours.write_all(said).await.unwrap();
             timeout(REQUEST * 12, served).await.expect("it is closed").unwrap();
             began.elapsed()

@@ -6,7 +6,6 @@
 
 pub mod admin;
 pub mod app;
-pub mod budget;
 pub mod command;
 pub mod config;
 pub mod drift;

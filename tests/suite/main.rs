@@ -4,7 +4,6 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-mod abuse;
 mod admin;
 mod bad_input;
 mod batch;

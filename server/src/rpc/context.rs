@@ -10,7 +10,6 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, consistency::Consistency, status};
-use crate::budget::Account;
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -27,8 +26,6 @@ pub struct RequestContext {
     pub consistency_token: Option<String>,
     /// How far the connection's session has come.
     pub session: SessionCell,
-    /// What the call's connection may hold.
-    pub account: Account,
     /// Who calls; none, since callers are not authenticated.
     pub principal: Option<String>,
     /// The key under which a write happens once (`idempotency-key`).

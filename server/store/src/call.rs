@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sea_orm::IsolationLevel;
 
-use crate::{
-    deadline::Deadline, idempotency::key::IdempotencyKey, position::Position, session::rows::Meter,
-};
+use crate::{deadline::Deadline, idempotency::key::IdempotencyKey, position::Position};
 
 /// What the store must know of the call that a write belongs to.
 #[derive(Clone, Debug)]
@@ -26,8 +24,6 @@ pub struct Call {
     pub validate_only: bool,
     /// Counts the attempts. The caller can read it after a failure too.
     pub attempts: Attempts,
-    /// Counts the memory of the rows that the call reads.
-    pub meter: Option<Arc<dyn Meter>>,
 }
 
 impl Call {

@@ -55,10 +55,6 @@ pub enum StoreError {
     /// A resource's own precondition failed: nothing was changed.
     #[error("{}: {}", .0.reason, .0.message)]
     Precondition(Precondition),
-    /// The call would need more than is left of a budget that all calls share: nothing was
-    /// changed.
-    #[error("too many calls wait for the same")]
-    Overloaded,
     /// A constraint was broken, and the store has not found the field that violates it.
     #[error("constraint {constraint} broken")]
     Constraint {
@@ -220,14 +216,10 @@ impl From<DbErr> for StoreError {
             Cause::DiskFull => Self::DiskFull(error),
             Cause::Unavailable => Self::Unavailable(error),
             Cause::Deadline => Self::DeadlineExceeded,
-            Cause::NoRoom => Self::Overloaded,
             Cause::Other => Self::Internal(error),
         }
     }
 }
-
-/// The text of a [`DbErr`] if rows would take more memory than the call may.
-pub(crate) const NO_ROOM: &str = "there is no room for more rows";
 
 /// The text by which a [`DbErr`] says that the deadline had passed before a statement began.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before the statement began";
@@ -242,7 +234,6 @@ enum Cause {
     DiskFull,
     Unavailable,
     Deadline,
-    NoRoom,
     Other,
 }
 
@@ -251,7 +242,6 @@ impl Cause {
         let (DbErr::Exec(runtime) | DbErr::Query(runtime) | DbErr::Conn(runtime)) = error else {
             return match error {
                 DbErr::Custom(text) if text == DEADLINE_PASSED => Self::Deadline,
-                DbErr::Custom(text) if text == NO_ROOM => Self::NoRoom,
                 _ => Self::Other,
             };
         };

@@ -11,7 +11,6 @@
 //! | `idempotency` | keys under which a write happens once, and their outcomes ([`LookUpOutcome`]) |
 //! | `topology` | several nodes: probes, roles, lag, and which node answers |
 //! | `pool` | the connections to one node, and how calls wait for them |
-//! | `read_limit` | how long a read may take, and how many queries may scan |
 //! | `call` | what the store must know of a call, and the result of a write |
 //! | `constraint` | from a broken constraint to the request's fields that broke it |
 //! | `session` | one connection of either engine, how it is opened, its timeouts and its statement log |
@@ -33,7 +32,6 @@ mod idempotency;
 mod pool;
 mod position;
 mod precondition;
-mod read_limit;
 mod schema;
 pub mod sealing;
 mod session;
@@ -53,12 +51,11 @@ pub use self::{
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
-    read_limit::Limit,
     schema::{Needs, Schema},
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Connection, driver::Access},
-        rows::{Meter, Rows},
+        rows::Rows,
         statement_log::StatementLog,
     },
     store::{ReadResult, Store, StoreOptions},

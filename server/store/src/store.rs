@@ -7,7 +7,6 @@ use std::{
 };
 
 use sea_orm::{DbBackend, DbErr, IsolationLevel};
-use tokio::sync::Semaphore;
 
 use crate::{
     call::{Attempts, Call, Committed},
@@ -19,11 +18,9 @@ use crate::{
     },
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
-    read_limit::{Limit, ReadLimits, passed},
     schema::{Needs, Schema, migrations, needs, revisions},
     session::{
         connect::{Connector, PlainConnection},
-        rows::Meter,
         statement_log::StatementLog,
     },
     topology::{
@@ -52,8 +49,6 @@ pub struct StoreOptions {
     pub topology: TopologyOptions,
     /// The statement timeout.
     pub command_timeout: Duration,
-    /// How long a read of a single call may take ([`Limit::Call`]).
-    pub read_timeout: Duration,
     /// Which statements are logged.
     pub statement_log: StatementLog,
     /// The key that seals tokens; `None` for the one in the database.
@@ -72,7 +67,6 @@ struct StoreInner {
     given_key: Option<[u8; 32]>,
     key_locks: Arc<KeyLocks>,
     slots: Slots,
-    limits: ReadLimits,
 }
 
 /// The result of a read, with the node that answered.
@@ -92,8 +86,8 @@ impl Store {
     /// # Errors
     /// If there is no node, or a URL is invalid.
     pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { nodes, pool, topology, command_timeout, .. } = options;
-        let StoreOptions { read_timeout, statement_log, sealing_key, .. } = options;
+        let StoreOptions { nodes, pool, topology, command_timeout, statement_log, sealing_key } =
+            options;
         // SQLite has one writer at a time. Several connections would compete for its lock.
         let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
         let few = PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
@@ -106,12 +100,10 @@ impl Store {
         };
         let nodes: Vec<_> = nodes.iter().map(open).collect::<Result<_, _>>()?;
         let first = nodes.first().ok_or_else(|| StoreError::internal("there is no node"))?;
-        let (slots, readers) = match first.connector.backend() {
-            DbBackend::Sqlite => (Slots::separate(one.most(), few.most()), few.most()),
-            _ => (Slots::shared(pool.most()), pool.most()),
+        let slots = match first.connector.backend() {
+            DbBackend::Sqlite => Slots::separate(one.most(), few.most()),
+            _ => Slots::shared(pool.most()),
         };
-        let scans = Arc::new(Semaphore::new((readers / 2).max(1) as usize));
-        let limits = ReadLimits { timeout: read_timeout, wait: pool.timeout, scans };
         let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
         Ok(Self(Arc::new(StoreInner {
             topology,
@@ -119,7 +111,6 @@ impl Store {
             given_key: sealing_key,
             key_locks: Arc::default(),
             slots,
-            limits,
         })))
     }
 
@@ -180,50 +171,25 @@ impl Store {
     }
 
     /// Runs a query on a node that is fresh enough. Repeats it on another node if that one is lost
-    /// or fails. `meter` counts the memory of the rows.
+    /// or fails.
     pub async fn read<Q: Query>(
         &self,
         freshness: Freshness,
         deadline: Deadline,
-        limit: Limit,
-        meter: Option<Arc<dyn Meter>>,
         query: &Q,
     ) -> ReadResult<Q::Output> {
         let topology = &self.0.topology;
-        let refused = |error| ReadResult { result: Err(error), node: None, position: None };
-        let _scan = match Q::SCANS {
-            true => match self.0.limits.scan(deadline).await {
-                Ok(permit) => permit,
-                Err(error) => return refused(error),
-            },
-            false => None,
-        };
-        let end = Deadline::after(match limit {
-            Limit::Statement => Duration::MAX,
-            Limit::Call => self.0.limits.timeout,
-        });
         let mut avoid = Vec::new();
         loop {
             let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
                 Ok(choice) => choice,
-                Err(error) => return refused(error),
+                Err(error) => return ReadResult { result: Err(error), node: None, position: None },
             };
             pooled.set_deadline(deadline);
-            pooled.set_meter(meter.clone());
-            let late = || {
-                let message = "the read took longer than database_read_timeout";
-                StoreError::StatementTimeout(DbErr::Custom(message.into()))
-            };
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
             let result = tokio::select! {
                 result = query.fetch(&pooled) => result,
                 () = pooled.evicted() => Err(lost()),
-                // Dropping the query cancels its statement in the database.
-                () = passed(end) => return ReadResult {
-                    result: Err(late()),
-                    node: Some(pooled.node()),
-                    position: None,
-                },
             };
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
@@ -279,7 +245,6 @@ impl Store {
                 idempotency: None,
                 validate_only: false,
                 attempts: Attempts::default(),
-                meter: None,
             };
             let done = self.run(call, Box::new(SweepKeys { retention })).await?;
             let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();

@@ -33,7 +33,6 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "admin",
-            "budget",
             "config",
             "drift",
             "listener",
@@ -52,17 +51,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meters", &[]),
     ("migrations", &[]),
     ("traces", &[]),
-    ("budget", &["meters"]),
     ("resource", &["meters", "rpc", "security", "traces"]),
     ("transaction", &["meters", "rpc", "security", "traces"]),
-    ("rpc", &["budget", "meters", "security", "traces"]),
+    ("rpc", &["meters", "security", "traces"]),
     ("security", &[]),
     ("admin", &["config", "drift", "listener", "meters", "rpc", "shutdown", "telemetry"]),
     ("drift", &["migrations", "rpc"]),
-    ("sample_data", &["budget", "rpc"]),
+    ("sample_data", &["rpc"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
-    ("listener", &["budget", "config", "meters", "shutdown", "telemetry"]),
+    ("listener", &["config", "meters", "shutdown", "telemetry"]),
     ("shutdown", &["config", "telemetry"]),
 ];
 

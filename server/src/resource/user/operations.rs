@@ -13,16 +13,14 @@ use bookstore_query::{
 use bookstore_store::{
     Connection, ConstraintCheck, Operation, Precondition, PreconditionKind, Query, StoreError,
 };
+use futures_util::future::try_join_all;
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::{
-    User,
-    renewal::{self, Renewal},
-};
+use super::User;
 use crate::{
     rpc::stamp::{operations, queries},
-    security::password::{self, Match, Password, PasswordError},
+    security::password::{Password, PasswordError},
 };
 
 /// There is an active user with the email and the password of the request.
@@ -127,15 +125,9 @@ impl Query for VerifyPassword {
 
     async fn conclude(&self, user: Option<Model>) -> Result<Option<Model>, StoreError> {
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let found = self.password.clone().is_of(stored).await.map_err(violation)?;
-        match user.filter(|user| found != Match::Wrong && user.is_active) {
-            Some(user) => {
-                if found == Match::Weak {
-                    let (weak, password) = (user.password_hash.clone(), self.password.clone());
-                    renewal::ask(Renewal { id: user.id, weak, password });
-                }
-                Ok(Some(user))
-            }
+        let is_theirs = self.password.clone().is_of(stored).await.map_err(violation)?;
+        match user.filter(|user| is_theirs && user.is_active) {
+            Some(user) => Ok(Some(user)),
             None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
         }
     }
@@ -160,9 +152,15 @@ async fn list_order_counts(
     Ok(users.beside(counts))
 }
 
-/// Hashes the passwords that are to be written.
+/// Hashes the passwords that are to be written, as many at once as there are cores.
 async fn hashes(passwords: Vec<Option<Password>>) -> Result<Vec<Option<String>>, StoreError> {
-    password::hash_all(passwords).await.map_err(violation)
+    let hash = |password: Option<Password>| async {
+        match password {
+            Some(password) => password.hash().await.map(Some).map_err(violation),
+            None => Ok(None),
+        }
+    };
+    try_join_all(passwords.into_iter().map(hash)).await
 }
 
 /// Sets the hash where it is to be written.
@@ -177,8 +175,5 @@ fn rows<T: Clone>(users: &[WithPassword<T>]) -> Vec<T> {
 }
 
 fn violation(error: PasswordError) -> StoreError {
-    match error {
-        PasswordError::Busy => StoreError::Overloaded,
-        PasswordError::Fault(_) => StoreError::internal(error.to_string()),
-    }
+    StoreError::internal(error.to_string())
 }

@@ -34,8 +34,6 @@ pub(crate) struct Connector {
     engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
-    /// Whether the URL asks to create SQLite's file (`mode=rwc`).
-    makes_file: bool,
 }
 
 #[derive(Clone)]
@@ -88,9 +86,8 @@ impl Connector {
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        let makes_file = url.contains("mode=rwc");
         let log = Arc::new(Statements { log, database });
-        Ok(Self { engine, log, command_timeout, makes_file })
+        Ok(Self { engine, log, command_timeout })
     }
 
     /// The engine, by the URL's scheme.
@@ -114,10 +111,7 @@ impl Connector {
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
         let opened = match &self.engine {
             EngineOptions::Postgres(options) => self.open_postgres(options, access).await,
-            EngineOptions::Sqlite(options) => {
-                self.make_sqlite_file();
-                open_sqlite(options, access).await
-            }
+            EngineOptions::Sqlite(options) => open_sqlite(options, access).await,
         };
         let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
@@ -163,18 +157,6 @@ impl Connector {
         }
     }
 
-    /// Creates the missing file of a SQLite database with mode 0600, since it holds password hashes.
-    /// SQLite gives the files beside it the same mode. Opening the file reports a failure.
-    fn make_sqlite_file(&self) {
-        let mut file = std::fs::OpenOptions::new();
-        file.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
-        if let Some(path) = self.sqlite_file().filter(|_| self.makes_file) {
-            let _ = file.open(path);
-        }
-    }
-
     /// Opens a plain connection for migrations. It has no statement timeout, since building an index
     /// may take hours.
     ///
@@ -182,7 +164,6 @@ impl Connector {
     /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
-        self.make_sqlite_file();
         let opened = match &self.engine {
             EngineOptions::Postgres(options) => {
                 let options = (**options).clone().application_name("bookstore-migrate");

@@ -29,10 +29,10 @@ use self::{
 };
 use crate::{
     deadline::Deadline,
-    error::{DEADLINE_PASSED, NO_ROOM, breaks_connection},
+    error::{DEADLINE_PASSED, breaks_connection},
     position::Position,
     session::{
-        rows::{Meter, Reading, Rows, Take},
+        rows::{Rows, Take},
         statement_log::Statements,
     },
 };
@@ -58,8 +58,6 @@ pub struct Connection {
     membership: Option<PoolMembership>,
     /// The position that the last query has seen, if it is known.
     seen: std::sync::Mutex<Option<Position>>,
-    /// Counts the memory of the rows that the current call reads.
-    meter: std::sync::Mutex<Option<Arc<dyn Meter>>>,
 }
 
 impl Connection {
@@ -87,7 +85,6 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
             seen: std::sync::Mutex::default(),
-            meter: std::sync::Mutex::default(),
         }
     }
 
@@ -104,19 +101,9 @@ impl Connection {
         self.state.set(state);
     }
 
-    /// Forgets the reads and the meter of the previous call. The pool calls it at each checkout.
+    /// Forgets what the previous call has read. The pool calls it at each checkout.
     pub(crate) fn reset(&self) {
         *self.seen() = None;
-        self.set_meter(None);
-    }
-
-    /// Sets the meter that counts the rows from now on.
-    pub(crate) fn set_meter(&self, meter: Option<Arc<dyn Meter>>) {
-        *self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = meter;
-    }
-
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Sets the deadline after which no statement begins.
@@ -225,9 +212,8 @@ impl Connection {
         let (exchange, mut read) =
             self.prepared(&logged, &statement, ROWS, Take::Bytes(most)).await?;
         self.note_position(&mut read);
-        // A dropped exchange leaves the connection in flight, since the rest of the answer is unread.
-        check_room(&read)?;
         if read.as_ref().is_ok_and(|read| read.cut) {
+            // The rest of the answer is unread, so the connection stays in flight.
             drop(exchange);
             return read.map_err(|error| DbErr::Custom(error.to_string()));
         }
@@ -245,8 +231,7 @@ impl Connection {
         self.check_deadline()?;
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
-        let reading = Reading { take, meter: self.meter() };
-        let run = purpose.run(&mut exchange.driver, statement, reading.clone());
+        let run = purpose.run(&mut exchange.driver, statement, take);
         let run = self.unless_evicted(Duration::ZERO, run);
         let mut result = self.log.around(logged, limit, run).await;
         // SQLSTATE 0A000: the schema has changed since the statement was prepared. Outside a
@@ -255,7 +240,7 @@ impl Connection {
             if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
-            let run = purpose.run(&mut exchange.driver, statement, reading);
+            let run = purpose.run(&mut exchange.driver, statement, take);
             let run = self.unless_evicted(Duration::ZERO, run);
             result = self.log.around(logged, limit, run).await;
         }
@@ -288,15 +273,6 @@ impl Exchange<'_> {
             }
             DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
         })
-    }
-}
-
-/// Fails if the meter had no room for a row. The rest of the answer is unread then, so the caller
-/// drops the exchange, which leaves the connection in flight.
-fn check_room(read: &Result<Rows, sqlx::Error>) -> Result<(), DbErr> {
-    match read.as_ref().is_ok_and(|read| read.no_room) {
-        true => Err(DbErr::Custom(NO_ROOM.into())),
-        false => Ok(()),
     }
 }
 
@@ -341,7 +317,6 @@ impl ConnectionTrait for Connection {
         let (logged, statement) = self.with_position(statement);
         let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::One).await?;
         self.note_position(&mut read);
-        check_room(&read)?;
         Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
@@ -349,7 +324,6 @@ impl ConnectionTrait for Connection {
         let (logged, statement) = self.with_position(statement);
         let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::All).await?;
         self.note_position(&mut read);
-        check_room(&read)?;
         Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
     }
 }

@@ -35,9 +35,6 @@ pub trait Operation: Send + Sync {
 pub trait Query: Send + Sync {
     /// The query's name in spans, logs and metrics: `ListBooks`.
     const NAME: &'static str;
-    /// Whether the query may read any number of rows, as lists and searches do. Such queries get
-    /// half of a node's connections, so that they don't block others.
-    const SCANS: bool = false;
     /// What [`Query::fetch`] returns.
     type Output: Send;
 

@@ -128,7 +128,6 @@ pub(crate) async fn begin(
     let pooled = choice.pooled;
     call.attempts.note(pooled.node());
     pooled.set_deadline(call.deadline);
-    pooled.set_meter(call.meter.clone());
     let key = call.idempotency.as_ref();
     let lock = key.map(|key| answer::lock(&call, key));
     let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
@@ -183,7 +182,6 @@ impl Transaction {
     /// Refused with those of the operation, and with broken constraints by the request's fields.
     pub async fn write(&mut self, write: &mut dyn Write) -> Result<Vec<u8>, StepError> {
         write.prepare().await.map_err(StepError::Refused)?;
-        self.begin_step();
         let before = self.has_written.then_some(BEFORE_WRITE);
         self.pooled.save(before, BEFORE_WRITE).await.map_err(StepError::Ended)?;
         self.has_written = true;
@@ -213,19 +211,11 @@ impl Transaction {
         &mut self,
         query: impl for<'a> FnOnce(&'a Connection) -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> Result<T, StepError> {
-        self.begin_step();
         let answer = query(&self.pooled).await;
         answer.map_err(|error| match self.pooled.state() {
             TransactionState::Transaction if !error.ends_transaction() => StepError::Refused(error),
             _ => StepError::Ended(error),
         })
-    }
-
-    /// Resets the meter: the answer to the step before has been sent.
-    fn begin_step(&self) {
-        if let Some(meter) = &self.call.meter {
-            meter.reset();
-        }
     }
 
     /// Sets a savepoint. It hides an older one of the same name (PostgreSQL, SAVEPOINT).
