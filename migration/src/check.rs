@@ -8,7 +8,7 @@ mod applied;
 mod expected;
 mod rows;
 
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use thiserror::Error;
 
 use crate::{
@@ -99,6 +99,8 @@ pub async fn check<C: ConnectionTrait>(
 struct Inside<'a, C> {
     connection: &'a C,
     engine: Engine,
+    /// On PostgreSQL the service's schema. The replay puts its own on the `search_path`.
+    schema: Option<String>,
 }
 
 impl<'a, C: ConnectionTrait> Inside<'a, C> {
@@ -109,7 +111,16 @@ impl<'a, C: ConnectionTrait> Inside<'a, C> {
             Engine::Sqlite => "BEGIN",
         };
         connection.execute_unprepared(begin).await?;
-        Ok(Self { connection, engine })
+        let schema = match engine {
+            Engine::Postgres => {
+                let sql = "SELECT current_schema()::text";
+                let statement = Statement::from_string(DbBackend::Postgres, sql);
+                let row = connection.query_one_raw(statement).await?;
+                row.map(|row| row.try_get_by_index(0)).transpose()?.flatten()
+            }
+            Engine::Sqlite => None,
+        };
+        Ok(Self { connection, engine, schema })
     }
 
     async fn end(&self) -> Result<(), DbErr> {

@@ -26,7 +26,11 @@ pub(super) async fn weigh<C: ConnectionTrait>(
 }
 
 async fn has_rows<C: ConnectionTrait>(inside: &Inside<'_, C>, table: &str) -> Result<bool, DbErr> {
-    let quoted = format!("\"{}\"", table.replace('"', "\"\""));
+    let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let quoted = match &inside.schema {
+        Some(schema) => format!("{}.{}", quote(schema), quote(table)),
+        None => quote(table),
+    };
     let connection = inside.connection;
     if inside.engine == Engine::Postgres {
         // Without the right to read it the transaction would fail.
