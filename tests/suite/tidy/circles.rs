@@ -17,6 +17,17 @@ const CRATES: &[&str] = &[
     "tests/src/",
 ];
 
+/// Circles that are known and are to be untied, each by the first of its files.
+const KNOWN: &[&str] = &[
+    "server/src/command::migrate",
+    "migration/src/bookkeeping::statements",
+    "migration/src/catalog",
+    "migration/src/check",
+    "migration/src/drift",
+    "migration/src/expression",
+    "migration/src/generate",
+];
+
 /// A module's place in its crate.
 type Place = Vec<String>;
 
