@@ -292,7 +292,10 @@ pub(super) fn circles(files: &[(String, String)]) -> Vec<String> {
         let read = Crate::read(inside);
         for circle in read.circles() {
             let names: Vec<String> = circle.iter().map(|place| place.join("::")).collect();
-            faults.push(format!("{root}: these name each other: {}", names.join(", ")));
+            let first = format!("{root}{}", names.first().map_or("", String::as_str));
+            if !KNOWN.contains(&first.as_str()) {
+                faults.push(format!("{root}: these name each other: {}", names.join(", ")));
+            }
         }
     }
     faults
