@@ -7,12 +7,15 @@ pub async fn catalog(database: &Database) -> Vec<Row> {
     let sql = match database.engine() {
         Engine::Sqlite => "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2",
         Engine::Postgres => {
-            "SELECT 'column', attrelid::regclass::text || '.' || attname, attnum::text,
+            "SELECT 'column', attrelid::regclass::text || '.' || attname,
+                    -- The order: numbers have gaps where a column was dropped and made again.
+                    row_number() OVER (PARTITION BY attrelid ORDER BY attnum)::text,
                     concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attcollation,
                               attgenerated, pg_get_expr(adbin, adrelid))
              FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
              LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-             WHERE relnamespace = 'public'::regnamespace AND NOT attisdropped AND relkind = 'r'
+             WHERE relnamespace = 'public'::regnamespace AND NOT attisdropped AND attnum > 0
+               AND relkind = 'r'
              UNION ALL
              SELECT 'constraint', conname, conrelid::regclass::text, pg_get_constraintdef(oid)
              FROM pg_constraint WHERE connamespace = 'public'::regnamespace

@@ -252,6 +252,6 @@ mod tests {
         for file in ["proto/bookstore/v1/publisher.proto", "server/src/resource/publisher/mod.rs"] {
             assert!(named.contains(file), "{named:#?}");
         }
-        assert_eq!(named.len(), 18, "{named:#?}");
+        assert_eq!(named.len(), 19, "{named:#?}");
     }
 }

@@ -71,7 +71,7 @@ enum Action {
     Status,
     /// Compares the schema with what the migrations make. Changes nothing. Exit code 1: it differs.
     Check(check::Arguments),
-    /// Writes an empty revision into the source.
+    /// Writes the next revision, from what the entities have changed, into the source.
     New(new::Arguments),
     /// Prints the SQL from one revision to another, without a database.
     Sql(script::Arguments),
