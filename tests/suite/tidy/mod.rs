@@ -6,6 +6,7 @@
 mod arrows;
 mod circles;
 mod documents;
+mod names;
 mod resources;
 mod source;
 mod text;
