@@ -3,6 +3,7 @@
 
 mod dynamic;
 mod text;
+mod usage;
 
 use std::{
     collections::{BTreeSet, HashMap},
