@@ -9,8 +9,9 @@ use crate::tidy;
 
 /// The commands of a document, in blocks and in the text, as words without the program.
 fn commands(text: &str) -> BTreeSet<Vec<String>> {
-    // From the program up to what ends a command: a pipe, another command, a comment, a quotation.
-    let command = r"(?m)(?:^|[ `=(])(?:bookstore|cargo run --) ((?:[a-z]|--)[^\n`|;#&()]*)";
+    // From where a command may begin, also behind a variable, up to what ends it.
+    let command =
+        r"(?m)(?:^|`|\$ |&& |=\S+ )(?:bookstore|cargo run --) ((?:[a-z]|--)[^\n`|;#&()]*)";
     let word = r#""[^"]*"|'[^']*'|[^\s"']+"#;
     let [command, word] = [command, word].map(|text| Regex::new(text).expect("a pattern"));
     let words = |text: &str| {
@@ -18,7 +19,7 @@ fn commands(text: &str) -> BTreeSet<Vec<String>> {
         words.map(str::to_owned).collect::<Vec<String>>()
     };
     let found = command.captures_iter(text).map(|found| words(&found[1]));
-    // A command that is shown in part, and the program's name in a path or a sentence.
+    // A command that is shown in part is passed over.
     found.filter(|words| !words.iter().any(|word| word.contains('…'))).collect()
 }
 
