@@ -1,11 +1,17 @@
 //! Several instances: calls go to those that are ready, in turn.
 
+use std::time::Duration;
+
 use bookstore_client::v1::ListBooksRequest;
-use bookstore_tests::{Engine, TestServer, on_every_engine, until};
+use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until, until_within};
 
-use super::{SOON, assert_orders, connect_all, fill, order};
+use super::{SOON, assert_orders, connect, connect_all, fill, order, writes::lose};
 
-on_every_engine!(calls_go_on_without_a_killed_instance, an_instance_that_stops_is_passed_over);
+on_every_engine!(
+    calls_go_on_without_a_killed_instance,
+    an_instance_that_stops_is_passed_over,
+    a_connection_that_was_ready_is_made_again_at_once,
+);
 
 const LIST: &str = "/bookstore.v1.BookService/ListBooks";
 
@@ -98,4 +104,22 @@ async fn an_instance_that_stops_is_passed_over(engine: Engine) {
     .await;
     // It would have answered.
     crate::client::books(&first).list_books(ListBooksRequest::default()).await.expect("a list");
+}
+
+/// The pauses between attempts to connect grow only while none succeeds. If they grew after each
+/// lost connection, eight of them would take more than four seconds.
+async fn a_connection_that_was_ready_is_made_again_at_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let line = Line::to_service(server.address()).await;
+    let client = connect(line.url());
+    client.ready(SOON).await.expect("a connection");
+    until_within("eight connections", Duration::from_millis(2500), async || {
+        for _ in 0..8 {
+            lose(&line, &client).await;
+            line.restore();
+            client.ready(SOON).await.expect("a connection");
+        }
+        true
+    })
+    .await;
 }
