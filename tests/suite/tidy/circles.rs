@@ -25,13 +25,6 @@ const KNOWN: &[&str] = &[
     "server/store/src/store",
     "server/store/src/topology",
     "server/query/src/filter",
-    "server/src/command::migrate",
-    "migration/src/bookkeeping::statements",
-    "migration/src/catalog",
-    "migration/src/check",
-    "migration/src/drift",
-    "migration/src/expression",
-    "migration/src/generate",
 ];
 
 /// A module's place in its crate.
