@@ -1,4 +1,4 @@
-//! Long trials: the suite's own cases at a larger scale, run by name.
+//! Long trials: the suite's cases at a larger scale, run by name.
 
 mod bulk;
 mod checklist;
@@ -26,24 +26,23 @@ mod versions;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
-/// What a trial does, given its scale; it panics where the service fails it.
+/// A trial's function, given its scale. It panics if the service fails.
 pub type Work = fn(u32) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// A test that is too long for every run. The suite runs the same function at
-/// a small scale.
+/// A test that is too long for every run. The suite runs the same function at a small scale.
 #[derive(Clone, Copy)]
 pub struct Trial {
-    /// The word to run it by.
+    /// The name to run it by.
     pub name: &'static str,
     /// One line on what it shows and what its scale counts.
     pub about: &'static str,
-    /// The scale when none is given.
+    /// The scale if none is given.
     pub scale: u32,
-    /// The work itself.
+    /// The function.
     pub work: Work,
 }
 
-/// Every trial there is.
+/// All trials.
 pub const TRIALS: &[Trial] = &[
     Trial {
         name: "bulk",
@@ -173,7 +172,7 @@ pub const TRIALS: &[Trial] = &[
     },
 ];
 
-/// Carries a trial out, at the suite's scale.
+/// Runs a trial at the suite's scale.
 ///
 /// # Panics
 /// If there is no such trial, or it fails.
@@ -182,10 +181,10 @@ pub async fn trial(name: &str, scale: u32) {
     (trial.work)(scale).await;
 }
 
-/// `trial` lists the trials, `trial NAME [SCALE]` runs one; the exit code is 2
-/// for a name or a scale that can't be used, and a panic's if the trial fails.
+/// `trial` lists the trials and `trial NAME [SCALE]` runs one. The exit code is 2 for an unknown
+/// name or a bad scale, and a panic's if the trial fails.
 pub fn run_trial(arguments: &[String]) -> ExitCode {
-    // A closed pipe on the other side is no reason to stop a trial.
+    // A closed pipe doesn't stop a trial.
     let say = |line: String| drop(writeln!(std::io::stdout(), "{line}"));
     let Some(name) = arguments.first() else {
         say("trial NAME [SCALE], where NAME is one of".to_owned());

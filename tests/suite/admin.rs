@@ -21,7 +21,10 @@ use crate::{
     lifecycle::{Held, waits_for_lock},
 };
 
-on_every_engine!(questions_are_answered, the_level_changes_at_run_time);
+on_every_engine!(
+    admin_paths_return_health_pools_topology_and_calls,
+    log_level_put_takes_effect_at_run_time
+);
 
 /// Asks as curl does; answers the code and the body.
 pub(crate) async fn ask(
@@ -60,7 +63,7 @@ async fn with_admin(engine: Engine) -> (TestServer, SocketAddr) {
     (server, address)
 }
 
-async fn questions_are_answered(engine: Engine) {
+async fn admin_paths_return_health_pools_topology_and_calls(engine: Engine) {
     let (server, address) = with_admin(engine).await;
     client::books(&server).list_books(ListBooksRequest::default()).await.expect("a list");
     for path in ["/livez", "/readyz"] {
@@ -97,7 +100,7 @@ async fn questions_are_answered(engine: Engine) {
     assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
 }
 
-async fn the_level_changes_at_run_time(engine: Engine) {
+async fn log_level_put_takes_effect_at_run_time(engine: Engine) {
     let (server, address) = with_admin(engine).await;
     assert_eq!(get(address, "/log-level").await, (200, "info\n".to_owned()));
     let (code, told) = ask(address, "PUT", "/log-level", "loud").await;
@@ -124,7 +127,7 @@ async fn the_level_changes_at_run_time(engine: Engine) {
 
 /// What an operator looks for when all hangs: which call, and how to find it in the log.
 #[tokio::test]
-async fn a_call_that_hangs_is_shown() {
+async fn hanging_call_is_listed_with_its_request_id() {
     let (server, address) = with_admin(Engine::Postgres).await;
     let database = server.database();
     let held = Held::table(&database).await;
@@ -146,7 +149,7 @@ async fn a_call_that_hangs_is_shown() {
 }
 
 #[tokio::test]
-async fn it_is_off_unless_asked_for_and_wrong_ones_are_refused() {
+async fn admin_address_is_off_by_default_and_a_taken_port_is_refused() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     let settings = [("ADMIN_ADDR", &*address), ("LISTEN_ADDR", "127.0.0.1:0")];

@@ -50,7 +50,10 @@ pub(crate) const KINDS: &[&Kind] = &[
 /// Tables besides those of the kinds.
 const OTHER_TABLES: &[&str] = &["cart_items", "carts", "order_items", "sealing_keys"];
 
-on_every_engine!(every_row_of_the_table_is_refused, a_thousand_faults_are_one_answer);
+on_every_engine!(
+    every_bad_request_of_the_table_is_refused,
+    thousand_field_violations_fit_one_bounded_error
+);
 
 /// A request and how it is refused.
 pub(crate) struct Case {
@@ -128,7 +131,7 @@ pub(crate) fn descriptor(method: &str) -> MethodDescriptor {
 }
 
 #[test]
-fn every_method_has_its_rows() {
+fn every_method_has_bad_requests_in_the_table() {
     let services = DESCRIPTOR_POOL.services();
     let ours = services.filter(|service| service.package_name() == "bookstore.v1");
     let methods: BTreeSet<String> = ours
@@ -169,7 +172,7 @@ pub(crate) async fn rows(server: &TestServer) -> Vec<Row> {
     rows
 }
 
-async fn every_row_of_the_table_is_refused(engine: Engine) {
+async fn every_bad_request_of_the_table_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
@@ -254,7 +257,7 @@ fn form(status: &Status) -> Result<Refusal, String> {
 }
 
 /// Answers are bounded, or they would break the connection: trailers have their limits.
-async fn a_thousand_faults_are_one_answer(engine: Engine) {
+async fn thousand_field_violations_fit_one_bounded_error(engine: Engine) {
     let server = TestServer::start(engine).await;
     let entry = json!({"id": "X", "book": {"title": "\0", "stock": -1}});
     let many: Vec<Value> = (0..1_000).map(|_| entry.clone()).collect();

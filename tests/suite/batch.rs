@@ -16,12 +16,12 @@ use crate::client::{
 };
 
 on_every_engine!(
-    books_are_read_in_the_order_of_their_ids,
-    books_are_written_in_order,
-    all_or_nothing_is_written,
-    faults_of_constraints_name_their_entries,
-    takes_a_thousand_entries,
-    answers_fit_a_message,
+    batch_get_returns_books_in_request_order,
+    batch_writes_return_books_in_request_order,
+    batch_with_a_bad_entry_writes_nothing,
+    constraint_violation_in_a_batch_names_its_entry,
+    batch_of_a_thousand_entries_is_accepted,
+    answer_larger_than_a_message_is_refused_or_paged,
 );
 
 fn of(ids: &[String]) -> BatchGetBooksRequest {
@@ -47,7 +47,7 @@ async fn rows(database: &Database) -> Vec<Row> {
     rows
 }
 
-async fn books_are_read_in_the_order_of_their_ids(engine: Engine) {
+async fn batch_get_returns_books_in_request_order(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let created = create_all(&mut books, &["a", "b", "c", "d"].map(a_book)).await;
@@ -72,7 +72,7 @@ async fn books_are_read_in_the_order_of_their_ids(engine: Engine) {
     assert_eq!(names, ["Science", "Fiction", "Science"]);
 }
 
-async fn books_are_written_in_order(engine: Engine) {
+async fn batch_writes_return_books_in_request_order(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     // Neither the ids nor the titles are in this order; the third id is made here.
@@ -117,7 +117,7 @@ async fn books_are_written_in_order(engine: Engine) {
     assert_eq!(left, wanted.into_iter().chain([up.as_str()]).collect());
 }
 
-async fn all_or_nothing_is_written(engine: Engine) {
+async fn batch_with_a_bad_entry_writes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let created = create_all(&mut books, &["a", "b", "c"].map(a_book)).await;
@@ -177,7 +177,7 @@ async fn all_or_nothing_is_written(engine: Engine) {
     assert_eq!(rows(&server.database()).await, before);
 }
 
-async fn faults_of_constraints_name_their_entries(engine: Engine) {
+async fn constraint_violation_in_a_batch_names_its_entry(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let before = rows(&server.database()).await;
@@ -223,7 +223,7 @@ async fn faults_of_constraints_name_their_entries(engine: Engine) {
     assert_eq!(rows(&server.database()).await, before);
 }
 
-async fn takes_a_thousand_entries(engine: Engine) {
+async fn batch_of_a_thousand_entries_is_accepted(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let new = |number: u32| json!({"id": id(number), "book": a_book(&format!("book {number}"))});
@@ -260,7 +260,7 @@ async fn takes_a_thousand_entries(engine: Engine) {
 
 /// Books of 60 KB: 80 of them don't fit an answer of 4 MiB, 50 don't fit a page of 3 MiB
 /// with one more.
-async fn answers_fit_a_message(engine: Engine) {
+async fn answer_larger_than_a_message_is_refused_or_paged(engine: Engine) {
     const LARGE: usize = 60_000;
     let server = TestServer::start(engine).await;
     let mut books = books(&server);

@@ -18,12 +18,12 @@ use crate::client::{
 };
 
 on_every_engine!(
-    is_created_as_sent,
-    is_updated_by_its_mask,
-    counts_only_rules_under_the_mask,
-    etags_guard_changes,
-    is_upserted,
-    is_deleted_once,
+    create_book_returns_and_stores_what_was_sent,
+    update_book_changes_only_fields_of_the_mask,
+    update_book_validates_only_fields_of_the_mask,
+    update_with_an_old_etag_is_refused,
+    update_with_allow_missing_creates_or_updates,
+    delete_book_twice_returns_not_found,
 );
 
 fn get(id: &str) -> GetBookRequest {
@@ -65,7 +65,7 @@ fn time(time: Option<Timestamp>) -> SystemTime {
     SystemTime::try_from(time.expect("a time")).expect("a time of this age")
 }
 
-async fn is_created_as_sent(engine: Engine) {
+async fn create_book_returns_and_stores_what_was_sent(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let ignored = json!({
@@ -134,7 +134,7 @@ async fn is_created_as_sent(engine: Engine) {
         .says("id", &id(404));
 }
 
-async fn is_updated_by_its_mask(engine: Engine) {
+async fn update_book_changes_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let first = done(books.create_book(create(&id(1), full())).await);
@@ -198,7 +198,7 @@ async fn is_updated_by_its_mask(engine: Engine) {
     assert_eq!(done(books.get_book(get(&id(1))).await), replaced);
 }
 
-async fn counts_only_rules_under_the_mask(engine: Engine) {
+async fn update_book_validates_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     done(books.create_book(create(&id(1), full())).await);
@@ -242,7 +242,7 @@ async fn counts_only_rules_under_the_mask(engine: Engine) {
     assert_eq!((updated.price, updated.stock), (wanted.price, wanted.stock));
 }
 
-async fn etags_guard_changes(engine: Engine) {
+async fn update_with_an_old_etag_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let first = done(books.create_book(create(&id(1), full())).await);
@@ -268,7 +268,7 @@ async fn etags_guard_changes(engine: Engine) {
     refusal.is_stale("book.etag");
 }
 
-async fn is_upserted(engine: Engine) {
+async fn update_with_allow_missing_creates_or_updates(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let request = |book: Value, paths: &[&str]| json!({"book": book, "update_mask": mask(paths), "allow_missing": true});
@@ -300,7 +300,7 @@ async fn is_upserted(engine: Engine) {
     assert_ne!(updated.etag, created.etag);
 }
 
-async fn is_deleted_once(engine: Engine) {
+async fn delete_book_twice_returns_not_found(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     for number in [1, 2] {

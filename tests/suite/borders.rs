@@ -87,7 +87,7 @@ fn faults(lock: &str, borders: &[(&str, &[&[&str]])]) -> Vec<String> {
 }
 
 #[test]
-fn crates_keep_their_borders() {
+fn no_crate_depends_across_its_border() {
     let lock = fs::read_to_string(tidy::root().join("Cargo.lock")).expect("the lock file");
     let faults = faults(&lock, BORDERS);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -98,7 +98,7 @@ fn crates_keep_their_borders() {
 }
 
 #[test]
-fn a_crossed_border_is_found() {
+fn dependency_across_a_border_is_reported() {
     let lock = concat!(
         "[[package]]\nname = \"bookstore-store\"\nversion = \"0.1.0\"\n",
         "dependencies = [\n \"otlp\",\n \"syn 2.0.1\",\n]\n\n",

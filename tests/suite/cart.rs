@@ -18,9 +18,9 @@ use crate::{
 };
 
 on_every_engine!(
-    a_cart_is_empty_until_it_is_filled,
-    deleted_books_leave_their_carts,
-    carts_go_with_their_users,
+    cart_without_items_is_read_as_empty,
+    deleting_a_book_removes_it_from_carts,
+    deleting_a_user_deletes_the_cart,
 );
 
 const GET: &str = "CartService/GetCart";
@@ -70,7 +70,7 @@ fn books(cart: &Value) -> Vec<u32> {
     items.iter().map(number).collect()
 }
 
-async fn a_cart_is_empty_until_it_is_filled(engine: Engine) {
+async fn cart_without_items_is_read_as_empty(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     assert_eq!(cart(&server, 1).await, json!({"user_id": id(1)}));
@@ -104,7 +104,7 @@ async fn a_cart_is_empty_until_it_is_filled(engine: Engine) {
     }
 }
 
-async fn deleted_books_leave_their_carts(engine: Engine) {
+async fn deleting_a_book_removes_it_from_carts(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     fill(&database, &[(1, &[(1, 1), (2, 1), (3, 1)]), (2, &[(2, 5)]), (3, &[(3, 1)])]).await;
@@ -140,7 +140,7 @@ async fn deleted_books_leave_their_carts(engine: Engine) {
     assert_eq!(versions, ["3", "2", "2"], "each change is one version");
 }
 
-async fn carts_go_with_their_users(engine: Engine) {
+async fn deleting_a_user_deletes_the_cart(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     fill(&database, &[(1, &[(1, 1)]), (2, &[(1, 1), (2, 1)])]).await;
@@ -158,7 +158,7 @@ async fn carts_go_with_their_users(engine: Engine) {
 /// Whoever changes a cart locks it first and then looks at the books. Deleting these goes the
 /// same way, or the two would wait for each other; and what was put in meanwhile counts too.
 #[tokio::test]
-async fn carts_are_locked_before_their_books() {
+async fn book_delete_locks_carts_before_books() {
     let server = Arc::new(start(Engine::Postgres).await);
     let database = server.database();
     fill(&database, &[(1, &[(1, 1)]), (2, &[])]).await;

@@ -15,12 +15,12 @@ use crate::client::{
 };
 
 on_every_engine!(
-    is_created_changed_and_deleted,
-    names_are_unique,
-    is_upserted,
-    etags_guard_changes,
-    books_outlive_their_category,
-    lists_by_name,
+    category_is_created_updated_and_deleted,
+    duplicate_name_is_refused,
+    update_with_allow_missing_creates_or_updates,
+    update_with_an_old_etag_is_refused,
+    deleting_a_category_unlinks_its_books,
+    list_is_sorted_by_name_and_filtered,
 );
 
 fn create(id: &str, category: Value) -> CreateCategoryRequest {
@@ -53,7 +53,7 @@ async fn get(categories: &mut Categories, id: &str) -> Result<Category, Refusal>
     answer.map(|answer| answer.into_inner()).map_err(|status| Refusal::from(&status))
 }
 
-async fn is_created_changed_and_deleted(engine: Engine) {
+async fn category_is_created_updated_and_deleted(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let ignored = json!({"id": "no id", "name": "Поэзия", "description": "", "etag": "anything",
@@ -97,7 +97,7 @@ async fn is_created_changed_and_deleted(engine: Engine) {
     get(&mut categories, &id(1)).await.expect_err("no category").is_missing(&["id"]);
 }
 
-async fn names_are_unique(engine: Engine) {
+async fn duplicate_name_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     refused(categories.create_category(create("", json!({"name": "Fiction"}))).await)
@@ -118,7 +118,7 @@ async fn names_are_unique(engine: Engine) {
     get(&mut categories, &id(1)).await.expect_err("nothing was written").is_missing(&["id"]);
 }
 
-async fn is_upserted(engine: Engine) {
+async fn update_with_allow_missing_creates_or_updates(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let upsert = |category: Value| json!({"category": category, "update_mask": "description", "allow_missing": true});
@@ -134,7 +134,7 @@ async fn is_upserted(engine: Engine) {
     assert_eq!((changed.name.as_str(), changed.description.as_deref()), ("New", Some("y")));
 }
 
-async fn etags_guard_changes(engine: Engine) {
+async fn update_with_an_old_etag_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let first = get(&mut categories, FICTION).await.expect("a category");
@@ -151,7 +151,7 @@ async fn etags_guard_changes(engine: Engine) {
     done(categories.delete_category(delete(json!({"id": FICTION, "etag": second.etag}))).await);
 }
 
-async fn books_outlive_their_category(engine: Engine) {
+async fn deleting_a_category_unlinks_its_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let of = |category: &str| with(a_book("x"), json!({"category_id": category}));
@@ -196,7 +196,7 @@ async fn books_outlive_their_category(engine: Engine) {
     assert_eq!(versions, wanted);
 }
 
-async fn lists_by_name(engine: Engine) {
+async fn list_is_sorted_by_name_and_filtered(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let mut names = Vec::new();

@@ -20,7 +20,7 @@ async fn replayed(cluster: &Replicated, primary: usize, replica: usize) -> Strin
 }
 
 #[tokio::test]
-async fn nodes_are_frozen_killed_promoted_and_joined_again() {
+async fn test_cluster_freezes_kills_promotes_and_rejoins_nodes() {
     let mut cluster = Replicated::start(2).await;
     cluster.execute(0, "CREATE TABLE marks (number integer)").await;
     mark(&cluster, 0, 1).await;

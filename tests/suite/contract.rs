@@ -17,7 +17,7 @@ const GOLDEN: &str = "tests/golden/bookstore.v1.txt";
 const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace contract::";
 
 #[test]
-fn equals_the_golden_file() {
+fn contract_equals_the_golden_file() {
     let path = tidy::root().join(GOLDEN);
     let actual = render();
     if env::var_os("BOOKSTORE_WRITE_GOLDEN").is_some() {
@@ -208,7 +208,7 @@ fn changes(old: &str, new: &str) -> String {
 }
 
 #[test]
-fn a_change_is_shown_with_its_heading() {
+fn contract_change_is_printed_under_its_heading() {
     let old = "message A\n  a = 1: string\n  b = 2: string\n\nmessage B\n  c = 1: string\n";
     assert_eq!(changes(old, old), "");
     let new = old.replace("c = 1: string", "c = 1: int32").replace("  b = 2: string\n", "");
@@ -220,7 +220,7 @@ fn a_change_is_shown_with_its_heading() {
 
 /// The rules of values are options that plain code generation drops.
 #[test]
-fn shows_rules_and_behaviours() {
+fn contract_text_contains_rules_and_field_behaviours() {
     let text = render();
     assert!(text.contains("rpc GetBook(bookstore.v1.GetBookRequest) returns (bookstore.v1.Book)"));
     assert!(text.contains("(buf.validate.field) = {"), "{text}");
@@ -232,7 +232,7 @@ fn shows_rules_and_behaviours() {
 /// A client that builds messages from reflection finds the types that an Any holds only among
 /// the imports of the file that has the Any.
 #[test]
-fn transactions_import_the_whole_contract_and_the_error_details() {
+fn transaction_file_imports_every_type_an_any_holds() {
     const PLACE: &str = "bookstore/v1/transaction.proto";
     let pool = &bookstore_proto::DESCRIPTOR_POOL;
     let file = pool.get_file_by_name(PLACE).expect("the file of transactions");
@@ -250,7 +250,7 @@ fn transactions_import_the_whole_contract_and_the_error_details() {
 
 /// Whoever looks into answers by reflection finds what stands in them as Any, error details too.
 #[tokio::test]
-async fn reflection_knows_what_any_holds() {
+async fn reflection_returns_every_type_an_any_holds() {
     let server = TestServer::start(Engine::Sqlite).await;
     let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
     for (symbol, beside) in [

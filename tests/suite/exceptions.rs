@@ -20,13 +20,13 @@ struct Exception {
 /// All of them; an `except` in the suite that isn't here fails, and so does a line
 /// here that no case needs.
 const EXCEPTIONS: &[Exception] = &[Exception {
-    case: "store::a_steady_load_opens_no_connections",
+    case: "store::steady_load_opens_no_connections",
     engine: Engine::Sqlite,
     reason: "its pools have no overflow, and its sessions no number",
 }];
 
 #[test]
-fn every_exception_has_its_reason() {
+fn every_engine_exception_has_a_reason() {
     let mut stamped = BTreeSet::new();
     for (path, text) in tidy::files(".rs") {
         if let Some(file) = path.strip_prefix("tests/suite/") {
@@ -59,7 +59,7 @@ fn cases_left_out(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn an_exception_is_found() {
+fn case_with_except_is_found_in_text() {
     let text = "on_every_engine!(one, two except postgres,\n three except sqlite);\n// on_every_engine!(x except sqlite);";
     let found = cases_left_out(text);
     let wanted = [("two", "Postgres"), ("three", "Sqlite")];

@@ -13,11 +13,11 @@ use crate::{
 };
 
 on_every_engine!(
-    answers_hold_what_is_asked_for,
-    every_resource_is_read_in_part,
-    every_method_looks_at_its_mask,
-    large_columns_are_left_unread,
-    sizes_are_those_of_what_was_read,
+    field_mask_limits_the_answer_to_its_paths,
+    field_mask_works_on_every_field_of_every_resource,
+    bad_field_mask_is_refused_by_every_method,
+    field_mask_without_large_columns_reads_none,
+    page_limit_counts_only_fields_of_the_mask,
 );
 
 async fn partly(server: &TestServer, method: &str, request: Value, mask: &str) -> Value {
@@ -31,7 +31,7 @@ fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
     answer[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-async fn answers_hold_what_is_asked_for(engine: Engine) {
+async fn field_mask_limits_the_answer_to_its_paths(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let filed = json!({"category_id": FICTION, "description": "Sand", "attributes": {"a": 1}});
@@ -104,7 +104,7 @@ async fn answers_hold_what_is_asked_for(engine: Engine) {
 }
 
 /// Each method that reads, with and without each field.
-async fn every_resource_is_read_in_part(engine: Engine) {
+async fn field_mask_works_on_every_field_of_every_resource(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for kind in KINDS {
@@ -142,7 +142,7 @@ fn fields(kind: &Kind) -> Vec<String> {
 }
 
 /// A mask is read before the request: what each method has to say of its answer.
-async fn every_method_looks_at_its_mask(engine: Engine) {
+async fn bad_field_mask_is_refused_by_every_method(engine: Engine) {
     let server = TestServer::start(engine).await;
     let services = DESCRIPTOR_POOL.services();
     for service in services.filter(|service| service.package_name() == "bookstore.v1") {
@@ -192,7 +192,7 @@ async fn texts(server: &TestServer, method: &str, request: Value, mask: &str) ->
     statements(server, &call).await
 }
 
-async fn large_columns_are_left_unread(engine: Engine) {
+async fn field_mask_without_large_columns_reads_none(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let large = json!({"description": "Sand", "category_id": FICTION, "attributes": {"a": "x"}});
@@ -236,7 +236,7 @@ async fn large_columns_are_left_unread(engine: Engine) {
 }
 
 /// Books of 60 KiB each, more than a page and an answer hold.
-async fn sizes_are_those_of_what_was_read(engine: Engine) {
+async fn page_limit_counts_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let large = json!({"attributes": {"a": "x".repeat(60 * 1_024)}});

@@ -26,7 +26,7 @@ fn answer(output: &mut BufReader<ChildStdout>) -> Value {
 }
 
 #[test]
-fn clears_what_a_killed_run_and_a_killed_guard_leave() {
+fn guard_removes_what_a_killed_run_and_a_killed_guard_leave() {
     let (mut killed, mut output, first) = start();
     let left = first["directory"].as_str().expect("a directory").to_owned();
     let mut input = killed.stdin.take().expect("its input");

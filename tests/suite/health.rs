@@ -5,11 +5,11 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-on_every_engine!(every_name_is_serving);
+on_every_engine!(health_of_every_name_is_serving);
 
 /// The service's own names, and one a gRPC service of the contract: whoever asks
 /// for the health of a service must be answered.
-async fn every_name_is_serving(engine: Engine) {
+async fn health_of_every_name_is_serving(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut health = HealthClient::new(server.channel());
     let services = bookstore_proto::DESCRIPTOR_POOL.services();

@@ -21,12 +21,12 @@ use crate::{
 };
 
 on_every_engine!(
-    a_write_with_a_key_happens_once,
-    twins_at_once_are_one_write,
-    a_key_belongs_to_one_request,
-    what_fails_is_not_kept,
-    old_keys_go,
-    validation_leaves_nothing_behind,
+    write_repeated_with_its_key_is_applied_once,
+    concurrent_duplicates_are_applied_once,
+    key_of_another_request_is_refused,
+    failed_write_stores_no_answer_under_its_key,
+    expired_keys_are_deleted,
+    validate_only_request_changes_no_row,
 );
 
 const CREATE: &str = "BookService/CreateBook";
@@ -63,7 +63,7 @@ fn a_key() -> String {
     Uuid::new_v4().to_string()
 }
 
-async fn a_write_with_a_key_happens_once(engine: Engine) {
+async fn write_repeated_with_its_key_is_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = a_key();
     // Without an id, so that a second one would be another book; with a map of several
@@ -105,7 +105,7 @@ async fn a_write_with_a_key_happens_once(engine: Engine) {
     }
 }
 
-async fn twins_at_once_are_one_write(engine: Engine) {
+async fn concurrent_duplicates_are_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     // A second service on the same database: its twins meet only in there.
     let other = TestServer::builder(engine).on(server.database()).start().await;
@@ -130,7 +130,7 @@ async fn twins_at_once_are_one_write(engine: Engine) {
     assert_eq!(server.database().value(made).await, "5");
 }
 
-async fn a_key_belongs_to_one_request(engine: Engine) {
+async fn key_of_another_request_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = a_key();
     let metadata = [("idempotency-key", key.as_str())];
@@ -151,7 +151,7 @@ async fn a_key_belongs_to_one_request(engine: Engine) {
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "1");
 }
 
-async fn what_fails_is_not_kept(engine: Engine) {
+async fn failed_write_stores_no_answer_under_its_key(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = a_key();
     let metadata = [("idempotency-key", key.as_str())];
@@ -166,7 +166,7 @@ async fn what_fails_is_not_kept(engine: Engine) {
     assert!(!call(&server, CREATE, request, &metadata).await.expect("a book").replayed);
 }
 
-async fn old_keys_go(engine: Engine) {
+async fn expired_keys_are_deleted(engine: Engine) {
     let server = TestServer::builder(engine).env("IDEMPOTENCY_RETENTION", "1s").start().await;
     let key = a_key();
     let metadata = [("idempotency-key", key.as_str())];
@@ -182,7 +182,7 @@ async fn old_keys_go(engine: Engine) {
 }
 
 /// On every method that writes: it is carried out, answered, and undone.
-async fn validation_leaves_nothing_behind(engine: Engine) {
+async fn validate_only_request_changes_no_row(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;

@@ -21,9 +21,9 @@ use tonic::Request;
 use crate::client::{Books, Refusal, a_book, books, create_all, done, id, message, with};
 
 on_every_engine!(
-    pages_are_as_long_as_asked_for,
-    totals_count_what_the_filter_matches,
-    statements_are_as_few_for_many_rows_as_for_one,
+    list_pages_have_the_requested_size,
+    list_total_counts_the_books_of_the_filter,
+    list_statements_do_not_grow_with_rows,
 );
 
 /// What a List request in JSON is answered with.
@@ -49,7 +49,7 @@ fn titles(books: &[Book]) -> Vec<&str> {
     books.iter().map(|book| book.title.as_str()).collect()
 }
 
-async fn pages_are_as_long_as_asked_for(engine: Engine) {
+async fn list_pages_have_the_requested_size(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     assert_eq!(list(&mut books, json!({})).await.expect("no books"), ListBooksResponse::default());
@@ -95,7 +95,7 @@ async fn pages_are_as_long_as_asked_for(engine: Engine) {
     assert_eq!(titles(&next.books), ["011", "012"]);
 }
 
-async fn totals_count_what_the_filter_matches(engine: Engine) {
+async fn list_total_counts_the_books_of_the_filter(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let all: Vec<Value> = (0..25).map(|at| with(a_book("x"), json!({"stock": at % 5}))).collect();
@@ -133,7 +133,7 @@ pub(crate) async fn statements(server: &TestServer, call: &str) -> Vec<String> {
     statements.collect()
 }
 
-async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
+async fn list_statements_do_not_grow_with_rows(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let all: Vec<Value> = (0..1_001).map(|at| a_book(&format!("{at}"))).collect();
@@ -167,7 +167,7 @@ async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
 
 /// The comment is what callers read; the table is what the service does.
 #[test]
-fn the_contract_says_what_lists_filter_and_sort_by() {
+fn contract_comments_list_the_filter_and_sort_fields() {
     for resource in RESOURCES {
         let Some(fields) = &resource.fields else { continue };
         let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
@@ -192,7 +192,7 @@ fn the_contract_says_what_lists_filter_and_sort_by() {
 
 /// An update compares an immutable field with its column, which it finds in that table.
 #[test]
-fn immutable_fields_have_their_columns() {
+fn every_immutable_field_has_a_column() {
     let mut immutable = 0;
     for resource in RESOURCES {
         let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");

@@ -8,10 +8,10 @@ use tonic::{Code, Request, metadata::MetadataMap};
 use crate::client;
 
 on_every_engine!(
-    a_call_is_one_line,
-    the_echo_tells_no_values,
-    slow_statements_are_told_without_values,
-    answers_say_who_answered,
+    call_is_logged_as_one_line,
+    statement_echo_contains_no_values,
+    slow_statement_is_logged_without_values,
+    answer_metadata_names_node_attempts_and_timing,
 );
 
 /// Where statements are told of.
@@ -47,7 +47,7 @@ fn text<'a>(metadata: &'a MetadataMap, key: &str) -> &'a str {
     value.to_str().expect("ASCII")
 }
 
-async fn a_call_is_one_line(engine: Engine) {
+async fn call_is_logged_as_one_line(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = client::books(&server);
     let create = || client::create(&client::id(1), client::a_book("Dune"));
@@ -122,7 +122,7 @@ fn assert_nothing_secret(server: &TestServer) {
     assert!(telling.is_empty(), "{telling:#?}");
 }
 
-async fn the_echo_tells_no_values(engine: Engine) {
+async fn statement_echo_contains_no_values(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_ECHO", "true")
         .env("DATABASE_SLOW_QUERY", "0s")
@@ -158,7 +158,7 @@ async fn tell_secrets_then(server: &TestServer, last: Request<ListBooksRequest>)
     tell_secrets(server).await;
 }
 
-async fn slow_statements_are_told_without_values(engine: Engine) {
+async fn slow_statement_is_logged_without_values(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0.001ms").start().await;
     let request = with_id(ListBooksRequest::default(), "the-last");
     tell_secrets_then(&server, request).await;
@@ -173,7 +173,7 @@ async fn slow_statements_are_told_without_values(engine: Engine) {
     assert_nothing_secret(&server);
 }
 
-async fn answers_say_who_answered(engine: Engine) {
+async fn answer_metadata_names_node_attempts_and_timing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = client::books(&server);
     let book = client::create(&client::id(1), client::a_book("Dune"));

@@ -23,13 +23,13 @@ use tonic::transport::Endpoint;
 use crate::client;
 
 on_every_engine!(
-    up_and_down_and_up_is_up,
-    every_constraint_has_our_name,
-    two_at_once_do_it_once,
-    entities_are_the_tables,
-    categories_are_seeded,
-    status_tells_each_revision,
-    sample_data_is_loaded_once,
+    up_down_up_gives_the_schema_of_up,
+    every_constraint_has_a_chosen_name,
+    two_concurrent_migrators_apply_each_revision_once,
+    entities_match_the_tables,
+    migration_seeds_the_categories,
+    status_lists_each_revision,
+    sample_data_loaded_twice_is_there_once,
 );
 
 /// Every revision that the program knows, oldest first.
@@ -97,7 +97,7 @@ fn is_ours(row: &Row) -> bool {
     !row.iter().flatten().any(|cell| TABLES.iter().any(|table| cell.contains(table)))
 }
 
-async fn up_and_down_and_up_is_up(engine: Engine) {
+async fn up_down_up_gives_the_schema_of_up(engine: Engine) {
     let database = empty(engine).await;
     let applied = told("applied");
     assert_eq!(migrate(&database, &["up"]).await, applied);
@@ -118,7 +118,7 @@ async fn up_and_down_and_up_is_up(engine: Engine) {
 
 /// One text makes the tables of both engines, so that what SQLite keeps of it shows what
 /// PostgreSQL would have to name by itself.
-async fn every_constraint_has_our_name(engine: Engine) {
+async fn every_constraint_has_a_chosen_name(engine: Engine) {
     let database = empty(engine).await;
     migrate(&database, &["up"]).await;
     let rows: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
@@ -167,7 +167,7 @@ async fn every_constraint_has_our_name(engine: Engine) {
     }
 }
 
-async fn two_at_once_do_it_once(engine: Engine) {
+async fn two_concurrent_migrators_apply_each_revision_once(engine: Engine) {
     let database = empty(engine).await;
     let (one, other) = tokio::join!(migrate(&database, &["up"]), migrate(&database, &["up"]));
     let mut done = [one, other].concat();
@@ -207,7 +207,7 @@ async fn is_table<E: EntityTrait>(database: &Database, entity: E) -> String {
     table.to_owned()
 }
 
-async fn entities_are_the_tables(engine: Engine) {
+async fn entities_match_the_tables(engine: Engine) {
     let database = empty(engine).await;
     migrate(&database, &["up"]).await;
     let known = [
@@ -239,7 +239,7 @@ async fn entities_are_the_tables(engine: Engine) {
     assert_eq!(tables.collect::<BTreeSet<_>>(), known.collect::<BTreeSet<_>>());
 }
 
-async fn categories_are_seeded(engine: Engine) {
+async fn migration_seeds_the_categories(engine: Engine) {
     let server = TestServer::start(engine).await;
     let list = client::categories(&server).list_categories(ListCategoriesRequest::default()).await;
     let mut found: Vec<(String, String)> = list
@@ -257,7 +257,7 @@ async fn categories_are_seeded(engine: Engine) {
     assert_eq!(found, wanted.collect::<Vec<_>>());
 }
 
-async fn status_tells_each_revision(engine: Engine) {
+async fn status_lists_each_revision(engine: Engine) {
     let database = empty(engine).await;
     let told = |applied: usize| -> Vec<String> {
         let state = |at| if at < applied { "applied" } else { "pending" };
@@ -279,7 +279,7 @@ async fn status_tells_each_revision(engine: Engine) {
     assert_eq!(listed().await, told(revisions().len()));
 }
 
-async fn sample_data_is_loaded_once(engine: Engine) {
+async fn sample_data_loaded_twice_is_there_once(engine: Engine) {
     let mut server = TestServer::builder(engine).flag("--sample-data").env("SHUTDOWN_PAUSE", "0s");
     let mut database: Option<Arc<Database>> = None;
     let mut counted = Vec::new();
@@ -299,7 +299,7 @@ async fn sample_data_is_loaded_once(engine: Engine) {
 
 /// Without a single setting: a file in the working directory, which migrates itself.
 #[tokio::test]
-async fn the_embedded_default_migrates_itself() {
+async fn program_without_settings_migrates_its_embedded_database() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(program());
     command.args(["serve", "--listen-addr", "127.0.0.1:0"]).env_clear();
@@ -326,7 +326,7 @@ async fn the_embedded_default_migrates_itself() {
 /// What was released is in databases: a line for each such revision, with its hash on PostgreSQL
 /// and on SQLite. A release adds the lines of its revisions.
 #[test]
-fn released_revisions_are_as_they_were() {
+fn released_revisions_keep_their_hashes() {
     let released = include_str!("../golden/revisions.txt");
     let revisions = bookstore_migration::revisions::revisions();
     for line in released.lines() {

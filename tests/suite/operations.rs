@@ -21,7 +21,7 @@ fn names(heading: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_metric_is_told() {
+fn every_metric_is_on_the_operations_page() {
     let told = names("Metrics");
     let wanted: Vec<String> = meters::all().map(|meaning| code(meaning.name)).collect();
     let missing: Vec<_> = wanted.iter().filter(|name| !told.contains(name)).collect();
@@ -33,7 +33,7 @@ fn every_metric_is_told() {
 
 /// The paths that the admin address lists are answered, and told on the page.
 #[tokio::test]
-async fn every_path_for_operators_is_told() {
+async fn every_admin_path_is_on_the_operations_page() {
     let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let address = server.admin_address().await;
     let told = names("Admin address").join(" ");
@@ -48,7 +48,7 @@ async fn every_path_for_operators_is_told() {
 }
 
 #[tokio::test]
-async fn every_name_of_health_is_known() {
+async fn every_health_name_on_the_page_is_known() {
     let server = TestServer::builder(Engine::Sqlite).start().await;
     let mut health = HealthClient::new(server.channel());
     for name in names("Health") {

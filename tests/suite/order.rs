@@ -16,11 +16,11 @@ use crate::{
 };
 
 on_every_engine!(
-    orders_come_with_their_items,
+    orders_are_read_with_their_items,
     orders_are_filtered_and_sorted,
-    pages_end_where_their_items_do,
-    what_was_ordered_stays,
-    rows_are_held_to_their_rules,
+    order_page_ends_at_its_item_limit,
+    deleting_an_ordered_book_or_its_user_is_refused,
+    sql_that_breaks_an_order_constraint_is_refused,
 );
 
 /// What the bad-input table knows of orders.
@@ -118,7 +118,7 @@ fn numbers(answer: &Value) -> Vec<u32> {
     orders.iter().map(number).collect()
 }
 
-async fn orders_come_with_their_items(engine: Engine) {
+async fn orders_are_read_with_their_items(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     let orders: [Placed<'_>; 4] = [
@@ -234,7 +234,7 @@ async fn orders_are_filtered_and_sorted(engine: Engine) {
 
 /// Orders with very many items, which only SQL can make: answers stay bounded, and no order is
 /// answered without all of its items.
-async fn pages_end_where_their_items_do(engine: Engine) {
+async fn order_page_ends_at_its_item_limit(engine: Engine) {
     const ITEMS: usize = 20_000;
     let server = start(engine).await;
     let database = server.database();
@@ -288,7 +288,7 @@ async fn pages_end_where_their_items_do(engine: Engine) {
     assert_eq!((length(&batch["orders"][0]), length(&batch["orders"][1])), (0, ITEMS));
 }
 
-async fn what_was_ordered_stays(engine: Engine) {
+async fn deleting_an_ordered_book_or_its_user_is_refused(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     let orders: [Placed<'_>; 2] =
@@ -325,7 +325,7 @@ async fn what_was_ordered_stays(engine: Engine) {
 }
 
 /// The database's own rules, which hold for hand-written SQL too.
-async fn rows_are_held_to_their_rules(engine: Engine) {
+async fn sql_that_breaks_an_order_constraint_is_refused(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     place(&database, &[(1, 1, "PENDING", &[(1, 1, 1)])]).await;

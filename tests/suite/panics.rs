@@ -183,7 +183,7 @@ fn assert_internal(status: &Status, id: &str) {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_call_alone() {
+async fn panic_in_a_call_fails_only_that_call() {
     let database = Database::create(Engine::Sqlite, Origin::Migrated).await;
     let url = database.url();
     assert_eq!(run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await.code, Some(0));

@@ -14,14 +14,14 @@ use crate::client::{
 };
 
 on_every_engine!(
-    opposite_orders_of_the_same_ids_are_no_conflict,
-    a_refused_delete_leaves_the_books,
-    a_category_takes_every_book_along,
+    batches_of_the_same_ids_in_opposite_order_both_succeed,
+    refused_category_delete_leaves_its_books,
+    category_delete_unlinks_books_created_meanwhile,
 );
 
 /// The same books in opposite order: who comes second finds them there, and nobody is told
 /// of a conflict that trying again would not solve.
-async fn opposite_orders_of_the_same_ids_are_no_conflict(engine: Engine) {
+async fn batches_of_the_same_ids_in_opposite_order_both_succeed(engine: Engine) {
     const PAIRS: u32 = 20;
     const BOOKS: u32 = 50;
     let server = TestServer::start(engine).await;
@@ -53,7 +53,7 @@ async fn opposite_orders_of_the_same_ids_are_no_conflict(engine: Engine) {
     assert_eq!(count, (PAIRS * BOOKS).to_string());
 }
 
-async fn a_refused_delete_leaves_the_books(engine: Engine) {
+async fn refused_category_delete_leaves_its_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let within = with(a_book("Dune"), json!({"category_id": FICTION}));
@@ -81,7 +81,7 @@ async fn a_refused_delete_leaves_the_books(engine: Engine) {
 
 /// Books come into a category that is about to go: none keeps it, and none loses it without
 /// a new version.
-async fn a_category_takes_every_book_along(engine: Engine) {
+async fn category_delete_unlinks_books_created_meanwhile(engine: Engine) {
     const ROUNDS: u32 = 30;
     const BOOKS: u32 = 6;
     let server = TestServer::start(engine).await;

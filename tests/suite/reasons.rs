@@ -103,14 +103,14 @@ fn faults_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<Strin
 }
 
 #[test]
-fn enums_of_reasons_have_their_form() {
+fn reason_enums_follow_aip_193() {
     assert!(REASONS.len() > 30, "{REASONS:?}");
     let faults = faults_of_enums(&contract());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
-fn reasons_in_the_code_are_in_the_contract() {
+fn every_reason_in_the_code_is_in_the_contract() {
     let files = tidy::files(".rs");
     let faults = files.iter().flat_map(|(path, text)| faults_of_code(path, text, &REASONS));
     let faults: Vec<String> = faults.collect();
@@ -121,7 +121,7 @@ fn reasons_in_the_code_are_in_the_contract() {
 }
 
 #[test]
-fn an_enum_of_another_form_is_found() {
+fn malformed_reason_enum_is_reported() {
     let kind = |name: &str, values: &[&str]| ReasonEnum {
         name: name.to_owned(),
         values: values.iter().map(|value| (*value).to_owned()).collect(),
@@ -144,7 +144,7 @@ fn an_enum_of_another_form_is_found() {
 }
 
 #[test]
-fn a_reason_that_no_enum_has_is_found() {
+fn reason_without_an_enum_value_is_reported() {
     let known = BTreeSet::from(["CART_FULL".to_owned()]);
     let find = |text| faults_of_code("server/src/resource/cart/operations.rs", text, &known).len();
     assert_eq!(find("Precondition::new(\"CART_FULL\", \"full\")"), 0);

@@ -19,9 +19,9 @@ use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use prost::{Message, Name};
 use sea_orm::IsolationLevel;
 
-on_every_engine!(requests_are_carried_out_by_their_type);
+on_every_engine!(registry_dispatches_a_request_by_its_type);
 
-async fn requests_are_carried_out_by_their_type(engine: Engine) {
+async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
     let database = Database::create(engine, Origin::Migrated).await;
     if engine == Engine::Sqlite {
         let url = database.url();

@@ -120,7 +120,7 @@ impl Steady {
 }
 
 #[tokio::test]
-async fn no_read_fails_with_a_replica() {
+async fn reads_succeed_while_one_replica_answers() {
     let mut cluster = Replicated::start(2).await;
     let server = serve(&cluster, "10s").await;
     let id = create(&server, "Dune").await.expect("a book").into_inner().id;
@@ -189,7 +189,7 @@ async fn no_read_fails_with_a_replica() {
 
 /// With several nodes and with one.
 #[tokio::test]
-async fn a_book_costs_one_round_trip() {
+async fn get_book_takes_one_round_trip() {
     let cluster = Replicated::start(1).await;
     let (all, alone) = (cluster.urls("bookstore_app"), cluster.url("bookstore_app", 0));
     for (urls, by) in [(&all, cluster.name(1)), (&alone, "primary".to_owned())] {
@@ -207,7 +207,7 @@ async fn a_book_costs_one_round_trip() {
 
 /// A write that only the lost primary had is told of, and one that its successor has is found.
 #[tokio::test]
-async fn a_token_of_before_a_failover_is_verified() {
+async fn token_from_before_a_failover_is_verified() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "10s").await;
     let kept = create(&server, "Dune").await.expect("a book");

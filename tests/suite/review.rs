@@ -13,10 +13,10 @@ use crate::{
 };
 
 on_every_engine!(
-    users_review_books_once,
-    users_and_books_of_reviews_never_change,
-    ratings_are_numbers,
-    reviews_go_with_their_books_and_users,
+    second_review_of_a_book_by_a_user_is_refused,
+    update_of_the_user_or_book_of_a_review_is_refused,
+    filter_and_order_compare_ratings_as_numbers,
+    deleting_a_book_or_user_deletes_its_reviews,
 );
 
 /// What the bad-input table knows of reviews.
@@ -127,7 +127,7 @@ async fn start(engine: Engine) -> TestServer {
     server
 }
 
-async fn users_review_books_once(engine: Engine) {
+async fn second_review_of_a_book_by_a_user_is_refused(engine: Engine) {
     let server = start(engine).await;
     for (at, (user, book)) in (1..).zip([(1, 1), (1, 2), (2, 1)]) {
         answer(&server, CREATE, json!({"id": id(at), "review": a_review(user, book)})).await;
@@ -138,7 +138,7 @@ async fn users_review_books_once(engine: Engine) {
     answer(&server, CREATE, again).await;
 }
 
-async fn users_and_books_of_reviews_never_change(engine: Engine) {
+async fn update_of_the_user_or_book_of_a_review_is_refused(engine: Engine) {
     let server = start(engine).await;
     let first = answer(&server, CREATE, json!({"id": id(1), "review": a_review(1, 1)})).await;
     let update = |members: Value, paths: Option<&str>| {
@@ -179,7 +179,7 @@ async fn users_and_books_of_reviews_never_change(engine: Engine) {
     assert_eq!(row, [vec![Some(id(1)), Some(id(1))]]);
 }
 
-async fn ratings_are_numbers(engine: Engine) {
+async fn filter_and_order_compare_ratings_as_numbers(engine: Engine) {
     let server = start(engine).await;
     let ratings = [(1, 1, 1.0), (1, 2, 5.0), (2, 1, 3.3333333333333335), (2, 2, 4.999999999999999)];
     for (user, book, rating) in ratings {
@@ -201,7 +201,7 @@ async fn ratings_are_numbers(engine: Engine) {
     }
 }
 
-async fn reviews_go_with_their_books_and_users(engine: Engine) {
+async fn deleting_a_book_or_user_deletes_its_reviews(engine: Engine) {
     let server = start(engine).await;
     for (user, book) in [(1, 1), (1, 2), (2, 1), (3, 3)] {
         answer(&server, CREATE, json!({"review": a_review(user, book)})).await;

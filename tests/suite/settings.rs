@@ -30,7 +30,7 @@ fn printed(finished: &Finished, key: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn wrong_settings_are_refused_before_a_port_opens() {
+async fn wrong_setting_is_refused_before_a_port_opens() {
     let (_folder, wrong) = file("shutdown_pause = \"later\"\nlisten_adr = \"127.0.0.1:0\"\n");
     let cases: &[Case<'_>] = &[
         (
@@ -91,7 +91,7 @@ async fn wrong_settings_are_refused_before_a_port_opens() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_refused() {
+async fn wrong_command_line_is_refused() {
     for arguments in [&["serve", "--no-such-flag"][..], &["fly"][..], &[][..]] {
         let finished = run(arguments, &[]).await;
         assert_eq!(finished.code, Some(MISTYPED), "{arguments:?}: {finished:?}");
@@ -101,7 +101,7 @@ async fn a_wrong_command_line_is_refused() {
 }
 
 #[tokio::test]
-async fn the_nearer_layer_wins() {
+async fn flag_overrides_environment_overrides_file() {
     let (_folder, path) =
         file("database_pool_size = 3\nlog_level = \"warn\"\nshutdown_pause = \"1s\"\n");
     let environment =
@@ -120,7 +120,7 @@ async fn the_nearer_layer_wins() {
 }
 
 #[tokio::test]
-async fn secrets_are_not_printed() {
+async fn config_prints_no_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let secret = folder.path().join("url");
     std::fs::write(&secret, "postgres://app:s3cret@db.example:5433/books\n").expect("a file");
@@ -140,7 +140,7 @@ async fn secrets_are_not_printed() {
 
 /// What is printed is a file of settings, by which the same is printed again.
 #[tokio::test]
-async fn what_is_printed_can_be_read_again() {
+async fn printed_config_is_accepted_as_a_file() {
     let first = run(&["config"], &[("DATABASE_POOL_TIMEOUT", "1500ms")]).await;
     let (_folder, path) = file(&first.output);
     let second = run(&["config", "--config", &path], &[]).await;
@@ -154,7 +154,7 @@ async fn what_is_printed_can_be_read_again() {
 }
 
 #[tokio::test]
-async fn a_slip_of_the_pen_is_warned_about() {
+async fn misspelled_setting_is_warned_about() {
     let server = TestServer::builder(Engine::Sqlite)
         .env("DATABASE_POOL_SIZES", "5")
         .env("DATABASE_UR", "postgres://app:s3cret@host/db")

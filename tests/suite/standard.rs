@@ -13,7 +13,11 @@ use crate::{
     list,
 };
 
-on_every_engine!(one_resource_at_a_time, batches, lists_walk_every_sortable_field);
+on_every_engine!(
+    standard_methods_create_update_and_delete_each_resource,
+    standard_batch_methods_apply_all_or_nothing,
+    lists_sorted_by_each_field_return_every_row_once
+);
 
 /// Calls a method, such as `BookService/GetBook`, with a request in JSON. The answer has the
 /// contract's own field names, and no field without a value.
@@ -82,7 +86,7 @@ pub(crate) async fn statements_with(
     list::statements(server, &call).await
 }
 
-async fn one_resource_at_a_time(engine: Engine) {
+async fn standard_methods_create_update_and_delete_each_resource(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for kind in KINDS.iter().filter(|kind| kind.has("Create")) {
@@ -159,7 +163,7 @@ async fn comes_and_goes(server: &TestServer, kind: &Kind) {
     answer(server, &delete, json!({"id": id(30)})).await;
 }
 
-async fn batches(engine: Engine) {
+async fn standard_batch_methods_apply_all_or_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for kind in KINDS {
@@ -202,7 +206,7 @@ async fn batches(engine: Engine) {
 
 /// One row a page, both ways, by each field: every row stands on one page, and the tokens
 /// carry values of every kind.
-async fn lists_walk_every_sortable_field(engine: Engine) {
+async fn lists_sorted_by_each_field_return_every_row_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for (kind, fields) in KINDS.iter().map(|kind| (kind, fields(kind))) {

@@ -17,13 +17,13 @@ use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectionTrait, DbErr, IsolationLevel};
 
 on_every_engine!(
-    a_failed_statement_is_never_committed,
-    a_panic_leaves_nothing_behind,
-    a_reader_can_not_write,
-    a_deadline_inside_an_operation_rolls_back,
-    the_pool_keeps_its_bounds,
-    a_steady_load_opens_no_connections except sqlite,
-    a_write_outlives_its_caller,
+    operation_with_a_failed_statement_is_not_committed,
+    panic_in_an_operation_rolls_back,
+    write_in_a_read_operation_is_refused,
+    deadline_in_an_operation_rolls_back,
+    pool_never_exceeds_its_size,
+    steady_load_opens_no_connections except sqlite,
+    write_of_a_cancelled_call_is_committed,
 );
 
 /// A database with one more table, `marks`, and a store on it.
@@ -113,7 +113,7 @@ async fn marks(database: &Database) -> String {
     database.value("SELECT CAST(count(*) AS varchar(9)) FROM marks").await
 }
 
-async fn a_failed_statement_is_never_committed(engine: Engine) {
+async fn operation_with_a_failed_statement_is_not_committed(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let careless = act(|connection| {
         Box::pin(async move {
@@ -133,7 +133,7 @@ async fn a_failed_statement_is_never_committed(engine: Engine) {
     assert_eq!(marks(&database).await, "1");
 }
 
-async fn a_panic_leaves_nothing_behind(engine: Engine) {
+async fn panic_in_an_operation_rolls_back(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     for round in 0..5 {
         let clumsy = act(move |connection| {
@@ -155,7 +155,7 @@ async fn a_panic_leaves_nothing_behind(engine: Engine) {
     assert_eq!(marks(&database).await, "5");
 }
 
-async fn a_reader_can_not_write(engine: Engine) {
+async fn write_in_a_read_operation_is_refused(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
     mark(&reader, "by execute").await.expect_err("refused by the connection");
@@ -166,7 +166,7 @@ async fn a_reader_can_not_write(engine: Engine) {
     assert_eq!(marks(&database).await, "0");
 }
 
-async fn a_deadline_inside_an_operation_rolls_back(engine: Engine) {
+async fn deadline_in_an_operation_rolls_back(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let deadline = Deadline::after(Duration::from_millis(200));
     let slow = act(move |connection| {
@@ -184,7 +184,7 @@ async fn a_deadline_inside_an_operation_rolls_back(engine: Engine) {
     assert_eq!(marks(&database).await, "0");
 }
 
-async fn the_pool_keeps_its_bounds(engine: Engine) {
+async fn pool_never_exceeds_its_size(engine: Engine) {
     let (_database, store) = store(engine, POOL).await;
     // SQLite's readers have no overflow.
     let most = if engine == Engine::Sqlite { 2 } else { 3 };
@@ -214,7 +214,7 @@ async fn the_pool_keeps_its_bounds(engine: Engine) {
     assert!(peak.into_inner() <= most);
 }
 
-async fn a_steady_load_opens_no_connections(engine: Engine) {
+async fn steady_load_opens_no_connections(engine: Engine) {
     let pool = PoolOptions { size: 1, max_overflow: 2, timeout: SOON, ..POOL };
     let (_database, store) = store(engine, pool).await;
     let mut sessions = std::collections::HashSet::new();
@@ -232,7 +232,7 @@ async fn a_steady_load_opens_no_connections(engine: Engine) {
     assert!(sessions.len() <= 3, "{} sessions for three callers", sessions.len());
 }
 
-async fn a_write_outlives_its_caller(engine: Engine) {
+async fn write_of_a_cancelled_call_is_committed(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let (begun, may_end) =
         (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));

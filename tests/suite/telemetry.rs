@@ -22,9 +22,9 @@ use tonic::{Request, Streaming};
 use crate::{bad_input, client, lifecycle::SOON};
 
 on_every_engine!(
-    a_trace_has_the_call_its_operation_and_its_statements,
-    each_step_of_a_stream_has_its_statements,
-    a_dead_collector_is_nothing
+    trace_contains_the_call_its_operation_and_its_statements,
+    span_of_each_stream_step_contains_its_statements,
+    silent_collector_blocks_neither_calls_nor_the_stop
 );
 
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
@@ -113,7 +113,7 @@ async fn spans(sink: &Sink, mut server: TestServer) -> Vec<Span> {
     sink.take_spans()
 }
 
-async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
+async fn trace_contains_the_call_its_operation_and_its_statements(engine: Engine) {
     let (sink, server) = with_sink(engine).await;
     let list = ListBooksRequest { filter: "title = \"Xyzzy\"".to_owned(), ..Default::default() };
     client::books(&server).list_books(traced(1, list)).await.expect("a list");
@@ -133,7 +133,7 @@ async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
 }
 
 /// Whoever looks for what a long stream did finds the statements below the step that ran them.
-async fn each_step_of_a_stream_has_its_statements(engine: Engine) {
+async fn span_of_each_stream_step_contains_its_statements(engine: Engine) {
     let (sink, server) = with_sink(engine).await;
     let any = |name: &str, value: Vec<u8>| {
         Step::Request(Any { type_url: format!("x/bookstore.v1.{name}"), value })
@@ -194,7 +194,7 @@ async fn read<T>(mut answers: Streaming<T>) -> usize {
 }
 
 #[tokio::test]
-async fn probes_and_reflection_have_their_names() {
+async fn spans_of_probes_and_reflection_have_their_method_names() {
     let (sink, server) = with_sink(Engine::Sqlite).await;
     let calls = [
         ("grpc.health.v1.Health/Check", vec![]),
@@ -220,7 +220,7 @@ async fn probes_and_reflection_have_their_names() {
 
 /// What isn't to be taken from callers isn't, in traces and in the log; what is unknown is told.
 #[tokio::test]
-async fn propagators_are_those_that_are_named() {
+async fn only_configured_propagators_join_a_trace() {
     for (list, joins, unknown) in
         [("none", false, None), ("baggage", false, None), ("b3,tracecontext", true, Some("b3"))]
     {
@@ -252,7 +252,7 @@ async fn propagators_are_those_that_are_named() {
 
 /// Nobody looks for traces that aren't there until they are needed: the log tells it, once.
 #[tokio::test]
-async fn a_collector_that_is_away_is_told_and_comes_back() {
+async fn unreachable_collector_is_logged_once_and_reconnected() {
     // Nobody answers there yet.
     let place = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = place.local_addr().expect("an address");
@@ -279,7 +279,7 @@ async fn a_collector_that_is_away_is_told_and_comes_back() {
     assert_eq!(told, 1, "once, however many are left out");
 }
 
-async fn a_dead_collector_is_nothing(engine: Engine) {
+async fn silent_collector_blocks_neither_calls_nor_the_stop(engine: Engine) {
     // It takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let endpoint = format!("http://{}", silent.local_addr().expect("an address"));

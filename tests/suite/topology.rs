@@ -24,7 +24,7 @@ async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value)
 }
 
 #[tokio::test]
-async fn roles_lag_and_failures_are_shown() {
+async fn topology_shows_roles_lag_and_failures() {
     let cluster = Replicated::start(1).await;
     // The cluster trusts everybody, so any password will do.
     let urls = cluster.urls("bookstore_app:not-for-operators");
@@ -76,7 +76,7 @@ async fn roles_lag_and_failures_are_shown() {
 
 /// A single node isn't followed: it is looked at when somebody asks.
 #[tokio::test]
-async fn a_single_node_is_looked_at_when_asked() {
+async fn single_node_is_probed_only_when_topology_is_read() {
     let mut cluster = Replicated::start(1).await;
     let alone = TestServer::builder(Engine::Postgres).url(&cluster.url("bookstore_app", 1));
     let alone = alone.env("ADMIN_ADDR", "127.0.0.1:0").start().await;
@@ -94,7 +94,7 @@ async fn a_single_node_is_looked_at_when_asked() {
 /// What follows a promoted replica goes on answering when that one is lost too: nothing tells it
 /// then that it has moved on, and its control file may still say the opposite.
 #[tokio::test]
-async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
+async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     let mut cluster = Replicated::start(2).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
     // Whatever would wait for a primary fails at once.
@@ -129,7 +129,7 @@ async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
 /// Who has heard of a promotion and seen nothing of it can't look into histories yet. That passes, so
 /// callers are told to come again, not to give their tokens up.
 #[tokio::test]
-async fn a_token_waits_for_a_promotion_to_be_seen() {
+async fn token_before_the_promotion_is_probed_is_retried() {
     let mut cluster = Replicated::start(2).await;
     let urls = [0, 2].map(|node| cluster.url("bookstore_app", node));
     let behind = TestServer::builder(Engine::Postgres).url(&urls[0]);
@@ -160,7 +160,7 @@ async fn a_token_waits_for_a_promotion_to_be_seen() {
 
 /// Who has no time to wait for a connection says nothing of the node: it goes on answering.
 #[tokio::test]
-async fn callers_in_a_hurry_leave_no_node_out() {
+async fn short_deadlines_eject_no_node() {
     let cluster = Replicated::start(1).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
     let server = server.env("ADMIN_ADDR", "127.0.0.1:0");

@@ -26,13 +26,13 @@ use crate::{
 };
 
 on_every_engine!(
-    a_transaction_happens_as_a_whole,
-    what_does_not_end_well_never_happened,
-    a_refused_step_changes_nothing,
-    savepoints_undo_what_came_after,
-    steps_have_an_order,
-    a_key_is_the_transactions,
-    reading_alone_never_writes,
+    led_transaction_is_visible_only_after_commit,
+    led_transaction_without_commit_is_rolled_back,
+    refused_step_changes_nothing,
+    rollback_to_a_savepoint_undoes_later_steps,
+    transaction_steps_out_of_order_are_refused,
+    key_of_a_committed_transaction_repeats_its_answer,
+    read_only_transaction_refuses_writes,
 );
 
 const CREATE: &str = "BookService/CreateBook";
@@ -134,7 +134,7 @@ async fn books(server: &TestServer) -> String {
     server.database().value("SELECT count(*) FROM books").await
 }
 
-async fn a_transaction_happens_as_a_whole(engine: Engine) {
+async fn led_transaction_is_visible_only_after_commit(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     let category = json!({"id": id(1), "category": {"name": "Led"}});
@@ -153,7 +153,7 @@ async fn a_transaction_happens_as_a_whole(engine: Engine) {
     assert_eq!(books(&server).await, "3");
 }
 
-async fn what_does_not_end_well_never_happened(engine: Engine) {
+async fn led_transaction_without_commit_is_rolled_back(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
@@ -179,7 +179,7 @@ async fn what_does_not_end_well_never_happened(engine: Engine) {
     assert_eq!(books(&server).await, "1");
 }
 
-async fn a_refused_step_changes_nothing(engine: Engine) {
+async fn refused_step_changes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
@@ -205,7 +205,7 @@ async fn a_refused_step_changes_nothing(engine: Engine) {
     assert_eq!(books(&server).await, "1");
 }
 
-async fn savepoints_undo_what_came_after(engine: Engine) {
+async fn rollback_to_a_savepoint_undoes_later_steps(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     for number in 1..=4 {
@@ -234,7 +234,7 @@ async fn savepoints_undo_what_came_after(engine: Engine) {
     assert_eq!(ids, [[Some(id(1))], [Some(id(9))]]);
 }
 
-async fn steps_have_an_order(engine: Engine) {
+async fn transaction_steps_out_of_order_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::open(&server, None).await;
     let status = led.step(Step::Rollback(Rollback {})).await.expect_err("nothing has begun");
@@ -253,7 +253,7 @@ async fn steps_have_an_order(engine: Engine) {
     }
 }
 
-async fn a_key_is_the_transactions(engine: Engine) {
+async fn key_of_a_committed_transaction_repeats_its_answer(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
     let mut led = Led::open(&server, Some(&key)).await;
@@ -286,7 +286,7 @@ async fn a_key_is_the_transactions(engine: Engine) {
     }
 }
 
-async fn reading_alone_never_writes(engine: Engine) {
+async fn read_only_transaction_refuses_writes(engine: Engine) {
     let server = TestServer::start(engine).await;
     answer(&server, CREATE, a_new_book(1)).await;
     let mut led = Led::open(&server, None).await;
@@ -305,7 +305,7 @@ async fn reading_alone_never_writes(engine: Engine) {
 
 /// Two that read what the other one writes: one of them has to try again.
 #[tokio::test]
-async fn serializable_transactions_do_not_skew() {
+async fn serializable_write_skew_is_refused() {
     let server = TestServer::start(Engine::Postgres).await;
     for number in 1..=2 {
         answer(&server, CREATE, a_new_book(number)).await;

@@ -18,13 +18,13 @@ use crate::{
 };
 
 on_every_engine!(
-    several_writes_are_one,
-    a_failure_leaves_no_trace,
-    faults_are_those_of_the_entry,
-    entries_see_those_before_them,
-    collisions_are_tried_again,
-    outcomes_are_told,
-    a_fenced_key_stays_so,
+    execute_applies_several_writes_as_one,
+    execute_with_a_failing_entry_changes_nothing,
+    violation_in_execute_names_its_entry,
+    entries_of_execute_see_earlier_entries,
+    conflicting_transactions_are_retried,
+    outcome_of_a_key_is_reported,
+    fenced_key_stays_fenced,
 );
 
 const EXECUTE: &str = "TransactionService/Execute";
@@ -77,7 +77,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-async fn several_writes_are_one(engine: Engine) {
+async fn execute_applies_several_writes_as_one(engine: Engine) {
     let server = TestServer::start(engine).await;
     let requests = json!({"requests": [
         entry("CreateCategory", json!({"id": id(1), "category": {"name": "Poetry"}})),
@@ -123,7 +123,7 @@ async fn several_writes_are_one(engine: Engine) {
     assert_eq!(with(book, json!({"@type": "type.googleapis.com/bookstore.v1.Book"})), responses[3]);
 }
 
-async fn a_failure_leaves_no_trace(engine: Engine) {
+async fn execute_with_a_failing_entry_changes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
@@ -147,7 +147,7 @@ async fn a_failure_leaves_no_trace(engine: Engine) {
     assert_eq!(done["responses"].as_array().map(Vec::len), Some(1_000));
 }
 
-async fn faults_are_those_of_the_entry(engine: Engine) {
+async fn violation_in_execute_names_its_entry(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let category = |name: &str| json!({"category": {"name": name}});
@@ -211,7 +211,7 @@ async fn faults_are_those_of_the_entry(engine: Engine) {
     }
 }
 
-async fn entries_see_those_before_them(engine: Engine) {
+async fn entries_of_execute_see_earlier_entries(engine: Engine) {
     let server = TestServer::start(engine).await;
     let created =
         answer(&server, "BookService/CreateBook", json!({"id": id(1), "book": a_book("x")})).await;
@@ -228,7 +228,7 @@ async fn entries_see_those_before_them(engine: Engine) {
 
 /// Each adds one, having read what is there: only a serializable order gets the sum right, and
 /// etags tell it.
-async fn collisions_are_tried_again(engine: Engine) {
+async fn conflicting_transactions_are_retried(engine: Engine) {
     let server = TestServer::start(engine).await;
     for at in 1..=2 {
         let new = json!({"id": id(at), "book": a_book("x")});
@@ -254,7 +254,7 @@ async fn collisions_are_tried_again(engine: Engine) {
 
 /// Who collides is tried again, which is told of each call and counted.
 #[tokio::test]
-async fn attempts_are_counted() {
+async fn retried_attempts_are_counted_in_metadata_and_metrics() {
     let server =
         TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     answer(&server, "BookService/CreateBook", json!({"id": id(1), "book": a_book("x")})).await;
@@ -283,7 +283,7 @@ async fn attempts_are_counted() {
     assert_eq!(counted, again, "{metrics}");
 }
 
-async fn outcomes_are_told(engine: Engine) {
+async fn outcome_of_a_key_is_reported(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
     let ask = json!({"idempotency_key": key});
@@ -301,7 +301,7 @@ async fn outcomes_are_told(engine: Engine) {
     }
 }
 
-async fn a_fenced_key_stays_so(engine: Engine) {
+async fn fenced_key_stays_fenced(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
     let aborted = json!({"outcome": "OUTCOME_ABORTED"});
@@ -322,7 +322,7 @@ async fn a_fenced_key_stays_so(engine: Engine) {
 
 /// While the write's transaction is open nobody can know.
 #[tokio::test]
-async fn a_write_in_progress_is_told() {
+async fn outcome_of_an_open_write_is_in_progress() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     let key = Uuid::new_v4().to_string();

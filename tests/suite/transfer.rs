@@ -22,9 +22,9 @@ use crate::{
 };
 
 on_every_engine!(
-    real_books_come_in_and_go_out,
-    an_export_comes_in_as_it_was,
-    books_are_changed_by_their_ids,
+    real_books_are_imported_and_exported,
+    exported_file_is_imported_unchanged,
+    import_by_id_updates_books,
 );
 
 /// What the real data lacks.
@@ -100,7 +100,7 @@ const COLUMNS: [&str; 10] = [
     "attributes",
 ];
 
-async fn real_books_come_in_and_go_out(engine: Engine) {
+async fn real_books_are_imported_and_exported(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -174,7 +174,7 @@ async fn real_books_come_in_and_go_out(engine: Engine) {
     assert_eq!(ended.output, "inserted 0\nupdated 0\nrejected 2, see mended.rejects.csv\n");
 }
 
-async fn an_export_comes_in_as_it_was(engine: Engine) {
+async fn exported_file_is_imported_unchanged(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -237,7 +237,7 @@ async fn an_export_comes_in_as_it_was(engine: Engine) {
     assert_eq!(read(&file(folder, "d.csv")).1.len(), 1, "the file as it was");
 }
 
-async fn books_are_changed_by_their_ids(engine: Engine) {
+async fn import_by_id_updates_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -280,7 +280,7 @@ async fn books_are_changed_by_their_ids(engine: Engine) {
 }
 
 #[tokio::test]
-async fn the_page_s_example_is_true() {
+async fn documented_import_example_runs_as_printed() {
     let server = TestServer::start(Engine::Sqlite).await;
     let folder = tempfile::tempdir().expect("a folder");
     let data = tidy::root().join("tests/data/goodbooks.csv");
@@ -307,7 +307,7 @@ async fn the_page_s_example_is_true() {
 }
 
 #[tokio::test]
-async fn clients_take_no_settings() {
+async fn client_commands_refuse_server_settings() {
     let folder = tempfile::tempdir().expect("a folder");
     let run =
         |arguments: &[&str]| finish(start("http://127.0.0.1:1", folder.path(), arguments), "");

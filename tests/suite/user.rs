@@ -17,12 +17,12 @@ use crate::{
 };
 
 on_every_engine!(
-    emails_are_unique_in_lower_case,
-    passwords_come_in_and_never_out,
-    passwords_are_verified_with_one_answer,
-    roles_and_states_have_their_defaults,
-    what_a_user_wrote_is_in_the_way,
-    orders_are_counted_for_each_user,
+    email_that_differs_only_in_case_is_refused,
+    password_is_stored_hashed_and_never_returned,
+    wrong_password_and_unknown_email_get_the_same_answer,
+    user_without_role_and_state_gets_the_defaults,
+    deleting_a_user_with_posts_needs_force,
+    order_counts_are_listed_for_each_user,
 );
 
 /// What the bad-input table knows of users.
@@ -147,7 +147,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-async fn emails_are_unique_in_lower_case(engine: Engine) {
+async fn email_that_differs_only_in_case_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let created = answer(&server, CREATE, new(json!({"email": "Ada.LÖVELACE@Example.ORG"}))).await;
     assert_eq!(created["email"], "ada.lövelace@example.org");
@@ -187,7 +187,7 @@ fn is_mismatch(refusal: Refusal) {
     assert!(refusal.metadata.is_empty(), "{refusal:?}");
 }
 
-async fn passwords_come_in_and_never_out(engine: Engine) {
+async fn password_is_stored_hashed_and_never_returned(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let secret = "pässword \"1\"";
     let create =
@@ -228,7 +228,7 @@ async fn passwords_come_in_and_never_out(engine: Engine) {
     assert!(!told.contains("pässword"), "{told}");
 }
 
-async fn passwords_are_verified_with_one_answer(engine: Engine) {
+async fn wrong_password_and_unknown_email_get_the_same_answer(engine: Engine) {
     let server = TestServer::start(engine).await;
     let users = [("in@b", true), ("out@b", false)];
     for (email, is_active) in users {
@@ -248,7 +248,7 @@ async fn passwords_are_verified_with_one_answer(engine: Engine) {
     }
 }
 
-async fn roles_and_states_have_their_defaults(engine: Engine) {
+async fn user_without_role_and_state_gets_the_defaults(engine: Engine) {
     let server = TestServer::start(engine).await;
     let cases = [
         (json!({}), "ROLE_USER", true),
@@ -279,7 +279,7 @@ async fn roles_and_states_have_their_defaults(engine: Engine) {
     assert_eq!(answer(&server, UPDATE, update).await["role"], "ROLE_USER");
 }
 
-async fn what_a_user_wrote_is_in_the_way(engine: Engine) {
+async fn deleting_a_user_with_posts_needs_force(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (delete, batch) = ("UserService/DeleteUser", "UserService/BatchDeleteUsers");
     for at in 1..=4 {
@@ -315,7 +315,7 @@ async fn what_a_user_wrote_is_in_the_way(engine: Engine) {
     assert_eq!(count("users").await, "0");
 }
 
-async fn orders_are_counted_for_each_user(engine: Engine) {
+async fn order_counts_are_listed_for_each_user(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let user = |at: u32| {
         let named = json!({"username": format!("reader {at}")});

@@ -1,5 +1,5 @@
-//! Callers that leave at any point of their calls leave nothing behind: no open
-//! transaction, no lost connection, no acknowledged write that isn't there.
+//! Calls cancelled at any point leave nothing behind: no open transaction, no lost connection, no
+//! missing acknowledged write.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -18,22 +18,22 @@ use tonic::{Status, transport::Channel};
 
 use crate::{Database, Engine, Origin, Postgres, SOON, TestServer, until};
 
-/// Callers at the same time; there are fewer connections, so that some wait for one.
+/// Concurrent callers. There are fewer connections, so some calls wait for one.
 const CALLERS: u32 = 8;
 
 /// The service's connections on PostgreSQL.
 const POOL: u64 = 2;
 
-/// Plain calls after the storm.
+/// Plain calls after the cancelled ones.
 const PLAIN: u32 = 100;
 
-/// The parts of the ids of books that are made for different ends.
+/// The part of a book's id that tells for which phase it was created.
 const OWN: u32 = 0;
 const STORM: u32 = 1;
 const USUALLY: u32 = 2;
 const PLAINLY: u32 = 3;
 
-/// Drops `scale` calls on each engine, two thirds of them writes.
+/// Cancels `scale` calls on each engine, two thirds of them writes.
 pub(super) async fn drops(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let database = Arc::new(Database::create(engine, Origin::Migrated).await);
@@ -43,7 +43,7 @@ pub(super) async fn drops(scale: u32) {
     }
 }
 
-/// What is called.
+/// The kind of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// CreateBook, and UpdateBook every fourth time.
@@ -52,20 +52,20 @@ enum Kind {
     Reads,
 }
 
-/// What callers did and learned.
+/// What the callers did and learned.
 #[derive(Debug, Default)]
 struct Tally {
-    /// The ids that were asked for, and whether their creation was acknowledged.
+    /// The requested ids, and whether their creation was acknowledged.
     created: HashMap<String, bool>,
-    /// How many updates were asked for and how many of them acknowledged, by id.
+    /// The number of requested and of acknowledged updates, by id.
     updated: HashMap<String, (u64, u64)>,
     answered: u32,
     dropped: u32,
-    /// Answers other than a success, which no caller should see.
+    /// Unexpected errors.
     failed: BTreeMap<String, u32>,
 }
 
-/// Runs a service of its own on the database, so that its sessions can be counted.
+/// Starts a separate service on the database, so that its sessions can be counted.
 async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
     let before = Sessions::count(database).await;
     let mut server = TestServer::builder(database.engine())
@@ -114,13 +114,13 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
     let opened = after.opened - before.opened;
     let abandoned = after.abandoned - before.abandoned;
     eprintln!("  {opened} sessions were opened, {abandoned} of them ended without a word");
-    // Those that read may have to make room for those that write, once; one more asks for
-    // the schema.
+    // A reader's connection may be closed once to make room for a writer's. One more session asks
+    // for the schema.
     assert!(opened <= 2 * POOL + 1, "{opened} sessions for {POOL} connections: some were lost");
     assert_eq!(abandoned, 0, "sessions of the service that ended without a word");
 }
 
-/// What a call takes when nobody leaves: the median of some, by all callers at once.
+/// The usual duration of a call that isn't cancelled: the median of some, with all callers at once.
 async fn usual(server: &TestServer, kind: Kind) -> Duration {
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
@@ -146,7 +146,7 @@ async fn usual(server: &TestServer, kind: Kind) -> Duration {
     took[took.len() / 2]
 }
 
-/// Calls until enough calls were dropped, after up to twice the usual time each.
+/// Makes calls until enough are cancelled, each after up to twice the usual duration.
 async fn caller(
     channel: Channel,
     number: u32,
@@ -205,7 +205,7 @@ impl Call {
         }
     }
 
-    /// Notes what came of it; none if the caller left.
+    /// Records the result; `None` if the call was cancelled.
     fn note(&self, tally: &mut Tally, answer: Option<&Result<(), Status>>) {
         let acknowledged = matches!(answer, Some(Ok(())));
         match answer {
@@ -225,8 +225,8 @@ impl Call {
     }
 }
 
-/// The call's answer, or none if the caller leaves first. Tokio's clock counts in
-/// milliseconds, of which a call takes few: so this one is watched by hand.
+/// The call's answer, or `None` if it is cancelled first. Tokio's timer has a resolution of
+/// milliseconds, about what a call takes, so this function polls the clock itself.
 async fn leave_after<T>(call: impl Future<Output = T>, patience: Duration) -> Option<T> {
     let begun = Instant::now();
     let leave = async {
@@ -241,10 +241,10 @@ async fn leave_after<T>(call: impl Future<Output = T>, patience: Duration) -> Op
     }
 }
 
-/// Waits until what was abandoned has ended, and sees that it has left no transaction.
+/// Waits until the cancelled calls have ended, and asserts that no transaction is open.
 async fn no_open_transaction(database: &Database) {
     let name = match database {
-        // It has one writer: whoever can write has found no other.
+        // SQLite has one writer: a successful write shows that there is no other.
         Database::Sqlite(_) => return drop(database.sql("BEGIN IMMEDIATE; ROLLBACK").await),
         Database::Postgres(database) => database.name(),
     };
@@ -259,8 +259,8 @@ async fn no_open_transaction(database: &Database) {
     .await;
 }
 
-/// Every acknowledged write is there, and nothing that nobody asked for. Answers how many
-/// books there are, and how many writes happened though their callers had left.
+/// Asserts that every acknowledged write is there, and no write that wasn't requested. Returns the
+/// number of books, and of writes that were applied although their calls were cancelled.
 async fn nothing_lost(database: &Database, tallies: &[Tally]) -> (usize, u64) {
     let rows = database.sql("SELECT id, version FROM books").await;
     let versions: HashMap<String, u64> = rows
@@ -291,7 +291,7 @@ async fn nothing_lost(database: &Database, tallies: &[Tally]) -> (usize, u64) {
     (versions.len(), unseen)
 }
 
-/// The id of a caller's book: never the same twice in a database.
+/// The id of a caller's book, unique in a database.
 fn id(kind: Kind, phase: u32, caller: u32, turn: u32) -> String {
     let kind = u32::from(kind == Kind::Reads);
     format!("{kind:04x}{phase:04x}-{caller:04x}-7000-8000-{turn:012x}")
@@ -302,16 +302,16 @@ fn book() -> Book {
     Book { title: "Storm".into(), author: "A. Caller".into(), price, ..Default::default() }
 }
 
-/// How many sessions a database of PostgreSQL has ever had.
+/// The number of sessions that a PostgreSQL database has ever had.
 #[derive(Clone, Copy, Debug)]
 struct Sessions {
     opened: u64,
-    /// Those whose client went without a word.
+    /// Those whose client disconnected without a termination message.
     abandoned: u64,
 }
 
 impl Sessions {
-    /// Counts once every session has ended, for each tells of itself at its end. Asks from
+    /// Counts once every session has ended, since a session reports itself at its end. It asks from
     /// another database, so as not to be counted.
     async fn count(database: &Database) -> Option<Self> {
         let Database::Postgres(database) = database else { return None };

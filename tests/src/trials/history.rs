@@ -1,6 +1,6 @@
-//! Transactions over lines that break, to a service that is killed or whose database fails over:
-//! what they have read and written is explained by an order of them, and each one's outcome is
-//! known in the end.
+//! Transactions over connections that break, with a service that is killed or a database that fails
+//! over. A serial order explains what they have read and written, and each one's outcome is known
+//! in the end.
 
 mod caller;
 mod lists;
@@ -31,27 +31,28 @@ use crate::{
     until,
 };
 
-/// How often the service is killed, or the primary lost.
+/// How often the service is killed or the primary is lost.
 const FAULTS: u32 = 3;
 
 /// The most bytes that a connection carries: a few transactions' worth.
 const MOST: usize = 30_000;
 
-/// How many faults are told.
+/// The number of violations to print.
 const TOLD: usize = 10;
 
-/// How long some progress may take.
+/// The timeout for progress.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Where the service has its data.
+/// The database of the service.
 enum Place {
-    /// One database, and the service is killed.
+    /// One database. The service is killed.
     Single(Arc<Database>),
-    /// A primary, the node of that number, and two replicas: it is lost, and one of them promoted.
+    /// A primary, with its node's number, and two replicas. The primary is lost, and a replica is
+    /// promoted.
     Several(Replicated, usize),
 }
 
-/// Carries out `scale` transactions on each engine, on PostgreSQL at two levels, and with replicas.
+/// Runs `scale` transactions on each engine, on PostgreSQL at two levels, and with replicas.
 pub(super) async fn history(scale: u32) {
     for (engine, level) in [
         (Engine::Sqlite, Level::StrictSerializable),
@@ -62,7 +63,7 @@ pub(super) async fn history(scale: u32) {
         one(&format!("{engine:?}"), Place::Single(database), level, scale).await;
     }
     let cluster = Replicated::start(2).await;
-    // Without it what was answered may be on the lost primary alone.
+    // Without synchronous replication an acknowledged commit may be on the lost primary alone.
     let synchronous = "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()";
     cluster.execute(0, synchronous).await;
     one("Replicas", Place::Several(cluster, 0), Level::StrictSerializable, scale).await;
@@ -81,7 +82,7 @@ impl Place {
         server.env("LOG_LEVEL", "error").start().await
     }
 
-    /// Breaks what there is to break, and answers the service that is there then.
+    /// Causes the next failure, and returns the service that runs afterwards.
     async fn break_down(&mut self, mut server: TestServer) -> TestServer {
         match self {
             Self::Single(_) => {
@@ -155,7 +156,7 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     );
 }
 
-/// Makes the books whose descriptions are the lists.
+/// Creates the books whose descriptions are the lists.
 async fn create(channel: Channel, lists: u32) {
     let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
     let (title, author) = ("A list", "Several");
@@ -168,7 +169,7 @@ async fn create(channel: Channel, lists: u32) {
     }
 }
 
-/// The lists as they are.
+/// The present lists.
 async fn read(channel: Channel, lists: u32) -> BTreeMap<u32, Vec<u64>> {
     let mut books = BookServiceClient::new(channel);
     let mut all = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Orders over a line that breaks anywhere, to a service that is killed: each is placed once.
+//! Orders over connections that break anywhere, to a service that is killed: each is placed once.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 
 use crate::{Database, Engine, Line, Origin, TestServer, until};
 
-/// Callers at the same time.
+/// Concurrent callers.
 const CALLERS: u32 = 16;
 
 /// How often the service is killed.
@@ -32,10 +32,10 @@ const KILLS: u32 = 4;
 /// The most bytes that a connection carries: a few orders' worth.
 const MOST: usize = 6_000;
 
-/// The copies that there are at first.
+/// The initial stock.
 const STOCK: i32 = 1_000_000;
 
-/// How long a caller waits for an answer before it tries again.
+/// How long a caller waits for an answer before it retries.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const USER: &str = "0195a000-0000-4000-8000-000000000001";
@@ -111,8 +111,8 @@ async fn fill(channel: Channel) {
     BookServiceClient::new(channel).create_book(request).await.expect("a book");
 }
 
-/// Places orders, each with a key of its own, until there are no more to place. Answers what it
-/// tried again for, and how often.
+/// Places orders, each with its own key, until all are placed. Returns the reasons of retries and
+/// their counts.
 async fn caller(
     address: watch::Receiver<String>,
     next: Arc<AtomicU32>,
@@ -156,7 +156,7 @@ async fn connect(address: String) -> Result<OrderServiceClient<Channel>, String>
     Ok(OrderServiceClient::new(channel))
 }
 
-/// Places an order, or says why it isn't known whether it was.
+/// Places an order, or returns why its outcome is unknown.
 async fn place(
     orders: &mut OrderServiceClient<Channel>,
     number: u32,
@@ -174,10 +174,10 @@ async fn place(
     orders.place_order(request).await.map(drop).map_err(|status| reason(&status))
 }
 
-/// Why to try again.
+/// The reason for a retry.
 fn reason(status: &Status) -> String {
     let details = status.get_error_details();
-    // What the service hasn't said itself is the line's.
+    // A status without a reason of the service is the connection's error.
     let Some(info) = details.error_info() else { return "line".to_owned() };
     let again = [
         "KEY_IN_USE",

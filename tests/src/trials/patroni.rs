@@ -1,5 +1,5 @@
-//! What Patroni does in production, under load: it leads from another node when it is asked to, when
-//! PostgreSQL is killed and when a node is lost. Callers see a pause, and no acknowledged write is missing.
+//! Patroni's failovers under load, as in production: it switches over on request, when PostgreSQL
+//! is killed and when a node is lost. Callers see a pause, and no acknowledged write is missing.
 
 use std::{
     collections::HashSet,
@@ -13,10 +13,10 @@ use crate::{
     until,
 };
 
-/// How long reads may be without an answer that any node may give, on a small machine.
+/// How long eventually consistent reads may be without an answer, on a small machine.
 const READS: Duration = Duration::from_secs(5);
 
-/// Carries out all three, `scale` times, on one cluster. `DATABASE_FAILOVER_WAIT` is the service's.
+/// Runs all three, `scale` times, on one cluster. `DATABASE_FAILOVER_WAIT` is the service's.
 pub(super) async fn patroni(scale: u32) {
     let mut drill = Drill::start().await;
     drill.seen("nothing at all", Instant::now()).await;
@@ -62,7 +62,7 @@ impl Drill {
         Self { patroni, server, callers, acknowledged: Vec::new() }
     }
 
-    /// Tells what callers saw of what has just happened, once all of them go on.
+    /// Prints what callers saw of the last failure, once all of them succeed again.
     async fn seen(&mut self, what: &str, began: Instant) {
         let seen = self.callers.go_on(PATIENCE).await;
         let took = began.elapsed();
@@ -88,13 +88,14 @@ impl Drill {
             failed.is_empty() && *gap < READS,
             "replicas were there to answer: {failed:?} {gap:?}"
         );
-        // Whoever has a key may send it again; all else would be a leak of the failover.
+        // A call with a key may be retried; any other error means that the failover is visible to
+        // callers.
         let again = ["DATABASE_UNAVAILABLE", "COMMIT_OUTCOME_UNKNOWN", "KEY_IN_USE"];
         let strange = seen.writes.failed.keys().find(|reason| !again.contains(&reason.as_str()));
         assert_eq!(strange, None, "{what}");
     }
 
-    /// How many of all acknowledged writes the primary doesn't have.
+    /// The number of acknowledged writes that the primary lacks.
     async fn missing(&mut self, seen: &Seen) -> usize {
         self.acknowledged.extend(seen.acknowledged.iter().cloned());
         let leader = self.leader().await;
@@ -113,7 +114,7 @@ impl Drill {
         leader.expect("a leader was seen")
     }
 
-    /// Lets callers end; nothing that they wrote is there twice.
+    /// Stops the callers, and asserts that no write is there twice.
     async fn end(self) {
         let leader = self.patroni.healthy().await;
         self.callers.stop().await;

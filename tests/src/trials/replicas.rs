@@ -1,5 +1,5 @@
-//! Writes and reads of several callers, each on connections of its own, at replicas that lag:
-//! what was written is read.
+//! Writes and reads of several callers, each on its own connections, with lagging replicas: reads
+//! see the writes before them.
 
 use std::{
     sync::{
@@ -18,21 +18,21 @@ use tonic::{Request, Response, transport::Channel};
 
 use crate::{Engine, Replicated, TestServer};
 
-/// Callers at the same time.
+/// Concurrent callers.
 const CALLERS: u32 = 8;
 
-/// How a replica is while pairs are made.
+/// The state of a replica while pairs are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Replay {
     /// It replays this much later.
     Late(u64),
-    /// It stops and goes on at random.
+    /// Its replay stops and resumes at random.
     Pausing,
 }
 
-/// Makes `scale` pairs with the token, spread over what replicas may do; a quarter as many on one
+/// Makes `scale` pairs with the token, spread over the replicas' states; a quarter as many on one
 /// connection without it, an eighth as many with a strong read, and as many with the token where
-/// nobody waits for a replica.
+/// the service doesn't wait for a replica.
 pub(super) async fn replicas(scale: u32) {
     let cluster = Arc::new(Replicated::start(2).await);
     let serve = |wait: &str| {
@@ -42,7 +42,7 @@ pub(super) async fn replicas(scale: u32) {
             .env("DATABASE_REPLICA_WAIT", wait)
             .start()
     };
-    // The second has the primary answer at once whatever no replica has.
+    // The second has the primary answer at once what no replica has.
     let (waiting, hasty) = (serve("50ms").await, serve("0s").await);
     let states = [Replay::Late(0), Replay::Late(50), Replay::Late(500), Replay::Pausing];
     for state in states {
@@ -83,16 +83,16 @@ pub(super) async fn replicas(scale: u32) {
 enum How {
     /// On another connection, with the write's token.
     Token,
-    /// On the same connection, with nothing.
+    /// On the same connection, without a token.
     Session,
-    /// With the token, from the primary unless a replica is there already.
+    /// With the token, on the primary unless a replica has the write already.
     AtOnce,
-    /// On another connection, from the primary.
+    /// On another connection, on the primary.
     Strong,
 }
 
-/// Pauses and resumes the replay of one replica or of both until that is done with; says how often
-/// of one and of both.
+/// Pauses and resumes the replay of one replica or of both until `done`; returns how often for one
+/// and for both.
 async fn pause(cluster: Arc<Replicated>, done: Arc<AtomicBool>) -> [u32; 2] {
     let mut times = [0, 0];
     while !done.load(Ordering::Relaxed) {
@@ -111,8 +111,8 @@ async fn pause(cluster: Arc<Replicated>, done: Arc<AtomicBool>) -> [u32; 2] {
     times
 }
 
-/// Writes a book and reads it, again and again; says of each read how long it took and whether a
-/// replica answered it.
+/// Writes a book and reads it, repeatedly; returns for each read its duration and whether a replica
+/// answered it.
 async fn caller(address: String, how: How, pairs: u32) -> Vec<(Duration, bool)> {
     let connect = || async {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));

@@ -1,5 +1,5 @@
-//! SIGTERM under load: what was begun is answered, what comes late is refused, and the end
-//! comes within its time, whoever holds on.
+//! SIGTERM under load: started calls are answered, late ones are refused, and the service ends in
+//! time even with callers that never finish.
 
 use std::{
     net::SocketAddr,
@@ -20,14 +20,14 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{Database, Engine, SOON, Signal, TestServer, raw, until};
 
-/// Callers at the same time, each on a connection of its own.
+/// Concurrent callers, each on its own connection.
 const CALLERS: u32 = 16;
 
-/// The pause and the cap of the drain.
+/// The pause and the timeout of the drain.
 const PAUSE: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_millis(1_500);
 
-/// What the end may take beyond those.
+/// The time that the end may take beyond those.
 const SLACK: Duration = Duration::from_secs(4);
 
 /// Books with longer texts, so that an export doesn't end by itself.
@@ -64,7 +64,7 @@ fn create(number: u32, description: String) -> CreateBookRequest {
     }
 }
 
-/// How many calls were answered and refused, and how long the end took.
+/// The number of answered and of refused calls, and the duration of the end.
 async fn stop() -> (usize, usize, Duration) {
     let mut server = TestServer::builder(Engine::Postgres)
         .env("LOG_LEVEL", "warn")
@@ -78,7 +78,7 @@ async fn stop() -> (usize, usize, Duration) {
         books.create_book(create(number, "x".repeat(10_000))).await.expect("a book");
     }
 
-    // Those that hold on: a watch, a silent peer, half a greeting, a stuck call, an export.
+    // Callers that never finish: a watch, a silent peer, half a preface, a stuck call, an export.
     let request = HealthCheckRequest { service: String::new() };
     let watch = HealthClient::new(raw(address).await).watch(request).await.expect("a watch");
     let watch = tokio::spawn(async move {
@@ -107,7 +107,7 @@ async fn stop() -> (usize, usize, Duration) {
     let mut export = export.into_inner();
     export.message().await.expect("a first message").expect("books");
 
-    // Those that have work to do, until they are refused.
+    // Callers that work until they are refused.
     let next = Arc::new(AtomicU32::new(BOOKS));
     let callers: Vec<_> =
         (0..CALLERS).map(|_| tokio::spawn(work(address, Arc::clone(&next)))).collect();
@@ -140,7 +140,7 @@ async fn stop() -> (usize, usize, Duration) {
     (acknowledged.len(), refused.len(), ended.took.elapsed())
 }
 
-/// Creates books until a call is refused: those that were answered, and the refused one.
+/// Creates books until a call is refused: returns the answered ones, and the refused one.
 async fn work(address: SocketAddr, next: Arc<AtomicU32>) -> (Vec<String>, String) {
     let mut books = BookServiceClient::new(raw(address).await);
     let mut answered = Vec::new();

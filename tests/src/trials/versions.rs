@@ -40,7 +40,7 @@ pub(super) async fn versions(calls: u32) {
                 let newer = newer.env(REVISIONS, &path).env("DATABASE_MIGRATE", "false");
                 newer.wait_for(Some("live")).start()
             };
-            // The newer program waits for its schema, or comes once that is there.
+            // The newer program waits for its schema, or starts once it is there.
             let early = if newer_first { Some(newer().await) } else { None };
             let done = Arc::new(AtomicU32::new(0));
             let go_on = Arc::new(AtomicBool::new(true));
@@ -96,7 +96,7 @@ pub(super) async fn versions(calls: u32) {
     }
 }
 
-/// Writes and reads books until told to stop, or a call fails.
+/// Writes and reads books until it is stopped, or a call fails.
 async fn call(
     channel: Channel,
     done: Arc<AtomicU32>,

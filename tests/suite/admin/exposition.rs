@@ -13,7 +13,7 @@ use crate::{
     lifecycle::{Held, waits_for_lock},
 };
 
-on_every_engine!(the_metrics_have_prometheus_form);
+on_every_engine!(metrics_parse_as_prometheus_text);
 
 /// A metric with its samples: the labels, sorted, and the value of each, by its name.
 #[derive(Debug, Default)]
@@ -160,7 +160,7 @@ fn buckets(name: &str, family: &Family) -> Result<(), String> {
     }
 }
 
-async fn the_metrics_have_prometheus_form(engine: Engine) {
+async fn metrics_parse_as_prometheus_text(engine: Engine) {
     let (server, address) = with_admin(engine).await;
     let mut books = client::books(&server);
     books.list_books(ListBooksRequest::default()).await.expect("a list");
@@ -188,7 +188,7 @@ async fn the_metrics_have_prometheus_form(engine: Engine) {
 
 /// Calls that waited for a connection in vain are those that an operator looks for.
 #[tokio::test]
-async fn a_wait_in_vain_is_measured() {
+async fn pool_wait_that_times_out_is_counted_in_the_histogram() {
     let server = TestServer::builder(Engine::Postgres)
         .env("ADMIN_ADDR", "127.0.0.1:0")
         .env("DATABASE_POOL_SIZE", "1")
@@ -213,7 +213,7 @@ async fn a_wait_in_vain_is_measured() {
 
 /// What is wrong is found, or the test above would show nothing.
 #[test]
-fn a_form_that_is_wrong_is_refused() {
+fn malformed_prometheus_text_is_refused() {
     let head = "# HELP a Some.\n# TYPE a counter\n";
     let histogram = "# HELP a Some.\n# TYPE a histogram\n";
     let good = [

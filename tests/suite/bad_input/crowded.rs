@@ -46,7 +46,7 @@ fn reviewed(count: usize) -> Vec<u8> {
 /// start, so the request that takes most comes last: what is decoded of two bytes takes
 /// nearly four hundred.
 #[tokio::test]
-async fn crowded_requests_cost_little() {
+async fn request_with_millions_of_entries_is_refused_in_bounded_time_and_memory() {
     let server = TestServer::start(Engine::Sqlite).await;
     for (method, body, field, memory) in [
         ("BatchGetBooks", entries(1, 1_900_000), "ids", 200_000_000),

@@ -14,12 +14,12 @@ use super::{descriptor, form, populate, rows, send};
 use crate::client::{Refusal, dynamic, id};
 
 on_every_engine!(
-    metadata_is_looked_at,
-    bytes_that_are_no_request_are_refused,
-    methods_that_are_not_there_are_told,
-    other_protocols_are_refused,
-    compressed_requests_are_refused,
-    the_largest_values_are_taken,
+    bad_request_metadata_is_refused,
+    bytes_that_decode_to_no_message_are_refused,
+    unknown_method_returns_unimplemented,
+    other_protocols_are_refused_in_http,
+    compressed_request_is_refused,
+    largest_allowed_values_are_accepted,
 );
 
 const GET: &str = "/bookstore.v1.BookService/GetBook";
@@ -28,7 +28,7 @@ fn get() -> Vec<u8> {
     GetBookRequest { id: id(1), ..Default::default() }.encode_to_vec()
 }
 
-async fn metadata_is_looked_at(engine: Engine) {
+async fn bad_request_metadata_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let long = "x".repeat(129);
@@ -92,7 +92,7 @@ async fn metadata_is_looked_at(engine: Engine) {
     }
 }
 
-async fn bytes_that_are_no_request_are_refused(engine: Engine) {
+async fn bytes_that_decode_to_no_message_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
@@ -120,7 +120,7 @@ async fn bytes_that_are_no_request_are_refused(engine: Engine) {
     send(server.channel(), GET, get(), &[]).await.expect("the service goes on");
 }
 
-async fn methods_that_are_not_there_are_told(engine: Engine) {
+async fn unknown_method_returns_unimplemented(engine: Engine) {
     let server = TestServer::start(engine).await;
     let long = format!("/bookstore.v1.BookService/{}", "x".repeat(15_000));
     for path in [
@@ -149,7 +149,7 @@ async fn methods_that_are_not_there_are_told(engine: Engine) {
 
 /// The service takes no compressed requests. Which ones they are is told by tonic's code and not
 /// by its words.
-async fn compressed_requests_are_refused(engine: Engine) {
+async fn compressed_request_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let gzip = [("grpc-encoding", "gzip")];
     for method in ["BookService/GetBook", "BookService/CreateBook", "TransactionService/Transact"] {
@@ -168,7 +168,7 @@ async fn compressed_requests_are_refused(engine: Engine) {
 }
 
 /// Whoever doesn't speak gRPC is told in HTTP's own words.
-async fn other_protocols_are_refused(engine: Engine) {
+async fn other_protocols_are_refused_in_http(engine: Engine) {
     let server = TestServer::start(engine).await;
     let connection = raw(server.address()).await;
     // A frame as gRPC has it: not compressed, its length, the message.
@@ -206,7 +206,7 @@ async fn other_protocols_are_refused(engine: Engine) {
 }
 
 /// Each bound is a value that is taken, and the next one, in the table, is not.
-async fn the_largest_values_are_taken(engine: Engine) {
+async fn largest_allowed_values_are_accepted(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let filter = format!("title = \"{}\"", "𝔘".repeat(4_096 - 10));

@@ -14,11 +14,11 @@ use crate::{
 };
 
 on_every_engine!(
-    words_are_found_in_every_script,
-    hits_in_the_title_come_first,
-    changes_are_seen_at_once,
-    rows_written_by_hand_are_found,
-    rows_from_before_are_found,
+    search_finds_words_of_every_script,
+    search_ranks_title_matches_first,
+    search_after_a_write_sees_the_change,
+    search_finds_rows_inserted_by_sql,
+    search_finds_rows_older_than_its_index,
 );
 
 const SEARCH: &str = "BookService/SearchBooks";
@@ -85,7 +85,7 @@ async fn found(server: &TestServer, query: &str) -> Vec<String> {
     titles
 }
 
-async fn words_are_found_in_every_script(engine: Engine) {
+async fn search_finds_words_of_every_script(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all = [
         of("Dune", "Frank Herbert", "Sand, spice: the spice must flow."),
@@ -186,7 +186,7 @@ async fn words_are_found_in_every_script(engine: Engine) {
     assert_eq!(found(&server, &most).await, Vec::<String>::new());
 }
 
-async fn hits_in_the_title_come_first(engine: Engine) {
+async fn search_ranks_title_matches_first(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all = [
         of("one", "someone", "of lions"),
@@ -203,7 +203,7 @@ async fn hits_in_the_title_come_first(engine: Engine) {
     assert_eq!(search(&server, request).await, json!({}));
 }
 
-async fn changes_are_seen_at_once(engine: Engine) {
+async fn search_after_a_write_sees_the_change(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let all = [of("alpha", "x", "first"), of("beta", "y", "second"), a_book("gamma")];
@@ -267,7 +267,7 @@ fn insert(number: u32, title: &str, engine: Engine) -> String {
     )
 }
 
-async fn rows_written_by_hand_are_found(engine: Engine) {
+async fn search_finds_rows_inserted_by_sql(engine: Engine) {
     let server = TestServer::start(engine).await;
     let row = |number, title| insert(number, title, engine);
     for title in ["alpha", "beta", "gamma", "delta"] {
@@ -306,7 +306,7 @@ async fn rows_written_by_hand_are_found(engine: Engine) {
     }
 }
 
-async fn rows_from_before_are_found(engine: Engine) {
+async fn search_finds_rows_older_than_its_index(engine: Engine) {
     let database = Database::create(engine, Origin::Empty).await;
     let url = database.owner_url();
     let revisions = bookstore_tests::known_revisions();

@@ -13,14 +13,14 @@ use crate::client::{
 };
 
 on_every_engine!(
-    money_is_exact_to_a_micro,
-    attributes_come_back,
-    nesting_ends_where_messages_do,
-    every_script_comes_back,
-    values_may_be_as_large_as_their_rules_say,
+    price_round_trips_exactly_to_a_micro,
+    attributes_round_trip_unchanged,
+    attributes_nested_beyond_the_decoder_limit_are_refused,
+    text_of_every_script_round_trips,
+    values_at_their_length_limit_are_accepted,
 );
 
-async fn money_is_exact_to_a_micro(engine: Engine) {
+async fn price_round_trips_exactly_to_a_micro(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let prices = [
@@ -54,7 +54,7 @@ async fn money_is_exact_to_a_micro(engine: Engine) {
     }
 }
 
-async fn attributes_come_back(engine: Engine) {
+async fn attributes_round_trip_unchanged(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let mut deep = json!({"end": true});
@@ -113,7 +113,7 @@ async fn attributes_come_back(engine: Engine) {
 }
 
 /// Decoders end at 100 nested messages; what one way in takes, every way out can give.
-async fn nesting_ends_where_messages_do(engine: Engine) {
+async fn attributes_nested_beyond_the_decoder_limit_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let mut answers = Vec::new();
@@ -146,7 +146,7 @@ async fn nesting_ends_where_messages_do(engine: Engine) {
     assert_eq!(all.len(), taken);
 }
 
-async fn every_script_comes_back(engine: Engine) {
+async fn text_of_every_script_round_trips(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let texts = [
@@ -182,7 +182,7 @@ async fn every_script_comes_back(engine: Engine) {
 }
 
 /// Characters are counted, not bytes: these have four each.
-async fn values_may_be_as_large_as_their_rules_say(engine: Engine) {
+async fn values_at_their_length_limit_are_accepted(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let wide = |count: usize| "𝔘".repeat(count);

@@ -17,10 +17,10 @@ use crate::{
 };
 
 on_every_engine!(
-    views_bring_their_parts,
-    reviews_are_few_statements,
-    many_books_with_their_categories,
-    pages_bear_their_categories,
+    book_view_adds_category_and_reviews,
+    book_view_reads_reviews_in_a_fixed_number_of_statements,
+    list_with_categories_takes_one_more_statement,
+    list_page_limit_counts_categories,
 );
 
 /// The most bytes of a page.
@@ -48,7 +48,7 @@ fn bare(book: &Book) -> Book {
     }
 }
 
-async fn views_bring_their_parts(engine: Engine) {
+async fn book_view_adds_category_and_reviews(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     // What a caller sends there is ignored.
@@ -94,7 +94,7 @@ fn rating(number: u32) -> f64 {
 /// The mean of the first 25 of them, from their exact sum.
 const MEAN: f64 = 3.1477852214778523;
 
-async fn reviews_are_few_statements(engine: Engine) {
+async fn book_view_reads_reviews_in_a_fixed_number_of_statements(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let filed = with(a_book("x"), json!({"category_id": SCIENCE}));
@@ -160,7 +160,7 @@ async fn reviews_are_few_statements(engine: Engine) {
     }
 }
 
-async fn many_books_with_their_categories(engine: Engine) {
+async fn list_with_categories_takes_one_more_statement(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let of = [json!({"category_id": FICTION}), json!({"category_id": SCIENCE}), json!({})];
@@ -205,7 +205,7 @@ async fn many_books_with_their_categories(engine: Engine) {
     }
 }
 
-async fn pages_bear_their_categories(engine: Engine) {
+async fn list_page_limit_counts_categories(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     // Of 40,000 bytes each: a hundred of them are more than a page, and one of them in a

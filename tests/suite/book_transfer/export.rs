@@ -11,9 +11,9 @@ use super::{client, export, import, row};
 use crate::client::{SCIENCE, a_book, books, done, id, message, with};
 
 on_every_engine!(
-    an_export_answers_what_a_list_does,
-    a_broken_export_goes_on,
-    a_slow_reader_holds_no_connection,
+    export_returns_the_books_of_the_same_list,
+    export_resumed_by_token_continues_after_the_last_book,
+    export_to_a_slow_reader_holds_no_connection,
 );
 
 const BOOKS: u32 = 2_403;
@@ -37,7 +37,7 @@ fn by_stock() -> ExportBooksRequest {
     ExportBooksRequest { order_by: "stock".into(), ..Default::default() }
 }
 
-async fn an_export_answers_what_a_list_does(engine: Engine) {
+async fn export_returns_the_books_of_the_same_list(engine: Engine) {
     let server = TestServer::start(engine).await;
     assert_eq!(export(&server, by_stock()).await, [], "one message, and no book");
     stocked(&server, 3).await;
@@ -61,7 +61,7 @@ async fn an_export_answers_what_a_list_does(engine: Engine) {
     );
 }
 
-async fn a_broken_export_goes_on(engine: Engine) {
+async fn export_resumed_by_token_continues_after_the_last_book(engine: Engine) {
     let server = TestServer::start(engine).await;
     stocked(&server, 3).await;
     let mut seen = Vec::new();
@@ -97,7 +97,7 @@ async fn a_broken_export_goes_on(engine: Engine) {
 }
 
 /// The service has one connection, and a reader that has stopped reading doesn't hold it.
-async fn a_slow_reader_holds_no_connection(engine: Engine) {
+async fn export_to_a_slow_reader_holds_no_connection(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_POOL_SIZE", "1")
         .env("DATABASE_MAX_OVERFLOW", "0")

@@ -12,13 +12,13 @@ use super::{Import, count, export, row, upsert};
 use crate::client::{a_book, books, categories, done, id, message, with};
 
 on_every_engine!(
-    two_imports_of_the_same_books_are_no_conflict,
-    books_may_go_while_they_are_imported,
-    categories_may_go_while_books_come_into_them,
+    concurrent_imports_of_the_same_books_both_succeed,
+    import_of_books_deleted_meanwhile_succeeds,
+    import_into_a_category_deleted_meanwhile_succeeds,
 );
 
 /// Batches of the same ids in opposite orders, each stream in its own.
-async fn two_imports_of_the_same_books_are_no_conflict(engine: Engine) {
+async fn concurrent_imports_of_the_same_books_both_succeed(engine: Engine) {
     const BATCHES: u32 = 12;
     const ROWS: u32 = 60;
     let server = TestServer::start(engine).await;
@@ -60,7 +60,7 @@ async fn two_imports_of_the_same_books_are_no_conflict(engine: Engine) {
     }
 }
 
-async fn books_may_go_while_they_are_imported(engine: Engine) {
+async fn import_of_books_deleted_meanwhile_succeeds(engine: Engine) {
     const ROUNDS: i64 = 15;
     const ROWS: u32 = 40;
     let server = TestServer::start(engine).await;
@@ -91,7 +91,7 @@ async fn books_may_go_while_they_are_imported(engine: Engine) {
 }
 
 /// None keeps a category that is gone, and no batch fails for it.
-async fn categories_may_go_while_books_come_into_them(engine: Engine) {
+async fn import_into_a_category_deleted_meanwhile_succeeds(engine: Engine) {
     const ROUNDS: u32 = 25;
     const ROWS: u32 = 20;
     let server = TestServer::start(engine).await;

@@ -15,11 +15,11 @@ use super::{Import, count, export, import, row, upsert};
 use crate::client::{FICTION, SCIENCE, a_book, books, create, done, id, message, with};
 
 on_every_engine!(
-    rows_are_written_as_creations_are,
-    bad_rows_are_rejected_alone,
-    an_upsert_changes_what_its_mask_names,
-    authors_of_all_scripts_survive,
-    large_batches_are_taken_and_larger_ones_refused,
+    imported_row_equals_a_created_book,
+    bad_row_is_rejected_and_the_others_are_imported,
+    import_upsert_changes_only_fields_of_the_mask,
+    import_and_export_keep_text_of_every_script,
+    import_batch_over_the_limit_is_refused,
 );
 
 /// Books with every field set, and with as few as there can be.
@@ -36,7 +36,7 @@ fn all_kinds() -> Vec<Value> {
     vec![with(a_book("whole"), whole), with(a_book("empty"), empty), a_book("few")]
 }
 
-async fn rows_are_written_as_creations_are(engine: Engine) {
+async fn imported_row_equals_a_created_book(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     for (number, book) in (1..).zip(all_kinds()) {
@@ -83,7 +83,7 @@ fn told(acknowledgement: &ImportBooksAcknowledgement) -> Vec<(i64, &str, &str)> 
     rejections.map(|it| (it.line, it.field.as_str(), it.reason.as_str())).collect()
 }
 
-async fn bad_rows_are_rejected_alone(engine: Engine) {
+async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
     let server = TestServer::start(engine).await;
     let taken = done(books(&server).create_book(create(&id(1), a_book("Dune"))).await);
     let but = |members: Value| with(a_book("bad"), members);
@@ -164,7 +164,7 @@ async fn bad_rows_are_rejected_alone(engine: Engine) {
     assert_eq!(told(&answer), [(1, "attributes", "must not hold NaN, which JSON has not")]);
 }
 
-async fn an_upsert_changes_what_its_mask_names(engine: Engine) {
+async fn import_upsert_changes_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let whole = || with(all_kinds()[0].clone(), json!({"stock": 3}));
@@ -233,7 +233,7 @@ const TEXTS: &[&str] = &[
     "\u{1}\u{7f}\u{10ffff}",
 ];
 
-async fn authors_of_all_scripts_survive(engine: Engine) {
+async fn import_and_export_keep_text_of_every_script(engine: Engine) {
     let server = TestServer::start(engine).await;
     let sent: Vec<Value> = (1..)
         .zip(TEXTS)
@@ -263,7 +263,7 @@ async fn authors_of_all_scripts_survive(engine: Engine) {
     }
 }
 
-async fn large_batches_are_taken_and_larger_ones_refused(engine: Engine) {
+async fn import_batch_over_the_limit_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rows = |count: u32, size: usize| -> Vec<Value> {
         let text = "ü".repeat(size / 2);

@@ -8,17 +8,17 @@ use super::{Import, count, row, upsert};
 use crate::client::{a_book, id, with};
 
 on_every_engine!(
-    steps_have_their_order,
-    an_end_counts_what_came,
-    a_batch_happens_once,
-    a_batch_belongs_to_one_import,
+    import_steps_out_of_order_are_refused,
+    import_end_with_wrong_counts_is_refused,
+    import_batch_sent_again_is_written_once,
+    same_batch_number_of_another_import_is_another_batch,
 );
 
 fn batch(number: i64, rows: &[Value]) -> Value {
     json!({"batch": {"number": number, "rows": rows}})
 }
 
-async fn steps_have_their_order(engine: Engine) {
+async fn import_steps_out_of_order_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let begin = async |number: u32| Import::begin(&server, &id(number), json!({})).await;
     // The first batch may have any number, each further one has the next.
@@ -49,7 +49,7 @@ async fn steps_have_their_order(engine: Engine) {
     assert_eq!(count(&server).await, 6);
 }
 
-async fn an_end_counts_what_came(engine: Engine) {
+async fn import_end_with_wrong_counts_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     for (import, (batches, rows)) in [(900, (1, 2)), (901, (2, 1)), (902, (0, 0))] {
         let mut import = Import::begin(&server, &id(import), json!({})).await;
@@ -83,7 +83,7 @@ fn rows() -> Vec<Value> {
     ]
 }
 
-async fn a_batch_happens_once(engine: Engine) {
+async fn import_batch_sent_again_is_written_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     for (import, options) in [(900, json!({})), (901, upsert())] {
         let before = count(&server).await;
@@ -110,7 +110,7 @@ async fn a_batch_happens_once(engine: Engine) {
     }
 }
 
-async fn a_batch_belongs_to_one_import(engine: Engine) {
+async fn same_batch_number_of_another_import_is_another_batch(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut first = Import::begin(&server, &id(900), upsert()).await;
     first.batch(1, &rows()).await.expect("a batch");

@@ -17,11 +17,11 @@ use crate::{
 };
 
 on_every_engine!(
-    a_deadline_is_that_of_the_whole_stream,
-    metadata_of_single_calls_is_refused,
-    a_stream_is_one_line_with_its_last_word,
-    idle_imports_hold_nothing,
-    a_stop_ends_streams_between_two_messages,
+    stream_deadline_ends_the_whole_stream,
+    unary_metadata_on_a_stream_is_refused,
+    stream_is_logged_as_one_line_with_its_termination_message,
+    idle_import_holds_no_connection,
+    stop_ends_open_streams_between_two_messages,
 );
 
 fn rows(numbers: std::ops::RangeInclusive<u32>) -> Vec<Value> {
@@ -32,7 +32,7 @@ fn options(number: u32) -> Value {
     json!({"options": {"import_id": id(number), "mode": "IMPORT_MODE_UPSERT"}})
 }
 
-async fn a_deadline_is_that_of_the_whole_stream(engine: Engine) {
+async fn stream_deadline_ends_the_whole_stream(engine: Engine) {
     let server = TestServer::start(engine).await;
     let patience = Duration::from_millis(1_500);
     let mut request = Request::new(());
@@ -55,7 +55,7 @@ async fn a_deadline_is_that_of_the_whole_stream(engine: Engine) {
     refusal(stream.message().await).is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
 }
 
-async fn metadata_of_single_calls_is_refused(engine: Engine) {
+async fn unary_metadata_on_a_stream_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     for (key, value) in [
         ("idempotency-key", "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e"),
@@ -83,7 +83,7 @@ async fn line(server: &TestServer, request_id: &str) -> Value {
     parse(&line)
 }
 
-async fn a_stream_is_one_line_with_its_last_word(engine: Engine) {
+async fn stream_is_logged_as_one_line_with_its_termination_message(engine: Engine) {
     let server = TestServer::start(engine).await;
     let named = |request_id: &str| {
         let mut request = Request::new(());
@@ -123,7 +123,7 @@ async fn a_stream_is_one_line_with_its_last_word(engine: Engine) {
 }
 
 /// Nor does an import keep others waiting that has nothing to write.
-async fn idle_imports_hold_nothing(engine: Engine) {
+async fn idle_import_holds_no_connection(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_POOL_SIZE", "1")
         .env("DATABASE_MAX_OVERFLOW", "0")
@@ -143,7 +143,7 @@ async fn idle_imports_hold_nothing(engine: Engine) {
     }
 }
 
-async fn a_stop_ends_streams_between_two_messages(engine: Engine) {
+async fn stop_ends_open_streams_between_two_messages(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let mut idle = Import::begin(&server, &id(900), upsert()).await;
     idle.batch(1, &rows(1..=1)).await.expect("a batch");
@@ -165,7 +165,7 @@ async fn a_stop_ends_streams_between_two_messages(engine: Engine) {
 
 /// What was on its way when the service was told to stop is acknowledged first.
 #[tokio::test]
-async fn a_stop_waits_for_the_batch() {
+async fn stop_during_an_import_batch_acknowledges_it_first() {
     let mut server =
         TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s").start().await;
     let database = server.database();
@@ -187,7 +187,7 @@ async fn a_stop_waits_for_the_batch() {
 
 /// The batch of a caller that leaves is written wholly, and told of when it is sent again.
 #[tokio::test]
-async fn a_caller_that_leaves_leaves_whole_batches() {
+async fn cancelled_import_leaves_whole_batches() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     import(&server, json!({}), &rows(1..=2)).await;
@@ -209,7 +209,7 @@ async fn a_caller_that_leaves_leaves_whole_batches() {
 
 /// A step that can't be done in time ends the stream in time; the import goes on later.
 #[tokio::test]
-async fn a_lock_that_stays_ends_the_streams() {
+async fn import_and_export_at_a_held_lock_end_in_time() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     import(&server, json!({}), &rows(1..=2)).await;

@@ -14,10 +14,10 @@ use crate::{
 };
 
 on_every_engine!(
-    items_come_and_go,
-    items_put_in_at_once_add_up,
-    a_cart_has_its_bounds,
-    checking_out_is_ordering_and_clearing,
+    cart_items_are_added_changed_and_removed,
+    concurrent_adds_of_cart_items_sum_up,
+    cart_over_its_limits_is_refused,
+    checkout_places_the_order_and_clears_the_cart,
 );
 
 const ADD: &str = "CartService/AddItem";
@@ -94,7 +94,7 @@ async fn change(server: &TestServer, method: &str, request: Value) -> Value {
     after
 }
 
-async fn items_come_and_go(engine: Engine) {
+async fn cart_items_are_added_changed_and_removed(engine: Engine) {
     let server = shop(engine).await;
     let first = change(&server, ADD, item(1, 3, 2)).await;
     assert_eq!((books(&first), copies(&first)), (vec![3], vec![2]));
@@ -118,7 +118,7 @@ async fn items_come_and_go(engine: Engine) {
     answer(&server, CLEAR, json!({"user_id": id(2)})).await;
 }
 
-async fn items_put_in_at_once_add_up(engine: Engine) {
+async fn concurrent_adds_of_cart_items_sum_up(engine: Engine) {
     let server = shop(engine).await;
     // The first of them insert the cart, too.
     let added = (0..30).map(|at| call(&server, ADD, item(1, 1 + at % 2, 1)));
@@ -132,7 +132,7 @@ async fn items_put_in_at_once_add_up(engine: Engine) {
     assert_eq!(version, "30");
 }
 
-async fn a_cart_has_its_bounds(engine: Engine) {
+async fn cart_over_its_limits_is_refused(engine: Engine) {
     let server = shop(engine).await;
     answer(&server, ADD, item(1, 1, 999)).await;
     let refused = refusal(&server, ADD, item(1, 1, 2)).await;
@@ -149,7 +149,7 @@ async fn a_cart_has_its_bounds(engine: Engine) {
     answer(&server, ADD, item(1, 100, 1)).await;
 }
 
-async fn checking_out_is_ordering_and_clearing(engine: Engine) {
+async fn checkout_places_the_order_and_clears_the_cart(engine: Engine) {
     let server = shop(engine).await;
     for book in [3, 1] {
         answer(&server, ADD, item(1, book, 11)).await;

@@ -15,7 +15,7 @@ use crate::{
     list::statements,
 };
 
-on_every_engine!(figures_are_exact, pages_are_those_of_the_list);
+on_every_engine!(category_stats_are_exact, category_stats_are_paged_as_the_list_is);
 
 async fn stats(categories: &mut Categories, request: Value) -> GetCategoryStatsResponse {
     done(categories.get_category_stats(message::<GetCategoryStatsRequest>(request)).await)
@@ -34,7 +34,7 @@ fn shown(page: &GetCategoryStatsResponse) -> Vec<String> {
     stats.collect()
 }
 
-async fn figures_are_exact(engine: Engine) {
+async fn category_stats_are_exact(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let price = |category: &str, currency: &str, micros: i64| {
@@ -92,7 +92,7 @@ async fn figures_are_exact(engine: Engine) {
     assert_eq!(texts.len(), 2, "{texts:#?}");
 }
 
-async fn pages_are_those_of_the_list(engine: Engine) {
+async fn category_stats_are_paged_as_the_list_is(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let filed = with(a_book("x"), json!({"category_id": SCIENCE}));

@@ -5,7 +5,10 @@ use bookstore_tests::{Engine, TestServer, on_every_engine, until};
 
 use super::{SOON, assert_orders, connect_all, fill, order};
 
-on_every_engine!(calls_go_on_without_a_killed_instance, an_instance_that_stops_is_passed_over);
+on_every_engine!(
+    calls_after_an_instance_is_killed_go_to_the_other,
+    calls_skip_an_instance_that_reports_not_serving
+);
 
 const LIST: &str = "/bookstore.v1.BookService/ListBooks";
 
@@ -25,7 +28,7 @@ async fn two(engine: Engine) -> (TestServer, TestServer) {
     (first, second)
 }
 
-async fn calls_go_on_without_a_killed_instance(engine: Engine) {
+async fn calls_after_an_instance_is_killed_go_to_the_other(engine: Engine) {
     let (mut first, second) = two(engine).await;
     let client = connect_all(&[&first, &second]);
     fill(&client).await;
@@ -72,7 +75,7 @@ async fn calls_go_on_without_a_killed_instance(engine: Engine) {
 }
 
 /// It still answers calls, but says NOT_SERVING.
-async fn an_instance_that_stops_is_passed_over(engine: Engine) {
+async fn calls_skip_an_instance_that_reports_not_serving(engine: Engine) {
     let (first, second) = two(engine).await;
     let client = connect_all(&[&first, &second]);
     let list = async || {

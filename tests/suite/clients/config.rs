@@ -14,7 +14,7 @@ use crate::tidy;
 
 /// What the contract says of a method is what the service does, and each service has its clients.
 #[test]
-fn methods_do_what_the_contract_says() {
+fn client_methods_match_the_contract_and_the_registry() {
     let registry = app::registry().expect("every method of the contract");
     let mut repeats = BTreeSet::new();
     for method in registry.methods() {
@@ -64,7 +64,7 @@ fn locked() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn the_client_needs_no_database_and_nothing_of_the_server() {
+fn client_crate_depends_on_neither_database_nor_server() {
     let packages = locked();
     let mut needed = BTreeSet::new();
     let mut next = vec!["bookstore-client".to_owned()];

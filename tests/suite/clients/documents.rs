@@ -13,10 +13,10 @@ use serde_json::json;
 use super::{SOON, connect};
 use crate::{client, tidy};
 
-on_every_engine!(the_example_places_each_order_once);
+on_every_engine!(example_run_again_places_each_order_once);
 
 #[test]
-fn the_page_has_the_example() {
+fn rust_page_contains_the_text_of_the_example() {
     let read = |path: &str| fs::read_to_string(tidy::root().join(path)).expect(path);
     let page = read("docs/clients/rust.md");
     let example = read("server/client/examples/place_orders.rs");
@@ -28,7 +28,7 @@ fn the_page_has_the_example() {
 }
 
 /// The service is killed while it runs, and the program is run again from its start.
-async fn the_example_places_each_order_once(engine: Engine) {
+async fn example_run_again_places_each_order_once(engine: Engine) {
     const ORDERS: u32 = 30;
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("bookstore.sock");

@@ -12,9 +12,12 @@ use tonic::Code;
 use super::{connect, url};
 use crate::client;
 
-on_every_engine!(errors_have_their_parts, retries_end_with_their_tokens);
+on_every_engine!(
+    client_error_exposes_reason_attempts_and_endpoint,
+    retries_stop_when_throttling_tokens_run_out
+);
 
-async fn errors_have_their_parts(engine: Engine) {
+async fn client_error_exposes_reason_attempts_and_endpoint(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(url(&server));
     let book = json!({"author": "x", "stock": -1});
@@ -63,7 +66,7 @@ async fn errors_have_their_parts(engine: Engine) {
 }
 
 /// A service without its schema refuses calls with UNAVAILABLE, and they are repeated.
-async fn retries_end_with_their_tokens(engine: Engine) {
+async fn retries_stop_when_throttling_tokens_run_out(engine: Engine) {
     let server = TestServer::builder(engine).unmigrated().env("DATABASE_MIGRATE", "false");
     let server = server.wait_for(Some("live")).start().await;
     let attempts = async |throttling: Option<RetryThrottling>| {

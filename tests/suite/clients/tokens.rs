@@ -21,7 +21,7 @@ async fn create(client: &Client, title: &str) -> String {
 
 /// Two instances of the service: a write goes to one of them, and the read after it to the other.
 #[tokio::test]
-async fn a_client_reads_its_own_writes_at_a_lagging_replica() {
+async fn client_with_a_lagging_replica_reads_its_own_writes() {
     let cluster = Replicated::start(1).await;
     let serve = async || {
         let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
@@ -70,7 +70,7 @@ async fn a_client_reads_its_own_writes_at_a_lagging_replica() {
 
 /// A lost write is reported once; then the client goes on with what is there.
 #[tokio::test]
-async fn a_write_that_a_failover_lost_is_reported() {
+async fn write_lost_by_a_failover_is_reported_once() {
     let mut cluster = Replicated::start(1).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
     let server = server.env("DATABASE_FAILOVER_WAIT", "20s").start().await;
@@ -91,7 +91,7 @@ async fn a_write_that_a_failover_lost_is_reported() {
 
 /// The client puts tokens in the order in which the service has sealed them.
 #[test]
-fn tokens_are_ordered_as_the_service_orders_positions() {
+fn client_orders_tokens_as_the_service_orders_positions() {
     let at = |timeline, number| Position { system: 7, timeline, number };
     let session = bookstore_client::Session::default();
     let mut known = at(1, 5);

@@ -15,9 +15,9 @@ use super::{SOON, connect, fill, order, url, writes::lose};
 use crate::client;
 
 on_every_engine!(
-    writes_are_executed_as_one,
-    a_transaction_is_led,
-    a_transaction_whose_commit_is_lost_happens_once,
+    client_execute_applies_all_writes_or_none,
+    client_transact_commits_or_rolls_back_its_work,
+    transaction_with_a_lost_commit_answer_is_applied_once,
 );
 
 fn category(name: &str) -> CreateCategoryRequest {
@@ -25,7 +25,7 @@ fn category(name: &str) -> CreateCategoryRequest {
     CreateCategoryRequest { category: Some(category), id: String::new() }
 }
 
-async fn writes_are_executed_as_one(engine: Engine) {
+async fn client_execute_applies_all_writes_or_none(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(url(&server));
     let key = Uuid::new_v4();
@@ -50,7 +50,7 @@ async fn writes_are_executed_as_one(engine: Engine) {
     assert_eq!(server.database().value(made).await, "1");
 }
 
-async fn a_transaction_is_led(engine: Engine) {
+async fn client_transact_commits_or_rolls_back_its_work(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(url(&server));
     let Start::Open(mut transaction, begun) =
@@ -86,7 +86,7 @@ async fn a_transaction_is_led(engine: Engine) {
     assert_eq!(server.database().value(made).await, "1");
 }
 
-async fn a_transaction_whose_commit_is_lost_happens_once(engine: Engine) {
+async fn transaction_with_a_lost_commit_answer_is_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());

@@ -13,14 +13,14 @@ use super::{SOON, assert_orders, connect, fill, order};
 use crate::{bad_input::send, client};
 
 on_every_engine!(
-    a_write_whose_answer_is_lost_happens_once,
-    orders_are_placed_once_while_the_service_is_killed,
-    orders_are_placed_once_over_lines_that_break,
-    a_repeated_write_needs_a_key,
-    an_outcome_is_told,
+    write_with_a_lost_answer_is_applied_once,
+    orders_are_placed_once_when_the_service_is_killed,
+    orders_are_placed_once_over_broken_connections,
+    repeated_write_without_a_key_is_refused,
+    client_learns_the_outcome_of_a_write,
 );
 
-async fn a_write_whose_answer_is_lost_happens_once(engine: Engine) {
+async fn write_with_a_lost_answer_is_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());
@@ -55,7 +55,7 @@ pub(super) async fn lose(line: &Line, client: &Client) {
 }
 
 /// The service keeps its address: a socket in the file system.
-async fn orders_are_placed_once_while_the_service_is_killed(engine: Engine) {
+async fn orders_are_placed_once_when_the_service_is_killed(engine: Engine) {
     const CALLERS: usize = 4;
     const ORDERS: usize = 25;
     const KILLS: usize = 3;
@@ -97,7 +97,7 @@ async fn orders_are_placed_once_while_the_service_is_killed(engine: Engine) {
 
 /// Every connection carries a few orders at most, and breaks anywhere in their requests and
 /// answers.
-async fn orders_are_placed_once_over_lines_that_break(engine: Engine) {
+async fn orders_are_placed_once_over_broken_connections(engine: Engine) {
     const ORDERS: usize = 60;
     let server = TestServer::start(engine).await;
     fill(&connect(super::url(&server))).await;
@@ -136,7 +136,7 @@ async fn place(client: &Client, caller: usize, number: usize) -> usize {
 
 /// Libraries that retry by the service config don't know whether a call has a key; the service
 /// does.
-async fn a_repeated_write_needs_a_key(engine: Engine) {
+async fn repeated_write_without_a_key_is_refused(engine: Engine) {
     const CREATE: &str = "/bookstore.v1.BookService/CreateBook";
     const AGAIN: (&str, &str) = ("grpc-previous-rpc-attempts", "1");
     let server = TestServer::start(engine).await;
@@ -163,7 +163,7 @@ async fn a_repeated_write_needs_a_key(engine: Engine) {
         .expect("an outcome");
 }
 
-async fn an_outcome_is_told(engine: Engine) {
+async fn client_learns_the_outcome_of_a_write(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(super::url(&server));
     fill(&client).await;
@@ -193,7 +193,7 @@ async fn an_outcome_is_told(engine: Engine) {
 
 /// Without an answer the deadline ends the call, and its error says how to go on.
 #[tokio::test]
-async fn a_deadline_leaves_the_key() {
+async fn write_past_its_deadline_returns_its_key() {
     let server = TestServer::start(Engine::Sqlite).await;
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());

@@ -91,7 +91,7 @@ fn render() -> String {
 }
 
 #[test]
-fn is_made_of_the_contract() {
+fn service_config_file_equals_the_rendered_contract() {
     let path = tidy::root().join(FILE);
     let wanted = render();
     if env::var_os("BOOKSTORE_WRITE_GOLDEN").is_some() {

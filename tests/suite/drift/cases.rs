@@ -6,7 +6,7 @@ use sqlx::{Connection as _, Row as _};
 
 use super::{findings, migrated};
 
-on_every_engine!(every_case_is_told_right);
+on_every_engine!(every_drift_case_gives_its_expected_findings);
 
 /// How many databases are made and checked at a time.
 const AT_ONCE: usize = 4;
@@ -32,7 +32,7 @@ fn cases(engine: Engine) -> Vec<Case> {
     text.split("\n-- case: ").skip(1).map(case).collect()
 }
 
-async fn every_case_is_told_right(engine: Engine) {
+async fn every_drift_case_gives_its_expected_findings(engine: Engine) {
     let cases = cases(engine);
     assert!(cases.len() > 40, "{} cases", cases.len());
     let wrong: Vec<String> = stream::iter(cases)

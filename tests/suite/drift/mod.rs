@@ -9,10 +9,10 @@ use bookstore_tests::{Database, Engine, Finished, Origin, on_every_engine, run};
 use serde_json::Value;
 
 on_every_engine!(
-    an_untouched_head_is_silent,
-    a_check_that_fails_is_no_drift,
-    findings_have_a_form,
-    other_revisions_are_told,
+    check_of_an_unchanged_head_finds_nothing,
+    check_that_fails_exits_with_another_code_than_drift,
+    drift_findings_have_their_json_fields,
+    check_reports_pending_and_unknown_revisions,
 );
 
 /// What `check` prints, and its code.
@@ -39,7 +39,7 @@ async fn migrated(engine: Engine) -> Database {
     database
 }
 
-async fn an_untouched_head_is_silent(engine: Engine) {
+async fn check_of_an_unchanged_head_finds_nothing(engine: Engine) {
     let database = migrated(engine).await;
     assert_eq!(findings(&database.owner_url(), &[]).await, (Some(0), Vec::new()));
     let told = check(&database.owner_url(), &[]).await;
@@ -50,7 +50,7 @@ async fn an_untouched_head_is_silent(engine: Engine) {
     }
 }
 
-async fn a_check_that_fails_is_no_drift(engine: Engine) {
+async fn check_that_fails_exits_with_another_code_than_drift(engine: Engine) {
     let url = match engine {
         Engine::Postgres => "postgres://nobody@127.0.0.1:9/nothing".to_owned(),
         Engine::Sqlite => "sqlite:///nowhere/at/all.db".to_owned(),
@@ -60,7 +60,7 @@ async fn a_check_that_fails_is_no_drift(engine: Engine) {
     assert!(!finished.errors.is_empty(), "{finished:?}");
 }
 
-async fn findings_have_a_form(engine: Engine) {
+async fn drift_findings_have_their_json_fields(engine: Engine) {
     let database = migrated(engine).await;
     database.sql("DROP INDEX \"posts_title_id_idx\"").await;
     database
@@ -86,7 +86,7 @@ async fn findings_have_a_form(engine: Engine) {
 }
 
 /// Pending revisions fail a check; those of a newer program, whose schema isn't known, don't.
-async fn other_revisions_are_told(engine: Engine) {
+async fn check_reports_pending_and_unknown_revisions(engine: Engine) {
     let database = migrated(engine).await;
     let newer =
         "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99991231_000001_newer', 0)";

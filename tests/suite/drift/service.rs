@@ -7,7 +7,10 @@ use bookstore_tests::{Engine, TestServer, on_every_engine, until};
 
 use crate::admin::get;
 
-on_every_engine!(drift_is_logged_and_shown, what_is_gone_makes_it_unready);
+on_every_engine!(
+    drift_is_logged_once_and_shown_in_status,
+    missing_column_makes_the_service_unready
+);
 
 /// How long something may take that happens at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -17,7 +20,7 @@ async fn status(server: &TestServer) -> serde_json::Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
-async fn drift_is_logged_and_shown(engine: Engine) {
+async fn drift_is_logged_once_and_shown_in_status(engine: Engine) {
     let database = TestServer::start(engine).await.database();
     database.sql("DROP INDEX \"posts_title_id_idx\"").await;
     let builder = TestServer::builder(engine).on(database).env("ADMIN_ADDR", "127.0.0.1:0");
@@ -35,7 +38,7 @@ async fn drift_is_logged_and_shown(engine: Engine) {
     assert_eq!(status(&server).await["status"], "HEALTHY");
 }
 
-async fn what_is_gone_makes_it_unready(engine: Engine) {
+async fn missing_column_makes_the_service_unready(engine: Engine) {
     let builder = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0");
     let server = builder.start().await;
     let address = server.admin_address().await;

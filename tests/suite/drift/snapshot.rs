@@ -20,7 +20,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::{check, findings, migrated};
 use crate::tidy::root;
 
-on_every_engine!(entities_are_the_schema);
+on_every_engine!(schema_built_from_entities_equals_the_migrated_one);
 
 /// How the snapshot is written anew.
 const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace drift::snapshot";
@@ -39,7 +39,7 @@ async fn owner(database: &Database) -> Session {
 }
 
 #[tokio::test]
-async fn the_snapshot_is_the_replay() {
+async fn schema_snapshot_equals_the_replayed_migrations() {
     let database = migrated(Engine::Postgres).await;
     let session = owner(&database).await;
     let chain = Chain::released().expect("a chain");
@@ -55,7 +55,7 @@ async fn the_snapshot_is_the_replay() {
 }
 
 /// What the entities and what stands beside them make is what the migrations make.
-async fn entities_are_the_schema(engine: Engine) {
+async fn schema_built_from_entities_equals_the_migrated_one(engine: Engine) {
     let chain = Chain::released().expect("a chain");
     let (expected, wanted) = match engine {
         Engine::Sqlite => {
@@ -82,7 +82,7 @@ async fn entities_are_the_schema(engine: Engine) {
 
 /// A role that only reads, and a session that may create nothing, are served by the snapshot.
 #[tokio::test]
-async fn a_reader_checks_too() {
+async fn check_by_a_read_only_role_uses_the_snapshot() {
     let database = migrated(Engine::Postgres).await;
     let Database::Postgres(postgres) = &database else { unreachable!("asked for PostgreSQL") };
     let url = postgres.url("bookstore_reader");
@@ -96,7 +96,7 @@ async fn a_reader_checks_too() {
 }
 
 #[tokio::test]
-async fn a_replica_is_checked() {
+async fn check_of_a_replica_finds_nothing() {
     let cluster = Replicated::start(1).await;
     cluster.execute(0, "CREATE INDEX \"by_role\" ON \"users\" (\"role\")").await;
     cluster.caught_up(0, 1).await;
@@ -107,7 +107,7 @@ async fn a_replica_is_checked() {
 
 /// A check waits for nothing but ACCESS EXCLUSIVE: it takes no lock above ACCESS SHARE.
 #[tokio::test]
-async fn a_check_takes_no_lock() {
+async fn check_waits_for_no_lock_but_access_exclusive() {
     let database = migrated(Engine::Postgres).await;
     let Database::Postgres(postgres) = &database else { unreachable!("asked for PostgreSQL") };
     let mut holder = postgres.connect().await;

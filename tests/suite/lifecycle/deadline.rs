@@ -26,7 +26,7 @@ fn with_one_connection() -> Builder {
 
 /// The service itself says so, on a connection that knows no deadline.
 #[tokio::test]
-async fn a_deadline_ends_a_call_that_waits_for_a_lock() {
+async fn deadline_ends_a_call_waiting_for_a_lock() {
     let server = with_one_connection().start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = BookServiceClient::new(raw(server.address()).await);
@@ -60,7 +60,7 @@ async fn a_deadline_ends_a_call_that_waits_for_a_lock() {
 }
 
 #[tokio::test]
-async fn a_passed_deadline_is_not_even_tried() {
+async fn call_with_a_passed_deadline_is_not_started() {
     let server = with_one_connection().start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = BookServiceClient::new(raw(server.address()).await);
@@ -76,7 +76,7 @@ async fn a_passed_deadline_is_not_even_tried() {
 
 /// Without a deadline the service's own limit holds.
 #[tokio::test]
-async fn a_lock_that_stays_is_told() {
+async fn call_without_deadline_at_a_held_lock_fails_at_the_service_limit() {
     let server = with_one_connection().env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = client::books(&server);
@@ -99,7 +99,7 @@ async fn a_lock_that_stays_is_told() {
 }
 
 #[tokio::test]
-async fn a_busy_pool_refuses_in_time() {
+async fn busy_pool_refuses_calls_within_the_pool_timeout() {
     let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "1s").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let held = Held::books(&database).await;
@@ -129,7 +129,7 @@ async fn a_busy_pool_refuses_in_time() {
 
 /// Busy is not gone: whoever asks for health isn't told that there is no database.
 #[tokio::test]
-async fn a_busy_pool_is_still_ready() {
+async fn busy_pool_leaves_the_service_ready() {
     let server = with_one_connection().start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let held = Held::books(&database).await;
@@ -155,7 +155,7 @@ async fn a_busy_pool_is_still_ready() {
 
 /// A read that nobody waits for is ended in the database, and its connection is used again.
 #[tokio::test]
-async fn an_abandoned_read_is_cancelled() {
+async fn cancelled_read_ends_in_the_database() {
     let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "5s").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = client::books(&server);

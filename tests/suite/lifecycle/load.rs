@@ -26,7 +26,7 @@ async fn busy(waiting: &str) -> TestServer {
 }
 
 #[tokio::test]
-async fn calls_beyond_the_limit_are_sent_away_and_probes_are_not() {
+async fn calls_over_the_limit_are_refused_and_probes_are_not() {
     let server = busy("0").await;
     let database = server.database();
     let held = Held::table(&database).await;
@@ -52,7 +52,7 @@ async fn calls_beyond_the_limit_are_sent_away_and_probes_are_not() {
 }
 
 #[tokio::test]
-async fn a_call_waits_a_moment_for_its_turn() {
+async fn call_over_the_limit_waits_for_a_permit() {
     let server = busy("1").await;
     let (database, address) = (server.database(), server.admin_address().await);
     let held = Held::table(&database).await;

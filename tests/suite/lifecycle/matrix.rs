@@ -12,7 +12,7 @@ use tonic_health::pb::health_check_response::ServingStatus::{self, NotServing, S
 use super::{Held, SOON, Watch, health, names_that_follow, waits_for_lock};
 use crate::{admin, client};
 
-on_every_engine!(healthy_and_draining);
+on_every_engine!(draining_service_turns_health_not_serving);
 
 /// What probes of the admin address are told, by their codes.
 const OK: u16 = 200;
@@ -34,7 +34,7 @@ async fn assert_all(server: &TestServer, live: ServingStatus, others: ServingSta
     }
 }
 
-async fn healthy_and_draining(engine: Engine) {
+async fn draining_service_turns_health_not_serving(engine: Engine) {
     let server = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0");
     let mut server = server.env("SHUTDOWN_PAUSE", "5m").start().await;
     assert_all(&server, Serving, Serving).await;
@@ -49,7 +49,7 @@ async fn healthy_and_draining(engine: Engine) {
 }
 
 #[tokio::test]
-async fn starting_and_schema_behind() {
+async fn service_behind_its_schema_is_live_and_not_serving() {
     let database = Arc::new(Database::create(Engine::Postgres, Origin::Empty).await);
     let line = Line::to(&database).await;
     line.freeze();
@@ -70,7 +70,7 @@ async fn starting_and_schema_behind() {
 
 /// What the service has to do is no fault of its own: others would only get its calls too.
 #[tokio::test]
-async fn pool_exhausted() {
+async fn exhausted_pool_leaves_every_health_name_serving() {
     let server = TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0");
     let server = server.env("DATABASE_POOL_SIZE", "1").env("DATABASE_MAX_OVERFLOW", "0");
     let server = server.env("DATABASE_POOL_TIMEOUT", "50ms").start().await;
@@ -97,7 +97,7 @@ async fn pool_exhausted() {
 
 /// `live` never moves, and service is back within two seconds of the database.
 #[tokio::test]
-async fn database_down_and_back() {
+async fn lost_database_turns_health_not_serving_until_it_is_back() {
     const BACK: std::time::Duration = std::time::Duration::from_secs(2);
     let database = Arc::new(Database::create(Engine::Postgres, Origin::Migrated).await);
     let line = Line::to(&database).await;

@@ -24,7 +24,7 @@ async fn behind_a_line() -> (Arc<Database>, Line, Builder) {
 }
 
 #[tokio::test]
-async fn a_cut_line_is_told_and_heals() {
+async fn cut_connection_returns_unavailable_until_restored() {
     let (_database, line, server) = behind_a_line().await;
     let server = server.start().await;
     let id = with_a_book(&server).await;
@@ -53,7 +53,7 @@ async fn a_cut_line_is_told_and_heals() {
 /// The database ends as on a machine that loses its power, and starts again: the service goes on
 /// as it was.
 #[tokio::test]
-async fn a_database_that_was_started_again_is_found() {
+async fn restarted_database_is_reconnected_in_time() {
     /// How soon calls are answered once the database takes connections.
     const BACK: Duration = Duration::from_secs(2);
     let mut database = Replicated::start(0).await;
@@ -88,7 +88,7 @@ async fn a_database_that_was_started_again_is_found() {
 
 /// Nothing is closed and nothing answers: only clocks can tell.
 #[tokio::test]
-async fn a_frozen_line_is_told_and_heals() {
+async fn frozen_connection_returns_unavailable_until_restored() {
     let (_database, line, server) = behind_a_line().await;
     let server = server.env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
     let id = with_a_book(&server).await;
@@ -111,7 +111,7 @@ async fn a_frozen_line_is_told_and_heals() {
 
 /// A caller that would wait for ever is told all the same, and nothing is left behind.
 #[tokio::test]
-async fn a_frozen_line_ends_calls_without_a_deadline() {
+async fn frozen_connection_ends_calls_without_a_deadline() {
     // A second for the statement, five for a database that is late with its own word, and
     // two for everything else.
     const LIMIT: Duration = Duration::from_secs(8);
@@ -143,7 +143,7 @@ async fn a_frozen_line_ends_calls_without_a_deadline() {
 
 /// A write that the line's end meets before COMMIT hasn't happened, and says so.
 #[tokio::test]
-async fn a_write_that_is_cut_off_has_not_happened() {
+async fn write_cut_off_before_commit_is_not_applied() {
     let (database, line, server) = behind_a_line().await;
     let server = server.start().await;
     let id = with_a_book(&server).await;
@@ -161,7 +161,7 @@ async fn a_write_that_is_cut_off_has_not_happened() {
 
 /// COMMIT arrives, its answer doesn't: nobody can know, and that is what is said.
 #[tokio::test]
-async fn a_lost_answer_to_commit_is_told_as_such() {
+async fn lost_commit_answer_returns_commit_outcome_unknown() {
     let (database, line, server) = behind_a_line().await;
     let server = server.start().await;
     let id = with_a_book(&server).await;

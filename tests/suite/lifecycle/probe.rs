@@ -5,9 +5,9 @@ use std::time::Duration;
 use bookstore_tests::{Engine, Stopwatch, TestServer, on_every_engine, run};
 use tokio::net::TcpListener;
 
-on_every_engine!(the_exit_code_tells_the_health);
+on_every_engine!(probe_exit_code_follows_the_health);
 
-async fn the_exit_code_tells_the_health(engine: Engine) {
+async fn probe_exit_code_follows_the_health(engine: Engine) {
     let server = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let url = format!("http://{}", server.address());
     let admin = format!("http://{}", server.admin_address().await);
@@ -25,7 +25,7 @@ async fn the_exit_code_tells_the_health(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_service_that_waits_for_its_schema_is_alive_and_not_ready() {
+async fn probe_of_a_service_waiting_for_its_schema_is_live_and_not_ready() {
     let server = TestServer::builder(Engine::Postgres).unmigrated().wait_for(Some("live"));
     let server = server.start().await;
     let url = format!("http://{}", server.address());
@@ -37,7 +37,7 @@ async fn a_service_that_waits_for_its_schema_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_asked_is_told_apart() {
+async fn probe_exit_code_tells_wrong_usage_from_an_unreachable_service() {
     for wrong in [
         &["health", "--address", "nonsense"][..],
         &["health", "--timeout", "soon"],

@@ -10,7 +10,10 @@ use tonic_health::pb::{health_check_response::ServingStatus, health_client::Heal
 use super::{Held, SOON, Watch, health, named, names_that_follow, refusal};
 use crate::client;
 
-on_every_engine!(an_unknown_name_has_no_health, a_service_that_waits_to_migrate_answers);
+on_every_engine!(
+    health_of_an_unknown_name_is_not_found,
+    service_waiting_for_the_migration_lock_answers_probes_and_stops
+);
 
 /// From the end of the migration to the service's knowing of it.
 const NOTICED: Duration = Duration::from_secs(3);
@@ -35,7 +38,7 @@ async fn assert_pending(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn migrating_from_outside_needs_no_restart() {
+async fn schema_migrated_by_another_program_is_served_without_restart() {
     let server = TestServer::builder(Engine::Postgres).unmigrated().wait_for(Some("live"));
     let server = server.start().await;
     server.logs().wait_for(|line| line.contains("waiting for the schema")).await;
@@ -67,7 +70,7 @@ async fn migrating_from_outside_needs_no_restart() {
 /// The key of page tokens is made anew with the first migration: the service takes it
 /// over, or its tokens would mean nothing to the others.
 #[tokio::test]
-async fn a_new_sealing_key_is_taken_over() {
+async fn new_sealing_key_in_the_database_is_adopted() {
     let first = TestServer::start(Engine::Postgres).await;
     let database = first.database();
     let owner = [("DATABASE_URL", &*database.owner_url())];
@@ -123,7 +126,7 @@ impl Migrating {
 
 /// Another one migrates, for as long as it takes: probes and callers get their answers, and
 /// so does whoever asks the service to stop.
-async fn a_service_that_waits_to_migrate_answers(engine: Engine) {
+async fn service_waiting_for_the_migration_lock_answers_probes_and_stops(engine: Engine) {
     let database = Arc::new(Database::create(engine, Origin::Empty).await);
     let migrating = Migrating::on(&database).await;
     let waiting = async || {
@@ -156,7 +159,7 @@ async fn a_service_that_waits_to_migrate_answers(engine: Engine) {
     super::with_a_book(&server).await;
 }
 
-async fn an_unknown_name_has_no_health(engine: Engine) {
+async fn health_of_an_unknown_name_is_not_found(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let mut client = HealthClient::new(server.channel());
     let status = client.check(named("nobody")).await.expect_err("a name that isn't known");

@@ -23,7 +23,7 @@ async fn list(address: &str) {
 }
 
 #[tokio::test]
-async fn calls_come_by_a_socket_that_goes_with_the_service() {
+async fn unix_socket_serves_calls_and_is_removed_at_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bookstore.sock");
     let address = format!("unix:{}", path.display());
@@ -49,7 +49,7 @@ async fn calls_come_by_a_socket_that_goes_with_the_service() {
 }
 
 #[tokio::test]
-async fn another_file_is_no_socket_to_be_cleared_away() {
+async fn file_that_is_no_socket_is_not_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notes.txt");
     fs::write(&path, "dear").expect("a file");
@@ -70,7 +70,7 @@ pub(super) fn reason(path: &Path) -> Value {
 }
 
 #[tokio::test]
-async fn an_end_that_is_not_good_leaves_its_reason() {
+async fn failed_end_writes_its_termination_message() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("reason");
     let log = path.to_str().expect("a path as text");

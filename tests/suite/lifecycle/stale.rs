@@ -35,7 +35,7 @@ async fn by_every_connection(server: &TestServer, database: &Database, id: &str)
 }
 
 #[tokio::test]
-async fn a_changed_column_is_noticed_by_nobody() {
+async fn stale_statement_after_a_column_change_is_retried() {
     let server = TestServer::builder(Engine::Postgres).env("DATABASE_POOL_SIZE", "6");
     let server = server.env("DATABASE_MAX_OVERFLOW", "0").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());

@@ -14,7 +14,11 @@ use crate::client;
 /// More than an end takes beyond the pause and the calls that it waits for.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-on_every_engine!(terminate_ends_it, interrupt_ends_it, a_second_signal_ends_it_at_once);
+on_every_engine!(
+    sigterm_drains_and_ends_the_service,
+    sigint_ends_the_service_without_a_pause,
+    second_signal_ends_the_service_at_once
+);
 
 /// Peers that do nothing, and would hold up a service that waits for them.
 struct Idle {
@@ -33,7 +37,7 @@ impl Idle {
 }
 
 /// Balancers see that it leaves while it still serves, also those who come new.
-async fn terminate_ends_it(engine: Engine) {
+async fn sigterm_drains_and_ends_the_service(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "1500ms").start().await;
     let mut idle = Idle::at(&server).await;
     idle.watch.sees(ServingStatus::Serving, SOON).await;
@@ -52,7 +56,7 @@ async fn terminate_ends_it(engine: Engine) {
 }
 
 /// A person waits for it, so there is no pause.
-async fn interrupt_ends_it(engine: Engine) {
+async fn sigint_ends_the_service_without_a_pause(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "5m").start().await;
     let _idle = Idle::at(&server).await;
     server.signal(Signal::INT);
@@ -61,7 +65,7 @@ async fn interrupt_ends_it(engine: Engine) {
     assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
 }
 
-async fn a_second_signal_ends_it_at_once(engine: Engine) {
+async fn second_signal_ends_the_service_at_once(engine: Engine) {
     for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "5m").start().await;
         server.signal(Signal::TERM);
@@ -74,7 +78,7 @@ async fn a_second_signal_ends_it_at_once(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_call_in_flight_gets_its_answer() {
+async fn stop_answers_the_call_in_flight() {
     let server = TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s");
     let mut server = server.start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
@@ -93,7 +97,7 @@ async fn a_call_in_flight_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_call_that_never_ends_is_cut() {
+async fn stop_cuts_a_call_at_the_drain_timeout() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("reason");
     let server = TestServer::builder(Engine::Postgres)

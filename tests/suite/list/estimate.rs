@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::client::{books, done, message};
 
-on_every_engine!(estimates_are_near_and_visit_no_row);
+on_every_engine!(estimated_total_is_near_and_reads_no_row);
 
 /// How many books there are; the filter matches a fifth of them.
 const BOOKS: i64 = 5_000;
@@ -56,7 +56,7 @@ async fn total(server: &TestServer, mode: &str) -> i64 {
     page.total_size.expect("a total")
 }
 
-async fn estimates_are_near_and_visit_no_row(engine: Engine) {
+async fn estimated_total_is_near_and_reads_no_row(engine: Engine) {
     let start = |database| TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").on(database);
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let database = server.database();

@@ -10,7 +10,10 @@ use crate::{
     filter_cases::{Answer, FILTER_CASES, NON_ASCII_CASE},
 };
 
-on_every_engine!(every_filter_finds_its_books, filters_by_time);
+on_every_engine!(
+    every_filter_returns_its_books,
+    filter_by_time_compares_microseconds_in_any_offset
+);
 
 /// Creates the books, each with the id that it has in the table.
 async fn create_books(books: &mut Books) {
@@ -45,7 +48,7 @@ async fn create_books(books: &mut Books) {
     );
 }
 
-async fn every_filter_finds_its_books(engine: Engine) {
+async fn every_filter_returns_its_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     create_books(&mut books).await;
@@ -85,7 +88,7 @@ async fn every_filter_finds_its_books(engine: Engine) {
 }
 
 /// Times have microseconds, in whatever offset they are written.
-async fn filters_by_time(engine: Engine) {
+async fn filter_by_time_compares_microseconds_in_any_offset(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let created = create_all(&mut books, &["a", "b"].map(crate::client::a_book)).await;

@@ -6,7 +6,7 @@ use prost_reflect::prost::Message;
 
 use crate::client::{books, done};
 
-on_every_engine!(a_page_reads_no_more_than_it_answers);
+on_every_engine!(list_page_of_large_rows_reads_no_more_than_it_returns);
 
 /// How many books there are, and how large the attributes of each are, but for a few bytes.
 const BOOKS: usize = 600;
@@ -57,7 +57,7 @@ async fn populate(database: &Database) {
     database.sql(&sql).await;
 }
 
-async fn a_page_reads_no_more_than_it_answers(engine: Engine) {
+async fn list_page_of_large_rows_reads_no_more_than_it_returns(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_POOL_SIZE", "1");
     let server = server.env("DATABASE_MAX_OVERFLOW", "0").start().await;
     let (database, mut books) = (server.database(), books(&server));

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use super::{list, walk};
 use crate::client::{a_book, books, create_all, id, with};
 
-on_every_engine!(pages_visit_each_book_once_in_order, small_and_large_values_are_walked);
+on_every_engine!(
+    list_pages_return_each_book_once_in_order,
+    list_pages_cross_the_extreme_values_of_a_field
+);
 
 /// Orders of several fields, all in one direction and mixed.
 const ORDERS: &[&str] = &[
@@ -56,7 +59,7 @@ fn compare(order: &str, a: &Book, b: &Book) -> Ordering {
     ordering.then(if last { by_id.reverse() } else { by_id })
 }
 
-async fn pages_visit_each_book_once_in_order(engine: Engine) {
+async fn list_pages_return_each_book_once_in_order(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     // Few values, so that many books are alike, and ids that follow no order of theirs.
@@ -123,7 +126,7 @@ async fn pages_visit_each_book_once_in_order(engine: Engine) {
 }
 
 /// The ends of what a field can hold stand in tokens too.
-async fn small_and_large_values_are_walked(engine: Engine) {
+async fn list_pages_cross_the_extreme_values_of_a_field(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let wide = "𝔘".repeat(255);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{list, titles};
 use crate::client::{Books, a_book, books, categories, create_all, done, message, refused, with};
 
-on_every_engine!(tokens_of_other_lists_are_refused, tokens_outlive_the_service);
+on_every_engine!(page_token_of_another_list_is_refused, page_token_works_after_a_restart);
 
 async fn token(books: &mut Books, request: Value) -> String {
     let page = list(books, request).await.expect("a page");
@@ -17,7 +17,7 @@ async fn token(books: &mut Books, request: Value) -> String {
     page.next_page_token
 }
 
-async fn tokens_of_other_lists_are_refused(engine: Engine) {
+async fn page_token_of_another_list_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     create_all(&mut books, &["a", "b", "c", "d"].map(a_book)).await;
@@ -76,7 +76,7 @@ async fn tokens_of_other_lists_are_refused(engine: Engine) {
     }
 }
 
-async fn tokens_outlive_the_service(engine: Engine) {
+async fn page_token_works_after_a_restart(engine: Engine) {
     let mut first = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let mut of_first = books(&first);
     create_all(&mut of_first, &["a", "b", "c", "d", "e"].map(a_book)).await;

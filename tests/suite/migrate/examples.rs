@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Migrator, migrated};
 
-on_every_engine!(the_examples_go_up_and_down);
+on_every_engine!(documented_examples_apply_and_revert);
 
 const PAGE: &str = include_str!("../../../docs/coming-from-sqlalchemy.md");
 const SOURCE: &str = include_str!("../../src/examples.rs");
@@ -16,7 +16,7 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_page_shows_the_examples() {
+fn migration_page_contains_the_text_of_the_examples() {
     let page = lines(PAGE).join("\n");
     let mut count = 0;
     for part in SOURCE.split("// example: ").skip(1) {
@@ -31,7 +31,7 @@ fn the_page_shows_the_examples() {
     assert_eq!(count, 8);
 }
 
-async fn the_examples_go_up_and_down(engine: Engine) {
+async fn documented_examples_apply_and_revert(engine: Engine) {
     let database = migrated(engine).await;
     let before = catalog(&database).await;
     let id = |number: u32| match engine {

@@ -49,7 +49,7 @@ fn waits() -> String {
 
 /// The server would let the dead one wait on, and with it every reader behind it.
 #[tokio::test]
-async fn killed_while_waiting_for_a_lock_nothing_is_left_in_the_server() {
+async fn migrator_killed_waiting_for_a_lock_leaves_no_session() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "ALTER TABLE items ADD COLUMN extra text"}]),
@@ -71,7 +71,7 @@ async fn killed_while_waiting_for_a_lock_nothing_is_left_in_the_server() {
 }
 
 #[tokio::test]
-async fn killed_in_a_statement_it_is_rolled_back() {
+async fn migrator_killed_in_a_statement_is_rolled_back() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "CREATE TABLE extra (id int); SELECT pg_sleep(3)"}]),
@@ -90,7 +90,7 @@ async fn killed_in_a_statement_it_is_rolled_back() {
 }
 
 #[tokio::test]
-async fn killed_while_the_server_commits_it_is_applied_once() {
+async fn migrator_killed_during_commit_is_applied_once() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "CREATE TABLE extra (id int)"}]),
@@ -110,7 +110,7 @@ async fn killed_while_the_server_commits_it_is_applied_once() {
 
 /// The same, and it lives: it looks with another session what stands.
 #[tokio::test]
-async fn cut_off_from_the_server_it_says_so() {
+async fn migrator_cut_off_from_the_server_reports_the_state() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(&json!([{"postgres": "SELECT pg_sleep(60)"}]), &json!([]));
     let migrator = Migrator::new(&database, &revisions);
@@ -146,7 +146,7 @@ fn concurrently() -> Value {
 }
 
 #[tokio::test]
-async fn killed_while_an_index_is_built_the_next_builds_it_whole() {
+async fn index_left_by_a_killed_migrator_is_rebuilt() {
     let database = migrated(Engine::Postgres).await;
     let revisions = concurrently();
     let migrator = Migrator::new(&database, &revisions);
@@ -170,7 +170,7 @@ async fn killed_while_an_index_is_built_the_next_builds_it_whole() {
 
 /// A session that builds an index of that name by hand goes on.
 #[tokio::test]
-async fn an_index_that_another_session_builds_is_not_dropped() {
+async fn index_that_another_session_builds_is_not_dropped() {
     let database = migrated(Engine::Postgres).await;
     let migrator = Migrator::new(&database, &concurrently());
     let holder = hold(&database, "ROW EXCLUSIVE").await;
@@ -188,7 +188,7 @@ async fn an_index_that_another_session_builds_is_not_dropped() {
 }
 
 #[tokio::test]
-async fn a_frozen_one_is_named_to_those_that_wait() {
+async fn frozen_migrator_is_named_to_those_waiting() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "CREATE TABLE extra (id int); SELECT pg_sleep(2)"}]),
@@ -226,7 +226,7 @@ const MANY: &str = "INSERT INTO items (id, name, status) \
     SELECT randomblob(16), 'name ' || i, 'NEW' FROM n";
 
 #[tokio::test]
-async fn killed_while_a_table_is_rebuilt_the_old_one_is_whole() {
+async fn migrator_killed_in_a_rebuild_leaves_the_old_table() {
     let database = migrated(Engine::Sqlite).await;
     let Database::Sqlite(sqlite) = &database else { panic!("SQLite's") };
     database.sql(MANY).await;
@@ -259,7 +259,7 @@ async fn killed_while_a_table_is_rebuilt_the_old_one_is_whole() {
 
 /// A file that may not grow is as a full disk.
 #[tokio::test]
-async fn with_no_room_a_rebuild_leaves_the_old_table() {
+async fn rebuild_on_a_full_disk_leaves_the_old_table() {
     let database = migrated(Engine::Sqlite).await;
     database.sql(MANY).await;
     database.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;

@@ -9,9 +9,9 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 use super::{Migrator, migrated, records};
 
 on_every_engine!(
-    a_script_gives_what_up_gives,
-    a_script_of_other_steps_gives_what_up_gives,
-    up_and_down_and_up_give_the_same_texts,
+    sql_script_gives_the_schema_of_up,
+    sql_script_of_batches_and_rebuilds_gives_the_schema_of_up,
+    up_down_up_gives_the_same_sql,
 );
 
 /// Gives a script to the engine's shell. The sqlite3 shell may not be there: its commands, which
@@ -75,12 +75,12 @@ async fn gives_the_same(engine: Engine, revisions: &Value) {
     assert_eq!(records(&by_script).await, records(&by_up).await);
 }
 
-async fn a_script_gives_what_up_gives(engine: Engine) {
+async fn sql_script_gives_the_schema_of_up(engine: Engine) {
     gives_the_same(engine, &json!({})).await;
 }
 
 /// With steps outside transactions, batches and a rebuilt table.
-async fn a_script_of_other_steps_gives_what_up_gives(engine: Engine) {
+async fn sql_script_of_batches_and_rebuilds_gives_the_schema_of_up(engine: Engine) {
     let revisions = json!({"hide": 1, "revisions": [{
         "name": "m29990101_000001_one",
         "author": "Somebody's \"name\"",
@@ -101,7 +101,7 @@ async fn a_script_of_other_steps_gives_what_up_gives(engine: Engine) {
     gives_the_same(engine, &revisions).await;
 }
 
-async fn up_and_down_and_up_give_the_same_texts(engine: Engine) {
+async fn up_down_up_gives_the_same_sql(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
     let first = (catalog(&database).await, records(&database).await);

@@ -97,7 +97,7 @@ async fn pool(listener: TcpListener, server: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_pooler_in_transaction_mode_is_refused_with_its_reason() {
+async fn transaction_mode_pooler_is_refused_with_a_reason() {
     let database = migrated(Engine::Postgres).await;
     let url = database.owner_url();
     let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));

@@ -11,7 +11,7 @@ fn one(up: &Value, down: &Value) -> Value {
 
 /// alembic#1846: constraints without a name were dropped, and success was reported.
 #[tokio::test]
-async fn constraints_without_a_name_stay() {
+async fn table_rebuild_keeps_unnamed_constraints() {
     let database = migrated(Engine::Sqlite).await;
     let vouchers = "CREATE TABLE \"vouchers\" (
     \"id\" integer NOT NULL PRIMARY KEY,
@@ -86,7 +86,7 @@ async fn fill(database: &Database) {
 
 /// rails#55866: rebuilding a parent deleted its children.
 #[tokio::test]
-async fn rows_that_refer_to_a_rebuilt_table_stay() {
+async fn table_rebuild_keeps_referencing_rows() {
     let database = migrated(Engine::Sqlite).await;
     fill(&database).await;
     let (rows, schema) = (counts(&database).await, catalog(&database).await);
@@ -133,7 +133,7 @@ async fn rows_that_refer_to_a_rebuilt_table_stay() {
 
 /// Foreign keys were off meanwhile; what they would have refused isn't committed.
 #[tokio::test]
-async fn references_that_point_nowhere_are_rolled_back() {
+async fn table_rebuild_with_dangling_references_is_rolled_back() {
     let database = migrated(Engine::Sqlite).await;
     fill(&database).await;
     let (rows, schema) = (counts(&database).await, catalog(&database).await);
@@ -150,7 +150,7 @@ async fn references_that_point_nowhere_are_rolled_back() {
 
 /// What SQLite does to a number that it gives by itself.
 #[tokio::test]
-async fn numbers_that_are_never_given_twice_go_on() {
+async fn table_rebuild_keeps_the_autoincrement_sequence() {
     let database = Database::create(Engine::Sqlite, Origin::Empty).await;
     let revisions = json!({"revisions": [
         {"name": "m29990101_000001_one",

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{Migrator, finished, is_head, migrated, names};
 
 on_every_engine!(
-    a_changed_literal_is_refused_and_formatting_is_not,
-    a_step_that_asks_the_database_is_refused_offline,
-    questions_are_asked_before_anything_is_locked,
-    a_backfill_that_was_cut_goes_on,
+    changed_literal_is_refused_and_changed_formatting_is_not,
+    step_that_queries_the_database_is_refused_offline,
+    precondition_of_a_step_is_checked_before_any_lock,
+    interrupted_backfill_resumes_after_its_last_batch,
 );
 
 fn file(revisions: Value) -> Value {
@@ -19,7 +19,7 @@ fn file(revisions: Value) -> Value {
 }
 
 /// SeaQL/sea-orm, sqlx#2659: a checksum over bytes calls another line end another migration.
-async fn a_changed_literal_is_refused_and_formatting_is_not(engine: Engine) {
+async fn changed_literal_is_refused_and_changed_formatting_is_not(engine: Engine) {
     let database = migrated(engine).await;
     let with = |sql: &str| {
         file(
@@ -54,7 +54,7 @@ async fn a_changed_literal_is_refused_and_formatting_is_not(engine: Engine) {
 }
 
 /// xagent#1812, dify#19285: offline SQL died in the middle.
-async fn a_step_that_asks_the_database_is_refused_offline(engine: Engine) {
+async fn step_that_queries_the_database_is_refused_offline(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(
         &database,
@@ -75,7 +75,7 @@ async fn a_step_that_asks_the_database_is_refused_offline(engine: Engine) {
 }
 
 /// golang-migrate and Atlas: a migration fails before it waits or locks, and says with what.
-async fn questions_are_asked_before_anything_is_locked(engine: Engine) {
+async fn precondition_of_a_step_is_checked_before_any_lock(engine: Engine) {
     let database = migrated(engine).await;
     for name in ["a", "a", "a", "b", "b", "c"] {
         let id = match engine {
@@ -120,7 +120,7 @@ async fn questions_are_asked_before_anything_is_locked(engine: Engine) {
 }
 
 /// Batches that are done stay done.
-async fn a_backfill_that_was_cut_goes_on(engine: Engine) {
+async fn interrupted_backfill_resumes_after_its_last_batch(engine: Engine) {
     let database = migrated(engine).await;
     let rows = match engine {
         Engine::Sqlite => {
@@ -171,7 +171,7 @@ async fn a_backfill_that_was_cut_goes_on(engine: Engine) {
 /// matrix-authentication-service#5298: waiters inside the lock and CONCURRENTLY waited for each
 /// other.
 #[tokio::test]
-async fn eight_at_once_with_a_concurrent_index_do_it_once() {
+async fn eight_migrators_with_a_concurrent_index_apply_it_once() {
     let database = migrated(Engine::Postgres).await;
     let revisions = file(json!([{
         "name": "m29990101_000001_one",
@@ -201,7 +201,7 @@ async fn eight_at_once_with_a_concurrent_index_do_it_once() {
 
 /// goose#292, efcore.pg#2737: the first of two steps stood, and the next run failed on it.
 #[tokio::test]
-async fn a_failed_step_outside_a_transaction_is_named_and_gone_on_with() {
+async fn failed_step_outside_a_transaction_is_named_and_resumed() {
     let database = migrated(Engine::Postgres).await;
     let user = |email: &str| {
         format!(

@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use super::{Migrator, migrated, names};
 
 on_every_engine!(
-    targets_are_found_in_every_form,
-    down_asks_and_keeps_rows,
-    stamp_changes_the_bookkeeping_alone,
-    every_verb_answers_json,
-    a_dry_run_changes_nothing,
+    migrate_target_is_accepted_in_every_form,
+    down_asks_first_and_keeps_rows,
+    stamp_changes_only_the_bookkeeping,
+    every_verb_prints_json,
+    dry_run_changes_nothing,
     two_heads_are_refused,
 );
 
-async fn targets_are_found_in_every_form(engine: Engine) {
+async fn migrate_target_is_accepted_in_every_form(engine: Engine) {
     let database = Database::create(engine, Origin::Empty).await;
     let migrator = Migrator::new(&database, &json!({}));
     let at = async || migrator.ok(&["current"]).await.trim_end().to_owned();
@@ -48,7 +48,7 @@ async fn targets_are_found_in_every_form(engine: Engine) {
     assert!(told.contains("no way down from m20261121_000001"), "{told}");
 }
 
-async fn down_asks_and_keeps_rows(engine: Engine) {
+async fn down_asks_first_and_keeps_rows(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
     let told = migrator.fails(&["down"], 5).await;
@@ -63,7 +63,7 @@ async fn down_asks_and_keeps_rows(engine: Engine) {
     assert_eq!(migrator.ok(&["down", "--yes"]).await, "nothing to revert\n");
 }
 
-async fn stamp_changes_the_bookkeeping_alone(engine: Engine) {
+async fn stamp_changes_only_the_bookkeeping(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
     let before = catalog(&database).await;
@@ -87,7 +87,7 @@ async fn stamp_changes_the_bookkeeping_alone(engine: Engine) {
     assert_eq!(migrator.ok(&["stamp", "head", "--purge"]).await, "forgot m29990101_000001_other\n");
 }
 
-async fn every_verb_answers_json(engine: Engine) {
+async fn every_verb_prints_json(engine: Engine) {
     let database = Database::create(engine, Origin::Empty).await;
     let migrator = Migrator::new(&database, &json!({}));
     let answer = async |arguments: &[&str]| -> Value {
@@ -131,7 +131,7 @@ async fn every_verb_answers_json(engine: Engine) {
     assert_eq!((code, &refused["exit_code"]), (Some(6), &json!(6)), "{output}");
 }
 
-async fn a_dry_run_changes_nothing(engine: Engine) {
+async fn dry_run_changes_nothing(engine: Engine) {
     let database = migrated(engine).await;
     let revisions = json!({"revisions": [{
         "name": "m29990101_000001_one", "message": "add one",
@@ -169,7 +169,7 @@ async fn two_heads_are_refused(engine: Engine) {
 }
 
 #[tokio::test]
-async fn help_is_one_screen() {
+async fn help_fits_one_screen() {
     let help = run(&["migrate", "--help"], &[]).await;
     assert_eq!(help.code, Some(0), "{help:?}");
     let lines = help.output.lines().count();
@@ -187,7 +187,7 @@ async fn help_is_one_screen() {
 
 /// A new file is one of the list, and the source compiles with it; the trial `checklist` follows.
 #[tokio::test]
-async fn new_writes_a_file_and_two_lines() {
+async fn migrate_new_writes_a_file_and_two_index_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let list = include_str!("../../../migration/src/revisions/mod.rs");
     std::fs::write(folder.path().join("mod.rs"), list).expect("the list");

@@ -9,10 +9,10 @@ use super::{Migrator, SOON, migrated, records};
 use crate::client;
 
 on_every_engine!(
-    an_older_program_works_on_a_newer_schema,
-    a_revision_may_shut_older_programs_out,
-    a_database_from_before_hashes_is_adopted_once,
-    a_newer_program_waits_for_its_schema_while_an_older_serves,
+    older_program_works_on_a_newer_schema,
+    revision_with_a_minimum_head_refuses_older_programs,
+    database_without_hashes_is_adopted_once,
+    newer_program_waits_for_its_schema_while_an_older_serves,
 );
 
 const NEWER: &str = "m29990101_000001_newer";
@@ -25,7 +25,7 @@ fn newer(minimum_head: Option<&str>) -> Value {
     }]})
 }
 
-async fn an_older_program_works_on_a_newer_schema(engine: Engine) {
+async fn older_program_works_on_a_newer_schema(engine: Engine) {
     let server = TestServer::start(engine).await;
     let database = server.database();
     let older = Migrator::new(&database, &json!({}));
@@ -53,7 +53,7 @@ async fn an_older_program_works_on_a_newer_schema(engine: Engine) {
     assert!(down.contains(NEWER) && down.contains("unknown to this program"), "{down}");
 }
 
-async fn a_revision_may_shut_older_programs_out(engine: Engine) {
+async fn revision_with_a_minimum_head_refuses_older_programs(engine: Engine) {
     let server = TestServer::start(engine).await;
     let database = server.database();
     let older = Migrator::new(&database, &json!({}));
@@ -82,7 +82,7 @@ async fn a_revision_may_shut_older_programs_out(engine: Engine) {
     assert_eq!(older.ok(&["up"]).await, "nothing to apply\n");
 }
 
-async fn a_database_from_before_hashes_is_adopted_once(engine: Engine) {
+async fn database_without_hashes_is_adopted_once(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
     let before = records(&database).await;
@@ -110,7 +110,7 @@ async fn a_database_from_before_hashes_is_adopted_once(engine: Engine) {
     assert!(pending.contains("pending  m20261125_000001"), "{pending}");
 }
 
-async fn a_newer_program_waits_for_its_schema_while_an_older_serves(engine: Engine) {
+async fn newer_program_waits_for_its_schema_while_an_older_serves(engine: Engine) {
     let older = TestServer::start(engine).await;
     let database = older.database();
     let migrator = Migrator::new(&database, &newer(None));

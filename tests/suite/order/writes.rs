@@ -15,11 +15,11 @@ use crate::{
 };
 
 on_every_engine!(
-    placing_takes_from_the_stock,
-    what_stands_in_the_way_is_told_whole,
-    orders_go_their_way,
-    stock_comes_back_once,
-    one_statement_however_many_lines,
+    place_order_takes_from_the_stock,
+    refused_order_names_every_failing_item,
+    order_step_from_a_wrong_status_is_refused,
+    concurrent_cancels_return_the_stock_once,
+    place_order_takes_one_statement_for_any_number_of_items,
 );
 
 pub(crate) const PLACE: &str = "OrderService/PlaceOrder";
@@ -90,7 +90,7 @@ pub(crate) async fn shop(engine: Engine) -> TestServer {
     server
 }
 
-async fn placing_takes_from_the_stock(engine: Engine) {
+async fn place_order_takes_from_the_stock(engine: Engine) {
     let server = shop(engine).await;
     let before = answer(&server, "BookService/GetBook", json!({"id": id(1)})).await;
     let free = json!({"book": {"id": id(3), "price": {"currency_code": "USD", "nanos": 1_000}}});
@@ -143,7 +143,7 @@ async fn placing_takes_from_the_stock(engine: Engine) {
     assert_eq!(server.database().value("SELECT count(*) FROM orders").await, "4");
 }
 
-async fn what_stands_in_the_way_is_told_whole(engine: Engine) {
+async fn refused_order_names_every_failing_item(engine: Engine) {
     let server = shop(engine).await;
     let refused = refusal(&server, PLACE, order(1, &[(3, 11), (2, 10), (1, 1_000)])).await;
     refused
@@ -169,7 +169,7 @@ async fn what_stands_in_the_way_is_told_whole(engine: Engine) {
 }
 
 /// Each step from each status: there are five ways and no others.
-async fn orders_go_their_way(engine: Engine) {
+async fn order_step_from_a_wrong_status_is_refused(engine: Engine) {
     let server = shop(engine).await;
     let placed = answer(&server, PLACE, order(1, &[(1, 4)])).await;
     let key = json!({"id": placed["id"]});
@@ -209,7 +209,7 @@ async fn orders_go_their_way(engine: Engine) {
     }
 }
 
-async fn stock_comes_back_once(engine: Engine) {
+async fn concurrent_cancels_return_the_stock_once(engine: Engine) {
     let server = shop(engine).await;
     for _ in 0..5 {
         let placed = answer(&server, PLACE, order(1, &[(3, 4), (1, 10)])).await;
@@ -232,7 +232,7 @@ async fn stock_comes_back_once(engine: Engine) {
     }
 }
 
-async fn one_statement_however_many_lines(engine: Engine) {
+async fn place_order_takes_one_statement_for_any_number_of_items(engine: Engine) {
     let server = shop(engine).await;
     let books: Vec<Value> = (4..=100)
         .map(|at| json!({"id": id(at), "book": with(a_book("x"), json!({"stock": 10}))}))

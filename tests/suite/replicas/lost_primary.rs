@@ -9,7 +9,7 @@ use super::{EVENTUAL, SOON, STRONG, Steady, answers, create, read, reason, serve
 use crate::client;
 
 #[tokio::test]
-async fn without_a_primary_reads_go_on_and_writes_wait() {
+async fn lost_primary_lets_reads_succeed_and_writes_wait() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "1s").await;
     let book = create(&server, "Dune").await.expect("a book");
@@ -56,7 +56,7 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
 
 /// The time that a write took before its primary was lost is not the search's for the next one.
 #[tokio::test]
-async fn a_long_write_outlives_its_primary() {
+async fn long_write_on_a_lost_primary_leaves_time_for_the_next() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "6s").await;
     let mut holder = cluster.connect(0).await;
@@ -81,7 +81,7 @@ async fn a_long_write_outlives_its_primary() {
 /// Nobody can be asked any more what became of a commit whose answer was lost: the caller isn't
 /// told that nothing has changed.
 #[tokio::test]
-async fn an_unknown_commit_stays_unknown() {
+async fn unknown_commit_on_a_lost_primary_stays_unknown() {
     let cluster = Replicated::start(1).await;
     let line = Line::to_url(cluster.url("bookstore_app", 0)).await;
     let server = TestServer::builder(Engine::Postgres)
@@ -119,7 +119,7 @@ async fn an_unknown_commit_stays_unknown() {
 
 /// One that stood still while its successor was promoted believes in itself as it wakes up.
 #[tokio::test]
-async fn a_primary_that_wakes_up_too_late_gets_nothing() {
+async fn resumed_former_primary_gets_no_writes() {
     let cluster = Replicated::start(1).await;
     let server = serve(&cluster, "20s").await;
     create(&server, "before").await.expect("a book");
@@ -144,7 +144,7 @@ async fn a_primary_that_wakes_up_too_late_gets_nothing() {
 
 /// Nobody is there, and the first who comes back is a replica.
 #[tokio::test]
-async fn a_read_waits_for_a_replica_too() {
+async fn read_without_any_node_waits_for_a_replica() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "30s").await;
     let id = create(&server, "Dune").await.expect("a book").into_inner().id;

@@ -184,7 +184,7 @@ fn spread<'a>(text: &'a str, before: &[String], paths: &mut Vec<Vec<String>>) ->
 }
 
 #[test]
-fn groups_are_spread() {
+fn import_groups_are_expanded() {
     let code =
         "use crate::{\n store::{self, Call as C, error::{A, B}},\n rpc::*,\n};\ncrate::app::run();";
     let paths: Vec<_> =
@@ -203,7 +203,7 @@ fn groups_are_spread() {
 }
 
 #[test]
-fn upward_arrows_are_found() {
+fn upward_import_is_reported() {
     let find = |path, text| arrows(path, text).len();
     assert_eq!(find("server/src/rpc/status.rs", "use crate::{resource::Entry, meters::CALLS};"), 1);
     assert_eq!(find("server/src/rpc/status.rs", "use crate::security::password;"), 0);
@@ -218,7 +218,7 @@ fn upward_arrows_are_found() {
 }
 
 #[test]
-fn foreign_crates_and_private_parts_are_found() {
+fn foreign_crate_and_private_module_are_reported() {
     let find = |path, text| arrows(path, text).len();
     assert_eq!(find("server/src/rpc/context.rs", "use bookstore_entity::book;"), 1);
     assert_eq!(find("server/src/command/export/mod.rs", "use bookstore_entity::book;"), 1);

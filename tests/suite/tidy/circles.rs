@@ -302,7 +302,7 @@ pub(super) fn circles(files: &[(String, String)]) -> Vec<String> {
 }
 
 #[test]
-fn a_circle_of_files_is_found() {
+fn import_cycle_is_reported() {
     let find = |files: &[(&str, &str)]| {
         let files: Vec<(String, String)> = files
             .iter()

@@ -53,7 +53,7 @@ fn hold(ending: &str, rule: impl Fn(&str, &str) -> Vec<String>) {
 }
 
 #[test]
-fn files_are_short_and_say_what_they_hold() {
+fn every_file_is_short_and_starts_with_its_doc() {
     hold(".rs", text::shape);
 }
 
@@ -63,33 +63,33 @@ fn no_test_is_ignored() {
 }
 
 #[test]
-fn only_the_store_begins_and_commits() {
+fn only_the_store_sends_transaction_control() {
     hold(".rs", text::transaction_words);
 }
 
 #[test]
-fn arrows_point_downward() {
+fn modules_of_the_server_import_downward_only() {
     hold(".rs", arrows::arrows);
 }
 
 #[test]
-fn no_files_form_a_circle() {
+fn no_files_import_each_other() {
     let circles = circles::circles(&files(".rs"));
     assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn every_link_of_the_documents_leads_to_a_file() {
     hold(".md", |path, text| text::links(&root(), path, text));
 }
 
 #[test]
-fn every_service_has_its_places() {
+fn every_service_has_its_files() {
     hold(".proto", |path, text| resources::services(&root(), path, text));
 }
 
 #[test]
-fn every_migration_is_listed() {
+fn every_migration_is_named_and_listed() {
     let index =
         fs::read_to_string(root().join("migration/src/revisions/mod.rs")).expect("the list");
     hold(".rs", |path, _| resources::migrations(path, &index));

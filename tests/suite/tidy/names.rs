@@ -68,7 +68,7 @@ fn ambiguous<'a>(
 }
 
 #[test]
-fn a_type_name_means_one_thing() {
+fn every_type_name_has_one_definition() {
     let files = files(".rs");
     let server = files.iter().filter(|(path, _)| path.starts_with("server/"));
     let names = ambiguous(server.map(|(path, text)| (path.as_str(), text.as_str())));
@@ -83,7 +83,7 @@ fn a_type_name_means_one_thing() {
 }
 
 #[test]
-fn a_second_type_of_a_name_is_found() {
+fn second_type_of_a_name_is_reported() {
     let one = ("a.rs", "pub(crate) struct Order;\npub struct Service;\nmod x {\n    struct In;\n}");
     let alias = ("b.rs", "type Order = u8; // struct Comment\nstruct Service;\nenum In {}");
     let names = ambiguous([one, alias].into_iter());

@@ -68,7 +68,7 @@ fn snake_case(name: &str) -> String {
 }
 
 #[test]
-fn a_service_without_its_places_is_found() {
+fn service_without_its_files_is_reported() {
     let root = tempfile::tempdir().expect("a folder");
     let resource = root.path().join("server/src/resource/price_list");
     fs::create_dir_all(&resource).expect("a folder");
@@ -87,7 +87,7 @@ fn a_service_without_its_places_is_found() {
 }
 
 #[test]
-fn an_odd_migration_is_found() {
+fn misnamed_or_unlisted_migration_is_reported() {
     let find =
         |file: &str, index| migrations(&format!("migration/src/revisions/{file}"), index).len();
     let index = "mod m20260101_000001_create_books;\nm20260101_000001_create_books::revision(),";

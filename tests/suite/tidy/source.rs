@@ -104,7 +104,7 @@ fn character(text: &str) -> Option<usize> {
 }
 
 #[test]
-fn takes_rust_apart() {
+fn source_separates_code_comments_and_strings() {
     let text = concat!(
         "let a = \"one \\\" two\"; // \"no\" todo!()\n",
         "/* x /* \"no\" */ */ let b = r#\"th\"ree\"#;\n",

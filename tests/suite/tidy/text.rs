@@ -83,7 +83,7 @@ pub(super) fn links(root: &Path, path: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_long_file_and_a_silent_one_are_found() {
+fn long_file_and_file_without_doc_are_reported() {
     assert!(shape("a.rs", &format!("//! A.\n{}", "x\n".repeat(399))).is_empty());
     assert_eq!(shape("a.rs", &format!("//! A.\n{}", "x\n".repeat(400))).len(), 1);
     assert_eq!(shape("a.rs", "use x;\n//! late\n").len(), 1);
@@ -92,13 +92,13 @@ fn a_long_file_and_a_silent_one_are_found() {
 }
 
 #[test]
-fn an_ignored_test_is_found() {
+fn ignored_test_is_reported() {
     assert_eq!(ignored_tests("a.rs", "#[test]\n    #[ignore = \"x\"]\nfn f() {}").len(), 1);
     assert!(ignored_tests("a.rs", "let a = \"#[ignore\";").is_empty());
 }
 
 #[test]
-fn transaction_words_are_found() {
+fn transaction_control_in_a_string_is_reported() {
     let find = |text: &str| transaction_words("server/src/resource/book/operations.rs", text).len();
     for bad in ["BEGIN", "x; COMMIT", "begin;", "commit", "begin immediate", "rollback to a;"] {
         assert_eq!(find(&format!("let a = \"{bad}\";")), 1, "{bad}");
@@ -110,7 +110,7 @@ fn transaction_words_are_found() {
 }
 
 #[test]
-fn a_dead_link_is_found() {
+fn dead_link_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("there.md"), "").expect("a file");
     let text = "[a](there.md#x) [b](https://example.org) [c](#here)\n[d](gone.md)\n";

@@ -19,12 +19,12 @@ use crate::{
 };
 
 on_every_engine!(
-    a_silent_or_slow_caller_is_shown_out,
-    the_calls_deadline_ends_it,
-    there_is_a_limit
+    silent_or_slow_caller_is_rolled_back,
+    call_deadline_ends_the_transaction,
+    led_transactions_over_the_limit_are_refused
 );
 
-async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
+async fn silent_or_slow_caller_is_rolled_back(engine: Engine) {
     let server = TestServer::builder(engine).env("TRANSACTION_IDLE_TIMEOUT", "500ms").start().await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
@@ -55,7 +55,7 @@ async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
 
 /// The caller's deadline is told by the service, to a caller without a clock, whether it is silent
 /// or its statement waits.
-async fn the_calls_deadline_ends_it(engine: Engine) {
+async fn call_deadline_ends_the_transaction(engine: Engine) {
     let server = TestServer::start(engine).await;
     // On SQLite less than a caller may be silent.
     let (patience, told) = match engine {
@@ -89,7 +89,7 @@ async fn the_calls_deadline_ends_it(engine: Engine) {
     }
 }
 
-async fn there_is_a_limit(engine: Engine) {
+async fn led_transactions_over_the_limit_are_refused(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_POOL_SIZE", "2")
         .env("DATABASE_MAX_OVERFLOW", "0")
@@ -111,7 +111,7 @@ async fn there_is_a_limit(engine: Engine) {
 /// A caller that is killed leaves no session in a transaction. It says no goodbye: the line
 /// between ends, as the kernel ends those of a killed process.
 #[tokio::test]
-async fn nothing_stays_open_behind_a_caller() {
+async fn killed_caller_leaves_no_open_transaction() {
     // Neither a clock of the transaction's nor the wait for a lock ends it first.
     let soon = Duration::from_secs(30);
     let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_TIMEOUT", "1m");
@@ -156,7 +156,7 @@ async fn nothing_stays_open_behind_a_caller() {
 /// A commit that takes longer than the transaction may be open is no rollback: here it waits for a
 /// replica that stands still.
 #[tokio::test]
-async fn a_slow_commit_is_waited_for() {
+async fn commit_slower_than_the_transaction_limit_is_waited_for() {
     let cluster = Replicated::start(1).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.url("bookstore_app", 0));
     let server = server.start().await;
@@ -182,7 +182,7 @@ async fn a_slow_commit_is_waited_for() {
 
 /// Whoever doesn't read answers holds nothing for longer: others write meanwhile.
 #[tokio::test]
-async fn who_reads_no_answers_is_shown_out() {
+async fn caller_that_reads_no_answers_is_ended() {
     let server = TestServer::start(Engine::Sqlite).await;
     let mut book = a_new_book(1);
     book["book"]["description"] = json!("x".repeat(10_000));

@@ -13,9 +13,9 @@ use tokio::{
 use super::{DEFAULTS, Ended, file, finish, read, read_until, run, start, url};
 
 on_every_engine!(
-    an_interrupted_import_goes_on,
-    a_lost_connection_is_taken_up_again,
-    an_export_goes_on_behind_what_it_has,
+    interrupted_import_resumes_without_loss_or_duplicates,
+    import_reconnects_after_a_lost_connection,
+    resumed_export_appends_after_the_last_row,
 );
 
 /// Rows of a file; every hundredth can't be imported.
@@ -58,7 +58,7 @@ async fn assert_exact(server: &TestServer, folder: &Path, whole: usize) {
     assert_eq!(lines, wanted.collect::<Vec<_>>());
 }
 
-async fn an_interrupted_import_goes_on(engine: Engine) {
+async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     const ROWS: usize = 1_000;
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -118,7 +118,7 @@ async fn an_interrupted_import_goes_on(engine: Engine) {
     assert_exact(&server, folder, ROWS).await;
 }
 
-async fn a_lost_connection_is_taken_up_again(engine: Engine) {
+async fn import_reconnects_after_a_lost_connection(engine: Engine) {
     const ROWS: usize = 600;
     let server = TestServer::start(engine).await;
     let line = Line::to_service(server.address()).await;
@@ -163,7 +163,7 @@ async fn a_lost_connection_is_taken_up_again(engine: Engine) {
     assert!(ended.errors.contains("Unavailable") && ended.errors.contains(":1 "), "{ended:?}");
 }
 
-async fn an_export_goes_on_behind_what_it_has(engine: Engine) {
+async fn resumed_export_appends_after_the_last_row(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();

@@ -6,7 +6,7 @@ use bookstore_tests::{Engine, TestServer, on_every_engine};
 
 use super::{DEFAULTS, Ended, file, finish, run, start, url};
 
-on_every_engine!(dirty_files_are_told_row_by_row);
+on_every_engine!(dirty_file_is_rejected_row_by_row);
 
 /// A file's bytes, what is added to the command line, the exit code, what standard output or
 /// standard error has to say, and the notes of the rejects file.
@@ -20,7 +20,7 @@ async fn import(server: &TestServer, folder: &Path, name: &str, more: &[&str]) -
     run(server, folder, &arguments).await
 }
 
-async fn dirty_files_are_told_row_by_row(engine: Engine) {
+async fn dirty_file_is_rejected_row_by_row(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (wide, tall) = ("x".repeat(20_000), "y\n".repeat(600_000));
     let huge = format!("title,author\nT1,{wide}\nT2,A\nT3,\"{tall}\"\nT4,A\n");

@@ -8,7 +8,7 @@ use bookstore_tests::{Engine, TestServer, on_every_engine};
 
 use crate::client::id;
 
-on_every_engine!(every_character_is_split_as_the_tables_say);
+on_every_engine!(every_character_is_split_and_folded_as_the_tables_say);
 
 /// How many characters a description holds beside as many spaces.
 const PIECE: usize = 5_000;
@@ -23,7 +23,7 @@ fn split(characters: &[char], ranges: &[(char, char)], folds: &HashMap<char, cha
     characters.iter().filter(|c| in_word(c)).map(fold).collect()
 }
 
-async fn every_character_is_split_as_the_tables_say(engine: Engine) {
+async fn every_character_is_split_and_folded_as_the_tables_say(engine: Engine) {
     let server = TestServer::start(engine).await;
     let ranges: Vec<(char, char)> = words::ranges().collect();
     let folds = words::FOLDS.iter().flat_map(|(from, to)| from.chars().zip(to.chars())).collect();

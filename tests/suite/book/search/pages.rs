@@ -11,7 +11,11 @@ use crate::{
     standard::{answer, call_with, refusal},
 };
 
-on_every_engine!(pages_lead_to_a_thousand_results, tokens_serve_their_search, pages_are_bounded);
+on_every_engine!(
+    search_pages_end_after_a_thousand_results,
+    search_page_token_of_another_search_is_refused,
+    search_page_ends_at_its_byte_limit
+);
 
 /// The titles of all pages, and how many pages there are.
 async fn walk(server: &TestServer, mut request: Value) -> (Vec<String>, usize) {
@@ -27,7 +31,7 @@ async fn walk(server: &TestServer, mut request: Value) -> (Vec<String>, usize) {
     }
 }
 
-async fn pages_lead_to_a_thousand_results(engine: Engine) {
+async fn search_pages_end_after_a_thousand_results(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all: Vec<Value> = (1..=1_010)
         .map(|number| {
@@ -55,7 +59,7 @@ async fn pages_lead_to_a_thousand_results(engine: Engine) {
     assert!(none.is_empty(), "{none:?}");
 }
 
-async fn tokens_serve_their_search(engine: Engine) {
+async fn search_page_token_of_another_search_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all = ["a one", "a two", "a three"].map(a_book);
     create_all(&mut books(&server), &all).await;
@@ -84,7 +88,7 @@ async fn tokens_serve_their_search(engine: Engine) {
     refusal(&server, "BookService/ListBooks", token).await.is_invalid(&["page_token"]);
 }
 
-async fn pages_are_bounded(engine: Engine) {
+async fn search_page_ends_at_its_byte_limit(engine: Engine) {
     let server = TestServer::start(engine).await;
     let description = format!("common {}", "𝔘".repeat(9_900));
     let all: Vec<Value> =

@@ -105,7 +105,7 @@ async fn outcome(server: &TestServer, query: &str) -> Result<Vec<u64>, Vec<Strin
 }
 
 #[tokio::test]
-async fn any_text_finds_the_same_on_both_engines() {
+async fn random_query_finds_the_same_books_on_both_engines() {
     let mut random = StdRng::seed_from_u64(7);
     let mut text = |most: usize| -> String {
         let length = random.random_range(1..=most);
