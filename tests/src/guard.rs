@@ -3,7 +3,6 @@
 //!
 //! It reads a pipe from the test process, which closes even after SIGKILL. If the guard is killed
 //! too, the next run's guard removes what is left.
-//! guard leaves that was killed itself, the next run's guard sweeps away.
 
 mod process;
 

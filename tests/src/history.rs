@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(crate) struct Transaction {
     /// When its caller began it, on a clock that all callers share.
     pub(crate) began: u64,
-    /// When its caller knew its outcome.
+    /// When its caller learned the outcome.
     pub(crate) ended: u64,
     /// Its steps in order. If it was not applied, the steps that it attempted.
     pub(crate) steps: Vec<Step>,

@@ -49,8 +49,8 @@ impl Line {
 
     /// The same, by the URL of a PostgreSQL database on one node.
     ///
+    /// # Panics
     /// If it isn't such a URL.
-    /// If it isn't one.
     pub async fn to_url(url: String) -> Self {
         let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
         let (server, _) = server.expect("the address of a PostgreSQL database");

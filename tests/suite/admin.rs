@@ -1,4 +1,4 @@
-//! The admin address: probes, operators' questions, the log's level.
+//! The admin address: probes, operators' paths, the log level.
 
 mod exposition;
 
@@ -26,7 +26,7 @@ on_every_engine!(
     log_level_put_takes_effect_at_run_time
 );
 
-/// Asks as curl does; answers the code and the body.
+/// Makes an HTTP request as curl does; returns the code and the body.
 pub(crate) async fn ask(
     address: SocketAddr,
     method: &str,
@@ -92,7 +92,7 @@ async fn admin_paths_return_health_pools_topology_and_calls(engine: Engine) {
     assert_eq!(calls["in_flight"], 0, "{calls}");
     assert_eq!(get(address, "/nothing").await.0, 404);
 
-    // The probe of gRPC comes to the same address.
+    // gRPC health probes use the same address.
     let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     let channel = channel.connect().await.expect("HTTP/2");
     let request = HealthCheckRequest { service: "ready".to_owned() };
@@ -125,7 +125,8 @@ async fn log_level_put_takes_effect_at_run_time(engine: Engine) {
     server.logs().wait_for(|line| line.contains("\"level\":\"DEBUG\"")).await;
 }
 
-/// What an operator looks for when all hangs: which call, and how to find it in the log.
+/// An operator needs this when calls hang: the list shows which call, and its request id finds it
+/// in the log.
 #[tokio::test]
 async fn hanging_call_is_listed_with_its_request_id() {
     let (server, address) = with_admin(Engine::Postgres).await;

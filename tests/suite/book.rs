@@ -85,7 +85,7 @@ async fn create_book_returns_and_stores_what_was_sent(engine: Engine) {
     wanted.update_time = created.create_time;
     assert_eq!(created, wanted);
     assert!(!created.etag.is_empty() && created.etag != "anything", "{}", created.etag);
-    // Times are cut to a microsecond.
+    // Times have microseconds.
     let earliest = before - Duration::from_micros(1);
     let time = time(created.create_time);
     assert!(earliest <= time && time <= after, "{earliest:?} {time:?} {after:?}");
@@ -116,7 +116,7 @@ async fn create_book_returns_and_stores_what_was_sent(engine: Engine) {
     let lost = with(a_book("Lost"), json!({"category_id": id(404)}));
     refused(books.create_book(create("", lost)).await).has_no_reference(&["book.category_id"]);
 
-    // Made here: version 7 of the variant of RFC 9562, and what is unset stays so.
+    // The service creates the id: version 7 of RFC 9562's variant. Unset fields stay unset.
     let made = done(books.create_book(create("", a_book("Made"))).await);
     let shape =
         regex::Regex::new("^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$");
@@ -139,7 +139,7 @@ async fn update_book_changes_only_fields_of_the_mask(engine: Engine) {
     let mut books = books(&server);
     let first = done(books.create_book(create(&id(1), full())).await);
 
-    // Only what the mask names changes, whatever else is sent.
+    // Only fields of the mask change, whatever else is sent.
     let other = json!({"id": id(1), "title": "Messiah", "author": "Nobody", "stock": 9,
         "description": "Other", "create_time": "2001-02-03T04:05:06Z"});
     let second = update(&mut books, other, &["title"]).await.expect("an update");
@@ -154,7 +154,7 @@ async fn update_book_changes_only_fields_of_the_mask(engine: Engine) {
     assert_eq!(second, wanted);
     assert_eq!(done(books.get_book(get(&id(1))).await), wanted);
 
-    // Without a mask what is populated changes: "" is, a stock of 0 isn't.
+    // Without a mask populated fields change: "" is populated, a stock of 0 isn't.
     let populated = json!({"id": id(1), "description": "", "stock": 0, "author": "F. H."});
     let third = update(&mut books, populated, &[]).await.expect("an update");
     let wanted = Book {
@@ -166,7 +166,7 @@ async fn update_book_changes_only_fields_of_the_mask(engine: Engine) {
     };
     assert_eq!(third, wanted);
 
-    // What is named and unset is cleared.
+    // A field that is named and unset is cleared.
     let named = ["description", "stock", "category_id", "cover_image", "attributes", "stock"];
     let cleared = update(&mut books, json!({"id": id(1)}), &named).await.expect("an update");
     assert_eq!(
@@ -179,7 +179,7 @@ async fn update_book_changes_only_fields_of_the_mask(engine: Engine) {
                  AND cover_image IS NULL";
     assert_eq!(server.database().value(nulls).await, "1");
 
-    // `*` is everything that a caller may set.
+    // `*` stands for every field that a caller may set.
     let all = with(full(), json!({"id": id(1), "cover_image": null, "category_id": SCIENCE}));
     let replaced = update(&mut books, all.clone(), &["*"]).await.expect("an update");
     let mut wanted: Book = message(all);
@@ -260,7 +260,7 @@ async fn update_with_an_old_etag_is_refused(engine: Engine) {
     let third = update(&mut books, book("", 6), &["stock"]).await.expect("any state will do");
     assert_eq!(third.stock, 6);
 
-    // A book that was created again under its id is another one.
+    // A book that is created again under the same id has another etag.
     done(books.delete_book(delete(json!({"id": id(1), "etag": third.etag}))).await);
     let again = done(books.create_book(create(&id(1), full())).await);
     assert_ne!(again.etag, first.etag);
@@ -280,7 +280,7 @@ async fn update_with_allow_missing_creates_or_updates(engine: Engine) {
     assert_eq!((created.stock, &created.description), (wanted.stock, &wanted.description));
     assert_eq!(created.attributes, wanted.attributes);
 
-    // So are the rules: all count, though the mask names no field that breaks one.
+    // So the rules of all fields apply, though the mask names no field that breaks one.
     let half = json!({"id": id(2), "title": "Half", "stock": -1});
     let refusal = send(&mut books, request(half, &["title"])).await.expect_err("half a book");
     refusal.is_invalid(&["book.author", "book.price", "book.stock"]);
@@ -292,7 +292,7 @@ async fn update_with_allow_missing_creates_or_updates(engine: Engine) {
     refusal.is_stale("book.etag");
     refused(books.get_book(get(&id(2))).await).is_missing(&["id"]);
 
-    // A book that is there changes by the mask.
+    // An existing book changes by the mask.
     let half = json!({"id": id(1), "title": "Half", "stock": -1});
     let updated = send(&mut books, request(half, &["title"])).await.expect("an update");
     assert_eq!((updated.title.as_str(), updated.stock), ("Half", 3));
@@ -311,7 +311,7 @@ async fn delete_book_twice_returns_not_found(engine: Engine) {
     done(books.delete_book(delete(json!({"id": id(1), "allow_missing": true}))).await);
     refused(books.get_book(get(&id(1))).await).is_missing(&["id"]);
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "1");
-    // The id is free again.
+    // The id can be used again.
     let request: CreateBookRequest = create(&id(1), full());
     done(books.create_book(request).await);
 }

@@ -1,8 +1,8 @@
-//! The borders between crates: what no crate of the workspace depends on, also through others.
+//! The borders between crates: dependencies that a crate of the workspace must not have, also
+//! through others.
 //!
-//! Cargo refuses an import of a crate that the manifest doesn't name. These tests hold the
-//! manifests. Cargo.lock names the dependencies of all features and of tests too, so a crate
-//! that isn't found there is in no build.
+//! Cargo refuses an import that the manifest doesn't name. These tests hold the manifests.
+//! Cargo.lock names the dependencies of all features and tests, so a crate that it lacks is unused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +11,14 @@ use std::{
 
 use crate::tidy;
 
-/// The wire: gRPC, its messages and the contract.
+/// gRPC, its messages and the contract.
 const WIRE: &[&str] = &["tonic", "prost", "bookstore-proto"];
 /// The database and its libraries.
 const DATABASE: &[&str] = &["sea-orm", "sqlx", "bookstore-store"];
-/// Parts of the service above the store.
+/// The crates of the service above the store.
 const ABOVE_STORE: &[&str] = &["bookstore-entity", "bookstore-migration", "bookstore-query"];
 
-/// Each crate of the workspace, and what it must not depend on.
+/// Each crate of the workspace, and its forbidden dependencies.
 const BORDERS: &[(&str, &[&[&str]])] = &[
     ("bookstore-proto", &[DATABASE, ABOVE_STORE]),
     ("bookstore-entity", &[WIRE, &["bookstore-store"]]),
@@ -30,7 +30,7 @@ const BORDERS: &[(&str, &[&[&str]])] = &[
     ("bookstore-tests", &[]),
 ];
 
-/// The packages of a lock file, each with the names of those that it depends on.
+/// The packages of a lock file, each with the names of its dependencies.
 type Packages = BTreeMap<String, BTreeSet<String>>;
 
 fn packages(lock: &str) -> Packages {
@@ -39,14 +39,14 @@ fn packages(lock: &str) -> Packages {
         let name = package.lines().find_map(|line| line.strip_prefix("name = "));
         let name = name.expect("a package's name").trim_matches('"').to_owned();
         let listed = package.lines().filter_map(|line| line.strip_prefix(" \""));
-        // With a version behind the name where there are several.
+        // A version follows the name where there are several.
         let listed = listed.filter_map(|line| line.split([' ', '"']).next());
         packages.entry(name).or_default().extend(listed.map(str::to_owned));
     }
     packages
 }
 
-/// How a crate depends on another, from the one to the other; none if it doesn't.
+/// How a crate depends on another, as a path between them; `None` if it doesn't.
 fn path(packages: &Packages, from: &str, to: &str) -> Option<Vec<String>> {
     let mut found_by: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = vec![from];
@@ -67,8 +67,8 @@ fn path(packages: &Packages, from: &str, to: &str) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// What is wrong with a lock file: dependencies across a border, and crates of the workspace
-/// that have no line.
+/// The violations of a lock file: dependencies across a border, and crates of the workspace without
+/// a line in the table.
 fn faults(lock: &str, borders: &[(&str, &[&[&str]])]) -> Vec<String> {
     let packages = packages(lock);
     let mut faults = Vec::new();

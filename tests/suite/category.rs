@@ -1,4 +1,4 @@
-//! `CategoryService`: the standard methods, and what a category's end does to its books.
+//! `CategoryService`: the standard methods, and the effect of a delete on books.
 
 mod stats;
 
@@ -68,7 +68,7 @@ async fn category_is_created_updated_and_deleted(engine: Engine) {
         .is_taken(&["id"]);
     let both = create(&id(1), json!({"name": "Fiction"}));
     let refusal = refused(categories.create_category(both).await);
-    // The engines may stop at either constraint.
+    // The engines may report either constraint.
     assert_eq!(refusal.reason, "RESOURCE_ALREADY_EXISTS");
 
     let change = json!({"id": id(1), "name": "Verse", "description": "x"});
@@ -102,7 +102,7 @@ async fn duplicate_name_is_refused(engine: Engine) {
     let mut categories = categories(&server);
     refused(categories.create_category(create("", json!({"name": "Fiction"}))).await)
         .is_taken(&["category.name"]);
-    // Byte by byte, on both engines.
+    // Names are compared byte by byte on both engines.
     for name in ["fiction", "Fiction ", "Fictión", "Fictio\u{301}n"] {
         done(categories.create_category(create("", json!({"name": name}))).await);
     }
@@ -158,7 +158,7 @@ async fn deleting_a_category_unlinks_its_books(engine: Engine) {
     let all = [of(FICTION), of(FICTION), of(SCIENCE), a_book("x")];
     let created = create_all(&mut books, &all).await;
 
-    // What isn't deleted unlinks nothing.
+    // A refused delete unlinks no book.
     let stale = delete(json!({"id": FICTION, "etag": "garbage"}));
     refused(categories.delete_category(stale).await).is_stale("etag");
     let requests = vec![delete(json!({"id": FICTION})), delete(json!({"id": id(404)}))];
@@ -209,7 +209,7 @@ async fn list_is_sorted_by_name_and_filtered(engine: Engine) {
         }
         request.page_token = page.next_page_token;
     }
-    // The five that are there from the start.
+    // The five categories of the migrations.
     assert_eq!(names, ["Fiction", "History", "Non-Fiction", "Science", "Technology"]);
 
     let created = done(categories.create_category(create("", json!({"name": "Zen"}))).await);

@@ -1,4 +1,4 @@
-//! The harness's own clusters do what the tests of replicas take for granted.
+//! The test clusters work as the tests of replicas assume.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -13,7 +13,7 @@ async fn marks(cluster: &Replicated, node: usize) -> String {
     cluster.value(node, "SELECT string_agg(number::text, ' ' ORDER BY number) FROM marks").await
 }
 
-/// The marks that a replica has, once it has all that the primary has written.
+/// The marks on a replica once it has replayed all that the primary has written.
 async fn replayed(cluster: &Replicated, primary: usize, replica: usize) -> String {
     cluster.caught_up(primary, replica).await;
     marks(cluster, replica).await
@@ -41,7 +41,7 @@ async fn test_cluster_freezes_kills_promotes_and_rejoins_nodes() {
     cluster.follow_to(2, 1).await;
     assert_eq!(replayed(&cluster, 1, 2).await, "1 2");
 
-    // The old primary still believes in itself, at first where only the harness sees it.
+    // The old primary still acts as a primary. At first only the harness can reach it.
     cluster.restart_hidden(0).await;
     TcpStream::connect(cluster.name(0)).expect_err("it listens to nobody");
     mark(&cluster, 0, 3).await;

@@ -1,5 +1,5 @@
-//! The contract as text, held equal to a golden file, so that every change of it is
-//! seen in review as the diff of one file.
+//! The contract as text equals a golden file, so that every change of it shows in review as the
+//! diff of one file.
 
 mod service_config;
 
@@ -124,7 +124,7 @@ fn kind(kind: &Kind) -> String {
     }
 }
 
-/// Every option that is set, each on a line of its own; extensions by their full name.
+/// Every option that is set, each on its own line; extensions by their full name.
 fn options(options: &DynamicMessage) -> String {
     let plain = options.fields().map(|(field, value)| {
         format!("\n      {} = {}", field.name(), constant(&field.kind(), value))
@@ -166,8 +166,8 @@ fn constant(kind: &Kind, value: &Value) -> String {
     }
 }
 
-/// The lines that go (`-`) and come (`+`) between two texts, each under the last
-/// heading that both have; empty if they are equal.
+/// The removed (`-`) and added (`+`) lines between two texts, each under the last heading that both
+/// have; empty if they are equal.
 fn changes(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     // The longest common tail of each pair of tails.
@@ -229,8 +229,8 @@ fn contract_text_contains_rules_and_field_behaviours() {
     assert!(text.contains("(buf.validate.predefined) = {cel: ["), "{text}");
 }
 
-/// A client that builds messages from reflection finds the types that an Any holds only among
-/// the imports of the file that has the Any.
+/// A client that builds messages from reflection finds the types of an Any only among the imports
+/// of the Any's file.
 #[test]
 fn transaction_file_imports_every_type_an_any_holds() {
     const PLACE: &str = "bookstore/v1/transaction.proto";
@@ -248,7 +248,7 @@ fn transaction_file_imports_every_type_an_any_holds() {
     assert!(details, "errors.proto doesn't import the details of errors");
 }
 
-/// Whoever looks into answers by reflection finds what stands in them as Any, error details too.
+/// Clients that read errors by reflection need the types of their details too.
 #[tokio::test]
 async fn reflection_returns_every_type_an_any_holds() {
     let server = TestServer::start(Engine::Sqlite).await;

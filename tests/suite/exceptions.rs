@@ -7,18 +7,18 @@ use regex::Regex;
 
 use crate::tidy;
 
-/// A case that [`bookstore_tests::on_every_engine`] leaves out on one engine.
+/// A case that [`bookstore_tests::on_every_engine`] excludes on one engine.
 struct Exception {
     /// Its module and name, as `book::create_then_get`.
     case: &'static str,
     engine: Engine,
-    /// Why it can't hold there.
+    /// Why it can't run there.
     #[expect(dead_code, reason = "for whoever reads the table")]
     reason: &'static str,
 }
 
-/// All of them; an `except` in the suite that isn't here fails, and so does a line
-/// here that no case needs.
+/// All exceptions. The test fails for an `except` in the suite without a line here, and for a line
+/// without its `except`.
 const EXCEPTIONS: &[Exception] = &[Exception {
     case: "store::steady_load_opens_no_connections",
     engine: Engine::Sqlite,
@@ -42,12 +42,12 @@ fn every_engine_exception_has_a_reason() {
     assert_eq!(stamped, listed, "cases left out in the suite, and those in the table");
 }
 
-/// The cases that the text stamps with `except`, and the engine's name.
+/// The cases with `except` in a text, and the engine's name.
 fn cases_left_out(text: &str) -> Vec<(String, String)> {
     let stamp = Regex::new(r"(?s)\bon_every_engine!\s*[({](.*?)[)}];?").expect("a pattern");
     let except = Regex::new(r"(\w+)\s+except\s+(\w)(\w*)").expect("a pattern");
     let mut found = Vec::new();
-    // Only at a line's start: this file has it in strings and comments too.
+    // Only at a line's start, since this file has the macro in strings and comments too.
     for stamp in stamp.captures_iter(text).filter(|stamp| {
         stamp.get(0).is_some_and(|all| all.start() == 0 || text[..all.start()].ends_with('\n'))
     }) {

@@ -1,4 +1,4 @@
-//! Writes with a key happen once, and those that only validate not at all.
+//! A write with a key is applied once, and a validate-only write never.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ on_every_engine!(
 
 const CREATE: &str = "BookService/CreateBook";
 
-/// What a call was answered with, and whether that was a stored answer.
+/// The answer of a call, and whether it was a stored one.
 pub(crate) struct Answered {
     pub(crate) body: Value,
     pub(crate) replayed: bool,
@@ -66,8 +66,8 @@ fn a_key() -> String {
 async fn write_repeated_with_its_key_is_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = a_key();
-    // Without an id, so that a second one would be another book; with a map of several
-    // entries, which may stand in any order.
+    // Without an id, so that a second write would create another book, and with a map of several
+    // entries, whose encoding has no fixed order.
     let attributes = json!({"a": 1, "b": {"c": [1, 2], "d": null, "e": "x"}, "f": true});
     let request = json!({"book": with(a_book("once"), json!({"attributes": attributes}))});
     let first = call(&server, CREATE, request.clone(), &[("idempotency-key", &key)]).await;
@@ -81,14 +81,14 @@ async fn write_repeated_with_its_key_is_applied_once(engine: Engine) {
     }
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "1");
 
-    // The stored answer is what was true then.
+    // The stored answer is that of the first call.
     let book = first.body["id"].clone();
     answer(&server, "BookService/DeleteBook", json!({"id": book})).await;
     let again = call(&server, CREATE, request.clone(), &[("idempotency-key", &key)]).await;
     assert_eq!(again.expect("the same answer").body, first.body);
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
 
-    // An answer without a field, and one that says nothing of what it did.
+    // An answer without a field: it doesn't show what the write did.
     answer(&server, CREATE, json!({"id": id(1), "book": a_book("gone")})).await;
     let key = a_key();
     for replayed in [false, true] {
@@ -98,7 +98,7 @@ async fn write_repeated_with_its_key_is_applied_once(engine: Engine) {
         let answered = answered.expect("it was there");
         assert_eq!((answered.replayed, &answered.body), (replayed, &json!({})));
     }
-    // What was kept tells nothing of the request.
+    // The stored row contains nothing of the request.
     for row in server.sql("SELECT method, request_mark FROM idempotency_keys").await {
         assert!(row[0].as_ref().is_some_and(|method| method.starts_with("/bookstore.v1.")));
         assert_eq!(row[1].as_ref().map(String::len), Some(2 + 64), "{row:?}");
@@ -107,7 +107,8 @@ async fn write_repeated_with_its_key_is_applied_once(engine: Engine) {
 
 async fn concurrent_duplicates_are_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
-    // A second service on the same database: its twins meet only in there.
+    // A second service on the same database, whose duplicates meet the first one's only in the
+    // database.
     let other = TestServer::builder(engine).on(server.database()).start().await;
     for round in 0..5 {
         let key = a_key();
@@ -161,7 +162,7 @@ async fn failed_write_stores_no_answer_under_its_key(engine: Engine) {
         let refused = refused.err().expect("neither user nor book is there");
         refused.has_no_reference(&["review.user_id", "review.book_id"]);
     }
-    // The same key may carry another request as long as none has happened.
+    // The same key may carry another request as long as none has been applied.
     let request = json!({"book": a_book("at last")});
     assert!(!call(&server, CREATE, request, &metadata).await.expect("a book").replayed);
 }
@@ -181,7 +182,7 @@ async fn expired_keys_are_deleted(engine: Engine) {
     assert_eq!(database.value("SELECT count(*) FROM books").await, "2");
 }
 
-/// On every method that writes: it is carried out, answered, and undone.
+/// On every method that writes: the request is carried out, answered, and rolled back.
 async fn validate_only_request_changes_no_row(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
@@ -220,7 +221,7 @@ async fn validate_only_request_changes_no_row(engine: Engine) {
             tried.insert(format!("/bookstore.v1.{method}"));
         }
         answer(&server, &kind.method("Delete"), json!({"id": id(31)})).await;
-        // What is refused is refused as ever.
+        // Invalid requests get the same errors as without it.
         let taken = json!({"id": first, one: (kind.valid)()});
         let refused = call(&server, &kind.method("Create"), taken, &metadata).await;
         refused.err().expect("the id is taken").is(
@@ -230,7 +231,7 @@ async fn validate_only_request_changes_no_row(engine: Engine) {
         );
     }
     assert_eq!(rows(&server).await, before);
-    // What no kind has; each of them meets a row that lets it happen.
+    // Methods outside the kinds, each on a row that allows it.
     fill(&server.database(), &[(1, &[(1, 1), (2, 1)])]).await;
     let confirmed: Placed<'_> = (3, 3, "CONFIRMED", &[]);
     place(&server.database(), &[confirmed]).await;

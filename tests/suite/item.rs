@@ -1,4 +1,4 @@
-//! `ItemService`: what is its own. The standard methods are tried in `standard.rs`.
+//! What is special to `ItemService`. `standard.rs` tests the standard methods.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
 
 on_every_engine!(payload_round_trips_unchanged, filter_by_payload_path_finds_its_items);
 
-/// What the bad-input table knows of items.
+/// The bad-input table's case of items.
 pub(crate) const KIND: Kind = Kind {
     service: "ItemService",
     one: "Item",

@@ -1,4 +1,4 @@
-//! `ListBooks`: pages, totals, and how many statements they take.
+//! `ListBooks`: pages, totals, and the number of statements.
 
 mod estimate;
 mod filter;
@@ -26,13 +26,13 @@ on_every_engine!(
     list_statements_do_not_grow_with_rows,
 );
 
-/// What a List request in JSON is answered with.
+/// The answer to a List request in JSON.
 async fn list(books: &mut Books, request: Value) -> Result<ListBooksResponse, Refusal> {
     let answer = books.list_books(message::<ListBooksRequest>(request)).await;
     answer.map(|answer| answer.into_inner()).map_err(|status| Refusal::from(&status))
 }
 
-/// All books of a list, page by page; `request` says how large they are.
+/// All books of a list, page by page, with the page size of `request`.
 async fn walk(books: &mut Books, mut request: Value) -> Vec<Book> {
     let mut all = Vec::new();
     loop {
@@ -64,7 +64,7 @@ async fn list_pages_have_the_requested_size(engine: Engine) {
         assert_eq!(page.total_size, None);
     }
 
-    // Page size, skip and counting may change from page to page.
+    // Page size, skip and the total's mode may change from page to page.
     let first = list(&mut books, by_title(json!({"page_size": 10}))).await.expect("a page");
     let second = by_title(json!({"page_size": 3, "skip": 5, "page_token": first.next_page_token,
         "total_size_mode": "TOTAL_SIZE_MODE_EXACT"}));
@@ -83,7 +83,7 @@ async fn list_pages_have_the_requested_size(engine: Engine) {
         assert_eq!(page.next_page_token.is_empty(), skip >= 119, "skip {skip}");
     }
 
-    // What was deleted since is no hole, and no book stands on two pages.
+    // Books deleted meanwhile leave no gap, and no book is on two pages.
     books
         .batch_delete_books(message::<bookstore_proto::v1::BatchDeleteBooksRequest>(
             json!({"requests": [{"id": id(10)}, {"id": id(11)}, {"id": id(1)}]}),
@@ -110,7 +110,7 @@ async fn list_total_counts_the_books_of_the_filter(engine: Engine) {
         let request = json!({"filter": filter, "total_size_mode": mode, "page_size": 4});
         let page = list(&mut books, request.clone()).await.expect("a page");
         assert_eq!(page.total_size, total, "{filter} {mode}");
-        // Of all pages together, also on a later one and behind its end.
+        // The total is that of the whole list, also on a later page and after its end.
         if total == Some(10) {
             for more in [json!({"page_token": page.next_page_token}), json!({"skip": 9_999})] {
                 let page = list(&mut books, with(request.clone(), more)).await.expect("a page");
@@ -120,12 +120,12 @@ async fn list_total_counts_the_books_of_the_filter(engine: Engine) {
     }
 }
 
-/// The statements that a call ran, by their texts.
+/// The statements of a call, by their texts.
 pub(crate) async fn statements(server: &TestServer, call: &str) -> Vec<String> {
     let ended = |line: &Value| line["request_id"] == call && line["message"] == "call";
     server.logs().wait_for(|line| serde_json::from_str(line).is_ok_and(|line| ended(&line))).await;
     let lines = server.logs().json();
-    // The echo, or on a busy machine the warning that stands in for it.
+    // The echoed statement, or on a busy machine the warning of a slow one in its place.
     let statements = lines
         .iter()
         .filter(|line| line["target"] == "bookstore::sql" && line["request_id"] == call)
@@ -165,7 +165,7 @@ async fn list_statements_do_not_grow_with_rows(engine: Engine) {
     assert!(!texts[0].contains(&id(1)), "values are bound: {texts:?}");
 }
 
-/// The comment is what callers read; the table is what the service does.
+/// Callers read the comments; the service uses the tables.
 #[test]
 fn contract_comments_list_the_filter_and_sort_fields() {
     for resource in RESOURCES {
@@ -190,7 +190,7 @@ fn contract_comments_list_the_filter_and_sort_fields() {
     }
 }
 
-/// An update compares an immutable field with its column, which it finds in that table.
+/// An update compares an immutable field with its column, which that table names.
 #[test]
 fn every_immutable_field_has_a_column() {
     let mut immutable = 0;
@@ -198,7 +198,7 @@ fn every_immutable_field_has_a_column() {
         let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
         let mut methods = service.methods();
         let get = methods.find(|found| found.name().starts_with("Get"));
-        // A service without one has the resource of another.
+        // A service without one uses another service's resource.
         let Some(get) = get else { continue };
         for field in
             get.output().fields().filter(|field| behaviors(field).contains(&Behavior::Immutable))

@@ -1,4 +1,4 @@
-//! What the service logs of calls and statements, and what it tells callers for the log.
+//! The service's log of calls and statements, and the metadata that connects callers to it.
 
 use bookstore_proto::v1::{CreateCategoryRequest, GetBookRequest, ListBooksRequest};
 use bookstore_tests::{Engine, TestServer, on_every_engine};
@@ -14,10 +14,10 @@ on_every_engine!(
     answer_metadata_names_node_attempts_and_timing,
 );
 
-/// Where statements are told of.
+/// The log target of statements.
 const SQL: &str = "bookstore::sql";
 
-/// No message of the service has this in itself.
+/// No message of the service contains this itself.
 const SECRET: &str = "Xyzzy-4711";
 
 fn with_id<T>(message: T, id: &str) -> Request<T> {
@@ -26,7 +26,7 @@ fn with_id<T>(message: T, id: &str) -> Request<T> {
     request
 }
 
-/// The line of a call, waited for; a call after it shows that there is no second one.
+/// The line of a call. A later call shows that there is no second line.
 async fn line_of(server: &TestServer, id: &str) -> Value {
     let is_line = |line: &str, id: &str| {
         let line: Value = serde_json::from_str(line).unwrap_or_default();
@@ -65,7 +65,7 @@ async fn call_is_logged_as_one_line(engine: Engine) {
         assert!(timestamp.starts_with("20") && timestamp.ends_with('Z'), "{line}");
     }
 
-    // One without an id gets one, by which its line is found.
+    // A call without an id gets one, by which the log has its line.
     let made = books.list_books(ListBooksRequest::default()).await.expect("a list");
     let made = text(made.metadata(), "request-id").to_owned();
     assert_eq!(line_of(&server, &made).await["code"], "OK");
@@ -88,7 +88,7 @@ async fn call_is_logged_as_one_line(engine: Engine) {
     }
 }
 
-/// Puts the secret wherever a caller can: in what is written, looked for and refused.
+/// Puts the secret wherever a caller can: into writes, filters and invalid requests.
 async fn tell_secrets(server: &TestServer) {
     let mut books = client::books(server);
     let book = client::create(&client::id(1), client::a_book(SECRET));
@@ -110,7 +110,7 @@ async fn tell_secrets(server: &TestServer) {
     line_of(server, "the-last").await;
 }
 
-/// The statements of calls that were told of; those that ask for the schema belong to none.
+/// The logged statements of calls; those that read the schema's state belong to no call.
 fn statements(server: &TestServer) -> Vec<Value> {
     let told = server.logs().json().into_iter().filter(|line| line["target"] == SQL);
     told.filter(|line| line["request_id"].is_string()).collect()
@@ -145,7 +145,7 @@ async fn statement_echo_contains_no_values(engine: Engine) {
     }
     assert_nothing_secret(&server);
 
-    // Without being asked for, none is told of.
+    // Without the setting no statement is logged.
     let quiet = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0s").start().await;
     let request = with_id(ListBooksRequest::default(), "the-last");
     tell_secrets_then(&quiet, request).await;

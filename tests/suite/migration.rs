@@ -1,4 +1,4 @@
-//! The migrations: there and back, named, alone, and equal to what the program expects.
+//! The migrations: up and down, named, concurrent, and equal to what the program expects.
 
 use std::{
     collections::BTreeSet,
@@ -46,7 +46,7 @@ async fn empty(engine: Engine) -> Database {
     Database::create(engine, Origin::Empty).await
 }
 
-/// What `migrate` prints, a line each.
+/// The output of `migrate`, as lines.
 async fn migrate(database: &Database, arguments: &[&str]) -> Vec<String> {
     let arguments = [&["migrate"], arguments].concat();
     let finished = run(&arguments, &[("DATABASE_URL", &database.owner_url())]).await;
@@ -81,7 +81,7 @@ async fn schema(database: &Database) -> Vec<Row> {
     database.sql(sql).await
 }
 
-/// Whether there is a database at all: SQLite's file comes with the first change.
+/// Whether the database exists: SQLite's file is created by the first change.
 fn is_there(database: &Database) -> bool {
     match database {
         Database::Sqlite(database) => database.path().exists(),
@@ -89,7 +89,7 @@ fn is_there(database: &Database) -> bool {
     }
 }
 
-/// What FTS5 makes for its table `book_words`: nothing of it can be named.
+/// The tables that FTS5 makes for its table `book_words`: their parts have no chosen names.
 const FTS5_TABLES: &str = "book_words_";
 
 /// The bookkeeping's tables stay when everything is reverted.
@@ -116,8 +116,8 @@ async fn up_down_up_gives_the_schema_of_up(engine: Engine) {
     assert!(first.iter().filter(|row| is_ours(row)).count() > 10, "{first:#?}");
 }
 
-/// One text makes the tables of both engines, so that what SQLite keeps of it shows what
-/// PostgreSQL would have to name by itself.
+/// One definition makes the tables of both engines, so SQLite's stored text shows where PostgreSQL
+/// would choose a name itself.
 async fn every_constraint_has_a_chosen_name(engine: Engine) {
     let database = empty(engine).await;
     migrate(&database, &["up"]).await;
@@ -145,7 +145,7 @@ async fn every_constraint_has_a_chosen_name(engine: Engine) {
                     let ours = ["_insert", "_update", "_delete"];
                     assert!(ours.iter().any(|ending| name.ends_with(ending)), "{row:?}");
                 } else if sql.is_empty() {
-                    // What SQLite makes for a key of ours.
+                    // SQLite's indexes for declared keys.
                     assert!(name.starts_with("sqlite_autoindex_"), "{row:?}");
                 } else {
                     assert!(name.ends_with("_idx"), "{row:?}");
@@ -175,7 +175,7 @@ async fn two_concurrent_migrators_apply_each_revision_once(engine: Engine) {
     assert_eq!(done, told("applied"));
 }
 
-/// The columns of a table and whether each may be NULL, as the database has them.
+/// The columns of a table and whether each is nullable, from the database.
 async fn columns(database: &Database, table: &str) -> BTreeSet<(String, bool)> {
     let sql = match database.engine() {
         Engine::Sqlite => format!("SELECT name, \"notnull\" = 0 FROM pragma_table_info('{table}')"),
@@ -192,7 +192,7 @@ async fn columns(database: &Database, table: &str) -> BTreeSet<(String, bool)> {
     rows.into_iter().map(column).collect()
 }
 
-/// Holds an entity against its table, and answers the table's name.
+/// Compares an entity with its table, and returns the table's name.
 async fn is_table<E: EntityTrait>(database: &Database, entity: E) -> String {
     let table = entity.table_name();
     let expected: BTreeSet<(String, bool)> = E::Column::iter()
@@ -225,7 +225,7 @@ async fn entities_match_the_tables(engine: Engine) {
         is_table(&database, user::Entity).await,
     ];
     let tables = match engine {
-        // The search's own have no entity: nobody reads rows of them.
+        // The search's tables have no entity, since nothing reads their rows.
         Engine::Sqlite => {
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'book_word*'"
         }
@@ -297,13 +297,13 @@ async fn sample_data_loaded_twice_is_there_once(engine: Engine) {
     assert_eq!(list.expect("a list").into_inner().books.len(), 50);
 }
 
-/// Without a single setting: a file in the working directory, which migrates itself.
+/// Without any setting: a file in the working directory, which migrates itself.
 #[tokio::test]
 async fn program_without_settings_migrates_its_embedded_database() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(program());
     command.args(["serve", "--listen-addr", "127.0.0.1:0"]).env_clear();
-    // It ends when its standard input does, whatever becomes of this test.
+    // It ends when its standard input does, also if this test fails.
     command.env("BOOKSTORE_TEST_STDIN_GUARD", "1").stdin(Stdio::piped());
     command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut service = command.spawn().expect("the service");
@@ -323,8 +323,8 @@ async fn program_without_settings_migrates_its_embedded_database() {
     service.wait().expect("its end");
 }
 
-/// What was released is in databases: a line for each such revision, with its hash on PostgreSQL
-/// and on SQLite. A release adds the lines of its revisions.
+/// Databases contain the released revisions. The file has a line for each, with its hash on
+/// PostgreSQL and on SQLite. A release adds the lines of its revisions.
 #[test]
 fn released_revisions_keep_their_hashes() {
     let released = include_str!("../golden/revisions.txt");

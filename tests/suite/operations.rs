@@ -1,4 +1,4 @@
-//! What the page on operations says is complete: every metric, every name of health.
+//! The operations page is complete: every metric, every admin path, every health name.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn every_metric_is_on_the_operations_page() {
     assert_eq!(told, wanted, "the order is that of meters::all");
 }
 
-/// The paths that the admin address lists are answered, and told on the page.
+/// The admin address answers the paths that it lists, and the page documents them.
 #[tokio::test]
 async fn every_admin_path_is_on_the_operations_page() {
     let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;

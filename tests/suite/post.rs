@@ -1,4 +1,4 @@
-//! `PostService`: what is its own. The standard methods are tried in `standard.rs`.
+//! What is special to `PostService`. `standard.rs` tests the standard methods.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::{
 
 on_every_engine!(post_without_an_existing_author_is_refused);
 
-/// What the bad-input table knows of posts.
+/// The bad-input table's case of posts.
 pub(crate) const KIND: Kind = Kind {
     service: "PostService",
     one: "Post",

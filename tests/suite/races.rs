@@ -1,4 +1,4 @@
-//! Writes that meet each other: each ends as if it had been alone, before or after the other.
+//! Concurrent writes of the same rows: each ends as if it ran alone, before or after the other.
 
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, Book, CreateBookRequest, CreateCategoryRequest, DeleteCategoryRequest,
@@ -19,8 +19,8 @@ on_every_engine!(
     category_delete_unlinks_books_created_meanwhile,
 );
 
-/// The same books in opposite order: who comes second finds them there, and nobody is told
-/// of a conflict that trying again would not solve.
+/// The same books in opposite order: the second caller waits and finds the rows, and neither gets a
+/// conflict that a retry would not solve.
 async fn batches_of_the_same_ids_in_opposite_order_both_succeed(engine: Engine) {
     const PAIRS: u32 = 20;
     const BOOKS: u32 = 50;
@@ -79,8 +79,8 @@ async fn refused_category_delete_leaves_its_books(engine: Engine) {
     assert_ne!(after.etag, book.etag, "a change has its own version");
 }
 
-/// Books come into a category that is about to go: none keeps it, and none loses it without
-/// a new version.
+/// Books are created in a category that is being deleted: none keeps it, and each that loses it
+/// gets a new version.
 async fn category_delete_unlinks_books_created_meanwhile(engine: Engine) {
     const ROUNDS: u32 = 30;
     const BOOKS: u32 = 6;
@@ -97,7 +97,7 @@ async fn category_delete_unlinks_books_created_meanwhile(engine: Engine) {
             let mut books = books.clone();
             async move { books.create_book(request).await }
         };
-        // Some are sent before, some after.
+        // Some are sent before the delete, some after.
         let delete = async {
             let request = DeleteCategoryRequest { id: category.clone(), ..Default::default() };
             categories.clone().delete_category(request).await

@@ -1,5 +1,5 @@
-//! What the documents say is so: the README's first screen, the tables of docs/, and every call
-//! that a page prints with its answer.
+//! The documents are true: the README's first screen, the tables of docs/, and every documented
+//! call with its answer.
 
 use std::{collections::HashMap, fs};
 
@@ -100,7 +100,7 @@ async fn every_documented_call_returns_its_documented_answer() {
     }
 }
 
-/// Makes every call of a page, in its order, and holds the answers against the printed ones.
+/// Makes every call of a page, in its order, and compares the answers with the documented ones.
 async fn repeat(server: &TestServer, text: &str) -> usize {
     let mut told = HashMap::new();
     let mut calls = 0;
@@ -143,11 +143,11 @@ async fn repeat(server: &TestServer, text: &str) -> usize {
     calls
 }
 
-/// The names whose values are others in every run.
+/// The names whose values differ in every run.
 const CHANGING: [&str; 4] = ["createTime", "updateTime", "etag", "nextPageToken"];
 
-/// Fails where an answer isn't the printed one, and notes what the printed values that
-/// change are in this run.
+/// Fails where an answer differs from the documented one, and records this run's values of the
+/// changing names.
 fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
     match (printed, actual) {
         (Value::Object(printed), Value::Object(actual)) => {
@@ -172,7 +172,7 @@ fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
                 compare(printed, actual, told);
             }
         }
-        // A number in a Struct is a double, which grpcurl writes as short as it can.
+        // A number in a Struct is a double, which grpcurl prints as short as possible.
         (Value::Number(printed), Value::Number(actual)) => {
             assert_eq!(printed.as_f64(), actual.as_f64());
         }
@@ -180,7 +180,7 @@ fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
     }
 }
 
-/// Puts this run's values into a request, as a reader pastes them.
+/// Puts this run's values into a request, as a reader would paste them.
 fn replace(body: &mut Value, told: &HashMap<String, Value>) {
     match body {
         Value::String(text) => {
@@ -199,7 +199,7 @@ async fn call(server: &TestServer, method: &str, body: Value) -> Result<Value, S
     call_with(server, method, body, None).await
 }
 
-/// The same with metadata, a key and its value.
+/// The same with metadata: keys and values.
 async fn call_with(
     server: &TestServer,
     method: &str,
@@ -222,7 +222,7 @@ async fn call_with(
     Ok(serde_json::to_value(answer.into_inner()).expect("JSON"))
 }
 
-/// Messages of a type that is known at run time only.
+/// Messages of a type that is known only at run time.
 struct Dynamic(MessageDescriptor);
 
 impl Codec for Dynamic {

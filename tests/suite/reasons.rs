@@ -1,5 +1,5 @@
-//! The reasons of errors: those that the code names are values of the contract's enums, and
-//! those enums have the form that AIP-193 and Buf's rule ENUM_VALUE_PREFIX ask for.
+//! The reasons of errors: the code uses only values of the contract's enums, and those enums have
+//! the form that AIP-193 and Buf's rule ENUM_VALUE_PREFIX require.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -8,8 +8,8 @@ use regex::Regex;
 
 use crate::tidy;
 
-/// The reasons that an error may have: the values of all enums of the contract that are called
-/// `…ErrorReason`, without their prefixes.
+/// The possible reasons: the values of all enums of the contract named `…ErrorReason`, without
+/// their prefixes.
 pub(crate) static REASONS: LazyLock<BTreeSet<String>> =
     LazyLock::new(|| contract().iter().flat_map(ReasonEnum::reasons).collect());
 
@@ -17,7 +17,7 @@ pub(crate) static REASONS: LazyLock<BTreeSet<String>> =
 static FORM: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("^[A-Z][A-Z0-9_]{0,61}[A-Z0-9]$").expect("a pattern"));
 
-/// A resource makes a precondition with its reason as a literal.
+/// A resource writes its precondition's reason as a literal.
 static MADE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"\bPrecondition::new\(\s*("(\w*)")?"#).expect("a pattern"));
 
@@ -42,7 +42,7 @@ impl ReasonEnum {
         prefix + "_"
     }
 
-    /// The reasons, without the value that is never sent.
+    /// The reasons, without the unspecified value.
     fn reasons(&self) -> Vec<String> {
         let prefix = self.prefix();
         let reasons = self.values.iter().filter_map(|value| value.strip_prefix(&prefix));
@@ -50,7 +50,7 @@ impl ReasonEnum {
     }
 }
 
-/// The contract's enums of reasons, in whatever file they are declared.
+/// The contract's enums of reasons, in any file.
 fn contract() -> Vec<ReasonEnum> {
     let all = DESCRIPTOR_POOL.all_enums();
     let ours = all.filter(|kind| {
@@ -62,8 +62,8 @@ fn contract() -> Vec<ReasonEnum> {
     ours.map(|kind| ReasonEnum { name: kind.name().to_owned(), values: values(&kind) }).collect()
 }
 
-/// What is wrong with the enums: values without the prefix, reasons of another form, and reasons
-/// that two enums have, since a reason is unique in its domain.
+/// The violations of the enums: values without the prefix, malformed reasons, and reasons of two
+/// enums, since a reason is unique in its domain.
 fn faults_of_enums(enums: &[ReasonEnum]) -> Vec<String> {
     let (mut faults, mut seen) = (Vec::new(), BTreeSet::new());
     for found in enums {
@@ -85,8 +85,7 @@ fn faults_of_enums(enums: &[ReasonEnum]) -> Vec<String> {
     faults
 }
 
-/// What is wrong with the reasons of a file: a precondition's reason is a literal that the
-/// contract has.
+/// The violations of a file: a precondition's reason must be a literal that the contract has.
 fn faults_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
     if !path.starts_with("server/src/") {
         return Vec::new();

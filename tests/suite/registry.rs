@@ -1,5 +1,5 @@
-//! The registry's dispatch: a request by its type's name alone, as callers of several
-//! methods at once need it.
+//! The registry's dispatch: it finds the method by the request's type, as Execute and Transact need
+//! it.
 
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{

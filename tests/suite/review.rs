@@ -1,4 +1,4 @@
-//! `ReviewService`: what is its own. The standard methods are tried in `standard.rs`.
+//! What is special to `ReviewService`. `standard.rs` tests the standard methods.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,7 +19,7 @@ on_every_engine!(
     deleting_a_book_or_user_deletes_its_reviews,
 );
 
-/// What the bad-input table knows of reviews.
+/// The bad-input table's case of reviews.
 pub(crate) const KIND: Kind = Kind {
     service: "ReviewService",
     one: "Review",
@@ -27,7 +27,7 @@ pub(crate) const KIND: Kind = Kind {
     field: "review",
     ids: || [id(1), id(2)],
     valid: || {
-        // The fourth user has reviewed nothing; a request may hold two of these.
+        // The fourth user has no review; a request may contain two of these.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         a_review(4, 1 + NEXT.fetch_add(1, Ordering::Relaxed) % 2)
     },
@@ -145,7 +145,7 @@ async fn update_of_the_user_or_book_of_a_review_is_refused(engine: Engine) {
         let review = with(a_review(1, 1), with(json!({"id": id(1)}), members));
         with(json!({"review": review}), json!({"update_mask": paths}))
     };
-    // Named or populated, they may stay as they are.
+    // Named or populated, the same values are accepted.
     for (comment, paths) in [("a", None), ("b", Some("*")), ("c", Some("comment,userId,bookId"))] {
         let changed = answer(&server, UPDATE, update(json!({"comment": comment}), paths)).await;
         assert_eq!(changed["comment"], comment);
@@ -165,7 +165,7 @@ async fn update_of_the_user_or_book_of_a_review_is_refused(engine: Engine) {
             let current = with(members.clone(), json!({"etag": now["etag"]}));
             refusal(&server, UPDATE, update(current, paths)).await.is_invalid(fields);
         }
-        // What isn't named isn't looked at.
+        // A field outside the mask is ignored.
         answer(
             &server,
             UPDATE,

@@ -1,10 +1,10 @@
-//! The roles of `deploy/postgres/roles.sql`, in a database that owes its rights to
-//! that file alone.
+//! The roles of `deploy/postgres/roles.sql`, in a database whose privileges come from that file
+//! alone.
 
 use bookstore_tests::{Origin, Postgres, PostgresDatabase};
 use sqlx::{Connection, PgConnection};
 
-/// The SQLSTATE that `sql` fails with as a role, if it fails.
+/// The SQLSTATE of the error of `sql` as a role; `None` if it succeeds.
 async fn refusal(database: &PostgresDatabase, role: &str, sql: &'static str) -> Option<String> {
     let mut connection = match PgConnection::connect(&database.url(role)).await {
         Ok(connection) => connection,
@@ -54,7 +54,7 @@ async fn role_without_a_grant_is_refused() {
     assert_eq!(refused.as_deref(), Some("42501"));
 }
 
-/// The suite's comparisons mean nothing where the default collation is "C".
+/// The suite's comparisons prove nothing if the default collation is "C".
 #[tokio::test]
 async fn test_cluster_collation_is_not_c() {
     let database = Postgres::shared().await.database(Origin::Empty).await;

@@ -1,4 +1,4 @@
-//! Settings from outside: where they come from, what is refused, and what is printed.
+//! Settings: their sources, refused values, and the printed configuration.
 
 use bookstore_tests::{Engine, Finished, TestServer, run};
 
@@ -8,10 +8,10 @@ const REFUSED: i32 = 64;
 /// The exit code for a wrong command line.
 const MISTYPED: i32 = 2;
 
-/// Flags, variables of the environment, and what the refusal has to say.
+/// Flags, environment variables, and the text of the error.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
 
-/// A file of settings with this text.
+/// A settings file with this text.
 fn file(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("settings.toml");
@@ -19,8 +19,7 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
     (folder, path.to_str().expect("a path as text").to_owned())
 }
 
-/// What `config` prints for a key: the value, and the line above it, which says where it
-/// comes from.
+/// The line that `config` prints for a key, and the line above it with the source.
 fn printed(finished: &Finished, key: &str) -> (String, String) {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let lines: Vec<&str> = finished.output.lines().collect();
@@ -138,7 +137,7 @@ async fn config_prints_no_secrets() {
     }
 }
 
-/// What is printed is a file of settings, by which the same is printed again.
+/// The printed settings are a valid settings file, which prints the same again.
 #[tokio::test]
 async fn printed_config_is_accepted_as_a_file() {
     let first = run(&["config"], &[("DATABASE_POOL_TIMEOUT", "1500ms")]).await;

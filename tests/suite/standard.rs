@@ -1,5 +1,5 @@
-//! What the standard methods do alike, tried on every resource: each line of the
-//! bad-input table's `KINDS` is enough to be here.
+//! The behaviour that the standard methods share, on every resource: a line in the bad-input
+//! table's `KINDS` is enough to be tested here.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,7 +20,7 @@ on_every_engine!(
 );
 
 /// Calls a method, such as `BookService/GetBook`, with a request in JSON. The answer has the
-/// contract's own field names, and no field without a value.
+/// contract's field names and omits fields without a value.
 pub(crate) async fn call(
     server: &TestServer,
     method: &str,
@@ -47,7 +47,7 @@ pub(crate) async fn call_with(
     Ok(json.expect("an answer as JSON"))
 }
 
-/// The same, for a call that has to be done.
+/// The same for a call that must succeed.
 pub(crate) async fn answer(server: &TestServer, method: &str, request: Value) -> Value {
     let shown = request.to_string();
     match call(server, method, request).await {
@@ -56,7 +56,7 @@ pub(crate) async fn answer(server: &TestServer, method: &str, request: Value) ->
     }
 }
 
-/// The same, for a call that has to be refused.
+/// The same for a call that must fail.
 pub(crate) async fn refusal(server: &TestServer, method: &str, request: Value) -> Refusal {
     match call(server, method, request.clone()).await {
         Ok(answer) => panic!("{method} {request} was done: {answer}"),
@@ -64,12 +64,12 @@ pub(crate) async fn refusal(server: &TestServer, method: &str, request: Value) -
     }
 }
 
-/// The statements that a call runs, by their texts; the server has to echo them.
+/// The statements of a call, by their texts. The server must echo them.
 pub(crate) async fn statements(server: &TestServer, method: &str, request: Value) -> Vec<String> {
     statements_with(server, method, request, &[]).await
 }
 
-/// The same of a call with metadata.
+/// The same for a call with metadata.
 pub(crate) async fn statements_with(
     server: &TestServer,
     method: &str,
@@ -102,7 +102,7 @@ async fn changes(server: &TestServer, kind: &Kind) {
     let before = answer(server, &get, json!({"id": first})).await;
     assert_eq!(before["id"], first);
 
-    // Only what the mask names, whatever else is sent.
+    // Only fields of the mask, whatever else is sent.
     let ignored = kind.other.map_or(json!({}), |(other, _)| json!({other: "not named"}));
     let request = kind.update(ignored);
     let changed = answer(server, &update, with(request, json!({"update_mask": text}))).await;
@@ -115,7 +115,7 @@ async fn changes(server: &TestServer, kind: &Kind) {
     assert_ne!(changed["update_time"], before["update_time"]);
     assert_eq!(answer(server, &get, json!({"id": first})).await, changed);
 
-    // Without a mask, what is populated.
+    // Without a mask, populated fields.
     let request = json!({kind.field: {"id": first, other: "populated", "etag": changed["etag"]}});
     let again = answer(server, &update, request.clone()).await;
     assert_eq!(again[other], "populated");
@@ -137,7 +137,7 @@ async fn comes_and_goes(server: &TestServer, kind: &Kind) {
     );
     assert_eq!(created["create_time"], created["update_time"]);
     assert_eq!(answer(server, &get, json!({"id": id(30)})).await, created);
-    // Where other values are unique too, the engines may stop at any of them.
+    // Where other values are unique too, the engines may report any of the violations.
     assert_eq!(refusal(server, &create, new).await.reason, "RESOURCE_ALREADY_EXISTS");
 
     let gone = json!({"id": id(30), "etag": created["etag"]});
@@ -149,7 +149,7 @@ async fn comes_and_goes(server: &TestServer, kind: &Kind) {
     refusal(server, &delete, gone.clone()).await.is_missing(&["id"]);
     answer(server, &delete, with(gone, json!({"allow_missing": true}))).await;
 
-    // An upsert creates all of it, whatever the mask says, and changes what is there.
+    // An upsert creates the whole resource whatever the mask, and updates an existing one by it.
     let whole = with((kind.valid)(), json!({"id": id(30)}));
     let upsert = json!({kind.field: whole, "update_mask": kind.other().0, "allow_missing": true});
     let created = answer(server, &update, upsert).await;
@@ -204,7 +204,7 @@ async fn standard_batch_methods_apply_all_or_nothing(engine: Engine) {
     }
 }
 
-/// One row a page, both ways, by each field: every row stands on one page, and the tokens
+/// Pages of one row, in both directions, by each field: every row is on one page, and the tokens
 /// carry values of every kind.
 async fn lists_sorted_by_each_field_return_every_row_once(engine: Engine) {
     let server = TestServer::start(engine).await;
@@ -232,7 +232,7 @@ async fn lists_sorted_by_each_field_return_every_row_once(engine: Engine) {
     }
 }
 
-/// The sortable fields, each way.
+/// The sortable fields, each in both directions.
 fn fields(kind: &Kind) -> Vec<String> {
     let service = format!("bookstore.v1.{}", kind.service);
     let mut resources = bookstore_server::resource::RESOURCES.iter();

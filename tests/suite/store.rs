@@ -1,4 +1,4 @@
-//! What the store promises whatever an operation does: looked at from its own interface.
+//! The store's guarantees for any operation, tested through its public interface.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ on_every_engine!(
     write_of_a_cancelled_call_is_committed,
 );
 
-/// A database with one more table, `marks`, and a store on it.
+/// A database with an additional table `marks`, and a store on it.
 async fn store(engine: Engine, pool: PoolOptions) -> (Arc<Database>, Store) {
     let database = Arc::new(Database::create(engine, Origin::Migrated).await);
     if engine == Engine::Sqlite {
@@ -68,7 +68,7 @@ fn call(deadline: Deadline) -> Call {
     }
 }
 
-/// An operation made of a function.
+/// An operation made from a function.
 struct Act<F>(F);
 
 fn act<F>(function: F) -> Box<dyn Write>
@@ -108,7 +108,7 @@ async fn mark(connection: &Connection, note: &str) -> Result<(), DbErr> {
     connection.execute_unprepared(&format!("INSERT INTO marks VALUES ('{note}')")).await.map(drop)
 }
 
-/// How many rows there are, seen from another session.
+/// The number of rows, read in another session.
 async fn marks(database: &Database) -> String {
     database.value("SELECT CAST(count(*) AS varchar(9)) FROM marks").await
 }
@@ -118,7 +118,7 @@ async fn operation_with_a_failed_statement_is_not_committed(engine: Engine) {
     let careless = act(|connection| {
         Box::pin(async move {
             mark(connection, "first").await?;
-            // The second is refused, and the operation doesn't care.
+            // The second statement fails, and the operation ignores the error.
             let refused = mark(connection, "first").await;
             assert!(refused.is_err());
             Ok(())
@@ -172,7 +172,7 @@ async fn deadline_in_an_operation_rolls_back(engine: Engine) {
     let slow = act(move |connection| {
         Box::pin(async move {
             mark(connection, "late").await?;
-            // The operation itself would be content.
+            // The operation itself would ignore the deadline.
             while !deadline.has_passed() {
                 tokio::task::yield_now().await;
             }
@@ -200,7 +200,7 @@ async fn pool_never_exceeds_its_size(engine: Engine) {
     assert!(matches!(refused, Err(StoreError::DeadlineExceeded)), "{refused:?}");
     drop(lent);
 
-    // Many more callers than connections: all are served, and never more than allowed at once.
+    // Many more callers than connections: all are served, and the pool never exceeds its size.
     let (_database, store) = self::store(engine, PoolOptions { timeout: SOON, ..POOL }).await;
     let (now, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let callers = (0..200).map(|_| async {
@@ -219,7 +219,7 @@ async fn steady_load_opens_no_connections(engine: Engine) {
     let (_database, store) = store(engine, pool).await;
     let mut sessions = std::collections::HashSet::new();
     for _ in 0..50 {
-        // Always one more than the pool keeps open.
+        // Always one connection more than the pool keeps idle.
         let callers = (0..3).map(|_| async {
             let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
             let backend = reader.get_database_backend();
@@ -250,7 +250,7 @@ async fn write_of_a_cancelled_call_is_committed(engine: Engine) {
         _ = store.run(call(Deadline::NONE), patient) => panic!("it waits"),
         () = begun.notified() => {}
     }
-    // The caller is gone in the middle of the transaction.
+    // The caller is dropped in the middle of the transaction.
     assert_eq!(marks(&database).await, "0");
     may_end.notify_one();
     let kept = async {

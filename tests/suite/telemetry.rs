@@ -1,4 +1,4 @@
-//! What goes out by OTLP: a trace read back from a collector of the test's own.
+//! OTLP exports: traces read back from a collector inside the test.
 
 use std::time::Duration;
 
@@ -35,11 +35,11 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-/// The span of the callers here, in bytes and as `traceparent` has it.
+/// The span id of the callers, as bytes and as `traceparent` has it.
 const CALLER: ([u8; 8], &str) =
     ([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31], "b7ad6b7169203331");
 
-/// A trace by a byte that no other one has.
+/// A trace id made from a byte.
 fn trace(number: u8) -> [u8; 16] {
     [number; 16]
 }
@@ -48,7 +48,7 @@ fn traceparent(number: u8) -> String {
     format!("00-{}-{}-01", format!("{number:02x}").repeat(16), CALLER.1)
 }
 
-/// A request of a caller whose trace that is.
+/// A request within that trace.
 fn traced<T>(number: u8, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let parent = traceparent(number).parse().expect("ASCII");
@@ -56,7 +56,7 @@ fn traced<T>(number: u8, message: T) -> Request<T> {
     request
 }
 
-/// The spans of a trace, in the order in which they began.
+/// The spans of a trace, sorted by their start.
 struct Trace(Vec<Span>);
 
 impl Trace {
@@ -71,7 +71,7 @@ impl Trace {
         self.0.iter().filter(|span| span.parent_span_id == parent).collect()
     }
 
-    /// The one call.
+    /// The call's span, of which there must be one.
     fn call(&self) -> &Span {
         let calls = self.below(&CALLER.0);
         assert_eq!(calls.len(), 1, "{:#?}", self.0);
@@ -79,8 +79,8 @@ impl Trace {
         calls[0]
     }
 
-    /// The names of the call's operations. Below each are statements, and below the call itself
-    /// is none.
+    /// The names of the call's operations. Statements are below each of them, and none is directly
+    /// below the call.
     fn operations(&self) -> Vec<&str> {
         let operations = self.below(&self.call().span_id);
         for operation in &operations {
@@ -107,7 +107,7 @@ async fn with_sink(engine: Engine) -> (Sink, TestServer) {
     (sink, server)
 }
 
-/// All spans of a service, which has sent them before its end.
+/// All spans of a service, which exports them before its end.
 async fn spans(sink: &Sink, mut server: TestServer) -> Vec<Span> {
     assert_eq!(server.terminate().await.status.code(), Some(0));
     sink.take_spans()
@@ -123,7 +123,7 @@ async fn trace_contains_the_call_its_operation_and_its_statements(engine: Engine
     assert_eq!(call.name, "bookstore.v1.BookService/ListBooks");
     assert_eq!(text(&call.attributes, "rpc.method").as_deref(), Some("ListBooks"));
     assert_eq!(trace.operations(), ["ListBooks"]);
-    // What a trace says by itself isn't sent again.
+    // Attributes that the trace contains anyway aren't exported again.
     for span in &trace.0 {
         for twice in ["method", "operation", "trace_id"] {
             assert_eq!(text(&span.attributes, twice), None, "{span:#?}");
@@ -132,7 +132,7 @@ async fn trace_contains_the_call_its_operation_and_its_statements(engine: Engine
     assert!(text(&call.attributes, "request_id").is_some(), "the way into the log: {call:#?}");
 }
 
-/// Whoever looks for what a long stream did finds the statements below the step that ran them.
+/// The statements of a long stream are below the span of the step that ran them.
 async fn span_of_each_stream_step_contains_its_statements(engine: Engine) {
     let (sink, server) = with_sink(engine).await;
     let any = |name: &str, value: Vec<u8>| {
@@ -184,7 +184,7 @@ async fn span_of_each_stream_step_contains_its_statements(engine: Engine) {
     assert_eq!(Trace::of(&spans, 3).operations(), ["ExportBooks"]);
 }
 
-/// Reads a stream to its end: how many messages there were.
+/// Reads a stream to its end; returns the number of messages.
 async fn read<T>(mut answers: Streaming<T>) -> usize {
     let mut count = 0;
     while answers.message().await.expect("an answer").is_some() {
@@ -214,11 +214,12 @@ async fn spans_of_probes_and_reflection_have_their_method_names() {
         let name = method.split_once('/').map(|(_, name)| name.to_owned());
         assert_eq!(text(&trace.call().attributes, "rpc.method"), name);
     }
-    // The harness has watched this one.
+    // The harness called this method.
     assert!(spans.iter().any(|span| span.name == "grpc.health.v1.Health/Watch"), "{spans:#?}");
 }
 
-/// What isn't to be taken from callers isn't, in traces and in the log; what is unknown is told.
+/// Propagators that aren't configured are ignored in traces and in the log. Unknown names are
+/// logged.
 #[tokio::test]
 async fn only_configured_propagators_join_a_trace() {
     for (list, joins, unknown) in
@@ -250,10 +251,11 @@ async fn only_configured_propagators_join_a_trace() {
     }
 }
 
-/// Nobody looks for traces that aren't there until they are needed: the log tells it, once.
+/// Missing traces would be noticed only when they are needed, so the log reports the collector
+/// once.
 #[tokio::test]
 async fn unreachable_collector_is_logged_once_and_reconnected() {
-    // Nobody answers there yet.
+    // Nothing listens there yet.
     let place = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = place.local_addr().expect("an address");
     let server = TestServer::builder(Engine::Sqlite)
@@ -280,7 +282,7 @@ async fn unreachable_collector_is_logged_once_and_reconnected() {
 }
 
 async fn silent_collector_blocks_neither_calls_nor_the_stop(engine: Engine) {
-    // It takes connections and never answers.
+    // It accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
     let mut server =

@@ -1,4 +1,4 @@
-//! What is known of the nodes: what operators are shown, and what is answered while little is known.
+//! The topology of the nodes: the admin view, and calls while it is incomplete.
 
 use std::{
     net::SocketAddr,
@@ -14,7 +14,7 @@ use tonic_types::StatusExt;
 
 use crate::{admin, client};
 
-/// Waits until what is told of a node fits.
+/// Waits until the admin view of a node matches.
 async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value) -> bool) {
     until(what, SOON, async || {
         let topology = admin::get_json(address, "/topology").await;
@@ -26,7 +26,7 @@ async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value)
 #[tokio::test]
 async fn topology_shows_roles_lag_and_failures() {
     let cluster = Replicated::start(1).await;
-    // The cluster trusts everybody, so any password will do.
+    // The cluster trusts every connection, so any password works.
     let urls = cluster.urls("bookstore_app:not-for-operators");
     let server = TestServer::builder(Engine::Postgres).url(&urls).env("ADMIN_ADDR", "127.0.0.1:0");
     let server = server.start().await;
@@ -48,7 +48,8 @@ async fn topology_shows_roles_lag_and_failures() {
         assert!(node["used"].is_u64(), "{node}");
     }
 
-    // It answers nothing and closes nothing: the read fails there and goes elsewhere.
+    // The node answers nothing and closes nothing: the read times out there and moves to another
+    // node.
     cluster.freeze(1);
     let mut books = client::books(&server);
     let id = "01930000-0000-7000-8000-000000000001".to_owned();
@@ -74,7 +75,7 @@ async fn topology_shows_roles_lag_and_failures() {
     .await;
 }
 
-/// A single node isn't followed: it is looked at when somebody asks.
+/// A single node isn't followed: it is probed when the topology is read.
 #[tokio::test]
 async fn single_node_is_probed_only_when_topology_is_read() {
     let mut cluster = Replicated::start(1).await;
@@ -91,13 +92,13 @@ async fn single_node_is_probed_only_when_topology_is_read() {
         .await;
 }
 
-/// What follows a promoted replica goes on answering when that one is lost too: nothing tells it
-/// then that it has moved on, and its control file may still say the opposite.
+/// A replica that followed a promoted primary keeps answering when that one is lost too. It gets no
+/// record of the new timeline then, and its control file may still have the old one.
 #[tokio::test]
 async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     let mut cluster = Replicated::start(2).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
-    // Whatever would wait for a primary fails at once.
+    // Waiting for a primary fails at once.
     let server = server.env("ADMIN_ADDR", "127.0.0.1:0").env("DATABASE_FAILOVER_WAIT", "0s");
     let server = server.start().await;
     let address = server.admin_address().await;
@@ -114,7 +115,7 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     told(address, &first, "the second primary is gone", |node| node["role"] == "gone").await;
     let receives = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
     until("it receives nothing", SOON, async || cluster.value(2, receives).await == "0").await;
-    // For some looks at it.
+    // For several probes.
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         let id = "01930000-0000-7000-8000-000000000001".to_owned();
@@ -126,8 +127,8 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     told(address, &second, "the last node is a replica", replica).await;
 }
 
-/// Who has heard of a promotion and seen nothing of it can't look into histories yet. That passes, so
-/// callers are told to come again, not to give their tokens up.
+/// A service that has learned of a timeline but not probed its primary can't read histories yet.
+/// This passes, so the error asks for a retry and not for a new token.
 #[tokio::test]
 async fn token_before_the_promotion_is_probed_is_retried() {
     let mut cluster = Replicated::start(2).await;
@@ -158,7 +159,8 @@ async fn token_before_the_promotion_is_probed_is_retried() {
     }
 }
 
-/// Who has no time to wait for a connection says nothing of the node: it goes on answering.
+/// A call whose deadline ends its wait for a connection says nothing about the node, which stays in
+/// use.
 #[tokio::test]
 async fn short_deadlines_eject_no_node() {
     let cluster = Replicated::start(1).await;
@@ -169,7 +171,7 @@ async fn short_deadlines_eject_no_node() {
     let address = server.admin_address().await;
     let replica = cluster.name(1);
     told(address, &replica, "the replica answers", |node| node["role"] == "replica").await;
-    // Without a clock of its own: the service says that the time is over.
+    // Without a client-side deadline, so that the error is the service's.
     let books = BookServiceClient::new(raw(server.address()).await);
     let read = |timeout: &'static str| {
         let mut books = books.clone();

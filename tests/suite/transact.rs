@@ -38,7 +38,7 @@ on_every_engine!(
 const CREATE: &str = "BookService/CreateBook";
 const GET: &str = "BookService/GetBook";
 
-/// A stream that is open.
+/// An open stream.
 struct Led {
     steps: mpsc::Sender<TransactRequest>,
     answers: Streaming<TransactResponse>,
@@ -60,7 +60,7 @@ impl Led {
         for (key, value) in metadata {
             request.metadata_mut().insert(*key, value.parse().expect("ASCII"));
         }
-        // A connection of its own, that goes with it.
+        // A new connection, which is closed with the stream.
         let mut client = TransactionServiceClient::new(raw(address).await);
         let answers = client.transact(request).await.expect("a stream").into_inner();
         Self { steps, answers }
@@ -78,13 +78,13 @@ impl Led {
     }
 
     async fn step(&mut self, step: Step) -> Result<Answer, Status> {
-        // The service may have ended the stream already, and says why.
+        // The service may have ended the stream already, and the stream has the reason.
         drop(self.steps.send(TransactRequest { step: Some(step) }).await);
         let answer = self.answers.message().await?.expect("an answer to each step");
         Ok(answer.step.expect("something that it says"))
     }
 
-    /// Carries out a request of a method.
+    /// Makes a call inside the transaction.
     async fn call(&mut self, method: &str, request: Value) -> Result<Value, Refusal> {
         let contract = descriptor(method);
         let name = contract.input().full_name().to_owned();
@@ -142,7 +142,7 @@ async fn led_transaction_is_visible_only_after_commit(engine: Engine) {
     for number in 1..=3 {
         led.call(CREATE, a_new_book(number)).await.expect("a book");
     }
-    // It sees what it did, others don't.
+    // The transaction sees its own writes, other calls don't.
     let change = json!({"book": {"id": id(2), "category_id": id(1), "stock": 4}});
     led.call("BookService/UpdateBook", change).await.expect("a book that is there");
     let read = led.call(GET, json!({"id": id(2)})).await.expect("a book");
@@ -160,7 +160,7 @@ async fn led_transaction_without_commit_is_rolled_back(engine: Engine) {
     let undone = led.step(Step::Rollback(Rollback {})).await;
     assert!(matches!(undone, Ok(Answer::RolledBack(RolledBack {}))), "{undone:?}");
 
-    // The caller says nothing more.
+    // The caller half-closes the stream.
     let Led { steps, mut answers } = {
         let mut led = Led::begun(&server).await;
         led.call(CREATE, a_new_book(1)).await.expect("a book");
@@ -170,11 +170,11 @@ async fn led_transaction_without_commit_is_rolled_back(engine: Engine) {
     let last = answers.message().await.expect("an answer").and_then(|answer| answer.step);
     assert!(matches!(last, Some(Answer::RolledBack(_))), "{last:?}");
 
-    // The caller is gone.
+    // The caller cancels the call.
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     drop(led);
-    // Whoever writes next waits for what is left of that.
+    // The next write waits for the end of that transaction.
     answer(&server, CREATE, a_new_book(1)).await;
     assert_eq!(books(&server).await, "1");
 }
@@ -183,13 +183,13 @@ async fn refused_step_changes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
-    // The first entry is carried out before the second one is found missing.
+    // The first entry is applied before the second one fails.
     let requests = json!({"requests": [
         {"book": {"id": id(1), "stock": 9}}, {"book": {"id": id(404), "stock": 9}}]});
     let refused =
         led.call("BookService/BatchUpdateBooks", requests).await.expect_err("no such book");
     refused.is_missing(&["requests[1].book.id"]);
-    // A statement that failed, explained by what only this transaction sees.
+    // A failed statement, whose explanation only this transaction can see.
     let refused = led.call(CREATE, a_new_book(1)).await.expect_err("it is there");
     refused.is_taken(&["id"]);
     let wrong = json!({"book": {"title": "x"}});
@@ -213,7 +213,7 @@ async fn rollback_to_a_savepoint_undoes_later_steps(engine: Engine) {
         let saved = led.step(Step::Savepoint(named(&format!("after_{number}")))).await;
         assert!(matches!(saved, Ok(Answer::Saved(_))), "{saved:?}");
     }
-    // Twice to the same one, and then to one before it; the later ones are gone.
+    // Twice to the same savepoint, and then to an earlier one, which removes the later ones.
     for name in ["after_3", "after_3", "after_1"] {
         let undone = led.step(Step::RollbackTo(named(name))).await;
         assert!(matches!(undone, Ok(Answer::RolledBackTo(_))), "{undone:?}");
@@ -276,7 +276,7 @@ async fn key_of_a_committed_transaction_repeats_its_answer(engine: Engine) {
     let committed = Committed { replayed: true, ..Committed::default() };
     assert_eq!(response.step, Some(Answer::Committed(committed)));
 
-    // One that was not committed has not happened.
+    // A transaction without a commit is not applied.
     let key = Uuid::new_v4().to_string();
     for _ in 0..2 {
         let mut led = Led::open(&server, Some(&key)).await;
@@ -296,14 +296,14 @@ async fn read_only_transaction_refuses_writes(engine: Engine) {
     led.call(GET, json!({"id": id(1)})).await.expect("a book");
     let refused = led.call(CREATE, a_new_book(2)).await.expect_err("it only reads");
     refused.is_invalid(&["request"]);
-    // The database stays as it was for it, while others go on.
+    // It keeps reading its snapshot while others write.
     answer(&server, "BookService/UpdateBook", json!({"book": {"id": id(1), "stock": 8}})).await;
     let book = led.call(GET, json!({"id": id(1)})).await.expect("a book");
     assert!(book.get("stock").is_none(), "{book}");
     led.commit().await.expect("a commit");
 }
 
-/// Two that read what the other one writes: one of them has to try again.
+/// Each reads what the other one writes: one of them must retry.
 #[tokio::test]
 async fn serializable_write_skew_is_refused() {
     let server = TestServer::start(Engine::Postgres).await;

@@ -30,7 +30,7 @@ on_every_engine!(
 const EXECUTE: &str = "TransactionService/Execute";
 const OUTCOME: &str = "TransactionService/GetOutcome";
 
-/// A request of a method as an entry.
+/// A method's request as an entry.
 fn entry(kind: &str, request: Value) -> Value {
     with(request, json!({"@type": format!("type.googleapis.com/bookstore.v1.{kind}Request")}))
 }
@@ -127,7 +127,7 @@ async fn execute_with_a_failing_entry_changes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
-    // As many as there may be.
+    // As many entries as allowed.
     let mut requests: Vec<Value> = (0..998)
         .map(|at| entry("CreateBook", json!({"id": id(1_000 + at), "book": a_book("x")})))
         .collect();
@@ -140,7 +140,7 @@ async fn execute_with_a_failing_entry_changes_nothing(engine: Engine) {
     refused.is_missing(&["requests[999].id"]).says("index", "999").says("resource", "book");
     assert_eq!(rows(&server).await, before);
     assert_eq!(server.database().value("SELECT count(*) FROM idempotency_keys").await, "0");
-    // Without it all of them happen.
+    // Without it all of them are applied.
     requests[999] = entry("DeleteBook", json!({"id": id(404), "allow_missing": true}));
     let done = call(&server, EXECUTE, json!({"requests": requests}), &metadata).await;
     let done = done.unwrap_or_else(|refused| panic!("{refused:?}")).body;
@@ -156,7 +156,7 @@ async fn violation_in_execute_names_its_entry(engine: Engine) {
     let new_user = entry("CreateUser", json!({"id": id(50), "user": a_user()}));
     let of_new_user = json!({"review": review(json!({"user_id": id(50), "book_id": id(404)}))});
     for (requests, reason, field) in [
-        // Taken by what was there, and by an entry before.
+        // Taken by an existing row, and by an earlier entry.
         (
             json!([
                 entry("CreateCategory", category("A")),
@@ -170,13 +170,13 @@ async fn violation_in_execute_names_its_entry(engine: Engine) {
             "RESOURCE_ALREADY_EXISTS",
             "requests[1].category.name",
         ),
-        // The user is there by now, the book isn't.
+        // An earlier entry creates the user; the book is missing.
         (
             json!([new_user, entry("CreateReview", of_new_user)]),
             "REFERENCE_NOT_FOUND",
             "requests[1].review.book_id",
         ),
-        // The book is gone by now.
+        // An earlier entry deletes the book.
         (
             json!([
                 entry("DeleteBook", json!({"id": id(1)})),
@@ -218,7 +218,7 @@ async fn entries_of_execute_see_earlier_entries(engine: Engine) {
     let update = |stock: i32, etag: &Value| {
         entry("UpdateBook", json!({"book": {"id": id(1), "stock": stock, "etag": etag}}))
     };
-    // The first one changes the etag that the second one names.
+    // The first entry changes the etag that the second one names.
     let requests = json!([update(1, &created["etag"]), update(2, &created["etag"])]);
     let refused = refusal(&server, EXECUTE, json!({"requests": requests})).await;
     refused.is_stale("requests[1].book.etag").says("index", "1");
@@ -226,16 +226,15 @@ async fn entries_of_execute_see_earlier_entries(engine: Engine) {
     assert_eq!(now, created);
 }
 
-/// Each adds one, having read what is there: only a serializable order gets the sum right, and
-/// etags tell it.
+/// Each reads the value and adds one: only a serial order gives the right sum, and etags show it.
 async fn conflicting_transactions_are_retried(engine: Engine) {
     let server = TestServer::start(engine).await;
     for at in 1..=2 {
         let new = json!({"id": id(at), "book": a_book("x")});
         answer(&server, "BookService/CreateBook", new).await;
     }
-    // Opposite orders, which without an order of locks would be deadlocks: they are tried
-    // again until they are through.
+    // Opposite orders, which would deadlock without an order of locks. They are retried until they
+    // succeed.
     let update =
         |at: u32, stock: u32| entry("UpdateBook", json!({"book": {"id": id(at), "stock": stock}}));
     let calls = (0..24).map(|at| {
@@ -252,7 +251,7 @@ async fn conflicting_transactions_are_retried(engine: Engine) {
     assert_eq!(server.sql(versions).await, [[Some("25".to_owned())], [Some("25".to_owned())]]);
 }
 
-/// Who collides is tried again, which is told of each call and counted.
+/// A retried attempt is in the call's metadata and in the metrics.
 #[tokio::test]
 async fn retried_attempts_are_counted_in_metadata_and_metrics() {
     let server =
@@ -263,7 +262,7 @@ async fn retried_attempts_are_counted_in_metadata_and_metrics() {
         json!({"requests": [entry("UpdateBook", json!({"book": {"id": id(1), "stock": 1}}))]}),
     );
     let update = update.encode_to_vec();
-    // Transactions that see the database as it was: of those at one moment, one gets through.
+    // Transactions in snapshots: of several at the same time one succeeds.
     let calls = (0..16).map(|_| {
         send(server.channel(), "/bookstore.v1.TransactionService/Execute", update.clone(), &[])
     });
@@ -320,7 +319,7 @@ async fn fenced_key_stays_fenced(engine: Engine) {
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
 }
 
-/// While the write's transaction is open nobody can know.
+/// While the write's transaction is open its outcome is undecided.
 #[tokio::test]
 async fn outcome_of_an_open_write_is_in_progress() {
     let server = TestServer::start(Engine::Postgres).await;

@@ -1,4 +1,4 @@
-//! `bookstore import` and `bookstore export`, typed as people type them.
+//! `bookstore import` and `bookstore export`, as typed on a command line.
 
 mod broken;
 mod dirty;
@@ -27,7 +27,7 @@ on_every_engine!(
     import_by_id_updates_books,
 );
 
-/// What the real data lacks.
+/// The columns that the real data lacks.
 const DEFAULTS: [&str; 6] =
     ["--default", "price=9.99", "--default", "price.currency_code=USD", "--default", "stock=3"];
 
@@ -46,7 +46,7 @@ impl Ended {
     }
 }
 
-/// Starts the program as a client of the service, in this folder and with nothing else set.
+/// Starts the program as a client of the service, in this folder and without other settings.
 fn start(server: &str, folder: &Path, arguments: &[&str]) -> Child {
     let mut command = Command::new(program());
     command.env_clear().env("BOOKSTORE_SERVER", server).current_dir(folder).args(arguments);
@@ -54,7 +54,7 @@ fn start(server: &str, folder: &Path, arguments: &[&str]) -> Child {
     command.kill_on_drop(true).spawn().expect("the program")
 }
 
-/// Gives it the rest of its input and waits for its end.
+/// Writes the rest of its input and waits for its end.
 async fn finish(mut child: Child, input: &str) -> Ended {
     let mut stdin = child.stdin.take().expect("its input");
     let write = async {
@@ -86,7 +86,7 @@ fn file(folder: &Path, name: &str) -> String {
     String::from_utf8_lossy(&std::fs::read(folder.join(name)).expect(name)).into_owned()
 }
 
-/// The columns of an export that an import takes.
+/// The columns of an export that an import accepts.
 const COLUMNS: [&str; 10] = [
     "id",
     "title",
@@ -136,7 +136,7 @@ async fn real_books_are_imported_and_exported(engine: Engine) {
         assert!(source.contains(&whole), "{whole:?}");
     }
 
-    // Mended, they come in with the same options.
+    // After a repair the rejected rows are imported with the same options.
     let mended = file(folder, "books.rejects.csv").replace(", Tom Johnson", "");
     let longest = rejects[1].get(10).expect("its authors");
     std::fs::write(folder.join("mended.csv"), mended.replace(longest, "Many")).expect("a file");
@@ -169,7 +169,7 @@ async fn real_books_are_imported_and_exported(engine: Engine) {
     }
     let titles: Vec<_> = rows.iter().map(|row| &row[1]).collect();
     assert!(titles.is_sorted(), "{titles:?}");
-    // The same rows have the same ids.
+    // The same rows get the same ids.
     let ended = run(&server, folder, &import("mended.csv")).await;
     assert_eq!(ended.output, "inserted 0\nupdated 0\nrejected 2, see mended.rejects.csv\n");
 }
@@ -209,7 +209,7 @@ async fn exported_file_is_imported_unchanged(engine: Engine) {
         assert_eq!(server.sql(rows).await, before, "{name}");
     }
 
-    // Through pipes, with columns of one's own.
+    // Through pipes, with chosen columns.
     let asked = ["--format", "jsonl", "--filter", "title = a", "--column", "title=name"];
     let asked = [asked.as_slice(), &["--column", "attributes.l=list", "--column", "price=cost"]];
     let ended = run(&server, folder, &[["export", "-"].as_slice(), &asked.concat()].concat()).await;
@@ -227,7 +227,7 @@ async fn exported_file_is_imported_unchanged(engine: Engine) {
         (Some(0), "inserted 1\nupdated 0\nrejected 0\n")
     );
 
-    // An empty text is told where it would be read as unset.
+    // An empty text is marked where it would be read as unset.
     let ended =
         run(&server, folder, &["export", "d.csv", "--filter", "title = a AND stock = 7"]).await;
     assert!(ended.errors.contains("warning: 1 cells"), "{ended:?}");
@@ -253,7 +253,7 @@ async fn import_by_id_updates_books(engine: Engine) {
 
     write("key,title,author,stock,description\n1,A,x,1,d\n2,B,x,2,e\n");
     assert_eq!(run(&server, folder, &options).await.code, Some(0));
-    // Without a mask the columns that are there are changed, and no others.
+    // Without a mask the present columns are updated, and no others.
     write("key,title,author,stock\n1,A2,x,5\n3,C,x,9\n");
     let ended = run(&server, folder, &with(&["--key", "id"])).await;
     assert_eq!(ended.output, "inserted 1\nupdated 1\nrejected 0\n", "{ended:?}");
@@ -326,7 +326,7 @@ async fn client_commands_refuse_server_settings() {
     }
 }
 
-/// Reads from a pipe until what is read fits.
+/// Reads from a pipe until the text matches.
 async fn read_until(pipe: &mut (impl AsyncReadExt + Unpin), fits: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();
     let mut bytes = [0; 4 << 10];

@@ -1,4 +1,4 @@
-//! The form of `/metrics`, by the rules of Prometheus' text format and no more lenient.
+//! The format of `/metrics`, by the rules of Prometheus' text format and no more lenient.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,15 +15,14 @@ use crate::{
 
 on_every_engine!(metrics_parse_as_prometheus_text);
 
-/// A metric with its samples: the labels, sorted, and the value of each, by its name.
+/// A metric family with its samples: each a name, sorted labels and a value.
 #[derive(Debug, Default)]
 struct Family {
     kind: String,
     samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
-/// Reads a text strictly: each family once, told by HELP and TYPE before its samples, each
-/// sample once.
+/// Parses a text strictly: each family once, HELP and TYPE before its samples, each sample once.
 fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let (mut helped, mut current) = (BTreeSet::new(), None);
@@ -113,7 +112,7 @@ fn sample(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
     is_name(name, "_:").then(|| (name.to_owned(), labels, value))
 }
 
-/// Whether each backslash stands before what may follow one.
+/// Whether every backslash starts a valid escape.
 fn is_escaped(text: &str, quoted: bool) -> bool {
     let mut rest = text.chars();
     while let Some(it) = rest.next() {
@@ -126,7 +125,7 @@ fn is_escaped(text: &str, quoted: bool) -> bool {
     true
 }
 
-/// Buckets grow to the count, and the last of them takes everything.
+/// Buckets grow up to the count, and the last one is `+Inf`.
 fn buckets(name: &str, family: &Family) -> Result<(), String> {
     let mut series: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
     for (sample, labels, value) in &family.samples {
@@ -179,14 +178,14 @@ async fn metrics_parse_as_prometheus_text(engine: Engine) {
     };
     assert_eq!(count("/ListBooks", "OK"), 1.0, "{text}");
     assert_eq!(count("/CreateBook", "INVALID_ARGUMENT"), 1.0, "{text}");
-    // Who looks for a metric of the table finds it, if it has been touched.
+    // Every metric of the documented table that has values is there.
     let known: Vec<String> = meters::all().map(|it| it.name.replace('.', "_")).collect();
     for name in families.keys().filter(|name| *name != "target_info") {
         assert!(known.iter().any(|known| name.starts_with(&**known)), "{name}");
     }
 }
 
-/// Calls that waited for a connection in vain are those that an operator looks for.
+/// Calls that timed out while waiting for a connection must count, since operators look for them.
 #[tokio::test]
 async fn pool_wait_that_times_out_is_counted_in_the_histogram() {
     let server = TestServer::builder(Engine::Postgres)
@@ -211,7 +210,7 @@ async fn pool_wait_that_times_out_is_counted_in_the_histogram() {
     call.await.expect("no panic").expect("a list");
 }
 
-/// What is wrong is found, or the test above would show nothing.
+/// The parser finds malformed texts, or the test above would prove nothing.
 #[test]
 fn malformed_prometheus_text_is_refused() {
     let head = "# HELP a Some.\n# TYPE a counter\n";

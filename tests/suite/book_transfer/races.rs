@@ -1,4 +1,4 @@
-//! Imports beside other writes of the same books.
+//! Imports concurrent with other writes of the same books.
 
 use bookstore_proto::v1::{
     CreateCategoryRequest, DeleteBookRequest, DeleteCategoryRequest, ExportBooksRequest,
@@ -17,7 +17,7 @@ on_every_engine!(
     import_into_a_category_deleted_meanwhile_succeeds,
 );
 
-/// Batches of the same ids in opposite orders, each stream in its own.
+/// Two streams send the same ids in opposite order.
 async fn concurrent_imports_of_the_same_books_both_succeed(engine: Engine) {
     const BATCHES: u32 = 12;
     const ROWS: u32 = 60;
@@ -90,7 +90,7 @@ async fn import_of_books_deleted_meanwhile_succeeds(engine: Engine) {
     import.end(ROUNDS, ROUNDS * i64::from(ROWS)).await.expect("an end");
 }
 
-/// None keeps a category that is gone, and no batch fails for it.
+/// No book keeps a deleted category, and no batch fails because of it.
 async fn import_into_a_category_deleted_meanwhile_succeeds(engine: Engine) {
     const ROUNDS: u32 = 25;
     const ROWS: u32 = 20;
@@ -124,7 +124,7 @@ async fn import_into_a_category_deleted_meanwhile_succeeds(engine: Engine) {
     let kept = export(&server, ExportBooksRequest::default()).await;
     assert_eq!(i64::try_from(kept.len()), Ok(came));
     assert!(kept.iter().all(|book| book.category_id.is_none()));
-    // Whoever lost its category has its own version.
+    // A book that lost its category has a new version.
     let versions = "SELECT count(*) FROM books WHERE version = 2";
     assert_eq!(server.database().value(versions).await, came.to_string());
 }

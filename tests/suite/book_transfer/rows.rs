@@ -1,5 +1,4 @@
-//! What becomes of the rows of a batch: written as a creation or an update would, or rejected
-//! with every reason.
+//! The rows of a batch: written as a create or an update would, or rejected with every reason.
 
 use std::collections::HashMap;
 
@@ -22,7 +21,7 @@ on_every_engine!(
     import_batch_over_the_limit_is_refused,
 );
 
-/// Books with every field set, and with as few as there can be.
+/// Books with every field set, and with only the required ones.
 fn all_kinds() -> Vec<Value> {
     let whole = json!({
         "description": "the first of six",
@@ -42,7 +41,7 @@ async fn imported_row_equals_a_created_book(engine: Engine) {
     for (number, book) in (1..).zip(all_kinds()) {
         done(books.create_book(create(&id(number), book)).await);
     }
-    // What only the service sets is ignored, as in a creation.
+    // Output-only fields are ignored, as in a create.
     let sent = json!({"etag": "x", "id": "x", "create_time": "2001-02-03T04:05:06Z"});
     let mut rows: Vec<Value> = (11..)
         .zip(all_kinds())
@@ -62,7 +61,7 @@ async fn imported_row_equals_a_created_book(engine: Engine) {
         let (create_time, update_time) = (imported.create_time, imported.update_time);
         assert!(create_time.is_some() && create_time == update_time);
         assert_eq!(imported, Book { id, etag, create_time, update_time, ..created });
-        // Its first version, as the etag of a creation has it.
+        // Its first version, as in the etag of a created book.
         let change = json!({"book": {"id": imported.id, "etag": imported.etag, "stock": 4}});
         done(books.update_book(message::<UpdateBookRequest>(change)).await);
     }
@@ -77,7 +76,7 @@ fn filter(text: &str) -> ExportBooksRequest {
     ExportBooksRequest { filter: text.to_owned(), ..Default::default() }
 }
 
-/// Lines, fields and reasons of the rejections.
+/// Lines, fields and reasons of the rejected rows.
 fn told(acknowledgement: &ImportBooksAcknowledgement) -> Vec<(i64, &str, &str)> {
     let rejections = acknowledgement.rejections.iter();
     rejections.map(|it| (it.line, it.field.as_str(), it.reason.as_str())).collect()
@@ -140,7 +139,7 @@ async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
     let summary = import.end(1, 17).await.expect("an end");
     assert_eq!((summary.inserted, summary.rejected), (3, 14));
 
-    // The others are there, and what was there before is as it was.
+    // The other rows are there, and existing books are unchanged.
     let mut titles: HashMap<String, String> = HashMap::new();
     for book in export(&server, ExportBooksRequest::default()).await {
         if book.id == taken.id {
@@ -152,7 +151,7 @@ async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
     assert_eq!(titles[&id(2)], "good");
     assert_eq!(titles[&id(6)], "the first of its id could not be");
 
-    // A number that JSON lacks can't be written as JSON here either.
+    // A number without a form in JSON can't be written as JSON here either.
     let kind = Some(Kind::NumberValue(f64::NAN));
     let attributes = Some(Struct { fields: [("a".into(), Any { kind })].into() });
     let book = Book { attributes, ..message(a_book("nan")) };
@@ -176,10 +175,10 @@ async fn import_upsert_changes_only_fields_of_the_mask(engine: Engine) {
     let options = with(upsert(), json!({"key": "id", "update_mask": "stock,categoryId"}));
     let rows = [
         row(1, with(a_book("not named"), json!({"stock": 9}))),
-        // As it is already.
+        // A row without a change.
         row(2, whole()),
         row(4, with(a_book("new"), json!({"stock": 9, "description": "d"}))),
-        // A row is a whole book all the same.
+        // A row must be a valid whole book all the same.
         row(3, json!({"stock": 9})),
     ];
     let answer = import(&server, options, &rows).await;
@@ -203,7 +202,7 @@ async fn import_upsert_changes_only_fields_of_the_mask(engine: Engine) {
     let new = get(4).await;
     assert_eq!((new.stock, new.title.as_str(), new.description.as_deref()), (9, "new", Some("d")));
 
-    // Without a mask it is the whole book, what is unset included.
+    // Without a mask the whole book is replaced, unset fields included.
     let answer = import(&server, upsert(), &[row(1, a_book("few"))]).await;
     assert_eq!((answer.inserted, answer.updated), (0, 1));
     let changed = get(1).await;
@@ -216,7 +215,7 @@ async fn import_upsert_changes_only_fields_of_the_mask(engine: Engine) {
     assert_eq!(versions, ["3", "2", "1", "1"]);
 }
 
-/// What authors, titles and descriptions are like.
+/// Typical authors, titles and descriptions.
 const TEXTS: &[&str] = &[
     "Gabriel García Márquez",
     "Лев Николаевич Толстой",

@@ -1,5 +1,4 @@
-//! The life of the streams: deadlines, metadata, the log, callers that leave, and the service's
-//! own end.
+//! The life of the streams: deadlines, metadata, the log, cancelled calls, and the service's stop.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +40,7 @@ async fn stream_deadline_ends_the_whole_stream(engine: Engine) {
     let mut late = Import::bare(&server, request).await;
     late.send(options(900)).await;
     late.batch(1, &rows(1..=3)).await.expect("a batch in time");
-    // Nothing more is sent: only time can end it.
+    // Nothing more is sent, so only the deadline can end it.
     let refused = refusal(late.acknowledgement().await);
     refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     let took = watch.stop();
@@ -73,7 +72,7 @@ async fn unary_metadata_on_a_stream_is_refused(engine: Engine) {
     }
 }
 
-/// The line of a call with this request id.
+/// The log line of a call with this request id.
 async fn line(server: &TestServer, request_id: &str) -> Value {
     let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
     let is_line = |line: &Value| line["message"] == "call" && line["request_id"] == request_id;
@@ -122,7 +121,7 @@ async fn stream_is_logged_as_one_line_with_its_termination_message(engine: Engin
     assert_eq!(line(&server, "export").await["code"], "OK");
 }
 
-/// Nor does an import keep others waiting that has nothing to write.
+/// An idle import doesn't block other imports either.
 async fn idle_import_holds_no_connection(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_POOL_SIZE", "1")
@@ -147,7 +146,7 @@ async fn stop_ends_open_streams_between_two_messages(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let mut idle = Import::begin(&server, &id(900), upsert()).await;
     idle.batch(1, &rows(1..=1)).await.expect("a batch");
-    // One that has not even begun.
+    // A stream that hasn't sent its first message yet.
     let mut bare = Import::bare(&server, Request::new(())).await;
     server.signal(Signal::TERM);
     let refused = refusal(idle.acknowledgement().await);
@@ -163,7 +162,7 @@ async fn stop_ends_open_streams_between_two_messages(engine: Engine) {
     assert_eq!(count(&server).await, 1);
 }
 
-/// What was on its way when the service was told to stop is acknowledged first.
+/// A batch in flight when the service is told to stop is acknowledged first.
 #[tokio::test]
 async fn stop_during_an_import_batch_acknowledges_it_first() {
     let mut server =
@@ -185,7 +184,8 @@ async fn stop_during_an_import_batch_acknowledges_it_first() {
     assert_eq!(database.value("SELECT count(*) FROM books").await, "3");
 }
 
-/// The batch of a caller that leaves is written wholly, and told of when it is sent again.
+/// The batch of a cancelled call is written completely. Sent again, it is acknowledged as a
+/// repetition.
 #[tokio::test]
 async fn cancelled_import_leaves_whole_batches() {
     let server = TestServer::start(Engine::Postgres).await;
@@ -207,7 +207,8 @@ async fn cancelled_import_leaves_whole_batches() {
     assert_eq!(database.value(versions).await, "2 2 1");
 }
 
-/// A step that can't be done in time ends the stream in time; the import goes on later.
+/// A step that can't be done in time ends the stream at its deadline. The import can be resumed
+/// later.
 #[tokio::test]
 async fn import_and_export_at_a_held_lock_end_in_time() {
     let server = TestServer::start(Engine::Postgres).await;

@@ -1,4 +1,4 @@
-//! Several instances: calls go to those that are ready, in turn.
+//! Several instances: calls go round robin to those that are ready.
 
 use bookstore_client::v1::ListBooksRequest;
 use bookstore_tests::{Engine, TestServer, on_every_engine, until};
@@ -12,7 +12,7 @@ on_every_engine!(
 
 const LIST: &str = "/bookstore.v1.BookService/ListBooks";
 
-/// How many lists an instance has answered.
+/// The number of lists that an instance has answered.
 fn lists(server: &TestServer) -> usize {
     server.logs().json().iter().filter(|line| is_list(line)).count()
 }
@@ -35,7 +35,7 @@ async fn calls_after_an_instance_is_killed_go_to_the_other(engine: Engine) {
     let list = async || {
         client.books().list_books(ListBooksRequest::default()).await.expect("a list");
     };
-    // Both are asked, once both are known to be ready.
+    // Both get calls once both are known to be ready.
     until("both instances answer", SOON, async || {
         list().await;
         lists(&first) > 2 && lists(&second) > 2
@@ -74,7 +74,7 @@ async fn calls_after_an_instance_is_killed_go_to_the_other(engine: Engine) {
     until("the log has them", SOON, async || lists(&second) == before + 10).await;
 }
 
-/// It still answers calls, but says NOT_SERVING.
+/// It still answers calls, but reports NOT_SERVING.
 async fn calls_skip_an_instance_that_reports_not_serving(engine: Engine) {
     let (first, second) = two(engine).await;
     let client = connect_all(&[&first, &second]);

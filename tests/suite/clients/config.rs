@@ -1,5 +1,4 @@
-//! The client knows the methods as the service carries them out, and its crate knows the contract
-//! alone.
+//! The client's methods match the service's, and the client's crate depends only on the contract.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +11,8 @@ use bookstore_server::{app, rpc::method::MethodKind};
 
 use crate::tidy;
 
-/// What the contract says of a method is what the service does, and each service has its clients.
+/// The contract's repeat rules match the service's kinds of methods, and each service has its
+/// client.
 #[test]
 fn client_methods_match_the_contract_and_the_registry() {
     let registry = app::registry().expect("every method of the contract");
@@ -37,7 +37,7 @@ fn client_methods_match_the_contract_and_the_registry() {
     }
 }
 
-/// Methods that their service carries out by itself, though they don't stream.
+/// Unary methods that their service carries out itself, without the registry's write path.
 const DIRECT: [&str; 4] = [
     "/bookstore.v1.TransactionService/Execute",
     "/bookstore.v1.TransactionService/GetOutcome",
@@ -45,7 +45,7 @@ const DIRECT: [&str; 4] = [
     "/bookstore.v1.CartService/Clear",
 ];
 
-/// What each package of the lock file needs, by name.
+/// The dependencies of each package of the lock file, by name.
 fn locked() -> BTreeMap<String, BTreeSet<String>> {
     let text = fs::read_to_string(tidy::root().join("Cargo.lock")).expect("the lock file");
     let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -55,7 +55,7 @@ fn locked() -> BTreeMap<String, BTreeSet<String>> {
         let needs = packages.entry(name.expect("a name")).or_default();
         let dependencies = package.split("dependencies = [").nth(1).unwrap_or_default();
         for line in dependencies.split(']').next().unwrap_or_default().lines() {
-            // With a version behind it where there are several.
+            // A version follows the name where there are several.
             let name = quoted(line);
             needs.extend(name.and_then(|name| name.split(' ').next().map(str::to_owned)));
         }

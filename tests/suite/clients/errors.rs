@@ -1,4 +1,4 @@
-//! Errors as programs read them, and retries that end.
+//! Errors as programs read them, and the end of retries.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn client_error_exposes_reason_attempts_and_endpoint(engine: Engine) {
     client.books().update_book(update(&book.etag)).await.expect("the first update");
     let stale = client.books().update_book(update(&book.etag)).await.expect_err("an old etag");
     let error = Error::from(stale);
-    // ABORTED is a code that is repeated; the service says that this one isn't.
+    // ABORTED is retried as a code, but the service's error info forbids it here.
     assert!(error.is(v1::ErrorReason::EtagMismatch), "{error:?}");
     assert_eq!((error.attempts(), error.is_transient()), (1, false));
 
@@ -65,14 +65,14 @@ async fn client_error_exposes_reason_attempts_and_endpoint(engine: Engine) {
     assert!(error.message().contains("127.0.0.1:1/"), "{error}");
 }
 
-/// A service without its schema refuses calls with UNAVAILABLE, and they are repeated.
+/// A service without its schema refuses calls with UNAVAILABLE, and the client retries them.
 async fn retries_stop_when_throttling_tokens_run_out(engine: Engine) {
     let server = TestServer::builder(engine).unmigrated().env("DATABASE_MIGRATE", "false");
     let server = server.wait_for(Some("live")).start().await;
     let attempts = async |throttling: Option<RetryThrottling>| {
         let mut config = ServiceConfig::of_the_service();
         config.retry_throttling = throttling;
-        // Its health would keep the call from it.
+        // Health checking would stop the client from calling it.
         config.health_check_service = None;
         let options = ClientOptions::new([url(&server)]).service_config(config);
         let client = options.connect().expect("an address");
@@ -83,7 +83,7 @@ async fn retries_stop_when_throttling_tokens_run_out(engine: Engine) {
         assert_eq!(error.retry_delay(), Some(Duration::from_secs(1)));
         error.attempts()
     };
-    // Each pause is the service's second, up to a fifth more.
+    // Each pause is the service's second, plus up to a fifth.
     assert_eq!(attempts(None).await, 3);
     let throttling = |max_tokens| Some(RetryThrottling { max_tokens, token_ratio: 0.1 });
     assert_eq!(attempts(throttling(4)).await, 2);

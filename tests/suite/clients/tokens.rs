@@ -1,4 +1,4 @@
-//! Consistency tokens: a read sees what its client has written, whichever node answers.
+//! Consistency tokens: a read sees its client's writes on any node.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn create(client: &Client, title: &str) -> String {
     created.expect("a book").into_inner().id
 }
 
-/// Two instances of the service: a write goes to one of them, and the read after it to the other.
+/// Two instances of the service: one gets the write, the other the read after it.
 #[tokio::test]
 async fn client_with_a_lagging_replica_reads_its_own_writes() {
     let cluster = Replicated::start(1).await;
@@ -50,10 +50,10 @@ async fn client_with_a_lagging_replica_reads_its_own_writes() {
         let other = client.new_session();
         let answer = client.books().get_book(get(&id)).await.expect("its own write");
         assert_eq!(served_by(&answer), "primary", "the replica can't have it");
-        // The same read without the token is answered by the replica, which lags.
+        // Without the token the lagging replica answers the same read.
         let error = other.books().get_book(eventual(&id)).await.expect_err("a replica that lags");
         assert_eq!(error.code(), Code::NotFound, "{error:?}");
-        // What one client has seen can be handed to another.
+        // A client's token can be given to another client.
         let token = client.session().token().expect("a token");
         other.session().observe(&token);
         other.books().get_book(get(&id)).await.expect("what the other client has seen");
@@ -68,7 +68,7 @@ async fn client_with_a_lagging_replica_reads_its_own_writes() {
     .await;
 }
 
-/// A lost write is reported once; then the client goes on with what is there.
+/// A lost write is reported once. Then the client continues with the present state.
 #[tokio::test]
 async fn write_lost_by_a_failover_is_reported_once() {
     let mut cluster = Replicated::start(1).await;
@@ -89,7 +89,7 @@ async fn write_lost_by_a_failover_is_reported_once() {
     client.books().get_book(get(&kept)).await.expect("what was kept");
 }
 
-/// The client puts tokens in the order in which the service has sealed them.
+/// The client orders tokens as the service orders the positions in them.
 #[test]
 fn client_orders_tokens_as_the_service_orders_positions() {
     let at = |timeline, number| Position { system: 7, timeline, number };

@@ -73,7 +73,7 @@ async fn client_transact_commits_or_rolls_back_its_work(engine: Engine) {
     assert_eq!(server.database().value(made).await, "1");
     assert!(client.session().token().is_some());
 
-    // An error of the work rolls back, and is answered.
+    // An error of the function rolls back, and is returned.
     let failed = client
         .transact(Begin::default(), Duration::from_secs(10), async |transaction| {
             let _: Category = transaction.call(&category("Travel")).await?;
@@ -97,7 +97,7 @@ async fn transaction_with_a_lost_commit_answer_is_applied_once(engine: Engine) {
         let placed: bookstore_client::v1::Order =
             transaction.call(&order("1 Quiet Street")).await?;
         if run == 0 {
-            // The commit goes out, and its answer doesn't come.
+            // The commit is sent, and its answer is lost.
             line.freeze_at(COMMIT);
         }
         Ok(placed)
@@ -118,6 +118,6 @@ async fn transaction_with_a_lost_commit_answer_is_applied_once(engine: Engine) {
     assert_eq!(server.database().value(&stored).await, "1");
 }
 
-/// A message of Transact with a commit, as gRPC frames it: no compression, two bytes long, field 5
-/// of length 0.
+/// A message of Transact with a commit in a gRPC frame: uncompressed, two bytes long, field 5 of
+/// length 0.
 const COMMIT: &[u8] = &[0, 0, 0, 0, 2, 0x2a, 0];

@@ -1,4 +1,4 @@
-//! Writes over connections that break and to services that are killed: each happens once.
+//! Writes over connections that break and to services that are killed: each is applied once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ async fn write_with_a_lost_answer_is_applied_once(engine: Engine) {
     let mut orders = client.orders();
     let placed: JoinHandle<Result<Response<v1::Order>, _>> =
         tokio::spawn(async move { orders.place_order(order("1 Lost Street")).await });
-    // It is placed although its caller doesn't know yet.
+    // The order is placed although its caller doesn't know yet.
     until("the order is placed", SOON, async || {
         server.database().value("SELECT count(*) FROM orders").await == "1"
     })
@@ -45,7 +45,7 @@ async fn write_with_a_lost_answer_is_applied_once(engine: Engine) {
     assert_orders(&server, 1).await;
 }
 
-/// Cuts a client's only line, and waits until the client knows.
+/// Cuts a client's only connection, and waits until the client notices.
 pub(super) async fn lose(line: &Line, client: &Client) {
     line.cut();
     until("the client has lost its connection", SOON, async || {
@@ -54,7 +54,7 @@ pub(super) async fn lose(line: &Line, client: &Client) {
     .await;
 }
 
-/// The service keeps its address: a socket in the file system.
+/// The service keeps its address: a Unix domain socket.
 async fn orders_are_placed_once_when_the_service_is_killed(engine: Engine) {
     const CALLERS: usize = 4;
     const ORDERS: usize = 25;
@@ -95,8 +95,7 @@ async fn orders_are_placed_once_when_the_service_is_killed(engine: Engine) {
     assert_orders(&server, CALLERS * ORDERS).await;
 }
 
-/// Every connection carries a few orders at most, and breaks anywhere in their requests and
-/// answers.
+/// Every connection carries a few orders at most, and breaks anywhere in requests and answers.
 async fn orders_are_placed_once_over_broken_connections(engine: Engine) {
     const ORDERS: usize = 60;
     let server = TestServer::start(engine).await;
@@ -111,7 +110,7 @@ async fn orders_are_placed_once_over_broken_connections(engine: Engine) {
     assert_orders(&server, ORDERS).await;
 }
 
-/// Places an order, under one key until it is placed; answers how many attempts that took.
+/// Places an order, with one key for all attempts; returns the number of attempts.
 async fn place(client: &Client, caller: usize, number: usize) -> usize {
     let key = Uuid::new_v4();
     let address = format!("{number} Quiet Street, {caller}");
@@ -134,8 +133,8 @@ async fn place(client: &Client, caller: usize, number: usize) -> usize {
     }
 }
 
-/// Libraries that retry by the service config don't know whether a call has a key; the service
-/// does.
+/// Libraries that retry by the service config don't know whether a call has a key. The service
+/// does, so it refuses retries without one.
 async fn repeated_write_without_a_key_is_refused(engine: Engine) {
     const CREATE: &str = "/bookstore.v1.BookService/CreateBook";
     const AGAIN: (&str, &str) = ("grpc-previous-rpc-attempts", "1");
@@ -152,7 +151,7 @@ async fn repeated_write_without_a_key_is_refused(engine: Engine) {
     let with_key = [AGAIN, ("idempotency-key", key.as_str())];
     send(server.channel(), CREATE, body, &with_key).await.expect("a book");
     assert_eq!(count().await, "1");
-    // What changes nothing more may be repeated without.
+    // Idempotent methods may be retried without a key.
     let get = v1::GetBookRequest { id: client::id(1), ..Default::default() }.encode_to_vec();
     send(server.channel(), "/bookstore.v1.BookService/GetBook", get, &[AGAIN])
         .await
@@ -184,14 +183,14 @@ async fn client_learns_the_outcome_of_a_write(engine: Engine) {
     assert!(fenced.is(v1::ErrorReason::KeyFenced) && !fenced.may_have_happened(), "{fenced:?}");
     assert_eq!(fenced.attempts(), 1, "a fenced write is repeated in vain");
     assert_orders(&server, 1).await;
-    // A key of the client's own is told too.
+    // The same with a key that the client has made.
     let answer = client.orders().place_order(order("3 Quiet Street")).await.expect("an order");
     let key = answer.metadata().get("idempotency-key").expect("a key").to_str().expect("ASCII");
     let (outcome, _) = client.outcome(key.parse().expect("a UUID"), false).await.expect("one");
     assert_eq!(outcome, v1::Outcome::Committed);
 }
 
-/// Without an answer the deadline ends the call, and its error says how to go on.
+/// Without an answer the deadline ends the call. Its error has the key for a retry.
 #[tokio::test]
 async fn write_past_its_deadline_returns_its_key() {
     let server = TestServer::start(Engine::Sqlite).await;
@@ -213,7 +212,7 @@ async fn write_past_its_deadline_returns_its_key() {
     let call = order("1 Quiet Street").into_call().idempotency_key(key);
     client.orders().place_order(call).await.expect("an order");
     assert_orders(&server, 1).await;
-    // The client's own default.
+    // The client's default deadline.
     line.freeze();
     let hasty = bookstore_client::ClientOptions::new([line.url()]);
     let hasty = hasty.timeout(Duration::from_millis(200)).connect().expect("an address");

@@ -1,4 +1,4 @@
-//! The cases of `tests/fixtures/drift`: each is made on a database of its own at head.
+//! The cases of `tests/fixtures/drift`: each is applied to a separate database at head.
 
 use bookstore_tests::{Database, Engine, on_every_engine};
 use futures_util::{StreamExt, stream};
@@ -8,13 +8,13 @@ use super::{findings, migrated};
 
 on_every_engine!(every_drift_case_gives_its_expected_findings);
 
-/// How many databases are made and checked at a time.
+/// The number of concurrent databases.
 const AT_ONCE: usize = 4;
 
 struct Case {
     /// `error column.type`, or `equal` and a word.
     verdict: &'static str,
-    /// Words that the findings name.
+    /// Texts that the findings contain.
     names: Vec<&'static str>,
     sql: &'static str,
 }
@@ -44,7 +44,7 @@ async fn every_drift_case_gives_its_expected_findings(engine: Engine) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with what `check` says; none if nothing is.
+/// The problem with the output of `check`; `None` if it is right.
 async fn judge(engine: Engine, case: &Case) -> Option<String> {
     let database = migrated(engine).await;
     for edit in case.sql.lines().filter_map(|line| line.strip_prefix("-- edit ")) {
@@ -65,7 +65,7 @@ async fn judge(engine: Engine, case: &Case) -> Option<String> {
     (!right).then_some(told)
 }
 
-/// Makes a table of SQLite anew with an edited definition: `TABLE: OLD => NEW; OLD => NEW`.
+/// Rebuilds a table of SQLite with an edited definition: `TABLE: OLD => NEW; OLD => NEW`.
 async fn make_anew(database: &Database, edit: &str) {
     let (table, changes) = edit.split_once(": ").expect("a table and changes");
     let Database::Sqlite(file) = database else { panic!("edits are for SQLite") };

@@ -1,5 +1,5 @@
-//! `migrate check`: every kind of drift is found, no other spelling is one, on both engines; and
-//! what the running service makes of it.
+//! `migrate check` on both engines: it finds every kind of drift, and reports no other spelling as
+//! drift. And the running service's reaction to drift.
 
 mod cases;
 mod service;
@@ -15,13 +15,13 @@ on_every_engine!(
     check_reports_pending_and_unknown_revisions,
 );
 
-/// What `check` prints, and its code.
+/// The output of `check`, and its exit code.
 async fn check(url: &str, arguments: &[&str]) -> Finished {
     let arguments = [&["migrate", "check"], arguments].concat();
     run(&arguments, &[("DATABASE_URL", url)]).await
 }
 
-/// The findings of `check --json`, and its code.
+/// The findings of `check --json`, and the exit code.
 async fn findings(url: &str, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let finished = check(url, &[&["--json"], arguments].concat()).await;
     let list: Value = serde_json::from_str(&finished.output)
@@ -67,7 +67,7 @@ async fn drift_findings_have_their_json_fields(engine: Engine) {
         .sql("CREATE TABLE \"shelves\" (\"id\" integer); INSERT INTO \"shelves\" VALUES (1)")
         .await;
     if engine == Engine::Postgres {
-        // Rows are looked for where the role may read them.
+        // Rows are only counted where the role may read them.
         database.sql("GRANT SELECT ON \"shelves\" TO bookstore_owner").await;
     }
     let (code, list) = findings(&database.owner_url(), &[]).await;
@@ -85,7 +85,8 @@ async fn drift_findings_have_their_json_fields(engine: Engine) {
     assert_eq!((&table["repair"], &table["repair_loses"]), (&"yes".into(), &"yes".into()));
 }
 
-/// Pending revisions fail a check; those of a newer program, whose schema isn't known, don't.
+/// A check fails with pending revisions, but not with those of a newer program, whose schema it
+/// doesn't know.
 async fn check_reports_pending_and_unknown_revisions(engine: Engine) {
     let database = migrated(engine).await;
     let newer =

@@ -1,5 +1,5 @@
-//! The running service: it logs drift once, shows it, and isn't ready while something is gone that
-//! its statements name.
+//! The running service logs drift once, shows it, and isn't ready while columns or tables are
+//! missing that its statements name.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ on_every_engine!(
     missing_column_makes_the_service_unready
 );
 
-/// How long something may take that happens at once, on a busy machine.
+/// The timeout of an immediate reaction, on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 async fn status(server: &TestServer) -> serde_json::Value {
@@ -34,7 +34,7 @@ async fn drift_is_logged_once_and_shown_in_status(engine: Engine) {
             .is_some_and(|list| list.len() == 1 && list[0]["object"] == "posts_title_id_idx")
     })
     .await;
-    // An index that is gone makes calls slow, not wrong.
+    // A missing index makes calls slow, but not wrong.
     assert_eq!(status(&server).await["status"], "HEALTHY");
 }
 

@@ -1,5 +1,5 @@
-//! The snapshot that the program carries is what the migrations make, and so are the entities with
-//! what stands beside them; who may create nothing is served by it.
+//! The embedded snapshot equals the schema of the migrations and that of the entities. A role that
+//! may create nothing is checked by the snapshot.
 
 use std::{env, fs};
 
@@ -22,7 +22,7 @@ use crate::tidy::root;
 
 on_every_engine!(schema_built_from_entities_equals_the_migrated_one);
 
-/// How the snapshot is written anew.
+/// How to rewrite the snapshot.
 const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace drift::snapshot";
 
 async fn memory() -> Session {
@@ -54,7 +54,7 @@ async fn schema_snapshot_equals_the_replayed_migrations() {
     assert!(text == SNAPSHOT, "the snapshot is another one than the replay: {REWRITE}");
 }
 
-/// What the entities and what stands beside them make is what the migrations make.
+/// The schema built from the entities and their declarations equals that of the migrations.
 async fn schema_built_from_entities_equals_the_migrated_one(engine: Engine) {
     let chain = Chain::released().expect("a chain");
     let (expected, wanted) = match engine {
@@ -80,7 +80,7 @@ async fn schema_built_from_entities_equals_the_migrated_one(engine: Engine) {
     assert!(expected.objects.len() > 100, "{} objects", expected.objects.len());
 }
 
-/// A role that only reads, and a session that may create nothing, are served by the snapshot.
+/// A read-only role and a session that may create nothing are checked by the snapshot.
 #[tokio::test]
 async fn check_by_a_read_only_role_uses_the_snapshot() {
     let database = migrated(Engine::Postgres).await;
@@ -105,13 +105,13 @@ async fn check_of_a_replica_finds_nothing() {
     assert_eq!(list[0]["object"], "by_role");
 }
 
-/// A check waits for nothing but ACCESS EXCLUSIVE: it takes no lock above ACCESS SHARE.
+/// A check takes no lock above ACCESS SHARE, so it waits for ACCESS EXCLUSIVE only.
 #[tokio::test]
 async fn check_waits_for_no_lock_but_access_exclusive() {
     let database = migrated(Engine::Postgres).await;
     let Database::Postgres(postgres) = &database else { unreachable!("asked for PostgreSQL") };
     let mut holder = postgres.connect().await;
-    // EXCLUSIVE stands in the way of every lock but ACCESS SHARE.
+    // EXCLUSIVE conflicts with every lock but ACCESS SHARE.
     let hold = "BEGIN; DO $$ DECLARE t text; BEGIN FOR t IN SELECT relname FROM pg_class \
                 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP \
                 EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', t); END LOOP; END $$";

@@ -1,4 +1,4 @@
-//! Calls that meet a lock or a busy pool: each ends in time, and leaves nothing.
+//! Calls at a lock or a busy pool: each ends in time and leaves nothing.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -15,16 +15,16 @@ use super::{
 };
 use crate::client;
 
-/// A service with a single connection: what holds it holds up everything.
+/// A service with a single connection, which one call can occupy.
 fn with_one_connection() -> Builder {
     TestServer::builder(Engine::Postgres)
         .env("DATABASE_POOL_SIZE", "1")
         .env("DATABASE_MAX_OVERFLOW", "0")
-        // The service's own limit, which is below what the cases wait for, ends nothing first.
+        // The service's own limit is below the waits of the cases and must not end anything first.
         .env("DATABASE_COMMAND_TIMEOUT", "10m")
 }
 
-/// The service itself says so, on a connection that knows no deadline.
+/// The connection has no client-side deadline, so the error is the service's.
 #[tokio::test]
 async fn deadline_ends_a_call_waiting_for_a_lock() {
     let server = with_one_connection().start().await;
@@ -40,7 +40,7 @@ async fn deadline_ends_a_call_waiting_for_a_lock() {
     let watch = Stopwatch::start();
     let write = books.update_book(write).await.expect_err("a locked table");
     let write_took = watch.stop();
-    // What it waited with is ended by the database a little later.
+    // The database ends the waiting statement a little later.
     is_idle(&database).await;
     let watch = Stopwatch::start();
     let read = books.get_book(read).await.expect_err("a locked table");
@@ -74,7 +74,7 @@ async fn call_with_a_passed_deadline_is_not_started() {
     assert_eq!(stock(&database).await, "0");
 }
 
-/// Without a deadline the service's own limit holds.
+/// Without a deadline the service's own limits apply.
 #[tokio::test]
 async fn call_without_deadline_at_a_held_lock_fails_at_the_service_limit() {
     let server = with_one_connection().env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
@@ -127,7 +127,7 @@ async fn busy_pool_refuses_calls_within_the_pool_timeout() {
     books.update_book(restock(&id, 7)).await.expect("a free pool");
 }
 
-/// Busy is not gone: whoever asks for health isn't told that there is no database.
+/// A busy pool is not a lost database, so the service stays ready.
 #[tokio::test]
 async fn busy_pool_leaves_the_service_ready() {
     let server = with_one_connection().start().await;
@@ -139,7 +139,7 @@ async fn busy_pool_leaves_the_service_ready() {
     let mut ready = Watch::of(server.channel(), "ready").await;
     ready.sees(ServingStatus::Serving, SOON).await;
     let mut asked = HashSet::new();
-    // More often than the service needs to find out that a database is gone.
+    // More probes than the service needs to notice a lost database.
     until("the service asks for the schema", SOON, async || {
         let sql = "SELECT query_start::text FROM pg_stat_activity WHERE datname = \
                    current_database() AND application_name = 'bookstore' AND wait_event_type \
@@ -153,7 +153,7 @@ async fn busy_pool_leaves_the_service_ready() {
     call.await.expect("no panic").expect("the call that had the connection");
 }
 
-/// A read that nobody waits for is ended in the database, and its connection is used again.
+/// A cancelled read is cancelled in the database, and its connection is used again.
 #[tokio::test]
 async fn cancelled_read_ends_in_the_database() {
     let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "5s").start().await;
@@ -172,7 +172,7 @@ async fn cancelled_read_ends_in_the_database() {
     call.abort();
     server.logs().wait_for(|line| line.contains("\"CANCELLED\"")).await;
 
-    // Categories aren't locked, and nobody has released the lock on the books.
+    // Categories aren't locked, and the lock on the books is still held.
     let mut categories = client::categories(&server);
     let category = GetCategoryRequest { id: client::FICTION.to_owned() };
     categories.get_category(category).await.expect("a connection");

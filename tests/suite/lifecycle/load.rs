@@ -1,4 +1,4 @@
-//! More calls than the service takes: who waits, who is sent away, and who never is.
+//! More calls than the limit: which wait, which are refused, and which always run.
 
 use bookstore_proto::v1::{
     GetBookRequest, ListBooksRequest, book_service_client::BookServiceClient,
@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::{Held, SOON, health, refusal, waits_for_lock};
 use crate::{admin, bad_input, client};
 
-/// How long a call waits for its turn, in milliseconds.
+/// How long a call waits for a permit, in milliseconds.
 const WAIT: f64 = 1_000.0;
 
 /// How long the service had a call, by its own clock, in milliseconds.
@@ -72,7 +72,7 @@ async fn call_over_the_limit_waits_for_a_permit() {
     let third = call().await.expect("no panic").expect_err("no place to wait");
     assert_eq!(refusal(&third).0, "OVERLOADED");
     assert!(took(&third) < WAIT, "there is one place to wait: {third:?}");
-    // Without an end to the first one, a second is as long as anybody waits.
+    // While the first call runs, the wait ends after this second.
     let second = second.await.expect("no panic").expect_err("no turn");
     assert_eq!(refusal(&second).0, "OVERLOADED");
     assert!(took(&second) >= WAIT, "it has waited: {second:?}");

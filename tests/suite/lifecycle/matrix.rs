@@ -1,5 +1,4 @@
-//! Every state of the service × every name of health × Check and Watch: the table that the
-//! README promises.
+//! Every state of the service × every health name × Check and Watch: the table of the README.
 
 use std::sync::Arc;
 
@@ -14,11 +13,11 @@ use crate::{admin, client};
 
 on_every_engine!(draining_service_turns_health_not_serving);
 
-/// What probes of the admin address are told, by their codes.
+/// The HTTP codes of the admin address's probes.
 const OK: u16 = 200;
 const UNAVAILABLE: u16 = 503;
 
-/// Asks for every name in both ways. `live` and all others are as told.
+/// Asserts every name in both ways: `live`, and the state of all others.
 async fn assert_all(server: &TestServer, live: ServingStatus, others: ServingStatus) {
     let names = names_that_follow().into_iter().map(|name| (name, others));
     for (name, wanted) in names.chain([("live".to_owned(), live)]) {
@@ -68,7 +67,8 @@ async fn service_behind_its_schema_is_live_and_not_serving() {
     assert!(code == UNAVAILABLE && status.contains("SCHEMA_PENDING"), "{status}");
 }
 
-/// What the service has to do is no fault of its own: others would only get its calls too.
+/// An exhausted pool is no reason for NOT_SERVING: the calls would move to other instances and
+/// exhaust those.
 #[tokio::test]
 async fn exhausted_pool_leaves_every_health_name_serving() {
     let server = TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0");
@@ -78,7 +78,7 @@ async fn exhausted_pool_leaves_every_health_name_serving() {
     let held = Held::table(&database).await;
     let mut books = client::books(&server);
     let stuck = tokio::spawn(async move {
-        // The first connection may take longer to open than a call waits for one.
+        // The first connection may take longer to open than the pool timeout.
         loop {
             match books.list_books(ListBooksRequest::default()).await {
                 Err(status) if super::refusal(&status).0 == "POOL_TIMEOUT" => {}
@@ -95,7 +95,7 @@ async fn exhausted_pool_leaves_every_health_name_serving() {
     stuck.await.expect("no panic").expect("a list");
 }
 
-/// `live` never moves, and service is back within two seconds of the database.
+/// `live` never changes, and the service is ready within two seconds after the database.
 #[tokio::test]
 async fn lost_database_turns_health_not_serving_until_it_is_back() {
     const BACK: std::time::Duration = std::time::Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! `bookstore health`, with which containers are probed: its exit codes.
+//! `bookstore health`, the containers' probe: its exit codes.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn probe_exit_code_tells_wrong_usage_from_an_unreachable_service() {
         let probe = run(wrong, &[]).await;
         assert_eq!(probe.code, Some(1), "{wrong:?}: {probe:?}");
     }
-    // A port where nobody listens, a path where nothing is, and one that says nothing.
+    // A closed port, a missing socket, and a port that never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", silent.local_addr().expect("its address"));
     let watch = Stopwatch::start();

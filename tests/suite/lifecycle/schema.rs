@@ -1,4 +1,4 @@
-//! A schema that isn't there yet, or no more, and what health says of it.
+//! A schema that isn't there yet or is reverted, and the health of the service.
 
 use std::{fs::File, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ on_every_engine!(
     service_waiting_for_the_migration_lock_answers_probes_and_stops
 );
 
-/// From the end of the migration to the service's knowing of it.
+/// The limit from the end of the migration until the service has noticed.
 const NOTICED: Duration = Duration::from_secs(3);
 
 async fn assert_pending(server: &TestServer) {
@@ -47,8 +47,7 @@ async fn schema_migrated_by_another_program_is_served_without_restart() {
     ready.sees(ServingStatus::NotServing, SOON).await;
     let database = server.database();
     let owner = [("DATABASE_URL", &*database.owner_url())];
-    // The second time the service's sessions have prepared statements over tables that are
-    // gone since.
+    // The second time the service's sessions have prepared statements on tables that were dropped.
     for _ in 0..2 {
         let up = run(&["migrate", "up"], &owner).await;
         assert_eq!(up.code, Some(0), "{up:?}");
@@ -67,8 +66,8 @@ async fn schema_migrated_by_another_program_is_served_without_restart() {
     }
 }
 
-/// The key of page tokens is made anew with the first migration: the service takes it
-/// over, or its tokens would mean nothing to the others.
+/// The first migration creates the key of page tokens anew. The service adopts it; otherwise its
+/// tokens would be invalid at other instances.
 #[tokio::test]
 async fn new_sealing_key_in_the_database_is_adopted() {
     let first = TestServer::start(Engine::Postgres).await;
@@ -93,7 +92,7 @@ async fn new_sealing_key_in_the_database_is_adopted() {
     assert_eq!(page.expect("a page of the other's token").into_inner().books.len(), 1);
 }
 
-/// What keeps every other migration of a database waiting.
+/// A holder of the lock that every migration of the database waits for.
 enum Migrating {
     Postgres(Held),
     Sqlite(File),
@@ -124,8 +123,8 @@ impl Migrating {
     }
 }
 
-/// Another one migrates, for as long as it takes: probes and callers get their answers, and
-/// so does whoever asks the service to stop.
+/// Another program holds the migration lock. Meanwhile probes and calls are answered, and a stop
+/// signal works.
 async fn service_waiting_for_the_migration_lock_answers_probes_and_stops(engine: Engine) {
     let database = Arc::new(Database::create(engine, Origin::Empty).await);
     let migrating = Migrating::on(&database).await;
@@ -172,7 +171,7 @@ async fn health_of_an_unknown_name_is_not_found(engine: Engine) {
         }
         states
     });
-    // Two looks at the database pass, and neither ends the watch nor says more.
+    // Two probes of the database pass; the watch neither ends nor sends another state.
     let mut ready = Watch::of(server.channel(), "ready").await;
     ready.sees(ServingStatus::Serving, SOON).await;
     assert!(!states.is_finished());

@@ -1,4 +1,4 @@
-//! Sockets in the file system instead of a port, and the reasons of ends that aren't good.
+//! Unix domain sockets instead of a port, and termination messages.
 
 use std::{fs, os::unix::net::UnixListener, path::Path};
 
@@ -10,7 +10,7 @@ use tonic::transport::Endpoint;
 use super::SOON;
 use crate::client;
 
-/// A service at a socket; it tells its address as any other does.
+/// A service on a Unix domain socket; it prints its address as any other does.
 async fn at(path: &Path) -> TestServer {
     let server = TestServer::builder(Engine::Sqlite).env("SHUTDOWN_PAUSE", "0s");
     server.unix(path).start().await
@@ -31,7 +31,7 @@ async fn unix_socket_serves_calls_and_is_removed_at_the_end() {
     list(&address).await;
     let probe = run(&["health", "--address", &address], &[]).await;
     assert_eq!(probe.code, Some(0), "{probe:?}");
-    // One that is in use is not taken away.
+    // A socket in use is not taken away.
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("b.db").display());
     let second = run(&["serve", "--listen-addr", &address], &[("DATABASE_URL", &url)]).await;
     assert_eq!(second.code, Some(1), "{second:?}");
@@ -62,7 +62,7 @@ async fn file_that_is_no_socket_is_not_removed() {
     assert_eq!(fs::read_to_string(&path).expect("the file"), "dear");
 }
 
-/// What the file with the reason holds.
+/// The content of the termination message's file.
 pub(super) fn reason(path: &Path) -> Value {
     let text = fs::read_to_string(path).expect("the reason");
     assert_eq!(text.lines().count(), 1, "{text}");

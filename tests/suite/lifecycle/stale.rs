@@ -1,4 +1,4 @@
-//! A schema that changes under statements which are prepared already: nobody is told.
+//! A schema change under prepared statements: callers see no error.
 
 use bookstore_proto::v1::{GetBookRequest, ListBooksRequest};
 use bookstore_tests::{Database, Engine, TestServer, until};
@@ -7,10 +7,10 @@ use futures_util::future::{join, join_all};
 use super::{Held, SOON, restock, sessions, with_a_book};
 use crate::client;
 
-/// How many connections read, and how many write.
+/// The number of connections that read, and of those that write.
 const EACH: usize = 3;
 
-/// Has every connection of the pool read or write the book.
+/// Reads or writes the book on every connection of the pool.
 async fn by_every_connection(server: &TestServer, database: &Database, id: &str) {
     let held = Held::table(database).await;
     let (server_of, id_of) = (client::books(server), id.to_owned());

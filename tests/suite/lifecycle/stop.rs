@@ -1,4 +1,4 @@
-//! The end: on SIGTERM and Ctrl-C, with calls and idle peers, and by a second signal.
+//! The stop: by SIGTERM and Ctrl-C, with calls and idle peers, and by a second signal.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::{Held, SOON, Watch, can_connect, restock, stock, waits_for_lock, with_a_book};
 use crate::client;
 
-/// More than an end takes beyond the pause and the calls that it waits for.
+/// The limit of the end beyond the pause and the calls that it waits for.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 on_every_engine!(
@@ -20,7 +20,7 @@ on_every_engine!(
     second_signal_ends_the_service_at_once
 );
 
-/// Peers that do nothing, and would hold up a service that waits for them.
+/// Idle peers, which must not delay the stop.
 struct Idle {
     watch: Watch,
     _silent: TcpStream,
@@ -36,7 +36,7 @@ impl Idle {
     }
 }
 
-/// Balancers see that it leaves while it still serves, also those who come new.
+/// Balancers see NOT_SERVING while the service still serves, on new connections too.
 async fn sigterm_drains_and_ends_the_service(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "1500ms").start().await;
     let mut idle = Idle::at(&server).await;
@@ -55,7 +55,7 @@ async fn sigterm_drains_and_ends_the_service(engine: Engine) {
     assert!(!can_connect(&server).await);
 }
 
-/// A person waits for it, so there is no pause.
+/// A person waits for the end, so there is no pause.
 async fn sigint_ends_the_service_without_a_pause(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "5m").start().await;
     let _idle = Idle::at(&server).await;

@@ -1,4 +1,4 @@
-//! Page tokens: they survive the service, and serve for nothing but their list.
+//! Page tokens: they survive a restart of the service, and are valid only for their list.
 
 use std::sync::Arc;
 
@@ -38,14 +38,14 @@ async fn page_token_of_another_list_is_refused(engine: Engine) {
         let other = with(with_token.clone(), other);
         list(&mut books, other).await.expect_err("another list").is_invalid(&["page_token"]);
     }
-    // Written otherwise, but the same list.
+    // The same list in another spelling.
     for same in [json!({"order_by": " title   asc "}), json!({"filter": "stock=0"})] {
         let same = with(with_token.clone(), same);
         let page = list(&mut books, same).await.expect("the same list");
         assert_eq!(titles(&page.books), ["c", "d"]);
     }
 
-    // Between resources, also where filter and order are written alike.
+    // Lists of other resources, even with the same filter and order.
     let of_books = token(&mut books, json!({"order_by": "create_time", "page_size": 1})).await;
     let request = json!({"order_by": "create_time", "page_size": 1});
     let request: ListCategoriesRequest = message(request);
@@ -61,7 +61,7 @@ async fn page_token_of_another_list_is_refused(engine: Engine) {
         altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
         let altered = String::from_utf8(altered).expect("ASCII");
         for altered in [altered.as_str(), &good[..at]] {
-            // An empty one asks for the first page.
+            // An empty token asks for the first page.
             if !altered.is_empty() {
                 let altered = with(with_token.clone(), json!({"page_token": altered}));
                 list(&mut books, altered).await.expect_err("altered").is_invalid(&["page_token"]);
@@ -84,7 +84,7 @@ async fn page_token_works_after_a_restart(engine: Engine) {
     let given = token(&mut of_first, request.clone()).await;
     let with_token = with(request, json!({"page_token": given}));
 
-    // Another service beside it on the same database.
+    // Another service on the same database.
     let second = TestServer::builder(engine).on(first.database()).start().await;
     let mut of_second = books(&second);
     let page = list(&mut of_second, with_token.clone()).await.expect("its next page");
@@ -99,7 +99,7 @@ async fn page_token_works_after_a_restart(engine: Engine) {
     let page = list(&mut books(&again), with_token.clone()).await.expect("its next page");
     assert_eq!(titles(&page.books), ["c", "d"]);
 
-    // A service on another database has another key. On PostgreSQL tests copy theirs.
+    // A service on another database has another key. On PostgreSQL tests copy the template's key.
     let database = Arc::new(Database::create(engine, Origin::Migrated).await);
     if engine == Engine::Postgres {
         database.sql("UPDATE sealing_keys SET key = sha256(key)").await;

@@ -10,7 +10,7 @@ on_every_engine!(documented_examples_apply_and_revert);
 const PAGE: &str = include_str!("../../../docs/coming-from-sqlalchemy.md");
 const SOURCE: &str = include_str!("../../src/examples.rs");
 
-/// A text without indentation, so that a page may have its own.
+/// A text without indentation, since the page may have another one.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
 }
@@ -76,7 +76,7 @@ async fn documented_examples_apply_and_revert(engine: Engine) {
     migrator.ok(&["down", "m20261125_000001", "--yes", "--allow-data-loss"]).await;
     assert_eq!(database.value("SELECT bio FROM users").await, "a life");
     let sorted = |mut rows: Vec<bookstore_tests::Row>| {
-        // A column that comes back comes back as the last one.
+        // A column that is added again becomes the last one.
         rows.retain(|row| !row.iter().flatten().any(|cell| cell.contains("users")));
         rows
     };

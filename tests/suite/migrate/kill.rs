@@ -1,4 +1,4 @@
-//! A migrator that is killed, frozen, cut off or ended in the middle.
+//! A migrator that is killed, frozen, cut off or terminated halfway.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ async fn kill(mut child: Child) {
     child.wait().await.expect("its end");
 }
 
-/// Holds a lock on a table until the answer is dropped or committed.
+/// Holds a lock on a table until the returned connection is closed or commits.
 async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
     let Database::Postgres(postgres) = database else { panic!("PostgreSQL's") };
     let mut session = postgres.connect().await;
@@ -35,7 +35,7 @@ async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
     session
 }
 
-/// Waits until nothing of a migrator is left in the server; answers how long that took.
+/// Waits until the server has no session of a migrator; returns how long that took.
 async fn until_gone(database: &Database) -> Duration {
     let began = Instant::now();
     let sql = format!("SELECT 1 FROM pg_stat_activity WHERE {OURS}");
@@ -47,7 +47,8 @@ fn waits() -> String {
     format!("SELECT 1 FROM pg_stat_activity WHERE {OURS} AND wait_event_type = 'Lock'")
 }
 
-/// The server would let the dead one wait on, and with it every reader behind it.
+/// Without the check the server would keep the dead session's lock request, and every reader would
+/// queue behind it.
 #[tokio::test]
 async fn migrator_killed_waiting_for_a_lock_leaves_no_session() {
     let database = migrated(Engine::Postgres).await;
@@ -57,7 +58,7 @@ async fn migrator_killed_waiting_for_a_lock_leaves_no_session() {
     );
     let migrator = Migrator::new(&database, &revisions);
     let holder = hold(&database, "ACCESS SHARE").await;
-    // The lock's own timeout must not be what ends it.
+    // The lock timeout must not be what ends it.
     let child = migrator.spawn(&["up", "--lock-timeout", "60s"]);
     until_sql("the migrator waits", &database, &waits()).await;
     kill(child).await;
@@ -108,7 +109,7 @@ async fn migrator_killed_during_commit_is_applied_once() {
     is_head(&database, &revisions).await;
 }
 
-/// The same, and it lives: it looks with another session what stands.
+/// The same without a kill: the migrator checks the state in a new session.
 #[tokio::test]
 async fn migrator_cut_off_from_the_server_reports_the_state() {
     let database = migrated(Engine::Postgres).await;
@@ -168,7 +169,7 @@ async fn index_left_by_a_killed_migrator_is_rebuilt() {
     is_head(&database, &revisions).await;
 }
 
-/// A session that builds an index of that name by hand goes on.
+/// A session that builds an index of that name by hand continues.
 #[tokio::test]
 async fn index_that_another_session_builds_is_not_dropped() {
     let database = migrated(Engine::Postgres).await;
@@ -257,7 +258,7 @@ async fn migrator_killed_in_a_rebuild_leaves_the_old_table() {
     is_head(&database, &revisions).await;
 }
 
-/// A file that may not grow is as a full disk.
+/// A file size limit acts like a full disk.
 #[tokio::test]
 async fn rebuild_on_a_full_disk_leaves_the_old_table() {
     let database = migrated(Engine::Sqlite).await;

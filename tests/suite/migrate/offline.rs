@@ -1,4 +1,4 @@
-//! `migrate sql`: a script that does what `up` and `down` do.
+//! `migrate sql`: its script gives the same schema as `up` and `down`.
 
 use std::process::Stdio;
 
@@ -14,12 +14,12 @@ on_every_engine!(
     up_down_up_gives_the_same_sql,
 );
 
-/// Gives a script to the engine's shell. The sqlite3 shell may not be there: its commands, which
-/// begin with a dot, are left out, and the rest runs as it stands.
+/// Runs a script in the engine's shell. The sqlite3 shell may be missing: then the dot commands are
+/// left out and the rest runs unchanged.
 async fn pipe(database: &Database, script: &str) {
     match database {
         Database::Sqlite(_) => {
-            // The file comes with the first change.
+            // The file is created by the first change.
             let folder = match database {
                 Database::Sqlite(sqlite) => sqlite.path(),
                 Database::Postgres(_) => unreachable!("SQLite's"),
@@ -47,7 +47,7 @@ async fn pipe(database: &Database, script: &str) {
     }
 }
 
-/// The rows of seeds, as the catalog has none of them.
+/// The seeded rows, which the catalog doesn't contain.
 async fn seeds(database: &Database) -> Vec<Row> {
     database.sql("SELECT id, name FROM categories ORDER BY id").await
 }

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{Migrator, migrated};
 
-/// A message of PostgreSQL's protocol: its kind, and all of its bytes.
+/// A message of PostgreSQL's protocol: its type, and all of its bytes.
 async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let kind = stream.read_u8().await.ok()?;
     let length = stream.read_u32().await.ok()?;
@@ -24,7 +24,7 @@ async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     Some((kind, bytes))
 }
 
-/// The first message, which has no kind; a request for TLS is declined.
+/// The startup message, which has no type. A request for TLS is declined.
 async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     loop {
         let length = stream.read_u32().await.ok()?;
@@ -38,11 +38,10 @@ async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// What the server has said when the only session began, and that session.
+/// The server's first messages of the only session, and that session.
 type Server = (Vec<u8>, TcpStream);
 
-/// Gives the only session of the server to each transaction that begins, as poolers in transaction
-/// mode do.
+/// Gives the single server session to each transaction, as poolers in transaction mode do.
 async fn pool(listener: TcpListener, server: SocketAddr) {
     let shared: Arc<Mutex<Option<Server>>> = Arc::default();
     while let Ok((mut client, _)) = listener.accept().await {

@@ -1,4 +1,4 @@
-//! Tables of SQLite that are made anew keep what isn't named.
+//! Rebuilt tables of SQLite keep everything that the rebuild doesn't name.
 
 use bookstore_tests::{Database, Engine, Origin, catalog};
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ async fn table_rebuild_keeps_referencing_rows() {
     let (rows, schema) = (counts(&database).await, catalog(&database).await);
     let rebuild =
         |table: &str, change: Value| json!({"rebuild": {"table": table, "changes": [change]}});
-    // Parents, the table that the search's triggers stand on, and the one that they name.
+    // Parents, the table of the search's triggers, and the table that the triggers name.
     let up = json!([
         rebuild(
             "users",
@@ -131,7 +131,7 @@ async fn table_rebuild_keeps_referencing_rows() {
     assert_eq!(database.value("PRAGMA foreign_key_check; SELECT 'none'").await, "none");
 }
 
-/// Foreign keys were off meanwhile; what they would have refused isn't committed.
+/// Foreign keys are off during a rebuild; a row that violates them must not be committed.
 #[tokio::test]
 async fn table_rebuild_with_dangling_references_is_rolled_back() {
     let database = migrated(Engine::Sqlite).await;
@@ -148,7 +148,7 @@ async fn table_rebuild_with_dangling_references_is_rolled_back() {
     assert_eq!((counts(&database).await, catalog(&database).await), (rows, schema));
 }
 
-/// What SQLite does to a number that it gives by itself.
+/// SQLite's AUTOINCREMENT numbers.
 #[tokio::test]
 async fn table_rebuild_keeps_the_autoincrement_sequence() {
     let database = Database::create(Engine::Sqlite, Origin::Empty).await;

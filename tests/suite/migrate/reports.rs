@@ -1,4 +1,4 @@
-//! What other tools got wrong, by their public reports: each has the right outcome here.
+//! Failures of other tools from public reports: each has the right outcome here.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn file(revisions: Value) -> Value {
     json!({ "revisions": revisions })
 }
 
-/// SeaQL/sea-orm, sqlx#2659: a checksum over bytes calls another line end another migration.
+/// SeaQL/sea-orm, sqlx#2659: with a checksum over bytes a changed line end is a changed migration.
 async fn changed_literal_is_refused_and_changed_formatting_is_not(engine: Engine) {
     let database = migrated(engine).await;
     let with = |sql: &str| {
@@ -53,7 +53,7 @@ async fn changed_literal_is_refused_and_changed_formatting_is_not(engine: Engine
     assert!(changed.ok(&reason).await.contains("nothing to repair"));
 }
 
-/// xagent#1812, dify#19285: offline SQL died in the middle.
+/// xagent#1812, dify#19285: offline SQL failed halfway.
 async fn step_that_queries_the_database_is_refused_offline(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(
@@ -74,7 +74,7 @@ async fn step_that_queries_the_database_is_refused_offline(engine: Engine) {
     migrator.ok(&["down", "-3", "--yes"]).await;
 }
 
-/// golang-migrate and Atlas: a migration fails before it waits or locks, and says with what.
+/// golang-migrate and Atlas: a migration must fail before it waits or locks, and name the rows.
 async fn precondition_of_a_step_is_checked_before_any_lock(engine: Engine) {
     let database = migrated(engine).await;
     for name in ["a", "a", "a", "b", "b", "c"] {
@@ -105,7 +105,7 @@ async fn precondition_of_a_step_is_checked_before_any_lock(engine: Engine) {
     database.sql("DELETE FROM items WHERE name <> 'c'").await;
     migrator.ok(&["up"]).await;
     migrator.ok(&["down", "--yes"]).await;
-    // What an earlier step of the same revision makes is asked for when it is there.
+    // The rows of an earlier step in the same revision are checked after that step.
     let nulls = file(json!([{
         "name": "m29990101_000001_one",
         "up": [
@@ -119,7 +119,7 @@ async fn precondition_of_a_step_is_checked_before_any_lock(engine: Engine) {
     assert_eq!((catalog(&database).await, names(&database).await), before);
 }
 
-/// Batches that are done stay done.
+/// Committed batches stay.
 async fn interrupted_backfill_resumes_after_its_last_batch(engine: Engine) {
     let database = migrated(engine).await;
     let rows = match engine {
@@ -168,8 +168,7 @@ async fn interrupted_backfill_resumes_after_its_last_batch(engine: Engine) {
     is_head(&database, &json!({})).await;
 }
 
-/// matrix-authentication-service#5298: waiters inside the lock and CONCURRENTLY waited for each
-/// other.
+/// matrix-authentication-service#5298: waiters in the lock and CONCURRENTLY waited for each other.
 #[tokio::test]
 async fn eight_migrators_with_a_concurrent_index_apply_it_once() {
     let database = migrated(Engine::Postgres).await;
@@ -199,7 +198,7 @@ async fn eight_migrators_with_a_concurrent_index_apply_it_once() {
     is_head(&database, &revisions).await;
 }
 
-/// goose#292, efcore.pg#2737: the first of two steps stood, and the next run failed on it.
+/// goose#292, efcore.pg#2737: the first of two steps was applied, and the next run failed on it.
 #[tokio::test]
 async fn failed_step_outside_a_transaction_is_named_and_resumed() {
     let database = migrated(Engine::Postgres).await;

@@ -1,4 +1,4 @@
-//! What people type: targets, questions, tables, JSON, exit codes.
+//! The command line: targets, questions, tables, JSON, exit codes.
 
 use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, run};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ async fn stamp_changes_only_the_bookkeeping(engine: Engine) {
     assert_eq!(migrator.ok(&["up"]).await, "nothing to apply\n");
     assert!(migrator.ok(&["history", "-v"]).await.contains("stamped"));
     assert_eq!(catalog(&database).await, before);
-    // A row of the bookkeeping was lost: it is seen, and mended.
+    // A lost row of the bookkeeping is reported, and can be restored.
     database.sql("DELETE FROM seaql_migrations WHERE version LIKE '%create_posts'").await;
     let told = migrator.fails(&["up"], 6).await;
     assert!(told.contains("m20261121_000006_create_posts isn't applied"), "{told}");
@@ -180,12 +180,12 @@ async fn help_fits_one_screen() {
     ] {
         assert!(help.output.contains(&format!("\n  {verb} ")), "{verb}:\n{}", help.output);
     }
-    // Settings are taken all the same.
+    // Settings are accepted although help doesn't list them.
     let output = run(&["migrate", "--log-level", "warn", "sql", "--engine", "sqlite"], &[]).await;
     assert!(output.output.contains("CREATE TABLE"), "{output:?}");
 }
 
-/// A new file is one of the list, and the source compiles with it; the trial `checklist` follows.
+/// The new file is listed, and the source compiles with it. The trial `checklist` uses it too.
 #[tokio::test]
 async fn migrate_new_writes_a_file_and_two_index_lines() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! An older program on a newer schema, and databases of programs from before hashes.
+//! An older program on a newer schema, and databases of programs before hashes.
 
 use bookstore_migration::bookkeeping::TABLES;
 use bookstore_proto::v1::ListBooksRequest;
@@ -57,7 +57,7 @@ async fn revision_with_a_minimum_head_refuses_older_programs(engine: Engine) {
     let server = TestServer::start(engine).await;
     let database = server.database();
     let older = Migrator::new(&database, &json!({}));
-    // The revision itself is what a program has to know.
+    // A program must know the revision that sets the minimum.
     let newest = Migrator::new(&database, &newer(Some(NEWER)));
     newest.ok(&["up"]).await;
     server.logs().wait_for(|line| line.contains("a newer program is needed")).await;
@@ -75,7 +75,7 @@ async fn revision_with_a_minimum_head_refuses_older_programs(engine: Engine) {
         client::books(&server).list_books(ListBooksRequest::default()).await.is_ok()
     })
     .await;
-    // What this program knows shuts it out of nothing.
+    // This program knows the revision, so it isn't refused.
     Migrator::new(&database, &newer(Some("m20261125_000001_create_timeline_history")))
         .ok(&["up"])
         .await;
@@ -96,7 +96,7 @@ async fn database_without_hashes_is_adopted_once(engine: Engine) {
     assert_eq!(adopted.output, "nothing to apply\n");
     assert!(adopted.errors.contains("recorded the hashes of 12 revisions"), "{adopted:?}");
     let mut after = records(&database).await;
-    // By which program isn't known.
+    // The program that applied it is unknown.
     for (row, was) in after.iter_mut().zip(&before).filter(|(row, _)| row.len() > 2) {
         assert_eq!(row.last(), Some(&None));
         *row.last_mut().expect("a cell") = was.last().expect("a cell").clone();
@@ -104,7 +104,7 @@ async fn database_without_hashes_is_adopted_once(engine: Engine) {
     assert_eq!(after, before);
     let again = migrator.run(&["up"]).await;
     assert!(!again.errors.contains("recorded"), "{again:?}");
-    // The program before can go back and on: it knows seaql_migrations alone.
+    // The program before hashes can go back and forth: it only uses seaql_migrations.
     database.sql("DELETE FROM seaql_migrations WHERE version LIKE 'm20261125%'").await;
     let pending = migrator.ok(&["status"]).await;
     assert!(pending.contains("pending  m20261125_000001"), "{pending}");

@@ -1,4 +1,4 @@
-//! The primary is lost: what goes on, what waits, and what becomes of writes under way.
+//! A lost primary: what continues, what waits, and the outcome of writes in progress.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn lost_primary_lets_reads_succeed_and_writes_wait() {
     let replica = cluster.name(1);
     answers(&server, &id, &replica).await;
     let steady = Steady::start(&server, &id);
-    // A frozen one keeps its connections, a killed one leaves none.
+    // A frozen primary keeps its connections, a killed one closes them.
     for lost in ["frozen", "killed"] {
         steady.go_on().await;
         match lost {
@@ -36,7 +36,8 @@ async fn lost_primary_lets_reads_succeed_and_writes_wait() {
             let by = read(&mut client::books(&server), &id, metadata).await.expect("a read");
             assert_eq!(by, replica, "{lost}");
         }
-        // For a second and more: reads that waited with the write would be two or none.
+        // The outage lasts for a second and more: if reads waited with the write, there would be
+        // two or none.
         let meanwhile = steady.count() - before;
         assert!(meanwhile > 10, "{lost}: {meanwhile} reads meanwhile");
         match lost {
@@ -47,14 +48,14 @@ async fn lost_primary_lets_reads_succeed_and_writes_wait() {
             .await;
         let by = read(&mut client::books(&server), &id, STRONG).await.expect("a read");
         assert_eq!(by, "primary");
-        // What was created since has reached it, so that the session's reads may go there.
+        // The node has replayed the new rows, so the session may read there.
         cluster.caught_up(0, 1).await;
         answers(&server, &id, &replica).await;
     }
     steady.end().await;
 }
 
-/// The time that a write took before its primary was lost is not the search's for the next one.
+/// The time that a write took on the lost primary must not count against the wait for the new one.
 #[tokio::test]
 async fn long_write_on_a_lost_primary_leaves_time_for_the_next() {
     let mut cluster = Replicated::start(1).await;
@@ -78,8 +79,8 @@ async fn long_write_on_a_lost_primary_leaves_time_for_the_next() {
     assert_eq!(cluster.value(1, &there).await, "1");
 }
 
-/// Nobody can be asked any more what became of a commit whose answer was lost: the caller isn't
-/// told that nothing has changed.
+/// The outcome of a commit with a lost answer can't be asked for while there is no primary. Its
+/// error must not say that nothing has changed.
 #[tokio::test]
 async fn unknown_commit_on_a_lost_primary_stays_unknown() {
     let cluster = Replicated::start(1).await;
@@ -97,7 +98,7 @@ async fn unknown_commit_on_a_lost_primary_stays_unknown() {
         request.metadata_mut().insert("idempotency-key", AsciiMetadataValue::from_static(key));
         request
     };
-    // The commit arrives and its answer is lost; then the primary takes connections again, and is
+    // The commit arrives and its answer is lost. Then the primary accepts connections again, and is
     // lost as soon as the key's transaction begins there.
     line.cut_at(b"COMMIT; SELECT");
     let (mut books, first) = (client::books(&server), keyed());
@@ -110,14 +111,15 @@ async fn unknown_commit_on_a_lost_primary_stays_unknown() {
     let there = "SELECT count(*) FROM books WHERE title = 'Dune'";
     assert_eq!(cluster.value(0, there).await, "1", "it has happened");
 
-    // With its key it is found as soon as somebody can be asked.
+    // With its key the outcome is found as soon as there is a primary.
     line.restore();
     until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok()).await;
     client::books(&server).create_book(keyed()).await.expect("the write's answer");
     assert_eq!(cluster.value(0, there).await, "1", "it happened once");
 }
 
-/// One that stood still while its successor was promoted believes in itself as it wakes up.
+/// A primary that was frozen during the promotion of another still acts as a primary when it
+/// continues.
 #[tokio::test]
 async fn resumed_former_primary_gets_no_writes() {
     let cluster = Replicated::start(1).await;
@@ -142,7 +144,7 @@ async fn resumed_former_primary_gets_no_writes() {
     assert_eq!(cluster.value(1, written).await, "21");
 }
 
-/// Nobody is there, and the first who comes back is a replica.
+/// No node is reachable, and the first that returns is a replica.
 #[tokio::test]
 async fn read_without_any_node_waits_for_a_replica() {
     let mut cluster = Replicated::start(1).await;

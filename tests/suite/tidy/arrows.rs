@@ -1,12 +1,12 @@
-//! The arrows between the modules of `server`: they point downward only. Cargo can't hold them,
-//! since any module of a crate may import any other.
+//! The modules of `server` import downward only. Cargo can't check this, since any module of a
+//! crate may import any other.
 
 use regex::Regex;
 
 use super::source::Source;
 
-/// What each place in `server/src` may name of the others. A place that isn't here
-/// is a fault, so that a new one gets its line.
+/// The modules of `server/src` that each module may import. A module without a line is a violation,
+/// so that a new one gets its line.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("lib", &["command"]),
@@ -64,11 +64,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shutdown", &["config", "telemetry"]),
 ];
 
-/// The commands that are clients of a running service, and what they may name.
+/// The subcommands that are clients of a running service, and their allowed imports.
 const CLIENTS: &str = r"^server/src/command/(import/|export/|transfer/|health\.rs)";
 const CLIENTS_NAME: &[&str] = &["config", "shutdown"];
 
-/// Crates that a place or a file must not name, each with the reason.
+/// Crates that a module or a file must not name, each with the reason.
 const FOREIGN: &[(&str, &[&str], &str)] = &[
     (r"^server/src/(rpc|security)/", &["bookstore_entity"], "no table is known here"),
     (r"^server/src/resource/\w+/service\.rs$", &["sea_orm", "sqlx"], "a handler knows no SQL"),
@@ -88,7 +88,7 @@ const FOREIGN: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// A file of the server names only what stands below it.
+/// A file of the server imports only modules below its own.
 pub(super) fn arrows(path: &str, text: &str) -> Vec<String> {
     let Some(inside) = path.strip_prefix("server/src/") else {
         return Vec::new();
@@ -110,7 +110,7 @@ pub(super) fn arrows(path: &str, text: &str) -> Vec<String> {
         faults.extend(private_part(inside, &named).map(|part| format!("{path}:{line}: {part}")));
     }
     for (line, code) in source.lines() {
-        // Else a path could climb out of its place unseen.
+        // With this a path could leave its module unseen.
         if code.contains("super::super::") {
             faults.push(format!("{path}:{line}: say crate:: instead of super::super::"));
         }
@@ -134,7 +134,7 @@ fn foreign(path: &str, source: &Source) -> Vec<String> {
     faults
 }
 
-/// A resource is reached through its `mod.rs` alone.
+/// A resource is imported through its `mod.rs` alone.
 fn private_part(inside: &str, named: &[String]) -> Option<String> {
     let [top, resource, part, ..] = named else {
         return None;
@@ -145,7 +145,7 @@ fn private_part(inside: &str, named: &[String]) -> Option<String> {
         .then(|| format!("{part} is {resource}'s own: use what its mod.rs exports"))
 }
 
-/// Every path from the crate's root with its line: `crate::a::b`, groups spread out.
+/// Every path from the crate's root with its line: `crate::a::b`, with groups expanded.
 fn named(code: &str) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
@@ -160,13 +160,13 @@ fn named(code: &str) -> Vec<(usize, Vec<String>)> {
     found
 }
 
-/// Adds the paths that the text starts with; answers what follows them.
+/// Adds the paths that the text starts with; returns the text after them.
 fn spread<'a>(text: &'a str, before: &[String], paths: &mut Vec<Vec<String>>) -> &'a str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
         while !rest.trim_start().starts_with('}') && !rest.is_empty() {
             rest = spread(rest, before, paths).trim_start();
-            // What else may stand in a group: `as name` and commas.
+            // A group may also contain `as name` and commas.
             let end = rest.find([',', '}']).unwrap_or(rest.len());
             rest = rest[end..].strip_prefix(',').unwrap_or(&rest[end..]);
         }

@@ -1,7 +1,6 @@
-//! House rules that neither Cargo nor rustc nor clippy can hold: what stands inside one crate,
-//! in texts, or in files of several kinds. Each is a function over a file's path and text, with
-//! a test that shows it failing on a bad example. Cargo holds the borders between crates; see
-//! `borders.rs`.
+//! House rules that neither Cargo nor rustc nor clippy can check: rules inside one crate, in texts,
+//! or across files of several kinds. Each is a function of a file's path and text, with a test that
+//! fails it on a bad example. Cargo holds the borders between crates; see `borders.rs`.
 
 mod arrows;
 mod circles;
@@ -15,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders that hold nothing written by us, and texts for other places than their own.
+/// Folders with generated files, and with texts that belong elsewhere.
 const SKIPPED: &[&str] = &["target", ".git", "node_modules", "fixtures"];
 
 /// The workspace's folder.
@@ -23,7 +22,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
 }
 
-/// The paths, from the root, and texts of all files whose names end so.
+/// The paths, from the root, and texts of all files with this ending.
 pub(crate) fn files(ending: &str) -> Vec<(String, String)> {
     let (root, mut found) = (root(), Vec::new());
     let mut folders = vec![root.clone()];
@@ -45,7 +44,7 @@ pub(crate) fn files(ending: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Fails with every fault that a rule finds in the files.
+/// Fails with all violations of a rule in the files.
 fn hold(ending: &str, rule: impl Fn(&str, &str) -> Vec<String>) {
     let faults: Vec<String> =
         files(ending).iter().flat_map(|(path, text)| rule(path, text)).collect();

@@ -1,5 +1,5 @@
-//! A type's name means one thing: no two types of the crates under `server/` have the same name.
-//! A search for the name then finds one definition.
+//! No two types of the crates under `server/` have the same name, so that a search for the name
+//! finds one definition. Rust allows such names, and clippy has no lint for them.
 //!
 //! Only types at the level of a module count. Associated types and types inside functions or test
 //! modules don't.
@@ -16,7 +16,7 @@ const PER_FILE: &[(&str, &str)] = &[
     ("Service", "the implementation of one service of the contract"),
 ];
 
-/// Names that still have several meanings. Each is to be given up by all files but one.
+/// Names that still have several definitions. All files but one are to give them up.
 const KNOWN: &[&str] = &[
     "Answer",
     "Broken",

@@ -1,5 +1,5 @@
-//! Rules that hold several places together: each service of the contract has its
-//! folder and its tests, each migration its name and its line.
+//! Rules across files, which no compiler checks: each service of the contract has its folder and
+//! its tests, each migration its name and its line.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ pub(super) fn services(root: &Path, path: &str, text: &str) -> Vec<String> {
                 faults.push(format!("{path}: {}Service needs {wanted}", &found[1]));
             }
         };
-        // Transactions stand above the resources.
+        // Transactions are above the resources.
         let folder = if name == "transaction" { "" } else { "resource/" };
         for file in ["mod", "service", "convert", "operations"] {
             let file = format!("server/src/{folder}{name}/{file}.rs");
@@ -33,8 +33,8 @@ pub(super) fn services(root: &Path, path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// A migration's file says when and what, and stands in the list; `index` is the
-/// text of `revisions/mod.rs`.
+/// A migration's file name has its time and its purpose, and is in the list; `index` is the text of
+/// `revisions/mod.rs`.
 pub(super) fn migrations(path: &str, index: &str) -> Vec<String> {
     let file = path.rsplit('/').next().unwrap_or_default();
     let inside = path.strip_prefix("migration/src/revisions/");
@@ -43,7 +43,7 @@ pub(super) fn migrations(path: &str, index: &str) -> Vec<String> {
     };
     let dated = Regex::new(r"^m\d{8}_\d{6}_[a-z]+(_[a-z0-9]+)+$").expect("a pattern");
     if !dated.is_match(name) {
-        // Other files have no digit to begin with.
+        // Other files don't begin with a digit.
         let looks_dated = Regex::new(r"^m?\d").expect("a pattern").is_match(name);
         let fault = format!("{path}: call it mYYYYMMDD_NNNNNN_verb_thing.rs");
         return if looks_dated { vec![fault] } else { Vec::new() };

@@ -1,4 +1,4 @@
-//! Rules for every file: its size, its first words, and texts that must not stand in it.
+//! Rules for every file: its length, its doc, and forbidden texts.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use super::source::Source;
 const MOST_LINES: usize = 400;
 const MOST_DOC_LINES: usize = 5;
 
-/// A Rust file is short enough to be read in one go, and says first what it holds.
+/// A Rust file is short enough to be read at once, and begins with its doc. missing_docs accepts an
+/// empty doc, and no lint limits a file's length.
 pub(super) fn shape(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let lines = text.lines().count();
@@ -27,8 +28,8 @@ pub(super) fn shape(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// No test is switched off: a long one is a trial. Clippy forbids `todo!`, `dbg!` and `#[allow]`
-/// (workspace lints in `Cargo.toml`), but it lets `#[ignore]` pass where a reason stands behind it.
+/// No test is switched off; a long one becomes a trial. Clippy forbids `todo!`, `dbg!` and
+/// `#[allow]` (workspace lints in `Cargo.toml`), but it accepts `#[ignore]` with a reason.
 pub(super) fn ignored_tests(path: &str, text: &str) -> Vec<String> {
     let lines = text.lines().enumerate();
     let ignored = lines.filter(|(_, line)| line.trim_start().starts_with("#[ignore"));
@@ -41,12 +42,13 @@ const TRANSACTIONS: &[(&str, &str)] = &[
     ("server/store/src/session/command_tag.rs", "the names of commands in metrics; it sends none"),
 ];
 
-/// Only the store's transaction code begins, commits or rolls back.
+/// Only the store's transaction code begins, commits or rolls back. The types can't prevent it,
+/// since any connection accepts any SQL.
 pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
     if !path.starts_with("server/") || TRANSACTIONS.iter().any(|(place, _)| path == *place) {
         return Vec::new();
     }
-    // Capitals stand for SQL; small letters only where they make a whole statement.
+    // Uppercase words are SQL; lowercase words only if they make a whole statement.
     let words = concat!(
         r"\b(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|START TRANSACTION)\b",
         r"|(?i)^\s*(begin|commit|rollback|savepoint|start transaction)\b[\w\s]*;",
@@ -62,7 +64,7 @@ pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A document's links lead to files that are there.
+/// The links of a document lead to existing files. rustdoc checks only its own links.
 pub(super) fn links(root: &Path, path: &str, text: &str) -> Vec<String> {
     let link = Regex::new(r"\]\(([^()\s]+)\)").expect("a pattern");
     let folder = root.join(path).parent().map(Path::to_path_buf).unwrap_or_default();

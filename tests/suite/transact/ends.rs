@@ -1,4 +1,4 @@
-//! How transactions end that their callers don't end: by time, by a limit, by a line that is gone.
+//! Transactions that their callers don't end: by timeout, by the limit, by a closed connection.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ async fn silent_or_slow_caller_is_rolled_back(engine: Engine) {
     let took = watch.stop();
     assert!(took.at_most(Duration::from_secs(3)), "{took:?}");
 
-    // Never silent for long, and open for longer than it asked for.
+    // Never silent for long, but open for longer than it asked for.
     let mut led = Led::open(&server, None).await;
     let asked = Begin { timeout_ms: 700, ..Begin::default() };
     let begun = led.step(Step::Begin(asked)).await;
@@ -53,11 +53,11 @@ async fn silent_or_slow_caller_is_rolled_back(engine: Engine) {
     assert_eq!(books(&server).await, "0");
 }
 
-/// The caller's deadline is told by the service, to a caller without a clock, whether it is silent
-/// or its statement waits.
+/// The connection has no client-side deadline, so the error is the service's: for a silent caller
+/// and for a waiting statement.
 async fn call_deadline_ends_the_transaction(engine: Engine) {
     let server = TestServer::start(engine).await;
-    // On SQLite less than a caller may be silent.
+    // On SQLite shorter than a caller may be silent.
     let (patience, told) = match engine {
         Engine::Sqlite => (Duration::from_millis(450), "450m"),
         Engine::Postgres => (Duration::from_millis(1500), "1500m"),
@@ -82,7 +82,7 @@ async fn call_deadline_ends_the_transaction(engine: Engine) {
         let mut other = Led::begun(&server).await;
         other.call(CREATE, a_new_book(2)).await.expect("a book");
         let (watch, mut led) = open().await;
-        // The other one has it, and neither commits nor leaves.
+        // The other transaction holds the lock and stays open.
         ended(watch, led.call(CREATE, a_new_book(2)).await.expect_err("its time is over"));
         other.commit().await.expect("a commit");
         assert_eq!(books(&server).await, "1");
@@ -100,7 +100,7 @@ async fn led_transactions_over_the_limit_are_refused(engine: Engine) {
     let mut second = Led::open(&server, None).await;
     let status = second.step(Step::Begin(Begin::default())).await.expect_err("one too many");
     Refusal::from(&status).is(Code::ResourceExhausted, "TRANSACTION_LIMIT", &[]);
-    // The other half is there for everyone else.
+    // The other half of the connections serves all other calls.
     let missing = refusal(&server, GET, json!({"id": id(1)})).await;
     missing.is_missing(&["id"]);
     first.call(CREATE, a_new_book(1)).await.expect("a book");
@@ -108,11 +108,11 @@ async fn led_transactions_over_the_limit_are_refused(engine: Engine) {
     Led::begun(&server).await.commit().await.expect("room again");
 }
 
-/// A caller that is killed leaves no session in a transaction. It says no goodbye: the line
-/// between ends, as the kernel ends those of a killed process.
+/// A killed caller leaves no session in a transaction. It sends no termination: its connection is
+/// closed, as the kernel closes those of a killed process.
 #[tokio::test]
 async fn killed_caller_leaves_no_open_transaction() {
-    // Neither a clock of the transaction's nor the wait for a lock ends it first.
+    // Neither the transaction's timeout nor the lock timeout ends it first.
     let soon = Duration::from_secs(30);
     let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_TIMEOUT", "1m");
     let server = server.env("TRANSACTION_IDLE_TIMEOUT", "1m").start().await;
@@ -137,9 +137,9 @@ async fn killed_caller_leaves_no_open_transaction() {
         until("no transaction is open", soon, async || open().await == "0").await;
         took.push(watch.stop());
     }
-    // Any one of them may meet other work.
+    // Other tests' load may affect any single one of them.
     assert!(took.iter().any(|took| took.at_most(Duration::from_millis(100))), "after {took:?}");
-    // In the middle of a statement, which waits for a lock that nobody lets go.
+    // In a statement that waits for a held lock.
     let held = Held::table(&database).await;
     let (line, mut led) = killed().await;
     let step = led.call(CREATE, a_new_book(1));
@@ -153,8 +153,8 @@ async fn killed_caller_leaves_no_open_transaction() {
     assert_eq!(books(&server).await, "0");
 }
 
-/// A commit that takes longer than the transaction may be open is no rollback: here it waits for a
-/// replica that stands still.
+/// A commit that takes longer than the transaction may be open is not rolled back. Here it waits
+/// for a paused replica.
 #[tokio::test]
 async fn commit_slower_than_the_transaction_limit_is_waited_for() {
     let cluster = Replicated::start(1).await;
@@ -180,7 +180,7 @@ async fn commit_slower_than_the_transaction_limit_is_waited_for() {
     assert_eq!(cluster.value(0, "SELECT count(*) FROM books").await, "1");
 }
 
-/// Whoever doesn't read answers holds nothing for longer: others write meanwhile.
+/// A caller that doesn't read its answers doesn't hold its locks any longer: other writes continue.
 #[tokio::test]
 async fn caller_that_reads_no_answers_is_ended() {
     let server = TestServer::start(Engine::Sqlite).await;
@@ -190,7 +190,7 @@ async fn caller_that_reads_no_answers_is_ended() {
     let led = Led::begun(&server).await;
     let get = GetBookRequest { id: id(1), ..GetBookRequest::default() };
     let get = Any::from_msg(&get).expect("a message");
-    // More than HTTP/2 lets through to somebody who doesn't read.
+    // More than the HTTP/2 window of a caller that doesn't read.
     for _ in 0..900 {
         let step = TransactRequest { step: Some(Step::Request(get.clone())) };
         drop(led.steps.send(step).await);

@@ -1,5 +1,5 @@
-//! Imports and exports that are interrupted, cut off and refused: what is in stays in, and
-//! they go on to exactly the right rows.
+//! Imports and exports that are interrupted, cut off and refused: committed rows stay, and a
+//! resumed run gives exactly the right rows.
 
 use std::{fmt::Write as _, path::Path, process::Stdio};
 
@@ -18,7 +18,7 @@ on_every_engine!(
     resumed_export_appends_after_the_last_row,
 );
 
-/// Rows of a file; every hundredth can't be imported.
+/// Rows of a file; every hundredth is invalid.
 fn rows(from: usize, to: usize) -> String {
     let mut text = String::new();
     for row in from..to {
@@ -45,7 +45,7 @@ fn interrupt(child: &Child) {
     kill_process(id.expect("a running command"), Signal::INT).expect("a signal");
 }
 
-/// Every row once, and every bad one told once.
+/// Asserts that every row is there once, and every invalid one was reported once.
 async fn assert_exact(server: &TestServer, folder: &Path, whole: usize) {
     let titles = server.sql("SELECT title FROM books ORDER BY title").await;
     let titles: Vec<_> =
@@ -80,7 +80,7 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
 
     let told = read(&file(folder, "r.csv")).1.len();
 
-    // The line that it printed, with the same input.
+    // The printed command line, with the same input.
     let (_, command) = ended.errors.split_once("with the same file:\n").expect("a command line");
     let command = command.trim().to_owned();
     assert!(command.contains(" import --resume ") && command.contains(":"), "{command}");
@@ -97,14 +97,14 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     assert!(ended.output.starts_with(&rest), "{rest}{ended:?}");
     assert_exact(&server, folder, ROWS).await;
 
-    // Once more from the start: the service answers what it did.
+    // Again from the start: the service returns its stored answers.
     let (before, place) = command.split_once(" --resume ").expect("a place");
     let (place, after) = place.split_once(' ').expect("a place");
     let (id, _) = place.split_once(':').expect("an id");
     let ended = go_on(&format!("{before} --resume {id} {after}")).await;
     assert_eq!(ended.output, "inserted 990\nupdated 0\nrejected 10, see r.csv\n", "{ended:?}");
     assert_exact(&server, folder, ROWS).await;
-    // With other options a batch holds other rows, and the service refuses them.
+    // With other options a batch contains other rows, and the service refuses it.
     let ended = go_on(&format!("{before} --resume {id} {after} --null A")).await;
     assert_eq!(ended.code, Some(3), "nothing differs: {ended:?}");
     let ended =
@@ -141,7 +141,7 @@ async fn import_reconnects_after_a_lost_connection(engine: Engine) {
     assert_eq!(ended.output, "inserted 594\nupdated 0\nrejected 6, see r.csv\n");
     assert_exact(&server, folder, ROWS).await;
 
-    // Nobody there: it gives up in time, and says how to go on.
+    // Without a service the command gives up in time, and prints how to resume.
     let away = start(
         "http://127.0.0.1:1",
         folder,
@@ -176,7 +176,7 @@ async fn resumed_export_appends_after_the_last_row(engine: Engine) {
     let ended = run(&server, folder, &[["import", "in.csv"].as_slice(), &DEFAULTS].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
-    // 13 MB are more than all that stands between the service and a pipe that isn't read.
+    // 13 MB exceed all buffers between the service and a pipe that isn't read.
     let line = Line::to_service(server.address()).await;
     let arguments = [
         "export",
@@ -214,7 +214,7 @@ async fn resumed_export_appends_after_the_last_row(engine: Engine) {
     assert_eq!(titles, (0..1_500).map(|row| format!("Book {row:05}")).collect::<Vec<_>>());
     assert!(rows.iter().all(|row| row[1] == large));
 
-    // A file is there as a whole or as it was.
+    // A file is either complete or unchanged.
     std::fs::write(folder.join("out.csv"), "before").expect("a file");
     let ended = finish(
         start("http://127.0.0.1:1", folder, &["export", "out.csv", "--retry-for", "0s"]),

@@ -1,4 +1,4 @@
-//! Files as they come: broken, odd, empty. What can be imported is, the rest is told.
+//! Real-world files: broken, odd, empty. Valid rows are imported, the rest is reported.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use super::{DEFAULTS, Ended, file, finish, run, start, url};
 
 on_every_engine!(dirty_file_is_rejected_row_by_row);
 
-/// A file's bytes, what is added to the command line, the exit code, what standard output or
-/// standard error has to say, and the notes of the rejects file.
+/// A file's bytes, additional arguments, the exit code, the text of standard output or standard
+/// error, and the notes of the rejects file.
 type Case<'a> = (&'a str, &'a [u8], &'a [&'a str], i32, &'a [&'a str], &'a [&'a str]);
 
-/// UTF-8 with its mark, lines that end in CRLF, and a blank one.
+/// UTF-8 with a byte order mark, lines that end in CRLF, and a blank one.
 const MARKED: &[u8] = b"\xef\xbb\xbftitle,author\r\nT,A\r\n\r\n\"U\r\nV\",A\r\n";
 
 async fn import(server: &TestServer, folder: &Path, name: &str, more: &[&str]) -> Ended {
@@ -192,7 +192,7 @@ async fn dirty_file_is_rejected_row_by_row(engine: Engine) {
 
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    // An older rejects file is not written over, and a pipe has one too.
+    // An older rejects file isn't overwritten, and an import from a pipe writes one too.
     std::fs::write(folder.join("import.rejects.csv"), "precious").expect("a file");
     let arguments = [["import", "-", "--format", "csv"].as_slice(), &DEFAULTS].concat();
     let ended = finish(start(&url(&server), folder, &arguments), "title,author\nT,\n").await;

@@ -1,5 +1,5 @@
-//! Every character there is: both engines split and fold as the tables say that the service
-//! splits a query by.
+//! All characters: both engines split and fold them by the same tables as the service splits a
+//! query.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::client::id;
 
 on_every_engine!(every_character_is_split_and_folded_as_the_tables_say);
 
-/// How many characters a description holds beside as many spaces.
+/// The number of characters of a description, each followed by a space.
 const PIECE: usize = 5_000;
 
-/// What a text of these characters, one word each, is split into.
+/// The words of a text of these characters, one word each.
 fn split(characters: &[char], ranges: &[(char, char)], folds: &HashMap<char, char>) -> Vec<String> {
     let in_word = |c: &char| {
         let at = ranges.partition_point(|(first, _)| first <= c);

@@ -17,7 +17,7 @@ on_every_engine!(
     search_page_ends_at_its_byte_limit
 );
 
-/// The titles of all pages, and how many pages there are.
+/// The titles of all pages, and the number of pages.
 async fn walk(server: &TestServer, mut request: Value) -> (Vec<String>, usize) {
     let (mut walked, mut pages) = (Vec::new(), 0);
     loop {
@@ -47,7 +47,7 @@ async fn search_pages_end_after_a_thousand_results(engine: Engine) {
     assert_eq!((&again, pages), (&walked, 1));
     let (odd, pages) = walk(&server, json!({"query": "odd"})).await;
     assert_eq!((odd.len(), pages), (505, 11));
-    // As equally good ones stand, by their ids; the next to last is the end.
+    // Results of equal rank are ordered by their ids. Number 1009 is the last odd one.
     assert_eq!((odd[0].as_str(), odd[504].as_str()), ("odd 1", "odd 1009"));
     let (some, _) = walk(&server, json!({"query": "odd", "page_size": 202, "skip": 101})).await;
     assert_eq!(some, [&odd[101..303], &odd[404..]].concat());
@@ -68,7 +68,7 @@ async fn search_page_token_of_another_search_is_refused(engine: Engine) {
     let with_token = with(request, json!({"page_token": page["next_page_token"]}));
     let second = search(&server, with_token.clone()).await;
     assert_eq!(titles(&second), ["a two"]);
-    // Written otherwise, but the same search; and another size.
+    // The same search in another spelling, and another page size.
     let same = json!({"query": " \"A\"  -X ", "filter": "stock=0", "page_size": 2});
     let page = search(&server, with(with_token.clone(), same)).await;
     assert_eq!(titles(&page), ["a two", "a three"]);
@@ -96,7 +96,7 @@ async fn search_page_ends_at_its_byte_limit(engine: Engine) {
     create_all(&mut books(&server), &all).await;
     let (walked, pages) = walk(&server, json!({"query": "common", "page_size": 1_000})).await;
     assert_eq!((walked.iter().collect::<BTreeSet<_>>().len(), pages), (90, 2));
-    // What isn't asked for isn't read.
+    // Fields outside the field mask aren't read.
     let request = json!({"query": "common", "filter": "description:common", "page_size": 1_000});
     let page = call_with(&server, SEARCH, request, &[("field-mask", "books.title")]).await;
     let page = page.expect("a page");
