@@ -76,7 +76,7 @@ impl Database {
     /// If the database refuses it.
     pub async fn sql(&self, text: &str) -> Vec<Row> {
         let rows = self.try_sql(text).await;
-        rows.unwrap_or_else(|told| panic!("the database refuses the SQL: {told}"))
+        rows.unwrap_or_else(|error| panic!("the database refuses the SQL: {error}"))
     }
 
     /// The same for SQL that the database may refuse.

@@ -54,10 +54,10 @@ impl Run {
     pub(crate) fn postgres(&self) -> Result<u16, String> {
         let mut pipes = self.pipes.lock().expect("no panic while asking the guard");
         let (input, output) = &mut *pipes;
-        writeln!(input, "postgres").map_err(|error| format!("the guard is gone: {error}"))?;
+        writeln!(input, "postgres").map_err(|error| format!("the guard has ended: {error}"))?;
         let answer = answer(output);
         let port = answer["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-        port.ok_or_else(|| answer["error"].as_str().unwrap_or("the guard is gone").to_owned())
+        port.ok_or_else(|| answer["error"].as_str().unwrap_or("the guard has ended").to_owned())
     }
 }
 

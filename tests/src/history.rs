@@ -44,7 +44,7 @@ pub(crate) enum Level {
 }
 
 /// The violations of a history, given the final lists.
-pub(crate) fn faults(
+pub(crate) fn violations(
     history: &[Transaction],
     lists: &BTreeMap<u32, Vec<u64>>,
     level: Level,
@@ -54,7 +54,7 @@ pub(crate) fn faults(
         .enumerate()
         .flat_map(|(at, transaction)| appends(transaction).map(move |(_, value)| (value, at)))
         .collect();
-    let mut faults = of_lists(history, lists, &writers);
+    let mut violations = of_lists(history, lists, &writers);
     // The graph has an order of the transactions and one of their commits. Reads on a replica stand
     // among the commits, where the replica was. The two orders may differ: serializable
     // transactions may commit in another order than the serial one that explains them.
@@ -69,17 +69,18 @@ pub(crate) fn faults(
     }
     let happened = || history.iter().enumerate().filter(|(_, transaction)| transaction.happened);
     for (at, transaction) in happened() {
-        for (list, seen) in reads(transaction, &mut faults) {
+        for (list, seen) in reads(transaction, &mut violations) {
             let all = lists.get(&list).map_or(&[][..], Vec::as_slice);
             if !all.starts_with(seen) {
-                faults.push(format!("{seen:?} was read of list {list}, which became {all:?}"));
+                violations.push(format!("{seen:?} was read of list {list}, which became {all:?}"));
                 continue;
             }
             if let Some(last) = seen.last()
                 && let Some(writer) = writers.get(last)
             {
                 if has_more(&history[*writer], list, *last) && *writer != at {
-                    faults.push(format!("{last} of list {list} was read before its writer's end"));
+                    violations
+                        .push(format!("{last} of list {list} was read before its writer's end"));
                 }
                 commits.add(*writer, at, "was read by");
                 if !transaction.by_replica {
@@ -103,8 +104,8 @@ pub(crate) fn faults(
     in_time(&mut commits, &of_primary().collect::<Vec<_>>());
     in_sessions(&mut commits, happened());
     let circle = order.circle().or_else(|| commits.circle());
-    faults.extend(circle.map(|circle| told(history, &circle)));
-    faults
+    violations.extend(circle.map(|circle| describe(history, &circle)));
+    violations
 }
 
 /// Values that the lists have and should not have, and values that they lack.
@@ -113,26 +114,26 @@ fn of_lists(
     lists: &BTreeMap<u32, Vec<u64>>,
     writers: &HashMap<u64, usize>,
 ) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for (list, values) in lists {
         let mut once = BTreeSet::new();
         for value in values {
             if !once.insert(value) {
-                faults.push(format!("{value} stands twice in list {list}"));
+                violations.push(format!("{value} stands twice in list {list}"));
             }
             match writers.get(value).map(|writer| history[*writer].happened) {
                 Some(true) => {}
-                Some(false) => faults.push(format!("{value} of list {list} never happened")),
-                None => faults.push(format!("nobody wrote {value} of list {list}")),
+                Some(false) => violations.push(format!("{value} of list {list} never happened")),
+                None => violations.push(format!("no transaction wrote {value} of list {list}")),
             }
         }
     }
     for (list, value) in history.iter().filter(|it| it.happened).flat_map(appends) {
         if !lists.get(&list).is_some_and(|values| values.contains(&value)) {
-            faults.push(format!("{value} is missing in list {list}"));
+            violations.push(format!("{value} is missing in list {list}"));
         }
     }
-    faults
+    violations
 }
 
 fn appends(transaction: &Transaction) -> impl Iterator<Item = (u32, u64)> {
@@ -148,7 +149,7 @@ fn has_more(transaction: &Transaction, list: u32, value: u64) -> bool {
 }
 
 /// The reads of a transaction without its own values, which must be there.
-fn reads<'a>(transaction: &'a Transaction, faults: &mut Vec<String>) -> Vec<(u32, &'a [u64])> {
+fn reads<'a>(transaction: &'a Transaction, violations: &mut Vec<String>) -> Vec<(u32, &'a [u64])> {
     let mut own: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
     let mut reads = Vec::new();
     for step in &transaction.steps {
@@ -158,7 +159,7 @@ fn reads<'a>(transaction: &'a Transaction, faults: &mut Vec<String>) -> Vec<(u32
                 let own = own.get(list).map_or(&[][..], Vec::as_slice);
                 match values.strip_suffix(own) {
                     Some(others) => reads.push((*list, others)),
-                    None => faults.push(format!("{own:?} isn't the end of {values:?}")),
+                    None => violations.push(format!("{own:?} isn't the end of {values:?}")),
                 }
             }
         }
@@ -258,7 +259,7 @@ impl Graph {
     }
 }
 
-fn told(history: &[Transaction], circle: &[(usize, &'static str)]) -> String {
+fn describe(history: &[Transaction], circle: &[(usize, &'static str)]) -> String {
     let transactions = circle.iter().filter(|(node, _)| *node < history.len());
     let lines = transactions.map(|(node, why)| format!("{:?}\n    {why}", history[*node]));
     format!("these come before each other:\n  {}", lines.collect::<Vec<_>>().join("\n  "))
@@ -266,7 +267,7 @@ fn told(history: &[Transaction], circle: &[(usize, &'static str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, Step, Transaction, faults};
+    use super::{Level, Step, Transaction, violations};
 
     fn read(list: u32, values: &[u64]) -> Step {
         Step::Read { list, values: values.to_vec() }
@@ -288,7 +289,7 @@ mod tests {
     /// The violations, each by the text that its last part starts with.
     fn check(history: &[Transaction], lists: &[(u32, &[u64])], level: Level) -> Vec<String> {
         let lists = lists.iter().map(|(list, values)| (*list, values.to_vec())).collect();
-        faults(history, &lists, level)
+        violations(history, &lists, level)
     }
 
     const BOTH: [Level; 2] = [Level::ReadCommitted, Level::StrictSerializable];
@@ -310,27 +311,28 @@ mod tests {
     #[test]
     fn list_that_differs_from_its_appends_is_a_violation() {
         let history = [done(0, 1, &[append(1, 1)]), failed(&[append(1, 2)])];
-        for (list, fault) in [
+        for (list, violation) in [
             (&[][..], "1 is missing"),
             (&[1, 1], "1 stands twice"),
             (&[1, 2], "2 of list 1 never happened"),
-            (&[1, 3], "nobody wrote 3"),
+            (&[1, 3], "no transaction wrote 3"),
         ] {
             for level in BOTH {
                 let found = check(&history, &[(1, list)], level);
-                assert!(found.len() == 1 && found[0].starts_with(fault), "{found:?}");
+                assert!(found.len() == 1 && found[0].starts_with(violation), "{found:?}");
             }
         }
     }
 
     #[test]
     fn read_that_is_no_prefix_of_the_list_is_a_violation() {
-        for (seen, fault) in [(&[2][..], "[2] was read"), (&[1], "1 of list 1 was read before")] {
+        for (seen, violation) in [(&[2][..], "[2] was read"), (&[1], "1 of list 1 was read before")]
+        {
             let writer = done(0, 3, &[append(1, 1), append(1, 2)]);
             for level in BOTH {
                 let found =
                     check(&[writer.clone(), done(0, 3, &[read(1, seen)])], &[(1, &[1, 2])], level);
-                assert!(found.iter().any(|found| found.starts_with(fault)), "{found:?}");
+                assert!(found.iter().any(|found| found.starts_with(violation)), "{found:?}");
             }
         }
         let own = done(0, 1, &[append(1, 1), read(1, &[])]);

@@ -103,7 +103,7 @@ impl Line {
         let mut state = self.state.subscribe();
         let cut = state.wait_for(|state| *state == State::Cut);
         let cut = tokio::time::timeout(SOON, cut).await;
-        assert!(cut.is_ok_and(|cut| cut.is_ok()), "nobody has sent what the line is to be cut at");
+        assert!(cut.is_ok_and(|cut| cut.is_ok()), "the bytes to cut at were not sent");
     }
 
     /// Forwards nothing more. Connections stay open, as with a lost network.

@@ -266,11 +266,12 @@ impl Builder {
             }
         });
         let line = line.await.unwrap_or_else(|_| panic!("it is silent:\n{}", text(&logs)));
-        let told = line.strip_prefix("LISTENING ").unwrap_or_else(|| panic!("it wrote {line:?}"));
-        let address: Option<SocketAddr> = told.parse().ok();
-        assert!(address.is_some() || told == self.listen, "it wrote {line:?}");
+        let printed =
+            line.strip_prefix("LISTENING ").unwrap_or_else(|| panic!("it wrote {line:?}"));
+        let address: Option<SocketAddr> = printed.parse().ok();
+        assert!(address.is_some() || printed == self.listen, "it wrote {line:?}");
         let scheme = if address.is_some() { "http://" } else { "" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}{told}"));
+        let endpoint = Endpoint::from_shared(format!("{scheme}{printed}"));
         let channel = endpoint.expect("an address").tcp_nodelay(true).connect_lazy();
         let server =
             TestServer { process, _input: input, address, channel, output, logs, database };

@@ -87,7 +87,7 @@ async fn admin_paths_return_health_pools_topology_and_calls(engine: Engine) {
     assert_eq!(node["role"], "primary", "{node}");
     assert_eq!(node["ejected"], false, "{node}");
     let seen = ["timeline", "position"].map(|field| !node[field].is_null());
-    assert_eq!(seen, [engine == Engine::Postgres; 2], "a file isn't looked at: {node}");
+    assert_eq!(seen, [engine == Engine::Postgres; 2], "a file has no timeline: {node}");
     let calls = get_json(address, "/calls").await;
     assert_eq!(calls["in_flight"], 0, "{calls}");
     assert_eq!(get(address, "/nothing").await.0, 404);
@@ -103,24 +103,24 @@ async fn admin_paths_return_health_pools_topology_and_calls(engine: Engine) {
 async fn log_level_put_takes_effect_at_run_time(engine: Engine) {
     let (server, address) = with_admin(engine).await;
     assert_eq!(get(address, "/log-level").await, (200, "info\n".to_owned()));
-    let (code, told) = ask(address, "PUT", "/log-level", "loud").await;
-    assert!(code == 400 && told.starts_with("must be off, error"), "{code} {told}");
+    let (code, answer) = ask(address, "PUT", "/log-level", "loud").await;
+    assert!(code == 400 && answer.starts_with("must be off, error"), "{code} {answer}");
     let list = async || {
         client::books(&server).list_books(ListBooksRequest::default()).await.expect("a list");
     };
-    let told = |level: &str| {
+    let lines_at = |level: &str| {
         let lines = server.logs().json();
         lines.iter().filter(|line| line["message"] == "call" && line["level"] == level).count()
     };
     list().await;
     server.logs().wait_for(|line| line.contains("\"message\":\"call\"")).await;
-    let before = told("INFO");
+    let before = lines_at("INFO");
     let quiet = ask(address, "PUT", "/log-level", "warn\n").await;
     assert_eq!(quiet, (200, "warn\n".to_owned()));
     list().await;
     assert_eq!(ask(address, "PUT", "/log-level", "debug").await.0, 200);
     server.logs().wait_for(|line| line.contains("\"log_level\":\"debug\"")).await;
-    assert_eq!(told("INFO"), before, "a line at INFO while the level was warn");
+    assert_eq!(lines_at("INFO"), before, "a line at INFO while the level was warn");
     list().await;
     server.logs().wait_for(|line| line.contains("\"level\":\"DEBUG\"")).await;
 }

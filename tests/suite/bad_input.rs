@@ -183,8 +183,8 @@ async fn every_bad_request_of_the_table_is_refused(engine: Engine) {
     for case in table() {
         let path = format!("/bookstore.v1.{}", case.method);
         let answer = send(server.channel(), &path, case.body.clone(), &[]).await;
-        if let Err(told) = judge(&case, answer) {
-            wrong.push(format!("{} {}\n    {told}", case.method, case.shown));
+        if let Err(problem) = judge(&case, answer) {
+            wrong.push(format!("{} {}\n    {problem}", case.method, case.shown));
         }
     }
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
@@ -247,12 +247,12 @@ fn form(status: &Status) -> Result<Refusal, String> {
         return Err(format!("no request-id: {:?}", status.metadata()));
     }
     // Values of the request are quoted.
-    let told = format!("{} {details:?}", status.message());
-    let told = QUOTED.replace_all(&told, "");
+    let visible = format!("{} {details:?}", status.message());
+    let visible = QUOTED.replace_all(&visible, "");
     // Fields of the contract that end like a constraint's name or are named like a table.
-    let told = told.replace("idempotency_key", "").replace(r#"field: "items""#, "");
-    match INSIDE.find(&told) {
-        Some(leak) => Err(format!("it tells {:?}: {told}", leak.as_str())),
+    let visible = visible.replace("idempotency_key", "").replace(r#"field: "items""#, "");
+    match INSIDE.find(&visible) {
+        Some(leak) => Err(format!("it shows {:?}: {visible}", leak.as_str())),
         None => Ok(refusal),
     }
 }

@@ -43,7 +43,7 @@ async fn test_cluster_freezes_kills_promotes_and_rejoins_nodes() {
 
     // The old primary still acts as a primary. At first only the harness can reach it.
     cluster.restart_hidden(0).await;
-    TcpStream::connect(cluster.name(0)).expect_err("it listens to nobody");
+    TcpStream::connect(cluster.name(0)).expect_err("a closed port");
     mark(&cluster, 0, 3).await;
     cluster.stop(0).await;
     cluster.restart(0).await;

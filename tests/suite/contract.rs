@@ -27,7 +27,7 @@ fn contract_equals_the_golden_file() {
     let changes = changes(&golden, &actual);
     assert!(
         changes.is_empty(),
-        "the contract isn't what {GOLDEN} says; if that is meant, run\n  {REWRITE}\n\n{changes}"
+        "the contract differs from {GOLDEN}; if the change is intended, run\n  {REWRITE}\n\n{changes}"
     );
 }
 

@@ -13,7 +13,7 @@ struct Exception {
     case: &'static str,
     engine: Engine,
     /// Why it can't run there.
-    #[expect(dead_code, reason = "for whoever reads the table")]
+    #[expect(dead_code, reason = "documents the table")]
     reason: &'static str,
 }
 

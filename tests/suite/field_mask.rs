@@ -88,14 +88,14 @@ async fn field_mask_limits_the_answer_to_its_paths(engine: Engine) {
     // The same with a key. A retry may ask for another part of the answer.
     let change = json!({"book": {"id": id(9), "stock": 7}});
     let key = ("idempotency-key", "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e");
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for mask in ["stock", "stock,title", "*"] {
         let metadata = [key, ("field-mask", mask)];
         let method = "BookService/UpdateBook";
-        told.push(call_with(&server, method, change.clone(), &metadata).await.expect(mask));
+        answers.push(call_with(&server, method, change.clone(), &metadata).await.expect(mask));
     }
     let read = answer(&server, get, json!({"id": id(9)})).await;
-    assert_eq!(told, [json!({"stock": 7}), json!({"stock": 7, "title": "new"}), read]);
+    assert_eq!(answers, [json!({"stock": 7}), json!({"stock": 7, "title": "new"}), read]);
     let gone = json!({"id": id(9)});
     assert_eq!(partly(&server, "BookService/DeleteBook", gone, "*").await, json!({}));
     // An error is complete, whatever the mask.
@@ -168,8 +168,8 @@ async fn bad_field_mask_is_refused_by_every_method(engine: Engine) {
                 refusal.says("key", "field-mask");
             }
             let refusal = refused(&["nothing"]).await;
-            for told in ["`nothing`", there, method.output().name()] {
-                assert!(refusal.message.contains(told), "{path}: {}", refusal.message);
+            for part in ["`nothing`", there, method.output().name()] {
+                assert!(refusal.message.contains(part), "{path}: {}", refusal.message);
             }
             let long = "x".repeat(5_000);
             assert!(refused(&[&long]).await.message.contains(there), "what there is isn't cut");

@@ -36,7 +36,7 @@ fn guard_removes_what_a_killed_run_and_a_killed_guard_leave() {
     TcpStream::connect(&address).expect("a running PostgreSQL");
     killed.kill().expect("a guard to kill");
     killed.wait().expect("its end");
-    assert!(Path::new(&left).is_dir(), "nobody is left to remove {left}");
+    assert!(Path::new(&left).is_dir(), "{left} was removed early");
 
     // The next run's guard has swept before its first answer.
     let (mut guard, _output, second) = start();

@@ -49,7 +49,7 @@ pub(crate) async fn call(
     let path = format!("/bookstore.v1.{method}");
     let answer = send(server.channel(), &path, body, metadata).await;
     let answer = answer.map_err(|status| Refusal::from(&status))?;
-    let replayed = answer.metadata().get("idempotent-replay").is_some_and(|told| told == "true");
+    let replayed = answer.metadata().get("idempotent-replay").is_some_and(|value| value == "true");
     let message = DynamicMessage::decode(contract.output(), &**answer.get_ref());
     let options = SerializeOptions::new().use_proto_field_name(true);
     let body = message
@@ -113,7 +113,7 @@ async fn concurrent_duplicates_are_applied_once(engine: Engine) {
     for round in 0..5 {
         let key = a_key();
         let request = json!({"category": {"name": format!("Twin {round}")}});
-        let twins = (0..20).map(|at| {
+        let duplicates = (0..20).map(|at| {
             let server = if at % 2 == 0 { &server } else { &other };
             let (key, request) = (key.clone(), request.clone());
             async move {
@@ -121,7 +121,7 @@ async fn concurrent_duplicates_are_applied_once(engine: Engine) {
                 call(server, "CategoryService/CreateCategory", request, &metadata).await
             }
         });
-        let answers = futures_util::future::join_all(twins).await;
+        let answers = futures_util::future::join_all(duplicates).await;
         let answers: Vec<Answered> =
             answers.into_iter().map(|answer| answer.expect("done, once")).collect();
         assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);

@@ -112,8 +112,8 @@ async fn tell_secrets(server: &TestServer) {
 
 /// The logged statements of calls; those that read the schema's state belong to no call.
 fn statements(server: &TestServer) -> Vec<Value> {
-    let told = server.logs().json().into_iter().filter(|line| line["target"] == SQL);
-    told.filter(|line| line["request_id"].is_string()).collect()
+    let logged = server.logs().json().into_iter().filter(|line| line["target"] == SQL);
+    logged.filter(|line| line["request_id"].is_string()).collect()
 }
 
 fn assert_nothing_secret(server: &TestServer) {
@@ -131,15 +131,15 @@ async fn statement_echo_contains_no_values(engine: Engine) {
         .await;
     let request = with_id(ListBooksRequest::default(), "the-last");
     tell_secrets_then(&server, request).await;
-    let told = statements(&server);
+    let logged = statements(&server);
     for (part, wanted) in [
         (r#"INSERT INTO "books""#, "INFO"),
         (r#"FROM "books" WHERE"#, "INFO"),
         (r#"INSERT INTO "categories""#, "INFO"),
     ] {
         let found =
-            told.iter().find(|line| line["sql"].as_str().is_some_and(|sql| sql.contains(part)));
-        let found = found.unwrap_or_else(|| panic!("{part} isn't told of: {told:#?}"));
+            logged.iter().find(|line| line["sql"].as_str().is_some_and(|sql| sql.contains(part)));
+        let found = found.unwrap_or_else(|| panic!("{part} isn't logged: {logged:#?}"));
         assert_eq!(found["level"], wanted, "{found}");
         assert!(found["elapsed_ms"].is_number(), "{found}");
     }
@@ -162,11 +162,11 @@ async fn slow_statement_is_logged_without_values(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0.001ms").start().await;
     let request = with_id(ListBooksRequest::default(), "the-last");
     tell_secrets_then(&server, request).await;
-    let told = statements(&server);
-    let insert = told.iter().find(|line| {
+    let logged = statements(&server);
+    let insert = logged.iter().find(|line| {
         line["sql"].as_str().is_some_and(|sql| sql.contains(r#"INSERT INTO "books""#))
     });
-    let insert = insert.unwrap_or_else(|| panic!("no slow insert: {told:#?}"));
+    let insert = insert.unwrap_or_else(|| panic!("no slow insert: {logged:#?}"));
     assert_eq!((&insert["level"], &insert["message"]), (&"WARN".into(), &"slow statement".into()));
     assert!(insert["elapsed_ms"].as_f64().is_some_and(|took| took > 0.0), "{insert}");
     assert_eq!(insert["operation"], "CreateBooks");
@@ -193,8 +193,8 @@ async fn answer_metadata_names_node_attempts_and_timing(engine: Engine) {
     let refused = books.get_book(GetBookRequest::default()).await.expect_err("an empty id");
     assert!(text(refused.metadata(), "server-timing").starts_with("total;dur="));
     assert!(!refused.metadata().contains_key("served-by"), "no node was asked");
-    let twin = client::create(&client::id(1), client::a_book("Dune"));
-    let twin = books.create_book(twin).await.expect_err("an id that is taken");
-    assert_eq!(text(twin.metadata(), "attempts"), "1");
-    assert_eq!(text(twin.metadata(), "served-by"), "primary");
+    let duplicate = client::create(&client::id(1), client::a_book("Dune"));
+    let duplicate = books.create_book(duplicate).await.expect_err("an id that is taken");
+    assert_eq!(text(duplicate.metadata(), "attempts"), "1");
+    assert_eq!(text(duplicate.metadata(), "served-by"), "primary");
 }

@@ -38,7 +38,7 @@ fn revisions() -> Vec<String> {
 }
 
 /// A line for each revision, as `migrate` prints it.
-fn told(what: &str) -> Vec<String> {
+fn lines(what: &str) -> Vec<String> {
     revisions().iter().map(|revision| format!("{what} {revision}")).collect()
 }
 
@@ -99,11 +99,11 @@ fn is_ours(row: &Row) -> bool {
 
 async fn up_down_up_gives_the_schema_of_up(engine: Engine) {
     let database = empty(engine).await;
-    let applied = told("applied");
+    let applied = lines("applied");
     assert_eq!(migrate(&database, &["up"]).await, applied);
     assert_eq!(migrate(&database, &["up"]).await, ["nothing to apply"]);
     let first = schema(&database).await;
-    let mut reverted = told("reverted");
+    let mut reverted = lines("reverted");
     reverted.reverse();
     assert_eq!(migrate(&database, &["down", "base", "--yes", "--allow-data-loss"]).await, reverted);
     assert_eq!(migrate(&database, &["down", "--yes"]).await, ["nothing to revert"]);
@@ -172,7 +172,7 @@ async fn two_concurrent_migrators_apply_each_revision_once(engine: Engine) {
     let (one, other) = tokio::join!(migrate(&database, &["up"]), migrate(&database, &["up"]));
     let mut done = [one, other].concat();
     done.retain(|line| line != "nothing to apply");
-    assert_eq!(done, told("applied"));
+    assert_eq!(done, lines("applied"));
 }
 
 /// The columns of a table and whether each is nullable, from the database.
@@ -259,7 +259,7 @@ async fn migration_seeds_the_categories(engine: Engine) {
 
 async fn status_lists_each_revision(engine: Engine) {
     let database = empty(engine).await;
-    let told = |applied: usize| -> Vec<String> {
+    let lines = |applied: usize| -> Vec<String> {
         let state = |at| if at < applied { "applied" } else { "pending" };
         let revisions = revisions();
         let lines = revisions.iter().enumerate();
@@ -271,12 +271,12 @@ async fn status_lists_each_revision(engine: Engine) {
         let two = |line: &String| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         lines.iter().skip(1).map(two).collect()
     };
-    assert_eq!(listed().await, told(0));
+    assert_eq!(listed().await, lines(0));
     assert_eq!(schema(&database).await, Vec::<Row>::new(), "looking has changed something");
     migrate(&database, &["up", "2"]).await;
-    assert_eq!(listed().await, told(2));
+    assert_eq!(listed().await, lines(2));
     migrate(&database, &["up"]).await;
-    assert_eq!(listed().await, told(revisions().len()));
+    assert_eq!(listed().await, lines(revisions().len()));
 }
 
 async fn sample_data_loaded_twice_is_there_once(engine: Engine) {

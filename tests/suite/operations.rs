@@ -22,13 +22,13 @@ fn names(heading: &str) -> Vec<String> {
 
 #[test]
 fn every_metric_is_on_the_operations_page() {
-    let told = names("Metrics");
+    let documented = names("Metrics");
     let wanted: Vec<String> = meters::all().map(|meaning| code(meaning.name)).collect();
-    let missing: Vec<_> = wanted.iter().filter(|name| !told.contains(name)).collect();
-    let unknown: Vec<_> = told.iter().filter(|name| !wanted.contains(name)).collect();
-    assert!(missing.is_empty(), "docs/operations.md doesn't tell of {missing:?}");
-    assert!(unknown.is_empty(), "docs/operations.md tells of {unknown:?}, which aren't there");
-    assert_eq!(told, wanted, "the order is that of meters::all");
+    let missing: Vec<_> = wanted.iter().filter(|name| !documented.contains(name)).collect();
+    let unknown: Vec<_> = documented.iter().filter(|name| !wanted.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/operations.md lacks {missing:?}");
+    assert!(unknown.is_empty(), "docs/operations.md has {unknown:?}, which don't exist");
+    assert_eq!(documented, wanted, "the order is that of meters::all");
 }
 
 /// The admin address answers the paths that it lists, and the page documents them.
@@ -36,14 +36,14 @@ fn every_metric_is_on_the_operations_page() {
 async fn every_admin_path_is_on_the_operations_page() {
     let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let address = server.admin_address().await;
-    let told = names("Admin address").join(" ");
+    let documented = names("Admin address").join(" ");
     let (_, listed) = admin::get(address, "/").await;
     let paths: Vec<_> = listed.split_whitespace().filter(|word| word.starts_with('/')).collect();
     assert!(paths.contains(&"/topology"), "{listed}");
     for path in paths {
-        assert!(told.contains(&code(path)), "docs/operations.md doesn't tell of {path}");
-        let (status, said) = admin::get(address, path).await;
-        assert!(status == 200 || said.contains("no metrics are kept"), "{path}: {said}");
+        assert!(documented.contains(&code(path)), "docs/operations.md lacks {path}");
+        let (status, body) = admin::get(address, path).await;
+        assert!(status == 200 || body.contains("no metrics are kept"), "{path}: {body}");
     }
 }
 

@@ -365,7 +365,7 @@ async fn sql_that_breaks_an_order_constraint_is_refused(engine: Engine) {
             assert!(database.try_sql(&update(value)).await.is_err(), "{}", update(value));
         }
     }
-    for twin in [
+    for duplicate in [
         format!(
             "INSERT INTO carts (id, user_id) VALUES ({}, {})",
             literal(engine, &id(2)),
@@ -377,6 +377,6 @@ async fn sql_that_breaks_an_order_constraint_is_refused(engine: Engine) {
             literal(engine, &id(1))
         ),
     ] {
-        assert!(database.try_sql(&twin).await.is_err(), "{twin}");
+        assert!(database.try_sql(&duplicate).await.is_err(), "{duplicate}");
     }
 }

@@ -144,8 +144,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         bookstore_tests::known_revisions(),
         Needs::default(),
     ));
-    until("the database is looked at", SOON, async || readiness.serves("ready") == Some(true))
-        .await;
+    until("the database is probed", SOON, async || readiness.serves("ready") == Some(true)).await;
     let shared = Shared {
         registry,
         readiness,

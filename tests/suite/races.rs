@@ -46,8 +46,8 @@ async fn batches_of_the_same_ids_in_opposite_order_both_succeed(engine: Engine) 
             }
         }
         assert_eq!(refusals.len(), 1, "one is done and one refused: {refusals:?}");
-        let told = (refusals[0].code, refusals[0].reason.as_str());
-        assert_eq!(told, (Code::AlreadyExists, "RESOURCE_ALREADY_EXISTS"), "{refusals:?}");
+        let reported = (refusals[0].code, refusals[0].reason.as_str());
+        assert_eq!(reported, (Code::AlreadyExists, "RESOURCE_ALREADY_EXISTS"), "{refusals:?}");
     }
     let count = server.database().value("SELECT count(*) FROM books").await;
     assert_eq!(count, (PAIRS * BOOKS).to_string());
@@ -136,7 +136,7 @@ async fn category_delete_unlinks_books_created_meanwhile(engine: Engine) {
 
 fn lost_its_category(created: &Book, now: &Book) {
     assert!(created.category_id.is_some());
-    assert_eq!(now.category_id, None, "a category that is gone");
+    assert_eq!(now.category_id, None, "a deleted category");
     assert_ne!(now.etag, created.etag, "a change has its own version");
     assert!(now.update_time != created.update_time, "a change has its own time");
 }

@@ -102,7 +102,7 @@ async fn every_documented_call_returns_its_documented_answer() {
 
 /// Makes every call of a page, in its order, and compares the answers with the documented ones.
 async fn repeat(server: &TestServer, text: &str) -> usize {
-    let mut told = HashMap::new();
+    let mut actual_values = HashMap::new();
     let mut calls = 0;
     for block in text.split("```console\n$ grpcurl ").skip(1) {
         let block = block.split("\n```").next().unwrap_or_default();
@@ -124,11 +124,11 @@ async fn repeat(server: &TestServer, text: &str) -> usize {
         }
         calls += 1;
         let mut body: Value = serde_json::from_str(body).expect("a request in JSON");
-        replace(&mut body, &told);
+        replace(&mut body, &actual_values);
         match call_with(server, method, body, metadata).await {
             Ok(answer) => {
                 let printed = serde_json::from_str(printed).expect("an answer in JSON");
-                compare(&printed, &answer, &mut told);
+                compare(&printed, &answer, &mut actual_values);
             }
             Err(refused) => {
                 let lines = format!(
@@ -148,7 +148,7 @@ const CHANGING: [&str; 4] = ["createTime", "updateTime", "etag", "nextPageToken"
 
 /// Fails where an answer differs from the documented one, and records this run's values of the
 /// changing names.
-fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
+fn compare(printed: &Value, actual: &Value, actual_values: &mut HashMap<String, Value>) {
     match (printed, actual) {
         (Value::Object(printed), Value::Object(actual)) => {
             let names = |object: &serde_json::Map<_, _>| {
@@ -160,16 +160,16 @@ fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
             for (name, value) in printed {
                 match value {
                     Value::String(text) if CHANGING.contains(&name.as_str()) => {
-                        told.insert(text.clone(), actual[name].clone());
+                        actual_values.insert(text.clone(), actual[name].clone());
                     }
-                    value => compare(value, &actual[name], told),
+                    value => compare(value, &actual[name], actual_values),
                 }
             }
         }
         (Value::Array(printed), Value::Array(actual)) => {
             assert_eq!(printed.len(), actual.len());
             for (printed, actual) in printed.iter().zip(actual) {
-                compare(printed, actual, told);
+                compare(printed, actual, actual_values);
             }
         }
         // A number in a Struct is a double, which grpcurl prints as short as possible.
@@ -181,15 +181,17 @@ fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
 }
 
 /// Puts this run's values into a request, as a reader would paste them.
-fn replace(body: &mut Value, told: &HashMap<String, Value>) {
+fn replace(body: &mut Value, actual_values: &HashMap<String, Value>) {
     match body {
         Value::String(text) => {
-            if let Some(actual) = told.get(text) {
+            if let Some(actual) = actual_values.get(text) {
                 *body = actual.clone();
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, told)),
-        Value::Object(members) => members.values_mut().for_each(|value| replace(value, told)),
+        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, actual_values)),
+        Value::Object(members) => {
+            members.values_mut().for_each(|value| replace(value, actual_values))
+        }
         _ => {}
     }
 }

@@ -64,29 +64,30 @@ fn contract() -> Vec<ReasonEnum> {
 
 /// The violations of the enums: values without the prefix, malformed reasons, and reasons of two
 /// enums, since a reason is unique in its domain.
-fn faults_of_enums(enums: &[ReasonEnum]) -> Vec<String> {
-    let (mut faults, mut seen) = (Vec::new(), BTreeSet::new());
+fn violations_of_enums(enums: &[ReasonEnum]) -> Vec<String> {
+    let (mut violations, mut seen) = (Vec::new(), BTreeSet::new());
     for found in enums {
         let (name, prefix) = (&found.name, found.prefix());
         if found.values.first() != Some(&format!("{prefix}UNSPECIFIED")) {
-            faults.push(format!("{name}: the first value is not {prefix}UNSPECIFIED"));
+            violations.push(format!("{name}: the first value is not {prefix}UNSPECIFIED"));
         }
         let stray = found.values.iter().filter(|value| !value.starts_with(&prefix));
-        faults.extend(stray.map(|value| format!("{name}: {value} doesn't begin with {prefix}")));
+        violations
+            .extend(stray.map(|value| format!("{name}: {value} doesn't begin with {prefix}")));
         for reason in found.reasons() {
             if !FORM.is_match(&reason) {
-                faults.push(format!("{name}: {reason} hasn't the form of a reason"));
+                violations.push(format!("{name}: {reason} hasn't the form of a reason"));
             }
             if !seen.insert(reason.clone()) {
-                faults.push(format!("{name}: another enum has {reason} too"));
+                violations.push(format!("{name}: another enum has {reason} too"));
             }
         }
     }
-    faults
+    violations
 }
 
 /// The violations of a file: a precondition's reason must be a literal that the contract has.
-fn faults_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
+fn violations_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
     if !path.starts_with("server/src/") {
         return Vec::new();
     }
@@ -104,16 +105,16 @@ fn faults_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<Strin
 #[test]
 fn reason_enums_follow_aip_193() {
     assert!(REASONS.len() > 30, "{REASONS:?}");
-    let faults = faults_of_enums(&contract());
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let violations = violations_of_enums(&contract());
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 #[test]
 fn every_reason_in_the_code_is_in_the_contract() {
     let files = tidy::files(".rs");
-    let faults = files.iter().flat_map(|(path, text)| faults_of_code(path, text, &REASONS));
-    let faults: Vec<String> = faults.collect();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let violations = files.iter().flat_map(|(path, text)| violations_of_code(path, text, &REASONS));
+    let violations: Vec<String> = violations.collect();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     let made = files.iter().filter(|(path, _)| path.starts_with("server/src/resource/"));
     let made: usize = made.map(|(_, text)| MADE.find_iter(text).count()).sum();
     assert!(made >= 6, "{made} preconditions found");
@@ -130,13 +131,13 @@ fn malformed_reason_enum_is_reported() {
         |last: &str| kind("PublisherErrorReason", &["PUBLISHER_ERROR_REASON_UNSPECIFIED", last]);
     let find = |last: &str| {
         let own = kind("ErrorReason", &["ERROR_REASON_UNSPECIFIED", "ERROR_REASON_CART_FULL"]);
-        faults_of_enums(&[own, publisher(last)]).len()
+        violations_of_enums(&[own, publisher(last)]).len()
     };
     assert_eq!(find("PUBLISHER_ERROR_REASON_PUBLISHER_HAS_BOOKS"), 0);
     assert_eq!(find("ERROR_REASON_PUBLISHER_HAS_BOOKS"), 1, "another prefix");
     assert_eq!(find("PUBLISHER_ERROR_REASON_CART_FULL"), 1, "a reason of another enum");
     assert_eq!(find("PUBLISHER_ERROR_REASON_HAS_"), 1, "another form");
-    assert_eq!(faults_of_enums(&[kind("XErrorReason", &["X_ERROR_REASON_A_B"])]).len(), 1);
+    assert_eq!(violations_of_enums(&[kind("XErrorReason", &["X_ERROR_REASON_A_B"])]).len(), 1);
     let both = [own, publisher("PUBLISHER_ERROR_REASON_PUBLISHER_HAS_BOOKS")];
     let reasons: Vec<String> = both.iter().flat_map(ReasonEnum::reasons).collect();
     assert_eq!(reasons, ["CART_FULL", "PUBLISHER_HAS_BOOKS"]);
@@ -145,10 +146,14 @@ fn malformed_reason_enum_is_reported() {
 #[test]
 fn reason_without_an_enum_value_is_reported() {
     let known = BTreeSet::from(["CART_FULL".to_owned()]);
-    let find = |text| faults_of_code("server/src/resource/cart/operations.rs", text, &known).len();
+    let find =
+        |text| violations_of_code("server/src/resource/cart/operations.rs", text, &known).len();
     assert_eq!(find("Precondition::new(\"CART_FULL\", \"full\")"), 0);
     assert_eq!(find("Precondition::new(\n    \"CART_FULL\",\n    \"full\",\n)"), 0);
     assert_eq!(find("Precondition::new(\"CART_FUL\", \"full\")"), 1);
     assert_eq!(find("Precondition::new(REASON, \"full\")"), 1);
-    assert_eq!(faults_of_code("server/store/src/a.rs", "Precondition::new(A)", &known).len(), 0);
+    assert_eq!(
+        violations_of_code("server/store/src/a.rs", "Precondition::new(A)", &known).len(),
+        0
+    );
 }

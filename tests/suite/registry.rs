@@ -75,6 +75,6 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
 
     let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();
     let refused = registered.prepare(&calls, &wrong).err().expect("the same checks");
-    assert!(matches!(refused, Refused::Invalid(faults) if faults[0].field == "id"));
+    assert!(matches!(refused, Refused::Invalid(violations) if violations[0].field == "id"));
     assert!(registry.taking("bookstore.v1.Category").is_none(), "no method takes it");
 }

@@ -172,7 +172,7 @@ async fn reads_succeed_while_one_replica_answers() {
     cluster.delay(1, Duration::from_mins(1)).await;
     cluster.delay(2, Duration::from_mins(1)).await;
     create(&server, "Emma").await.expect("a book");
-    until("nobody asks replicas that lag", SOON, async || {
+    until("no read goes to lagging replicas", SOON, async || {
         read(&mut client::books(&server), &id, EVENTUAL).await.expect("a read") == "primary"
     })
     .await;
@@ -180,11 +180,11 @@ async fn reads_succeed_while_one_replica_answers() {
     steady.end().await;
 
     let urls = cluster.urls("bookstore_app");
-    let told = run(&["topology"], &[("DATABASE_URL", &urls)]).await;
-    assert_eq!(told.code, Some(0), "{told:#?}");
+    let topology = run(&["topology"], &[("DATABASE_URL", &urls)]).await;
+    assert_eq!(topology.code, Some(0), "{topology:#?}");
     for (node, role) in [(0, "primary"), (1, "replica"), (2, "replica")] {
-        let line = told.output.lines().find(|line| line.starts_with(&cluster.name(node)));
-        assert!(line.is_some_and(|line| line.contains(role)), "{}", told.output);
+        let line = topology.output.lines().find(|line| line.starts_with(&cluster.name(node)));
+        assert!(line.is_some_and(|line| line.contains(role)), "{}", topology.output);
     }
 }
 

@@ -97,13 +97,13 @@ fn cases() -> Vec<Case> {
     let all = json!({"id": id(1), "user_id": id(2), "book_id": id(2), "rating": 1});
     let fields = ["review.user_id", "review.book_id"];
     cases.push(bad(UPDATE, json!({"review": all, "update_mask": "*"}), &fields));
-    let twin = json!({"review": a_review(3, 1)});
-    cases.push(bad(CREATE, twin.clone(), &["review.book_id"]).taken());
+    let duplicate = json!({"review": a_review(3, 1)});
+    cases.push(bad(CREATE, duplicate.clone(), &["review.book_id"]).taken());
     let upsert = with(a_review(3, 1), json!({"id": id(404)}));
     let upsert = json!({"review": upsert, "allow_missing": true});
     cases.push(bad(UPDATE, upsert, &["review.book_id"]).taken());
     let requests =
-        json!({"requests": [{"review": a_review(4, 1)}, twin, {"review": a_review(4, 1)}]});
+        json!({"requests": [{"review": a_review(4, 1)}, duplicate, {"review": a_review(4, 1)}]});
     let fields = ["requests[1].review.book_id", "requests[2].review.book_id"];
     cases.push(bad("ReviewService/BatchCreateReviews", requests, &fields).taken());
 

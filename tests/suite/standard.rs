@@ -181,8 +181,8 @@ async fn standard_batch_methods_apply_all_or_nothing(engine: Engine) {
         let entry = |id: &str, text: &str| json!({kind.field: {"id": id, kind.other().0: text}});
         let requests = json!({"requests": [entry(&second, "two"), entry(&first, "one")]});
         let changed = answer(&server, &kind.method("BatchUpdate"), requests).await;
-        let told = |at: usize| &changed[&many][at][kind.other().0];
-        assert_eq!((told(0), told(1)), (&json!("two"), &json!("one")));
+        let value = |at: usize| &changed[&many][at][kind.other().0];
+        assert_eq!((value(0), value(1)), (&json!("two"), &json!("one")));
         // All or nothing.
         let requests = json!({"requests": [entry(&second, "no"), entry(&id(404), "no")]});
         let path = format!("requests[1].{}.id", kind.field);

@@ -256,8 +256,8 @@ async fn only_configured_propagators_join_a_trace() {
 #[tokio::test]
 async fn unreachable_collector_is_logged_once_and_reconnected() {
     // Nothing listens there yet.
-    let place = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = place.local_addr().expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
     let server = TestServer::builder(Engine::Sqlite)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{address}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
@@ -269,16 +269,16 @@ async fn unreachable_collector_is_logged_once_and_reconnected() {
     };
     list().await;
     server.logs().wait_for(|line| line.contains("the collector takes no traces")).await;
-    let sink = Sink::on(place);
+    let sink = Sink::on(listener);
     until("spans come", SOON, async || {
         list().await;
         sink.count("bookstore.v1.BookService/ListBooks") > 0
     })
     .await;
     server.logs().wait_for(|line| line.contains("the collector takes traces again")).await;
-    let told = server.logs().so_far();
-    let told = told.iter().filter(|line| line.contains("takes no traces")).count();
-    assert_eq!(told, 1, "once, however many are left out");
+    let logged = server.logs().so_far();
+    let logged = logged.iter().filter(|line| line.contains("takes no traces")).count();
+    assert_eq!(logged, 1, "one line, however many spans are dropped");
 }
 
 async fn silent_collector_blocks_neither_calls_nor_the_stop(engine: Engine) {

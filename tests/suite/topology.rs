@@ -15,7 +15,7 @@ use tonic_types::StatusExt;
 use crate::{admin, client};
 
 /// Waits until the admin view of a node matches.
-async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value) -> bool) {
+async fn until_node(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value) -> bool) {
     until(what, SOON, async || {
         let topology = admin::get_json(address, "/topology").await;
         topology.as_array().expect("a list").iter().any(|it| it["node"] == node && fits(it))
@@ -32,8 +32,8 @@ async fn topology_shows_roles_lag_and_failures() {
     let server = server.start().await;
     let address = server.admin_address().await;
     let (primary, replica) = (cluster.name(0), cluster.name(1));
-    told(address, &primary, "the primary is shown", |node| node["role"] == "primary").await;
-    told(address, &replica, "a replica that lags by nothing is shown", |node| {
+    until_node(address, &primary, "the primary is shown", |node| node["role"] == "primary").await;
+    until_node(address, &replica, "a replica that lags by nothing is shown", |node| {
         node["role"] == "replica" && node["lag_ms"] == 0 && node["lag_bytes"] == 0
     })
     .await;
@@ -56,19 +56,19 @@ async fn topology_shows_roles_lag_and_failures() {
     let mut read = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
     read.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
     books.get_book(read).await.expect_err("no such book");
-    told(address, &replica, "a node that is gone and ejected is shown", |node| {
+    until_node(address, &replica, "an unreachable, ejected node is shown", |node| {
         node["role"] == "gone" && node["ejected"] == true && node["lag_ms"].is_null()
     })
     .await;
     cluster.thaw(1);
-    told(address, &replica, "the node is back", |node| {
+    until_node(address, &replica, "the node is back", |node| {
         node["role"] == "replica" && node["ejected"] == false
     })
     .await;
 
     cluster.delay(1, Duration::from_mins(1)).await;
     books.create_book(client::create("", client::a_book("Dune"))).await.expect("a book");
-    told(address, &replica, "a replica that lags is shown", |node| {
+    until_node(address, &replica, "a replica that lags is shown", |node| {
         let above = |field: &str| node[field].as_u64().is_some_and(|value| value > 0);
         node["role"] == "replica" && above("lag_ms") && above("lag_bytes")
     })
@@ -83,13 +83,16 @@ async fn single_node_is_probed_only_when_topology_is_read() {
     let alone = alone.env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let address = alone.admin_address().await;
     let node = cluster.name(1);
-    told(address, &node, "a replica alone is shown as one", |it| it["role"] == "replica").await;
+    until_node(address, &node, "a replica alone is shown as one", |it| it["role"] == "replica")
+        .await;
     cluster.kill(1).await;
-    told(address, &node, "it is gone", |it| it["role"] == "gone").await;
+    until_node(address, &node, "it is unreachable", |it| it["role"] == "gone").await;
     cluster.restart(1).await;
     cluster.promote(1).await;
-    told(address, &node, "it is promoted", |it| it["role"] == "primary" && it["timeline"] == 2)
-        .await;
+    until_node(address, &node, "it is promoted", |it| {
+        it["role"] == "primary" && it["timeline"] == 2
+    })
+    .await;
 }
 
 /// A replica that followed a promoted primary keeps answering when that one is lost too. It gets no
@@ -110,9 +113,10 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     let replica = |node: &Value| {
         node["role"] == "replica" && node["timeline"] == 2 && node["lag_ms"].is_u64()
     };
-    told(address, &second, "the other replica follows", replica).await;
+    until_node(address, &second, "the other replica follows", replica).await;
     cluster.kill(1).await;
-    told(address, &first, "the second primary is gone", |node| node["role"] == "gone").await;
+    until_node(address, &first, "the second primary is unreachable", |node| node["role"] == "gone")
+        .await;
     let receives = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
     until("it receives nothing", SOON, async || cluster.value(2, receives).await == "0").await;
     // For several probes.
@@ -124,7 +128,7 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
         let status = client::books(&server).get_book(read).await.expect_err("no such book");
         assert_eq!(status.code(), Code::NotFound, "{status:?}");
     }
-    told(address, &second, "the last node is a replica", replica).await;
+    until_node(address, &second, "the last node is a replica", replica).await;
 }
 
 /// A service that has learned of a timeline but not probed its primary can't read histories yet.
@@ -170,7 +174,7 @@ async fn short_deadlines_eject_no_node() {
     let server = server.start().await;
     let address = server.admin_address().await;
     let replica = cluster.name(1);
-    told(address, &replica, "the replica answers", |node| node["role"] == "replica").await;
+    until_node(address, &replica, "the replica answers", |node| node["role"] == "replica").await;
     // Without a client-side deadline, so that the error is the service's.
     let books = BookServiceClient::new(raw(server.address()).await);
     let read = |timeout: &'static str| {
@@ -182,7 +186,7 @@ async fn short_deadlines_eject_no_node() {
         async move { books.get_book(request).await.expect_err("no such book") }
     };
     let mut late = 0;
-    until("some have waited in vain for the only connection", SOON, async || {
+    until("some waits for the only connection have timed out", SOON, async || {
         let codes = join_all((0..64).map(|_| read("3m"))).await;
         late += codes.iter().filter(|status| status.code() == Code::DeadlineExceeded).count();
         late >= 100

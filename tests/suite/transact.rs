@@ -81,7 +81,7 @@ impl Led {
         // The service may have ended the stream already, and the stream has the reason.
         drop(self.steps.send(TransactRequest { step: Some(step) }).await);
         let answer = self.answers.message().await?.expect("an answer to each step");
-        Ok(answer.step.expect("something that it says"))
+        Ok(answer.step.expect("an answer with a step"))
     }
 
     /// Makes a call inside the transaction.
@@ -261,17 +261,17 @@ async fn key_of_a_committed_transaction_repeats_its_answer(engine: Engine) {
     led.call(CREATE, json!({"book": a_book("once")})).await.expect("a book");
     assert!(!led.commit().await.expect("a commit").replayed);
     let mut again = Led::open(&server, Some(&key)).await;
-    let told = again.step(Step::Begin(Begin::default())).await.expect("an answer");
-    let Answer::Committed(told) = told else { panic!("not committed: {told:?}") };
-    assert!(told.replayed && !told.consistency_token.is_empty(), "{told:?}");
+    let reported = again.step(Step::Begin(Begin::default())).await.expect("an answer");
+    let Answer::Committed(reported) = reported else { panic!("not committed: {reported:?}") };
+    assert!(reported.replayed && !reported.consistency_token.is_empty(), "{reported:?}");
     assert!(again.answers.message().await.expect("an end").is_none());
     assert_eq!(books(&server).await, "1");
 
     let mut client = TransactionServiceClient::new(server.channel());
     let ask = GetOutcomeRequest { idempotency_key: key, fence: false };
-    let told = client.get_outcome(ask).await.expect("an outcome").into_inner();
-    assert_eq!(told.outcome(), Outcome::Committed);
-    let response = told.response.expect("the answer").value;
+    let reported = client.get_outcome(ask).await.expect("an outcome").into_inner();
+    assert_eq!(reported.outcome(), Outcome::Committed);
+    let response = reported.response.expect("the answer").value;
     let response = TransactResponse::decode(&*response).expect("the last message");
     let committed = Committed { replayed: true, ..Committed::default() };
     assert_eq!(response.step, Some(Answer::Committed(committed)));

@@ -269,10 +269,11 @@ async fn retried_attempts_are_counted_in_metadata_and_metrics() {
     let mut again = 0;
     for answer in join_all(calls).await {
         let answer = answer.expect("a call that is done");
-        let attempts = answer.metadata().get("attempts").and_then(|told| told.to_str().ok());
-        again += attempts.and_then(|told| told.parse::<u32>().ok()).expect("a number") - 1;
+        let attempts =
+            answer.metadata().get("attempts").and_then(|reported| reported.to_str().ok());
+        again += attempts.and_then(|reported| reported.parse::<u32>().ok()).expect("a number") - 1;
     }
-    assert!(again > 0, "nobody collided");
+    assert!(again > 0, "no attempt collided");
     let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
     let counted: u32 = metrics
         .lines()
@@ -286,8 +287,8 @@ async fn outcome_of_a_key_is_reported(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
     let ask = json!({"idempotency_key": key});
-    let told = answer(&server, OUTCOME, ask.clone()).await;
-    assert_eq!(told, json!({"outcome": "OUTCOME_NOT_FOUND"}));
+    let reported = answer(&server, OUTCOME, ask.clone()).await;
+    assert_eq!(reported, json!({"outcome": "OUTCOME_NOT_FOUND"}));
     let metadata = [("idempotency-key", key.as_str())];
     let request = json!({"book": a_book("x")});
     let created = call(&server, "BookService/CreateBook", request, &metadata).await;
@@ -335,13 +336,13 @@ async fn outcome_of_an_open_write_is_in_progress() {
         waits_for_lock(&database).await;
         for fence in [false, true] {
             let ask = json!({"idempotency_key": key, "fence": fence});
-            let told = answer(&server, OUTCOME, ask).await;
-            assert_eq!(told, json!({"outcome": "OUTCOME_IN_PROGRESS"}));
+            let reported = answer(&server, OUTCOME, ask).await;
+            assert_eq!(reported, json!({"outcome": "OUTCOME_IN_PROGRESS"}));
         }
         held.release().await;
     };
     let (written, ()) = tokio::join!(write, asking);
     written.expect("it goes on");
-    let told = answer(&server, OUTCOME, json!({"idempotency_key": key, "fence": true})).await;
-    assert_eq!(told["outcome"], "OUTCOME_COMMITTED");
+    let reported = answer(&server, OUTCOME, json!({"idempotency_key": key, "fence": true})).await;
+    assert_eq!(reported["outcome"], "OUTCOME_COMMITTED");
 }

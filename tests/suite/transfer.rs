@@ -128,9 +128,9 @@ async fn real_books_are_imported_and_exported(engine: Engine) {
     let (header, source) = read(&file(folder, "books.csv"));
     let (notes, rejects) = read(&file(folder, "books.rejects.csv"));
     assert_eq!(notes.iter().skip(3).collect::<Vec<_>>(), header.iter().collect::<Vec<_>>());
-    let told: Vec<Vec<&str>> = rejects.iter().map(|row| row.iter().take(3).collect()).collect();
+    let reported: Vec<Vec<&str>> = rejects.iter().map(|row| row.iter().take(3).collect()).collect();
     let reason = |has: u32| format!("author must have 1 to 255 characters; it has {has}");
-    assert_eq!(told, [["22", "author", &reason(257)], ["38", "author", &reason(742)]]);
+    assert_eq!(reported, [["22", "author", &reason(257)], ["38", "author", &reason(742)]]);
     for reject in &rejects {
         let whole: StringRecord = reject.iter().skip(3).collect();
         assert!(source.contains(&whole), "{whole:?}");
@@ -267,14 +267,14 @@ async fn import_by_id_updates_books(engine: Engine) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(books().await, "A3 6 -, B 2 e, C 9 -");
 
-    for (more, told) in [
+    for (more, reported) in [
         (["--key", "id", "--update", "description"].as_slice(), "would be cleared"),
         (&["--key", "id", "--update", "id"], "an update changes title, author,"),
         (&["--update", "title"], "--key"),
         (&["--key", "title"], "possible values: id"),
     ] {
         let ended = run(&server, folder, &with(more)).await;
-        assert!(matches!(ended.code, Some(1 | 2)) && ended.errors.contains(told), "{ended:?}");
+        assert!(matches!(ended.code, Some(1 | 2)) && ended.errors.contains(reported), "{ended:?}");
     }
     assert_eq!(books().await, "A3 6 -, B 2 e, C 9 -");
 }
@@ -297,8 +297,8 @@ async fn documented_import_example_runs_as_printed() {
             let ended = shell.args(["-c", &typed]).output().await.expect("a shell");
             let ended = Ended::new(ended.status, &ended.stdout, &ended.stderr);
             for line in printed.lines().filter(|line| !line.starts_with("import ")) {
-                let mut said = ended.output.lines().chain(ended.errors.lines());
-                assert!(said.any(|said| said == line), "{command}\n{line}\n{ended:?}");
+                let mut printed = ended.output.lines().chain(ended.errors.lines());
+                assert!(printed.any(|printed| printed == line), "{command}\n{line}\n{ended:?}");
             }
             commands += 1;
         }

@@ -157,10 +157,10 @@ async fn email_that_differs_only_in_case_is_refused(engine: Engine) {
     let own = json!({"user": {"id": created["id"], "email": "ADA.lövelace@example.org"}});
     let changed = answer(&server, UPDATE, own).await;
     assert_eq!(changed["email"], created["email"]);
-    let twins = json!({"requests": [
+    let duplicates = json!({"requests": [
         new(json!({"email": "a@b"})), new(json!({"email": "c@d"})), new(json!({"email": "A@B"})),
     ]});
-    refusal(&server, "UserService/BatchCreateUsers", twins)
+    refusal(&server, "UserService/BatchCreateUsers", duplicates)
         .await
         .is_taken(&["requests[2].user.email"]);
     assert_eq!(server.database().value("SELECT count(*) FROM users").await, "1");
@@ -223,9 +223,9 @@ async fn password_is_stored_hashed_and_never_returned(engine: Engine) {
 
     answers.push(answer(&server, "UserService/GetUser", json!({"id": id(1)})).await);
     answers.push(answer(&server, "UserService/ListUsers", json!({})).await);
-    let told = format!("{answers:?} {:?}", server.logs().so_far());
-    assert!(!told.contains("password\":") && !told.contains("argon2id$"), "{told}");
-    assert!(!told.contains("pässword"), "{told}");
+    let text = format!("{answers:?} {:?}", server.logs().so_far());
+    assert!(!text.contains("password\":") && !text.contains("argon2id$"), "{text}");
+    assert!(!text.contains("pässword"), "{text}");
 }
 
 async fn wrong_password_and_unknown_email_get_the_same_answer(engine: Engine) {
@@ -242,7 +242,7 @@ async fn wrong_password_and_unknown_email_get_the_same_answer(engine: Engine) {
         ("out@b", "correct horse"),
         ("out@b", "wrong horse"),
         ("none@b", "correct horse"),
-        ("none@b", "nobody has this one"),
+        ("none@b", "no user has this one"),
     ] {
         assert!(!verified(&server, email, password).await, "{email} {password}");
     }

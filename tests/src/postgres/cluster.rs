@@ -133,8 +133,8 @@ pub(super) fn free_ports() -> impl Iterator<Item = u16> {
     let ports = std::iter::repeat_with(|| {
         // Starts at a port by the process id, so that concurrent runs rarely meet. From 32,768 on the
         // kernel gives ports to clients.
-        let place = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        20_000 + u16::try_from(place % 12_000).unwrap_or_default()
+        let offset = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        20_000 + u16::try_from(offset % 12_000).unwrap_or_default()
     });
     ports.take(12_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
@@ -223,10 +223,11 @@ async fn launch(
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
         if let Ok(Some(status)) = process.try_wait() {
-            let mut said = fs::read_to_string(&log).unwrap_or_default();
+            let mut output = fs::read_to_string(&log).unwrap_or_default();
             // The log has the reason once it exists.
-            said += &fs::read_to_string(directory.join("data/log/server.json")).unwrap_or_default();
-            return Err(format!("it ended with {status}: {said}"));
+            output +=
+                &fs::read_to_string(directory.join("data/log/server.json")).unwrap_or_default();
+            return Err(format!("it ended with {status}: {output}"));
         }
     }
 }

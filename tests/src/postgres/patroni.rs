@@ -23,7 +23,7 @@ use crate::{guard::Run, program::run, until};
 pub(crate) const NODES: usize = 3;
 
 /// The timeout of any step. Patroni takes half a minute to see a lost leader.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The prefix of the managers' folders. The servers' folders have another one.
 const PREFIX: &str = "manager-";
@@ -125,7 +125,7 @@ impl Patroni {
     /// leader.
     pub(crate) async fn healthy(&self) -> usize {
         let mut leader = None;
-        until("Patroni has a leader and two replicas", PATIENCE, async || {
+        until("Patroni has a leader and two replicas", TIMEOUT, async || {
             let members = self.members().await;
             let with_role = |role: &str| {
                 let is_up = |it: &&Value| it["state"] == "running" || it["state"] == "streaming";
@@ -168,7 +168,7 @@ impl Patroni {
         let wanted = json!({"leader": self.member(leader)}).to_string();
         let answer = ask(self.nodes[leader].api, "POST", "/switchover", &wanted).await;
         let answer = answer.unwrap_or_default();
-        assert!(answer.contains("uccessfully switched over"), "Patroni says {answer:?}");
+        assert!(answer.contains("uccessfully switched over"), "Patroni answers {answer:?}");
     }
 
     fn member(&self, node: usize) -> String {
@@ -331,6 +331,6 @@ async fn ask(api: u16, method: &str, path: &str, body: &str) -> Option<String> {
         stream.read_to_string(&mut answer).await?;
         Ok::<_, std::io::Error>(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
+    let answer = tokio::time::timeout(TIMEOUT, asked).await.ok()?.ok()?;
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }

@@ -30,12 +30,12 @@ fn all(directory: &Path) -> Vec<i32> {
     let Some(server) = server(directory) else { return Vec::new() };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_child = |process: &i32| look(*process).is_some_and(|(_, parent)| parent == server);
+    let is_child = |process: &i32| status(*process).is_some_and(|(_, parent)| parent == server);
     std::iter::once(server).chain(processes.filter(is_child)).collect()
 }
 
 /// A process's state, a letter, and its parent; `None` if it has ended.
-fn look(process: i32) -> Option<(char, i32)> {
+fn status(process: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The fields follow the name, which may contain any character.
     let (_, rest) = stat.rsplit_once(')')?;
@@ -54,7 +54,7 @@ fn signal(process: i32, signal: Signal) {
 /// If it takes longer than [`SOON`].
 fn await_state(process: i32, states: &[char]) {
     let deadline = Instant::now() + SOON;
-    while let Some((state, _)) = look(process).filter(|(state, _)| !states.contains(state)) {
+    while let Some((state, _)) = status(process).filter(|(state, _)| !states.contains(state)) {
         assert!(Instant::now() < deadline, "process {process} stays in state {state}");
         thread::sleep(PERIOD);
     }
@@ -104,6 +104,6 @@ pub(crate) fn kill(directory: &Path) -> Vec<i32> {
 
 /// Those of the processes that run.
 pub(crate) fn running(processes: &[i32]) -> Vec<i32> {
-    let runs = |process: &i32| look(*process).is_some_and(|(state, _)| !"ZX".contains(state));
+    let runs = |process: &i32| status(*process).is_some_and(|(state, _)| !"ZX".contains(state));
     processes.iter().copied().filter(runs).collect()
 }

@@ -41,14 +41,14 @@ impl Replicated {
         let run_directory = tokio::task::spawn_blocking(|| Run::shared().directory.clone());
         let run_directory = run_directory.await.expect("the guard's start doesn't panic");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let place = |node: usize| run_directory.join(format!("postgres-{number}-{node}"));
-        let primary = cluster::start(&place(0)).await.expect("a primary");
+        let directory = |node: usize| run_directory.join(format!("postgres-{number}-{node}"));
+        let primary = cluster::start(&directory(0)).await.expect("a primary");
         let port = primary.port;
-        let mut nodes = vec![Node { directory: place(0), port, cluster: Some(primary) }];
+        let mut nodes = vec![Node { directory: directory(0), port, cluster: Some(primary) }];
         for node in 1..=replicas {
-            let replica = cluster::follow(&place(node), port).await.expect("a replica");
+            let replica = cluster::follow(&directory(node), port).await.expect("a replica");
             let port = replica.port;
-            nodes.push(Node { directory: place(node), port, cluster: Some(replica) });
+            nodes.push(Node { directory: directory(node), port, cluster: Some(replica) });
         }
         let replicated = Self { nodes };
         let mut connection = replicated.connect_to(0, "postgres").await;
@@ -245,7 +245,7 @@ impl Replicated {
     pub async fn rejoin(&mut self, node: usize, primary: usize) {
         let Node { directory, port, .. } = &self.nodes[node];
         let cluster = cluster::follow_again(directory, *port, self.nodes[primary].port).await;
-        self.nodes[node].cluster = Some(cluster.expect("a replica in the place of a primary"));
+        self.nodes[node].cluster = Some(cluster.expect("a replica in the directory of a primary"));
         self.caught_up(primary, node).await;
     }
 

@@ -44,10 +44,10 @@ pub(super) async fn bulk(books: u32) {
         singles(&server, (books / 100).max(200)).await;
         let idle = server.peak_memory();
         import(&server, books).await;
-        told(&server, idle, books, "imported");
+        assert_memory(&server, idle, books, "imported");
         export(&server, books, 0).await;
         export(&server, books, PAUSES).await;
-        told(&server, idle, books, "exported to a slow reader");
+        assert_memory(&server, idle, books, "exported to a slow reader");
         if let Database::Postgres(database) = &*database {
             copy(database, books).await;
         }
@@ -60,7 +60,7 @@ fn rate(what: &str, rows: u32, took: Duration) {
 }
 
 /// Asserts the bound of the service's memory.
-fn told(server: &TestServer, idle: Option<u64>, books: u32, what: &str) {
+fn assert_memory(server: &TestServer, idle: Option<u64>, books: u32, what: &str) {
     // Only Linux reports it.
     let Some((idle, peak)) = idle.zip(server.peak_memory()) else { return };
     let rise = peak - idle;
@@ -105,8 +105,8 @@ async fn import(server: &TestServer, books: u32) {
     let mut answers = client.import_books(steps).await.expect("an import").into_inner();
     let mut summary = None;
     while let Some(answer) = answers.message().await.expect("every batch is taken") {
-        if let Some(Answer::Summary(told)) = answer.step {
-            summary = Some(told);
+        if let Some(Answer::Summary(received)) = answer.step {
+            summary = Some(received);
         }
     }
     let summary = summary.expect("a summary");

@@ -86,11 +86,11 @@ pub(super) async fn checklist(rounds: u32) {
         let suite = ["test", "--workspace", "--offline", "--test", "suite", "--"];
         let golden = [&suite[..], &["contract::"]].concat();
         cargo(&copy, &target, &golden, &[("BOOKSTORE_WRITE_GOLDEN", "1")]);
-        let said = cargo(&copy, &target, &[&suite[..], CASES].concat(), &[]);
+        let output_text = cargo(&copy, &target, &[&suite[..], CASES].concat(), &[]);
         for engine in ["sqlite", "postgres"] {
             for case in ["duplicate_name_is_refused", "closing_a_publisher_with_books_is_refused"] {
                 let line = format!("test publisher::{case}::{engine} ... ok");
-                assert!(said.contains(&line), "no {line:?} in\n{said}");
+                assert!(output_text.contains(&line), "no {line:?} in\n{output_text}");
             }
         }
         assert_eq!(changed(root, &copy), named(root), "changed files, and those that are named");
@@ -124,7 +124,7 @@ fn share_dependencies(built: &Path, copy: &Path) {
             if time(&from) != time(&to) {
                 fs::create_dir_all(to.parent().expect("a folder")).expect("the file's folder");
                 drop(fs::remove_file(&to));
-                fs::hard_link(&from, &to).expect("a link to a file beside it");
+                fs::hard_link(&from, &to).expect("a hard link");
             }
         }
     }
@@ -195,17 +195,23 @@ fn cargo(copy: &Path, target: &Path, arguments: &[&str], settings: &[(&str, &str
     command.args(arguments).current_dir(copy).stdin(Stdio::null()).stderr(Stdio::inherit());
     // Cargo's variables for this package would be wrong for others.
     for (name, _) in env::vars_os() {
-        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-        if name.to_str().is_some_and(|name| told.iter().any(|prefix| name.starts_with(prefix))) {
+        let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if name.to_str().is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        {
             command.env_remove(name);
         }
     }
     command.env("CARGO_TARGET_DIR", target);
     command.envs(settings.iter().copied());
     let output = command.output().expect("cargo");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "cargo {}: {}\n{said}", arguments.join(" "), output.status);
-    said
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "cargo {}: {}\n{output_text}",
+        arguments.join(" "),
+        output.status
+    );
+    output_text
 }
 
 /// Every file below a folder, by its path from there.

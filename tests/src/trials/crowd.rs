@@ -73,13 +73,13 @@ async fn connect(address: SocketAddr, number: u32) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     let mut nonsense = [0; 200];
     rand::rng().fill_bytes(&mut nonsense);
-    let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     // The service may close the connection meanwhile, which is right.
     let _ = match number % 4 {
         0 => Ok(()),
         1 => stream.write_all(&nonsense).await,
-        2 => stream.write_all(greeting).await,
-        _ => stream.write_all(&[greeting.as_slice(), &nonsense].concat()).await,
+        2 => stream.write_all(preface).await,
+        _ => stream.write_all(&[preface.as_slice(), &nonsense].concat()).await,
     };
     stream
 }

@@ -97,8 +97,8 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
     let failed: Vec<_> = tallies.iter().flat_map(|tally| &tally.failed).collect();
     assert!(failed.is_empty(), "calls failed: {failed:?}");
     no_open_transaction(database).await;
-    for turn in 0..PLAIN {
-        let call = Call { id: id(kind, PLAINLY, 0, turn), kind, update: None };
+    for attempt in 0..PLAIN {
+        let call = Call { id: id(kind, PLAINLY, 0, attempt), kind, update: None };
         call.run(&mut client).await.expect("a call after the storm");
     }
     assert!(server.terminate().await.status.success(), "the service ends well");
@@ -128,10 +128,10 @@ async fn usual(server: &TestServer, kind: Kind) -> Duration {
             tokio::spawn(async move {
                 let mut client = BookServiceClient::new(channel);
                 let mut took = Vec::new();
-                for turn in 0..10 {
+                for attempt in 0..10 {
                     let begun = Instant::now();
-                    let call = Call { id: id(kind, USUALLY, number, turn), kind, update: None };
-                    call.run(&mut client).await.expect("a call that nobody leaves");
+                    let call = Call { id: id(kind, USUALLY, number, attempt), kind, update: None };
+                    call.run(&mut client).await.expect("a call that is not cancelled");
                     took.push(begun.elapsed());
                 }
                 took
@@ -157,11 +157,11 @@ async fn caller(
     let mut client = BookServiceClient::new(channel);
     let mut tally = Tally::default();
     let own = id(kind, OWN, number, 0);
-    for turn in 0.. {
-        let update = (turn % 4 == 3).then(|| own.clone());
-        let call = Call { id: id(kind, STORM, number, turn), kind, update };
-        let patience = usual.mul_f64(2.0 * rand::random::<f64>());
-        let answer = leave_after(call.run(&mut client), patience).await;
+    for attempt in 0.. {
+        let update = (attempt % 4 == 3).then(|| own.clone());
+        let call = Call { id: id(kind, STORM, number, attempt), kind, update };
+        let limit = usual.mul_f64(2.0 * rand::random::<f64>());
+        let answer = cancel_after(call.run(&mut client), limit).await;
         call.note(&mut tally, answer.as_ref());
         if answer.is_none() {
             let others =
@@ -227,10 +227,10 @@ impl Call {
 
 /// The call's answer, or `None` if it is cancelled first. Tokio's timer has a resolution of
 /// milliseconds, about what a call takes, so this function polls the clock itself.
-async fn leave_after<T>(call: impl Future<Output = T>, patience: Duration) -> Option<T> {
+async fn cancel_after<T>(call: impl Future<Output = T>, limit: Duration) -> Option<T> {
     let begun = Instant::now();
     let leave = async {
-        while begun.elapsed() < patience {
+        while begun.elapsed() < limit {
             tokio::task::yield_now().await;
         }
     };
@@ -286,15 +286,15 @@ async fn nothing_lost(database: &Database, tallies: &[Tally]) -> (usize, u64) {
     let storm = tallies.first().and_then(|tally| tally.created.keys().next());
     let storm = storm.map_or("none", |id| &id[..8]);
     for id in versions.keys().filter(|id| id.starts_with(storm)) {
-        assert!(asked.contains(id), "nobody asked for book {id}");
+        assert!(asked.contains(id), "book {id} was not requested");
     }
     (versions.len(), unseen)
 }
 
 /// The id of a caller's book, unique in a database.
-fn id(kind: Kind, phase: u32, caller: u32, turn: u32) -> String {
+fn id(kind: Kind, phase: u32, caller: u32, attempt: u32) -> String {
     let kind = u32::from(kind == Kind::Reads);
-    format!("{kind:04x}{phase:04x}-{caller:04x}-7000-8000-{turn:012x}")
+    format!("{kind:04x}{phase:04x}-{caller:04x}-7000-8000-{attempt:012x}")
 }
 
 fn book() -> Book {

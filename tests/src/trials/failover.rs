@@ -37,10 +37,10 @@ pub(super) async fn failover(scale: u32) {
     for round in 1..=scale {
         primary = one(round, &mut cluster, primary, &server, &callers).await;
     }
-    let told = callers.told.load(Ordering::Relaxed);
+    let retries = callers.retries.load(Ordering::Relaxed);
     let acknowledged = callers.end().await;
     all_are_there(&cluster, primary, &acknowledged).await;
-    eprintln!("{} writes acknowledged, {told} calls told to try again", acknowledged.len());
+    eprintln!("{} writes acknowledged, {retries} calls retried", acknowledged.len());
 }
 
 /// Fails over from a primary; returns the new primary.

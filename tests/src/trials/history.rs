@@ -27,21 +27,21 @@ use self::{
 };
 use crate::{
     Database, Engine, Line, Origin, Replicated, TestServer,
-    history::{Level, Transaction, faults},
+    history::{Level, Transaction, violations},
     until,
 };
 
 /// How often the service is killed or the primary is lost.
-const FAULTS: u32 = 3;
+const FAILURES: u32 = 3;
 
 /// The most bytes that a connection carries: a few transactions' worth.
 const MOST: usize = 30_000;
 
 /// The number of violations to print.
-const TOLD: usize = 10;
+const PRINTED: usize = 10;
 
 /// The timeout for progress.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The database of the service.
 enum Place {
@@ -111,7 +111,7 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     let lists = scale / EACH + LISTS;
     create(server.channel(), lists).await;
     let mut line = Line::breaking(server.address(), MOST).await;
-    let (tell, address) = watch::channel(line.url().to_owned());
+    let (publish, address) = watch::channel(line.url().to_owned());
     let (next, began) = (Arc::new(AtomicU32::new(0)), Instant::now());
     let callers: Vec<_> = (0..CALLERS)
         .map(|session| {
@@ -120,15 +120,15 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
             tokio::spawn(async move { caller.call_until(&next, scale).await })
         })
         .collect();
-    for fault in 1..=FAULTS {
-        let some = scale * fault / (FAULTS + 1);
-        until("some transactions have begun", PATIENCE, async || {
+    for failure in 1..=FAILURES {
+        let some = scale * failure / (FAILURES + 1);
+        until("some transactions have begun", TIMEOUT, async || {
             next.load(Ordering::Relaxed) >= some
         })
         .await;
         server = place.break_down(server).await;
         line = Line::breaking(server.address(), MOST).await;
-        tell.send_replace(line.url().to_owned());
+        publish.send_replace(line.url().to_owned());
     }
     let mut history: Vec<Transaction> = Vec::new();
     let mut unknown = 0;
@@ -142,9 +142,9 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     let happened = history.iter().filter(|it| it.happened).count();
     let by_replicas = history.iter().filter(|it| it.by_replica).count();
     let appended: usize = lists.values().map(Vec::len).sum();
-    let faults = faults(&history, &lists, level);
-    let first = faults.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(faults.is_empty(), "{} faults:\n{first}", faults.len());
+    let violations = violations(&history, &lists, level);
+    let first = violations.iter().take(PRINTED).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(violations.is_empty(), "{} violations:\n{first}", violations.len());
     assert!(unknown > 0, "nothing broke");
     assert!(happened > history.len() / 4, "{happened} happened of {}", history.len());
     assert_eq!(by_replicas > 0, matches!(place, Place::Several(..)), "answers of replicas");

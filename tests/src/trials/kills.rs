@@ -50,8 +50,8 @@ pub(super) async fn kills(kills: u32) {
         };
         let up = async || {
             let output = migrate(&["up"]).wait_with_output().await.expect("its end");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{engine:?}: the next run: {said}");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{engine:?}: the next run: {errors}");
         };
         up().await;
         let head = (catalog(&database).await, applied(&database).await);
@@ -60,7 +60,7 @@ pub(super) async fn kills(kills: u32) {
             let all = ["down", "base", "--yes", "--allow-data-loss"];
             let mut child = migrate(if down { &all } else { &["up"] });
             sleep(rand::rng().random_range(Duration::ZERO..LONGEST)).await;
-            if child.try_wait().expect("a look at it").is_none() {
+            if child.try_wait().expect("its state").is_none() {
                 child.start_kill().expect("a signal");
                 killed += 1;
             }

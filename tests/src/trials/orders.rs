@@ -36,7 +36,7 @@ const MOST: usize = 6_000;
 const STOCK: i32 = 1_000_000;
 
 /// How long a caller waits for an answer before it retries.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 const USER: &str = "0195a000-0000-4000-8000-000000000001";
 const BOOK: &str = "0195a000-0000-4000-8000-000000000002";
@@ -48,13 +48,13 @@ pub(super) async fn orders(scale: u32) {
         let mut server = start(&database).await;
         fill(server.channel()).await;
         let mut line = Line::breaking(server.address(), MOST).await;
-        let (tell, told) = watch::channel(line.url().to_owned());
+        let (publish, addresses) = watch::channel(line.url().to_owned());
         let (next, placed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let began = Instant::now();
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
                 let (next, placed) = (Arc::clone(&next), Arc::clone(&placed));
-                tokio::spawn(caller(told.clone(), next, placed, scale))
+                tokio::spawn(caller(addresses.clone(), next, placed, scale))
             })
             .collect();
         for kill in 1..=KILLS {
@@ -66,7 +66,7 @@ pub(super) async fn orders(scale: u32) {
             server.kill().await;
             server = start(&database).await;
             line = Line::breaking(server.address(), MOST).await;
-            tell.send_replace(line.url().to_owned());
+            publish.send_replace(line.url().to_owned());
         }
         let mut failures = BTreeMap::new();
         for caller in callers {
@@ -151,7 +151,7 @@ async fn caller(
 }
 
 async fn connect(address: String) -> Result<OrderServiceClient<Channel>, String> {
-    let endpoint = Endpoint::from_shared(address).expect("an address").connect_timeout(PATIENCE);
+    let endpoint = Endpoint::from_shared(address).expect("an address").connect_timeout(TIMEOUT);
     let channel = endpoint.connect().await.map_err(|_| "no connection".to_owned())?;
     Ok(OrderServiceClient::new(channel))
 }
@@ -169,7 +169,7 @@ async fn place(
         items: vec![PlaceOrderItem { book_id: BOOK.into(), quantity }],
         ..PlaceOrderRequest::default()
     });
-    request.set_timeout(PATIENCE);
+    request.set_timeout(TIMEOUT);
     request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
     orders.place_order(request).await.map(drop).map_err(|status| reason(&status))
 }

@@ -9,7 +9,7 @@ use std::{
 use super::steady::{Kind, Seen, Steady};
 use crate::{
     Engine, TestServer,
-    postgres::patroni::{PATIENCE, Patroni},
+    postgres::patroni::{Patroni, TIMEOUT},
     until,
 };
 
@@ -64,10 +64,10 @@ impl Drill {
 
     /// Prints what callers saw of the last failure, once all of them succeed again.
     async fn seen(&mut self, what: &str, began: Instant) {
-        let seen = self.callers.go_on(PATIENCE).await;
+        let seen = self.callers.go_on(TIMEOUT).await;
         let took = began.elapsed();
         let missing = self.missing(&seen).await;
-        let told = |kind: &Kind| {
+        let summary = |kind: &Kind| {
             let failed: Vec<_> =
                 kind.failed.iter().map(|(it, times)| format!("{times} {it}")).collect();
             let failed =
@@ -78,9 +78,9 @@ impl Drill {
             "{what}, {took:.1?}: {missing} of {} acknowledged writes missing\n  longest time without a \
              write {}\n  eventual read {}\n  session read {}",
             self.acknowledged.len(),
-            told(&seen.writes),
-            told(&seen.eventual),
-            told(&seen.session),
+            summary(&seen.writes),
+            summary(&seen.eventual),
+            summary(&seen.session),
         );
         assert_eq!(missing, 0, "acknowledged writes are missing after {what}");
         let Kind { failed, gap, .. } = &seen.eventual;
@@ -106,7 +106,7 @@ impl Drill {
 
     async fn leader(&self) -> usize {
         let mut leader = None;
-        until("Patroni has a leader", PATIENCE, async || {
+        until("Patroni has a leader", TIMEOUT, async || {
             leader = self.patroni.leader().await;
             leader.is_some()
         })

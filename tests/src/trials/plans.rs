@@ -89,7 +89,7 @@ pub(super) async fn plans(scale: u32) {
         .env("DATABASE_MAX_OVERFLOW", "0")
         .start()
         .await;
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for List { table, items, orders } in LISTS {
         let lists = |sql: &str| lists(sql, table);
         for (order, filtered) in *orders {
@@ -108,17 +108,17 @@ pub(super) async fn plans(scale: u32) {
                     items => sql.contains(items),
                 };
                 let ran = log.up_to(is_last).await;
-                faults.extend(ran.iter().filter_map(|ran| reads_all(items, ran)));
+                problems.extend(ran.iter().filter_map(|ran| reads_all(items, ran)));
                 let ran = ran.iter().rfind(|ran| lists(&ran.sql)).expect("a page's statement");
                 if page == 0 || page == PAGES {
                     let behind = (page > 0).then_some(shared);
-                    faults.extend(judge(table, order, filtered, ran, behind));
+                    problems.extend(judge(table, order, filtered, ran, behind));
                 }
                 assert!(!token.is_empty(), "more than {page} pages of {table} by {order}");
             }
         }
     }
-    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
     let mut client = BookServiceClient::new(server.channel());
     let (small, large) =
         (statements(&mut client, &mut log, 1).await, statements(&mut client, &mut log, PAGE).await);
@@ -211,11 +211,11 @@ fn judge(table: &str, order: &str, filtered: &str, ran: &Ran, behind: Option<u64
     let page = if behind.is_some() { "behind a token" } else { "first page" };
     let mut nodes = Vec::new();
     collect(&ran.plan, &mut nodes);
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     let kind = |node: &&Value| node["Node Type"].as_str().unwrap_or_default().to_owned();
     for node in &nodes {
         if REFUSED.contains(&kind(node).as_str()) {
-            faults.push(format!("it has a {}", kind(node)));
+            problems.push(format!("it has a {}", kind(node)));
         }
     }
     let scan = nodes.iter().find(|node| kind(node).starts_with("Index"));
@@ -223,28 +223,29 @@ fn judge(table: &str, order: &str, filtered: &str, ran: &Ran, behind: Option<u64
         let text = |key: &str| scan[key].as_str().unwrap_or_default();
         (text("Index Name"), text("Index Cond"))
     });
-    let in_vain = scan.and_then(|scan| scan["Rows Removed by Filter"].as_u64()).unwrap_or(0);
+    let discarded = scan.and_then(|scan| scan["Rows Removed by Filter"].as_u64()).unwrap_or(0);
     if scan.is_none() {
-        faults.push("it has no index scan".to_owned());
+        problems.push("it has no index scan".to_owned());
     }
     if let Some(allowed) = behind {
         let column = column_of(order);
         if !bounds.contains(column) || !bounds.contains(['<', '>']) {
-            faults.push(format!("the index isn't bounded by {column}: {bounds:?}"));
+            problems.push(format!("the index isn't bounded by {column}: {bounds:?}"));
         }
-        if in_vain > allowed {
-            faults.push(format!("{in_vain} rows are read in vain, where {allowed} may be"));
+        if discarded > allowed {
+            problems
+                .push(format!("{discarded} rows are read and discarded, where {allowed} may be"));
         }
     }
     if !bounds.contains(filtered) {
-        faults.push(format!("the index isn't bounded by {filtered}: {bounds:?}"));
+        problems.push(format!("the index isn't bounded by {filtered}: {bounds:?}"));
     }
     eprintln!(
-        "{list:<44} {page:<14} {index:<38} {:>8.3} ms, {in_vain} rows in vain, {bounds}",
+        "{list:<44} {page:<14} {index:<38} {:>8.3} ms, {discarded} rows discarded, {bounds}",
         ran.milliseconds
     );
-    let told = |fault| format!("{list}, {page}: {fault}\n  {}\n  {}", ran.sql, ran.plan);
-    faults.into_iter().map(told).collect()
+    let describe = |problem| format!("{list}, {page}: {problem}\n  {}\n  {}", ran.sql, ran.plan);
+    problems.into_iter().map(describe).collect()
 }
 
 /// The problem of a statement that reads the items of a page: that it reads all items.

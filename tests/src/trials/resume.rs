@@ -90,11 +90,11 @@ impl Trial {
             self.again += u32::from(committed > acknowledged);
             let run = run(&self.server, import, &mut acknowledged);
             let left = self.killed.iter().sum::<u32>() < kills;
-            let patience = match left {
+            let limit = match left {
                 true => LONGEST.mul_f64(rand::random::<f64>()),
                 false => SOON,
             };
-            match timeout(patience, run).await {
+            match timeout(limit, run).await {
                 Ok(Ok(())) => break,
                 Ok(Err(status)) => {
                     let known = [Code::Unavailable, Code::Unknown, Code::Aborted, Code::Cancelled];
@@ -205,7 +205,7 @@ async fn run(server: &TestServer, import: u32, acknowledged: &mut i64) -> Result
     let mut client = BookTransferServiceClient::new(raw(server.address()).await);
     let mut answers = client.import_books(steps).await?.into_inner();
     while let Some(answer) = answers.message().await? {
-        match answer.step.expect("an answer that says something") {
+        match answer.step.expect("an answer with a step") {
             Answer::Acknowledgement(answer) => {
                 assert_eq!(answer.number, *acknowledged + 1, "acknowledgements have their order");
                 assert_eq!((answer.inserted, answer.rejected), (ROWS, 0), "{answer:?}");

@@ -51,11 +51,11 @@ pub(super) async fn stock(scale: u32) {
         }
         let took = began.elapsed();
         done.store(true, Ordering::Relaxed);
-        let looks = watch.await.expect("someone who watches");
+        let reads = watch.await.expect("the watcher");
         let books = balance(&database).await;
         assert!(books.iter().all(|sum| *sum == i64::from(STOCK)), "{books:?}: not {STOCK} of each");
         assert!(tally.placed > 0 && tally.short > 0 && tally.cancelled > 0, "{tally:?}");
-        eprintln!("{engine:?}: {tally:?} in {took:?}, looked at {looks} times meanwhile");
+        eprintln!("{engine:?}: {tally:?} in {took:?}, read {reads} times meanwhile");
     }
 }
 
@@ -79,14 +79,14 @@ async fn balance(database: &Database) -> Vec<i64> {
 
 /// Reads as many committed states as it can: in none are more copies sold than there were.
 async fn watch(database: Arc<Database>, done: Arc<AtomicBool>) -> u32 {
-    let mut looks = 0;
+    let mut reads = 0;
     while !done.load(Ordering::Relaxed) {
         let wrong = balance(&database).await.into_iter().find(|sum| *sum != i64::from(STOCK));
         assert_eq!(wrong, None, "a book and its orders don't agree");
         assert_eq!(database.value("SELECT count(*) FROM books WHERE stock < 0").await, "0");
-        looks += 1;
+        reads += 1;
     }
-    looks
+    reads
 }
 
 async fn open(channel: Channel) {
@@ -152,8 +152,8 @@ async fn buy(mut orders: OrderServiceClient<crate::Raw>, calls: u32) -> Tally {
 fn is_short(status: &Status) {
     let info = status.get_error_details().error_info().cloned();
     let (reason, facts) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
-    let told = (status.code(), reason.as_str());
-    assert_eq!(told, (Code::FailedPrecondition, "INSUFFICIENT_STOCK"), "{status:?}");
+    let refused = (status.code(), reason.as_str());
+    assert_eq!(refused, (Code::FailedPrecondition, "INSUFFICIENT_STOCK"), "{status:?}");
     let book = facts.get("book_id");
     assert!((1..=BOOKS).any(|number| book == Some(&id(number))), "{facts:?}");
 }

@@ -87,7 +87,7 @@ async fn stop() -> (usize, usize, Duration) {
     });
     let _silent = TcpStream::connect(address).await.expect("a connection");
     let mut half = TcpStream::connect(address).await.expect("a connection");
-    half.write_all(b"PRI * HT").await.expect("half a greeting");
+    half.write_all(b"PRI * HT").await.expect("half a preface");
     let Database::Postgres(postgres) = &*database else { unreachable!("PostgreSQL was asked for") };
     let mut holder = postgres.connect().await;
     let lock = "BEGIN; SELECT id FROM books ORDER BY id LIMIT 1 FOR UPDATE";
@@ -116,7 +116,7 @@ async fn stop() -> (usize, usize, Duration) {
     server.signal(Signal::TERM);
     let export = tokio::spawn(async move { while let Ok(Some(_)) = export.message().await {} });
     let ended = server.ended().await;
-    assert_eq!(ended.status.code(), Some(1), "the stuck call is cut, which is told");
+    assert_eq!(ended.status.code(), Some(1), "the exit code reports the cut call");
     assert!(ended.took.at_most(PAUSE + DRAIN + SLACK), "it took {:?}", ended.took);
     assert!(ended.took.at_least(PAUSE), "it took only {:?}", ended.took);
     watch.await.expect("a watch that ends well");

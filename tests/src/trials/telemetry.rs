@@ -39,26 +39,27 @@ pub(super) async fn telemetry(scale: u32) {
 async fn compare(engine: Engine, rounds: u32) {
     let sink = Sink::start().await;
     let mut quiet = start(TestServer::builder(engine)).await;
-    let told = TestServer::builder(engine)
+    let exporting = TestServer::builder(engine)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", sink.endpoint())
         // Short intervals, so that each round pays for its metrics and a portion is exported soon.
         .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         .env("OTEL_BSP_MAX_QUEUE_SIZE", "4096");
-    let mut told = start(told).await;
+    let mut exporting = start(exporting).await;
     // Warm-up: connections, prepared statements, and other costs of first calls.
     get(&quiet).await;
-    get_and_send(&told, &sink).await;
+    get_and_send(&exporting, &sink).await;
     let portions = if rounds > 1 { PORTIONS } else { FEW };
     let mut ratios = Vec::new();
     for round in 0..rounds {
-        let (before_quiet, before_told) = (cpu(&quiet), cpu(&told));
+        let (before_quiet, before_exporting) = (cpu(&quiet), cpu(&exporting));
         for _ in 0..portions {
             get(&quiet).await;
-            get_and_send(&told, &sink).await;
+            get_and_send(&exporting, &sink).await;
         }
         let each = |taken: Duration| taken.as_secs_f64() / f64::from(portions * PORTION);
-        let (without, with) = (each(cpu(&quiet) - before_quiet), each(cpu(&told) - before_told));
+        let (without, with) =
+            (each(cpu(&quiet) - before_quiet), each(cpu(&exporting) - before_exporting));
         let ratio = with / without;
         eprintln!(
             "{engine:?}, round {}: {:.1} µs a call without, {:.1} with, ratio {ratio:.3}",
@@ -72,7 +73,7 @@ async fn compare(engine: Engine, rounds: u32) {
     let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
     let median = f64::midpoint(ratios[(ratios.len() - 1) / 2], ratios[ratios.len() / 2]);
     eprintln!("{engine:?}: ratio {median:.3}, median of {rounds} ({least:.3} to {most:.3})");
-    for server in [&mut quiet, &mut told] {
+    for server in [&mut quiet, &mut exporting] {
         assert_eq!(server.terminate().await.status.code(), Some(0));
     }
     let calls = u64::from(PORTION * (1 + rounds * portions));
@@ -125,5 +126,5 @@ async fn get_and_send(server: &TestServer, sink: &Sink) {
 }
 
 fn cpu(server: &TestServer) -> Duration {
-    server.cpu_time().expect("the CPU time of a process, as Linux tells it")
+    server.cpu_time().expect("the CPU time of a process, as Linux reports it")
 }

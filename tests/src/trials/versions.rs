@@ -85,10 +85,10 @@ pub(super) async fn versions(calls: u32) {
             }
             for server in [&older, &newer] {
                 let plan = server.logs().so_far();
-                let told = plan
+                let failure = plan
                     .iter()
                     .find(|line| line.contains("cached plan") && line.contains("INTERNAL"));
-                assert_eq!(told, None, "{engine:?}");
+                assert_eq!(failure, None, "{engine:?}");
             }
             let count = done.load(Ordering::Relaxed);
             eprintln!("{engine:?}, newer first {newer_first}: {count} calls, none failed");

@@ -31,38 +31,38 @@ fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
         return Err("the last line has no end".to_owned());
     }
     for line in text.lines() {
-        let fault = |told: &str| Err(format!("{told}: {line}"));
+        let problem = |text: &str| Err(format!("{text}: {line}"));
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            let Some((name, help)) = rest.split_once(' ') else { return fault("no help") };
+            let Some((name, help)) = rest.split_once(' ') else { return problem("no help") };
             if help.trim().is_empty() || !is_escaped(help, false) || !helped.insert(name) {
-                return fault("a help that is empty, not escaped or there already");
+                return problem("a help that is empty, not escaped or there already");
             }
             current = None;
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let Some((name, kind)) = rest.split_once(' ') else { return fault("no type") };
+            let Some((name, kind)) = rest.split_once(' ') else { return problem("no type") };
             let known = ["counter", "gauge", "histogram"].contains(&kind);
             if !known || !helped.contains(name) || families.contains_key(name) {
-                return fault("a type that is none, without help or there already");
+                return problem("a type that is none, without help or there already");
             }
             let family = Family { kind: kind.to_owned(), samples: Vec::new() };
             families.insert(name.to_owned(), family);
             current = Some(name);
         } else {
             let (name, labels, value) = sample(line).ok_or(format!("no sample: {line}"))?;
-            let Some(of) = current else { return fault("a sample without its type") };
+            let Some(of) = current else { return problem("a sample without its type") };
             let family = families.get_mut(of).ok_or("the type is noted")?;
             let endings = match &*family.kind {
                 "histogram" => ["_bucket", "_sum", "_count"].as_slice(),
                 _ => [""].as_slice(),
             };
             if !endings.iter().any(|ending| name == format!("{of}{ending}")) {
-                return fault("a sample of another family");
+                return problem("a sample of another family");
             }
             if value.is_nan() || family.kind != "gauge" && value < 0.0 {
-                return fault("a value that can't be");
+                return problem("a value that can't be");
             }
             if !seen.insert((name.clone(), labels.clone())) {
-                return fault("a sample that is there already");
+                return problem("a sample that is there already");
             }
             family.samples.push((name, labels, value));
         }
@@ -166,7 +166,7 @@ async fn metrics_parse_as_prometheus_text(engine: Engine) {
     books.create_book(client::create("x", client::a_book("Dune"))).await.expect_err("no id");
     let (code, text) = get(address, "/metrics").await;
     assert_eq!(code, 200);
-    let families = parse(&text).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
+    let families = parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
     let calls = &families["rpc_server_call_duration_seconds"];
     assert_eq!(calls.kind, "histogram");
     let count = |method: &str, code: &str| -> f64 {

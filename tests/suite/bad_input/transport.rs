@@ -135,8 +135,8 @@ async fn unknown_method_returns_unimplemented(engine: Engine) {
         &long,
     ] {
         let status = send(server.channel(), path, get(), &[]).await.expect_err("no method");
-        let told: String = path.chars().take(60).collect();
-        let refusal = form(&status).unwrap_or_else(|fault| panic!("{told}: {fault}"));
+        let shown: String = path.chars().take(60).collect();
+        let refusal = form(&status).unwrap_or_else(|problem| panic!("{shown}: {problem}"));
         refusal.is(Code::Unimplemented, "METHOD_NOT_FOUND", &[]);
     }
     // A caller's text in an error is bounded.

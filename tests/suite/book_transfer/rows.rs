@@ -48,8 +48,8 @@ async fn imported_row_equals_a_created_book(engine: Engine) {
         .map(|(number, book)| row(number, with(book, sent.clone())))
         .collect();
     rows.push(json!({"book": a_book("made")}));
-    let told = import(&server, json!({}), &rows).await;
-    assert_eq!((told.inserted, told.updated, told.rejections.len()), (4, 0, 0));
+    let imported = import(&server, json!({}), &rows).await;
+    assert_eq!((imported.inserted, imported.updated, imported.rejections.len()), (4, 0, 0));
 
     for number in 1..=3 {
         let created =
@@ -77,7 +77,7 @@ fn filter(text: &str) -> ExportBooksRequest {
 }
 
 /// Lines, fields and reasons of the rejected rows.
-fn told(acknowledgement: &ImportBooksAcknowledgement) -> Vec<(i64, &str, &str)> {
+fn rejections(acknowledgement: &ImportBooksAcknowledgement) -> Vec<(i64, &str, &str)> {
     let rejections = acknowledgement.rejections.iter();
     rejections.map(|it| (it.line, it.field.as_str(), it.reason.as_str())).collect()
 }
@@ -106,7 +106,7 @@ async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
         row(14, but(json!({"category_id": SCIENCE}))),
         row(7, a_book("the first of its id was rejected for its category")),
         row(6, a_book("the first of its id could not be")),
-        row(1, a_book("taken as well, and only the first is told so")),
+        row(1, a_book("taken as well, and only the first is reported")),
     ];
     let mut import = Import::begin(&server, &id(900), json!({})).await;
     import.send(json!({"batch": {"number": 1, "rows": rows}})).await;
@@ -134,7 +134,7 @@ async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
         (70, "id", "stands in this batch already"),
         (10, "id", "stands in this batch already"),
     ];
-    assert_eq!(told(&answer), wanted);
+    assert_eq!(rejections(&answer), wanted);
     assert_eq!((answer.inserted, answer.updated, answer.rejected), (3, 0, 14));
     let summary = import.end(1, 17).await.expect("an end");
     assert_eq!((summary.inserted, summary.rejected), (3, 14));
@@ -160,7 +160,7 @@ async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
     let mut import = Import::begin(&server, &id(901), json!({})).await;
     import.send_message(ImportBooksRequest { step }).await;
     let answer = import.acknowledgement().await.expect("a batch");
-    assert_eq!(told(&answer), [(1, "attributes", "must not hold NaN, which JSON has not")]);
+    assert_eq!(rejections(&answer), [(1, "attributes", "must not hold NaN, which JSON has not")]);
 }
 
 async fn import_upsert_changes_only_fields_of_the_mask(engine: Engine) {
@@ -183,7 +183,7 @@ async fn import_upsert_changes_only_fields_of_the_mask(engine: Engine) {
     ];
     let answer = import(&server, options, &rows).await;
     assert_eq!((answer.inserted, answer.updated, answer.rejected), (1, 2, 1));
-    let fields: Vec<_> = told(&answer).into_iter().map(|(_, field, _)| field).collect();
+    let fields: Vec<_> = rejections(&answer).into_iter().map(|(_, field, _)| field).collect();
     assert_eq!(fields, ["title", "author", "price"]);
 
     let mut get = async |number| {
@@ -247,7 +247,7 @@ async fn import_and_export_keep_text_of_every_script(engine: Engine) {
         })
         .collect();
     let answer = import(&server, json!({}), &sent).await;
-    assert_eq!(told(&answer), []);
+    assert_eq!(rejections(&answer), []);
     let books: HashMap<String, Book> = export(&server, ExportBooksRequest::default())
         .await
         .into_iter()

@@ -56,8 +56,8 @@ async fn import_end_with_wrong_counts_is_refused(engine: Engine) {
         import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
         let refused = super::refusal(import.end(batches, rows).await);
         refused.is(Code::InvalidArgument, "IMPORT_INCOMPLETE", &[]);
-        let told = format!("1 batches with 1 rows came; the end tells of {batches} with {rows}");
-        assert_eq!(refused.message, told);
+        let message = format!("1 batches with 1 rows came; the end tells of {batches} with {rows}");
+        assert_eq!(refused.message, message);
     }
     let mut import = Import::begin(&server, &id(903), json!({})).await;
     import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");

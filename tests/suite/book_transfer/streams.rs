@@ -33,9 +33,9 @@ fn options(number: u32) -> Value {
 
 async fn stream_deadline_ends_the_whole_stream(engine: Engine) {
     let server = TestServer::start(engine).await;
-    let patience = Duration::from_millis(1_500);
+    let limit = Duration::from_millis(1_500);
     let mut request = Request::new(());
-    request.set_timeout(patience);
+    request.set_timeout(limit);
     let watch = Stopwatch::start();
     let mut late = Import::bare(&server, request).await;
     late.send(options(900)).await;
@@ -44,7 +44,7 @@ async fn stream_deadline_ends_the_whole_stream(engine: Engine) {
     let refused = refusal(late.acknowledgement().await);
     refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     let took = watch.stop();
-    assert!(took.at_least(patience) && took.at_most(patience * 3), "after {took:?}");
+    assert!(took.at_least(limit) && took.at_most(limit * 3), "after {took:?}");
     assert_eq!(count(&server).await, 3);
 
     let mut request = Request::new(ExportBooksRequest::default());
@@ -98,10 +98,10 @@ async fn stream_is_logged_as_one_line_with_its_termination_message(engine: Engin
     assert!(!logs.iter().any(|line| line["request_id"] == "good" && line["message"] == "call"));
     let least = began.elapsed().as_secs_f64() * 1e3;
     good.end(1, 2).await.expect("an end");
-    let told = line(&server, "good").await;
-    assert_eq!((&told["code"], &told["level"]), (&json!("OK"), &json!("INFO")));
-    assert_eq!(told["method"], "/bookstore.v1.BookTransferService/ImportBooks");
-    assert!(told["duration_ms"].as_f64().is_some_and(|took| took >= least), "{told}");
+    let logged = line(&server, "good").await;
+    assert_eq!((&logged["code"], &logged["level"]), (&json!("OK"), &json!("INFO")));
+    assert_eq!(logged["method"], "/bookstore.v1.BookTransferService/ImportBooks");
+    assert!(logged["duration_ms"].as_f64().is_some_and(|took| took >= least), "{logged}");
 
     let mut wrong = Import::bare(&server, named("wrong")).await;
     wrong.send(options(901)).await;
@@ -214,26 +214,26 @@ async fn import_and_export_at_a_held_lock_end_in_time() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     import(&server, json!({}), &rows(1..=2)).await;
-    let patience = Duration::from_millis(1_500);
+    let limit = Duration::from_millis(1_500);
     let mut request = Request::new(());
-    request.set_timeout(patience);
-    let mut held_up = Import::bare(&server, request).await;
-    held_up.send(options(900)).await;
-    held_up.batch(1, &rows(4..=5)).await.expect("books that nobody holds");
+    request.set_timeout(limit);
+    let mut blocked = Import::bare(&server, request).await;
+    blocked.send(options(900)).await;
+    blocked.batch(1, &rows(4..=5)).await.expect("books that are not locked");
     let held = Held::table(&database).await;
-    held_up.send(json!({"batch": {"number": 2, "rows": rows(1..=3)}})).await;
+    blocked.send(json!({"batch": {"number": 2, "rows": rows(1..=3)}})).await;
     let mut export = Request::new(ExportBooksRequest::default());
-    export.set_timeout(patience);
+    export.set_timeout(limit);
     let mut reader = BookTransferServiceClient::new(raw(server.address()).await);
     let watch = Stopwatch::start();
     let mut export = reader.export_books(export).await.expect("a stream").into_inner();
-    let ends = async { (export.message().await, held_up.acknowledgement().await) };
-    let (export, held_up) = tokio::time::timeout(SOON, ends).await.expect("two streams that end");
-    for refused in [refusal(export), refusal(held_up)] {
+    let ends = async { (export.message().await, blocked.acknowledgement().await) };
+    let (export, blocked) = tokio::time::timeout(SOON, ends).await.expect("two streams that end");
+    for refused in [refusal(export), refusal(blocked)] {
         refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     }
     let took = watch.stop();
-    assert!(took.at_most(patience * 3), "after {took:?}");
+    assert!(took.at_most(limit * 3), "after {took:?}");
     held.release().await;
     is_idle(&database).await;
     assert_eq!(count(&server).await, 4);

@@ -22,7 +22,7 @@ async fn client_error_exposes_reason_attempts_and_endpoint(engine: Engine) {
     let client = connect(url(&server));
     let book = json!({"author": "x", "stock": -1});
     let call = client::create("", book).into_call().request_id("a-request");
-    let error = Error::from(client.books().create_book(call).await.expect_err("two faults"));
+    let error = Error::from(client.books().create_book(call).await.expect_err("two violations"));
     assert!(error.is(v1::ErrorReason::FieldInvalid), "{error:?}");
     assert_eq!(error.code(), Code::InvalidArgument);
     let mut fields: Vec<_> = error.field_violations().iter().map(|it| &*it.field).collect();

@@ -181,7 +181,7 @@ async fn client_learns_the_outcome_of_a_write(engine: Engine) {
     let call = order("2 Quiet Street").into_call().idempotency_key(other);
     let fenced = Error::from(client.orders().place_order(call).await.expect_err("a fence"));
     assert!(fenced.is(v1::ErrorReason::KeyFenced) && !fenced.may_have_happened(), "{fenced:?}");
-    assert_eq!(fenced.attempts(), 1, "a fenced write is repeated in vain");
+    assert_eq!(fenced.attempts(), 1, "a fenced write must not be retried");
     assert_orders(&server, 1).await;
     // The same with a key that the client has made.
     let answer = client.orders().place_order(order("3 Quiet Street")).await.expect("an order");

@@ -52,17 +52,17 @@ async fn judge(engine: Engine, case: &Case) -> Option<String> {
     }
     database.sql(case.sql).await;
     let (code, list) = findings(&database.owner_url(), &[]).await;
-    let told = format!("{}: {code:?} {list:#?}", case.verdict);
-    let Some((level, kind)) = case.verdict.split_once(' ') else { return Some(told) };
+    let shown = format!("{}: {code:?} {list:#?}", case.verdict);
+    let Some((level, kind)) = case.verdict.split_once(' ') else { return Some(shown) };
     if level == "equal" {
-        return (code != Some(0) || !list.is_empty()).then_some(told);
+        return (code != Some(0) || !list.is_empty()).then_some(shown);
     }
     let expected = if level == "error" { Some(1) } else { Some(0) };
     let text = format!("{list:?}");
     let right = code == expected
         && list.first().is_some_and(|first| first["kind"] == kind && first["level"] == level)
         && case.names.iter().all(|name| text.contains(name));
-    (!right).then_some(told)
+    (!right).then_some(shown)
 }
 
 /// Rebuilds a table of SQLite with an edited definition: `TABLE: OLD => NEW; OLD => NEW`.

@@ -42,8 +42,8 @@ async fn migrated(engine: Engine) -> Database {
 async fn check_of_an_unchanged_head_finds_nothing(engine: Engine) {
     let database = migrated(engine).await;
     assert_eq!(findings(&database.owner_url(), &[]).await, (Some(0), Vec::new()));
-    let told = check(&database.owner_url(), &[]).await;
-    assert!(told.output.contains("compared by replay"), "{told:?}");
+    let checked = check(&database.owner_url(), &[]).await;
+    assert!(checked.output.contains("compared by replay"), "{checked:?}");
     if engine == Engine::Postgres {
         let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'bookstore_scratch%'";
         assert_eq!(database.value(left).await, "0", "schemas that a check has left");
@@ -52,7 +52,7 @@ async fn check_of_an_unchanged_head_finds_nothing(engine: Engine) {
 
 async fn check_that_fails_exits_with_another_code_than_drift(engine: Engine) {
     let url = match engine {
-        Engine::Postgres => "postgres://nobody@127.0.0.1:9/nothing".to_owned(),
+        Engine::Postgres => "postgres://user@127.0.0.1:9/nothing".to_owned(),
         Engine::Sqlite => "sqlite:///nowhere/at/all.db".to_owned(),
     };
     let finished = check(&url, &["--json"]).await;

@@ -46,8 +46,8 @@ async fn missing_column_makes_the_service_unready(engine: Engine) {
     assert_eq!(ready().await.0, 200);
     server.sql("ALTER TABLE \"carts\" RENAME COLUMN \"updated_at\" TO \"changed_at\"").await;
     until("the service is not ready", SOON, async || ready().await.0 == 503).await;
-    let (_, told) = ready().await;
-    assert!(told.contains("carts.updated_at"), "{told}");
+    let (_, body) = ready().await;
+    assert!(body.contains("carts.updated_at"), "{body}");
     let shown = status(&server).await;
     assert_eq!(shown["status"], "SCHEMA_INCOMPLETE");
     server.sql("ALTER TABLE \"carts\" RENAME COLUMN \"changed_at\" TO \"updated_at\"").await;

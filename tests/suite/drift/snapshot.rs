@@ -86,9 +86,9 @@ async fn check_by_a_read_only_role_uses_the_snapshot() {
     let database = migrated(Engine::Postgres).await;
     let Database::Postgres(postgres) = &database else { unreachable!("asked for PostgreSQL") };
     let url = postgres.url("bookstore_reader");
-    let told = check(&url, &[]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.output.contains("compared by snapshot"), "{told:?}");
+    let checked = check(&url, &[]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.output.contains("compared by snapshot"), "{checked:?}");
     database.sql("ALTER TABLE \"posts\" DROP CONSTRAINT \"posts_title_check\"").await;
     let (code, list) = findings(&url, &[]).await;
     assert_eq!((code, list.len()), (Some(1), 1), "{list:#?}");
@@ -116,7 +116,7 @@ async fn check_waits_for_no_lock_but_access_exclusive() {
                 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP \
                 EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', t); END LOOP; END $$";
     sqlx::raw_sql(hold).execute(&mut holder).await.expect("locks");
-    let told = check(&database.owner_url(), &[]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.output.contains("compared by replay"), "{told:?}");
+    let checked = check(&database.owner_url(), &[]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.output.contains("compared by replay"), "{checked:?}");
 }

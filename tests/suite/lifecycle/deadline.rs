@@ -30,13 +30,13 @@ async fn deadline_ends_a_call_waiting_for_a_lock() {
     let server = with_one_connection().start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = BookServiceClient::new(raw(server.address()).await);
-    let patience = Duration::from_millis(200);
+    let limit = Duration::from_millis(200);
 
     let held = Held::table(&database).await;
     let mut read = Request::new(GetBookRequest { id: id.clone(), ..Default::default() });
-    read.set_timeout(patience);
+    read.set_timeout(limit);
     let mut write = Request::new(restock(&id, 5));
-    write.set_timeout(patience);
+    write.set_timeout(limit);
     let watch = Stopwatch::start();
     let write = books.update_book(write).await.expect_err("a locked table");
     let write_took = watch.stop();
@@ -49,12 +49,12 @@ async fn deadline_ends_a_call_waiting_for_a_lock() {
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
         assert_eq!(refusal(&status).0, "DEADLINE_EXCEEDED");
         assert!(status.metadata().contains_key("request-id"));
-        assert!(took.at_least(patience) && took.at_most(patience * 10), "after {took:?}");
+        assert!(took.at_least(limit) && took.at_most(limit * 10), "after {took:?}");
     }
     held.release().await;
 
     is_idle(&database).await;
-    assert_eq!(stock(&database).await, "0", "nobody waited for this write any more");
+    assert_eq!(stock(&database).await, "0", "the write of an ended call is rolled back");
     books.update_book(restock(&id, 6)).await.expect("the only connection, free again");
     assert_eq!(stock(&database).await, "6");
 }

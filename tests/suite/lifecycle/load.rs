@@ -38,7 +38,7 @@ async fn calls_over_the_limit_are_refused_and_probes_are_not() {
         let status = second.expect_err("one call too many");
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
         assert_eq!(refusal(&status), ("OVERLOADED".to_owned(), true));
-        assert!(took(&status) < WAIT, "without a place to wait: {status:?}");
+        assert!(took(&status) < WAIT, "without a queue: {status:?}");
     }
     for name in ["live", "ready", ""] {
         assert_eq!(health(server.channel(), name).await, ServingStatus::Serving);
@@ -69,17 +69,17 @@ async fn call_over_the_limit_waits_for_a_permit() {
         admin::get(address, "/calls").await.1.contains("\"waiting\":1")
     })
     .await;
-    let third = call().await.expect("no panic").expect_err("no place to wait");
+    let third = call().await.expect("no panic").expect_err("the queue is full");
     assert_eq!(refusal(&third).0, "OVERLOADED");
-    assert!(took(&third) < WAIT, "there is one place to wait: {third:?}");
+    assert!(took(&third) < WAIT, "the queue has one slot: {third:?}");
     // While the first call runs, the wait ends after this second.
-    let second = second.await.expect("no panic").expect_err("no turn");
+    let second = second.await.expect("no panic").expect_err("no permit");
     assert_eq!(refusal(&second).0, "OVERLOADED");
     assert!(took(&second) >= WAIT, "it has waited: {second:?}");
     let mut request = Request::new(get());
     request.set_timeout(std::time::Duration::from_millis(100));
     let late = BookServiceClient::new(raw(server.address()).await).get_book(request).await;
-    assert_eq!(late.expect_err("no turn").code(), Code::DeadlineExceeded);
+    assert_eq!(late.expect_err("no permit").code(), Code::DeadlineExceeded);
     let next = call();
     until("the next waits", SOON, async || {
         admin::get(address, "/calls").await.1.contains("\"waiting\":1")

@@ -28,8 +28,8 @@ async fn assert_all(server: &TestServer, live: ServingStatus, others: ServingSta
     let address = server.admin_address().await;
     for (path, status) in [("/livez", live), ("/readyz", others)] {
         let wanted = if status == Serving { OK } else { UNAVAILABLE };
-        let (code, told) = admin::get(address, path).await;
-        assert_eq!(code, wanted, "{path}: {told}");
+        let (code, body) = admin::get(address, path).await;
+        assert_eq!(code, wanted, "{path}: {body}");
     }
 }
 
@@ -60,7 +60,7 @@ async fn service_behind_its_schema_is_live_and_not_serving() {
     let why = async || admin::get(address, "/readyz").await.1;
     assert_eq!(why().await, "the database has not answered yet\n");
     line.restore();
-    until("the schema is looked at", SOON, async || why().await.starts_with("the schema lacks"))
+    until("the schema is checked", SOON, async || why().await.starts_with("the schema lacks"))
         .await;
     assert_all(&server, Serving, NotServing).await;
     let (code, status) = admin::get(address, "/status").await;

@@ -19,7 +19,7 @@ async fn probe_exit_code_follows_the_health(engine: Engine) {
     }
     let probe = run(&["health"], &[("BOOKSTORE_SERVER", &url)]).await;
     assert_eq!(probe.code, Some(0), "{probe:?}");
-    let probe = run(&["health", "nobody", "--address", &url], &[]).await;
+    let probe = run(&["health", "unknown", "--address", &url], &[]).await;
     assert_eq!(probe.code, Some(3), "{probe:?}");
     assert!(probe.errors.contains("no health is known of"), "{probe:?}");
 }

@@ -109,7 +109,7 @@ impl Migrating {
                 let mut path = file.path().into_os_string();
                 path.push("-migrate.lock");
                 let file = File::create(path).expect("the file to lock");
-                file.lock().expect("nobody else migrates");
+                file.lock().expect("no other migration runs");
                 Self::Sqlite(file)
             }
         }
@@ -161,9 +161,9 @@ async fn service_waiting_for_the_migration_lock_answers_probes_and_stops(engine:
 async fn health_of_an_unknown_name_is_not_found(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let mut client = HealthClient::new(server.channel());
-    let status = client.check(named("nobody")).await.expect_err("a name that isn't known");
+    let status = client.check(named("unknown")).await.expect_err("a name that isn't known");
     assert_eq!(status.code(), Code::NotFound);
-    let mut watch = client.watch(named("nobody")).await.expect("a watch").into_inner();
+    let mut watch = client.watch(named("unknown")).await.expect("a watch").into_inner();
     let states = tokio::spawn(async move {
         let mut states = Vec::new();
         while let Some(state) = watch.message().await.expect("a state") {

@@ -76,9 +76,12 @@ async fn failed_end_writes_its_termination_message() {
     let log = path.to_str().expect("a path as text");
     let wrong = run(&["serve"], &[("TERMINATION_LOG", log), ("MAX_CALLS", "none")]).await;
     assert_eq!(wrong.code, Some(64), "{wrong:?}");
-    let told = reason(&path);
-    assert_eq!(told["exit_code"], 64);
-    assert!(told["reason"].as_str().is_some_and(|told| told.starts_with("max_calls")), "{told}");
+    let message = reason(&path);
+    assert_eq!(message["exit_code"], 64);
+    assert!(
+        message["reason"].as_str().is_some_and(|text| text.starts_with("max_calls")),
+        "{message}"
+    );
 
     let taken = folder.path().join("taken.sock");
     let _listener = UnixListener::bind(&taken).expect("a socket");
@@ -89,7 +92,7 @@ async fn failed_end_writes_its_termination_message() {
     let settings = [("TERMINATION_LOG", log), ("LISTEN_ADDR", &*address), ("DATABASE_URL", &*url)];
     let failed = run(&["serve"], &settings).await;
     assert_eq!(failed.code, Some(1), "{failed:?}");
-    assert!(reason(&path)["reason"].as_str().is_some_and(|told| told.contains(&address)));
+    assert!(reason(&path)["reason"].as_str().is_some_and(|text| text.contains(&address)));
 
     fs::remove_file(&path).expect("the file goes");
     let hurried = TestServer::builder(Engine::Sqlite).env("TERMINATION_LOG", log);

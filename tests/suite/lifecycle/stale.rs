@@ -44,7 +44,7 @@ async fn stale_statement_after_a_column_change_is_retried() {
         let answer = client::books(&server).update_book(restock(&id, stock)).await;
         let answer = answer.expect("a write");
         assert_eq!(answer.get_ref().stock, stock);
-        answer.metadata().get("attempts").cloned().expect("a write says how often it was tried")
+        answer.metadata().get("attempts").cloned().expect("the number of attempts")
     };
     by_every_connection(&server, &database, &id).await;
     client::done(books.list_books(ListBooksRequest::default()).await);

@@ -111,16 +111,16 @@ async fn stop_cuts_a_call_at_the_drain_timeout() {
     let call = tokio::spawn(async move { books.update_book(restock(&id, 5)).await });
     waits_for_lock(&database).await;
     let ended = server.terminate().await;
-    assert_eq!(ended.status.code(), Some(1), "it didn't end well for everybody");
-    let told = super::socket::reason(&path);
-    assert_eq!(told["exit_code"], 1, "{told}");
+    assert_eq!(ended.status.code(), Some(1), "one call was cut");
+    let message = super::socket::reason(&path);
+    assert_eq!(message["exit_code"], 1, "{message}");
     let reason = "calls were in flight when shutdown_timeout was up: 1 cut";
-    assert_eq!(told["reason"], reason, "{told}");
+    assert_eq!(message["reason"], reason, "{message}");
     assert!(ended.took.at_least(Duration::from_millis(500)), "it took only {:?}", ended.took);
     assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
     server.logs().wait_for(|line| line.contains("\"calls_cut\":1")).await;
     call.await.expect("no panic").expect_err("a call that was cut");
     held.release().await;
     super::is_idle(&database).await;
-    assert_eq!(stock(&database).await, "0", "a write that nobody was told of");
+    assert_eq!(stock(&database).await, "0", "the cut write is rolled back");
 }

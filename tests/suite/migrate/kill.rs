@@ -124,9 +124,9 @@ async fn migrator_cut_off_from_the_server_reports_the_state() {
     database.sql(&end).await;
     let Finished { code, errors, .. } = finished(child).await;
     assert_eq!(code, Some(7), "{errors}");
-    let told =
+    let expected =
         ["terminating connection", "was rolled back, 12 revisions are applied", "run it again"];
-    assert!(told.iter().all(|told| errors.contains(told)), "{errors}");
+    assert!(expected.iter().all(|part| errors.contains(part)), "{errors}");
     until_gone(&database).await;
     let next = one(
         &json!([{"postgres": "CREATE TABLE extra (id int)"}]),
@@ -182,8 +182,8 @@ async fn index_that_another_session_builds_is_not_dropped() {
         sqlx::raw_sql(sql).execute(&mut other).await.map(drop)
     });
     until_sql("the index is begun", &database, "SELECT 1 FROM pg_index WHERE NOT indisvalid").await;
-    let told = migrator.fails(&["up", "--lock-wait", "1s"], 1).await;
-    assert!(told.contains("another session is building index items_extra_idx"), "{told}");
+    let errors = migrator.fails(&["up", "--lock-wait", "1s"], 1).await;
+    assert!(errors.contains("another session is building index items_extra_idx"), "{errors}");
     drop(holder);
     build.await.expect("a task").expect("the other's build is whole");
 }
@@ -206,8 +206,8 @@ async fn frozen_migrator_is_named_to_those_waiting() {
     for waited in [one, other] {
         assert_eq!(waited.code, Some(3), "{waited:?}");
         let named = format!("process {} on ", id.as_raw_nonzero());
-        let told = [&*named, " since 2", &*format!("at {ONE}"), "PostgreSQL's process"];
-        assert!(told.iter().all(|told| waited.errors.contains(told)), "{waited:?}");
+        let expected = [&*named, " since 2", &*format!("at {ONE}"), "PostgreSQL's process"];
+        assert!(expected.iter().all(|part| waited.errors.contains(part)), "{waited:?}");
     }
     kill_process(id, Signal::CONT).expect("a signal");
     let first = finished(first).await;
@@ -278,7 +278,7 @@ async fn rebuild_on_a_full_disk_leaves_the_old_table() {
     let full = finished(limited.spawn().expect("a shell")).await;
     assert_eq!(full.code, Some(1), "{full:?}");
     assert!(full.errors.contains("rebuild items"), "{full:?}");
-    let says = ["full", "I/O"].iter().any(|told| full.errors.contains(told));
+    let says = ["full", "I/O"].iter().any(|part| full.errors.contains(part));
     assert!(says && full.errors.contains("rolled back"), "{full:?}");
     assert_eq!(database.value("PRAGMA integrity_check").await, "ok");
     assert_eq!(catalog(&database).await, before);

@@ -41,8 +41,8 @@ async fn pipe(database: &Database, script: &str) {
             input.write_all(script.as_bytes()).await.expect("the script");
             drop(input);
             let output = shell.wait_with_output().await.expect("its end");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{said}");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{errors}");
         }
     }
 }

@@ -52,15 +52,15 @@ async fn pool(listener: TcpListener, server: SocketAddr) {
             if held.is_none() {
                 let mut session = TcpStream::connect(server).await.ok()?;
                 session.write_all(&first).await.ok()?;
-                let mut said = Vec::new();
+                let mut startup_answer = Vec::new();
                 loop {
                     let (kind, bytes) = message(&mut session).await?;
-                    said.extend(bytes);
+                    startup_answer.extend(bytes);
                     if kind == b'Z' {
                         break;
                     }
                 }
-                *held = Some((said, session));
+                *held = Some((startup_answer, session));
             }
             client.write_all(&held.as_ref()?.0).await.ok()?;
             drop(held);
@@ -105,8 +105,11 @@ async fn transaction_mode_pooler_is_refused_with_a_reason() {
     let near = listener.local_addr().expect("its address").to_string();
     let pool = tokio::spawn(pool(listener, server.parse().expect("an address")));
     let through = Migrator::at(url.replace(server, &near), &json!({}));
-    let told = through.fails(&["up"], 1).await;
-    assert!(told.contains("goes through a pooler") && told.contains("session mode"), "{told}");
-    assert!(told.contains("two sessions share the server's process"), "{told}");
+    let errors = through.fails(&["up"], 1).await;
+    assert!(
+        errors.contains("goes through a pooler") && errors.contains("session mode"),
+        "{errors}"
+    );
+    assert!(errors.contains("two sessions share the server's process"), "{errors}");
     pool.abort();
 }

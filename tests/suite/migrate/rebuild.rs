@@ -29,8 +29,8 @@ async fn table_rebuild_keeps_unnamed_constraints() {
         ]})
     };
     let lossy = revisions(json!([["change column", "code", "\"code\" text"]]), json!([]));
-    let told = Migrator::new(&database, &lossy).fails(&["up"], 1).await;
-    assert!(told.contains("lacks UNIQUE") && told.contains("rolled back"), "{told}");
+    let errors = Migrator::new(&database, &lossy).fails(&["up"], 1).await;
+    assert!(errors.contains("lacks UNIQUE") && errors.contains("rolled back"), "{errors}");
     let nullable = revisions(json!([["drop not null", "code"]]), json!([["set not null", "code"]]));
     let migrator = Migrator::new(&database, &nullable);
     let before = catalog(&database).await;
@@ -123,8 +123,8 @@ async fn table_rebuild_keeps_referencing_rows() {
     assert_eq!(database.value(found).await, "2", "triggers and the search's rows are as before");
     database.sql("UPDATE books SET title = 'Dragons' WHERE title = 'Fiction'").await;
     assert_eq!(database.value(found).await, "1", "the triggers work");
-    let told = migrator.fails(&["down", "--yes"], 5).await;
-    assert!(told.contains("books.note (5 rows)"), "{told}");
+    let errors = migrator.fails(&["down", "--yes"], 5).await;
+    assert!(errors.contains("books.note (5 rows)"), "{errors}");
     migrator.ok(&["down", "--yes", "--allow-data-loss"]).await;
     assert_eq!(counts(&database).await, rows);
     assert_eq!(catalog(&database).await, schema);
@@ -142,9 +142,9 @@ async fn table_rebuild_with_dangling_references_is_rolled_back() {
         {"sqlite": "DELETE FROM users"},
     ]);
     let migrator = Migrator::new(&database, &one(&up, &json!([])));
-    let told = migrator.fails(&["up"], 1).await;
+    let errors = migrator.fails(&["up"], 1).await;
     let parts = ["point nowhere", "posts", "to users", "rolled back"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
     assert_eq!((counts(&database).await, catalog(&database).await), (rows, schema));
 }
 

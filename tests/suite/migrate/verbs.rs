@@ -39,25 +39,25 @@ async fn migrate_target_is_accepted_in_every_form(engine: Engine) {
         migrator.ok(arguments).await;
         assert_eq!(at().await, then, "{arguments:?}");
     }
-    let told = migrator.fails(&["up", "m2019"], 6).await;
-    assert!(told.contains("there is no revision m2019"), "{told}");
-    let told = migrator.fails(&["up", "m20261121_00000"], 6).await;
-    assert!(told.contains("several revisions") && told.contains("create_books"), "{told}");
+    let errors = migrator.fails(&["up", "m2019"], 6).await;
+    assert!(errors.contains("there is no revision m2019"), "{errors}");
+    let errors = migrator.fails(&["up", "m20261121_00000"], 6).await;
+    assert!(errors.contains("several revisions") && errors.contains("create_books"), "{errors}");
     migrator.ok(&["up", "+1"]).await;
-    let told = migrator.fails(&["down", "head", "--yes"], 6).await;
-    assert!(told.contains("no way down from m20261121_000001"), "{told}");
+    let errors = migrator.fails(&["down", "head", "--yes"], 6).await;
+    assert!(errors.contains("no way down from m20261121_000001"), "{errors}");
 }
 
 async fn down_asks_first_and_keeps_rows(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
-    let told = migrator.fails(&["down"], 5).await;
+    let errors = migrator.fails(&["down"], 5).await;
     let parts = ["This reverts", "m20261125_000001_create_timeline_history", "--yes"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
-    let told = migrator.fails(&["down", "base", "--yes"], 5).await;
+    assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
+    let errors = migrator.fails(&["down", "base", "--yes"], 5).await;
     let parts = ["table categories (5 rows)", "table sealing_keys (1 rows)", "--allow-data-loss"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
-    assert!(!told.contains("book_word"), "the search's index can be made again: {told}");
+    assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
+    assert!(!errors.contains("book_word"), "the search's index can be made again: {errors}");
     assert_eq!(names(&database).await.len(), 12);
     migrator.ok(&["down", "base", "--yes", "--allow-data-loss"]).await;
     assert_eq!(migrator.ok(&["down", "--yes"]).await, "nothing to revert\n");
@@ -78,8 +78,8 @@ async fn stamp_changes_only_the_bookkeeping(engine: Engine) {
     assert_eq!(catalog(&database).await, before);
     // A lost row of the bookkeeping is reported, and can be restored.
     database.sql("DELETE FROM seaql_migrations WHERE version LIKE '%create_posts'").await;
-    let told = migrator.fails(&["up"], 6).await;
-    assert!(told.contains("m20261121_000006_create_posts isn't applied"), "{told}");
+    let errors = migrator.fails(&["up"], 6).await;
+    assert!(errors.contains("m20261121_000006_create_posts isn't applied"), "{errors}");
     migrator.ok(&["stamp", "head"]).await;
     assert_eq!(migrator.ok(&["up"]).await, "nothing to apply\n");
     database.sql("INSERT INTO seaql_migrations VALUES ('m29990101_000001_other', 1)").await;
@@ -163,8 +163,11 @@ async fn two_heads_are_refused(engine: Engine) {
     let heads = migrator.run(&["heads"]).await;
     assert_eq!(heads.output, "m29990101_000001_one (head)\nm29990101_000002_other (head)\n");
     for verb in ["heads", "up", "status"] {
-        let told = migrator.fails(&[verb], 6).await;
-        assert!(told.contains("two heads") && told.contains("000002_other"), "{verb}: {told}");
+        let errors = migrator.fails(&[verb], 6).await;
+        assert!(
+            errors.contains("two heads") && errors.contains("000002_other"),
+            "{verb}: {errors}"
+        );
     }
 }
 

@@ -66,8 +66,8 @@ async fn revision_with_a_minimum_head_refuses_older_programs(engine: Engine) {
         list.is_err_and(|status| status.code() == tonic::Code::Unavailable)
     };
     until("calls are refused", SOON, refused).await;
-    let told = older.fails(&["up"], 6).await;
-    assert!(told.contains(NEWER) && told.contains("shuts out"), "{told}");
+    let errors = older.fails(&["up"], 6).await;
+    assert!(errors.contains(NEWER) && errors.contains("shuts out"), "{errors}");
     let status = older.ok(&["status"]).await;
     assert!(status.contains(&format!("unknown  {NEWER}")), "{status}");
     newest.ok(&["down", "--yes"]).await;

@@ -106,7 +106,7 @@ async fn unknown_commit_on_a_lost_primary_stays_unknown() {
     line.is_cut().await;
     line.cut_at(b"BEGIN ISOLATION");
     line.is_cut().await;
-    let status = written.await.expect("no panic").expect_err("nobody knows");
+    let status = written.await.expect("no panic").expect_err("an unknown outcome");
     assert_eq!(reason(&status).1, "COMMIT_OUTCOME_UNKNOWN", "{status:?}");
     let there = "SELECT count(*) FROM books WHERE title = 'Dune'";
     assert_eq!(cluster.value(0, there).await, "1", "it has happened");
@@ -131,11 +131,11 @@ async fn resumed_former_primary_gets_no_writes() {
     create(&server, "meanwhile").await.expect("a write that waits for the successor");
     cluster.thaw(0);
     let now = cluster.value(0, "now()").await;
-    let looks = format!(
+    let probes = format!(
         "EXISTS (SELECT FROM pg_stat_activity \
          WHERE usename = 'bookstore_app' AND query_start > '{now}')"
     );
-    until("the service looks at it", SOON, async || cluster.value(0, &looks).await == "true").await;
+    until("the service probes it", SOON, async || cluster.value(0, &probes).await == "true").await;
     for _ in 0..20 {
         create(&server, "after").await.expect("a write");
     }

@@ -206,7 +206,7 @@ fn without_imports(code: &str) -> String {
 }
 
 /// Adds the paths of an import tree with their aliases; returns the text after them.
-fn spread<'a>(
+pub(super) fn spread<'a>(
     text: &'a str,
     before: &[String],
     paths: &mut Vec<(Place, Option<String>)>,
@@ -286,7 +286,7 @@ fn defines(code: &str, name: &str) -> bool {
 
 /// The cycles among the files, one a line.
 pub(super) fn circles(files: &[(String, String)]) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for root in CRATES {
         let inside =
             files.iter().filter_map(|(path, text)| Some((path.strip_prefix(root)?, &**text)));
@@ -295,11 +295,11 @@ pub(super) fn circles(files: &[(String, String)]) -> Vec<String> {
             let names: Vec<String> = circle.iter().map(|place| place.join("::")).collect();
             let first = format!("{root}{}", names.first().map_or("", String::as_str));
             if !KNOWN.contains(&first.as_str()) {
-                faults.push(format!("{root}: these name each other: {}", names.join(", ")));
+                violations.push(format!("{root}: these name each other: {}", names.join(", ")));
             }
         }
     }
-    faults
+    violations
 }
 
 #[test]
@@ -311,26 +311,26 @@ fn import_cycle_is_reported() {
             .collect();
         circles(&files)
     };
-    let told = |names: &str| vec![format!("server/src/: these name each other: {names}")];
+    let expected = |names: &str| vec![format!("server/src/: these name each other: {names}")];
     let (a, b) = (("a.rs", "use crate::b::{self, B};\nstruct A;"), "struct B;");
     assert_eq!(find(&[a, ("b.rs", b)]), [""; 0]);
-    assert_eq!(find(&[a, ("b.rs", "fn f() { crate::a::A }\nstruct B;")]), told("a, b"));
-    assert_eq!(find(&[a, ("b.rs", "use super::a::A;\nstruct B;")]), told("a, b"));
-    assert_eq!(find(&[a, ("b.rs", "use super::a;\nstruct B(a::A);")]), told("a, b"));
+    assert_eq!(find(&[a, ("b.rs", "fn f() { crate::a::A }\nstruct B;")]), expected("a, b"));
+    assert_eq!(find(&[a, ("b.rs", "use super::a::A;\nstruct B;")]), expected("a, b"));
+    assert_eq!(find(&[a, ("b.rs", "use super::a;\nstruct B(a::A);")]), expected("a, b"));
     assert_eq!(find(&[a, ("b.rs", "// crate::a::A\nstruct B;")]), [""; 0]);
     let tested = "struct B;\n#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}\n";
     assert_eq!(find(&[a, ("b.rs", tested)]), [""; 0]);
     // Through a third file.
     let third =
         [a, ("b.rs", "use crate::c::C;\nstruct B;"), ("c.rs", "use crate::a::A;\nstruct C;")];
-    assert_eq!(find(&third), told("a, b, c"));
+    assert_eq!(find(&third), expected("a, b, c"));
     // A parent that re-exports its children doesn't depend on them; one that uses them does.
     let child = ("a/c.rs", "use super::A;\nstruct C;");
     assert_eq!(find(&[("a.rs", "mod c;\npub use self::c::C;\nstruct A;"), child]), [""; 0]);
-    assert_eq!(find(&[("a.rs", "mod c;\nstruct A(c::C);"), child]), told("a, a::c"));
+    assert_eq!(find(&[("a.rs", "mod c;\nstruct A(c::C);"), child]), expected("a, a::c"));
     // An import through a parent is an import from the sibling.
     let mods = ("a/mod.rs", "mod c;\nmod d;\npub use self::{c::C, d::D};");
     let c = ("a/c.rs", "use super::D;\nstruct C;");
     assert_eq!(find(&[mods, c, ("a/d.rs", "struct D;")]), [""; 0]);
-    assert_eq!(find(&[mods, c, ("a/d.rs", "use crate::a::C;\nstruct D;")]), told("a::c, a::d"));
+    assert_eq!(find(&[mods, c, ("a/d.rs", "use crate::a::C;\nstruct D;")]), expected("a::c, a::d"));
 }

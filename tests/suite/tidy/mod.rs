@@ -46,9 +46,9 @@ pub(crate) fn files(ending: &str) -> Vec<(String, String)> {
 
 /// Fails with all violations of a rule in the files.
 fn hold(ending: &str, rule: impl Fn(&str, &str) -> Vec<String>) {
-    let faults: Vec<String> =
+    let violations: Vec<String> =
         files(ending).iter().flat_map(|(path, text)| rule(path, text)).collect();
-    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
 #[test]

@@ -72,12 +72,12 @@ fn every_type_name_has_one_definition() {
     let files = files(".rs");
     let server = files.iter().filter(|(path, _)| path.starts_with("server/"));
     let names = ambiguous(server.map(|(path, text)| (path.as_str(), text.as_str())));
-    let faults: Vec<String> = names
+    let violations: Vec<String> = names
         .iter()
         .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
         .map(|(name, paths)| format!("{name}: {}", paths.join(", ")))
         .collect();
-    assert!(faults.is_empty(), "types of the same name:\n{}", faults.join("\n"));
+    assert!(violations.is_empty(), "types of the same name:\n{}", violations.join("\n"));
     let settled: Vec<_> = KNOWN.iter().filter(|name| !names.contains_key(**name)).collect();
     assert!(settled.is_empty(), "these names have one meaning; remove them here: {settled:?}");
 }

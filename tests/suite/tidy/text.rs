@@ -12,20 +12,21 @@ const MOST_DOC_LINES: usize = 5;
 /// A Rust file is short enough to be read at once, and begins with its doc. missing_docs accepts an
 /// empty doc, and no lint limits a file's length.
 pub(super) fn shape(path: &str, text: &str) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     let lines = text.lines().count();
     if lines > MOST_LINES {
-        faults.push(format!("{path}: {lines} lines, at most {MOST_LINES}"));
+        violations.push(format!("{path}: {lines} lines, at most {MOST_LINES}"));
     }
     let documentation = text.lines().take_while(|line| line.starts_with("//!")).count();
     if documentation == 0 {
-        faults.push(format!("{path}: doesn't begin with `//!` and what it holds"));
+        violations.push(format!("{path}: doesn't begin with `//!` and what it holds"));
     }
     // The map of a crate may be longer.
     if documentation > MOST_DOC_LINES && !path.ends_with("lib.rs") {
-        faults.push(format!("{path}: {documentation} lines of `//!`, at most {MOST_DOC_LINES}"));
+        violations
+            .push(format!("{path}: {documentation} lines of `//!`, at most {MOST_DOC_LINES}"));
     }
-    faults
+    violations
 }
 
 /// No test is switched off; a long one becomes a trial. Clippy forbids `todo!`, `dbg!` and
@@ -56,8 +57,8 @@ pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
     );
     let words = Regex::new(words).expect("a pattern");
     let strings = Source::parse(text).strings;
-    let guilty = strings.iter().filter(|(_, literal)| words.is_match(literal));
-    guilty
+    let matching = strings.iter().filter(|(_, literal)| words.is_match(literal));
+    matching
         .map(|(line, literal)| {
             format!("{path}:{line}: {literal:?} belongs to store/transaction/commands.rs")
         })
@@ -68,7 +69,7 @@ pub(super) fn transaction_words(path: &str, text: &str) -> Vec<String> {
 pub(super) fn links(root: &Path, path: &str, text: &str) -> Vec<String> {
     let link = Regex::new(r"\]\(([^()\s]+)\)").expect("a pattern");
     let folder = root.join(path).parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     let mut in_code = false;
     for (at, line) in text.lines().enumerate() {
         if line.trim_start().starts_with("```") {
@@ -77,11 +78,11 @@ pub(super) fn links(root: &Path, path: &str, text: &str) -> Vec<String> {
         for found in link.captures_iter(line).filter(|_| !in_code) {
             let target = found[1].split('#').next().unwrap_or_default();
             if !target.is_empty() && !target.contains(':') && !folder.join(target).exists() {
-                faults.push(format!("{path}:{}: no file {target}", at + 1));
+                violations.push(format!("{path}:{}: no file {target}", at + 1));
             }
         }
     }
-    faults
+    violations
 }
 
 #[test]

@@ -58,13 +58,13 @@ async fn silent_or_slow_caller_is_rolled_back(engine: Engine) {
 async fn call_deadline_ends_the_transaction(engine: Engine) {
     let server = TestServer::start(engine).await;
     // On SQLite shorter than a caller may be silent.
-    let (patience, told) = match engine {
+    let (limit, metadata) = match engine {
         Engine::Sqlite => (Duration::from_millis(450), "450m"),
         Engine::Postgres => (Duration::from_millis(1500), "1500m"),
     };
     let open = async || {
         let watch = Stopwatch::start();
-        let mut led = Led::open_with(server.address(), &[("grpc-timeout", told)]).await;
+        let mut led = Led::open_with(server.address(), &[("grpc-timeout", metadata)]).await;
         led.step(Step::Begin(Begin::default())).await.expect("a transaction");
         led.call(CREATE, a_new_book(1)).await.expect("a book");
         (watch, led)
@@ -72,7 +72,7 @@ async fn call_deadline_ends_the_transaction(engine: Engine) {
     let ended = |watch: Stopwatch, refused: Refusal| {
         refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
         let took = watch.stop();
-        assert!(took.at_least(patience) && took.at_most(patience * 5), "after {took:?}");
+        assert!(took.at_least(limit) && took.at_most(limit * 5), "after {took:?}");
     };
     let (watch, mut led) = open().await;
     let status = led.answers.message().await.expect_err("its time is over");

@@ -78,7 +78,7 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     let there = count(&server).await;
     assert!(there < 405 && ended.output.starts_with(&format!("inserted {there}\n")), "{ended:?}");
 
-    let told = read(&file(folder, "r.csv")).1.len();
+    let rejected = read(&file(folder, "r.csv")).1.len();
 
     // The printed command line, with the same input.
     let (_, command) = ended.errors.split_once("with the same file:\n").expect("a command line");
@@ -93,7 +93,7 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     };
     let ended = go_on(&command).await;
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    let rest = format!("inserted {}\nupdated 0\nrejected {}, ", 990 - there, 10 - told);
+    let rest = format!("inserted {}\nupdated 0\nrejected {}, ", 990 - there, 10 - rejected);
     assert!(ended.output.starts_with(&rest), "{rest}{ended:?}");
     assert_exact(&server, folder, ROWS).await;
 
@@ -133,7 +133,7 @@ async fn import_reconnects_after_a_lost_connection(engine: Engine) {
     line.cut();
     input.write_all(rows(305, ROWS).as_bytes()).await.expect("the rest");
     drop(input);
-    read_until(&mut errors, |told| told.contains("trying again: ")).await;
+    read_until(&mut errors, |rejected| rejected.contains("trying again: ")).await;
     line.restore();
     let ended = tokio::time::timeout(SOON, import.wait_with_output()).await;
     let ended = ended.expect("its end").expect("its end");
@@ -197,7 +197,7 @@ async fn resumed_export_appends_after_the_last_row(engine: Engine) {
     let errors = export.stderr.take().expect("its errors");
     let waits = async {
         let mut errors = errors;
-        read_until(&mut errors, |told| told.contains("trying again: ")).await;
+        read_until(&mut errors, |rejected| rejected.contains("trying again: ")).await;
         line.restore();
         errors
     };

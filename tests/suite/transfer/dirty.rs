@@ -162,16 +162,16 @@ async fn dirty_file_is_rejected_row_by_row(engine: Engine) {
             ],
         ),
     ];
-    for (name, bytes, more, code, told, rejects) in cases {
+    for (name, bytes, more, code, wanted, rejects) in cases {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
         std::fs::write(folder.join(name), bytes).expect("a file");
         let before = count(&server).await;
         let ended = import(&server, folder, name, more).await;
         assert_eq!(ended.code, Some(*code), "{name} {more:?}: {ended:?}");
-        for told in *told {
-            let said = ended.output.contains(told) || ended.errors.contains(told);
-            assert!(said, "{name} {more:?} doesn't tell {told:?}: {ended:?}");
+        for wanted in *wanted {
+            let printed = ended.output.contains(wanted) || ended.errors.contains(wanted);
+            assert!(printed, "{name} {more:?} doesn't print {wanted:?}: {ended:?}");
         }
         if *code != 0 && *code != 3 {
             assert_eq!(count(&server).await, before, "{name}: nothing was sent");

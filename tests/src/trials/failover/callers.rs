@@ -57,7 +57,7 @@ impl Pace {
 pub(super) struct Callers {
     stop: Arc<AtomicBool>,
     /// How often a writer was told to retry.
-    pub(super) told: Arc<AtomicU64>,
+    pub(super) retries: Arc<AtomicU64>,
     acknowledged: Arc<Mutex<Vec<String>>>,
     writers: Vec<Arc<Pace>>,
     /// A client without a service between.
@@ -70,7 +70,7 @@ impl Callers {
     pub(super) fn start(server: &TestServer, nodes: Vec<String>) -> Self {
         let mut callers = Self {
             stop: Arc::default(),
-            told: Arc::default(),
+            retries: Arc::default(),
             acknowledged: Arc::default(),
             writers: (0..CALLERS).map(|_| Pace::new()).collect(),
             bare: Pace::new(),
@@ -80,7 +80,7 @@ impl Callers {
             let writer = Writer {
                 books: BookServiceClient::new(server.channel()),
                 stop: callers.stop.clone(),
-                told: callers.told.clone(),
+                retries: callers.retries.clone(),
                 acknowledged: callers.acknowledged.clone(),
                 pace: pace.clone(),
             };
@@ -131,7 +131,7 @@ impl Callers {
 struct Writer {
     books: BookServiceClient<Channel>,
     stop: Arc<AtomicBool>,
-    told: Arc<AtomicU64>,
+    retries: Arc<AtomicU64>,
     acknowledged: Arc<Mutex<Vec<String>>>,
     pace: Arc<Pace>,
 }
@@ -152,7 +152,7 @@ impl Writer {
             match self.books.create_book(create(&key)).await {
                 Ok(answer) => return answer.into_inner().id,
                 Err(status) => {
-                    self.told.fetch_add(1, Ordering::Relaxed);
+                    self.retries.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(pause(&status)).await;
                 }
             }

@@ -28,13 +28,13 @@ use super::lists::{CALLERS, EACH, LISTS, id, values};
 use crate::history::{Level, Step, Transaction};
 
 /// The timeout of an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The timeout until the outcome of a write is known.
 const SETTLED: Duration = Duration::from_mins(2);
 
 /// Some calls are cancelled within this many milliseconds, while the service works on them.
-const HASTE: u64 = 15;
+const CANCEL_WITHIN: u64 = 15;
 
 /// Reasons of errors after which a transaction is not applied.
 const REFUSED: &[&str] = &["TRANSACTION_CONFLICT", "ETAG_MISMATCH", "LOCK_TIMEOUT"];
@@ -101,8 +101,8 @@ impl Caller {
             let made = match kind {
                 0..3 => self.lead(number, &key, &mut steps).await,
                 3..6 => self.execute(number, &key, &mut began, &mut steps).await,
-                6..8 => self.look(number, &mut steps).await,
-                _ => self.glance(number, &mut by_replica, &mut steps).await,
+                6..8 => self.lead_read_only(number, &mut steps).await,
+                _ => self.read_together(number, &mut by_replica, &mut steps).await,
             };
             let happened = match made {
                 // On the primary such a read isn't isolated from serializable transactions.
@@ -151,7 +151,7 @@ impl Caller {
     }
 
     /// Leads a read-only transaction.
-    async fn look(&mut self, number: u32, steps: &mut Vec<Step>) -> Result<(), Failed> {
+    async fn lead_read_only(&mut self, number: u32, steps: &mut Vec<Step>) -> Result<(), Failed> {
         let isolation = Isolation::Serializable.into();
         let begin = Begin { isolation, read_only: true, ..Begin::default() };
         let mut led = self.begin(begin, None).await?;
@@ -164,7 +164,7 @@ impl Caller {
     }
 
     /// Reads lists by one statement, on any node that has all that this session has seen.
-    async fn glance(
+    async fn read_together(
         &mut self,
         number: u32,
         by_replica: &mut bool,
@@ -225,11 +225,11 @@ impl Caller {
         let mut request = timed(ExecuteRequest { requests });
         request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
         let mut transactions = TransactionServiceClient::new(channel);
-        let patience = match rand::rng().random_bool(0.3) {
-            true => Duration::from_millis(rand::rng().random_range(0..HASTE)),
-            false => PATIENCE,
+        let limit = match rand::rng().random_bool(0.3) {
+            true => Duration::from_millis(rand::rng().random_range(0..CANCEL_WITHIN)),
+            false => TIMEOUT,
         };
-        let executed = tokio::time::timeout(patience, transactions.execute(request)).await;
+        let executed = tokio::time::timeout(limit, transactions.execute(request)).await;
         self.note(executed.map_err(|_| Failed::Unknown)??.metadata());
         Ok(())
     }
@@ -253,7 +253,7 @@ impl Caller {
     async fn settle(&mut self, key: &str) -> bool {
         let end = Instant::now() + SETTLED;
         loop {
-            assert!(Instant::now() < end, "nobody says what became of {key}");
+            assert!(Instant::now() < end, "the outcome of {key} stays unknown");
             tokio::time::sleep(Duration::from_millis(10)).await;
             self.connection = None;
             let Ok(channel) = self.channel().await else { continue };
@@ -275,7 +275,7 @@ impl Caller {
         }
         let address = self.address.borrow().clone();
         let endpoint = Endpoint::from_shared(address).expect("an address");
-        let channel = endpoint.connect_timeout(PATIENCE).connect().await;
+        let channel = endpoint.connect_timeout(TIMEOUT).connect().await;
         let channel = channel.map_err(|_| Failed::Unknown)?;
         Ok(self.connection.insert(channel).clone())
     }
@@ -363,6 +363,6 @@ fn any<M: prost::Name>(message: &M) -> Any {
 
 fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(PATIENCE);
+    request.set_timeout(TIMEOUT);
     request
 }
