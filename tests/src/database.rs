@@ -37,7 +37,7 @@ impl Database {
         match engine {
             Engine::Sqlite => {
                 let run = tokio::task::spawn_blocking(Run::shared).await;
-                let run = run.expect("the guard's start doesn't panic");
+                let run = run.expect("no panic in the guard's start");
                 let folder = tempfile::Builder::new().prefix("sqlite-").tempdir_in(&run.directory);
                 Self::Sqlite(SqliteDatabase { folder: folder.expect("a folder for SQLite") })
             }

@@ -265,7 +265,7 @@ impl Builder {
                 status = process.wait() => panic!("it ended with {status:?}:\n{}", text(&logs)),
             }
         });
-        let line = line.await.unwrap_or_else(|_| panic!("it is silent:\n{}", text(&logs)));
+        let line = line.await.unwrap_or_else(|_| panic!("it writes nothing:\n{}", text(&logs)));
         let printed =
             line.strip_prefix("LISTENING ").unwrap_or_else(|| panic!("it wrote {line:?}"));
         let address: Option<SocketAddr> = printed.parse().ok();

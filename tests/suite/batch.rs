@@ -235,7 +235,7 @@ async fn batch_of_a_thousand_entries_is_accepted(engine: Engine) {
 
     let ids: Vec<String> = (1..=1_000).rev().map(id).collect();
     let read = done(books.batch_get_books(of(&ids)).await).books;
-    assert!(read.iter().eq(created.iter().rev()), "not the same books in the order of the ids");
+    assert!(read.iter().eq(created.iter().rev()), "books out of the order of the ids");
     refused(books.batch_get_books(of(&[ids.as_slice(), &ids[..1]].concat())).await)
         .is_invalid(&["ids"]);
 

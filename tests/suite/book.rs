@@ -236,7 +236,7 @@ async fn update_book_validates_only_fields_of_the_mask(engine: Engine) {
         let refusal = update(&mut books, bad.clone(), paths).await.expect_err("bad values");
         refusal.is_invalid(fields);
     }
-    let updated = update(&mut books, bad, &["description"]).await.expect("nothing bad is written");
+    let updated = update(&mut books, bad, &["description"]).await.expect("only allowed statements");
     let wanted: Book = message(full());
     assert_eq!(updated.description.as_deref(), Some("fine"));
     assert_eq!((updated.price, updated.stock), (wanted.price, wanted.stock));
@@ -251,20 +251,21 @@ async fn update_with_an_old_etag_is_refused(engine: Engine) {
     let second = update(&mut books, book(&first.etag, 4), &["stock"]).await.expect("the newest");
     for stale in [first.etag.as_str(), "garbage", &other.etag, &second.etag[1..], " "] {
         let refusal =
-            update(&mut books, book(stale, 5), &["stock"]).await.expect_err("a stale one");
+            update(&mut books, book(stale, 5), &["stock"]).await.expect_err("an outdated etag");
         refusal.is_stale("book.etag").says("resource", "book").says("id", &id(1));
         let request = delete(json!({"id": id(1), "etag": stale, "allow_missing": true}));
         refused(books.delete_book(request).await).is_stale("etag");
     }
     assert_eq!(done(books.get_book(get(&id(1))).await), second);
-    let third = update(&mut books, book("", 6), &["stock"]).await.expect("any state will do");
+    let third = update(&mut books, book("", 6), &["stock"]).await.expect("a state");
     assert_eq!(third.stock, 6);
 
     // A book that is created again under the same id has another etag.
     done(books.delete_book(delete(json!({"id": id(1), "etag": third.etag}))).await);
     let again = done(books.create_book(create(&id(1), full())).await);
     assert_ne!(again.etag, first.etag);
-    let refusal = update(&mut books, book(&first.etag, 7), &["stock"]).await.expect_err("another");
+    let refusal =
+        update(&mut books, book(&first.etag, 7), &["stock"]).await.expect_err("another etag");
     refusal.is_stale("book.etag");
 }
 

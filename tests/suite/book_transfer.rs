@@ -170,11 +170,11 @@ async fn export(server: &TestServer, request: ExportBooksRequest) -> Vec<Book> {
     let mut books = Vec::new();
     let mut last = None;
     while let Some(answer) = stream.message().await.expect("books") {
-        assert!(last.is_none_or(|token: String| !token.is_empty()), "a message behind the last");
+        assert!(last.is_none_or(|token: String| !token.is_empty()), "a message after the last one");
         books.extend(answer.books);
         last = Some(answer.next_page_token);
     }
-    assert_eq!(last.as_deref(), Some(""), "the last message says that it is the last");
+    assert_eq!(last.as_deref(), Some(""), "the last message has no page token");
     books
 }
 

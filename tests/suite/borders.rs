@@ -96,7 +96,8 @@ fn no_crate_depends_across_its_border() {
     let violations = violations(&lock, BORDERS);
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     let packages = packages(&lock);
-    let through = path(&packages, "bookstore-server", "prost").expect("the server has the wire");
+    let through =
+        path(&packages, "bookstore-server", "prost").expect("a path from the server to prost");
     assert!(through.len() > 1, "{through:?}");
     for (from, to) in [
         ("bookstore-store", "sqlx"),
@@ -122,7 +123,7 @@ fn dependency_across_a_border_is_reported() {
         find("bookstore-store", &["tonic", "prost"]),
         ["bookstore-store -> otlp -> tonic crosses a border"]
     );
-    assert_eq!(find("bookstore-store", &["syn"]).len(), 1, "a version behind the name");
+    assert_eq!(find("bookstore-store", &["syn"]).len(), 1, "a name with a version");
     assert!(find("bookstore-store", &["prost"]).is_empty());
-    assert_eq!(find("bookstore-query", &[]).len(), 2, "a line too many, and one that is missing");
+    assert_eq!(find("bookstore-query", &[]).len(), 2, "one line too many, and one missing");
 }

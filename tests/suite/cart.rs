@@ -186,7 +186,7 @@ async fn book_delete_locks_carts_before_books() {
     );
     run(&mut session, put).await;
     session.close().await.expect("a session that ends");
-    delete.await.expect("no panic").expect("books that go");
+    delete.await.expect("no panic").expect("deleted books");
     let after = cart(&server, 2).await;
     assert_eq!(books(&after), Vec::<u32>::new());
     assert_ne!(after["etag"], before["etag"]);

@@ -107,7 +107,7 @@ async fn duplicate_name_is_refused(engine: Engine) {
         done(categories.create_category(create("", json!({"name": name}))).await);
     }
     let same = json!({"id": FICTION, "name": "Fiction"});
-    update(&mut categories, same, &["name"]).await.expect("its own name isn't taken");
+    update(&mut categories, same, &["name"]).await.expect("its own name");
     let taken = json!({"id": FICTION, "name": "Science"});
     let refusal = update(&mut categories, taken, &["name"]).await.expect_err("a name in use");
     refusal.is_taken(&["category.name"]);
@@ -130,7 +130,7 @@ async fn update_with_allow_missing_creates_or_updates(engine: Engine) {
     let created = send(&mut categories, upsert(whole)).await.expect("a new category");
     assert_eq!((created.name.as_str(), created.description.as_deref()), ("New", Some("x")));
     let changed = send(&mut categories, upsert(with(half, json!({"description": "y"})))).await;
-    let changed = changed.expect("the name doesn't count any more");
+    let changed = changed.expect("a name that is free again");
     assert_eq!((changed.name.as_str(), changed.description.as_deref()), ("New", Some("y")));
 }
 
@@ -142,7 +142,8 @@ async fn update_with_an_old_etag_is_refused(engine: Engine) {
     let second = update(&mut categories, change(&first.etag), &[]).await.expect("the newest");
     let other = get(&mut categories, SCIENCE).await.expect("a category").etag;
     for stale in [first.etag.as_str(), "garbage", &other] {
-        let refusal = update(&mut categories, change(stale), &[]).await.expect_err("a stale one");
+        let refusal =
+            update(&mut categories, change(stale), &[]).await.expect_err("an outdated etag");
         refusal.is_stale("category.etag");
         let request = delete(json!({"id": FICTION, "etag": stale}));
         refused(categories.delete_category(request).await).is_stale("etag");

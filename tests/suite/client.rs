@@ -211,7 +211,7 @@ impl Refusal {
 pub(crate) fn refused<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
     match answer {
         Err(status) => Refusal::from(&status),
-        Ok(answer) => panic!("it was done: {:?}", answer.get_ref()),
+        Ok(answer) => panic!("the call succeeded: {:?}", answer.get_ref()),
     }
 }
 

@@ -34,7 +34,7 @@ async fn test_cluster_freezes_kills_promotes_and_rejoins_nodes() {
     assert_eq!(asked.await, "7");
 
     let killed = cluster.kill(0).await;
-    assert!(killed.len() > 3, "a server and those that work for it: {killed:?}");
+    assert!(killed.len() > 3, "a server and its child processes: {killed:?}");
     assert_eq!(Replicated::running(&killed), [0; 0]);
     cluster.promote(1).await;
     mark(&cluster, 1, 2).await;

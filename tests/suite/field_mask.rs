@@ -172,7 +172,10 @@ async fn bad_field_mask_is_refused_by_every_method(engine: Engine) {
                 assert!(refusal.message.contains(part), "{path}: {}", refusal.message);
             }
             let long = "x".repeat(5_000);
-            assert!(refused(&[&long]).await.message.contains(there), "what there is isn't cut");
+            assert!(
+                refused(&[&long]).await.message.contains(there),
+                "the list of fields isn't cut"
+            );
             // `*` is accepted, and the empty request is validated.
             let answer = send(server.channel(), &path, Vec::new(), &[("field-mask", "*")]).await;
             if let Err(status) = answer {

@@ -41,7 +41,7 @@ fn guard_removes_what_a_killed_run_and_a_killed_guard_leave() {
     // The next run's guard has swept before its first answer.
     let (mut guard, _output, second) = start();
     assert!(!Path::new(&left).exists(), "{left} is still there");
-    TcpStream::connect(&address).expect_err("no PostgreSQL any more");
+    TcpStream::connect(&address).expect_err("a stopped PostgreSQL");
 
     // A killed run closes this pipe without a message.
     let own = second["directory"].as_str().expect("a directory").to_owned();

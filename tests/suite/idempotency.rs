@@ -95,7 +95,7 @@ async fn write_repeated_with_its_key_is_applied_once(engine: Engine) {
         let gone = json!({"id": id(1)});
         let metadata = [("idempotency-key", key.as_str())];
         let answered = call(&server, "BookService/DeleteBook", gone, &metadata).await;
-        let answered = answered.expect("it was there");
+        let answered = answered.expect("a deleted key");
         assert_eq!((answered.replayed, &answered.body), (replayed, &json!({})));
     }
     // The stored row contains nothing of the request.
@@ -123,7 +123,7 @@ async fn concurrent_duplicates_are_applied_once(engine: Engine) {
         });
         let answers = futures_util::future::join_all(duplicates).await;
         let answers: Vec<Answered> =
-            answers.into_iter().map(|answer| answer.expect("done, once")).collect();
+            answers.into_iter().map(|answer| answer.expect("one success")).collect();
         assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
         assert!(answers.iter().all(|answer| answer.body == answers[0].body));
     }
@@ -174,7 +174,7 @@ async fn expired_keys_are_deleted(engine: Engine) {
     let request = json!({"book": a_book("again")});
     call(&server, CREATE, request.clone(), &metadata).await.expect("a book");
     let database = server.database();
-    until("the key is gone", SOON, async || {
+    until("the key is deleted", SOON, async || {
         database.value("SELECT count(*) FROM idempotency_keys").await == "0"
     })
     .await;

@@ -177,7 +177,7 @@ fn contract_comments_list_the_filter_and_sort_fields() {
         let file = method.parent_file().file_descriptor_proto().clone();
         let locations = file.source_code_info.expect("comments").location;
         let at = locations.iter().find(|location| location.path == method.path());
-        let comment = at.expect("the method's place").leading_comments().to_owned();
+        let comment = at.expect("the method").leading_comments().to_owned();
         let comment = comment.split_whitespace().collect::<Vec<_>>().join(" ");
         for (name, value) in [
             ("Filterable", fields.filterable()),
@@ -206,7 +206,7 @@ fn every_immutable_field_has_a_column() {
             immutable += 1;
             let mut known = resource.fields.iter().flat_map(|fields| fields.fields);
             let known = known.any(|known| known.name == field.name());
-            assert!(known, "{} is in no table of fields", field.full_name());
+            assert!(known, "{} is missing in the tables of fields", field.full_name());
         }
     }
     assert!(immutable > 0);

@@ -82,7 +82,7 @@ async fn call_is_logged_as_one_line(engine: Engine) {
         let id = format!("traced-{at}");
         let mut request = with_id(ListBooksRequest::default(), &id);
         request.metadata_mut().insert("traceparent", traceparent.parse().expect("ASCII"));
-        books.list_books(request).await.expect("whatever the traceparent is");
+        books.list_books(request).await.expect("any traceparent");
         let line = line_of(&server, &id).await;
         assert_eq!(line["trace_id"].as_str() == Some(trace), known, "{traceparent}: {line}");
     }

@@ -108,7 +108,7 @@ async fn up_down_up_gives_the_schema_of_up(engine: Engine) {
     assert_eq!(migrate(&database, &["down", "base", "--yes", "--allow-data-loss"]).await, reverted);
     assert_eq!(migrate(&database, &["down", "--yes"]).await, ["nothing to revert"]);
     let left: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
-    assert_eq!(left, Vec::<Row>::new(), "what reverting has left");
+    assert_eq!(left, Vec::<Row>::new(), "objects left after the revert");
     for revision in revisions() {
         assert_eq!(migrate(&database, &["up", "1"]).await, [format!("applied {revision}")]);
     }
@@ -272,7 +272,7 @@ async fn status_lists_each_revision(engine: Engine) {
         lines.iter().skip(1).map(two).collect()
     };
     assert_eq!(listed().await, lines(0));
-    assert_eq!(schema(&database).await, Vec::<Row>::new(), "looking has changed something");
+    assert_eq!(schema(&database).await, Vec::<Row>::new(), "status has changed the database");
     migrate(&database, &["up", "2"]).await;
     assert_eq!(listed().await, lines(2));
     migrate(&database, &["up"]).await;
@@ -313,7 +313,7 @@ async fn program_without_settings_migrates_its_embedded_database() {
     let address = line.trim().strip_prefix("LISTENING ").expect("an address");
     let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     let mut categories = client::Categories::new(channel.connect_lazy());
-    until("it serves", SOON, async || {
+    until("the service serves", SOON, async || {
         let list = categories.list_categories(ListCategoriesRequest::default()).await;
         list.is_ok_and(|list| list.into_inner().categories.len() == 5)
     })

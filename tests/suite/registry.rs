@@ -59,7 +59,7 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
         validate_only: false,
         attempts: Attempts::default(),
     };
-    let committed = store.run(call, write).await.expect("it is carried out");
+    let committed = store.run(call, write).await.expect("a successful call");
     let created = Category::decode(&*committed.answer).expect("a category");
     assert_eq!(created.name, "Poetry");
 
@@ -70,7 +70,7 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
         panic!("a read")
     };
     let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
-    let answer = read.fetch(&reader).await.expect("it is carried out");
+    let answer = read.fetch(&reader).await.expect("a successful call");
     assert_eq!(Category::decode(&*answer), Ok(created));
 
     let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();

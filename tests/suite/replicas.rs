@@ -89,7 +89,7 @@ impl Steady {
             let (done, count) = (done.clone(), count.clone());
             tokio::spawn(async move {
                 while !done.load(Ordering::Relaxed) {
-                    read(&mut books, &id, metadata).await.expect("a read that doesn't fail");
+                    read(&mut books, &id, metadata).await.expect("a read without failure");
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -115,7 +115,7 @@ impl Steady {
     async fn end(self) {
         self.done.store(true, Ordering::Relaxed);
         for reader in self.readers {
-            reader.await.expect("reads that don't fail");
+            reader.await.expect("reads without failure");
         }
     }
 }
@@ -137,7 +137,7 @@ async fn reads_succeed_while_one_replica_answers() {
     let mut reads_go_on = async |but: &str| {
         for _ in 0..40 {
             let by = read(&mut books, &id, EVENTUAL).await.expect("a read meanwhile");
-            assert_ne!(by, but, "a node that doesn't answer has answered");
+            assert_ne!(by, but, "a frozen or killed node has answered");
         }
     };
     cluster.freeze(1);
@@ -162,8 +162,8 @@ async fn reads_succeed_while_one_replica_answers() {
     for _ in 0..20 {
         let by = read(&mut client::books(&server), &new, &[("consistency-token", &bound)])
             .await
-            .expect("what was written");
-        assert_ne!(by, first, "it can't have that");
+            .expect("the written book");
+        assert_ne!(by, first, "the paused replica lacks it");
     }
     steady.go_on().await;
     cluster.execute(1, "SELECT pg_wal_replay_resume()").await;
@@ -226,7 +226,7 @@ async fn token_from_before_a_failover_is_verified() {
     let early = tokio::spawn(async move { read(&mut session, &early, &[]).await });
     cluster.restart(1).await;
     cluster.promote(1).await;
-    let status = early.await.expect("no panic").expect_err("what was lost");
+    let status = early.await.expect("no panic").expect_err("a lost write");
     assert_eq!(reason(&status), (Code::FailedPrecondition, "WRITE_MAY_BE_LOST".into(), false));
     let (kept_token, lost_token) = (token(&kept), token(&lost));
     let (kept_token, lost_token) =
@@ -235,11 +235,11 @@ async fn token_from_before_a_failover_is_verified() {
     // A new client without a token.
     let address = format!("http://{}", server.address());
     let mut books = BookServiceClient::connect(address).await.expect("a connection");
-    let by = read(&mut books, &kept, &kept_token).await.expect("what was kept");
+    let by = read(&mut books, &kept, &kept_token).await.expect("a stored answer");
     assert_eq!(by, "primary");
-    let status = read(&mut books, &lost, &lost_token).await.expect_err("what was lost");
+    let status = read(&mut books, &lost, &lost_token).await.expect_err("a lost write");
     assert_eq!(reason(&status).1, "WRITE_MAY_BE_LOST", "{status:?}");
-    let status = read(&mut books, &lost, &[]).await.expect_err("it isn't there");
+    let status = read(&mut books, &lost, &[]).await.expect_err("a missing resource");
     assert_eq!(status.code(), Code::NotFound);
 
     // A role that may not read timeline histories can't verify tokens.

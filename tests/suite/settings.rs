@@ -81,7 +81,7 @@ async fn wrong_setting_is_refused_before_a_port_opens() {
         let arguments = [&["serve", "--listen-addr", "127.0.0.1:0"], *flags].concat();
         let finished = run(&arguments, environment).await;
         assert_eq!(finished.code, Some(REFUSED), "{flags:?} {environment:?}: {finished:?}");
-        assert_eq!(finished.output, "", "a port was opened");
+        assert_eq!(finished.output, "", "the port was opened");
         for part in *parts {
             assert!(finished.errors.contains(part), "no {part:?} in {}", finished.errors);
         }

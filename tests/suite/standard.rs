@@ -59,7 +59,7 @@ pub(crate) async fn answer(server: &TestServer, method: &str, request: Value) ->
 /// The same for a call that must fail.
 pub(crate) async fn refusal(server: &TestServer, method: &str, request: Value) -> Refusal {
     match call(server, method, request.clone()).await {
-        Ok(answer) => panic!("{method} {request} was done: {answer}"),
+        Ok(answer) => panic!("{method} {request} succeeded: {answer}"),
         Err(refusal) => refusal,
     }
 }

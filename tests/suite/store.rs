@@ -126,7 +126,7 @@ async fn operation_with_a_failed_statement_is_not_committed(engine: Engine) {
     });
     let result = store.run(call(Deadline::NONE), careless).await;
     assert!(matches!(result, Err(StoreError::Internal(_))), "{result:?}");
-    assert_eq!(marks(&database).await, "0", "nothing stays");
+    assert_eq!(marks(&database).await, "0", "no row stays");
     let careful = act(|connection| Box::pin(async move { Ok(mark(connection, "first").await?) }));
     let result = store.run(call(Deadline::NONE), careful).await;
     assert!(result.is_ok_and(|committed| committed.position.is_some()));
@@ -150,7 +150,7 @@ async fn panic_in_an_operation_rolls_back(engine: Engine) {
             let note = note.clone();
             Box::pin(async move { Ok(mark(connection, &note).await?) })
         });
-        store.run(call(Deadline::NONE), sound).await.expect("the next one works");
+        store.run(call(Deadline::NONE), sound).await.expect("the next call");
     }
     assert_eq!(marks(&database).await, "5");
 }
@@ -204,7 +204,7 @@ async fn pool_never_exceeds_its_size(engine: Engine) {
     let (_database, store) = self::store(engine, PoolOptions { timeout: SOON, ..POOL }).await;
     let (now, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let callers = (0..200).map(|_| async {
-        let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
+        let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a permit");
         peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let one = sea_orm::Statement::from_string(reader.get_database_backend(), "SELECT 1");
         reader.query_one_raw(one).await.expect("an answer");
@@ -221,7 +221,7 @@ async fn steady_load_opens_no_connections(engine: Engine) {
     for _ in 0..50 {
         // Always one connection more than the pool keeps idle.
         let callers = (0..3).map(|_| async {
-            let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
+            let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a permit");
             let backend = reader.get_database_backend();
             let process = sea_orm::Statement::from_string(backend, "SELECT pg_backend_pid()");
             let row = reader.query_one_raw(process).await.expect("an answer").expect("a row");
@@ -258,5 +258,5 @@ async fn write_of_a_cancelled_call_is_committed(engine: Engine) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SOON, kept).await.expect("it is committed");
+    tokio::time::timeout(SOON, kept).await.expect("the write is committed");
 }

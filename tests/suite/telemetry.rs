@@ -129,7 +129,7 @@ async fn trace_contains_the_call_its_operation_and_its_statements(engine: Engine
             assert_eq!(text(&span.attributes, twice), None, "{span:#?}");
         }
     }
-    assert!(text(&call.attributes, "request_id").is_some(), "the way into the log: {call:#?}");
+    assert!(text(&call.attributes, "request_id").is_some(), "the request id: {call:#?}");
 }
 
 /// The statements of a long stream are below the span of the step that ran them.
@@ -270,7 +270,7 @@ async fn unreachable_collector_is_logged_once_and_reconnected() {
     list().await;
     server.logs().wait_for(|line| line.contains("the collector takes no traces")).await;
     let sink = Sink::on(listener);
-    until("spans come", SOON, async || {
+    until("spans arrive", SOON, async || {
         list().await;
         sink.count("bookstore.v1.BookService/ListBooks") > 0
     })

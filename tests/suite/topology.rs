@@ -118,7 +118,8 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     until_node(address, &first, "the second primary is unreachable", |node| node["role"] == "gone")
         .await;
     let receives = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
-    until("it receives nothing", SOON, async || cluster.value(2, receives).await == "0").await;
+    until("the replica receives nothing", SOON, async || cluster.value(2, receives).await == "0")
+        .await;
     // For several probes.
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {

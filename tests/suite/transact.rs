@@ -144,7 +144,7 @@ async fn led_transaction_is_visible_only_after_commit(engine: Engine) {
     }
     // The transaction sees its own writes, other calls don't.
     let change = json!({"book": {"id": id(2), "category_id": id(1), "stock": 4}});
-    led.call("BookService/UpdateBook", change).await.expect("a book that is there");
+    led.call("BookService/UpdateBook", change).await.expect("an existing book");
     let read = led.call(GET, json!({"id": id(2)})).await.expect("a book");
     assert_eq!((&read["stock"], &read["categoryId"]), (&json!(4), &json!(id(1))));
     refusal(&server, GET, json!({"id": id(2)})).await.is_missing(&["id"]);
@@ -190,7 +190,7 @@ async fn refused_step_changes_nothing(engine: Engine) {
         led.call("BookService/BatchUpdateBooks", requests).await.expect_err("no such book");
     refused.is_missing(&["requests[1].book.id"]);
     // A failed statement, whose explanation only this transaction can see.
-    let refused = led.call(CREATE, a_new_book(1)).await.expect_err("it is there");
+    let refused = led.call(CREATE, a_new_book(1)).await.expect_err("an existing resource");
     refused.is_taken(&["id"]);
     let wrong = json!({"book": {"title": "x"}});
     let refused = led.call(CREATE, wrong).await.expect_err("values that break rules");
@@ -200,7 +200,7 @@ async fn refused_step_changes_nothing(engine: Engine) {
     let nested = led.call("TransactionService/Execute", json!({})).await.expect_err("no nesting");
     nested.is_invalid(&["request"]);
     let book = led.call(GET, json!({"id": id(1)})).await.expect("the book");
-    assert!(book.get("stock").is_none(), "half of a batch is there: {book}");
+    assert!(book.get("stock").is_none(), "a part of a batch is applied: {book}");
     led.commit().await.expect("a commit");
     assert_eq!(books(&server).await, "1");
 }
@@ -240,7 +240,7 @@ async fn transaction_steps_out_of_order_are_refused(engine: Engine) {
     let status = led.step(Step::Rollback(Rollback {})).await.expect_err("nothing has begun");
     Refusal::from(&status).is_invalid(&["step"]);
     let mut led = Led::begun(&server).await;
-    let status = led.step(Step::Begin(Begin::default())).await.expect_err("it has begun");
+    let status = led.step(Step::Begin(Begin::default())).await.expect_err("a begun transaction");
     Refusal::from(&status).is_invalid(&["step"]);
     for begin in [
         Begin { timeout_ms: 60_001, ..Begin::default() },
@@ -313,7 +313,9 @@ async fn serializable_write_skew_is_refused() {
     let (mut one, mut two) = (Led::open(&server, None).await, Led::open(&server, None).await);
     let isolation = Isolation::Serializable.into();
     for (led, reads) in [(&mut one, 2), (&mut two, 1)] {
-        led.step(Step::Begin(Begin { isolation, ..Begin::default() })).await.expect("begun");
+        led.step(Step::Begin(Begin { isolation, ..Begin::default() }))
+            .await
+            .expect("a transaction");
         led.call(GET, json!({"id": id(reads)})).await.expect("a book");
     }
     let update = |number: u32| json!({"book": {"id": id(number), "stock": 5}});

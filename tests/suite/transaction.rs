@@ -136,7 +136,7 @@ async fn execute_with_a_failing_entry_changes_nothing(engine: Engine) {
     let key = Uuid::new_v4().to_string();
     let metadata = [("idempotency-key", key.as_str())];
     let refused = call(&server, EXECUTE, json!({"requests": requests}), &metadata).await;
-    let refused = refused.err().expect("the last one names no book");
+    let refused = refused.err().expect("the last token");
     refused.is_missing(&["requests[999].id"]).says("index", "999").says("resource", "book");
     assert_eq!(rows(&server).await, before);
     assert_eq!(server.database().value("SELECT count(*) FROM idempotency_keys").await, "0");
@@ -314,7 +314,7 @@ async fn fenced_key_stays_fenced(engine: Engine) {
         ("BookService/CreateBook", json!({"book": a_book("late")})),
         (EXECUTE, json!({"requests": [entry("CreateBook", json!({"book": a_book("late")}))]})),
     ] {
-        let refused = call(&server, method, request, &metadata).await.err().expect("too late");
+        let refused = call(&server, method, request, &metadata).await.err().expect("a late call");
         refused.is(Code::Aborted, "KEY_FENCED", &[]);
     }
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
@@ -342,7 +342,7 @@ async fn outcome_of_an_open_write_is_in_progress() {
         held.release().await;
     };
     let (written, ()) = tokio::join!(write, asking);
-    written.expect("it goes on");
+    written.expect("it continues");
     let reported = answer(&server, OUTCOME, json!({"idempotency_key": key, "fence": true})).await;
     assert_eq!(reported["outcome"], "OUTCOME_COMMITTED");
 }

@@ -285,7 +285,8 @@ async fn documented_import_example_runs_as_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = tidy::root().join("tests/data/goodbooks.csv");
     std::fs::copy(data, folder.path().join("goodbooks.csv")).expect("the data");
-    let page = std::fs::read_to_string(tidy::root().join("docs/import-export.md")).expect("it");
+    let page =
+        std::fs::read_to_string(tidy::root().join("docs/import-export.md")).expect("the resource");
     let mut commands = 0;
     for block in page.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap_or_default();
@@ -331,7 +332,7 @@ async fn read_until(pipe: &mut (impl AsyncReadExt + Unpin), fits: impl Fn(&str) 
     let mut text = String::new();
     let mut bytes = [0; 4 << 10];
     while !fits(&text) {
-        let count = pipe.read(&mut bytes).await.expect("more");
+        let count = pipe.read(&mut bytes).await.expect("more bytes");
         assert!(count > 0, "it ended with {text:?}");
         text.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }

@@ -64,7 +64,7 @@ impl Postgres {
                 Ok(Postgres { port, directory: run.directory.join("postgres") })
             })
         });
-        match shared.await.expect("the cluster's start doesn't panic") {
+        match shared.await.expect("no panic in the cluster's start") {
             Ok(postgres) => postgres,
             Err(error) => panic!("{error}"),
         }

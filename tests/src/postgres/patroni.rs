@@ -64,7 +64,7 @@ impl Patroni {
         );
         let programs = programs::find().unwrap_or_else(|error| panic!("{error}"));
         let base = tokio::task::spawn_blocking(|| Run::shared().directory.clone());
-        let base = base.await.expect("the guard's start doesn't panic");
+        let base = base.await.expect("no panic in the guard's start");
         let mut ports = cluster::free_ports();
         let mut port = || ports.next().expect("a free port");
         let (client, peer) = (port(), port());
@@ -136,7 +136,7 @@ impl Patroni {
             counts == [1, 1, 1] && leader.is_some()
         })
         .await;
-        leader.expect("a leader was seen")
+        leader.expect("a leader")
     }
 
     /// The present leader according to Patroni.
@@ -182,7 +182,7 @@ impl Patroni {
 
     /// Kills Patroni and PostgreSQL of a node, like the loss of a machine.
     pub(crate) fn lose(&mut self, node: usize) {
-        let mut manager = self.nodes[node].manager.take().expect("a node that isn't lost yet");
+        let mut manager = self.nodes[node].manager.take().expect("a running node");
         manager.kill().expect("Patroni is killed");
         manager.wait().expect("Patroni's end");
         self.kill_postgres(node);

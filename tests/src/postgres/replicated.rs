@@ -39,7 +39,7 @@ impl Replicated {
     pub async fn start(replicas: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let run_directory = tokio::task::spawn_blocking(|| Run::shared().directory.clone());
-        let run_directory = run_directory.await.expect("the guard's start doesn't panic");
+        let run_directory = run_directory.await.expect("no panic in the guard's start");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = |node: usize| run_directory.join(format!("postgres-{number}-{node}"));
         let primary = cluster::start(&directory(0)).await.expect("a primary");

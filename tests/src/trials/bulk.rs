@@ -156,7 +156,7 @@ async fn copy(database: &PostgresDatabase, books: u32) {
     let mut copy = session.copy_in_raw("COPY books FROM STDIN").await.expect("a table to fill");
     let mut bytes = vec![0; 1 << 20];
     while let Ok(size @ 1..) = rows.read(&mut bytes) {
-        copy.send(&bytes[..size]).await.expect("rows that fit the table");
+        copy.send(&bytes[..size]).await.expect("rows of the table");
     }
     copy.finish().await.expect("the rows are taken");
     rate("COPY FROM", books, began.elapsed());

@@ -31,7 +31,7 @@ const SLOW: usize = 30;
 pub(super) async fn crowd(scale: u32) {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("as many files as may be");
+    setrlimit(Resource::Nofile, limit).expect("the most files");
     let server = TestServer::builder(Engine::Sqlite).env("LOG_LEVEL", "info").start().await;
     let address = server.address();
     let mut books = BookServiceClient::new(server.channel());
@@ -65,7 +65,7 @@ pub(super) async fn crowd(scale: u32) {
         eprintln!("{scale} connections: {} MiB at most, {worst:?} for others", peak >> 20);
     }
     let panicked = |line: &String| line.contains("panicked") || line.contains("a panic");
-    assert!(!server.logs().so_far().iter().any(panicked), "something panicked");
+    assert!(!server.logs().so_far().iter().any(panicked), "a call panicked");
 }
 
 /// A connection that sends nothing, nonsense, or a preface and then nonsense.

@@ -65,10 +65,10 @@ pub(super) async fn deadlines(scale: u32) {
     // The table is still locked, so the statements ended by their cancellation.
     until_within("nothing runs any more", SETTLED, async || busy(&database).await == 0).await;
     done.store(true, Ordering::Relaxed);
-    let most = watch.await.expect("someone who watches");
-    assert!(most <= POOL + 1, "{most} sessions, with the one that controls");
+    let most = watch.await.expect("the watcher");
+    assert!(most <= POOL + 1, "{most} sessions, including the supervisor's");
 
-    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("the lock goes");
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("the lock is released");
     holder.close().await.expect("a session that ends");
     let served = calls(&server, scale / 2, None).await;
     let failed: Vec<&Status> = served.iter().filter_map(|answer| answer.as_ref().err()).collect();
@@ -114,7 +114,7 @@ async fn calls(
     }
     let mut answers = Vec::new();
     for caller in callers {
-        answers.extend(caller.await.expect("a caller that doesn't panic"));
+        answers.extend(caller.await.expect("no panic of a caller"));
     }
     answers
 }

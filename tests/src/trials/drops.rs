@@ -90,7 +90,7 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
         .collect();
     let mut tallies = Vec::new();
     for caller in callers {
-        tallies.push(caller.await.expect("a caller that doesn't panic"));
+        tallies.push(caller.await.expect("no panic of a caller"));
     }
     let sum = |count: fn(&Tally) -> u32| tallies.iter().map(count).sum::<u32>();
     let (answered, dropped) = (sum(|tally| tally.answered), sum(|tally| tally.dropped));
@@ -99,9 +99,9 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
     no_open_transaction(database).await;
     for attempt in 0..PLAIN {
         let call = Call { id: id(kind, PLAINLY, 0, attempt), kind, update: None };
-        call.run(&mut client).await.expect("a call after the storm");
+        call.run(&mut client).await.expect("a call after the cancelled ones");
     }
-    assert!(server.terminate().await.status.success(), "the service ends well");
+    assert!(server.terminate().await.status.success(), "the service stops cleanly");
     let after = Sessions::count(database).await;
     let (there, begun) = nothing_lost(database, &tallies).await;
     eprintln!(
@@ -116,8 +116,8 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
     eprintln!("  {opened} sessions were opened, {abandoned} of them ended without a word");
     // A reader's connection may be closed once to make room for a writer's. One more session asks
     // for the schema.
-    assert!(opened <= 2 * POOL + 1, "{opened} sessions for {POOL} connections: some were lost");
-    assert_eq!(abandoned, 0, "sessions of the service that ended without a word");
+    assert!(opened <= 2 * POOL + 1, "{opened} sessions for {POOL} connections: some were closed");
+    assert_eq!(abandoned, 0, "sessions of the service without a termination message");
 }
 
 /// The usual duration of a call that isn't cancelled: the median of some, with all callers at once.
@@ -140,7 +140,7 @@ async fn usual(server: &TestServer, kind: Kind) -> Duration {
         .collect();
     let mut took = Vec::new();
     for caller in callers {
-        took.extend(caller.await.expect("a caller that doesn't panic"));
+        took.extend(caller.await.expect("no panic of a caller"));
     }
     took.sort();
     took[took.len() / 2]

@@ -133,7 +133,7 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     let mut history: Vec<Transaction> = Vec::new();
     let mut unknown = 0;
     for caller in callers {
-        let done = caller.await.expect("a caller that doesn't panic");
+        let done = caller.await.expect("no panic of a caller");
         history.extend(done.history);
         unknown += done.unknown;
     }
@@ -145,8 +145,8 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     let violations = violations(&history, &lists, level);
     let first = violations.iter().take(PRINTED).map(String::as_str).collect::<Vec<_>>().join("\n");
     assert!(violations.is_empty(), "{} violations:\n{first}", violations.len());
-    assert!(unknown > 0, "nothing broke");
-    assert!(happened > history.len() / 4, "{happened} happened of {}", history.len());
+    assert!(unknown > 0, "no connection broke");
+    assert!(happened > history.len() / 4, "{happened} of {} were applied", history.len());
     assert_eq!(by_replicas > 0, matches!(place, Place::Several(..)), "answers of replicas");
     eprintln!(
         "{name}, {level:?}: {happened} of {} transactions happened, {by_replicas} at replicas, \

@@ -70,18 +70,18 @@ pub(super) async fn orders(scale: u32) {
         }
         let mut failures = BTreeMap::new();
         for caller in callers {
-            for (failure, times) in caller.await.expect("a caller that doesn't panic") {
+            for (failure, times) in caller.await.expect("no panic of a caller") {
                 *failures.entry(failure).or_insert(0_u32) += times;
             }
         }
         drop(line);
         let count = database.value("SELECT count(*) FROM orders").await;
-        assert_eq!(count, scale.to_string(), "orders on {engine:?}, tried again for {failures:?}");
+        assert_eq!(count, scale.to_string(), "orders on {engine:?}, retried for {failures:?}");
         let sold = "SELECT sum(quantity) FROM order_items";
         let sold: i32 = database.value(sold).await.parse().expect("a sum");
         let left: i32 = database.value("SELECT stock FROM books").await.parse().expect("a stock");
         assert_eq!(left + sold, STOCK);
-        assert!(!failures.is_empty(), "nothing broke");
+        assert!(!failures.is_empty(), "no connection broke");
         eprintln!(
             "{engine:?}: {scale} orders in {:?}, tried again for {failures:?}",
             began.elapsed()

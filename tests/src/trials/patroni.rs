@@ -86,7 +86,7 @@ impl Drill {
         let Kind { failed, gap, .. } = &seen.eventual;
         assert!(
             failed.is_empty() && *gap < READS,
-            "replicas were there to answer: {failed:?} {gap:?}"
+            "replicas could have answered: {failed:?} {gap:?}"
         );
         // A call with a key may be retried; any other error means that the failover is visible to
         // callers.
@@ -111,7 +111,7 @@ impl Drill {
             leader.is_some()
         })
         .await;
-        leader.expect("a leader was seen")
+        leader.expect("a leader")
     }
 
     /// Stops the callers, and asserts that no write is there twice.

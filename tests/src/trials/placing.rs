@@ -102,7 +102,7 @@ async fn texts(server: &TestServer) -> Texts {
     });
     let texts: Vec<String> =
         statements.map(|line| line["sql"].as_str().expect("a text").to_owned()).collect();
-    Texts(texts.try_into().expect("what begins, what places, what commits"))
+    Texts(texts.try_into().expect("BEGIN, the statement, COMMIT"))
 }
 
 async fn run(
@@ -130,7 +130,7 @@ async fn run(
     }
     let mut each = Vec::new();
     for caller in running {
-        each.extend(caller.await.expect("a caller that doesn't panic"));
+        each.extend(caller.await.expect("no panic of a caller"));
     }
     (began.elapsed(), each)
 }

@@ -65,12 +65,12 @@ pub(super) async fn replicas(scale: u32) {
                 .collect();
             let mut read = Vec::new();
             for caller in callers {
-                read.extend(caller.await.expect("a caller that doesn't panic"));
+                read.extend(caller.await.expect("no panic of a caller"));
             }
             report(state, how, read, scale);
         }
         done.store(true, Ordering::Relaxed);
-        let [one, both] = pausing.await.expect("replicas that pause and go on");
+        let [one, both] = pausing.await.expect("the pausing task");
         if state == Replay::Pausing {
             eprintln!("replay stood still {one} times on a replica and {both} times on both");
             assert!(one > 0 && both > 0, "paused {one} and {both} times");
@@ -97,7 +97,7 @@ async fn pause(cluster: Arc<Replicated>, done: Arc<AtomicBool>) -> [u32; 2] {
     let mut times = [0, 0];
     while !done.load(Ordering::Relaxed) {
         let which: &[usize] =
-            [&[1][..], &[2], &[1, 2]].choose(&mut rand::rng()).expect("one of three");
+            [&[1][..], &[2], &[1, 2]].choose(&mut rand::rng()).expect("a process to kill");
         for replica in which {
             cluster.execute(*replica, "SELECT pg_wal_replay_pause()").await;
         }
@@ -169,9 +169,9 @@ fn report(state: Replay, how: How, mut read: Vec<(Duration, bool)>, scale: u32) 
     if (state, how) == (Replay::Late(0), How::Token) {
         // Beside the other tests of a suite a replica may be late on a small machine.
         let least = if scale < 10_000 { 40 } else { 80 };
-        assert!(by_replicas >= least, "replicas that don't lag answer only {by_replicas} %");
+        assert!(by_replicas >= least, "replicas without lag answer only {by_replicas} %");
     }
     if how == How::Strong {
-        assert_eq!(by_replicas, 0, "strong reads are the primary's");
+        assert_eq!(by_replicas, 0, "the primary answers strong reads");
     }
 }

@@ -104,7 +104,7 @@ impl Trial {
                 }
                 // The client's kill: its call is dropped.
                 Err(_) if left => self.kill().await,
-                Err(_) => panic!("an import that hangs at batch {acknowledged}"),
+                Err(_) => panic!("the import hangs at batch {acknowledged}"),
             }
         }
     }
@@ -154,7 +154,7 @@ impl Trial {
     async fn committed(&self, import: u32) -> i64 {
         let sql = format!("SELECT count(*) FROM books WHERE cover_image = 'import {import}'");
         let rows: i64 = self.database.value(&sql).await.parse().expect("a count");
-        assert_eq!(rows % ROWS, 0, "batches are there wholly or not at all");
+        assert_eq!(rows % ROWS, 0, "batches are complete or missing");
         rows / ROWS
     }
 
@@ -207,13 +207,13 @@ async fn run(server: &TestServer, import: u32, acknowledged: &mut i64) -> Result
     while let Some(answer) = answers.message().await? {
         match answer.step.expect("an answer with a step") {
             Answer::Acknowledgement(answer) => {
-                assert_eq!(answer.number, *acknowledged + 1, "acknowledgements have their order");
+                assert_eq!(answer.number, *acknowledged + 1, "acknowledgements are in order");
                 assert_eq!((answer.inserted, answer.rejected), (ROWS, 0), "{answer:?}");
                 *acknowledged = answer.number;
             }
             Answer::Summary(summary) => assert_eq!(summary.inserted, batches * ROWS),
         }
     }
-    assert_eq!(*acknowledged, BATCHES, "a stream that ended well and isn't whole");
+    assert_eq!(*acknowledged, BATCHES, "a stream that ended without an error is incomplete");
     Ok(())
 }

@@ -100,7 +100,7 @@ impl Steady {
     pub(super) async fn stop(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         for caller in self.callers {
-            caller.await.expect("a caller that doesn't panic");
+            caller.await.expect("no panic of a caller");
         }
         std::mem::take(&mut *lock(&self.seen))
     }

@@ -44,7 +44,7 @@ pub(super) async fn stock(scale: u32) {
         }
         let mut tally = Tally::default();
         for caller in callers {
-            let bought = caller.await.expect("a caller that doesn't panic");
+            let bought = caller.await.expect("no panic of a caller");
             tally.placed += bought.placed;
             tally.short += bought.short;
             tally.cancelled += bought.cancelled;
@@ -82,7 +82,7 @@ async fn watch(database: Arc<Database>, done: Arc<AtomicBool>) -> u32 {
     let mut reads = 0;
     while !done.load(Ordering::Relaxed) {
         let wrong = balance(&database).await.into_iter().find(|sum| *sum != i64::from(STOCK));
-        assert_eq!(wrong, None, "a book and its orders don't agree");
+        assert_eq!(wrong, None, "stock and orders of a book don't add up");
         assert_eq!(database.value("SELECT count(*) FROM books WHERE stock < 0").await, "0");
         reads += 1;
     }
@@ -141,7 +141,7 @@ async fn buy(mut orders: OrderServiceClient<crate::Raw>, calls: u32) -> Tally {
         }
         if cancels && let Some(id) = open.pop() {
             let request = CancelOrderRequest { id, etag: String::new() };
-            orders.cancel_order(request).await.expect("an order that is called off");
+            orders.cancel_order(request).await.expect("a cancelled order");
             tally.cancelled += 1;
         }
     }

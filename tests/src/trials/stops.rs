@@ -111,8 +111,7 @@ async fn stop() -> (usize, usize, Duration) {
     let next = Arc::new(AtomicU32::new(BOOKS));
     let callers: Vec<_> =
         (0..CALLERS).map(|_| tokio::spawn(work(address, Arc::clone(&next)))).collect();
-    until("the callers are at work", SOON, async || next.load(Ordering::Relaxed) > BOOKS + 50)
-        .await;
+    until("the callers make calls", SOON, async || next.load(Ordering::Relaxed) > BOOKS + 50).await;
     server.signal(Signal::TERM);
     let export = tokio::spawn(async move { while let Ok(Some(_)) = export.message().await {} });
     let ended = server.ended().await;
@@ -133,7 +132,7 @@ async fn stop() -> (usize, usize, Duration) {
         for book in list {
             let sql = format!("SELECT count(*) FROM books WHERE id = '{book}'");
             let found = database.value(&sql).await != "0";
-            assert_eq!(found, there, "{book}: an answered call is kept, a refused one isn't done");
+            assert_eq!(found, there, "{book}: an answered call is applied, a refused one isn't");
         }
     }
     assert_eq!(database.value("SELECT max(stock) FROM books").await, "0", "the stuck call");

@@ -120,7 +120,7 @@ async fn get_and_send(server: &TestServer, sink: &Sink) {
     get(server).await;
     // A call's own span is the last of its spans.
     let sent = async || sink.count(CALL) == PORTION as usize;
-    until("every call's span has come", SOON, sent).await;
+    until("every call's span has arrived", SOON, sent).await;
     let spans = sink.take_spans().len();
     assert!(spans >= SPANS * PORTION as usize, "{spans} spans of {PORTION} calls");
 }

@@ -48,7 +48,7 @@ pub(super) async fn versions(calls: u32) {
                 .map(|_| tokio::spawn(call(older.channel(), done.clone(), go_on.clone())))
                 .collect();
             let reached = async |count: u32| {
-                until("calls are made", Duration::from_secs(60), async || {
+                until("callers have made calls", Duration::from_secs(60), async || {
                     done.load(Ordering::Relaxed) >= count
                         || load.iter().any(|one| one.is_finished())
                 })
@@ -73,7 +73,7 @@ pub(super) async fn versions(calls: u32) {
                 .map(|_| tokio::spawn(call(newer.channel(), done.clone(), go_on.clone())));
             load.extend(both);
             let from = done.load(Ordering::Relaxed);
-            let reached = until("calls are made", Duration::from_secs(120), async || {
+            let reached = until("callers have made calls", Duration::from_secs(120), async || {
                 done.load(Ordering::Relaxed) >= calls.max(from + calls / 3)
                     || load.iter().any(|one| one.is_finished())
             });

@@ -66,7 +66,7 @@ async fn bad_request_metadata_is_refused(engine: Engine) {
     }
     let credentials = [("authorization", "Bearer x")];
     let status = send(server.channel(), GET, get(), &credentials).await;
-    let refusal = form(&status.expect_err("no caller is known")).expect("the form of an error");
+    let refusal = form(&status.expect_err("no caller to report")).expect("the form of an error");
     refusal.is(Code::Unimplemented, "METADATA_NOT_SUPPORTED", &[]).says("key", "authorization");
     for (key, value) in [
         ("request-id", &long[1..]),

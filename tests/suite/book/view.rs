@@ -56,7 +56,7 @@ async fn book_view_adds_category_and_reviews(engine: Engine) {
         "latest_reviews": [{"rating": 4}]});
     let filed = with(a_book("filed"), with(parts, json!({"category_id": FICTION})));
     let filed = done(books.create_book(create(&id(1), filed)).await);
-    assert_eq!(filed, bare(&filed), "a write answers the book alone");
+    assert_eq!(filed, bare(&filed), "a write returns the book without view fields");
     let loose = done(books.create_book(create(&id(2), a_book("loose"))).await);
 
     let category: bookstore_proto::v1::GetCategoryRequest = message(json!({"id": FICTION}));

@@ -128,6 +128,6 @@ async fn export_to_a_slow_reader_holds_no_connection(engine: Engine) {
         }
         let stocks: Vec<i32> = seen.iter().map(|book| book.stock).collect();
         let wanted: Vec<i32> = (1..=2_402).chain([2_406]).collect();
-        assert!(stocks == wanted, "what is read later is as it was later: {:?}", stocks.last());
+        assert!(stocks == wanted, "later messages have later rows: {:?}", stocks.last());
     }
 }

@@ -56,7 +56,7 @@ async fn concurrent_imports_of_the_same_books_both_succeed(engine: Engine) {
         assert_eq!(server.database().value(&versions).await, all.to_string());
         let collided =
             server.logs().so_far().into_iter().find(|line| line.contains("trying again"));
-        assert_eq!(collided, None, "they wait for each other in one order");
+        assert_eq!(collided, None, "both take their locks in one order");
     }
 }
 
@@ -86,7 +86,7 @@ async fn import_of_books_deleted_meanwhile_succeeds(engine: Engine) {
         gone += before + answer.inserted - after;
     }
     assert_eq!(count(&server).await, inserted - gone);
-    assert!(updated > 0 && gone > 0, "no race at all: {updated} updated, {gone} gone");
+    assert!(updated > 0 && gone > 0, "the writes didn't overlap: {updated} updated, {gone} gone");
     import.end(ROUNDS, ROUNDS * i64::from(ROWS)).await.expect("an end");
 }
 
@@ -120,7 +120,7 @@ async fn import_into_a_category_deleted_meanwhile_succeeds(engine: Engine) {
         }
         assert_eq!(answer.inserted + answer.rejected, i64::from(ROWS));
     }
-    assert!(came > 0, "no race at all: {came} came, {rejected} were rejected");
+    assert!(came > 0, "the writes didn't overlap: {came} imported, {rejected} rejected");
     let kept = export(&server, ExportBooksRequest::default()).await;
     assert_eq!(i64::try_from(kept.len()), Ok(came));
     assert!(kept.iter().all(|book| book.category_id.is_none()));

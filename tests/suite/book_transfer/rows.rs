@@ -105,7 +105,7 @@ async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
         row(13, but(json!({"author": null, "price": null}))),
         row(14, but(json!({"category_id": SCIENCE}))),
         row(7, a_book("the first of its id was rejected for its category")),
-        row(6, a_book("the first of its id could not be")),
+        row(6, a_book("the first row of this id is invalid")),
         row(1, a_book("taken as well, and only the first is reported")),
     ];
     let mut import = Import::begin(&server, &id(900), json!({})).await;
@@ -149,7 +149,7 @@ async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
     }
     assert_eq!(titles.len(), 4);
     assert_eq!(titles[&id(2)], "good");
-    assert_eq!(titles[&id(6)], "the first of its id could not be");
+    assert_eq!(titles[&id(6)], "the first row of this id is invalid");
 
     // A number without a form in JSON can't be written as JSON here either.
     let kind = Some(Kind::NumberValue(f64::NAN));

@@ -157,7 +157,7 @@ async fn stop_ends_open_streams_between_two_messages(engine: Engine) {
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.took.at_most(Duration::from_secs(10)), "it took {:?}", ended.took);
     let cut = server.logs().so_far().iter().any(|line| line.contains("calls_cut"));
-    assert!(!cut, "no call had to be cut");
+    assert!(!cut, "no call was cut");
     let server = TestServer::builder(engine).on(server.database()).start().await;
     assert_eq!(count(&server).await, 1);
 }
@@ -176,7 +176,7 @@ async fn stop_during_an_import_batch_acknowledges_it_first() {
     server.signal(Signal::TERM);
     until("the port is closed", SOON, async || !can_connect(&server).await).await;
     held.release().await;
-    let answer = busy.acknowledgement().await.expect("a batch that was on its way");
+    let answer = busy.acknowledgement().await.expect("the batch in flight");
     assert_eq!((answer.inserted, answer.updated), (1, 2));
     let refused = refusal(busy.acknowledgement().await);
     refused.is(Code::Unavailable, "SHUTTING_DOWN", &[]);
@@ -200,7 +200,7 @@ async fn cancelled_import_leaves_whole_batches() {
     let mut again = Import::begin(&server, &id(900), upsert()).await;
     again.send(json!({"batch": {"number": 1, "rows": rows(1..=3)}})).await;
     held.release().await;
-    let answer = again.acknowledgement().await.expect("what the first one did");
+    let answer = again.acknowledgement().await.expect("the first client's outcome");
     assert_eq!((answer.inserted, answer.updated), (1, 2));
     again.end(1, 3).await.expect("an end");
     let versions = "SELECT string_agg(version::text, ' ' ORDER BY id) FROM books";

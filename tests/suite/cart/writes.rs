@@ -170,7 +170,7 @@ async fn checkout_places_the_order_and_clears_the_cart(engine: Engine) {
     let answers = join_all((0..5).map(|_| call(&server, CHECKOUT, wanted.clone()))).await;
     let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     for refused in refused {
-        let refused = refused.expect_err("the cart was empty then");
+        let refused = refused.expect_err("an empty cart");
         refused.is(Code::FailedPrecondition, "CART_EMPTY", &[]);
     }
     let [Ok(order)] = &done[..] else { panic!("{} orders", done.len()) };

@@ -87,7 +87,7 @@ async fn calls_skip_an_instance_that_reports_not_serving(engine: Engine) {
     })
     .await;
     first.signal(bookstore_tests::Signal::TERM);
-    until("the first is passed over", SOON, async || {
+    until("the first instance is skipped", SOON, async || {
         let before = (lists(&first), lists(&second));
         for _ in 0..10 {
             list().await;

@@ -24,7 +24,10 @@ fn rust_page_contains_the_text_of_the_example() {
     let lints = "#![expect(clippy::print_stdout, clippy::print_stderr, reason = \"a program's own \
                  output\")]\n\n";
     let example = example.replacen(lints, "", 1);
-    assert!(page.contains(&format!("```rust\n{example}```\n")), "the page has another program");
+    assert!(
+        page.contains(&format!("```rust\n{example}```\n")),
+        "the page's program differs from the example"
+    );
 }
 
 /// The service is killed during the example, and the example is started again from its beginning.
@@ -63,6 +66,6 @@ async fn example_run_again_places_each_order_once(engine: Engine) {
     };
     let (first, ()) = tokio::join!(first, killing);
     let second = program(address).await;
-    assert_eq!(first, second, "another run places other orders");
+    assert_eq!(first, second, "another run places separate orders");
     assert_eq!(database.value("SELECT count(*) FROM orders").await, ORDERS.to_string());
 }

@@ -49,19 +49,19 @@ async fn client_with_a_lagging_replica_reads_its_own_writes() {
         let id = create(&client, &format!("Dune {number}")).await;
         let other = client.new_session();
         let answer = client.books().get_book(get(&id)).await.expect("its own write");
-        assert_eq!(served_by(&answer), "primary", "the replica can't have it");
+        assert_eq!(served_by(&answer), "primary", "the replica lacks it");
         // Without the token the lagging replica answers the same read.
         let error = other.books().get_book(eventual(&id)).await.expect_err("a replica that lags");
         assert_eq!(error.code(), Code::NotFound, "{error:?}");
         // A client's token can be given to another client.
         let token = client.session().token().expect("a token");
         other.session().observe(&token);
-        other.books().get_book(get(&id)).await.expect("what the other client has seen");
+        other.books().get_book(get(&id)).await.expect("the other client's token");
     }
     cluster.execute(1, "SELECT pg_wal_replay_resume()").await;
     let id = create(&client, "Emma").await;
     cluster.caught_up(0, 1).await;
-    until("the replica answers what it has now", SOON, async || {
+    until("the replica returns the present value", SOON, async || {
         let answer = client.books().get_book(get(&id)).await.expect("its own write");
         served_by(&answer) == cluster.name(1)
     })
@@ -83,10 +83,10 @@ async fn write_lost_by_a_failover_is_reported_once() {
     cluster.restart(1).await;
     cluster.promote(1).await;
     let call = get(&kept).into_call().deadline(Duration::from_secs(20));
-    let error = Error::from(client.books().get_book(call).await.expect_err("what was lost"));
+    let error = Error::from(client.books().get_book(call).await.expect_err("a lost write"));
     assert!(error.is(v1::ErrorReason::WriteMayBeLost), "{error:?}");
     assert_eq!(client.session().token(), None);
-    client.books().get_book(get(&kept)).await.expect("what was kept");
+    client.books().get_book(get(&kept)).await.expect("a stored answer");
 }
 
 /// The client orders tokens as the service orders the positions in them.

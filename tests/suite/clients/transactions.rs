@@ -40,7 +40,7 @@ async fn client_execute_applies_all_writes_or_none(engine: Engine) {
     assert_eq!(answers.get::<Book>(1).expect("a book").id, client::id(1));
     assert!(answers.get::<Book>(0).is_err() && answers.get::<Book>(2).is_err());
     let again = execute().send().await.expect("the same again");
-    assert_eq!(again.get::<Category>(0).expect("a category"), answers.get(0).expect("one"));
+    assert_eq!(again.get::<Category>(0).expect("a category"), answers.get(0).expect("an outcome"));
     let taken =
         client.execute().request(&category("Travel")).request(&category("Poetry")).send().await;
     let error = taken.expect_err("a name that is taken");
@@ -56,7 +56,7 @@ async fn client_transact_commits_or_rolls_back_its_work(engine: Engine) {
     let Start::Open(mut transaction, begun) =
         client.begin(Begin::default(), None).await.expect("a transaction")
     else {
-        panic!("without a key nothing is replayed")
+        panic!("an answer without a key is not replayed")
     };
     assert!(begun.timeout_ms > 0);
     let made: Category = transaction.call(&category("Poetry")).await.expect("a category");
@@ -103,7 +103,7 @@ async fn transaction_with_a_lost_commit_answer_is_applied_once(engine: Engine) {
         Ok(placed)
     });
     let (placed, ()) = tokio::join!(placed, async {
-        until("it is committed", SOON, async || {
+        until("the write is committed", SOON, async || {
             server.database().value("SELECT count(*) FROM orders").await == "1"
         })
         .await;

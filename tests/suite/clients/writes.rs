@@ -91,7 +91,7 @@ async fn orders_are_placed_once_when_the_service_is_killed(engine: Engine) {
     for caller in callers {
         attempts += caller.await.expect("a caller that places its orders");
     }
-    assert!(attempts > CALLERS * ORDERS, "no call was interrupted: nothing is shown");
+    assert!(attempts > CALLERS * ORDERS, "no call was interrupted, so the test proves nothing");
     assert_orders(&server, CALLERS * ORDERS).await;
 }
 
@@ -106,7 +106,7 @@ async fn orders_are_placed_once_over_broken_connections(engine: Engine) {
     for number in 0..ORDERS {
         attempts += place(&client, 0, number).await;
     }
-    assert!(attempts > ORDERS, "no connection broke: nothing is shown");
+    assert!(attempts > ORDERS, "no connection broke, so the test proves nothing");
     assert_orders(&server, ORDERS).await;
 }
 
@@ -120,7 +120,7 @@ async fn place(client: &Client, caller: usize, number: usize) -> usize {
         match client.orders().place_order(call).await {
             Ok(answer) => {
                 let previous = answer.metadata().get("grpc-previous-rpc-attempts");
-                let previous = previous.expect("the attempts before").to_str().expect("ASCII");
+                let previous = previous.expect("the earlier attempts").to_str().expect("ASCII");
                 return attempts + previous.parse::<usize>().expect("a number") + 1;
             }
             Err(status) => {
@@ -142,7 +142,7 @@ async fn repeated_write_without_a_key_is_refused(engine: Engine) {
     let body = client::create(&client::id(1), client::a_book("Dune")).encode_to_vec();
     let count = async || server.database().value("SELECT count(*) FROM books").await;
     let refused = send(server.channel(), CREATE, body.clone(), &[AGAIN]).await;
-    let refused = refused.expect_err("it may have happened");
+    let refused = refused.expect_err("an unknown outcome");
     let pushback = refused.metadata().get("grpc-retry-pushback-ms").expect("a pushback");
     assert_eq!(pushback, "-1");
     client::Refusal::from(&refused).is(Code::Unknown, "COMMIT_OUTCOME_UNKNOWN", &[]);
@@ -186,7 +186,8 @@ async fn client_learns_the_outcome_of_a_write(engine: Engine) {
     // The same with a key that the client has made.
     let answer = client.orders().place_order(order("3 Quiet Street")).await.expect("an order");
     let key = answer.metadata().get("idempotency-key").expect("a key").to_str().expect("ASCII");
-    let (outcome, _) = client.outcome(key.parse().expect("a UUID"), false).await.expect("one");
+    let (outcome, _) =
+        client.outcome(key.parse().expect("a UUID"), false).await.expect("an outcome");
     assert_eq!(outcome, v1::Outcome::Committed);
 }
 

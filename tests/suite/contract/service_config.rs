@@ -98,7 +98,7 @@ fn service_config_file_equals_the_rendered_contract() {
     }
     let text = fs::read_to_string(&path).expect("the service config");
     let different = text.lines().zip(wanted.lines()).find(|(there, wanted)| there != wanted);
-    assert_eq!(different, None, "{FILE} isn't what the contract makes of it; run\n  {REWRITE}");
+    assert_eq!(different, None, "{FILE} differs from the rendered contract; run\n  {REWRITE}");
     assert_eq!(text, wanted);
 
     // The same in the client's reading.

@@ -46,7 +46,7 @@ async fn check_of_an_unchanged_head_finds_nothing(engine: Engine) {
     assert!(checked.output.contains("compared by replay"), "{checked:?}");
     if engine == Engine::Postgres {
         let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'bookstore_scratch%'";
-        assert_eq!(database.value(left).await, "0", "schemas that a check has left");
+        assert_eq!(database.value(left).await, "0", "schemas left by a check");
     }
 }
 

@@ -51,7 +51,7 @@ async fn schema_snapshot_equals_the_replayed_migrations() {
         fs::write(path, text).expect("the snapshot");
         return;
     }
-    assert!(text == SNAPSHOT, "the snapshot is another one than the replay: {REWRITE}");
+    assert!(text == SNAPSHOT, "the snapshot differs from the replay: {REWRITE}");
 }
 
 /// The schema built from the entities and their declarations equals that of the migrations.

@@ -55,7 +55,7 @@ async fn deadline_ends_a_call_waiting_for_a_lock() {
 
     is_idle(&database).await;
     assert_eq!(stock(&database).await, "0", "the write of an ended call is rolled back");
-    books.update_book(restock(&id, 6)).await.expect("the only connection, free again");
+    books.update_book(restock(&id, 6)).await.expect("the only connection");
     assert_eq!(stock(&database).await, "6");
 }
 
@@ -67,7 +67,7 @@ async fn call_with_a_passed_deadline_is_not_started() {
     for timeout in ["0m", "1n"] {
         let mut write = Request::new(restock(&id, 5));
         write.metadata_mut().insert("grpc-timeout", timeout.parse().expect("ASCII"));
-        let status = books.update_book(write).await.expect_err("no time at all");
+        let status = books.update_book(write).await.expect_err("a passed deadline");
         assert_eq!(refusal(&status).0, "DEADLINE_EXCEEDED");
     }
     is_idle(&database).await;
@@ -178,6 +178,6 @@ async fn cancelled_read_ends_in_the_database() {
     categories.get_category(category).await.expect("a connection");
     assert_eq!(sessions(&database, waits).await, "0", "the read still waits");
     let same = sessions(&database, &format!("pid = {pid}")).await;
-    assert_eq!(same, "1", "the connection was thrown away");
+    assert_eq!(same, "1", "the connection was closed");
     held.release().await;
 }

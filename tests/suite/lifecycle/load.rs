@@ -35,7 +35,7 @@ async fn calls_over_the_limit_are_refused_and_probes_are_not() {
     waits_for_lock(&database).await;
     for _ in 0..3 {
         let second = client::books(&server).list_books(ListBooksRequest::default()).await;
-        let status = second.expect_err("one call too many");
+        let status = second.expect_err("a call over the limit");
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
         assert_eq!(refusal(&status), ("OVERLOADED".to_owned(), true));
         assert!(took(&status) < WAIT, "without a queue: {status:?}");
@@ -48,7 +48,7 @@ async fn calls_over_the_limit_are_refused_and_probes_are_not() {
     bad_input::send(server.channel(), path, vec![0x3a, 0], &[]).await.expect("reflection");
     held.release().await;
     first.await.expect("no panic").expect("a list");
-    client::books(&server).list_books(ListBooksRequest::default()).await.expect("room again");
+    client::books(&server).list_books(ListBooksRequest::default()).await.expect("a free slot");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn call_over_the_limit_waits_for_a_permit() {
     let first = call();
     waits_for_lock(&database).await;
     let second = call();
-    until("the second waits", SOON, async || {
+    until("the second migrator waits", SOON, async || {
         admin::get(address, "/calls").await.1.contains("\"waiting\":1")
     })
     .await;
@@ -75,13 +75,13 @@ async fn call_over_the_limit_waits_for_a_permit() {
     // While the first call runs, the wait ends after this second.
     let second = second.await.expect("no panic").expect_err("no permit");
     assert_eq!(refusal(&second).0, "OVERLOADED");
-    assert!(took(&second) >= WAIT, "it has waited: {second:?}");
+    assert!(took(&second) >= WAIT, "it waited for a permit: {second:?}");
     let mut request = Request::new(get());
     request.set_timeout(std::time::Duration::from_millis(100));
     let late = BookServiceClient::new(raw(server.address()).await).get_book(request).await;
     assert_eq!(late.expect_err("no permit").code(), Code::DeadlineExceeded);
     let next = call();
-    until("the next waits", SOON, async || {
+    until("the next migrator waits", SOON, async || {
         admin::get(address, "/calls").await.1.contains("\"waiting\":1")
     })
     .await;

@@ -78,7 +78,7 @@ async fn restarted_database_is_reconnected_in_time() {
         until_within("reads are answered", BACK, async || books.get_book(get()).await.is_ok())
             .await;
         let found = books.get_book(get()).await.expect("a read as before").into_inner();
-        assert_eq!(found.stock, stock, "what was acknowledged is there, and nothing else");
+        assert_eq!(found.stock, stock, "exactly the acknowledged writes are there");
         books.update_book(restock(&id, 9)).await.expect("a write as before");
         ready.sees(ServingStatus::Serving, SOON).await;
     }

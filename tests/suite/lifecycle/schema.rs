@@ -89,7 +89,7 @@ async fn new_sealing_key_in_the_database_is_adopted() {
     let page = books.list_books(request.clone()).await.expect("a page").into_inner();
     request.page_token = page.next_page_token;
     let page = client::books(&second).list_books(request).await;
-    assert_eq!(page.expect("a page of the other's token").into_inner().books.len(), 1);
+    assert_eq!(page.expect("a page by the other service's token").into_inner().books.len(), 1);
 }
 
 /// A holder of the lock that every migration of the database waits for.
@@ -118,7 +118,7 @@ impl Migrating {
     async fn release(self) {
         match self {
             Self::Postgres(held) => held.release().await,
-            Self::Sqlite(file) => file.unlock().expect("a lock that goes"),
+            Self::Sqlite(file) => file.unlock().expect("a released lock"),
         }
     }
 }

@@ -42,7 +42,7 @@ async fn unix_socket_serves_calls_and_is_removed_at_the_end() {
 
     let mut server = at(&path).await;
     server.kill().await;
-    assert!(path.exists(), "a killed service can't clear up");
+    assert!(path.exists(), "a killed service leaves its socket");
     let server = at(&path).await;
     list(&address).await;
     drop(server);
@@ -94,7 +94,7 @@ async fn failed_end_writes_its_termination_message() {
     assert_eq!(failed.code, Some(1), "{failed:?}");
     assert!(reason(&path)["reason"].as_str().is_some_and(|text| text.contains(&address)));
 
-    fs::remove_file(&path).expect("the file goes");
+    fs::remove_file(&path).expect("the file is removed");
     let hurried = TestServer::builder(Engine::Sqlite).env("TERMINATION_LOG", log);
     let mut hurried = hurried.env("SHUTDOWN_PAUSE", "5m").start().await;
     hurried.signal(Signal::TERM);
@@ -103,7 +103,7 @@ async fn failed_end_writes_its_termination_message() {
     assert_eq!(hurried.ended().await.status.code(), Some(143));
     assert_eq!(reason(&path)["exit_code"], 143);
 
-    fs::remove_file(&path).expect("the file goes");
+    fs::remove_file(&path).expect("the file is removed");
     let well = TestServer::builder(Engine::Sqlite).env("TERMINATION_LOG", log);
     let mut well = well.env("SHUTDOWN_PAUSE", "0s").start().await;
     assert_eq!(well.terminate().await.status.code(), Some(0));

@@ -53,7 +53,7 @@ async fn stale_statement_after_a_column_change_is_retried() {
         let change =
             format!("ALTER TABLE books ALTER cover_image TYPE varchar(500) COLLATE {collation}");
         database.sql(&change).await;
-        assert_eq!(attempts(3).await, "2", "the statement was still that of the old schema");
+        assert_eq!(attempts(3).await, "2", "the prepared statement is of the old schema");
         let listed = client::done(books.list_books(ListBooksRequest::default()).await);
         assert_eq!(listed.books.len(), 1);
         by_every_connection(&server, &database, &id).await;

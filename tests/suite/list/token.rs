@@ -13,7 +13,7 @@ on_every_engine!(page_token_of_another_list_is_refused, page_token_works_after_a
 
 async fn token(books: &mut Books, request: Value) -> String {
     let page = list(books, request).await.expect("a page");
-    assert!(!page.next_page_token.is_empty(), "another page");
+    assert!(!page.next_page_token.is_empty(), "another page of the list");
     page.next_page_token
 }
 
@@ -54,7 +54,7 @@ async fn page_token_of_another_list_is_refused(engine: Engine) {
     let foreign = ListCategoriesRequest { page_token: of_books, ..request };
     refused(categories.list_categories(foreign).await).is_invalid(&["page_token"]);
     let foreign = json!({"order_by": "create_time", "page_token": of_categories});
-    list(&mut books, foreign).await.expect_err("a foreign one").is_invalid(&["page_token"]);
+    list(&mut books, foreign).await.expect_err("another list's token").is_invalid(&["page_token"]);
 
     for at in (0..good.len()).step_by(3).chain([good.len() - 1]) {
         let mut altered = good.clone().into_bytes();
@@ -64,7 +64,10 @@ async fn page_token_of_another_list_is_refused(engine: Engine) {
             // An empty token asks for the first page.
             if !altered.is_empty() {
                 let altered = with(with_token.clone(), json!({"page_token": altered}));
-                list(&mut books, altered).await.expect_err("altered").is_invalid(&["page_token"]);
+                list(&mut books, altered)
+                    .await
+                    .expect_err("an altered token")
+                    .is_invalid(&["page_token"]);
             }
         }
     }
@@ -106,5 +109,5 @@ async fn page_token_works_after_a_restart(engine: Engine) {
     }
     let stranger = TestServer::builder(engine).on(database).start().await;
     let refusal = list(&mut books(&stranger), with_token).await;
-    refusal.expect_err("a foreign one").is_invalid(&["page_token"]);
+    refusal.expect_err("another list's token").is_invalid(&["page_token"]);
 }

@@ -22,10 +22,7 @@ fn migration_page_contains_the_text_of_the_examples() {
     for part in SOURCE.split("// example: ").skip(1) {
         let (title, rest) = part.split_once('\n').expect("a title");
         let (code, _) = rest.split_once("// end").expect("an end");
-        assert!(
-            page.contains(&lines(code).join("\n")),
-            "{title} isn't on the page as it is tested"
-        );
+        assert!(page.contains(&lines(code).join("\n")), "{title} differs on the page");
         count += 1;
     }
     assert_eq!(count, 8);

@@ -158,7 +158,7 @@ async fn index_left_by_a_killed_migrator_is_rebuilt() {
     kill(child).await;
     let next = migrator.spawn(&["up"]);
     let began = "SELECT 1 FROM bookstore_migration_steps WHERE state = 'STARTED'";
-    assert!(!database.sql(began).await.is_empty(), "that a step was begun is recorded");
+    assert!(!database.sql(began).await.is_empty(), "the begun step is recorded");
     tokio::time::sleep(Duration::from_secs(3)).await;
     drop(holder);
     let next = finished(next).await;
@@ -185,7 +185,7 @@ async fn index_that_another_session_builds_is_not_dropped() {
     let errors = migrator.fails(&["up", "--lock-wait", "1s"], 1).await;
     assert!(errors.contains("another session is building index items_extra_idx"), "{errors}");
     drop(holder);
-    build.await.expect("a task").expect("the other's build is whole");
+    build.await.expect("a task").expect("the other session's index is complete");
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn migrator_killed_in_a_rebuild_leaves_the_old_table() {
         database.value("SELECT count(*) FROM items WHERE extra = upper(name)").await,
         "100000"
     );
-    assert!(!lock.exists(), "the lock's file goes with its holder");
+    assert!(!lock.exists(), "the lock file is removed with its holder");
     is_head(&database, &revisions).await;
 }
 

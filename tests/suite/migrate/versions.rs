@@ -31,7 +31,7 @@ async fn older_program_works_on_a_newer_schema(engine: Engine) {
     let older = Migrator::new(&database, &json!({}));
     Migrator::new(&database, &newer(None)).ok(&["up"]).await;
     let list = client::books(&server).list_books(ListBooksRequest::default()).await;
-    list.expect("the program that runs serves on");
+    list.expect("the running program still serves");
     let second = TestServer::builder(engine).on(database.clone()).start().await;
     client::create_all(&mut client::books(&second), &[client::a_book("Dune")]).await;
 
@@ -123,7 +123,7 @@ async fn newer_program_waits_for_its_schema_while_an_older_serves(engine: Engine
     newer.logs().wait_for(|line| line.contains("waiting for the schema")).await;
     client::create_all(&mut client::books(&older), &[client::a_book("Dune")]).await;
     migrator.ok(&["up"]).await;
-    until("the newer serves too", SOON, async || {
+    until("the newer program serves too", SOON, async || {
         client::books(&newer).list_books(ListBooksRequest::default()).await.is_ok()
     })
     .await;

@@ -44,7 +44,7 @@ async fn lost_primary_lets_reads_succeed_and_writes_wait() {
             "frozen" => cluster.thaw(0),
             _ => cluster.restart(0).await,
         }
-        until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok())
+        until("writes succeed again", SOON, async || create(&server, "Ulysses").await.is_ok())
             .await;
         let by = read(&mut client::books(&server), &id, STRONG).await.expect("a read");
         assert_eq!(by, "primary");
@@ -74,7 +74,7 @@ async fn long_write_on_a_lost_primary_leaves_time_for_the_next() {
     .await;
     cluster.kill(0).await;
     cluster.promote(1).await;
-    let book = long.await.expect("no panic").expect("a write on the successor").into_inner();
+    let book = long.await.expect("no panic").expect("a write on the new primary").into_inner();
     let there = format!("SELECT count(*) FROM books WHERE id = '{}'", book.id);
     assert_eq!(cluster.value(1, &there).await, "1");
 }
@@ -109,13 +109,13 @@ async fn unknown_commit_on_a_lost_primary_stays_unknown() {
     let status = written.await.expect("no panic").expect_err("an unknown outcome");
     assert_eq!(reason(&status).1, "COMMIT_OUTCOME_UNKNOWN", "{status:?}");
     let there = "SELECT count(*) FROM books WHERE title = 'Dune'";
-    assert_eq!(cluster.value(0, there).await, "1", "it has happened");
+    assert_eq!(cluster.value(0, there).await, "1", "the write was applied");
 
     // With its key the outcome is found as soon as there is a primary.
     line.restore();
-    until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok()).await;
+    until("writes succeed again", SOON, async || create(&server, "Ulysses").await.is_ok()).await;
     client::books(&server).create_book(keyed()).await.expect("the write's answer");
-    assert_eq!(cluster.value(0, there).await, "1", "it happened once");
+    assert_eq!(cluster.value(0, there).await, "1", "the write was applied once");
 }
 
 /// A primary that was frozen during the promotion of another still acts as a primary when it
@@ -128,7 +128,7 @@ async fn resumed_former_primary_gets_no_writes() {
     cluster.caught_up(0, 1).await;
     cluster.freeze(0);
     cluster.promote(1).await;
-    create(&server, "meanwhile").await.expect("a write that waits for the successor");
+    create(&server, "meanwhile").await.expect("a write on the new primary");
     cluster.thaw(0);
     let now = cluster.value(0, "now()").await;
     let probes = format!(
@@ -140,7 +140,7 @@ async fn resumed_former_primary_gets_no_writes() {
         create(&server, "after").await.expect("a write");
     }
     let written = "SELECT count(*) FROM books WHERE title <> 'before'";
-    assert_eq!(cluster.value(0, written).await, "0", "a write has reached it");
+    assert_eq!(cluster.value(0, written).await, "0", "a write has reached the former primary");
     assert_eq!(cluster.value(1, written).await, "21");
 }
 

@@ -79,7 +79,7 @@ fn every_type_name_has_one_definition() {
         .collect();
     assert!(violations.is_empty(), "types of the same name:\n{}", violations.join("\n"));
     let settled: Vec<_> = KNOWN.iter().filter(|name| !names.contains_key(**name)).collect();
-    assert!(settled.is_empty(), "these names have one meaning; remove them here: {settled:?}");
+    assert!(settled.is_empty(), "these names have one definition; remove them here: {settled:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ async fn silent_or_slow_caller_is_rolled_back(engine: Engine) {
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     let watch = Stopwatch::start();
-    let status = led.answers.message().await.expect_err("it is shown out");
+    let status = led.answers.message().await.expect_err("the stream has ended");
     Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
     let took = watch.stop();
     assert!(took.at_most(Duration::from_secs(3)), "{took:?}");
@@ -43,7 +43,7 @@ async fn silent_or_slow_caller_is_rolled_back(engine: Engine) {
     let (began, watch) = (Instant::now(), Stopwatch::start());
     let refused = loop {
         match led.call(GET, json!({"id": id(2)})).await {
-            Ok(_) => assert!(began.elapsed() < SOON, "it goes on"),
+            Ok(_) => assert!(began.elapsed() < SOON, "it continues"),
             Err(refused) => break refused,
         }
     };
@@ -75,7 +75,7 @@ async fn call_deadline_ends_the_transaction(engine: Engine) {
         assert!(took.at_least(limit) && took.at_most(limit * 5), "after {took:?}");
     };
     let (watch, mut led) = open().await;
-    let status = led.answers.message().await.expect_err("its time is over");
+    let status = led.answers.message().await.expect_err("an expired deadline");
     ended(watch, Refusal::from(&status));
     assert_eq!(books(&server).await, "0");
     if engine == Engine::Postgres {
@@ -83,7 +83,7 @@ async fn call_deadline_ends_the_transaction(engine: Engine) {
         other.call(CREATE, a_new_book(2)).await.expect("a book");
         let (watch, mut led) = open().await;
         // The other transaction holds the lock and stays open.
-        ended(watch, led.call(CREATE, a_new_book(2)).await.expect_err("its time is over"));
+        ended(watch, led.call(CREATE, a_new_book(2)).await.expect_err("an expired deadline"));
         other.commit().await.expect("a commit");
         assert_eq!(books(&server).await, "1");
     }
@@ -98,14 +98,15 @@ async fn led_transactions_over_the_limit_are_refused(engine: Engine) {
         .await;
     let mut first = Led::begun(&server).await;
     let mut second = Led::open(&server, None).await;
-    let status = second.step(Step::Begin(Begin::default())).await.expect_err("one too many");
+    let status =
+        second.step(Step::Begin(Begin::default())).await.expect_err("a transaction over the limit");
     Refusal::from(&status).is(Code::ResourceExhausted, "TRANSACTION_LIMIT", &[]);
     // The other half of the connections serves all other calls.
     let missing = refusal(&server, GET, json!({"id": id(1)})).await;
     missing.is_missing(&["id"]);
     first.call(CREATE, a_new_book(1)).await.expect("a book");
     first.commit().await.expect("a commit");
-    Led::begun(&server).await.commit().await.expect("room again");
+    Led::begun(&server).await.commit().await.expect("a free slot");
 }
 
 /// A killed caller leaves no session in a transaction. It sends no termination: its connection is
@@ -148,7 +149,7 @@ async fn killed_caller_leaves_no_open_transaction() {
         () = waits_for_lock(&database) => {}
     }
     line.cut();
-    until("no transaction is open but ours", soon, async || open().await == "0").await;
+    until("only the test's transaction is open", soon, async || open().await == "0").await;
     held.release().await;
     assert_eq!(books(&server).await, "0");
 }
@@ -168,7 +169,9 @@ async fn commit_slower_than_the_transaction_limit_is_waited_for() {
     })
     .await;
     let mut led = Led::open(&server, None).await;
-    led.step(Step::Begin(Begin { timeout_ms: 2000, ..Begin::default() })).await.expect("begun");
+    led.step(Step::Begin(Begin { timeout_ms: 2000, ..Begin::default() }))
+        .await
+        .expect("a transaction");
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     cluster.freeze(1);
     let thaw = async {

@@ -70,7 +70,7 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     let mut input = import.stdin.take().expect("its input");
     let part = format!("{HEADER}{}", rows(0, 405));
     input.write_all(part.as_bytes()).await.expect("a part of the file");
-    until("some rows", SOON, async || count(&server).await >= 300).await;
+    until("some rows are written", SOON, async || count(&server).await >= 300).await;
     interrupt(&import);
     let ended = import.wait_with_output().await.expect("its end");
     let ended = Ended::new(ended.status, &ended.stdout, &ended.stderr);
@@ -98,15 +98,15 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     assert_exact(&server, folder, ROWS).await;
 
     // Again from the start: the service returns its stored answers.
-    let (before, place) = command.split_once(" --resume ").expect("a place");
-    let (place, after) = place.split_once(' ').expect("a place");
+    let (before, place) = command.split_once(" --resume ").expect("a position");
+    let (place, after) = place.split_once(' ').expect("a position");
     let (id, _) = place.split_once(':').expect("an id");
     let ended = go_on(&format!("{before} --resume {id} {after}")).await;
     assert_eq!(ended.output, "inserted 990\nupdated 0\nrejected 10, see r.csv\n", "{ended:?}");
     assert_exact(&server, folder, ROWS).await;
     // With other options a batch contains other rows, and the service refuses it.
     let ended = go_on(&format!("{before} --resume {id} {after} --null A")).await;
-    assert_eq!(ended.code, Some(3), "nothing differs: {ended:?}");
+    assert_eq!(ended.code, Some(3), "no difference is reported: {ended:?}");
     let ended =
         go_on(&format!("{before} --resume {id} {after}").replace("stock=3", "stock=4")).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -129,7 +129,7 @@ async fn import_reconnects_after_a_lost_connection(engine: Engine) {
     let mut errors = import.stderr.take().expect("its errors");
     let part = format!("{HEADER}{}", rows(0, 305));
     input.write_all(part.as_bytes()).await.expect("a part of the file");
-    until("some rows", SOON, async || count(&server).await >= 200).await;
+    until("some rows are written", SOON, async || count(&server).await >= 200).await;
     line.cut();
     input.write_all(rows(305, ROWS).as_bytes()).await.expect("the rest");
     drop(input);

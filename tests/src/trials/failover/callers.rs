@@ -96,7 +96,7 @@ impl Callers {
     /// # Panics
     /// If one of them has received an unexpected answer.
     pub(super) fn are_all_at_it(&self) {
-        assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a caller has given up");
+        assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a caller has stopped");
     }
 
     /// Resets the longest time without an answer.
@@ -121,7 +121,7 @@ impl Callers {
     pub(super) async fn end(mut self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         for task in mem::take(&mut self.tasks) {
-            task.await.expect("a caller that doesn't panic");
+            task.await.expect("no panic of a caller");
         }
         self.acknowledged()
     }
@@ -171,7 +171,7 @@ fn pause(status: &Status) -> Duration {
     let is_ours = !["SQLSTATE", "25006", "error returned", "read-only"]
         .iter()
         .any(|theirs| message.contains(theirs));
-    assert!(is_read && is_ours, "not worth reading: {status:?}");
+    assert!(is_read && is_ours, "an unexpected error: {status:?}");
     match (status.code(), reason, delay) {
         (Code::Unavailable, "DATABASE_UNAVAILABLE", Some(delay))
         | (Code::Aborted, "KEY_IN_USE", Some(delay)) => delay,

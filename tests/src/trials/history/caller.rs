@@ -117,7 +117,7 @@ impl Caller {
                     self.done.unknown += u32::from(matches!(failed, Failed::Unknown));
                     let happened = self.settle(&key).await;
                     let refused = matches!(failed, Failed::Refused);
-                    assert!(!(happened && refused), "{steps:?} was refused and has happened");
+                    assert!(!(happened && refused), "{steps:?} was refused and yet applied");
                     happened
                 }
             };
@@ -264,7 +264,7 @@ impl Caller {
                 Ok(Outcome::Committed) => return true,
                 Ok(Outcome::Aborted) => return false,
                 Ok(Outcome::InProgress) | Err(_) => {}
-                Ok(other) => panic!("{other:?} of a key that was to be fenced"),
+                Ok(other) => panic!("{other:?} of a fenced key"),
             }
         }
     }
