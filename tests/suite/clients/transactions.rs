@@ -40,7 +40,7 @@ async fn client_execute_applies_all_writes_or_none(engine: Engine) {
     assert_eq!(answers.get::<Book>(1).expect("a book").id, client::id(1));
     assert!(answers.get::<Book>(0).is_err() && answers.get::<Book>(2).is_err());
     let again = execute().send().await.expect("the same again");
-    assert_eq!(again.get::<Category>(0).expect("a category"), answers.get(0).expect("an outcome"));
+    assert_eq!(again.get::<Category>(0).expect("a category"), answers.get(0).expect("a category"));
     let taken =
         client.execute().request(&category("Travel")).request(&category("Poetry")).send().await;
     let error = taken.expect_err("a name that is taken");
