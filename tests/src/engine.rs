@@ -43,21 +43,30 @@ macro_rules! on_every_engine {
 mod tests {
     use super::*;
 
-    crate::on_every_engine!(
-        case_without_exception_runs_on_both_engines,
-        case_except_postgres_runs_on_sqlite except postgres,
-        case_except_sqlite_runs_on_postgres except sqlite,
-    );
+    crate::on_every_engine!(both, not_postgres except postgres, not_sqlite except sqlite);
 
-    async fn case_without_exception_runs_on_both_engines(engine: Engine) {
-        assert!(matches!(engine, Engine::Sqlite | Engine::Postgres));
-    }
+    /// Only its tests' names count.
+    async fn both(_: Engine) {}
 
-    async fn case_except_postgres_runs_on_sqlite(engine: Engine) {
+    async fn not_postgres(engine: Engine) {
         assert_eq!(engine, Engine::Sqlite);
     }
 
-    async fn case_except_sqlite_runs_on_postgres(engine: Engine) {
+    async fn not_sqlite(engine: Engine) {
         assert_eq!(engine, Engine::Postgres);
+    }
+
+    #[test]
+    fn case_with_except_has_one_test_and_others_two() {
+        let this = std::env::current_exe().expect("the path of this program");
+        let output = std::process::Command::new(this).arg("--list").output().expect("a list");
+        let output = String::from_utf8(output.stdout).expect("text");
+        let prefix = concat!(module_path!(), "::").split_once("::").expect("a path").1;
+        let cases = output.lines().filter_map(|line| line.strip_prefix(prefix));
+        let mut cases: Vec<_> = cases.filter(|line| line.contains("::")).collect();
+        cases.sort_unstable();
+        let expected =
+            ["both::postgres", "both::sqlite", "not_postgres::sqlite", "not_sqlite::postgres"];
+        assert_eq!(cases, expected.map(|name| format!("{name}: test")));
     }
 }

@@ -93,6 +93,7 @@ async fn stream_is_logged_as_one_line_with_its_termination_message(engine: Engin
     good.send(options(900)).await;
     good.batch(1, &rows(1..=2)).await.expect("a batch");
     let began = Instant::now();
+    // The time that the stream is open has to show in its duration.
     tokio::time::sleep(Duration::from_millis(60)).await;
     let logs = server.logs().json();
     assert!(!logs.iter().any(|line| line["request_id"] == "good" && line["message"] == "call"));

@@ -155,11 +155,15 @@ async fn index_left_by_a_killed_migrator_is_rebuilt() {
     let child = migrator.spawn(&["up"]);
     let begun = "SELECT 1 FROM pg_index WHERE NOT indisvalid";
     until_sql("the index is begun", &database, begun).await;
+    let session = format!("SELECT pid::text FROM pg_stat_activity WHERE {OURS}");
+    let killed = database.value(&session).await;
     kill(child).await;
     let next = migrator.spawn(&["up"]);
     let began = "SELECT 1 FROM bookstore_migration_steps WHERE state = 'STARTED'";
     assert!(!database.sql(began).await.is_empty(), "the begun step is recorded");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The migration lock keeps the next one waiting until the killed one's session has ended.
+    let next_waits = format!("{} AND pid <> {killed}", waits());
+    until_sql("the next migrator waits for the table", &database, &next_waits).await;
     drop(holder);
     let next = finished(next).await;
     assert_eq!(next.code, Some(0), "{next:?}");

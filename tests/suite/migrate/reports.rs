@@ -183,7 +183,12 @@ async fn eight_migrators_with_a_concurrent_index_apply_it_once() {
     let lock = "BEGIN; LOCK TABLE items IN ROW EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut holder).await.expect("the lock");
     let eight: Vec<_> = (0..8).map(|_| migrator.spawn(&["up"])).collect();
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // One of them builds the index and waits for the table, the others wait for the migration lock.
+    let all = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE {OURS} \
+         HAVING count(*) >= 8 AND bool_or(wait_event_type = 'Lock')"
+    );
+    until_sql("eight migrators wait", &database, &all).await;
     drop(holder);
     let mut outputs = Vec::new();
     for child in eight {

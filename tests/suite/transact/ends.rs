@@ -175,6 +175,7 @@ async fn commit_slower_than_the_transaction_limit_is_waited_for() {
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     cluster.freeze(1);
     let thaw = async {
+        // A second longer than the transaction may be open.
         tokio::time::sleep(Duration::from_secs(3)).await;
         cluster.thaw(1);
     };
