@@ -1,11 +1,9 @@
 //! Failures of other tools from public reports: each has the right outcome here.
 
-use std::time::Duration;
-
 use bookstore_tests::{Database, Engine, catalog, on_every_engine};
 use serde_json::{Value, json};
 
-use super::{Migrator, finished, is_head, migrated, names};
+use super::{Migrator, OURS, finished, is_head, migrated, names, until_sql};
 
 on_every_engine!(
     changed_literal_is_refused_and_changed_formatting_is_not,
