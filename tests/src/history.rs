@@ -54,7 +54,7 @@ pub(crate) fn violations(
         .enumerate()
         .flat_map(|(at, transaction)| appends(transaction).map(move |(_, value)| (value, at)))
         .collect();
-    let mut violations = of_lists(history, lists, &writers);
+    let mut violations = list_violations(history, lists, &writers);
     // The graph has an order of the transactions and one of their commits. Reads on a replica stand
     // among the commits, where the replica was. The two orders may differ: serializable
     // transactions may commit in another order than the serial one that explains them.
@@ -103,13 +103,13 @@ pub(crate) fn violations(
     }
     in_time(&mut commits, &of_primary().collect::<Vec<_>>());
     in_sessions(&mut commits, happened());
-    let circle = order.circle().or_else(|| commits.circle());
-    violations.extend(circle.map(|circle| describe(history, &circle)));
+    let cycle = order.cycle().or_else(|| commits.cycle());
+    violations.extend(cycle.map(|cycle| describe(history, &cycle)));
     violations
 }
 
 /// Values that the lists have and should not have, and values that they lack.
-fn of_lists(
+fn list_violations(
     history: &[Transaction],
     lists: &BTreeMap<u32, Vec<u64>>,
     writers: &HashMap<u64, usize>,
@@ -228,7 +228,7 @@ impl Graph {
     }
 
     /// A cycle, if there is one: each node with the reason why it precedes the next.
-    fn circle(&self) -> Option<Vec<(usize, &'static str)>> {
+    fn cycle(&self) -> Option<Vec<(usize, &'static str)>> {
         let mut after = vec![Vec::new(); self.before.len()];
         let mut open: Vec<usize> = self.before.iter().map(Vec::len).collect();
         for (node, before) in self.before.iter().enumerate() {
@@ -253,14 +253,14 @@ impl Graph {
             way.push((*first, why));
             at = *first;
         }
-        let mut circle = way.split_off(seen[&at]);
-        circle.reverse();
-        Some(circle)
+        let mut cycle = way.split_off(seen[&at]);
+        cycle.reverse();
+        Some(cycle)
     }
 }
 
-fn describe(history: &[Transaction], circle: &[(usize, &'static str)]) -> String {
-    let transactions = circle.iter().filter(|(node, _)| *node < history.len());
+fn describe(history: &[Transaction], cycle: &[(usize, &'static str)]) -> String {
+    let transactions = cycle.iter().filter(|(node, _)| *node < history.len());
     let lines = transactions.map(|(node, why)| format!("{:?}\n    {why}", history[*node]));
     format!("these come before each other:\n  {}", lines.collect::<Vec<_>>().join("\n  "))
 }

@@ -185,25 +185,25 @@ pub async fn trial(name: &str, scale: u32) {
 /// name or a bad scale, and a panic's if the trial fails.
 pub fn run_trial(arguments: &[String]) -> ExitCode {
     // A closed pipe doesn't stop a trial.
-    let say = |line: String| drop(writeln!(std::io::stdout(), "{line}"));
+    let print = |line: String| drop(writeln!(std::io::stdout(), "{line}"));
     let Some(name) = arguments.first() else {
-        say("trial NAME [SCALE], where NAME is one of".to_owned());
+        print("trial NAME [SCALE], where NAME is one of".to_owned());
         for trial in TRIALS {
-            say(format!("  {:<16} {} (scale {})", trial.name, trial.about, trial.scale));
+            print(format!("  {:<16} {} (scale {})", trial.name, trial.about, trial.scale));
         }
         return ExitCode::SUCCESS;
     };
     let Some(trial) = TRIALS.iter().find(|trial| trial.name == name) else {
-        say(format!("no trial is called {name}; `trial` alone lists them"));
+        print(format!("no trial is called {name}; `trial` alone lists them"));
         return ExitCode::from(2);
     };
     let scale = arguments.get(1).map_or(Ok(trial.scale), |text| text.parse());
     let Ok(scale) = scale else {
-        say("SCALE is a whole number".to_owned());
+        print("SCALE is a whole number".to_owned());
         return ExitCode::from(2);
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime for the trial");
     runtime.block_on((trial.work)(scale));
-    say(format!("{} passed at scale {scale}", trial.name));
+    print(format!("{} passed at scale {scale}", trial.name));
     ExitCode::SUCCESS
 }

@@ -164,7 +164,7 @@ fn refusal(status: &Status) -> (String, bool) {
 
 /// The health names that follow the database: the service's own, and those of the contract's
 /// services.
-fn names_that_follow() -> Vec<String> {
+fn names_by_database() -> Vec<String> {
     let services = bookstore_proto::DESCRIPTOR_POOL.services();
     let services = services.map(|service| service.full_name().to_owned());
     let ours = services.filter(|name| name.starts_with("bookstore."));

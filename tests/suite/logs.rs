@@ -89,7 +89,7 @@ async fn call_is_logged_as_one_line(engine: Engine) {
 }
 
 /// Puts the secret wherever a caller can: into writes, filters and invalid requests.
-async fn tell_secrets(server: &TestServer) {
+async fn send_secrets(server: &TestServer) {
     let mut books = client::books(server);
     let book = client::create(&client::id(1), client::a_book(SECRET));
     books.create_book(book.clone()).await.expect("a book");
@@ -130,7 +130,7 @@ async fn statement_echo_contains_no_values(engine: Engine) {
         .start()
         .await;
     let request = with_id(ListBooksRequest::default(), "the-last");
-    tell_secrets_then(&server, request).await;
+    send_secrets_then(&server, request).await;
     let logged = statements(&server);
     for (part, wanted) in [
         (r#"INSERT INTO "books""#, "INFO"),
@@ -148,20 +148,20 @@ async fn statement_echo_contains_no_values(engine: Engine) {
     // Without the setting no statement is logged.
     let quiet = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0s").start().await;
     let request = with_id(ListBooksRequest::default(), "the-last");
-    tell_secrets_then(&quiet, request).await;
+    send_secrets_then(&quiet, request).await;
     assert_eq!(statements(&quiet), Vec::<Value>::new());
     assert_nothing_secret(&quiet);
 }
 
-async fn tell_secrets_then(server: &TestServer, last: Request<ListBooksRequest>) {
+async fn send_secrets_then(server: &TestServer, last: Request<ListBooksRequest>) {
     client::books(server).list_books(last).await.expect("a list");
-    tell_secrets(server).await;
+    send_secrets(server).await;
 }
 
 async fn slow_statement_is_logged_without_values(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0.001ms").start().await;
     let request = with_id(ListBooksRequest::default(), "the-last");
-    tell_secrets_then(&server, request).await;
+    send_secrets_then(&server, request).await;
     let logged = statements(&server);
     let insert = logged.iter().find(|line| {
         line["sql"].as_str().is_some_and(|sql| sql.contains(r#"INSERT INTO "books""#))

@@ -103,7 +103,7 @@ impl Steady {
     }
 
     /// Waits for some more reads.
-    async fn go_on(&self) {
+    async fn until_more(&self) {
         let enough = self.count() + 40;
         until("reads go on", SOON, async || {
             assert!(!self.readers.iter().any(JoinHandle::is_finished), "a read has failed");
@@ -142,12 +142,12 @@ async fn reads_succeed_while_one_replica_answers() {
     };
     cluster.freeze(1);
     reads_go_on(&first).await;
-    steady.go_on().await;
+    steady.until_more().await;
     cluster.thaw(1);
     answers(&server, &id, &first).await;
     cluster.kill(2).await;
     reads_go_on(&second).await;
-    steady.go_on().await;
+    steady.until_more().await;
     cluster.restart(2).await;
     answers(&server, &id, &second).await;
     cluster.stop(1).await;
@@ -165,7 +165,7 @@ async fn reads_succeed_while_one_replica_answers() {
             .expect("the written book");
         assert_ne!(by, first, "the paused replica lacks it");
     }
-    steady.go_on().await;
+    steady.until_more().await;
     cluster.execute(1, "SELECT pg_wal_replay_resume()").await;
 
     // A lagging replica is only asked for what it has.
@@ -176,7 +176,7 @@ async fn reads_succeed_while_one_replica_answers() {
         read(&mut client::books(&server), &id, EVENTUAL).await.expect("a read") == "primary"
     })
     .await;
-    steady.go_on().await;
+    steady.until_more().await;
     steady.end().await;
 
     let urls = cluster.urls("bookstore_app");

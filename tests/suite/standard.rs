@@ -90,12 +90,12 @@ async fn standard_methods_create_update_and_delete_each_resource(engine: Engine)
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for kind in KINDS.iter().filter(|kind| kind.has("Create")) {
-        changes(&server, kind).await;
-        comes_and_goes(&server, kind).await;
+        updates(&server, kind).await;
+        create_get_and_delete(&server, kind).await;
     }
 }
 
-async fn changes(server: &TestServer, kind: &Kind) {
+async fn updates(server: &TestServer, kind: &Kind) {
     let (get, update) = (kind.method("Get"), kind.method("Update"));
     let (text, other) = (kind.text.0, kind.other().0);
     let [first, _] = (kind.ids)();
@@ -125,7 +125,7 @@ async fn changes(server: &TestServer, kind: &Kind) {
     assert_eq!(answer(server, &get, json!({"id": first})).await, again);
 }
 
-async fn comes_and_goes(server: &TestServer, kind: &Kind) {
+async fn create_get_and_delete(server: &TestServer, kind: &Kind) {
     let (create, get) = (kind.method("Create"), kind.method("Get"));
     let (update, delete) = (kind.method("Update"), kind.method("Delete"));
     let ignored = json!({"id": "no id", "etag": "x", "create_time": "2001-02-03T04:05:06Z"});

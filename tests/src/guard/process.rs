@@ -36,11 +36,11 @@ async fn serve() -> i32 {
     let (directory, _lock) = match create(&base) {
         Ok(created) => created,
         Err(error) => {
-            say(&json!({"error": format!("{}: {error}", base.display())}));
+            write_answer(&json!({"error": format!("{}: {error}", base.display())}));
             return 1;
         }
     };
-    say(&json!({"directory": directory}));
+    write_answer(&json!({"directory": directory}));
 
     let (sender, mut requests) = tokio::sync::mpsc::unbounded_channel();
     thread::spawn(move || {
@@ -64,10 +64,10 @@ async fn serve() -> i32 {
         }
         match cluster::start(&directory.join("postgres")).await {
             Ok(cluster) => {
-                say(&json!({"port": cluster.port}));
+                write_answer(&json!({"port": cluster.port}));
                 running = Some(cluster);
             }
-            Err(error) => say(&json!({"error": error})),
+            Err(error) => write_answer(&json!({"error": error})),
         }
     }
     patroni::end_managers(&directory);
@@ -78,7 +78,7 @@ async fn serve() -> i32 {
 }
 
 /// Writes an answer to the test process, which may have ended already.
-fn say(answer: &Value) {
+fn write_answer(answer: &Value) {
     let mut output = std::io::stdout();
     drop(writeln!(output, "{answer}").and_then(|()| output.flush()));
 }

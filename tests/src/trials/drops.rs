@@ -29,17 +29,17 @@ const PLAIN: u32 = 100;
 
 /// The part of a book's id that tells for which phase it was created.
 const OWN: u32 = 0;
-const STORM: u32 = 1;
-const USUALLY: u32 = 2;
-const PLAINLY: u32 = 3;
+const CANCELLED: u32 = 1;
+const TIMED: u32 = 2;
+const AFTERWARDS: u32 = 3;
 
 /// Cancels `scale` calls on each engine, two thirds of them writes.
 pub(super) async fn drops(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let database = Arc::new(Database::create(engine, Origin::Migrated).await);
         let reads = scale / 3;
-        storm(&database, Kind::Writes, scale - reads).await;
-        storm(&database, Kind::Reads, reads).await;
+        cancel_calls(&database, Kind::Writes, scale - reads).await;
+        cancel_calls(&database, Kind::Reads, reads).await;
     }
 }
 
@@ -66,7 +66,7 @@ struct Tally {
 }
 
 /// Starts a separate service on the database, so that its sessions can be counted.
-async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
+async fn cancel_calls(database: &Arc<Database>, kind: Kind, drops: u32) {
     let before = Sessions::count(database).await;
     let mut server = TestServer::builder(database.engine())
         .on(Arc::clone(database))
@@ -80,12 +80,12 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
         let own = Call { id: id(kind, OWN, number, 0), kind: Kind::Writes, update: None };
         own.run(&mut client).await.expect("a caller's own book");
     }
-    let usual = usual(&server, kind).await;
+    let usual_time = measure_usual_time(&server, kind).await;
     let left = Arc::new(AtomicU32::new(drops));
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
             let (channel, left) = (server.channel(), Arc::clone(&left));
-            tokio::spawn(caller(channel, number, kind, usual, left))
+            tokio::spawn(caller(channel, number, kind, usual_time, left))
         })
         .collect();
     let mut tallies = Vec::new();
@@ -98,7 +98,7 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
     assert!(failed.is_empty(), "calls failed: {failed:?}");
     no_open_transaction(database).await;
     for attempt in 0..PLAIN {
-        let call = Call { id: id(kind, PLAINLY, 0, attempt), kind, update: None };
+        let call = Call { id: id(kind, AFTERWARDS, 0, attempt), kind, update: None };
         call.run(&mut client).await.expect("a call after the cancelled ones");
     }
     assert!(server.terminate().await.status.success(), "the service stops cleanly");
@@ -108,7 +108,7 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
         "{:?}, {kind:?}: {dropped} dropped after up to {:?}, of which {begun} writes happened; \
          {answered} answered, {there} books",
         database.engine(),
-        2 * usual
+        2 * usual_time
     );
     let Some((before, after)) = before.zip(after) else { return };
     let opened = after.opened - before.opened;
@@ -121,7 +121,7 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
 }
 
 /// The usual duration of a call that isn't cancelled: the median of some, with all callers at once.
-async fn usual(server: &TestServer, kind: Kind) -> Duration {
+async fn measure_usual_time(server: &TestServer, kind: Kind) -> Duration {
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
             let channel = server.channel();
@@ -130,7 +130,7 @@ async fn usual(server: &TestServer, kind: Kind) -> Duration {
                 let mut took = Vec::new();
                 for attempt in 0..10 {
                     let begun = Instant::now();
-                    let call = Call { id: id(kind, USUALLY, number, attempt), kind, update: None };
+                    let call = Call { id: id(kind, TIMED, number, attempt), kind, update: None };
                     call.run(&mut client).await.expect("a call that is not cancelled");
                     took.push(begun.elapsed());
                 }
@@ -151,7 +151,7 @@ async fn caller(
     channel: Channel,
     number: u32,
     kind: Kind,
-    usual: Duration,
+    usual_time: Duration,
     left: Arc<AtomicU32>,
 ) -> Tally {
     let mut client = BookServiceClient::new(channel);
@@ -159,8 +159,8 @@ async fn caller(
     let own = id(kind, OWN, number, 0);
     for attempt in 0.. {
         let update = (attempt % 4 == 3).then(|| own.clone());
-        let call = Call { id: id(kind, STORM, number, attempt), kind, update };
-        let limit = usual.mul_f64(2.0 * rand::random::<f64>());
+        let call = Call { id: id(kind, CANCELLED, number, attempt), kind, update };
+        let limit = usual_time.mul_f64(2.0 * rand::random::<f64>());
         let answer = cancel_after(call.run(&mut client), limit).await;
         call.note(&mut tally, answer.as_ref());
         if answer.is_none() {
@@ -283,9 +283,9 @@ async fn nothing_lost(database: &Database, tallies: &[Tally]) -> (usize, u64) {
         unseen += updates - done;
     }
     let asked: HashSet<&String> = tallies.iter().flat_map(|tally| tally.created.keys()).collect();
-    let storm = tallies.first().and_then(|tally| tally.created.keys().next());
-    let storm = storm.map_or("none", |id| &id[..8]);
-    for id in versions.keys().filter(|id| id.starts_with(storm)) {
+    let cancelled = tallies.first().and_then(|tally| tally.created.keys().next());
+    let cancelled = cancelled.map_or("none", |id| &id[..8]);
+    for id in versions.keys().filter(|id| id.starts_with(cancelled)) {
         assert!(asked.contains(id), "book {id} was not requested");
     }
     (versions.len(), unseen)

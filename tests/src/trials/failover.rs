@@ -57,7 +57,7 @@ async fn one(
         cluster.caught_up(old, *node).await;
     }
     let watch = Stopwatch::start();
-    callers.begin_anew();
+    callers.reset();
     cluster.kill(old).await;
     let (successor, left) = cluster.furthest(&others).await;
     cluster.promote(successor).await;
@@ -93,7 +93,7 @@ async fn one(
     eprintln!(
         "{round}: from {old} to {successor}, longest gap {longest:?}, of a bare client {bare:?}"
     );
-    callers.are_all_at_it();
+    callers.assert_running();
     let (took, allowed) = (watch.stop(), ALLOWED);
     let most = bare + allowed.mul_f64(took.stretch());
     assert!(longest <= most, "{longest:?} without a write, a bare client {bare:?}: {took:?}");

@@ -44,7 +44,7 @@ const PRINTED: usize = 10;
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The database of the service.
-enum Place {
+enum Setup {
     /// One database. The service is killed.
     Single(Arc<Database>),
     /// A primary, with its node's number, and two replicas. The primary is lost, and a replica is
@@ -60,16 +60,16 @@ pub(super) async fn history(scale: u32) {
         (Engine::Postgres, Level::ReadCommitted),
     ] {
         let database = Arc::new(Database::create(engine, Origin::Migrated).await);
-        one(&format!("{engine:?}"), Place::Single(database), level, scale).await;
+        one(&format!("{engine:?}"), Setup::Single(database), level, scale).await;
     }
     let cluster = Replicated::start(2).await;
     // Without synchronous replication an acknowledged commit may be on the lost primary alone.
     let synchronous = "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()";
     cluster.execute(0, synchronous).await;
-    one("Replicas", Place::Several(cluster, 0), Level::StrictSerializable, scale).await;
+    one("Replicas", Setup::Several(cluster, 0), Level::StrictSerializable, scale).await;
 }
 
-impl Place {
+impl Setup {
     async fn serve(&self) -> TestServer {
         let server = match self {
             Self::Single(database) => {
@@ -106,8 +106,8 @@ impl Place {
     }
 }
 
-async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
-    let mut server = place.serve().await;
+async fn one(name: &str, mut setup: Setup, level: Level, scale: u32) {
+    let mut server = setup.serve().await;
     let lists = scale / EACH + LISTS;
     create(server.channel(), lists).await;
     let mut line = Line::breaking(server.address(), MOST).await;
@@ -126,7 +126,7 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
             next.load(Ordering::Relaxed) >= some
         })
         .await;
-        server = place.break_down(server).await;
+        server = setup.break_down(server).await;
         line = Line::breaking(server.address(), MOST).await;
         publish.send_replace(line.url().to_owned());
     }
@@ -147,7 +147,7 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     assert!(violations.is_empty(), "{} violations:\n{first}", violations.len());
     assert!(unknown > 0, "no connection broke");
     assert!(happened > history.len() / 4, "{happened} of {} were applied", history.len());
-    assert_eq!(by_replicas > 0, matches!(place, Place::Several(..)), "answers of replicas");
+    assert_eq!(by_replicas > 0, matches!(setup, Setup::Several(..)), "answers of replicas");
     eprintln!(
         "{name}, {level:?}: {happened} of {} transactions happened, {by_replicas} at replicas, \
          {appended} values, {unknown} outcomes were unknown at first; {:?}",

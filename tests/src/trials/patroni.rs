@@ -64,7 +64,7 @@ impl Drill {
 
     /// Prints what callers saw of the last failure, once all of them succeed again.
     async fn seen(&mut self, what: &str, began: Instant) {
-        let seen = self.callers.go_on(TIMEOUT).await;
+        let seen = self.callers.until_running(TIMEOUT).await;
         let took = began.elapsed();
         let missing = self.missing(&seen).await;
         let summary = |kind: &Kind| {

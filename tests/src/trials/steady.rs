@@ -79,7 +79,7 @@ impl Steady {
 
     /// Waits until every caller succeeds again, and returns what they have seen since the last
     /// time.
-    pub(super) async fn go_on(&self, limit: Duration) -> Seen {
+    pub(super) async fn until_running(&self, limit: Duration) -> Seen {
         {
             let mut seen = lock(&self.seen);
             let Seen { writes, eventual, session, .. } = &mut *seen;

@@ -43,9 +43,9 @@ pub(super) async fn versions(calls: u32) {
             // The newer program waits for its schema, or starts once it is there.
             let early = if newer_first { Some(newer().await) } else { None };
             let done = Arc::new(AtomicU32::new(0));
-            let go_on = Arc::new(AtomicBool::new(true));
+            let running = Arc::new(AtomicBool::new(true));
             let mut load: Vec<_> = (0..CALLERS)
-                .map(|_| tokio::spawn(call(older.channel(), done.clone(), go_on.clone())))
+                .map(|_| tokio::spawn(call(older.channel(), done.clone(), running.clone())))
                 .collect();
             let reached = async |count: u32| {
                 until("callers have made calls", Duration::from_secs(60), async || {
@@ -70,7 +70,7 @@ pub(super) async fn versions(calls: u32) {
             })
             .await;
             let both = (0..CALLERS)
-                .map(|_| tokio::spawn(call(newer.channel(), done.clone(), go_on.clone())));
+                .map(|_| tokio::spawn(call(newer.channel(), done.clone(), running.clone())));
             load.extend(both);
             let from = done.load(Ordering::Relaxed);
             let reached = until("callers have made calls", Duration::from_secs(120), async || {
@@ -78,7 +78,7 @@ pub(super) async fn versions(calls: u32) {
                     || load.iter().any(|one| one.is_finished())
             });
             reached.await;
-            go_on.store(false, Ordering::Relaxed);
+            running.store(false, Ordering::Relaxed);
             for caller in load {
                 let failed = caller.await.expect("a caller's task").err();
                 assert!(failed.is_none(), "{engine:?}, newer first {newer_first}: {failed:?}");
@@ -100,14 +100,14 @@ pub(super) async fn versions(calls: u32) {
 async fn call(
     channel: Channel,
     done: Arc<AtomicU32>,
-    go_on: Arc<AtomicBool>,
+    running: Arc<AtomicBool>,
 ) -> Result<(), Status> {
     let mut books = BookServiceClient::new(channel);
     let price = Money { currency_code: "EUR".into(), units: 1, nanos: 0 };
     let book =
         Book { title: "Dune".into(), author: "A".into(), price: Some(price), ..Default::default() };
     let create = CreateBookRequest { book: Some(book), ..Default::default() };
-    while go_on.load(Ordering::Relaxed) {
+    while running.load(Ordering::Relaxed) {
         let made = books.create_book(create.clone()).await?.into_inner();
         let get = GetBookRequest { id: made.id.clone(), ..Default::default() };
         let mut book = books.get_book(get).await?.into_inner();

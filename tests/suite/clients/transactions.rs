@@ -11,7 +11,7 @@ use bookstore_client::{
 };
 use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until};
 
-use super::{SOON, connect, fill, order, url, writes::lose};
+use super::{SOON, connect, fill, order, url, writes::cut_and_wait};
 use crate::client;
 
 on_every_engine!(
@@ -107,7 +107,7 @@ async fn transaction_with_a_lost_commit_answer_is_applied_once(engine: Engine) {
             server.database().value("SELECT count(*) FROM orders").await == "1"
         })
         .await;
-        lose(&line, &client).await;
+        cut_and_wait(&line, &client).await;
         line.restore();
     });
     let placed = placed.expect("an order");

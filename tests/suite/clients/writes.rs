@@ -34,7 +34,7 @@ async fn write_with_a_lost_answer_is_applied_once(engine: Engine) {
         server.database().value("SELECT count(*) FROM orders").await == "1"
     })
     .await;
-    lose(&line, &client).await;
+    cut_and_wait(&line, &client).await;
     assert!(!placed.is_finished());
     line.restore();
     let answer = placed.await.expect("no panic").expect("an order");
@@ -46,7 +46,7 @@ async fn write_with_a_lost_answer_is_applied_once(engine: Engine) {
 }
 
 /// Cuts a client's only connection, and waits until the client notices.
-pub(super) async fn lose(line: &Line, client: &Client) {
+pub(super) async fn cut_and_wait(line: &Line, client: &Client) {
     line.cut();
     until("the client has lost its connection", SOON, async || {
         client.ready(Duration::ZERO).await.is_err()

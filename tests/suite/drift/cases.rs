@@ -48,7 +48,7 @@ async fn every_drift_case_gives_its_expected_findings(engine: Engine) {
 async fn judge(engine: Engine, case: &Case) -> Option<String> {
     let database = migrated(engine).await;
     for edit in case.sql.lines().filter_map(|line| line.strip_prefix("-- edit ")) {
-        make_anew(&database, edit).await;
+        rebuild(&database, edit).await;
     }
     database.sql(case.sql).await;
     let (code, list) = findings(&database.owner_url(), &[]).await;
@@ -66,7 +66,7 @@ async fn judge(engine: Engine, case: &Case) -> Option<String> {
 }
 
 /// Rebuilds a table of SQLite with an edited definition: `TABLE: OLD => NEW; OLD => NEW`.
-async fn make_anew(database: &Database, edit: &str) {
+async fn rebuild(database: &Database, edit: &str) {
     let (table, changes) = edit.split_once(": ").expect("a table and changes");
     let Database::Sqlite(file) = database else { panic!("edits are for SQLite") };
     let mut connection = file.connect().await;

@@ -8,7 +8,7 @@ use bookstore_tests::{
 };
 use tonic_health::pb::health_check_response::ServingStatus::{self, NotServing, Serving};
 
-use super::{Held, SOON, Watch, health, names_that_follow, waits_for_lock};
+use super::{Held, SOON, Watch, health, names_by_database, waits_for_lock};
 use crate::{admin, client};
 
 on_every_engine!(draining_service_turns_health_not_serving);
@@ -19,7 +19,7 @@ const UNAVAILABLE: u16 = 503;
 
 /// Asserts every name in both ways: `live`, and the state of all others.
 async fn assert_all(server: &TestServer, live: ServingStatus, others: ServingStatus) {
-    let names = names_that_follow().into_iter().map(|name| (name, others));
+    let names = names_by_database().into_iter().map(|name| (name, others));
     for (name, wanted) in names.chain([("live".to_owned(), live)]) {
         let mut watch = Watch::of(server.channel(), &name).await;
         watch.sees(wanted, SOON).await;

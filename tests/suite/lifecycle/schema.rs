@@ -7,7 +7,7 @@ use bookstore_tests::{Database, Engine, Origin, TestServer, on_every_engine, run
 use tonic::Code;
 use tonic_health::pb::{health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::{Held, SOON, Watch, health, named, names_that_follow, refusal};
+use super::{Held, SOON, Watch, health, named, names_by_database, refusal};
 use crate::client;
 
 on_every_engine!(
@@ -19,7 +19,7 @@ on_every_engine!(
 const NOTICED: Duration = Duration::from_secs(3);
 
 async fn assert_pending(server: &TestServer) {
-    for name in names_that_follow() {
+    for name in names_by_database() {
         assert_eq!(health(server.channel(), &name).await, ServingStatus::NotServing, "{name:?}");
     }
     assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
@@ -52,7 +52,7 @@ async fn schema_migrated_by_another_program_is_served_without_restart() {
         let up = run(&["migrate", "up"], &owner).await;
         assert_eq!(up.code, Some(0), "{up:?}");
         ready.sees_within(ServingStatus::Serving, NOTICED).await;
-        for name in names_that_follow() {
+        for name in names_by_database() {
             assert_eq!(health(server.channel(), &name).await, ServingStatus::Serving, "{name:?}");
         }
         super::with_a_book(&server).await;

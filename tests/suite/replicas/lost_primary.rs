@@ -21,7 +21,7 @@ async fn lost_primary_lets_reads_succeed_and_writes_wait() {
     let steady = Steady::start(&server, &id);
     // A frozen primary keeps its connections, a killed one closes them.
     for lost in ["frozen", "killed"] {
-        steady.go_on().await;
+        steady.until_more().await;
         match lost {
             "frozen" => cluster.freeze(0),
             _ => drop(cluster.kill(0).await),

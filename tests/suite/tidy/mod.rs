@@ -45,7 +45,7 @@ pub(crate) fn files(ending: &str) -> Vec<(String, String)> {
 }
 
 /// Fails with all violations of a rule in the files.
-fn hold(ending: &str, rule: impl Fn(&str, &str) -> Vec<String>) {
+fn assert_rule(ending: &str, rule: impl Fn(&str, &str) -> Vec<String>) {
     let violations: Vec<String> =
         files(ending).iter().flat_map(|(path, text)| rule(path, text)).collect();
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
@@ -53,22 +53,22 @@ fn hold(ending: &str, rule: impl Fn(&str, &str) -> Vec<String>) {
 
 #[test]
 fn every_file_is_short_and_starts_with_its_doc() {
-    hold(".rs", text::shape);
+    assert_rule(".rs", text::shape);
 }
 
 #[test]
 fn no_test_is_ignored() {
-    hold(".rs", text::ignored_tests);
+    assert_rule(".rs", text::ignored_tests);
 }
 
 #[test]
 fn only_the_store_sends_transaction_control() {
-    hold(".rs", text::transaction_words);
+    assert_rule(".rs", text::transaction_words);
 }
 
 #[test]
 fn modules_of_the_server_import_downward_only() {
-    hold(".rs", arrows::arrows);
+    assert_rule(".rs", arrows::arrows);
 }
 
 #[test]
@@ -79,17 +79,17 @@ fn no_files_import_each_other() {
 
 #[test]
 fn every_link_of_the_documents_leads_to_a_file() {
-    hold(".md", |path, text| text::links(&root(), path, text));
+    assert_rule(".md", |path, text| text::links(&root(), path, text));
 }
 
 #[test]
 fn every_service_has_its_files() {
-    hold(".proto", |path, text| resources::services(&root(), path, text));
+    assert_rule(".proto", |path, text| resources::services(&root(), path, text));
 }
 
 #[test]
 fn every_migration_is_named_and_listed() {
     let index =
         fs::read_to_string(root().join("migration/src/revisions/mod.rs")).expect("the list");
-    hold(".rs", |path, _| resources::migrations(path, &index));
+    assert_rule(".rs", |path, _| resources::migrations(path, &index));
 }

@@ -84,14 +84,14 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     let (_, command) = ended.errors.split_once("with the same file:\n").expect("a command line");
     let command = command.trim().to_owned();
     assert!(command.contains(" import --resume ") && command.contains(":"), "{command}");
-    let go_on = async |command: &str| {
+    let resume = async |command: &str| {
         let mut shell = Command::new("sh");
         shell.env("BOOKSTORE_SERVER", url(&server)).current_dir(folder);
         shell.args(["-c", &format!("{command} < whole.csv")]).stdin(Stdio::null());
         let ended = shell.output().await.expect("a shell");
         Ended::new(ended.status, &ended.stdout, &ended.stderr)
     };
-    let ended = go_on(&command).await;
+    let ended = resume(&command).await;
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let rest = format!("inserted {}\nupdated 0\nrejected {}, ", 990 - there, 10 - rejected);
     assert!(ended.output.starts_with(&rest), "{rest}{ended:?}");
@@ -101,16 +101,16 @@ async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     let (before, place) = command.split_once(" --resume ").expect("a position");
     let (place, after) = place.split_once(' ').expect("a position");
     let (id, _) = place.split_once(':').expect("an id");
-    let ended = go_on(&format!("{before} --resume {id} {after}")).await;
+    let ended = resume(&format!("{before} --resume {id} {after}")).await;
     assert_eq!(ended.output, "inserted 990\nupdated 0\nrejected 10, see r.csv\n", "{ended:?}");
     assert_exact(&server, folder, ROWS).await;
     // With other options a batch contains other rows, and the service refuses it.
-    let ended = go_on(&format!("{before} --resume {id} {after} --null A")).await;
+    let ended = resume(&format!("{before} --resume {id} {after} --null A")).await;
     assert_eq!(ended.code, Some(3), "no difference is reported: {ended:?}");
     let ended =
-        go_on(&format!("{before} --resume {id} {after}").replace("stock=3", "stock=4")).await;
+        resume(&format!("{before} --resume {id} {after}").replace("stock=3", "stock=4")).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let ended = go_on(&format!("{before} --resume {id}:102 {after}")).await;
+    let ended = resume(&format!("{before} --resume {id}:102 {after}")).await;
     assert!(
         ended.code == Some(1) && ended.errors.contains("there are only 100 batches"),
         "{ended:?}"

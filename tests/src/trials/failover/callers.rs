@@ -38,7 +38,7 @@ impl Pace {
         *pace = (Instant::now(), longest.max(last.elapsed()));
     }
 
-    fn begin_anew(&self) {
+    fn reset(&self) {
         self.lock().1 = Duration::ZERO;
     }
 
@@ -95,13 +95,13 @@ impl Callers {
     ///
     /// # Panics
     /// If one of them has received an unexpected answer.
-    pub(super) fn are_all_at_it(&self) {
+    pub(super) fn assert_running(&self) {
         assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a caller has stopped");
     }
 
     /// Resets the longest time without an answer.
-    pub(super) fn begin_anew(&self) {
-        self.writers.iter().chain([&self.bare]).for_each(|pace| pace.begin_anew());
+    pub(super) fn reset(&self) {
+        self.writers.iter().chain([&self.bare]).for_each(|pace| pace.reset());
     }
 
     /// The longest time that a writer was without an answer since then.
