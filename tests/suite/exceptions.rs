@@ -31,7 +31,7 @@ fn every_engine_exception_has_a_reason() {
     for (path, text) in tidy::files(".rs") {
         if let Some(file) = path.strip_prefix("tests/suite/") {
             let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
-            let cases = cases_left_out(&text).into_iter();
+            let cases = excluded_cases(&text).into_iter();
             stamped.extend(cases.map(|(case, engine)| (format!("{module}::{case}"), engine)));
         }
     }
@@ -39,11 +39,11 @@ fn every_engine_exception_has_a_reason() {
         .iter()
         .map(|exception| (exception.case.to_owned(), format!("{:?}", exception.engine)))
         .collect();
-    assert_eq!(stamped, listed, "cases left out in the suite, and those in the table");
+    assert_eq!(stamped, listed, "excluded cases of the suite, and those of the table");
 }
 
 /// The cases with `except` in a text, and the engine's name.
-fn cases_left_out(text: &str) -> Vec<(String, String)> {
+fn excluded_cases(text: &str) -> Vec<(String, String)> {
     let stamp = Regex::new(r"(?s)\bon_every_engine!\s*[({](.*?)[)}];?").expect("a pattern");
     let except = Regex::new(r"(\w+)\s+except\s+(\w)(\w*)").expect("a pattern");
     let mut found = Vec::new();
@@ -61,7 +61,7 @@ fn cases_left_out(text: &str) -> Vec<(String, String)> {
 #[test]
 fn case_with_except_is_found_in_text() {
     let text = "on_every_engine!(one, two except postgres,\n three except sqlite);\n// on_every_engine!(x except sqlite);";
-    let found = cases_left_out(text);
+    let found = excluded_cases(text);
     let wanted = [("two", "Postgres"), ("three", "Sqlite")];
     assert_eq!(found, wanted.map(|(case, engine)| (case.to_owned(), engine.to_owned())));
 }

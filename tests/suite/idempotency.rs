@@ -112,7 +112,7 @@ async fn concurrent_duplicates_are_applied_once(engine: Engine) {
     let other = TestServer::builder(engine).on(server.database()).start().await;
     for round in 0..5 {
         let key = a_key();
-        let request = json!({"category": {"name": format!("Twin {round}")}});
+        let request = json!({"category": {"name": format!("Duplicate {round}")}});
         let duplicates = (0..20).map(|at| {
             let server = if at % 2 == 0 { &server } else { &other };
             let (key, request) = (key.clone(), request.clone());
@@ -127,7 +127,7 @@ async fn concurrent_duplicates_are_applied_once(engine: Engine) {
         assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
         assert!(answers.iter().all(|answer| answer.body == answers[0].body));
     }
-    let made = "SELECT count(*) FROM categories WHERE name LIKE 'Twin %'";
+    let made = "SELECT count(*) FROM categories WHERE name LIKE 'Duplicate %'";
     assert_eq!(server.database().value(made).await, "5");
 }
 

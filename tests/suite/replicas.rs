@@ -235,7 +235,7 @@ async fn token_from_before_a_failover_is_verified() {
     // A new client without a token.
     let address = format!("http://{}", server.address());
     let mut books = BookServiceClient::connect(address).await.expect("a connection");
-    let by = read(&mut books, &kept, &kept_token).await.expect("a stored answer");
+    let by = read(&mut books, &kept, &kept_token).await.expect("the kept book");
     assert_eq!(by, "primary");
     let status = read(&mut books, &lost, &lost_token).await.expect_err("a lost write");
     assert_eq!(reason(&status).1, "WRITE_MAY_BE_LOST", "{status:?}");

@@ -188,9 +188,9 @@ async fn pool_never_exceeds_its_size(engine: Engine) {
     let (_database, store) = store(engine, POOL).await;
     // SQLite's readers have no overflow.
     let most = if engine == Engine::Sqlite { 2 } else { 3 };
-    let lent: Vec<_> =
+    let checked_out: Vec<_> =
         join_all((0..most).map(|_| store.reader(Freshness::Strong, Deadline::NONE))).await;
-    assert!(lent.iter().all(Result::is_ok));
+    assert!(checked_out.iter().all(Result::is_ok));
     let refused = store.reader(Freshness::Strong, Deadline::NONE).await;
     assert!(
         matches!(refused, Err(StoreError::PoolTimeout { waited_ms }) if waited_ms >= 2_000),
@@ -198,7 +198,7 @@ async fn pool_never_exceeds_its_size(engine: Engine) {
     );
     let refused = store.reader(Freshness::Strong, Deadline::after(Duration::from_millis(50))).await;
     assert!(matches!(refused, Err(StoreError::DeadlineExceeded)), "{refused:?}");
-    drop(lent);
+    drop(checked_out);
 
     // Many more callers than connections: all are served, and the pool never exceeds its size.
     let (_database, store) = self::store(engine, PoolOptions { timeout: SOON, ..POOL }).await;

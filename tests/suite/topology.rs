@@ -120,7 +120,7 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     let receives = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
     until("the replica receives nothing", SOON, async || cluster.value(2, receives).await == "0")
         .await;
-    // For several probes.
+    // Long enough for several probes.
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         let id = "01930000-0000-7000-8000-000000000001".to_owned();
@@ -135,7 +135,7 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
 /// A service that has learned of a timeline but not probed its primary can't read histories yet.
 /// This passes, so the error asks for a retry and not for a new token.
 #[tokio::test]
-async fn token_before_the_promotion_is_probed_is_retried() {
+async fn token_of_an_unprobed_promotion_is_refused_as_retriable() {
     let mut cluster = Replicated::start(2).await;
     let urls = [0, 2].map(|node| cluster.url("bookstore_app", node));
     let behind = TestServer::builder(Engine::Postgres).url(&urls[0]);

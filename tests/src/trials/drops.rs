@@ -113,7 +113,9 @@ async fn cancel_calls(database: &Arc<Database>, kind: Kind, drops: u32) {
     let Some((before, after)) = before.zip(after) else { return };
     let opened = after.opened - before.opened;
     let abandoned = after.abandoned - before.abandoned;
-    eprintln!("  {opened} sessions were opened, {abandoned} of them ended without a word");
+    eprintln!(
+        "  {opened} sessions were opened, {abandoned} of them ended without a termination message"
+    );
     // A reader's connection may be closed once to make room for a writer's. One more session asks
     // for the schema.
     assert!(opened <= 2 * POOL + 1, "{opened} sessions for {POOL} connections: some were closed");

@@ -83,7 +83,7 @@ pub(super) async fn orders(scale: u32) {
         assert_eq!(left + sold, STOCK);
         assert!(!failures.is_empty(), "no connection broke");
         eprintln!(
-            "{engine:?}: {scale} orders in {:?}, tried again for {failures:?}",
+            "{engine:?}: {scale} orders in {:?}, retried for {failures:?}",
             began.elapsed()
         );
     }

@@ -72,7 +72,7 @@ pub(super) async fn replicas(scale: u32) {
         done.store(true, Ordering::Relaxed);
         let [one, both] = pausing.await.expect("the pausing task");
         if state == Replay::Pausing {
-            eprintln!("replay stood still {one} times on a replica and {both} times on both");
+            eprintln!("replay was paused {one} times on a replica and {both} times on both");
             assert!(one > 0 && both > 0, "paused {one} and {both} times");
         }
     }

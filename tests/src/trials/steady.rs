@@ -87,7 +87,7 @@ impl Steady {
                 kind.succeeded = [0; CALLERS];
             }
         }
-        until("every caller goes on", limit, async || {
+        until("every caller succeeds again", limit, async || {
             let seen = lock(&self.seen);
             let all = [&seen.writes, &seen.eventual, &seen.session].map(|kind| kind.succeeded);
             all.as_flattened().iter().all(|calls| *calls >= GOES_ON)

@@ -107,7 +107,7 @@ async fn page_token_works_after_a_restart(engine: Engine) {
     if engine == Engine::Postgres {
         database.sql("UPDATE sealing_keys SET key = sha256(key)").await;
     }
-    let stranger = TestServer::builder(engine).on(database).start().await;
-    let refusal = list(&mut books(&stranger), with_token).await;
+    let separate = TestServer::builder(engine).on(database).start().await;
+    let refusal = list(&mut books(&separate), with_token).await;
     refusal.expect_err("another list's token").is_invalid(&["page_token"]);
 }

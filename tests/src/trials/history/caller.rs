@@ -220,7 +220,7 @@ impl Caller {
             steps.push(Step::Append { list, value });
             requests.push(any(&longer(book, value, true)));
         }
-        // The updates' old etags are not the list's present ones, which are read again.
+        // The etags make sure that the lists are still as read, so the transaction begins here.
         *began = self.now();
         let mut request = timed(ExecuteRequest { requests });
         request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
