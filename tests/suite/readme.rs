@@ -1,4 +1,4 @@
-//! What the documents say is so: the README's first screen and the tables of docs/.
+//! The documents are true: the README's first screen and the tables of docs/.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ pub(crate) fn code(text: &str) -> String {
 }
 
 #[test]
-fn the_first_screen_has_the_two_commands() {
+fn readme_first_screen_has_the_two_commands() {
     let text = page("README.md");
     let screen: Vec<&str> = text.lines().take(30).collect();
     for command in ["cargo run -- serve --sample-data", "./test"] {
@@ -37,7 +37,7 @@ fn the_first_screen_has_the_two_commands() {
 }
 
 #[test]
-fn every_setting_is_told_with_its_default() {
+fn every_setting_is_documented_with_its_default() {
     let value = |default: &str| if default.is_empty() { String::new() } else { code(default) };
     let wanted: Vec<Vec<String>> = SETTINGS
         .iter()
@@ -49,7 +49,7 @@ fn every_setting_is_told_with_its_default() {
 }
 
 #[test]
-fn every_reason_is_told_with_its_code() {
+fn every_reason_is_documented_with_its_code() {
     let path = "proto/bookstore/v1/errors.proto";
     let contract = fs::read_to_string(tidy::root().join(path)).expect("the contract's errors");
     let lines: Vec<&str> = contract.lines().map(str::trim).collect();
@@ -66,7 +66,7 @@ fn every_reason_is_told_with_its_code() {
 }
 
 #[tokio::test]
-async fn every_filter_matches_as_many_books_as_its_page_says() {
+async fn every_documented_filter_matches_its_documented_count() {
     let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
     let filters = table(&page("docs/api.md"), "Filters");
     assert!(!filters.is_empty());

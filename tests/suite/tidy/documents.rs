@@ -145,7 +145,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_not_there_is_found() {
+fn missing_names_are_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
     std::fs::create_dir(folder.path().join("server")).expect("a folder");
