@@ -63,7 +63,7 @@ async fn every_health_name_on_the_page_is_known() {
     }
 }
 
-/// What `/status` may answer stands in the source of the admin address.
+/// The source of the admin address has the answers of `/status`.
 #[test]
 fn every_answer_of_status_is_on_the_page() {
     let source = fs::read_to_string(tidy::root().join("server/src/admin.rs")).expect("the source");
@@ -85,7 +85,7 @@ async fn every_exit_code_of_migrate_is_on_the_page() {
     assert_eq!(names("Migrations"), wanted);
 }
 
-/// A reason has a line of its own, or stands among those that are for callers.
+/// A reason has a row of its own, or is in the list of those for callers.
 #[test]
 fn every_reason_is_on_the_page() {
     let page = page();
@@ -118,7 +118,7 @@ async fn alerts_and_panels_name_metrics_that_exist() {
             let named: Vec<&str> = words.find_iter(&row[1]).map(|found| found.as_str()).collect();
             assert!(!named.is_empty(), "{row:?}");
             for name in named {
-                // Labels stand in what a service answers.
+                // The service's own answer has the labels.
                 let is_known = known.contains(name) || scraped.contains(&format!("{name}="));
                 assert!(is_known, "no metric or label {name}");
             }

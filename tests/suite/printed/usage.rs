@@ -1,4 +1,4 @@
-//! Every `bookstore` command that a document names has subcommands and flags that are there.
+//! Every `bookstore` command in a document has subcommands and flags that exist.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn commands(text: &str) -> BTreeSet<Vec<String>> {
     found.filter(|words| !words.iter().any(|word| word.contains('…'))).collect()
 }
 
-/// The code of a document: its blocks and what stands in backticks.
+/// The code of a document: its blocks and its spans in backticks.
 fn code(text: &str) -> String {
     let span = Regex::new(r"(?s)```.*?```|`[^`\n]+`").expect("a pattern");
     span.find_iter(text).map(|found| found.as_str()).collect::<Vec<_>>().join("\n")

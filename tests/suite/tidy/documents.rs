@@ -1,4 +1,4 @@
-//! What the documents name is there: files, parts of files, tests, trials, and headings.
+//! The names in the documents exist: files, parts of files, tests, trials and headings.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -19,7 +19,8 @@ const FOLDERS: &[&str] = &[
     "proto",
 ];
 
-/// Paths that a document names and that are not there: what a reader makes, and other programs'.
+/// Parts of paths that a document may name although they do not exist: files that a reader makes,
+/// and files of other programs.
 const ELSEWHERE: &[&str] = &[
     "publisher",
     "YYYY",
@@ -47,7 +48,7 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a pattern")
 }
 
-/// The faults of one document. `sources` are the paths and texts of all files of Rust, `paths` the
+/// The violations in one document. `sources` are the paths and texts of all files of Rust, `paths` the
 /// paths of all files.
 pub(super) fn documents(
     root: &Path,
@@ -56,13 +57,13 @@ pub(super) fn documents(
     sources: &[(String, String)],
     paths: &[String],
 ) -> Vec<String> {
-    // A change is told of when it is made, and the names may go later.
+    // The changelog names what existed when a change was made.
     if path == "CHANGELOG.md" {
         return Vec::new();
     }
     let [span, file_path, part, trial, filter, link] =
         [SPAN, PATH, PART, TRIAL, FILTER, LINK].map(pattern);
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     let folder = Path::new(path).parent().and_then(Path::to_str).unwrap_or_default();
     for named in
         prose(text).flat_map(|line| span.captures_iter(line)).map(|found| found[1].to_owned())
@@ -70,7 +71,7 @@ pub(super) fn documents(
         let is_ours =
             file_path.is_match(&named) && !ELSEWHERE.iter().any(|part| named.contains(part));
         if is_ours && !is_there(root, folder, &named, paths) {
-            faults.push(format!("{path}: no file {named}"));
+            violations.push(format!("{path}: no file {named}"));
         }
     }
     for found in part.captures_iter(text) {
@@ -78,14 +79,14 @@ pub(super) fn documents(
         let is_there =
             sources.iter().any(|(source, code)| source.ends_with(file) && has(code, part));
         if !is_there && !ELSEWHERE.iter().any(|part| file.contains(part)) {
-            faults.push(format!("{path}: no {part} in {file}"));
+            violations.push(format!("{path}: no {part} in {file}"));
         }
     }
     let quoted = |found: &Captures<'_>| either(found, 1, 2).replace(['`', ','], " ");
     for names in trial.captures_iter(text).map(|found| quoted(&found)) {
         let names = names.split_whitespace().filter(|name| *name != "and");
         let unknown = names.filter(|name| TRIALS.iter().all(|trial| trial.name != *name));
-        faults.extend(unknown.map(|name| format!("{path}: no trial {name}")));
+        violations.extend(unknown.map(|name| format!("{path}: no trial {name}")));
     }
     for filter in filter.captures_iter(text) {
         let module = filter[1].trim_end_matches("::").replace("::", "/");
@@ -93,7 +94,7 @@ pub(super) fn documents(
         let is_file =
             [".rs", "/mod.rs", ""].iter().any(|end| root.join(format!("{file}{end}")).exists());
         if !is_file {
-            faults.push(format!("{path}: no tests {module}"));
+            violations.push(format!("{path}: no tests {module}"));
         }
     }
     for link in link.captures_iter(text).filter(|link| !link[1].contains(':')) {
@@ -101,10 +102,10 @@ pub(super) fn documents(
             if link[1].is_empty() { path.to_owned() } else { format!("{folder}/{}", &link[1]) };
         let target = std::fs::read_to_string(root.join(target.trim_start_matches('/')));
         if !target.is_ok_and(|text| anchors(&text).contains(&link[2])) {
-            faults.push(format!("{path}: no heading {}#{}", &link[1], &link[2]));
+            violations.push(format!("{path}: no heading {}#{}", &link[1], &link[2]));
         }
     }
-    faults
+    violations
 }
 
 /// The group that took part in a match, of two.
@@ -123,7 +124,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a path leads to a file or folder from one of the places that it may begin at. A name
-/// without a folder may stand anywhere.
+/// without a folder may be in any folder.
 fn is_there(root: &Path, folder: &str, named: &str, paths: &[String]) -> bool {
     let beside = FOLDERS.iter().chain([&folder]).any(|at| root.join(at).join(named).exists());
     beside || !named.contains('/') && paths.iter().any(|path| path.ends_with(&format!("/{named}")))
