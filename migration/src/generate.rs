@@ -10,6 +10,7 @@ mod postgres;
 mod proof;
 mod render;
 mod sqlite;
+mod undeclared;
 
 pub use self::{
     answers::Answers,
@@ -17,4 +18,5 @@ pub use self::{
     plan::{Plan, plan},
     proof::{ProofError, prove, prove_repair, scratch_schema},
     render::{Source, source, steps},
+    undeclared::{keep, undeclared_indexes},
 };

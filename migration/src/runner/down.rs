@@ -180,15 +180,26 @@ impl Runner<'_> {
             } else if down.in_transaction {
                 self.in_transaction(revision, &[(number, down)], &undone).await
             } else {
-                match self.run_outside(revision, number, down).await {
-                    Ok(()) => self.transaction(&undone).await.map_err(MigrationError::from),
-                    Err(error) => Err(error),
-                }
+                self.revert_outside(revision, (number, up, down), &undone).await
             };
             let told = format!("; steps after {number} are undone: `down` goes on with it");
             done.map_err(|error| rolled_back(error, &told))?;
         }
         Ok(self.transaction(&bookkeeping::unrecord(name)).await?)
+    }
+
+    /// Reverts a step outside a transaction. From here on the step counts as one that was begun, so
+    /// that `up` runs it again if this run is cut before it has recorded what it undid.
+    async fn revert_outside(
+        &mut self,
+        revision: &Revision,
+        (number, up, down): (usize, &Step, &Step),
+        undone: &[String],
+    ) -> Result<(), MigrationError> {
+        let begun = bookkeeping::step_started(&revision.name, number, up, self.engine);
+        self.transaction(&begun).await?;
+        self.run_outside(revision, number, down).await?;
+        Ok(self.transaction(undone).await?)
     }
 
     /// Whether there is nothing left of a step to undo: an index that a cut build left was
@@ -213,7 +224,8 @@ impl Runner<'_> {
             let standing = index::standing(&self.session, &built.name).await?;
             return Ok(standing == index::Standing::Absent);
         }
-        // A backfill that was cut has nothing of its own to undo.
-        Ok(!was_done && matches!(up.action, Action::Backfill(_)))
+        // A backfill that was cut has nothing of its own to undo. One whose undoing was cut has, and
+        // only what runs outside a transaction can be cut so.
+        Ok(!was_done && down.in_transaction && matches!(up.action, Action::Backfill(_)))
     }
 }

@@ -52,9 +52,28 @@ pub(super) async fn set_lock_timeout(
     Ok(())
 }
 
-/// Refuses a pooler that gives the server's sessions to each transaction that begins: it is seen
-/// by a second session that gets the first one's, or takes it away.
+/// Refuses a pooler that gives the server's sessions to each transaction or statement that begins.
 pub(super) async fn refuse_shared_sessions(
+    opener: &dyn Opener,
+    session: &Session,
+) -> Result<(), MigrationError> {
+    look_for_shared_sessions(opener, session).await.map_err(|error| match error {
+        MigrationError::Database(source) if is_of_pooler(&source) => {
+            MigrationError::Pooler(source.to_string())
+        }
+        error => error,
+    })
+}
+
+/// Whether only a pooler answers so to statements as simple as the ones of this check: it has given
+/// the next one to a session that doesn't know the statement (26000), or takes no transactions
+/// (08P01, PgBouncer's mode `statement`).
+fn is_of_pooler(error: &DbErr) -> bool {
+    error::code(error).is_some_and(|code| ["26000", "08P01"].contains(&&*code))
+}
+
+/// A pooler is seen by a second session that gets the first one's, or takes it away.
+async fn look_for_shared_sessions(
     opener: &dyn Opener,
     session: &Session,
 ) -> Result<(), MigrationError> {

@@ -1,11 +1,16 @@
 //! The steps of a new revision: from what the entities have changed, or from the drift of a
 //! database. Each is proven on both engines before it is shown.
 
+use std::collections::BTreeSet;
+
 use bookstore_entity::schema::{self, On};
 use bookstore_migration::{
-    catalog::Catalog,
+    catalog::{Catalog, Key},
     check::{self, Replay},
-    generate::{Answers, Plan, Source, plan, prove, prove_repair, scratch_schema, source, steps},
+    generate::{
+        Answers, Plan, Source, keep, plan, prove, prove_repair, scratch_schema, source, steps,
+        undeclared_indexes,
+    },
     revision::{Engine, Revision},
     session::Opener,
     sql::dialect,
@@ -30,12 +35,13 @@ pub(super) async fn written(
     let mut plans = Vec::new();
     let mut proofs = Vec::new();
     let mut questions = Vec::new();
+    let mut undeclared = BTreeSet::new();
     for engine in engines(arguments, opener.engine())? {
         let own: &dyn Opener = match engine {
             Engine::Postgres => &opener,
             Engine::Sqlite => &InMemory,
         };
-        let (from, to) = match arguments.from_drift {
+        let (from, mut to) = match arguments.from_drift {
             true => (live(context).await?, scratch_schema(own, revisions, "").await?),
             false => {
                 let wanted = dialect::resolve(&schema::create(on(engine)), engine);
@@ -43,10 +49,23 @@ pub(super) async fn written(
                 (from, scratch_schema(own, &[], &wanted).await?)
             }
         };
+        if !arguments.from_drift {
+            keep_undeclared(arguments, &from, &mut to, &answers, &mut undeclared);
+        }
         let Plan { pairs, questions: open } = plan(&from, &to, &answers);
         questions.extend(open);
         plans.push((engine, pairs));
         proofs.push((engine, from, to));
+    }
+    if let Some(unknown) = arguments.drop.iter().find(|name| !undeclared.contains(*name)) {
+        let told = "the revisions make no index of that name, or an entity declares it";
+        return Err(format!("--drop {unknown}: {told}").into());
+    }
+    for name in undeclared.iter().filter(|name| !is_dropped(arguments, name)) {
+        context.output.note(&format!(
+            "index {name} is made by a revision and no entity declares it, so it stays: \
+             --drop {name} drops it"
+        ));
     }
     questions.dedup();
     if !questions.is_empty() {
@@ -78,6 +97,26 @@ pub(super) async fn written(
         proven.map_err(|error| format!("the revision was not written, {engine}: {error}"))?;
     }
     Ok(Some(source(&plans)))
+}
+
+/// Keeps the indexes that no entity declares, but for those that are to be dropped; adds the names
+/// of both to `undeclared`.
+fn keep_undeclared(
+    arguments: &Arguments,
+    from: &Catalog,
+    to: &mut Catalog,
+    answers: &Answers,
+    undeclared: &mut BTreeSet<String>,
+) {
+    let indexes = undeclared_indexes(from, to, &answers.renames);
+    let kept: Vec<&Key> =
+        indexes.iter().filter(|index| !is_dropped(arguments, &index.name)).collect();
+    keep(from, to, &kept);
+    undeclared.extend(indexes.into_iter().map(|index| index.name));
+}
+
+fn is_dropped(arguments: &Arguments, index: &str) -> bool {
+    arguments.yes || arguments.drop.iter().any(|name| name == index)
 }
 
 fn on(engine: Engine) -> On {
