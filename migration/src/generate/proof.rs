@@ -6,11 +6,11 @@ use thiserror::Error;
 use crate::{
     catalog::Catalog,
     check::{CheckError, Scratch},
-    drift::{Change, Renames, compare_renamed},
+    drift::{DifferenceKind, Renames, compare_renamed},
     error::MigrationError,
     replay::{replay, replay_down},
     revision::{Engine, Revision},
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// Why a revision is not shown.
@@ -39,11 +39,11 @@ impl From<sea_orm::DbErr> for ProofError {
 }
 
 /// A place where revisions run and nothing stays.
-struct Place {
-    session: Session,
+struct ProofSession {
+    session: MigrationSession,
 }
 
-impl Place {
+impl ProofSession {
     async fn open(opener: &dyn Opener) -> Result<Self, ProofError> {
         let session = opener.open_scratch().await?;
         if session.engine() == Engine::Postgres {
@@ -90,7 +90,7 @@ pub async fn scratch_schema(
     revisions: &[Revision],
     sql: &str,
 ) -> Result<Catalog, ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     replay(&place.session, revisions).await?;
     if !sql.is_empty() {
         place.session.execute_unprepared(sql).await?;
@@ -112,7 +112,7 @@ pub async fn prove(
     from: &Catalog,
     to: &Catalog,
 ) -> Result<(), ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     let own = std::slice::from_ref(revision);
     replay(&place.session, revisions).await?;
     replay(&place.session, own).await?;
@@ -134,7 +134,7 @@ pub async fn prove_repair(
     drifted: &Catalog,
     expected: &Catalog,
 ) -> Result<(), ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     let own = std::slice::from_ref(revision);
     replay(&place.session, revisions).await?;
     replay(&place.session, own).await?;
@@ -149,7 +149,7 @@ pub async fn prove_repair(
 /// The order of columns is what no step changes.
 fn same(direction: &'static str, wanted: &Catalog, found: &Catalog) -> Result<(), ProofError> {
     let mut comparison = compare_renamed(wanted, found, Renames::default());
-    comparison.differences.retain(|difference| difference.change != Change::Order);
+    comparison.differences.retain(|difference| difference.change != DifferenceKind::Order);
     let findings = comparison.findings();
     if findings.is_empty() {
         return Ok(());

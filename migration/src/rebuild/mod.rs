@@ -7,7 +7,7 @@ mod table;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use self::table::Table;
+use self::table::TableDefinition;
 use crate::revision::Rebuild;
 
 /// Makes the table anew.
@@ -53,7 +53,7 @@ pub async fn plan<C: ConnectionTrait>(
         }
     }
     let text = text.ok_or_else(|| refuse("there is no such table".to_owned()))?;
-    let old = Table::parse(&text).map_err(refuse)?;
+    let old = TableDefinition::parse(&text).map_err(refuse)?;
     let mut new = old.clone();
     for change in &rebuild.changes {
         new.apply(change).map_err(refuse)?;
@@ -102,7 +102,7 @@ pub async fn plan<C: ConnectionTrait>(
 async fn keeps_rowids<C: ConnectionTrait>(
     connection: &C,
     name: &str,
-    table: &Table,
+    table: &TableDefinition,
 ) -> Result<bool, DbErr> {
     if table.has_word("without") && table.has_word("rowid") {
         return Ok(false);

@@ -6,11 +6,11 @@ use sea_orm::{ConnectionTrait, Statement};
 
 use super::{Event, Runner, index, settings, whole::rolled_back};
 use crate::{
-    bookkeeping::{self, State},
+    bookkeeping::{self, BookkeepingState},
     chain::Chain,
     error::MigrationError,
-    revision::{Action, Change, Direction, Engine, Revision, Step},
-    sql::facts::{self, ConcurrentIndex, Loss},
+    revision::{Action, Direction, Engine, Revision, Step, TableChange},
+    sql::facts::{self, ConcurrentIndex, DroppedObject},
 };
 
 /// What `down` would undo.
@@ -29,7 +29,7 @@ pub struct DownPlan {
 pub(super) async fn plan<C: ConnectionTrait>(
     connection: &C,
     chain: &Chain,
-    state: &State,
+    state: &BookkeepingState,
     to: usize,
 ) -> Result<DownPlan, MigrationError> {
     let engine = Engine::of(connection);
@@ -53,17 +53,17 @@ pub(super) async fn plan<C: ConnectionTrait>(
     Ok(plan)
 }
 
-fn losses(step: &Step, engine: Engine) -> Vec<Loss> {
+fn losses(step: &Step, engine: Engine) -> Vec<DroppedObject> {
     match &step.action {
         _ if step.is_derived => Vec::new(),
         Action::Sql(text) => facts::losses(text, engine),
         Action::Rebuild(rebuild) => {
             let dropped = rebuild.changes.iter().filter_map(|change| match change {
-                Change::DropColumn { column } => Some(column.clone()),
+                TableChange::DropColumn { column } => Some(column.clone()),
                 _ => None,
             });
             let table = &rebuild.table;
-            dropped.map(|column| Loss::Column { table: table.clone(), column }).collect()
+            dropped.map(|column| DroppedObject::Column { table: table.clone(), column }).collect()
         }
         Action::Backfill(_) | Action::Code(_) => Vec::new(),
     }
@@ -72,15 +72,15 @@ fn losses(step: &Step, engine: Engine) -> Vec<Loss> {
 /// How many rows a loss would take, in words; none if there are none, or no such table.
 async fn rows_of<C: ConnectionTrait>(
     connection: &C,
-    loss: &Loss,
+    loss: &DroppedObject,
 ) -> Result<Option<String>, MigrationError> {
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let manager = crate::manager::SchemaManager::new(connection);
     let (rows, what) = match loss {
-        Loss::Table(table) if manager.has_table(table).await? => {
+        DroppedObject::Table(table) if manager.has_table(table).await? => {
             (quoted(table), format!("table {table}"))
         }
-        Loss::Column { table, column } if manager.has_column(table, column).await? => {
+        DroppedObject::Column { table, column } if manager.has_column(table, column).await? => {
             let (from, value) = (quoted(table), quoted(column));
             (format!("{from} WHERE {value} IS NOT NULL"), format!("column {table}.{column}"))
         }

@@ -2,16 +2,16 @@
 
 use super::{
     columns::set_not_null,
-    planner::{Phase, Planner},
+    planner::{Phase, PostgresPlanner},
     text::quoted,
 };
 use crate::{
-    catalog::{Facets, Key},
-    generate::{Action, Pair},
+    catalog::{Facets, ObjectKey},
+    generate::{Pair, PlannedAction},
 };
 
-impl Planner<'_> {
-    pub(super) fn change_column(&mut self, old: &Key, new: &Key, facets: &[String]) {
+impl PostgresPlanner<'_> {
+    pub(super) fn change_column(&mut self, old: &ObjectKey, new: &ObjectKey, facets: &[String]) {
         let none = Facets::new();
         let before = self.from.objects.get(old).unwrap_or(&none);
         let after = self.to.objects.get(new).unwrap_or(&none);
@@ -51,8 +51,8 @@ impl Planner<'_> {
             if after.get("null").map(String::as_str) == Some("NOT NULL") {
                 if let Some(value) = self.answers.fill(new) {
                     let (table, column) = (new.table.clone(), new.name.clone());
-                    let fill = Action::Fill { table, column, value: value.to_owned() };
-                    self.push(Phase::AlterColumns, Pair::of(fill, Action::Nothing));
+                    let fill = PlannedAction::Fill { table, column, value: value.to_owned() };
+                    self.push(Phase::AlterColumns, Pair::of(fill, PlannedAction::Nothing));
                 }
                 for pair in set_not_null(new) {
                     self.push(Phase::AlterColumns, pair);
@@ -82,7 +82,7 @@ impl Planner<'_> {
 }
 
 /// Another type, with the default that fits it.
-fn retype(key: &Key, alter: &str, facets: &Facets, other: &Facets) -> String {
+fn retype(key: &ObjectKey, alter: &str, facets: &Facets, other: &Facets) -> String {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let type_name = get("type").unwrap_or_default();
     let collation = get("collation").map(|name| format!(" COLLATE {name}")).unwrap_or_default();

@@ -5,13 +5,18 @@ use super::{
     text::{comment, literal, quoted, signature},
 };
 use crate::{
-    catalog::{Catalog, Facets, Key},
-    generate::{Action, Answers, Pair},
+    catalog::{Catalog, Facets, ObjectKey},
+    generate::{Answers, Pair, PlannedAction},
 };
 
 /// The steps that make an object, each with its way back. `is_new` is of what belongs to a table
 /// that is made in the same revision: nobody waits for its locks.
-pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: bool) -> Vec<Pair> {
+pub(super) fn pairs(
+    catalog: &Catalog,
+    key: &ObjectKey,
+    answers: &Answers,
+    is_new: bool,
+) -> Vec<Pair> {
     let none = Facets::new();
     let facets = catalog.objects.get(key).unwrap_or(&none);
     let get = |facet: &str| facets.get(facet).map(String::as_str);
@@ -37,8 +42,8 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
                 )]
             } else {
                 vec![Pair::of(
-                    Action::Outside(format!("{before}CONCURRENTLY {maybe_not}{rest}")),
-                    Action::Outside(format!("DROP INDEX CONCURRENTLY {maybe}{name}")),
+                    PlannedAction::Outside(format!("{before}CONCURRENTLY {maybe_not}{rest}")),
+                    PlannedAction::Outside(format!("DROP INDEX CONCURRENTLY {maybe}{name}")),
                 )]
             }
         }
@@ -113,7 +118,7 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
         && key.kind != "column"
         && !pairs.is_empty()
     {
-        pairs.push(Pair::of(Action::Sql(comment(key, Some(text))), Action::Nothing));
+        pairs.push(Pair::of(PlannedAction::Sql(comment(key, Some(text))), PlannedAction::Nothing));
     }
     pairs
 }
@@ -123,7 +128,7 @@ fn sequence(text: &str) -> String {
     format!(" {}", text.replace(" MIN ", " MINVALUE ").replace(" MAX ", " MAXVALUE "))
 }
 
-fn type_pairs(key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {
+fn type_pairs(key: &ObjectKey, facets: &Facets, tolerant: bool) -> Vec<Pair> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let name = quoted(&key.name);
     let maybe = if tolerant { "IF EXISTS " } else { "" };
@@ -165,7 +170,7 @@ fn type_pairs(key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {
 }
 
 /// A constraint of a table that is there: found out first, proven later.
-fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<Pair> {
+fn constraint(key: &ObjectKey, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<Pair> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let definition = get("sql").unwrap_or_default();
@@ -185,7 +190,7 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
         let validate = format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}");
         return vec![
             Pair::sql(add(&format!("{definition} NOT VALID")), drop),
-            Pair::of(Action::Outside(validate), Action::Nothing),
+            Pair::of(PlannedAction::Outside(validate), PlannedAction::Nothing),
         ];
     }
     let builds = ["unique", "primary key"].contains(&key.kind.as_str());
@@ -199,7 +204,7 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
             "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns}){include}{nulls}"
         );
         return vec![
-            Pair::of(Action::Outside(build), Action::Nothing),
+            Pair::of(PlannedAction::Outside(build), PlannedAction::Nothing),
             Pair::sql(
                 format!(
                     "ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}{deferrable}"
@@ -212,7 +217,7 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
 }
 
 /// `CREATE TABLE` with its columns, keys and CHECKs. Foreign keys follow when all tables are there.
-fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
+fn create_table(catalog: &Catalog, key: &ObjectKey, maybe_not: &str) -> String {
     let unlogged = catalog.facet(key, "persistence").map_or("", |_| "UNLOGGED ");
     let mut parts: Vec<String> = catalog
         .columns(&key.name)
@@ -238,7 +243,7 @@ pub(super) fn unless(condition: &str, body: &str) -> String {
 }
 
 /// Whether an object is there, as a condition.
-pub(super) fn exists(key: &Key) -> String {
+pub(super) fn exists(key: &ObjectKey) -> String {
     let (name, table) = (literal(&key.name), literal(&quoted(&key.table)));
     match key.kind.as_str() {
         "table" | "index" | "view" => {

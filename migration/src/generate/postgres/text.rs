@@ -1,6 +1,6 @@
 //! Names, constants and comments, as SQL has them.
 
-use crate::catalog::Key;
+use crate::catalog::ObjectKey;
 
 /// A name in quotes.
 pub(super) fn quoted(name: &str) -> String {
@@ -13,7 +13,7 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// `COMMENT ON`, or its end.
-pub(super) fn comment(key: &Key, text: Option<&str>) -> String {
+pub(super) fn comment(key: &ObjectKey, text: Option<&str>) -> String {
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let object = match key.kind.as_str() {
         "column" => format!("COLUMN {table}.{name}"),

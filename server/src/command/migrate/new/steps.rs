@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use bookstore_entity::schema::{self, On};
 use bookstore_migration::{
-    catalog::{Catalog, Key},
-    check::{self, Replay},
+    catalog::{Catalog, ObjectKey},
+    check::{self, ReplayPolicy},
     generate::{
-        Answers, Plan, Source, keep, plan, prove, prove_repair, scratch_schema, source, steps,
-        undeclared_indexes,
+        Answers, RevisionPlan, RevisionSource, keep, plan, prove, prove_repair, scratch_schema,
+        source, steps, undeclared_indexes,
     },
     revision::{Engine, Revision},
     session::Opener,
@@ -27,7 +27,7 @@ pub(super) async fn written(
     context: &Context<'_>,
     arguments: &Arguments,
     name: &str,
-) -> Result<Option<Source>, Problem> {
+) -> Result<Option<RevisionSource>, Problem> {
     let mut answers = answers(arguments)?;
     answers.is_tolerant = arguments.from_drift;
     let revisions = context.chain.revisions();
@@ -52,7 +52,7 @@ pub(super) async fn written(
         if !arguments.from_drift {
             keep_undeclared(arguments, &from, &mut to, &answers, &mut undeclared);
         }
-        let Plan { pairs, questions: open } = plan(&from, &to, &answers);
+        let RevisionPlan { pairs, questions: open } = plan(&from, &to, &answers);
         questions.extend(open);
         plans.push((engine, pairs));
         proofs.push((engine, from, to));
@@ -109,7 +109,7 @@ fn keep_undeclared(
     undeclared: &mut BTreeSet<String>,
 ) {
     let indexes = undeclared_indexes(from, to, &answers.renames);
-    let kept: Vec<&Key> =
+    let kept: Vec<&ObjectKey> =
         indexes.iter().filter(|index| !is_dropped(arguments, &index.name)).collect();
     keep(from, to, &kept);
     undeclared.extend(indexes.into_iter().map(|index| index.name));
@@ -144,7 +144,8 @@ async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
     let opener = context.opener()?;
     let session = opener.open_for_inspection().await?;
     let scratch = opener.open_scratch_for(&session).await?;
-    let report = check::check(&session, scratch.as_ref(), Replay::Allowed, &context.chain).await?;
+    let report =
+        check::check(&session, scratch.as_ref(), ReplayPolicy::Allowed, &context.chain).await?;
     session.close().await;
     if report.findings.iter().any(|finding| finding.kind.starts_with("revision.")) {
         return Err("the database isn't at this program's head: migrate it first".into());
