@@ -78,6 +78,27 @@ async fn a_lock_that_does_not_come_is_tried_again() {
     is_head(&database, &revisions).await;
 }
 
+#[tokio::test]
+async fn a_long_step_tells_how_long_it_takes_and_whom_it_waits_for() {
+    let database = migrated(Engine::Postgres).await;
+    let migrator = Migrator::new(&database, &column());
+    let holder = hold(&database, "ACCESS SHARE").await;
+    let child = migrator.spawn(&["up", "--lock-timeout", "60s"]);
+    // A second session has asked for what is in the way.
+    let asked = format!(
+        "SELECT 1 FROM pg_stat_activity WHERE {OURS} AND query LIKE '%pg_blocking_pids%' \
+         AND state = 'idle'"
+    );
+    until_sql("what is in the way is known", &database, &asked).await;
+    drop(holder);
+    let finished = finished(child).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let told = finished.errors.lines().find(|line| line.contains("waits for process"));
+    let told = told.unwrap_or_else(|| panic!("{finished:?}"));
+    let parts = [ONE, "ALTER TABLE items", " s; ", "LOCK TABLE items IN ACCESS SHARE MODE"];
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+}
+
 /// A limit would leave an invalid index, though nothing is behind it in the queue.
 #[tokio::test]
 async fn a_concurrent_build_waits_as_long_as_it_takes() {
