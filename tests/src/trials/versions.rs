@@ -47,6 +47,7 @@ pub(super) async fn versions(calls: u32) {
                 if let Some(previous) = &previous {
                     // As its schema's owner, since it migrates.
                     older = older.program(previous).env("DATABASE_URL", &database.owner_url());
+                    older = older.env("DATABASE_MIGRATE", "true");
                 }
                 older
             };
