@@ -1,6 +1,6 @@
 //! How an object of PostgreSQL is made, and how it goes.
 
-use super::{literal, quoted};
+use super::{literal, objects, objects::signature, quoted};
 use crate::{
     catalog::{Catalog, Facets, Key},
     generate::{Action, Answers, Pair},
@@ -13,7 +13,7 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
     let facets = catalog.objects.get(key).unwrap_or(&none);
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let tolerant = answers.is_tolerant;
-    let (name, table) = (quoted(&key.name), quoted(&key.table));
+    let name = quoted(&key.name);
     let (maybe_not, maybe) = if tolerant { ("IF NOT EXISTS ", "IF EXISTS ") } else { ("", "") };
     let mut pairs = match key.kind.as_str() {
         "table" => {
@@ -42,123 +42,15 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
         "primary key" | "unique" | "check" | "exclusion" | "foreign key" => {
             constraint(key, facets, tolerant, is_new)
         }
-        "trigger" | "rule" => {
-            let text = get("definition").unwrap_or_default().trim_end_matches(';');
-            let kind = key.kind.to_uppercase();
-            let drop = format!("DROP {kind} {maybe}{name} ON {table}");
-            let text = if tolerant {
-                format!("DROP {kind} IF EXISTS {name} ON {table};\n{text}")
-            } else {
-                text.to_owned()
-            };
-            vec![Pair::sql(text, drop)]
-        }
-        "policy" => {
-            let definition = get("definition").unwrap_or_default();
-            let drop = format!("DROP POLICY {maybe}{name} ON {table}");
-            let make = format!("CREATE POLICY {name} ON {table} AS {definition}");
-            let make = if tolerant {
-                format!("DROP POLICY IF EXISTS {name} ON {table};\n{make}")
-            } else {
-                make
-            };
-            vec![Pair::sql(make, drop)]
-        }
-        "function" => {
-            let text = get("sql").unwrap_or_default().trim().to_owned();
-            let kind = if get("form") == Some("procedure") { "PROCEDURE" } else { "FUNCTION" };
-            vec![Pair::sql(text, format!("DROP {kind} {maybe}{}", signature(&key.name)))]
-        }
-        "view" => {
-            let kind =
-                if get("form") == Some("materialized view") { "MATERIALIZED VIEW" } else { "VIEW" };
-            let body = get("definition").unwrap_or_default().trim().trim_end_matches(';');
-            let options =
-                get("options").map(|options| format!(" WITH ({})", options.replace(' ', ", ")));
-            let with = options.unwrap_or_default();
-            let make = format!(
-                "CREATE {kind} {maybe_not_view}{name}{with} AS\n{body}",
-                maybe_not_view = if tolerant && kind != "VIEW" { maybe_not } else { "" }
-            );
-            let make = if tolerant && kind == "VIEW" {
-                make.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
-            } else {
-                make
-            };
-            vec![Pair::sql(make, format!("DROP {kind} {maybe}{name}"))]
-        }
-        "sequence" => {
-            let make = sequence(get("sequence").unwrap_or_default());
-            let owned =
-                get("owned_by").map(|owner| format!(" OWNED BY {owner}")).unwrap_or_default();
-            vec![Pair::sql(
-                format!("CREATE SEQUENCE {maybe_not}{name}{make}{owned}"),
-                format!("DROP SEQUENCE {maybe}{name}"),
-            )]
-        }
-        "extension" => {
-            vec![Pair::sql(
-                format!("CREATE EXTENSION {maybe_not}{name}"),
-                format!("DROP EXTENSION {maybe}{name}"),
-            )]
-        }
-        "type" => type_pairs(key, facets, tolerant),
-        // A kind that nothing is known of: the proof tells that it is still there.
-        _ => Vec::new(),
+        _ => objects::pairs(catalog, key, facets, tolerant),
     };
     if let Some(text) = get("comment")
         && key.kind != "column"
         && !pairs.is_empty()
     {
-        pairs.push(Pair::of(Action::Sql(comment(key, Some(text))), Action::Nothing));
+        pairs.push(Pair::of(Action::Sql(comment(catalog, key, Some(text))), Action::Nothing));
     }
     pairs
-}
-
-fn sequence(text: &str) -> String {
-    let text = text.replace(" START ", " START WITH ").replace(" INCREMENT ", " INCREMENT BY ");
-    format!(" {}", text.replace(" MIN ", " MINVALUE ").replace(" MAX ", " MAXVALUE "))
-}
-
-fn type_pairs(key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {
-    let get = |facet: &str| facets.get(facet).map(String::as_str);
-    let name = quoted(&key.name);
-    let maybe = if tolerant { "IF EXISTS " } else { "" };
-    let (make, kind) = match get("form") {
-        Some("enum") => {
-            (format!("CREATE TYPE {name} AS ENUM ({})", get("labels").unwrap_or_default()), "TYPE")
-        }
-        Some("composite type") => {
-            (format!("CREATE TYPE {name} AS ({})", get("attributes").unwrap_or_default()), "TYPE")
-        }
-        Some("range") => (
-            format!("CREATE TYPE {name} AS RANGE (SUBTYPE = {})", get("type").unwrap_or_default()),
-            "TYPE",
-        ),
-        Some("domain") => {
-            let mut text = format!("CREATE DOMAIN {name} AS {}", get("type").unwrap_or_default());
-            if let Some(collation) = get("collation") {
-                text.push_str(&format!(" COLLATE {collation}"));
-            }
-            if let Some(default) = get("default") {
-                text.push_str(&format!(" DEFAULT {default}"));
-            }
-            if get("null").is_some() {
-                text.push_str(" NOT NULL");
-            }
-            for check in get("checks").into_iter().flat_map(|checks| checks.split(", ")) {
-                text.push_str(&format!(" CONSTRAINT {check}"));
-            }
-            (text, "DOMAIN")
-        }
-        _ => return Vec::new(),
-    };
-    let make = if tolerant {
-        unless(&format!("to_regtype({}) IS NOT NULL", literal(&name)), &make)
-    } else {
-        make
-    };
-    vec![Pair::sql(make, format!("DROP {kind} {maybe}{name}"))]
 }
 
 /// A constraint of a table that is there: found out first, proven later.
@@ -167,7 +59,8 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let definition = get("sql").unwrap_or_default();
     let maybe = if tolerant { "IF EXISTS " } else { "" };
-    let drop = format!("ALTER TABLE {table} DROP CONSTRAINT {maybe}{name}");
+    // The table may be gone with the constraint.
+    let drop = format!("ALTER TABLE {maybe}{table} DROP CONSTRAINT {maybe}{name}");
     let add = |definition: &str| {
         let add = format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}");
         if !tolerant {
@@ -209,37 +102,51 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
 }
 
 /// `CREATE TABLE` with its columns, keys and CHECKs. Foreign keys follow when all tables are there.
+/// What a table has from the one that it inherits from, or is a part of, comes by itself.
 fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
-    let unlogged = catalog.facet(key, "persistence").map_or("", |_| "UNLOGGED ");
-    let mut parts: Vec<String> = catalog
-        .columns(&key.name)
-        .into_iter()
+    let get = |facet: &str| catalog.facet(key, facet);
+    let unlogged = get("persistence").map_or("", |_| "UNLOGGED ");
+    let is_own = |facets: &&Facets| !facets.contains_key("inherited");
+    let columns = catalog.columns(&key.name).into_iter();
+    let mut parts: Vec<String> = columns
+        .filter(|(_, facets)| is_own(facets))
         .map(|(column, facets)| super::columns::definition(column, facets, true))
         .collect();
-    for (constraint, facets) in catalog.of_table(&key.name) {
+    let constraints = catalog.of_table(&key.name);
+    for (constraint, facets) in constraints.filter(|(_, facets)| is_own(facets)) {
         if constraint.is_constraint() && constraint.kind != "foreign key" {
             let definition = facets.get("sql").map(String::as_str).unwrap_or_default();
             parts.push(format!("CONSTRAINT {} {definition}", quoted(&constraint.name)));
         }
     }
-    format!(
-        "CREATE {unlogged}TABLE {maybe_not}{} (\n    {}\n)",
-        quoted(&key.name),
-        parts.join(",\n    ")
-    )
+    let inside = match parts.is_empty() {
+        true => "()".to_owned(),
+        false => format!("(\n    {}\n)", parts.join(",\n    ")),
+    };
+    let shape = match (get("inherits"), get("partition_bound")) {
+        (Some(whole), Some(bound)) if parts.is_empty() => format!("PARTITION OF {whole} {bound}"),
+        (Some(whole), Some(bound)) => format!("PARTITION OF {whole} {inside} {bound}"),
+        (Some(parents), None) => format!("{inside} INHERITS ({parents})"),
+        (None, _) => inside,
+    };
+    let by = get("partition_key").map(|by| format!(" PARTITION BY {by}")).unwrap_or_default();
+    format!("CREATE {unlogged}TABLE {maybe_not}{} {shape}{by}", quoted(&key.name))
 }
 
 /// `COMMENT ON`, or its end.
-pub(super) fn comment(key: &Key, text: Option<&str>) -> String {
+pub(super) fn comment(catalog: &Catalog, key: &Key, text: Option<&str>) -> String {
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let object = match key.kind.as_str() {
+        "view" => match catalog.facet(key, "form") {
+            Some("materialized view") => format!("MATERIALIZED VIEW {name}"),
+            _ => format!("VIEW {name}"),
+        },
         "column" => format!("COLUMN {table}.{name}"),
         "table" => format!("TABLE {name}"),
         "index" => format!("INDEX {name}"),
-        "view" => format!("VIEW {name}"),
         "sequence" => format!("SEQUENCE {name}"),
         "type" => format!("TYPE {name}"),
-        "function" => format!("FUNCTION {}", signature(&key.name)),
+        "function" => format!("ROUTINE {}", signature(&key.name)),
         "trigger" => format!("TRIGGER {name} ON {table}"),
         "rule" => format!("RULE {name} ON {table}"),
         "policy" => format!("POLICY {name} ON {table}"),
@@ -248,20 +155,21 @@ pub(super) fn comment(key: &Key, text: Option<&str>) -> String {
     format!("COMMENT ON {object} IS {}", text.map_or("NULL".to_owned(), literal))
 }
 
-/// A function's name in quotes with its arguments.
-pub(super) fn signature(function: &str) -> String {
-    let name = bare(function);
-    format!("{}{}", quoted(name), &function[name.len()..])
-}
-
-/// A function's name without its arguments.
-pub(super) fn bare(function: &str) -> &str {
-    function.split('(').next().unwrap_or(function)
-}
-
 /// A block that does something unless a condition holds.
 pub(super) fn unless(condition: &str, body: &str) -> String {
     format!("DO $do$ BEGIN IF NOT ({condition}) THEN\n{body};\nEND IF; END $do$")
+}
+
+/// Whether a column is computed by an expression, as a condition.
+pub(super) fn computes(key: &Key, expression: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum \
+         WHERE d.adrelid = to_regclass({}) AND a.attname = {} AND a.attgenerated <> '' \
+         AND pg_get_expr(d.adbin, d.adrelid) = {})",
+        literal(&quoted(&key.table)),
+        literal(&key.name),
+        literal(expression)
+    )
 }
 
 /// Whether an object is there, as a condition.

@@ -3,10 +3,15 @@
 
 mod columns;
 mod create;
+mod objects;
+mod order;
+mod tables;
+
+pub(super) use self::order::depth;
 
 use super::{Action, Answers, Pair};
 use crate::{
-    catalog::{Catalog, Facets, Key},
+    catalog::{Catalog, Key},
     drift::{Change, Comparison},
 };
 
@@ -22,6 +27,7 @@ enum Phase {
     CreateTables,
     AddColumns,
     AlterColumns,
+    OwnSequences,
     AddConstraints,
     AddIndexes,
     AddForeignKeys,
@@ -32,12 +38,17 @@ enum Phase {
     DropTypes,
 }
 
+/// The kinds of objects that may need others of the same phase.
+const NEEDS_ORDER: &[&str] =
+    &["table", "view", "type", "function", "sequence", "trigger", "rule", "policy"];
+
 /// Gathers the pairs with their phases.
 struct Planner<'a> {
     from: &'a Catalog,
     to: &'a Catalog,
     answers: &'a Answers,
-    pairs: Vec<(Phase, Pair)>,
+    /// The pairs, each with its phase and its place in it.
+    pairs: Vec<(Phase, i32, Pair)>,
 }
 
 /// The steps that make `comparison.expected` into `comparison.found`.
@@ -71,13 +82,13 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
         }
     }
     // A stable sort keeps the order of tables within a phase.
-    planner.pairs.sort_by_key(|(phase, _)| *phase);
-    planner.pairs.into_iter().map(|(_, pair)| pair).collect()
+    planner.pairs.sort_by_key(|(phase, place, _)| (*phase, *place));
+    planner.pairs.into_iter().map(|(_, _, pair)| pair).collect()
 }
 
 impl Planner<'_> {
     fn push(&mut self, phase: Phase, pair: Pair) {
-        self.pairs.push((phase, pair));
+        self.pairs.push((phase, 0, pair));
     }
 
     /// Makes an object of the wanted schema.
@@ -98,10 +109,18 @@ impl Planner<'_> {
         // What is inside a new table comes with its CREATE TABLE.
         let in_new_table = !key.table.is_empty() && !other.has_table(&key.table);
         let inline = ["column", "primary key", "unique", "check", "exclusion"];
-        if in_new_table && inline.contains(&key.kind.as_str()) {
+        if in_new_table && catalog.has_table(&key.table) && inline.contains(&key.kind.as_str()) {
+            self.make_properties(catalog, key, &["comment"], reverse);
             return;
         }
+        if key.kind == "table" {
+            self.make_properties(catalog, key, tables::PROPERTIES, reverse);
+        }
+        let is_of_view = !key.table.is_empty() && !catalog.has_table(&key.table);
+        let is_late = is_of_view
+            || (key.kind == "function" && order::needs_new_table(catalog, key, other));
         let (up, down) = match key.kind.as_str() {
+            _ if is_late => (Phase::AddDependents, Phase::DropDependents),
             "table" => (Phase::CreateTables, Phase::DropTables),
             "column" => (Phase::AddColumns, Phase::DropColumns),
             "index" => (Phase::AddIndexes, Phase::DropIndexes),
@@ -114,12 +133,41 @@ impl Planner<'_> {
             }
             _ => (Phase::AddDependents, Phase::DropDependents),
         };
+        // What others need comes first, and goes last.
+        let depth = match NEEDS_ORDER.contains(&key.kind.as_str()) || is_late {
+            true => order::depth(catalog, key),
+            false => 0,
+        };
         let mut pairs = create::pairs(catalog, key, self.answers, in_new_table);
         if reverse {
             pairs = pairs.into_iter().rev().map(Pair::reversed).collect();
         }
         for pair in pairs {
-            self.push(if reverse { down } else { up }, pair);
+            let (phase, place) = if reverse { (down, -depth) } else { (up, depth) };
+            self.pairs.push((phase, place, pair));
+        }
+        if let ("sequence", Some(owner)) = (key.kind.as_str(), catalog.facet(key, "owned_by")) {
+            let maybe = if self.answers.is_tolerant { "IF EXISTS " } else { "" };
+            let alter = format!("ALTER SEQUENCE {maybe}{} OWNED BY", quoted(&key.name));
+            let pair = Pair::sql(format!("{alter} {owner}"), format!("{alter} NONE"));
+            let (phase, pair) = match reverse {
+                true => (Phase::DropDependents, pair.reversed()),
+                false => (Phase::OwnSequences, pair),
+            };
+            self.push(phase, pair);
+        }
+    }
+
+    /// Sets what an object of a new table has beside its definition. It goes with the table.
+    fn make_properties(&mut self, catalog: &Catalog, key: &Key, facets: &[&str], reverse: bool) {
+        for facet in facets {
+            let Some(value) = catalog.facet(key, facet) else { continue };
+            let set = Action::Sql(tables::property(catalog, key, facet, Some(value)));
+            let pair = Pair::of(set, Action::Nothing);
+            match reverse {
+                true => self.push(Phase::DropDependents, pair.reversed()),
+                false => self.push(Phase::Properties, pair),
+            }
         }
     }
 
@@ -133,8 +181,8 @@ impl Planner<'_> {
             "trigger" => format!("ALTER TRIGGER {from} ON {table} RENAME TO {to}"),
             "function" => format!(
                 "ALTER FUNCTION {} RENAME TO {}",
-                create::signature(if from == before { &old.name } else { &new.name }),
-                quoted(create::bare(if from == before { &new.name } else { &old.name }))
+                objects::signature(if from == before { &old.name } else { &new.name }),
+                quoted(order::bare(if from == before { &new.name } else { &old.name }))
             ),
             _ => format!("ALTER TABLE {table} RENAME CONSTRAINT {from} TO {to}"),
         };
@@ -165,7 +213,10 @@ impl Planner<'_> {
                     Pair::of(Action::Outside(validate), Action::Nothing),
                 );
             }
-            "index" if facets == ["validity"] => {
+            _ if facets == ["constraint"] && self.answers.is_tolerant => self.exchange(old, new),
+            "index" | "primary key" | "unique"
+                if matches!(facets, [one] if one.ends_with("validity")) =>
+            {
                 let name = quoted(&new.name);
                 let again = format!("REINDEX INDEX CONCURRENTLY {name}");
                 self.push(Phase::AddIndexes, Pair::of(Action::Outside(again), Action::Nothing));
@@ -179,18 +230,7 @@ impl Planner<'_> {
             }
             "trigger" | "rule" if facets == ["state"] => {
                 let statement = |catalog: &Catalog, key: &Key| {
-                    let state = match catalog.facet(key, "state") {
-                        Some("DISABLED") => "DISABLE",
-                        Some("REPLICA") => "ENABLE REPLICA",
-                        Some(_) => "ENABLE ALWAYS",
-                        None => "ENABLE",
-                    };
-                    let kind = key.kind.to_uppercase();
-                    format!(
-                        "ALTER TABLE {} {state} {kind} {}",
-                        quoted(&key.table),
-                        quoted(&key.name)
-                    )
+                    objects::state(key, catalog.facet(key, "state"))
                 };
                 let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
                 self.push(Phase::Properties, pair);
@@ -214,53 +254,32 @@ impl Planner<'_> {
 
     fn comment(&mut self, old: &Key, new: &Key) {
         let statement =
-            |catalog: &Catalog, key: &Key| create::comment(key, catalog.facet(key, "comment"));
+            |catalog: &Catalog, key: &Key| {
+                create::comment(catalog, key, catalog.facet(key, "comment"))
+            };
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
     }
 
-    fn change_table(&mut self, old: &Key, new: &Key, facets: &[String]) {
-        let none = Facets::new();
-        let before = self.from.objects.get(old).unwrap_or(&none);
-        let after = self.to.objects.get(new).unwrap_or(&none);
-        let table = quoted(&new.name);
-        for facet in facets {
-            let statement = |facets: &Facets| {
-                let value = facets.get(facet).map(String::as_str);
-                match facet.as_str() {
-                    "persistence" => {
-                        let how = if value.is_some() { "UNLOGGED" } else { "LOGGED" };
-                        format!("ALTER TABLE {table} SET {how}")
-                    }
-                    "row_security" => {
-                        let how = if value.is_some() { "ENABLE" } else { "DISABLE" };
-                        format!("ALTER TABLE {table} {how} ROW LEVEL SECURITY")
-                    }
-                    "forced_row_security" => {
-                        let how = if value.is_some() { "FORCE" } else { "NO FORCE" };
-                        format!("ALTER TABLE {table} {how} ROW LEVEL SECURITY")
-                    }
-                    "replica_identity" => match value {
-                        Some(how @ ("FULL" | "NOTHING")) => {
-                            format!("ALTER TABLE {table} REPLICA IDENTITY {how}")
-                        }
-                        _ => format!("ALTER TABLE {table} REPLICA IDENTITY DEFAULT"),
-                    },
-                    "comment" => create::comment(new, value),
-                    "rights_of_all" => match value {
-                        Some(rights) => format!("GRANT {rights} ON {table} TO PUBLIC"),
-                        None => format!("REVOKE ALL ON {table} FROM PUBLIC"),
-                    },
-                    "triggers_of_foreign_keys" => {
-                        let how = if value.is_some() { "DISABLE" } else { "ENABLE" };
-                        format!("ALTER TABLE {table} {how} TRIGGER ALL")
-                    }
-                    // A proof finds that it is still another one.
-                    _ => String::new(),
-                }
-            };
-            self.push(Phase::Properties, Pair::sql(statement(after), statement(before)));
-        }
+    /// A constraint instead of an index of the same name, or an index instead of a constraint, in
+    /// one step that does nothing where that is so already.
+    fn exchange(&mut self, old: &Key, new: &Key) {
+        let statement = |catalog: &Catalog, key: &Key| {
+            let make = catalog.facet(key, "sql").unwrap_or_default();
+            let (table, name) = (quoted(&key.table), quoted(&key.name));
+            let drop = format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}");
+            match key.kind.as_str() {
+                "index" => format!("{drop};\nDROP INDEX IF EXISTS {name};\n{make}"),
+                _ => create::unless(
+                    &create::exists(key),
+                    &format!(
+                        "DROP INDEX IF EXISTS {name};\nALTER TABLE {table} ADD CONSTRAINT {name} {make}"
+                    ),
+                ),
+            }
+        };
+        let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
+        self.push(Phase::AddConstraints, pair);
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) struct Arguments {
     /// What rows that exist get in a new column: `books.isbn=EXPRESSION`.
     #[arg(long, value_name = "TABLE.COLUMN=SQL")]
     fill: Vec<String>,
-    /// Answers every question with yes, but none about renames.
+    /// For scripts: never asks. It answers no question either: --rename says what was renamed, as
+    /// that is never guessed, and --fill gives values. An open question is an error.
     #[arg(long)]
     yes: bool,
     /// Who wrote it.

@@ -3,7 +3,7 @@
 
 use bookstore_entity::schema::{self, On};
 use bookstore_migration::{
-    catalog::Catalog,
+    catalog::{Catalog, Key},
     check::{self, Replay},
     generate::{Answers, Plan, Source, plan, prove, prove_repair, scratch_schema, source, steps},
     revision::{Engine, Revision},
@@ -44,6 +44,9 @@ pub(super) async fn written(
         questions.extend(open);
         plans.push((engine, pairs));
         proofs.push((engine, from, to));
+    }
+    if let Some(unknown) = unknown(&answers, &proofs) {
+        return Err(unknown.into());
     }
     questions.dedup();
     if !questions.is_empty() {
@@ -110,13 +113,58 @@ async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
     Ok(report.found)
 }
 
+/// What an answer names that is nowhere: a rename that isn't one would be left out in silence.
+fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
+    let was = |key: &Key| schemas.iter().any(|(_, from, _)| from.objects.contains_key(key));
+    let is = |key: &Key| schemas.iter().any(|(_, _, to)| to.objects.contains_key(key));
+    let column = |table: &str, name: &str| Key::new("column", table, name);
+    for (old, new) in &answers.renames.tables {
+        let (before, after) = (Key::new("table", "", old), Key::new("table", "", new));
+        if !was(&before) {
+            return Some(format!("--rename {old}:{new}: there is no table {old}"));
+        }
+        if !is(&after) {
+            return Some(format!("--rename {old}:{new}: there is to be no table {new}"));
+        }
+    }
+    for ((table, old), new) in &answers.renames.columns {
+        let told = format!("--rename {table}.{old}:{table}.{new}");
+        let new_table = answers.renames.new_table(table);
+        if !was(&column(table, old)) {
+            return Some(format!("{told}: there is no column {table}.{old}"));
+        }
+        if !is(&column(&new_table, new)) {
+            return Some(format!("{told}: there is to be no column {new_table}.{new}"));
+        }
+    }
+    for name in &answers.not_renamed {
+        let (table, old) = name.split_once('.').unwrap_or(("", name));
+        if !was(&column(table, old)) {
+            return Some(format!("--rename {name}:: there is no column {name}"));
+        }
+    }
+    for (table, name, _) in &answers.fills {
+        if !is(&column(table, name)) {
+            return Some(format!("--fill {table}.{name}: there is to be no column {table}.{name}"));
+        }
+    }
+    None
+}
+
 fn answers(arguments: &Arguments) -> Result<Answers, Problem> {
     let mut answers = Answers::default();
     for rename in &arguments.rename {
         let told = || format!("--rename {rename}: expected TABLE.OLD:TABLE.NEW or OLD:NEW");
         let (old, new) = rename.split_once(':').ok_or_else(told)?;
         match (old.split_once('.'), new.split_once('.')) {
-            (Some((table, old)), Some((_, new))) => {
+            (Some((table, old)), Some((other, new))) => {
+                let tables = arguments.rename.iter().any(|one| *one == format!("{table}:{other}"));
+                if table != other && !tables {
+                    return Err(format!(
+                        "--rename {rename}: a column stays in its table, and {other} isn't {table}"
+                    )
+                    .into());
+                }
                 let column = (table.to_owned(), old.to_owned());
                 answers.renames.columns.insert(column, new.to_owned());
             }

@@ -1,0 +1,54 @@
+//! Changes of a table as a whole: how it is kept, who sees its rows.
+
+use super::{Phase, Planner, create, quoted};
+use crate::{
+    catalog::{Catalog, Facets, Key},
+    generate::Pair,
+};
+
+impl Planner<'_> {
+    pub(super) fn change_table(&mut self, old: &Key, new: &Key, facets: &[String]) {
+        let none = Facets::new();
+        let before = self.from.objects.get(old).unwrap_or(&none);
+        let after = self.to.objects.get(new).unwrap_or(&none);
+        for facet in facets {
+            let statement = |catalog: &Catalog, facets: &Facets| {
+                property(catalog, new, facet, facets.get(facet).map(String::as_str))
+            };
+            let pair = Pair::sql(statement(self.to, after), statement(self.from, before));
+            self.push(Phase::Properties, pair);
+        }
+    }
+}
+
+/// The facets of a table that CREATE TABLE doesn't take.
+pub(super) const PROPERTIES: &[&str] =
+    &["row_security", "forced_row_security", "replica_identity", "rights_of_all"];
+
+/// Sets a property of a table; without a value to what a new table has.
+pub(super) fn property(catalog: &Catalog, key: &Key, facet: &str, value: Option<&str>) -> String {
+    let table = quoted(&key.name);
+    let alter = format!("ALTER TABLE {table}");
+    let word = |set: &'static str, unset| if value.is_some() { set } else { unset };
+    match facet {
+        "persistence" => format!("{alter} SET {}", word("UNLOGGED", "LOGGED")),
+        "row_security" => format!("{alter} {} ROW LEVEL SECURITY", word("ENABLE", "DISABLE")),
+        "forced_row_security" => {
+            format!("{alter} {} ROW LEVEL SECURITY", word("FORCE", "NO FORCE"))
+        }
+        "replica_identity" => format!("{alter} REPLICA IDENTITY {}", value.unwrap_or("DEFAULT")),
+        "comment" => create::comment(catalog, key, value),
+        "rights_of_all" => {
+            let revoke = format!("REVOKE ALL ON {table} FROM PUBLIC");
+            match value {
+                Some(rights) => format!("{revoke};\nGRANT {rights} ON {table} TO PUBLIC"),
+                None => revoke,
+            }
+        }
+        "triggers_of_foreign_keys" => {
+            format!("{alter} {} TRIGGER ALL", word("DISABLE", "ENABLE"))
+        }
+        // A proof finds that it is still another one.
+        _ => String::new(),
+    }
+}
