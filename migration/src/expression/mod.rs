@@ -3,6 +3,7 @@
 //! [`normal_form`] is for CHECKs, defaults, predicates and index expressions, [`normal_code`] for
 //! whole statements and bodies, where only white space, comments, case and quotes are folded.
 
+mod constants;
 mod normal;
 mod parse;
 mod tokens;

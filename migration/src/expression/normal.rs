@@ -2,7 +2,9 @@
 //! lists as sets, casts dropped where they change nothing, one name for each function.
 
 use super::{
-    ColumnType, Engine, Scope, normal_code, normal_type,
+    ColumnType, Engine, Scope,
+    constants::{array_constant, boolean, fits, normal_number},
+    normal_code, normal_type,
     parse::{Kind, Node, parse},
     tokens,
     types::{is_integer, is_number, is_plain_text},
@@ -75,7 +77,14 @@ impl Normaliser<'_> {
 
     fn call(&self, name: String, arguments: Vec<Node>) -> Node {
         let known = FUNCTIONS.iter().find(|(other, _)| *other == name);
-        let name = known.map_or(name, |(_, first)| (*first).to_owned());
+        let mut name = known.map_or(name, |(_, first)| (*first).to_owned());
+        if let ("octet_length", [Node { kind: Kind::Name(column, _), .. }]) =
+            (name.as_str(), arguments.as_slice())
+            && self.column(column).is_some_and(|column| column.type_name == "bytea")
+        {
+            // Of bytes the two count the same.
+            "length".clone_into(&mut name);
+        }
         Node::new(Kind::Call(super::rename(self.scope, name)), arguments)
     }
 
@@ -87,7 +96,9 @@ impl Normaliser<'_> {
         }
         let element = target.trim_end_matches("[]");
         let drops = match &inside.kind {
-            Kind::Text(text) if is_plain_text(&target) => Some(leaf(Kind::Text(text.clone()))),
+            Kind::Text(text) if is_plain_text(&target) || fits(text, &target) => {
+                Some(leaf(Kind::Text(text.clone())))
+            }
             Kind::Text(text) if is_integer(&target) && text.trim().parse::<i64>().is_ok() => {
                 Some(leaf(Kind::Number(normal_number(text.trim()))))
             }
@@ -187,6 +198,16 @@ impl Normaliser<'_> {
     /// constant is cast to follows from the other side.
     fn comparison(&self, name: &str, arguments: Vec<Node>) -> Node {
         let mut arguments: Vec<Node> = arguments.into_iter().map(bare_constant).collect();
+        let mut name = name;
+        if let ("=" | "<>", [_, _]) = (name, arguments.as_slice()) {
+            // Whether two values are set or not: IS NULL is never unknown, so it can be turned.
+            for part in &mut arguments {
+                if part.is_operator("is not null") {
+                    *part = Node::operator("is null", std::mem::take(&mut part.arguments));
+                    name = if name == "=" { "<>" } else { "=" };
+                }
+            }
+        }
         let name = match name {
             ">" | ">=" => {
                 arguments.reverse();
@@ -232,46 +253,6 @@ fn bare_constant(node: Node) -> Node {
         },
         _ => node,
     }
-}
-
-/// `1.50` is `1.5`, `+1` is `1`, `007` is `7`.
-fn normal_number(text: &str) -> String {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.starts_with("0x") || digits.contains('e') {
-        return format!("{sign}{digits}");
-    }
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole = whole.trim_start_matches('0');
-    let whole = if whole.is_empty() { "0" } else { whole };
-    let fraction = fraction.trim_end_matches('0');
-    let sign = if whole == "0" && fraction.is_empty() { "" } else { sign };
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
-/// What PostgreSQL reads as a truth value (manual, 8.6. Boolean Type).
-fn boolean(text: &str) -> Option<&'static str> {
-    let text = text.trim().to_lowercase();
-    match text.as_str() {
-        "1" | "on" => Some("true"),
-        "0" | "off" | "of" => Some("false"),
-        "" | "o" => None,
-        _ if "true".starts_with(&text) || "yes".starts_with(&text) => Some("true"),
-        _ if "false".starts_with(&text) || "no".starts_with(&text) => Some("false"),
-        _ => None,
-    }
-}
-
-/// `'{A,B}'` as a list, if its elements are plain words.
-fn array_constant(text: &str) -> Option<Node> {
-    let inside = text.strip_prefix('{')?.strip_suffix('}')?;
-    if inside.is_empty() || inside.contains(['"', '\\', '{', '}']) {
-        return None;
-    }
-    let items = inside.split(',').map(|item| leaf(Kind::Text(item.to_owned()))).collect();
-    Some(Node::operator("array", items))
 }
 
 /// A value in a set or outside it. With one element it is a comparison.

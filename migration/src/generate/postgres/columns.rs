@@ -70,7 +70,10 @@ pub(super) fn add(catalog: &Catalog, key: &Key, answers: &Answers) -> Vec<Pair> 
         }
     }
     if let Some(text) = facets.get("comment") {
-        pairs.push(Pair::of(Action::Sql(create::comment(catalog, key, Some(text))), Action::Nothing));
+        pairs.push(Pair::of(
+            Action::Sql(create::comment(catalog, key, Some(text))),
+            Action::Nothing,
+        ));
     }
     pairs
 }
@@ -115,7 +118,9 @@ impl Planner<'_> {
                 let over = ["keys", "include", "predicate"].iter().filter_map(|at| facets.get(*at));
                 index.kind == "index"
                     && other.objects.contains_key(*index)
-                    && over.flat_map(|text| identifiers(catalog.engine, text)).any(|name| name == key.name)
+                    && over
+                        .flat_map(|text| identifiers(catalog.engine, text))
+                        .any(|name| name == key.name)
             });
             parts.extend(indexes.filter_map(|(_, facets)| facets.get("sql").cloned()));
             if let Some(text) = facets.get("comment") {
@@ -127,10 +132,8 @@ impl Planner<'_> {
                 false => made,
             }
         };
-        let mut pair = Pair::sql(
-            statement(self.to, self.from, new),
-            statement(self.from, self.to, old),
-        );
+        let mut pair =
+            Pair::sql(statement(self.to, self.from, new), statement(self.from, self.to, old));
         if self.from.facet(old, "generated").is_none() {
             pair.up_loses = Some(format!("{} with its values", new.display()));
         }

@@ -117,8 +117,8 @@ impl Planner<'_> {
             self.make_properties(catalog, key, tables::PROPERTIES, reverse);
         }
         let is_of_view = !key.table.is_empty() && !catalog.has_table(&key.table);
-        let is_late = is_of_view
-            || (key.kind == "function" && order::needs_new_table(catalog, key, other));
+        let is_late =
+            is_of_view || (key.kind == "function" && order::needs_new_table(catalog, key, other));
         let (up, down) = match key.kind.as_str() {
             _ if is_late => (Phase::AddDependents, Phase::DropDependents),
             "table" => (Phase::CreateTables, Phase::DropTables),
@@ -214,8 +214,7 @@ impl Planner<'_> {
                 );
             }
             _ if facets == ["constraint"] && self.answers.is_tolerant => self.exchange(old, new),
-            "index" | "primary key" | "unique"
-                if matches!(facets, [one] if one.ends_with("validity")) =>
+            "index" | "primary key" | "unique" if matches!(facets, [one] if one.ends_with("validity")) =>
             {
                 let name = quoted(&new.name);
                 let again = format!("REINDEX INDEX CONCURRENTLY {name}");
@@ -229,9 +228,8 @@ impl Planner<'_> {
                 self.push(Phase::CreateTypes, pair);
             }
             "trigger" | "rule" if facets == ["state"] => {
-                let statement = |catalog: &Catalog, key: &Key| {
-                    objects::state(key, catalog.facet(key, "state"))
-                };
+                let statement =
+                    |catalog: &Catalog, key: &Key| objects::state(key, catalog.facet(key, "state"));
                 let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
                 self.push(Phase::Properties, pair);
             }
@@ -253,10 +251,9 @@ impl Planner<'_> {
     }
 
     fn comment(&mut self, old: &Key, new: &Key) {
-        let statement =
-            |catalog: &Catalog, key: &Key| {
-                create::comment(catalog, key, catalog.facet(key, "comment"))
-            };
+        let statement = |catalog: &Catalog, key: &Key| {
+            create::comment(catalog, key, catalog.facet(key, "comment"))
+        };
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
     }

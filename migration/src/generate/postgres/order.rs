@@ -52,10 +52,11 @@ fn named(catalog: &Catalog, key: &Key) -> BTreeSet<String> {
 /// Whether a function names a table that `other` doesn't have, so that it can't be made before it.
 pub(super) fn needs_new_table(catalog: &Catalog, key: &Key, other: &Catalog) -> bool {
     let names = named(catalog, key);
-    let tables = catalog.objects.keys().filter(|key| ["table", "view"].contains(&key.kind.as_str()));
-    tables.into_iter().any(|table| {
-        names.contains(&table.name) && !other.objects.contains_key(table)
-    })
+    let tables =
+        catalog.objects.keys().filter(|key| ["table", "view"].contains(&key.kind.as_str()));
+    tables
+        .into_iter()
+        .any(|table| names.contains(&table.name) && !other.objects.contains_key(table))
 }
 
 /// A function's name without its arguments.

@@ -141,7 +141,8 @@ fn is_constant(default: &str) -> bool {
     let words = tokens(Engine::Sqlite, default);
     let values = words.iter().filter(|one| matches!(one.token, Token::Text(_) | Token::Number(_)));
     let rest = words.iter().filter(|one| !matches!(one.token, Token::Text(_) | Token::Number(_)));
-    let is_truth = |text: &str| text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
+    let is_truth =
+        |text: &str| text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
     let mut others = 0;
     let signs = rest.clone().all(|one| match &one.token {
         Token::Symbol(symbol) => symbol == "-" || symbol == "+",

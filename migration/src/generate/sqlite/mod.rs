@@ -59,7 +59,10 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
                 }
                 ("index" | "trigger" | "view", _) => {
                     let old = difference.expected.clone().unwrap_or_else(|| key.clone());
-                    before.push((-depth(planner.from, &old), planner.make(planner.from, &old).reversed()));
+                    before.push((
+                        -depth(planner.from, &old),
+                        planner.make(planner.from, &old).reversed(),
+                    ));
                     after.push((depth(planner.to, &key), planner.make(planner.to, &key)));
                 }
                 (_, Change::Order) => {}
@@ -196,8 +199,10 @@ impl Planner<'_> {
             let names: Vec<String> = gone.iter().map(|name| format!("{table}.{name}")).collect();
             (!names.is_empty()).then(|| format!("{} with its values", names.join(", ")))
         };
-        let (up_values, down_values) =
-            (self.defaults(self.from, &old, self.to, table), self.defaults(self.to, table, self.from, &old));
+        let (up_values, down_values) = (
+            self.defaults(self.from, &old, self.to, table),
+            self.defaults(self.to, table, self.from, &old),
+        );
         let mut values: Vec<(String, String)> = values;
         for (column, value) in up_values {
             if !values.iter().any(|(known, _)| *known == column) {

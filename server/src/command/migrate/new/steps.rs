@@ -5,6 +5,7 @@ use bookstore_entity::schema::{self, On};
 use bookstore_migration::{
     catalog::{Catalog, Key},
     check::{self, Replay},
+    drift::{Level, compare},
     generate::{Answers, Plan, Source, plan, prove, prove_repair, scratch_schema, source, steps},
     revision::{Engine, Revision},
     session::Opener,
@@ -53,7 +54,10 @@ pub(super) async fn written(
         return Err(questions.join("\n").into());
     }
     if plans.iter().all(|(_, pairs)| pairs.is_empty()) {
-        return Ok(None);
+        return match left(&proofs) {
+            Some(left) => Err(format!("no step can make or mend this: {left}").into()),
+            None => Ok(None),
+        };
     }
     let (mut up, mut down) = (Vec::new(), Vec::new());
     for (engine, pairs) in &plans {
@@ -78,6 +82,14 @@ pub(super) async fn written(
         proven.map_err(|error| format!("the revision was not written, {engine}: {error}"))?;
     }
     Ok(Some(source(&plans)))
+}
+
+/// The differences for which no step was found.
+fn left(schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
+    let findings = schemas.iter().flat_map(|(_, from, to)| compare(to, from).findings());
+    let errors = findings.filter(|finding| finding.level == Level::Error);
+    let lines: Vec<String> = errors.map(|finding| finding.to_line()).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 fn on(engine: Engine) -> On {
