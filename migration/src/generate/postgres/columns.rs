@@ -1,9 +1,11 @@
-//! Columns of PostgreSQL: added, changed, dropped.
+//! Columns of PostgreSQL: how they are written, added and dropped.
 
-use super::{Phase, Planner, create, quoted};
+use super::{
+    objects::sequence,
+    text::{comment, quoted},
+};
 use crate::{
     catalog::{Catalog, Facets, Key},
-    expression::identifiers,
     generate::{Action, Answers, Pair},
 };
 
@@ -31,8 +33,8 @@ pub(super) fn definition(key: &Key, facets: &Facets, with_null: bool) -> String 
 }
 
 /// `GENERATED … AS IDENTITY` with the options of its sequence.
-fn identity(facets: &Facets) -> Option<String> {
-    let options = facets.get("identity_sequence").map(|text| super::objects::sequence(text));
+pub(super) fn identity(facets: &Facets) -> Option<String> {
+    let options = facets.get("identity_sequence").map(|text| sequence(text));
     let options = options.map(|options| format!(" ({options})")).unwrap_or_default();
     Some(format!("GENERATED {} AS IDENTITY{options}", facets.get("identity")?))
 }
@@ -70,17 +72,14 @@ pub(super) fn add(catalog: &Catalog, key: &Key, answers: &Answers) -> Vec<Pair> 
         }
     }
     if let Some(text) = facets.get("comment") {
-        pairs.push(Pair::of(
-            Action::Sql(create::comment(catalog, key, Some(text))),
-            Action::Nothing,
-        ));
+        pairs.push(Pair::of(Action::Sql(comment(catalog, key, Some(text))), Action::Nothing));
     }
     pairs
 }
 
 /// NOT NULL without reading the table under a lock that stops writes: a CHECK that isn't proven
 /// yet, its proof, and then SET NOT NULL, which the CHECK spares the look at every row.
-fn set_not_null(key: &Key) -> Vec<Pair> {
+pub(super) fn set_not_null(key: &Key) -> Vec<Pair> {
     let (table, column) = (quoted(&key.table), quoted(&key.name));
     let check = quoted(&format!("{}_{}_not_null", key.table, key.name));
     let alter = format!("ALTER TABLE {table}");
@@ -95,151 +94,4 @@ fn set_not_null(key: &Key) -> Vec<Pair> {
             format!("{alter} ALTER COLUMN {column} DROP NOT NULL"),
         ),
     ]
-}
-
-impl Planner<'_> {
-    /// Another expression of a generated column: that can't be altered, so the column is made anew,
-    /// with the indexes over it. A column that isn't generated any more keeps its values.
-    fn regenerate(&mut self, old: &Key, new: &Key) {
-        let statement = |catalog: &Catalog, other: &Catalog, key: &Key| {
-            let none = Facets::new();
-            let facets = catalog.objects.get(key).unwrap_or(&none);
-            let (table, column) = (quoted(&key.table), quoted(&key.name));
-            let alter = format!("ALTER TABLE {table}");
-            let Some(expression) = facets.get("generated") else {
-                return format!("{alter} ALTER COLUMN {column} DROP EXPRESSION IF EXISTS");
-            };
-            let mut parts = vec![
-                format!("{alter} DROP COLUMN {column}"),
-                format!("{alter} ADD COLUMN {}", definition(key, facets, true)),
-            ];
-            // Those that are in one of the schemas only are steps of their own.
-            let indexes = catalog.of_table(&key.table).filter(|(index, facets)| {
-                let over = ["keys", "include", "predicate"].iter().filter_map(|at| facets.get(*at));
-                index.kind == "index"
-                    && other.objects.contains_key(*index)
-                    && over
-                        .flat_map(|text| identifiers(catalog.engine, text))
-                        .any(|name| name == key.name)
-            });
-            parts.extend(indexes.filter_map(|(_, facets)| facets.get("sql").cloned()));
-            if let Some(text) = facets.get("comment") {
-                parts.push(create::comment(catalog, key, Some(text)));
-            }
-            let made = parts.join(";\n");
-            match self.answers.is_tolerant {
-                true => create::unless(&create::computes(key, expression), &made),
-                false => made,
-            }
-        };
-        let mut pair =
-            Pair::sql(statement(self.to, self.from, new), statement(self.from, self.to, old));
-        if self.from.facet(old, "generated").is_none() {
-            pair.up_loses = Some(format!("{} with its values", new.display()));
-        }
-        if self.to.facet(new, "generated").is_none() {
-            pair.down_loses = Some(format!("{} with its values", new.display()));
-        }
-        self.push(Phase::AlterColumns, pair);
-    }
-
-    pub(super) fn change_column(&mut self, old: &Key, new: &Key, facets: &[String]) {
-        let none = Facets::new();
-        let before = self.from.objects.get(old).unwrap_or(&none);
-        let after = self.to.objects.get(new).unwrap_or(&none);
-        let has = |name: &str| facets.iter().any(|facet| facet == name);
-        if has("generated") || has("storage_of_generated") {
-            self.regenerate(old, new);
-            return;
-        }
-        let alter =
-            format!("ALTER TABLE {} ALTER COLUMN {}", quoted(&new.table), quoted(&new.name));
-        if has("type") || has("collation") {
-            self.push(
-                Phase::AlterColumns,
-                Pair::sql(retype(new, &alter, after, before), retype(new, &alter, before, after)),
-            );
-        }
-        let has_identity = has("identity") || has("identity_sequence");
-        if has_identity || has("default") && !has("type") {
-            let pair = Pair::sql(values(&alter, after, before), values(&alter, before, after));
-            self.push(Phase::AlterColumns, pair);
-        }
-        if has("null") {
-            if after.get("null").map(String::as_str) == Some("NOT NULL") {
-                if let Some(value) = self.answers.fill(new) {
-                    let (table, column) = (new.table.clone(), new.name.clone());
-                    let fill = Action::Fill { table, column, value: value.to_owned() };
-                    self.push(Phase::AlterColumns, Pair::of(fill, Action::Nothing));
-                }
-                for pair in set_not_null(new) {
-                    self.push(Phase::AlterColumns, pair);
-                }
-            } else {
-                let pair =
-                    Pair::sql(format!("{alter} DROP NOT NULL"), format!("{alter} SET NOT NULL"));
-                self.push(Phase::AlterColumns, pair);
-            }
-        }
-        if has("comment") {
-            self.comment(old, new);
-        }
-        if has("rights_of_all") {
-            let (table, column) = (quoted(&new.table), quoted(&new.name));
-            let statement = |facets: &Facets| match facets.get("rights_of_all") {
-                Some(rights) => {
-                    let rights: Vec<String> =
-                        rights.split(", ").map(|right| format!("{right} ({column})")).collect();
-                    format!("GRANT {} ON {table} TO PUBLIC", rights.join(", "))
-                }
-                None => format!("REVOKE ALL ({column}) ON {table} FROM PUBLIC"),
-            };
-            self.push(Phase::Properties, Pair::sql(statement(after), statement(before)));
-        }
-    }
-}
-
-/// Where the values of new rows come from. A column has a default or is an identity, so the one
-/// goes before the other comes.
-fn values(alter: &str, facets: &Facets, other: &Facets) -> String {
-    let (default, is_identity) = (facets.get("default"), facets.contains_key("identity"));
-    let was_identity = other.contains_key("identity");
-    let mut parts = Vec::new();
-    if was_identity {
-        parts.push(format!("{alter} DROP IDENTITY IF EXISTS"));
-    }
-    match default {
-        Some(default) => parts.push(format!("{alter} SET DEFAULT {default}")),
-        None => parts.extend(other.get("default").map(|_| format!("{alter} DROP DEFAULT"))),
-    }
-    if is_identity {
-        parts.extend(identity(facets).map(|identity| format!("{alter} ADD {identity}")));
-    }
-    parts.join(";\n")
-}
-
-/// Another type, with the default that fits it.
-fn retype(key: &Key, alter: &str, facets: &Facets, other: &Facets) -> String {
-    let get = |facet: &str| facets.get(facet).map(String::as_str);
-    let type_name = get("type").unwrap_or_default();
-    let collation = get("collation").map(|name| format!(" COLLATE {name}")).unwrap_or_default();
-    let same_type = other.get("type").map(String::as_str) == Some(type_name);
-    let using = match same_type {
-        true => String::new(),
-        false => format!(" USING {}::{type_name}", quoted(&key.name)),
-    };
-    let change = format!("{alter} TYPE {type_name}{collation}{using}");
-    if same_type {
-        return change;
-    }
-    // The old default may have no cast to the new type.
-    let mut text = String::new();
-    if other.contains_key("default") {
-        text.push_str(&format!("{alter} DROP DEFAULT;\n"));
-    }
-    text.push_str(&change);
-    if let Some(default) = get("default") {
-        text.push_str(&format!(";\n{alter} SET DEFAULT {default}"));
-    }
-    text
 }

@@ -1,6 +1,11 @@
 //! How an object of PostgreSQL is made, and how it goes.
 
-use super::{literal, objects, objects::signature, quoted};
+use super::{
+    columns,
+    conditions::{exists, unless},
+    objects,
+    text::{comment, quoted},
+};
 use crate::{
     catalog::{Catalog, Facets, Key},
     generate::{Action, Answers, Pair},
@@ -22,7 +27,7 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
             pair.down_loses = Some(format!("{} with its rows", key.name));
             vec![pair]
         }
-        "column" => super::columns::add(catalog, key, answers),
+        "column" => columns::add(catalog, key, answers),
         "index" => {
             let text = get("sql").unwrap_or_default();
             let after = text.find("INDEX ").map_or(0, |at| at + "INDEX ".len());
@@ -110,7 +115,7 @@ fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
     let columns = catalog.columns(&key.name).into_iter();
     let mut parts: Vec<String> = columns
         .filter(|(_, facets)| is_own(facets))
-        .map(|(column, facets)| super::columns::definition(column, facets, true))
+        .map(|(column, facets)| columns::definition(column, facets, true))
         .collect();
     let constraints = catalog.of_table(&key.name);
     for (constraint, facets) in constraints.filter(|(_, facets)| is_own(facets)) {
@@ -131,63 +136,4 @@ fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
     };
     let by = get("partition_key").map(|by| format!(" PARTITION BY {by}")).unwrap_or_default();
     format!("CREATE {unlogged}TABLE {maybe_not}{} {shape}{by}", quoted(&key.name))
-}
-
-/// `COMMENT ON`, or its end.
-pub(super) fn comment(catalog: &Catalog, key: &Key, text: Option<&str>) -> String {
-    let (name, table) = (quoted(&key.name), quoted(&key.table));
-    let object = match key.kind.as_str() {
-        "view" => match catalog.facet(key, "form") {
-            Some("materialized view") => format!("MATERIALIZED VIEW {name}"),
-            _ => format!("VIEW {name}"),
-        },
-        "column" => format!("COLUMN {table}.{name}"),
-        "table" => format!("TABLE {name}"),
-        "index" => format!("INDEX {name}"),
-        "sequence" => format!("SEQUENCE {name}"),
-        "type" => format!("TYPE {name}"),
-        "function" => format!("ROUTINE {}", signature(&key.name)),
-        "trigger" => format!("TRIGGER {name} ON {table}"),
-        "rule" => format!("RULE {name} ON {table}"),
-        "policy" => format!("POLICY {name} ON {table}"),
-        _ => format!("CONSTRAINT {name} ON {table}"),
-    };
-    format!("COMMENT ON {object} IS {}", text.map_or("NULL".to_owned(), literal))
-}
-
-/// A block that does something unless a condition holds.
-pub(super) fn unless(condition: &str, body: &str) -> String {
-    format!("DO $do$ BEGIN IF NOT ({condition}) THEN\n{body};\nEND IF; END $do$")
-}
-
-/// Whether a column is computed by an expression, as a condition.
-pub(super) fn computes(key: &Key, expression: &str) -> String {
-    format!(
-        "EXISTS (SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum \
-         WHERE d.adrelid = to_regclass({}) AND a.attname = {} AND a.attgenerated <> '' \
-         AND pg_get_expr(d.adbin, d.adrelid) = {})",
-        literal(&quoted(&key.table)),
-        literal(&key.name),
-        literal(expression)
-    )
-}
-
-/// Whether an object is there, as a condition.
-pub(super) fn exists(key: &Key) -> String {
-    let (name, table) = (literal(&key.name), literal(&quoted(&key.table)));
-    match key.kind.as_str() {
-        "table" | "index" | "view" => {
-            format!("to_regclass({}) IS NOT NULL", literal(&quoted(&key.name)))
-        }
-        "column" => format!(
-            "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass({table}) AND attname = {name})"
-        ),
-        "trigger" => format!(
-            "EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass({table}) AND tgname = {name})"
-        ),
-        "function" => format!("to_regprocedure({}) IS NOT NULL", literal(&signature(&key.name))),
-        _ => format!(
-            "EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass({table}) AND conname = {name})"
-        ),
-    }
 }

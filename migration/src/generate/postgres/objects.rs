@@ -1,6 +1,9 @@
 //! Objects of PostgreSQL beside tables: code, views, sequences, types.
 
-use super::{create::unless, literal, order::bare, quoted};
+use super::{
+    conditions::unless,
+    text::{literal, quoted, signature},
+};
 use crate::{
     catalog::{Catalog, Facets, Key},
     generate::Pair,
@@ -83,12 +86,6 @@ pub(super) fn state(key: &Key, state: Option<&str>) -> String {
     };
     let kind = key.kind.to_uppercase();
     format!("ALTER TABLE {} {how} {kind} {}", quoted(&key.table), quoted(&key.name))
-}
-
-/// A function's name in quotes with its arguments.
-pub(super) fn signature(function: &str) -> String {
-    let name = bare(function);
-    format!("{}{}", quoted(name), &function[name.len()..])
 }
 
 fn type_pairs(key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {

@@ -4,7 +4,7 @@ mod alter;
 
 use std::collections::BTreeSet;
 
-use super::{Action, Answers, Pair, postgres::depth};
+use super::{Action, Answers, Pair, order::depth};
 use crate::{
     catalog::{Catalog, Facets, Key},
     drift::{Change, Comparison, Difference},

@@ -1,23 +1,22 @@
-//! The steps of PostgreSQL: short locks, nothing rewritten that needn't be, indexes of tables that
-//! exist built CONCURRENTLY, constraints NOT VALID first.
+//! The steps in their order.
 
-mod columns;
-mod create;
-mod objects;
-mod order;
-mod tables;
-
-pub(super) use self::order::depth;
-
-use super::{Action, Answers, Pair};
+use super::{
+    super::{Action, Answers, Pair},
+    conditions::{exists, unless},
+    create,
+    objects::state,
+    properties::{PROPERTIES, property},
+    text::{comment, quoted, signature},
+};
 use crate::{
     catalog::{Catalog, Key},
     drift::{Change, Comparison},
+    generate::order::{bare, depth, needs_new_table},
 };
 
 /// The order of steps: what others depend on comes up first and goes down last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+pub(super) enum Phase {
     Rename,
     DropDependents,
     DropForeignKeys,
@@ -43,16 +42,16 @@ const NEEDS_ORDER: &[&str] =
     &["table", "view", "type", "function", "sequence", "trigger", "rule", "policy"];
 
 /// Gathers the pairs with their phases.
-struct Planner<'a> {
-    from: &'a Catalog,
-    to: &'a Catalog,
-    answers: &'a Answers,
+pub(super) struct Planner<'a> {
+    pub(super) from: &'a Catalog,
+    pub(super) to: &'a Catalog,
+    pub(super) answers: &'a Answers,
     /// The pairs, each with its phase and its place in it.
     pairs: Vec<(Phase, i32, Pair)>,
 }
 
 /// The steps that make `comparison.expected` into `comparison.found`.
-pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
+pub(in crate::generate) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
     let mut planner =
         Planner { from: comparison.expected, to: comparison.found, answers, pairs: Vec::new() };
     for difference in &comparison.differences {
@@ -87,7 +86,7 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
 }
 
 impl Planner<'_> {
-    fn push(&mut self, phase: Phase, pair: Pair) {
+    pub(super) fn push(&mut self, phase: Phase, pair: Pair) {
         self.pairs.push((phase, 0, pair));
     }
 
@@ -114,11 +113,11 @@ impl Planner<'_> {
             return;
         }
         if key.kind == "table" {
-            self.make_properties(catalog, key, tables::PROPERTIES, reverse);
+            self.make_properties(catalog, key, PROPERTIES, reverse);
         }
         let is_of_view = !key.table.is_empty() && !catalog.has_table(&key.table);
         let is_late =
-            is_of_view || (key.kind == "function" && order::needs_new_table(catalog, key, other));
+            is_of_view || (key.kind == "function" && needs_new_table(catalog, key, other));
         let (up, down) = match key.kind.as_str() {
             _ if is_late => (Phase::AddDependents, Phase::DropDependents),
             "table" => (Phase::CreateTables, Phase::DropTables),
@@ -135,7 +134,7 @@ impl Planner<'_> {
         };
         // What others need comes first, and goes last.
         let depth = match NEEDS_ORDER.contains(&key.kind.as_str()) || is_late {
-            true => order::depth(catalog, key),
+            true => depth(catalog, key),
             false => 0,
         };
         let mut pairs = create::pairs(catalog, key, self.answers, in_new_table);
@@ -162,7 +161,7 @@ impl Planner<'_> {
     fn make_properties(&mut self, catalog: &Catalog, key: &Key, facets: &[&str], reverse: bool) {
         for facet in facets {
             let Some(value) = catalog.facet(key, facet) else { continue };
-            let set = Action::Sql(tables::property(catalog, key, facet, Some(value)));
+            let set = Action::Sql(property(catalog, key, facet, Some(value)));
             let pair = Pair::of(set, Action::Nothing);
             match reverse {
                 true => self.push(Phase::DropDependents, pair.reversed()),
@@ -181,8 +180,8 @@ impl Planner<'_> {
             "trigger" => format!("ALTER TRIGGER {from} ON {table} RENAME TO {to}"),
             "function" => format!(
                 "ALTER FUNCTION {} RENAME TO {}",
-                objects::signature(if from == before { &old.name } else { &new.name }),
-                quoted(order::bare(if from == before { &new.name } else { &old.name }))
+                signature(if from == before { &old.name } else { &new.name }),
+                quoted(bare(if from == before { &new.name } else { &old.name }))
             ),
             _ => format!("ALTER TABLE {table} RENAME CONSTRAINT {from} TO {to}"),
         };
@@ -190,10 +189,7 @@ impl Planner<'_> {
             if !self.answers.is_tolerant {
                 return text;
             }
-            create::unless(
-                &create::exists(to),
-                &format!("IF {} THEN {text}; END IF", create::exists(from)),
-            )
+            unless(&exists(to), &format!("IF {} THEN {text}; END IF", exists(from)))
         };
         let up = tolerant(old, new, statement(&before, &after));
         let down = tolerant(new, old, statement(&after, &before));
@@ -229,7 +225,7 @@ impl Planner<'_> {
             }
             "trigger" | "rule" if facets == ["state"] => {
                 let statement =
-                    |catalog: &Catalog, key: &Key| objects::state(key, catalog.facet(key, "state"));
+                    |catalog: &Catalog, key: &Key| state(key, catalog.facet(key, "state"));
                 let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
                 self.push(Phase::Properties, pair);
             }
@@ -250,42 +246,10 @@ impl Planner<'_> {
         same("returns") && same("arguments") && same("form") && self.to.facet(new, "sql").is_some()
     }
 
-    fn comment(&mut self, old: &Key, new: &Key) {
-        let statement = |catalog: &Catalog, key: &Key| {
-            create::comment(catalog, key, catalog.facet(key, "comment"))
-        };
+    pub(super) fn comment(&mut self, old: &Key, new: &Key) {
+        let statement =
+            |catalog: &Catalog, key: &Key| comment(catalog, key, catalog.facet(key, "comment"));
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
     }
-
-    /// A constraint instead of an index of the same name, or an index instead of a constraint, in
-    /// one step that does nothing where that is so already.
-    fn exchange(&mut self, old: &Key, new: &Key) {
-        let statement = |catalog: &Catalog, key: &Key| {
-            let make = catalog.facet(key, "sql").unwrap_or_default();
-            let (table, name) = (quoted(&key.table), quoted(&key.name));
-            let drop = format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}");
-            match key.kind.as_str() {
-                "index" => format!("{drop};\nDROP INDEX IF EXISTS {name};\n{make}"),
-                _ => create::unless(
-                    &create::exists(key),
-                    &format!(
-                        "DROP INDEX IF EXISTS {name};\nALTER TABLE {table} ADD CONSTRAINT {name} {make}"
-                    ),
-                ),
-            }
-        };
-        let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
-        self.push(Phase::AddConstraints, pair);
-    }
-}
-
-/// A name in quotes.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text in quotes.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

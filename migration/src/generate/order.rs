@@ -25,7 +25,7 @@ const NAMING: &[&str] = &[
 const NEEDED: &[&str] = &["table", "view", "type", "function", "sequence"];
 
 /// How many objects stand below this one, the longest way down: 0 of one that needs no other.
-pub(crate) fn depth(catalog: &Catalog, key: &Key) -> i32 {
+pub(super) fn depth(catalog: &Catalog, key: &Key) -> i32 {
     /// No chain of objects is longer. It ends circles.
     const LONGEST: u8 = 16;
     depth_within(catalog, key, LONGEST)
@@ -60,6 +60,6 @@ pub(super) fn needs_new_table(catalog: &Catalog, key: &Key, other: &Catalog) -> 
 }
 
 /// A function's name without its arguments.
-pub(crate) fn bare(function: &str) -> &str {
+pub(super) fn bare(function: &str) -> &str {
     function.split('(').next().unwrap_or(function)
 }

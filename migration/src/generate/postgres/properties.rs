@@ -1,25 +1,7 @@
-//! Changes of a table as a whole: how it is kept, who sees its rows.
+//! What a table has that CREATE TABLE doesn't say.
 
-use super::{Phase, Planner, create, quoted};
-use crate::{
-    catalog::{Catalog, Facets, Key},
-    generate::Pair,
-};
-
-impl Planner<'_> {
-    pub(super) fn change_table(&mut self, old: &Key, new: &Key, facets: &[String]) {
-        let none = Facets::new();
-        let before = self.from.objects.get(old).unwrap_or(&none);
-        let after = self.to.objects.get(new).unwrap_or(&none);
-        for facet in facets {
-            let statement = |catalog: &Catalog, facets: &Facets| {
-                property(catalog, new, facet, facets.get(facet).map(String::as_str))
-            };
-            let pair = Pair::sql(statement(self.to, after), statement(self.from, before));
-            self.push(Phase::Properties, pair);
-        }
-    }
-}
+use super::text::{comment, quoted};
+use crate::catalog::{Catalog, Key};
 
 /// The facets of a table that CREATE TABLE doesn't take.
 pub(super) const PROPERTIES: &[&str] =
@@ -37,7 +19,7 @@ pub(super) fn property(catalog: &Catalog, key: &Key, facet: &str, value: Option<
             format!("{alter} {} ROW LEVEL SECURITY", word("FORCE", "NO FORCE"))
         }
         "replica_identity" => format!("{alter} REPLICA IDENTITY {}", value.unwrap_or("DEFAULT")),
-        "comment" => create::comment(catalog, key, value),
+        "comment" => comment(catalog, key, value),
         "rights_of_all" => {
             let revoke = format!("REVOKE ALL ON {table} FROM PUBLIC");
             match value {
