@@ -4,6 +4,7 @@
 //! its steps. What an engine can't do, or what loses rows unasked, is refused with a reason.
 
 mod answers;
+mod order;
 mod pair;
 mod plan;
 mod postgres;

@@ -143,7 +143,7 @@ impl SqliteDatabase {
         self.folder.path()
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("sqlite://{}?mode=rwc", self.path().display())
     }
 

@@ -15,6 +15,7 @@ mod patroni;
 mod placing;
 mod plan_log;
 mod plans;
+mod repairs;
 mod replicas;
 mod resume;
 mod search;
@@ -128,6 +129,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists over this many books and orders walk an index and sort nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "repairs",
+        about: "this many drifts on each engine mended by `migrate new`, and all compiled if it takes in every one",
+        scale: 1_000,
+        work: |scale| Box::pin(repairs::repairs(scale)),
     },
     Trial {
         name: "replicas",

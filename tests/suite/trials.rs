@@ -91,3 +91,8 @@ async fn killed_migrations_go_on() {
 async fn an_older_program_and_a_newer_share_a_database() {
     trial("versions", 400).await;
 }
+
+#[tokio::test]
+async fn drift_is_mended() {
+    trial("repairs", 12).await;
+}

@@ -1,16 +1,14 @@
 //! The normal form: operands sorted where their order says nothing, comparisons turned one way,
 //! lists as sets, casts dropped where they change nothing, one name for each function.
 
-mod constants;
-
-use self::constants::{array_constant, bare_constant, boolean, keyword, leaf, normal_number};
 use super::{
     ColumnType, Engine, Scope,
+    constants::{array_constant, boolean, fits, normal_number},
     names::{FUNCTIONS, fold, rename},
     normal_code, normal_type,
     parse::{ExpressionKind, SqlExpression, parse},
     tokens,
-    types::{is_integer, is_plain_text},
+    types::{is_integer, is_number, is_plain_text},
 };
 
 /// The normal form of an expression: two expressions with the same form have the same meaning.
@@ -74,7 +72,14 @@ impl Normaliser<'_> {
 
     fn call(&self, name: String, arguments: Vec<SqlExpression>) -> SqlExpression {
         let known = FUNCTIONS.iter().find(|(other, _)| *other == name);
-        let name = known.map_or(name, |(_, first)| (*first).to_owned());
+        let mut name = known.map_or(name, |(_, first)| (*first).to_owned());
+        if let ("octet_length", [SqlExpression { kind: ExpressionKind::Name(column, _), .. }]) =
+            (name.as_str(), arguments.as_slice())
+            && self.column(column).is_some_and(|column| column.type_name == "bytea")
+        {
+            // Of bytes the two count the same.
+            "length".clone_into(&mut name);
+        }
         SqlExpression::new(ExpressionKind::Call(rename(self.scope, name)), arguments)
     }
 
@@ -86,7 +91,7 @@ impl Normaliser<'_> {
         }
         let element = target.trim_end_matches("[]");
         let drops = match &inside.kind {
-            ExpressionKind::Text(text) if is_plain_text(&target) => {
+            ExpressionKind::Text(text) if is_plain_text(&target) || fits(text, &target) => {
                 Some(leaf(ExpressionKind::Text(text.clone())))
             }
             ExpressionKind::Text(text)
@@ -198,6 +203,16 @@ impl Normaliser<'_> {
     /// constant is cast to follows from the other side.
     fn comparison(&self, name: &str, arguments: Vec<SqlExpression>) -> SqlExpression {
         let mut arguments: Vec<SqlExpression> = arguments.into_iter().map(bare_constant).collect();
+        let mut name = name;
+        if let ("=" | "<>", [_, _]) = (name, arguments.as_slice()) {
+            // Whether two values are set or not: IS NULL is never unknown, so it can be turned.
+            for part in &mut arguments {
+                if part.is_operator("is not null") {
+                    *part = SqlExpression::operator("is null", std::mem::take(&mut part.arguments));
+                    name = if name == "=" { "<>" } else { "=" };
+                }
+            }
+        }
         let name = match name {
             ">" | ">=" => {
                 arguments.reverse();
@@ -222,6 +237,28 @@ impl Normaliser<'_> {
             }
         }
         SqlExpression::operator(name, arguments)
+    }
+}
+
+fn leaf(kind: ExpressionKind) -> SqlExpression {
+    SqlExpression::new(kind, Vec::new())
+}
+
+fn keyword(word: &str) -> SqlExpression {
+    leaf(ExpressionKind::Keyword(word.to_owned()))
+}
+
+/// A number or text whose cast to another type of number changes nothing of its value.
+fn bare_constant(node: SqlExpression) -> SqlExpression {
+    match (&node.kind, node.arguments.as_slice()) {
+        (ExpressionKind::Cast(target), [inside]) if is_number(target) => match &inside.kind {
+            ExpressionKind::Number(_) => inside.clone(),
+            ExpressionKind::Text(text) if text.trim().parse::<f64>().is_ok() => {
+                leaf(ExpressionKind::Number(normal_number(text.trim())))
+            }
+            _ => node,
+        },
+        _ => node,
     }
 }
 

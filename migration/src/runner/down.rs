@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use super::{Event, Runner, index, settings, whole::rolled_back};
 use crate::{
     bookkeeping::{self, BookkeepingState},
     chain::Chain,
     error::MigrationError,
-    revision::{Action, Direction, Engine, Revision, Step, TableChange},
+    rebuild,
+    revision::{Action, Direction, Engine, Revision, Step},
     sql::facts::{self, ConcurrentIndex, DroppedObject},
 };
 
@@ -43,7 +44,7 @@ pub(super) async fn plan<C: ConnectionTrait>(
     }
     for revision in revisions {
         for step in revision.steps(engine, Direction::Down) {
-            for loss in losses(&step, engine) {
+            for loss in losses(connection, &step).await? {
                 plan.losses.extend(rows_of(connection, &loss).await?);
             }
         }
@@ -53,20 +54,20 @@ pub(super) async fn plan<C: ConnectionTrait>(
     Ok(plan)
 }
 
-fn losses(step: &Step, engine: Engine) -> Vec<DroppedObject> {
-    match &step.action {
+async fn losses<C: ConnectionTrait>(
+    connection: &C,
+    step: &Step,
+) -> Result<Vec<DroppedObject>, DbErr> {
+    Ok(match &step.action {
         _ if step.is_derived => Vec::new(),
-        Action::Sql(text) => facts::losses(text, engine),
-        Action::Rebuild(rebuild) => {
-            let dropped = rebuild.changes.iter().filter_map(|change| match change {
-                TableChange::DropColumn { column } => Some(column.clone()),
-                _ => None,
-            });
-            let table = &rebuild.table;
-            dropped.map(|column| DroppedObject::Column { table: table.clone(), column }).collect()
+        Action::Sql(text) => facts::losses(text, Engine::of(connection)),
+        Action::Rebuild(change) => {
+            let columns = rebuild::lost_columns(connection, change).await?.into_iter();
+            let table = &change.table;
+            columns.map(|column| DroppedObject::Column { table: table.clone(), column }).collect()
         }
         Action::Backfill(_) | Action::Code(_) => Vec::new(),
-    }
+    })
 }
 
 /// How many rows a loss would take, in words; none if there are none, or no such table.

@@ -2,6 +2,8 @@
 //! what the running service makes of it.
 
 mod cases;
+mod generate;
+mod new;
 mod service;
 mod snapshot;
 

@@ -1,6 +1,9 @@
 //! Columns of PostgreSQL: how they are written, added and dropped.
 
-use super::text::{comment, quoted};
+use super::{
+    objects::sequence,
+    text::{comment, quoted},
+};
 use crate::{
     catalog::{Catalog, Facets, ObjectKey},
     generate::{Answers, Pair, PlannedAction},
@@ -17,8 +20,8 @@ pub(super) fn definition(key: &ObjectKey, facets: &Facets, with_null: bool) -> S
         let storage = get("storage_of_generated").unwrap_or("STORED");
         text.push_str(&format!(" GENERATED ALWAYS AS ({expression}) {storage}"));
     }
-    if let Some(identity) = get("identity") {
-        text.push_str(&format!(" GENERATED {identity} AS IDENTITY"));
+    if let Some(identity) = identity(facets) {
+        text.push_str(&format!(" {identity}"));
     }
     if with_null && get("null") == Some("NOT NULL") {
         text.push_str(" NOT NULL");
@@ -27,6 +30,13 @@ pub(super) fn definition(key: &ObjectKey, facets: &Facets, with_null: bool) -> S
         text.push_str(&format!(" DEFAULT {default}"));
     }
     text
+}
+
+/// `GENERATED … AS IDENTITY` with the options of its sequence.
+pub(super) fn identity(facets: &Facets) -> Option<String> {
+    let options = facets.get("identity_sequence").map(|text| sequence(text));
+    let options = options.map(|options| format!(" ({options})")).unwrap_or_default();
+    Some(format!("GENERATED {} AS IDENTITY{options}", facets.get("identity")?))
 }
 
 /// Adds a column to a table that is there. With a default that doesn't change within a statement no
@@ -62,7 +72,10 @@ pub(super) fn add(catalog: &Catalog, key: &ObjectKey, answers: &Answers) -> Vec<
         }
     }
     if let Some(text) = facets.get("comment") {
-        pairs.push(Pair::of(PlannedAction::Sql(comment(key, Some(text))), PlannedAction::Nothing));
+        pairs.push(Pair::of(
+            PlannedAction::Sql(comment(catalog, key, Some(text))),
+            PlannedAction::Nothing,
+        ));
     }
     pairs
 }

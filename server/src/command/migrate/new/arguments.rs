@@ -26,7 +26,8 @@ pub(in crate::command::migrate) struct Arguments {
     /// Drops an index that the revisions make and no entity declares; kept otherwise.
     #[arg(long, value_name = "INDEX")]
     pub(super) drop: Vec<String>,
-    /// Drops all of these indexes. Renames are never guessed.
+    /// Drops all of these indexes. It answers no other question: --rename says what was renamed, as
+    /// that is never guessed, and --fill gives values. An open question is an error.
     #[arg(long)]
     pub(super) yes: bool,
     /// Who wrote it.

@@ -7,6 +7,7 @@ use bookstore_entity::schema::{self, On};
 use bookstore_migration::{
     catalog::{Catalog, ObjectKey},
     check::{self, ReplayPolicy},
+    drift::{Severity, compare},
     generate::{
         Answers, RevisionPlan, RevisionSource, keep, plan, prove, prove_repair, scratch_schema,
         source, steps, undeclared_indexes,
@@ -57,6 +58,9 @@ pub(super) async fn written(
         plans.push((engine, pairs));
         proofs.push((engine, from, to));
     }
+    if let Some(unknown) = unknown(&answers, &proofs) {
+        return Err(unknown.into());
+    }
     if let Some(unknown) = arguments.drop.iter().find(|name| !undeclared.contains(*name)) {
         let told = "the revisions make no index of that name, or an entity declares it";
         return Err(format!("--drop {unknown}: {told}").into());
@@ -72,7 +76,10 @@ pub(super) async fn written(
         return Err(questions.join("\n").into());
     }
     if plans.iter().all(|(_, pairs)| pairs.is_empty()) {
-        return Ok(None);
+        return match left(&proofs) {
+            Some(left) => Err(format!("no step can make or mend this: {left}").into()),
+            None => Ok(None),
+        };
     }
     let (mut up, mut down) = (Vec::new(), Vec::new());
     for (engine, pairs) in &plans {
@@ -119,6 +126,14 @@ fn is_dropped(arguments: &Arguments, index: &str) -> bool {
     arguments.yes || arguments.drop.iter().any(|name| name == index)
 }
 
+/// The differences for which no step was found.
+fn left(schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
+    let findings = schemas.iter().flat_map(|(_, from, to)| compare(to, from).findings());
+    let errors = findings.filter(|finding| finding.level == Severity::Error);
+    let lines: Vec<String> = errors.map(|finding| finding.to_line()).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
 fn on(engine: Engine) -> On {
     match engine {
         Engine::Postgres => On::Postgres,
@@ -153,13 +168,58 @@ async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
     Ok(report.found)
 }
 
+/// What an answer names that is nowhere: a rename that isn't one would be left out in silence.
+fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
+    let was = |key: &ObjectKey| schemas.iter().any(|(_, from, _)| from.objects.contains_key(key));
+    let is = |key: &ObjectKey| schemas.iter().any(|(_, _, to)| to.objects.contains_key(key));
+    let column = |table: &str, name: &str| ObjectKey::new("column", table, name);
+    for (old, new) in &answers.renames.tables {
+        let (before, after) = (ObjectKey::new("table", "", old), ObjectKey::new("table", "", new));
+        if !was(&before) {
+            return Some(format!("--rename {old}:{new}: there is no table {old}"));
+        }
+        if !is(&after) {
+            return Some(format!("--rename {old}:{new}: there is to be no table {new}"));
+        }
+    }
+    for ((table, old), new) in &answers.renames.columns {
+        let told = format!("--rename {table}.{old}:{table}.{new}");
+        let new_table = answers.renames.new_table(table);
+        if !was(&column(table, old)) {
+            return Some(format!("{told}: there is no column {table}.{old}"));
+        }
+        if !is(&column(&new_table, new)) {
+            return Some(format!("{told}: there is to be no column {new_table}.{new}"));
+        }
+    }
+    for name in &answers.not_renamed {
+        let (table, old) = name.split_once('.').unwrap_or(("", name));
+        if !was(&column(table, old)) {
+            return Some(format!("--rename {name}:: there is no column {name}"));
+        }
+    }
+    for (table, name, _) in &answers.fills {
+        if !is(&column(table, name)) {
+            return Some(format!("--fill {table}.{name}: there is to be no column {table}.{name}"));
+        }
+    }
+    None
+}
+
 fn answers(arguments: &Arguments) -> Result<Answers, Problem> {
     let mut answers = Answers::default();
     for rename in &arguments.rename {
         let told = || format!("--rename {rename}: expected TABLE.OLD:TABLE.NEW or OLD:NEW");
         let (old, new) = rename.split_once(':').ok_or_else(told)?;
         match (old.split_once('.'), new.split_once('.')) {
-            (Some((table, old)), Some((_, new))) => {
+            (Some((table, old)), Some((other, new))) => {
+                let tables = arguments.rename.iter().any(|one| *one == format!("{table}:{other}"));
+                if table != other && !tables {
+                    return Err(format!(
+                        "--rename {rename}: a column stays in its table, and {other} isn't {table}"
+                    )
+                    .into());
+                }
                 let column = (table.to_owned(), old.to_owned());
                 answers.renames.columns.insert(column, new.to_owned());
             }

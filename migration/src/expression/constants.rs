@@ -1,39 +1,24 @@
-//! Constants in their normal form.
+//! Constants in one spelling.
 
-use super::super::{
-    parse::{ExpressionKind, SqlExpression},
-    types::is_number,
-};
+use super::parse::{ExpressionKind, SqlExpression};
 
-pub(super) fn leaf(kind: ExpressionKind) -> SqlExpression {
-    SqlExpression::new(kind, Vec::new())
+/// Whether a text is no longer than `character varying(n)` allows, so that the cast cuts nothing.
+pub(super) fn fits(text: &str, target: &str) -> bool {
+    let most = target.strip_prefix("character varying(").and_then(|rest| rest.strip_suffix(')'));
+    most.and_then(|most| most.parse().ok()).is_some_and(|most: usize| text.chars().count() <= most)
 }
 
-pub(super) fn keyword(word: &str) -> SqlExpression {
-    leaf(ExpressionKind::Keyword(word.to_owned()))
-}
-
-/// A number or text whose cast to another type of number changes nothing of its value.
-pub(super) fn bare_constant(node: SqlExpression) -> SqlExpression {
-    match (&node.kind, node.arguments.as_slice()) {
-        (ExpressionKind::Cast(target), [inside]) if is_number(target) => match &inside.kind {
-            ExpressionKind::Number(_) => inside.clone(),
-            ExpressionKind::Text(text) if text.trim().parse::<f64>().is_ok() => {
-                leaf(ExpressionKind::Number(normal_number(text.trim())))
-            }
-            _ => node,
-        },
-        _ => node,
-    }
-}
-
-/// `1.50` is `1.5`, `+1` is `1`, `007` is `7`.
+/// `1.50` is `1.5`, `+1` is `1`, `007` is `7`, `0x10` is `16`.
 pub(super) fn normal_number(text: &str) -> String {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", text.strip_prefix('+').unwrap_or(text)),
     };
-    if digits.starts_with("0x") || digits.contains('e') {
+    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    if let Some(value) = hexadecimal.and_then(|digits| i64::from_str_radix(digits, 16).ok()) {
+        return normal_number(&format!("{sign}{value}"));
+    }
+    if hexadecimal.is_some() || digits.contains('e') {
         return format!("{sign}{digits}");
     }
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -63,6 +48,24 @@ pub(super) fn array_constant(text: &str) -> Option<SqlExpression> {
     if inside.is_empty() || inside.contains(['"', '\\', '{', '}']) {
         return None;
     }
-    let items = inside.split(',').map(|item| leaf(ExpressionKind::Text(item.to_owned()))).collect();
+    let items = inside
+        .split(',')
+        .map(|item| SqlExpression::new(ExpressionKind::Text(item.to_owned()), Vec::new()))
+        .collect();
     Some(SqlExpression::operator("array", items))
+}
+
+#[test]
+fn numbers_have_one_spelling() {
+    for (one, other) in [("0x1F", "31"), ("-0x0", "0"), ("1.50", "1.5"), ("+007", "7")] {
+        assert_eq!(normal_number(one), normal_number(other), "{one}");
+    }
+    assert_ne!(normal_number("0xFFFFFFFFFFFFFFFF"), normal_number("-1"));
+}
+
+#[test]
+fn a_cast_to_a_length_may_cut() {
+    assert!(fits("USER", "character varying(4)"));
+    assert!(!fits("USERS", "character varying(4)"));
+    assert!(!fits("USER", "character(4)"));
 }

@@ -1,8 +1,10 @@
 //! The steps of SQLite: what ALTER TABLE can't do is a table made anew.
 
+mod alter;
+
 use std::collections::BTreeSet;
 
-use super::{Answers, Pair, PlannedAction};
+use super::{Answers, Pair, PlannedAction, order::depth};
 use crate::{
     catalog::{Catalog, Facets, ObjectKey},
     drift::{Comparison, Difference, DifferenceKind},
@@ -32,15 +34,36 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
                     drops.push(planner.make(planner.from, &key).reversed());
                 }
                 ("index" | "trigger" | "view", DifferenceKind::Added) => {
-                    after.push(planner.make(planner.to, &key));
+                    after.push((depth(planner.to, &key), planner.make(planner.to, &key)));
                 }
                 ("index" | "trigger" | "view", DifferenceKind::Removed) => {
-                    before.push(planner.make(planner.from, &key).reversed());
+                    let drop = planner.make(planner.from, &key).reversed();
+                    before.push((-depth(planner.from, &key), drop));
+                }
+                // An index instead of a constraint, or the other way round, is one there and a
+                // part of the table here.
+                (_, DifferenceKind::Changed)
+                    if text_of(&key) || difference.expected.as_ref().is_some_and(text_of) =>
+                {
+                    let old = difference.expected.clone().unwrap_or_else(|| key.clone());
+                    if text_of(&old) {
+                        let drop = planner.make(planner.from, &old).reversed();
+                        before.push((-depth(planner.from, &old), drop));
+                    }
+                    if text_of(&key) {
+                        after.push((depth(planner.to, &key), planner.make(planner.to, &key)));
+                    }
+                    if !text_of(&old) || !text_of(&key) {
+                        changed.insert(comparison.renames.new_table(owner));
+                    }
                 }
                 ("index" | "trigger" | "view", _) => {
                     let old = difference.expected.clone().unwrap_or_else(|| key.clone());
-                    before.push(planner.make(planner.from, &old).reversed());
-                    after.push(planner.make(planner.to, &key));
+                    before.push((
+                        -depth(planner.from, &old),
+                        planner.make(planner.from, &old).reversed(),
+                    ));
+                    after.push((depth(planner.to, &key), planner.make(planner.to, &key)));
                 }
                 (_, DifferenceKind::Order) => {}
                 _ if is_there => {
@@ -50,14 +73,25 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
             }
         }
     }
-    let redefined = changed.iter().map(|table| planner.redefine(comparison, table));
-    let mut pairs = before;
+    let redefined = changed.iter().flat_map(|table| planner.change(comparison, table));
+    // What others need comes first, and goes last.
+    let ordered = |mut pairs: Vec<(i32, Pair)>| {
+        pairs.sort_by_key(|(depth, _)| *depth);
+        pairs.into_iter().map(|(_, pair)| pair).collect::<Vec<_>>()
+    };
+    let after = ordered(after);
+    let mut pairs = ordered(before);
     pairs.extend(renames);
     pairs.extend(tables);
     pairs.extend(redefined);
     pairs.extend(after);
     pairs.extend(drops);
     pairs
+}
+
+/// Whether an object is made by a text of its own, and not as a part of its table.
+fn text_of(key: &ObjectKey) -> bool {
+    ["index", "trigger", "view"].contains(&key.kind.as_str())
 }
 
 /// The old name of a table that is told by its old name or by its new one.
@@ -123,6 +157,16 @@ impl SqlitePlanner<'_> {
         })
     }
 
+    /// Changes a table: by ALTER TABLE where that can do it, else by making it anew.
+    fn change(&self, comparison: &Comparison<'_>, table: &str) -> Vec<Pair> {
+        // ALTER TABLE knows no IF NOT EXISTS, and so no database that hasn't drifted.
+        let altered = match self.answers.is_tolerant {
+            true => None,
+            false => self.alter(comparison, table),
+        };
+        altered.unwrap_or_else(|| vec![self.redefine(comparison, table)])
+    }
+
     /// Makes a table anew as the wanted schema has it.
     fn redefine(&self, comparison: &Comparison<'_>, table: &str) -> Pair {
         let old = comparison_old(comparison, table);
@@ -158,12 +202,43 @@ impl SqlitePlanner<'_> {
             let names: Vec<String> = gone.iter().map(|name| format!("{table}.{name}")).collect();
             (!names.is_empty()).then(|| format!("{} with its values", names.join(", ")))
         };
+        let (up_values, down_values) = (
+            self.defaults(self.from, &old, self.to, table),
+            self.defaults(self.to, table, self.from, &old),
+        );
+        let mut values: Vec<(String, String)> = values;
+        for (column, value) in up_values {
+            if !values.iter().any(|(known, _)| *known == column) {
+                values.push((column, value));
+            }
+        }
         Pair {
             up: define(text(self.to, table), values),
-            down: define(before, Vec::new()),
+            down: define(before, down_values),
             up_loses: loses(old_names.difference(&new_names).collect()),
             down_loses: loses(new_names.difference(&old_names).collect()),
         }
+    }
+}
+
+impl SqlitePlanner<'_> {
+    /// What rows get that have NULL where that isn't allowed any more: the column's default.
+    fn defaults(
+        &self,
+        from: &Catalog,
+        old: &str,
+        to: &Catalog,
+        new: &str,
+    ) -> Vec<(String, String)> {
+        let values = to.columns(new).into_iter().filter_map(|(key, facets)| {
+            let before = ObjectKey::new("column", old, &key.name);
+            let was_free = from.facet(&before, "null") == Some("NULL");
+            let is_bound = facets.get("null").is_some_and(|null| null == "NOT NULL");
+            let default = facets.get("default").filter(|_| was_free && is_bound)?;
+            let name = quoted(&key.name);
+            Some((key.name.clone(), format!("coalesce({name}, {default})")))
+        });
+        values.collect()
     }
 }
 
