@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     };
     let parent = context.chain.head().map(|head| head.name.clone());
     let name = name(&context.chain.names(), &arguments.message)?;
-    let empty = "        // sql(r#\"ALTER TABLE …\"#),\n".to_owned();
+    let empty = "            // sql(r#\"ALTER TABLE …\"#),\n".to_owned();
     let (up, down) = if arguments.empty {
         (empty.clone(), empty)
     } else {
