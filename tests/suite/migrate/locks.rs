@@ -20,7 +20,7 @@ fn column() -> Value {
 
 /// Defaults of the role or the database would cut a long step, or change what a text means.
 #[tokio::test]
-async fn the_settings_of_the_session_are_forced() {
+async fn session_settings_are_forced() {
     let database = migrated(Engine::Postgres).await;
     let forced = [
         ("client_connection_check_interval", "0", "500"),
@@ -54,7 +54,7 @@ async fn the_settings_of_the_session_are_forced() {
 }
 
 #[tokio::test]
-async fn a_lock_that_does_not_come_is_tried_again() {
+async fn table_lock_timeout_is_retried() {
     let database = migrated(Engine::Postgres).await;
     let revisions = column();
     let migrator = Migrator::new(&database, &revisions);
@@ -79,7 +79,7 @@ async fn a_lock_that_does_not_come_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_long_step_tells_how_long_it_takes_and_whom_it_waits_for() {
+async fn long_step_reports_elapsed_time_and_blockers() {
     let database = migrated(Engine::Postgres).await;
     let migrator = Migrator::new(&database, &column());
     let holder = hold(&database, "ACCESS SHARE").await;
@@ -101,7 +101,7 @@ async fn a_long_step_tells_how_long_it_takes_and_whom_it_waits_for() {
 
 /// A limit would leave an invalid index, though nothing is behind it in the queue.
 #[tokio::test]
-async fn a_concurrent_build_waits_as_long_as_it_takes() {
+async fn concurrent_index_build_has_no_lock_timeout() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "CREATE INDEX CONCURRENTLY items_extra_idx ON items (status, name)", "outside": true}]),
@@ -123,7 +123,7 @@ async fn a_concurrent_build_waits_as_long_as_it_takes() {
 
 /// What breaks a claim is told at once, though a step before it waits for a lock.
 #[tokio::test]
-async fn a_question_is_asked_before_a_lock_is_waited_for() {
+async fn question_is_asked_before_a_lock_is_awaited() {
     let database = migrated(Engine::Postgres).await;
     for _ in 0..2 {
         let row = "INSERT INTO items (id, name, status) VALUES (gen_random_uuid(), 'a', 'NEW')";

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{Migrator, migrated, names};
 
-/// A message of PostgreSQL's protocol: its kind, and all of its bytes.
+/// A message of PostgreSQL's protocol: its type, and all of its bytes.
 async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let kind = stream.read_u8().await.ok()?;
     let length = stream.read_u32().await.ok()?;
@@ -24,7 +24,7 @@ async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     Some((kind, bytes))
 }
 
-/// The first message, which has no kind; a request for TLS is declined.
+/// The startup message, which has no type. A request for TLS is declined.
 async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     loop {
         let length = stream.read_u32().await.ok()?;
@@ -38,7 +38,7 @@ async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// What the server has said when the only session began, and that session.
+/// The server's first messages of the only session, and that session.
 type Server = (Vec<u8>, TcpStream);
 
 /// Begins a session of the server with a client's first message.
@@ -55,8 +55,7 @@ async fn begin(server: SocketAddr, first: &[u8]) -> Option<Server> {
     }
 }
 
-/// Gives the only session of the server to each transaction that begins, as poolers in transaction
-/// mode do.
+/// Gives the single server session to each transaction, as poolers in transaction mode do.
 async fn pool(listener: TcpListener, server: SocketAddr) {
     let shared: Arc<Mutex<Option<Server>>> = Arc::default();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -146,7 +145,7 @@ async fn through<F: Future<Output = ()> + Send + 'static>(
 
 /// The lock stays with the session that took it; nothing is changed without it.
 #[tokio::test]
-async fn a_session_that_is_exchanged_under_the_lock_is_refused() {
+async fn session_exchanged_under_the_lock_is_refused() {
     let database = migrated(Engine::Postgres).await;
     let before = (catalog(&database).await, names(&database).await);
     let url = through(&database.owner_url(), exchange).await;
@@ -161,7 +160,7 @@ async fn a_session_that_is_exchanged_under_the_lock_is_refused() {
 }
 
 #[tokio::test]
-async fn a_pooler_in_transaction_mode_is_refused_with_its_reason() {
+async fn transaction_mode_pooler_is_refused_with_a_reason() {
     let database = migrated(Engine::Postgres).await;
     let through = Migrator::at(through(&database.owner_url(), pool).await, &json!({}));
     let told = through.fails(&["up"], 1).await;
