@@ -5,12 +5,12 @@ use futures_util::{StreamExt, stream};
 
 use super::{findings, migrated};
 
-on_every_engine!(every_case_is_told_right);
+on_every_engine!(every_drift_case_gives_its_expected_findings);
 
-/// How many databases are made and checked at a time.
+/// The number of concurrent databases.
 const AT_ONCE: usize = 4;
 
-async fn every_case_is_told_right(engine: Engine) {
+async fn every_drift_case_gives_its_expected_findings(engine: Engine) {
     let cases = drifts(engine);
     let equal = cases.iter().filter(|case| case.is_equal()).count();
     assert!(equal >= 25 && cases.len() - equal >= 80, "{} cases, {equal} equal", cases.len());
@@ -23,20 +23,20 @@ async fn every_case_is_told_right(engine: Engine) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with what `check` says; none if nothing is.
+/// The problem with the output of `check`; `None` if it is right.
 async fn judge(engine: Engine, case: &Drift) -> Option<String> {
     let database = migrated(engine).await;
     case.make(&database).await;
     let (code, list) = findings(&database.owner_url(), &[]).await;
-    let told = format!("{}: {:?}: {code:?} {list:#?}", case.verdict, case.names);
+    let shown = format!("{}: {:?}: {code:?} {list:#?}", case.verdict, case.names);
     if case.is_equal() {
-        return (code != Some(0) || !list.is_empty()).then_some(told);
+        return (code != Some(0) || !list.is_empty()).then_some(shown);
     }
-    let Some((level, kind)) = case.verdict.split_once(' ') else { return Some(told) };
+    let Some((level, kind)) = case.verdict.split_once(' ') else { return Some(shown) };
     let expected = if level == "error" { Some(1) } else { Some(0) };
     let text = format!("{list:?}");
     let right = code == expected
         && list.first().is_some_and(|first| first["kind"] == kind && first["level"] == level)
         && case.names.iter().all(|name| text.contains(name));
-    (!right).then_some(told)
+    (!right).then_some(shown)
 }
