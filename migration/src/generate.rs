@@ -14,8 +14,8 @@ mod sqlite;
 
 pub use self::{
     answers::Answers,
-    pair::{Action, Pair},
-    plan::{Plan, plan},
+    pair::{Pair, PlannedAction},
+    plan::{RevisionPlan, plan},
     proof::{ProofError, prove, prove_repair, scratch_schema},
-    render::{Source, source, steps},
+    render::{RevisionSource, source, steps},
 };

@@ -1,6 +1,6 @@
 //! Whether a revision can mend a difference, and what that loses.
 
-use super::{Change, Comparison, Difference, Loss, Repair};
+use super::{Comparison, Difference, DifferenceKind, Loss, Repair};
 use crate::expression::{Engine, normal_type};
 
 /// What mending takes. `facet` names the part of an object that has changed.
@@ -10,11 +10,11 @@ pub(super) fn of(
     facet: Option<&String>,
 ) -> (Repair, Loss) {
     match difference.change {
-        Change::Order => (Repair::No, Loss::No),
-        Change::Renamed => renamed(difference),
-        Change::Added => added(comparison, difference),
-        Change::Removed => (removed(comparison, difference), Loss::No),
-        Change::Changed => {
+        DifferenceKind::Order => (Repair::No, Loss::No),
+        DifferenceKind::Renamed => renamed(difference),
+        DifferenceKind::Added => added(comparison, difference),
+        DifferenceKind::Removed => (removed(comparison, difference), Loss::No),
+        DifferenceKind::Changed => {
             let facet = facet.or_else(|| difference.facets.first());
             let name = facet.map(String::as_str).unwrap_or_default();
             // What several facets of one object take is what the hardest of them takes.

@@ -6,11 +6,11 @@ use thiserror::Error;
 use crate::{
     catalog::Catalog,
     check::{CheckError, Scratch},
-    drift::{Change, Difference, Renames, compare_renamed},
+    drift::{Difference, DifferenceKind, Renames, compare_renamed},
     error::MigrationError,
     replay::{replay, replay_down},
     revision::{Engine, Revision},
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// Why a revision is not shown.
@@ -39,11 +39,11 @@ impl From<sea_orm::DbErr> for ProofError {
 }
 
 /// A place where revisions run and nothing stays.
-struct Place {
-    session: Session,
+struct ProofSession {
+    session: MigrationSession,
 }
 
-impl Place {
+impl ProofSession {
     async fn open(opener: &dyn Opener) -> Result<Self, ProofError> {
         let session = opener.open_scratch().await?;
         if session.engine() == Engine::Postgres {
@@ -107,7 +107,7 @@ pub async fn scratch_schema(
     revisions: &[Revision],
     sql: &str,
 ) -> Result<Catalog, ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     replay(&place.session, revisions).await?;
     if !sql.is_empty() {
         place.session.execute_unprepared(sql).await?;
@@ -129,7 +129,7 @@ pub async fn prove(
     from: &Catalog,
     to: &Catalog,
 ) -> Result<(), ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     let own = std::slice::from_ref(revision);
     replay(&place.session, revisions).await?;
     replay(&place.session, own).await?;
@@ -151,7 +151,7 @@ pub async fn prove_repair(
     drifted: &Catalog,
     expected: &Catalog,
 ) -> Result<(), ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     let own = std::slice::from_ref(revision);
     replay(&place.session, revisions).await?;
     // The rows that revisions insert say nothing of those that a drifted table has.
@@ -170,14 +170,16 @@ pub async fn prove_repair(
 fn is_rebuilt(difference: &Difference) -> bool {
     let is_index = ["index", "primary key", "unique"].contains(&difference.key().kind.as_str());
     let mut facets = difference.facets.iter();
-    is_index && difference.change == Change::Changed && facets.all(|one| one.ends_with("validity"))
+    is_index
+        && difference.change == DifferenceKind::Changed
+        && facets.all(|one| one.ends_with("validity"))
 }
 
 /// The order of columns is what no step changes.
 fn same(direction: &'static str, wanted: &Catalog, found: &Catalog) -> Result<(), ProofError> {
     let mut comparison = compare_renamed(wanted, found, Renames::default());
     let is_left = |difference: &Difference| {
-        difference.change == Change::Order || direction == "down" && is_rebuilt(difference)
+        difference.change == DifferenceKind::Order || direction == "down" && is_rebuilt(difference)
     };
     comparison.differences.retain(|difference| !is_left(difference));
     let findings = comparison.findings();

@@ -7,7 +7,7 @@ mod table;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use self::table::Table;
+use self::table::TableDefinition;
 use crate::revision::Rebuild;
 
 /// Makes the table anew.
@@ -53,7 +53,7 @@ pub async fn plan<C: ConnectionTrait>(
         }
     }
     let text = text.ok_or_else(|| refuse("there is no such table".to_owned()))?;
-    let old = Table::parse(&text).map_err(refuse)?;
+    let old = TableDefinition::parse(&text).map_err(refuse)?;
     let mut new = old.clone();
     for change in &rebuild.changes {
         new.apply(change).map_err(refuse)?;
@@ -111,7 +111,9 @@ pub(crate) async fn lost_columns<C: ConnectionTrait>(
     let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
     let text = connection.query_one_raw(statement).await?;
     let text: Option<String> = text.map(|row| row.try_get_by_index(0)).transpose()?;
-    let Some(old) = text.and_then(|text| Table::parse(&text).ok()) else { return Ok(Vec::new()) };
+    let Some(old) = text.and_then(|text| TableDefinition::parse(&text).ok()) else {
+        return Ok(Vec::new());
+    };
     let mut new = old.clone();
     for change in &rebuild.changes {
         // One that doesn't fit yet is about what an earlier step will have done.
@@ -132,7 +134,7 @@ pub(crate) async fn lost_columns<C: ConnectionTrait>(
 async fn keeps_rowids<C: ConnectionTrait>(
     connection: &C,
     name: &str,
-    table: &Table,
+    table: &TableDefinition,
 ) -> Result<bool, DbErr> {
     if table.has_word("without") && table.has_word("rowid") {
         return Ok(false);

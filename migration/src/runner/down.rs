@@ -6,12 +6,12 @@ use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use super::{Event, Runner, index, settings, whole::rolled_back};
 use crate::{
-    bookkeeping::{self, State},
+    bookkeeping::{self, BookkeepingState},
     chain::Chain,
     error::MigrationError,
     rebuild,
     revision::{Action, Direction, Engine, Revision, Step},
-    sql::facts::{self, ConcurrentIndex, Loss},
+    sql::facts::{self, ConcurrentIndex, DroppedObject},
 };
 
 /// What `down` would undo.
@@ -30,7 +30,7 @@ pub struct DownPlan {
 pub(super) async fn plan<C: ConnectionTrait>(
     connection: &C,
     chain: &Chain,
-    state: &State,
+    state: &BookkeepingState,
     to: usize,
 ) -> Result<DownPlan, MigrationError> {
     let engine = Engine::of(connection);
@@ -54,14 +54,17 @@ pub(super) async fn plan<C: ConnectionTrait>(
     Ok(plan)
 }
 
-async fn losses<C: ConnectionTrait>(connection: &C, step: &Step) -> Result<Vec<Loss>, DbErr> {
+async fn losses<C: ConnectionTrait>(
+    connection: &C,
+    step: &Step,
+) -> Result<Vec<DroppedObject>, DbErr> {
     Ok(match &step.action {
         _ if step.is_derived => Vec::new(),
         Action::Sql(text) => facts::losses(text, Engine::of(connection)),
         Action::Rebuild(change) => {
             let columns = rebuild::lost_columns(connection, change).await?.into_iter();
             let table = &change.table;
-            columns.map(|column| Loss::Column { table: table.clone(), column }).collect()
+            columns.map(|column| DroppedObject::Column { table: table.clone(), column }).collect()
         }
         Action::Backfill(_) | Action::Code(_) => Vec::new(),
     })
@@ -70,15 +73,15 @@ async fn losses<C: ConnectionTrait>(connection: &C, step: &Step) -> Result<Vec<L
 /// How many rows a loss would take, in words; none if there are none, or no such table.
 async fn rows_of<C: ConnectionTrait>(
     connection: &C,
-    loss: &Loss,
+    loss: &DroppedObject,
 ) -> Result<Option<String>, MigrationError> {
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let manager = crate::manager::SchemaManager::new(connection);
     let (rows, what) = match loss {
-        Loss::Table(table) if manager.has_table(table).await? => {
+        DroppedObject::Table(table) if manager.has_table(table).await? => {
             (quoted(table), format!("table {table}"))
         }
-        Loss::Column { table, column } if manager.has_column(table, column).await? => {
+        DroppedObject::Column { table, column } if manager.has_column(table, column).await? => {
             let (from, value) = (quoted(table), quoted(column));
             (format!("{from} WHERE {value} IS NOT NULL"), format!("column {table}.{column}"))
         }

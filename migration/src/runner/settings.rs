@@ -9,7 +9,7 @@ use super::{Options, lock::number};
 use crate::{
     error::{self, MigrationError},
     revision::Engine,
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// How long the other session may keep this one waiting: a pool of one does for ever.
@@ -19,7 +19,7 @@ const SHARED: Duration = Duration::from_secs(2);
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Sets what migrations need, whatever role, database and server have as defaults.
-pub(super) async fn force(session: &Session, options: &Options) -> Result<(), DbErr> {
+pub(super) async fn force(session: &MigrationSession, options: &Options) -> Result<(), DbErr> {
     if session.engine() == Engine::Sqlite {
         return Ok(());
     }
@@ -42,7 +42,7 @@ pub(super) async fn force(session: &Session, options: &Options) -> Result<(), Db
 
 /// How long a step may wait for locks; none: as long as it takes.
 pub(super) async fn set_lock_timeout(
-    session: &Session,
+    session: &MigrationSession,
     limit: Option<Duration>,
 ) -> Result<(), DbErr> {
     if session.engine() == Engine::Postgres {
@@ -56,7 +56,7 @@ pub(super) async fn set_lock_timeout(
 /// by a second session that gets the first one's, or takes it away.
 pub(super) async fn refuse_shared_sessions(
     opener: &dyn Opener,
-    session: &Session,
+    session: &MigrationSession,
 ) -> Result<(), MigrationError> {
     const OWN: &str = "SELECT pg_backend_pid()::bigint";
     if session.engine() == Engine::Sqlite {
@@ -98,7 +98,10 @@ pub(super) async fn refuse_shared_sessions(
 }
 
 /// Makes sure that the session is the one that took the lock.
-pub(super) async fn check_session(session: &Session, backend: i32) -> Result<(), MigrationError> {
+pub(super) async fn check_session(
+    session: &MigrationSession,
+    backend: i32,
+) -> Result<(), MigrationError> {
     if session.engine() == Engine::Sqlite {
         return Ok(());
     }

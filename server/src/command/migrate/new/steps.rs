@@ -3,10 +3,13 @@
 
 use bookstore_entity::schema::{self, On};
 use bookstore_migration::{
-    catalog::{Catalog, Key},
-    check::{self, Replay},
-    drift::{Level, compare},
-    generate::{Answers, Plan, Source, plan, prove, prove_repair, scratch_schema, source, steps},
+    catalog::{Catalog, ObjectKey},
+    check::{self, ReplayPolicy},
+    drift::{Severity, compare},
+    generate::{
+        Answers, RevisionPlan, RevisionSource, plan, prove, prove_repair, scratch_schema, source,
+        steps,
+    },
     revision::{Engine, Revision},
     session::Opener,
     sql::dialect,
@@ -23,7 +26,7 @@ pub(super) async fn written(
     context: &Context<'_>,
     arguments: &Arguments,
     name: &str,
-) -> Result<Option<Source>, Problem> {
+) -> Result<Option<RevisionSource>, Problem> {
     let mut answers = answers(arguments)?;
     answers.is_tolerant = arguments.from_drift;
     let revisions = context.chain.revisions();
@@ -44,7 +47,7 @@ pub(super) async fn written(
                 (from, scratch_schema(own, &[], &wanted).await?)
             }
         };
-        let Plan { pairs, questions: open } = plan(&from, &to, &answers);
+        let RevisionPlan { pairs, questions: open } = plan(&from, &to, &answers);
         questions.extend(open);
         plans.push((engine, pairs));
         proofs.push((engine, from, to));
@@ -90,7 +93,7 @@ pub(super) async fn written(
 /// The differences for which no step was found.
 fn left(schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
     let findings = schemas.iter().flat_map(|(_, from, to)| compare(to, from).findings());
-    let errors = findings.filter(|finding| finding.level == Level::Error);
+    let errors = findings.filter(|finding| finding.level == Severity::Error);
     let lines: Vec<String> = errors.map(|finding| finding.to_line()).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
 }
@@ -120,7 +123,8 @@ async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
     let opener = context.opener()?;
     let session = opener.open_for_inspection().await?;
     let scratch = opener.open_scratch_for(&session).await?;
-    let report = check::check(&session, scratch.as_ref(), Replay::Allowed, &context.chain).await?;
+    let report =
+        check::check(&session, scratch.as_ref(), ReplayPolicy::Allowed, &context.chain).await?;
     session.close().await;
     if report.findings.iter().any(|finding| finding.kind.starts_with("revision.")) {
         return Err("the database isn't at this program's head: migrate it first".into());
@@ -130,11 +134,11 @@ async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
 
 /// What an answer names that is nowhere: a rename that isn't one would be left out in silence.
 fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
-    let was = |key: &Key| schemas.iter().any(|(_, from, _)| from.objects.contains_key(key));
-    let is = |key: &Key| schemas.iter().any(|(_, _, to)| to.objects.contains_key(key));
-    let column = |table: &str, name: &str| Key::new("column", table, name);
+    let was = |key: &ObjectKey| schemas.iter().any(|(_, from, _)| from.objects.contains_key(key));
+    let is = |key: &ObjectKey| schemas.iter().any(|(_, _, to)| to.objects.contains_key(key));
+    let column = |table: &str, name: &str| ObjectKey::new("column", table, name);
     for (old, new) in &answers.renames.tables {
-        let (before, after) = (Key::new("table", "", old), Key::new("table", "", new));
+        let (before, after) = (ObjectKey::new("table", "", old), ObjectKey::new("table", "", new));
         if !was(&before) {
             return Some(format!("--rename {old}:{new}: there is no table {old}"));
         }
