@@ -143,7 +143,7 @@ impl SqliteDatabase {
         self.folder.path()
     }
 
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("sqlite://{}?mode=rwc", self.path().display())
     }
 

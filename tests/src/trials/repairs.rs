@@ -64,10 +64,10 @@ async fn head(engine: Engine) -> (Database, String) {
     // Only a superuser may make some of the drifts again.
     let url = match &database {
         Database::Postgres(postgres) => postgres.url("postgres"),
-        Database::Sqlite(file) => {
-            let up = run(&["migrate", "up"], &[("DATABASE_URL", &file.url())]).await;
+        Database::Sqlite(_) => {
+            let up = run(&["migrate", "up"], &[("DATABASE_URL", &database.owner_url())]).await;
             assert_eq!(up.code, Some(0), "{up:?}");
-            file.url()
+            database.owner_url()
         }
     };
     (database, url)
@@ -141,8 +141,8 @@ async fn catalog(database: &Database) -> Catalog {
             session.execute_unprepared("BEGIN").await.expect("a transaction");
             session
         }
-        Database::Sqlite(file) => {
-            let connection = SqliteConnection::connect(&file.url()).await;
+        Database::Sqlite(_) => {
+            let connection = SqliteConnection::connect(&database.owner_url()).await;
             MigrationSession::sqlite(connection.expect("a connection"))
         }
     };

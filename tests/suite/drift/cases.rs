@@ -23,7 +23,7 @@ async fn every_drift_case_gives_its_expected_findings(engine: Engine) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with what `check` says; none if nothing is.
+/// The problem with the output of `check`; `None` if it is right.
 async fn judge(engine: Engine, case: &Drift) -> Option<String> {
     let database = migrated(engine).await;
     case.make(&database).await;
