@@ -87,7 +87,7 @@ async fn long_step_reports_elapsed_time_and_blockers() {
     // A second session has asked for what is in the way.
     let asked = format!(
         "SELECT 1 FROM pg_stat_activity WHERE {OURS} AND query LIKE '%pg_blocking_pids%' \
-         AND state = 'idle'"
+         AND state = 'idle' AND clock_timestamp() > state_change + interval '500 ms'"
     );
     until_sql("what is in the way is known", &database, &asked).await;
     drop(holder);
