@@ -1,9 +1,7 @@
 //! An older and a newer program on one database, under load across a revision that expands the
-//! schema, in both orders: no call fails.
-//!
-//! The older program is this one without the revision: a server that runs when the schema expands,
-//! and one that starts afterwards. PREVIOUS_RELEASE names the program of a release instead,
-//! `bookstore` or `bookstore-tests`: it then makes the database, too.
+//! schema, in both orders: no call fails. The older program, before and after it, is this one
+//! without the revision. PREVIOUS_RELEASE names the program of a release instead, `bookstore` or
+//! `bookstore-tests`: it then makes the database, too.
 
 use std::{
     env,
