@@ -34,13 +34,17 @@ pub enum TargetError {
 }
 
 /// How many revisions of a chain are applied: a place between two of them.
-pub type Place = usize;
+pub type ChainPosition = usize;
 
 /// Reads a target, seen from a place: the place that it means. `base` is 0.
 ///
 /// # Errors
 /// If there is no such revision.
-pub fn resolve(chain: &Chain, target: &str, from: Place) -> Result<Place, TargetError> {
+pub fn resolve(
+    chain: &Chain,
+    target: &str,
+    from: ChainPosition,
+) -> Result<ChainPosition, TargetError> {
     let head = chain.revisions().len();
     match target {
         "head" | "heads" => return Ok(head),
@@ -92,7 +96,7 @@ pub fn find_among(names: Vec<String>, given: &str) -> Result<String, TargetError
 ///
 /// # Errors
 /// If it is no range, or there is no such revision.
-pub fn range(chain: &Chain, text: &str) -> Result<(Place, Place), TargetError> {
+pub fn range(chain: &Chain, text: &str) -> Result<(ChainPosition, ChainPosition), TargetError> {
     let (from, to) = text.split_once(':').ok_or_else(|| TargetError::NoRange(text.to_owned()))?;
     let or = |given: &str, default: &str| {
         if given.is_empty() { default.to_owned() } else { given.to_owned() }

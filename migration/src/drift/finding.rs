@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum Severity {
     /// The schema isn't what the migrations make: `check` fails.
     Error,
     /// Worth knowing; no migration makes it or mends it.
     Note,
 }
 
-impl Level {
+impl Severity {
     /// `error` or `note`.
     pub fn name(self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ pub struct Finding {
     /// The table that it belongs to; none of what belongs to none.
     pub table: Option<String>,
     /// How much it weighs.
-    pub level: Level,
+    pub level: Severity,
     /// What the migrations make; none if they make no such thing.
     pub expected: Option<String>,
     /// What is there; none if nothing is.

@@ -1,6 +1,6 @@
 //! What only the author of a revision knows.
 
-use crate::{catalog::Key, drift::Renames};
+use crate::{catalog::ObjectKey, drift::Renames};
 
 /// What the author says of a revision.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Answers {
 
 impl Answers {
     /// What rows that exist get in a column.
-    pub fn fill(&self, key: &Key) -> Option<&str> {
+    pub fn fill(&self, key: &ObjectKey) -> Option<&str> {
         let own =
             self.fills.iter().find(|(table, column, _)| *table == key.table && *column == key.name);
         own.map(|(_, _, value)| value.as_str())

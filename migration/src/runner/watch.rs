@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Event, Report};
+use super::{Event, EventReport};
 use crate::{
     revision::Engine,
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// How long a step may take before anything is told of it, and how often it is told then.
@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub(super) struct Watch<'a> {
     opener: &'a dyn Opener,
     backend: i32,
-    session: Option<Session>,
+    session: Option<MigrationSession>,
     /// The sessions that were last seen in the way.
     blockers: Vec<String>,
 }
@@ -36,7 +36,7 @@ impl<'a> Watch<'a> {
     pub(super) async fn over<T>(
         &mut self,
         (revision, step): (&str, &str),
-        report: Report<'_>,
+        report: EventReport<'_>,
         work: impl Future<Output = T>,
     ) -> T {
         self.blockers.clear();
