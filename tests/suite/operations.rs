@@ -16,6 +16,7 @@ use crate::{
 fn names(heading: &str) -> Vec<String> {
     let text = fs::read_to_string(tidy::root().join("docs/operations.md")).expect("the page");
     let rows = table(&text, heading);
+    assert!(!rows.is_empty(), "no table under {heading}");
     assert!(rows.iter().all(|row| row.iter().take(3).all(|cell| !cell.is_empty())), "{rows:?}");
     rows.into_iter().map(|row| row[0].clone()).collect()
 }
