@@ -82,10 +82,7 @@ pub(super) async fn orders(scale: u32) {
         let left: i32 = database.value("SELECT stock FROM books").await.parse().expect("a stock");
         assert_eq!(left + sold, STOCK);
         assert!(!failures.is_empty(), "no connection broke");
-        eprintln!(
-            "{engine:?}: {scale} orders in {:?}, retried for {failures:?}",
-            began.elapsed()
-        );
+        eprintln!("{engine:?}: {scale} orders in {:?}, retried for {failures:?}", began.elapsed());
     }
 }
 
