@@ -22,6 +22,7 @@ fn page() -> String {
 /// The first column of the table under a heading.
 fn names(heading: &str) -> Vec<String> {
     let rows = table(&page(), heading);
+    assert!(!rows.is_empty(), "no table under {heading}");
     assert!(rows.iter().all(|row| row.iter().take(3).all(|cell| !cell.is_empty())), "{rows:?}");
     rows.into_iter().map(|row| row[0].clone()).collect()
 }
@@ -63,9 +64,9 @@ async fn every_health_name_on_the_page_is_known() {
     }
 }
 
-/// The source of the admin address has the answers of `/status`.
+/// The source of the admin address contains all answers of `/status`.
 #[test]
-fn every_answer_of_status_is_on_the_page() {
+fn every_status_answer_is_on_the_operations_page() {
     let source = fs::read_to_string(tidy::root().join("server/src/admin.rs")).expect("the source");
     let states = Regex::new(r#""([A-Z_]{6,})""#).expect("a pattern");
     let wanted: BTreeSet<String> =
@@ -76,7 +77,7 @@ fn every_answer_of_status_is_on_the_page() {
 }
 
 #[tokio::test]
-async fn every_exit_code_of_migrate_is_on_the_page() {
+async fn every_migrate_exit_code_is_documented() {
     let help = run(&["migrate", "--help"], &[]).await.output;
     let (_, listed) = help.split_once("Exit codes: ").expect("the exit codes");
     let number = |part: &str| part.split_whitespace().next().unwrap_or_default().to_owned();
@@ -85,9 +86,9 @@ async fn every_exit_code_of_migrate_is_on_the_page() {
     assert_eq!(names("Migrations"), wanted);
 }
 
-/// A reason has a row of its own, or is in the list of those for callers.
+/// A reason has its own line, or is in the list of reasons for callers.
 #[test]
-fn every_reason_is_on_the_page() {
+fn every_reason_is_on_the_operations_page() {
     let page = page();
     let (_, section) = page.split_once("### Error reasons\n").expect("the heading");
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -100,7 +101,7 @@ fn every_reason_is_on_the_page() {
 /// Prometheus' names of the metrics: `_` for `.`, the unit, and what a counter or a histogram
 /// gets behind it (OpenTelemetry, Prometheus and OpenMetrics Compatibility).
 #[tokio::test]
-async fn alerts_and_panels_name_metrics_that_exist() {
+async fn alerts_and_panels_name_existing_metrics() {
     let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let (_, scraped) = admin::get(server.admin_address().await, "/metrics").await;
     let mut known: BTreeSet<String> =

@@ -68,7 +68,7 @@ async fn programs() -> Vec<(Kind, PathBuf)> {
 }
 
 #[tokio::test]
-async fn every_printed_command_returns_its_printed_answer() {
+async fn every_documented_command_prints_its_documented_answer() {
     let mut callers = vec![(Kind::Own, PathBuf::new())];
     callers.extend(programs().await);
     for (kind, program) in callers {

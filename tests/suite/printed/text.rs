@@ -163,7 +163,7 @@ fn compare(printed: &Value, said: &Value, run: &mut HashMap<String, String>, com
 }
 
 #[test]
-fn commands_are_separated_from_their_answers() {
+fn console_block_is_split_into_commands_and_answers() {
     let page = "x\n```console rs\n$ grpcurl -d '{\n  \"a\": 1}' \\\n    b c\n{\"d\": 2}\n```\ny";
     let blocks = printed(page);
     assert_eq!(blocks.len(), 1);

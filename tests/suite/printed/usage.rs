@@ -30,7 +30,7 @@ fn code(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_named_command_exists() {
+async fn every_documented_command_and_flag_exists() {
     let mut count = 0;
     for (path, text) in tidy::files(".md") {
         if path == "CHANGELOG.md" {
@@ -55,7 +55,7 @@ async fn every_named_command_exists() {
 }
 
 #[tokio::test]
-async fn unknown_command_is_found() {
+async fn unknown_documented_command_is_reported() {
     let text =
         "`bookstore gone`, `bookstore serve`\n```sh\nX='a' bookstore migrate up --gone | cat\n```";
     let found = commands(&code(text));

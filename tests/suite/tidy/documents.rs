@@ -146,7 +146,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn missing_names_are_found() {
+fn unknown_documented_name_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
     std::fs::create_dir(folder.path().join("server")).expect("a folder");
