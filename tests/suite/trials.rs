@@ -93,6 +93,6 @@ async fn older_and_newer_program_share_a_database_without_failures() {
 }
 
 #[tokio::test]
-async fn drift_is_mended() {
+async fn repair_revisions_apply_and_revert() {
     trial("repairs", 12).await;
 }

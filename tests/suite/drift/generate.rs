@@ -18,7 +18,11 @@ use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
 use super::migrated;
 
-on_every_engine!(changes_are_written, renames_are_asked, a_plan_that_falls_short_is_no_proof);
+on_every_engine!(
+    generated_steps_match_the_change,
+    a_likely_rename_is_a_question,
+    an_incomplete_plan_fails_its_proof
+);
 
 /// Where plans are tried.
 struct Place(Database);
@@ -217,7 +221,7 @@ const CHANGES: &[Change] = &[
     },
 ];
 
-async fn changes_are_written(engine: Engine) {
+async fn generated_steps_match_the_change(engine: Engine) {
     let place = Place(migrated(engine).await);
     for change in CHANGES {
         let (sql, parts) = match engine {
@@ -251,7 +255,7 @@ async fn changes_are_written(engine: Engine) {
 }
 
 /// What looks like another name is asked, and never guessed.
-async fn renames_are_asked(engine: Engine) {
+async fn a_likely_rename_is_a_question(engine: Engine) {
     let place = Place(migrated(engine).await);
     let sql = r#"ALTER TABLE "posts" RENAME COLUMN "content" TO "body""#;
     let (_, _, open) = planned(&place, sql, &Answers::default()).await;
@@ -270,7 +274,7 @@ async fn renames_are_asked(engine: Engine) {
 }
 
 /// Steps that leave a difference, up or down, are found out.
-async fn a_plan_that_falls_short_is_no_proof(engine: Engine) {
+async fn an_incomplete_plan_fails_its_proof(engine: Engine) {
     let place = Place(migrated(engine).await);
     let sql = r#"CREATE INDEX "posts_version_idx" ON "posts" ("version")"#;
     let (from, to, mut plan) = planned(&place, sql, &Answers::default()).await;

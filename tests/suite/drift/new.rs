@@ -13,10 +13,9 @@ use tempfile::TempDir;
 use super::{check, migrated};
 
 on_every_engine!(
-    an_untouched_head_has_nothing_to_do,
-    drift_that_no_step_mends_is_not_written,
-    hidden_revisions_are_written_again,
-    a_loss_by_definition_is_refused except postgres,
+    new_on_an_unchanged_head_writes_nothing,
+    new_refuses_drift_that_no_step_repairs,
+    new_writes_what_the_entities_are_ahead_by,
 );
 
 /// A folder of revisions, with the list that a new one is added to.
@@ -49,7 +48,7 @@ fn head() -> String {
 }
 
 /// The entities are tried on both engines, so PostgreSQL has to be there; drift is of one.
-async fn an_untouched_head_has_nothing_to_do(engine: Engine) {
+async fn new_on_an_unchanged_head_writes_nothing(engine: Engine) {
     let database = migrated(engine).await;
     let folder = folder(&head());
     let url = database.owner_url();
@@ -71,7 +70,7 @@ async fn an_untouched_head_has_nothing_to_do(engine: Engine) {
 }
 
 /// A revision that doesn't make the drift again, or doesn't mend it, is not shown.
-async fn drift_that_no_step_mends_is_not_written(engine: Engine) {
+async fn new_refuses_drift_that_no_step_repairs(engine: Engine) {
     let database = migrated(engine).await;
     let (alone, object) = match engine {
         Engine::Postgres => {
@@ -106,7 +105,7 @@ async fn drift_that_no_step_mends_is_not_written(engine: Engine) {
 
 /// A program that lacks the last revisions has entities that are ahead of it: `new` writes what
 /// they are ahead by, and then there is nothing to do.
-async fn hidden_revisions_are_written_again(engine: Engine) {
+async fn new_writes_what_the_entities_are_ahead_by(engine: Engine) {
     let known = known_revisions();
     let (kept, hidden) = known.split_at(known.len() - 3);
     let place = Database::create(Engine::Postgres, Origin::Empty).await;
@@ -161,8 +160,9 @@ async fn schema(database: &Database) -> Vec<Row> {
 }
 
 /// A table that is defined anew without a column loses it, as one does that drops it.
-async fn a_loss_by_definition_is_refused(engine: Engine) {
-    let database = migrated(engine).await;
+#[tokio::test]
+async fn down_counts_columns_that_a_rebuild_leaves_out() {
+    let database = migrated(Engine::Sqlite).await;
     let sql = "SELECT sql FROM sqlite_schema WHERE name = 'categories'";
     let table = database.value(sql).await;
     let revision = json!({"revisions": [{
@@ -188,7 +188,7 @@ async fn a_loss_by_definition_is_refused(engine: Engine) {
 
 /// Answers about what there isn't are errors that name it: in silence they would change nothing.
 #[tokio::test]
-async fn answers_name_what_there_is() {
+async fn new_refuses_answers_about_unknown_names() {
     let database = migrated(Engine::Postgres).await;
     let folder = folder(&head());
     for (answer, value, says) in [
