@@ -220,15 +220,15 @@ mod tests {
 
     #[test]
     fn revisions_that_cannot_run_are_refused() {
-        let told =
+        let refusal =
             |revision: Revision| Chain::new(vec![revision]).expect_err("refused").to_string();
         let one = || named("a", None);
         let concurrent = "CREATE INDEX CONCURRENTLY \"i\" ON \"t\" (\"c\")";
-        assert!(told(one().up([postgres(concurrent)])).contains("outside_transaction"));
+        assert!(refusal(one().up([postgres(concurrent)])).contains("outside_transaction"));
         let two = postgres("VACUUM; VACUUM").outside_transaction();
-        assert!(told(one().up([two])).contains("one statement"));
+        assert!(refusal(one().up([two])).contains("one statement"));
         let alone = postgres(concurrent).outside_transaction();
-        assert!(told(one().up([alone])).contains("1 up, 0 down"));
-        assert!(told(one().up([sql("SELECT 1; COMMIT")])).contains("COMMIT"));
+        assert!(refusal(one().up([alone])).contains("1 up, 0 down"));
+        assert!(refusal(one().up([sql("SELECT 1; COMMIT")])).contains("COMMIT"));
     }
 }

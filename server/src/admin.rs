@@ -50,7 +50,7 @@ const CONNECTIONS: usize = 64;
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// How long the database may take to tell its state.
-const LOOK: Duration = Duration::from_secs(2);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The calls in flight that are told one by one.
 const CALLS: usize = 100;
@@ -156,16 +156,16 @@ where
     }
 }
 
-type Shared = State<Arc<Admin>>;
+type AdminState = State<Arc<Admin>>;
 
-async fn live(State(admin): Shared) -> Response {
+async fn live(State(admin): AdminState) -> Response {
     match admin.readiness.serves("live") {
         Some(true) => "ok\n".into_response(),
         _ => unavailable("the service is about to stop\n".to_owned()),
     }
 }
 
-async fn ready(State(admin): Shared) -> Response {
+async fn ready(State(admin): AdminState) -> Response {
     match admin.readiness.why_not_ready() {
         None => "ok\n".into_response(),
         Some(why) => unavailable(format!("{why}\n")),
@@ -173,26 +173,26 @@ async fn ready(State(admin): Shared) -> Response {
 }
 
 /// Asks the database now, so that the latency is that of this moment.
-async fn status(State(admin): Shared) -> Response {
+async fn status(State(admin): AdminState) -> Response {
     let began = Instant::now();
-    let schema = admin.store.schema(&admin.known, Deadline::after(LOOK)).await;
+    let schema = admin.store.schema(&admin.known, Deadline::after(DATABASE_TIMEOUT)).await;
     let latency_ms = began.elapsed().as_secs_f64() * 1e3;
-    let (status, told) = match schema {
+    let (status, message) = match schema {
         Ok(Schema::Right { .. }) => match &*admin.readiness.database() {
             DatabaseState::Incomplete(missing) => ("SCHEMA_INCOMPLETE", Some(missing.join(", "))),
             _ => ("HEALTHY", None),
         },
         Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
         Ok(Schema::ShutOut { revision, minimum_head }) => {
-            let told = format!("{revision} shuts out programs that don't know {minimum_head}");
-            ("SHUT_OUT", Some(told))
+            let message = format!("{revision} shuts out programs that don't know {minimum_head}");
+            ("SHUT_OUT", Some(message))
         }
         Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
     let body = json(json!({
         "status": status,
-        "told": told,
+        "message": message,
         "active_connections": active,
         "latency_ms": latency_ms,
         "time": now().to_rfc3339(),
@@ -206,7 +206,7 @@ async fn status(State(admin): Shared) -> Response {
     }
 }
 
-async fn pools(State(admin): Shared) -> Response {
+async fn pools(State(admin): AdminState) -> Response {
     let pools = admin.store.pools().into_iter().map(|pool| {
         json!({"node": &*pool.node, "used": pool.used, "idle": pool.idle, "most": pool.most})
     });
@@ -214,24 +214,25 @@ async fn pools(State(admin): Shared) -> Response {
 }
 
 /// What `bookstore topology` prints, as this process sees it.
-async fn topology(State(admin): Shared) -> Response {
-    let nodes = admin.store.nodes(Deadline::after(LOOK)).await.into_iter().map(|node| {
-        let lag_ms = node.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
-        json!({
-            "node": node.name,
-            "role": node.role.name(),
-            "timeline": node.timeline,
-            "position": node.lsn(),
-            "lag_ms": lag_ms,
-            "lag_bytes": node.lag_bytes,
-            "used": node.in_use,
-            "ejected": node.is_ejected,
-        })
-    });
+async fn topology(State(admin): AdminState) -> Response {
+    let nodes =
+        admin.store.nodes(Deadline::after(DATABASE_TIMEOUT)).await.into_iter().map(|node| {
+            let lag_ms = node.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+            json!({
+                "node": node.name,
+                "role": node.role.name(),
+                "timeline": node.timeline,
+                "position": node.lsn(),
+                "lag_ms": lag_ms,
+                "lag_bytes": node.lag_bytes,
+                "used": node.in_use,
+                "ejected": node.is_ejected,
+            })
+        });
     json(nodes.collect())
 }
 
-async fn calls(State(admin): Shared) -> Response {
+async fn calls(State(admin): AdminState) -> Response {
     let (most, most_waiting) = admin.load.limits();
     let oldest = admin.load.oldest(CALLS).into_iter().map(|call| {
         json!({
@@ -249,7 +250,7 @@ async fn calls(State(admin): Shared) -> Response {
     }))
 }
 
-async fn metrics(State(admin): Shared) -> Response {
+async fn metrics(State(admin): AdminState) -> Response {
     match admin.metrics {
         Some(metrics) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics()).into_response(),
         None => (StatusCode::NOT_FOUND, "no metrics are kept for Prometheus\n").into_response(),
@@ -267,7 +268,7 @@ async fn set_level(wanted: String) -> Response {
             tracing::warn!(log_level = wanted.trim(), "the log's level was changed");
             level().await.into_response()
         }
-        Err(told) => (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response(),
+        Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
 
@@ -275,8 +276,8 @@ fn json(value: Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }
 
-fn unavailable(told: String) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+fn unavailable(message: String) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
 }
 
 #[cfg(test)]

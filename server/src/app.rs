@@ -24,7 +24,7 @@ use crate::{
     admin::{self, Admin},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
-    listener::{self, Limits, Socket},
+    listener::{self, ConnectionLimits, Socket},
     migrations::{self, StoreOpener},
     resource::RESOURCES,
     rpc::{
@@ -32,7 +32,7 @@ use crate::{
         consistency::Consistency,
         context::SessionCell,
         health::Readiness,
-        layers::{self, Shared},
+        layers::{self, LayerContext},
         load::Load,
         registry::Registry,
         rules::Rules,
@@ -43,10 +43,10 @@ use crate::{
 };
 
 /// How long the first look at the schema may take; it only serves to tell what is pending.
-const LOOK: Duration = Duration::from_secs(2);
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a peer may take for HTTP/2's greeting, which is a round trip at most.
-const GREETING: Duration = Duration::from_secs(10);
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long closing idle database connections may take at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -170,13 +170,14 @@ pub async fn serve(
 
     readiness.set_live();
     let stop = Stop::new();
-    let limits = Limits {
+    let limits = ConnectionLimits {
         connections: config.server.max_connections,
-        greeting: GREETING,
+        preface_timeout: PREFACE_TIMEOUT,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
     };
-    let server = tokio::spawn(listener::serve(socket, services, greet, stop.clone(), limits));
+    let server =
+        tokio::spawn(listener::serve(socket, services, make_extensions, stop.clone(), limits));
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -279,7 +280,9 @@ async fn prepare(
 ) -> Result<(), AppError> {
     let known = chain.names();
     if config.database.migrate {
-        if let Ok(Schema::Pending(revisions)) = store.schema(&known, Deadline::after(LOOK)).await {
+        if let Ok(Schema::Pending(revisions)) =
+            store.schema(&known, Deadline::after(SCHEMA_TIMEOUT)).await
+        {
             readiness.set_pending(revisions);
         }
         migrate(store, chain).await?;
@@ -307,10 +310,10 @@ pub fn registry() -> Result<Registry, AppError> {
 }
 
 /// What all calls of a new connection share.
-fn greet() -> Extensions {
-    let mut greeting = Extensions::new();
-    greeting.insert(SessionCell::default());
-    greeting
+fn make_extensions() -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(SessionCell::default());
+    extensions
 }
 
 /// All services inside the layers.
@@ -321,7 +324,7 @@ fn services(
     load: &Load,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
-    let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
+    let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
     let registry = Arc::new(registry()?);
     let mut routes = RoutesBuilder::default();
     for resource in RESOURCES {
@@ -337,7 +340,7 @@ fn services(
     let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
     routes.add_service(reflection().build_v1().map_err(contract)?);
     routes.add_service(reflection().build_v1alpha().map_err(contract)?);
-    let shared = Shared {
+    let shared = LayerContext {
         registry,
         readiness: readiness.clone(),
         load: load.clone(),

@@ -2,7 +2,7 @@
 //! front of one tower service, and the bounded drain at the end.
 
 mod calls;
-mod greeting;
+mod preface;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
-    calls::{CallBody, Calls},
+    calls::{CallBody, InFlightCalls},
     socket::{Accepted, Peer},
 };
 use crate::{meters, shutdown::Stop};
@@ -64,16 +64,16 @@ const CUT: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Makes what all requests of a new connection carry as extensions.
-pub type Greet = fn() -> Extensions;
+pub type MakeExtensions = fn() -> Extensions;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// How many there may be; more are closed at once.
     pub connections: u32,
     /// How long its peer may take for the greeting that HTTP/2 begins with. It would hold its
     /// place for ever otherwise, since pings begin behind that.
-    pub greeting: Duration,
+    pub preface_timeout: Duration,
     /// How old one gets, about, before it is told to go; none is any age.
     pub age: Option<Duration>,
     /// How long calls in flight may take to end after the stop.
@@ -99,9 +99,9 @@ pub struct Drained {
 pub async fn serve<S, B>(
     socket: Socket,
     service: S,
-    greet: Greet,
+    make_extensions: MakeExtensions,
     stop: Stop,
-    limits: Limits,
+    limits: ConnectionLimits,
 ) -> Drained
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -112,10 +112,10 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let calls = Calls::default();
+    let calls = InFlightCalls::default();
     let mut connections = JoinSet::new();
     let each = Each { service, calls: calls.clone(), stop, limits };
-    accept(&socket, &mut connections, &each, greet).await;
+    accept(&socket, &mut connections, &each, make_extensions).await;
     drop(socket);
     drain(connections, &calls, limits.drain).await
 }
@@ -124,13 +124,17 @@ where
 #[derive(Clone)]
 struct Each<S> {
     service: S,
-    calls: Calls,
+    calls: InFlightCalls,
     stop: Stop,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
-async fn accept<S, B>(socket: &Socket, connections: &mut JoinSet<()>, each: &Each<S>, greet: Greet)
-where
+async fn accept<S, B>(
+    socket: &Socket,
+    connections: &mut JoinSet<()>,
+    each: &Each<S>,
+    make_extensions: MakeExtensions,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -171,9 +175,13 @@ where
                 (pause, full) = (ACCEPT_PAUSE.0, false);
                 let each = each.clone();
                 match accepted {
-                    Accepted::Tcp(stream) => connections.spawn(connection(stream, each, greet())),
+                    Accepted::Tcp(stream) => {
+                        connections.spawn(connection(stream, each, make_extensions()))
+                    }
                     #[cfg(unix)]
-                    Accepted::Unix(stream) => connections.spawn(connection(stream, each, greet())),
+                    Accepted::Unix(stream) => {
+                        connections.spawn(connection(stream, each, make_extensions()))
+                    }
                 };
             }
             Err(error) if concerns_one_connection(&error) => {}
@@ -215,7 +223,7 @@ where
     B::Error: Into<BoxError>,
 {
     let Each { service, calls, stop, limits } = each;
-    let peer = stream.introduce(&mut shared);
+    let peer = stream.add_connect_info(&mut shared);
     let mut stopped = pin!(stop.wait());
     let mut aged = pin!(grow_old(limits.age));
     // Without it each small answer waits for the peer's delayed acknowledgement.
@@ -223,12 +231,12 @@ where
         tracing::debug!(%error, "a connection without nodelay");
     }
     let (mut read, write) = stream.halves();
-    let said = tokio::select! {
+    let received = tokio::select! {
         () = &mut stopped => return,
-        said = greeting::greeting(&mut read, limits.greeting) => said,
+        received = preface::read_preface(&mut read, limits.preface_timeout) => received,
     };
-    let Some(said) = said else { return };
-    let stream = tokio::io::join(said.chain(read), write);
+    let Some(received) = received else { return };
+    let stream = tokio::io::join(received.chain(read), write);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(shared.clone());
         let call = calls.begin();
@@ -278,7 +286,11 @@ async fn grow_old(age: Option<Duration>) {
     }
 }
 
-async fn drain(mut connections: JoinSet<()>, calls: &Calls, drain_timeout: Duration) -> Drained {
+async fn drain(
+    mut connections: JoinSet<()>,
+    calls: &InFlightCalls,
+    drain_timeout: Duration,
+) -> Drained {
     let over = tokio::time::Instant::now() + drain_timeout;
     let all_gone = async {
         while let Some(ended) = connections.join_next().await {

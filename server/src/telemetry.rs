@@ -3,9 +3,9 @@
 
 mod error;
 mod exposition;
-mod heard;
 mod json;
 mod lean;
+mod logging_exporter;
 mod otlp;
 mod propagators;
 
@@ -116,7 +116,7 @@ where
     };
     let (level, handle) = reload::Layer::new(EnvFilter::try_new(level)?);
     let filter = level
-        .and(filter_fn(|metadata| !is_told_already(metadata)))
+        .and(filter_fn(|metadata| !is_reported_elsewhere(metadata)))
         .or(filter_fn(passes).with_max_level_hint(Level::INFO));
     let lines = if people {
         let lines = fmt::layer().with_writer(writer);
@@ -130,7 +130,7 @@ where
 }
 
 /// What PostgreSQL says of each migration in many lines, the program says in one.
-fn is_told_already(metadata: &Metadata<'_>) -> bool {
+fn is_reported_elsewhere(metadata: &Metadata<'_>) -> bool {
     *metadata.level() > Level::WARN && metadata.target() == "sqlx::postgres::notice"
 }
 

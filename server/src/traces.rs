@@ -44,7 +44,7 @@ pub fn end_call(
     method: Option<&'static str>,
     code: i32,
     name: &'static str,
-    is_fault: bool,
+    is_server_error: bool,
 ) {
     if !is_on() {
         return;
@@ -60,7 +60,7 @@ pub fn end_call(
         ]);
     }
     span.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
-    if is_fault {
+    if is_server_error {
         span.set_status(Status::error(name));
     }
 }

@@ -18,9 +18,9 @@ pub async fn perform<C: ConnectionTrait>(connection: &C, rebuild: &Rebuild) -> R
     let on = Statement::from_string(DbBackend::Sqlite, "PRAGMA foreign_keys");
     let on = connection.query_one_raw(on).await?.map(|row| row.try_get_by_index::<i32>(0));
     if on.transpose()? != Some(0) {
-        let told = "foreign keys are on: dropping the old table would change the rows that refer \
+        let message = "foreign keys are on: dropping the old table would change the rows that refer \
                     to it";
-        return Err(DbErr::Custom(told.to_owned()));
+        return Err(DbErr::Custom(message.to_owned()));
     }
     for statement in plan(connection, rebuild).await? {
         connection.execute_unprepared(&statement).await?;
@@ -37,7 +37,7 @@ pub async fn plan<C: ConnectionTrait>(
     rebuild: &Rebuild,
 ) -> Result<Vec<String>, DbErr> {
     let name = rebuild.table.as_str();
-    let refuse = |told: String| DbErr::Custom(format!("rebuilding {name}: {told}"));
+    let refuse = |message: String| DbErr::Custom(format!("rebuilding {name}: {message}"));
     let mut text = None;
     // With the table go its indexes and its triggers, so they are made again. Those that SQLite
     // makes for keys have no text.

@@ -185,8 +185,8 @@ impl Runner<'_> {
                     Err(error) => Err(error),
                 }
             };
-            let told = format!("; steps after {number} are undone: `down` goes on with it");
-            done.map_err(|error| rolled_back(error, &told))?;
+            let outcome = format!("; steps after {number} are undone: `down` goes on with it");
+            done.map_err(|error| rolled_back(error, &outcome))?;
         }
         Ok(self.transaction(&bookkeeping::unrecord(name)).await?)
     }
@@ -203,15 +203,15 @@ impl Runner<'_> {
             && let Some(built) = facts::concurrent_index(text, self.engine)
         {
             let wait = self.options.wait;
-            let standing = index::clean_up(&self.session, &built, wait, self.report).await?;
-            return Ok(standing == index::Standing::Absent);
+            let state = index::clean_up(&self.session, &built, wait, self.report).await?;
+            return Ok(state == index::IndexState::Absent);
         }
         if let Action::Sql(text) = &down.action
             && let Some(name) = facts::concurrently_dropped(text, self.engine)
         {
             let built = ConcurrentIndex { name, table: String::new() };
-            let standing = index::standing(&self.session, &built.name).await?;
-            return Ok(standing == index::Standing::Absent);
+            let state = index::state(&self.session, &built.name).await?;
+            return Ok(state == index::IndexState::Absent);
         }
         // A backfill that was cut has nothing of its own to undo.
         Ok(!was_done && matches!(up.action, Action::Backfill(_)))

@@ -51,16 +51,16 @@ impl Lock {
             lock.backend = number(session, "SELECT pg_backend_pid()::bigint").await?;
         }
         let began = Instant::now();
-        let mut told = None;
+        let mut reported = None;
         while !lock.try_take(session, file).await? {
             let holder = holder(session, file).await;
             if began.elapsed() >= wait {
                 let waited = wait.as_secs();
                 return Err(MigrationError::Locked { waited, holder });
             }
-            if told.as_ref() != Some(&holder) {
+            if reported.as_ref() != Some(&holder) {
                 report(Event::Waiting { holder: holder.clone() });
-                told = Some(holder);
+                reported = Some(holder);
             }
             tokio::time::sleep(PERIOD).await;
         }

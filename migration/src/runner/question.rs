@@ -78,6 +78,6 @@ fn blob(bytes: &[u8]) -> String {
 /// Whether a table or a column is missing. SQLite has no code of its own for it.
 fn is_not_there_yet(error: &DbErr) -> bool {
     let missing = code(error).is_some_and(|code| ["42703", "42P01"].contains(&&*code));
-    let told = error.to_string();
-    missing || told.contains("no such column") || told.contains("no such table")
+    let message = error.to_string();
+    missing || message.contains("no such column") || message.contains("no such table")
 }

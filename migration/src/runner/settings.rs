@@ -84,14 +84,14 @@ pub(super) async fn refuse_shared_sessions(
     other.execute_unprepared("ROLLBACK").await?;
     other.close().await;
     if others == own {
-        let told = format!("two sessions share the server's process {own}");
-        return Err(MigrationError::Pooler(told));
+        let message = format!("two sessions share the server's process {own}");
+        return Err(MigrationError::Pooler(message));
     }
     match again {
         Some(again) if again == own => Ok(()),
         Some(again) => {
-            let told = format!("this session went from the server's process {own} to {again}");
-            Err(MigrationError::Pooler(told))
+            let message = format!("this session went from the server's process {own} to {again}");
+            Err(MigrationError::Pooler(message))
         }
         None => Err(MigrationError::Pooler("one session waits for another's transaction".into())),
     }
@@ -109,8 +109,8 @@ pub(super) async fn check_session(session: &Session, backend: i32) -> Result<(),
         Some(now) if now == backend => Ok(()),
         now => {
             let now = now.unwrap_or_default();
-            let told = format!("this session went from the server's process {backend} to {now}");
-            Err(MigrationError::Pooler(told))
+            let message = format!("this session went from the server's process {backend} to {now}");
+            Err(MigrationError::Pooler(message))
         }
     }
 }

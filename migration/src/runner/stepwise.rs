@@ -41,9 +41,9 @@ impl Runner<'_> {
             } else {
                 self.apply_outside(revision, number, step, was_started).await
             };
-            let told =
+            let outcome =
                 format!("; steps 1 to {at} are done and stand: `up` goes on with step {number}");
-            done.map_err(|error| rolled_back(error, &told))?;
+            done.map_err(|error| rolled_back(error, &outcome))?;
         }
         let rows = bookkeeping::record(revision, self.engine, None);
         Ok(self.transaction(&rows).await?)
@@ -63,8 +63,8 @@ impl Runner<'_> {
         };
         if let Some(built) = &built {
             let wait = self.options.wait;
-            let standing = index::clean_up(&self.session, built, wait, self.report).await?;
-            if standing == index::Standing::Valid && was_started {
+            let state = index::clean_up(&self.session, built, wait, self.report).await?;
+            if state == index::IndexState::Valid && was_started {
                 // It was built, and only the record of it is missing.
                 let rows = bookkeeping::step_done(&revision.name, number, step, self.engine);
                 return Ok(self.transaction(&rows).await?);

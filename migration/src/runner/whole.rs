@@ -54,11 +54,11 @@ impl Runner<'_> {
             }
             if failed >= tries {
                 let blockers = blockers.join("; ");
-                let told = format!(
+                let outcome = format!(
                     "; it was rolled back, {failed} times, since a lock didn't come. In the way: {}",
                     if blockers.is_empty() { "sessions that can't be seen" } else { &blockers }
                 );
-                return Err(rolled_back(error, &told));
+                return Err(rolled_back(error, &outcome));
             }
             let revision = revision.name.clone();
             (self.report)(Event::Retry { revision, failed, tries, blockers });
@@ -151,10 +151,10 @@ impl Runner<'_> {
 }
 
 /// Says what became of a failed revision.
-pub(super) fn rolled_back(error: MigrationError, told: &str) -> MigrationError {
+pub(super) fn rolled_back(error: MigrationError, outcome: &str) -> MigrationError {
     match error {
         MigrationError::Step { revision, step, summary, source, .. } => {
-            MigrationError::Step { revision, step, summary, outcome: told.to_owned(), source }
+            MigrationError::Step { revision, step, summary, outcome: outcome.to_owned(), source }
         }
         error => error,
     }

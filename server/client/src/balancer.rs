@@ -106,8 +106,8 @@ impl Balancer {
                 let states = states.borrow_and_update();
                 let ready: Vec<&Backend> = states.iter().filter_map(State::backend).collect();
                 if !ready.is_empty() {
-                    let turn = self.next.fetch_add(1, Ordering::Relaxed) % ready.len();
-                    return Ok(ready[turn].clone());
+                    let index = self.next.fetch_add(1, Ordering::Relaxed) % ready.len();
+                    return Ok(ready[index].clone());
                 }
                 if !wait && !states.iter().any(|state| matches!(state, State::Connecting)) {
                     return Err(NoBackend(failures(&states)));
@@ -127,10 +127,10 @@ impl Balancer {
 
     /// Notes that a call's connection broke: no further call goes there until there is another
     /// connection.
-    pub(crate) fn broke(&self, backend: &Backend, told: &str) {
+    pub(crate) fn broke(&self, backend: &Backend, reason: &str) {
         self.states.send_if_modified(|states| match states.get_mut(backend.index) {
             Some(state) if state.connection() == Some(backend.connection) => {
-                *state = State::TransientFailure(told.to_owned());
+                *state = State::TransientFailure(reason.to_owned());
                 true
             }
             _ => false,
@@ -162,7 +162,7 @@ fn failures(states: &[State]) -> String {
     let mut texts: Vec<&str> = states
         .iter()
         .filter_map(|state| match state {
-            State::TransientFailure(told) => Some(told.as_str()),
+            State::TransientFailure(reason) => Some(reason.as_str()),
             _ => None,
         })
         .collect();
@@ -187,14 +187,14 @@ impl Subchannel {
         let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
         for connection in 1.. {
             let began = Instant::now();
-            let told = match endpoint.connect().await {
+            let reason = match endpoint.connect().await {
                 Ok(channel) => {
                     let backend = Backend { channel, index: self.index, connection };
                     self.watch(backend).await
                 }
                 Err(error) => describe(&error),
             };
-            self.set(State::TransientFailure(format!("{uri}: {told}")));
+            self.set(State::TransientFailure(format!("{uri}: {reason}")));
             if began.elapsed() >= GOOD {
                 backoff.reset();
             }
@@ -214,8 +214,8 @@ impl Subchannel {
             "a call's connection broke".to_owned()
         };
         tokio::select! {
-            told = broke => told,
-            told = self.follow_health(backend) => told,
+            reason = broke => reason,
+            reason = self.follow_health(backend) => reason,
         }
     }
 
@@ -248,8 +248,8 @@ impl Subchannel {
                         self.set(State::Ready(backend.clone()));
                     }
                     Ok(Some(state)) => {
-                        let told = format!("{service} is {}", state.status().as_str_name());
-                        self.set(State::TransientFailure(told));
+                        let reason = format!("{service} is {}", state.status().as_str_name());
+                        self.set(State::TransientFailure(reason));
                     }
                     Ok(None) => return "the watch of its health ended".to_owned(),
                     Err(status) => return describe(&status),

@@ -14,7 +14,7 @@ use crate::{
     retry::Throttle,
     service_config::ServiceConfig,
     token::Session,
-    transport::{Shared, Transport},
+    transport::{ClientState, Transport},
 };
 
 /// What a client is made with.
@@ -89,7 +89,7 @@ impl ClientOptions {
             return Err(connecting.endpoint("").err().unwrap_or_default());
         }
         let config = self.service_config;
-        let shared = Shared {
+        let shared = ClientState {
             balancer: Balancer::start(endpoints, config.health_check_service.clone()),
             throttle: config.retry_throttling.map(Throttle::new),
             config,

@@ -229,8 +229,8 @@ fn optional_duration(
     let number = value.as_str().and_then(|text| text.strip_suffix('s'));
     let seconds = number.and_then(|number| number.parse::<f64>().ok());
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let told = "must be seconds, such as \"0.1s\"";
-    duration.map(Some).ok_or_else(|| invalid(format!("{field}.{key}"), told))
+    let message = "must be seconds, such as \"0.1s\"";
+    duration.map(Some).ok_or_else(|| invalid(format!("{field}.{key}"), message))
 }
 
 /// A code by its name in gRPC's documents or by its number.

@@ -197,8 +197,8 @@ impl Client {
                 }
                 Ok(Err(error)) => error,
                 Err(_) => {
-                    let told = "the transaction's time is over";
-                    let mut error = Error::of_client(Code::DeadlineExceeded, told);
+                    let message = "the transaction's time is over";
+                    let mut error = Error::of_client(Code::DeadlineExceeded, message);
                     if sent.is_some() {
                         error.note_attempt(None);
                     }

@@ -40,13 +40,13 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// The transport of a client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    shared: Arc<Shared>,
+    shared: Arc<ClientState>,
     session: Session,
 }
 
 /// What the clones of a client have in common.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ClientState {
     pub(crate) balancer: Balancer,
     pub(crate) config: ServiceConfig,
     pub(crate) throttle: Option<Throttle>,
@@ -54,12 +54,12 @@ pub(crate) struct Shared {
     pub(crate) timeout: Option<Duration>,
 }
 
-type Answer = Result<http::Response<Body>, Status>;
+type CallResult = Result<http::Response<Body>, Status>;
 
 impl Service<http::Request<Body>> for Transport {
     type Response = http::Response<Body>;
     type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = CallResult> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
@@ -72,11 +72,11 @@ impl Service<http::Request<Body>> for Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(shared: Arc<Shared>, session: Session) -> Self {
+    pub(crate) fn new(shared: Arc<ClientState>, session: Session) -> Self {
         Self { shared, session }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<ClientState> {
         &self.shared
     }
 
@@ -84,7 +84,7 @@ impl Transport {
         &self.session
     }
 
-    async fn carry(self, request: http::Request<Body>) -> Answer {
+    async fn carry(self, request: http::Request<Body>) -> CallResult {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let method = repeat(&path).unwrap_or(Repeat::Never);
@@ -93,7 +93,7 @@ impl Transport {
         let default = self.shared.timeout.filter(|_| method != Repeat::Never);
         let timeout = [given.or(default), config.timeout].into_iter().flatten().min();
         self.complete(&mut parts.headers, method);
-        let mut call = Call {
+        let mut call = OutgoingCall {
             wait: parts.extensions.get::<WaitForReady>().map(|wait| wait.0),
             parts,
             method,
@@ -140,7 +140,7 @@ impl Transport {
 }
 
 /// A call under way.
-struct Call {
+struct OutgoingCall {
     parts: Parts,
     method: Repeat,
     config: MethodConfig,
@@ -148,21 +148,21 @@ struct Call {
     wait: Option<bool>,
     attempts: u32,
     session: Session,
-    shared: Arc<Shared>,
+    shared: Arc<ClientState>,
 }
 
 /// What became of one attempt: the service's answer, well or not, or how it was lost.
 type Attempt = Result<http::Response<Collected<Bytes>>, Status>;
 
-impl Call {
+impl OutgoingCall {
     /// Carries out a call of one message, again where that is safe.
-    async fn unary(&mut self, body: Body) -> Answer {
+    async fn unary(&mut self, body: Body) -> CallResult {
         // Its only message; what can't be encoded has never been sent.
         let body = body.collect().await?.to_bytes();
         loop {
             let backend = match self.pick().await {
                 Ok(backend) => backend,
-                Err(status) => return Err(self.told(status)),
+                Err(status) => return Err(self.explain(status)),
             };
             let request = self.request(Body::new(Full::new(body.clone())));
             let sent = self.within(attempt(&backend, request)).await;
@@ -190,16 +190,16 @@ impl Call {
                     self.describe(answer.headers_mut());
                     return Ok(answer);
                 }
-                (None, Err(status)) => return Err(self.told(status)),
+                (None, Err(status)) => return Err(self.explain(status)),
             }
         }
     }
 
     /// Begins a call that streams. It has one attempt: its caller resumes it.
-    async fn stream(&mut self, body: Body) -> Answer {
+    async fn stream(&mut self, body: Body) -> CallResult {
         let backend = match self.pick().await {
             Ok(backend) => backend,
-            Err(status) => return Err(self.told(status)),
+            Err(status) => return Err(self.explain(status)),
         };
         let request = self.request(body);
         let sent = self.within(send(&backend, request)).await;
@@ -209,10 +209,10 @@ impl Call {
                 self.describe(answer.headers_mut());
                 Ok(answer)
             }
-            Err(status) if status.code() == Code::DeadlineExceeded => Err(self.told(status)),
+            Err(status) if status.code() == Code::DeadlineExceeded => Err(self.explain(status)),
             Err(status) => {
                 self.shared.balancer.broke(&backend, status.message());
-                Err(self.told(status))
+                Err(self.explain(status))
             }
         }
     }
@@ -308,12 +308,12 @@ impl Call {
         }
     }
 
-    fn deadline_exceeded(&self, told: &str) -> Status {
-        self.told(Status::deadline_exceeded(format!("the deadline passed: {told}")))
+    fn deadline_exceeded(&self, message: &str) -> Status {
+        self.explain(Status::deadline_exceeded(format!("the deadline passed: {message}")))
     }
 
     /// A failure that the client found by itself, with what a caller needs to go on.
-    fn told(&self, status: Status) -> Status {
+    fn explain(&self, status: Status) -> Status {
         let mut headers = status.metadata().clone().into_headers();
         for key in [REQUEST_ID, IDEMPOTENCY_KEY] {
             if let Some(value) = self.parts.headers.get(key) {
@@ -361,7 +361,7 @@ async fn attempt(backend: &Backend, request: http::Request<Body>) -> Attempt {
 /// # Errors
 /// UNAVAILABLE if the connection broke; DEADLINE_EXCEEDED if the channel's own timer, which reads
 /// `grpc-timeout` too, went off before the call's.
-async fn send(backend: &Backend, request: http::Request<Body>) -> Answer {
+async fn send(backend: &Backend, request: http::Request<Body>) -> CallResult {
     let answer = backend.channel.clone().oneshot(request).await;
     answer.map_err(|error| {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);

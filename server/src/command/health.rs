@@ -42,10 +42,10 @@ fn timeout(text: &str) -> Result<Duration, String> {
 /// None: every end has its code.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let (code, told) = ask(arguments).await;
+    let (code, message) = ask(arguments).await;
     match code {
-        0 => println!("{told}"),
-        _ => eprintln!("{told}"),
+        0 => println!("{message}"),
+        _ => eprintln!("{message}"),
     }
     Ok(ExitCode::from(code))
 }
@@ -56,8 +56,8 @@ async fn ask(arguments: &Arguments) -> (u8, String) {
         Ok("SERVING") => (0, "SERVING".to_owned()),
         Ok(other) => (NOT_SERVING, other.to_owned()),
         Err(HealthError::Address(error)) => (MISTYPED, format!("error: {error}")),
-        Err(HealthError::Connection(told)) => {
-            (NO_CONNECTION, format!("error: nobody answers at {address}: {told}"))
+        Err(HealthError::Connection(message)) => {
+            (NO_CONNECTION, format!("error: nobody answers at {address}: {message}"))
         }
         Err(HealthError::Timeout) => (NO_ANSWER, "error: no answer in time".to_owned()),
         Err(HealthError::Answer(error)) => (NO_ANSWER, format!("error: {}", error.message())),

@@ -176,8 +176,8 @@ fn client(
     work: impl Future<Output = Result<ExitCode, Failure>>,
 ) -> ExitCode {
     if !settings.is_empty() {
-        let told = "the service's settings are for the service, which is running";
-        return fail(&std::io::Error::other(told));
+        let message = "the service's settings are for the service, which is running";
+        return fail(&std::io::Error::other(message));
     }
     let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,

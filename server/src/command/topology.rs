@@ -8,10 +8,10 @@ use super::failure::Failure;
 use crate::{app, config::Config};
 
 /// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How far apart the two looks are, by which a replica's lag is told.
-const APART: Duration = Duration::from_millis(300);
+const PROBE_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Prints a line a node.
 ///
@@ -20,10 +20,10 @@ const APART: Duration = Duration::from_millis(300);
 #[expect(clippy::print_stdout, reason = "a command's own output")]
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let store = app::open_store(&config.database)?;
-    store.probe_nodes(Deadline::after(PATIENCE)).await;
+    store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
     // Whether a replica has what the primary had takes a second look.
-    tokio::time::sleep(APART).await;
-    let nodes = store.probe_nodes(Deadline::after(PATIENCE)).await;
+    tokio::time::sleep(PROBE_INTERVAL).await;
+    let nodes = store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
     println!(
         "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
         "NODE", "ROLE", "TIMELINE", "POSITION", "LAG", "LAG BYTES"

@@ -10,7 +10,7 @@ use super::{
         DATABASE_REPLICA_WAIT, DATABASE_SLOW_QUERY, DATABASE_URL, TOKEN_KEY,
     },
     url::{DatabaseUrl, Engine},
-    values::{self, Values},
+    values::{self, SettingValues},
 };
 
 /// Which database, and how its connections are used.
@@ -77,7 +77,7 @@ impl Database {
         nodes
     }
 
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let milliseconds = Duration::from_millis;
         let pool_wait = milliseconds(10)..=Duration::from_mins(10);
         let command = milliseconds(100)..=Duration::from_hours(24);
@@ -115,8 +115,8 @@ impl Database {
         let (url, replica_urls) = (url?, replicas?);
         let on_its_own = url.engine() == Engine::Sqlite;
         if on_its_own && !replica_urls.is_empty() {
-            let told = "needs a database_url of PostgreSQL: SQLite has no replicas".to_owned();
-            values.read::<()>(&DATABASE_REPLICA_URLS, |_| Err(told));
+            let message = "needs a database_url of PostgreSQL: SQLite has no replicas".to_owned();
+            values.read::<()>(&DATABASE_REPLICA_URLS, |_| Err(message));
         }
         Some(Self {
             replica_urls,

@@ -59,7 +59,7 @@ pub(super) struct Layers {
 }
 
 /// One entry of one layer.
-type Entry = (&'static Name, String, Origin);
+type LayerEntry = (&'static Name, String, Origin);
 
 /// Puts the layers together.
 pub(super) fn collect(
@@ -104,7 +104,7 @@ pub(super) fn collect(
 }
 
 /// What one layer gives for a setting, if anything.
-fn in_layer(layer: &[Entry], setting: &Setting) -> Option<Result<(String, Origin), String>> {
+fn in_layer(layer: &[LayerEntry], setting: &Setting) -> Option<Result<(String, Origin), String>> {
     let find = |wanted: fn(Meaning) -> Option<&'static Setting>| {
         layer.iter().find(|(name, ..)| wanted(name.meaning).is_some_and(|s| s.key == setting.key))
     };
@@ -135,7 +135,7 @@ fn read_secret(name: &Name, path: &str, named: &Origin) -> Result<(String, Origi
     Ok((text, Origin::Secret { path: path.into(), named: Box::new(named.clone()) }))
 }
 
-fn read_file(path: &Path, named: &str, problems: &mut Vec<String>) -> Vec<Entry> {
+fn read_file(path: &Path, named: &str, problems: &mut Vec<String>) -> Vec<LayerEntry> {
     let shown = path.display();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,

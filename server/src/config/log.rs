@@ -4,7 +4,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{
     settings::{LOG_FORMAT, LOG_LEVEL},
-    values::Values,
+    values::SettingValues,
 };
 
 /// What the program says about itself, and how.
@@ -29,7 +29,7 @@ pub enum LogFormat {
 }
 
 impl Log {
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let level = values.read(&LOG_LEVEL, level);
         let format = values.read(&LOG_FORMAT, |text| match text {
             "auto" => Ok(LogFormat::Auto),

@@ -28,7 +28,7 @@ pub use self::{
 };
 use self::{
     settings::{DATABASE_MIGRATE, DATABASE_REPLICA_URLS, DATABASE_URL},
-    values::Values,
+    values::SettingValues,
 };
 
 /// All settings in force.
@@ -83,7 +83,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut layers = layers::collect(flags, environment);
         let warnings = std::mem::take(&mut layers.warnings);
-        let mut values = Values::new(layers);
+        let mut values = SettingValues::new(layers);
         let database = Database::read(&mut values);
         let transactions = Transactions::read(&mut values);
         let server = Server::read(&mut values);

@@ -7,7 +7,7 @@ use super::{
         ADMIN_ADDR, LISTEN_ADDR, MAX_CALLS, MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTIONS,
         MAX_MESSAGE_SIZE, SHUTDOWN_PAUSE, SHUTDOWN_TIMEOUT,
     },
-    values::{self, Values},
+    values::{self, SettingValues},
 };
 
 /// Where calls come to.
@@ -53,7 +53,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let pause = Duration::ZERO..=Duration::from_mins(5);
         let timeout = Duration::ZERO..=Duration::from_hours(1);
         let age = Duration::from_secs(1)..=Duration::from_hours(24);
@@ -70,7 +70,7 @@ impl Server {
                 Ok(_) => Ok(None),
                 Err(_) => values::duration(age)(text)
                     .map(Some)
-                    .map_err(|told| format!("{told}; 0s is never")),
+                    .map_err(|message| format!("{message}; 0s is never")),
             }
         });
         let max_calls = values.read(&MAX_CALLS, values::whole(1..=100_000));

@@ -104,11 +104,11 @@ fn all_that_is_wrong_is_told_together_with_its_origin() {
         "# first\n\nlisten_addr = 'localhost:1'\nadmin_addr = 'on'\n\
          databse_echo = true\nlog_format = []\nshutdown_pause = -1\n[server]\nport = 1\n",
     );
-    let mut told = problems(
+    let mut reported = problems(
         &["--config", &path, "--shutdown-timeout", "-1", "--database-pre-ping", "maybe"],
         &[("DATABASE_POOL_SIZE", "ten"), ("DATABASE_REPLICA_URLS", "postgres://a:s3cret@b")],
     );
-    told.sort();
+    reported.sort();
     let time = |top| {
         format!(
             "must be a time from 0s to {top}, such as 500ms, 3s, 2m or 1h; a number alone is seconds"
@@ -138,19 +138,19 @@ fn all_that_is_wrong_is_told_together_with_its_origin() {
         format!("shutdown_timeout = \"-1\" from the flag --shutdown-timeout: {}", time("1h")),
     ];
     expected.sort();
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 #[test]
 fn a_file_that_is_missing_or_no_toml_is_told_without_its_content() {
-    let told = problems(&[], &[("BOOKSTORE_CONFIG", "/no/such/file")]);
-    assert!(told[0].starts_with(
+    let reported = problems(&[], &[("BOOKSTORE_CONFIG", "/no/such/file")]);
+    assert!(reported[0].starts_with(
         "the file /no/such/file, named by the environment variable BOOKSTORE_CONFIG: "
     ));
     let (_file, path) = file("log_level = 'info'\ndatabase_url = \"postgres://a:s3cret@b\n");
-    let told = problems(&["--config", &path], &[]);
-    assert!(told[0].starts_with(&format!("line 2 of {path}: ")), "{told:?}");
-    assert!(!told[0].contains("s3cret"), "{told:?}");
+    let reported = problems(&["--config", &path], &[]);
+    assert!(reported[0].starts_with(&format!("line 2 of {path}: ")), "{reported:?}");
+    assert!(!reported[0].contains("s3cret"), "{reported:?}");
 }
 
 #[test]
@@ -178,12 +178,18 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
         ["database_url from the environment variable DATABASE_URL and database_url_file from the \
           environment variable DATABASE_URL_FILE: only one of the two may be given"]
     );
-    let told = problems(&[], &[("DATABASE_URL_FILE", "/no/such/secret")]);
-    assert!(told.len() == 1 && told[0].starts_with("database_url_file = \"/no/such/secret\" from"));
+    let reported = problems(&[], &[("DATABASE_URL_FILE", "/no/such/secret")]);
+    assert!(
+        reported.len() == 1
+            && reported[0].starts_with("database_url_file = \"/no/such/secret\" from")
+    );
     for wrong in ["mysql://app:s3cret@host", "postgres://app:s3/cret@host/db"] {
-        let told = problems(&["--database-url", wrong], &[]);
-        assert!(told[0].starts_with("database_url from the flag --database-url: "), "{told:?}");
-        assert!(!told[0].contains("s3"), "{told:?}");
+        let reported = problems(&["--database-url", wrong], &[]);
+        assert!(
+            reported[0].starts_with("database_url from the flag --database-url: "),
+            "{reported:?}"
+        );
+        assert!(!reported[0].contains("s3"), "{reported:?}");
     }
 }
 
@@ -281,10 +287,10 @@ fn what_is_in_force_can_be_loaded_again() {
 fn the_table_and_the_checks_agree() {
     for setting in SETTINGS {
         // No setting takes this, so each is checked and none is forgotten.
-        let told = problems(&[], &[(&setting.key.to_uppercase(), "no such value")]);
-        assert_eq!(told.len(), 1, "{}: {told:?}", setting.key);
+        let reported = problems(&[], &[(&setting.key.to_uppercase(), "no such value")]);
+        assert_eq!(reported.len(), 1, "{}: {reported:?}", setting.key);
         // A range that is told in a refusal stands in the help as well.
-        let (_, refusal) = told[0].split_once(": must ").unwrap();
+        let (_, refusal) = reported[0].split_once(": must ").unwrap();
         let range = refusal.split_once(" from ").and_then(|(_, range)| range.split(',').next());
         let documented = setting
             .doc
@@ -323,7 +329,10 @@ fn a_port_or_a_socket() {
         ("MAX_CALLS", "0", "from 1 to 100000"),
         ("MAX_CALLS_WAITING", "-1", "from 0 to 100000"),
     ] {
-        let told = problems(&[], &[(name, text)]).join("\n");
-        assert!(told.starts_with(&name.to_lowercase()) && told.contains(wanted), "{told}");
+        let reported = problems(&[], &[(name, text)]).join("\n");
+        assert!(
+            reported.starts_with(&name.to_lowercase()) && reported.contains(wanted),
+            "{reported}"
+        );
     }
 }

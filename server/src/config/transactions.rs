@@ -6,7 +6,7 @@ use super::{
     settings::{
         IDEMPOTENCY_RETENTION, TRANSACTION_IDLE_TIMEOUT, TRANSACTION_TIMEOUT, TRANSACTION_WAIT,
     },
-    values::{self, Values},
+    values::{self, SettingValues},
 };
 
 /// How writes are kept from happening twice, and what callers may do who lead a transaction.
@@ -24,7 +24,7 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let minute = Duration::from_mins(1);
         let retention = Duration::from_secs(1)..=Duration::from_hours(720);
         let open = Duration::from_millis(100)..=minute;

@@ -9,12 +9,12 @@ use super::{
 
 /// The values that were given, and what is wrong with them.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(super) struct SettingValues {
     pub(super) given: Vec<Given>,
     pub(super) problems: Vec<String>,
 }
 
-impl Values {
+impl SettingValues {
     pub(super) fn new(layers: Layers) -> Self {
         Self { given: layers.given, problems: layers.problems }
     }

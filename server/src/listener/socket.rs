@@ -56,8 +56,8 @@ impl Socket {
             Address::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             #[cfg(unix)]
             Address::Unix(path) => {
-                let nobody = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-                if UnixStream::connect(path).await.is_err_and(nobody) && is_socket(path) {
+                let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+                if UnixStream::connect(path).await.is_err_and(refused) && is_socket(path) {
                     std::fs::remove_file(path)?;
                 }
                 Ok(Self::Unix(UnixListener::bind(path)?, SocketFile(path.clone())))
@@ -105,7 +105,7 @@ pub(super) trait Peer: Send + 'static {
     fn without_delay(&self) -> io::Result<()>;
 
     /// Tells all its requests where they come from; answers the same for the log.
-    fn introduce(&self, greeting: &mut Extensions) -> String;
+    fn add_connect_info(&self, extensions: &mut Extensions) -> String;
 }
 
 impl Peer for TcpStream {
@@ -119,10 +119,10 @@ impl Peer for TcpStream {
         self.set_nodelay(true)
     }
 
-    fn introduce(&self, greeting: &mut Extensions) -> String {
+    fn add_connect_info(&self, extensions: &mut Extensions) -> String {
         let info = self.connect_info();
         let peer = info.remote_addr.map(|address| address.to_string()).unwrap_or_default();
-        greeting.insert(info);
+        extensions.insert(info);
         peer
     }
 }
@@ -139,10 +139,10 @@ impl Peer for UnixStream {
         Ok(())
     }
 
-    fn introduce(&self, greeting: &mut Extensions) -> String {
+    fn add_connect_info(&self, extensions: &mut Extensions) -> String {
         let info = self.connect_info();
         let peer = info.peer_cred.map(|peer| format!("unix, user {}", peer.uid()));
-        greeting.insert(info);
+        extensions.insert(info);
         peer.unwrap_or_default()
     }
 }

@@ -30,9 +30,10 @@ const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_mins(10);
 
 /// Limits that nothing runs into.
-const LIMITS: Limits = Limits { connections: 100, greeting: LONG, age: None, drain: LONG };
+const LIMITS: ConnectionLimits =
+    ConnectionLimits { connections: 100, preface_timeout: LONG, age: None, drain: LONG };
 
-struct Server {
+struct TestListener {
     address: SocketAddr,
     stop: Stop,
     served: JoinHandle<Drained>,
@@ -41,14 +42,14 @@ struct Server {
     go_on: Stop,
 }
 
-impl Server {
+impl TestListener {
     /// Answers health checks: `at-once`; `held`, which waits for `go_on`; `big`,
     /// larger than any window; `watch`, whose answer ends on the stop.
     async fn start(drain: Duration) -> Self {
-        Self::within(Limits { drain, ..LIMITS }).await
+        Self::within(ConnectionLimits { drain, ..LIMITS }).await
     }
 
-    async fn within(limits: Limits) -> Self {
+    async fn within(limits: ConnectionLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, go_on) = (Stop::new(), Stop::new());
@@ -57,7 +58,7 @@ impl Server {
             let (running, begun) = (Arc::clone(&running), Arc::clone(&begun));
             let (stop, go_on) = (stop.clone(), go_on.clone());
             tower::service_fn(move |request: Request<Incoming>| {
-                let running = Running::new(&running);
+                let running = HandlerGuard::new(&running);
                 begun.fetch_add(1, Ordering::SeqCst);
                 let (stop, go_on) = (stop.clone(), go_on.clone());
                 async move {
@@ -138,16 +139,16 @@ fn go_at_once() -> Stop {
 }
 
 /// Counts the handlers that are alive.
-struct Running(Arc<AtomicUsize>);
+struct HandlerGuard(Arc<AtomicUsize>);
 
-impl Running {
+impl HandlerGuard {
     fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(count))
     }
 }
 
-impl Drop for Running {
+impl Drop for HandlerGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -194,7 +195,7 @@ async fn check(
 
 #[tokio::test]
 async fn a_call_in_flight_ends_and_a_new_one_is_refused() {
-    let server = Server::start(LONG).await;
+    let server = TestListener::start(LONG).await;
     let client = server.client().await;
     check(client.clone(), "at-once").await.unwrap();
     let held = tokio::spawn(check(client.clone(), "held"));
@@ -215,7 +216,7 @@ async fn a_call_in_flight_ends_and_a_new_one_is_refused() {
 
 #[tokio::test]
 async fn connections_without_a_call_hold_nothing() {
-    let server = Server::start(LONG).await;
+    let server = TestListener::start(LONG).await;
     let idle = server.client().await;
     check(idle.clone(), "at-once").await.unwrap();
     let mut silent = TcpStream::connect(server.address).await.unwrap();
@@ -237,7 +238,7 @@ async fn connections_without_a_call_hold_nothing() {
 
 #[tokio::test]
 async fn a_stuck_call_is_cut_when_the_time_is_up() {
-    let server = Server::start(Duration::from_millis(300)).await;
+    let server = TestListener::start(Duration::from_millis(300)).await;
     let client = server.client().await;
     let held = tokio::spawn(check(client, "held"));
     server.until_running(1).await;
@@ -251,7 +252,7 @@ async fn a_stuck_call_is_cut_when_the_time_is_up() {
 
 #[tokio::test]
 async fn a_large_answer_reaches_a_slow_reader_after_the_stop() {
-    let server = Server::start(LONG).await;
+    let server = TestListener::start(LONG).await;
     let client = server.slow_client().await;
     let reading = tokio::spawn(check(client, "big"));
     server.until_begun(1).await;
@@ -264,7 +265,7 @@ async fn a_large_answer_reaches_a_slow_reader_after_the_stop() {
 
 #[tokio::test]
 async fn a_call_given_up_by_its_client_is_dropped() {
-    let server = Server::start(LONG).await;
+    let server = TestListener::start(LONG).await;
     let client = server.client().await;
     let held = tokio::spawn(check(client.clone(), "held"));
     server.until_running(1).await;
@@ -277,7 +278,7 @@ async fn a_call_given_up_by_its_client_is_dropped() {
 
 #[tokio::test]
 async fn a_watch_that_its_service_ends_holds_nothing() {
-    let server = Server::start(LONG).await;
+    let server = TestListener::start(LONG).await;
     let watch = tokio::spawn(check(server.client().await, "watch"));
     server.until_begun(1).await;
     server.until_running(0).await;
@@ -289,7 +290,7 @@ async fn a_watch_that_its_service_ends_holds_nothing() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed() {
-    let server = Server::within(Limits { connections: 2, ..LIMITS }).await;
+    let server = TestListener::within(ConnectionLimits { connections: 2, ..LIMITS }).await;
     let client = server.client().await;
     check(client.clone(), "at-once").await.unwrap();
     let second = TcpStream::connect(server.address).await.unwrap();
@@ -314,8 +315,9 @@ async fn one_connection_too_many_is_closed() {
 /// Peers that are silent, or stop within their greeting, don't hold places for ever.
 #[tokio::test]
 async fn a_greeting_that_never_ends_leaves_its_place() {
-    let limits = Limits { connections: 2, greeting: Duration::from_millis(200), ..LIMITS };
-    let server = Server::within(limits).await;
+    let limits =
+        ConnectionLimits { connections: 2, preface_timeout: Duration::from_millis(200), ..LIMITS };
+    let server = TestListener::within(limits).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut half = TcpStream::connect(server.address).await.unwrap();
     half.write_all(b"PRI * HT").await.unwrap();
@@ -331,20 +333,20 @@ async fn a_greeting_that_never_ends_leaves_its_place() {
 #[tokio::test]
 async fn an_old_connection_is_told_to_go() {
     let age = Some(Duration::from_millis(300));
-    let server = Server::within(Limits { age, ..LIMITS }).await;
+    let server = TestListener::within(ConnectionLimits { age, ..LIMITS }).await;
     let client = server.client().await;
     let held = tokio::spawn(check(client.clone(), "held"));
     server.until_running(1).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     timeout(SOON, async {
         // Type 7 is GOAWAY.
-        while !told.windows(5).any(|frame| frame == [0, 0, 8, 7, 0]) {
+        while !received.windows(5).any(|frame| frame == [0, 0, 8, 7, 0]) {
             let mut piece = [0; 1024];
             let size = idle.read(&mut piece).await.unwrap();
             assert!(size > 0, "closed without a word");
-            told.extend_from_slice(&piece[..size]);
+            received.extend_from_slice(&piece[..size]);
         }
     })
     .await

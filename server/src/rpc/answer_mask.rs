@@ -19,17 +19,17 @@ const MOST_PATHS: usize = 100;
 
 /// The parts of an answer that are asked for. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnswerMask(Arc<Fields>);
+pub struct AnswerMask(Arc<SelectedFields>);
 
 /// The wanted fields of a message, by their numbers.
-type Fields = BTreeMap<u32, Field>;
+type SelectedFields = BTreeMap<u32, FieldSelection>;
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Field {
+struct FieldSelection {
     name: String,
     /// What of the message that it holds; none is all of it, and what fields without a
     /// message have.
-    inner: Option<Fields>,
+    inner: Option<SelectedFields>,
 }
 
 impl AnswerMask {
@@ -46,7 +46,7 @@ impl AnswerMask {
         if paths.len() > MOST_PATHS {
             return Err(format!("must have at most {MOST_PATHS} paths; it has {}", paths.len()));
         }
-        let mut fields = Fields::new();
+        let mut fields = SelectedFields::new();
         for path in paths {
             match path {
                 "" => return Err("must be `*` or paths separated by commas".to_owned()),
@@ -63,8 +63,8 @@ impl AnswerMask {
         let mut fields = &*self.0;
         for name in path.split('.').filter(|name| !name.is_empty()) {
             match fields.values().find(|field| field.name == name) {
-                Some(Field { inner: Some(inner), .. }) => fields = inner,
-                Some(Field { inner: None, .. }) => return true,
+                Some(FieldSelection { inner: Some(inner), .. }) => fields = inner,
+                Some(FieldSelection { inner: None, .. }) => return true,
                 None => return false,
             }
         }
@@ -104,8 +104,8 @@ fn steps(answer: &MessageDescriptor, path: &str) -> Result<Vec<(u32, String)>, S
                 message = inner;
             }
             _ if names.peek().is_some() => {
-                let told = format!("{name} is answered as a whole or not at all");
-                return Err(format!("names {}: {told}", shown(path)));
+                let description = format!("{name} is answered as a whole or not at all");
+                return Err(format!("names {}: {description}", shown(path)));
             }
             _ => {}
         }
@@ -113,11 +113,11 @@ fn steps(answer: &MessageDescriptor, path: &str) -> Result<Vec<(u32, String)>, S
     Ok(steps)
 }
 
-fn insert(mut fields: &mut Fields, steps: Vec<(u32, String)>) {
+fn insert(mut fields: &mut SelectedFields, steps: Vec<(u32, String)>) {
     let last = steps.len().saturating_sub(1);
     for (at, (number, name)) in steps.into_iter().enumerate() {
-        let inner = Some(Fields::new());
-        let field = fields.entry(number).or_insert(Field { name, inner });
+        let inner = Some(SelectedFields::new());
+        let field = fields.entry(number).or_insert(FieldSelection { name, inner });
         if at == last {
             field.inner = None;
         }
@@ -127,7 +127,7 @@ fn insert(mut fields: &mut Fields, steps: Vec<(u32, String)>) {
     }
 }
 
-fn prune(fields: &Fields, mut rest: &[u8], kept: &mut Vec<u8>) -> Result<(), DecodeError> {
+fn prune(fields: &SelectedFields, mut rest: &[u8], kept: &mut Vec<u8>) -> Result<(), DecodeError> {
     while !rest.is_empty() {
         let from_key = rest;
         let (tag, wire_type) = decode_key(&mut rest)?;
@@ -135,7 +135,9 @@ fn prune(fields: &Fields, mut rest: &[u8], kept: &mut Vec<u8>) -> Result<(), Dec
         skip_field(wire_type, tag, &mut rest, DecodeContext::default())?;
         let before = |from: &[u8]| from.len() - rest.len();
         match fields.get(&tag) {
-            Some(Field { inner: Some(inner), .. }) if wire_type == WireType::LengthDelimited => {
+            Some(FieldSelection { inner: Some(inner), .. })
+                if wire_type == WireType::LengthDelimited =>
+            {
                 let mut part = &from_value[..before(from_value)];
                 decode_varint(&mut part)?;
                 let mut inside = Vec::with_capacity(part.len());
@@ -207,7 +209,7 @@ mod tests {
         let parse =
             |text: &str| AnswerMask::parse(text, &ListBooksResponse::default().descriptor());
         assert_eq!(parse("*"), Ok(None));
-        for (text, told) in [
+        for (text, description) in [
             ("", "separated by commas"),
             ("books,,total_size", "separated by commas"),
             ("*,books", "alone"),
@@ -221,7 +223,7 @@ mod tests {
             (&"books,".repeat(101), "at most 100 paths"),
         ] {
             let refused = parse(text).unwrap_err();
-            assert!(refused.contains(told), "{text}: {refused}");
+            assert!(refused.contains(description), "{text}: {refused}");
         }
     }
 

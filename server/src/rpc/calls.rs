@@ -29,9 +29,9 @@ use super::{
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
-pub struct Calls(Arc<Inner>);
+pub struct Calls(Arc<CallsState>);
 
-struct Inner {
+struct CallsState {
     store: Store,
     rules: Rules,
     max_message_size: usize,
@@ -42,7 +42,7 @@ impl Calls {
     /// `max_message_size` bounds requests and answers, in bytes.
     pub fn new(store: Store, rules: Rules, max_message_size: usize) -> Self {
         let streams_end = watch::Sender::new(false);
-        Self(Arc::new(Inner { store, rules, max_message_size, streams_end }))
+        Self(Arc::new(CallsState { store, rules, max_message_size, streams_end }))
     }
 
     /// The most that a request or an answer may be, in bytes.
@@ -62,9 +62,9 @@ impl Calls {
 
     /// Waits until the calls that stream have to end.
     pub fn streams_end(&self) -> impl Future<Output = ()> + use<> {
-        let mut told = self.0.streams_end.subscribe();
+        let mut end = self.0.streams_end.subscribe();
         // Whoever waits holds the sender as well.
-        async move { told.wait_for(|end| *end).await.map_or((), drop) }
+        async move { end.wait_for(|ends| *ends).await.map_or((), drop) }
     }
 
     /// Answers a reading request.
@@ -98,7 +98,7 @@ impl Calls {
             checked.answer(read.result?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
-        let answer = read.map_err(|error| context.told(&error))?;
+        let answer = read.map_err(|error| context.status(&error))?;
         match &context.field_mask {
             None => Ok(answer),
             Some(mask) => {
@@ -136,11 +136,11 @@ impl Calls {
     fn position(&self, context: &RequestContext) -> Result<Option<Position>, Status> {
         let Some(token) = &context.consistency_token else { return Ok(None) };
         let Some(key) = self.0.store.sealing_key() else { return Err(Refused::NotReady.into()) };
-        let told = || {
-            let told = "was altered or is no consistency token".to_owned();
-            status::metadata(&MetadataError::Invalid("consistency-token", told))
+        let invalid = || {
+            let description = "was altered or is no consistency token".to_owned();
+            status::metadata(&MetadataError::Invalid("consistency-token", description))
         };
-        Position::open(&key, token).ok_or_else(told).map(Some)
+        Position::open(&key, token).ok_or_else(invalid).map(Some)
     }
 
     /// Carries a writing request out.

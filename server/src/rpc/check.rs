@@ -57,8 +57,9 @@ impl<'a> Check<'a> {
     pub fn key(&mut self, field: &str, text: &str) -> Option<Uuid> {
         let id = Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
         if id.is_none() {
-            let told = if text.is_empty() { "is required" } else { "must be a lower-case UUID" };
-            self.violation(field, told);
+            let description =
+                if text.is_empty() { "is required" } else { "must be a lower-case UUID" };
+            self.violation(field, description);
         }
         id
     }

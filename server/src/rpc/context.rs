@@ -64,7 +64,7 @@ impl RequestContext {
 
     /// What a caller is told of an error. A session that is told that a write may be lost goes on
     /// without it.
-    pub fn told(&self, error: &StoreError) -> Status {
+    pub fn status(&self, error: &StoreError) -> Status {
         if let StoreError::PositionLost | StoreError::PositionUnverifiable = error {
             self.session.forget();
         }

@@ -26,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// How many questions in a row must fail before the service says that it isn't ready: one
 /// slow second shall not take every instance out at once.
-const PATIENCE: u32 = 3;
+const FAILURE_THRESHOLD: u32 = 3;
 
 /// What is known of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +49,9 @@ pub enum DatabaseState {
 /// services' names follow it. `write` says whether a primary is known: with a single node,
 /// whether that takes writes.
 #[derive(Clone)]
-pub struct Readiness(Arc<Inner>);
+pub struct Readiness(Arc<ReadinessState>);
 
-struct Inner {
+struct ReadinessState {
     database: watch::Sender<DatabaseState>,
     names: HashMap<String, watch::Sender<ServingStatus>>,
     stopping: watch::Sender<bool>,
@@ -64,7 +64,7 @@ impl Readiness {
         let names = ["", "live", "ready", "write"].iter().chain(services);
         let names =
             names.map(|name| ((*name).to_owned(), watch::Sender::new(ServingStatus::NotServing)));
-        Self(Arc::new(Inner {
+        Self(Arc::new(ReadinessState {
             database: watch::Sender::new(DatabaseState::Unknown),
             names: names.collect(),
             stopping: watch::Sender::new(false),
@@ -99,7 +99,7 @@ impl Readiness {
             DatabaseState::Incomplete(missing) => {
                 format!("the schema lacks {}", missing.join(", "))
             }
-            DatabaseState::ShutOut(told) => told.clone(),
+            DatabaseState::ShutOut(reason) => reason.clone(),
             DatabaseState::Right => "the database doesn't answer".to_owned(),
         })
     }
@@ -167,7 +167,7 @@ impl Readiness {
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = error.report(), failures, "the database doesn't answer");
-                    if failures == PATIENCE {
+                    if failures == FAILURE_THRESHOLD {
                         self.set_ready(false);
                         self.set("write", false);
                     }
@@ -216,8 +216,8 @@ impl Readiness {
                     "the schema lacks what statements of this program name"
                 );
             }
-            DatabaseState::ShutOut(told) if changed => {
-                tracing::error!(told, "a newer program is needed");
+            DatabaseState::ShutOut(reason) if changed => {
+                tracing::error!(reason, "a newer program is needed");
             }
             _ if changed => tracing::info!("the schema is right"),
             _ => {}
@@ -274,10 +274,10 @@ impl Health for Readiness {
         let ended = async move { ended.wait_for(|ended| *ended).await.map(drop) };
         // The end may overtake the change that led to it: the last word is said in any case.
         let last = stream::iter(last).map(|status| *status.borrow());
-        let mut told = None;
+        let mut last_sent = None;
         let answers = changes.take_until(Box::pin(ended)).chain(last).filter_map(move |status| {
-            let news = told.replace(status) != Some(status);
-            ready(news.then(|| Ok(response(status))))
+            let is_change = last_sent.replace(status) != Some(status);
+            ready(is_change.then(|| Ok(response(status))))
         });
         Ok(Response::new(answers.boxed()))
     }

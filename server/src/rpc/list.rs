@@ -21,7 +21,7 @@ const DEFAULT_PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1_000;
 
 /// The fields that every List request has.
-pub struct Fields {
+pub struct ListFields {
     /// `page_size`.
     pub page_size: i32,
     /// `page_token`.
@@ -40,24 +40,24 @@ pub struct Fields {
 pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
-    fields: Fields,
+    fields: ListFields,
     columns: Columns,
 ) -> Option<ListQuery> {
     // What the contract's rules refused already needs no second reason.
-    let mut violation = |field: &str, told: String| {
+    let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {
-            check.violation(field, told);
+            check.violation(field, description);
         }
     };
     let filter = Filter::parse(&fields.filter, &R::FIELDS);
-    let filter = filter.map_err(|told| violation("filter", told.to_string())).ok();
+    let filter = filter.map_err(|description| violation("filter", description.to_string())).ok();
     let order = OrderBy::parse(&fields.order_by, &R::FIELDS);
-    let order = order.map_err(|told| violation("order_by", told.to_string())).ok();
+    let order = order.map_err(|description| violation("order_by", description.to_string())).ok();
     let (filter, order) = (filter?, order?);
     let after = match fields.page_token.as_str() {
         "" => Vec::new(),
         token => PageToken::open(check.sealing_key, token, name, &filter, &order)
-            .map_err(|told| check.violation("page_token", told.to_string()))
+            .map_err(|description| check.violation("page_token", description.to_string()))
             .ok()?,
     };
     Some(ListQuery {

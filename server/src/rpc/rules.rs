@@ -67,8 +67,8 @@ impl Rules {
     ) -> Option<FieldViolation> {
         let fields = self.0.get(M::default().descriptor().full_name())?;
         let rules = fields.iter().find(|rules| rules.field.name() == field)?;
-        let told = rules.rule.count_told(count as u64)?;
-        Some(FieldViolation::new(field, told))
+        let description = rules.rule.count_violation(count as u64)?;
+        Some(FieldViolation::new(field, description))
     }
 
     fn look_at(&self, message: &DynamicMessage, path: &str, violations: &mut Vec<FieldViolation>) {
@@ -106,8 +106,10 @@ impl Rules {
     ) {
         match value {
             Value::Message(message) => {
-                for (_, told) in rules.expressions.iter().filter(|(holds, _)| !holds(message)) {
-                    violations.push(FieldViolation::new(path, told.as_str()));
+                for (_, description) in
+                    rules.expressions.iter().filter(|(holds, _)| !holds(message))
+                {
+                    violations.push(FieldViolation::new(path, description.as_str()));
                 }
                 self.look_at(message, path, violations);
             }

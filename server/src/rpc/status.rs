@@ -34,7 +34,7 @@ const RETRY_LATER: Duration = Duration::from_secs(1);
 
 /// The most bytes of field descriptions in one answer. HTTP/2 peers take 8 to 16 KiB of
 /// trailers, and details are in them twice over as base64.
-const FAULTS_SIZE: usize = 3_000;
+const VIOLATIONS_SIZE: usize = 3_000;
 
 /// The most bytes of one text in an answer: texts may quote the request, which is larger than
 /// what peers take of trailers, and more than that ends their connection.
@@ -42,7 +42,7 @@ const TEXT_SIZE: usize = 500;
 
 /// An error on its way to the caller.
 #[derive(Debug)]
-struct Answer {
+struct RichStatus {
     code: Code,
     /// `google.rpc.ErrorInfo.reason`.
     reason: &'static str,
@@ -51,7 +51,7 @@ struct Answer {
     details: ErrorDetails,
 }
 
-impl Answer {
+impl RichStatus {
     /// An error for a reason that every resource may have.
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
         Self::because(code, reason.as_str_name().trim_start_matches("ERROR_REASON_"), message)
@@ -79,7 +79,7 @@ impl Answer {
         for violation in violations {
             let description = cut(&violation.description);
             size += violation.field.len() + description.len();
-            if size > FAULTS_SIZE {
+            if size > VIOLATIONS_SIZE {
                 self = self.with("violations", violations.len());
                 break;
             }
@@ -140,7 +140,7 @@ pub fn invalid(violations: &[FieldViolation]) -> Status {
         }
         [] => "the request is invalid".to_owned(),
     };
-    Answer::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message)
+    RichStatus::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message)
         .at(violations)
         .into_status()
 }
@@ -148,13 +148,13 @@ pub fn invalid(violations: &[FieldViolation]) -> Status {
 /// Metadata that can't be taken.
 pub fn metadata(error: &MetadataError) -> Status {
     match error {
-        MetadataError::Invalid(key, told) => Answer::new(
+        MetadataError::Invalid(key, message) => RichStatus::new(
             Code::InvalidArgument,
             ErrorReason::InvalidMetadata,
-            format!("metadata {key} {told}"),
+            format!("metadata {key} {message}"),
         )
         .with("key", key),
-        MetadataError::NotSupported(key) => Answer::new(
+        MetadataError::NotSupported(key) => RichStatus::new(
             Code::Unimplemented,
             ErrorReason::MetadataNotSupported,
             format!("this version doesn't do what metadata {key} asks for"),
@@ -167,13 +167,13 @@ pub fn metadata(error: &MetadataError) -> Status {
 /// The call's deadline has passed.
 pub fn deadline_exceeded() -> Status {
     let message = "the deadline passed before the answer was there";
-    Answer::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+    RichStatus::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
 }
 
 /// The schema is older than this program needs.
 pub fn schema_pending(pending: &[String]) -> Status {
     let message = "the database's schema is not migrated yet";
-    Answer::new(Code::Unavailable, ErrorReason::SchemaPending, message)
+    RichStatus::new(Code::Unavailable, ErrorReason::SchemaPending, message)
         .with("pending", pending.len())
         .retry_after(RETRY_LATER)
         .into_status()
@@ -182,7 +182,7 @@ pub fn schema_pending(pending: &[String]) -> Status {
 /// The database has not answered yet since the program started.
 pub fn database_unavailable() -> Status {
     let message = "the database can't be reached";
-    Answer::new(Code::Unavailable, ErrorReason::DatabaseUnavailable, message)
+    RichStatus::new(Code::Unavailable, ErrorReason::DatabaseUnavailable, message)
         .retry_after(RETRY_LATER)
         .into_status()
 }
@@ -190,7 +190,7 @@ pub fn database_unavailable() -> Status {
 /// As many calls are carried out as the service takes.
 pub fn overloaded() -> Status {
     let message = "the service is busy with other calls";
-    Answer::new(Code::ResourceExhausted, ErrorReason::Overloaded, message)
+    RichStatus::new(Code::ResourceExhausted, ErrorReason::Overloaded, message)
         .retry_after(RETRY_LATER)
         .into_status()
 }
@@ -198,7 +198,7 @@ pub fn overloaded() -> Status {
 /// A request larger than the service takes.
 pub fn message_too_large(limit: usize) -> Status {
     let message = format!("the request is larger than {limit} bytes");
-    Answer::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
+    RichStatus::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
         .with("limit", limit)
         .into_status()
 }
@@ -206,7 +206,7 @@ pub fn message_too_large(limit: usize) -> Status {
 /// Bytes that are no message of the method's type.
 pub fn malformed_message() -> Status {
     let message = "the request can't be decoded as the method's message";
-    Answer::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
+    RichStatus::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
 }
 
 /// What the transport says of a request's bytes, in the contract's form; none if it is not about
@@ -233,26 +233,26 @@ pub fn of_transport(
 /// The service is about to stop.
 pub fn shutting_down() -> Status {
     let message = "the service is about to stop; go on with another instance";
-    Answer::new(Code::Unavailable, ErrorReason::ShuttingDown, message)
+    RichStatus::new(Code::Unavailable, ErrorReason::ShuttingDown, message)
         .retry_after(RETRY_LATER)
         .into_status()
 }
 
 /// A message of an import that can't stand where it came; the text says why.
-pub fn import_out_of_order(told: &str) -> Status {
-    Answer::new(Code::InvalidArgument, ErrorReason::ImportOutOfOrder, told).into_status()
+pub fn import_out_of_order(message: &str) -> Status {
+    RichStatus::new(Code::InvalidArgument, ErrorReason::ImportOutOfOrder, message).into_status()
 }
 
 /// An import that isn't whole; the text says why.
-pub fn import_incomplete(told: &str) -> Status {
-    Answer::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, told).into_status()
+pub fn import_incomplete(message: &str) -> Status {
+    RichStatus::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, message).into_status()
 }
 
 /// A write that its caller's library repeats, without a key.
 pub fn repeated_without_key() -> Status {
     let message = "an earlier attempt of this write may have happened, and it has no \
                    idempotency-key: it was not carried out again; read to find out";
-    let answer = Answer::new(Code::Unknown, ErrorReason::CommitOutcomeUnknown, message);
+    let answer = RichStatus::new(Code::Unknown, ErrorReason::CommitOutcomeUnknown, message);
     let mut status = answer.into_status();
     status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static(NEVER));
     status
@@ -261,14 +261,14 @@ pub fn repeated_without_key() -> Status {
 /// A method that isn't there.
 pub fn method_not_found(path: &str) -> Status {
     let message = "the service has no such method";
-    Answer::new(Code::Unimplemented, ErrorReason::MethodNotFound, message)
+    RichStatus::new(Code::Unimplemented, ErrorReason::MethodNotFound, message)
         .with("method", path)
         .into_status()
 }
 
 /// A compression that the service doesn't know; the message says which.
-pub fn encoding_not_supported(told: &str) -> Status {
-    Answer::new(Code::Unimplemented, ErrorReason::MetadataNotSupported, told)
+pub fn encoding_not_supported(message: &str) -> Status {
+    RichStatus::new(Code::Unimplemented, ErrorReason::MetadataNotSupported, message)
         .with("key", "grpc-encoding")
         .into_status()
 }
@@ -276,7 +276,7 @@ pub fn encoding_not_supported(told: &str) -> Status {
 /// A name that health checks don't know (gRPC Health Checking Protocol).
 pub fn unknown_health_name(name: &str) -> Status {
     let message = format!("no health is known of {name:?}");
-    Answer::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
+    RichStatus::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
         .with("name", name)
         .into_status()
 }
@@ -284,7 +284,7 @@ pub fn unknown_health_name(name: &str) -> Status {
 /// A fault of the service. The cause goes to the log, the request id to the caller.
 pub fn internal(cause: &dyn std::fmt::Display, request_id: &str) -> Status {
     tracing::error!(%cause, "internal error");
-    Answer::new(Code::Internal, ErrorReason::Internal, "internal error")
+    RichStatus::new(Code::Internal, ErrorReason::Internal, "internal error")
         .with("request_id", request_id)
         .into_status()
 }

@@ -47,10 +47,10 @@ pub fn json(check: &mut Check<'_>, field: &str, data: Option<Struct>) -> Json {
     if size > JSON_LIMIT {
         check.violation(field, format!("must be at most {JSON_LIMIT} bytes as JSON; it is {size}"));
     } else if plain > PLAIN_LIMIT {
-        let told = format!(
+        let description = format!(
             "must be at most {PLAIN_LIMIT} bytes with its numbers written out; it is {plain}"
         );
-        check.violation(field, told);
+        check.violation(field, description);
     }
     json
 }

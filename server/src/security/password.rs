@@ -23,7 +23,7 @@ static CORES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
 
 /// What is compared where there is nothing to compare with, so that it takes as long.
-static NOBODYS: LazyLock<Result<String, PasswordError>> =
+static DECOY: LazyLock<Result<String, PasswordError>> =
     LazyLock::new(|| hash_now(&Password::new("nobody has this one".to_owned())));
 
 impl Password {
@@ -48,8 +48,8 @@ impl Password {
     pub async fn is_of(self, stored: Option<String>) -> Result<bool, PasswordError> {
         blocking(move || {
             // Made by whoever comes first, whether or not it is needed then.
-            let nobodys = NOBODYS.as_ref().map_err(|error| PasswordError(error.0.clone()))?;
-            let hash = stored.as_ref().unwrap_or(nobodys);
+            let decoy = DECOY.as_ref().map_err(|error| PasswordError(error.0.clone()))?;
+            let hash = stored.as_ref().unwrap_or(decoy);
             let hash = PasswordHash::new(hash).map_err(PasswordError::of)?;
             let verified = Argon2::default().verify_password(self.0.as_bytes(), &hash);
             match verified {

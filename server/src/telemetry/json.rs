@@ -40,7 +40,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
-            let mut fields = Fields::default();
+            let mut fields = EventFields::default();
             attributes.record(&mut fields);
             span.extensions_mut().insert(fields);
         }
@@ -48,7 +48,7 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+            && let Some(fields) = span.extensions_mut().get_mut::<EventFields>()
         {
             values.record(fields);
         }
@@ -67,9 +67,9 @@ fn line<S>(event: &Event<'_>, context: &Context<'_, S>) -> Result<String, fmt::E
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let mut fields = Fields::default();
+    let mut fields = EventFields::default();
     for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-        if let Some(own) = span.extensions().get::<Fields>() {
+        if let Some(own) = span.extensions().get::<EventFields>() {
             let own = own.0.iter().map(|(name, value)| (name.clone(), value.clone()));
             fields.0.extend(own);
         }
@@ -120,9 +120,9 @@ where
 
 /// The fields of a span or of a line, by their names.
 #[derive(Default)]
-struct Fields(BTreeMap<Cow<'static, str>, Value>);
+struct EventFields(BTreeMap<Cow<'static, str>, Value>);
 
-impl Fields {
+impl EventFields {
     fn insert(&mut self, name: &'static str, value: Value) {
         // How a span is called in its trace is no field of the log.
         if name.starts_with("otel.") {
@@ -136,7 +136,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.insert(field.name(), Value::from(value));
     }

@@ -13,7 +13,7 @@ use opentelemetry_sdk::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::{error::TelemetryError, exposition, heard::Heard, lean::Lean};
+use super::{error::TelemetryError, exposition, lean::Lean, logging_exporter::LoggingExporter};
 
 /// How long the last of it may take to go out.
 const FLUSH: Duration = Duration::from_millis(1500);
@@ -57,7 +57,7 @@ impl Telemetry {
             true => {
                 let exporter = SpanExporter::builder().with_tonic().build()?;
                 let provider = SdkTracerProvider::builder().with_resource(resource());
-                let batches = BatchSpanProcessor::builder(Heard::new(exporter)).build();
+                let batches = BatchSpanProcessor::builder(LoggingExporter::new(exporter)).build();
                 let traces = provider.with_span_processor(Lean(batches)).build();
                 traces::set_on(traces.tracer("bookstore"));
                 Some(traces)

@@ -9,7 +9,7 @@ use prost_types::Any;
 use sea_orm::IsolationLevel;
 use tonic::{Request, Response, Status};
 
-use super::operations::{Execute, Part};
+use super::operations::{ExecuteWrites, Part};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     check::Check,
@@ -43,7 +43,7 @@ pub async fn execute(
             .collect();
         parts.into_iter().collect::<Option<Vec<Part>>>()
     })?;
-    let execute = Execute::new(parts, calls.max_message_size());
+    let execute = ExecuteWrites::new(parts, calls.max_message_size());
     let answer = calls.run(&context, call, Box::new(execute)).await?;
     let answer = ExecuteResponse::decode(&*answer);
     answer.map(Response::new).map_err(|error| status::internal(&error, &context.request_id))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What callers may do who lead a transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct TransactionLimits {
     /// How long one waits to begin.
     pub wait: Duration,
     /// How long one may be open that asks for nothing else.

@@ -13,7 +13,7 @@ use bookstore_proto::v1::{
 };
 use tonic::service::RoutesBuilder;
 
-pub use self::limits::Limits;
+pub use self::limits::TransactionLimits;
 use crate::rpc::{calls::Calls, registry::Registry};
 
 /// The service's full name, which is also its name in health checks.
@@ -27,6 +27,11 @@ pub fn register(registry: &mut Registry) {
 }
 
 /// Adds the service to the server. It carries out what the registry knows.
-pub fn serve(routes: &mut RoutesBuilder, calls: Calls, registry: Arc<Registry>, limits: Limits) {
+pub fn serve(
+    routes: &mut RoutesBuilder,
+    calls: Calls,
+    registry: Arc<Registry>,
+    limits: TransactionLimits,
+) {
     service::serve(routes, calls, registry, limits);
 }

@@ -19,7 +19,7 @@ pub struct Part {
 }
 
 /// Writes that happen together or not at all, in their order.
-pub struct Execute {
+pub struct ExecuteWrites {
     parts: Vec<Part>,
     /// The greatest size of the answer, in bytes.
     limit: usize,
@@ -27,14 +27,14 @@ pub struct Execute {
     reached: AtomicUsize,
 }
 
-impl Execute {
+impl ExecuteWrites {
     /// `limit` is the greatest size of the answer, in bytes.
     pub fn new(parts: Vec<Part>, limit: usize) -> Self {
         Self { parts, limit, reached: AtomicUsize::new(0) }
     }
 }
 
-impl Write for Execute {
+impl Write for ExecuteWrites {
     fn name(&self) -> &'static str {
         "Execute"
     }
@@ -85,7 +85,7 @@ impl Write for Execute {
     }
 }
 
-impl Retrace for Execute {
+impl Retrace for ExecuteWrites {
     fn retrace<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async {
             for part in self.parts.iter().take(self.reached.load(Ordering::Relaxed)) {

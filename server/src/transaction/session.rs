@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
 use tracing::{Instrument, Span};
 
-use super::{convert::any, limits::Limits};
+use super::{convert::any, limits::TransactionLimits};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     context::RequestContext,
@@ -37,7 +37,7 @@ use crate::rpc::{
 pub fn transact(
     calls: Calls,
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: TransactionLimits,
     request: Request<Streaming<TransactRequest>>,
 ) -> Result<Response<ReceiverStream<Result<TransactResponse, Status>>>, Status> {
     let context = calls::context(&request)?;
@@ -47,17 +47,17 @@ pub fn transact(
     // One answer at a time: who doesn't read them isn't served further.
     let (answers, stream) = mpsc::channel(1);
     let (idle, total) = calls.transaction_limits(limits.idle, limits.total);
-    let limits = Limits { idle, total, ..limits };
-    let session = Session { calls, registry, limits, context, answers };
+    let limits = TransactionLimits { idle, total, ..limits };
+    let session = TransactStream { calls, registry, limits, context, answers };
     tokio::spawn(session.run(request.into_inner()).in_current_span());
     Ok(Response::new(ReceiverStream::new(stream)))
 }
 
 /// A stream and what it needs.
-struct Session {
+struct TransactStream {
     calls: Calls,
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: TransactionLimits,
     context: RequestContext,
     answers: mpsc::Sender<Result<TransactResponse, Status>>,
 }
@@ -70,7 +70,7 @@ enum Next {
     Closed(Answer),
 }
 
-impl Session {
+impl TransactStream {
     /// Leads the transaction to its end. Whatever ends this early drops the transaction, which
     /// is a rollback.
     async fn run(self, mut requests: Streaming<TransactRequest>) {
@@ -109,8 +109,8 @@ impl Session {
                 }
                 Next::Open(transaction, answer) => {
                     // Who reads no answers holds it no longer than it may be open.
-                    let told = timeout(end.remaining(Duration::MAX), self.tell(answer));
-                    if told.await.is_err() {
+                    let sent = timeout(end.remaining(Duration::MAX), self.tell(answer));
+                    if sent.await.is_err() {
                         transaction.roll_back().instrument(operation("TransactRollback")).await;
                         return Err(self.late());
                     }
@@ -260,8 +260,8 @@ impl Session {
         transaction: &mut Transaction,
         request: &Any,
     ) -> Result<Answer, StepError> {
-        let refused = |told: &str| {
-            let violation = FieldViolation::new("request", told);
+        let refused = |description: &str| {
+            let violation = FieldViolation::new("request", description);
             StepError::Refused(StoreError::Invalid(vec![violation]))
         };
         let name = request.type_url.rsplit('/').next().unwrap_or_default();
@@ -345,8 +345,8 @@ fn span(step: &Step) -> Span {
     }
 }
 
-fn out_of_order(told: &str) -> Status {
-    status::invalid(&[FieldViolation::new("step", told)])
+fn out_of_order(description: &str) -> Status {
+    status::invalid(&[FieldViolation::new("step", description)])
 }
 
 /// An error as an answer: the same details that a call's own error has.

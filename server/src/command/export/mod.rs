@@ -1,7 +1,7 @@
 //! `bookstore export`: books of a running service into a file.
 
 mod columns;
-mod target;
+mod output_file;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
@@ -14,7 +14,7 @@ use clap::Args;
 use tokio::time::sleep;
 use tonic::Status;
 
-use self::{columns::Columns, target::Target};
+use self::{columns::ExportColumns, output_file::OutputFile};
 use super::{
     failure::Failure,
     transfer::{
@@ -60,14 +60,14 @@ pub struct Arguments {
 }
 
 /// Why an export stopped before its end.
-enum Stopped {
+enum ExportStopped {
     Failed(String),
     Interrupted(Signal),
 }
 
-impl From<String> for Stopped {
-    fn from(told: String) -> Self {
-        Self::Failed(told)
+impl From<String> for ExportStopped {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
     }
 }
 
@@ -86,8 +86,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let delimiter = arguments.delimiter.unwrap_or(b',');
     let null = arguments.null.clone().unwrap_or_default();
     let mut export = Export {
-        columns: Columns::new(format, &arguments.columns, null, delimiter)?,
-        target: Target::create(&arguments.file)?,
+        columns: ExportColumns::new(format, &arguments.columns, null, delimiter)?,
+        output: OutputFile::create(&arguments.file)?,
         books: client.book_transfer(),
         filter: arguments.filter.clone(),
         order_by: arguments.order_by.clone(),
@@ -99,16 +99,16 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let done = export.run().await;
     export.progress.end();
-    let Export { columns, target, count, .. } = export;
+    let Export { columns, output, count, .. } = export;
     match done {
         Ok(()) => {}
-        Err(Stopped::Failed(told)) => return Err(told.into()),
-        Err(Stopped::Interrupted(signal)) => {
+        Err(ExportStopped::Failed(reason)) => return Err(reason.into()),
+        Err(ExportStopped::Interrupted(signal)) => {
             eprintln!("interrupted; the file is as it was before");
             return Ok(ExitCode::from(signal.exit_code()));
         }
     }
-    target.finish().await?;
+    output.finish().await?;
     if columns.ambiguous() > 0 {
         eprintln!(
             "warning: {} cells have the text that stands for unset and will be read so; \
@@ -144,8 +144,8 @@ impl Arguments {
 
 /// An export under way.
 struct Export {
-    columns: Columns,
-    target: Target,
+    columns: ExportColumns,
+    output: OutputFile,
     books: BookTransferServiceClient<Transport>,
     filter: String,
     order_by: String,
@@ -158,50 +158,50 @@ struct Export {
 }
 
 /// How one stream ended.
-enum Broken {
+enum ExportStreamEnd {
     Stream(Option<Status>),
-    Stopped(Stopped),
+    Export(ExportStopped),
 }
 
-impl From<Status> for Broken {
+impl From<Status> for ExportStreamEnd {
     fn from(status: Status) -> Self {
         Self::Stream(Some(status))
     }
 }
 
-impl From<Stopped> for Broken {
-    fn from(stopped: Stopped) -> Self {
-        Self::Stopped(stopped)
+impl From<ExportStopped> for ExportStreamEnd {
+    fn from(stopped: ExportStopped) -> Self {
+        Self::Export(stopped)
     }
 }
 
 impl Export {
-    async fn run(&mut self) -> Result<(), Stopped> {
+    async fn run(&mut self) -> Result<(), ExportStopped> {
         let header = self.columns.header()?;
         self.write(header).await?;
         loop {
             let status = match self.stream().await {
                 Ok(()) => return Ok(()),
-                Err(Broken::Stopped(stopped)) => return Err(stopped),
-                Err(Broken::Stream(status)) => status,
+                Err(ExportStreamEnd::Export(stopped)) => return Err(stopped),
+                Err(ExportStreamEnd::Stream(status)) => status,
             };
             let error = status.map(Error::from);
-            let told =
+            let reason =
                 error.as_ref().map_or("the stream ended too early".into(), ToString::to_string);
             let first = self.timer.is_fresh();
             let pause = self.timer.pause(error.as_ref());
-            let Some(pause) = pause else { return Err(Stopped::Failed(told)) };
+            let Some(pause) = pause else { return Err(ExportStopped::Failed(reason)) };
             if first {
-                self.progress.note(&format!("trying again: {told}"));
+                self.progress.note(&format!("trying again: {reason}"));
             }
             tokio::select! {
                 () = sleep(pause) => {}
-                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal)),
+                signal = self.signals.wait() => return Err(ExportStopped::Interrupted(signal)),
             }
         }
     }
 
-    async fn stream(&mut self) -> Result<(), Broken> {
+    async fn stream(&mut self) -> Result<(), ExportStreamEnd> {
         let request = ExportBooksRequest {
             filter: self.filter.clone(),
             order_by: self.order_by.clone(),
@@ -212,17 +212,17 @@ impl Export {
         let mut client = self.books.clone();
         let mut answers = tokio::select! {
             answer = client.export_books(request) => answer?.into_inner(),
-            signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+            signal = self.signals.wait() => return Err(ExportStopped::Interrupted(signal).into()),
         };
         loop {
             let message = tokio::select! {
                 message = answers.message() => message?,
-                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+                signal = self.signals.wait() => return Err(ExportStopped::Interrupted(signal).into()),
             };
             let Some(ExportBooksResponse { books, next_page_token }) = message else {
-                return Err(Broken::Stream(None));
+                return Err(ExportStreamEnd::Stream(None));
             };
-            let bytes = self.columns.books(&books).map_err(Stopped::Failed)?;
+            let bytes = self.columns.books(&books).map_err(ExportStopped::Failed)?;
             self.write(bytes).await?;
             self.timer.reset();
             self.count += books.len() as u64;
@@ -235,10 +235,10 @@ impl Export {
     }
 
     /// Hands bytes to the file, which may be slow.
-    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Stopped> {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), ExportStopped> {
         tokio::select! {
-            done = self.target.write(bytes) => Ok(done?),
-            signal = self.signals.wait() => Err(Stopped::Interrupted(signal)),
+            done = self.output.write(bytes) => Ok(done?),
+            signal = self.signals.wait() => Err(ExportStopped::Interrupted(signal)),
         }
     }
 }

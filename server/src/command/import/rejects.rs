@@ -12,15 +12,15 @@ use serde_json::Value as Json;
 
 use super::{
     cut::Reject,
-    draft::FieldViolation,
-    plan::{NOTES, RAW},
+    draft::RecordViolation,
+    mapping::{NOTES, RAW},
     source::Raw,
 };
 use crate::command::transfer::{format::Format, json};
 
 /// How the file is begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum RejectsMode {
     /// It must not be there.
     New,
     /// What an earlier try of the same import has written is written again.
@@ -42,12 +42,12 @@ pub enum Shape {
 pub struct Rejects {
     path: PathBuf,
     shape: Shape,
-    start: Start,
+    mode: RejectsMode,
     file: Option<File>,
     /// Whether anything became of the import, so that what an earlier try wrote may go.
     begun: bool,
     /// The last line of the source that it told of before.
-    told: i64,
+    last_written: i64,
 }
 
 impl Rejects {
@@ -55,19 +55,20 @@ impl Rejects {
     ///
     /// # Errors
     /// If it is there and mustn't be, or what an earlier try wrote can't be read.
-    pub fn open(path: PathBuf, shape: Shape, start: Start) -> Result<Self, String> {
+    pub fn open(path: PathBuf, shape: Shape, mode: RejectsMode) -> Result<Self, String> {
         let shown = path.display().to_string();
-        let mut told = 0;
-        match (path.exists(), start) {
-            (true, Start::New) => {
+        let mut last_written = 0;
+        match (path.exists(), mode) {
+            (true, RejectsMode::New) => {
                 return Err(format!(
                     "{shown} is there already: move it away, or name another with --rejects"
                 ));
             }
-            (true, Start::Append) => {
-                told = last_line(&path, &shape).map_err(|error| format!("{shown}: {error}"))?;
+            (true, RejectsMode::Append) => {
+                last_written =
+                    last_line(&path, &shape).map_err(|error| format!("{shown}: {error}"))?;
             }
-            (true, Start::Anew) | (false, _) => {}
+            (true, RejectsMode::Anew) | (false, _) => {}
         }
         if !path.exists() {
             // Found out now rather than when the first batch is committed.
@@ -79,7 +80,7 @@ impl Rejects {
                 )
             })?;
         }
-        Ok(Self { path, shape, start, file: None, told, begun: false })
+        Ok(Self { path, shape, mode, file: None, last_written, begun: false })
     }
 
     /// Where it is.
@@ -94,20 +95,20 @@ impl Rejects {
     /// If it can't be written.
     pub fn write(&mut self, rejects: &[Reject]) -> io::Result<()> {
         let begun = std::mem::replace(&mut self.begun, true);
-        if !begun && self.start == Start::Anew && self.path.exists() {
+        if !begun && self.mode == RejectsMode::Anew && self.path.exists() {
             std::fs::remove_file(&self.path)?;
         }
-        let told = self.told;
-        let mut news = rejects.iter().filter(|reject| reject.line > told).peekable();
+        let last_written = self.last_written;
+        let mut news = rejects.iter().filter(|reject| reject.line > last_written).peekable();
         if news.peek().is_none() {
             return Ok(());
         }
         let mut bytes = Vec::new();
         if self.file.is_none() {
             let mut options = OpenOptions::new();
-            match self.start {
-                Start::Append => options.append(true).create(true),
-                Start::New | Start::Anew => options.write(true).create_new(true),
+            match self.mode {
+                RejectsMode::Append => options.append(true).create(true),
+                RejectsMode::New | RejectsMode::Anew => options.write(true).create_new(true),
             };
             let file = options.open(&self.path)?;
             if file.metadata()?.len() == 0 {
@@ -198,13 +199,14 @@ fn own_members(line: &[u8]) -> Vec<String> {
 
 /// Line, field and reason of a record; several faults are joined.
 fn notes(reject: &Reject) -> (String, String, String) {
-    let phrase = |fault: &FieldViolation| match fault.field.as_str() {
-        "" => fault.reason.clone(),
-        field => format!("{field} {}", fault.reason),
+    let phrase = |violation: &RecordViolation| match violation.field.as_str() {
+        "" => violation.reason.clone(),
+        field => format!("{field} {}", violation.reason),
     };
-    let mut fields: Vec<&str> = reject.faults.iter().map(|fault| fault.field.as_str()).collect();
+    let mut fields: Vec<&str> =
+        reject.violations.iter().map(|violation| violation.field.as_str()).collect();
     fields.dedup();
-    let reasons: Vec<_> = reject.faults.iter().map(phrase).collect();
+    let reasons: Vec<_> = reject.violations.iter().map(phrase).collect();
     (reject.line.to_string(), fields.join(", "), reasons.join("; "))
 }
 

@@ -75,13 +75,13 @@ mod tests {
 
     #[test]
     fn the_command_line_is_repeated_with_the_new_place() {
-        let told = |words: &[&str]| command(words.iter().map(|&word| word.to_owned()), "ID", 7);
+        let resumed = |words: &[&str]| command(words.iter().map(|&word| word.to_owned()), "ID", 7);
         assert_eq!(
-            told(&["bookstore", "import", "--resume", "X:3", "my file.csv", "--null", ""]),
+            resumed(&["bookstore", "import", "--resume", "X:3", "my file.csv", "--null", ""]),
             "bookstore import --resume ID:7 'my file.csv' --null ''"
         );
         assert_eq!(
-            told(&["bin/x", "import", "--resume=X", "--default", "author=O'Hara", "--", "-"]),
+            resumed(&["bin/x", "import", "--resume=X", "--default", "author=O'Hara", "--", "-"]),
             r"bin/x import --resume ID:7 --default 'author=O'\''Hara' -- -"
         );
     }

@@ -61,7 +61,7 @@ fn lines(context: &Context<'_>, state: &State, engine: Engine) -> Vec<Line> {
     let known = context.chain.revisions().iter().map(|revision| {
         let applied = state.get(&revision.name).cloned();
         let hash = applied.as_ref().and_then(|one| one.details.as_ref()).map(|one| &one.hash);
-        let told = match (&applied, state.half_of(&revision.name)) {
+        let shown = match (&applied, state.half_of(&revision.name)) {
             (Some(_), _) if hash.is_some_and(|hash| *hash != revision.hash(engine)) => {
                 "changed".to_owned()
             }
@@ -74,7 +74,7 @@ fn lines(context: &Context<'_>, state: &State, engine: Engine) -> Vec<Line> {
             (None, None) => "pending".to_owned(),
         };
         let (name, message) = (revision.name.clone(), revision.message.clone());
-        Line { state: told, name, applied, message }
+        Line { state: shown, name, applied, message }
     });
     let unknown = state.unknown(&context.chain).into_iter().map(|applied| Line {
         state: "unknown".to_owned(),

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 /// A field of `bookstore.v1.Book` that a column of a file can hold. The etag is none: it
 /// belongs to a state of a book, not to its data.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Field {
+pub enum BookField {
     /// `id`.
     Id,
     /// `title`.
@@ -35,12 +35,12 @@ pub enum Field {
     UpdateTime,
 }
 
-use Field::{
+use BookField::{
     Attributes, Author, CategoryId, CoverImage, CreateTime, CurrencyCode, Description, Id, Price,
     Stock, Title, UpdateTime,
 };
 
-impl Field {
+impl BookField {
     /// All fields, in the order of an export's columns.
     pub const ALL: [Self; 12] = [
         Id,
@@ -119,13 +119,13 @@ impl Field {
     }
 }
 
-impl fmt::Display for Field {
+impl fmt::Display for BookField {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.name())
     }
 }
 
-impl FromStr for Field {
+impl FromStr for BookField {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
@@ -143,7 +143,7 @@ impl FromStr for Field {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The field.
-    pub field: Field,
+    pub field: BookField,
     /// What stands behind the equals sign: a header, or a value.
     pub text: String,
 }
@@ -163,17 +163,17 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for field in Field::ALL.into_iter().chain([Field::Attribute("a.b".into())]) {
+        for field in BookField::ALL.into_iter().chain([BookField::Attribute("a.b".into())]) {
             assert_eq!(field.name().parse(), Ok(field.clone()));
-            assert_eq!(Field::of_header(&field.name()), Some(field));
+            assert_eq!(BookField::of_header(&field.name()), Some(field));
         }
-        assert_eq!(Field::of_header("categoryId"), Some(CategoryId));
-        assert_eq!(Field::of_header("price.currencyCode"), Some(CurrencyCode));
-        assert_eq!(Field::of_header("Title"), None);
-        assert_eq!(Field::of_header("attributes."), None);
-        assert!("etag".parse::<Field>().is_err());
+        assert_eq!(BookField::of_header("categoryId"), Some(CategoryId));
+        assert_eq!(BookField::of_header("price.currencyCode"), Some(CurrencyCode));
+        assert_eq!(BookField::of_header("Title"), None);
+        assert_eq!(BookField::of_header("attributes."), None);
+        assert!("etag".parse::<BookField>().is_err());
         assert_eq!(CurrencyCode.in_book(), "price");
-        assert_eq!(Field::Attribute("isbn".into()).in_book(), "attributes");
+        assert_eq!(BookField::Attribute("isbn".into()).in_book(), "attributes");
     }
 
     #[test]

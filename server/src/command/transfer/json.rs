@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_whole_number_is_not_changed_in_silence() {
-        let told = read(r#"{"isbn":9007199254740993}"#).unwrap_err();
-        assert!(told.contains("9007199254740993"), "{told}");
+        let message = read(r#"{"isbn":9007199254740993}"#).unwrap_err();
+        assert!(message.contains("9007199254740993"), "{message}");
         assert!(read(r#"{"a":[18446744073709551615]}"#).is_err());
         assert!(read(r#"{"a":9007199254740994}"#).is_ok());
     }

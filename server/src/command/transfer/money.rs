@@ -93,8 +93,8 @@ mod tests {
         {
             assert!(read(bad).is_err(), "{bad}");
         }
-        let told = read("1.1234567").unwrap_err();
-        assert_eq!(told, "must have at most 6 digits behind the point; it has 7");
+        let message = read("1.1234567").unwrap_err();
+        assert_eq!(message, "must have at most 6 digits behind the point; it has 7");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     length: Option<u64>,
     start: Instant,
-    told: Instant,
+    last_line: Instant,
 }
 
 impl Progress {
@@ -36,7 +36,7 @@ impl Progress {
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         let now = Instant::now();
-        Self { bar, length, start: now, told: now }
+        Self { bar, length, start: now, last_line: now }
     }
 
     /// Tells where it is: what is done of the length, and how many rows went through.
@@ -49,8 +49,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.set_message(message);
-        } else if self.told.elapsed() >= LINES {
-            self.told = Instant::now();
+        } else if self.last_line.elapsed() >= LINES {
+            self.last_line = Instant::now();
             self.note(&match self.length.filter(|length| *length > 0) {
                 Some(length) => {
                     let percent = done.saturating_mul(100) / length;

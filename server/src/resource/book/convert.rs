@@ -26,7 +26,7 @@ use crate::{
     rpc::{
         check::Check,
         etag,
-        list::{self, Fields, Page},
+        list::{self, ListFields, Page},
         paths::Paths,
         request::ReadRequest,
         standard::{self, Standard, standard_create, standard_delete, standard_update},
@@ -119,7 +119,7 @@ impl ReadRequest for ListBooksRequest {
     fn query(self, check: &mut Check<'_>) -> Option<ListBooks> {
         let category = category_columns(check, self.view, "books.category");
         let Self { page_size, page_token, skip, filter, order_by, total_size_mode, .. } = self;
-        let fields = Fields { page_size, page_token, skip, filter, order_by, total_size_mode };
+        let fields = ListFields { page_size, page_token, skip, filter, order_by, total_size_mode };
         let columns = check.columns::<Book>("books");
         let page = list::query::<Book>(check, ListBooks::NAME, fields, columns)?;
         Some(ListBooks { page, category })

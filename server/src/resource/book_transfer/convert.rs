@@ -14,7 +14,7 @@ use prost::Message as _;
 use sea_orm::ActiveValue;
 use uuid::Uuid;
 
-use super::operations::{ExportBooks, ImportBooks, Imported, Rejection, Row};
+use super::operations::{ExportBooks, ImportBooks, ImportRow, Imported, Rejection};
 use crate::{
     resource::book::Book,
     rpc::{
@@ -35,7 +35,7 @@ const EXPORTED: i32 = 500;
 const REASONS: usize = 20;
 
 /// What an import does.
-pub struct Plan {
+pub struct ImportPlan {
     import_id: Uuid,
     /// The columns that books which are there take over; none where they stay as they are.
     change: Option<ActiveModel>,
@@ -43,7 +43,7 @@ pub struct Plan {
     encoded: Vec<u8>,
 }
 
-impl Plan {
+impl ImportPlan {
     /// Checks the options of an import.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Plan {
             match call.checked(row, |row, check| values(check, row, &ids)) {
                 Ok((id, values)) => {
                     ids.insert(id);
-                    kept.push(Row { index, line, values });
+                    kept.push(ImportRow { index, line, values });
                 }
                 Err(Refused::Invalid(violations)) => {
                     rejections.extend(reasons(violations).map(|violation| Rejection {
@@ -174,15 +174,15 @@ fn values(
 
 /// What is wrong with a row, each once and no more than can be told, at paths in Book.
 fn reasons(violations: Vec<FieldViolation>) -> impl Iterator<Item = FieldViolation> {
-    let mut told: Vec<FieldViolation> = Vec::new();
+    let mut reported: Vec<FieldViolation> = Vec::new();
     for FieldViolation { field, description } in violations {
         let field = field.strip_prefix("book.").map(str::to_owned).unwrap_or(field);
         let violation = FieldViolation { field, description };
-        if told.len() < REASONS && !told.contains(&violation) {
-            told.push(violation);
+        if reported.len() < REASONS && !reported.contains(&violation) {
+            reported.push(violation);
         }
     }
-    told.into_iter()
+    reported.into_iter()
 }
 
 /// The acknowledgement of a batch.
@@ -208,7 +208,7 @@ impl ReadRequest for ExportBooksRequest {
 
     fn query(self, check: &mut Check<'_>) -> Option<ExportBooks> {
         let Self { filter, order_by, page_token } = self;
-        let fields = list::Fields {
+        let fields = list::ListFields {
             page_size: EXPORTED,
             page_token,
             skip: 0,

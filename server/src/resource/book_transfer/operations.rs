@@ -16,7 +16,7 @@ queries! {
 
 /// A row that can be written as far as its own values tell.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct ImportRow {
     /// Its place in the batch.
     pub index: usize,
     /// Where it comes from.
@@ -50,7 +50,7 @@ pub struct Imported {
 /// Writes a batch of an import.
 pub struct ImportBooks {
     /// The rows to write, in their order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ImportRow>,
     /// Those that can't be written whatever the database holds, in their order.
     pub rejections: Vec<Rejection>,
     /// The columns that books which are there take over; without it they stay as they are.

@@ -18,7 +18,7 @@ use super::{
         CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, ListOrders, PlaceOrder,
         ShipOrder, Step,
     },
-    placed::{Item, Line, NewOrder, WithItems},
+    placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
 };
 use crate::rpc::{
     check::Check,
@@ -74,7 +74,7 @@ impl WriteRequest for PlaceOrderRequest {
             }
         }
         let line = |item: &PlaceOrderItem| {
-            Some(Line { book_id: check.id(&item.book_id)?, quantity: item.quantity })
+            Some(OrderLine { book_id: check.id(&item.book_id)?, quantity: item.quantity })
         };
         let lines = self.items.iter().map(line).collect::<Option<_>>()?;
         let id = match &*self.id {
@@ -118,7 +118,7 @@ steps! {
 }
 
 /// An order as the wire has it.
-pub fn message(order: Model, items: Vec<Item>) -> Message {
+pub fn message(order: Model, items: Vec<OrderItemRow>) -> Message {
     let currency = &order.currency_code;
     let items = items.into_iter().map(|item| OrderItem {
         book_id: item.book_id.to_string(),

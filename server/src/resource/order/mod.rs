@@ -19,7 +19,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 
 pub use self::{
     convert::message,
-    placed::{Item, Line, NewOrder, WithItems},
+    placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
     placing::{constraint_checks, place},
 };
 use super::Entry;

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
-    placed::{Item, Line, NewOrder, WithItems},
+    placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
     placing::{self, give_back, place},
 };
 use crate::rpc::stamp::{operations, queries};
@@ -56,7 +56,7 @@ pub struct PlaceOrder {
     /// The order.
     pub order: NewOrder,
     /// What it is for.
-    pub lines: Vec<Line>,
+    pub lines: Vec<OrderLine>,
 }
 
 impl Operation for PlaceOrder {
@@ -113,7 +113,7 @@ async fn items(
     connection: &Connection,
     orders: &[Model],
     most: usize,
-) -> Result<Vec<Vec<Item>>, StoreError> {
+) -> Result<Vec<Vec<OrderItemRow>>, StoreError> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let parent = order_item::Column::OrderId;
     children::<order_item::Entity, _>(connection, parent, &ITEM, &ids, most).await
@@ -183,9 +183,9 @@ async fn refused(
         // It has come to that state in this very moment.
         return Ok(crud::came_and_went());
     }
-    let told = format!("names an order that is {}", order.status);
+    let description = format!("names an order that is {}", order.status);
     let failed = ORDER_STATE
-        .at(vec![FieldViolation::new("id", told)])
+        .at(vec![FieldViolation::new("id", description)])
         .with("status", order.status)
         .with("resource", resource)
         .with("id", id);

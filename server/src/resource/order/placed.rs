@@ -19,7 +19,7 @@ pub struct NewOrder {
 
 /// A book to order; each stands in an order once.
 #[derive(Clone, Copy, Debug)]
-pub struct Line {
+pub struct OrderLine {
     /// The book.
     pub book_id: Uuid,
     /// How many copies.
@@ -28,7 +28,7 @@ pub struct Line {
 
 /// A book of an order.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Item {
+pub struct OrderItemRow {
     /// The book.
     pub book_id: Uuid,
     /// How many copies.
@@ -38,4 +38,4 @@ pub struct Item {
 }
 
 /// An order's row with its items.
-pub type WithItems = (Model, Vec<Item>);
+pub type WithItems = (Model, Vec<OrderItemRow>);

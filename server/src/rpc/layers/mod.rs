@@ -10,10 +10,10 @@ mod shared;
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 
-pub use self::shared::Shared;
+pub use self::shared::LayerContext;
 
 /// Puts the layers around the services.
-pub fn around(services: Router, shared: Shared) -> Router {
+pub fn around(services: Router, shared: LayerContext) -> Router {
     let layers = ServiceBuilder::new()
         // Outermost, so that every answer has its request id and its line in the log: reads
         // the metadata into the RequestContext and writes out what the call has learned.

@@ -6,7 +6,7 @@ use crate::rpc::{consistency::Consistency, health::Readiness, load::Load, regist
 
 /// What the layers look at.
 #[derive(Clone)]
-pub struct Shared {
+pub struct LayerContext {
     /// The methods of the service.
     pub registry: Arc<Registry>,
     /// Whether the database can be used.

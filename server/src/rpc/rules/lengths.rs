@@ -54,8 +54,8 @@ pub(super) fn look_at(
     let fields = rules.get(message.full_name()).map(Vec::as_slice).unwrap_or_default();
     for field in fields {
         let count = counts.get(&field.field.number()).copied().unwrap_or_default();
-        if let Some(told) = field.rule.excess_told(count) {
-            violations.push(FieldViolation::new(join(path, field.field.name()), told));
+        if let Some(description) = field.rule.excess_violation(count) {
+            violations.push(FieldViolation::new(join(path, field.field.name()), description));
         }
     }
     if !violations.is_empty() {

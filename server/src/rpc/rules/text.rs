@@ -43,12 +43,12 @@ impl TextRule {
         }
         if let Some(pattern) = bound(rules, "pattern").as_ref().and_then(Value::as_str) {
             let regex = Regex::new(pattern).map_err(|error| error.to_string())?;
-            let told = PATTERNS.iter().find(|(known, _)| *known == pattern);
-            let told = match told {
-                Some((_, told)) => (*told).to_owned(),
+            let known = PATTERNS.iter().find(|(known, _)| *known == pattern);
+            let description = match known {
+                Some((_, description)) => (*description).to_owned(),
                 None => format!("must match {pattern}"),
             };
-            rule.pattern = Some((regex, told));
+            rule.pattern = Some((regex, description));
         }
         for (extension, value) in rules.extensions() {
             let name = extension.full_name();
@@ -78,13 +78,13 @@ impl TextRule {
         {
             violation(format!("must have {} characters; it has {length}", range(least, most)));
         }
-        if let Some((pattern, told)) = &self.pattern
+        if let Some((pattern, description)) = &self.pattern
             && !pattern.is_match(text)
         {
-            violation(told.clone());
+            violation(description.clone());
         }
-        for (_, told) in self.predefined.iter().filter(|(holds, _)| !holds(text)) {
-            violation(told.clone());
+        for (_, description) in self.predefined.iter().filter(|(holds, _)| !holds(text)) {
+            violation(description.clone());
         }
         if text.contains('\0') {
             violation(NUL.into());

@@ -68,8 +68,8 @@ impl ValueRule {
         match value {
             Value::String(text) => self.text.check(text, violation),
             Value::List(items) => {
-                if let Some(told) = self.count_told(items.len() as u64) {
-                    violation(told);
+                if let Some(description) = self.count_violation(items.len() as u64) {
+                    violation(description);
                 }
             }
             Value::F64(number) => {
@@ -101,14 +101,14 @@ impl ValueRule {
     }
 
     /// What is wrong with a list of so many entries.
-    pub(super) fn count_told(&self, count: u64) -> Option<String> {
+    pub(super) fn count_violation(&self, count: u64) -> Option<String> {
         let (least, most) = self.count?;
-        let told = || format!("must have {} entries; it has {count}", range(least, most));
-        (!(least..=most).contains(&count)).then(told)
+        let description = || format!("must have {} entries; it has {count}", range(least, most));
+        (!(least..=most).contains(&count)).then(description)
     }
 
     /// What is wrong with a list of so many entries, if it is too long.
-    pub(super) fn excess_told(&self, count: u64) -> Option<String> {
-        self.count.filter(|(_, most)| count > *most).and_then(|_| self.count_told(count))
+    pub(super) fn excess_violation(&self, count: u64) -> Option<String> {
+        self.count.filter(|(_, most)| count > *most).and_then(|_| self.count_violation(count))
     }
 }

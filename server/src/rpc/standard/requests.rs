@@ -37,7 +37,7 @@ macro_rules! standard_list {
 
             fn query(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$query> {
                 let Self { page_size, page_token, skip, filter, order_by, total_size_mode } = self;
-                let fields = $crate::rpc::list::Fields {
+                let fields = $crate::rpc::list::ListFields {
                     page_size,
                     page_token,
                     skip,

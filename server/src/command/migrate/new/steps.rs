@@ -113,8 +113,8 @@ async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
 fn answers(arguments: &Arguments) -> Result<Answers, Problem> {
     let mut answers = Answers::default();
     for rename in &arguments.rename {
-        let told = || format!("--rename {rename}: expected TABLE.OLD:TABLE.NEW or OLD:NEW");
-        let (old, new) = rename.split_once(':').ok_or_else(told)?;
+        let message = || format!("--rename {rename}: expected TABLE.OLD:TABLE.NEW or OLD:NEW");
+        let (old, new) = rename.split_once(':').ok_or_else(message)?;
         match (old.split_once('.'), new.split_once('.')) {
             (Some((table, old)), Some((_, new))) => {
                 let column = (table.to_owned(), old.to_owned());
@@ -125,13 +125,13 @@ fn answers(arguments: &Arguments) -> Result<Answers, Problem> {
             }
             // `posts.body:` says that it is gone.
             (Some(_), None) if new.is_empty() => answers.not_renamed.push(old.to_owned()),
-            _ => return Err(told().into()),
+            _ => return Err(message().into()),
         }
     }
     for fill in &arguments.fill {
-        let told = || format!("--fill {fill}: expected TABLE.COLUMN=EXPRESSION");
-        let (column, value) = fill.split_once('=').ok_or_else(told)?;
-        let (table, column) = column.split_once('.').ok_or_else(told)?;
+        let message = || format!("--fill {fill}: expected TABLE.COLUMN=EXPRESSION");
+        let (column, value) = fill.split_once('=').ok_or_else(message)?;
+        let (table, column) = column.split_once('.').ok_or_else(message)?;
         answers.fills.push((table.to_owned(), column.to_owned(), value.to_owned()));
     }
     Ok(answers)

@@ -8,26 +8,26 @@ use tokio::{
 };
 
 /// What a peer that speaks HTTP/2 says first (RFC 9113, 3.4).
-const GREETING: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads what a peer says first: the whole greeting, or as much of something else as shows
 /// that it is something else. Whoever takes longer than `within` for it is none.
-pub(super) async fn greeting(
+pub(super) async fn read_preface(
     peer: &mut (impl AsyncRead + Unpin),
     within: Duration,
 ) -> Option<io::Cursor<Vec<u8>>> {
-    let mut said = Vec::with_capacity(GREETING.len());
-    let greets = async {
-        while said.len() < GREETING.len() && GREETING.starts_with(&said) {
-            let rest = GREETING.len() - said.len();
-            if peer.take(rest as u64).read_buf(&mut said).await? == 0 {
+    let mut received = Vec::with_capacity(PREFACE.len());
+    let read = async {
+        while received.len() < PREFACE.len() && PREFACE.starts_with(&received) {
+            let rest = PREFACE.len() - received.len();
+            if peer.take(rest as u64).read_buf(&mut received).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
         Ok::<(), io::Error>(())
     };
-    match timeout(within, greets).await {
-        Ok(Ok(())) => Some(io::Cursor::new(said)),
+    match timeout(within, read).await {
+        Ok(Ok(())) => Some(io::Cursor::new(received)),
         Ok(Err(_)) | Err(_) => None,
     }
 }
@@ -42,7 +42,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(5);
     const SHORT: Duration = Duration::from_millis(20);
 
-    async fn said(words: &[&[u8]], within: Duration) -> Option<Vec<u8>> {
+    async fn received(words: &[&[u8]], within: Duration) -> Option<Vec<u8>> {
         let (mut ours, mut theirs) = duplex(64);
         let speaks = async {
             for word in words {
@@ -50,33 +50,33 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let both = async { tokio::join!(greeting(&mut ours, within), speaks) };
-        let (said, ()) = timeout(SOON * 2, both).await.unwrap();
-        said.map(io::Cursor::into_inner)
+        let both = async { tokio::join!(read_preface(&mut ours, within), speaks) };
+        let (received, ()) = timeout(SOON * 2, both).await.unwrap();
+        received.map(io::Cursor::into_inner)
     }
 
     #[tokio::test]
     async fn a_greeting_is_read_in_pieces_and_no_further() {
-        let whole = Some(GREETING.to_vec());
-        assert_eq!(said(&[&GREETING[..5], &GREETING[5..]], SOON).await, whole);
-        assert_eq!(said(&[GREETING, b"\0\0\0\x04"], SOON).await, whole);
+        let whole = Some(PREFACE.to_vec());
+        assert_eq!(received(&[&PREFACE[..5], &PREFACE[5..]], SOON).await, whole);
+        assert_eq!(received(&[PREFACE, b"\0\0\0\x04"], SOON).await, whole);
     }
 
     #[tokio::test]
     async fn something_else_is_told_at_once() {
         assert_eq!(
-            said(&[b"GET / HTTP/1.1\r\n"], SOON).await,
+            received(&[b"GET / HTTP/1.1\r\n"], SOON).await,
             Some(b"GET / HTTP/1.1\r\n".to_vec())
         );
-        assert_eq!(said(&[b"PR", b"OPFIND"], SOON).await, Some(b"PROPFIND".to_vec()));
+        assert_eq!(received(&[b"PR", b"OPFIND"], SOON).await, Some(b"PROPFIND".to_vec()));
     }
 
     #[tokio::test]
     async fn silence_and_half_a_greeting_are_none() {
-        assert_eq!(said(&[], SHORT).await, None);
-        assert_eq!(said(&[&GREETING[..23]], SHORT).await, None);
+        assert_eq!(received(&[], SHORT).await, None);
+        assert_eq!(received(&[&PREFACE[..23]], SHORT).await, None);
         let (mut ours, theirs) = duplex(64);
         drop(theirs);
-        assert!(greeting(&mut ours, SOON).await.is_none(), "a peer that has left");
+        assert!(read_preface(&mut ours, SOON).await.is_none(), "a peer that has left");
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::command::transfer::format::is_pipe;
 
 /// The file being written, by a thread of its own: a slow one holds up no signal.
-pub struct Target {
+pub struct OutputFile {
     bytes: Option<mpsc::Sender<Vec<u8>>>,
     outcome: oneshot::Receiver<io::Result<()>>,
     unfinished: Option<Unfinished>,
@@ -26,7 +26,7 @@ struct Unfinished {
     renamed: bool,
 }
 
-impl Target {
+impl OutputFile {
     /// Begins the file; `-` is standard output.
     ///
     /// # Errors

@@ -14,18 +14,18 @@ use opentelemetry_sdk::{
 
 /// Sends spans and tells how that went, if it is another way than before.
 #[derive(Debug)]
-pub(super) struct Heard<E> {
+pub(super) struct LoggingExporter<E> {
     exporter: E,
     fails: AtomicBool,
 }
 
-impl<E> Heard<E> {
+impl<E> LoggingExporter<E> {
     pub(super) fn new(exporter: E) -> Self {
         Self { exporter, fails: AtomicBool::new(false) }
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Heard<E> {
+impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
         let failed = self.fails.swap(result.is_err(), Ordering::Relaxed);
