@@ -95,8 +95,7 @@ impl Chain {
 
     /// The released revisions.
     ///
-    /// # Errors
-    /// If they aren't one chain: a fault of the build, which a test finds.
+    /// # Errors If they aren't one chain: an error of the build, which a test finds.
     pub fn released() -> Result<Self, ChainError> {
         Self::new(revisions())
     }
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chain_is_refused() {
+    fn revisions_that_are_no_chain_are_refused() {
         let error = Chain::new(vec![named("b", Some("a"))]).expect_err("no parent");
         assert!(matches!(error, ChainError::MissingParent { .. }), "{error}");
         let circle = vec![named("a", Some("b")), named("b", Some("a"))];

@@ -27,7 +27,7 @@ pub enum CheckError {
     /// What the database answers.
     #[error("{0}")]
     Database(#[from] DbErr),
-    /// The snapshot in the program can't be read: a fault of the build.
+    /// The snapshot in the program can't be read: an error of the build.
     #[error("{0}")]
     Snapshot(#[from] SnapshotError),
     /// Nothing may be created, and the snapshot is of another revision.
@@ -150,7 +150,7 @@ impl<'a, C: ConnectionTrait> Inside<'a, C> {
             weighed.push(origin);
         }
         if !unknown.is_empty() {
-            // What a newer program's revisions make can't be told from drift.
+            // What a newer program's revisions make can't be distinguished from drift.
             findings.iter_mut().for_each(|finding| finding.level = Level::Note);
         }
         findings.extend(pending.into_iter().map(|name| revision("pending", name, Level::Error)));

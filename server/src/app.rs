@@ -1,4 +1,4 @@
-//! The service put together, and its life from start to stop.
+//! Wires the service and runs it from start to stop.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,13 +42,13 @@ use crate::{
     telemetry, transaction,
 };
 
-/// How long the first look at the schema may take; it only serves to tell what is pending.
+/// The timeout of the first read of the schema. Its result is only logged.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a peer may take for HTTP/2's greeting, which is a round trip at most.
+/// The timeout of a connection's HTTP/2 preface, which takes one round trip at most.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long closing idle database connections may take at the end.
+/// The timeout for closing idle database connections at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the service could not start, or did not end well.
@@ -71,16 +71,16 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
-    /// The listener ended by a fault of its own.
+    /// The listener ended without a signal.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
-    /// It was stopped, and calls were in flight when the time of `shutdown_timeout` was up.
+    /// A signal stopped the service, and calls were still in flight after `shutdown_timeout`.
     #[error("calls were in flight when shutdown_timeout was up: {0} cut")]
     CallsCut(usize),
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
-    /// A fault of the build.
+    /// The contract and its registered methods differ: an error of the build.
     #[error("the contract: {0}")]
     Contract(String),
     /// Loading the sample data.
@@ -135,8 +135,8 @@ pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Serves until a signal asks to stop, then drains. `listening` hears the address, `last_word`
-/// why it ended in a hurry.
+/// Serves until a signal, then drains. `listening` gets the bound address. `last_word` writes the
+/// termination message if the program doesn't drain to its end.
 ///
 /// # Errors
 /// If the service can't start, or calls had to be cut at the end.
@@ -164,7 +164,7 @@ pub async fn serve(
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
         let admin = Admin { store, known, readiness, load, drift, metrics };
-        // Not drained: it answers to the end.
+        // The admin address isn't drained. It answers until the process ends.
         tokio::spawn(admin::serve(listener, admin));
     }
 
@@ -181,8 +181,8 @@ pub async fn serve(
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
-    // Health answers from the start, and so do signals: a long migration is no reason to be
-    // killed, nor one not to stop.
+    // Health checks and signals are served from the start: a long migration must neither look like
+    // a hung process nor delay a stop.
     let signal = tokio::select! {
         signal = signals.wait() => signal,
         prepared = prepare(config, chain, sample_data, &store, &calls, &readiness) => {
@@ -203,7 +203,7 @@ pub async fn serve(
     tracing::info!(?signal, "stopping");
     readiness.set_stopping();
     if signal == Signal::Terminate {
-        // Balancers need a moment to see it; a person at the keyboard doesn't.
+        // Load balancers need time to see NOT_SERVING. A person who pressed Ctrl-C doesn't.
         sleep(config.server.shutdown_pause).await;
     }
     readiness.end_watches();
@@ -212,7 +212,10 @@ pub async fn serve(
     let drained = server.await;
     match &drained {
         Ok(drained) if drained.calls_cut == 0 => tracing::info!("drained"),
-        Ok(drained) => tracing::warn!(calls_cut = drained.calls_cut, "time was up, calls were cut"),
+        Ok(drained) => tracing::warn!(
+            calls_cut = drained.calls_cut,
+            "calls in flight were cancelled after shutdown_timeout"
+        ),
         Err(error) => tracing::error!(%error, "the listener ended"),
     }
     if timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
@@ -256,20 +259,24 @@ async fn listen(config: &Config) -> Result<Listening, AppError> {
 
 /// Deletes old idempotency keys, for as long as the program runs.
 async fn sweep(store: Store, retention: Duration) {
-    // Ten times in their life, so that few are kept much longer than they have to be.
+    // Ten sweeps per retention period: a key outlives its retention by a tenth at most.
     let pause = (retention / 10).clamp(Duration::from_millis(200), Duration::from_mins(10));
     loop {
         sleep(pause).await;
         match store.sweep_keys(retention).await {
             Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "old idempotency keys are deleted"),
-            // The database is away, or its schema isn't there yet: there is always a next time.
-            Err(error) => tracing::debug!(error = error.report(), "old idempotency keys stay"),
+            Ok(deleted) => tracing::debug!(deleted, "expired idempotency keys were deleted"),
+            // The database is unreachable or not migrated yet. The next sweep tries again.
+            Err(error) => tracing::debug!(
+                error = error.report(),
+                "expired idempotency keys could not be deleted"
+            ),
         }
     }
 }
 
-/// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.
+/// The work before the service is ready. If the future is dropped, each revision is applied whole
+/// or not at all.
 async fn prepare(
     config: &Config,
     chain: &Chain,
@@ -298,8 +305,7 @@ async fn prepare(
 
 /// Every method of the service.
 ///
-/// # Errors
-/// If it isn't what the contract has: a fault of the build.
+/// # Errors If it differs from the contract, which is an error of the build.
 pub fn registry() -> Result<Registry, AppError> {
     let mut registry = Registry::default();
     for resource in RESOURCES {
@@ -309,7 +315,7 @@ pub fn registry() -> Result<Registry, AppError> {
     registry.complete().map_err(AppError::Contract)
 }
 
-/// What all calls of a new connection share.
+/// The request extensions that all calls of a connection share.
 fn make_extensions() -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(SessionCell::default());

@@ -17,7 +17,7 @@ pub struct Details {
     pub parent: Option<String>,
     /// What it is for.
     pub message: String,
-    /// Who wrote it.
+    /// Its author.
     pub author: Option<String>,
     /// What a program has to know to run on the schema.
     pub minimum_head: Option<String>,

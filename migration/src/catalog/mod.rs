@@ -41,7 +41,7 @@ impl Key {
         CONSTRAINTS.contains(&self.kind.as_str())
     }
 
-    /// How people are told of it: `users.email`, `users_email_key`.
+    /// Its name in messages: `users.email`, `users_email_key`.
     pub fn display(&self) -> String {
         match self.kind.as_str() {
             "column" => format!("{}.{}", self.table, self.name),

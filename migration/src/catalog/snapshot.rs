@@ -67,7 +67,7 @@ fn unescape(text: &str) -> String {
 }
 
 #[test]
-fn a_snapshot_comes_back() {
+fn a_snapshot_is_read_back() {
     let mut catalog = Catalog::new(Engine::Postgres);
     catalog.set(&Key::new("index", "books", "i"), "keys", "a\t DESC\nb\\n\t");
     catalog.set(&Key::new("table", "", "books"), "form", "table");

@@ -29,7 +29,7 @@ pub(super) fn differing(
         if UNCOMPARED.contains(&name.as_str()) {
             continue;
         }
-        // A word of a statement that only looks like a renamed column is none.
+        // A word of a statement may equal a renamed column's name and be none.
         let equal = [(false, true), (false, false), (true, true)].into_iter().any(
             |(ignore_casts, with_renames)| {
                 let renames = Some(renames).filter(|_| with_renames);

@@ -1,5 +1,5 @@
-//! What follows from another difference is told along with it: the index of a column that is gone,
-//! the columns of a table that is new.
+//! What follows from another difference is reported along with it: the index of a column that is
+//! gone, the columns of a table that is new.
 
 use std::collections::BTreeSet;
 

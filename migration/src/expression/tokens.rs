@@ -246,7 +246,7 @@ fn is_digit(character: char) -> bool {
 }
 
 #[test]
-fn texts_are_taken_apart() {
+fn texts_are_split_into_tokens() {
     let words = |engine, text| -> Vec<Token> {
         tokens(engine, text).into_iter().map(|spanned| spanned.token).collect()
     };

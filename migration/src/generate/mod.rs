@@ -81,7 +81,7 @@ impl Pair {
 pub struct Answers {
     /// Tables and columns with other names.
     pub renames: Renames,
-    /// Tables and columns that are gone, whatever looks like a new name of them: `posts.body`.
+    /// Tables and columns that were removed, not renamed: `posts.body`.
     pub not_renamed: Vec<String>,
     /// What new columns of rows that exist get: table, column, expression.
     pub fills: Vec<(String, String, String)>,

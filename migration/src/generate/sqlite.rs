@@ -60,7 +60,7 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
     pairs
 }
 
-/// The old name of a table that is told by its old name or by its new one.
+/// The old name of a table, given its old or its new name.
 fn comparison_old(comparison: &Comparison<'_>, table: &str) -> String {
     let renamed = comparison.renames.tables.iter().find(|(_, new)| *new == table);
     renamed.map_or_else(|| table.to_owned(), |(old, _)| old.clone())

@@ -28,7 +28,7 @@ pub struct Revision {
     pub parent: Option<String>,
     /// What it is for, in one line.
     pub message: String,
-    /// Who wrote it.
+    /// Its author.
     pub author: Option<String>,
     /// A program that doesn't know the revision of this name must not run on the schema any
     /// more. None: every older program may.

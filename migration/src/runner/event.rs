@@ -73,5 +73,5 @@ pub enum Event {
     },
 }
 
-/// Who is told.
+/// The receiver of events.
 pub type Report<'a> = &'a mut (dyn FnMut(Event) + Send);

@@ -195,7 +195,7 @@ impl<'a> Runner<'a> {
         self.session.execute_unprepared("COMMIT").await.map(drop)
     }
 
-    /// Where the session was lost, looks with another one what stands.
+    /// If the session was lost, reads the state with another one.
     async fn explain(
         &self,
         revision: &Revision,

@@ -10,7 +10,7 @@ use crate::{
     session::{Opener, Session},
 };
 
-/// How long a step may take before anything is told of it, and how often it is told then.
+/// After how long a running step is reported for the first time, and how often after that.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// A second session, opened when a step takes its time.

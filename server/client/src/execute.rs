@@ -98,7 +98,7 @@ impl Responses {
 }
 
 impl Client {
-    /// Begins to gather writes that are carried out as one.
+    /// Starts a builder of writes that are executed as one transaction.
     #[must_use]
     pub fn execute(&self) -> Execute {
         Execute { client: self.clone(), call: Request::new(ExecuteRequest::default()) }

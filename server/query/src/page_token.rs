@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_gives_back_its_values() {
+    fn a_token_returns_its_values() {
         let again = "title asc , price,create_time";
         assert_eq!(opened(7, &sealed(), "ListBooks", " stock>3 ", again), Ok(values()));
     }

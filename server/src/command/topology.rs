@@ -1,4 +1,4 @@
-//! `bookstore topology`: what each node of the database is at the moment.
+//! `bookstore topology`: the current role and state of each node of the database.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use bookstore_store::Deadline;
 use super::failure::Failure;
 use crate::{app, config::Config};
 
-/// How long a node may take to answer.
+/// The timeout of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How far apart the two looks are, by which a replica's lag is told.
+/// The time between the two probes that measure a replica's lag.
 const PROBE_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Prints a line a node.
@@ -21,7 +21,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(300);
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let store = app::open_store(&config.database)?;
     store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
-    // Whether a replica has what the primary had takes a second look.
+    // A second probe is needed to compare a replica's position with the primary's of the first.
     tokio::time::sleep(PROBE_INTERVAL).await;
     let nodes = store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
     println!(

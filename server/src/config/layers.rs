@@ -1,5 +1,5 @@
-//! Where values come from: the defaults, the file, the environment and the
-//! flags, each layer standing above the one before.
+//! Where values come from: the defaults, the file, the environment and the flags. Each layer
+//! overrides the one before.
 
 use std::{
     fmt, fs,
@@ -40,7 +40,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value that nobody has looked at yet.
+/// A value that isn't checked yet.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) setting: &'static Setting,
@@ -51,8 +51,8 @@ pub(super) struct Given {
 /// What all layers together give.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    /// One a setting, in the table's order; a secret whose file can't be read
-    /// is left out, and a problem says so.
+    /// One a setting, in the table's order; a secret whose file can't be read is omitted and noted
+    /// as a problem.
     pub(super) given: Vec<Given>,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
@@ -69,7 +69,7 @@ pub(super) fn collect(
     let mut layers = Layers::default();
     let mut variables = Vec::new();
     let mut file = None;
-    // An empty variable counts as unset: that is how manifests switch one off.
+    // An empty variable counts as unset, so that manifests can unset one.
     for (variable, text) in environment.filter(|(_, text)| !text.is_empty()) {
         if variable == CONFIG_VARIABLE {
             file = Some((PathBuf::from(text), format!("the environment variable {variable}")));
@@ -181,7 +181,7 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => Some(
-            // Hexadecimal and the like become plain; what is too large is told as written.
+            // Hexadecimal and the like become decimal. A number that is too large stays as written.
             i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.to_string(), |number| number.to_string()),
         ),

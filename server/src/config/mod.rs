@@ -42,8 +42,8 @@ pub struct Config {
     pub server: Server,
     /// The log.
     pub log: Log,
-    /// Variables of the environment that look like a setting and are none. They
-    /// are told once the log has started.
+    /// Variables of the environment that resemble a setting and are none. They are logged once the
+    /// log has started.
     pub warnings: Vec<String>,
     origins: Vec<InForce>,
 }
@@ -71,8 +71,8 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Puts the settings together: a flag stands above the environment, that
-    /// above the file (`--config` or `BOOKSTORE_CONFIG`), that above the default.
+    /// Merges the settings: a flag overrides the environment, that overrides the file (`--config`
+    /// or `BOOKSTORE_CONFIG`), and that overrides the default.
     ///
     /// # Errors
     /// Everything that is wrong, together: an unreadable file, unknown keys,
@@ -95,7 +95,7 @@ impl Config {
         };
         let in_force = |given: layers::Given| InForce {
             text: match given.setting.key {
-                // Its type knows which parts are secret.
+                // Its `Display` hides the secret parts.
                 key if key == DATABASE_URL.key => database.url.to_string(),
                 key if key == DATABASE_REPLICA_URLS.key => {
                     let urls = database.replica_urls.iter().map(ToString::to_string);

@@ -154,7 +154,7 @@ pub(super) const MAX_CALLS: Setting = plain(
 pub(super) const MAX_CALLS_WAITING: Setting = plain(
     "max_calls_waiting",
     "200",
-    "Calls beyond those that wait for their turn, for a second at most, from 0 to 100000.",
+    "Calls beyond those that wait for a permit, for a second at most, from 0 to 100000.",
 );
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",

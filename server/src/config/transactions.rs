@@ -9,15 +9,16 @@ use super::{
     values::{self, SettingValues},
 };
 
-/// How writes are kept from happening twice, and what callers may do who lead a transaction.
+/// The settings of idempotency keys and of interactive transactions (Transact).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transactions {
     /// `idempotency_retention`: how long idempotency keys are kept with their answers.
     /// Default 24 h.
     pub idempotency_retention: Duration,
-    /// `transaction_wait`: how long one waits to begin. Default 2 s.
+    /// `transaction_wait`: how long a transaction waits to begin. Default 2 s.
     pub wait: Duration,
-    /// `transaction_timeout`: how long one may be open that asks for nothing else. Default 5 s.
+    /// `transaction_timeout`: how long a transaction may be open if its caller sets no shorter
+    /// time. Default 5 s.
     pub timeout: Duration,
     /// `transaction_idle_timeout`: how long a caller may be silent. Default 2 s.
     pub idle_timeout: Duration,

@@ -1,5 +1,5 @@
-//! Which calls are in flight: each is counted from its request to the moment
-//! when the last byte of its answer has been handed to the connection.
+//! Counts the calls in flight: each from its request until the last byte of its answer is handed to
+//! the connection.
 
 use std::{
     io::IoSlice,
@@ -12,7 +12,7 @@ use std::{
 use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
 use tokio::{sync::watch, time::timeout};
 
-/// The count of calls in flight. Every clone is the same count.
+/// The count of calls in flight. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlightCalls {
     count: watch::Sender<usize>,
@@ -35,8 +35,8 @@ impl InFlightCalls {
         self.until(|count| count == 0).await;
     }
 
-    /// Ends when no call has been in flight for `pause`: one that was on its
-    /// way when its connection was told to go still comes.
+    /// Ends when no call has been in flight for `pause`: a call that was sent before its client
+    /// received GOAWAY may still arrive.
     pub(super) async fn quiet(&self, pause: Duration) {
         loop {
             self.none().await;

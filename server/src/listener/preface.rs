@@ -1,4 +1,4 @@
-//! The greeting of a connection: whoever doesn't come to its end in time is sent away.
+//! The connection preface of HTTP/2, read with a timeout.
 
 use std::{io, time::Duration};
 
@@ -7,11 +7,11 @@ use tokio::{
     time::timeout,
 };
 
-/// What a peer that speaks HTTP/2 says first (RFC 9113, 3.4).
+/// The first bytes of a client that speaks HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Reads what a peer says first: the whole greeting, or as much of something else as shows
-/// that it is something else. Whoever takes longer than `within` for it is none.
+/// Reads the first bytes of a connection: the whole preface, or as many bytes as show that it is
+/// another protocol. None if the peer takes longer than `within` or closes the connection.
 pub(super) async fn read_preface(
     peer: &mut (impl AsyncRead + Unpin),
     within: Duration,
@@ -38,7 +38,7 @@ mod tests {
 
     use super::*;
 
-    /// More than any of this takes.
+    /// A timeout that no passing test reaches.
     const SOON: Duration = Duration::from_secs(5);
     const SHORT: Duration = Duration::from_millis(20);
 
@@ -56,14 +56,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_greeting_is_read_in_pieces_and_no_further() {
+    async fn a_preface_is_read_in_pieces_and_no_further() {
         let whole = Some(PREFACE.to_vec());
         assert_eq!(received(&[&PREFACE[..5], &PREFACE[5..]], SOON).await, whole);
         assert_eq!(received(&[PREFACE, b"\0\0\0\x04"], SOON).await, whole);
     }
 
     #[tokio::test]
-    async fn something_else_is_told_at_once() {
+    async fn another_protocol_is_detected_at_once() {
         assert_eq!(
             received(&[b"GET / HTTP/1.1\r\n"], SOON).await,
             Some(b"GET / HTTP/1.1\r\n".to_vec())
@@ -72,11 +72,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_and_half_a_greeting_are_none() {
+    async fn a_silent_or_incomplete_preface_is_none() {
         assert_eq!(received(&[], SHORT).await, None);
         assert_eq!(received(&[&PREFACE[..23]], SHORT).await, None);
         let (mut ours, theirs) = duplex(64);
         drop(theirs);
-        assert!(read_preface(&mut ours, SOON).await.is_none(), "a peer that has left");
+        assert!(read_preface(&mut ours, SOON).await.is_none(), "a closed connection");
     }
 }

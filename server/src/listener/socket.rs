@@ -15,7 +15,7 @@ use tonic::transport::server::Connected;
 
 use crate::config::Address;
 
-/// A socket that connections come to. Dropped, it is closed and leaves no file behind.
+/// A listening socket. Dropping it closes it and removes its file.
 #[derive(Debug)]
 pub enum Socket {
     /// A TCP port.
@@ -25,7 +25,7 @@ pub enum Socket {
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a socket, which goes with it.
+/// The file of a socket, removed with it.
 #[cfg(unix)]
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
@@ -33,12 +33,12 @@ pub struct SocketFile(PathBuf);
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have taken it away: then there is nothing to do.
+        // The file may have been removed already.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// A connection that has come.
+/// An accepted connection.
 pub(super) enum Accepted {
     Tcp(TcpStream),
     #[cfg(unix)]
@@ -46,8 +46,8 @@ pub(super) enum Accepted {
 }
 
 impl Socket {
-    /// Listens at the address. The file of a socket that nobody listens at any more, as a
-    /// killed process leaves it, makes room.
+    /// Listens on the address. Replaces the file of a socket on which no process listens, as a
+    /// killed process leaves it.
     ///
     /// # Errors
     /// If the address is taken or isn't this machine's.
@@ -67,10 +67,9 @@ impl Socket {
         }
     }
 
-    /// Where it listens: with port 0 only this tells the port.
+    /// The bound address. With port 0 it has the port that the system chose.
     ///
-    /// # Errors
-    /// When the operating system doesn't tell.
+    /// # Errors If the operating system can't give it.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
@@ -101,10 +100,10 @@ pub(super) trait Peer: Send + 'static {
         self,
     ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static);
 
-    /// Sends small answers at once, where the network would wait for more.
+    /// Sets TCP_NODELAY, so that small answers are sent at once.
     fn without_delay(&self) -> io::Result<()>;
 
-    /// Tells all its requests where they come from; answers the same for the log.
+    /// Adds the peer's address to the extensions of all requests. Returns it as text for the log.
     fn add_connect_info(&self, extensions: &mut Extensions) -> String;
 }
 

@@ -1,7 +1,7 @@
-//! What of an answer a caller asks for (metadata `field-mask`, AIP-157).
+//! The fields of an answer that a caller asks for (metadata `field-mask`, AIP-157).
 //!
-//! It is read against the answer's descriptor and applied to the encoded answer: no
-//! answer is looked into by reflection.
+//! It is read against the answer's descriptor and applied to the encoded answer: no answer is
+//! decoded by reflection.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +17,7 @@ use prost_reflect::{Kind, MessageDescriptor};
 /// The most paths that a mask may name.
 const MOST_PATHS: usize = 100;
 
-/// The parts of an answer that are asked for. Cheap to clone.
+/// The selected fields of an answer. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerMask(Arc<SelectedFields>);
 
@@ -27,8 +27,7 @@ type SelectedFields = BTreeMap<u32, FieldSelection>;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct FieldSelection {
     name: String,
-    /// What of the message that it holds; none is all of it, and what fields without a
-    /// message have.
+    /// The selected fields of its message; none is all of them. Fields without a message have none.
     inner: Option<SelectedFields>,
 }
 
@@ -57,8 +56,8 @@ impl AnswerMask {
         Ok(Some(Self(Arc::new(fields))))
     }
 
-    /// Whether anything at or below a field is asked for: that of this name in the message
-    /// at a path, which is empty for the answer itself.
+    /// Whether a field or anything below it is selected: the field of this name in the message at a
+    /// path, which is empty for the answer itself.
     pub fn wants(&self, path: &str, name: &str) -> bool {
         let mut fields = &*self.0;
         for name in path.split('.').filter(|name| !name.is_empty()) {
@@ -71,7 +70,7 @@ impl AnswerMask {
         fields.values().any(|field| field.name == name)
     }
 
-    /// The parts of an encoded answer that are asked for.
+    /// The selected fields of an encoded answer.
     ///
     /// # Errors
     /// If it isn't an encoded message.
@@ -121,7 +120,7 @@ fn insert(mut fields: &mut SelectedFields, steps: Vec<(u32, String)>) {
         if at == last {
             field.inner = None;
         }
-        // Whatever else is named below a field that is wanted as a whole.
+        // A field that is selected as a whole ignores paths below it.
         let Some(inner) = &mut field.inner else { return };
         fields = inner;
     }
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_what_is_asked_for() {
+    fn an_answer_keeps_the_selected_fields() {
         let whole = list();
         assert_eq!(pruned("books,next_page_token,total_size"), whole);
         assert_eq!(pruned("books.title, books"), pruned("books"));
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_that_fit_no_answer_are_refused() {
+    fn a_mask_with_unknown_paths_is_refused() {
         let parse =
             |text: &str| AnswerMask::parse(text, &ListBooksResponse::default().descriptor());
         assert_eq!(parse("*"), Ok(None));
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn wants_are_looked_up_by_path() {
+    fn selected_fields_are_found_by_path() {
         let parse = |text: &str| {
             AnswerMask::parse(text, &ListBooksResponse::default().descriptor()).unwrap().unwrap()
         };

@@ -1,4 +1,4 @@
-//! What every List has in common: the request's page, filter and order, and the page's end.
+//! The common parts of every List: the request's page, filter and order, and the next page's token.
 
 use bookstore_proto::v1::TotalSizeMode;
 use bookstore_query::{
@@ -36,14 +36,14 @@ pub struct ListFields {
     pub total_size_mode: i32,
 }
 
-/// Checks a List request. Noted faults name `filter`, `order_by` and `page_token`.
+/// Checks a List request. Violations name `filter`, `order_by` and `page_token`.
 pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
     fields: ListFields,
     columns: Columns,
 ) -> Option<ListQuery> {
-    // What the contract's rules refused already needs no second reason.
+    // A field that the contract's rules refused gets no second violation.
     let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {
             check.violation(field, description);
@@ -77,7 +77,7 @@ pub fn query<R: Resource>(
     })
 }
 
-/// How many rows a request's `page_size` means; none for one that the contract's rules refuse.
+/// The number of rows of a request's `page_size`; none if the contract's rules refuse it.
 pub(super) fn page_size(asked: i32) -> Option<usize> {
     match usize::try_from(asked).ok()? {
         0 => Some(DEFAULT_PAGE),
@@ -85,7 +85,7 @@ pub(super) fn page_size(asked: i32) -> Option<usize> {
     }
 }
 
-/// A page as the wire has it.
+/// A page as messages.
 pub struct Page<M> {
     /// The resources.
     pub messages: Vec<M>,
@@ -110,8 +110,7 @@ pub fn page<R: Standard>(
 /// A page as messages, each of a row and what belongs to it: as many as fit, and where the
 /// next page begins.
 ///
-/// # Errors
-/// Only by a mistake in this program: a row without a place in the order.
+/// # Errors Only by an error of this program: a row without a position in the order.
 pub fn page_of<R: Resource, C, M: Message>(
     query: &ListQuery,
     listed: Listed<(Row<R>, C)>,

@@ -1,4 +1,4 @@
-//! The limit on calls in flight: who is carried out, who waits a moment, who is sent away.
+//! The limit on calls in flight: a call gets a permit, waits for one, or is refused.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,8 @@ use tokio::{
 
 use crate::meters;
 
-/// The longest that a call waits for its turn. A caller that is told to come again is better
-/// off than one that waits for a queue which doesn't get shorter.
+/// The longest that a call waits for its permit. Beyond it a refusal with a retry delay serves the
+/// caller better than a longer queue.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// The calls in flight. Cheap to clone.
@@ -42,12 +42,12 @@ pub struct Running {
     pub method: &'static str,
     /// Finds the call in the log.
     pub request_id: Arc<str>,
-    /// When its turn came.
+    /// Since when it has its permit.
     pub since: Instant,
 }
 
 impl Load {
-    /// Up to `most` calls at the same time, and `most_waiting` that wait for their turn.
+    /// Up to `most` calls at the same time, and `most_waiting` that wait for their permits.
     pub fn new(most: u32, most_waiting: u32) -> Self {
         let load = Self(Arc::new(LoadState {
             most,
@@ -65,8 +65,8 @@ impl Load {
         load
     }
 
-    /// Waits for a call's turn; none if the service has too much to do. The call is in flight
-    /// until what this answers is dropped.
+    /// Waits for a call's permit; none if the service is overloaded. The call is in flight until
+    /// the permit is dropped.
     pub async fn acquire(&self, method: &'static str, request_id: &Arc<str>) -> Option<Permit> {
         let Some(permit) = self.wait_for_permit().await else {
             meters::CALLS_SHED.add(1, &[]);
@@ -92,7 +92,7 @@ impl Load {
         (self.0.most, self.0.most_waiting)
     }
 
-    /// How many calls wait for their turn.
+    /// How many calls wait for their permits.
     pub fn waiting(&self) -> u32 {
         self.0.waiting.load(Ordering::Relaxed)
     }
@@ -114,14 +114,14 @@ impl LoadState {
     }
 }
 
-/// A place in the queue.
+/// A slot of the queue.
 struct Slot<'a>(&'a AtomicU32);
 
 impl<'a> Slot<'a> {
     fn take(inner: &'a LoadState) -> Option<Self> {
         let free = |waiting| (waiting < inner.most_waiting).then(|| waiting + 1);
         let taken = inner.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free);
-        // Made only where one is taken: each gives one back.
+        // Made only where a slot was taken, since its drop frees one.
         taken.ok().map(|_| Self(&inner.waiting))
     }
 }
@@ -132,7 +132,7 @@ impl Drop for Slot<'_> {
     }
 }
 
-/// The turn of a call, which ends when this is dropped.
+/// The permit of a call, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Permit {
     load: Load,
@@ -153,13 +153,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_wait_for_a_moment_and_only_so_many() {
+    async fn waiting_calls_are_bounded_in_time_and_number() {
         let (load, id) = (Load::new(1, 1), "r-1".into());
         let first = load.acquire("/first", &id).await.unwrap();
         let mut second = Box::pin(load.acquire("/second", &id));
         assert!(second.as_mut().now_or_never().is_none());
         assert_eq!((load.in_flight(), load.waiting()), (1, 1));
-        // There is one place only.
+        // There is one slot only.
         assert!(load.acquire("/third", &id).now_or_never().unwrap().is_none());
         drop(first);
         let second = second.await.unwrap();
@@ -167,7 +167,7 @@ mod tests {
         let began = Instant::now();
         assert!(load.acquire("/late", &id).await.is_none());
         assert!(began.elapsed() >= WAIT);
-        // Whoever leaves while it waits gives its place up.
+        // A call that is cancelled while it waits frees its slot.
         drop(load.acquire("/left", &id).now_or_never());
         assert_eq!((load.in_flight(), load.waiting()), (1, 0));
         drop(second);

@@ -1,4 +1,5 @@
-//! Reads a call's metadata. What is malformed is refused; so is what this version doesn't do.
+//! Reads a call's metadata. Malformed metadata is refused, and so is metadata that this version
+//! doesn't support.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{
     method::Method,
 };
 
-/// What metadata says of a call, beside its request id.
+/// The options of a call in its metadata, without its request id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestOptions {
     /// From `grpc-timeout`.
@@ -30,7 +31,7 @@ pub struct RequestOptions {
     pub previous_attempts: u32,
 }
 
-/// What a gRPC library sends with a call that it repeats.
+/// The key that a gRPC library sends with a retried call.
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
 /// The greatest length of a request id.
@@ -74,7 +75,7 @@ pub fn trace_id(headers: &HeaderMap) -> Option<String> {
     valid.then(|| trace.to_owned())
 }
 
-/// Everything else.
+/// Reads all other options.
 ///
 /// # Errors
 /// The first key that can't be taken.
@@ -137,8 +138,8 @@ pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, MetadataEr
     })
 }
 
-/// What of a method's answer the caller asks for; none is all of it, and where there is no
-/// such method.
+/// The fields of a method's answer that the caller asks for; none is all of them. None also for an
+/// unknown method.
 ///
 /// # Errors
 /// If a path isn't in the answer, and for methods that stream.
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_traceparent_is_as_none() {
+    fn a_malformed_traceparent_is_ignored() {
         let trace = "0af7651916cd43dd8448eb211c80319c";
         let good = format!("00-{trace}-b7ad6b7169203331-01");
         assert_eq!(trace_id(&headers("traceparent", &good)).as_deref(), Some(trace));
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_refused() {
+    fn unsupported_metadata_is_refused() {
         let refused = request_options(&headers("authorization", "Bearer x"));
         assert_eq!(refused, Err(MetadataError::NotSupported("authorization")));
         let options = request_options(&headers("validate-only", "true")).unwrap();

@@ -1,4 +1,5 @@
-//! What every search has in common: the request's query, filter and page, and the page's end.
+//! The common parts of every search: the request's query, filter and page, and the next page's
+//! token.
 
 use bookstore_query::{
     Resource,
@@ -26,14 +27,14 @@ pub struct SearchFields {
     pub filter: String,
 }
 
-/// Checks a search request. Noted faults name `query`, `filter` and `page_token`.
+/// Checks a search request. Violations name `query`, `filter` and `page_token`.
 pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
     fields: SearchFields,
     columns: Columns,
 ) -> Option<SearchQuery> {
-    // What the contract's rules refused already needs no second reason.
+    // A field that the contract's rules refused gets no second violation.
     let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {
             check.violation(field, description);

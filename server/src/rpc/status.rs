@@ -26,21 +26,21 @@ const NEVER: &str = "-1";
 /// The domain of every reason.
 const DOMAIN: &str = "bookstore";
 
-/// When to try again after a collision; callers should add jitter of their own.
+/// The retry delay after a serialization failure; callers should add jitter.
 const RETRY_SOON: Duration = Duration::from_millis(100);
 
-/// When to try again after the database could not be reached.
+/// The retry delay while the database can't be reached.
 const RETRY_LATER: Duration = Duration::from_secs(1);
 
-/// The most bytes of field descriptions in one answer. HTTP/2 peers take 8 to 16 KiB of
-/// trailers, and details are in them twice over as base64.
+/// The most bytes of field descriptions in one answer. HTTP/2 peers take 8 to 16 KiB of trailers,
+/// and details are in them twice, as base64.
 const VIOLATIONS_SIZE: usize = 3_000;
 
 /// The most bytes of one text in an answer: texts may quote the request, which is larger than
 /// what peers take of trailers, and more than that ends their connection.
 const TEXT_SIZE: usize = 500;
 
-/// An error on its way to the caller.
+/// An error status in the richer error model (google.rpc.Status with details).
 #[derive(Debug)]
 struct RichStatus {
     code: Code,
@@ -52,12 +52,12 @@ struct RichStatus {
 }
 
 impl RichStatus {
-    /// An error for a reason that every resource may have.
+    /// An error with a reason of the contract's `ErrorReason`.
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
         Self::because(code, reason.as_str_name().trim_start_matches("ERROR_REASON_"), message)
     }
 
-    /// An error for a reason of a resource's own.
+    /// An error with a reason of a resource.
     fn because(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
         let (metadata, details) = (HashMap::new(), ErrorDetails::new());
         Self { code, reason, message: cut(&message.into()), metadata, details }
@@ -73,7 +73,7 @@ impl RichStatus {
         self
     }
 
-    /// Names the fields at fault, as many as fit, and the batch entry of the first one.
+    /// Adds the field violations, as many as fit, and the batch entry of the first one.
     fn at(mut self, violations: &[FieldViolation]) -> Self {
         let mut size = 0;
         for violation in violations {
@@ -103,9 +103,9 @@ impl RichStatus {
     }
 }
 
-/// What tells a gRPC library whether to repeat the call (gRFC A6), in milliseconds.
-/// Libraries go by codes, and a code holds failures that pass and others that don't. A commit
-/// whose outcome is unknown has none: with its key it is repeated as the policy says.
+/// The pushback that tells a gRPC library whether and when to retry (gRFC A6), in milliseconds. A
+/// retry policy has only codes, and a code covers both transient and permanent failures. A commit
+/// with an unknown outcome has none: with its key it is retried by the policy.
 fn pushback_text(code: Code, delay: Option<Duration>) -> Option<MetadataValue<Ascii>> {
     let never = [Code::Aborted, Code::ResourceExhausted, Code::Unavailable].contains(&code);
     match delay {
@@ -115,7 +115,7 @@ fn pushback_text(code: Code, delay: Option<Duration>) -> Option<MetadataValue<As
     }
 }
 
-/// A text, shortened where it is too long to be told.
+/// A text, shortened to the longest that is sent.
 fn cut(text: &str) -> String {
     match text.floor_char_boundary(TEXT_SIZE) {
         end if end < text.len() => format!("{}…", &text[..end]),
@@ -130,7 +130,7 @@ fn entry(path: &str) -> Option<&str> {
     matches!(list, "requests" | "ids").then_some(index)
 }
 
-/// Fields that break the contract's rules.
+/// Field violations.
 pub fn invalid(violations: &[FieldViolation]) -> Status {
     let message = match violations {
         [violation] => format!("{}: {}", violation.field, violation.description),
@@ -145,7 +145,7 @@ pub fn invalid(violations: &[FieldViolation]) -> Status {
         .into_status()
 }
 
-/// Metadata that can't be taken.
+/// Metadata that is refused.
 pub fn metadata(error: &MetadataError) -> Status {
     match error {
         MetadataError::Invalid(key, message) => RichStatus::new(
@@ -187,7 +187,7 @@ pub fn database_unavailable() -> Status {
         .into_status()
 }
 
-/// As many calls are carried out as the service takes.
+/// The limit on calls in flight is reached.
 pub fn overloaded() -> Status {
     let message = "the service is busy with other calls";
     RichStatus::new(Code::ResourceExhausted, ErrorReason::Overloaded, message)
@@ -210,7 +210,7 @@ pub fn malformed_message() -> Status {
 }
 
 /// What the transport says of a request's bytes, in the contract's form; none if it is not about
-/// them. The code alone tells what is wrong: the texts are tonic's, and may change.
+/// them. Only the code is compared: the texts are tonic's, and may change.
 pub fn of_transport(
     status: &Status,
     path: &str,
@@ -218,14 +218,14 @@ pub fn of_transport(
     max_message_size: usize,
 ) -> Option<Status> {
     match status.code() {
-        // tonic answers so for a method that is there only where it can't decompress requests.
+        // For a known method tonic answers this only if it can't decompress the request.
         Code::Unimplemented if is_method => Some(encoding_not_supported(status.message())),
         Code::Unimplemented => Some(method_not_found(path)),
         // Too large: OUT_OF_RANGE as it came in, RESOURCE_EXHAUSTED once decompressed.
         Code::OutOfRange | Code::ResourceExhausted => Some(message_too_large(max_message_size)),
-        // tonic's word for bytes that it can't read.
+        // tonic's code for bytes that it can't decode.
         Code::Internal => Some(malformed_message()),
-        // It was done, or the caller has left in the middle of its request.
+        // It succeeded, or the caller cancelled during its request.
         _ => None,
     }
 }
@@ -238,7 +238,7 @@ pub fn shutting_down() -> Status {
         .into_status()
 }
 
-/// A message of an import that can't stand where it came; the text says why.
+/// A message of an import that is out of order; the text says why.
 pub fn import_out_of_order(message: &str) -> Status {
     RichStatus::new(Code::InvalidArgument, ErrorReason::ImportOutOfOrder, message).into_status()
 }
@@ -248,7 +248,7 @@ pub fn import_incomplete(message: &str) -> Status {
     RichStatus::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, message).into_status()
 }
 
-/// A write that its caller's library repeats, without a key.
+/// A write without a key that the caller's library retries.
 pub fn repeated_without_key() -> Status {
     let message = "an earlier attempt of this write may have happened, and it has no \
                    idempotency-key: it was not carried out again; read to find out";
@@ -273,7 +273,7 @@ pub fn encoding_not_supported(message: &str) -> Status {
         .into_status()
 }
 
-/// A name that health checks don't know (gRPC Health Checking Protocol).
+/// An unknown name of a health check (gRPC Health Checking Protocol).
 pub fn unknown_health_name(name: &str) -> Status {
     let message = format!("no health is known of {name:?}");
     RichStatus::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
@@ -281,7 +281,7 @@ pub fn unknown_health_name(name: &str) -> Status {
         .into_status()
 }
 
-/// A fault of the service. The cause goes to the log, the request id to the caller.
+/// An error of the service. The log has the cause, the caller gets the request id.
 pub fn internal(cause: &dyn std::fmt::Display, request_id: &str) -> Status {
     tracing::error!(%cause, "internal error");
     RichStatus::new(Code::Internal, ErrorReason::Internal, "internal error")

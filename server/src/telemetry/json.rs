@@ -56,7 +56,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if let Ok(line) = line(event, &context) {
-            // Where the log can't be written, there is no place to say so.
+            // An error of the log itself can't be reported.
             let _ = self.0.make_writer_for(event.metadata()).write_all(line.as_bytes());
         }
     }
@@ -80,7 +80,7 @@ where
         fields.insert("trace_id", Value::from(span.trace_id().to_string()));
         fields.insert("span_id", Value::from(span.span_id().to_string()));
     }
-    // A span's "message" is no message of the event.
+    // A span's "message" isn't the event's message.
     fields.0.remove("message");
     event.record(&mut fields);
 
@@ -102,7 +102,7 @@ where
 }
 
 /// The trace context of the innermost span around an event that is exported. The exporter logs
-/// while it holds a span's lock, so its own events aren't asked for theirs.
+/// while it holds a span's lock, so the lookup for the exporter's own events would deadlock.
 fn traced<S>(event: &Event<'_>, context: &Context<'_, S>) -> Option<TraceContext>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -124,7 +124,7 @@ struct EventFields(BTreeMap<Cow<'static, str>, Value>);
 
 impl EventFields {
     fn insert(&mut self, name: &'static str, value: Value) {
-        // How a span is called in its trace is no field of the log.
+        // The `otel.` fields are for traces only.
         if name.starts_with("otel.") {
             return;
         }

@@ -1,5 +1,5 @@
-//! Tells the log when the collector doesn't take traces, and when it does again: once each, for
-//! spans come by the thousand.
+//! Logs when the export of traces begins to fail, and when it works again. Each change is logged
+//! once, since spans are exported by the thousand.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -12,7 +12,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-/// Sends spans and tells how that went, if it is another way than before.
+/// Exports spans and logs a change between success and failure.
 #[derive(Debug)]
 pub(super) struct LoggingExporter<E> {
     exporter: E,
@@ -31,7 +31,7 @@ impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
         let failed = self.fails.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !failed => {
-                tracing::warn!(%error, "the collector takes no traces, they are left out");
+                tracing::warn!(%error, "the collector takes no traces, they are dropped");
             }
             Ok(()) if failed => tracing::info!("the collector takes traces again"),
             _ => {}

@@ -49,7 +49,7 @@ pub async fn execute(
     answer.map(Response::new).map_err(|error| status::internal(&error, &context.request_id))
 }
 
-/// Checks one of the requests. Its faults are named as those of an entry of a batch are.
+/// Checks one of the requests. Its violations are named like those of an entry of a batch.
 fn part(
     calls: &Calls,
     registry: &Registry,

@@ -23,7 +23,7 @@ pub struct ExecuteWrites {
     parts: Vec<Part>,
     /// The greatest size of the answer, in bytes.
     limit: usize,
-    /// Which one was carried out last, or failed.
+    /// The index of the write that was carried out last, or failed.
     reached: AtomicUsize,
 }
 
@@ -80,7 +80,7 @@ impl Write for ExecuteWrites {
     }
 
     fn way_to_failure(&self) -> Option<&dyn Retrace> {
-        // Nothing came before the first one.
+        // The first write has none before it.
         (self.reached.load(Ordering::Relaxed) > 0).then_some(self as &dyn Retrace)
     }
 }

@@ -14,7 +14,7 @@ use crate::command::transfer::{
     json, money,
 };
 
-/// Which columns there are, and how they are written.
+/// The columns of an export and how they are written.
 pub struct ExportColumns {
     format: Format,
     fields: Vec<(BookField, String)>,
@@ -24,8 +24,8 @@ pub struct ExportColumns {
 }
 
 impl ExportColumns {
-    /// The columns that were asked for; all fields of a book without any. Money is one value
-    /// in JSON and two columns in CSV.
+    /// The given columns; without any, all fields of a book. Money is one value in JSON and two
+    /// columns in CSV.
     ///
     /// # Errors
     /// If two have the same header.
@@ -52,13 +52,13 @@ impl ExportColumns {
         Ok(Self { format, fields, null, delimiter, ambiguous: 0 })
     }
 
-    /// How many cells look unset and aren't.
+    /// How many cells have the text that stands for unset, but are set.
     #[must_use]
     pub fn ambiguous(&self) -> u64 {
         self.ambiguous
     }
 
-    /// What the file begins with.
+    /// The header of the file.
     ///
     /// # Errors
     /// If it can't be encoded.
@@ -69,7 +69,7 @@ impl ExportColumns {
         }
     }
 
-    /// These books.
+    /// The rows of these books.
     ///
     /// # Errors
     /// If they can't be encoded.
@@ -107,8 +107,7 @@ impl ExportColumns {
         writer.into_inner().map_err(|error| error.to_string())
     }
 
-    /// A book as an object whose members stand in the order of the columns; what is unset is
-    /// left out.
+    /// A book as an object with its members in the order of the columns. Unset fields are omitted.
     fn line(&self, book: &Book) -> String {
         let members = self.fields.iter().filter_map(|(field, header)| {
             Some(format!("{}:{}", Json::from(header.as_str()), value(book, field)?))

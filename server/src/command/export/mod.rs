@@ -38,23 +38,23 @@ pub struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     service: Service,
-    /// The file's format, if its name doesn't tell
+    /// The file's format, if its name has another ending
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Which books, in the language of ListBooks' filter [default: all]
+    /// The books to export, as a filter of ListBooks [default: all]
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
     filter: String,
-    /// In which order, as ListBooks takes it [default: create_time desc]
+    /// The order, as an order_by of ListBooks [default: create_time desc]
     #[arg(long, value_name = "ORDER", default_value = "", hide_default_value = true)]
     order_by: String,
-    /// A column, or a key in JSON Lines, and its field of Book. If one is given, no others are
-    /// written than those given
+    /// A column, or a key in JSON Lines, and its field of Book. If any are given, only those are
+    /// written
     #[arg(long = "column", value_name = "FIELD=HEADER")]
     columns: Vec<Assignment>,
     /// The text of a cell of CSV that is unset [default: the empty text]
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
-    /// What separates the cells of CSV; \t is a tab [default: ,]
+    /// The separator of the cells of CSV; \t is a tab [default: ,]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
 }
@@ -124,7 +124,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
-    /// How many books there are, where somebody looks at a bar; none if that can't be told.
+    /// The total for the progress bar. None if standard error is no terminal or the count fails.
     async fn total(&self, client: &Client) -> Option<u64> {
         if !std::io::stderr().is_terminal() {
             return None;
@@ -142,14 +142,14 @@ impl Arguments {
     }
 }
 
-/// An export under way.
+/// A running export.
 struct Export {
     columns: ExportColumns,
     output: OutputFile,
     books: BookTransferServiceClient<Transport>,
     filter: String,
     order_by: String,
-    /// Where the next stream begins: behind all that was written.
+    /// The page token of the next stream: behind all that is written.
     page_token: String,
     timer: ResumeTimer,
     progress: Progress,
@@ -207,7 +207,7 @@ impl Export {
             order_by: self.order_by.clone(),
             page_token: self.page_token.clone(),
         };
-        // This loop waits by itself, and tells why.
+        // The outer loop waits and prints the reason.
         let request = request.into_call().wait_for_ready(false);
         let mut client = self.books.clone();
         let mut answers = tokio::select! {
@@ -226,7 +226,7 @@ impl Export {
             self.write(bytes).await?;
             self.timer.reset();
             self.count += books.len() as u64;
-            self.progress.tell(self.count, self.count, 0);
+            self.progress.update(self.count, self.count, 0);
             if next_page_token.is_empty() {
                 return Ok(());
             }
@@ -234,7 +234,7 @@ impl Export {
         }
     }
 
-    /// Hands bytes to the file, which may be slow.
+    /// Passes bytes to the writer, which may be slow.
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), ExportStopped> {
         tokio::select! {
             done = self.output.write(bytes) => Ok(done?),

@@ -1,4 +1,4 @@
-//! A record of a file becomes a row of an import, or is told why it can't.
+//! Converts a record of a file into a row of an import, or says why it can't.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -14,10 +14,9 @@ use super::{
 use crate::command::transfer::json;
 
 impl ColumnMapping {
-    /// The row that a record makes. Keys that nothing maps are put to the others.
+    /// The row of a record. Keys without a mapping are added to `unmapped`.
     ///
-    /// # Errors
-    /// Everything that is wrong with the record and that the service wouldn't see.
+    /// # Errors Everything that is wrong with the record before the service's own checks.
     pub fn row(
         &self,
         record: &Record,
@@ -45,10 +44,9 @@ impl ColumnMapping {
         Ok(ImportBooksRow { line: record.line, book: Some(book), id })
     }
 
-    /// Tries the defaults, so that a wrong one is told before anything is read.
+    /// Checks the defaults, so that a wrong one is reported before the file is read.
     ///
-    /// # Errors
-    /// All that are wrong, a line each.
+    /// # Errors All wrong defaults, a line each.
     pub fn check_defaults(&self) -> Result<(), String> {
         let mut draft = BookDraft::default();
         for (field, text) in &self.defaults {

@@ -1,5 +1,5 @@
-//! A file cut into numbered batches: the same way every time from the same file and
-//! options, so that a number means the same rows whenever an import goes on.
+//! Cuts a file into numbered batches. The same file and options give the same batches, so that a
+//! batch number means the same rows when an import is resumed.
 
 use std::io;
 
@@ -12,22 +12,22 @@ use super::{
     source::{Raw, Source},
 };
 
-/// The most bytes of a batch, encoded, and of the records that it was made of. A quarter of
-/// what the service takes by default.
+/// The most bytes of a batch, encoded, and of the records that it was made of. A quarter of the
+/// service's default `max_message_size`.
 const MOST_BYTES: usize = 1 << 20;
 
-/// A record that isn't imported, and why.
+/// A rejected record with its violations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reject {
     /// The line of the file where it begins.
     pub line: i64,
-    /// What stands there.
+    /// The record.
     pub raw: Raw,
     /// What is wrong, at least one thing.
     pub violations: Vec<RecordViolation>,
 }
 
-/// Some of the file's records.
+/// Consecutive records of the file.
 #[derive(Debug, Default)]
 pub struct Piece {
     /// The number of its batch; none if none of its records can be sent.
@@ -40,7 +40,7 @@ pub struct Piece {
     pub rejects: Vec<Reject>,
     /// How many bytes of the file were read up to its end.
     pub read: u64,
-    /// Keys that were passed over for the first time.
+    /// Ignored keys that occur here for the first time.
     pub ignored: Vec<String>,
 }
 
@@ -49,17 +49,17 @@ pub struct Cutter {
     source: Source,
     mapping: ColumnMapping,
     batch_size: usize,
-    /// A row that had no room any more, with its record.
+    /// A row that didn't fit into the batch, with its record.
     left: Option<(ImportBooksRow, Raw, u64)>,
     number: i64,
     ignored: Vec<String>,
 }
 
-/// Keys that are told as ignored, at most.
+/// The most keys that are reported as ignored.
 const MOST_IGNORED: usize = 100;
 
 impl Cutter {
-    /// Cuts pieces of so many records at most.
+    /// Cuts pieces of at most `batch_size` records.
     #[must_use]
     pub fn new(source: Source, mapping: ColumnMapping, batch_size: usize) -> Self {
         Self { source, mapping, batch_size, left: None, number: 0, ignored: Vec::new() }

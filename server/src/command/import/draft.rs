@@ -1,4 +1,4 @@
-//! A row in the making: values as a file writes them become a book, field by field.
+//! Builds a row: converts the file's values into a book, field by field.
 
 use std::collections::BTreeMap;
 
@@ -16,23 +16,23 @@ use crate::command::transfer::{
 /// The namespace of `--id-from`: an id is the UUID of version 5 of this and the text.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x5791_68d5_03ab_4e1f_b4d2_36f6_1e2d_6480);
 
-/// Something that is wrong with a record.
+/// A violation in a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordViolation {
-    /// The field at fault; empty for the record as a whole.
+    /// The field; empty for the record as a whole.
     pub field: String,
     /// What is wrong, as a phrase that follows the field's name.
     pub reason: String,
 }
 
 impl RecordViolation {
-    /// A fault of a field.
+    /// A violation of a field.
     pub fn new(field: impl ToString, reason: impl Into<String>) -> Self {
         Self { field: field.to_string(), reason: reason.into() }
     }
 }
 
-/// What stands in a file for a field.
+/// A field's value in a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cell<'a> {
     /// A cell of CSV, or a default.
@@ -41,7 +41,7 @@ pub(super) enum Cell<'a> {
     Json(&'a str),
 }
 
-/// A row in the making.
+/// A row that is being built.
 #[derive(Debug, Default)]
 pub(super) struct BookDraft {
     id: String,
@@ -55,7 +55,7 @@ pub(super) struct BookDraft {
 }
 
 impl BookDraft {
-    /// Whether a field has a value, or a fault in its place.
+    /// Whether a field has a value or a violation.
     pub(super) fn has(&self, field: &BookField) -> bool {
         let name = field.name();
         let set = match field {
@@ -138,7 +138,7 @@ impl BookDraft {
         Ok(())
     }
 
-    /// The price itself may have said it already.
+    /// The price may already have a currency of its own.
     fn currency(&mut self, code: String) -> Result<(), String> {
         match self.currency.replace(code.clone()) {
             Some(other) if other != code => {
@@ -148,7 +148,7 @@ impl BookDraft {
         }
     }
 
-    /// Notes what is wrong with a field.
+    /// Adds a violation of a field.
     pub(super) fn violation(&mut self, field: &BookField, reason: String) {
         self.violations.push(RecordViolation::new(field, reason));
     }
@@ -189,7 +189,7 @@ impl Cell<'_> {
         }
     }
 
-    /// A number with all the digits that it is written with; JSON may have it in quotes.
+    /// A number with all its digits; JSON may have it in quotes.
     fn number(self) -> Result<String, String> {
         match self {
             Cell::Json(text) if !text.starts_with('"') => Ok(text.to_owned()),
@@ -211,7 +211,7 @@ fn parsed(text: &str) -> Result<Json, String> {
     serde_json::from_str(text).map_err(|error| without_line(&error))
 }
 
-/// A parser's words without the line, which is always the first.
+/// A parser's error text without its line, which is always 1.
 pub(super) fn without_line(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at character ")
 }

@@ -1,4 +1,4 @@
-//! Which column of a file becomes which field of a book.
+//! Maps the columns of a file to the fields of a book.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use crate::command::transfer::field::{Assignment, BookField};
 /// The columns that a rejects file has before the source's own.
 pub const NOTES: [&str; 3] = ["_line", "_field", "_reason"];
 
-/// What stands in the place of a line that no parser takes, in the rejects file of JSON Lines.
+/// The key under which the rejects file of JSON Lines has a line that isn't JSON.
 pub const RAW: &str = "_raw";
 
-/// What the command line says of columns.
+/// The command line's options about columns.
 #[derive(Clone, Debug, Default)]
 pub struct MappingOptions {
     /// `--column`.
@@ -25,7 +25,7 @@ pub struct MappingOptions {
     pub null: String,
 }
 
-/// The mapping, checked.
+/// The checked mapping.
 #[derive(Clone, Debug)]
 pub struct ColumnMapping {
     /// The values of fields that a row doesn't have.
@@ -34,7 +34,7 @@ pub struct ColumnMapping {
     pub null: String,
     /// Where the fields are.
     pub places: Places,
-    /// What is passed over because nothing maps it, as far as it is known.
+    /// The columns without a mapping, which are ignored; only for CSV.
     pub ignored: Vec<String>,
 }
 
@@ -60,10 +60,9 @@ pub enum Places {
 }
 
 impl ColumnMapping {
-    /// The plan for CSV with this header.
+    /// The mapping of CSV with this header.
     ///
-    /// # Errors
-    /// Everything that doesn't fit, together.
+    /// # Errors All problems, a line each.
     pub fn of_header(options: &MappingOptions, header: ByteRecord) -> Result<Self, String> {
         let (defaults, mut problems) = options.check();
         let names: Result<Vec<&str>, _> = header.iter().map(std::str::from_utf8).collect();
@@ -108,7 +107,7 @@ impl ColumnMapping {
         Ok(Self { defaults, null: options.null.clone(), places, ignored })
     }
 
-    /// The plan for JSON Lines.
+    /// The mapping of JSON Lines.
     ///
     /// # Errors
     /// Everything that doesn't fit, together.
@@ -155,13 +154,13 @@ impl MappingOptions {
         self.columns.iter().map(|column| column.field.clone()).collect()
     }
 
-    /// Whether a column is taken for a field because it is called so.
+    /// Whether a column maps to a field by its own name.
     fn takes(&self, field: &BookField, mapped: &BTreeSet<BookField>) -> bool {
         let made = *field == BookField::Id && self.id_from.is_some();
         field.is_importable() && !mapped.contains(field) && !made
     }
 
-    /// The defaults, and what is wrong whatever the file holds.
+    /// The defaults, and the problems that don't depend on the file.
     fn check(&self) -> (BTreeMap<BookField, String>, Vec<String>) {
         let mut problems = Vec::new();
         let mut unique = |assignments: &[Assignment], option: &str| {
@@ -187,7 +186,7 @@ impl MappingOptions {
     }
 }
 
-/// The column of this name, which has to be there once.
+/// The index of the column of this name, which must occur once.
 fn place(names: &[&str], name: &str, wanted: &str, problems: &mut Vec<String>) -> Option<usize> {
     let mut found = (0..names.len()).filter(|at| names[*at] == name);
     let first = found.next();
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_together() {
+    fn problems_of_a_mapping_are_reported_together() {
         let mut wrong = options(
             &["title=name", "author=a", "author=b", "create_time=c"],
             &["stock=1", "stock=2", "id=x"],
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_is_there_twice_counts_only_if_it_is_needed() {
+    fn a_duplicate_column_is_refused_only_if_it_is_mapped() {
         let all = ["price=1", "price.currency_code=USD"];
         let twice = header(&["title", "author", "x", "x", "author"]);
         let reported = ColumnMapping::of_header(&options(&[], &all), twice.clone()).unwrap_err();

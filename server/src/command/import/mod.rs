@@ -41,7 +41,7 @@ use super::{
 };
 use crate::shutdown::Signals;
 
-/// The exit code of an import that came to its end and rejected records.
+/// The exit code of a complete import that rejected records.
 const REJECTED: u8 = 3;
 
 /// The arguments of `import`.
@@ -56,7 +56,7 @@ pub struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     service: Service,
-    /// The file's format, if its name doesn't tell
+    /// The file's format, if its name has another ending
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Takes a field of Book from a column, or from a key in JSON Lines. Without it the
@@ -85,10 +85,10 @@ pub struct Arguments {
         value_parser = updatable
     )]
     update: Vec<String>,
-    /// What separates the cells of CSV; \t is a tab [default: ,]
+    /// The separator of the cells of CSV; \t is a tab [default: ,]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
-    /// How many records go into a transaction at most
+    /// The most records of a transaction
     #[arg(
         long,
         value_name = "ROWS",
@@ -96,8 +96,8 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     batch_size: u16,
-    /// Goes on with an import that stopped, with the same file and options: all of it is
-    /// sent again, or what follows from this batch on
+    /// Resumes an import that stopped, with the same file and options. All of it is sent again, or
+    /// all from this batch on
     #[arg(long, value_name = "ID[:BATCH]")]
     resume: Option<Resume>,
     /// Where rejected records are written [default: FILE.rejects.csv or .jsonl]
@@ -186,7 +186,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Reads and cuts the file in a thread of its own, no further ahead than is needed.
+/// Reads and cuts the file in a thread of its own, only as far ahead as needed.
 fn read(mut cutter: Cutter, first: i64) -> mpsc::Receiver<std::io::Result<Piece>> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
@@ -202,7 +202,7 @@ fn read(mut cutter: Cutter, first: i64) -> mpsc::Receiver<std::io::Result<Piece>
                 Err(error) => Err(error),
             };
             let failed = piece.is_err();
-            // Nobody listens any more when the import has ended.
+            // The receiver is gone once the import has ended.
             if sender.blocking_send(piece).is_err() || failed {
                 return;
             }
@@ -211,13 +211,13 @@ fn read(mut cutter: Cutter, first: i64) -> mpsc::Receiver<std::io::Result<Piece>
     receiver
 }
 
-/// Whether a piece was dealt with before this batch: then its rejects are told, too.
+/// Whether a piece comes before this batch and was handled by an earlier run.
 fn is_before(piece: &Piece, number: i64, first: i64) -> bool {
     piece.number.map_or(number + 1 < first, |number| number < first)
 }
 
 impl Arguments {
-    /// The file's records and what becomes of them; also its length, if that is known.
+    /// The file's records, their mapping, and the file's length, if it is known.
     fn open(&self) -> Result<(Source, ColumnMapping, Option<u64>), String> {
         let format = Format::of(self.format, &self.file)?;
         let shown = self.file.display();
@@ -259,7 +259,7 @@ impl Arguments {
         Ok((source, mapping, length))
     }
 
-    /// What the service is told of the import.
+    /// The options of the import as the service takes them.
     fn options(&self, mapping: &ColumnMapping) -> Result<ImportBooksOptions, String> {
         let mode = if self.key.is_some() { ImportMode::Upsert } else { ImportMode::Insert };
         let given = mapping.given();

@@ -1,5 +1,5 @@
-//! The rejects file: what wasn't imported, with the reasons, in a form that can be mended
-//! and imported again with the same options.
+//! The rejects file: the records that weren't imported, with the reasons. It can be corrected and
+//! imported again with the same options.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::command::transfer::{format::Format, json};
 
-/// How the file is begun.
+/// How the file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectsMode {
     /// It must not be there.
     New,
-    /// What an earlier try of the same import has written is written again.
+    /// It replaces what an earlier run of the same import wrote.
     Anew,
-    /// It goes on behind what an earlier try of the same import has written.
+    /// It appends to what an earlier run of the same import wrote.
     Append,
 }
 
@@ -44,17 +44,16 @@ pub struct Rejects {
     shape: Shape,
     mode: RejectsMode,
     file: Option<File>,
-    /// Whether anything became of the import, so that what an earlier try wrote may go.
+    /// Whether the import has begun, so that the file of an earlier run may be replaced.
     begun: bool,
-    /// The last line of the source that it told of before.
+    /// The last line of the source that the file of an earlier run has.
     last_written: i64,
 }
 
 impl Rejects {
-    /// Looks whether the file may be written.
+    /// Checks that the file can be written.
     ///
-    /// # Errors
-    /// If it is there and mustn't be, or what an earlier try wrote can't be read.
+    /// # Errors If it exists and mustn't, or the file of an earlier run can't be read.
     pub fn open(path: PathBuf, shape: Shape, mode: RejectsMode) -> Result<Self, String> {
         let shown = path.display().to_string();
         let mut last_written = 0;
@@ -71,7 +70,7 @@ impl Rejects {
             (true, RejectsMode::Anew) | (false, _) => {}
         }
         if !path.exists() {
-            // Found out now rather than when the first batch is committed.
+            // Checked now rather than when the first batch is committed.
             let tried = OpenOptions::new().write(true).create_new(true).open(&path);
             tried.and_then(|_| std::fs::remove_file(&path)).map_err(|error| {
                 format!(
@@ -83,13 +82,13 @@ impl Rejects {
         Ok(Self { path, shape, mode, file: None, last_written, begun: false })
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// Writes what was rejected of a piece that is dealt with, in the order of the source.
+    /// Writes the rejects of a handled piece, in the order of the source.
     ///
     /// # Errors
     /// If it can't be written.
@@ -197,7 +196,7 @@ fn own_members(line: &[u8]) -> Vec<String> {
     own.map(|(key, value)| format!("{}:{value}", Json::from(key))).collect()
 }
 
-/// Line, field and reason of a record; several faults are joined.
+/// Line, field and reason of a record; several violations are joined.
 fn notes(reject: &Reject) -> (String, String, String) {
     let phrase = |violation: &RecordViolation| match violation.field.as_str() {
         "" => violation.reason.clone(),
@@ -210,7 +209,7 @@ fn notes(reject: &Reject) -> (String, String, String) {
     (reject.line.to_string(), fields.join(", "), reasons.join("; "))
 }
 
-/// The last line of the source that a rejects file tells of; 0 without one.
+/// The last line of the source that a rejects file has; 0 without one.
 fn last_line(path: &std::path::Path, shape: &Shape) -> io::Result<i64> {
     let mut file = BufReader::new(File::open(path)?);
     let mut last = 0;

@@ -1,5 +1,5 @@
-//! The stream that carries an import: batches out, acknowledgements in, and again from the
-//! first batch without one when it breaks.
+//! The stream of an import: sends batches, receives acknowledgements, and resumes at the first
+//! batch without one after a break.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,15 +33,15 @@ use crate::{
 /// The most pieces that were sent and not acknowledged.
 const WINDOW: usize = 3;
 
-/// How long an interrupted import waits for what is on its way.
+/// How long an interrupted import waits for acknowledgements of sent batches.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Why an import stopped before its end.
 #[derive(Debug)]
 pub enum ImportStopped {
-    /// Nothing more can be done about it here.
+    /// It failed, and a retry can't help.
     Failed(String),
-    /// A person or the system asked for it.
+    /// A signal stopped it.
     Interrupted(Signal),
 }
 
@@ -51,20 +51,20 @@ impl From<String> for ImportStopped {
     }
 }
 
-/// What became of the rows so far.
+/// The counts of rows so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Books that are new.
     pub inserted: i64,
-    /// Books that were there.
+    /// Books that existed.
     pub updated: i64,
     /// Records that weren't imported.
     pub rejected: i64,
 }
 
-/// An import under way.
+/// A running import.
 pub struct ImportSession {
-    /// Where it goes.
+    /// The client of the service.
     pub client: BookTransferServiceClient<Transport>,
     /// What every stream of it begins with.
     pub options: ImportBooksOptions,
@@ -72,11 +72,11 @@ pub struct ImportSession {
     pub pieces: mpsc::Receiver<io::Result<Piece>>,
     /// Where rejects go.
     pub rejects: Rejects,
-    /// Where it is told how far it is.
+    /// The progress display.
     pub progress: Progress,
     /// How long to go on after failures.
     pub timer: ResumeTimer,
-    /// How it is asked to stop.
+    /// The signals that stop it.
     pub signals: Signals,
     /// What became of the rows so far.
     pub counts: Counts,
@@ -108,10 +108,9 @@ impl From<ImportStopped> for ImportStreamEnd {
 }
 
 impl ImportSession {
-    /// Carries the import to its end.
+    /// Runs the import to its end.
     ///
-    /// # Errors
-    /// Why it stopped before. What was acknowledged is counted then.
+    /// # Errors Why it stopped early. Acknowledged batches are counted.
     pub async fn run(&mut self) -> Result<(), ImportStopped> {
         loop {
             self.fill().await?;
@@ -160,7 +159,7 @@ impl ImportSession {
         // The channel is new and takes one.
         let _ = sender.try_send(step(Step::Options(self.options.clone())));
         let mut sender = Some(sender);
-        // The loop around this waits by itself, and tells why.
+        // The outer loop waits and prints the reason.
         let request = Request::new(ReceiverStream::new(receiver)).wait_for_ready(false);
         let mut client = self.client.clone();
         let mut answers = tokio::select! {
@@ -185,7 +184,7 @@ impl ImportSession {
                 permit = reserve(sender.as_ref()), if waiting.is_some() => {
                     let Some((number, piece)) = waiting else { continue };
                     let Some(permit) = permit else {
-                        // The stream is gone; its answers say why.
+                        // The stream has ended; its answers hold the reason.
                         self.acknowledge(answers.message().await?)?;
                         continue;
                     };
@@ -207,7 +206,7 @@ impl ImportSession {
         }
     }
 
-    /// Nothing is sent any more: waits for the answers to what is on its way.
+    /// Sends no more batches and waits for the acknowledgements of sent ones.
     async fn stop(
         &mut self,
         signal: Signal,
@@ -230,7 +229,7 @@ impl ImportSession {
         ImportStopped::Interrupted(signal)
     }
 
-    /// Everything is acknowledged: says so, and lets the service compare its counts.
+    /// All batches are acknowledged: sends the end, so that the service compares the counts.
     async fn end(
         &mut self,
         sender: Option<mpsc::Sender<ImportBooksRequest>>,
@@ -240,7 +239,7 @@ impl ImportSession {
     ) -> Result<(), ImportStreamEnd> {
         let end = ImportBooksRequest { step: Some(Step::End(ImportBooksEnd { batches, rows })) };
         if let Some(sender) = sender {
-            // If the stream is gone, its answers say why.
+            // If the stream has ended, its answers hold the reason.
             let _ = sender.send(end).await;
         }
         let answer = tokio::select! {
@@ -252,13 +251,13 @@ impl ImportSession {
                 Some(Answer::Summary(summary)) if summary.batches == batches => Ok(()),
                 other => Err(odd(&format!("{other:?} instead of the summary")).into()),
             },
-            // Every batch is committed and acknowledged: nothing is left to be tried again.
+            // Every batch is committed and acknowledged, so there is nothing to retry.
             Err(status) if Error::from(status.clone()).is_transient() => Ok(()),
             Err(status) => Err(status.into()),
         }
     }
 
-    /// A piece of the file came, or its end.
+    /// Takes a piece of the file, or its end.
     fn take(&mut self, piece: Option<io::Result<Piece>>) -> Result<(), ImportStopped> {
         match piece {
             Some(Ok(piece)) => {
@@ -295,7 +294,7 @@ impl ImportSession {
         Ok(())
     }
 
-    /// Lets go of pieces that wait for no acknowledgement.
+    /// Drops pieces that need no acknowledgement.
     fn settle(&mut self) -> Result<(), ImportStopped> {
         while self.window.front().is_some_and(|piece| piece.number.is_none()) {
             if let Some(piece) = self.window.pop_front() {
@@ -305,7 +304,7 @@ impl ImportSession {
         Ok(())
     }
 
-    /// Writes what was rejected of a piece, and tells how far the import is.
+    /// Writes the rejects of a piece and updates the progress.
     fn finish(
         &mut self,
         piece: Piece,
@@ -328,7 +327,7 @@ impl ImportSession {
         self.rejects.write(&rejects).map_err(|error| format!("{shown}: {error}"))?;
         let Counts { inserted, updated, rejected } = self.counts;
         let count = |count: i64| u64::try_from(count).unwrap_or_default();
-        self.progress.tell(piece.read, count(inserted + updated + rejected), count(rejected));
+        self.progress.update(piece.read, count(inserted + updated + rejected), count(rejected));
         Ok(())
     }
 }

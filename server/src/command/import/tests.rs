@@ -29,7 +29,7 @@ fn pieces(mut cutter: Cutter) -> Vec<Piece> {
     std::iter::from_fn(|| cutter.next().unwrap()).collect()
 }
 
-/// All rows and all rejects, whatever the pieces.
+/// All rows and all rejects of all pieces.
 fn parts(cutter: Cutter) -> (Vec<ImportBooksRow>, Vec<Reject>) {
     let (rows, rejects): (Vec<_>, Vec<_>) =
         pieces(cutter).into_iter().map(|piece| (piece.rows, piece.rejects)).unzip();
@@ -50,7 +50,7 @@ fn reported(rejects: &[Reject]) -> Vec<String> {
 const PRICED: [&str; 2] = ["price=1.5", "price.currency_code=USD"];
 
 #[test]
-fn cells_become_values() {
+fn cells_are_converted_to_values() {
     let text = "id,title,author,price,stock,category_id,attributes,isbn,description\n\
         a,T,A,12.50,7,c,\"{\"\"n\"\":1,\"\"isbn\"\":2}\",x,\n\
         b,T,A,,,,,,d\n";
@@ -75,7 +75,7 @@ fn cells_become_values() {
 }
 
 #[test]
-fn the_text_for_unset_is_anything() {
+fn any_text_can_stand_for_unset() {
     let mut options = options(&[], &PRICED);
     options.null = "\\N".into();
     let text = b"title,author,description,cover_image\nT,A,\\N,\n";
@@ -85,7 +85,7 @@ fn the_text_for_unset_is_anything() {
 }
 
 #[test]
-fn an_id_is_made_of_a_text_and_always_the_same() {
+fn the_same_text_makes_the_same_id() {
     let mut options = options(&[], &PRICED);
     options.id_from = Some("isbn".into());
     let (rows, rejects) =
@@ -100,7 +100,7 @@ fn an_id_is_made_of_a_text_and_always_the_same() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_its_line() {
+fn an_unreadable_record_is_reported_with_its_line() {
     let text = b"title,author,price,stock,attributes\n\
         \"T\n2\",A,1,1,\n\
         T,A,1e3,many,[1]\n\
@@ -123,7 +123,7 @@ fn what_cannot_be_read_is_told_with_its_line() {
 }
 
 #[test]
-fn lines_of_json_are_the_contract_s_or_flat() {
+fn json_lines_are_nested_or_flat() {
     let text = r#"{"title":"T","author":"A","price":{"currencyCode":"USD","units":"12","nanos":5000},"stock":2,"etag":"x"}
 {"title":"T","author":"A","price":12.10,"price.currency_code":"EUR","attributes.n":[1],"categoryId":null}
 {"title":"T","author":"A","price":"0.000001","year":1}
@@ -176,7 +176,7 @@ fn a_file_is_cut_the_same_way_every_time() {
 }
 
 #[test]
-fn rejects_are_mended_and_read_again() {
+fn corrected_rejects_can_be_imported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("r.csv");
     let text = b"title,author,price,note\n\"T, \"\"1\"\"\",A,x,\xff\nT,A\nT,A,1,2,3\nT,A,,\n";
@@ -190,7 +190,7 @@ fn rejects_are_mended_and_read_again() {
     open(RejectsMode::New).unwrap().write(&rejects[..2]).unwrap();
     assert!(open(RejectsMode::New).is_err_and(|reported| reported.contains("is there already")));
 
-    // An import that goes on tells nothing twice.
+    // A resumed import writes no reject twice.
     open(RejectsMode::Append).unwrap().write(&rejects).unwrap();
     let written = std::fs::read(&path).unwrap();
     let wanted = b"_line,_field,_reason,title,author,price,note\n\
@@ -202,7 +202,7 @@ fn rejects_are_mended_and_read_again() {
     open(RejectsMode::Anew).unwrap().write(&rejects).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), wanted);
 
-    // Read again they are the same rejects, and the notes are nobody's columns.
+    // Read again they are the same rejects, and the notes map to no field.
     let (cutter, shape) = csv(wanted, &options, 10);
     let again = parts(cutter).1;
     assert_eq!(again.len(), 3);
@@ -219,7 +219,7 @@ fn rejects_are_mended_and_read_again() {
 }
 
 #[test]
-fn rejected_lines_of_json_keep_their_words() {
+fn rejected_json_lines_keep_their_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("r.jsonl");
     let text = "{\"title\":\"T\",\"stock\":1.50, \"n\" : 1e400 }\nno json\n{\"_line\":9,\"stock\":\"x\"}\n";

@@ -1,10 +1,9 @@
-//! The fields of a book as files know them: their names on the command line, in headers
-//! and in JSON.
+//! The fields of a book in files: their names on the command line, in headers and in JSON.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-/// A field of `bookstore.v1.Book` that a column of a file can hold. The etag is none: it
-/// belongs to a state of a book, not to its data.
+/// A field of `bookstore.v1.Book` that a column of a file can hold. It can't hold the etag, which
+/// belongs to a state of a book and not to its data.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BookField {
     /// `id`.
@@ -27,7 +26,7 @@ pub enum BookField {
     CoverImage,
     /// `attributes`: all of them, as a JSON object.
     Attributes,
-    /// `attributes.KEY`: one of them; whatever follows the first dot is its key.
+    /// `attributes.KEY`: one of them. The text after the first dot is its key.
     Attribute(String),
     /// `create_time`, which the service sets.
     CreateTime,
@@ -57,7 +56,7 @@ impl BookField {
         UpdateTime,
     ];
 
-    /// The fields that a book can't be without.
+    /// The required fields.
     pub const REQUIRED: [Self; 4] = [Title, Author, Price, CurrencyCode];
 
     /// Its name, such as `price.currency_code`.
@@ -80,7 +79,7 @@ impl BookField {
         })
     }
 
-    /// The field of Book that it is, or is a part of: what an update mask names.
+    /// The field of Book that it is or is a part of, as an update mask names it.
     #[must_use]
     pub fn in_book(&self) -> &'static str {
         match self.name() {
@@ -89,7 +88,7 @@ impl BookField {
         }
     }
 
-    /// Whether a file may say it. The others are the service's to set.
+    /// Whether an import may set it. The service sets the others.
     #[must_use]
     pub fn is_importable(&self) -> bool {
         !matches!(self, CreateTime | UpdateTime)
@@ -101,8 +100,8 @@ impl BookField {
         self.is_importable() && *self != Id
     }
 
-    /// The field that a header names without being told: by its name, or as protobuf's
-    /// JSON writes that (`categoryId`).
+    /// The field that a header names without a mapping: by its name, or in lower camel case as in
+    /// protobuf's JSON (`categoryId`).
     #[must_use]
     pub fn of_header(header: &str) -> Option<Self> {
         let mut snake = String::new();
@@ -144,7 +143,7 @@ impl FromStr for BookField {
 pub struct Assignment {
     /// The field.
     pub field: BookField,
-    /// What stands behind the equals sign: a header, or a value.
+    /// The text after the equals sign: a header, or a value.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! Imports and exports between the wire and the row: their steps, and the rows of a batch.
+//! Converts imports and exports between messages and rows: their steps, and the rows of a batch.
 
 use std::collections::HashSet;
 
@@ -31,23 +31,22 @@ use crate::{
 /// How many books a message of an export holds at most.
 const EXPORTED: i32 = 500;
 
-/// The most reasons that are told of one row.
+/// The most violations that are reported of one row.
 const REASONS: usize = 20;
 
-/// What an import does.
+/// The checked options of an import.
 pub struct ImportPlan {
     import_id: Uuid,
-    /// The columns that books which are there take over; none where they stay as they are.
+    /// The columns that the import changes in existing books; none if it doesn't update.
     change: Option<ActiveModel>,
-    /// The options as they came.
+    /// The encoded options, which are a part of the request's fingerprint.
     encoded: Vec<u8>,
 }
 
 impl ImportPlan {
     /// Checks the options of an import.
     ///
-    /// # Errors
-    /// All that is wrong with them.
+    /// # Errors All their violations.
     pub fn of(call: &StreamCall, options: ImportBooksOptions) -> Result<Self, Refused> {
         let encoded = options.encode_to_vec();
         let message = ImportBooksRequest { step: Some(Step::Options(options.clone())) };
@@ -61,11 +60,10 @@ impl ImportPlan {
         })
     }
 
-    /// Checks a batch: the operation that writes it, and what makes it happen once. What is
-    /// wrong with a row rejects that row.
+    /// Checks a batch. Returns the operation that writes it and its idempotency key. A violation of
+    /// a row rejects only that row.
     ///
-    /// # Errors
-    /// What is wrong with the batch itself.
+    /// # Errors The violations of the batch itself.
     pub fn batch(
         &self,
         call: &StreamCall,
@@ -103,8 +101,7 @@ impl ImportPlan {
 
 /// Checks the end of an import.
 ///
-/// # Errors
-/// All that is wrong with it.
+/// # Errors All its violations.
 pub fn end(call: &StreamCall, end: ImportBooksEnd) -> Result<ImportBooksEnd, Refused> {
     call.checked(ImportBooksRequest { step: Some(Step::End(end)) }, |_, _| Some(end))
 }
@@ -126,7 +123,7 @@ fn change(check: &mut Check<'_>, options: &ImportBooksOptions) -> Option<ActiveM
     Some(Book::values(check, "", Message::default(), &paths))
 }
 
-/// Holds a batch without its rows against the contract's rules.
+/// Checks a batch without its rows against the contract's rules.
 fn check_number_and_count(
     call: &StreamCall,
     number: i64,
@@ -172,7 +169,7 @@ fn values(
     Some((id?, values))
 }
 
-/// What is wrong with a row, each once and no more than can be told, at paths in Book.
+/// The violations of a row, each once and up to the limit, with paths in Book.
 fn reasons(violations: Vec<FieldViolation>) -> impl Iterator<Item = FieldViolation> {
     let mut reported: Vec<FieldViolation> = Vec::new();
     for FieldViolation { field, description } in violations {

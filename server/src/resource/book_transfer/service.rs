@@ -47,8 +47,8 @@ impl BookTransferService for Service {
     }
 }
 
-/// An import at one of its steps. A batch is read once the one before it is acknowledged:
-/// until then HTTP/2 holds the caller back.
+/// An import at one of its steps. A batch is read once the one before it is acknowledged: until
+/// then flow control of HTTP/2 slows the caller down.
 struct Import {
     call: StreamCall,
     messages: Streaming<ImportBooksRequest>,
@@ -135,8 +135,8 @@ fn without_options() -> Status {
     status::import_out_of_order("the options come first")
 }
 
-/// An export at one of its messages: what to ask for next. Nobody asks before the caller has
-/// taken the last message, and nothing is held until then.
+/// An export between two messages, with the next request. The next page is read only after the
+/// caller has taken the last message; no connection is held until then.
 struct ExportStream {
     call: StreamCall,
     next: Option<ExportBooksRequest>,

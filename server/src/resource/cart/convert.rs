@@ -1,4 +1,4 @@
-//! Carts between the wire and the row.
+//! Converts carts between messages and rows.
 
 use bookstore_entity::cart::Model;
 use bookstore_proto::v1::{
@@ -55,7 +55,7 @@ impl WriteRequest for CheckoutRequest {
     }
 }
 
-/// The requests that change what is in a cart, which are alike.
+/// The requests that change the items of a cart, which have the same form.
 macro_rules! changes {
     ($($request:ident => $operation:ident($change:expr);)+) => {$(
         impl WriteRequest for $request {

@@ -1,5 +1,5 @@
-//! What happens to carts: reads and writes over checked values. Whoever changes a cart locks
-//! its user against deletion first, then the cart, then books: all go the same way.
+//! The reads and writes of carts, with checked values. Every change of a cart locks its user
+//! against deletion first, then the cart, then books. The common order prevents deadlocks.
 
 use bookstore_entity::{
     cart::{self, Column, Entity, Model},
@@ -33,13 +33,13 @@ const MOST_COPIES: i32 = 1_000;
 /// The most books in a cart.
 const MOST_BOOKS: usize = 100;
 
-/// There is something in the cart.
+/// The cart isn't empty.
 const CART_EMPTY: Precondition = Precondition::new("CART_EMPTY", "there is nothing in the cart");
 
 /// The cart has room for what is put into it.
 const CART_FULL: Precondition = Precondition::new("CART_FULL", "a cart doesn't hold that much");
 
-/// A cart with what is in it.
+/// A cart with its items.
 type Filled = (Model, Vec<CartItemRow>);
 
 queries! {
@@ -48,22 +48,22 @@ queries! {
 }
 
 operations! {
-    /// Puts copies of a book into a cart.
+    /// Adds copies of a book to a cart.
     AddItem(ItemChange) -> Filled = add, checks_of_book;
     /// Sets how many copies of a book are in a cart.
     UpdateItem(ItemChange) -> Filled = update, checks_of_book;
-    /// Takes a book out of a cart.
+    /// Removes a book from a cart.
     RemoveItem(ItemChange) -> Filled = remove, checks_of_book;
-    /// Takes everything out of a cart.
+    /// Removes all books from a cart.
     Clear(CartTarget) -> Filled = clear, no_checks;
 }
 
 /// A cart that is to change.
 #[derive(Clone, Debug)]
 pub struct CartTarget {
-    /// Whose it is.
+    /// The user.
     pub user_id: Uuid,
-    /// The etag that it must have, which only the cart's id makes readable; empty for any.
+    /// The etag that it must have, which can only be read with the cart's id; empty for any.
     pub etag: String,
 }
 
@@ -74,11 +74,11 @@ pub struct ItemChange {
     pub cart: CartTarget,
     /// The book.
     pub book_id: Uuid,
-    /// How many copies; of no meaning where the book leaves.
+    /// How many copies; ignored where the book is removed.
     pub quantity: i32,
 }
 
-/// Orders what is in a cart and clears it.
+/// Orders the items of a cart and clears it.
 pub struct Checkout {
     cart: CartTarget,
     order: NewOrder,
@@ -134,7 +134,8 @@ async fn get(connection: &Connection, user_id: &Uuid) -> Result<Option<Filled>, 
         user_exists(connection, *user_id).await?;
         return Ok(None);
     };
-    // After the cart: if it changes in between, its etag is the old one and so refused later.
+    // Read after the cart: if the cart changes in between, the answer has the old etag, which a
+    // later write refuses.
     let items = items(connection, &cart).await?;
     Ok(Some((cart, items)))
 }
@@ -161,11 +162,11 @@ async fn one_user(
     }
 }
 
-/// Locks a cart, which is inserted if it wasn't there, gives it a new version and time, and
-/// reads what is in it.
+/// Locks a cart, which is inserted if it doesn't exist, gives it a new version and time, and reads
+/// its items.
 async fn change(connection: &Connection, target: &CartTarget) -> Result<Filled, StoreError> {
     let user = user::Entity::find_by_id(target.user_id).select_only().column(user::Column::Id);
-    // A deletion of the user takes the cart along: it locks them in this order too.
+    // A deletion of the user also deletes the cart. It locks them in this order too.
     let user = user.lock(LockType::KeyShare);
     one_user(connection, target.user_id, user).await?;
     let now = bookstore_store::now();

@@ -1,5 +1,5 @@
-//! What happens to orders: reads and writes over checked values. An order is always read with
-//! its items, which never change.
+//! The reads and writes of orders, with checked values. An order is always read with its items,
+//! which never change.
 
 use bookstore_entity::{
     order::{Column, Entity, Model},
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::rpc::stamp::{operations, queries};
 
-/// The order is in a status from which it can be given the next one.
+/// The order's status allows the transition.
 const ORDER_STATE: Precondition =
     Precondition::new("ORDER_STATE", "the order isn't in a state for that");
 
@@ -41,13 +41,13 @@ queries! {
 }
 
 operations! {
-    /// Accepts an order.
+    /// Confirms an order.
     ConfirmOrder(Step) -> WithItems = confirm, no_checks;
-    /// Sends an order off.
+    /// Marks an order as shipped.
     ShipOrder(Step) -> WithItems = ship, no_checks;
-    /// Notes that an order has arrived.
+    /// Marks an order as delivered.
     DeliverOrder(Step) -> WithItems = deliver, no_checks;
-    /// Calls an order off, which gives back what it had taken.
+    /// Cancels an order and returns its copies to the stock.
     CancelOrder(Step) -> WithItems = cancel, no_checks;
 }
 
@@ -55,7 +55,7 @@ operations! {
 pub struct PlaceOrder {
     /// The order.
     pub order: NewOrder,
-    /// What it is for.
+    /// Its lines.
     pub lines: Vec<OrderLine>,
 }
 
@@ -72,12 +72,12 @@ impl Operation for PlaceOrder {
     }
 }
 
-/// An order that is to go one step further.
+/// A change of an order's status.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// The order.
     pub id: Uuid,
-    /// The state it must have.
+    /// The etag that it must have.
     pub expected: Expected,
 }
 
@@ -138,8 +138,8 @@ async fn cancel(connection: &Connection, step: &Step) -> Result<WithItems, Store
     Ok(cancelled)
 }
 
-/// Gives an order another status, if the one it has leads there: a condition of the change
-/// itself, so that of two who ask at once one comes second.
+/// Changes an order's status if its current status allows it. The UPDATE itself has the condition,
+/// so that of two concurrent calls only one succeeds.
 async fn advance(
     connection: &Connection,
     step: &Step,
@@ -161,7 +161,7 @@ async fn advance(
     Ok((order, items.pop().unwrap_or_default()))
 }
 
-/// Why an order wasn't given another status.
+/// Why an order's status wasn't changed.
 async fn refused(
     connection: &Connection,
     step: &Step,
@@ -180,7 +180,7 @@ async fn refused(
         return Ok(StoreError::EtagMismatch { resource, id, field: "etag".into() });
     }
     if from.contains(&order.status.as_str()) {
-        // It has come to that state in this very moment.
+        // Another transaction has just set that status.
         return Ok(crud::came_and_went());
     }
     let description = format!("names an order that is {}", order.status);

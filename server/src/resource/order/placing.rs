@@ -1,5 +1,6 @@
-//! Placing an order: the books' rows locked in the order of their ids, looked at, and taken.
-//! PostgreSQL does it in one statement; SQLite's transaction has the file for itself.
+//! Places an order: locks the books' rows in the order of their ids, checks them, and takes the
+//! copies. PostgreSQL does it in one statement. On SQLite the transaction has locked the whole
+//! file.
 
 use bookstore_entity::{
     book,
@@ -30,7 +31,7 @@ const CURRENCY_MISMATCH: Precondition =
 const INSUFFICIENT_STOCK: Precondition =
     Precondition::new("INSUFFICIENT_STOCK", "there is too little in stock");
 
-/// What a locked book is like.
+/// A locked book.
 #[derive(Clone, Debug)]
 struct LockedBook {
     stock: i32,
@@ -38,9 +39,9 @@ struct LockedBook {
     currency_code: String,
 }
 
-/// What the database knows of an order that is to be placed.
+/// The state of the database for an order that is to be placed.
 struct OrderState {
-    /// Whether the order's id is taken already; then no book was looked at.
+    /// Whether the order's id is taken already; no book was read then.
     is_taken: bool,
     has_user: bool,
     /// The book of each line.
@@ -51,16 +52,16 @@ struct OrderState {
 
 /// Places an order: takes its lines out of the stock and keeps their prices.
 ///
-/// # Errors
-/// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Precondition`];
-/// [`StoreError::Constraint`] where the user or the id came or went in this very moment.
+/// # Errors [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`],
+/// [`StoreError::Precondition`]; [`StoreError::Constraint`] if the user or the id was inserted or
+/// deleted concurrently.
 pub async fn place(
     connection: &Connection,
     order: &NewOrder,
     lines: &[OrderLine],
 ) -> Result<WithItems, StoreError> {
     let now = bookstore_store::now();
-    // By their ids they stand in the lines' order.
+    // Sorted by id, they are in the lines' order.
     let mut ids: Vec<Uuid> = lines.iter().map(|_| Uuid::now_v7()).collect();
     ids.sort_unstable();
     let is_postgres = connection.get_database_backend() == DbBackend::Postgres;
@@ -78,7 +79,7 @@ pub async fn place(
     Ok((model, items))
 }
 
-/// What the order comes to, or everything that stands in its way.
+/// The order's total, or every reason why it can't be placed.
 fn verdict(
     order: &NewOrder,
     lines: &[OrderLine],
@@ -168,13 +169,12 @@ fn enough(lines: &[OrderLine], books: &[LockedBook]) -> Result<(), StoreError> {
     }
 }
 
-/// One text however many lines there are. Whether the order can be placed is decided over the
-/// locked rows, which are as the last transaction has left them and not as the statement's
-/// snapshot has them; the parts that write depend on that, so all locks come before them.
-/// The stock is counted from the locked row: from the snapshot's, PostgreSQL would hold a number
-/// against the CHECK that is none any more, before it looks for the newer row.
-/// Where the id is taken nothing is locked: a transaction that changes that order may wait
-/// for the same books.
+/// One text however many lines there are. Whether the order can be placed is decided on the locked
+/// rows, which are newer than the statement's snapshot. The parts that write depend on that
+/// decision, so all locks are taken before them. The stock is counted from the locked row: with the
+/// snapshot's row, PostgreSQL would evaluate the CHECK on an outdated number before it finds the
+/// newer row. Where the id is taken nothing is locked: a transaction that changes that order may
+/// wait for the same books.
 const PLACE: &str = r#"WITH "line" AS MATERIALIZED (
     SELECT * FROM unnest($5::uuid[], $6::int4[], $7::uuid[])
         WITH ORDINALITY AS "line" ("book_id", "quantity", "id", "place")
@@ -319,10 +319,9 @@ async fn write(
     Ok(())
 }
 
-/// Gives the copies of an order back to its books, locked in the order of their ids.
+/// Returns the copies of an order to its books, locked in the order of their ids.
 ///
-/// # Errors
-/// What the database answers.
+/// # Errors The rows of the result.
 pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), StoreError> {
     let backend = connection.get_database_backend();
     let order = Value::from(order);
@@ -338,7 +337,8 @@ pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), Store
     Ok(())
 }
 
-/// What of a new order constraints look at, where the look at them was overtaken.
+/// The constraint checks of a new order, for the case that a concurrent transaction changed a row
+/// after it was read.
 pub fn constraint_checks(order: &NewOrder) -> Vec<ConstraintCheck> {
     Order::CONSTRAINTS
         .iter()

@@ -1,5 +1,5 @@
-//! Answers DEADLINE_EXCEEDED once the caller's time is over; what still runs below ends by
-//! the timeouts that it was started with.
+//! Answers DEADLINE_EXCEEDED once the deadline has passed. Work that still runs ends by its own
+//! timeouts.
 
 use std::time::Instant;
 

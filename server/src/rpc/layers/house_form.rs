@@ -20,7 +20,7 @@ pub async fn house_form(
 ) -> Response {
     let path = request.uri().path().to_owned();
     if !is_grpc(request.headers()) {
-        // As gRPC asks (PROTOCOL-HTTP2, Requests): whoever sends this speaks another protocol.
+        // As gRPC asks (PROTOCOL-HTTP2, Requests) for a content type of another protocol.
         let mut refusal = Response::default();
         *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return refusal;

@@ -1,4 +1,4 @@
-//! Sends calls away that the service has no room for.
+//! Refuses calls beyond the limit on calls in flight.
 
 use std::{
     pin::Pin,

@@ -25,7 +25,8 @@ pub fn around(services: Router, shared: LayerContext) -> Router {
         .layer(from_fn_with_state(shared.clone(), deadline::deadline))
         // Health and reflection answer without a database.
         .layer(from_fn_with_state(shared.clone(), readiness::readiness))
-        // Innermost: what is refused above needs no turn, and the deadline bounds the wait for it.
+        // Innermost: calls that are refused above need no permit, and the deadline bounds the wait
+        // for one.
         .layer(from_fn_with_state(shared, load::load));
     services.layer(layers)
 }

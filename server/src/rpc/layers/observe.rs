@@ -1,4 +1,4 @@
-//! Reads a call's metadata, tells of the call in the log, and writes the response's metadata.
+//! Reads a call's metadata, logs the call, and writes the response's metadata.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -165,7 +165,7 @@ fn code(headers: &HeaderMap) -> Code {
     Status::from_header_map(headers).map_or(Code::Ok, |status| status.code())
 }
 
-/// The body of a call that streams: its line is told at its end, and errors at the end have the
+/// The body of a call that streams: its line is logged at its end, and errors at the end have the
 /// request id, as those at the beginning.
 struct Streamed {
     /// None once it has panicked.
@@ -182,7 +182,7 @@ impl http_body::Body for Streamed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // What the stream does, it does as it is asked for its next message.
+        // A stream does its work in `poll_frame`.
         let span = self.line.as_ref().map(|line| line.span.clone());
         let _entered = span.as_ref().map(tracing::Span::enter);
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
@@ -218,10 +218,10 @@ fn trailers(status: Status) -> HeaderMap {
     trailers
 }
 
-/// The call's line in the log. Dropped without a code, it tells that the caller has left.
+/// The call's line in the log. If it is dropped without a code, the caller has cancelled the call.
 struct AccessLogLine {
     began: Instant,
-    /// Probes and reflection are told of at DEBUG: there are many, and nobody asks for them.
+    /// Health checks and reflection are logged at DEBUG, since there are many of them.
     quiet: bool,
     /// Of the service's own methods.
     method: Option<&'static str>,
@@ -254,7 +254,8 @@ impl Drop for AccessLogLine {
     }
 }
 
-/// Whether a code is the service's fault and not its caller's.
+/// Whether a code is an error of the service and not of its caller (OpenTelemetry, semantic
+/// conventions for gRPC).
 fn is_server_error(code: Code) -> bool {
     matches!(
         code,

@@ -22,7 +22,7 @@ pub async fn readiness(
                 return status::schema_pending(revisions).into_http();
             }
             DatabaseState::ShutOut(_) => return status::database_unavailable().into_http(),
-            // Calls that need nothing of what is gone are answered.
+            // Calls that don't need the missing objects are answered.
             DatabaseState::Incomplete(_) | DatabaseState::Right => {}
         }
     }

@@ -1,5 +1,5 @@
-//! Looks at how long a request's parts are before they are looked into: millions of entries
-//! fit into a message of a few megabytes, and looking into each would take seconds.
+//! Checks the lengths of a request's lists and other parts before their contents: millions of
+//! entries fit into a message of a few megabytes, and checking each would take seconds.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,9 @@ const MASK_PATHS: u64 = 100;
 /// takes six times as much here.
 const STRUCT_BYTES: usize = 512 * 1024;
 
-/// Notes every list that is longer than its rule allows, and other parts that are too long.
-pub(super) fn look_at(
+/// Adds a violation for every list that is longer than its rule allows, and for other parts that
+/// are too long.
+pub(super) fn check(
     rules: &Messages,
     message: &MessageDescriptor,
     mut bytes: &[u8],
@@ -75,7 +76,7 @@ pub(super) fn look_at(
                 ));
             }
             "google.protobuf.Struct" => {}
-            _ => look_at(rules, &kind, part, &path, violations),
+            _ => check(rules, &kind, part, &path, violations),
         }
     }
 }

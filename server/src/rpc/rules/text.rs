@@ -9,13 +9,13 @@ use super::{
     ranges::range,
 };
 
-/// What a caller is told where a pattern isn't kept; others are told the pattern.
+/// The descriptions of known patterns. For others the pattern itself is shown.
 const PATTERNS: &[(&str, &str)] = &[
     (r"^[^@\s]+@[^@\s]+$", "must have one @ with text before and behind it, and no white space"),
     ("^[A-Z]{3}$", "must be three capital letters, as in ISO 4217"),
 ];
 
-/// What a caller is told of a text with a NUL character, which PostgreSQL can't store.
+/// The description for a text with a NUL character, which PostgreSQL can't store.
 pub(super) const NUL: &str = "must not hold a NUL character";
 
 /// The rules of one text.
@@ -23,9 +23,9 @@ pub(super) const NUL: &str = "must not hold a NUL character";
 pub(super) struct TextRule {
     /// The least and the greatest number of characters.
     length: Option<(u64, u64)>,
-    /// A pattern, and what a caller is told of it.
+    /// A pattern and its description.
     pattern: Option<(Regex, String)>,
-    /// Predefined rules, each with what a caller is told of it.
+    /// Predefined rules, each with its description.
     predefined: Vec<(TextHolds, String)>,
 }
 
@@ -70,7 +70,7 @@ impl TextRule {
         Ok(rule)
     }
 
-    /// Gives every rule that a text breaks to `fault`.
+    /// Calls `violation` for every rule that a text breaks.
     pub(super) fn check(&self, text: &str, mut violation: impl FnMut(String)) {
         let length = text.chars().count() as u64;
         if let Some((least, most)) = self.length

@@ -8,7 +8,7 @@ use super::{
     RETRY_LATER, RETRY_SOON, RichStatus, database_unavailable, deadline_exceeded, internal, invalid,
 };
 
-/// What the store could not do.
+/// The status of a store's error.
 pub fn store(error: &StoreError, request_id: &str) -> Status {
     use ErrorReason as Reason;
     let answer = match error {
@@ -177,7 +177,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
         StoreError::PositionUnverifiable => RichStatus::new(
             Code::FailedPrecondition,
             Reason::TokenUnverifiable,
-            "nobody can say whether the database has the token's position",
+            "whether the database has the token's position can't be verified",
         )
         .with("key", "consistency-token"),
         StoreError::Internal(source) => return internal(source, request_id),

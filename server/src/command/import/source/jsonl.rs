@@ -1,10 +1,10 @@
-//! JSON Lines: a value a line; blank lines are passed over.
+//! JSON Lines: a value a line. Blank lines are skipped.
 
 use std::io;
 
 use super::{Input, LARGEST, Raw, Record};
 
-/// Reads lines of JSON. What stands in them is looked at later.
+/// Reads lines of JSON. They are parsed later.
 pub struct JsonlSource {
     input: Input,
 }
