@@ -1,4 +1,4 @@
-//! The revisions in their order, and the targets that people name.
+//! The revisions in their order, and the targets of commands.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ pub enum ChainError {
     /// Two revisions have one name.
     #[error("two revisions are called {0}")]
     Duplicate(String),
-    /// A revision follows one that isn't there.
+    /// A revision follows an unknown one.
     #[error("{name} follows {parent}, which there is not")]
     MissingParent {
         /// The revision.
@@ -35,10 +35,10 @@ pub enum ChainError {
         /// The revisions.
         names: Vec<String>,
     },
-    /// Revisions follow each other in a circle.
+    /// Revisions follow each other in a cycle.
     #[error("{0} is part of a circle of parents")]
     Circle(String),
-    /// A revision isn't as the runner needs it.
+    /// A revision breaks a rule of the runner.
     #[error("{name}: {reason}")]
     Malformed {
         /// The revision.
@@ -120,7 +120,7 @@ impl Chain {
         self.revisions.iter().find(|revision| revision.name == name)
     }
 
-    /// Where a revision stands.
+    /// The index of a revision.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.revisions.iter().position(|revision| revision.name == name)
     }
@@ -132,7 +132,7 @@ pub fn heads(list: &[Revision]) -> Vec<&Revision> {
     list.iter().filter(|revision| !parents.contains(revision.name.as_str())).collect()
 }
 
-/// Holds a revision against what the runner can do.
+/// Checks whether the runner can run a revision.
 fn well_formed(revision: &Revision) -> Result<(), ChainError> {
     let malformed =
         |reason: String| Err(ChainError::Malformed { name: revision.name.clone(), reason });

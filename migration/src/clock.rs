@@ -1,4 +1,4 @@
-//! Times for people: UTC, to a second, as RFC 3339 writes them.
+//! Times in UTC, to a second, in the form of RFC 3339.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

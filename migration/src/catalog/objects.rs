@@ -7,7 +7,7 @@ use crate::expression::{ColumnType, Engine};
 /// The kind of an object, as the `kind` of findings names it.
 pub type Kind = String;
 
-/// What names an object.
+/// The key of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// `table`, `column`, `primary key`, `unique`, `foreign key`, `check`, `index`, `trigger` and
@@ -42,7 +42,7 @@ impl Key {
 /// The kinds of objects that are constraints.
 pub const CONSTRAINTS: &[&str] = &["primary key", "unique", "foreign key", "check", "exclusion"];
 
-/// What an object is, by the names of its facets. A facet that isn't there has its default.
+/// The facets of an object by name. A missing facet has its default.
 pub type Facets = BTreeMap<String, String>;
 
 /// The objects of one schema.

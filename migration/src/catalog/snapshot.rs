@@ -28,7 +28,7 @@ impl Catalog {
         text
     }
 
-    /// The catalog that a text says.
+    /// The catalog of a text.
     ///
     /// # Errors
     /// [`SnapshotError`].

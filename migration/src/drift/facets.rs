@@ -1,4 +1,4 @@
-//! Whether two facets say the same.
+//! Whether two facets have the same meaning.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// The facet in its normal form; none if it says what its absence says.
+    /// The facet in its normal form; none if it means the same as its absence.
     fn normal(&self, name: &str, ignore_casts: bool) -> Option<String> {
         let engine = self.catalog.engine;
         let value = self.facets.get(name);
@@ -106,7 +106,7 @@ impl Side<'_> {
         })
     }
 
-    /// What the names in the object's expressions stand for.
+    /// The scope of the names in the object's expressions.
     fn scope(&self, ignore_casts: bool) -> Scope {
         let table = match self.key.kind.as_str() {
             "table" => &self.key.name,

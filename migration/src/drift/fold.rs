@@ -46,7 +46,7 @@ fn rank(difference: &Difference) -> u8 {
 
 /// The difference that explains this one in the end.
 fn root(parents: &[Option<usize>], mut at: usize) -> usize {
-    // Each step goes to another difference; a circle ends after as many as there are.
+    // Each step goes to another difference. The number of steps is bounded, which ends a cycle.
     for _ in 0..parents.len() {
         match parents[at] {
             Some(parent) => at = parent,
@@ -76,7 +76,7 @@ fn explains(comparison: &Comparison<'_>, parent: &Difference, child: &Difference
     }
 }
 
-/// Whether an object goes with another one of the same schema.
+/// Whether an object belongs to another one of the same schema.
 fn belongs(catalog: &Catalog, parent: &Key, child: &Key) -> bool {
     let facet = |facet: &str| catalog.facet(child, facet).unwrap_or_default();
     let named = |facets: &[&str]| -> BTreeSet<String> {

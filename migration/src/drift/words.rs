@@ -1,4 +1,4 @@
-//! Differences in words.
+//! Differences as findings.
 
 use super::{Change, Comparison, Difference, Finding, Level, repair};
 use crate::catalog::{Catalog, Facets, Key};
@@ -108,7 +108,7 @@ fn word(change: Change) -> &'static str {
     }
 }
 
-/// Extensions and the order of columns are what no migration makes.
+/// No migration makes extensions or an order of columns.
 fn level(difference: &Difference) -> Level {
     let is_note = difference.change == Change::Order || difference.key().kind == "extension";
     if is_note { Level::Note } else { Level::Error }
@@ -146,7 +146,7 @@ fn summary(catalog: &Catalog, key: &Key) -> String {
     words.join(" ")
 }
 
-/// A facet for people: in one line, and not longer than they read.
+/// A facet as text: in one line, and cut to a readable length.
 fn shown(value: &str) -> String {
     /// The longest text of a facet that is shown whole, in characters.
     const MOST: usize = 300;

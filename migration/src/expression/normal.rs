@@ -1,5 +1,5 @@
-//! The normal form: operands sorted where their order says nothing, comparisons turned one way,
-//! lists as sets, casts dropped where they change nothing, one name for each function.
+//! The normal form: operands sorted where their order doesn't matter, comparisons in one direction,
+//! lists as sets, redundant casts dropped, one name for each function.
 
 use super::{
     ColumnType, Engine, Scope,
@@ -15,7 +15,7 @@ use super::{
 pub fn normal_form(engine: Engine, text: &str, scope: &Scope) -> String {
     let words = tokens(engine, text);
     let Some(tree) = parse(engine, &words) else {
-        // A form that isn't known: its words, so that at least white space says nothing.
+        // An unknown form: its tokens, so that at least white space doesn't matter.
         return normal_code(engine, text, scope);
     };
     let mut form = String::new();
@@ -113,7 +113,7 @@ impl Normaliser<'_> {
         drops.unwrap_or_else(|| Node::new(Kind::Cast(target), vec![inside]))
     }
 
-    /// A collation that the column has anyway says nothing.
+    /// The column's own collation is redundant.
     fn collate(&self, name: String, mut arguments: Vec<Node>) -> Node {
         if let [Node { kind: Kind::Name(column, _), .. }] = arguments.as_slice() {
             let own = self.column(column).and_then(|column| column.collation.as_deref());
@@ -283,7 +283,7 @@ fn membership(name: &str, value: Node, items: Vec<Node>) -> Node {
     Node::operator(name, items)
 }
 
-/// The contrary, as far inside as it goes. Unknown stays unknown.
+/// The negation, pushed inside as far as possible. Unknown stays unknown.
 fn negated(node: Node) -> Node {
     let Kind::Operator(name) = &node.kind else { return Node::operator("not", vec![node]) };
     let turned = match name.as_str() {

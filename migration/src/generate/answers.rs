@@ -2,7 +2,7 @@
 
 use crate::{catalog::Key, drift::Renames};
 
-/// What the author says of a revision.
+/// The author's answers for a revision.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     /// Tables and columns with other names.
@@ -11,13 +11,13 @@ pub struct Answers {
     pub not_renamed: Vec<String>,
     /// What new columns of rows that exist get: table, column, expression.
     pub fills: Vec<(String, String, String)>,
-    /// Whether the steps also run where their work is done already, as they must where only some
+    /// Whether the steps also run where the change exists already, as they must if only some
     /// databases have drifted.
     pub is_tolerant: bool,
 }
 
 impl Answers {
-    /// What rows that exist get in a column.
+    /// The value of existing rows in a column.
     pub fn fill(&self, key: &Key) -> Option<&str> {
         let own =
             self.fills.iter().find(|(table, column, _)| *table == key.table && *column == key.name);

@@ -1,4 +1,4 @@
-//! The steps of SQLite: what ALTER TABLE can't do is a table made anew.
+//! The steps of SQLite: changes beyond ALTER TABLE rebuild the table.
 
 use std::collections::BTreeSet;
 
@@ -73,14 +73,14 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// A difference and what goes along with it, each for itself.
+    /// A difference and those that follow from it, each by itself.
     fn single(&self, difference: &Difference) -> Vec<(Change, Key)> {
         let own = [(difference.change, difference.key().clone())];
         let along = difference.along.iter().map(|key| (difference.change, key.clone()));
         own.into_iter().chain(along).collect()
     }
 
-    /// Makes an object by its text; the way back drops it.
+    /// Creates an object by its text; the reverse drops it.
     fn make(&self, catalog: &Catalog, key: &Key) -> Pair {
         let text = catalog.facet(key, "sql").unwrap_or_default();
         let kind = key.kind.to_uppercase();
@@ -123,14 +123,14 @@ impl Planner<'_> {
         })
     }
 
-    /// Makes a table anew as the wanted schema has it.
+    /// Rebuilds a table as in the wanted schema.
     fn redefine(&self, comparison: &Comparison<'_>, table: &str) -> Pair {
         let old = comparison_old(comparison, table);
         let text = |catalog: &Catalog, table: &str| {
             catalog.facet(&Key::new("table", "", table), "sql").unwrap_or_default().to_owned()
         };
         let mut before = text(self.from, &old);
-        // Where the way back begins, renamed columns still have their new names.
+        // At the beginning of the reverse, renamed columns still have their new names.
         for ((owner, from), to) in &comparison.renames.columns {
             if *owner == old {
                 before = renamed(&before, from, to);

@@ -1,4 +1,4 @@
-//! The text of a CREATE TABLE as SQLite keeps it, and edits of it that leave the rest as it is.
+//! The text of a CREATE TABLE as SQLite keeps it, and edits of it that keep the rest.
 
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Each token with how deep in parentheses it stands.
+/// Each token with its depth in parentheses.
 fn with_depth(text: &str) -> Vec<(usize, Token<'_>)> {
     let mut depth = 0_usize;
     let mut at = |token: Token<'_>| -> usize {
@@ -308,7 +308,7 @@ impl Table {
         }
     }
 
-    /// The columns that rows are copied into, each with where its values come from.
+    /// The columns that rows are copied into, each with the source of its values.
     pub(super) fn columns(&self) -> &[Column] {
         &self.columns
     }

@@ -1,4 +1,4 @@
-//! Reverts revisions, the newest first, and says before what would be lost.
+//! Reverts revisions, the newest first. Reports first which data would be lost.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ pub struct DownPlan {
     pub losses: Vec<String>,
 }
 
-/// What `down` to a place would undo, and what would be lost with it.
+/// What `down` to a position would revert, and which data would be lost.
 ///
 /// # Errors
 /// If a revision that this program doesn't know is in the way, or what the database answers.
@@ -69,7 +69,7 @@ fn losses(step: &Step, engine: Engine) -> Vec<Loss> {
     }
 }
 
-/// How many rows a loss would take, in words; none if there are none, or no such table.
+/// How many rows would lose data, as text; none if there are none, or no such table.
 async fn rows_of<C: ConnectionTrait>(
     connection: &C,
     loss: &Loss,
@@ -95,7 +95,7 @@ async fn rows_of<C: ConnectionTrait>(
 }
 
 impl Runner<'_> {
-    /// What `down` to a place would undo, as things stand under the lock.
+    /// What `down` to a position would revert, read under the lock.
     ///
     /// # Errors
     /// If a revision that this program doesn't know is in the way, or what the database answers.
@@ -103,11 +103,10 @@ impl Runner<'_> {
         plan(&self.session, self.chain, &self.state, to).await
     }
 
-    /// Reverts what is applied above a place of the chain; answers the names.
+    /// Reverts the applied revisions above a position of the chain; returns their names.
     ///
-    /// # Errors
-    /// [`MigrationError::DataLoss`] unless it is allowed, or why a revision can't be reverted.
-    /// Those before it stay reverted.
+    /// # Errors [`MigrationError::DataLoss`] unless it is allowed, or why a revision can't be
+    /// reverted. Revisions that were reverted before it stay reverted.
     pub async fn down(
         &mut self,
         to: usize,

@@ -1,4 +1,4 @@
-//! Indexes that are built without locking writers out, and what a cut build leaves behind.
+//! Indexes that are built CONCURRENTLY, and the invalid indexes of interrupted builds.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use super::{Event, Report};
 use crate::{session::Session, sql::facts::ConcurrentIndex};
 
-/// How often a build by another session is looked for.
+/// How often a build by another session is checked for.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// What there is of an index.
+/// The state of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IndexState {
     /// Nothing.
@@ -26,7 +26,7 @@ async fn any(session: &Session, sql: &str, name: &str) -> Result<Option<bool>, D
     session.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
-/// How an index stands.
+/// Reads the state of an index.
 pub(super) async fn state(session: &Session, name: &str) -> Result<IndexState, DbErr> {
     let sql = "SELECT indisvalid AND indisready FROM pg_index \
                WHERE indexrelid = to_regclass(quote_ident($1))";
@@ -37,8 +37,8 @@ pub(super) async fn state(session: &Session, name: &str) -> Result<IndexState, D
     })
 }
 
-/// Whether another session may be building it: a session that reports a build, or one that holds the
-/// lock on the table that builds hold. What can't be seen counts as one.
+/// Whether another session may be building it: a session that reports a build, or one that holds
+/// the lock on the table that builds hold. A session that can't be seen counts as one.
 async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bool, DbErr> {
     let sql = "SELECT true FROM pg_stat_progress_create_index \
                WHERE datname = current_database() AND pid <> pg_backend_pid() \
@@ -54,7 +54,7 @@ async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bo
     Ok(any(session, sql, &index.table).await?.is_some())
 }
 
-/// Drops what a cut build has left of an index, once it is certain that it was cut.
+/// Drops the invalid index of an interrupted build, once it is certain that no session builds it.
 ///
 /// # Errors
 /// What the database answers, or that another session is building it for longer than `wait`.

@@ -1,4 +1,4 @@
-//! One migrator at a time: an advisory lock on PostgreSQL, a file beside SQLite's.
+//! The lock of migrations: an advisory lock on PostgreSQL, a file beside SQLite's.
 
 use std::{
     fs::{File, TryLockError},
@@ -16,12 +16,12 @@ use crate::{bookkeeping, clock, error::MigrationError, revision::Engine, session
 /// The advisory lock: "bookstor" as a number. Programs before this runner take the same.
 const KEY: i64 = 0x626f_6f6b_7374_6f72;
 
-/// How often the lock is asked for. Never waited for inside the database: a session that does
-/// holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn.
+/// The period of attempts to take the lock. The runner doesn't wait for it inside the database: a
+/// waiting session holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The lock, held by the session that changes the schema: a runner that is killed lets go of it
-/// only when nothing of it can change anything any more.
+/// The lock, held by the session that changes the schema: it is released only when that session has
+/// ended, also if the runner is killed.
 #[derive(Debug)]
 pub(super) struct Lock {
     process: u32,
@@ -87,7 +87,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Error(source)) => return Err(named(source)),
         }
-        // Its holder takes the file away when it is done: what was opened may be that one.
+        // The holder removes the file when it is done, so the opened file may be the removed one.
         let own = file.metadata().map_err(named)?;
         let is_there = std::fs::metadata(path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino()));
@@ -97,7 +97,7 @@ impl Lock {
         Ok(is_there)
     }
 
-    /// Tells others what is being done.
+    /// Records for others what is being done.
     pub(super) async fn name(
         &mut self,
         session: &Session,
@@ -125,10 +125,11 @@ impl Lock {
         }
     }
 
-    /// Lets others in.
+    /// Releases the lock.
     pub(super) async fn release(self, session: &Session) {
         match self.file {
-            // While it is still locked: a migrator that has opened it already sees that it is gone.
+            // While it is still locked: a migration that has opened it already then finds that it
+            // was removed.
             Some((file, path)) => {
                 let _ = std::fs::remove_file(path);
                 drop(file);
@@ -161,7 +162,7 @@ async fn holder(session: &Session, file: Option<&Path>) -> String {
     }
     match postgres_holder(session).await {
         Ok(Some(holder)) => holder,
-        // It has just let go, or may not be seen.
+        // It has just released the lock, or may not be seen.
         _ => "a session that can't be seen".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Asks what steps need to hold.
+//! Checks the conditions of steps.
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
@@ -11,7 +11,7 @@ use crate::{
 /// How many rows are shown.
 const EXAMPLES: u32 = 3;
 
-/// Asks the questions of a step that can be asked now; answers whether all could be.
+/// Checks those conditions of a step that can be checked now; returns whether all could be.
 pub(super) async fn ask(
     session: &Session,
     revision: &str,
@@ -25,7 +25,7 @@ pub(super) async fn ask(
                 let (revision, claim) = (revision.to_owned(), question.claim.clone());
                 return Err(MigrationError::Question { revision, claim, rows, examples });
             }
-            // It is about something that an earlier step makes.
+            // It concerns an object that an earlier step creates.
             Err(error) if is_not_there_yet(&error) => all = false,
             Err(error) => return Err(error.into()),
         }
@@ -33,7 +33,7 @@ pub(super) async fn ask(
     Ok(all)
 }
 
-/// How many rows break a claim, and some of them; none if it holds.
+/// How many rows break a condition, and some of them; none if it holds.
 async fn one(session: &Session, question: &Question) -> Result<Option<(i64, String)>, DbErr> {
     let backend = session.get_database_backend();
     let count = Statement::from_string(backend, question.count.as_str());
@@ -70,7 +70,7 @@ fn sqlite_row(row: &QueryResult) -> String {
     format!("{{{}}}", cells.join(","))
 }
 
-/// Bytes as SQL writes them, so that the row can be found by them.
+/// Bytes as an SQL literal, so that the row can be found by it.
 fn blob(bytes: &[u8]) -> String {
     format!("X'{}'", crate::revision::hex(bytes))
 }

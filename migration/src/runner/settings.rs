@@ -1,4 +1,4 @@
-//! The settings of the session that migrates, and the poolers that would lose them.
+//! The settings of the migrating session, and the detection of poolers that would lose them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     session::{Opener, Session},
 };
 
-/// How long the other session may keep this one waiting: a pool of one does for ever.
+/// How long to wait for the other session: with a pool of one it would be for ever.
 const SHARED: Duration = Duration::from_secs(2);
 
 /// How long another session may take to open.
@@ -34,13 +34,13 @@ pub(super) async fn force(session: &Session, options: &Options) -> Result<(), Db
          FROM pg_settings WHERE name = 'search_path'"
     );
     session.execute_unprepared(&settings).await?;
-    // So that the server ends what a killed migrator was at, even while it waits for a lock.
+    // So that the server ends the statement of a killed migration, even while it waits for a lock.
     // Servers on some systems can't.
     let _ = session.execute_unprepared("SET client_connection_check_interval = '500ms'").await;
     Ok(())
 }
 
-/// How long a step may wait for locks; none: as long as it takes.
+/// How long a step may wait for locks; none is no limit.
 pub(super) async fn set_lock_timeout(
     session: &Session,
     limit: Option<Duration>,
@@ -52,8 +52,8 @@ pub(super) async fn set_lock_timeout(
     Ok(())
 }
 
-/// Refuses a pooler that gives the server's sessions to each transaction that begins: it is seen
-/// by a second session that gets the first one's, or takes it away.
+/// Refuses a pooler in transaction mode. It is detected by a second session that gets or takes away
+/// the first one's server process.
 pub(super) async fn refuse_shared_sessions(
     opener: &dyn Opener,
     session: &Session,
@@ -70,8 +70,8 @@ pub(super) async fn refuse_shared_sessions(
     };
     let other = match timeout(OPENING, opened).await {
         Ok(Ok(other)) => other,
-        // No connection is left for it, or a pooler in session mode has none: the check is left
-        // out, the migration isn't.
+        // No connection is left for it, or a pooler in session mode has none: the check is skipped,
+        // but not the migration.
         Ok(Err(error)) if error::code(&error).is_some_and(|code| code == "53300") => return Ok(()),
         Err(_) => return Ok(()),
         Ok(Err(error)) => return Err(error.into()),

@@ -1,4 +1,4 @@
-//! What may stand behind an expression: operators, and the keywords that are some.
+//! What may follow an expression: operators, and keywords that are operators.
 
 use super::{
     AND, COMPARISON, Engine, IS, Kind, Node, OR, OTHER, PATTERN, POSTFIX, PRODUCT, Parser, SUM,
@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Parser<'_> {
-    /// The next operator with what stands left of it. None inside if the expression ends here.
+    /// The next operator with its left operand. None inside if the expression ends here.
     pub(super) fn infix(&mut self, left: &Node, least: u8) -> Option<Option<Node>> {
         let Some(next) = self.peek(0).cloned() else { return Some(None) };
         let start = self.at;

@@ -16,7 +16,7 @@ impl Planner<'_> {
         let before = self.from.objects.get(old).unwrap_or(&none);
         let after = self.to.objects.get(new).unwrap_or(&none);
         let has = |name: &str| facets.iter().any(|facet| facet == name);
-        // What a column is computed from can't be altered: it is made anew.
+        // The expression of a generated column can't be altered, so the column is created again.
         if has("generated") || has("storage_of_generated") {
             self.drop(old);
             self.create(new);

@@ -1,4 +1,4 @@
-//! How an object of PostgreSQL is made, and how it goes.
+//! How an object of PostgreSQL is created and dropped.
 
 use super::{
     columns,
@@ -106,7 +106,7 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
             )]
         }
         "type" => type_pairs(key, facets, tolerant),
-        // A kind that nothing is known of: the proof tells that it is still there.
+        // An unknown kind: the proof finds that it still exists.
         _ => Vec::new(),
     };
     if let Some(text) = get("comment")
@@ -164,7 +164,8 @@ fn type_pairs(key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {
     vec![Pair::sql(make, format!("DROP {kind} {maybe}{name}"))]
 }
 
-/// A constraint of a table that is there: found out first, proven later.
+/// A constraint of an existing table: the rows are checked first, the constraint is validated
+/// later.
 fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<Pair> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let (name, table) = (quoted(&key.name), quoted(&key.table));

@@ -95,7 +95,7 @@ impl Planner<'_> {
     /// Makes an object of a catalog, or drops it where `reverse` says so.
     fn make(&mut self, catalog: &Catalog, key: &Key, reverse: bool) {
         let other = if reverse { self.to } else { self.from };
-        // What is inside a new table comes with its CREATE TABLE.
+        // Parts of a new table are created by its CREATE TABLE.
         let in_new_table = !key.table.is_empty() && !other.has_table(&key.table);
         let inline = ["column", "primary key", "unique", "check", "exclusion"];
         if in_new_table && inline.contains(&key.kind.as_str()) {
@@ -254,7 +254,7 @@ impl Planner<'_> {
                         let how = if value.is_some() { "DISABLE" } else { "ENABLE" };
                         format!("ALTER TABLE {table} {how} TRIGGER ALL")
                     }
-                    // A proof finds that it is still another one.
+                    // The proof finds that it still differs.
                     _ => String::new(),
                 }
             };

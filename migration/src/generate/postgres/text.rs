@@ -12,7 +12,7 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// `COMMENT ON`, or its end.
+/// `COMMENT ON`, or its removal.
 pub(super) fn comment(key: &Key, text: Option<&str>) -> String {
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let object = match key.kind.as_str() {
