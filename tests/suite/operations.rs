@@ -1,4 +1,4 @@
-//! What the page on operations says is complete: every metric, every name of health.
+//! The operations page is complete: every metric, every admin path, every health name.
 
 use std::fs;
 
@@ -21,34 +21,34 @@ fn names(heading: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_metric_is_told() {
-    let told = names("Metrics");
+fn every_metric_is_on_the_operations_page() {
+    let documented = names("Metrics");
     let wanted: Vec<String> = meters::all().map(|meaning| code(meaning.name)).collect();
-    let missing: Vec<_> = wanted.iter().filter(|name| !told.contains(name)).collect();
-    let unknown: Vec<_> = told.iter().filter(|name| !wanted.contains(name)).collect();
-    assert!(missing.is_empty(), "docs/operations.md doesn't tell of {missing:?}");
-    assert!(unknown.is_empty(), "docs/operations.md tells of {unknown:?}, which aren't there");
-    assert_eq!(told, wanted, "the order is that of meters::all");
+    let missing: Vec<_> = wanted.iter().filter(|name| !documented.contains(name)).collect();
+    let unknown: Vec<_> = documented.iter().filter(|name| !wanted.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/operations.md lacks {missing:?}");
+    assert!(unknown.is_empty(), "docs/operations.md has {unknown:?}, which don't exist");
+    assert_eq!(documented, wanted, "the order is that of meters::all");
 }
 
-/// The paths that the admin address lists are answered, and told on the page.
+/// The admin address answers the paths that it lists, and the page documents them.
 #[tokio::test]
-async fn every_path_for_operators_is_told() {
+async fn every_admin_path_is_on_the_operations_page() {
     let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let address = server.admin_address().await;
-    let told = names("Admin address").join(" ");
+    let documented = names("Admin address").join(" ");
     let (_, listed) = admin::get(address, "/").await;
     let paths: Vec<_> = listed.split_whitespace().filter(|word| word.starts_with('/')).collect();
     assert!(paths.contains(&"/topology"), "{listed}");
     for path in paths {
-        assert!(told.contains(&code(path)), "docs/operations.md doesn't tell of {path}");
-        let (status, said) = admin::get(address, path).await;
-        assert!(status == 200 || said.contains("no metrics are kept"), "{path}: {said}");
+        assert!(documented.contains(&code(path)), "docs/operations.md lacks {path}");
+        let (status, body) = admin::get(address, path).await;
+        assert!(status == 200 || body.contains("no metrics are kept"), "{path}: {body}");
     }
 }
 
 #[tokio::test]
-async fn every_name_of_health_is_known() {
+async fn every_health_name_on_the_page_is_known() {
     let server = TestServer::builder(Engine::Sqlite).start().await;
     let mut health = HealthClient::new(server.channel());
     for name in names("Health") {

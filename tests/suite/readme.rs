@@ -1,5 +1,5 @@
-//! What the documents say is so: the README's first screen, the tables of docs/, and every call
-//! that a page prints with its answer.
+//! The documents are true: the README's first screen, the tables of docs/, and every documented
+//! call with its answer.
 
 use std::{collections::HashMap, fs};
 
@@ -40,7 +40,7 @@ pub(crate) fn code(text: &str) -> String {
 }
 
 #[test]
-fn the_first_screen_has_the_two_commands() {
+fn readme_first_screen_has_the_two_commands() {
     let text = page("README.md");
     let screen: Vec<&str> = text.lines().take(30).collect();
     for command in ["cargo run -- serve --sample-data", "./test"] {
@@ -49,7 +49,7 @@ fn the_first_screen_has_the_two_commands() {
 }
 
 #[test]
-fn every_setting_is_told_with_its_default() {
+fn every_setting_is_documented_with_its_default() {
     let value = |default: &str| if default.is_empty() { String::new() } else { code(default) };
     let wanted: Vec<Vec<String>> = SETTINGS
         .iter()
@@ -61,7 +61,7 @@ fn every_setting_is_told_with_its_default() {
 }
 
 #[test]
-fn every_reason_is_told_with_its_code() {
+fn every_reason_is_documented_with_its_code() {
     let path = "proto/bookstore/v1/errors.proto";
     let contract = fs::read_to_string(tidy::root().join(path)).expect("the contract's errors");
     let lines: Vec<&str> = contract.lines().map(str::trim).collect();
@@ -78,7 +78,7 @@ fn every_reason_is_told_with_its_code() {
 }
 
 #[tokio::test]
-async fn every_filter_matches_as_many_books_as_its_page_says() {
+async fn every_documented_filter_matches_its_documented_count() {
     let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
     let filters = table(&page("docs/api.md"), "Filters");
     assert!(!filters.is_empty());
@@ -92,7 +92,7 @@ async fn every_filter_matches_as_many_books_as_its_page_says() {
 }
 
 #[tokio::test]
-async fn every_printed_call_has_its_printed_answer() {
+async fn every_documented_call_returns_its_documented_answer() {
     for (path, least) in [("README.md", 4), ("docs/tour.md", 12)] {
         let server = TestServer::builder(Engine::Sqlite).flag("--sample-data").start().await;
         let calls = repeat(&server, &page(path)).await;
@@ -100,9 +100,9 @@ async fn every_printed_call_has_its_printed_answer() {
     }
 }
 
-/// Makes every call of a page, in its order, and holds the answers against the printed ones.
+/// Makes every call of a page, in its order, and compares the answers with the documented ones.
 async fn repeat(server: &TestServer, text: &str) -> usize {
-    let mut told = HashMap::new();
+    let mut actual_values = HashMap::new();
     let mut calls = 0;
     for block in text.split("```console\n$ grpcurl ").skip(1) {
         let block = block.split("\n```").next().unwrap_or_default();
@@ -124,11 +124,11 @@ async fn repeat(server: &TestServer, text: &str) -> usize {
         }
         calls += 1;
         let mut body: Value = serde_json::from_str(body).expect("a request in JSON");
-        replace(&mut body, &told);
+        replace(&mut body, &actual_values);
         match call_with(server, method, body, metadata).await {
             Ok(answer) => {
                 let printed = serde_json::from_str(printed).expect("an answer in JSON");
-                compare(&printed, &answer, &mut told);
+                compare(&printed, &answer, &mut actual_values);
             }
             Err(refused) => {
                 let lines = format!(
@@ -143,12 +143,12 @@ async fn repeat(server: &TestServer, text: &str) -> usize {
     calls
 }
 
-/// The names whose values are others in every run.
+/// The names whose values differ in every run.
 const CHANGING: [&str; 4] = ["createTime", "updateTime", "etag", "nextPageToken"];
 
-/// Fails where an answer isn't the printed one, and notes what the printed values that
-/// change are in this run.
-fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
+/// Fails where an answer differs from the documented one, and records this run's values of the
+/// changing names.
+fn compare(printed: &Value, actual: &Value, actual_values: &mut HashMap<String, Value>) {
     match (printed, actual) {
         (Value::Object(printed), Value::Object(actual)) => {
             let names = |object: &serde_json::Map<_, _>| {
@@ -160,19 +160,19 @@ fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
             for (name, value) in printed {
                 match value {
                     Value::String(text) if CHANGING.contains(&name.as_str()) => {
-                        told.insert(text.clone(), actual[name].clone());
+                        actual_values.insert(text.clone(), actual[name].clone());
                     }
-                    value => compare(value, &actual[name], told),
+                    value => compare(value, &actual[name], actual_values),
                 }
             }
         }
         (Value::Array(printed), Value::Array(actual)) => {
             assert_eq!(printed.len(), actual.len());
             for (printed, actual) in printed.iter().zip(actual) {
-                compare(printed, actual, told);
+                compare(printed, actual, actual_values);
             }
         }
-        // A number in a Struct is a double, which grpcurl writes as short as it can.
+        // A number in a Struct is a double, which grpcurl prints as short as possible.
         (Value::Number(printed), Value::Number(actual)) => {
             assert_eq!(printed.as_f64(), actual.as_f64());
         }
@@ -180,16 +180,18 @@ fn compare(printed: &Value, actual: &Value, told: &mut HashMap<String, Value>) {
     }
 }
 
-/// Puts this run's values into a request, as a reader pastes them.
-fn replace(body: &mut Value, told: &HashMap<String, Value>) {
+/// Puts this run's values into a request, as a reader would paste them.
+fn replace(body: &mut Value, actual_values: &HashMap<String, Value>) {
     match body {
         Value::String(text) => {
-            if let Some(actual) = told.get(text) {
+            if let Some(actual) = actual_values.get(text) {
                 *body = actual.clone();
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, told)),
-        Value::Object(members) => members.values_mut().for_each(|value| replace(value, told)),
+        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, actual_values)),
+        Value::Object(members) => {
+            members.values_mut().for_each(|value| replace(value, actual_values))
+        }
         _ => {}
     }
 }
@@ -199,7 +201,7 @@ async fn call(server: &TestServer, method: &str, body: Value) -> Result<Value, S
     call_with(server, method, body, None).await
 }
 
-/// The same with metadata, a key and its value.
+/// The same with metadata: keys and values.
 async fn call_with(
     server: &TestServer,
     method: &str,
@@ -222,7 +224,7 @@ async fn call_with(
     Ok(serde_json::to_value(answer.into_inner()).expect("JSON"))
 }
 
-/// Messages of a type that is known at run time only.
+/// Messages of a type that is known only at run time.
 struct Dynamic(MessageDescriptor);
 
 impl Codec for Dynamic {

@@ -1,15 +1,18 @@
-//! Several instances: calls go to those that are ready, in turn.
+//! Several instances: calls go round robin to those that are ready.
 
 use bookstore_client::v1::ListBooksRequest;
 use bookstore_tests::{Engine, TestServer, on_every_engine, until};
 
 use super::{SOON, assert_orders, connect_all, fill, order};
 
-on_every_engine!(calls_go_on_without_a_killed_instance, an_instance_that_stops_is_passed_over);
+on_every_engine!(
+    calls_after_an_instance_is_killed_go_to_the_other,
+    calls_skip_an_instance_that_reports_not_serving
+);
 
 const LIST: &str = "/bookstore.v1.BookService/ListBooks";
 
-/// How many lists an instance has answered.
+/// The number of lists that an instance has answered.
 fn lists(server: &TestServer) -> usize {
     server.logs().json().iter().filter(|line| is_list(line)).count()
 }
@@ -25,14 +28,14 @@ async fn two(engine: Engine) -> (TestServer, TestServer) {
     (first, second)
 }
 
-async fn calls_go_on_without_a_killed_instance(engine: Engine) {
+async fn calls_after_an_instance_is_killed_go_to_the_other(engine: Engine) {
     let (mut first, second) = two(engine).await;
     let client = connect_all(&[&first, &second]);
     fill(&client).await;
     let list = async || {
         client.books().list_books(ListBooksRequest::default()).await.expect("a list");
     };
-    // Both are asked, once both are known to be ready.
+    // Both get calls once both are known to be ready.
     until("both instances answer", SOON, async || {
         list().await;
         lists(&first) > 2 && lists(&second) > 2
@@ -71,8 +74,8 @@ async fn calls_go_on_without_a_killed_instance(engine: Engine) {
     until("the log has them", SOON, async || lists(&second) == before + 10).await;
 }
 
-/// It still answers calls, but says NOT_SERVING.
-async fn an_instance_that_stops_is_passed_over(engine: Engine) {
+/// It still answers calls, but reports NOT_SERVING.
+async fn calls_skip_an_instance_that_reports_not_serving(engine: Engine) {
     let (first, second) = two(engine).await;
     let client = connect_all(&[&first, &second]);
     let list = async || {
@@ -84,7 +87,7 @@ async fn an_instance_that_stops_is_passed_over(engine: Engine) {
     })
     .await;
     first.signal(bookstore_tests::Signal::TERM);
-    until("the first is passed over", SOON, async || {
+    until("the first instance is skipped", SOON, async || {
         let before = (lists(&first), lists(&second));
         for _ in 0..10 {
             list().await;

@@ -1,5 +1,5 @@
-//! A type's name means one thing: no two types of the crates under `server/` have the same name.
-//! A search for the name then finds one definition.
+//! No two types of the crates under `server/` have the same name, so that a search for the name
+//! finds one definition. Rust allows such names, and clippy has no lint for them.
 //!
 //! Only types at the level of a module count. Associated types and types inside functions or test
 //! modules don't.
@@ -37,7 +37,7 @@ fn ambiguous<'a>(
 }
 
 #[test]
-fn a_type_name_means_one_thing() {
+fn every_type_name_has_one_definition() {
     let files = files(".rs");
     let server = files.iter().filter(|(path, _)| path.starts_with("server/"));
     let names = ambiguous(server.map(|(path, text)| (path.as_str(), text.as_str())));
@@ -47,7 +47,7 @@ fn a_type_name_means_one_thing() {
 }
 
 #[test]
-fn a_second_type_of_a_name_is_found() {
+fn second_type_of_a_name_is_reported() {
     let one = ("a.rs", "pub(crate) struct Order;\npub struct Service;\nmod x {\n    struct In;\n}");
     let alias = ("b.rs", "type Order = u8; // struct Comment\nstruct Service;\nenum In {}");
     let names = ambiguous([one, alias].into_iter());
