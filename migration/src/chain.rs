@@ -95,7 +95,8 @@ impl Chain {
 
     /// The released revisions.
     ///
-    /// # Errors If they aren't one chain: an error of the build, which a test finds.
+    /// # Errors
+    /// If they aren't one chain: an error of the build, which a test finds.
     pub fn released() -> Result<Self, ChainError> {
         Self::new(revisions())
     }

@@ -13,8 +13,9 @@ use crate::{
 /// A script that takes a database from one position of the chain to another, as a script for psql
 /// or the sqlite3 shell, bookkeeping included. It stops at the first error.
 ///
-/// # Errors [`MigrationError::Offline`] before anything is written, or what a scratch database
-/// answers: a table's rebuild depends on the table's current text, so it is replayed there.
+/// # Errors
+/// [`MigrationError::Offline`] before anything is written, or what a scratch database answers: a
+/// table's rebuild depends on the table's current text, so it is replayed there.
 pub async fn script(
     opener: &dyn Opener,
     chain: &Chain,

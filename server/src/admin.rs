@@ -70,12 +70,12 @@ GET /metrics       in Prometheus' text format, where it is on
 GET, PUT /log-level
 ";
 
-/// What the answers are made of.
+/// The sources of the answers.
 #[derive(Clone)]
 pub struct Admin {
     /// The database.
     pub store: Store,
-    /// The revisions that this program knows.
+    /// The revisions of this program.
     pub known: Vec<String>,
     /// The health.
     pub readiness: Readiness,

@@ -67,7 +67,7 @@ pub enum AppError {
         setting: &'static str,
         /// The address.
         address: Address,
-        /// What the operating system says.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
@@ -227,7 +227,7 @@ pub async fn serve(
     }
 }
 
-/// What is listened on.
+/// The listening sockets.
 struct Listening {
     socket: Socket,
     address: Address,
@@ -305,7 +305,8 @@ async fn prepare(
 
 /// Every method of the service.
 ///
-/// # Errors If it differs from the contract, which is an error of the build.
+/// # Errors
+/// If it differs from the contract, which is an error of the build.
 pub fn registry() -> Result<Registry, AppError> {
     let mut registry = Registry::default();
     for resource in RESOURCES {

@@ -7,8 +7,8 @@ use bookstore_store::telemetry::{
     meters as store,
 };
 
-/// Every instrument of the service, in the order in which people read them: the server's, then
-/// the store's.
+/// Every instrument of the service, in the order of the documentation: the server's, then the
+/// store's.
 pub fn all() -> impl Iterator<Item = &'static Descriptor> {
     ALL.iter().chain(store::ALL).copied()
 }

@@ -56,7 +56,8 @@ const LANGUAGES: [&str; 4] = ["eng", "ger", "por", "fra"];
 
 /// Loads the set into an empty database; one that has books stays as it is.
 ///
-/// # Errors What the program's own calls need.
+/// # Errors
+/// What the program's own calls need.
 pub async fn load(calls: &Calls) -> Result<(), Status> {
     let any = ListBooksRequest { page_size: 1, ..Default::default() };
     if !calls.read(request(any)).await?.get_ref().books.is_empty() {

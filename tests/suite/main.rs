@@ -34,6 +34,7 @@ mod operations;
 mod order;
 mod panics;
 mod post;
+mod printed;
 mod races;
 mod readme;
 mod reasons;

@@ -197,7 +197,8 @@ impl State {
 
     /// Checks a chain against what unknown revisions require of programs.
     ///
-    /// # Errors If one of them refuses this program.
+    /// # Errors
+    /// If one of them refuses this program.
     pub fn check_minimum_head(&self, chain: &Chain) -> Result<(), MigrationError> {
         for applied in self.unknown(chain) {
             let minimum = applied.details.as_ref().and_then(|one| one.minimum_head.as_ref());

@@ -105,8 +105,9 @@ impl Runner<'_> {
 
     /// Reverts the applied revisions above a position of the chain; returns their names.
     ///
-    /// # Errors [`MigrationError::DataLoss`] unless it is allowed, or why a revision can't be
-    /// reverted. Revisions that were reverted before it stay reverted.
+    /// # Errors
+    /// [`MigrationError::DataLoss`] unless it is allowed, or why a revision can't be reverted.
+    /// Revisions that were reverted before it stay reverted.
     pub async fn down(
         &mut self,
         to: usize,

@@ -138,14 +138,16 @@ impl<'a> Runner<'a> {
 
     /// How many of the chain's revisions are applied.
     ///
-    /// # Errors If the database's revisions don't fit the chain.
+    /// # Errors
+    /// If the database's revisions don't fit the chain.
     pub fn place(&self) -> Result<usize, MigrationError> {
         self.state.place(self.chain)
     }
 
     /// Applies the revisions that are missing, up to a place of the chain; answers their names.
     ///
-    /// # Errors Why one of them can't be applied. Those before it stay applied.
+    /// # Errors
+    /// Why one of them can't be applied. Those before it stay applied.
     pub async fn up(&mut self, to: usize) -> Result<Vec<String>, MigrationError> {
         self.state.check_minimum_head(self.chain)?;
         self.state.check_hashes(self.chain, self.engine)?;

@@ -79,7 +79,8 @@ impl ClientOptions {
     /// Makes a client. It returns at once and connects in the background; calls wait for that.
     /// It must be called within a tokio runtime.
     ///
-    /// # Errors If there is no address, or one is malformed.
+    /// # Errors
+    /// If there is no address, or one is malformed.
     pub fn connect(self) -> Result<Client, InvalidAddress> {
         let connecting = self.connecting();
         let endpoints = self.addresses.iter().map(|address| connecting.endpoint(address));

@@ -26,7 +26,8 @@ pub enum HealthError {
 /// `write`, a service, or the empty text. Answers the name of the status, such as `SERVING`.
 /// Connection and answer may take `timeout` together.
 ///
-/// # Errors If the health can't be read; see [`HealthError`].
+/// # Errors
+/// If the health can't be read; see [`HealthError`].
 pub async fn check_health(
     address: &str,
     name: &str,

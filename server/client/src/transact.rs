@@ -50,8 +50,9 @@ impl Transaction {
     /// Carries out the request of any method that doesn't stream, reads included. `A` is the
     /// response of that method.
     ///
-    /// # Errors If the request is refused, the transaction is as it was before and can go on. Any
-    /// other failure ends the transaction, and rolls it back.
+    /// # Errors
+    /// If the request is refused, the transaction is as it was before and can go on. Any other
+    /// failure ends the transaction, and rolls it back.
     pub async fn call<R, A>(&mut self, request: &R) -> Result<A, Error>
     where
         R: Message + Name,
@@ -173,8 +174,8 @@ impl Client {
     ///
     /// `work` must do nothing outside of the transaction that can't be done twice.
     ///
-    /// # Errors The error of `work`, after a rollback; that of the last run once `within` has
-    /// passed.
+    /// # Errors
+    /// The error of `work`, after a rollback; that of the last run once `within` has passed.
     pub async fn transact<T>(
         &self,
         begin: Begin,

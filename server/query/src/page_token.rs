@@ -1,4 +1,4 @@
-//! Page tokens (AIP-158): where a list goes on, sealed against forgery.
+//! Page tokens (AIP-158): the position of the next page, sealed against forgery.
 //!
 //! A token is base64url (RFC 4648, section 5, without padding) of a version, a hash of the
 //! request, the sort values of the last row or, of a search, the number of rows so far, and an

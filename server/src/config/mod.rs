@@ -114,8 +114,8 @@ impl Config {
         Ok(Self { database, transactions, server, log, warnings, origins })
     }
 
-    /// What is in force, as a file of settings: each with its meaning, and where
-    /// its value came from. Secrets are hidden.
+    /// The settings in force in the form of a file: each with its description and the origin of its
+    /// value. Secrets are hidden.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
@@ -135,8 +135,8 @@ impl Config {
     }
 }
 
-/// The environment of this process, for [`Config::load`]; nothing else reads it.
-/// What is not Unicode gets replacement characters and is refused where it counts.
+/// The environment of this process, for [`Config::load`]; nothing else reads it. Invalid Unicode
+/// gets replacement characters, which the checks refuse.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(|(name, text)| {
         (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned())

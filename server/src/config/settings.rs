@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-/// One setting, as people meet it.
+/// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The key in the file. The environment has it in upper case, a flag with
@@ -183,7 +183,7 @@ pub(super) const LOG_FORMAT: Setting = plain(
     "How it is logged: text, json (an object a line), or auto, which is text on a terminal.",
 );
 
-/// Every setting of this version, in the order in which people read them.
+/// Every setting of this version, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
     DATABASE_URL,
     DATABASE_REPLICA_URLS,
@@ -230,7 +230,7 @@ pub(super) struct Name {
     pub(super) meaning: Meaning,
 }
 
-/// What is given under a name.
+/// The kind of value of a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Meaning {
     /// The value itself.

@@ -1,4 +1,4 @@
-//! The URL of a database: which engine it names, and how it is shown to people.
+//! The URL of a database: the engine that it names, and its form without secrets.
 
 use std::fmt;
 
@@ -56,8 +56,9 @@ pub struct DatabaseUrl {
 impl DatabaseUrl {
     /// Takes `sqlite:...`, `postgres://...` and `postgresql://...`.
     ///
-    /// # Errors A sentence for people that repeats nothing secret: another engine, or a URL of
-    /// PostgreSQL that is ambiguous, so that a password could appear in the log.
+    /// # Errors
+    /// A sentence without secrets: another engine, or a URL of PostgreSQL that is ambiguous, so
+    /// that a password could appear in the log.
     pub fn parse(text: &str) -> Result<Self, String> {
         let engine = if text.starts_with("sqlite:") {
             Engine::Sqlite
@@ -92,7 +93,7 @@ impl DatabaseUrl {
     /// them, or commas where the next one begins.
     ///
     /// # Errors
-    /// A sentence for people that repeats nothing secret.
+    /// A sentence without secrets.
     pub fn parse_replicas(text: &str) -> Result<Vec<Self>, String> {
         // A comma may also separate the hosts of one URL.
         let spaced = text.replace(",postgres://", " postgres://");
@@ -107,9 +108,8 @@ impl DatabaseUrl {
         urls.collect()
     }
 
-    /// The nodes that the URL names, each with what people call it and a URL of its own: PostgreSQL
-    /// takes several hosts with commas between them (PostgreSQL, 34.1.1.3. Specifying Multiple
-    /// Hosts).
+    /// The nodes that the URL names, each with its name and a URL of its own: PostgreSQL takes
+    /// several hosts with commas between them (PostgreSQL, 34.1.1.3. Specifying Multiple Hosts).
     #[must_use]
     pub fn nodes(&self) -> Vec<(String, String)> {
         let (place, parameters) = split(&self.text, '?');

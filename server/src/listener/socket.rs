@@ -69,7 +69,8 @@ impl Socket {
 
     /// The bound address. With port 0 it has the port that the system chose.
     ///
-    /// # Errors If the operating system can't give it.
+    /// # Errors
+    /// If the operating system can't give it.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
@@ -95,7 +96,7 @@ fn is_socket(path: &std::path::Path) -> bool {
 
 /// A connection of either kind.
 pub(super) trait Peer: Send + 'static {
-    /// What is read from it and what is written to it, apart.
+    /// Its two halves: for reading and for writing.
     fn halves(
         self,
     ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static);

@@ -72,7 +72,7 @@ impl Readiness {
         }))
     }
 
-    /// What is known of the database.
+    /// The state of the database.
     pub fn database(&self) -> watch::Ref<'_, DatabaseState> {
         // Reading the value needs no receiver.
         self.0.database.borrow()

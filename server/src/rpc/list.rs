@@ -110,7 +110,8 @@ pub fn page<R: Standard>(
 /// A page as messages, each of a row and what belongs to it: as many as fit, and where the
 /// next page begins.
 ///
-/// # Errors Only by an error of this program: a row without a position in the order.
+/// # Errors
+/// Only by an error of this program: a row without a position in the order.
 pub fn page_of<R: Resource, C, M: Message>(
     query: &ListQuery,
     listed: Listed<(Row<R>, C)>,

@@ -22,6 +22,6 @@ pub enum MethodKind {
     Read,
     /// It writes: only the primary may answer.
     Write,
-    /// Its service carries it out by itself: a stream, or several methods at once.
+    /// Its service implements it without the registry: a stream, or several methods at once.
     Direct,
 }

@@ -57,7 +57,7 @@ impl Registry {
         });
     }
 
-    /// Adds a method that its service carries out by itself; it can't be prepared.
+    /// Adds a method that its service implements itself; it can't be prepared.
     pub fn direct<R: Name>(&mut self) {
         self.add::<R>(MethodKind::Direct, |_, _| Err(Refused::Malformed));
     }
@@ -83,7 +83,8 @@ impl Registry {
 
     /// Makes sure that the registry and the contract hold the same methods.
     ///
-    /// # Errors Names the first method that only one of them has, which is an error of the build.
+    /// # Errors
+    /// Names the first method that only one of them has, which is an error of the build.
     pub fn complete(self) -> Result<Self, String> {
         if let Some(request) = self.unknown.first() {
             return Err(format!("no method takes {request}"));
@@ -113,7 +114,8 @@ impl Registry {
 impl Registered {
     /// Decodes and checks an encoded request of the method.
     ///
-    /// # Errors All its violations.
+    /// # Errors
+    /// All its violations.
     pub fn prepare(&self, calls: &Calls, request: &[u8]) -> Result<Prepared, Refused> {
         (self.prepare)(calls, request)
     }

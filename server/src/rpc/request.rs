@@ -35,7 +35,8 @@ pub trait ReadRequest: ReflectMessage + Name + Default + 'static {
 
     /// The response.
     ///
-    /// # Errors Only by an error of this program.
+    /// # Errors
+    /// Only by an error of this program.
     fn answer(
         query: &Self::Query,
         output: <Self::Query as Query>::Output,

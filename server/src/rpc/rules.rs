@@ -26,8 +26,8 @@ pub struct Rules(Messages);
 impl Rules {
     /// Reads the rules of the contract.
     ///
-    /// # Errors If a rule's expression isn't known here or a pattern can't be read: an error of the
-    /// build.
+    /// # Errors
+    /// If a rule's expression isn't known here or a pattern can't be read: an error of the build.
     pub fn of_contract() -> Result<Self, String> {
         let messages = DESCRIPTOR_POOL.all_messages();
         let ours = messages.filter(|message| message.package_name() == "bookstore.v1");
@@ -40,8 +40,8 @@ impl Rules {
 
     /// Every rule that a request breaks, each at its field's path.
     ///
-    /// # Errors The parts of the request that are too long to be checked; nothing else is checked
-    /// then.
+    /// # Errors
+    /// The parts of the request that are too long to be checked; nothing else is checked then.
     pub fn violations(
         &self,
         request: &impl ReflectMessage,

@@ -17,10 +17,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 pub use self::of_store::store;
 use super::metadata_error::MetadataError;
 
-/// The metadata that says when to repeat a call (gRFC A6).
+/// The metadata with the pushback: the delay before a retry (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// The value that says not to.
+/// The value that forbids a retry.
 const NEVER: &str = "-1";
 
 /// The domain of every reason.
@@ -209,8 +209,8 @@ pub fn malformed_message() -> Status {
     RichStatus::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
 }
 
-/// What the transport says of a request's bytes, in the contract's form; none if it is not about
-/// them. Only the code is compared: the texts are tonic's, and may change.
+/// The contract's form of the transport's errors about a request's bytes; none of other errors.
+/// Only the code is compared: the texts are tonic's, and may change.
 pub fn of_transport(
     status: &Status,
     path: &str,

@@ -52,7 +52,8 @@ impl StreamCall {
 
     /// The caller's next message; none once it has sent all.
     ///
-    /// # Errors The reason why the call ends, or the violation of a message that can't be decoded.
+    /// # Errors
+    /// The reason why the call ends, or the violation of a message that can't be decoded.
     pub async fn receive<T>(&self, messages: &mut Streaming<T>) -> Result<Option<T>, Status> {
         tokio::select! {
             biased;
@@ -66,7 +67,8 @@ impl StreamCall {
 
     /// Checks a message against the contract's rules and its own checks.
     ///
-    /// # Errors All its violations.
+    /// # Errors
+    /// All its violations.
     pub fn checked<M: ReflectMessage, T>(
         &self,
         message: M,
@@ -108,7 +110,8 @@ impl StreamCall {
 
     /// Answers one of the call's reads.
     ///
-    /// # Errors The reason why the call ends, as the contract says of the method.
+    /// # Errors
+    /// The reason why the call ends, as the contract says of the method.
     pub async fn read<R: ReadRequest>(&self, request: R) -> Result<R::Answer, Status> {
         match self.end().now_or_never() {
             Some(ended) => Err(ended),

@@ -120,7 +120,7 @@ fn from_json(json: Json) -> Value {
         Json::Null => Kind::NullValue(0),
         Json::Bool(value) => Kind::BoolValue(value),
         Json::String(value) => Kind::StringValue(value),
-        // JSONB keeps numbers exactly as they came in, and they came in as doubles.
+        // JSONB keeps numbers exactly as they were written, which was as doubles.
         Json::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or(f64::NAN)),
         Json::Object(entries) => Kind::StructValue(fields(entries)),
         Json::Array(values) => {

@@ -34,7 +34,8 @@ impl Password {
 
     /// Hashes it with a salt of its own, as a PHC string.
     ///
-    /// # Errors If the parameters are invalid or the system has no source of randomness.
+    /// # Errors
+    /// If the parameters are invalid or the system has no source of randomness.
     pub async fn hash(self) -> Result<String, PasswordError> {
         blocking(move || hash_now(&self)).await
     }

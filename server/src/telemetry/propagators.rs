@@ -1,4 +1,4 @@
-//! `OTEL_PROPAGATORS`: what is taken from callers, by the specification's names.
+//! `OTEL_PROPAGATORS`: which propagators apply to incoming calls, by the specification's names.
 
 use std::env;
 

@@ -1,13 +1,16 @@
 //! Several instances: calls go round robin to those that are ready.
 
-use bookstore_client::v1::ListBooksRequest;
-use bookstore_tests::{Engine, TestServer, on_every_engine, until};
+use std::time::Duration;
 
-use super::{SOON, assert_orders, connect_all, fill, order};
+use bookstore_client::v1::ListBooksRequest;
+use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until, until_within};
+
+use super::{SOON, assert_orders, connect, connect_all, fill, order, writes::cut_and_wait};
 
 on_every_engine!(
     calls_after_an_instance_is_killed_go_to_the_other,
-    calls_skip_an_instance_that_reports_not_serving
+    calls_skip_an_instance_that_reports_not_serving,
+    a_connection_that_was_ready_is_made_again_at_once,
 );
 
 const LIST: &str = "/bookstore.v1.BookService/ListBooks";
@@ -101,4 +104,22 @@ async fn calls_skip_an_instance_that_reports_not_serving(engine: Engine) {
     .await;
     // It would have answered.
     crate::client::books(&first).list_books(ListBooksRequest::default()).await.expect("a list");
+}
+
+/// The pauses between attempts to connect grow only while none succeeds. If they grew after each
+/// lost connection, eight of them would take more than four seconds.
+async fn a_connection_that_was_ready_is_made_again_at_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let line = Line::to_service(server.address()).await;
+    let client = connect(line.url());
+    client.ready(SOON).await.expect("a connection");
+    until_within("eight connections", Duration::from_millis(2500), async || {
+        for _ in 0..8 {
+            cut_and_wait(&line, &client).await;
+            line.restore();
+            client.ready(SOON).await.expect("a connection");
+        }
+        true
+    })
+    .await;
 }

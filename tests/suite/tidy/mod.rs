@@ -4,6 +4,7 @@
 
 mod arrows;
 mod circles;
+mod documents;
 mod names;
 mod resources;
 mod source;
@@ -22,8 +23,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
 }
 
-/// The paths, from the root, and texts of all files with this ending.
-pub(crate) fn files(ending: &str) -> Vec<(String, String)> {
+/// The paths, from the root, of all files whose names end so.
+fn paths(ending: &str) -> Vec<String> {
     let (root, mut found) = (root(), Vec::new());
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
@@ -34,14 +35,19 @@ pub(crate) fn files(ending: &str) -> Vec<(String, String)> {
                 folders.push(path);
             } else if path.is_file() && name.ends_with(ending) {
                 let inside = path.strip_prefix(&root).expect("a path below the root");
-                let text = fs::read_to_string(&path).expect("a text file");
-                found.push((inside.to_string_lossy().into_owned(), text));
+                found.push(inside.to_string_lossy().into_owned());
             }
         }
     }
     found.sort();
     assert!(!found.is_empty(), "no *{ending} in {}", root.display());
     found
+}
+
+/// The same with their texts.
+pub(crate) fn files(ending: &str) -> Vec<(String, String)> {
+    let text = |path: &String| fs::read_to_string(root().join(path)).expect("a text file");
+    paths(ending).into_iter().map(|path| (path.clone(), text(&path))).collect()
 }
 
 /// Fails with all violations of a rule in the files.
@@ -80,6 +86,12 @@ fn no_files_import_each_other() {
 #[test]
 fn every_link_of_the_documents_leads_to_a_file() {
     assert_rule(".md", |path, text| text::links(&root(), path, text));
+}
+
+#[test]
+fn every_path_and_test_that_documents_name_exists() {
+    let (sources, paths) = (files(".rs"), paths(""));
+    assert_rule(".md", |path, text| documents::documents(&root(), path, text, &sources, &paths));
 }
 
 #[test]

@@ -30,7 +30,8 @@ impl Words {
     /// quote ends at the end of the text. A term of several words, such as `rock-n-roll`, is a
     /// phrase. A term without words is ignored.
     ///
-    /// # Errors A list without a term to search for, and more than `MOST_WORDS` words.
+    /// # Errors
+    /// A list without a term to search for, and more than `MOST_WORDS` words.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut groups = vec![Group::default()];
         let mut count = 0;

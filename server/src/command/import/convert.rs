@@ -16,7 +16,8 @@ use crate::command::transfer::json;
 impl ColumnMapping {
     /// The row of a record. Keys without a mapping are added to `unmapped`.
     ///
-    /// # Errors Everything that is wrong with the record before the service's own checks.
+    /// # Errors
+    /// Everything that is wrong with the record before the service's own checks.
     pub fn row(
         &self,
         record: &Record,
@@ -46,7 +47,8 @@ impl ColumnMapping {
 
     /// Checks the defaults, so that a wrong one is reported before the file is read.
     ///
-    /// # Errors All wrong defaults, a line each.
+    /// # Errors
+    /// All wrong defaults, a line each.
     pub fn check_defaults(&self) -> Result<(), String> {
         let mut draft = BookDraft::default();
         for (field, text) in &self.defaults {

@@ -62,7 +62,8 @@ pub enum Places {
 impl ColumnMapping {
     /// The mapping of CSV with this header.
     ///
-    /// # Errors All problems, a line each.
+    /// # Errors
+    /// All problems, a line each.
     pub fn of_header(options: &MappingOptions, header: ByteRecord) -> Result<Self, String> {
         let (defaults, mut problems) = options.check();
         let names: Result<Vec<&str>, _> = header.iter().map(std::str::from_utf8).collect();

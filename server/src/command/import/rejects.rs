@@ -53,7 +53,8 @@ pub struct Rejects {
 impl Rejects {
     /// Checks that the file can be written.
     ///
-    /// # Errors If it exists and mustn't, or the file of an earlier run can't be read.
+    /// # Errors
+    /// If it exists and mustn't, or the file of an earlier run can't be read.
     pub fn open(path: PathBuf, shape: Shape, mode: RejectsMode) -> Result<Self, String> {
         let shown = path.display().to_string();
         let mut last_written = 0;

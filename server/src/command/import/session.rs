@@ -110,7 +110,8 @@ impl From<ImportStopped> for ImportStreamEnd {
 impl ImportSession {
     /// Runs the import to its end.
     ///
-    /// # Errors Why it stopped early. Acknowledged batches are counted.
+    /// # Errors
+    /// Why it stopped early. Acknowledged batches are counted.
     pub async fn run(&mut self) -> Result<(), ImportStopped> {
         loop {
             self.fill().await?;

@@ -48,7 +48,8 @@ impl Service {
 
     /// A client of it, which connects in the background.
     ///
-    /// # Errors If the address is malformed.
+    /// # Errors
+    /// If the address is malformed.
     pub fn client(&self) -> Result<Client, InvalidAddress> {
         Client::connect(self.url())
     }

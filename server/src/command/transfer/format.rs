@@ -25,7 +25,8 @@ impl Format {
 
     /// The given format, or that of the file name's ending.
     ///
-    /// # Errors If neither names a format.
+    /// # Errors
+    /// If neither names a format.
     pub fn of(asked: Option<Self>, path: &Path) -> Result<Self, String> {
         if let Some(format) = asked {
             return Ok(format);
@@ -53,7 +54,8 @@ pub fn is_pipe(path: &Path) -> bool {
 
 /// Parses the separator of CSV: one ASCII character, or `\t` for a tab.
 ///
-/// # Errors If it is another text, or a character with a meaning in CSV.
+/// # Errors
+/// If it is another text, or a character with a meaning in CSV.
 pub fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),

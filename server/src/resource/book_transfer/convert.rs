@@ -46,7 +46,8 @@ pub struct ImportPlan {
 impl ImportPlan {
     /// Checks the options of an import.
     ///
-    /// # Errors All their violations.
+    /// # Errors
+    /// All their violations.
     pub fn of(call: &StreamCall, options: ImportBooksOptions) -> Result<Self, Refused> {
         let encoded = options.encode_to_vec();
         let message = ImportBooksRequest { step: Some(Step::Options(options.clone())) };
@@ -63,7 +64,8 @@ impl ImportPlan {
     /// Checks a batch. Returns the operation that writes it and its idempotency key. A violation of
     /// a row rejects only that row.
     ///
-    /// # Errors The violations of the batch itself.
+    /// # Errors
+    /// The violations of the batch itself.
     pub fn batch(
         &self,
         call: &StreamCall,
@@ -101,7 +103,8 @@ impl ImportPlan {
 
 /// Checks the end of an import.
 ///
-/// # Errors All its violations.
+/// # Errors
+/// All its violations.
 pub fn end(call: &StreamCall, end: ImportBooksEnd) -> Result<ImportBooksEnd, Refused> {
     call.checked(ImportBooksRequest { step: Some(Step::End(end)) }, |_, _| Some(end))
 }

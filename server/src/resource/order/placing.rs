@@ -52,9 +52,9 @@ struct OrderState {
 
 /// Places an order: takes its lines out of the stock and keeps their prices.
 ///
-/// # Errors [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`],
-/// [`StoreError::Precondition`]; [`StoreError::Constraint`] if the user or the id was inserted or
-/// deleted concurrently.
+/// # Errors
+/// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Precondition`];
+/// [`StoreError::Constraint`] if the user or the id was inserted or deleted concurrently.
 pub async fn place(
     connection: &Connection,
     order: &NewOrder,
@@ -321,7 +321,8 @@ async fn write(
 
 /// Returns the copies of an order to its books, locked in the order of their ids.
 ///
-/// # Errors The rows of the result.
+/// # Errors
+/// The rows of the result.
 pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), StoreError> {
     let backend = connection.get_database_backend();
     let order = Value::from(order);

@@ -35,7 +35,8 @@ pub(super) struct FieldRules {
 impl FieldRules {
     /// Reads the options of a field.
     ///
-    /// # Errors If a rule isn't known here or can't be read: an error of the build.
+    /// # Errors
+    /// If a rule isn't known here or can't be read: an error of the build.
     pub(super) fn read(field: FieldDescriptor) -> Result<Self, String> {
         let behaviors = behaviors(&field);
         let options = option(field.options(), "buf.validate.field");
