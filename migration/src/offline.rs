@@ -10,8 +10,8 @@ use crate::{
     session::Opener,
 };
 
-/// A script that takes a database from one position of the chain to another, as a script for psql
-/// or the sqlite3 shell, bookkeeping included. It stops at the first error.
+/// A script that takes a database from one position of the chain to another, for psql or the
+/// sqlite3 shell, bookkeeping included. It stops at the first error.
 ///
 /// # Errors
 /// [`MigrationError::Offline`] before anything is written, or what a scratch database answers: a
