@@ -83,7 +83,7 @@ impl Load {
         if let Ok(permit) = permits.clone().try_acquire_owned() {
             return Some(permit);
         }
-        let _slot = Slot::take(&self.0)?;
+        let _slot = QueueSlot::take(&self.0)?;
         timeout(WAIT, permits.clone().acquire_owned()).await.ok()?.ok()
     }
 
@@ -115,9 +115,9 @@ impl LoadState {
 }
 
 /// A slot of the queue.
-struct Slot<'a>(&'a AtomicU32);
+struct QueueSlot<'a>(&'a AtomicU32);
 
-impl<'a> Slot<'a> {
+impl<'a> QueueSlot<'a> {
     fn take(inner: &'a LoadState) -> Option<Self> {
         let free = |waiting| (waiting < inner.most_waiting).then(|| waiting + 1);
         let taken = inner.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free);
@@ -126,7 +126,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

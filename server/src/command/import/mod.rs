@@ -28,7 +28,7 @@ use self::{
     rejects::{Rejects, RejectsMode, Shape},
     resume::Resume,
     session::{Counts, ImportSession, ImportStopped},
-    source::{CsvSource, Input, JsonlSource, Raw, Source},
+    source::{CsvSource, FileInput, JsonlSource, Raw, Source},
 };
 use super::{
     failure::Failure,
@@ -231,7 +231,7 @@ impl Arguments {
             null: self.null.clone().unwrap_or_default(),
         };
         let (input, length) =
-            Input::open(&self.file).map_err(|error| format!("{shown}: {error}"))?;
+            FileInput::open(&self.file).map_err(|error| format!("{shown}: {error}"))?;
         let (source, mapping) = match format {
             Format::Jsonl => {
                 (Source::Jsonl(JsonlSource::new(input)), ColumnMapping::of_keys(&options)?)

@@ -12,7 +12,7 @@ fn options(columns: &[&str], defaults: &[&str]) -> MappingOptions {
 }
 
 fn csv(text: &[u8], options: &MappingOptions, size: usize) -> (Cutter, Shape) {
-    let mut source = CsvSource::new(Input::new(Cursor::new(text.to_vec())).unwrap(), b',');
+    let mut source = CsvSource::new(FileInput::new(Cursor::new(text.to_vec())).unwrap(), b',');
     let Some(Raw::Cells(header)) = source.next().unwrap().map(|record| record.raw) else {
         unreachable!("a header")
     };
@@ -21,7 +21,7 @@ fn csv(text: &[u8], options: &MappingOptions, size: usize) -> (Cutter, Shape) {
 }
 
 fn jsonl(text: &str, options: &MappingOptions) -> Cutter {
-    let source = JsonlSource::new(Input::new(Cursor::new(text.as_bytes().to_vec())).unwrap());
+    let source = JsonlSource::new(FileInput::new(Cursor::new(text.as_bytes().to_vec())).unwrap());
     Cutter::new(Source::Jsonl(source), ColumnMapping::of_keys(options).unwrap(), 1_000)
 }
 

@@ -5,11 +5,11 @@ use std::io;
 use csv::ByteRecord;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::{Input, LARGEST, Raw, Record};
+use super::{FileInput, LARGEST, Raw, Record};
 
 /// Reads records of CSV.
 pub struct CsvSource {
-    input: Input,
+    input: FileInput,
     reader: Reader,
     /// The cells of a record one behind the other, and where each ends.
     cells: Vec<u8>,
@@ -19,7 +19,7 @@ pub struct CsvSource {
 impl CsvSource {
     /// Reads from here, with this byte as separator.
     #[must_use]
-    pub fn new(input: Input, delimiter: u8) -> Self {
+    pub fn new(input: FileInput, delimiter: u8) -> Self {
         let reader = ReaderBuilder::new().delimiter(delimiter).build();
         Self { input, reader, cells: vec![0; 4 << 10], ends: vec![0; 64] }
     }
@@ -86,7 +86,8 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Vec<(i64, Vec<String>)> {
-        let mut source = CsvSource::new(Input::new(io::Cursor::new(text.to_vec())).unwrap(), b',');
+        let mut source =
+            CsvSource::new(FileInput::new(io::Cursor::new(text.to_vec())).unwrap(), b',');
         let mut records = Vec::new();
         while let Some(record) = source.next().unwrap() {
             let cells = match record.raw {

@@ -79,7 +79,7 @@ impl Source {
 type Bytes = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
 
 /// The bytes of a file, counted, without a byte order mark.
-pub struct Input {
+pub struct FileInput {
     bytes: BufReader<Bytes>,
     read: u64,
     line: i64,
@@ -88,7 +88,7 @@ pub struct Input {
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-impl Input {
+impl FileInput {
     /// Opens a file, or standard input for `-`. Also returns the file's length, if it has one.
     ///
     /// # Errors
