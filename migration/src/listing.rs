@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use crate::revision::{Action, Direction, Engine, Rebuild, Revision, Step, TableChange};
 
-/// What a revision does on an engine, both ways, for people to read. It is what the bookkeeping
-/// keeps of it too.
+/// A revision on an engine as text, in both directions. The bookkeeping stores the same text.
 pub fn text(revision: &Revision, engine: Engine) -> String {
     let mut text = String::new();
     for (direction, word) in [(Direction::Up, "up"), (Direction::Down, "down")] {

@@ -1,4 +1,4 @@
-//! Sessions of the database. This crate opens none: it is handed an [`Opener`].
+//! Sessions of the database. This crate opens none: it gets an [`Opener`].
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -67,7 +67,7 @@ impl MigrationSession {
 
     /// Ends the session.
     pub async fn close(self) {
-        // Whether the message of its end arrives makes no difference.
+        // Whether the termination message arrives makes no difference.
         let _ = match self.driver.into_inner() {
             SessionDriver::Postgres(postgres) => postgres.close().await,
             SessionDriver::Sqlite(sqlite) => sqlite.close().await,

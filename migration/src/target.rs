@@ -1,10 +1,10 @@
-//! The targets that people name: `head`, `base`, `+2`, `-1`, a revision or the beginning of it.
+//! The targets of commands: `head`, `base`, `+2`, `-1`, a revision or the beginning of it.
 
 use thiserror::Error;
 
 use crate::chain::Chain;
 
-/// A target that there isn't.
+/// A target that doesn't exist.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TargetError {
     /// No revision is called so.
@@ -18,14 +18,14 @@ pub enum TargetError {
         /// The revisions.
         names: Vec<String>,
     },
-    /// It lies on the other side.
+    /// It is in the other direction.
     #[error("{target} is no way {way} from {current}")]
     WrongWay {
         /// What was given.
         target: String,
         /// `up` or `down`.
         way: &'static str,
-        /// Where the database stands.
+        /// The database's revision.
         current: String,
     },
     /// A range that isn't written as FROM:TO.
@@ -36,7 +36,7 @@ pub enum TargetError {
 /// How many revisions of a chain are applied: a place between two of them.
 pub type ChainPosition = usize;
 
-/// Reads a target, seen from a place: the place that it means. `base` is 0.
+/// Resolves a target relative to a position. `base` is 0.
 ///
 /// # Errors
 /// If there is no such revision.
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_places() {
+    fn a_target_is_a_position_in_the_chain() {
         let chain = chain();
         let head = chain.revisions().len();
         let place = |target: &str| resolve(&chain, target, 3);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_ambiguous_is_told() {
+    fn an_unknown_or_ambiguous_target_is_refused() {
         let chain = chain();
         assert_eq!(resolve(&chain, "m2019", 0), Err(TargetError::NoSuch("m2019".to_owned())));
         let several = resolve(&chain, "m20261121_00000", 0);

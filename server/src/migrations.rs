@@ -13,7 +13,7 @@ use sea_orm::DbErr;
 /// Opens the sessions that migrations run on, at the store's primary.
 pub struct StoreOpener(pub Store);
 
-/// Opens databases of SQLite in memory, for scripts that no database is needed for.
+/// Opens databases of SQLite in memory, for scripts that need no other database.
 pub struct InMemory;
 
 fn session(opened: Result<PlainConnection, StoreError>) -> Result<MigrationSession, DbErr> {
@@ -88,7 +88,7 @@ impl Opener for InMemory {
     }
 }
 
-/// An event in words.
+/// An event as text for the log.
 pub fn text(event: &Event) -> String {
     let joined = |blockers: &[String]| match blockers {
         [] => String::new(),

@@ -27,7 +27,7 @@ impl ObjectKey {
         CONSTRAINTS.contains(&self.kind.as_str())
     }
 
-    /// How people are told of it: `users.email`, `users_email_key`.
+    /// Its name in messages: `users.email`, `users_email_key`.
     pub fn display(&self) -> String {
         match self.kind.as_str() {
             "column" => format!("{}.{}", self.table, self.name),
@@ -39,7 +39,7 @@ impl ObjectKey {
 /// The kinds of objects that are constraints.
 pub const CONSTRAINTS: &[&str] = &["primary key", "unique", "foreign key", "check", "exclusion"];
 
-/// What an object is, by the names of its facets. A facet that isn't there has its default.
+/// The facets of an object by name. A missing facet has its default.
 pub type Facets = BTreeMap<String, String>;
 
 /// The objects of one schema.

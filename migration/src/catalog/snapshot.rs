@@ -28,7 +28,7 @@ impl Catalog {
         text
     }
 
-    /// The catalog that a text says.
+    /// The catalog of a text.
     ///
     /// # Errors
     /// [`SnapshotError`].
@@ -67,7 +67,7 @@ fn unescape(text: &str) -> String {
 }
 
 #[test]
-fn a_snapshot_comes_back() {
+fn a_snapshot_is_read_back() {
     let mut catalog = Catalog::new(Engine::Postgres);
     catalog.set(&ObjectKey::new("index", "books", "i"), "keys", "a\t DESC\nb\\n\t");
     catalog.set(&ObjectKey::new("table", "", "books"), "form", "table");

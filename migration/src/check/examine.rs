@@ -9,7 +9,7 @@ use crate::{
     drift::{Finding, Loss, Repair, Severity, compare},
 };
 
-/// What a check says.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The differences, errors first.
@@ -18,12 +18,12 @@ pub struct Report {
     pub origin: SchemaOrigin,
     /// The last revision that is applied; none if none is.
     pub revision: Option<String>,
-    /// The schema that is there.
+    /// The actual schema.
     pub found: Catalog,
 }
 
 impl Report {
-    /// Whether the schema is another one than the migrations make. Notes don't count.
+    /// Whether the schema differs from what the migrations make. Notes don't count.
     pub fn is_drift(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Severity::Error)
     }

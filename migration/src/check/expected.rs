@@ -12,7 +12,7 @@ use crate::{
     revisions::revisions,
 };
 
-/// What the migrations make on PostgreSQL. CONTRIBUTING.md says how it is written anew.
+/// What the migrations make on PostgreSQL. CONTRIBUTING.md describes how to regenerate it.
 pub const SNAPSHOT: &str = include_str!("../catalog/head.postgres.tsv");
 
 /// Where an expected schema comes from.
@@ -20,7 +20,7 @@ pub const SNAPSHOT: &str = include_str!("../catalog/head.postgres.tsv");
 pub enum SchemaOrigin {
     /// The migrations were replayed.
     Replay,
-    /// From the snapshot that the program carries.
+    /// From the snapshot in the program.
     Snapshot,
 }
 
@@ -96,8 +96,8 @@ pub struct Scratch<'a, C> {
 }
 
 impl<'a, C: ConnectionTrait> Scratch<'a, C> {
-    /// Makes the schema and puts it alone on the `search_path`. Answers the reason where nothing may
-    /// be created: a replica, a session that only reads, a role without the right.
+    /// Creates the schema and makes it the only one on the `search_path`. Returns the reason if
+    /// nothing may be created: a replica, a session that only reads, a role without the right.
     ///
     /// # Errors
     /// What the database answers otherwise.

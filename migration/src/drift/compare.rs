@@ -64,7 +64,7 @@ pub fn compare_renamed<'a>(
     comparison
 }
 
-/// Tables whose common columns stand in another order.
+/// Tables whose common columns have another order.
 fn order(expected: &Catalog, found: &Catalog, renames: &Renames) -> Vec<Difference> {
     let mut differences = Vec::new();
     for key in expected.objects.keys().filter(|key| key.kind == "table") {

@@ -8,13 +8,13 @@ use crate::catalog::{Catalog, ObjectKey};
 pub enum DifferenceKind {
     /// It is there and isn't expected.
     Added,
-    /// It is expected and isn't there.
+    /// It is expected and doesn't exist.
     Removed,
-    /// It is there under another name.
+    /// It exists under another name.
     Renamed,
-    /// It is there and is something else.
+    /// It exists with another definition.
     Changed,
-    /// The columns of the table are there in another order.
+    /// The columns of the table have another order.
     Order,
 }
 

@@ -1,4 +1,4 @@
-//! Whether two facets say the same.
+//! Whether two facets have the same meaning.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub(super) fn differing(
         if UNCOMPARED.contains(&name.as_str()) {
             continue;
         }
-        // A word of a statement that only looks like a renamed column is none.
+        // A word of a statement may equal a renamed column's name and be none.
         let equal = [(false, true), (false, false), (true, true)].into_iter().any(
             |(ignore_casts, with_renames)| {
                 let renames = Some(renames).filter(|_| with_renames);
@@ -72,7 +72,7 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// The facet in its normal form; none if it says what its absence says.
+    /// The facet in its normal form; none if it means the same as its absence.
     fn normal(&self, name: &str, ignore_casts: bool) -> Option<String> {
         let engine = self.catalog.engine;
         let value = self.facets.get(name);
@@ -106,7 +106,7 @@ impl Side<'_> {
         })
     }
 
-    /// What the names in the object's expressions stand for.
+    /// The scope of the names in the object's expressions.
     fn scope(&self, ignore_casts: bool) -> Scope {
         let table = match self.key.kind.as_str() {
             "table" => &self.key.name,

@@ -1,5 +1,5 @@
-//! What follows from another difference is told along with it: the index of a column that is gone,
-//! the columns of a table that is new.
+//! What follows from another difference is reported along with it: the index of a column that is
+//! gone, the columns of a table that is new.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ fn rank(difference: &Difference) -> u8 {
 
 /// The difference that explains this one in the end.
 fn root(parents: &[Option<usize>], mut at: usize) -> usize {
-    // Each step goes to another difference; a circle ends after as many as there are.
+    // Each step goes to another difference. The number of steps is bounded, which ends a cycle.
     for _ in 0..parents.len() {
         match parents[at] {
             Some(parent) => at = parent,

@@ -59,7 +59,7 @@ pub(super) fn pair(
     }
 }
 
-/// Kinds of which one may stand under the other's name.
+/// Kinds of which one may have the other's name.
 fn is_pair(one: &str, other: &str) -> bool {
     let kinds = ["primary key", "unique", "index"];
     kinds.contains(&one) && kinds.contains(&other)

@@ -79,7 +79,7 @@ impl Renames {
         self.tables.get(table).cloned().unwrap_or_else(|| table.to_owned())
     }
 
-    /// The new names of the columns of a table, which is told by its old name.
+    /// The new names of the columns of a table, which has its old name here.
     pub fn columns_of(&self, table: &str) -> HashMap<String, String> {
         let own = self.columns.iter().filter(|((owner, _), _)| owner == table);
         own.map(|((_, old), new)| (old.clone(), new.clone())).collect()

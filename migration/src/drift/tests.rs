@@ -1,4 +1,4 @@
-//! Differences between catalogs made by hand: renames, what is told along, what a repair takes.
+//! Differences between catalogs made by hand: renames, what is reported along, what a repair takes.
 
 use super::{Loss, Repair, compare};
 use crate::{
@@ -74,7 +74,7 @@ fn a_renamed_column_is_one_finding() {
 }
 
 #[test]
-fn what_goes_along_is_no_finding_of_its_own() {
+fn a_consequence_is_no_finding_of_its_own() {
     let expected = shelves();
     let mut found = shelves();
     found.objects.retain(|key, _| !key.name.contains("label"));

@@ -1,4 +1,4 @@
-//! Differences in words.
+//! Differences as findings.
 
 use super::{Comparison, Difference, DifferenceKind, Finding, Severity, repair};
 use crate::catalog::{Catalog, Facets, ObjectKey};
@@ -147,7 +147,7 @@ fn summary(catalog: &Catalog, key: &ObjectKey) -> String {
     words.join(" ")
 }
 
-/// A facet for people: in one line, and not longer than they read.
+/// A facet as text: in one line, and cut to a readable length.
 fn shown(value: &str) -> String {
     /// The longest text of a facet that is shown whole, in characters.
     const MOST: usize = 300;

@@ -1,5 +1,5 @@
-//! The normal form: operands sorted where their order says nothing, comparisons turned one way,
-//! lists as sets, casts dropped where they change nothing, one name for each function.
+//! The normal form: operands sorted where their order doesn't matter, comparisons in one direction,
+//! lists as sets, redundant casts dropped, one name for each function.
 
 use super::{
     ColumnType, Engine, Scope,
@@ -16,7 +16,7 @@ use super::{
 pub fn normal_form(engine: Engine, text: &str, scope: &Scope) -> String {
     let words = tokens(engine, text);
     let Some(tree) = parse(engine, &words) else {
-        // A form that isn't known: its words, so that at least white space says nothing.
+        // An unknown form: its tokens, so that at least white space doesn't matter.
         return normal_code(engine, text, scope);
     };
     let mut form = String::new();

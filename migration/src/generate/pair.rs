@@ -1,6 +1,6 @@
-//! A step and its way back.
+//! A step and its reverse.
 
-/// What one step does.
+/// The change of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlannedAction {
     /// Nothing: the other direction of the pair needs no way back.
@@ -9,13 +9,13 @@ pub enum PlannedAction {
     Sql(String),
     /// One statement outside a transaction.
     Outside(String),
-    /// A table of SQLite made anew with this CREATE TABLE.
+    /// A table of SQLite rebuilt with this CREATE TABLE.
     Define {
         /// The table.
         table: String,
         /// Its whole text.
         create: String,
-        /// What rows that exist get in columns: a column and an expression.
+        /// The values of existing rows in columns: a column and an expression.
         values: Vec<(String, String)>,
     },
     /// Rows filled in batches, outside a transaction.
@@ -29,7 +29,7 @@ pub enum PlannedAction {
     },
 }
 
-/// A step and its way back.
+/// A step and its reverse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The step up.

@@ -12,7 +12,7 @@ use crate::{
 pub struct RevisionPlan {
     /// The steps, in their order.
     pub pairs: Vec<Pair>,
-    /// What has to be answered before the steps can be written.
+    /// Questions that must be answered before the steps can be written.
     pub questions: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> RevisionPlan {
     plan
 }
 
-/// What only the author knows: renames, and values of columns that must not be NULL.
+/// Questions that only the author can answer: renames, and values of columns that must not be NULL.
 fn questions(
     from: &Catalog,
     to: &Catalog,

@@ -1,4 +1,5 @@
-//! The proof of a revision before it is shown: it is applied and reverted where nothing stays.
+//! The proof of a revision before it is shown: it is applied and reverted in a place that is
+//! discarded.
 
 use sea_orm::ConnectionTrait;
 use thiserror::Error;
@@ -16,13 +17,13 @@ use crate::{
 /// Why a revision is not shown.
 #[derive(Debug, Error)]
 pub enum ProofError {
-    /// What the database answers, or nothing may be created.
+    /// An error of the database, or nothing may be created.
     #[error("{0}")]
     Check(#[from] CheckError),
     /// A step failed.
     #[error("{0}")]
     Step(#[from] MigrationError),
-    /// The steps ran and the schema is another one.
+    /// The steps ran, but the schema differs.
     #[error("the steps {direction} leave a difference: {findings}")]
     Difference {
         /// `up` or `down`.
@@ -98,7 +99,7 @@ impl ProofSession {
     }
 }
 
-/// The schema that revisions make, and then SQL, in a place where nothing stays.
+/// The schema that revisions and then SQL make, in a scratch schema or database.
 ///
 /// # Errors
 /// [`ProofError`].
@@ -139,8 +140,8 @@ pub async fn prove(
     place.close().await
 }
 
-/// The same for a revision that mends drift: on a schema without it the steps up change nothing,
-/// the steps down make the drift, and the steps up mend it.
+/// The same for a revision that repairs drift: on a schema without it the steps up change nothing,
+/// the steps down make the drift, and the steps up repair it.
 ///
 /// # Errors
 /// [`ProofError`].

@@ -48,7 +48,7 @@ fn runs_step_by_step(pairs: &[Pair]) -> bool {
     pairs.iter().any(|pair| is_outside(&pair.up) || is_outside(&pair.down))
 }
 
-/// A statement that does nothing, where a step needs a way back and there is nothing to do.
+/// A statement that does nothing, for a step that needs a reverse and has none.
 const NOTHING: &str = "SELECT 1";
 
 fn step(engine: Engine, action: &PlannedAction, keeps_nothing: bool) -> Option<Step> {

@@ -1,4 +1,4 @@
-//! The text of a CREATE TABLE as SQLite keeps it, and edits of it that leave the rest as it is.
+//! The text of a CREATE TABLE as SQLite keeps it, and edits of it that keep the rest.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Changes of a SQLite table that its ALTER TABLE can't make.
 
-/// A table of SQLite, made anew with some changes. What isn't named stays as it is, byte for
-/// byte: columns, constraints with and without a name, indexes, triggers, rows.
+/// A rebuild of a table of SQLite with some changes. Everything else is kept byte for byte:
+/// columns, constraints with and without a name, indexes, triggers, rows.
 ///
 /// SQLite's page "ALTER TABLE", section 7, has the order of work that `runner` follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum TableChange {
         /// The column.
         column: String,
     },
-    /// A column more, after the last.
+    /// A column is added, after the last.
     AddColumn {
         /// Its definition.
         definition: String,
@@ -42,17 +42,17 @@ pub enum TableChange {
         /// otherwise.
         value: Option<String>,
     },
-    /// A column goes, with its values.
+    /// A column is dropped, with its values.
     DropColumn {
         /// The column.
         column: String,
     },
-    /// A constraint of the table more, after the last.
+    /// A constraint of the table is added, after the last.
     AddConstraint {
         /// `CONSTRAINT "name" …`.
         definition: String,
     },
-    /// A constraint of the table goes.
+    /// A constraint of the table is dropped.
     DropConstraint {
         /// Its name.
         name: String,
@@ -100,7 +100,7 @@ impl Rebuild {
         })
     }
 
-    /// The same, and what the new definition lacks goes.
+    /// The same, and what the new definition lacks is dropped.
     #[must_use]
     pub fn replace_column(self, column: &str, definition: &str) -> Self {
         self.with(TableChange::ChangeColumn {
@@ -194,7 +194,7 @@ impl Rebuild {
         Self { table: self.table.clone(), changes: changes.collect() }
     }
 
-    /// What the hash is made of.
+    /// The text that is hashed.
     pub(super) fn canonical(&self, fold: impl Fn(&str) -> String) -> String {
         let folded = self.map(|text| fold(text));
         format!("{} {:?}", folded.table, folded.changes)

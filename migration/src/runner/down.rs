@@ -1,4 +1,4 @@
-//! Reverts revisions, the newest first, and says before what would be lost.
+//! Reverts revisions, the newest first. Reports first which data would be lost.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ pub struct DownPlan {
     pub losses: Vec<String>,
 }
 
-/// What `down` to a place would undo, and what would be lost with it.
+/// What `down` to a position would revert, and which data would be lost.
 ///
 /// # Errors
 /// If a revision that this program doesn't know is in the way, or what the database answers.
@@ -70,7 +70,7 @@ async fn losses<C: ConnectionTrait>(
     })
 }
 
-/// How many rows a loss would take, in words; none if there are none, or no such table.
+/// How many rows would lose data, as text; none if there are none, or no such table.
 async fn rows_of<C: ConnectionTrait>(
     connection: &C,
     loss: &DroppedObject,
@@ -96,7 +96,7 @@ async fn rows_of<C: ConnectionTrait>(
 }
 
 impl Runner<'_> {
-    /// What `down` to a place would undo, as things stand under the lock.
+    /// What `down` to a position would revert, read under the lock.
     ///
     /// # Errors
     /// If a revision that this program doesn't know is in the way, or what the database answers.
@@ -104,11 +104,11 @@ impl Runner<'_> {
         plan(&self.session, self.chain, &self.state, to).await
     }
 
-    /// Reverts what is applied above a place of the chain; answers the names.
+    /// Reverts the applied revisions above a position of the chain; returns their names.
     ///
     /// # Errors
     /// [`MigrationError::DataLoss`] unless it is allowed, or why a revision can't be reverted.
-    /// Those before it stay reverted.
+    /// Revisions that were reverted before it stay reverted.
     pub async fn down(
         &mut self,
         to: usize,
@@ -183,8 +183,8 @@ impl Runner<'_> {
             } else {
                 self.revert_outside(revision, (number, up, down), &undone).await
             };
-            let told = format!("; steps after {number} are undone: `down` goes on with it");
-            done.map_err(|error| rolled_back(error, &told))?;
+            let outcome = format!("; steps after {number} are undone: `down` goes on with it");
+            done.map_err(|error| rolled_back(error, &outcome))?;
         }
         Ok(self.transaction(&bookkeeping::unrecord(name)).await?)
     }
@@ -215,15 +215,15 @@ impl Runner<'_> {
             && let Some(built) = facts::concurrent_index(text, self.engine)
         {
             let wait = self.options.wait;
-            let standing = index::clean_up(&self.session, &built, wait, self.report).await?;
-            return Ok(standing == index::Standing::Absent);
+            let state = index::clean_up(&self.session, &built, wait, self.report).await?;
+            return Ok(state == index::IndexState::Absent);
         }
         if let Action::Sql(text) = &down.action
             && let Some(name) = facts::concurrently_dropped(text, self.engine)
         {
             let built = ConcurrentIndex { name, table: String::new() };
-            let standing = index::standing(&self.session, &built.name).await?;
-            return Ok(standing == index::Standing::Absent);
+            let state = index::state(&self.session, &built.name).await?;
+            return Ok(state == index::IndexState::Absent);
         }
         // A backfill that was cut has nothing of its own to undo. One whose undoing was cut has, and
         // only what runs outside a transaction can be cut so.

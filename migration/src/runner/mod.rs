@@ -1,5 +1,5 @@
-//! Runs revisions on a database: alone, in one session, so that a kill at any moment leaves
-//! whole revisions, or steps that the next run goes on with.
+//! Runs revisions on a database: one at a time, in one session, so that a kill at any moment leaves
+//! whole revisions, or steps that the next run resumes.
 
 // Applying: `whole` in one transaction, `stepwise` with each step recorded, `step` one of them.
 // `down` says what would be lost, and reverts; `stamp` changes the bookkeeping alone.
@@ -43,7 +43,7 @@ pub fn lock_file(database: &std::path::Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Changes a database, alone, until it is finished or dropped.
+/// The exclusive runner of a database, until it is finished or dropped.
 pub struct Runner<'a> {
     opener: &'a dyn Opener,
     chain: &'a Chain,
@@ -59,7 +59,7 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Opens a session, waits for other migrators to finish and keeps them out. Revisions that
+    /// Opens a session, waits for other migrations to finish and takes the lock. Revisions that
     /// were applied before details were recorded are adopted.
     ///
     /// # Errors
@@ -98,7 +98,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Makes the bookkeeping ready. Without the right to do so there may still be nothing to do.
+    /// Creates the bookkeeping's tables. Without the right to do so there may still be nothing to
+    /// do.
     async fn prepare(&mut self) -> Result<(), MigrationError> {
         self.state = bookkeeping::read(&self.session).await?;
         if !self.state.is_installed {
@@ -138,7 +139,7 @@ impl<'a> Runner<'a> {
     /// How many of the chain's revisions are applied.
     ///
     /// # Errors
-    /// If the database has what doesn't fit the chain.
+    /// If the database's revisions don't fit the chain.
     pub fn place(&self) -> Result<usize, MigrationError> {
         self.state.place(self.chain)
     }
@@ -146,7 +147,7 @@ impl<'a> Runner<'a> {
     /// Applies the revisions that are missing, up to a place of the chain; answers their names.
     ///
     /// # Errors
-    /// Why one of them can't be applied. Those before it stand.
+    /// Why one of them can't be applied. Those before it stay applied.
     pub async fn up(&mut self, to: usize) -> Result<Vec<String>, MigrationError> {
         self.state.check_minimum_head(self.chain)?;
         self.state.check_hashes(self.chain, self.engine)?;
@@ -172,7 +173,7 @@ impl<'a> Runner<'a> {
         Ok(applied)
     }
 
-    /// Lets others in and ends the session.
+    /// Releases the lock and ends the session.
     pub async fn finish(self) {
         self.lock.release(&self.session).await;
         self.session.close().await;
@@ -187,7 +188,7 @@ impl<'a> Runner<'a> {
         self.session.execute_unprepared(begin).await?;
         for statement in statements {
             if let Err(error) = self.session.execute_unprepared(statement).await {
-                // The first error is the one to tell.
+                // The first error is reported.
                 let _ = self.session.execute_unprepared("ROLLBACK").await;
                 return Err(error);
             }
@@ -195,7 +196,7 @@ impl<'a> Runner<'a> {
         self.session.execute_unprepared("COMMIT").await.map(drop)
     }
 
-    /// Where the session was lost, looks with another one what stands.
+    /// If the session was lost, reads the state with another one.
     async fn explain(
         &self,
         revision: &Revision,

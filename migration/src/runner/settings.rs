@@ -1,4 +1,4 @@
-//! The settings of the session that migrates, and the poolers that would lose them.
+//! The settings of the migrating session, and the detection of poolers that would lose them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     session::{MigrationSession, Opener},
 };
 
-/// How long the other session may keep this one waiting: a pool of one does for ever.
+/// How long to wait for the other session: with a pool of one it would be for ever.
 const SHARED: Duration = Duration::from_secs(2);
 
 /// How long another session may take to open.
@@ -34,13 +34,13 @@ pub(super) async fn force(session: &MigrationSession, options: &Options) -> Resu
          FROM pg_settings WHERE name = 'search_path'"
     );
     session.execute_unprepared(&settings).await?;
-    // So that the server ends what a killed migrator was at, even while it waits for a lock.
+    // So that the server ends the statement of a killed migration, even while it waits for a lock.
     // Servers on some systems can't.
     let _ = session.execute_unprepared("SET client_connection_check_interval = '500ms'").await;
     Ok(())
 }
 
-/// How long a step may wait for locks; none: as long as it takes.
+/// How long a step may wait for locks; none is no limit.
 pub(super) async fn set_lock_timeout(
     session: &MigrationSession,
     limit: Option<Duration>,
@@ -89,8 +89,8 @@ async fn look_for_shared_sessions(
     };
     let other = match timeout(OPENING, opened).await {
         Ok(Ok(other)) => other,
-        // No connection is left for it, or a pooler in session mode has none: the check is left
-        // out, the migration isn't.
+        // No connection is left for it, or a pooler in session mode has none: the check is skipped,
+        // but not the migration.
         Ok(Err(error)) if error::code(&error).is_some_and(|code| code == "53300") => return Ok(()),
         Err(_) => return Ok(()),
         Ok(Err(error)) => return Err(error.into()),
@@ -103,14 +103,14 @@ async fn look_for_shared_sessions(
     other.execute_unprepared("ROLLBACK").await?;
     other.close().await;
     if others == own {
-        let told = format!("two sessions share the server's process {own}");
-        return Err(MigrationError::Pooler(told));
+        let message = format!("two sessions share the server's process {own}");
+        return Err(MigrationError::Pooler(message));
     }
     match again {
         Some(again) if again == own => Ok(()),
         Some(again) => {
-            let told = format!("this session went from the server's process {own} to {again}");
-            Err(MigrationError::Pooler(told))
+            let message = format!("this session went from the server's process {own} to {again}");
+            Err(MigrationError::Pooler(message))
         }
         None => Err(MigrationError::Pooler("one session waits for another's transaction".into())),
     }
@@ -131,8 +131,8 @@ pub(super) async fn check_session(
         Some(now) if now == backend => Ok(()),
         now => {
             let now = now.unwrap_or_default();
-            let told = format!("this session went from the server's process {backend} to {now}");
-            Err(MigrationError::Pooler(told))
+            let message = format!("this session went from the server's process {backend} to {now}");
+            Err(MigrationError::Pooler(message))
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What a statement does, as far as the runner has to know it.
+//! The effects of a statement that concern the runner.
 
 use super::lexer::{StatementToken, split, tokens};
 use crate::revision::Engine;
 
-/// What a text takes away from a schema, and the rows with it.
+/// What a text drops from a schema, with its rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DroppedObject {
     /// `DROP TABLE`.
@@ -167,7 +167,7 @@ pub fn without_concurrently(text: &str, engine: Engine) -> String {
     rest
 }
 
-/// The statement that begins, ends or leaves a transaction, if there is one: the runner's part.
+/// A statement that controls a transaction, if there is one: only the runner may send those.
 pub fn transaction_control(text: &str, engine: Engine) -> Option<&str> {
     const WORDS: [&str; 6] = ["begin", "commit", "rollback", "end", "savepoint", "abort"];
     split(text, engine).into_iter().find(|statement| {

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use super::{Catalog, ObjectKey};
 use crate::{bookkeeping, expression::Engine};
 
-/// The questions, each answered with rows of kind, table, name, facet and value.
+/// The queries, each with rows of kind, table, name, facet and value.
 const QUESTIONS: &[&str] = &[
     include_str!("relations.sql"),
     include_str!("columns.sql"),
@@ -65,7 +65,7 @@ pub(super) async fn read<C: ConnectionTrait>(
     Ok(catalog)
 }
 
-/// A dropped column leaves its number behind: columns are counted instead.
+/// A dropped column keeps its number, so columns are counted instead.
 fn number_columns(catalog: &mut Catalog) {
     let tables: Vec<String> = catalog
         .objects

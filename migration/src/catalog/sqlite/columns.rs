@@ -1,5 +1,5 @@
-//! A column of a CREATE TABLE. What is written at a column and could stand at the table is added
-//! as if it stood there.
+//! A column of a CREATE TABLE. A constraint of a column that could also be written at the table is
+//! added as a constraint of the table.
 
 use super::{
     super::{Catalog, ObjectKey},
@@ -22,7 +22,7 @@ const CONSTRAINTS: &[&str] = &[
     "as",
 ];
 
-/// Adds a column with what is said of it.
+/// Adds a column with its constraints.
 pub(super) fn add(catalog: &mut Catalog, table: &str, position: usize, part: &mut Cursor<'_>) {
     let Some(name) = part.name() else { return };
     let key = ObjectKey::new("column", table, &name);
@@ -47,13 +47,13 @@ pub(super) fn add(catalog: &mut Catalog, table: &str, position: usize, part: &mu
             continue;
         }
         if !constraint(catalog, &key, given.take(), part) {
-            // Something that this reader doesn't know is not passed over in silence.
+            // A construct that is unknown to this reader must not be ignored silently.
             catalog.set(&key, "further", part.rest());
         }
     }
 }
 
-/// Reads one constraint; answers whether it was one.
+/// Reads one constraint; returns whether it was one.
 fn constraint(
     catalog: &mut Catalog,
     key: &ObjectKey,

@@ -5,7 +5,7 @@ use super::{
     cursor::Cursor,
 };
 
-/// Adds a CHECK. One without a name is known by its text.
+/// Adds a CHECK. One without a name is identified by its text.
 pub(super) fn check(catalog: &mut Catalog, table: &str, given: Option<String>, expression: &str) {
     let name = given.unwrap_or_else(|| format!("CHECK ({expression})"));
     let key = ObjectKey::new("check", table, &name);
@@ -38,7 +38,7 @@ pub(super) fn foreign_key(
                 catalog.set(&key, facet, action);
             }
         } else if part.eat("match") {
-            // SQLite reads MATCH and does nothing with it.
+            // SQLite parses MATCH and ignores it.
             part.word();
         } else if part.eat("not deferrable") {
             part.eat("initially deferred");

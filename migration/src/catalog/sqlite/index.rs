@@ -1,4 +1,4 @@
-//! An index from its CREATE INDEX: what it is over, and over which rows.
+//! An index from its CREATE INDEX: its keys and its predicate.
 
 use super::{
     super::{Catalog, ObjectKey},

@@ -1,5 +1,5 @@
-//! The reader of SQLite: the texts of sqlite_schema, which are all that says what CHECKs, collations,
-//! partial indexes and triggers are. No PRAGMA shows a CHECK.
+//! The reader of SQLite: the texts of sqlite_schema, the only source of CHECKs, collations, partial
+//! indexes and triggers. No PRAGMA shows a CHECK.
 
 mod columns;
 mod constraint;
@@ -37,7 +37,7 @@ pub(super) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Catalog, 
     Ok(catalog)
 }
 
-/// Takes the text of one object apart.
+/// Parses the text of one object.
 pub(super) fn add(catalog: &mut Catalog, kind: &str, name: &str, owner: &str, sql: &str) {
     let (name, owner) = (name.to_lowercase(), owner.to_lowercase());
     match kind {

@@ -78,7 +78,7 @@ fn constraint(catalog: &mut Catalog, table: &str, part: &mut Cursor<'_>) -> bool
     } else if part.eat("check") {
         let expression = part.bracketed().unwrap_or_default();
         check(catalog, table, given, expression);
-        // SQLite reads a conflict clause behind a CHECK and does nothing with it.
+        // SQLite parses a conflict clause after a CHECK and ignores it.
         if part.eat("on conflict") {
             part.word();
         }

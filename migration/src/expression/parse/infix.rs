@@ -1,4 +1,4 @@
-//! What may stand behind an expression: operators, and the keywords that are some.
+//! What may follow an expression: operators, and keywords that are operators.
 
 use super::{
     AND, COMPARISON, Engine, ExpressionKind, IS, OR, OTHER, PATTERN, POSTFIX, PRODUCT, Parser, SUM,

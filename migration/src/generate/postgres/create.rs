@@ -1,4 +1,4 @@
-//! How an object of PostgreSQL is made, and how it goes.
+//! How an object of PostgreSQL is created and dropped.
 
 use super::{
     columns,

@@ -109,7 +109,7 @@ impl PostgresPlanner<'_> {
     /// Makes an object of a catalog, or drops it where `reverse` says so.
     fn make(&mut self, catalog: &Catalog, key: &ObjectKey, reverse: bool) {
         let other = if reverse { self.to } else { self.from };
-        // What is inside a new table comes with its CREATE TABLE.
+        // Parts of a new table are created by its CREATE TABLE.
         let in_new_table = !key.table.is_empty() && !other.has_table(&key.table);
         let inline = ["column", "primary key", "unique", "check", "exclusion"];
         if in_new_table && catalog.has_table(&key.table) && inline.contains(&key.kind.as_str()) {

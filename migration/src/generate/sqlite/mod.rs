@@ -1,4 +1,4 @@
-//! The steps of SQLite: what ALTER TABLE can't do is a table made anew.
+//! The steps of SQLite: changes beyond ALTER TABLE rebuild the table.
 
 mod alter;
 
@@ -174,7 +174,7 @@ impl SqlitePlanner<'_> {
             catalog.facet(&ObjectKey::new("table", "", table), "sql").unwrap_or_default().to_owned()
         };
         let mut before = text(self.from, &old);
-        // Where the way back begins, renamed columns still have their new names.
+        // At the beginning of the reverse, renamed columns still have their new names.
         for ((owner, from), to) in &comparison.renames.columns {
             if *owner == old {
                 before = renamed(&before, from, to);

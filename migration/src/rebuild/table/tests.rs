@@ -16,7 +16,7 @@ fn edited(rebuild: &Rebuild) -> Result<String, String> {
 }
 
 #[test]
-fn what_is_not_named_stays_byte_for_byte() {
+fn unnamed_parts_stay_byte_for_byte() {
     assert_eq!(edited(&Rebuild::of("a")).as_deref(), Ok(TEXT));
     let there_and_back = Rebuild::of("a")
         .add_column("\"d\" integer", None)
@@ -55,7 +55,7 @@ fn columns_are_added_behind_the_last_and_filled() {
 }
 
 #[test]
-fn constraints_of_a_column_go_only_when_told() {
+fn constraints_of_a_column_are_dropped_only_if_named() {
     let lost = edited(&Rebuild::of("a").change_column("b", "\"b\" text"));
     assert!(lost.expect_err("refused").contains("CHECK"));
     assert!(edited(&Rebuild::of("a").replace_column("b", "\"b\" text")).is_ok());
@@ -69,7 +69,7 @@ fn not_null_is_set_before_the_other_clauses() {
 }
 
 #[test]
-fn what_is_not_there_is_told() {
+fn a_missing_part_is_reported() {
     let refused = |rebuild: Rebuild| edited(&rebuild).expect_err("refused");
     assert!(refused(Rebuild::of("a").drop_column("x")).contains("no column x"));
     assert!(refused(Rebuild::of("a").drop_constraint("x")).contains("no constraint x"));

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_after_all_others() {
+    fn a_new_name_sorts_after_all_others() {
         let names = ["m20261125_000001_a".to_owned(), "m99991231_000007_b".to_owned()];
         let name = name(&names, "Add books.isbn, at last!").ok();
         assert_eq!(name.as_deref(), Some("m99991231_000008_add_books_isbn_at_last"));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_gets_two_lines() {
+    fn a_registered_revision_adds_two_lines() {
         let list = "//! Doc.\n\nmod m1_a;\n\nvec![\n        m1_a::revision(),\n    ]\n";
         let with = register(list, "m2_b").expect("a list");
         let expected = "//! Doc.\n\nmod m1_a;\nmod m2_b;\n\nvec![\n        m1_a::revision(),\n        \

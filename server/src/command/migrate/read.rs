@@ -64,7 +64,7 @@ fn lines(context: &Context<'_>, state: &BookkeepingState, engine: Engine) -> Vec
     let known = context.chain.revisions().iter().map(|revision| {
         let applied = state.get(&revision.name).cloned();
         let hash = applied.as_ref().and_then(|one| one.details.as_ref()).map(|one| &one.hash);
-        let told = match (&applied, state.half_of(&revision.name)) {
+        let shown = match (&applied, state.half_of(&revision.name)) {
             (Some(_), _) if hash.is_some_and(|hash| *hash != revision.hash(engine)) => {
                 "changed".to_owned()
             }
@@ -77,7 +77,7 @@ fn lines(context: &Context<'_>, state: &BookkeepingState, engine: Engine) -> Vec
             (None, None) => "pending".to_owned(),
         };
         let (name, message) = (revision.name.clone(), revision.message.clone());
-        StatusRow { state: told, name, applied, message }
+        StatusRow { state: shown, name, applied, message }
     });
     let unknown = state.unknown(&context.chain).into_iter().map(|applied| StatusRow {
         state: "unknown".to_owned(),

@@ -62,8 +62,8 @@ pub(super) async fn written(
         return Err(unknown.into());
     }
     if let Some(unknown) = arguments.drop.iter().find(|name| !undeclared.contains(*name)) {
-        let told = "the revisions make no index of that name, or an entity declares it";
-        return Err(format!("--drop {unknown}: {told}").into());
+        let message = "the revisions make no index of that name, or an entity declares it";
+        return Err(format!("--drop {unknown}: {message}").into());
     }
     for name in undeclared.iter().filter(|name| !is_dropped(arguments, name)) {
         context.output.note(&format!(
@@ -183,13 +183,13 @@ fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<
         }
     }
     for ((table, old), new) in &answers.renames.columns {
-        let told = format!("--rename {table}.{old}:{table}.{new}");
+        let message = format!("--rename {table}.{old}:{table}.{new}");
         let new_table = answers.renames.new_table(table);
         if !was(&column(table, old)) {
-            return Some(format!("{told}: there is no column {table}.{old}"));
+            return Some(format!("{message}: there is no column {table}.{old}"));
         }
         if !is(&column(&new_table, new)) {
-            return Some(format!("{told}: there is to be no column {new_table}.{new}"));
+            return Some(format!("{message}: there is to be no column {new_table}.{new}"));
         }
     }
     for name in &answers.not_renamed {
@@ -209,8 +209,8 @@ fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<
 fn answers(arguments: &Arguments) -> Result<Answers, Problem> {
     let mut answers = Answers::default();
     for rename in &arguments.rename {
-        let told = || format!("--rename {rename}: expected TABLE.OLD:TABLE.NEW or OLD:NEW");
-        let (old, new) = rename.split_once(':').ok_or_else(told)?;
+        let message = || format!("--rename {rename}: expected TABLE.OLD:TABLE.NEW or OLD:NEW");
+        let (old, new) = rename.split_once(':').ok_or_else(message)?;
         match (old.split_once('.'), new.split_once('.')) {
             (Some((table, old)), Some((other, new))) => {
                 let tables = arguments.rename.iter().any(|one| *one == format!("{table}:{other}"));
@@ -228,13 +228,13 @@ fn answers(arguments: &Arguments) -> Result<Answers, Problem> {
             }
             // `posts.body:` says that it is gone.
             (Some(_), None) if new.is_empty() => answers.not_renamed.push(old.to_owned()),
-            _ => return Err(told().into()),
+            _ => return Err(message().into()),
         }
     }
     for fill in &arguments.fill {
-        let told = || format!("--fill {fill}: expected TABLE.COLUMN=EXPRESSION");
-        let (column, value) = fill.split_once('=').ok_or_else(told)?;
-        let (table, column) = column.split_once('.').ok_or_else(told)?;
+        let message = || format!("--fill {fill}: expected TABLE.COLUMN=EXPRESSION");
+        let (column, value) = fill.split_once('=').ok_or_else(message)?;
+        let (table, column) = column.split_once('.').ok_or_else(message)?;
         answers.fills.push((table.to_owned(), column.to_owned(), value.to_owned()));
     }
     Ok(answers)
