@@ -11,6 +11,6 @@ mod snapshot;
 mod sqlite;
 
 pub use self::{
-    objects::{CONSTRAINTS, Catalog, Facets, Key, Kind},
+    objects::{CONSTRAINTS, Catalog, Facets, ObjectKey},
     snapshot::SnapshotError,
 };

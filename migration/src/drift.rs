@@ -17,7 +17,7 @@ mod words;
 
 pub use self::{
     compare::{compare, compare_renamed},
-    difference::{Change, Comparison, Difference},
-    finding::{Finding, Level, Loss, Repair},
+    difference::{Comparison, Difference, DifferenceKind},
+    finding::{Finding, Loss, Repair, Severity},
     rename::Renames,
 };

@@ -5,17 +5,20 @@
 //! reason.
 
 mod answers;
+mod order;
 mod pair;
 mod plan;
 mod postgres;
 mod proof;
 mod render;
 mod sqlite;
+mod undeclared;
 
 pub use self::{
     answers::Answers,
-    pair::{Action, Pair},
-    plan::{Plan, plan},
+    pair::{Pair, PlannedAction},
+    plan::{RevisionPlan, plan},
     proof::{ProofError, prove, prove_repair, scratch_schema},
-    render::{Source, source, steps},
+    render::{RevisionSource, source, steps},
+    undeclared::{keep, undeclared_indexes},
 };

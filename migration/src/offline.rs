@@ -39,7 +39,7 @@ pub async fn script(
         revisions.reverse();
     }
     let mut writer =
-        Writer { opener, chain, engine, direction, place: from, script: String::new() };
+        ScriptWriter { opener, chain, engine, direction, place: from, script: String::new() };
     writer.head(from, to);
     for revision in revisions {
         writer.revision(revision).await?;
@@ -47,7 +47,7 @@ pub async fn script(
     Ok(writer.script)
 }
 
-struct Writer<'a> {
+struct ScriptWriter<'a> {
     opener: &'a dyn Opener,
     chain: &'a Chain,
     engine: Engine,
@@ -56,7 +56,7 @@ struct Writer<'a> {
     script: String,
 }
 
-impl Writer<'_> {
+impl ScriptWriter<'_> {
     fn line(&mut self, text: &str) {
         self.script.push_str(text);
         self.script.push('\n');

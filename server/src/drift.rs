@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bookstore_entity::schema;
 use bookstore_migration::{
     chain::Chain,
-    check::{self, Replay, Report},
+    check::{self, ReplayPolicy, Report},
     revision::Engine,
 };
 use bookstore_store::{Needs, Store};
@@ -56,7 +56,7 @@ async fn compare(
     let opener = StoreOpener(store.clone());
     let session = opener.open_for_inspection().await?;
     let scratch = opener.open_scratch_for(&session).await?;
-    let report = check::check(&session, scratch.as_ref(), Replay::Never, chain).await;
+    let report = check::check(&session, scratch.as_ref(), ReplayPolicy::Never, chain).await;
     session.close().await;
     Ok(report?)
 }

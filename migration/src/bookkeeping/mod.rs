@@ -9,7 +9,7 @@ mod statements;
 
 pub(crate) use self::statements::step_hash;
 pub use self::{
-    state::{Applied, Details, State, StepState, read, recorded_sql},
+    state::{Applied, BookkeepingState, Details, StepState, read, recorded_sql},
     statements::{
         adopt, install, lock_holder, record, record_note, step_done, step_started, step_undone,
         unrecord,

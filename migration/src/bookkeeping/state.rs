@@ -53,7 +53,7 @@ pub struct StepState {
 
 /// The state of a database's revisions.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct BookkeepingState {
     /// The revisions that are applied, by name.
     pub applied: Vec<Applied>,
     /// The steps of revisions that are applied by half, by name.
@@ -75,11 +75,11 @@ async fn has_table<C: ConnectionTrait>(connection: &C, table: &str) -> Result<bo
 ///
 /// # Errors
 /// What the database answers.
-pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<State, DbErr> {
+pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<BookkeepingState, DbErr> {
     let backend = connection.get_database_backend();
     let all =
         async |sql: &str| connection.query_all_raw(Statement::from_string(backend, sql)).await;
-    let mut state = State::default();
+    let mut state = BookkeepingState::default();
     if !has_table(connection, "seaql_migrations").await? {
         return Ok(state);
     }
@@ -138,7 +138,7 @@ pub async fn recorded_sql<C: ConnectionTrait>(
     connection.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
-impl State {
+impl BookkeepingState {
     /// Whether a revision is applied.
     pub fn is_applied(&self, name: &str) -> bool {
         self.get(name).is_some()

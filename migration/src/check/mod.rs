@@ -14,5 +14,5 @@ mod rows;
 pub use self::{
     error::CheckError,
     examine::{Report, check},
-    expected::{Origin, Replay, SNAPSHOT, Scratch, replayed},
+    expected::{ReplayPolicy, SNAPSHOT, SchemaOrigin, Scratch, replayed},
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Renames;
 use crate::{
-    catalog::{Catalog, Facets, Key},
+    catalog::{Catalog, Facets, ObjectKey},
     expression::{Engine, Scope, normal_code, normal_form, normal_type},
 };
 
@@ -15,8 +15,8 @@ const UNCOMPARED: &[&str] = &["sql", "position"];
 pub(super) fn differing(
     expected: &Catalog,
     found: &Catalog,
-    key: &Key,
-    there: &Key,
+    key: &ObjectKey,
+    there: &ObjectKey,
     renames: &Renames,
 ) -> Vec<String> {
     let none = Facets::new();
@@ -51,8 +51,8 @@ pub(super) fn differing(
 fn types_differ(
     expected: &Catalog,
     found: &Catalog,
-    key: &Key,
-    there: &Key,
+    key: &ObjectKey,
+    there: &ObjectKey,
     renames: &Renames,
 ) -> bool {
     let after = found.column_types(&there.table);
@@ -65,7 +65,7 @@ fn types_differ(
 /// One of the two objects that are compared.
 struct Side<'a> {
     catalog: &'a Catalog,
-    key: &'a Key,
+    key: &'a ObjectKey,
     facets: &'a Facets,
     /// The renames that this side doesn't have yet.
     renames: Option<&'a Renames>,

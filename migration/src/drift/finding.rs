@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum Severity {
     /// The schema isn't what the migrations make: `check` fails.
     Error,
     /// Only for information; no migration makes it or repairs it.
     Note,
 }
 
-impl Level {
+impl Severity {
     /// `error` or `note`.
     pub fn name(self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ pub struct Finding {
     /// The table that it belongs to; none of what belongs to none.
     pub table: Option<String>,
     /// Its severity.
-    pub level: Level,
+    pub level: Severity,
     /// What the migrations make; none if they make no such thing.
     pub expected: Option<String>,
     /// What is there; none if nothing is.

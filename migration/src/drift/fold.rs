@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, Comparison, Difference, rename::bare};
+use super::{Comparison, Difference, DifferenceKind, rename::bare};
 use crate::{
-    catalog::{Catalog, Key},
+    catalog::{Catalog, ObjectKey},
     expression::identifiers,
 };
 
@@ -59,13 +59,13 @@ fn root(parents: &[Option<usize>], mut at: usize) -> usize {
 /// Whether `child` follows from `parent`.
 fn explains(comparison: &Comparison<'_>, parent: &Difference, child: &Difference) -> bool {
     match (parent.change, child.change) {
-        (Change::Removed, Change::Removed) => {
+        (DifferenceKind::Removed, DifferenceKind::Removed) => {
             let (Some(parent), Some(child)) = (&parent.expected, &child.expected) else {
                 return false;
             };
             belongs(comparison.expected, parent, child)
         }
-        (Change::Added, Change::Added) => {
+        (DifferenceKind::Added, DifferenceKind::Added) => {
             let (Some(parent), Some(child)) = (&parent.found, &child.found) else { return false };
             // A function that a new trigger calls is a finding of its own.
             !["function", "primary key", "unique", "index"].contains(&parent.kind.as_str())
@@ -77,7 +77,7 @@ fn explains(comparison: &Comparison<'_>, parent: &Difference, child: &Difference
 }
 
 /// Whether an object belongs to another one of the same schema.
-fn belongs(catalog: &Catalog, parent: &Key, child: &Key) -> bool {
+fn belongs(catalog: &Catalog, parent: &ObjectKey, child: &ObjectKey) -> bool {
     let facet = |facet: &str| catalog.facet(child, facet).unwrap_or_default();
     let named = |facets: &[&str]| -> BTreeSet<String> {
         facets.iter().flat_map(|name| identifiers(catalog.engine, facet(name))).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::catalog::{Catalog, Facets, Key};
+use crate::catalog::{Catalog, Facets, ObjectKey};
 
 /// Tables, columns and functions that have another name: from the old one to the new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Renames {
     }
 
     /// The key under which an object is found.
-    pub fn new_key(&self, key: &Key) -> Key {
+    pub fn new_key(&self, key: &ObjectKey) -> ObjectKey {
         let column = || self.columns.get(&(key.table.clone(), key.name.clone())).cloned();
         let name = match key.kind.as_str() {
             "table" => self.new_table(&key.name),
@@ -97,7 +97,7 @@ impl Renames {
             },
             _ => key.name.clone(),
         };
-        Key { kind: key.kind.clone(), table: self.new_table(&key.table), name }
+        ObjectKey { kind: key.kind.clone(), table: self.new_table(&key.table), name }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What only the author of a revision knows.
 
-use crate::{catalog::Key, drift::Renames};
+use crate::{catalog::ObjectKey, drift::Renames};
 
 /// The author's answers for a revision.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Answers {
 
 impl Answers {
     /// The value of existing rows in a column.
-    pub fn fill(&self, key: &Key) -> Option<&str> {
+    pub fn fill(&self, key: &ObjectKey) -> Option<&str> {
         let own =
             self.fills.iter().find(|(table, column, _)| *table == key.table && *column == key.name);
         own.map(|(_, _, value)| value.as_str())

@@ -2,7 +2,7 @@
 
 /// The change of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum PlannedAction {
     /// Nothing: the other direction of the pair needs no way back.
     Nothing,
     /// SQL inside the transaction.
@@ -33,9 +33,9 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The step up.
-    pub up: Action,
+    pub up: PlannedAction,
     /// The step down.
-    pub down: Action,
+    pub down: PlannedAction,
     /// What going up loses of rows: `posts.body with its values`.
     pub up_loses: Option<String>,
     /// What going down loses of rows.
@@ -45,10 +45,10 @@ pub struct Pair {
 impl Pair {
     /// A pair of two statements in the transaction.
     pub(crate) fn sql(up: impl Into<String>, down: impl Into<String>) -> Self {
-        Self::of(Action::Sql(up.into()), Action::Sql(down.into()))
+        Self::of(PlannedAction::Sql(up.into()), PlannedAction::Sql(down.into()))
     }
 
-    pub(crate) fn of(up: Action, down: Action) -> Self {
+    pub(crate) fn of(up: PlannedAction, down: PlannedAction) -> Self {
         Self { up, down, up_loses: None, down_loses: None }
     }
 

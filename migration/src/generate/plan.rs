@@ -9,7 +9,7 @@ use crate::{
 
 /// The steps of one engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct RevisionPlan {
     /// The steps, in their order.
     pub pairs: Vec<Pair>,
     /// Questions that must be answered before the steps can be written.
@@ -17,9 +17,12 @@ pub struct Plan {
 }
 
 /// The steps that make one schema of another. `from` and `to` are of one engine.
-pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> Plan {
+pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> RevisionPlan {
     let comparison = compare_renamed(from, to, answers.renames.clone());
-    let mut plan = Plan { questions: questions(from, to, &comparison, answers), ..Plan::default() };
+    let mut plan = RevisionPlan {
+        questions: questions(from, to, &comparison, answers),
+        ..RevisionPlan::default()
+    };
     if plan.questions.is_empty() {
         plan.pairs = match from.engine {
             Engine::Postgres => postgres::pairs(&comparison, answers),

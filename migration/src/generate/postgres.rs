@@ -2,9 +2,13 @@
 //! CONCURRENTLY, constraints NOT VALID first.
 
 mod alter_column;
+mod alter_table;
 mod columns;
+mod conditions;
 mod create;
+mod objects;
 mod planner;
+mod properties;
 mod text;
 
 pub(super) use self::planner::pairs;

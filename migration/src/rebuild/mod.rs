@@ -7,7 +7,7 @@ mod table;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use self::table::Table;
+use self::table::TableDefinition;
 use crate::revision::Rebuild;
 
 /// Rebuilds the table.
@@ -53,7 +53,7 @@ pub async fn plan<C: ConnectionTrait>(
         }
     }
     let text = text.ok_or_else(|| refuse("there is no such table".to_owned()))?;
-    let old = Table::parse(&text).map_err(refuse)?;
+    let old = TableDefinition::parse(&text).map_err(refuse)?;
     let mut new = old.clone();
     for change in &rebuild.changes {
         new.apply(change).map_err(refuse)?;
@@ -97,12 +97,44 @@ pub async fn plan<C: ConnectionTrait>(
     Ok(statements)
 }
 
+/// The columns whose values a rebuild of a table leaves behind, as the table stands on the
+/// connection; none if there is no such table.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn lost_columns<C: ConnectionTrait>(
+    connection: &C,
+    rebuild: &Rebuild,
+) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = $1";
+    let values = [rebuild.table.as_str().into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+    let text = connection.query_one_raw(statement).await?;
+    let text: Option<String> = text.map(|row| row.try_get_by_index(0)).transpose()?;
+    let Some(old) = text.and_then(|text| TableDefinition::parse(&text).ok()) else {
+        return Ok(Vec::new());
+    };
+    let mut new = old.clone();
+    for change in &rebuild.changes {
+        // One that doesn't fit yet is about what an earlier step will have done.
+        let _ = new.apply(change);
+    }
+    let is_kept = |name: &str| {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        new.columns().iter().any(|column| {
+            column.name.eq_ignore_ascii_case(name) || column.value.as_deref() == Some(&quoted)
+        })
+    };
+    let names = old.columns().iter().map(|column| column.name.clone());
+    Ok(names.filter(|name| !is_kept(name)).collect())
+}
+
 /// Whether rows have a rowid that is no column. It is copied, so that references to it (a full-text
 /// index) stay valid.
 async fn keeps_rowids<C: ConnectionTrait>(
     connection: &C,
     name: &str,
-    table: &Table,
+    table: &TableDefinition,
 ) -> Result<bool, DbErr> {
     if table.has_word("without") && table.has_word("rowid") {
         return Ok(false);

@@ -12,8 +12,8 @@ pub use self::{
     backfill::Backfill,
     engine::{Direction, Engine},
     question::Question,
-    rebuild::{Change, Rebuild},
-    step::{Action, Code, Step, Work, backfill, code, postgres, rebuild, sql, sqlite},
+    rebuild::{Rebuild, TableChange},
+    step::{Action, Code, Step, StepFuture, backfill, code, postgres, rebuild, sql, sqlite},
 };
 
 /// A step of the schema's history.

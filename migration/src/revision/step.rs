@@ -39,7 +39,7 @@ pub enum Action {
 }
 
 /// The future of a data step in Rust.
-pub type Work<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
+pub type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
 
 /// A data step in Rust.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub struct Code {
     /// Its name, which is hashed instead of its code.
     pub name: String,
     /// What it does.
-    pub run: for<'a> fn(&'a SchemaManager<'a>) -> Work<'a>,
+    pub run: for<'a> fn(&'a SchemaManager<'a>) -> StepFuture<'a>,
 }
 
 impl fmt::Debug for Code {
@@ -82,7 +82,7 @@ pub fn backfill(backfill: Backfill) -> Step {
 }
 
 /// A data step in Rust, on both engines.
-pub fn code(name: &str, run: for<'a> fn(&'a SchemaManager<'a>) -> Work<'a>) -> Step {
+pub fn code(name: &str, run: for<'a> fn(&'a SchemaManager<'a>) -> StepFuture<'a>) -> Step {
     Step::new(None, Action::Code(Code { name: name.to_owned(), run }))
 }
 

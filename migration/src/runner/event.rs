@@ -74,4 +74,4 @@ pub enum Event {
 }
 
 /// The receiver of events.
-pub type Report<'a> = &'a mut (dyn FnMut(Event) + Send);
+pub type EventReport<'a> = &'a mut (dyn FnMut(Event) + Send);

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Event, Report};
-use crate::{session::Session, sql::facts::ConcurrentIndex};
+use super::{Event, EventReport};
+use crate::{session::MigrationSession, sql::facts::ConcurrentIndex};
 
 /// How often a build by another session is checked for.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -21,13 +21,13 @@ pub(super) enum IndexState {
     Invalid,
 }
 
-async fn any(session: &Session, sql: &str, name: &str) -> Result<Option<bool>, DbErr> {
+async fn any(session: &MigrationSession, sql: &str, name: &str) -> Result<Option<bool>, DbErr> {
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()]);
     session.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
 /// Reads the state of an index.
-pub(super) async fn state(session: &Session, name: &str) -> Result<IndexState, DbErr> {
+pub(super) async fn state(session: &MigrationSession, name: &str) -> Result<IndexState, DbErr> {
     let sql = "SELECT indisvalid AND indisready FROM pg_index \
                WHERE indexrelid = to_regclass(quote_ident($1))";
     Ok(match any(session, sql, name).await? {
@@ -39,7 +39,10 @@ pub(super) async fn state(session: &Session, name: &str) -> Result<IndexState, D
 
 /// Whether another session may be building it: a session that reports a build, or one that holds
 /// the lock on the table that builds hold. A session that can't be seen counts as one.
-async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bool, DbErr> {
+async fn is_being_built(
+    session: &MigrationSession,
+    index: &ConcurrentIndex,
+) -> Result<bool, DbErr> {
     let sql = "SELECT true FROM pg_stat_progress_create_index \
                WHERE datname = current_database() AND pid <> pg_backend_pid() \
                AND coalesce(index_relid, 0) IN (0, coalesce(to_regclass(quote_ident($1)), 0)::oid)";
@@ -59,10 +62,10 @@ async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bo
 /// # Errors
 /// What the database answers, or that another session is building it for longer than `wait`.
 pub(super) async fn clean_up(
-    session: &Session,
+    session: &MigrationSession,
     index: &ConcurrentIndex,
     wait: Duration,
-    report: Report<'_>,
+    report: EventReport<'_>,
 ) -> Result<IndexState, DbErr> {
     let began = Instant::now();
     loop {

@@ -10,8 +10,10 @@ use std::{
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Event, Report};
-use crate::{bookkeeping, clock, error::MigrationError, revision::Engine, session::Session};
+use super::{Event, EventReport};
+use crate::{
+    bookkeeping, clock, error::MigrationError, revision::Engine, session::MigrationSession,
+};
 
 /// The advisory lock: "bookstor" as a number. Programs before this runner take the same.
 const KEY: i64 = 0x626f_6f6b_7374_6f72;
@@ -35,10 +37,10 @@ pub(super) struct Lock {
 impl Lock {
     /// Waits for other migrators to finish.
     pub(super) async fn take(
-        session: &Session,
+        session: &MigrationSession,
         file: Option<&Path>,
         wait: Duration,
-        report: Report<'_>,
+        report: EventReport<'_>,
     ) -> Result<Self, MigrationError> {
         let mut lock = Self {
             process: std::process::id(),
@@ -70,7 +72,7 @@ impl Lock {
 
     async fn try_take(
         &mut self,
-        session: &Session,
+        session: &MigrationSession,
         file: Option<&Path>,
     ) -> Result<bool, MigrationError> {
         let Some(path) = file else {
@@ -100,7 +102,7 @@ impl Lock {
     /// Records for others what is being done.
     pub(super) async fn name(
         &mut self,
-        session: &Session,
+        session: &MigrationSession,
         revision: &str,
     ) -> Result<(), MigrationError> {
         let Self { process, host, since, backend, file } = self;
@@ -126,7 +128,7 @@ impl Lock {
     }
 
     /// Releases the lock.
-    pub(super) async fn release(self, session: &Session) {
+    pub(super) async fn release(self, session: &MigrationSession) {
         match self.file {
             // While it is still locked: a migration that has opened it already then finds that it
             // was removed.
@@ -144,7 +146,7 @@ impl Lock {
 }
 
 /// A number that the database answers.
-pub(super) async fn number(session: &Session, sql: &str) -> Result<i32, MigrationError> {
+pub(super) async fn number(session: &MigrationSession, sql: &str) -> Result<i32, MigrationError> {
     let statement = Statement::from_string(session.get_database_backend(), sql);
     let row = session.query_one_raw(statement).await?;
     let number: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?;
@@ -152,7 +154,7 @@ pub(super) async fn number(session: &Session, sql: &str) -> Result<i32, Migratio
 }
 
 /// Names the migrator that holds the lock.
-async fn holder(session: &Session, file: Option<&Path>) -> String {
+async fn holder(session: &MigrationSession, file: Option<&Path>) -> String {
     if let Some(path) = file {
         let mut text = String::new();
         let _ = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
@@ -167,7 +169,7 @@ async fn holder(session: &Session, file: Option<&Path>) -> String {
     }
 }
 
-async fn postgres_holder(session: &Session) -> Result<Option<String>, sea_orm::DbErr> {
+async fn postgres_holder(session: &MigrationSession) -> Result<Option<String>, sea_orm::DbErr> {
     let backend = DbBackend::Postgres;
     // A key of 64 bits stands in two halves (PostgreSQL, 54.12. pg_locks).
     let sql = "SELECT a.pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''), \

@@ -24,16 +24,16 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 pub use self::{
     down::DownPlan,
-    event::{Event, Report},
+    event::{Event, EventReport},
     options::Options,
 };
 use self::{lock::Lock, watch::Watch};
 use crate::{
-    bookkeeping::{self, State},
+    bookkeeping::{self, BookkeepingState},
     chain::Chain,
     error::{MigrationError, is_not_permitted, is_session_lost},
     revision::{Direction, Engine, Revision},
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// The file whose lock a migrator of a SQLite database holds.
@@ -49,13 +49,13 @@ pub struct Runner<'a> {
     chain: &'a Chain,
     options: Options,
     engine: Engine,
-    session: Session,
+    session: MigrationSession,
     lock: Lock,
     watch: Watch<'a>,
-    state: State,
+    state: BookkeepingState,
     /// Why the bookkeeping's tables couldn't be made; needed only once something is to be done.
     not_installed: Option<DbErr>,
-    report: Report<'a>,
+    report: EventReport<'a>,
 }
 
 impl<'a> Runner<'a> {
@@ -68,7 +68,7 @@ impl<'a> Runner<'a> {
         opener: &'a dyn Opener,
         chain: &'a Chain,
         options: Options,
-        report: Report<'a>,
+        report: EventReport<'a>,
     ) -> Result<Self, MigrationError> {
         let session = opener.open().await?;
         settings::force(&session, &options).await?;
@@ -76,7 +76,7 @@ impl<'a> Runner<'a> {
         let file = opener.file().map(|database| lock_file(&database));
         let lock = Lock::take(&session, file.as_deref(), options.wait, report).await?;
         let (engine, watch) = (opener.engine(), Watch::new(opener, lock.backend));
-        let state = State::default();
+        let state = BookkeepingState::default();
         let mut runner = Self {
             opener,
             chain,
@@ -132,7 +132,7 @@ impl<'a> Runner<'a> {
     }
 
     /// The state of the database's revisions, as this runner has read it.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &BookkeepingState {
         &self.state
     }
 
@@ -222,7 +222,7 @@ impl<'a> Runner<'a> {
 }
 
 /// What is applied of a revision, and before it.
-fn stands(state: &State, revision: &Revision) -> String {
+fn stands(state: &BookkeepingState, revision: &Revision) -> String {
     let name = &revision.name;
     let done = |steps: &[bookkeeping::StepState]| steps.iter().filter(|one| one.is_done).count();
     match (state.is_applied(name), state.half_of(name).map(done)) {

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use crate::{
     error::{MigrationError, code},
     revision::{Engine, Question, Step},
-    session::Session,
+    session::MigrationSession,
 };
 
 /// How many rows are shown.
@@ -13,7 +13,7 @@ const EXAMPLES: u32 = 3;
 
 /// Checks those conditions of a step that can be checked now; returns whether all could be.
 pub(super) async fn ask(
-    session: &Session,
+    session: &MigrationSession,
     revision: &str,
     step: &Step,
 ) -> Result<bool, MigrationError> {
@@ -34,7 +34,10 @@ pub(super) async fn ask(
 }
 
 /// How many rows break a condition, and some of them; none if it holds.
-async fn one(session: &Session, question: &Question) -> Result<Option<(i64, String)>, DbErr> {
+async fn one(
+    session: &MigrationSession,
+    question: &Question,
+) -> Result<Option<(i64, String)>, DbErr> {
     let backend = session.get_database_backend();
     let count = Statement::from_string(backend, question.count.as_str());
     let count: Option<i64> =

@@ -9,7 +9,7 @@ use super::{Options, lock::number};
 use crate::{
     error::{self, MigrationError},
     revision::Engine,
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// How long to wait for the other session: with a pool of one it would be for ever.
@@ -19,7 +19,7 @@ const SHARED: Duration = Duration::from_secs(2);
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Sets what migrations need, whatever role, database and server have as defaults.
-pub(super) async fn force(session: &Session, options: &Options) -> Result<(), DbErr> {
+pub(super) async fn force(session: &MigrationSession, options: &Options) -> Result<(), DbErr> {
     if session.engine() == Engine::Sqlite {
         return Ok(());
     }
@@ -42,7 +42,7 @@ pub(super) async fn force(session: &Session, options: &Options) -> Result<(), Db
 
 /// How long a step may wait for locks; none is no limit.
 pub(super) async fn set_lock_timeout(
-    session: &Session,
+    session: &MigrationSession,
     limit: Option<Duration>,
 ) -> Result<(), DbErr> {
     if session.engine() == Engine::Postgres {
@@ -52,11 +52,30 @@ pub(super) async fn set_lock_timeout(
     Ok(())
 }
 
-/// Refuses a pooler in transaction mode. It is detected by a second session that gets or takes away
-/// the first one's server process.
+/// Refuses a pooler that gives the server's sessions to each transaction or statement that begins.
 pub(super) async fn refuse_shared_sessions(
     opener: &dyn Opener,
-    session: &Session,
+    session: &MigrationSession,
+) -> Result<(), MigrationError> {
+    look_for_shared_sessions(opener, session).await.map_err(|error| match error {
+        MigrationError::Database(source) if is_of_pooler(&source) => {
+            MigrationError::Pooler(source.to_string())
+        }
+        error => error,
+    })
+}
+
+/// Whether only a pooler answers so to statements as simple as the ones of this check: it has given
+/// the next one to a session that doesn't know the statement (26000), or takes no transactions
+/// (08P01, PgBouncer's mode `statement`).
+fn is_of_pooler(error: &DbErr) -> bool {
+    error::code(error).is_some_and(|code| ["26000", "08P01"].contains(&&*code))
+}
+
+/// A pooler is seen by a second session that gets the first one's, or takes it away.
+async fn look_for_shared_sessions(
+    opener: &dyn Opener,
+    session: &MigrationSession,
 ) -> Result<(), MigrationError> {
     const OWN: &str = "SELECT pg_backend_pid()::bigint";
     if session.engine() == Engine::Sqlite {
@@ -98,7 +117,10 @@ pub(super) async fn refuse_shared_sessions(
 }
 
 /// Makes sure that the session is the one that took the lock.
-pub(super) async fn check_session(session: &Session, backend: i32) -> Result<(), MigrationError> {
+pub(super) async fn check_session(
+    session: &MigrationSession,
+    backend: i32,
+) -> Result<(), MigrationError> {
     if session.engine() == Engine::Sqlite {
         return Ok(());
     }

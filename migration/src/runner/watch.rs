@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Event, Report};
+use super::{Event, EventReport};
 use crate::{
     revision::Engine,
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// After how long a running step is reported for the first time, and how often after that.
@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub(super) struct Watch<'a> {
     opener: &'a dyn Opener,
     backend: i32,
-    session: Option<Session>,
+    session: Option<MigrationSession>,
     /// The sessions that blocked the step last.
     blockers: Vec<String>,
 }
@@ -36,7 +36,7 @@ impl<'a> Watch<'a> {
     pub(super) async fn over<T>(
         &mut self,
         (revision, step): (&str, &str),
-        report: Report<'_>,
+        report: EventReport<'_>,
         work: impl Future<Output = T>,
     ) -> T {
         self.blockers.clear();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use bookstore_migration::revision::Engine;
+
 const FORMS: &str = "must begin with sqlite:, postgres:// or postgresql://";
 
 /// The text shown instead of a secret.
@@ -35,15 +37,6 @@ const OPEN: [&str; 17] = [
 
 /// The parameters of PostgreSQL URLs that may be secrets.
 const HIDDEN_PARAMETERS: [&str; 1] = ["password"];
-
-/// A database engine that the service can use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// A file beside the service, for one process.
-    Sqlite,
-    /// A server.
-    Postgres,
-}
 
 /// Where the database is. `Debug` and `Display` hide the password and every
 /// parameter that may be a secret.

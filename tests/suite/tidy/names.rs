@@ -1,4 +1,4 @@
-//! No two types of the crates under `server/` have the same name, so that a search for the name
+//! No two types of the service's crates have the same name, so that a search for the name
 //! finds one definition. Rust allows such names, and clippy has no lint for them.
 //!
 //! Only types at the level of a module count. Associated types and types inside functions or test
@@ -39,7 +39,8 @@ fn ambiguous<'a>(
 #[test]
 fn every_type_name_has_one_definition() {
     let files = files(".rs");
-    let server = files.iter().filter(|(path, _)| path.starts_with("server/"));
+    let inside = |path: &str| path.starts_with("server/") || path.starts_with("migration/");
+    let server = files.iter().filter(|(path, _)| inside(path));
     let names = ambiguous(server.map(|(path, text)| (path.as_str(), text.as_str())));
     let violations: Vec<String> =
         names.iter().map(|(name, paths)| format!("{name}: {}", paths.join(", "))).collect();

@@ -3,7 +3,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Catalog, Key};
+use super::{Catalog, ObjectKey};
 use crate::{bookkeeping, expression::Engine};
 
 /// The queries, each with rows of kind, table, name, facet and value.
@@ -55,7 +55,7 @@ pub(super) async fn read<C: ConnectionTrait>(
     let mut catalog = Catalog::new(Engine::Postgres);
     for row in rows {
         let cell = |at: usize| row.try_get_by_index::<String>(at);
-        let key = Key { kind: cell(0)?, table: cell(1)?, name: cell(2)? };
+        let key = ObjectKey { kind: cell(0)?, table: cell(1)?, name: cell(2)? };
         let owner = if key.table.is_empty() { &key.name } else { &key.table };
         if !bookkeeping::TABLES.contains(&owner.as_str()) {
             catalog.set(&key, &cell(3)?, cell(4)?);
@@ -74,7 +74,7 @@ fn number_columns(catalog: &mut Catalog) {
         .map(|key| key.name.clone())
         .collect();
     for table in tables {
-        let columns: Vec<Key> =
+        let columns: Vec<ObjectKey> =
             catalog.columns(&table).into_iter().map(|(key, _)| key.clone()).collect();
         for (at, key) in columns.iter().enumerate() {
             catalog.set(key, "position", (at + 1).to_string());

@@ -2,7 +2,7 @@
 //! added as a constraint of the table.
 
 use super::{
-    super::{Catalog, Key},
+    super::{Catalog, ObjectKey},
     constraint::{check, conflict, foreign_key, named},
     cursor::Cursor,
 };
@@ -25,7 +25,7 @@ const CONSTRAINTS: &[&str] = &[
 /// Adds a column with its constraints.
 pub(super) fn add(catalog: &mut Catalog, table: &str, position: usize, part: &mut Cursor<'_>) {
     let Some(name) = part.name() else { return };
-    let key = Key::new("column", table, &name);
+    let key = ObjectKey::new("column", table, &name);
     catalog.set(&key, "position", position.to_string());
     let mut words = String::new();
     while !part.is_done() && !CONSTRAINTS.iter().any(|word| part.is(word)) {
@@ -56,7 +56,7 @@ pub(super) fn add(catalog: &mut Catalog, table: &str, position: usize, part: &mu
 /// Reads one constraint; returns whether it was one.
 fn constraint(
     catalog: &mut Catalog,
-    key: &Key,
+    key: &ObjectKey,
     given: Option<String>,
     part: &mut Cursor<'_>,
 ) -> bool {
@@ -71,7 +71,7 @@ fn constraint(
         }
     } else if part.eat("null") {
     } else if part.eat("primary key") {
-        let primary = Key::new("primary key", table, &named(given, table, name, "pkey"));
+        let primary = ObjectKey::new("primary key", table, &named(given, table, name, "pkey"));
         let descending = part.eat("desc");
         part.eat("asc");
         catalog.set(
@@ -84,7 +84,7 @@ fn constraint(
             catalog.set(&primary, "numbers", "AUTOINCREMENT");
         }
     } else if part.eat("unique") {
-        let unique = Key::new("unique", table, &named(given, table, name, "key"));
+        let unique = ObjectKey::new("unique", table, &named(given, table, name, "key"));
         catalog.set(&unique, "columns", name);
         conflict(catalog, &unique, part);
     } else if part.eat("check") {

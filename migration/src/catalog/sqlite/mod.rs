@@ -9,7 +9,7 @@ mod table;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Catalog, Key};
+use super::{Catalog, ObjectKey};
 use crate::{bookkeeping, expression::Engine};
 
 /// Every object with its text, but those of SQLite itself, those that a key makes, and the
@@ -43,13 +43,13 @@ pub(super) fn add(catalog: &mut Catalog, kind: &str, name: &str, owner: &str, sq
     match kind {
         "table" => table::add(catalog, &name, sql),
         "index" => index::add(catalog, &owner, &name, sql),
-        "trigger" => code(catalog, &Key::new("trigger", &owner, &name), sql),
-        _ => code(catalog, &Key::new(kind, "", &name), sql),
+        "trigger" => code(catalog, &ObjectKey::new("trigger", &owner, &name), sql),
+        _ => code(catalog, &ObjectKey::new(kind, "", &name), sql),
     }
 }
 
 /// An object of which only the text is known.
-fn code(catalog: &mut Catalog, key: &Key, sql: &str) {
+fn code(catalog: &mut Catalog, key: &ObjectKey, sql: &str) {
     catalog.set(key, "definition", sql);
     catalog.set(key, "sql", sql);
 }

@@ -8,7 +8,7 @@ const TEXT: &str = "CREATE TABLE \"a\" (\n    \"id\" uuid_text NOT NULL, -- the 
     CONSTRAINT \"a_pkey\" PRIMARY KEY (\"id\"),\n    CHECK (\"b\" <> \"id\")\n) STRICT";
 
 fn edited(rebuild: &Rebuild) -> Result<String, String> {
-    let mut table = Table::parse(TEXT)?;
+    let mut table = TableDefinition::parse(TEXT)?;
     for change in &rebuild.changes {
         table.apply(change)?;
     }
@@ -30,8 +30,8 @@ fn unnamed_parts_stay_byte_for_byte() {
 
 #[test]
 fn columns_are_added_behind_the_last_and_filled() {
-    let mut table = Table::parse(TEXT).expect("a table");
-    let names = |table: &Table| -> Vec<(String, Option<String>)> {
+    let mut table = TableDefinition::parse(TEXT).expect("a table");
+    let names = |table: &TableDefinition| -> Vec<(String, Option<String>)> {
         table.columns().iter().map(|one| (one.name.clone(), one.value.clone())).collect()
     };
     let own = |name: &str| (name.to_owned(), Some(format!("\"{name}\"")));
@@ -73,5 +73,5 @@ fn a_missing_part_is_reported() {
     let refused = |rebuild: Rebuild| edited(&rebuild).expect_err("refused");
     assert!(refused(Rebuild::of("a").drop_column("x")).contains("no column x"));
     assert!(refused(Rebuild::of("a").drop_constraint("x")).contains("no constraint x"));
-    assert!(Table::parse("CREATE VIRTUAL TABLE a USING fts5 (b)").is_err());
+    assert!(TableDefinition::parse("CREATE VIRTUAL TABLE a USING fts5 (b)").is_err());
 }

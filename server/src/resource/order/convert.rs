@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::{
     Order, STATUSES,
     operations::{
-        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, ListOrders, PlaceOrder,
-        ShipOrder, Step,
+        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, ListOrders, OrderTransition,
+        PlaceOrder, ShipOrder,
     },
     placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
 };
@@ -100,7 +100,7 @@ macro_rules! steps {
 
             fn operation(self, check: &mut Check<'_>) -> Option<$operation> {
                 let id = check.id(&self.id)?;
-                Some($operation(Step { id, expected: check.etag(id, &self.etag) }))
+                Some($operation(OrderTransition { id, expected: check.etag(id, &self.etag) }))
             }
 
             fn answer((order, items): WithItems) -> Message {

@@ -42,13 +42,13 @@ queries! {
 
 operations! {
     /// Confirms an order.
-    ConfirmOrder(Step) -> WithItems = confirm, no_checks;
+    ConfirmOrder(OrderTransition) -> WithItems = confirm, no_checks;
     /// Marks an order as shipped.
-    ShipOrder(Step) -> WithItems = ship, no_checks;
+    ShipOrder(OrderTransition) -> WithItems = ship, no_checks;
     /// Marks an order as delivered.
-    DeliverOrder(Step) -> WithItems = deliver, no_checks;
+    DeliverOrder(OrderTransition) -> WithItems = deliver, no_checks;
     /// Cancels an order and returns its copies to the stock.
-    CancelOrder(Step) -> WithItems = cancel, no_checks;
+    CancelOrder(OrderTransition) -> WithItems = cancel, no_checks;
 }
 
 /// Places an order.
@@ -74,7 +74,7 @@ impl Operation for PlaceOrder {
 
 /// A change of an order's status.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub struct OrderTransition {
     /// The order.
     pub id: Uuid,
     /// The etag that it must have.
@@ -119,20 +119,20 @@ async fn items(
     children::<order_item::Entity, _>(connection, parent, &ITEM, &ids, most).await
 }
 
-async fn confirm(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn confirm(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     advance(connection, step, CONFIRMED).await
 }
 
-async fn ship(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn ship(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     advance(connection, step, SHIPPED).await
 }
 
-async fn deliver(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn deliver(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     advance(connection, step, DELIVERED).await
 }
 
 /// The order's row is locked by the change of its status, which happens once; the books after it.
-async fn cancel(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn cancel(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     let cancelled = advance(connection, step, CANCELLED).await?;
     give_back(connection, step.id).await?;
     Ok(cancelled)
@@ -142,7 +142,7 @@ async fn cancel(connection: &Connection, step: &Step) -> Result<WithItems, Store
 /// so that of two concurrent calls only one succeeds.
 async fn advance(
     connection: &Connection,
-    step: &Step,
+    step: &OrderTransition,
     status: &'static str,
 ) -> Result<WithItems, StoreError> {
     let mut from = TRANSITIONS.iter().filter(|(to, _)| *to == status);
@@ -164,7 +164,7 @@ async fn advance(
 /// Why an order's status wasn't changed.
 async fn refused(
     connection: &Connection,
-    step: &Step,
+    step: &OrderTransition,
     from: &[&str],
 ) -> Result<StoreError, StoreError> {
     let (id, resource) = (step.id, Order::NAME);
@@ -192,6 +192,6 @@ async fn refused(
     Ok(failed.into())
 }
 
-fn no_checks(_: &Step) -> Vec<ConstraintCheck> {
+fn no_checks(_: &OrderTransition) -> Vec<ConstraintCheck> {
     Vec::new()
 }
