@@ -33,7 +33,7 @@ pub enum TargetError {
     NoRange(String),
 }
 
-/// How many revisions of a chain are applied: a position between two of them.
+/// How many revisions of a chain are applied: a place between two of them.
 pub type ChainPosition = usize;
 
 /// Resolves a target relative to a position. `base` is 0.
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_places() {
+    fn a_target_is_a_position_in_the_chain() {
         let chain = chain();
         let head = chain.revisions().len();
         let place = |target: &str| resolve(&chain, target, 3);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_ambiguous_is_told() {
+    fn an_unknown_or_ambiguous_target_is_refused() {
         let chain = chain();
         assert_eq!(resolve(&chain, "m2019", 0), Err(TargetError::NoSuch("m2019".to_owned())));
         let several = resolve(&chain, "m20261121_00000", 0);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::expression::{ColumnType, Engine};
 
-/// The key of an object.
+/// What names an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// `table`, `column`, `primary key`, `unique`, `foreign key`, `check`, `index`, `trigger` and

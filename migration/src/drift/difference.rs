@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, ObjectKey};
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DifferenceKind {
-    /// It exists and isn't expected.
+    /// It is there and isn't expected.
     Added,
     /// It is expected and doesn't exist.
     Removed,

@@ -74,7 +74,7 @@ pub struct Finding {
     pub object: String,
     /// The table that it belongs to; none of what belongs to none.
     pub table: Option<String>,
-    /// Its severity.
+    /// How much it weighs.
     pub level: Severity,
     /// What the migrations make; none if they make no such thing.
     pub expected: Option<String>,

@@ -76,7 +76,7 @@ fn explains(comparison: &Comparison<'_>, parent: &Difference, child: &Difference
     }
 }
 
-/// Whether an object belongs to another one of the same schema.
+/// Whether an object goes with another one of the same schema.
 fn belongs(catalog: &Catalog, parent: &ObjectKey, child: &ObjectKey) -> bool {
     let facet = |facet: &str| catalog.facet(child, facet).unwrap_or_default();
     let named = |facets: &[&str]| -> BTreeSet<String> {

@@ -108,7 +108,7 @@ fn word(change: DifferenceKind) -> &'static str {
     }
 }
 
-/// No migration makes extensions or an order of columns.
+/// Extensions and the order of columns are what no migration makes.
 fn level(difference: &Difference) -> Severity {
     let is_note =
         difference.change == DifferenceKind::Order || difference.key().kind == "extension";

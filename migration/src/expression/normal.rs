@@ -133,7 +133,7 @@ impl Normaliser<'_> {
         drops.unwrap_or_else(|| SqlExpression::new(ExpressionKind::Cast(target), vec![inside]))
     }
 
-    /// The column's own collation is redundant.
+    /// A collation that the column has anyway says nothing.
     fn collate(&self, name: String, mut arguments: Vec<SqlExpression>) -> SqlExpression {
         if let [SqlExpression { kind: ExpressionKind::Name(column, _), .. }] = arguments.as_slice()
         {
@@ -276,7 +276,7 @@ fn membership(name: &str, value: SqlExpression, items: Vec<SqlExpression>) -> Sq
     SqlExpression::operator(name, items)
 }
 
-/// The negation, pushed inside as far as possible. Unknown stays unknown.
+/// The contrary, as far inside as it goes. Unknown stays unknown.
 fn negated(node: SqlExpression) -> SqlExpression {
     let ExpressionKind::Operator(name) = &node.kind else {
         return SqlExpression::operator("not", vec![node]);

@@ -17,7 +17,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// The value of existing rows in a column.
+    /// What rows that exist get in a column.
     pub fn fill(&self, key: &ObjectKey) -> Option<&str> {
         let own =
             self.fills.iter().find(|(table, column, _)| *table == key.table && *column == key.name);

@@ -39,7 +39,7 @@ impl From<sea_orm::DbErr> for ProofError {
     }
 }
 
-/// A scratch schema or database, which is discarded.
+/// A place where revisions run and nothing stays.
 struct ProofSession {
     session: MigrationSession,
 }
@@ -176,7 +176,7 @@ fn is_rebuilt(difference: &Difference) -> bool {
         && facets.all(|one| one.ends_with("validity"))
 }
 
-/// No step changes the order of columns.
+/// The order of columns is what no step changes.
 fn same(direction: &'static str, wanted: &Catalog, found: &Catalog) -> Result<(), ProofError> {
     let mut comparison = compare_renamed(wanted, found, Renames::default());
     let is_left = |difference: &Difference| {

@@ -129,8 +129,8 @@ pub(crate) async fn lost_columns<C: ConnectionTrait>(
     Ok(names.filter(|name| !is_kept(name)).collect())
 }
 
-/// Whether rows have a rowid that is no column. It is copied, so that references to it (a full-text
-/// index) stay valid.
+/// Whether rows have a rowid that no column is: it is copied, so that what refers to rows by it
+/// (a full-text index) goes on doing so.
 async fn keeps_rowids<C: ConnectionTrait>(
     connection: &C,
     name: &str,

@@ -58,7 +58,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Each token with its depth in parentheses.
+/// Each token with how deep in parentheses it stands.
 fn with_depth(text: &str) -> Vec<(usize, StatementToken<'_>)> {
     let mut depth = 0_usize;
     let mut at = |token: StatementToken<'_>| -> usize {
@@ -309,7 +309,7 @@ impl TableDefinition {
         }
     }
 
-    /// The columns that rows are copied into, each with the source of its values.
+    /// The columns that rows are copied into, each with where its values come from.
     pub(super) fn columns(&self) -> &[ColumnDefinition] {
         &self.columns
     }

@@ -73,5 +73,5 @@ pub enum Event {
     },
 }
 
-/// The receiver of events.
+/// Who is told.
 pub type EventReport<'a> = &'a mut (dyn FnMut(Event) + Send);

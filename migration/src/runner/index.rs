@@ -26,7 +26,7 @@ async fn any(session: &MigrationSession, sql: &str, name: &str) -> Result<Option
     session.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
-/// Reads the state of an index.
+/// How an index stands.
 pub(super) async fn state(session: &MigrationSession, name: &str) -> Result<IndexState, DbErr> {
     let sql = "SELECT indisvalid AND indisready FROM pg_index \
                WHERE indexrelid = to_regclass(quote_ident($1))";
@@ -37,8 +37,8 @@ pub(super) async fn state(session: &MigrationSession, name: &str) -> Result<Inde
     })
 }
 
-/// Whether another session may be building it: a session that reports a build, or one that holds
-/// the lock on the table that builds hold. A session that can't be seen counts as one.
+/// Whether another session may be building it: a session that reports a build, or one that holds the
+/// lock on the table that builds hold. What can't be seen counts as one.
 async fn is_being_built(
     session: &MigrationSession,
     index: &ConcurrentIndex,

@@ -127,7 +127,7 @@ impl Lock {
         }
     }
 
-    /// Releases the lock.
+    /// Lets others in.
     pub(super) async fn release(self, session: &MigrationSession) {
         match self.file {
             // While it is still locked: a migration that has opened it already then finds that it

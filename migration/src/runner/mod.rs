@@ -131,7 +131,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// The state of the database's revisions, as this runner has read it.
+    /// What the database says of its revisions, as this runner has read it.
     pub fn state(&self) -> &BookkeepingState {
         &self.state
     }
@@ -221,7 +221,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// What is applied of a revision, and before it.
+/// What stands of a revision, and before it.
 fn stands(state: &BookkeepingState, revision: &Revision) -> String {
     let name = &revision.name;
     let done = |steps: &[bookkeeping::StepState]| steps.iter().filter(|one| one.is_done).count();

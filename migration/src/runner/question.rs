@@ -33,7 +33,7 @@ pub(super) async fn ask(
     Ok(all)
 }
 
-/// How many rows break a condition, and some of them; none if it holds.
+/// How many rows break a claim, and some of them; none if it holds.
 async fn one(
     session: &MigrationSession,
     question: &Question,

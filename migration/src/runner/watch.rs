@@ -18,7 +18,7 @@ pub(super) struct Watch<'a> {
     opener: &'a dyn Opener,
     backend: i32,
     session: Option<MigrationSession>,
-    /// The sessions that blocked the step last.
+    /// The sessions that were last seen in the way.
     blockers: Vec<String>,
 }
 

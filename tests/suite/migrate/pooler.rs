@@ -116,16 +116,19 @@ async fn exchange_one(mut client: TcpStream, server: SocketAddr) -> Option<()> {
         has_prepared |= bytes.windows(20).any(|part| part == b"pg_try_advisory_lock");
         has_run |= has_prepared && kind == b'E';
         session.write_all(&bytes).await.ok()?;
-        while kind == b'Q' || kind == b'S' {
+        if kind != b'Q' && kind != b'S' {
+            continue;
+        }
+        loop {
             let (kind, bytes) = message(&mut session).await?;
             client.write_all(&bytes).await.ok()?;
             if kind == b'Z' {
-                if has_run {
-                    session = begin(server, &first).await?.1;
-                    (has_prepared, has_run) = (false, false);
-                }
                 break;
             }
+        }
+        if has_run {
+            session = begin(server, &first).await?.1;
+            (has_prepared, has_run) = (false, false);
         }
     }
 }

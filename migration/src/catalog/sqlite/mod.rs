@@ -48,7 +48,7 @@ pub(super) fn add(catalog: &mut Catalog, kind: &str, name: &str, owner: &str, sq
     }
 }
 
-/// An object of which only the text is known.
+/// An object whose text is all that is known of it.
 fn code(catalog: &mut Catalog, key: &ObjectKey, sql: &str) {
     catalog.set(key, "definition", sql);
     catalog.set(key, "sql", sql);

@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Parser<'_> {
-    /// The next operator with its left operand. None inside if the expression ends here.
+    /// The next operator with what stands left of it. None inside if the expression ends here.
     pub(super) fn infix(
         &mut self,
         left: &SqlExpression,

@@ -81,7 +81,7 @@ pub(super) fn add(catalog: &Catalog, key: &ObjectKey, answers: &Answers) -> Vec<
 }
 
 /// NOT NULL without reading the table under a lock that stops writes: a CHECK that isn't proven
-/// yet, its proof, and then SET NOT NULL, which needs no scan of the table because of the CHECK.
+/// yet, its proof, and then SET NOT NULL, which the CHECK spares the look at every row.
 pub(super) fn set_not_null(key: &ObjectKey) -> Vec<Pair> {
     let (table, column) = (quoted(&key.table), quoted(&key.name));
     let check = quoted(&format!("{}_{}_not_null", key.table, key.name));

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The steps that make an object, each with its way back. `is_new` is of what belongs to a table
-/// that is made in the same revision: no other session waits for its locks.
+/// that is made in the same revision: nobody waits for its locks.
 pub(super) fn pairs(
     catalog: &Catalog,
     key: &ObjectKey,
@@ -66,8 +66,7 @@ pub(super) fn pairs(
     pairs
 }
 
-/// A constraint of an existing table: the rows are checked first, the constraint is validated
-/// later.
+/// A constraint of a table that is there: found out first, proven later.
 fn constraint(key: &ObjectKey, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<Pair> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let (name, table) = (quoted(&key.name), quoted(&key.table));

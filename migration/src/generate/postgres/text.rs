@@ -15,7 +15,7 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// `COMMENT ON`, or its removal.
+/// `COMMENT ON`, or its end.
 pub(super) fn comment(catalog: &Catalog, key: &ObjectKey, text: Option<&str>) -> String {
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let object = match key.kind.as_str() {

@@ -94,7 +94,7 @@ fn text_of(key: &ObjectKey) -> bool {
     ["index", "trigger", "view"].contains(&key.kind.as_str())
 }
 
-/// The old name of a table, given its old or its new name.
+/// The old name of a table that is told by its old name or by its new one.
 fn comparison_old(comparison: &Comparison<'_>, table: &str) -> String {
     let renamed = comparison.renames.tables.iter().find(|(_, new)| *new == table);
     renamed.map_or_else(|| table.to_owned(), |(old, _)| old.clone())
@@ -107,14 +107,14 @@ struct SqlitePlanner<'a> {
 }
 
 impl SqlitePlanner<'_> {
-    /// A difference and those that follow from it, each by itself.
+    /// A difference and what goes along with it, each for itself.
     fn single(&self, difference: &Difference) -> Vec<(DifferenceKind, ObjectKey)> {
         let own = [(difference.change, difference.key().clone())];
         let along = difference.along.iter().map(|key| (difference.change, key.clone()));
         own.into_iter().chain(along).collect()
     }
 
-    /// Creates an object by its text; the reverse drops it.
+    /// Makes an object by its text; the way back drops it.
     fn make(&self, catalog: &Catalog, key: &ObjectKey) -> Pair {
         let text = catalog.facet(key, "sql").unwrap_or_default();
         let kind = key.kind.to_uppercase();
@@ -167,7 +167,7 @@ impl SqlitePlanner<'_> {
         altered.unwrap_or_else(|| vec![self.redefine(comparison, table)])
     }
 
-    /// Rebuilds a table as in the wanted schema.
+    /// Makes a table anew as the wanted schema has it.
     fn redefine(&self, comparison: &Comparison<'_>, table: &str) -> Pair {
         let old = comparison_old(comparison, table);
         let text = |catalog: &Catalog, table: &str| {
