@@ -1,6 +1,6 @@
 //! Constants in one spelling.
 
-use super::parse::{Kind, Node};
+use super::parse::{ExpressionKind, SqlExpression};
 
 /// Whether a text is no longer than `character varying(n)` allows, so that the cast cuts nothing.
 pub(super) fn fits(text: &str, target: &str) -> bool {
@@ -43,14 +43,16 @@ pub(super) fn boolean(text: &str) -> Option<&'static str> {
 }
 
 /// `'{A,B}'` as a list, if its elements are plain words.
-pub(super) fn array_constant(text: &str) -> Option<Node> {
+pub(super) fn array_constant(text: &str) -> Option<SqlExpression> {
     let inside = text.strip_prefix('{')?.strip_suffix('}')?;
     if inside.is_empty() || inside.contains(['"', '\\', '{', '}']) {
         return None;
     }
-    let items =
-        inside.split(',').map(|item| Node::new(Kind::Text(item.to_owned()), Vec::new())).collect();
-    Some(Node::operator("array", items))
+    let items = inside
+        .split(',')
+        .map(|item| SqlExpression::new(ExpressionKind::Text(item.to_owned()), Vec::new()))
+        .collect();
+    Some(SqlExpression::operator("array", items))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    catalog::{Catalog, Key},
+    catalog::{Catalog, ObjectKey},
     expression::identifiers,
 };
 
@@ -25,13 +25,13 @@ const NAMING: &[&str] = &[
 const NEEDED: &[&str] = &["table", "view", "type", "function", "sequence"];
 
 /// How many objects stand below this one, the longest way down: 0 of one that needs no other.
-pub(super) fn depth(catalog: &Catalog, key: &Key) -> i32 {
+pub(super) fn depth(catalog: &Catalog, key: &ObjectKey) -> i32 {
     /// No chain of objects is longer. It ends circles.
     const LONGEST: u8 = 16;
     depth_within(catalog, key, LONGEST)
 }
 
-fn depth_within(catalog: &Catalog, key: &Key, left: u8) -> i32 {
+fn depth_within(catalog: &Catalog, key: &ObjectKey, left: u8) -> i32 {
     let Some(left) = left.checked_sub(1) else { return 0 };
     let names = named(catalog, key);
     let needs = catalog.objects.keys().filter(|other| {
@@ -41,7 +41,7 @@ fn depth_within(catalog: &Catalog, key: &Key, left: u8) -> i32 {
 }
 
 /// The names in an object's facets, and its table's.
-fn named(catalog: &Catalog, key: &Key) -> BTreeSet<String> {
+fn named(catalog: &Catalog, key: &ObjectKey) -> BTreeSet<String> {
     let facets = NAMING.iter().filter_map(|facet| catalog.facet(key, facet));
     let mut names: BTreeSet<String> =
         facets.flat_map(|text| identifiers(catalog.engine, text)).collect();
@@ -50,7 +50,7 @@ fn named(catalog: &Catalog, key: &Key) -> BTreeSet<String> {
 }
 
 /// Whether a function names a table that `other` doesn't have, so that it can't be made before it.
-pub(super) fn needs_new_table(catalog: &Catalog, key: &Key, other: &Catalog) -> bool {
+pub(super) fn needs_new_table(catalog: &Catalog, key: &ObjectKey, other: &Catalog) -> bool {
     let names = named(catalog, key);
     let tables =
         catalog.objects.keys().filter(|key| ["table", "view"].contains(&key.kind.as_str()));

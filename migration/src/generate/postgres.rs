@@ -1,5 +1,5 @@
-//! The steps of PostgreSQL: short locks, nothing rewritten that needn't be, indexes of tables that
-//! exist built CONCURRENTLY, constraints NOT VALID first.
+//! The steps of PostgreSQL: short locks, no needless rewrites, indexes of tables that exist built
+//! CONCURRENTLY, constraints NOT VALID first.
 
 mod alter_column;
 mod alter_table;

@@ -1,4 +1,5 @@
-//! The proof of a revision before it is shown: it is applied and reverted where nothing stays.
+//! The proof of a revision before it is shown: it is applied and reverted in a place that is
+//! discarded.
 
 use sea_orm::ConnectionTrait;
 use thiserror::Error;
@@ -6,23 +7,23 @@ use thiserror::Error;
 use crate::{
     catalog::Catalog,
     check::{CheckError, Scratch},
-    drift::{Change, Difference, Renames, compare_renamed},
+    drift::{Difference, DifferenceKind, Renames, compare_renamed},
     error::MigrationError,
     replay::{replay, replay_down},
     revision::{Engine, Revision},
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// Why a revision is not shown.
 #[derive(Debug, Error)]
 pub enum ProofError {
-    /// What the database answers, or nothing may be created.
+    /// An error of the database, or nothing may be created.
     #[error("{0}")]
     Check(#[from] CheckError),
     /// A step failed.
     #[error("{0}")]
     Step(#[from] MigrationError),
-    /// The steps ran and the schema is another one.
+    /// The steps ran, but the schema differs.
     #[error("the steps {direction} leave a difference: {findings}")]
     Difference {
         /// `up` or `down`.
@@ -39,11 +40,11 @@ impl From<sea_orm::DbErr> for ProofError {
 }
 
 /// A place where revisions run and nothing stays.
-struct Place {
-    session: Session,
+struct ProofSession {
+    session: MigrationSession,
 }
 
-impl Place {
+impl ProofSession {
     async fn open(opener: &dyn Opener) -> Result<Self, ProofError> {
         let session = opener.open_scratch().await?;
         if session.engine() == Engine::Postgres {
@@ -98,7 +99,7 @@ impl Place {
     }
 }
 
-/// The schema that revisions make, and then SQL, in a place where nothing stays.
+/// The schema that revisions and then SQL make, in a scratch schema or database.
 ///
 /// # Errors
 /// [`ProofError`].
@@ -107,7 +108,7 @@ pub async fn scratch_schema(
     revisions: &[Revision],
     sql: &str,
 ) -> Result<Catalog, ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     replay(&place.session, revisions).await?;
     if !sql.is_empty() {
         place.session.execute_unprepared(sql).await?;
@@ -129,7 +130,7 @@ pub async fn prove(
     from: &Catalog,
     to: &Catalog,
 ) -> Result<(), ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     let own = std::slice::from_ref(revision);
     replay(&place.session, revisions).await?;
     replay(&place.session, own).await?;
@@ -139,8 +140,8 @@ pub async fn prove(
     place.close().await
 }
 
-/// The same for a revision that mends drift: on a schema without it the steps up change nothing,
-/// the steps down make the drift, and the steps up mend it.
+/// The same for a revision that repairs drift: on a schema without it the steps up change nothing,
+/// the steps down make the drift, and the steps up repair it.
 ///
 /// # Errors
 /// [`ProofError`].
@@ -151,7 +152,7 @@ pub async fn prove_repair(
     drifted: &Catalog,
     expected: &Catalog,
 ) -> Result<(), ProofError> {
-    let place = Place::open(opener).await?;
+    let place = ProofSession::open(opener).await?;
     let own = std::slice::from_ref(revision);
     replay(&place.session, revisions).await?;
     // The rows that revisions insert say nothing of those that a drifted table has.
@@ -170,14 +171,16 @@ pub async fn prove_repair(
 fn is_rebuilt(difference: &Difference) -> bool {
     let is_index = ["index", "primary key", "unique"].contains(&difference.key().kind.as_str());
     let mut facets = difference.facets.iter();
-    is_index && difference.change == Change::Changed && facets.all(|one| one.ends_with("validity"))
+    is_index
+        && difference.change == DifferenceKind::Changed
+        && facets.all(|one| one.ends_with("validity"))
 }
 
 /// The order of columns is what no step changes.
 fn same(direction: &'static str, wanted: &Catalog, found: &Catalog) -> Result<(), ProofError> {
     let mut comparison = compare_renamed(wanted, found, Renames::default());
     let is_left = |difference: &Difference| {
-        difference.change == Change::Order || direction == "down" && is_rebuilt(difference)
+        difference.change == DifferenceKind::Order || direction == "down" && is_rebuilt(difference)
     };
     comparison.differences.retain(|difference| !is_left(difference));
     let findings = comparison.findings();

@@ -9,8 +9,8 @@ use std::{
 
 use bookstore_migration::{
     catalog::Catalog,
-    drift::{Change, compare},
-    session::Session,
+    drift::{DifferenceKind, compare},
+    session::MigrationSession,
 };
 use futures_util::{StreamExt, stream};
 use sea_orm::ConnectionTrait;
@@ -115,7 +115,7 @@ async fn mend(engine: Engine, case: Drift) -> Option<PathBuf> {
     // No step changes the order of columns, and none leaves an index invalid again.
     comparison.differences.retain(|one| {
         let is_built = one.facets.iter().all(|facet| facet.ends_with("validity"));
-        one.change != Change::Order && !(one.change == Change::Changed && is_built)
+        one.change != DifferenceKind::Order && !(one.change == DifferenceKind::Changed && is_built)
     });
     let findings = comparison.findings();
     assert!(findings.is_empty(), "{what}: {findings:#?}\n{text}");
@@ -137,13 +137,13 @@ async fn catalog(database: &Database) -> Catalog {
     let session = match database {
         Database::Postgres(postgres) => {
             let connection = PgConnection::connect(&postgres.url("postgres")).await;
-            let session = Session::postgres(connection.expect("a connection"));
+            let session = MigrationSession::postgres(connection.expect("a connection"));
             session.execute_unprepared("BEGIN").await.expect("a transaction");
             session
         }
         Database::Sqlite(_) => {
             let connection = SqliteConnection::connect(&database.owner_url()).await;
-            Session::sqlite(connection.expect("a connection"))
+            MigrationSession::sqlite(connection.expect("a connection"))
         }
     };
     let catalog = Catalog::read(&session).await.expect("a catalog");

@@ -5,9 +5,12 @@ use bookstore_migration::{
     catalog::Catalog,
     chain::Chain,
     drift::Renames,
-    generate::{Action, Answers, Plan, ProofError, plan, prove, scratch_schema, source, steps},
+    generate::{
+        Answers, PlannedAction, ProofError, RevisionPlan, plan, prove, scratch_schema, source,
+        steps,
+    },
     revision::{Engine as Dialect, Revision},
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 use bookstore_tests::{Database, Engine, on_every_engine};
 use sea_orm::{ConnectionTrait, DbErr};
@@ -37,24 +40,28 @@ impl Opener for Place {
         None
     }
 
-    async fn open(&self) -> Result<Session, DbErr> {
+    async fn open(&self) -> Result<MigrationSession, DbErr> {
         self.open_scratch().await
     }
 
-    async fn open_scratch(&self) -> Result<Session, DbErr> {
+    async fn open_scratch(&self) -> Result<MigrationSession, DbErr> {
         if self.engine() == Dialect::Sqlite {
             let connection = SqliteConnection::connect("sqlite::memory:").await;
-            let session = Session::sqlite(connection.expect("a database in memory"));
+            let session = MigrationSession::sqlite(connection.expect("a database in memory"));
             session.execute_unprepared("PRAGMA foreign_keys = OFF").await?;
             return Ok(session);
         }
         let connection = PgConnection::connect(&self.0.owner_url()).await;
-        Ok(Session::postgres(connection.expect("a session of the owner")))
+        Ok(MigrationSession::postgres(connection.expect("a session of the owner")))
     }
 }
 
 /// The plan for a change that SQL makes of the head, with both schemas.
-async fn planned(place: &Place, change: &str, answers: &Answers) -> (Catalog, Catalog, Plan) {
+async fn planned(
+    place: &Place,
+    change: &str,
+    answers: &Answers,
+) -> (Catalog, Catalog, RevisionPlan) {
     let chain = Chain::released().expect("a chain");
     let schema = async |sql| {
         let schema = scratch_schema(place, chain.revisions(), sql).await;
@@ -70,7 +77,7 @@ async fn proven(
     place: &Place,
     from: &Catalog,
     to: &Catalog,
-    plan: &Plan,
+    plan: &RevisionPlan,
 ) -> Result<(), ProofError> {
     let chain = Chain::released().expect("a chain");
     let (up, down) = steps(place.engine(), &plan.pairs);
@@ -259,8 +266,9 @@ async fn a_likely_rename_is_a_question(engine: Engine) {
     let answers = Answers { renames, ..Answers::default() };
     let (from, to, plan) = planned(&place, sql, &answers).await;
     let [pair] = plan.pairs.as_slice() else { panic!("one step: {plan:?}") };
-    let up = Action::Sql(sql.to_owned());
-    let down = Action::Sql(r#"ALTER TABLE "posts" RENAME COLUMN "body" TO "content""#.to_owned());
+    let up = PlannedAction::Sql(sql.to_owned());
+    let down =
+        PlannedAction::Sql(r#"ALTER TABLE "posts" RENAME COLUMN "body" TO "content""#.to_owned());
     assert_eq!((&pair.up, &pair.down), (&up, &down));
     proven(&place, &from, &to, &plan).await.expect("a proof");
 }
@@ -271,7 +279,7 @@ async fn an_incomplete_plan_fails_its_proof(engine: Engine) {
     let sql = r#"CREATE INDEX "posts_version_idx" ON "posts" ("version")"#;
     let (from, to, mut plan) = planned(&place, sql, &Answers::default()).await;
     let whole = plan.clone();
-    plan.pairs[0].down = Action::Nothing;
+    plan.pairs[0].down = PlannedAction::Nothing;
     let error = proven(&place, &from, &to, &plan).await.expect_err("the index stays");
     assert!(matches!(error, ProofError::Difference { direction: "down", .. }), "{error}");
     assert!(error.to_string().contains("posts_version_idx"), "{error}");

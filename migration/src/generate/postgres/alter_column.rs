@@ -3,20 +3,20 @@
 use super::{
     columns::{definition, identity, set_not_null},
     conditions::{computes, unless},
-    planner::{Phase, Planner},
+    planner::{Phase, PostgresPlanner},
     text::{comment, quoted},
 };
 use crate::{
-    catalog::{Catalog, Facets, Key},
+    catalog::{Catalog, Facets, ObjectKey},
     expression::identifiers,
-    generate::{Action, Pair},
+    generate::{Pair, PlannedAction},
 };
 
-impl Planner<'_> {
+impl PostgresPlanner<'_> {
     /// Another expression of a generated column: that can't be altered, so the column is made anew,
     /// with the indexes over it. A column that isn't generated any more keeps its values.
-    fn regenerate(&mut self, old: &Key, new: &Key) {
-        let statement = |catalog: &Catalog, other: &Catalog, key: &Key| {
+    fn regenerate(&mut self, old: &ObjectKey, new: &ObjectKey) {
+        let statement = |catalog: &Catalog, other: &Catalog, key: &ObjectKey| {
             let none = Facets::new();
             let facets = catalog.objects.get(key).unwrap_or(&none);
             let (table, column) = (quoted(&key.table), quoted(&key.name));
@@ -58,7 +58,7 @@ impl Planner<'_> {
         self.push(Phase::AlterColumns, pair);
     }
 
-    pub(super) fn change_column(&mut self, old: &Key, new: &Key, facets: &[String]) {
+    pub(super) fn change_column(&mut self, old: &ObjectKey, new: &ObjectKey, facets: &[String]) {
         let none = Facets::new();
         let before = self.from.objects.get(old).unwrap_or(&none);
         let after = self.to.objects.get(new).unwrap_or(&none);
@@ -84,8 +84,8 @@ impl Planner<'_> {
             if after.get("null").map(String::as_str) == Some("NOT NULL") {
                 if let Some(value) = self.answers.fill(new) {
                     let (table, column) = (new.table.clone(), new.name.clone());
-                    let fill = Action::Fill { table, column, value: value.to_owned() };
-                    self.push(Phase::AlterColumns, Pair::of(fill, Action::Nothing));
+                    let fill = PlannedAction::Fill { table, column, value: value.to_owned() };
+                    self.push(Phase::AlterColumns, Pair::of(fill, PlannedAction::Nothing));
                 }
                 for pair in set_not_null(new) {
                     self.push(Phase::AlterColumns, pair);
@@ -134,7 +134,7 @@ fn values(alter: &str, facets: &Facets, other: &Facets) -> String {
 }
 
 /// Another type, with the default that fits it.
-fn retype(key: &Key, alter: &str, facets: &Facets, other: &Facets) -> String {
+fn retype(key: &ObjectKey, alter: &str, facets: &Facets, other: &Facets) -> String {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let type_name = get("type").unwrap_or_default();
     let collation = get("collation").map(|name| format!(" COLLATE {name}")).unwrap_or_default();

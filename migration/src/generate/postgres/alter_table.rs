@@ -2,17 +2,17 @@
 
 use super::{
     conditions::{exists, unless},
-    planner::{Phase, Planner},
+    planner::{Phase, PostgresPlanner},
     properties::property,
     text::quoted,
 };
 use crate::{
-    catalog::{Catalog, Facets, Key},
+    catalog::{Catalog, Facets, ObjectKey},
     generate::Pair,
 };
 
-impl Planner<'_> {
-    pub(super) fn change_table(&mut self, old: &Key, new: &Key, facets: &[String]) {
+impl PostgresPlanner<'_> {
+    pub(super) fn change_table(&mut self, old: &ObjectKey, new: &ObjectKey, facets: &[String]) {
         let none = Facets::new();
         let before = self.from.objects.get(old).unwrap_or(&none);
         let after = self.to.objects.get(new).unwrap_or(&none);
@@ -27,8 +27,8 @@ impl Planner<'_> {
 
     /// A constraint instead of an index of the same name, or an index instead of a constraint, in
     /// one step that does nothing where that is so already.
-    pub(super) fn exchange(&mut self, old: &Key, new: &Key) {
-        let statement = |catalog: &Catalog, key: &Key| {
+    pub(super) fn exchange(&mut self, old: &ObjectKey, new: &ObjectKey) {
+        let statement = |catalog: &Catalog, key: &ObjectKey| {
             let make = catalog.facet(key, "sql").unwrap_or_default();
             let (table, name) = (quoted(&key.table), quoted(&key.name));
             let drop = format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}");

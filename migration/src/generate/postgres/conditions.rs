@@ -1,7 +1,7 @@
 //! Conditions on what is there, for steps that also run where their work is done.
 
 use super::text::{literal, quoted, signature};
-use crate::catalog::Key;
+use crate::catalog::ObjectKey;
 
 /// A block that does something unless a condition holds.
 pub(super) fn unless(condition: &str, body: &str) -> String {
@@ -9,7 +9,7 @@ pub(super) fn unless(condition: &str, body: &str) -> String {
 }
 
 /// Whether a column is computed by an expression, as a condition.
-pub(super) fn computes(key: &Key, expression: &str) -> String {
+pub(super) fn computes(key: &ObjectKey, expression: &str) -> String {
     format!(
         "EXISTS (SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum \
          WHERE d.adrelid = to_regclass({}) AND a.attname = {} AND a.attgenerated <> '' \
@@ -21,7 +21,7 @@ pub(super) fn computes(key: &Key, expression: &str) -> String {
 }
 
 /// Whether an object is there, as a condition.
-pub(super) fn exists(key: &Key) -> String {
+pub(super) fn exists(key: &ObjectKey) -> String {
     let (name, table) = (literal(&key.name), literal(&quoted(&key.table)));
     match key.kind.as_str() {
         "table" | "index" | "view" => {

@@ -1,4 +1,4 @@
-//! How an object of PostgreSQL is made, and how it goes.
+//! How an object of PostgreSQL is created and dropped.
 
 use super::{
     columns,
@@ -7,13 +7,18 @@ use super::{
     text::{comment, quoted},
 };
 use crate::{
-    catalog::{Catalog, Facets, Key},
-    generate::{Action, Answers, Pair},
+    catalog::{Catalog, Facets, ObjectKey},
+    generate::{Answers, Pair, PlannedAction},
 };
 
 /// The steps that make an object, each with its way back. `is_new` is of what belongs to a table
 /// that is made in the same revision: nobody waits for its locks.
-pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: bool) -> Vec<Pair> {
+pub(super) fn pairs(
+    catalog: &Catalog,
+    key: &ObjectKey,
+    answers: &Answers,
+    is_new: bool,
+) -> Vec<Pair> {
     let none = Facets::new();
     let facets = catalog.objects.get(key).unwrap_or(&none);
     let get = |facet: &str| facets.get(facet).map(String::as_str);
@@ -39,8 +44,8 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
                 )]
             } else {
                 vec![Pair::of(
-                    Action::Outside(format!("{before}CONCURRENTLY {maybe_not}{rest}")),
-                    Action::Outside(format!("DROP INDEX CONCURRENTLY {maybe}{name}")),
+                    PlannedAction::Outside(format!("{before}CONCURRENTLY {maybe_not}{rest}")),
+                    PlannedAction::Outside(format!("DROP INDEX CONCURRENTLY {maybe}{name}")),
                 )]
             }
         }
@@ -53,13 +58,16 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
         && key.kind != "column"
         && !pairs.is_empty()
     {
-        pairs.push(Pair::of(Action::Sql(comment(catalog, key, Some(text))), Action::Nothing));
+        pairs.push(Pair::of(
+            PlannedAction::Sql(comment(catalog, key, Some(text))),
+            PlannedAction::Nothing,
+        ));
     }
     pairs
 }
 
 /// A constraint of a table that is there: found out first, proven later.
-fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<Pair> {
+fn constraint(key: &ObjectKey, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<Pair> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let definition = get("sql").unwrap_or_default();
@@ -80,7 +88,7 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
         let validate = format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}");
         return vec![
             Pair::sql(add(&format!("{definition} NOT VALID")), drop),
-            Pair::of(Action::Outside(validate), Action::Nothing),
+            Pair::of(PlannedAction::Outside(validate), PlannedAction::Nothing),
         ];
     }
     let builds = ["unique", "primary key"].contains(&key.kind.as_str());
@@ -94,7 +102,7 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
             "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns}){include}{nulls}"
         );
         return vec![
-            Pair::of(Action::Outside(build), Action::Nothing),
+            Pair::of(PlannedAction::Outside(build), PlannedAction::Nothing),
             Pair::sql(
                 format!(
                     "ALTER TABLE {table} ADD CONSTRAINT {name} {kind} USING INDEX {name}{deferrable}"
@@ -108,7 +116,7 @@ fn constraint(key: &Key, facets: &Facets, tolerant: bool, is_new: bool) -> Vec<P
 
 /// `CREATE TABLE` with its columns, keys and CHECKs. Foreign keys follow when all tables are there.
 /// What a table has from the one that it inherits from, or is a part of, comes by itself.
-fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
+fn create_table(catalog: &Catalog, key: &ObjectKey, maybe_not: &str) -> String {
     let get = |facet: &str| catalog.facet(key, facet);
     let unlogged = get("persistence").map_or("", |_| "UNLOGGED ");
     let is_own = |facets: &&Facets| !facets.contains_key("inherited");

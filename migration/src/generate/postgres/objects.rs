@@ -5,13 +5,18 @@ use super::{
     text::{literal, quoted, signature},
 };
 use crate::{
-    catalog::{Catalog, Facets, Key},
+    catalog::{Catalog, Facets, ObjectKey},
     generate::Pair,
 };
 
 /// The steps that make an object, each with its way back; none of a kind that isn't known, so that
 /// the proof tells that it is still there.
-pub(super) fn pairs(catalog: &Catalog, key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {
+pub(super) fn pairs(
+    catalog: &Catalog,
+    key: &ObjectKey,
+    facets: &Facets,
+    tolerant: bool,
+) -> Vec<Pair> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let (maybe_not, maybe) = if tolerant { ("IF NOT EXISTS ", "IF EXISTS ") } else { ("", "") };
@@ -52,7 +57,7 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, facets: &Facets, tolerant: boo
     }
 }
 
-fn view(key: &Key, facets: &Facets, tolerant: bool) -> Pair {
+fn view(key: &ObjectKey, facets: &Facets, tolerant: bool) -> Pair {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let name = quoted(&key.name);
     let is_stored = get("form") == Some("materialized view");
@@ -77,7 +82,7 @@ pub(super) fn sequence(text: &str) -> String {
 }
 
 /// Whether a trigger or a rule fires: `DISABLED`, `REPLICA`, `ALWAYS`, or as they are made.
-pub(super) fn state(key: &Key, state: Option<&str>) -> String {
+pub(super) fn state(key: &ObjectKey, state: Option<&str>) -> String {
     let how = match state {
         Some("DISABLED") => "DISABLE",
         Some("REPLICA") => "ENABLE REPLICA",
@@ -88,7 +93,7 @@ pub(super) fn state(key: &Key, state: Option<&str>) -> String {
     format!("ALTER TABLE {} {how} {kind} {}", quoted(&key.table), quoted(&key.name))
 }
 
-fn type_pairs(key: &Key, facets: &Facets, tolerant: bool) -> Vec<Pair> {
+fn type_pairs(key: &ObjectKey, facets: &Facets, tolerant: bool) -> Vec<Pair> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let name = quoted(&key.name);
     let maybe = if tolerant { "IF EXISTS " } else { "" };

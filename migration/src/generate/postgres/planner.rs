@@ -1,7 +1,7 @@
 //! The steps in their order.
 
 use super::{
-    super::{Action, Answers, Pair},
+    super::{Answers, Pair, PlannedAction},
     conditions::{exists, unless},
     create,
     objects::state,
@@ -9,8 +9,8 @@ use super::{
     text::{comment, quoted, signature},
 };
 use crate::{
-    catalog::{Catalog, Key},
-    drift::{Change, Comparison},
+    catalog::{Catalog, ObjectKey},
+    drift::{Comparison, DifferenceKind},
     generate::order::{bare, depth, needs_new_table},
 };
 
@@ -42,7 +42,7 @@ const NEEDS_ORDER: &[&str] =
     &["table", "view", "type", "function", "sequence", "trigger", "rule", "policy"];
 
 /// Gathers the pairs with their phases.
-pub(super) struct Planner<'a> {
+pub(super) struct PostgresPlanner<'a> {
     pub(super) from: &'a Catalog,
     pub(super) to: &'a Catalog,
     pub(super) answers: &'a Answers,
@@ -52,32 +52,36 @@ pub(super) struct Planner<'a> {
 
 /// The steps that make `comparison.expected` into `comparison.found`.
 pub(in crate::generate) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
-    let mut planner =
-        Planner { from: comparison.expected, to: comparison.found, answers, pairs: Vec::new() };
+    let mut planner = PostgresPlanner {
+        from: comparison.expected,
+        to: comparison.found,
+        answers,
+        pairs: Vec::new(),
+    };
     for difference in &comparison.differences {
         let along = difference.along.iter();
         match difference.change {
-            Change::Added => {
+            DifferenceKind::Added => {
                 for key in difference.found.iter().chain(along) {
                     planner.create(key);
                 }
             }
-            Change::Removed => {
+            DifferenceKind::Removed => {
                 for key in difference.expected.iter().chain(along) {
                     planner.drop(key);
                 }
             }
-            Change::Renamed => {
+            DifferenceKind::Renamed => {
                 if let (Some(old), Some(new)) = (&difference.expected, &difference.found) {
                     planner.rename(old, new);
                 }
             }
-            Change::Changed => {
+            DifferenceKind::Changed => {
                 if let (Some(old), Some(new)) = (&difference.expected, &difference.found) {
                     planner.change(old, new, &difference.facets);
                 }
             }
-            Change::Order => {}
+            DifferenceKind::Order => {}
         }
     }
     // A stable sort keeps the order of tables within a phase.
@@ -85,27 +89,27 @@ pub(in crate::generate) fn pairs(comparison: &Comparison<'_>, answers: &Answers)
     planner.pairs.into_iter().map(|(_, _, pair)| pair).collect()
 }
 
-impl Planner<'_> {
+impl PostgresPlanner<'_> {
     pub(super) fn push(&mut self, phase: Phase, pair: Pair) {
         self.pairs.push((phase, 0, pair));
     }
 
     /// Makes an object of the wanted schema.
-    fn create(&mut self, key: &Key) {
+    fn create(&mut self, key: &ObjectKey) {
         let to = self.to;
         self.make(to, key, false);
     }
 
     /// Drops an object of the old schema: making it, the other way.
-    fn drop(&mut self, key: &Key) {
+    fn drop(&mut self, key: &ObjectKey) {
         let from = self.from;
         self.make(from, key, true);
     }
 
     /// Makes an object of a catalog, or drops it where `reverse` says so.
-    fn make(&mut self, catalog: &Catalog, key: &Key, reverse: bool) {
+    fn make(&mut self, catalog: &Catalog, key: &ObjectKey, reverse: bool) {
         let other = if reverse { self.to } else { self.from };
-        // What is inside a new table comes with its CREATE TABLE.
+        // Parts of a new table are created by its CREATE TABLE.
         let in_new_table = !key.table.is_empty() && !other.has_table(&key.table);
         let inline = ["column", "primary key", "unique", "check", "exclusion"];
         if in_new_table && catalog.has_table(&key.table) && inline.contains(&key.kind.as_str()) {
@@ -158,11 +162,17 @@ impl Planner<'_> {
     }
 
     /// Sets what an object of a new table has beside its definition. It goes with the table.
-    fn make_properties(&mut self, catalog: &Catalog, key: &Key, facets: &[&str], reverse: bool) {
+    fn make_properties(
+        &mut self,
+        catalog: &Catalog,
+        key: &ObjectKey,
+        facets: &[&str],
+        reverse: bool,
+    ) {
         for facet in facets {
             let Some(value) = catalog.facet(key, facet) else { continue };
-            let set = Action::Sql(property(catalog, key, facet, Some(value)));
-            let pair = Pair::of(set, Action::Nothing);
+            let set = PlannedAction::Sql(property(catalog, key, facet, Some(value)));
+            let pair = Pair::of(set, PlannedAction::Nothing);
             match reverse {
                 true => self.push(Phase::DropDependents, pair.reversed()),
                 false => self.push(Phase::Properties, pair),
@@ -170,7 +180,7 @@ impl Planner<'_> {
         }
     }
 
-    fn rename(&mut self, old: &Key, new: &Key) {
+    fn rename(&mut self, old: &ObjectKey, new: &ObjectKey) {
         let (before, after) = (quoted(&old.name), quoted(&new.name));
         let table = quoted(&new.table);
         let statement = |from: &str, to: &str| match old.kind.as_str() {
@@ -185,7 +195,7 @@ impl Planner<'_> {
             ),
             _ => format!("ALTER TABLE {table} RENAME CONSTRAINT {from} TO {to}"),
         };
-        let tolerant = |from: &Key, to: &Key, text: String| {
+        let tolerant = |from: &ObjectKey, to: &ObjectKey, text: String| {
             if !self.answers.is_tolerant {
                 return text;
             }
@@ -196,7 +206,7 @@ impl Planner<'_> {
         self.push(Phase::Rename, Pair::sql(up, down));
     }
 
-    fn change(&mut self, old: &Key, new: &Key, facets: &[String]) {
+    fn change(&mut self, old: &ObjectKey, new: &ObjectKey, facets: &[String]) {
         match new.kind.as_str() {
             "column" => self.change_column(old, new, facets),
             "table" => self.change_table(old, new, facets),
@@ -206,7 +216,7 @@ impl Planner<'_> {
                 let validate = format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}");
                 self.push(
                     Phase::AddConstraints,
-                    Pair::of(Action::Outside(validate), Action::Nothing),
+                    Pair::of(PlannedAction::Outside(validate), PlannedAction::Nothing),
                 );
             }
             _ if facets == ["constraint"] && self.answers.is_tolerant => self.exchange(old, new),
@@ -214,10 +224,13 @@ impl Planner<'_> {
             {
                 let name = quoted(&new.name);
                 let again = format!("REINDEX INDEX CONCURRENTLY {name}");
-                self.push(Phase::AddIndexes, Pair::of(Action::Outside(again), Action::Nothing));
+                self.push(
+                    Phase::AddIndexes,
+                    Pair::of(PlannedAction::Outside(again), PlannedAction::Nothing),
+                );
             }
             "function" if self.replaces(old, new) => {
-                let sql = |catalog: &Catalog, key: &Key| {
+                let sql = |catalog: &Catalog, key: &ObjectKey| {
                     catalog.facet(key, "sql").unwrap_or_default().trim().to_owned()
                 };
                 let pair = Pair::sql(sql(self.to, new), sql(self.from, old));
@@ -225,7 +238,7 @@ impl Planner<'_> {
             }
             "trigger" | "rule" if facets == ["state"] => {
                 let statement =
-                    |catalog: &Catalog, key: &Key| state(key, catalog.facet(key, "state"));
+                    |catalog: &Catalog, key: &ObjectKey| state(key, catalog.facet(key, "state"));
                 let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
                 self.push(Phase::Properties, pair);
             }
@@ -236,19 +249,20 @@ impl Planner<'_> {
         }
     }
 
-    fn is_valid(&self, key: &Key) -> bool {
+    fn is_valid(&self, key: &ObjectKey) -> bool {
         self.to.facet(key, "validity").is_none()
     }
 
     /// Whether CREATE OR REPLACE may make the function: its result is the same.
-    fn replaces(&self, old: &Key, new: &Key) -> bool {
+    fn replaces(&self, old: &ObjectKey, new: &ObjectKey) -> bool {
         let same = |facet: &str| self.from.facet(old, facet) == self.to.facet(new, facet);
         same("returns") && same("arguments") && same("form") && self.to.facet(new, "sql").is_some()
     }
 
-    pub(super) fn comment(&mut self, old: &Key, new: &Key) {
-        let statement =
-            |catalog: &Catalog, key: &Key| comment(catalog, key, catalog.facet(key, "comment"));
+    pub(super) fn comment(&mut self, old: &ObjectKey, new: &ObjectKey) {
+        let statement = |catalog: &Catalog, key: &ObjectKey| {
+            comment(catalog, key, catalog.facet(key, "comment"))
+        };
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
     }

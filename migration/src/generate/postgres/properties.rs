@@ -1,14 +1,19 @@
 //! What a table has that CREATE TABLE doesn't say.
 
 use super::text::{comment, quoted};
-use crate::catalog::{Catalog, Key};
+use crate::catalog::{Catalog, ObjectKey};
 
 /// The facets of a table that CREATE TABLE doesn't take.
 pub(super) const PROPERTIES: &[&str] =
     &["row_security", "forced_row_security", "replica_identity", "rights_of_all"];
 
 /// Sets a property of a table; without a value to what a new table has.
-pub(super) fn property(catalog: &Catalog, key: &Key, facet: &str, value: Option<&str>) -> String {
+pub(super) fn property(
+    catalog: &Catalog,
+    key: &ObjectKey,
+    facet: &str,
+    value: Option<&str>,
+) -> String {
     let table = quoted(&key.name);
     let alter = format!("ALTER TABLE {table}");
     let word = |set: &'static str, unset| if value.is_some() { set } else { unset };

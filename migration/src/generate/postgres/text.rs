@@ -1,7 +1,7 @@
 //! Names, constants and comments, as SQL has them.
 
 use crate::{
-    catalog::{Catalog, Key},
+    catalog::{Catalog, ObjectKey},
     generate::order::bare,
 };
 
@@ -16,7 +16,7 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// `COMMENT ON`, or its end.
-pub(super) fn comment(catalog: &Catalog, key: &Key, text: Option<&str>) -> String {
+pub(super) fn comment(catalog: &Catalog, key: &ObjectKey, text: Option<&str>) -> String {
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let object = match key.kind.as_str() {
         "view" => match catalog.facet(key, "form") {

@@ -1,32 +1,32 @@
 //! What SQLite's ALTER TABLE can do of a change of a table, so that its rows needn't be copied: a
 //! column that may be added after the last one, with its CHECKs, and a column that nothing names.
 
-use super::{Planner, quoted};
+use super::{SqlitePlanner, quoted};
 use crate::{
-    catalog::{Catalog, Facets, Key},
-    drift::{Change, Comparison},
+    catalog::{Catalog, Facets, ObjectKey},
+    drift::{Comparison, DifferenceKind},
     expression::{Engine, identifiers, tokens},
-    generate::{Action, Pair},
+    generate::{Pair, PlannedAction},
 };
 
-impl Planner<'_> {
+impl SqlitePlanner<'_> {
     /// The steps that change a table by ALTER TABLE; none if that can't be done.
     pub(super) fn alter(&self, comparison: &Comparison<'_>, table: &str) -> Option<Vec<Pair>> {
-        let mut added: Vec<(Key, Vec<String>)> = Vec::new();
+        let mut added: Vec<(ObjectKey, Vec<String>)> = Vec::new();
         let mut dropped = Vec::new();
         let mut checks = Vec::new();
         let single = comparison.differences.iter().flat_map(|one| self.single(one));
         for (change, key) in single.filter(|(_, key)| key.table == table) {
             match (key.kind.as_str(), change) {
-                ("index" | "trigger", _) | ("column", Change::Renamed) => {}
-                ("column", Change::Added) => added.push((key, Vec::new())),
-                ("column", Change::Removed) => dropped.push(key),
-                ("check", Change::Added) => checks.push(key),
+                ("index" | "trigger", _) | ("column", DifferenceKind::Renamed) => {}
+                ("column", DifferenceKind::Added) => added.push((key, Vec::new())),
+                ("column", DifferenceKind::Removed) => dropped.push(key),
+                ("check", DifferenceKind::Added) => checks.push(key),
                 _ => return None,
             }
         }
         // A table that is gone or new isn't altered, and a new order of columns is none of ALTER.
-        let is_plain = |change: Change| change == Change::Renamed;
+        let is_plain = |change: DifferenceKind| change == DifferenceKind::Renamed;
         let of_table = comparison.differences.iter().filter(|one| one.key().kind == "table");
         if of_table.filter(|one| one.key().name == table).any(|one| !is_plain(one.change)) {
             return None;
@@ -53,11 +53,15 @@ impl Planner<'_> {
     }
 
     /// The new column that a CHECK is about, and the CHECK as a part of the column.
-    fn check_of(&self, check: &Key, added: &[(Key, Vec<String>)]) -> Option<(usize, String)> {
+    fn check_of(
+        &self,
+        check: &ObjectKey,
+        added: &[(ObjectKey, Vec<String>)],
+    ) -> Option<(usize, String)> {
         let expression = self.to.facet(check, "expression")?;
         let names = identifiers(Engine::Sqlite, expression);
         let columns = self.to.columns(&check.table).into_iter();
-        let named: Vec<&Key> =
+        let named: Vec<&ObjectKey> =
             columns.map(|(key, _)| key).filter(|key| names.contains(&key.name)).collect();
         let [column] = named.as_slice() else { return None };
         let at = added.iter().position(|(key, _)| key == *column)?;
@@ -70,7 +74,7 @@ impl Planner<'_> {
 
     /// ADD COLUMN, where SQLite allows it (its page "ALTER TABLE", section 4): without a key, NOT
     /// NULL only with a default, and that default a constant.
-    fn addition(&self, key: &Key, checks: &[String]) -> Option<Pair> {
+    fn addition(&self, key: &ObjectKey, checks: &[String]) -> Option<Pair> {
         let facets = self.to.objects.get(key)?;
         if self.answers.fill(key).is_some() {
             return None;
@@ -86,30 +90,30 @@ impl Planner<'_> {
     }
 
     /// DROP COLUMN, of a column that could be added again.
-    fn removal(&self, key: &Key) -> Option<Pair> {
+    fn removal(&self, key: &ObjectKey) -> Option<Pair> {
         let facets = self.from.objects.get(key)?;
         let definition = definition(key, facets, &[])?;
         let (table, name) = (quoted(&key.table), quoted(&key.name));
         let mut pair = Pair::of(
-            Action::Sql(format!("ALTER TABLE {table} DROP COLUMN {name}")),
-            Action::Sql(format!("ALTER TABLE {table} ADD COLUMN {definition}")),
+            PlannedAction::Sql(format!("ALTER TABLE {table} DROP COLUMN {name}")),
+            PlannedAction::Sql(format!("ALTER TABLE {table} ADD COLUMN {definition}")),
         );
         pair.up_loses = loses(key, facets);
         Some(pair)
     }
 }
 
-fn position(catalog: &Catalog, key: &Key) -> usize {
+fn position(catalog: &Catalog, key: &ObjectKey) -> usize {
     let names = catalog.columns(&key.table).into_iter().map(|(key, _)| key.name.clone());
     names.collect::<Vec<_>>().iter().position(|name| *name == key.name).map_or(0, |at| at + 1)
 }
 
-fn loses(key: &Key, facets: &Facets) -> Option<String> {
+fn loses(key: &ObjectKey, facets: &Facets) -> Option<String> {
     (!facets.contains_key("generated")).then(|| format!("{} with its values", key.display()))
 }
 
 /// A column as ADD COLUMN takes it; none if it doesn't.
-fn definition(key: &Key, facets: &Facets, checks: &[String]) -> Option<String> {
+fn definition(key: &ObjectKey, facets: &Facets, checks: &[String]) -> Option<String> {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let plain = ["type", "null", "default", "collation", "position", "sql"];
     if facets.keys().any(|facet| !plain.contains(&facet.as_str())) {

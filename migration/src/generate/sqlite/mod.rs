@@ -1,19 +1,19 @@
-//! The steps of SQLite: what ALTER TABLE can't do is a table made anew.
+//! The steps of SQLite: changes beyond ALTER TABLE rebuild the table.
 
 mod alter;
 
 use std::collections::BTreeSet;
 
-use super::{Action, Answers, Pair, order::depth};
+use super::{Answers, Pair, PlannedAction, order::depth};
 use crate::{
-    catalog::{Catalog, Facets, Key},
-    drift::{Change, Comparison, Difference},
+    catalog::{Catalog, Facets, ObjectKey},
+    drift::{Comparison, Difference, DifferenceKind},
     expression::{Engine, Token, tokens},
 };
 
 /// The steps that make `comparison.expected` into `comparison.found`.
 pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
-    let planner = Planner { from: comparison.expected, to: comparison.found, answers };
+    let planner = SqlitePlanner { from: comparison.expected, to: comparison.found, answers };
     let mut before = Vec::new();
     let mut renames = Vec::new();
     let mut tables = Vec::new();
@@ -26,23 +26,23 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
             let is_there = planner.from.has_table(&comparison_old(comparison, owner))
                 && planner.to.has_table(&comparison.renames.new_table(owner));
             match (key.kind.as_str(), change) {
-                ("table", Change::Renamed) | ("column", Change::Renamed) => {
+                ("table", DifferenceKind::Renamed) | ("column", DifferenceKind::Renamed) => {
                     renames.extend(planner.rename(difference));
                 }
-                ("table", Change::Added) => tables.push(planner.make(planner.to, &key)),
-                ("table", Change::Removed) => {
+                ("table", DifferenceKind::Added) => tables.push(planner.make(planner.to, &key)),
+                ("table", DifferenceKind::Removed) => {
                     drops.push(planner.make(planner.from, &key).reversed());
                 }
-                ("index" | "trigger" | "view", Change::Added) => {
+                ("index" | "trigger" | "view", DifferenceKind::Added) => {
                     after.push((depth(planner.to, &key), planner.make(planner.to, &key)));
                 }
-                ("index" | "trigger" | "view", Change::Removed) => {
+                ("index" | "trigger" | "view", DifferenceKind::Removed) => {
                     let drop = planner.make(planner.from, &key).reversed();
                     before.push((-depth(planner.from, &key), drop));
                 }
                 // An index instead of a constraint, or the other way round, is one there and a
                 // part of the table here.
-                (_, Change::Changed)
+                (_, DifferenceKind::Changed)
                     if text_of(&key) || difference.expected.as_ref().is_some_and(text_of) =>
                 {
                     let old = difference.expected.clone().unwrap_or_else(|| key.clone());
@@ -65,7 +65,7 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
                     ));
                     after.push((depth(planner.to, &key), planner.make(planner.to, &key)));
                 }
-                (_, Change::Order) => {}
+                (_, DifferenceKind::Order) => {}
                 _ if is_there => {
                     changed.insert(comparison.renames.new_table(owner));
                 }
@@ -90,7 +90,7 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
 }
 
 /// Whether an object is made by a text of its own, and not as a part of its table.
-fn text_of(key: &Key) -> bool {
+fn text_of(key: &ObjectKey) -> bool {
     ["index", "trigger", "view"].contains(&key.kind.as_str())
 }
 
@@ -100,22 +100,22 @@ fn comparison_old(comparison: &Comparison<'_>, table: &str) -> String {
     renamed.map_or_else(|| table.to_owned(), |(old, _)| old.clone())
 }
 
-struct Planner<'a> {
+struct SqlitePlanner<'a> {
     from: &'a Catalog,
     to: &'a Catalog,
     answers: &'a Answers,
 }
 
-impl Planner<'_> {
+impl SqlitePlanner<'_> {
     /// A difference and what goes along with it, each for itself.
-    fn single(&self, difference: &Difference) -> Vec<(Change, Key)> {
+    fn single(&self, difference: &Difference) -> Vec<(DifferenceKind, ObjectKey)> {
         let own = [(difference.change, difference.key().clone())];
         let along = difference.along.iter().map(|key| (difference.change, key.clone()));
         own.into_iter().chain(along).collect()
     }
 
     /// Makes an object by its text; the way back drops it.
-    fn make(&self, catalog: &Catalog, key: &Key) -> Pair {
+    fn make(&self, catalog: &Catalog, key: &ObjectKey) -> Pair {
         let text = catalog.facet(key, "sql").unwrap_or_default();
         let kind = key.kind.to_uppercase();
         let name = quoted(&key.name);
@@ -171,10 +171,10 @@ impl Planner<'_> {
     fn redefine(&self, comparison: &Comparison<'_>, table: &str) -> Pair {
         let old = comparison_old(comparison, table);
         let text = |catalog: &Catalog, table: &str| {
-            catalog.facet(&Key::new("table", "", table), "sql").unwrap_or_default().to_owned()
+            catalog.facet(&ObjectKey::new("table", "", table), "sql").unwrap_or_default().to_owned()
         };
         let mut before = text(self.from, &old);
-        // Where the way back begins, renamed columns still have their new names.
+        // At the beginning of the reverse, renamed columns still have their new names.
         for ((owner, from), to) in &comparison.renames.columns {
             if *owner == old {
                 before = renamed(&before, from, to);
@@ -183,7 +183,7 @@ impl Planner<'_> {
         let names = |catalog: &Catalog, table: &str| -> BTreeSet<String> {
             let all = catalog.columns(table).into_iter();
             let plain =
-                all.filter(|(_, facets): &(&Key, &Facets)| !facets.contains_key("generated"));
+                all.filter(|(_, facets): &(&ObjectKey, &Facets)| !facets.contains_key("generated"));
             plain.map(|(key, _)| key.name.clone()).collect()
         };
         let new_names = names(self.to, table);
@@ -193,8 +193,11 @@ impl Planner<'_> {
             .collect();
         let fills = self.answers.fills.iter().filter(|(owner, _, _)| owner == table);
         let values = fills.map(|(_, column, value)| (column.clone(), value.clone())).collect();
-        let define =
-            |create: String, values| Action::Define { table: table.to_owned(), create, values };
+        let define = |create: String, values| PlannedAction::Define {
+            table: table.to_owned(),
+            create,
+            values,
+        };
         let loses = |gone: Vec<&String>| {
             let names: Vec<String> = gone.iter().map(|name| format!("{table}.{name}")).collect();
             (!names.is_empty()).then(|| format!("{} with its values", names.join(", ")))
@@ -218,7 +221,7 @@ impl Planner<'_> {
     }
 }
 
-impl Planner<'_> {
+impl SqlitePlanner<'_> {
     /// What rows get that have NULL where that isn't allowed any more: the column's default.
     fn defaults(
         &self,
@@ -228,7 +231,7 @@ impl Planner<'_> {
         new: &str,
     ) -> Vec<(String, String)> {
         let values = to.columns(new).into_iter().filter_map(|(key, facets)| {
-            let before = Key::new("column", old, &key.name);
+            let before = ObjectKey::new("column", old, &key.name);
             let was_free = from.facet(&before, "null") == Some("NULL");
             let is_bound = facets.get("null").is_some_and(|null| null == "NOT NULL");
             let default = facets.get("default").filter(|_| was_free && is_bound)?;
