@@ -194,6 +194,7 @@ async fn new_refuses_answers_about_unknown_names() {
         ("--rename", "nothing:posts", "there is no table nothing"),
         ("--rename", "posts.content:users.bio", "a column stays in its table"),
         ("--rename", "posts.nothing:", "there is no column posts.nothing"),
+        ("--rename", "nothing:", "there is no table nothing"),
         ("--rename", "posts", "expected TABLE.OLD:TABLE.NEW"),
         ("--fill", "posts.nothing=1", "there is to be no column posts.nothing"),
         ("--fill", "posts", "expected TABLE.COLUMN=EXPRESSION"),
