@@ -17,6 +17,7 @@ use bookstore_tests::{
     Database, Engine, Finished, Origin, REVISIONS, Row, catalog, program, until,
 };
 use serde_json::Value;
+use sqlx::Connection as _;
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
@@ -127,10 +128,10 @@ async fn until_sql(what: &str, database: &Database, sql: &str) {
     until(what, SOON, async || !database.sql(sql).await.is_empty()).await;
 }
 
-/// Holds a lock on a table until the answer is dropped or committed.
+/// Holds a lock on a table until the returned session is dropped or committed. The session has the
+/// migrator's role, so that the migrator may see its statement.
 async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
-    let Database::Postgres(postgres) = database else { panic!("PostgreSQL's") };
-    let mut session = postgres.connect().await;
+    let mut session = sqlx::PgConnection::connect(&database.owner_url()).await.expect("a session");
     let sql = format!("BEGIN; LOCK TABLE items IN {mode} MODE");
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut session).await.expect("the lock");
     session
