@@ -3,6 +3,9 @@
 //! Everything here is generated from the `.proto` files beside this crate;
 //! their comments are the documentation.
 
+pub mod bounds;
+pub mod codec;
+
 use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;

@@ -22,11 +22,12 @@ use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
     admin::{self, Admin},
+    budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
     listener::{self, Limits, Socket},
     migrations::{self, StoreOpener},
-    resource::RESOURCES,
+    resource::{RESOURCES, user},
     rpc::{
         calls::Calls,
         consistency::Consistency,
@@ -38,6 +39,7 @@ use crate::{
         rules::Rules,
     },
     sample_data,
+    security::password::{self, Hashing},
     shutdown::{LastWord, Signal, Signals, Stop},
     telemetry, transaction,
 };
@@ -112,6 +114,7 @@ pub fn open_store(database: &Database) -> Result<Store, AppError> {
         },
         sealing_key: database.token_key,
         command_timeout: database.command_timeout,
+        read_timeout: database.read_timeout,
         statement_log: StatementLog { echo: database.echo, slow: database.slow_query },
     })?;
     Ok(store)
@@ -148,6 +151,7 @@ pub async fn serve(
     listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
     let mut signals = Signals::install().map_err(AppError::Signals)?;
+    password::configure(hashing(config));
     let store = open_store(&config.database)?;
     store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
@@ -156,7 +160,9 @@ pub async fn serve(
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
     let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
-    let services = services(config, &calls, &readiness, &load)?;
+    let budget = budget(config);
+    budget.observe();
+    let services = services(config, &calls, &readiness, &load, &budget)?;
 
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
@@ -175,8 +181,10 @@ pub async fn serve(
         greeting: GREETING,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
+        idle: config.server.stream_idle_timeout,
     };
-    let server = tokio::spawn(listener::serve(socket, services, greet, stop.clone(), limits));
+    let server = listener::serve(socket, services, greet, budget, stop.clone(), limits);
+    let server = tokio::spawn(server);
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -190,6 +198,7 @@ pub async fn serve(
             tokio::spawn(readiness.clone().follow(store.clone(), chain.names(), needs));
             tokio::spawn(drift.examine(readiness.clone(), store.clone(), chain.clone()));
             tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
+            tokio::spawn(user::renew(store.clone()));
             signals.wait().await
         }
     };
@@ -313,12 +322,40 @@ fn greet() -> Extensions {
     greeting
 }
 
+/// How passwords are hashed, as the settings say.
+pub fn hashing(config: &Config) -> Hashing {
+    let memory_kib = u32::try_from(config.passwords.memory / 1024).unwrap_or(u32::MAX);
+    let threads = config.passwords.threads.and_then(|threads| usize::try_from(threads).ok());
+    let threads = threads.unwrap_or_else(|| password::threads(memory_kib));
+    Hashing { memory_kib, passes: config.passwords.passes, threads }
+}
+
+/// The most memory that the service takes beyond what it takes idle, in bytes: the sum of all
+/// budgets, with their reserves, of connections and of the buffers that hash passwords.
+pub fn most_memory(config: &Config) -> usize {
+    let connections = config.server.max_connections as usize * budget::CONNECTION;
+    budget(config).most() + connections + password::memory(&hashing(config))
+}
+
+/// What connections may hold, as the settings say.
+fn budget(config: &Config) -> Arc<Budget> {
+    let server = &config.server;
+    Budget::new(budget::Limits {
+        connection: server.max_connection_bytes,
+        received: server.max_received_bytes,
+        answered: server.max_answered_bytes,
+        decoded: server.max_decoded_bytes,
+        calls: server.max_calls_per_connection,
+    })
+}
+
 /// All services inside the layers.
 fn services(
     config: &Config,
     calls: &Calls,
     readiness: &Readiness,
     load: &Load,
+    budget: &Arc<Budget>,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
@@ -341,6 +378,9 @@ fn services(
         registry,
         readiness: readiness.clone(),
         load: load.clone(),
+        budget: budget.clone(),
+        request_timeout: config.server.request_timeout,
+        stream_idle_timeout: config.server.stream_idle_timeout,
         max_message_size: calls.max_message_size(),
         consistency: match config.database.read_default {
             ReadDefault::Session => Consistency::Session,

@@ -25,7 +25,7 @@ use hyper::{
     server::conn::http2,
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::Rng;
 use tokio::{
     io::AsyncReadExt,
@@ -36,10 +36,14 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
-    calls::{CallBody, Calls},
+    calls::{CallBody, Calls, Tasks},
     socket::{Accepted, Peer},
 };
-use crate::{meters, shutdown::Stop};
+use crate::{
+    budget::{Budget, Held, RowCharge},
+    meters,
+    shutdown::Stop,
+};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -47,13 +51,17 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// vanished without a word is noticed within their sum.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Calls at the same time on one connection; more of them wait at the client.
-const CALLS_A_CONNECTION: u32 = 256;
+/// Calls at the same time on one connection beyond those that have permits: health and
+/// reflection. More of them wait at the client.
+const CALLS_BESIDE: u32 = 16;
 /// Calls that a peer may take back before they are seen here, so that opening
 /// and resetting streams in a loop ends the connection and costs no memory.
 const RESET_CALLS: usize = 256;
-/// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2).
-const METADATA_BYTES: u32 = 16 * 1024;
+/// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The layers take
+/// half of it and tell why; beyond this the transport answers 431 by itself.
+const METADATA_BYTES: u32 = 32 * 1024;
+/// What the transport may hold of the requests of a connection that are not read yet.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Without a call in flight for this long, a drain waits no more: it is the
 /// round trip that a client needs to take in the goodbye.
 const QUIET: Duration = Duration::from_millis(200);
@@ -65,6 +73,9 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration:
 
 /// Makes what all requests of a new connection carry as extensions.
 pub type Greet = fn() -> Extensions;
+
+/// What the transport may hold of one request that is not read yet, in bytes.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +89,8 @@ pub struct Limits {
     pub age: Option<Duration>,
     /// How long calls in flight may take to end after the stop.
     pub drain: Duration,
+    /// How long a peer may take nothing of its answers before they, or it, are ended.
+    pub idle: Duration,
 }
 
 /// How [`serve`] ended.
@@ -100,6 +113,7 @@ pub async fn serve<S, B>(
     socket: Socket,
     service: S,
     greet: Greet,
+    budget: Arc<Budget>,
     stop: Stop,
     limits: Limits,
 ) -> Drained
@@ -114,7 +128,7 @@ where
 {
     let calls = Calls::default();
     let mut connections = JoinSet::new();
-    let each = Each { service, calls: calls.clone(), stop, limits };
+    let each = Each { service, calls: calls.clone(), budget, stop, limits };
     accept(&socket, &mut connections, &each, greet).await;
     drop(socket);
     drain(connections, &calls, limits.drain).await
@@ -125,6 +139,7 @@ where
 struct Each<S> {
     service: S,
     calls: Calls,
+    budget: Arc<Budget>,
     stop: Stop,
     limits: Limits,
 }
@@ -214,7 +229,9 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let Each { service, calls, stop, limits } = each;
+    let Each { service, calls, budget, stop, limits } = each;
+    let account = budget.open();
+    shared.insert(account.clone());
     let peer = stream.introduce(&mut shared);
     let mut stopped = pin!(stop.wait());
     let mut aged = pin!(grow_old(limits.age));
@@ -229,35 +246,51 @@ where
     };
     let Some(said) = said else { return };
     let stream = tokio::io::join(said.chain(read), write);
+    let ends = account.clone();
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(shared.clone());
         let call = calls.begin();
         let answered = service.clone().oneshot(request);
+        let watch = account.clone();
         async move {
-            let response = answered.await?;
-            Ok::<_, Infallible>(response.map(|body| CallBody::new(body, call)))
+            let mut response = answered.await?;
+            let ahead = response.extensions_mut().remove::<Arc<Held>>();
+            let rows = response.extensions_mut().remove::<Arc<RowCharge>>();
+            let watched = calls::watched(&watch);
+            let body = |body| CallBody::new(body, call, watched, ahead, rows);
+            Ok::<_, Infallible>(response.map(body))
         }
     });
-    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    let mut http2 = http2::Builder::new(Tasks(ends.clone()));
     http2
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .max_concurrent_streams(CALLS_A_CONNECTION)
+        .max_concurrent_streams(ends.limits().calls.saturating_add(CALLS_BESIDE))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_pending_accept_reset_streams(RESET_CALLS)
         .max_header_list_size(METADATA_BYTES);
     let mut served = pin!(http2.serve_connection(TokioIo::new(stream), answer));
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
+        // Dropped, with its calls.
+        () = ends.ended(limits.idle) => return,
         () = &mut stopped => {
             served.as_mut().graceful_shutdown();
-            served.await
+            tokio::select! {
+                ended = served => ended,
+                () = ends.ended(limits.idle) => return,
+            }
         }
         // Its calls in flight end in their own time, and its caller opens another
         // connection: perhaps to an instance that wasn't there yet.
         () = &mut aged => {
             served.as_mut().graceful_shutdown();
-            served.await
+            tokio::select! {
+                ended = served => ended,
+                () = ends.ended(limits.idle) => return,
+            }
         }
     };
     // A peer that hangs up or speaks something else is no fault of ours.

@@ -23,6 +23,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 
 use super::*;
+use crate::budget;
 
 /// The largest time that a test gives to something that must not wait.
 const SOON: Duration = Duration::from_secs(60);
@@ -30,7 +31,17 @@ const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_mins(10);
 
 /// Limits that nothing runs into.
-const LIMITS: Limits = Limits { connections: 100, greeting: LONG, age: None, drain: LONG };
+const LIMITS: Limits =
+    Limits { connections: 100, greeting: LONG, age: None, drain: LONG, idle: LONG };
+
+/// Budgets that nothing runs into.
+const BUDGET: budget::Limits = budget::Limits {
+    connection: 64 << 20,
+    received: 64 << 20,
+    answered: 64 << 20,
+    decoded: 64 << 20,
+    calls: 100,
+};
 
 struct Server {
     address: SocketAddr,
@@ -74,7 +85,14 @@ impl Server {
             })
         };
         let socket = Socket::Tcp(listener);
-        let served = tokio::spawn(serve(socket, service, Extensions::new, stop.clone(), limits));
+        let served = tokio::spawn(serve(
+            socket,
+            service,
+            Extensions::new,
+            Budget::new(BUDGET),
+            stop.clone(),
+            limits,
+        ));
         Self { address, stop, served, running, begun, go_on }
     }
 

@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bookstore_proto::bounds;
 use bookstore_store::{
-    Attempts, Begun, Call, FieldViolation, Freshness, IdempotencyKey, Position, Query, Store,
-    StoreError, Write, telemetry::traces,
+    Attempts, Begun, Call, FieldViolation, Freshness, IdempotencyKey, Limit, Meter, Position,
+    Query, Store, StoreError, Write, telemetry::traces,
 };
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -21,11 +22,13 @@ use super::{
     check::Check,
     consistency::Consistency,
     context::RequestContext,
+    load::WAIT,
     metadata_error::MetadataError,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,
 };
+use crate::budget::{RowCharge, Side};
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
@@ -76,7 +79,10 @@ impl Calls {
         request: Request<R>,
     ) -> Result<Response<R::Answer>, Status> {
         let context = context(&request)?;
-        Ok(Response::new(self.read_for(&context, request.into_inner()).await?))
+        let rows = RowCharge::new(&context.account);
+        let request = request.into_inner();
+        let answer = self.read_for(&context, Limit::Call, &rows, request).await?;
+        Ok(answered(answer, rows))
     }
 
     /// The same, for a call that reads more than once.
@@ -86,6 +92,8 @@ impl Calls {
     pub(super) async fn read_for<R: ReadRequest>(
         &self,
         context: &RequestContext,
+        limit: Limit,
+        rows: &Arc<RowCharge>,
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
@@ -93,7 +101,21 @@ impl Calls {
         let began = Instant::now();
         let freshness = self.freshness(context)?;
         let read = async {
-            let read = self.0.store.read(freshness, context.deadline, checked.query()).await;
+            let meter = || Some(Arc::new(Rows(rows.clone())) as Arc<dyn Meter>);
+            let read = || {
+                let (store, query) = (&self.0.store, checked.query());
+                store.read(freshness, context.deadline, limit, meter(), query)
+            };
+            let again = read;
+            let mut read = again().await;
+            if let Err(StoreError::Overloaded) = read.result {
+                // Once the answers before are taken there may be room.
+                rows.reset();
+                let account = &context.account;
+                let most = account.limit(Side::Answered) / 2;
+                drop(account.take(Side::Answered, most, WAIT).await);
+                read = again().await;
+            }
             context.note_read(read.node, read.position, began.elapsed());
             checked.answer(read.result?).await
         };
@@ -155,8 +177,10 @@ impl Calls {
         let request = request.into_inner();
         let call = self.call(&context, IsolationLevel::ReadCommitted, &request)?;
         let write = self.prepare_write(request)?;
+        let rows = RowCharge::new(&context.account);
+        let call = Call { meter: Some(Arc::new(Rows(rows.clone()))), ..call };
         let answer = self.run(&context, call, Box::new(write)).await?;
-        Ok(Response::new(decode(&answer, &context.request_id)?))
+        Ok(answered(decode(&answer, &context.request_id)?, rows))
     }
 
     /// What the store has to know of a call that writes.
@@ -164,11 +188,11 @@ impl Calls {
     /// # Errors
     /// UNAVAILABLE until the schema has been found right; UNKNOWN for a repeated write without
     /// an idempotency key.
-    pub fn call(
+    pub fn call<R: Message + Name>(
         &self,
         context: &RequestContext,
         isolation: IsolationLevel,
-        request: &impl Message,
+        request: &R,
     ) -> Result<Call, Status> {
         let Some(sealing_key) = self.0.store.sealing_key() else {
             return Err(status::schema_pending(&[]));
@@ -182,7 +206,13 @@ impl Calls {
         }
         // Decoded and encoded again, a request is always the same bytes: prost writes fields by
         // their numbers and maps, which are B-trees, by their keys.
-        let key = |key| IdempotencyKey::new(&sealing_key, key, &request.encode_to_vec());
+        let key = |key| {
+            let mut bytes = request.encode_to_vec();
+            if R::PACKAGE == "bookstore.v1" {
+                bytes = bounds::without_passwords(R::NAME, &bytes);
+            }
+            IdempotencyKey::new(&sealing_key, key, &bytes)
+        };
         Ok(Call {
             method: context.method,
             principal: context.principal.clone(),
@@ -191,6 +221,7 @@ impl Calls {
             idempotency: context.idempotency.map(key),
             validate_only: context.validate_only,
             attempts: Attempts::default(),
+            meter: Some(Arc::new(Rows(RowCharge::new(&context.account)))),
         })
     }
 
@@ -298,6 +329,27 @@ impl Calls {
         count: usize,
     ) -> Option<FieldViolation> {
         self.0.rules.violation_of_count::<M>(field, count)
+    }
+}
+
+/// An answer whose rows are charged until it is encoded.
+fn answered<A>(answer: A, rows: Arc<RowCharge>) -> Response<A> {
+    let mut response = Response::new(answer);
+    response.extensions_mut().insert(rows);
+    response
+}
+
+/// Counts rows in a call's account.
+#[derive(Debug)]
+struct Rows(Arc<RowCharge>);
+
+impl Meter for Rows {
+    fn grow(&self, bytes: usize) -> bool {
+        self.0.grow(bytes)
+    }
+
+    fn reset(&self) {
+        self.0.reset();
     }
 }
 

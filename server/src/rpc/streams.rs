@@ -1,6 +1,6 @@
 //! Calls that stream: what each of their messages needs of the call, the rules and the store.
 
-use bookstore_store::{FieldViolation, Operation};
+use bookstore_store::{FieldViolation, Limit, Operation};
 use futures_util::FutureExt;
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -16,6 +16,7 @@ use super::{
     request::{Answered, ReadRequest},
     status,
 };
+use crate::budget::RowCharge;
 
 /// What makes a write happen once: the same key and the same request are the same write.
 pub struct Once {
@@ -116,7 +117,12 @@ impl StreamCall {
     pub async fn read<R: ReadRequest>(&self, request: R) -> Result<R::Answer, Status> {
         match self.end().now_or_never() {
             Some(ended) => Err(ended),
-            None => self.in_time(self.calls.read_for(&self.context, request)).await,
+            // The answer itself is charged once it is encoded, which is at once.
+            None => {
+                let rows = RowCharge::new(&self.context.account);
+                self.in_time(self.calls.read_for(&self.context, Limit::Statement, &rows, request))
+                    .await
+            }
         }
     }
 

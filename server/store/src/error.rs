@@ -55,6 +55,9 @@ pub enum StoreError {
     /// A resource's own precondition failed: nothing was changed.
     #[error("{}: {}", .0.reason, .0.message)]
     Precondition(Precondition),
+    /// So many others wait for the same that this one is refused.
+    #[error("too many calls wait for the same")]
+    Overloaded,
     /// A constraint was broken, and no value of the request could be found at fault.
     #[error("constraint {constraint} broken")]
     Constraint {
@@ -216,10 +219,14 @@ impl From<DbErr> for StoreError {
             Cause::DiskFull => Self::DiskFull(error),
             Cause::Unavailable => Self::Unavailable(error),
             Cause::Deadline => Self::DeadlineExceeded,
+            Cause::NoRoom => Self::Overloaded,
             Cause::Other => Self::Internal(error),
         }
     }
 }
+
+/// The text by which a [`DbErr`] says that rows would take more memory than the call may.
+pub(crate) const NO_ROOM: &str = "there is no room for more rows";
 
 /// The text by which a [`DbErr`] says that the deadline had passed before a statement began.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before the statement began";
@@ -234,6 +241,7 @@ enum Cause {
     DiskFull,
     Unavailable,
     Deadline,
+    NoRoom,
     Other,
 }
 
@@ -242,6 +250,7 @@ impl Cause {
         let (DbErr::Exec(runtime) | DbErr::Query(runtime) | DbErr::Conn(runtime)) = error else {
             return match error {
                 DbErr::Custom(text) if text == DEADLINE_PASSED => Self::Deadline,
+                DbErr::Custom(text) if text == NO_ROOM => Self::NoRoom,
                 _ => Self::Other,
             };
         };

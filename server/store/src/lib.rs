@@ -51,10 +51,10 @@ pub use self::{
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Access, Connection},
-        rows::Rows,
+        rows::{Meter, Rows},
         statement_log::StatementLog,
     },
-    store::{ReadResult, Store, StoreOptions},
+    store::{Limit, ReadResult, Store, StoreOptions},
     topology::{NodeRole, NodeStatus, TopologyOptions},
     transaction::{
         Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,

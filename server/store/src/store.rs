@@ -6,7 +6,10 @@ use std::{
 };
 
 use sea_orm::{DbBackend, DbErr};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep_until, timeout},
+};
 
 use crate::{
     deadline::Deadline,
@@ -14,7 +17,7 @@ use crate::{
     idempotency::KeyLocks,
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
-    session::{connect::Connector, statement_log::StatementLog},
+    session::{connect::Connector, rows::Meter, statement_log::StatementLog},
     topology::{self, Choice, Node, NodeStatus, Topology, TopologyOptions},
     transaction::{self, Call, Committed, Query, Write},
 };
@@ -35,6 +38,8 @@ pub struct StoreOptions {
     pub topology: TopologyOptions,
     /// The longest that a statement may take.
     pub command_timeout: Duration,
+    /// The longest that a read of a single call may take ([`Limit::Call`]).
+    pub read_timeout: Duration,
     /// What is told of statements.
     pub statement_log: StatementLog,
     /// The key that seals tokens, where it isn't the database's own.
@@ -54,6 +59,26 @@ pub(crate) struct Inner {
     /// For transactions that their callers lead; the same as `read_slots` on PostgreSQL.
     pub(crate) write_slots: Arc<Semaphore>,
     pub(crate) read_slots: Arc<Semaphore>,
+    limits: ReadLimits,
+}
+
+/// What bounds reads.
+struct ReadLimits {
+    /// How long one of a single call may take.
+    timeout: Duration,
+    /// How long a query that scans waits for others of its kind.
+    wait: Duration,
+    /// One permit for each query that scans.
+    scans: Arc<Semaphore>,
+}
+
+/// How long a read may take, beside its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// As long as a statement may: it belongs to an export or an import.
+    Statement,
+    /// As long as a read of a single call may.
+    Call,
 }
 
 /// What a read came to, and who answered it.
@@ -73,8 +98,8 @@ impl Store {
     /// # Errors
     /// If a URL can't be read.
     pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { nodes, pool, topology, command_timeout, statement_log, sealing_key } =
-            options;
+        let StoreOptions { nodes, pool, topology, command_timeout, .. } = options;
+        let StoreOptions { read_timeout, statement_log, sealing_key, .. } = options;
         // SQLite has one writer at a time: more would only wait for each other, unfairly.
         let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
         let few = PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
@@ -94,11 +119,24 @@ impl Store {
                 (slots.clone(), slots)
             }
         };
+        let readers = match first.connector.backend() {
+            DbBackend::Sqlite => few.most(),
+            _ => pool.most(),
+        };
+        let scans = Arc::new(Semaphore::new((readers / 2).max(1) as usize));
+        let limits = ReadLimits { timeout: read_timeout, wait: pool.timeout, scans };
         let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
         let (key, key_locks) = Default::default();
         let given_key = sealing_key;
-        let inner =
-            Inner { topology, sealing_key: key, given_key, key_locks, write_slots, read_slots };
+        let inner = Inner {
+            topology,
+            sealing_key: key,
+            given_key,
+            key_locks,
+            write_slots,
+            read_slots,
+            limits,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -169,20 +207,57 @@ impl Store {
         &self,
         freshness: Freshness,
         deadline: Deadline,
+        limit: Limit,
+        meter: Option<Arc<dyn Meter>>,
         query: &Q,
     ) -> ReadResult<Q::Output> {
         let topology = &self.0.topology;
+        let refused = |error| ReadResult { result: Err(error), node: None, position: None };
+        let _scan = match Q::SCANS {
+            false => None,
+            true => {
+                let wait = deadline.remaining(self.0.limits.wait);
+                let permit = self.0.limits.scans.clone().acquire_owned();
+                match timeout(wait, permit).await {
+                    Ok(permit) => permit.ok(),
+                    Err(_) if deadline.has_passed() => {
+                        return refused(StoreError::DeadlineExceeded);
+                    }
+                    Err(_) => {
+                        return refused(StoreError::PoolTimeout {
+                            waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                        });
+                    }
+                }
+            }
+        };
+        let limit = match limit {
+            Limit::Statement => Duration::MAX,
+            Limit::Call => self.0.limits.timeout,
+        };
+        let end = Deadline::after(limit);
         let mut avoid = Vec::new();
         loop {
             let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
                 Ok(choice) => choice,
-                Err(error) => return ReadResult { result: Err(error), node: None, position: None },
+                Err(error) => return refused(error),
             };
             pooled.set_deadline(deadline);
+            pooled.set_meter(meter.clone());
+            // What is dropped is cancelled in the database.
+            let late = || {
+                let told = "the read took longer than database_read_timeout";
+                StoreError::StatementTimeout(DbErr::Custom(told.into()))
+            };
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
             let result = tokio::select! {
                 result = query.fetch(&pooled) => result,
                 () = pooled.evicted() => Err(lost()),
+                () = passed(end) => return ReadResult {
+                    result: Err(late()),
+                    node: Some(pooled.node()),
+                    position: None,
+                },
             };
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
@@ -227,5 +302,13 @@ impl Store {
             node.writers.close().await;
             node.control.close().await;
         }
+    }
+}
+
+/// Waits until a deadline has passed.
+async fn passed(deadline: Deadline) {
+    match deadline.instant() {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }

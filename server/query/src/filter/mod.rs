@@ -43,6 +43,8 @@ const LITERAL_STAR: char = '\0';
 ///   quoted value is a string, a bare one a number, `true`, `false` or else a string;
 ///   `=` and `!=` tell these types apart, `<` and its like hold for numbers
 ///   only. A key whose value is `null` is set.
+/// - `:` looks for at most 200 characters, in long texts 64; a filter has at most 32 of them,
+///   and one in a long text.
 /// - There is no `null`, no function, no value without a field.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -65,6 +67,9 @@ impl Filter {
             Some(expression) => Some(check::check(expression, fields)?),
             None => None,
         };
+        if let Some(root) = &root {
+            check::bound_patterns(root)?;
+        }
         Ok(Filter { table: fields.table, root, canonical: parsed.to_string() })
     }
 

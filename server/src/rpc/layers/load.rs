@@ -1,4 +1,6 @@
 //! Sends calls away that the service has no room for.
+//!
+//! A permit is taken once a call's request is there: what comes slowly holds none.
 
 use std::{
     pin::Pin,
@@ -14,29 +16,48 @@ use axum::{
 use http_body::{Frame, SizeHint};
 
 use super::shared::Shared;
-use crate::rpc::{context::RequestContext, load::Turn, status};
+use crate::{
+    budget::Account,
+    rpc::{
+        context::RequestContext,
+        load::{Kind, Permit, WAIT},
+        status,
+    },
+};
 
 /// The layer. Only the contract's methods are counted: health and reflection are always
-/// answered.
+/// answered. A call whose requests stream has its permit from its first message on, which
+/// [`super::receive`] sees.
 pub async fn load(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let method = shared.registry.at(request.uri().path());
     let context = request.extensions().get::<RequestContext>();
-    let (Some(method), Some(context)) = (method, context) else { return next.run(request).await };
-    let Some(turn) = shared.load.turn(method.path, &context.request_id).await else {
-        return status::overloaded().into_http();
+    let account = request.extensions().get::<Account>();
+    let (Some(method), Some(context), Some(account)) = (method, context, account) else {
+        return next.run(request).await;
     };
+    // A connection that doesn't take its answers gets no further ones.
+    if !account.has_room(WAIT).await {
+        return status::overloaded().into_http();
+    }
+    if method.streams_requests {
+        return next.run(request).await;
+    }
+    let kind = if method.unary { Kind::Unary } else { Kind::Stream };
+    let permit = shared.load.permit(account, kind, method.path, &context.request_id).await;
+    let Some(permit) = permit else { return status::overloaded().into_http() };
     let response = next.run(request).await;
-    // An answer that is whole needs nothing more of the service, however slowly it is read.
-    match method.unary {
-        true => response,
-        false => response.map(|body| Body::new(Streaming { body, _turn: turn })),
+    // An answer that is whole needs nothing more of the service but the memory that its
+    // connection's account has it for.
+    match kind {
+        Kind::Unary => response,
+        Kind::Stream => response.map(|body| Body::new(Streaming { body, _permit: permit })),
     }
 }
 
 /// The body of a call that is in flight until its end.
 struct Streaming {
     body: Body,
-    _turn: Turn,
+    _permit: Permit,
 }
 
 impl http_body::Body for Streaming {

@@ -5,12 +5,13 @@ mod house_form;
 mod load;
 mod observe;
 mod readiness;
+mod receive;
 mod shared;
 
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 
-pub use self::shared::Shared;
+pub use self::{receive::WINDOW, shared::Shared};
 
 /// Puts the layers around the services.
 pub fn around(services: Router, shared: Shared) -> Router {
@@ -25,7 +26,9 @@ pub fn around(services: Router, shared: Shared) -> Router {
         .layer(from_fn_with_state(shared.clone(), deadline::deadline))
         // Health and reflection answer without a database.
         .layer(from_fn_with_state(shared.clone(), readiness::readiness))
-        // Innermost: what is refused above needs no turn, and the deadline bounds the wait for it.
+        // What is refused above is not read. Below, the one request of a call is there as a whole.
+        .layer(from_fn_with_state(shared.clone(), receive::receive))
+        // Innermost: a permit is taken once the request is there, and the deadline bounds the wait.
         .layer(from_fn_with_state(shared, load::load));
     services.layer(layers)
 }

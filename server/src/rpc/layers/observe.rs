@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 use super::shared::{BESIDE, Shared, is_ours};
 use crate::{
+    budget::Account,
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
@@ -42,6 +43,8 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         Ok(id) => (id, None),
         Err(error) => (uuid::Uuid::now_v7().to_string(), Some(error)),
     };
+    let account = account(&shared, &request);
+    request.extensions_mut().insert(account);
     let request_id: Arc<str> = request_id.into();
     let trace_id = match traces::joins_callers() {
         true => metadata::trace_id(request.headers()),
@@ -54,7 +57,7 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         "call",
         otel.kind = named("server"),
         otel.name = named(name.unwrap_or("other")),
-        method = path,
+        method = if name.is_some() { &*path } else { cut(&path) },
         %request_id,
         trace_id
     );
@@ -107,6 +110,7 @@ fn context(
         consistency: wishes.consistency.unwrap_or(shared.consistency),
         consistency_token: wishes.consistency_token,
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
+        account: account(shared, request),
         principal: None,
         idempotency: wishes.idempotency,
         validate_only: wishes.validate_only,
@@ -114,6 +118,12 @@ fn context(
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
+}
+
+/// The account of a call's connection.
+fn account(shared: &Shared, request: &Request) -> Account {
+    let known = request.extensions().get::<Account>().cloned();
+    known.unwrap_or_else(|| shared.budget.open())
 }
 
 /// The response's metadata: the request id, and what the call has learned.
@@ -260,6 +270,12 @@ fn is_fault(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
+}
+
+/// The path of a method that isn't there, as much of it as the log needs.
+fn cut(path: &str) -> &str {
+    const PATH: usize = 100;
+    &path[..path.floor_char_boundary(PATH)]
 }
 
 /// A code as gRPC writes it.

@@ -1,8 +1,11 @@
 //! What several layers need.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry};
+use crate::{
+    budget::Budget,
+    rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry},
+};
 
 /// What the layers look at.
 #[derive(Clone)]
@@ -13,6 +16,12 @@ pub struct Shared {
     pub readiness: Readiness,
     /// The calls in flight.
     pub load: Load,
+    /// The memory that calls may hold.
+    pub budget: Arc<Budget>,
+    /// Within what a call's one request must come whole.
+    pub request_timeout: Duration,
+    /// Within what the next message of a stream must come.
+    pub stream_idle_timeout: Duration,
     /// The most that a request may be, in bytes.
     pub max_message_size: usize,
     /// Which node may answer a read that says nothing about it.

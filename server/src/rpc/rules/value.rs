@@ -106,9 +106,4 @@ impl ValueRule {
         let told = || format!("must have {} entries; it has {count}", range(least, most));
         (!(least..=most).contains(&count)).then(told)
     }
-
-    /// What is wrong with a list of so many entries, if it is too long.
-    pub(super) fn excess_told(&self, count: u64) -> Option<String> {
-        self.count.filter(|(_, most)| count > *most).and_then(|_| self.count_told(count))
-    }
 }

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 
 use super::{
     Answer, RETRY_LATER, RETRY_SOON, database_unavailable, deadline_exceeded, internal, invalid,
+    overloaded,
 };
 
 /// What the store could not do.
@@ -13,6 +14,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
     use ErrorReason as Reason;
     let answer = match error {
         StoreError::Invalid(violations) => return invalid(violations),
+        StoreError::Overloaded => return overloaded(),
         StoreError::NotFound { resource, id, field } => {
             let told = format!("there is no {resource} {id}");
             let mut answer = Answer::new(Code::NotFound, Reason::ResourceNotFound, &told)

@@ -106,6 +106,7 @@ impl Store {
                 idempotency: None,
                 validate_only: false,
                 attempts: Attempts::default(),
+                meter: None,
             };
             let done = self.run(call, Box::new(Sweep { retention })).await?;
             let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();

@@ -31,6 +31,8 @@ pub(crate) struct Connector {
     target: Target,
     log: Arc<Statements>,
     command_timeout: Duration,
+    /// Whether the URL wants SQLite's file to be made.
+    makes_file: bool,
 }
 
 #[derive(Clone)]
@@ -82,7 +84,9 @@ impl Connector {
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        Ok(Self { target, log: Arc::new(Statements { log, database }), command_timeout })
+        let makes_file = url.contains("mode=rwc");
+        let log = Arc::new(Statements { log, database });
+        Ok(Self { target, log, command_timeout, makes_file })
     }
 
     /// The engine that the URL names.
@@ -106,7 +110,10 @@ impl Connector {
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
         let opened = match &self.target {
             Target::Postgres(options) => self.open_postgres(options, access).await,
-            Target::Sqlite(options) => open_sqlite(options, access).await,
+            Target::Sqlite(options) => {
+                self.make_sqlite_file();
+                open_sqlite(options, access).await
+            }
         };
         let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
@@ -152,6 +159,19 @@ impl Connector {
         }
     }
 
+    /// Makes the file of a SQLite database that isn't there and is to be made, for its owner
+    /// alone: it holds hashes of passwords. SQLite gives the files beside it the same mode. Whatever
+    /// goes wrong is told as the file is opened.
+    fn make_sqlite_file(&self) {
+        let mut file = std::fs::OpenOptions::new();
+        file.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        if let Some(path) = self.sqlite_file().filter(|_| self.makes_file) {
+            let _ = file.open(path);
+        }
+    }
+
     /// A plain connection for migrations. Without the service's statement timeout, since building
     /// an index takes what it takes.
     ///
@@ -159,6 +179,7 @@ impl Connector {
     /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
+        self.make_sqlite_file();
         let opened = match &self.target {
             Target::Postgres(options) => {
                 let options = (**options).clone().application_name("bookstore-migrate");

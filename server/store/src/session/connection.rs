@@ -27,11 +27,11 @@ use self::{
 };
 use crate::{
     deadline::Deadline,
-    error::{DEADLINE_PASSED, breaks_connection},
+    error::{DEADLINE_PASSED, NO_ROOM, breaks_connection},
     position::Position,
     session::{
         interrupt::Interrupt,
-        rows::{Rows, Take},
+        rows::{Meter, Reading, Rows, Take},
         statement_log::Statements,
     },
 };
@@ -75,6 +75,8 @@ pub struct Connection {
     membership: Option<eviction::PoolMembership>,
     /// The position that the last question has seen, if that is known.
     seen: std::sync::Mutex<Option<Position>>,
+    /// Counts the rows of the call that the connection is lent to.
+    meter: std::sync::Mutex<Option<Arc<dyn Meter>>>,
 }
 
 impl Connection {
@@ -102,6 +104,7 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
             seen: std::sync::Mutex::default(),
+            meter: std::sync::Mutex::default(),
         }
     }
 
@@ -121,6 +124,16 @@ impl Connection {
     /// The connection is checked out: what was read before belongs to another call.
     pub(crate) fn checked_out(&self) {
         *self.seen() = None;
+        self.set_meter(None);
+    }
+
+    /// From now on the rows that are read are counted there.
+    pub(crate) fn set_meter(&self, meter: Option<Arc<dyn Meter>>) {
+        *self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = meter;
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// From now on no statement begins after this deadline.
@@ -228,9 +241,13 @@ impl Connection {
         let (exchange, mut read) =
             self.prepared(&description, &statement, ROWS, Take::Bytes(most)).await?;
         self.note_position(&mut read);
-        if read.as_ref().is_ok_and(|read| read.cut) {
+        let no_room = read.as_ref().is_ok_and(|read| read.no_room);
+        if no_room || read.as_ref().is_ok_and(|read| read.cut) {
             // The rest of the answer is still to come: the connection is in use until then.
             drop(exchange);
+            if no_room {
+                return Err(DbErr::Custom(NO_ROOM.into()));
+            }
             return read.map_err(|error| DbErr::Custom(error.to_string()));
         }
         exchange.end(read)
@@ -247,7 +264,8 @@ impl Connection {
         self.check_deadline()?;
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
-        let run = want.run(&mut exchange.driver, statement, take);
+        let reading = Reading { take, meter: self.meter() };
+        let run = want.run(&mut exchange.driver, statement, reading.clone());
         let run = self.unless_evicted(Duration::ZERO, run);
         let mut result = self.log.around(description, limit, run).await;
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
@@ -256,7 +274,7 @@ impl Connection {
             if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
-            let run = want.run(&mut exchange.driver, statement, take);
+            let run = want.run(&mut exchange.driver, statement, reading);
             let run = self.unless_evicted(Duration::ZERO, run);
             result = self.log.around(description, limit, run).await;
         }
@@ -289,6 +307,15 @@ impl Exchange<'_> {
             }
             DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
         })
+    }
+}
+
+/// Where there was no room for all rows, the rest of the answer is still to come: the exchange is
+/// left open, and the connection is in use until it has been read.
+fn room(read: &Result<Rows, sqlx::Error>) -> Result<(), DbErr> {
+    match read.as_ref().is_ok_and(|read| read.no_room) {
+        true => Err(DbErr::Custom(NO_ROOM.into())),
+        false => Ok(()),
     }
 }
 
@@ -333,6 +360,7 @@ impl ConnectionTrait for Connection {
         let (description, statement) = self.with_position(statement);
         let (exchange, mut read) = self.prepared(&description, &statement, ROWS, Take::One).await?;
         self.note_position(&mut read);
+        room(&read)?;
         Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
@@ -340,6 +368,7 @@ impl ConnectionTrait for Connection {
         let (description, statement) = self.with_position(statement);
         let (exchange, mut read) = self.prepared(&description, &statement, ROWS, Take::All).await?;
         self.note_position(&mut read);
+        room(&read)?;
         Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
     }
 }

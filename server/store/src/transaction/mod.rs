@@ -15,8 +15,12 @@ use sea_orm::IsolationLevel;
 pub use self::session::{Begun, StepError, Transaction};
 pub(crate) use self::{commands::COMMANDS, runner::carry_out, session::slots};
 use crate::{
-    constraint::ConstraintCheck, deadline::Deadline, error::StoreError,
-    idempotency::IdempotencyKey, position::Position, session::connection::Connection,
+    constraint::ConstraintCheck,
+    deadline::Deadline,
+    error::StoreError,
+    idempotency::IdempotencyKey,
+    position::Position,
+    session::{connection::Connection, rows::Meter},
 };
 
 /// A change of the database: a struct that holds checked values and knows how to apply them.
@@ -50,6 +54,9 @@ pub trait Operation: Send + Sync {
 pub trait Query: Send + Sync {
     /// The query's name in spans, logs and metrics: `ListBooks`.
     const NAME: &'static str;
+    /// Whether it may look at any number of rows, as lists and searches do. Such queries have
+    /// half of a node's connections, so that they hold up no other.
+    const SCANS: bool = false;
     /// What it reads.
     type Output: Send;
 
@@ -116,6 +123,8 @@ pub struct Call {
     pub validate_only: bool,
     /// How often the write was tried so far, and where; also readable where it failed.
     pub attempts: Attempts,
+    /// Counts the memory of the rows that it reads.
+    pub meter: Option<Arc<dyn Meter>>,
 }
 
 impl Call {

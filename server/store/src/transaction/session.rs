@@ -101,6 +101,7 @@ impl Store {
         };
         call.attempts.note(pooled.node());
         pooled.set_deadline(call.deadline);
+        pooled.set_meter(call.meter.clone());
         let key = call.idempotency.as_ref();
         let lock = key.map(|key| idempotency::lock(&call, key));
         let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
@@ -146,6 +147,7 @@ impl Transaction {
     /// Refused with what the operation says, broken constraints told by the request's fields.
     pub async fn write(&mut self, write: &mut dyn Write) -> Result<Vec<u8>, StepError> {
         write.prepare().await.map_err(StepError::Refused)?;
+        self.begin_step();
         let before = self.has_written.then_some(BEFORE_WRITE);
         self.pooled.save(before, BEFORE_WRITE).await.map_err(StepError::Ended)?;
         self.has_written = true;
@@ -175,11 +177,19 @@ impl Transaction {
         &mut self,
         question: impl for<'a> FnOnce(&'a Connection) -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> Result<T, StepError> {
+        self.begin_step();
         let answer = question(&self.pooled).await;
         answer.map_err(|error| match self.pooled.state() {
             TransactionState::Transaction if !error.ends_transaction() => StepError::Refused(error),
             _ => StepError::Ended(error),
         })
+    }
+
+    /// What the step before has read is answered.
+    fn begin_step(&self) {
+        if let Some(meter) = &self.call.meter {
+            meter.reset();
+        }
     }
 
     /// Sets a savepoint; one of the same name is hidden until this one is gone.

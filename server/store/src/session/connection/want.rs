@@ -7,13 +7,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres, Sqlite, SqliteConnection, quer
 
 use crate::session::{
     connection::Driver,
-    rows::{self, Rows, Take},
+    rows::{self, Reading, Rows},
 };
 
 /// What a statement is run for.
 pub(crate) struct Want<T> {
-    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Take) -> Answer<'a, T>,
-    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Take) -> Answer<'a, T>,
+    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Reading) -> Answer<'a, T>,
+    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Reading) -> Answer<'a, T>,
 }
 
 type PgQuery<'a> = Query<'a, Postgres, SqlxValues>;
@@ -22,11 +22,11 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
 
 /// For its rows.
 pub(crate) const ROWS: Want<Rows> = Want {
-    postgres: |driver, query, take| {
-        Box::pin(async move { rows::read(query.fetch(driver), take).await })
+    postgres: |driver, query, reading| {
+        Box::pin(async move { rows::read(query.fetch(driver), reading).await })
     },
-    sqlite: |driver, query, take| {
-        Box::pin(async move { rows::read(query.fetch(driver), take).await })
+    sqlite: |driver, query, reading| {
+        Box::pin(async move { rows::read(query.fetch(driver), reading).await })
     },
 };
 
@@ -41,16 +41,18 @@ impl<T> Want<T> {
         &self,
         driver: &'a mut Driver,
         statement: &'a Statement,
-        take: Take,
+        reading: Reading,
     ) -> Answer<'a, T> {
         let values = SqlxValues(statement.values.clone().unwrap_or(sea_orm::Values(Vec::new())));
         // The texts come from SeaORM's builder and from constants; values are bound.
         let sql = AssertSqlSafe(statement.sql.as_str());
         match driver {
             Driver::Postgres(postgres, _) => {
-                (self.postgres)(postgres, sqlx::query_with(sql, values), take)
+                (self.postgres)(postgres, sqlx::query_with(sql, values), reading)
             }
-            Driver::Sqlite(sqlite, _) => (self.sqlite)(sqlite, sqlx::query_with(sql, values), take),
+            Driver::Sqlite(sqlite, _) => {
+                (self.sqlite)(sqlite, sqlx::query_with(sql, values), reading)
+            }
         }
     }
 }

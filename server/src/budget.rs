@@ -1,0 +1,552 @@
+//! Budgets of memory: the bytes that connections may hold of requests that come in and of
+//! answers that are not taken yet, each by connection and in all.
+//!
+//! A connection has an [`Account`]. Whatever holds bytes for a peer charges them there and has a
+//! [`Held`] for them, which gives them back when it is dropped.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{timeout, timeout_at},
+};
+
+use crate::meters;
+
+/// What connections may hold, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of requests that come in, and of answers that are not taken, each: one connection.
+    pub connection: usize,
+    /// Of requests that come in and are carried out: all connections.
+    pub received: usize,
+    /// Of answers that are not taken: all connections.
+    pub answered: usize,
+    /// Of what requests are decoded to, estimated: all connections. One may hold half of it.
+    pub decoded: usize,
+    /// Calls that one connection may have a permit for, streams included.
+    pub calls: u32,
+}
+
+/// A connection that holds no more than this may use a reserve beyond the sum, so that small
+/// calls are answered while others have used the sum up.
+const SMALL: usize = 256 * 1024;
+
+/// The part of a sum that is the reserve for connections that hold little.
+const RESERVE: usize = 8;
+
+/// What a connection takes beside what its account holds, in bytes: its buffers and its state.
+pub const CONNECTION: usize = 32 * 1024;
+
+/// How long a connection waits for room in the sum before the one that holds most is ended.
+const PRESSURE: Duration = Duration::from_millis(300);
+
+/// The budgets of all connections.
+#[derive(Debug)]
+pub struct Budget {
+    limits: Limits,
+    received: Arc<Total>,
+    answered: Arc<Total>,
+    decoded: Arc<Total>,
+    accounts: Mutex<BTreeMap<u64, Weak<Inner>>>,
+    next: AtomicU64,
+}
+
+/// Which of the two budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Requests: their metadata and their bytes.
+    Received,
+    /// What requests are decoded to.
+    Decoded,
+    /// Answers that were made and that the peer has not taken.
+    Answered,
+}
+
+/// What one connection holds. Clones are the same account.
+#[derive(Clone, Debug)]
+pub struct Account(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    budget: Arc<Budget>,
+    number: u64,
+    received: AtomicUsize,
+    answered: AtomicUsize,
+    decoded: AtomicUsize,
+    /// When an answer's byte was taken last, in milliseconds since `opened`.
+    taken: AtomicU64,
+    opened: Instant,
+    ended: AtomicBool,
+    end: Notify,
+    /// Permits of calls, and of those among them that stream.
+    calls: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    /// The answers that are watched.
+    answers: Mutex<BTreeMap<u64, Arc<Answer>>>,
+}
+
+/// The sum of all connections.
+#[derive(Debug)]
+struct Total {
+    limit: usize,
+    used: AtomicUsize,
+    freed: Notify,
+}
+
+/// Bytes that an account holds until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    account: Account,
+    side: Side,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Budgets in which nothing is used.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        let total =
+            |limit| Arc::new(Total { limit, used: AtomicUsize::new(0), freed: Notify::new() });
+        Arc::new(Self {
+            limits,
+            received: total(limits.received),
+            answered: total(limits.answered),
+            decoded: total(limits.decoded),
+            accounts: Mutex::default(),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// Tells of what is used, to whoever reads the metrics.
+    pub fn observe(self: &Arc<Self>) {
+        for (gauge, side) in [
+            (&meters::BYTES_RECEIVED, Side::Received),
+            (&meters::BYTES_DECODED, Side::Decoded),
+            (&meters::BYTES_ANSWERED, Side::Answered),
+        ] {
+            let budget = Arc::downgrade(self);
+            gauge.observe(move |gauge| {
+                let used = budget.upgrade().map_or(0, |budget| budget.used(side));
+                #[expect(clippy::cast_precision_loss, reason = "a measurement")]
+                gauge.observe(used as f64, &[]);
+            });
+        }
+    }
+
+    /// The account of a new connection.
+    pub fn open(self: &Arc<Self>) -> Account {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let account = Account(Arc::new(Inner {
+            budget: self.clone(),
+            number,
+            received: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
+            decoded: AtomicUsize::new(0),
+            taken: AtomicU64::new(0),
+            opened: Instant::now(),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+            calls: Arc::new(Semaphore::new(self.limits.calls as usize)),
+            streams: Arc::new(Semaphore::new((self.limits.calls as usize).div_ceil(2))),
+            answers: Mutex::default(),
+        }));
+        self.accounts().insert(number, Arc::downgrade(&account.0));
+        account
+    }
+
+    /// The most that all connections may hold, reserves included, in bytes.
+    pub fn most(&self) -> usize {
+        let totals = [&self.received, &self.decoded, &self.answered];
+        totals.map(|total| total.limit + total.limit / RESERVE).iter().sum()
+    }
+
+    /// How many bytes all connections hold.
+    pub fn used(&self, side: Side) -> usize {
+        self.total(side).used.load(Ordering::Relaxed)
+    }
+
+    fn total(&self, side: Side) -> &Total {
+        match side {
+            Side::Received => &self.received,
+            Side::Answered => &self.answered,
+            Side::Decoded => &self.decoded,
+        }
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Inner>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection that holds most, so that the others are answered.
+    fn relieve(&self, side: Side) {
+        let open: Vec<Arc<Inner>> = self.accounts().values().filter_map(Weak::upgrade).collect();
+        let held = |inner: &&Arc<Inner>| inner.used(side).load(Ordering::Relaxed);
+        let most =
+            open.iter().filter(|inner| !inner.ended.load(Ordering::Relaxed)).max_by_key(held);
+        if let Some(inner) = most {
+            let bytes = inner.used(side).load(Ordering::Relaxed);
+            tracing::warn!(
+                ?side,
+                bytes,
+                "the budget of all is used up: the connection that holds most is ended"
+            );
+            meters::CONNECTIONS_ENDED.add(1, &[]);
+            inner.end();
+        }
+    }
+}
+
+impl Inner {
+    fn used(&self, side: Side) -> &AtomicUsize {
+        match side {
+            Side::Received => &self.received,
+            Side::Answered => &self.answered,
+            Side::Decoded => &self.decoded,
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Answer>>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.end.notify_one();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.budget.accounts().remove(&self.number);
+    }
+}
+
+impl Account {
+    /// The account of work of the service's own, which no peer asks for.
+    pub fn unbounded() -> Self {
+        let most = usize::MAX / 4;
+        let limits =
+            Limits { connection: most, received: most, answered: most, decoded: most, calls: 1 };
+        Budget::new(limits).open()
+    }
+
+    /// How many bytes the connection holds.
+    pub fn used(&self, side: Side) -> usize {
+        self.0.used(side).load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the connection may hold.
+    pub fn limit(&self, side: Side) -> usize {
+        let limits = &self.0.budget.limits;
+        match side {
+            Side::Received | Side::Answered => limits.connection,
+            Side::Decoded => limits.decoded / 2,
+        }
+    }
+
+    /// What connections may hold.
+    pub fn limits(&self) -> &Limits {
+        &self.0.budget.limits
+    }
+
+    /// The permits of the connection's calls.
+    pub fn calls(&self) -> &Arc<Semaphore> {
+        &self.0.calls
+    }
+
+    /// The permits of the connection's calls that stream: half of all.
+    pub fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
+    }
+
+    /// Takes bytes if there is room for them.
+    pub fn try_take(&self, side: Side, bytes: usize) -> Option<Held> {
+        let mut held = self.nothing(side);
+        held.try_grow(bytes).then_some(held)
+    }
+
+    /// Takes bytes that are there already, whether or not there is room.
+    pub fn take_anyway(&self, side: Side, bytes: usize) -> Held {
+        let mut held = self.nothing(side);
+        held.add(bytes);
+        held
+    }
+
+    /// Waits for room.
+    pub async fn take(&self, side: Side, bytes: usize, within: Duration) -> Option<Held> {
+        let mut held = self.nothing(side);
+        held.grow(bytes, within).await.then_some(held)
+    }
+
+    /// Holds nothing yet.
+    pub fn nothing(&self, side: Side) -> Held {
+        Held { account: self.clone(), side, bytes: 0 }
+    }
+
+    /// Waits until the connection may hold one more byte of answers.
+    pub async fn has_room(&self, within: Duration) -> bool {
+        // The answer's own bytes are charged once they are known.
+        self.take(Side::Answered, 1, within).await.is_some()
+    }
+
+    /// Waits until the connection has to end, because it holds most while all is used up or has
+    /// taken nothing of its answers for `idle`. Meanwhile it ends the calls whose answers are not
+    /// taken for so long.
+    pub async fn ended(&self, idle: Duration) {
+        let inner = &self.0;
+        let step = (idle / 8).max(Duration::from_millis(10));
+        loop {
+            let ended = timeout(step, inner.end.notified()).await.is_ok();
+            if ended || inner.ended.load(Ordering::Acquire) {
+                return;
+            }
+            let now = self.now();
+            for answer in inner.answers().values() {
+                answer.end_if_idle(now, idle);
+            }
+            // The time counts from the last byte that was taken, or from when there was
+            // something to take.
+            if self.used(Side::Answered) == 0 {
+                self.note_taken();
+            } else if now.saturating_sub(inner.taken.load(Ordering::Relaxed)) >= millis(idle) {
+                tracing::debug!("a connection that took nothing of its answers is ended");
+                meters::CONNECTIONS_ENDED.add(1, &[]);
+                return;
+            }
+        }
+    }
+
+    /// Begins to watch whether a call's answer is taken.
+    pub fn watch(&self) -> Watched {
+        let answer = Arc::new(Answer::default());
+        let number = self.0.budget.next.fetch_add(1, Ordering::Relaxed);
+        self.0.answers().insert(number, answer.clone());
+        Watched { account: self.clone(), number, answer }
+    }
+
+    fn note_taken(&self) {
+        self.0.taken.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.0.opened.elapsed())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a call's answer is taken.
+#[derive(Debug, Default)]
+struct Answer {
+    /// Pieces that the transport has and the peer has not.
+    pieces: AtomicU32,
+    /// When the peer took a byte last, or the first piece came: as [`Inner::taken`].
+    taken: AtomicU64,
+    ended: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Answer {
+    fn end_if_idle(&self, now: u64, idle: Duration) {
+        let waits = self.pieces.load(Ordering::Relaxed) > 0;
+        if waits && now.saturating_sub(self.taken.load(Ordering::Relaxed)) >= millis(idle) {
+            self.ended.store(true, Ordering::Release);
+            self.waker.wake();
+        }
+    }
+}
+
+/// A call whose answer is watched until this is dropped.
+#[derive(Debug)]
+pub struct Watched {
+    account: Account,
+    number: u64,
+    answer: Arc<Answer>,
+}
+
+impl Watched {
+    /// The account of the call's connection.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// A piece of the answer goes to the transport.
+    pub fn begin_piece(&self) {
+        if self.answer.pieces.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.answer.taken.store(self.account.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// The peer has taken some bytes of it.
+    pub fn note_taken(&self) {
+        self.answer.taken.store(self.account.now(), Ordering::Relaxed);
+        self.account.note_taken();
+    }
+
+    /// The transport is done with a piece.
+    pub fn end_piece(&self) {
+        self.answer.pieces.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Ready once the call has to end, because nothing of its answer is taken.
+    pub fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.answer.waker.register(context.waker());
+        match self.answer.ended.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.account.0.answers().remove(&self.number);
+    }
+}
+
+impl Held {
+    /// How many bytes are held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes more bytes if there is room for them.
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
+        let inner = &self.account.0;
+        let used = inner.used(self.side);
+        let own =
+            |used: usize| Some(used + bytes).filter(|used| *used <= self.account.limit(self.side));
+        let Ok(before) = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, own) else {
+            return false;
+        };
+        let total = inner.budget.total(self.side);
+        let reserve = if before + bytes <= SMALL { total.limit / RESERVE } else { 0 };
+        let all = |used: usize| Some(used + bytes).filter(|used| *used <= total.limit + reserve);
+        if total.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, all).is_err() {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.bytes += bytes;
+        true
+    }
+
+    /// Waits for room for more bytes. Where the sum is used up for long, the connection that
+    /// holds most of it is ended.
+    pub async fn grow(&mut self, bytes: usize, within: Duration) -> bool {
+        if self.try_grow(bytes) {
+            return true;
+        }
+        if bytes > self.account.limit(self.side) {
+            return false;
+        }
+        let inner = self.account.0.clone();
+        let total = inner.budget.total(self.side);
+        let begun = tokio::time::Instant::now();
+        let (pressure, end) = (begun + PRESSURE.min(within / 2), begun + within);
+        let mut relieved = false;
+        loop {
+            let mut freed = pin!(total.freed.notified());
+            // Registered before the next try, so that nothing is missed between the two.
+            freed.as_mut().enable();
+            if self.try_grow(bytes) {
+                return true;
+            }
+            let until = if relieved { end } else { pressure };
+            if timeout_at(until, freed).await.is_err() {
+                if relieved {
+                    return false;
+                }
+                relieved = true;
+                if self.account.used(self.side) + bytes <= self.account.limit(self.side) {
+                    inner.budget.relieve(self.side);
+                }
+            }
+        }
+    }
+
+    /// Takes bytes that are there already.
+    pub fn add(&mut self, bytes: usize) {
+        let inner = &self.account.0;
+        inner.used(self.side).fetch_add(bytes, Ordering::Relaxed);
+        inner.budget.total(self.side).used.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
+    /// Gives some of the bytes back.
+    pub fn give_back(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        if bytes == 0 {
+            return;
+        }
+        self.bytes -= bytes;
+        let inner = &self.account.0;
+        let total = inner.budget.total(self.side);
+        inner.used(self.side).fetch_sub(bytes, Ordering::Relaxed);
+        total.used.fetch_sub(bytes, Ordering::Relaxed);
+        total.freed.notify_waiters();
+    }
+
+    /// Holds exactly this many from now on, whether or not there is room.
+    pub fn set(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.add(more),
+            None => self.give_back(self.bytes - bytes),
+        }
+    }
+
+    /// A part of the bytes, to be held elsewhere.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { account: self.account.clone(), side: self.side, bytes }
+    }
+
+    /// The account that holds them.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+}
+
+/// The memory of the rows that a call has read, until its answer is encoded.
+#[derive(Debug)]
+pub struct RowCharge(Mutex<Held>);
+
+impl RowCharge {
+    /// Nothing is read yet.
+    pub fn new(account: &Account) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(account.nothing(Side::Answered))))
+    }
+
+    /// Takes so many bytes more; false where there is no room.
+    pub fn grow(&self, bytes: usize) -> bool {
+        self.held().try_grow(bytes)
+    }
+
+    /// Gives all back.
+    pub fn reset(&self) {
+        self.held().set(0);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
