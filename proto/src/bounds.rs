@@ -5,20 +5,17 @@
 //! whole will take is estimated ([`Measure::decoded`]). The bounds of lists are those of the
 //! contract (`buf.validate`, `repeated.max_items`).
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::collections::HashMap;
 
-use prost::{
-    bytes::Buf,
-    encoding::{
-        DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
-    },
+mod shapes;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use self::{
+    shapes::{Field, Inside, REQUESTS, SHAPES, Shape},
+    wire::{entries, for_each, next, put, usize_of},
 };
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
-
-use crate::DESCRIPTOR_POOL;
-
-/// The most entries of a list of which the contract says nothing.
-const ENTRIES: u64 = 1_000;
 
 /// The most paths that a field mask may name; no resource has as many fields.
 const MASK_PATHS: u64 = 100;
@@ -85,92 +82,6 @@ pub struct Measure {
     pub free_form: Vec<FreeForm>,
 }
 
-/// What is known of a message type.
-struct Shape {
-    fields: HashMap<u32, Field>,
-    has_lists: bool,
-}
-
-struct Field {
-    name: String,
-    list: bool,
-    /// The fewest and the most entries of a list.
-    count: Option<(u64, u64)>,
-    inside: Inside,
-}
-
-/// What a length-delimited field holds.
-enum Inside {
-    Text,
-    Password,
-    Message(String),
-    Struct,
-    Mask,
-    Any,
-}
-
-/// The messages of the contract by full name.
-static SHAPES: LazyLock<HashMap<String, Shape>> = LazyLock::new(|| {
-    let ours = DESCRIPTOR_POOL.all_messages().filter(is_ours);
-    ours.map(|message| (message.full_name().to_owned(), Shape::of(&message))).collect()
-});
-
-/// The types that a method takes, by the name within the package.
-static REQUESTS: LazyLock<HashMap<String, &'static Shape>> = LazyLock::new(|| {
-    let services = DESCRIPTOR_POOL.services();
-    let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
-    let inputs = methods.map(|method| method.input());
-    inputs
-        .filter_map(|input| Some((input.name().to_owned(), SHAPES.get(input.full_name())?)))
-        .collect()
-});
-
-fn is_ours(message: &MessageDescriptor) -> bool {
-    message.package_name() == "bookstore.v1"
-}
-
-impl Shape {
-    fn of(message: &MessageDescriptor) -> Self {
-        let fields = message.fields().map(|field| (field.number(), Field::of(&field)));
-        Self { fields: fields.collect(), has_lists: message.fields().any(|field| field.is_list()) }
-    }
-}
-
-impl Field {
-    fn of(field: &FieldDescriptor) -> Self {
-        let inside = match field.kind() {
-            Kind::Message(message) if is_ours(&message) => {
-                Inside::Message(message.full_name().to_owned())
-            }
-            Kind::Message(message) => match message.full_name() {
-                "google.protobuf.Struct" => Inside::Struct,
-                "google.protobuf.FieldMask" => Inside::Mask,
-                "google.protobuf.Any" => Inside::Any,
-                _ => Inside::Text,
-            },
-            _ if field.name() == "password" => Inside::Password,
-            _ => Inside::Text,
-        };
-        let count = field.is_list().then(|| items(field).unwrap_or((0, ENTRIES)));
-        Self { name: field.name().to_owned(), list: field.is_list(), count, inside }
-    }
-}
-
-/// `buf.validate.field.repeated.min_items` and `max_items` of a field.
-fn items(field: &FieldDescriptor) -> Option<(u64, u64)> {
-    let extension = DESCRIPTOR_POOL.get_extension_by_name("buf.validate.field")?;
-    let options = field.options();
-    let rules = options.get_extension(&extension);
-    let repeated = set(rules.as_message()?, "repeated")?;
-    let bound = |name| set(repeated.as_message()?, name)?.as_u64();
-    Some((bound("min_items").unwrap_or(0), bound("max_items").unwrap_or(ENTRIES)))
-}
-
-fn set(message: &DynamicMessage, name: &str) -> Option<Value> {
-    let there = message.has_field_by_name(name);
-    there.then(|| message.get_field_by_name(name))?.map(|value| value.into_owned())
-}
-
 /// Measures an encoded request, by the name of its type within `bookstore.v1`; nothing of it is
 /// known where no method takes that type. What can't be read is left to the decoder.
 pub fn measure(name: &str, bytes: &[u8]) -> Option<Measure> {
@@ -234,20 +145,6 @@ fn stripped_any(bytes: &[u8], depth: u32) -> Vec<u8> {
     put(1, name, &mut all);
     put(2, inner.as_deref().unwrap_or(value), &mut all);
     all
-}
-
-fn put(tag: u32, part: &[u8], into: &mut Vec<u8>) {
-    encode_key(tag, WireType::LengthDelimited, into);
-    encode_varint(part.len() as u64, into);
-    into.extend_from_slice(part);
-}
-
-fn for_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u32, &'a [u8])) {
-    while let Some((tag, part)) = next(&mut bytes) {
-        if let Some(part) = part {
-            each(tag, part);
-        }
-    }
 }
 
 /// Where a part stands: made into text only where something is told of it.
@@ -467,157 +364,5 @@ impl Data {
 
     fn text(&mut self, bytes: &[u8]) {
         self.has_nul |= bytes.contains(&0);
-    }
-}
-
-fn entries(mut bytes: &[u8], wanted: u32) -> u64 {
-    let mut count = 0;
-    while let Some((tag, _)) = next(&mut bytes) {
-        count += u64::from(tag == wanted);
-    }
-    count
-}
-
-fn usize_of(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-/// The next field, with its bytes if it is length-delimited; none at the end or where the bytes
-/// can't be read.
-fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
-    if !bytes.has_remaining() {
-        return None;
-    }
-    let (tag, wire_type) = decode_key(bytes).ok()?;
-    if wire_type == WireType::LengthDelimited {
-        let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
-        let (part, rest) = bytes.split_at_checked(length)?;
-        *bytes = rest;
-        return Some((tag, Some(part)));
-    }
-    skip_field(wire_type, tag, bytes, DecodeContext::default()).ok()?;
-    Some((tag, None))
-}
-
-#[cfg(test)]
-mod tests {
-    use prost::Message as _;
-
-    use super::*;
-    use crate::v1::{BatchCreateBooksRequest, Book, CreateBookRequest, ExecuteRequest};
-
-    fn told(measure: &Measure) -> Vec<&str> {
-        measure.violations.iter().map(|violation| violation.field.as_str()).collect()
-    }
-
-    /// A book whose attributes are a list of so many empty objects with a key each.
-    fn crowded(objects: usize) -> Book {
-        let entry = [0x0a, 0x08, 0x2a, 0x06, 0x0a, 0x04, 0x0a, 0x00, 0x12, 0x00];
-        let list = entry.repeat(objects);
-        let mut value = vec![0x32];
-        prost::encoding::encode_varint(list.len() as u64, &mut value);
-        value.extend(list);
-        let mut pair = vec![0x0a, 0x01, b'k', 0x12];
-        prost::encoding::encode_varint(value.len() as u64, &mut pair);
-        pair.extend(value);
-        let mut data = vec![0x0a];
-        prost::encoding::encode_varint(pair.len() as u64, &mut data);
-        data.extend(pair);
-        let attributes = prost_types::Struct::decode(&*data).unwrap();
-        Book { attributes: Some(attributes), ..Book::default() }
-    }
-
-    #[test]
-    fn lists_are_counted_before_they_are_looked_into() {
-        let bytes = [0x0a, 0].repeat(1_000);
-        let measured = measure("BatchCreateBooksRequest", &bytes).unwrap();
-        assert!(measured.violations.is_empty() && measured.decoded > 1_000 * MESSAGE);
-        let bytes = [0x0a, 0].repeat(100_000);
-        let measured = measure("BatchCreateBooksRequest", &bytes).unwrap();
-        assert_eq!(told(&measured), ["requests"]);
-        assert!(measured.decoded <= MESSAGE, "nothing was looked into");
-        assert!(measure("Book", &bytes).is_none(), "no method takes it");
-    }
-
-    #[test]
-    fn requests_inside_others_are_measured_too() {
-        let batch = BatchCreateBooksRequest { requests: vec![CreateBookRequest::default(); 900] };
-        let any = prost_types::Any {
-            type_url: "type.googleapis.com/bookstore.v1.BatchCreateBooksRequest".to_owned(),
-            value: batch.encode_to_vec(),
-        };
-        let execute = ExecuteRequest { requests: vec![any; 100] };
-        let measured = measure("ExecuteRequest", &execute.encode_to_vec()).unwrap();
-        assert!(measured.decoded > 90_000 * MESSAGE, "{}", measured.decoded);
-    }
-
-    #[test]
-    fn free_form_data_is_counted_by_its_values() {
-        let create = |objects| {
-            let book = Some(crowded(objects));
-            CreateBookRequest { book, ..Default::default() }.encode_to_vec()
-        };
-        let measured = measure("CreateBookRequest", &create(1_000)).unwrap();
-        assert!(measured.violations.is_empty(), "{:?}", measured.violations);
-        assert!(measured.decoded > 1_000 * OBJECT);
-        assert_eq!(measured.free_form[0].field, "book.attributes");
-        let bytes = create(1_000);
-        let inside = &bytes[measured.free_form[0].bytes.clone()];
-        assert_eq!(Some(prost_types::Struct::decode(inside).unwrap()), crowded(1_000).attributes);
-        let measured = measure("CreateBookRequest", &create(11_000)).unwrap();
-        assert_eq!(told(&measured), ["book.attributes"]);
-    }
-
-    #[test]
-    fn what_is_kept_of_a_request_depends_on_no_password() {
-        use crate::v1::{CreateUserRequest, User};
-        let create = |name: &str, password: &str| {
-            let (username, password) = (name.to_owned(), password.to_owned());
-            CreateUserRequest {
-                user: Some(User { username, password, ..User::default() }),
-                id: "x".to_owned(),
-            }
-            .encode_to_vec()
-        };
-        let kept = |bytes: &[u8]| without_passwords("CreateUserRequest", bytes);
-        assert_eq!(kept(&create("a", "short")), kept(&create("a", "a far longer password")));
-        assert_ne!(kept(&create("a", "short")), kept(&create("b", "short")));
-        let within = |password| ExecuteRequest {
-            requests: vec![prost_types::Any {
-                type_url: "type.googleapis.com/bookstore.v1.CreateUserRequest".to_owned(),
-                value: create("a", password),
-            }],
-        };
-        let kept =
-            |password| without_passwords("ExecuteRequest", &within(password).encode_to_vec());
-        assert_eq!(kept("short"), kept("a far longer password"));
-        let books = BatchCreateBooksRequest { requests: vec![CreateBookRequest::default(); 3] };
-        let bytes = books.encode_to_vec();
-        assert_eq!(without_passwords("BatchCreateBooksRequest", &bytes), bytes);
-    }
-
-    #[test]
-    fn passwords_are_counted_wherever_they_are() {
-        use crate::v1::{BatchCreateUsersRequest, CreateUserRequest, User};
-        let user = User { password: "correct horse".to_owned(), ..User::default() };
-        let one = CreateUserRequest { user: Some(user), ..Default::default() };
-        let batch = BatchCreateUsersRequest { requests: vec![one; 60] };
-        let any = prost_types::Any {
-            type_url: "type.googleapis.com/bookstore.v1.BatchCreateUsersRequest".to_owned(),
-            value: batch.encode_to_vec(),
-        };
-        let measured = |count| {
-            let execute = ExecuteRequest { requests: vec![any.clone(); count] };
-            measure("ExecuteRequest", &execute.encode_to_vec()).unwrap()
-        };
-        assert_eq!((measured(1).passwords, measured(1).violations.len()), (60, 0));
-        assert_eq!(told(&measured(2)), ["requests"]);
-    }
-
-    #[test]
-    fn bytes_that_cannot_be_read_are_left_to_the_decoder() {
-        for bytes in [&[0x0a][..], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f], &[0xff; 20]] {
-            assert!(measure("CreateBookRequest", bytes).unwrap().violations.is_empty());
-        }
     }
 }

@@ -4,21 +4,23 @@
 //! A connection has an [`Account`]. Whatever holds bytes for a peer charges them there and has a
 //! [`Held`] for them, which gives them back when it is dropped.
 
+mod held;
+pub mod rows;
+mod watched;
+
 use std::{
     collections::BTreeMap,
-    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
 use tokio::{
     sync::{Notify, Semaphore},
-    time::{timeout, timeout_at},
+    time::timeout,
 };
 
 use crate::meters;
@@ -374,179 +376,4 @@ pub struct Watched {
     account: Account,
     number: u64,
     answer: Arc<Answer>,
-}
-
-impl Watched {
-    /// The account of the call's connection.
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-
-    /// A piece of the answer goes to the transport.
-    pub fn begin_piece(&self) {
-        if self.answer.pieces.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.answer.taken.store(self.account.now(), Ordering::Relaxed);
-        }
-    }
-
-    /// The peer has taken some bytes of it.
-    pub fn note_taken(&self) {
-        self.answer.taken.store(self.account.now(), Ordering::Relaxed);
-        self.account.note_taken();
-    }
-
-    /// The transport is done with a piece.
-    pub fn end_piece(&self) {
-        self.answer.pieces.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Ready once the call has to end, because nothing of its answer is taken.
-    pub fn poll_ended(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.answer.waker.register(context.waker());
-        match self.answer.ended.load(Ordering::Acquire) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.account.0.answers().remove(&self.number);
-    }
-}
-
-impl Held {
-    /// How many bytes are held.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Takes more bytes if there is room for them.
-    pub fn try_grow(&mut self, bytes: usize) -> bool {
-        let inner = &self.account.0;
-        let used = inner.used(self.side);
-        let own =
-            |used: usize| Some(used + bytes).filter(|used| *used <= self.account.limit(self.side));
-        let Ok(before) = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, own) else {
-            return false;
-        };
-        let total = inner.budget.total(self.side);
-        let reserve = if before + bytes <= SMALL { total.limit / RESERVE } else { 0 };
-        let all = |used: usize| Some(used + bytes).filter(|used| *used <= total.limit + reserve);
-        if total.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, all).is_err() {
-            used.fetch_sub(bytes, Ordering::Relaxed);
-            return false;
-        }
-        self.bytes += bytes;
-        true
-    }
-
-    /// Waits for room for more bytes. Where the sum is used up for long, the connection that
-    /// holds most of it is ended.
-    pub async fn grow(&mut self, bytes: usize, within: Duration) -> bool {
-        if self.try_grow(bytes) {
-            return true;
-        }
-        if bytes > self.account.limit(self.side) {
-            return false;
-        }
-        let inner = self.account.0.clone();
-        let total = inner.budget.total(self.side);
-        let begun = tokio::time::Instant::now();
-        let (pressure, end) = (begun + PRESSURE.min(within / 2), begun + within);
-        let mut relieved = false;
-        loop {
-            let mut freed = pin!(total.freed.notified());
-            // Registered before the next try, so that nothing is missed between the two.
-            freed.as_mut().enable();
-            if self.try_grow(bytes) {
-                return true;
-            }
-            let until = if relieved { end } else { pressure };
-            if timeout_at(until, freed).await.is_err() {
-                if relieved {
-                    return false;
-                }
-                relieved = true;
-                if self.account.used(self.side) + bytes <= self.account.limit(self.side) {
-                    inner.budget.relieve(self.side);
-                }
-            }
-        }
-    }
-
-    /// Takes bytes that are there already.
-    pub fn add(&mut self, bytes: usize) {
-        let inner = &self.account.0;
-        inner.used(self.side).fetch_add(bytes, Ordering::Relaxed);
-        inner.budget.total(self.side).used.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-    }
-
-    /// Gives some of the bytes back.
-    pub fn give_back(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.bytes);
-        if bytes == 0 {
-            return;
-        }
-        self.bytes -= bytes;
-        let inner = &self.account.0;
-        let total = inner.budget.total(self.side);
-        inner.used(self.side).fetch_sub(bytes, Ordering::Relaxed);
-        total.used.fetch_sub(bytes, Ordering::Relaxed);
-        total.freed.notify_waiters();
-    }
-
-    /// Holds exactly this many from now on, whether or not there is room.
-    pub fn set(&mut self, bytes: usize) {
-        match bytes.checked_sub(self.bytes) {
-            Some(more) => self.add(more),
-            None => self.give_back(self.bytes - bytes),
-        }
-    }
-
-    /// A part of the bytes, to be held elsewhere.
-    #[must_use]
-    pub fn split(&mut self, bytes: usize) -> Self {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        Self { account: self.account.clone(), side: self.side, bytes }
-    }
-
-    /// The account that holds them.
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-}
-
-/// The memory of the rows that a call has read, until its answer is encoded.
-#[derive(Debug)]
-pub struct RowCharge(Mutex<Held>);
-
-impl RowCharge {
-    /// Nothing is read yet.
-    pub fn new(account: &Account) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(account.nothing(Side::Answered))))
-    }
-
-    /// Takes so many bytes more; false where there is no room.
-    pub fn grow(&self, bytes: usize) -> bool {
-        self.held().try_grow(bytes)
-    }
-
-    /// Gives all back.
-    pub fn reset(&self) {
-        self.held().set(0);
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.give_back(self.bytes);
-    }
 }

@@ -40,7 +40,7 @@ use self::{
     socket::{Accepted, Peer},
 };
 use crate::{
-    budget::{Budget, Held, RowCharge},
+    budget::{Budget, Held, rows::RowCharge},
     meters,
     shutdown::Stop,
 };

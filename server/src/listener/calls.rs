@@ -16,7 +16,7 @@ use hyper::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use crate::budget::{Account, Held, RowCharge, Side, Watched};
+use crate::budget::{Account, Held, Side, Watched, rows::RowCharge};
 
 /// The count of calls in flight. Every clone is the same count.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,7 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::budget::{RowCharge, Side};
+use crate::budget::{Side, rows::RowCharge};
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]

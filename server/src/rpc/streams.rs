@@ -16,7 +16,7 @@ use super::{
     request::{Answered, ReadRequest},
     status,
 };
-use crate::budget::RowCharge;
+use crate::budget::rows::RowCharge;
 
 /// What makes a write happen once: the same key and the same request are the same write.
 pub struct Once {
