@@ -152,7 +152,7 @@ async fn narrow(address: SocketAddr, window: u32) -> hyper::client::conn::http2:
 
 async fn answers_that_are_not_taken_are_bounded_and_ended(engine: Engine) {
     let server = TestServer::builder(engine).env("MAX_MESSAGE_SIZE", "256KiB");
-    let server = server.env("MAX_CONNECTION_BYTES", "512KiB").env("STREAM_IDLE_TIMEOUT", "1s");
+    let server = server.env("MAX_CONNECTION_BYTES", "512KiB").env("STREAM_IDLE_TIMEOUT", "8s");
     let server = server.start().await;
     let made = json!({"user": user("writer", "correct horse"), "id": id(1)});
     call(&server, "UserService/CreateUser", made).await.expect("a user");

@@ -12,10 +12,9 @@ use argon2::{
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use rand::Rng;
-use thiserror::Error;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-pub use self::workers::{Hashing, configure, memory, threads};
+pub use self::workers::{Hashing, PasswordError, configure, memory, threads};
 
 /// A password as a caller sent it. It is never shown, not even in a log of this program's own.
 #[derive(Clone)]
@@ -24,17 +23,6 @@ pub struct Password {
     composed: String,
     /// As it was typed, where that differs: older hashes are of that.
     typed: Option<String>,
-}
-
-/// Why a password is not hashed or compared.
-#[derive(Debug, Error)]
-pub enum PasswordError {
-    /// So many calls wait for a thread that this one is refused.
-    #[error("too many passwords wait to be hashed")]
-    Busy,
-    /// A fault of this program or of what it stored.
-    #[error("hashing a password: {0}")]
-    Fault(String),
 }
 
 /// Whether a password is the one of a stored hash.
@@ -118,12 +106,6 @@ pub async fn hash_all(
         });
     }
     Ok(hashes)
-}
-
-impl PasswordError {
-    fn of(error: impl fmt::Display) -> Self {
-        Self::Fault(error.to_string())
-    }
 }
 
 impl fmt::Debug for Password {

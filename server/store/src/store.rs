@@ -123,7 +123,9 @@ impl Store {
             DbBackend::Sqlite => few.most(),
             _ => pool.most(),
         };
-        let scans = Arc::new(Semaphore::new((readers / 2).max(1) as usize));
+        // With one connection there is nothing to share: they wait in the pool, as all do.
+        let scans = if readers < 2 { Semaphore::MAX_PERMITS } else { readers as usize / 2 };
+        let scans = Arc::new(Semaphore::new(scans));
         let limits = ReadLimits { timeout: read_timeout, wait: pool.timeout, scans };
         let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
         let (key, key_locks) = Default::default();

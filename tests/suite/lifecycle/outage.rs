@@ -116,7 +116,11 @@ async fn a_frozen_line_ends_calls_without_a_deadline() {
     // two for everything else.
     const LIMIT: Duration = Duration::from_secs(8);
     let (_database, line, server) = behind_a_line().await;
-    let server = server.env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
+    let server = server
+        .env("DATABASE_COMMAND_TIMEOUT", "1s")
+        .env("DATABASE_READ_TIMEOUT", "1m")
+        .start()
+        .await;
     let id = with_a_book(&server).await;
     let get = || GetBookRequest { id: id.clone(), ..Default::default() };
     let (mut reader, mut writer) = (client::books(&server), client::books(&server));

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{
         Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -13,9 +14,25 @@ use std::{
 };
 
 use argon2::{Block, Params};
+use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::PasswordError;
+/// Why a password is not hashed or compared.
+#[derive(Debug, Error)]
+pub enum PasswordError {
+    /// So many calls wait for a thread that this one is refused.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// A fault of this program or of what it stored.
+    #[error("hashing a password: {0}")]
+    Fault(String),
+}
+
+impl PasswordError {
+    pub(super) fn of(error: impl fmt::Display) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
 
 /// How passwords are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,10 +209,7 @@ mod tests {
 
     use futures_util::FutureExt;
 
-    use super::{
-        super::{Password, hash_now},
-        *,
-    };
+    use super::*;
 
     /// Alone in its process it would be simpler: other tests hash as well, so that only what holds
     /// beside them is asserted.
@@ -235,7 +249,6 @@ mod tests {
         let default = Hashing::default();
         assert!(memory(&default) <= BUFFERS_KIB as usize * 1024);
         let made_up = default.made_up();
-        assert!(hash_now(&Password::new("x".into()), &default, &mut Vec::new()).is_ok());
         assert!(made_up.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     }
 }

@@ -33,9 +33,6 @@ pub trait Meter: Debug + Send + Sync {
     fn reset(&self);
 }
 
-/// What a byte of a row takes until its answer is encoded: as a row, as a message, encoded.
-const COPIES: usize = 2;
-
 /// What a value of a JSON text takes beside its bytes, and an object.
 const JSON_VALUE: usize = 64;
 const JSON_OBJECT: usize = 1_400;
@@ -78,7 +75,7 @@ impl Sized for PgRow {
     }
 
     fn weight(&self) -> usize {
-        let weigh = |bytes: &[u8]| COPIES * bytes.len() + json(bytes);
+        let weigh = |bytes: &[u8]| bytes.len() + json(bytes);
         let value = |index| Some(weigh(self.try_get_raw(index).ok()?.as_bytes().ok()?));
         (0..self.len()).filter_map(value).sum()
     }
@@ -103,7 +100,7 @@ impl Sized for SqliteRow {
             match value.type_info().name() {
                 "TEXT" | "BLOB" => {
                     let bytes = <&[u8] as Decode<Sqlite>>::decode(value).ok()?;
-                    Some(COPIES * bytes.len() + json(bytes))
+                    Some(bytes.len() + json(bytes))
                 }
                 _ => Some(size_of::<i64>()),
             }
