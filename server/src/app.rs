@@ -389,8 +389,8 @@ fn services(
         },
         sealing_key: {
             let calls = calls.clone();
-            Arc::new(move || calls.sealing_key())
+            Box::new(move || calls.sealing_key())
         },
     };
-    Ok(layers::around(routes.routes().into_axum_router(), shared))
+    Ok(layers::around(routes.routes().into_axum_router(), Arc::new(shared)))
 }

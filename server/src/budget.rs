@@ -4,25 +4,24 @@
 //! A connection has an [`Account`]. Whatever holds bytes for a peer charges them there and has a
 //! [`Held`] for them, which gives them back when it is dropped.
 
+mod call;
 mod held;
-pub mod rows;
-mod watched;
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::{
     sync::{Notify, Semaphore},
     time::timeout,
 };
 
+pub use self::call::{CALL, CallBudget, INCLUDED, unbounded};
 use crate::meters;
 
 /// What connections may hold, in bytes.
@@ -49,6 +48,9 @@ const RESERVE: usize = 8;
 
 /// What a connection takes beside what its account holds, in bytes: its buffers and its state.
 pub const CONNECTION: usize = 32 * 1024;
+
+/// The calls of a connection for which there is room before those that have ended are sorted out.
+const CALLS_ROOM: usize = 16;
 
 /// How long a connection waits for room in the sum before the one that holds most is ended.
 const PRESSURE: Duration = Duration::from_millis(300);
@@ -94,8 +96,10 @@ struct Inner {
     /// Permits of calls, and of those among them that stream.
     calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
-    /// The answers that are watched.
-    answers: Mutex<BTreeMap<u64, Arc<Answer>>>,
+    /// Calls of which something waits for the peer.
+    waiting: AtomicUsize,
+    /// The calls that there are, and some that have ended.
+    open_calls: Mutex<Vec<Weak<CallBudget>>>,
 }
 
 /// The sum of all connections.
@@ -103,6 +107,8 @@ struct Inner {
 struct Total {
     limit: usize,
     used: AtomicUsize,
+    /// Those who wait for room.
+    waiting: AtomicUsize,
     freed: Notify,
 }
 
@@ -117,8 +123,10 @@ pub struct Held {
 impl Budget {
     /// Budgets in which nothing is used.
     pub fn new(limits: Limits) -> Arc<Self> {
-        let total =
-            |limit| Arc::new(Total { limit, used: AtomicUsize::new(0), freed: Notify::new() });
+        let total = |limit| {
+            let (used, waiting) = Default::default();
+            Arc::new(Total { limit, used, waiting, freed: Notify::new() })
+        };
         Arc::new(Self {
             limits,
             received: total(limits.received),
@@ -160,7 +168,8 @@ impl Budget {
             end: Notify::new(),
             calls: Arc::new(Semaphore::new(self.limits.calls as usize)),
             streams: Arc::new(Semaphore::new((self.limits.calls as usize).div_ceil(2))),
-            answers: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            open_calls: Mutex::default(),
         }));
         self.accounts().insert(number, Arc::downgrade(&account.0));
         account
@@ -217,8 +226,8 @@ impl Inner {
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Answer>>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open_calls(&self) -> MutexGuard<'_, Vec<Weak<CallBudget>>> {
+        self.open_calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self) {
@@ -297,6 +306,11 @@ impl Account {
 
     /// Waits until the connection may hold one more byte of answers.
     pub async fn has_room(&self, within: Duration) -> bool {
+        let total = self.0.budget.total(Side::Answered);
+        let own = self.used(Side::Answered) < self.limit(Side::Answered);
+        if own && total.used.load(Ordering::Relaxed) < total.limit {
+            return true;
+        }
         // The answer's own bytes are charged once they are known.
         self.take(Side::Answered, 1, within).await.is_some()
     }
@@ -313,13 +327,14 @@ impl Account {
                 return;
             }
             let now = self.now();
-            for answer in inner.answers().values() {
-                answer.end_if_idle(now, idle);
+            let calls: Vec<_> = inner.open_calls().iter().filter_map(Weak::upgrade).collect();
+            for call in calls {
+                call.end_if_idle(now, idle);
             }
             // The time counts from the last byte that was taken, or from when there was
             // something to take.
-            if self.used(Side::Answered) == 0 {
-                self.note_taken();
+            if inner.waiting.load(Ordering::Relaxed) == 0 {
+                inner.taken.store(now, Ordering::Relaxed);
             } else if now.saturating_sub(inner.taken.load(Ordering::Relaxed)) >= millis(idle) {
                 tracing::debug!("a connection that took nothing of its answers is ended");
                 meters::CONNECTIONS_ENDED.add(1, &[]);
@@ -328,16 +343,19 @@ impl Account {
         }
     }
 
-    /// Begins to watch whether a call's answer is taken.
-    pub fn watch(&self) -> Watched {
-        let answer = Arc::new(Answer::default());
-        let number = self.0.budget.next.fetch_add(1, Ordering::Relaxed);
-        self.0.answers().insert(number, answer.clone());
-        Watched { account: self.clone(), number, answer }
-    }
-
-    fn note_taken(&self) {
-        self.0.taken.store(self.now(), Ordering::Relaxed);
+    /// Begins a call, whose memory is charged to this account.
+    pub fn begin_call(&self) -> Arc<CallBudget> {
+        let call = Arc::new(CallBudget::new(self));
+        let mut calls = self.0.open_calls();
+        if calls.len() == calls.capacity() {
+            calls.retain(|call| call.strong_count() > 0);
+            // Half is left free, so that this is seldom done.
+            let room = calls.len() + CALLS_ROOM;
+            calls.reserve(room);
+        }
+        calls.push(Arc::downgrade(&call));
+        drop(calls);
+        call
     }
 
     fn now(&self) -> u64 {
@@ -347,33 +365,4 @@ impl Account {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Whether a call's answer is taken.
-#[derive(Debug, Default)]
-struct Answer {
-    /// Pieces that the transport has and the peer has not.
-    pieces: AtomicU32,
-    /// When the peer took a byte last, or the first piece came: as [`Inner::taken`].
-    taken: AtomicU64,
-    ended: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Answer {
-    fn end_if_idle(&self, now: u64, idle: Duration) {
-        let waits = self.pieces.load(Ordering::Relaxed) > 0;
-        if waits && now.saturating_sub(self.taken.load(Ordering::Relaxed)) >= millis(idle) {
-            self.ended.store(true, Ordering::Release);
-            self.waker.wake();
-        }
-    }
-}
-
-/// A call whose answer is watched until this is dropped.
-#[derive(Debug)]
-pub struct Watched {
-    account: Account,
-    number: u64,
-    answer: Arc<Answer>,
 }

@@ -36,11 +36,11 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
-    calls::{CallBody, Calls, Tasks},
+    calls::{CallBody, Calls, Next},
     socket::{Accepted, Peer},
 };
 use crate::{
-    budget::{Budget, Held, rows::RowCharge},
+    budget::Budget,
     meters,
     shutdown::Stop,
 };
@@ -231,7 +231,6 @@ where
 {
     let Each { service, calls, budget, stop, limits } = each;
     let account = budget.open();
-    shared.insert(account.clone());
     let peer = stream.introduce(&mut shared);
     let mut stopped = pin!(stop.wait());
     let mut aged = pin!(grow_old(limits.age));
@@ -247,21 +246,20 @@ where
     let Some(said) = said else { return };
     let stream = tokio::io::join(said.chain(read), write);
     let ends = account.clone();
+    let next = Next::default();
+    let tasks = next.clone();
     let answer = service_fn(move |mut request: Request<Incoming>| {
+        let budget = next.begin(&account);
         request.extensions_mut().extend(shared.clone());
+        request.extensions_mut().insert(budget.clone());
         let call = calls.begin();
         let answered = service.clone().oneshot(request);
-        let watch = account.clone();
         async move {
-            let mut response = answered.await?;
-            let ahead = response.extensions_mut().remove::<Arc<Held>>();
-            let rows = response.extensions_mut().remove::<Arc<RowCharge>>();
-            let watched = calls::watched(&watch);
-            let body = |body| CallBody::new(body, call, watched, ahead, rows);
-            Ok::<_, Infallible>(response.map(body))
+            let response = answered.await?;
+            Ok::<_, Infallible>(response.map(|body| CallBody::new(body, call, budget)))
         }
     });
-    let mut http2 = http2::Builder::new(Tasks(ends.clone()));
+    let mut http2 = http2::Builder::new(tasks);
     http2
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)

@@ -9,7 +9,7 @@ use tonic::{Request, Status};
 use uuid::Uuid;
 
 use crate::{
-    budget::Account,
+    budget,
     rpc::{
         calls::Calls,
         consistency::Consistency,
@@ -83,7 +83,7 @@ fn request<R>(message: R) -> Request<R> {
         consistency: Consistency::Strong,
         consistency_token: None,
         session: SessionCell::default(),
-        account: Account::unbounded(),
+        budget: budget::unbounded(),
         principal: None,
         idempotency: None,
         validate_only: false,

@@ -165,9 +165,9 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         stream_idle_timeout: SOON,
         max_message_size: 1 << 20,
         consistency: Consistency::Session,
-        sealing_key: Arc::new(move || calls.sealing_key()),
+        sealing_key: Box::new(move || calls.sealing_key()),
     };
-    let services = layers::around(routes.routes().into_axum_router(), shared);
+    let services = layers::around(routes.routes().into_axum_router(), Arc::new(shared));
     let address = Address::Tcp("127.0.0.1:0".parse().expect("an address"));
     let socket = Socket::bind(&address).await.expect("a port");
     let address = socket.address().expect("its address");

@@ -1,6 +1,10 @@
 //! Bytes that an account holds: how they grow, shrink and are given back.
 
-use std::{pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use tokio::time::timeout_at;
 
@@ -18,13 +22,13 @@ impl Held {
         let used = inner.used(self.side);
         let own =
             |used: usize| Some(used + bytes).filter(|used| *used <= self.account.limit(self.side));
-        let Ok(before) = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, own) else {
+        let Ok(before) = used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, own) else {
             return false;
         };
         let total = inner.budget.total(self.side);
         let reserve = if before + bytes <= SMALL { total.limit / RESERVE } else { 0 };
         let all = |used: usize| Some(used + bytes).filter(|used| *used <= total.limit + reserve);
-        if total.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, all).is_err() {
+        if total.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, all).is_err() {
             used.fetch_sub(bytes, Ordering::Relaxed);
             return false;
         }
@@ -46,6 +50,7 @@ impl Held {
         let begun = tokio::time::Instant::now();
         let (pressure, end) = (begun + PRESSURE.min(within / 2), begun + within);
         let mut relieved = false;
+        let _waiting = Waiting::begin(&total.waiting);
         loop {
             let mut freed = pin!(total.freed.notified());
             // Registered before the next try, so that nothing is missed between the two.
@@ -83,9 +88,12 @@ impl Held {
         self.bytes -= bytes;
         let inner = &self.account.0;
         let total = inner.budget.total(self.side);
-        inner.used(self.side).fetch_sub(bytes, Ordering::Relaxed);
-        total.used.fetch_sub(bytes, Ordering::Relaxed);
-        total.freed.notify_waiters();
+        inner.used(self.side).fetch_sub(bytes, Ordering::SeqCst);
+        total.used.fetch_sub(bytes, Ordering::SeqCst);
+        // One total order with what a waiter does: it counts itself, then tries once more.
+        if total.waiting.load(Ordering::SeqCst) > 0 {
+            total.freed.notify_waiters();
+        }
     }
 
     /// Holds exactly this many from now on, whether or not there is room.
@@ -107,6 +115,22 @@ impl Held {
     /// The account that holds them.
     pub fn account(&self) -> &Account {
         &self.account
+    }
+}
+
+/// One who waits for room, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

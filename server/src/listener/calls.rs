@@ -4,19 +4,20 @@
 use std::{
     future::poll_fn,
     io::IoSlice,
-    pin::Pin,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bookstore_store::Meter;
 use hyper::{
     body::{Body, Buf, Bytes, Frame, SizeHint},
     rt::Executor,
 };
 use tokio::{sync::watch, time::timeout};
 
-use crate::budget::{Account, Held, Side, Watched, rows::RowCharge};
+use crate::budget::{Account, CallBudget, Held};
 
 /// The count of calls in flight. Every clone is the same count.
 #[derive(Clone, Debug, Default)]
@@ -86,36 +87,73 @@ pub(super) struct CallBody<B> {
     body: B,
     /// What of the last frame isn't in the transport yet.
     rest: Bytes,
-    /// The memory of that frame, which goes as a whole.
-    held: Option<Arc<Held>>,
+    /// The memory of that frame.
+    held: Charge,
     call: Call,
-    /// What the layers have charged for the call.
-    ahead: Option<Arc<Held>>,
-    /// What its rows were charged, until they are encoded.
-    rows: Option<Arc<RowCharge>>,
-    watched: Arc<Watched>,
+    budget: Arc<CallBudget>,
+    /// Whether the body waits for its peer: it is there, or has more than the peer has taken.
+    waits: bool,
+}
+
+/// The memory of a frame.
+#[derive(Debug, Default)]
+enum Charge {
+    /// It is part of what every call takes.
+    #[default]
+    Included,
+    /// It goes in one piece.
+    Whole { _held: Held },
+    /// It goes in several pieces, and with the last one of them.
+    Shared(Arc<Held>),
+}
+
+impl Charge {
+    fn of(held: Option<Held>, bytes: usize) -> Self {
+        match held {
+            None => Self::Included,
+            Some(held) if bytes <= PIECE => Self::Whole { _held: held },
+            Some(held) => Self::Shared(Arc::new(held)),
+        }
+    }
+
+    fn piece(&mut self) -> Self {
+        match self {
+            Self::Shared(held) => Self::Shared(held.clone()),
+            whole => std::mem::take(whole),
+        }
+    }
 }
 
 impl<B> CallBody<B> {
-    pub(super) fn new(
-        body: B,
-        call: Call,
-        watched: Arc<Watched>,
-        ahead: Option<Arc<Held>>,
-        rows: Option<Arc<RowCharge>>,
-    ) -> Self {
-        Self { body, rest: Bytes::new(), held: None, call, ahead, rows, watched }
+    pub(super) fn new(body: B, call: Call, budget: Arc<CallBudget>) -> Self {
+        budget.begin_wait();
+        Self { body, rest: Bytes::new(), held: Charge::Included, call, budget, waits: true }
     }
 
     fn piece(&mut self) -> CallBytes {
-        self.watched.begin_piece();
+        self.budget.begin_wait();
         CallBytes {
             bytes: self.rest.split_to(PIECE.min(self.rest.len())),
-            watched: self.watched.clone(),
-            _held: self.held.clone(),
+            budget: self.budget.clone(),
+            _held: self.held.piece(),
             _call: self.call.clone(),
-            _ahead: self.ahead.clone(),
         }
+    }
+
+    fn set_waits(&mut self, waits: bool) {
+        if std::mem::replace(&mut self.waits, waits) == waits {
+            return;
+        }
+        match waits {
+            true => self.budget.begin_wait(),
+            false => self.budget.end_wait(),
+        }
+    }
+}
+
+impl<B> Drop for CallBody<B> {
+    fn drop(&mut self) {
+        self.set_waits(false);
     }
 }
 
@@ -128,14 +166,17 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CallBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<CallBytes>, B::Error>>> {
         if self.rest.is_empty() {
-            self.held = None;
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            self.held = Charge::Included;
+            let polled = Pin::new(&mut self.body).poll_frame(context);
+            // The peer is not at fault for what isn't there yet.
+            self.set_waits(polled.is_ready());
+            match ready!(polled) {
                 Some(Ok(frame)) if frame.is_data() => {
                     let data = frame.into_data().unwrap_or_default();
-                    let account = self.watched.account();
-                    self.held = Some(Arc::new(account.take_anyway(Side::Answered, data.len())));
+                    // Now that they are encoded.
+                    self.budget.reset();
+                    self.held = Charge::of(self.budget.charge_frame(data.len()), data.len());
                     self.rest = data;
-                    self.rows = None;
                 }
                 other => {
                     return Poll::Ready(
@@ -160,10 +201,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CallBody<B> {
 #[derive(Debug)]
 pub(super) struct CallBytes {
     bytes: Bytes,
-    watched: Arc<Watched>,
-    _held: Option<Arc<Held>>,
+    budget: Arc<CallBudget>,
+    _held: Charge,
     _call: Call,
-    _ahead: Option<Arc<Held>>,
 }
 
 impl Buf for CallBytes {
@@ -181,44 +221,55 @@ impl Buf for CallBytes {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        self.watched.note_taken();
+        self.budget.note_taken();
     }
 }
 
 impl Drop for CallBytes {
     fn drop(&mut self) {
-        self.watched.end_piece();
+        self.budget.end_wait();
     }
 }
 
-tokio::task_local! {
-    /// The call whose stream a task of the transport carries.
-    static WATCHED: Arc<Watched>;
+/// The call that a connection's transport is about to give a task: it asks the service for it
+/// and spawns the task at once, one call after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Next(Arc<Mutex<Option<Arc<CallBudget>>>>);
+
+impl Next {
+    /// Begins a call whose task is spawned next.
+    pub(super) fn begin(&self, account: &Account) -> Arc<CallBudget> {
+        let call = account.begin_call();
+        *self.call() = Some(call.clone());
+        call
+    }
+
+    fn call(&self) -> MutexGuard<'_, Option<Arc<CallBudget>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs the transport's tasks, a call each, and ends those whose answer is not taken: the stream
 /// is reset then.
-#[derive(Clone, Debug)]
-pub(super) struct Tasks(pub(super) Account);
-
-impl<F> Executor<F> for Tasks
+impl<F> Executor<F> for Next
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
     fn execute(&self, task: F) {
-        let watched = Arc::new(self.0.watch());
-        let mut task = Box::pin(WATCHED.scope(watched.clone(), task));
-        tokio::spawn(poll_fn(move |context| {
-            if task.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            watched.poll_ended(context)
-        }));
+        let Some(call) = self.call().take() else {
+            tokio::spawn(async move { drop(task.await) });
+            return;
+        };
+        tokio::spawn(async move {
+            let mut task = pin!(task);
+            poll_fn(|context| {
+                if task.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                call.poll_ended(context)
+            })
+            .await;
+        });
     }
-}
-
-/// The call that the task of the transport carries which runs now.
-pub(super) fn watched(account: &Account) -> Arc<Watched> {
-    WATCHED.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(account.watch()))
 }

@@ -28,7 +28,7 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::budget::{Side, rows::RowCharge};
+use crate::budget::Side;
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
@@ -79,10 +79,8 @@ impl Calls {
         request: Request<R>,
     ) -> Result<Response<R::Answer>, Status> {
         let context = context(&request)?;
-        let rows = RowCharge::new(&context.account);
-        let request = request.into_inner();
-        let answer = self.read_for(&context, Limit::Call, &rows, request).await?;
-        Ok(answered(answer, rows))
+        let answer = self.read_for(&context, Limit::Call, request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 
     /// The same, for a call that reads more than once.
@@ -93,7 +91,6 @@ impl Calls {
         &self,
         context: &RequestContext,
         limit: Limit,
-        rows: &Arc<RowCharge>,
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
@@ -101,17 +98,17 @@ impl Calls {
         let began = Instant::now();
         let freshness = self.freshness(context)?;
         let read = async {
-            let meter = || Some(Arc::new(Rows(rows.clone())) as Arc<dyn Meter>);
+            let budget = &context.budget;
             let read = || {
                 let (store, query) = (&self.0.store, checked.query());
-                store.read(freshness, context.deadline, limit, meter(), query)
+                store.read(freshness, context.deadline, limit, Some(budget.clone()), query)
             };
             let again = read;
             let mut read = again().await;
             if let Err(StoreError::Overloaded) = read.result {
                 // Once the answers before are taken there may be room.
-                rows.reset();
-                let account = &context.account;
+                budget.reset();
+                let account = budget.account();
                 let most = account.limit(Side::Answered) / 2;
                 drop(account.take(Side::Answered, most, WAIT).await);
                 read = again().await;
@@ -177,10 +174,8 @@ impl Calls {
         let request = request.into_inner();
         let call = self.call(&context, IsolationLevel::ReadCommitted, &request)?;
         let write = self.prepare_write(request)?;
-        let rows = RowCharge::new(&context.account);
-        let call = Call { meter: Some(Arc::new(Rows(rows.clone()))), ..call };
         let answer = self.run(&context, call, Box::new(write)).await?;
-        Ok(answered(decode(&answer, &context.request_id)?, rows))
+        Ok(Response::new(decode(&answer, &context.request_id)?))
     }
 
     /// What the store has to know of a call that writes.
@@ -221,7 +216,7 @@ impl Calls {
             idempotency: context.idempotency.map(key),
             validate_only: context.validate_only,
             attempts: Attempts::default(),
-            meter: Some(Arc::new(Rows(RowCharge::new(&context.account)))),
+            meter: Some(context.budget.clone()),
         })
     }
 
@@ -329,27 +324,6 @@ impl Calls {
         count: usize,
     ) -> Option<FieldViolation> {
         self.0.rules.violation_of_count::<M>(field, count)
-    }
-}
-
-/// An answer whose rows are charged until it is encoded.
-fn answered<A>(answer: A, rows: Arc<RowCharge>) -> Response<A> {
-    let mut response = Response::new(answer);
-    response.extensions_mut().insert(rows);
-    response
-}
-
-/// Counts rows in a call's account.
-#[derive(Debug)]
-struct Rows(Arc<RowCharge>);
-
-impl Meter for Rows {
-    fn grow(&self, bytes: usize) -> bool {
-        self.0.grow(bytes)
-    }
-
-    fn reset(&self) {
-        self.0.reset();
     }
 }
 

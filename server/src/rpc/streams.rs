@@ -1,6 +1,6 @@
 //! Calls that stream: what each of their messages needs of the call, the rules and the store.
 
-use bookstore_store::{FieldViolation, Limit, Operation};
+use bookstore_store::{FieldViolation, Limit, Meter, Operation};
 use futures_util::FutureExt;
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -16,7 +16,6 @@ use super::{
     request::{Answered, ReadRequest},
     status,
 };
-use crate::budget::rows::RowCharge;
 
 /// What makes a write happen once: the same key and the same request are the same write.
 pub struct Once {
@@ -117,11 +116,10 @@ impl StreamCall {
     pub async fn read<R: ReadRequest>(&self, request: R) -> Result<R::Answer, Status> {
         match self.end().now_or_never() {
             Some(ended) => Err(ended),
-            // The answer itself is charged once it is encoded, which is at once.
             None => {
-                let rows = RowCharge::new(&self.context.account);
-                self.in_time(self.calls.read_for(&self.context, Limit::Statement, &rows, request))
-                    .await
+                // What was read before is encoded.
+                self.context.budget.reset();
+                self.in_time(self.calls.read_for(&self.context, Limit::Statement, request)).await
             }
         }
     }

@@ -228,6 +228,9 @@ impl From<DbErr> for StoreError {
 /// The text by which a [`DbErr`] says that rows would take more memory than the call may.
 pub(crate) const NO_ROOM: &str = "there is no room for more rows";
 
+/// The text by which a [`DbErr`] says that a read took longer than it may.
+pub(crate) const READ_TIMEOUT: &str = "the read took longer than database_read_timeout";
+
 /// The text by which a [`DbErr`] says that the deadline had passed before a statement began.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before the statement began";
 
@@ -251,6 +254,7 @@ impl Cause {
             return match error {
                 DbErr::Custom(text) if text == DEADLINE_PASSED => Self::Deadline,
                 DbErr::Custom(text) if text == NO_ROOM => Self::NoRoom,
+                DbErr::Custom(text) if text == READ_TIMEOUT => Self::StatementTimeout,
                 _ => Self::Other,
             };
         };

@@ -6,10 +6,7 @@ use std::{
 };
 
 use sea_orm::{DbBackend, DbErr};
-use tokio::{
-    sync::Semaphore,
-    time::{sleep_until, timeout},
-};
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     deadline::Deadline,
@@ -233,11 +230,10 @@ impl Store {
                 }
             }
         };
-        let limit = match limit {
-            Limit::Statement => Duration::MAX,
-            Limit::Call => self.0.limits.timeout,
+        let end = match limit {
+            Limit::Statement => Deadline::NONE,
+            Limit::Call => Deadline::after(self.0.limits.timeout),
         };
-        let end = Deadline::after(limit);
         let mut avoid = Vec::new();
         loop {
             let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
@@ -245,21 +241,12 @@ impl Store {
                 Err(error) => return refused(error),
             };
             pooled.set_deadline(deadline);
+            pooled.set_read_end(end);
             pooled.set_meter(meter.clone());
-            // What is dropped is cancelled in the database.
-            let late = || {
-                let told = "the read took longer than database_read_timeout";
-                StoreError::StatementTimeout(DbErr::Custom(told.into()))
-            };
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
             let result = tokio::select! {
                 result = query.fetch(&pooled) => result,
                 () = pooled.evicted() => Err(lost()),
-                () = passed(end) => return ReadResult {
-                    result: Err(late()),
-                    node: Some(pooled.node()),
-                    position: None,
-                },
             };
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
@@ -304,13 +291,5 @@ impl Store {
             node.writers.close().await;
             node.control.close().await;
         }
-    }
-}
-
-/// Waits until a deadline has passed.
-async fn passed(deadline: Deadline) {
-    match deadline.instant() {
-        Some(instant) => sleep_until(instant.into()).await,
-        None => std::future::pending().await,
     }
 }

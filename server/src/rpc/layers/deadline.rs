@@ -1,7 +1,7 @@
 //! Answers DEADLINE_EXCEEDED once the caller's time is over; what still runs below ends by
 //! the timeouts that it was started with.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -15,7 +15,7 @@ use crate::rpc::{context::RequestContext, status};
 
 /// The layer. Methods that stream have no deadline here: theirs lasts longer than their first
 /// answer.
-pub async fn deadline(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn deadline(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let unary = shared.registry.at(request.uri().path()).is_some_and(|method| method.unary);
     let context = request.extensions().get::<RequestContext>();
     let deadline = context.and_then(|context| context.deadline.instant()).filter(|_| unary);

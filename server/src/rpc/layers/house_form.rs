@@ -1,5 +1,7 @@
 //! Gives errors that come from the transport, not from our handlers, the contract's form.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -23,7 +25,7 @@ const METADATA: usize = 16 * 1024;
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
-pub async fn house_form(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn house_form(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     if request.method() != Method::POST {
         // As gRPC asks (PROTOCOL-HTTP2, Requests): every call is a POST.

@@ -9,32 +9,29 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::Request,
     middleware::Next,
     response::Response,
 };
 use http_body::{Frame, SizeHint};
 
 use super::shared::Shared;
-use crate::{
-    budget::Account,
-    rpc::{
-        context::RequestContext,
-        load::{Kind, Permit, WAIT},
-        status,
-    },
+use crate::rpc::{
+    context::RequestContext,
+    load::{Kind, Permit, WAIT},
+    status,
 };
 
-/// The layer. Only the contract's methods are counted: health and reflection are always
-/// answered. A call whose requests stream has its permit from its first message on, which
+/// Runs a call once it has its permit. Only the contract's methods are counted: health and
+/// reflection are always answered. A call whose requests stream has its permit from its first message on, which
 /// [`super::receive`] sees.
-pub async fn load(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn load(shared: &Shared, request: Request, next: Next) -> Response {
     let method = shared.registry.at(request.uri().path());
     let context = request.extensions().get::<RequestContext>();
-    let account = request.extensions().get::<Account>();
-    let (Some(method), Some(context), Some(account)) = (method, context, account) else {
+    let (Some(method), Some(context)) = (method, context) else {
         return next.run(request).await;
     };
+    let account = context.budget.account();
     // A connection that doesn't take its answers gets no further ones.
     if !account.has_room(WAIT).await {
         return status::overloaded().into_http();

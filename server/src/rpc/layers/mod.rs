@@ -8,13 +8,15 @@ mod readiness;
 mod receive;
 mod shared;
 
+use std::sync::Arc;
+
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 
 pub use self::{receive::WINDOW, shared::Shared};
 
 /// Puts the layers around the services.
-pub fn around(services: Router, shared: Shared) -> Router {
+pub fn around(services: Router, shared: Arc<Shared>) -> Router {
     let layers = ServiceBuilder::new()
         // Outermost, so that every answer has its request id and its line in the log: reads
         // the metadata into the RequestContext and writes out what the call has learned.
@@ -26,9 +28,8 @@ pub fn around(services: Router, shared: Shared) -> Router {
         .layer(from_fn_with_state(shared.clone(), deadline::deadline))
         // Health and reflection answer without a database.
         .layer(from_fn_with_state(shared.clone(), readiness::readiness))
-        // What is refused above is not read. Below, the one request of a call is there as a whole.
-        .layer(from_fn_with_state(shared.clone(), receive::receive))
-        // Innermost: a permit is taken once the request is there, and the deadline bounds the wait.
-        .layer(from_fn_with_state(shared, load::load));
+        // Innermost: what is refused above is not read. A unary request is received whole, then
+        // the call takes its permit of load; the deadline bounds both waits.
+        .layer(from_fn_with_state(shared, receive::receive));
     services.layer(layers)
 }

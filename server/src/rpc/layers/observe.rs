@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 use super::shared::{BESIDE, Shared, is_ours};
 use crate::{
-    budget::Account,
+    budget::CallBudget,
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
@@ -36,15 +36,13 @@ use crate::{
 };
 
 /// The layer.
-pub async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+pub async fn observe(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let ours = is_ours(&path);
     let (request_id, refused) = match metadata::request_id(request.headers()) {
         Ok(id) => (id, None),
         Err(error) => (uuid::Uuid::now_v7().to_string(), Some(error)),
     };
-    let account = account(&shared, &request);
-    request.extensions_mut().insert(account);
     let request_id: Arc<str> = request_id.into();
     let trace_id = match traces::joins_callers() {
         true => metadata::trace_id(request.headers()),
@@ -110,7 +108,7 @@ fn context(
         consistency: wishes.consistency.unwrap_or(shared.consistency),
         consistency_token: wishes.consistency_token,
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
-        account: account(shared, request),
+        budget: budget(shared, request),
         principal: None,
         idempotency: wishes.idempotency,
         validate_only: wishes.validate_only,
@@ -120,10 +118,10 @@ fn context(
     })
 }
 
-/// The account of a call's connection.
-fn account(shared: &Shared, request: &Request) -> Account {
-    let known = request.extensions().get::<Account>().cloned();
-    known.unwrap_or_else(|| shared.budget.open())
+/// What the call may hold.
+fn budget(shared: &Shared, request: &Request) -> Arc<CallBudget> {
+    let known = request.extensions().get::<Arc<CallBudget>>().cloned();
+    known.unwrap_or_else(|| shared.budget.open().begin_call())
 }
 
 /// The response's metadata: the request id, and what the call has learned.

@@ -1,5 +1,7 @@
 //! Refuses calls until the database has the schema that this program needs.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -10,7 +12,7 @@ use super::shared::{Shared, is_ours};
 use crate::rpc::{health::DatabaseState, status};
 
 /// The layer.
-pub async fn readiness(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn readiness(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     if is_ours(request.uri().path()) {
         match &*shared.readiness.database() {
             DatabaseState::Unknown => return status::database_unavailable().into_http(),

@@ -19,18 +19,15 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::shared::Shared;
+use super::{load::load, shared::Shared};
 use crate::{
-    budget::{Account, Held, Side},
+    budget::{Account, CALL, CallBudget, Held, INCLUDED, Side},
     rpc::{
         context::RequestContext,
         load::{Kind, Load, Permit, WAIT},
         status,
     },
 };
-
-/// What a call takes beside its bytes: its task, its layers and its handler.
-const CALL: usize = 8 * 1024;
 
 /// What a call whose requests stream may have in the transport's buffer while its handler is
 /// busy, in bytes: HTTP/2's window of a stream.
@@ -43,10 +40,10 @@ const PREFIX: usize = 5;
 const REFLECTION: &str = "/grpc.reflection.";
 
 /// The layer.
-pub async fn receive(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
-    let account = request.extensions().get::<Account>().cloned();
-    let account = account.unwrap_or_else(|| shared.budget.open());
-    request.extensions_mut().insert(account.clone());
+pub async fn receive(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    let budget = request.extensions().get::<Arc<CallBudget>>().cloned();
+    let budget = budget.unwrap_or_else(|| shared.budget.open().begin_call());
+    let account = budget.account();
     let path = request.uri().path();
     let method = shared.registry.at(path);
     let streams = match method {
@@ -71,13 +68,13 @@ pub async fn receive(State(shared): State<Shared>, mut request: Request, next: N
         let permit = request.extensions().get::<RequestContext>().zip(method);
         let permit = permit.map(|(context, method)| Wanted {
             load: shared.load.clone(),
-            account,
+            account: account.clone(),
             method: method.path,
             request_id: context.request_id.clone(),
         });
         let messages = Messages { receiver, idle: shared.stream_idle_timeout, permit, held: None };
         *request.body_mut() = Body::from_stream(stream::try_unfold(messages, Messages::next));
-        return next.run(request).await;
+        return load(&shared, request, next).await;
     }
     let body = match timeout(shared.request_timeout, receiver.only()).await {
         Ok(Ok(body)) => body,
@@ -85,11 +82,11 @@ pub async fn receive(State(shared): State<Shared>, mut request: Request, next: N
         Err(_) => return status::request_timeout(shared.request_timeout).into_http(),
     };
     *request.body_mut() = Body::from(body);
-    let mut response = next.run(request).await;
+    let response = load(&shared, request, next).await;
     // The answer may go on for long: the call is held until its end, its request is not.
     let Receiver { mut held, .. } = receiver;
     held.set(CALL);
-    response.extensions_mut().insert(Arc::new(held));
+    budget.hold(held);
     response
 }
 
@@ -144,7 +141,7 @@ impl Receiver {
             return Err(status::message_too_large(self.limit));
         }
         // All of it before its first byte: what has begun to come can come to its end.
-        if !self.held.grow(length, WAIT).await {
+        if length > INCLUDED && !self.held.grow(length, WAIT).await {
             return Err(status::overloaded());
         }
         // Copied: a small piece of a body may hold a buffer of the transport that is far larger.
@@ -176,6 +173,9 @@ impl Receiver {
         let limit = self.decoded.account().limit(Side::Decoded);
         if measure.decoded > limit {
             return Err(status::too_large_decoded(limit));
+        }
+        if measure.decoded <= INCLUDED {
+            return Ok(());
         }
         match self.decoded.grow(measure.decoded, WAIT).await {
             true => Ok(()),

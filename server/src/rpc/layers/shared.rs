@@ -8,7 +8,6 @@ use crate::{
 };
 
 /// What the layers look at.
-#[derive(Clone)]
 pub struct Shared {
     /// The methods of the service.
     pub registry: Arc<Registry>,
@@ -27,7 +26,7 @@ pub struct Shared {
     /// Which node may answer a read that says nothing about it.
     pub consistency: Consistency,
     /// What seals positions; none until the schema has been found right.
-    pub sealing_key: Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
+    pub sealing_key: Box<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
 }
 
 /// Whether a path belongs to the contract, not to health or reflection.

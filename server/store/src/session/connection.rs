@@ -27,12 +27,12 @@ use self::{
 };
 use crate::{
     deadline::Deadline,
-    error::{DEADLINE_PASSED, NO_ROOM, breaks_connection},
+    error::{DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
     position::Position,
     session::{
         interrupt::Interrupt,
         rows::{Meter, Reading, Rows, Take},
-        statement_log::Statements,
+        statement_log::{Statements, is_late},
     },
 };
 
@@ -75,7 +75,9 @@ pub struct Connection {
     membership: Option<eviction::PoolMembership>,
     /// The position that the last question has seen, if that is known.
     seen: std::sync::Mutex<Option<Position>>,
-    /// Counts the rows of the call that the connection is lent to.
+    /// After which the statements of a read are left.
+    read_end: std::sync::Mutex<Deadline>,
+    /// Counts the rows of the call that the connection is checked out for.
     meter: std::sync::Mutex<Option<Arc<dyn Meter>>>,
 }
 
@@ -104,6 +106,7 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
             seen: std::sync::Mutex::default(),
+            read_end: std::sync::Mutex::default(),
             meter: std::sync::Mutex::default(),
         }
     }
@@ -125,6 +128,17 @@ impl Connection {
     pub(crate) fn checked_out(&self) {
         *self.seen() = None;
         self.set_meter(None);
+        self.set_read_end(Deadline::NONE);
+    }
+
+    /// Statements of the read that begins now are left once this has passed.
+    pub(crate) fn set_read_end(&self, end: Deadline) {
+        *self.read_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = end;
+    }
+
+    /// When the read ends that the connection is checked out for.
+    pub(crate) fn read_end(&self) -> Deadline {
+        *self.read_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// From now on the rows that are read are counted there.
@@ -267,7 +281,7 @@ impl Connection {
         let reading = Reading { take, meter: self.meter() };
         let run = want.run(&mut exchange.driver, statement, reading.clone());
         let run = self.unless_evicted(Duration::ZERO, run);
-        let mut result = self.log.around(description, limit, run).await;
+        let mut result = self.log.around(description, limit, self.read_end(), run).await;
         // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
         // transaction nothing is lost by preparing it anew, once.
         if self.state() == TransactionState::Idle && result.as_ref().is_err_and(is_stale_plan) {
@@ -276,7 +290,7 @@ impl Connection {
             }
             let run = want.run(&mut exchange.driver, statement, reading);
             let run = self.unless_evicted(Duration::ZERO, run);
-            result = self.log.around(description, limit, run).await;
+            result = self.log.around(description, limit, self.read_end(), run).await;
         }
         Ok((exchange, result))
     }
@@ -291,6 +305,10 @@ pub(crate) struct Exchange<'a> {
 impl Exchange<'_> {
     /// Notes the end: the answer was read, and what it says of the session.
     pub(crate) fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, DbErr> {
+        if result.as_ref().is_err_and(is_late) {
+            // It may still run: the connection is in use until it has ended.
+            return Err(DbErr::Custom(READ_TIMEOUT.into()));
+        }
         self.connection.in_flight.store(false, Ordering::Release);
         if let Driver::Sqlite(_, interrupt) = &*self.driver {
             interrupt.disarm();
@@ -345,12 +363,12 @@ impl ConnectionTrait for Connection {
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
                 let run = async { text.execute(&mut **postgres).await.map(Into::into) };
-                self.log.around(sql, limit, self.unless_evicted(Duration::ZERO, run)).await
+                let run = self.unless_evicted(Duration::ZERO, run);
+                self.log.around(sql, limit, self.read_end(), run).await
             }
             Driver::Sqlite(sqlite, _) => {
-                self.log
-                    .around(sql, limit, async { text.execute(&mut **sqlite).await.map(Into::into) })
-                    .await
+                let run = async { text.execute(&mut **sqlite).await.map(Into::into) };
+                self.log.around(sql, limit, self.read_end(), run).await
             }
         };
         exchange.end(result)

@@ -37,9 +37,17 @@ pub trait Meter: Debug + Send + Sync {
 const JSON_VALUE: usize = 64;
 const JSON_OBJECT: usize = 1_400;
 
-/// The memory that values of JSON take, by the signs that begin or end them. Other texts may have
-/// such signs as well, which makes little of them.
+/// What a row takes beside its values.
+const ROW: usize = 256;
+
+/// The memory that values of JSON take, by the signs that begin or end them. A text that begins
+/// as JSON does and has such signs as well is weighed too heavy, which does no harm.
 fn json(text: &[u8]) -> usize {
+    // PostgreSQL sends a version before it (jsonb_send).
+    let text = text.strip_prefix(&[1]).unwrap_or(text);
+    if !matches!(text.first(), Some(b'{' | b'[')) {
+        return 0;
+    }
     let sign = |byte: &u8| match byte {
         b'{' => JSON_OBJECT,
         b',' | b'[' => JSON_VALUE,
@@ -77,7 +85,7 @@ impl Sized for PgRow {
     fn weight(&self) -> usize {
         let weigh = |bytes: &[u8]| bytes.len() + json(bytes);
         let value = |index| Some(weigh(self.try_get_raw(index).ok()?.as_bytes().ok()?));
-        (0..self.len()).filter_map(value).sum()
+        (0..self.len()).filter_map(value).sum::<usize>() + ROW
     }
 }
 
@@ -105,7 +113,7 @@ impl Sized for SqliteRow {
                 _ => Some(size_of::<i64>()),
             }
         };
-        (0..self.len()).filter_map(value).sum()
+        (0..self.len()).filter_map(value).sum::<usize>() + ROW
     }
 }
 

@@ -8,10 +8,12 @@ use std::{
 };
 
 use opentelemetry::{KeyValue, StringValue};
+use thiserror::Error;
 use tokio::time::timeout;
 use tracing::Level;
 
 use crate::{
+    deadline::Deadline,
     telemetry::{meters, traces},
     transaction::COMMANDS,
 };
@@ -64,18 +66,24 @@ pub(crate) struct Statements {
 
 impl Statements {
     /// Runs an exchange with the database and tells of it. The database ends what takes
-    /// longer than `limit`; one that is silent even then is taken for lost.
+    /// longer than `limit`; one that is silent even then is taken for lost. What goes on past
+    /// `end` is left ([`is_late`]).
     pub(crate) async fn around<T>(
         &self,
         sql: &str,
         limit: Duration,
+        end: Deadline,
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let operation = operation(sql);
         let span = traces::statement(operation, || self.database.attributes(operation, sql));
         let began = Instant::now();
-        let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-        let result = timeout(limit.saturating_add(GRACE), exchange).await.unwrap_or_else(silent);
+        let silent = |_| match end.has_passed() {
+            true => Err(std::io::Error::other(Late).into()),
+            false => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        };
+        let wait = end.remaining(limit.saturating_add(GRACE));
+        let result = timeout(wait, exchange).await.unwrap_or_else(silent);
         drop(span);
         let elapsed = began.elapsed();
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;
@@ -91,6 +99,17 @@ impl Statements {
         }
         result
     }
+}
+
+/// A statement went on past the end of its read.
+#[derive(Debug, Error)]
+#[error("the read took longer than database_read_timeout")]
+struct Late;
+
+/// Whether a statement was left because its read took too long; it may still run.
+pub(crate) fn is_late(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Io(error) = error else { return false };
+    error.get_ref().is_some_and(|error| error.is::<Late>())
 }
 
 /// What a statement does, by its first word: metrics need few names.
