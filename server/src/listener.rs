@@ -39,11 +39,7 @@ use self::{
     calls::{CallBody, Calls, Next},
     socket::{Accepted, Peer},
 };
-use crate::{
-    budget::Budget,
-    meters,
-    shutdown::Stop,
-};
+use crate::{budget::Budget, meters, shutdown::Stop};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

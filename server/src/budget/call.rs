@@ -12,7 +12,10 @@ use std::{
 use bookstore_store::Meter;
 use futures_util::task::AtomicWaker;
 
-use super::{Account, Held, Side, millis};
+use super::{
+    account::{Account, CALLS_ROOM, Side, Waits, millis},
+    held::Held,
+};
 
 /// What a call takes beside larger messages, in bytes: its task, its layers, its handler, and
 /// [`INCLUDED`] bytes of each of its request, its rows and its answer.
@@ -30,7 +33,7 @@ pub struct CallBudget {
     rows: Mutex<Rows>,
     /// Pieces that the transport has and the peer has not, and the body if it has more.
     waiting: AtomicU32,
-    /// When the peer took a byte last, or the first piece came: as [`super::Inner::taken`].
+    /// When the peer took a byte last, or the first piece came: in milliseconds since the account was opened.
     taken: AtomicU64,
     ended: AtomicBool,
     waker: AtomicWaker,
@@ -44,7 +47,7 @@ struct Rows {
 }
 
 impl CallBudget {
-    pub(super) fn new(account: &Account) -> Self {
+    fn new(account: &Account) -> Self {
         Self {
             account: account.clone(),
             request: Mutex::new(account.nothing(Side::Received)),
@@ -105,16 +108,18 @@ impl CallBudget {
         }
     }
 
-    pub(super) fn end_if_idle(&self, now: u64, idle: Duration) {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waits for CallBudget {
+    fn end_if_idle(&self, now: u64, idle: Duration) {
         let waits = self.waiting.load(Ordering::Relaxed) > 0;
         if waits && now.saturating_sub(self.taken.load(Ordering::Relaxed)) >= millis(idle) {
             self.ended.store(true, Ordering::Release);
             self.waker.wake();
         }
-    }
-
-    fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,6 +139,24 @@ impl Meter for CallBudget {
         let mut rows = self.rows();
         rows.used = 0;
         rows.held.set(0);
+    }
+}
+
+impl Account {
+    /// Begins a call, whose memory is charged to this account.
+    pub fn begin_call(&self) -> Arc<CallBudget> {
+        let call = Arc::new(CallBudget::new(self));
+        let mut calls = self.0.open_calls();
+        if calls.len() == calls.capacity() {
+            calls.retain(|call| call.strong_count() > 0);
+            // Half is left free, so that this is seldom done.
+            let room = calls.len() + CALLS_ROOM;
+            calls.reserve(room);
+        }
+        let weak = Arc::downgrade(&call);
+        calls.push(weak);
+        drop(calls);
+        call
     }
 }
 

@@ -183,7 +183,7 @@ pub(super) const MAX_CALLS_PER_CONNECTION: Setting = plain(
     "max_calls_per_connection",
     "auto",
     "Calls of one connection that are carried out at the same time, of which half may stream, from \
-     1 to 100000; auto is a quarter of max_calls. A mesh that has one connection for all raises it.",
+     1 to 100000; auto is a quarter of max_calls, too few for a mesh with one connection for all.",
 );
 pub(super) const REQUEST_TIMEOUT: Setting = plain(
     "request_timeout",

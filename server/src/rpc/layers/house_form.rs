@@ -25,7 +25,11 @@ const METADATA: usize = 16 * 1024;
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
-pub async fn house_form(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub async fn house_form(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path().to_owned();
     if request.method() != Method::POST {
         // As gRPC asks (PROTOCOL-HTTP2, Requests): every call is a POST.

@@ -36,7 +36,11 @@ use crate::{
 };
 
 /// The layer.
-pub async fn observe(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+pub async fn observe(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path().to_owned();
     let ours = is_ours(&path);
     let (request_id, refused) = match metadata::request_id(request.headers()) {

@@ -12,7 +12,11 @@ use super::shared::{Shared, is_ours};
 use crate::rpc::{health::DatabaseState, status};
 
 /// The layer.
-pub async fn readiness(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub async fn readiness(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if is_ours(request.uri().path()) {
         match &*shared.readiness.database() {
             DatabaseState::Unknown => return status::database_unavailable().into_http(),

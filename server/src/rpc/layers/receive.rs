@@ -40,7 +40,11 @@ const PREFIX: usize = 5;
 const REFLECTION: &str = "/grpc.reflection.";
 
 /// The layer.
-pub async fn receive(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+pub async fn receive(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let budget = request.extensions().get::<Arc<CallBudget>>().cloned();
     let budget = budget.unwrap_or_else(|| shared.budget.open().begin_call());
     let account = budget.account();

@@ -112,9 +112,11 @@ impl Connection {
                 let run = self.unless_evicted(Duration::ZERO, text.execute(&mut **postgres));
                 self.log().around(sql, limit, self.read_end(), run).await.map(drop)
             }
-            Driver::Sqlite(sqlite, _) => {
-                self.log().around(sql, limit, self.read_end(), text.execute(&mut **sqlite)).await.map(drop)
-            }
+            Driver::Sqlite(sqlite, _) => self
+                .log()
+                .around(sql, limit, self.read_end(), text.execute(&mut **sqlite))
+                .await
+                .map(drop),
         };
         exchange.end(result)
     }
@@ -152,7 +154,14 @@ impl Connection {
                         None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
                     }
                 };
-                self.log().around("COMMIT", limit, Deadline::NONE, self.unless_evicted(COMMIT_GRACE, commit)).await
+                self.log()
+                    .around(
+                        "COMMIT",
+                        limit,
+                        Deadline::NONE,
+                        self.unless_evicted(COMMIT_GRACE, commit),
+                    )
+                    .await
             }
             Driver::Sqlite(sqlite, _) => {
                 let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
