@@ -138,12 +138,11 @@ async fn a_frozen_line_ends_calls_without_a_deadline() {
     let (status, took) = ended.0;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     assert_eq!(refusal(&status).0, "STATEMENT_TIMEOUT");
-    // The write's wait of six seconds begins with the read's of three.
     assert!(took.at_least(READ) && took.at_most(LIMIT), "after {took:?}");
     let (status, took) = ended.1;
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(refusal(&status), ("DATABASE_UNAVAILABLE".to_owned(), true));
-    assert!(took.at_least(Duration::from_secs(6)) && took.at_most(LIMIT), "after {took:?}");
+    assert!(took.at_least(Duration::from_secs(1)) && took.at_most(LIMIT), "after {took:?}");
     line.restore();
     reader.get_book(get()).await.expect("a read as before");
     writer.update_book(restock(&id, 5)).await.expect("a write as before");
