@@ -1,4 +1,4 @@
-//! Table `books`: what is on offer.
+//! Table `books`: the books on sale.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

@@ -1,4 +1,4 @@
-//! Table `carts`: what users are about to buy, at most one cart a user.
+//! Table `carts`: the carts of users, at most one for each user.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

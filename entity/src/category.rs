@@ -1,4 +1,4 @@
-//! Table `categories`: what books are sorted into.
+//! Table `categories`: the categories of books.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

@@ -1,4 +1,4 @@
-//! Table `idempotency_keys`: which writes have happened under their callers' keys.
+//! Table `idempotency_keys`: the writes that have happened under callers' keys, and their answers.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 
@@ -6,7 +6,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::schema::Table;
 
-/// A row of `idempotency_keys`. The service reads and writes it by its store alone.
+/// A row of `idempotency_keys`. Only the store reads and writes the table.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_keys")]

@@ -1,4 +1,4 @@
-//! Table `orders`: what users have bought, and how far it has come.
+//! Table `orders`: the orders of users, with their status.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

@@ -1,4 +1,4 @@
-//! Table `order_items`: the books of an order, with their prices as they were then.
+//! Table `order_items`: the books of an order, with their prices at the time of the order.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

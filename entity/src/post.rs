@@ -1,4 +1,4 @@
-//! Table `posts`: what users write at length.
+//! Table `posts`: the articles of users.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

@@ -1,4 +1,4 @@
-//! Table `reviews`: what users think of books.
+//! Table `reviews`: the ratings and comments of users on books.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

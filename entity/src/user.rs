@@ -1,4 +1,4 @@
-//! Table `users`: who buys, reviews and writes.
+//! Table `users`: the accounts.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 

@@ -1,12 +1,10 @@
-//! What a word is to the search, the same on both engines: which characters are in one, and
-//! how its letters are folded.
+//! The words of the search, the same on both engines: their characters and the folding of letters.
 //!
 //! These are the tables of SQLite's tokenizer unicode61 (FTS5, Unicode 6.1, without removing
-//! diacritics), without emoji. What stands here is part of migrations: it never changes.
+//! diacritics), without emoji. Migrations use the tables, so they must never change.
 
-/// The characters of words, as ranges of hexadecimal code points: letters, marks that are
-/// combined with them, digits and other numbers, and private use, as Unicode 6.1 has them,
-/// and what it had not assigned.
+/// The characters of words, as ranges of hexadecimal code points: Unicode 6.1's letters, combining
+/// marks, numbers and private use, and the code points that it has not assigned.
 pub const CHARACTERS: &str = "\
     30-39 41-5a 61-7a aa b2-b3 b5 b9-ba bc-be c0-d6 d8-f6 f8-2c1 2c6-2d1 2e0-2e4 2ec 2ee 300-374 \
     376-37d 37f-383 386 388-3f5 3f7-481 483-487 48a-559 560-588 58b-58e 590-5bd 5bf 5c1-5c2 \
@@ -36,12 +34,12 @@ pub const CHARACTERS: &str = "\
     1f0af-1f0b0 1f0bf-1f0c0 1f0d0 1f0e0-1f10f 1f12f 1f16c-1f16f 1f19b-1f1e5 1f203-1f20f \
     1f23b-1f23f 1f249-1f24f 1f252-1f2ff 1fb00-e0000 e0002-e001f e0080-10ffff";
 
-/// Characters that separate words although unicode61 has them in words: emoji, most of which
-/// are newer than its tables, and selectors of variants, which follow them.
+/// Characters that separate words, although unicode61 counts them as parts of words: emoji, most
+/// of which are newer than its tables, and variation selectors.
 pub const SEPARATORS: &[(char, char)] = &[('\u{fe00}', '\u{fe0f}'), ('\u{1f300}', '\u{1faff}')];
 
-/// What letters beyond ASCII are folded to: each of the first text to the one at its place in
-/// the second. In blocks, since the search for a character's place costs by their length.
+/// The folding of letters beyond ASCII: each letter of the first text becomes the one at the same
+/// index in the second. Short blocks make the search for a letter fast.
 pub const FOLDS: &[(&str, &str)] = &[
     (
         "\

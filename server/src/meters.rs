@@ -4,26 +4,26 @@
 //! `telemetry.rs` decides who listens, before the first of these is used.
 
 use bookstore_store::telemetry::{
-    instrument::{Counter, Gauge, Histogram, Meaning, SECONDS},
+    instrument::{Counter, Descriptor, Gauge, Histogram, SECONDS},
     meters as store,
 };
 
 /// Every instrument of the service, in the order in which people read them: the server's, then
 /// the store's.
-pub fn all() -> impl Iterator<Item = &'static Meaning> {
+pub fn all() -> impl Iterator<Item = &'static Descriptor> {
     ALL.iter().chain(store::ALL).copied()
 }
 
-static ALL: &[&Meaning] = &[
-    &CALLS.meaning,
-    &CALLS_IN_FLIGHT.meaning,
-    &CALLS_SHED.meaning,
-    &CONNECTIONS.meaning,
-    &CONNECTIONS_REFUSED.meaning,
-    &CONNECTIONS_ENDED.meaning,
-    &BYTES_RECEIVED.meaning,
-    &BYTES_DECODED.meaning,
-    &BYTES_ANSWERED.meaning,
+static ALL: &[&Descriptor] = &[
+    &CALLS.descriptor,
+    &CALLS_IN_FLIGHT.descriptor,
+    &CALLS_SHED.descriptor,
+    &CONNECTIONS.descriptor,
+    &CONNECTIONS_REFUSED.descriptor,
+    &CONNECTIONS_ENDED.descriptor,
+    &BYTES_RECEIVED.descriptor,
+    &BYTES_DECODED.descriptor,
+    &BYTES_ANSWERED.descriptor,
 ];
 
 /// No attributes.

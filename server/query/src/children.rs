@@ -1,5 +1,4 @@
-//! Rows that belong to the rows of an answer: one statement for all of them, in the answer's
-//! order, and no more than fits.
+//! Child rows of the rows of an answer, read in one statement, up to a size.
 
 use bookstore_store::{Connection, StoreError};
 use sea_orm::{
@@ -7,11 +6,11 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-/// Reads some columns of the rows of `E` that hold these ids in the column `parent`, for each
-/// id in the order in which the rows came to be. An id that stands twice has its rows twice.
+/// Reads columns of the rows of `E` whose column `parent` has one of these ids. Returns the rows of
+/// each id in the order of their creation. A repeated id has its rows again.
 ///
-/// Where they are larger than `most` bytes together the answer is shorter than `ids`: it ends
-/// before the first id whose rows weren't all read.
+/// If the rows exceed `most` bytes together, the answer ends before the first id whose rows were not
+/// all read, so it is shorter than `ids`.
 ///
 /// # Errors
 /// [`StoreError::AnswerTooLarge`] if not even the first id's rows fit.
@@ -37,7 +36,7 @@ pub async fn children<E: EntityTrait, T: FromQueryResult>(
         of_place.push(T::from_query_result(row, "")?);
     }
     if read.cut {
-        // The next row may have belonged to the same one.
+        // The next row may belong to the last id too.
         children.truncate(last);
         if children.is_empty() {
             let size = most.saturating_add(1);
@@ -47,7 +46,7 @@ pub async fn children<E: EntityTrait, T: FromQueryResult>(
     Ok(children)
 }
 
-/// One text however many ids there are, with their places as numbers from 0.
+/// The statement. Its text doesn't depend on the number of ids; `place` is the index of the id.
 fn statement<E: EntityTrait>(
     backend: DbBackend,
     parent: E::Column,

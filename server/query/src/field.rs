@@ -1,9 +1,9 @@
-//! What a list may filter and sort by: one table of fields a resource.
+//! The fields that a list may filter and sort by: one table for each resource.
 //!
-//! The table is the only source: filter, order and page token follow it, and the
-//! comment of the List method in the contract is held equal to it.
+//! Filters, orders and page tokens use this table only. A test compares it with the comment of the
+//! List method in the contract.
 
-/// Why a filter or an order can't be used, in words for the caller.
+/// Why a filter, an order or a search is invalid, as a text for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
@@ -26,18 +26,17 @@ pub struct Field {
     pub name: &'static str,
     /// The column of the table.
     pub column: &'static str,
-    /// What its values are.
+    /// The type of its values.
     pub kind: Kind,
     /// Whether a filter may name it.
     pub filterable: bool,
-    /// Whether an order may name it. Only columns that are NOT NULL and that stand
-    /// in an index with the id may.
+    /// Whether an order may name it. The column must be NOT NULL and have an index with the id.
     pub sortable: bool,
-    /// Whether the column may be NULL, which on the wire is an unset field.
+    /// Whether the column may be NULL, which is an unset field on the wire.
     pub nullable: bool,
 }
 
-/// How a value stands in a filter, and what its column holds.
+/// The type of a field: the form of its values in a filter, and the type of its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Text, compared code point by code point.
@@ -56,15 +55,14 @@ pub enum Kind {
     Enum(&'static [(&'static str, &'static str)]),
     /// A lower-case UUID.
     Id,
-    /// A moment (RFC 3339), cut to microseconds.
+    /// A time (RFC 3339), cut to microseconds.
     Time,
     /// A JSON object: a filter names a path below it, such as `attributes.language`.
     Json,
 }
 
 impl Field {
-    /// A text field that a filter may name, NOT NULL and not sortable: what most tables
-    /// begin with when they list theirs.
+    /// A text field that is NOT NULL, filterable and not sortable.
     pub const fn filterable(name: &'static str, column: &'static str) -> Self {
         Self { name, column, kind: Kind::Text, filterable: true, sortable: false, nullable: false }
     }
@@ -83,7 +81,7 @@ impl ResourceFields {
 }
 
 impl Kind {
-    /// What a value of this kind has to be, to end a sentence with.
+    /// The form of a value of this kind, as the end of a sentence.
     pub(crate) fn wanted(self) -> String {
         match self {
             Kind::Text | Kind::LongText => "text".to_owned(),
@@ -107,12 +105,12 @@ impl Kind {
     }
 }
 
-/// What the caller wrote, marked off from the words around it.
+/// A text of the caller's, cut and in backquotes.
 pub fn shown(text: &str) -> String {
     format!("`{}`", cut(text))
 }
 
-/// What the caller wrote, cut so that a message stays short.
+/// A text of the caller's, cut to 60 characters.
 pub(crate) fn cut(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {

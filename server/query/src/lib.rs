@@ -1,16 +1,16 @@
 //! Reads and writes of rows, for any resource: SeaORM generics over the store's connections.
 //!
-//! It knows neither the wire nor a table; a [`Resource`] tells it what it needs.
+//! It knows neither the wire nor a table. A [`Resource`] gives it what it needs.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`crud`] | [`Resource`]; get, insert, update, delete by id, in batches too; imports |
+//! | [`search`] | one page of the results of a full-text search |
 //! | [`list`] | one page of a list, and its total |
-//! | [`search`] | one page of a search's results, best matches first |
 //! | [`children`] | rows that belong to the rows of an answer |
-//! | [`page`], [`page_token`] | the statement of a page, and where the next one begins |
-//! | [`filter`], [`order`] | the language of AIP-160 and `order_by`, checked against a resource's fields |
-//! | [`field`] | the fields of a resource that can be filtered or sorted by |
+//! | [`crud`] | [`Resource`]; get, insert, update and delete by id, in batches too; imports |
+//! | [`page_token`], [`page`] | where the next page begins, and the statement of a page |
+//! | [`filter`], [`order`] | the languages of `filter` (AIP-160) and `order_by` (AIP-132) |
+//! | [`field`] | the fields of a resource that a list can filter or sort by |
 //! | [`mean`] | means that are equal on both engines |
 //!
 //! Imports point downward in this table, and no two files import each other.

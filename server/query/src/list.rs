@@ -1,4 +1,4 @@
-//! Lists: a checked request for one page, and the rows that answer it.
+//! Lists: a checked request for one page (AIP-158), and its rows.
 
 use bookstore_store::{Connection, StoreError};
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryTrait, Value};
@@ -11,26 +11,26 @@ use crate::{
     page_token::PageToken,
 };
 
-/// One page of a list, asked for.
+/// A checked request for one page of a list.
 #[derive(Clone)]
 pub struct ListQuery {
-    /// Which list it is: no other one has the name, nor takes its tokens.
+    /// The unique name of the list. A page token of another list is refused.
     pub name: &'static str,
-    /// Which rows.
+    /// The filter.
     pub filter: Filter,
-    /// In which order.
+    /// The order.
     pub order: OrderBy,
-    /// The sort values of the row before the page; none for the first one.
+    /// The sort values of the row before the page; empty for the first page.
     pub after: Vec<Value>,
-    /// How many rows to pass over from there.
+    /// The number of rows to skip from there.
     pub skip: u64,
-    /// The most rows to answer.
+    /// The most rows of the page.
     pub limit: usize,
-    /// What of each row.
+    /// The columns to read.
     pub columns: Columns,
     /// Whether to count all rows that the filter matches.
     pub total: Total,
-    /// Seals the next page's token.
+    /// The key that seals the next page's token.
     pub sealing_key: [u8; 32],
 }
 
@@ -48,20 +48,19 @@ pub enum Total {
 /// The rows of a page.
 #[derive(Clone, Debug)]
 pub struct Listed<M> {
-    /// The rows, in the order asked for.
+    /// The rows, in the requested order.
     pub rows: Vec<M>,
     /// Whether more follow.
     pub more: bool,
-    /// How many there are on all pages together, if that was asked for.
+    /// The number of rows on all pages, if the request asks for it.
     pub total: Option<i64>,
 }
 
-/// The most bytes of a page, as its rows are read and as it is answered: clients take 4 MiB by
-/// default.
+/// The most bytes of a page: 3 MiB, since gRPC clients accept messages of 4 MiB by default.
 pub const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
-/// Reads a page: one statement, and one more for the total, however many rows. It also ends
-/// before its rows are larger than 3 MiB.
+/// Reads a page in one statement, and the total in another one. The page ends before its rows exceed
+/// 3 MiB.
 ///
 /// # Errors
 /// What the database answers.
@@ -90,7 +89,7 @@ pub async fn list<R: Resource>(
 }
 
 impl<M> Listed<M> {
-    /// Puts beside each row what belongs to it. The page ends where that does.
+    /// Pairs each row with its companion. The page ends with the companions.
     pub fn beside<C>(self, companions: Vec<C>) -> Listed<(M, C)> {
         let Self { rows, more, total } = self;
         let more = more || companions.len() < rows.len();
@@ -99,19 +98,19 @@ impl<M> Listed<M> {
 }
 
 impl ListQuery {
-    /// A row's place in the list: its sort values and its id.
+    /// A row's position in the list: its sort values and its id.
     ///
     /// # Errors
-    /// Only by a mistake in this program: an order over a column that isn't there.
+    /// [`StoreError::Internal`] if the table lacks a column of the order: a defect of this program.
     pub fn place_of<R: Resource>(&self, row: &Row<R>) -> Result<Vec<Value>, StoreError> {
         let columns = self.order.columns().iter();
         columns.map(|it| Ok(row.get(crud::column::<R>(it.field.column)?))).collect()
     }
 
-    /// The token of the page behind a place.
+    /// The token of the page after a position.
     ///
     /// # Errors
-    /// Only by a mistake in this program: an order over values that can't be sealed.
+    /// [`StoreError::Internal`] if the values don't fit the order: a defect of this program.
     pub fn token_behind(&self, place: &[Value]) -> Result<String, StoreError> {
         PageToken::seal(&self.sealing_key, self.name, &self.filter, &self.order, place)
             .map_err(|error| StoreError::internal(error.to_string()))

@@ -1,7 +1,7 @@
-//! Means that are the same on both engines: of whole numbers, from sums that fit 64 bits.
+//! Means of whole numbers, the same on both engines, from sums that fit into 64 bits.
 
-/// The mean of whole numbers that were summed as their quotients and remainders by `divisor`,
-/// since a plain sum of large ones passes 64 bits; half to even. 0 where there is none.
+/// The mean of whole numbers, rounded half to even; 0 without any. The sums are those of the
+/// quotients and the remainders by `divisor`, since a plain sum may exceed 64 bits.
 pub fn mean(quotients: i64, remainders: i64, divisor: i64, count: i64) -> i128 {
     if count == 0 {
         return 0;

@@ -1,6 +1,6 @@
-//! The language of `order_by`: `price desc, stock` becomes columns with directions.
+//! The language of `order_by` (AIP-132): `price desc, stock` becomes columns with directions.
 //!
-//! Every order is total: the id comes last, so that pages neither repeat nor lose rows.
+//! Every order ends with the id. So it is total, and pages neither repeat nor omit rows.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ static ID: Field = Field {
     nullable: false,
 };
 
-/// The order of a list. Its `Display` is canonical: the same for the same order.
+/// The order of a list. Its `Display` is canonical: equal orders have equal texts.
 #[derive(Clone, Debug)]
 pub struct OrderBy {
     table: &'static str,
@@ -36,13 +36,13 @@ pub struct Column {
 }
 
 impl OrderBy {
-    /// Reads an `order_by`; an empty one is the resource's default order. Fields are
-    /// separated by commas, each with `asc` (the default) or `desc` after it; the
-    /// id is added last, in the last field's direction.
+    /// Parses an `order_by`. An empty one is the resource's default order. Commas separate the
+    /// fields; `asc` (the default) or `desc` may follow each. The id is added last, in the last
+    /// field's direction.
     ///
     /// # Errors
-    /// More than [`MOST_FIELDS`] fields, a field that isn't sortable or stands twice,
-    /// and words that are no direction.
+    /// More than [`MOST_FIELDS`] fields, a field that isn't sortable or is repeated, and a word
+    /// that is no direction.
     pub fn parse(text: &str, fields: &ResourceFields) -> Result<OrderBy, Invalid> {
         let text = if text.trim().is_empty() { fields.default_order } else { text };
         if text.split(',').count() > MOST_FIELDS {

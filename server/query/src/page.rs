@@ -1,4 +1,4 @@
-//! Pages of a list: where the next one begins, and the statement that reads it.
+//! Pages of a list by keyset pagination: the condition on the sort values, and the statement.
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, Statement, Value,
@@ -9,11 +9,11 @@ use sea_orm::{
 
 use crate::order::{Column, OrderBy};
 
-/// The rows behind the one whose sort values these are; no values, no condition.
+/// The condition on the rows after the one with these sort values. Empty without values.
 ///
-/// In one direction that is a comparison of rows, which bounds the walk through the
-/// index. Where directions differ the leading columns are bounded alone, and what the
-/// bound lets through besides are only rows that share the leading value.
+/// In one direction it is a row comparison (PostgreSQL, 9.25.5. Row Constructor Comparison), which
+/// bounds the index scan. In mixed directions it bounds the leading columns and filters the rows
+/// that share the leading value.
 pub fn keyset(order: &OrderBy, after: &[Value]) -> Condition {
     let columns: Vec<_> = order.columns().iter().zip(after).collect();
     let condition = Condition::all();
@@ -23,10 +23,9 @@ pub fn keyset(order: &OrderBy, after: &[Value]) -> Condition {
     }
 }
 
-/// The statement that reads a page: the rows of `select` in the order, behind the row whose
-/// sort values are `after` (none for the first page) and `skip` more, at most `limit` of them
-/// and one more, which tells whether the list goes on. `select` brings neither an order nor a
-/// limit of its own.
+/// The statement of a page: the rows of `select` in the order, after the row with the sort values
+/// `after` (empty for the first page) and `skip` more. It reads `limit` rows and one more, which
+/// shows whether the list goes on. `select` must have neither an order nor a limit.
 pub fn statement(
     backend: DbBackend,
     mut select: SelectStatement,
@@ -41,8 +40,8 @@ pub fn statement(
         select.order_by((order.table(), column.field.column), direction);
     }
     let mut statement = backend.build(&select);
-    // As literals, since PostgreSQL's generic plan takes a bound limit for a tenth of the
-    // table and sorts that.
+    // As literals: PostgreSQL's generic plan assumes that a bound limit is a tenth of the table,
+    // and sorts.
     statement.sql += &format!(" LIMIT {}", limit.saturating_add(1));
     if skip > 0 {
         statement.sql += &format!(" OFFSET {skip}");
@@ -50,7 +49,7 @@ pub fn statement(
     statement
 }
 
-/// Counts the rows of a table that a condition holds for.
+/// Counts the rows of a table that match a condition.
 ///
 /// # Errors
 /// What the database answers.
@@ -67,8 +66,8 @@ pub async fn count(
     }
 }
 
-/// About how many rows of a table a condition holds for: the planner's figure, on PostgreSQL
-/// alone. No row is visited, and the figure is never 0.
+/// Estimates how many rows of a table match a condition, by PostgreSQL's planner (PostgreSQL, 14.1.
+/// Using EXPLAIN). It reads no row. The estimate is never 0.
 ///
 /// # Errors
 /// What the database answers.
@@ -80,7 +79,7 @@ pub async fn estimate(
     let mut select = Query::select();
     select.column((table, "id")).from(table).cond_where(condition);
     let mut statement = connection.get_database_backend().build(&select);
-    // Planned with the values that are bound, as if they stood in the text.
+    // The planner uses the bound values, as if they were literals.
     statement.sql.insert_str(0, "EXPLAIN (FORMAT JSON) ");
     let row = connection.query_one_raw(statement).await?;
     let plan: Option<serde_json::Value> = row.map(|row| row.try_get_by_index(0)).transpose()?;

@@ -24,8 +24,8 @@ const fn sortable(name: &'static str, column: &'static str, kind: Kind) -> Field
 }
 
 /// The rows of one page.
-struct Page {
-    rows: Vec<Row>,
+struct TestPage {
+    rows: Vec<TestRow>,
     more: bool,
 }
 
@@ -36,23 +36,23 @@ async fn fetch(
     after: &[Value],
     limit: usize,
     skip: u64,
-) -> Result<Page, DbErr> {
+) -> Result<TestPage, DbErr> {
     let statement = statement(DbBackend::Sqlite, select, order, after, limit, skip);
-    let mut rows = Row::find_by_statement(statement).all(connection).await?;
+    let mut rows = TestRow::find_by_statement(statement).all(connection).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    Ok(Page { rows, more })
+    Ok(TestPage { rows, more })
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-struct Row {
+struct TestRow {
     id: Uuid,
     title: String,
     price_micros: i64,
     stock: i32,
 }
 
-impl Row {
+impl TestRow {
     fn values(&self, order: &OrderBy) -> Vec<Value> {
         let value = |column: &Column| match column.field.column {
             "title" => self.title.clone().into(),
@@ -70,7 +70,7 @@ fn order(text: &str) -> OrderBy {
 
 fn sql(order_by: &str, backend: DbBackend) -> String {
     let order = order(order_by);
-    let row = Row { id: Uuid::nil(), title: String::new(), price_micros: 0, stock: 0 };
+    let row = TestRow { id: Uuid::nil(), title: String::new(), price_micros: 0, stock: 0 };
     let mut select = Query::select();
     select.column(Asterisk).from("books").cond_where(keyset(&order, &row.values(&order)));
     let text = backend.build(&select).sql;
@@ -114,7 +114,7 @@ fn orders() -> Vec<String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a database of the test's own")]
-async fn books(seed: u64) -> (DatabaseConnection, Vec<Row>) {
+async fn books(seed: u64) -> (DatabaseConnection, Vec<TestRow>) {
     // Each connection to memory has a database of its own.
     let mut options = ConnectOptions::new("sqlite::memory:");
     options.max_connections(1).sqlx_logging(false);
@@ -126,7 +126,7 @@ async fn books(seed: u64) -> (DatabaseConnection, Vec<Row>) {
     let mut rows = Vec::new();
     for _ in 0..random.random_range(0..40) {
         // Few values, so that most rows share some.
-        let row = Row {
+        let row = TestRow {
             id: Uuid::from_u128(random.random()),
             title: ["", "a", "B", "é", "a b"][random.random_range(0..5)].to_owned(),
             price_micros: random.random_range(0..3),
@@ -144,7 +144,7 @@ async fn books(seed: u64) -> (DatabaseConnection, Vec<Row>) {
 }
 
 /// The rows as the order has them, told without SQL.
-fn sorted(mut rows: Vec<Row>, order: &OrderBy) -> Vec<Row> {
+fn sorted(mut rows: Vec<TestRow>, order: &OrderBy) -> Vec<TestRow> {
     rows.sort_by(|left, right| {
         let column = |column: &Column| {
             let ordering = match column.field.column {

@@ -1,4 +1,4 @@
-//! Page tokens: where a list goes on, sealed so that a caller can neither make nor change one.
+//! Page tokens (AIP-158): where a list goes on, sealed against forgery.
 //!
 //! A token is base64url (RFC 4648, section 5, without padding) of a version, a hash of the
 //! request, the sort values of the last row or, of a search, the number of rows so far, and an
@@ -13,36 +13,36 @@ use uuid::Uuid;
 
 use crate::{field::Kind, filter::Filter, order::OrderBy};
 
-/// Changes with the layout, so that tokens of another one are refused.
+/// The version of the layout. Tokens of other versions are refused.
 const VERSION: u8 = 1;
 
-/// How many bytes of each hash a token holds: 128 bits can neither be guessed nor searched for.
+/// The bytes of each hash in a token: 128 bits, too many to guess.
 const HASH_BYTES: usize = 16;
 
-/// The longest token that is decoded. Sort values of four fields of 255 characters,
-/// the longest there are, take a third of it.
+/// The longest token that is decoded: three times the longest sort values, four fields of 255
+/// characters.
 const LONGEST: usize = 16 * 1024;
 
 /// Seals and opens page tokens.
 pub struct PageToken;
 
-/// Why there is no token, or none that can be used.
+/// Why a token can't be made or used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It was altered, or never came from here.
+    /// The token was altered, or not sealed with this key.
     #[error("the page token was altered or is no page token")]
     Altered,
-    /// It belongs to a list or a search with another method, query, filter or order.
+    /// The token belongs to a request with another method, query, filter or order.
     #[error("the page token belongs to a request with another method, query, filter or order_by")]
     OtherRequest,
-    /// The sort values don't fit the order, a mistake in this program.
+    /// The sort values don't fit the order: a defect of this program.
     #[error("the sort values of a row don't fit the order of its list")]
     WrongValues,
 }
 
 impl PageToken {
-    /// Writes a token for the page behind a row. `values` are the row's, one for each
-    /// column of the order; `method` names the list, and nothing else has that name.
+    /// Makes the token of the page after a row. `values` are the row's sort values, one for each
+    /// column of the order. `method` is the unique name of the list.
     ///
     /// # Errors
     /// [`TokenError::WrongValues`] if a value isn't of its column's kind, or NULL.
@@ -64,8 +64,8 @@ impl PageToken {
         Ok(seal(key, request, &place))
     }
 
-    /// Writes a token for the page of a search behind its first `offset` rows. `query` is the
-    /// canonical text of what is searched for.
+    /// Makes the token of the page of a search after its first `offset` rows. `query` is the
+    /// canonical text of the search.
     pub fn seal_offset(
         key: &[u8; 32],
         method: &str,
@@ -76,7 +76,7 @@ impl PageToken {
         seal(key, [method, query, &filter.to_string()], &(offset as u64).to_be_bytes())
     }
 
-    /// Reads the offset of a search's token.
+    /// Parses a search's token and returns its offset.
     ///
     /// # Errors
     /// [`TokenError::Altered`] or [`TokenError::OtherRequest`].
@@ -92,7 +92,7 @@ impl PageToken {
         usize::try_from(u64::from_be_bytes(offset)).map_err(|_| TokenError::Altered)
     }
 
-    /// Reads a token's sort values, one for each column of the order.
+    /// Parses a list's token and returns its sort values, one for each column of the order.
     ///
     /// # Errors
     /// [`TokenError::Altered`] or [`TokenError::OtherRequest`].
@@ -111,7 +111,7 @@ impl PageToken {
     }
 }
 
-/// Writes a token of a place in the answer to a request.
+/// Seals a position in the answer to a request.
 fn seal(key: &[u8; 32], request: [&str; 3], place: &[u8]) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(request_hash(request));
@@ -121,14 +121,14 @@ fn seal(key: &[u8; 32], request: [&str; 3], place: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads the place of a token of a request.
+/// Opens a token and returns the position in the answer to the request.
 fn open(key: &[u8; 32], token: &str, request: [&str; 3]) -> Result<Vec<u8>, TokenError> {
     if token.len() > LONGEST {
         return Err(TokenError::Altered);
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Altered)?;
     let (sealed, seal) = bytes.split_last_chunk::<SEAL_BYTES>().ok_or(TokenError::Altered)?;
-    // Nothing of a token is read before its seal was found right.
+    // The seal is verified before anything else is parsed.
     if !sealing::is_sealed(key, sealed, seal) {
         return Err(TokenError::Altered);
     }
@@ -142,8 +142,8 @@ fn open(key: &[u8; 32], token: &str, request: [&str; 3]) -> Result<Vec<u8>, Toke
     }
 }
 
-/// What has to stay the same from page to page. Each part stands behind its length, so
-/// that none can run into the next.
+/// The hash of what must stay the same from page to page. Each part follows its length, so that
+/// different parts can't make the same input.
 fn request_hash(request: [&str; 3]) -> [u8; HASH_BYTES] {
     let mut hash = Sha256::new();
     for part in request {

@@ -1,8 +1,8 @@
-//! The only place of the store that reads the clock of the calendar.
+//! The wall clock. No other file of the store reads it.
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-/// The current time in UTC, cut to microseconds: PostgreSQL keeps no more.
+/// The current time in UTC, cut to microseconds, PostgreSQL's precision.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)

@@ -1,7 +1,7 @@
 //! From a broken constraint to the fields of the request that broke it.
 //!
-//! SQLite names no constraint of a foreign key, and a statement of many rows names no row:
-//! after the rollback the values are looked up on the same connection.
+//! SQLite doesn't name the foreign key that was broken, and no engine names the row of a statement
+//! with many rows. So the store looks the values up after the rollback, on the same connection.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,31 +24,32 @@ const LOOKED_UP: usize = 200;
 /// A constraint of a table and the field of the resource that it is about.
 #[derive(Debug)]
 pub struct Constraint {
-    /// Its name in the database. SQLite tells its columns instead, as `table.column`.
+    /// Its name in the database. SQLite reports its columns instead, as `table.column`.
     pub name: &'static str,
-    /// What it asks of the values.
+    /// The rule that values must meet.
     pub rule: ConstraintRule,
-    /// The table that it is on.
+    /// The table that has the constraint.
     pub table: &'static str,
     /// Its columns.
     pub columns: &'static [&'static str],
-    /// The field of the resource to blame, such as `category_id`.
+    /// The field of the resource that an error names, such as `category_id`.
     pub field: &'static str,
 }
 
-/// What a constraint asks of values.
+/// The rule of a constraint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConstraintRule {
-    /// No other row has them.
+    /// No other row has the same values.
     Unique,
-    /// This table has a row with the value as its id; the second text is its resource.
+    /// A foreign key: this table has a row with the value as its id. The second text names the
+    /// resource.
     Exists(&'static str, &'static str),
-    /// Of a resource that others refer to: no row of the constraint's table, which holds the
-    /// resource that is named, has the id in its column.
+    /// A foreign key seen from the table that it refers to: no row of the constraint's table has
+    /// the id in its column.
     Unused {
-        /// The resource that refers, as a sentence has it: `a post`.
+        /// The referring resource with its article: `a post`.
         by: &'static str,
-        /// Whether a deletion with `force` deletes what refers.
+        /// Whether a deletion with `force` deletes the referring rows.
         forced: bool,
     },
 }
@@ -61,7 +62,7 @@ impl Constraint {
         }
     }
 
-    /// Whether an error names this constraint, or could mean it.
+    /// Whether an error names this constraint, or names none.
     fn is_named(&self, kind: ConstraintKind, name: &str) -> bool {
         let columns = self.columns.iter().map(|column| format!("{}.{column}", self.table));
         let columns = columns.collect::<Vec<_>>().join(", ");
@@ -78,14 +79,15 @@ pub struct ConstraintCheck {
     pub field: String,
     /// The values, one for each column of the constraint.
     pub values: Vec<Value>,
-    /// The row that may have them already: the one that is changed.
+    /// The row that is changed. It may have the values already.
     pub own: Option<Uuid>,
-    /// Whether they are written only if the row `own` isn't there: an upsert's, for a field
-    /// that its mask passes over.
+    /// Whether the values are written only if the row `own` doesn't exist. So it is for fields
+    /// outside the mask of an upsert.
     pub only_new: bool,
 }
 
-/// Makes of a broken constraint an error that names every value at fault. Other errors stay.
+/// Turns a broken constraint into an error that names every field that violates it. Returns other
+/// errors as they are.
 pub(crate) async fn explain(
     connection: &Connection,
     mut checks: Vec<ConstraintCheck>,
@@ -95,11 +97,11 @@ pub(crate) async fn explain(
     if !checks.iter().any(|check| check.constraint.is_named(*kind, constraint)) {
         return error;
     }
-    // The database stops at the first one; the caller learns of all.
+    // The database reports the first violation. The caller gets all.
     checks.retain(|check| check.constraint.kind() == *kind);
     let is_removal = matches!(checks[0].constraint.rule, ConstraintRule::Unused { .. });
     match violations(connection, &checks).await {
-        // The row that was in the way is gone: another try may succeed.
+        // The conflicting row is gone, so another attempt may succeed.
         Ok(violations) if violations.is_empty() => {
             StoreError::Conflict(DbErr::Custom("a constraint was broken and holds again".into()))
         }
@@ -107,7 +109,7 @@ pub(crate) async fn explain(
         Ok(violations) if is_removal => StoreError::InUse(violations),
         Ok(violations) => StoreError::ReferenceNotFound(violations),
         Err(lookup) => {
-            tracing::warn!(error = lookup.report(), "looking up the values at fault failed");
+            tracing::warn!(error = lookup.report(), "explaining a broken constraint failed");
             error
         }
     }
@@ -133,7 +135,7 @@ async fn violations(
         }
         let description = match check.constraint.rule {
             ConstraintRule::Unique => {
-                // Two entries of one request may collide with each other alone.
+                // Two entries of one request may have the same values.
                 let duplicate = !seen.insert((check.constraint.name, key(table, &check.values)));
                 let other = holder(table, &check.values).is_some_and(|id| Some(*id) != check.own);
                 (duplicate || other).then(|| "is already taken".to_owned())
@@ -152,7 +154,7 @@ async fn violations(
     Ok(violations.collect())
 }
 
-/// Values of a table, as text: those of unlike types never meet in one column.
+/// Values of a table, as text. All values of a column have one type.
 type Key = (&'static str, String);
 
 fn key(table: &'static str, values: &[Value]) -> Key {

@@ -1,8 +1,8 @@
-//! How long a call may take.
+//! Deadlines of calls.
 
 use std::time::{Duration, Instant};
 
-/// The moment after which the caller doesn't wait for the answer; none means no limit.
+/// The time after which the caller doesn't wait for the answer any more. Default: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);
 
@@ -10,13 +10,13 @@ impl Deadline {
     /// No deadline.
     pub const NONE: Self = Self(None);
 
-    /// The deadline this long from now.
+    /// A deadline after this time from now.
     pub fn after(duration: Duration) -> Self {
-        // A duration beyond what the clock can hold is no deadline.
+        // A time that the clock can't represent is no deadline.
         Self(Instant::now().checked_add(duration))
     }
 
-    /// The moment itself.
+    /// The time itself; `None` without a deadline.
     pub fn instant(self) -> Option<Instant> {
         self.0
     }
@@ -26,7 +26,7 @@ impl Deadline {
         self.0.is_some_and(|instant| instant <= Instant::now())
     }
 
-    /// What is left, at most `cap`; zero once it has passed.
+    /// The time that is left, at most `cap`; zero after the deadline.
     pub fn remaining(self, cap: Duration) -> Duration {
         self.0.map_or(cap, |instant| instant.saturating_duration_since(Instant::now()).min(cap))
     }

@@ -1,4 +1,4 @@
-//! What can go wrong in the store: database errors classified once, by code, for both engines.
+//! The errors of the store. Database errors are classified here, by code, for both engines.
 
 use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
@@ -17,55 +17,55 @@ pub enum ConstraintKind {
     Check,
 }
 
-/// Why the store could not do what was asked.
+/// Why the store refused or failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Values break rules that only the transaction could see.
-    #[error("{} field(s) at fault", .0.len())]
+    /// Values violate rules that need rows of the database: nothing was changed.
+    #[error("{} invalid field(s)", .0.len())]
     Invalid(Vec<FieldViolation>),
-    /// A row that the request addresses isn't there.
+    /// A row that the request addresses doesn't exist.
     #[error("no {resource} {id}")]
     NotFound {
         /// The resource, in the singular: `book`.
         resource: &'static str,
-        /// The id that was asked for.
+        /// The id in the request.
         id: Uuid,
-        /// Where the request names it.
+        /// The field of the request that has the id.
         field: String,
     },
-    /// A row has another state than the etag says.
+    /// The row has changed since the etag was issued.
     #[error("{resource} {id} has changed")]
     EtagMismatch {
         /// The resource, in the singular: `book`.
         resource: &'static str,
         /// The row.
         id: Uuid,
-        /// Where the request names the etag.
+        /// The field of the request that has the etag.
         field: String,
     },
-    /// Unique values are taken.
+    /// Other rows have the unique values.
     #[error("{} unique value(s) taken", .0.len())]
     AlreadyExists(Vec<FieldViolation>),
-    /// Rows that the request refers to are missing.
+    /// Rows that the request refers to don't exist.
     #[error("{} reference(s) missing", .0.len())]
     ReferenceNotFound(Vec<FieldViolation>),
-    /// Rows are to be deleted that others refer to.
+    /// Other rows refer to the rows to be deleted.
     #[error("{} row(s) still referred to", .0.len())]
     InUse(Vec<FieldViolation>),
     /// A resource's own precondition failed: nothing was changed.
     #[error("{}: {}", .0.reason, .0.message)]
     Precondition(Precondition),
-    /// So many others wait for the same that this one is refused.
-    #[error("too many calls wait for the same")]
+    /// A limit on calls of this kind is reached. The call can be repeated later.
+    #[error("too many calls wait for the same resource")]
     Overloaded,
-    /// A constraint was broken, and no value of the request could be found at fault.
+    /// A constraint was broken, and the store has not found the field that violates it.
     #[error("constraint {constraint} broken")]
     Constraint {
         /// The kind of the constraint.
         kind: ConstraintKind,
         /// Its name on PostgreSQL, its columns (`books.title`) or nothing on SQLite.
         constraint: String,
-        /// What the database said.
+        /// The database's error.
         #[source]
         source: DbErr,
     },
@@ -89,19 +89,19 @@ pub enum StoreError {
     /// The idempotency key was fenced off before this write came: nothing was changed.
     #[error("the idempotency key was fenced off")]
     KeyFenced,
-    /// Too many transactions are open that their callers lead.
+    /// All slots of transactions that callers lead are taken.
     #[error("too many transactions are open")]
     TransactionLimit,
-    /// A transaction took longer than it may: nothing was changed.
+    /// A transaction that a caller leads was open for too long: nothing was changed.
     #[error("the transaction was open for too long")]
     TransactionTimeout,
-    /// A transaction's caller was silent for longer than it may be: nothing was changed.
+    /// The caller of a transaction sent no step for too long: nothing was changed.
     #[error("the transaction's caller was silent for too long")]
     TransactionIdle,
     /// A lock wasn't free in time: nothing was changed.
     #[error("a lock wasn't free in time")]
     LockTimeout(#[source] DbErr),
-    /// A statement ran longer than allowed: nothing was changed.
+    /// A statement ran into its timeout: nothing was changed.
     #[error("a statement ran too long")]
     StatementTimeout(#[source] DbErr),
     /// The call's deadline passed: nothing was changed.
@@ -122,20 +122,21 @@ pub enum StoreError {
     /// The connection broke during COMMIT: the write happened or it didn't.
     #[error("the connection broke during the commit")]
     CommitOutcomeUnknown(#[source] DbErr),
-    /// A read must see a position that was lost in a failover: a write that was acknowledged
-    /// may be lost.
+    /// A failover has discarded a position that the read must see. An acknowledged write may be
+    /// lost.
     #[error("the position was lost in a failover")]
     PositionLost,
-    /// It can't be known whether the database has a position that a read must see.
+    /// No node can say whether the database has a position that the read must see.
     #[error("the position can't be verified")]
     PositionUnverifiable,
-    /// Anything else: a fault of this program or of its setting.
+    /// Any other error: a defect of this program, or a wrong setting.
     #[error("unexpected")]
     Internal(#[source] DbErr),
 }
 
 impl StoreError {
-    /// The error and its cause, for logs and for operators: never for callers.
+    /// The error and its cause, for logs and operators. Callers must not get it, since it may name
+    /// tables and hosts.
     pub fn report(&self) -> String {
         match std::error::Error::source(self) {
             Some(source) => format!("{self}: {source}"),
@@ -143,8 +144,7 @@ impl StoreError {
         }
     }
 
-    /// The same error of an entry among others: its fields stand behind this prefix, such as
-    /// `requests[3].`.
+    /// The same error with this prefix before its field paths, such as `requests[3].`.
     pub fn within(self, prefix: &str) -> Self {
         let inside = |violations: Vec<FieldViolation>| -> Vec<FieldViolation> {
             violations
@@ -174,12 +174,12 @@ impl StoreError {
         }
     }
 
-    /// Whether the write collided with others and may succeed if it is tried again.
+    /// Whether the write collided with another one, so that another attempt may succeed.
     pub(crate) fn is_collision(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::LockTimeout(_))
     }
 
-    /// Whether a transaction can't go on after this, whatever is undone.
+    /// Whether a transaction can't go on after this error, even after a rollback to a savepoint.
     pub(crate) fn ends_transaction(&self) -> bool {
         !matches!(
             self,
@@ -195,7 +195,7 @@ impl StoreError {
         )
     }
 
-    /// A fault of this program, told in the logs only.
+    /// A defect of this program. The message is for logs only.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal(DbErr::Custom(message.into()))
     }
@@ -234,7 +234,7 @@ pub(crate) const READ_TIMEOUT: &str = "the read took longer than database_read_t
 /// The text by which a [`DbErr`] says that the deadline had passed before a statement began.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before the statement began";
 
-/// What a database error is about; the error table's left column.
+/// The class of a database error.
 #[derive(Debug, PartialEq, Eq)]
 enum Cause {
     Constraint(ConstraintKind, String),
@@ -282,7 +282,7 @@ impl Cause {
         match code {
             "23505" | "23P01" => broken(ConstraintKind::Unique),
             "23503" | "23001" => broken(ConstraintKind::Reference),
-            // Also texts too long, numbers out of range, and bytes that no text may hold.
+            // Also too long texts, numbers out of range, and invalid bytes in texts.
             "23514" | "23502" | "22001" | "22003" | "22021" | "22P05" => {
                 broken(ConstraintKind::Check)
             }
@@ -290,7 +290,7 @@ impl Cause {
             "55P03" => Self::LockTimeout,
             "57014" => Self::StatementTimeout,
             "53100" => Self::DiskFull,
-            // Read-only: a primary that has become a replica.
+            // 25006, read-only: the primary has become a replica.
             "25006" | "57P01" | "57P02" | "57P03" | "57P05" | "53300" => Self::Unavailable,
             // Classes: connection exceptions, invalid authorization, unknown database.
             _ if code.starts_with("08") || code.starts_with("28") || code == "3D000" => {
@@ -322,7 +322,7 @@ impl Cause {
     }
 }
 
-/// Whether nothing more can be asked of a connection after this error.
+/// Whether the connection is unusable after this error.
 pub(crate) fn breaks_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(database) => {

@@ -1,26 +1,30 @@
 //! The store: every session, transaction and retry of the service, on either engine.
 //!
-//! It knows neither the wire nor the tables of the bookstore. Those come to it as [`Operation`]s
-//! and [`Query`]s, and as [`Constraint`]s that say which field of a request a constraint is about.
+//! It knows neither the wire nor the tables of the bookstore. Resources give it [`Operation`]s and
+//! [`Query`]s, and [`Constraint`]s that map a constraint to a field of the request.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `store` | [`Store`]: writes ([`Store::run`]), reads ([`Store::read`], [`Store::reader`]), how it is opened |
-//! | `transaction` | [`Operation`], [`Query`], [`Write`]; begin, commit, roll back, try again; transactions that callers lead |
-//! | `idempotency` | a write under a key happens once; what became of a key ([`LookUpOutcome`]) |
-//! | `constraint` | from a broken constraint to the request's fields that broke it |
+//! | `store` | [`Store`]: writes ([`Store::run`]), reads ([`Store::read`], [`Store::reader`]), and all else that the service calls |
+//! | `read_limits` | how long a read may take, and how many may scan at a time |
+//! | `schema` | whether the database has the schema that the program needs; sessions for migrations |
+//! | `transaction` | [`Operation`], [`Query`], [`Write`]; begin, commit, rollback, retries; transactions that callers lead |
+//! | `idempotency` | keys under which a write happens once, and their outcomes ([`LookUpOutcome`]) |
 //! | `topology` | several nodes: probes, roles, lag, and which node answers |
 //! | `pool` | the connections to one node, and how calls wait for them |
+//! | `call` | what the store must know of a call, and the result of a write |
+//! | `constraint` | from a broken constraint to the request's fields that broke it |
 //! | `session` | one connection of either engine, how it is opened, its timeouts and its statement log |
-//! | `schema` | whether the database has the schema that the program needs; sessions for migrations |
-//! | `position` | places in the history of commits, and how much a read must see |
+//! | `position` | positions in the history of commits, and how fresh a read must be |
 //! | `error` | database errors classified once, by code, for both engines |
 //! | `precondition`, `violation` | what a resource's own rules say about a request |
 //! | `telemetry` | the store's metrics and the spans of operations and statements |
 //! | `clock`, `deadline`, `sealing` | the current time, the end of a call's time, and seals of tokens |
 //!
-//! Imports point downward in this table, and no two files import each other.
+//! Imports point downward in this table, except that `call` names the key of `idempotency`. No two
+//! files import each other.
 
+mod call;
 mod clock;
 mod constraint;
 mod deadline;
@@ -29,6 +33,7 @@ mod idempotency;
 mod pool;
 mod position;
 mod precondition;
+mod read_limits;
 mod schema;
 pub mod sealing;
 mod session;
@@ -39,6 +44,7 @@ mod transaction;
 mod violation;
 
 pub use self::{
+    call::{Attempts, Call, Committed},
     clock::now,
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
@@ -47,17 +53,16 @@ pub use self::{
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
+    read_limits::Limit,
     schema::{Needs, Schema},
     session::{
         connect::{PlainConnection, open_in_memory},
-        connection::{Access, Connection},
+        connection::{Connection, driver::Access},
         rows::{Meter, Rows},
         statement_log::StatementLog,
     },
-    store::{Limit, ReadResult, Store, StoreOptions},
+    store::{ReadResult, Store, StoreOptions},
     topology::{NodeRole, NodeStatus, TopologyOptions},
-    transaction::{
-        Attempts, Begun, Call, Committed, Operation, Query, Retrace, StepError, Transaction, Write,
-    },
+    transaction::{Begun, Operation, Query, Retrace, StepError, Transaction, Write},
     violation::FieldViolation,
 };

@@ -1,18 +1,18 @@
-//! What a read must see, and places in the history of commits.
+//! Positions in the history of commits, and how fresh a read must be.
 
-/// How fresh the node must be that answers a read. Said at every call site.
+/// How fresh the node that answers a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Everything committed before the read began.
+    /// The node has everything that was committed before the read began.
     Strong,
-    /// Everything that the same client connection has written or read; none if it is not
-    /// known to have done either.
+    /// The node has everything that the client's session has written or read: this position. `None`
+    /// if the session has none yet.
     Session(Option<Position>),
-    /// Everything up to a position.
+    /// The node has reached this position.
     AtLeast(Position),
-    /// Everything up to two of them, which may be of different histories.
+    /// The node has reached both positions, which may be of different timelines.
     Both(Position, Position),
-    /// Whatever a node has, within the allowed lag.
+    /// The node lags by no more than the allowed time.
     Eventual,
 }
 
@@ -35,24 +35,25 @@ impl Freshness {
     }
 }
 
-/// A place in the history of the database's commits. Positions have no order of their own:
-/// those of different histories can't be compared.
+/// A position in the history of the database's commits. Positions implement no order, since those
+/// of different clusters can't be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Which cluster's history: PostgreSQL's system identifier, on SQLite 0.
+    /// The system identifier of the PostgreSQL cluster; 0 on SQLite.
     pub system: u64,
-    /// Which branch of it: each promotion begins another one. On SQLite 0.
+    /// The timeline (PostgreSQL, 26.3.6. Timelines); 0 on SQLite. Each promotion begins one.
     pub timeline: u32,
-    /// On PostgreSQL a log sequence number, on SQLite a count of commits.
+    /// On PostgreSQL the log sequence number, on SQLite the number of commits.
     pub number: u64,
 }
 
-/// Asks a session of PostgreSQL for its position, in a statement of its own or in another's
-/// list: whatever that has seen is covered.
+/// Reads the position of a session of PostgreSQL. As a column of another query it covers all that
+/// the query sees.
 ///
-/// On a primary it is what is flushed, since a commit is seen only after that; the insert
-/// position without synchronous commits (PostgreSQL, 20.5). On a replica it is what is replayed,
-/// beside what is received and the timeline of that. The parts are evaluated from left to right.
+/// On a primary it is the flush position, since a commit becomes visible after its flush; without
+/// synchronous commits it is the insert position (PostgreSQL, 20.5. Write Ahead Log). On a replica
+/// it is the replay position, the receive position and the received timeline. PostgreSQL evaluates
+/// the parts from left to right.
 pub(crate) const POSITION: &str = "\
     SELECT CASE WHEN pg_is_in_recovery() \
     THEN coalesce(pg_last_wal_replay_lsn()::text, '') || ' ' \
@@ -63,12 +64,12 @@ pub(crate) const POSITION: &str = "\
     || left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
 impl Position {
-    /// A position in a SQLite database, where every one is always seen.
+    /// A position on SQLite, where every read sees every commit.
     pub(crate) fn of_sqlite(commits: u64) -> Self {
         Self { system: 0, timeline: 0, number: commits }
     }
 
-    /// Reads what [`POSITION`] answers. `timeline` is taken where a replica receives none.
+    /// Parses the answer to [`POSITION`]. A replica that receives no log is on `timeline`.
     pub(crate) fn parse(system: u64, timeline: u32, text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         let (lsn, received, branch) = (parts.next()?, parts.next()?, parts.next()?);
@@ -77,14 +78,14 @@ impl Position {
             let timeline = u32::from_str_radix(branch, 16).ok()?;
             return Some(Self { system, timeline, number });
         }
-        // A record is seen a moment before it counts as replayed. Where one may be under way, the
-        // place is the one behind it: its end lies at least a byte further on.
+        // A record becomes visible shortly before it counts as replayed. If there is such a
+        // record, the position is behind it, at least one byte further.
         let under_way = parse_lsn(received).is_some_and(|received| received > number);
         let timeline = branch.parse().unwrap_or(timeline);
         Some(Self { system, timeline, number: number + u64::from(under_way) })
     }
 
-    /// The same on this branch, where its node told none.
+    /// The same position on this timeline, if its own is unknown.
     pub(crate) fn on(self, timeline: u32) -> Self {
         match self.timeline {
             0 => Self { timeline, ..self },
@@ -92,15 +93,15 @@ impl Position {
         }
     }
 
-    /// The later of two positions of a session: a promotion's come after those before it.
+    /// The later of two positions of a session. A newer timeline is later than an older one.
     pub fn later(self, other: Self) -> Self {
         let key = |position: Self| (position.timeline, position.number);
         if key(other) > key(self) { other } else { self }
     }
 }
 
-/// Reads PostgreSQL's text form of a log sequence number: two hexadecimal halves of 32
-/// bits (PostgreSQL, 8.20. pg_lsn Type).
+/// Parses a log sequence number: two hexadecimal halves of 32 bits (PostgreSQL, 8.20. pg_lsn
+/// Type).
 pub(crate) fn parse_lsn(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;
     let half = |text| u32::from_str_radix(text, 16).ok();

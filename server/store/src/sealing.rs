@@ -1,4 +1,4 @@
-//! Seals of tokens: a caller can bring a token back, but can't make or change one.
+//! Seals of tokens. A caller can return a token, but can neither make nor change one.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -14,14 +14,13 @@ pub fn seal(key: &[u8; 32], bytes: &[u8]) -> [u8; SEAL_BYTES] {
     seal
 }
 
-/// Whether a seal is that of the bytes under the key. It takes as long for a wrong seal as for
-/// a right one.
+/// Whether a seal is that of the bytes under the key. The comparison takes constant time.
 pub fn is_sealed(key: &[u8; 32], bytes: &[u8], seal: &[u8; SEAL_BYTES]) -> bool {
     mac(key, bytes).verify_truncated_left(seal).is_ok()
 }
 
 fn mac(key: &[u8; 32], bytes: &[u8]) -> Hmac<Sha256> {
-    // RFC 2104 fills a short key up with zeros; a whole block can't have a wrong length.
+    // RFC 2104 pads a short key with zeros. A block of full length can't be refused.
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     <Hmac<Sha256> as KeyInit>::new(&block.into()).chain_update(bytes)

@@ -1,103 +1,99 @@
-//! The store's front: how it is opened, and how writes and reads find a connection.
+//! [`Store`]: everything that the service asks of the database.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use sea_orm::{DbBackend, DbErr};
-use tokio::{sync::Semaphore, time::timeout};
+use sea_orm::{DbBackend, DbErr, IsolationLevel};
 
 use crate::{
+    call::{Attempts, Call, Committed},
     deadline::Deadline,
     error::StoreError,
-    idempotency::KeyLocks,
+    idempotency::{
+        key_lock::KeyLocks,
+        sweep::{self, SweepKeys},
+    },
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
-    session::{connect::Connector, rows::Meter, statement_log::StatementLog},
-    topology::{self, Choice, Node, NodeStatus, Topology, TopologyOptions},
-    transaction::{self, Call, Committed, Query, Write},
+    read_limits::{Limit, ReadLimits},
+    schema::{Needs, Schema, migrations, needs, revisions},
+    session::{
+        connect::{Connector, PlainConnection},
+        rows::Meter,
+        statement_log::StatementLog,
+    },
+    topology::{
+        NodeStatus, TopologyOptions, choose::Choice, follow::follow, node::Node, nodes::Topology,
+    },
+    transaction::{
+        operation::{Query, Write},
+        runner,
+        session::{self, Begun, Slots},
+    },
 };
 
-/// The most sessions that read a SQLite file at once; each has a thread of its own.
+/// The most connections that read a SQLite file. Each has a thread of its own.
 const SQLITE_READERS: u32 = 4;
 
 /// How a store is opened.
 #[derive(Clone)]
 pub struct StoreOptions {
-    /// The nodes: a name for people, and where each is (`sqlite:`, `postgres:` or `postgresql:`,
-    /// a secret). At least one; the first that is seen says which cluster it is about.
+    /// The nodes, each with a name for reports and a URL (`sqlite:`, `postgres:` or
+    /// `postgresql:`), which is a secret. At least one. The first that answers determines the
+    /// cluster.
     pub nodes: Vec<(String, String)>,
-    /// How many connections there may be to each node. SQLite has one for writing and up to four
-    /// for reading.
+    /// The pool of each node. SQLite has one connection for writing and up to four for reading.
     pub pool: PoolOptions,
     /// How reads and writes find their node.
     pub topology: TopologyOptions,
-    /// The longest that a statement may take.
+    /// The statement timeout.
     pub command_timeout: Duration,
-    /// The longest that a read of a single call may take ([`Limit::Call`]).
+    /// The timeout of unary reads ([`Limit::Call`]).
     pub read_timeout: Duration,
-    /// What is told of statements.
+    /// Which statements are logged.
     pub statement_log: StatementLog,
-    /// The key that seals tokens, where it isn't the database's own.
+    /// The key that seals tokens; `None` for the one in the database.
     pub sealing_key: Option<[u8; 32]>,
 }
 
-/// The database as the service uses it. Cheap to clone.
+/// The database as the service uses it. Clones share one state.
 #[derive(Clone)]
-pub struct Store(pub(crate) Arc<Inner>);
+pub struct Store(Arc<StoreInner>);
 
-// No Debug here or below: the URLs and the key are secrets.
-pub(crate) struct Inner {
-    pub(crate) topology: Arc<Topology>,
-    pub(crate) sealing_key: RwLock<Option<[u8; 32]>>,
-    pub(crate) given_key: Option<[u8; 32]>,
-    pub(crate) key_locks: Arc<KeyLocks>,
-    /// For transactions that their callers lead; the same as `read_slots` on PostgreSQL.
-    pub(crate) write_slots: Arc<Semaphore>,
-    pub(crate) read_slots: Arc<Semaphore>,
+// Neither type implements Debug: the URLs and the key are secrets.
+struct StoreInner {
+    topology: Arc<Topology>,
+    /// The key in use; `None` before the schema was found right.
+    sealing_key: RwLock<Option<[u8; 32]>>,
+    given_key: Option<[u8; 32]>,
+    key_locks: Arc<KeyLocks>,
+    slots: Slots,
     limits: ReadLimits,
 }
 
-/// What bounds reads.
-struct ReadLimits {
-    /// How long one of a single call may take.
-    timeout: Duration,
-    /// How long a query that scans waits for others of its kind.
-    wait: Duration,
-    /// One permit for each query that scans.
-    scans: Arc<Semaphore>,
-}
-
-/// How long a read may take, beside its deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// As long as a statement may: it belongs to an export or an import.
-    Statement,
-    /// As long as a read of a single call may.
-    Call,
-}
-
-/// What a read came to, and who answered it.
+/// The result of a read, with the node that answered.
 #[derive(Debug)]
 pub struct ReadResult<T> {
     /// The answer.
     pub result: Result<T, StoreError>,
-    /// The node that gave it; none if none could be asked.
+    /// The node that answered, by its name for callers; `None` if none was available.
     pub node: Option<Arc<str>>,
-    /// A position that covers all that was read.
+    /// A position that covers all that was read; `None` if it is unknown.
     pub position: Option<Position>,
 }
 
 impl Store {
-    /// Reads the options; connections are opened when they are needed.
+    /// Reads the options. The store opens connections when it needs them.
     ///
     /// # Errors
-    /// If a URL can't be read.
+    /// If there is no node, or a URL is invalid.
     pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
         let StoreOptions { nodes, pool, topology, command_timeout, .. } = options;
         let StoreOptions { read_timeout, statement_log, sealing_key, .. } = options;
-        // SQLite has one writer at a time: more would only wait for each other, unfairly.
+        // SQLite has one writer at a time. Several connections would compete for its lock.
         let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
         let few = PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
         let pools = |connector: &Connector| match connector.backend() {
@@ -109,87 +105,72 @@ impl Store {
         };
         let nodes: Vec<_> = nodes.iter().map(open).collect::<Result<_, _>>()?;
         let first = nodes.first().ok_or_else(|| StoreError::internal("there is no node"))?;
-        let (write_slots, read_slots) = match first.connector.backend() {
-            DbBackend::Sqlite => (transaction::slots(one.most()), transaction::slots(few.most())),
-            _ => {
-                let slots = transaction::slots(pool.most());
-                (slots.clone(), slots)
-            }
+        let slots = match first.connector.backend() {
+            DbBackend::Sqlite => Slots::separate(one.most(), few.most()),
+            _ => Slots::shared(pool.most()),
         };
         let readers = match first.connector.backend() {
             DbBackend::Sqlite => few.most(),
             _ => pool.most(),
         };
-        // With one connection there is nothing to share: they wait in the pool, as all do.
-        let scans = if readers < 2 { Semaphore::MAX_PERMITS } else { readers as usize / 2 };
-        let scans = Arc::new(Semaphore::new(scans));
-        let limits = ReadLimits { timeout: read_timeout, wait: pool.timeout, scans };
+        let limits = ReadLimits::new(read_timeout, pool.timeout, readers);
         let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
-        let (key, key_locks) = Default::default();
-        let given_key = sealing_key;
-        let inner = Inner {
+        Ok(Self(Arc::new(StoreInner {
             topology,
-            sealing_key: key,
-            given_key,
-            key_locks,
-            write_slots,
-            read_slots,
+            sealing_key: RwLock::default(),
+            given_key: sealing_key,
+            key_locks: Arc::default(),
+            slots,
             limits,
-        };
-        Ok(Self(Arc::new(inner)))
+        })))
     }
 
-    /// Follows the nodes, if there are several, for as long as the store is used. Until then
-    /// none of them is known.
+    /// Starts the periodic probes of several nodes. They end when the store is dropped. A single
+    /// node is not probed.
     pub fn follow(&self) {
         if !self.0.topology.is_single() {
-            topology::follow(&self.0.topology);
+            follow(&self.0.topology);
         }
     }
 
-    /// Each node as it is known. A single node, which isn't probed periodically, is probed now.
+    /// The status of each node. Probes a single node first, which isn't probed periodically.
     pub async fn nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
         self.0.topology.probe_single(deadline).await;
         self.0.topology.status()
     }
 
-    /// Probes each node once and says what it is.
+    /// Probes each node once and returns the status of each.
     pub async fn probe_nodes(&self, deadline: Deadline) -> Vec<NodeStatus> {
         self.0.topology.probe_all(deadline).await;
         self.0.topology.status()
     }
 
-    /// Carries a write out, or not at all: begins, applies, commits, and tries again where it
-    /// collides with another one or its node is lost. Once it has begun it runs to its end, also
-    /// if this future is dropped. A write with a key that has happened already isn't carried out
-    /// again: its answer is the one that was kept.
+    /// Runs a write in a transaction: begins, applies, commits. Repeats it after a collision, and
+    /// on the next primary if the primary is lost. A write that has begun runs to its end even if
+    /// this future is dropped. If a write under the same key was committed before, the answer is
+    /// the stored one.
     ///
     /// # Errors
-    /// What the operation says, broken constraints told by the request's fields, and what
-    /// can happen to a transaction. But for [`StoreError::CommitOutcomeUnknown`], nothing
-    /// was changed.
+    /// Those of the operation, broken constraints by the request's fields, and those of the
+    /// database. Nothing was changed, except perhaps after [`StoreError::CommitOutcomeUnknown`].
     pub async fn run(
         &self,
         call: Call,
         mut write: Box<dyn Write>,
     ) -> Result<Committed, StoreError> {
         write.prepare().await?;
-        let key_lock = match &call.idempotency {
-            // Before a connection is checked out: duplicate requests that wait would hold one each.
-            Some(key) => Some(
-                self.0.key_locks.take(call.principal.as_deref(), key.key, call.deadline).await?,
-            ),
-            None => None,
-        };
-        // A caller that leaves while it waits here leaves nothing behind.
+        // Before the checkout, or each waiting duplicate would hold a connection.
+        let key_lock = self.0.key_locks.take_for(&call).await?;
+        // Dropping this future here has no effect on the database.
         let choice = self.0.topology.writer(call.deadline).await?;
-        transaction::carry_out(self.0.topology.clone(), choice, call, write, key_lock).await
+        runner::run(self.0.topology.clone(), choice, call, write, key_lock).await
     }
 
     /// Checks out a read-only connection to a node that is fresh enough.
     ///
     /// # Errors
-    /// If no connection is free in time or none can be opened, and those of positions.
+    /// Those of the pool, and [`StoreError::PositionLost`] or
+    /// [`StoreError::PositionUnverifiable`].
     pub async fn reader(
         &self,
         freshness: Freshness,
@@ -200,8 +181,8 @@ impl Store {
         Ok(choice.pooled)
     }
 
-    /// Asks a node that is fresh enough, and another one if that is lost or fails meanwhile: a
-    /// read can be repeated.
+    /// Runs a query on a node that is fresh enough. Repeats it on another node if that one is lost
+    /// or fails.
     pub async fn read<Q: Query>(
         &self,
         freshness: Freshness,
@@ -212,28 +193,14 @@ impl Store {
     ) -> ReadResult<Q::Output> {
         let topology = &self.0.topology;
         let refused = |error| ReadResult { result: Err(error), node: None, position: None };
-        let _scan = match Q::SCANS {
+        let _permit = match Q::SCANS {
             false => None,
-            true => {
-                let wait = deadline.remaining(self.0.limits.wait);
-                let permit = self.0.limits.scans.clone().acquire_owned();
-                match timeout(wait, permit).await {
-                    Ok(permit) => permit.ok(),
-                    Err(_) if deadline.has_passed() => {
-                        return refused(StoreError::DeadlineExceeded);
-                    }
-                    Err(_) => {
-                        return refused(StoreError::PoolTimeout {
-                            waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                        });
-                    }
-                }
-            }
+            true => match self.0.limits.scan(deadline).await {
+                Ok(permit) => Some(permit),
+                Err(error) => return refused(error),
+            },
         };
-        let end = match limit {
-            Limit::Statement => Deadline::NONE,
-            Limit::Call => Deadline::after(self.0.limits.timeout),
-        };
+        let end = self.0.limits.end(limit);
         let mut avoid = Vec::new();
         loop {
             let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
@@ -250,7 +217,8 @@ impl Store {
             };
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
-                // On a replica: what it replays removed rows that the query still saw.
+                // A recovery conflict: the replica replayed the removal of rows that the query
+                // needed (PostgreSQL, 27.4.2. Handling Query Conflicts).
                 Err(StoreError::Conflict(_)) => topology.snapshot().primary != Some(node),
                 _ => false,
             };
@@ -263,13 +231,131 @@ impl Store {
         }
     }
 
-    /// Whether a primary is known. It asks no node.
-    pub fn has_primary(&self) -> bool {
-        self.0.topology.snapshot().primary.is_some()
+    /// Begins a transaction that the caller leads, which ends by `call.deadline`. Waits at most
+    /// `wait` for one of the slots of such transactions. With `reads` it is read-only, on a node
+    /// that is fresh enough.
+    ///
+    /// # Errors
+    /// [`StoreError::TransactionLimit`], those of a key, and those of the pool.
+    pub async fn begin(
+        &self,
+        call: Call,
+        reads: Option<Freshness>,
+        wait: Duration,
+    ) -> Result<Begun, StoreError> {
+        let key_lock = self.0.key_locks.take_for(&call).await?;
+        session::begin(&self.0.topology, &self.0.slots, key_lock, call, reads, wait).await
     }
 
-    /// How the pools are at this moment: one a node, on SQLite the one that writes and the one that
-    /// reads.
+    /// The greatest idle time and duration of transactions that callers lead, given the configured
+    /// ones. On SQLite they are at most 500 ms and 5 s, since all other writers wait.
+    pub fn transaction_limits(&self, idle: Duration, total: Duration) -> (Duration, Duration) {
+        session::limits(self.0.topology.nodes[0].connector.backend(), idle, total)
+    }
+
+    /// Deletes the keys that are older than `retention`, and returns their number. Does nothing
+    /// while another instance deletes.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn sweep_keys(&self, retention: Duration) -> Result<u64, StoreError> {
+        let mut all = 0;
+        loop {
+            let call = Call {
+                method: "sweep",
+                principal: None,
+                deadline: Deadline::NONE,
+                isolation: IsolationLevel::ReadCommitted,
+                idempotency: None,
+                validate_only: false,
+                attempts: Attempts::default(),
+                meter: None,
+            };
+            let done = self.run(call, Box::new(SweepKeys { retention })).await?;
+            let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();
+            all += deleted;
+            if deleted < sweep::BATCH {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Whether the database exists. A SQLite file may not have been created yet.
+    pub fn exists(&self) -> bool {
+        migrations::exists(&self.0.topology)
+    }
+
+    /// Compares the database's revisions with those that this program knows, and reads the
+    /// sealing key if none is missing.
+    ///
+    /// # Errors
+    /// If no node answers within `deadline`.
+    pub async fn schema(&self, known: &[String], deadline: Deadline) -> Result<Schema, StoreError> {
+        let (schema, key) = revisions::compare(&self.0.topology, known, deadline).await?;
+        if let Some(key) = key {
+            let key = self.0.given_key.unwrap_or(key);
+            *self.0.sealing_key.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
+        }
+        Ok(schema)
+    }
+
+    /// Returns what of `needs` is missing, as `table`, `table.column`, `table (key)` and
+    /// `function()`.
+    ///
+    /// # Errors
+    /// If no node answers within `deadline`.
+    pub async fn missing(
+        &self,
+        needs: &Needs,
+        deadline: Deadline,
+    ) -> Result<Vec<String>, StoreError> {
+        needs::missing(&self.0.topology, needs, deadline).await
+    }
+
+    /// Opens a connection to read a schema: to the primary, or to any node that answers if there is
+    /// no primary.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_for_inspection(&self) -> Result<PlainConnection, StoreError> {
+        migrations::open_for_inspection(&self.0.topology).await
+    }
+
+    /// The engine of the database.
+    pub fn backend(&self) -> DbBackend {
+        migrations::backend(&self.0.topology)
+    }
+
+    /// The file of a SQLite database; `None` on PostgreSQL.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        migrations::sqlite_file(&self.0.topology)
+    }
+
+    /// Opens a connection for migrations to the primary, outside the pool and without the statement
+    /// timeout.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_for_migrations(&self) -> Result<PlainConnection, StoreError> {
+        migrations::open(&self.0.topology).await
+    }
+
+    /// Opens a connection to try a schema on: on SQLite to a new database in memory, on PostgreSQL
+    /// to the primary, where the caller works in a transaction that it rolls back.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_scratch(&self) -> Result<PlainConnection, StoreError> {
+        migrations::open_scratch(&self.0.topology).await
+    }
+
+    /// Whether a primary is known. Asks no node.
+    pub fn has_primary(&self) -> bool {
+        self.0.topology.has_primary()
+    }
+
+    /// The current figures of the pools: one for each node; on SQLite one for writing and one for
+    /// reading.
     pub fn pools(&self) -> Vec<PoolStats> {
         let pools = self.0.topology.nodes.iter().flat_map(|node| {
             let (writers, readers) = (&node.writers, &node.readers);
@@ -279,12 +365,12 @@ impl Store {
         pools.map(|pool| pool.stats()).collect()
     }
 
-    /// The key that seals page tokens; none until the schema has been found right.
+    /// The key that seals tokens; `None` until [`Store::schema`] has found the schema right.
     pub fn sealing_key(&self) -> Option<[u8; 32]> {
         *self.0.sealing_key.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes idle connections; those in use are closed when they come back.
+    /// Closes the idle connections. Checked-out ones are closed at their return.
     pub async fn close(&self) {
         for node in &self.0.topology.nodes {
             node.readers.close().await;

@@ -5,12 +5,12 @@
 pub struct FieldViolation {
     /// The field's path in the request, such as `requests[3].book.title`.
     pub field: String,
-    /// What the value should be, as a phrase that follows the field's name.
+    /// What is wrong, as a phrase that follows the field's name: `must not be empty`.
     pub description: String,
 }
 
 impl FieldViolation {
-    /// A fault at a field.
+    /// A violation at a field.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self { field: field.into(), description: description.into() }
     }

@@ -5,6 +5,7 @@
 
 mod arrows;
 mod circles;
+mod names;
 mod resources;
 mod source;
 mod text;

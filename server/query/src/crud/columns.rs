@@ -5,7 +5,7 @@ use sea_orm::{
     sea_query::Expr,
 };
 
-use crate::crud::Resource;
+use crate::crud::resource::Resource;
 
 /// The columns that a read is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,7 @@ pub enum Columns {
     Narrow,
 }
 
-/// The rows of a resource, with these columns. There are two texts, whatever a caller leaves
-/// out: each is prepared once.
+/// Selects from a resource's table. There are two SQL texts only, so that each is prepared once.
 pub fn select<R: Resource>(backend: DbBackend, columns: Columns) -> Select<R::Entity> {
     let select = R::Entity::find();
     if columns == Columns::All || R::LARGE.is_empty() {

@@ -1,5 +1,4 @@
-//! Rows by the hundred that are written where they can be: what one of them lacks is told of
-//! that one, and the others stay.
+//! Imports: many rows in one statement. A row that can't be written doesn't stop the others.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,26 +13,30 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::crud::{Resource, Values, column_in, write::stamped};
+use crate::crud::{
+    ids::{column, column_in},
+    resource::{Resource, Values},
+    write::stamped,
+};
 
-/// What became of a row.
+/// The outcome of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Landed {
-    /// It is a new one.
+    /// The row was inserted.
     Inserted,
-    /// There was one with its id, which is as this one says now.
+    /// A row with the same id was changed.
     Updated,
-    /// It was not written.
+    /// The row was not written.
     Rejected(FieldViolation),
 }
 
-/// Writes rows that have ids of their own, each once, and tells of each what became of it.
+/// Writes rows with given ids, and returns the outcome of each.
 ///
-/// A row that refers to one that isn't there is rejected; so is one whose id is taken, unless
-/// `change` has set the columns that the row there takes over from it.
+/// A row that refers to a missing row is rejected. So is a row whose id exists, unless `change` has
+/// set the columns to change in the existing row.
 ///
 /// # Errors
-/// What the database answers; a constraint besides those two fails them all.
+/// What the database answers. Another broken constraint fails all rows.
 pub async fn import<R: Resource>(
     connection: &Connection,
     rows: &[Values<R>],
@@ -46,12 +49,12 @@ pub async fn import<R: Resource>(
     let now = now();
     let kept = rows.iter().zip(&landed).filter(|(_, landed)| landed.is_none());
     let mut kept: Vec<Values<R>> = kept.map(|(row, _)| stamped::<R>(row.clone(), now)).collect();
-    // Two imports of the same ids would wait for each other.
+    // In the order of the ids: two imports of the same ids could deadlock.
     kept.sort_by_key(|row| id_of::<R>(row));
     let versions = put::<R>(connection, &kept, change).await?;
     let tell = |(landed, row): (Option<Landed>, &Values<R>)| {
         landed.unwrap_or_else(|| match id_of::<R>(row).and_then(|id| versions.get(&id)) {
-            // Every change of a row counts its version up.
+            // A new row has version 1. Each change increments it.
             Some(1) => Landed::Inserted,
             Some(_) => Landed::Updated,
             None => Landed::Rejected(FieldViolation::new("id", "is already taken")),
@@ -60,8 +63,8 @@ pub async fn import<R: Resource>(
     Ok(landed.into_iter().zip(rows).map(tell).collect())
 }
 
-/// The rows that refer to one that isn't there. Those that are referred to stay until the
-/// transaction ends.
+/// The rows that refer to a missing row. Locks the rows that are referred to until the transaction
+/// ends.
 async fn without_reference<R: Resource>(
     connection: &Connection,
     rows: &[Values<R>],
@@ -73,7 +76,7 @@ async fn without_reference<R: Resource>(
         else {
             continue;
         };
-        let column = super::column::<R>(name)?;
+        let column = column::<R>(name)?;
         let reference = |row: &Values<R>| match row.get(column).into_value() {
             Some(Value::Uuid(id)) => id,
             _ => None,
@@ -106,8 +109,7 @@ async fn without_reference<R: Resource>(
     Ok(violations)
 }
 
-/// Inserts rows, or changes those that are there; answers the version of each row that was
-/// written.
+/// Inserts rows, or changes the existing ones. Returns the version of each written row.
 async fn put<R: Resource>(
     connection: &Connection,
     rows: &[Values<R>],
@@ -119,7 +121,7 @@ async fn put<R: Resource>(
         let (statement, later) = match connection.get_database_backend() {
             DbBackend::Postgres => (from_arrays::<R>(first, rest, change), &rest[rest.len()..]),
             backend => {
-                // In pieces of 1, 2, 4 … 512 rows, as `insert` has them.
+                // In chunks of 1, 2, 4 … 512 rows, as in `insert`.
                 let (piece, later) = rest.split_at(1 << Ord::min(rest.len().ilog2(), 9));
                 (backend.build(&from_values::<R>(piece, change)?), later)
             }
@@ -132,15 +134,15 @@ async fn put<R: Resource>(
     Ok(versions)
 }
 
-/// The columns that every row has for itself: neither its times nor its version.
+/// The columns that the caller sets: all but the times and the version.
 fn own_columns<R: Resource>() -> impl Iterator<Item = <R::Entity as EntityTrait>::Column> {
     <R::Entity as EntityTrait>::Column::iter().filter(|column| !STAMPS.contains(&column.as_str()))
 }
 
 const STAMPS: [&str; 3] = ["created_at", "updated_at", "version"];
 
-/// One text however many rows there are: each column goes as an array. An array knows no NULL
-/// here, so a column that may be NULL has a second one that says where it isn't.
+/// Binds each column as one array, so that the SQL text doesn't depend on the number of rows. These
+/// arrays can't hold NULL, so a nullable column has a second array that says which values are set.
 fn from_arrays<R: Resource>(
     first: &Values<R>,
     rows: &[Values<R>],
@@ -174,7 +176,7 @@ fn from_arrays<R: Resource>(
     }
     let arrays: Vec<String> = (1..=values.len()).map(|index| format!("${index}")).collect();
     for name in STAMPS {
-        let value = super::column::<R>(name).ok().and_then(|it| first.get(it).into_value());
+        let value = column::<R>(name).ok().and_then(|it| first.get(it).into_value());
         let Some(value) = value else { continue };
         values.push(value);
         written.push(format!("\"{name}\""));
@@ -227,14 +229,14 @@ fn from_values<R: Resource>(
     Ok(insert)
 }
 
-/// The columns that a row which is there takes over from an imported one.
+/// The columns that an existing row takes over from an imported one.
 fn taken_over<R: Resource>(change: &Values<R>) -> impl Iterator<Item = &'static str> {
     let set = own_columns::<R>().filter(|column| change.get(*column).is_set());
     set.map(|column| column.as_str()).filter(|name| *name != "id").chain(["updated_at"])
 }
 
 fn id_of<R: Resource>(row: &Values<R>) -> Option<Uuid> {
-    match row.get(super::column::<R>("id").ok()?).into_value() {
+    match row.get(column::<R>("id").ok()?).into_value() {
         Some(Value::Uuid(id)) => id,
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Deletes of rows, by batches, with what may go along and what stands in the way.
+//! Deletions of rows, in batches, with the rows that refer to them.
 
 use bookstore_store::{Connection, ConstraintCheck, ConstraintRule, StoreError};
 use sea_orm::{
@@ -8,15 +8,16 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::crud::{
-    Expected, Removal, Resource, column_in, id_is,
+    ids::{column_in, id_is},
+    resource::{Expected, Removal, Resource},
     write::{ROUNDS, came_and_went, lock, lock_all, missed, state_is},
 };
 
-/// Deletes rows, all locked in the order of their ids first.
+/// Deletes rows. Locks all in the order of their ids first.
 ///
 /// # Errors
-/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Constraint`] where
-/// other rows still refer to one.
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Constraint`] if other
+/// rows refer to one.
 pub async fn delete<R: Resource>(
     connection: &Connection,
     removals: &[Removal],
@@ -25,7 +26,7 @@ pub async fn delete<R: Resource>(
     if forced.is_empty() {
         lock::<R>(connection, removals.iter().map(|removal| removal.id)).await?;
     } else {
-        // No row can come to refer to them any more, and a wrong etag costs nothing.
+        // The locks prevent new references. A wrong etag fails here, before anything is deleted.
         lock_for_delete::<R>(connection, removals).await?;
         delete_referrers::<R>(connection, &forced).await?;
     }
@@ -35,7 +36,8 @@ pub async fn delete<R: Resource>(
     Ok(())
 }
 
-/// The ids of deleted rows that others may refer to, where `force` doesn't take these along.
+/// The constraint checks of deletions: the ids that other rows may refer to, unless `force` deletes
+/// those rows.
 pub fn checks_of_removal<R: Resource>(removals: &[Removal]) -> Vec<ConstraintCheck> {
     let checks = removals.iter().flat_map(|removal| {
         let constraints = R::CONSTRAINTS.iter();
@@ -54,8 +56,8 @@ pub fn checks_of_removal<R: Resource>(removals: &[Removal]) -> Vec<ConstraintChe
     checks.collect()
 }
 
-/// Locks rows that are about to be deleted and makes sure that [`delete`] will find them as it
-/// has to, for operations that have more to do in between.
+/// Locks rows and checks that [`delete`] will find them in the right state. It is for operations
+/// that do more before the deletion.
 ///
 /// # Errors
 /// [`StoreError::NotFound`], [`StoreError::EtagMismatch`].
@@ -82,7 +84,7 @@ pub async fn lock_for_delete<R: Resource>(
     Ok(())
 }
 
-/// Deletes what refers to rows that are deleted with `force`.
+/// Deletes the rows that refer to rows to be deleted with `force`.
 async fn delete_referrers<R: Resource>(
     connection: &Connection,
     ids: &[Uuid],

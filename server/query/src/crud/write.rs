@@ -1,5 +1,4 @@
-//! Inserts and changes of rows, by batches, in an order that batches can't block each other
-//! with.
+//! Inserts and changes of rows, in batches. The order of the ids prevents deadlocks of batches.
 
 use bookstore_store::{
     Connection, ConstraintCheck, ConstraintRule, FieldViolation, StoreError, now,
@@ -13,13 +12,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::crud::{
-    Change, Expected, Fixed, Insert, Resource, Row, Values, column, column_in, id_is,
+    ids::{column, column_in, id_is},
+    resource::{Change, Expected, Fixed, Insert, Resource, Row, Values},
 };
 
-/// Inserts rows and answers them as they are now.
+/// Inserts rows and returns them.
 ///
 /// # Errors
-/// [`StoreError::Constraint`], to be explained by [`checks_of_insert`].
+/// [`StoreError::Constraint`], which [`checks_of_insert`] explains.
 pub async fn insert<R: Resource>(
     connection: &Connection,
     inserts: &[Insert<Values<R>>],
@@ -27,11 +27,10 @@ pub async fn insert<R: Resource>(
     let now = now();
     let rows: Vec<Values<R>> =
         inserts.iter().map(|insert| stamped::<R>(insert.values.clone(), now)).collect();
-    // In the order of their ids: two batches that insert the same ones would wait for each
-    // other.
+    // In the order of the ids: two batches with the same ids could deadlock otherwise.
     let mut ordered = rows.clone();
     ordered.sort_by_key(|values| id_of_values::<R>(values));
-    // In pieces of 1, 2, 4 … 512 rows, so that there are ten texts to prepare and not a thousand.
+    // In chunks of 1, 2, 4 … 512 rows, so that there are ten texts to prepare and not a thousand.
     let mut rest = ordered.as_slice();
     while !rest.is_empty() {
         let piece = 1 << Ord::min(rest.len().ilog2(), 9);
@@ -39,11 +38,11 @@ pub async fn insert<R: Resource>(
         R::Entity::insert_many(now.iter().cloned()).exec_without_returning(connection).await?;
         rest = later;
     }
-    // Every column was bound, so the rows are what was bound.
+    // Every column was bound, so the rows hold the bound values.
     rows.into_iter().map(|values| values.try_into_model().map_err(StoreError::from)).collect()
 }
 
-/// The values of inserted rows that constraints are about.
+/// The constraint checks of inserted rows.
 pub fn checks_of_insert<R: Resource>(inserts: &[Insert<Values<R>>]) -> Vec<ConstraintCheck> {
     let checks = inserts.iter().flat_map(|insert| {
         checks::<R>(&insert.values, None, |field| match field {
@@ -54,11 +53,11 @@ pub fn checks_of_insert<R: Resource>(inserts: &[Insert<Values<R>>]) -> Vec<Const
     checks.collect()
 }
 
-/// Changes rows, all locked in the order of their ids first, and answers them as they are now.
+/// Changes rows and returns them. Locks all in the order of their ids first.
 ///
 /// # Errors
-/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Invalid`] where a row
-/// would have to be inserted that can't be, [`StoreError::Constraint`].
+/// [`StoreError::NotFound`], [`StoreError::EtagMismatch`], [`StoreError::Invalid`] if a missing row
+/// can't be inserted, [`StoreError::Constraint`].
 pub async fn update<R: Resource>(
     connection: &Connection,
     changes: &[Change<Values<R>>],
@@ -66,8 +65,8 @@ pub async fn update<R: Resource>(
     lock::<R>(connection, changes.iter().map(|change| change.id)).await?;
     let mut ordered: Vec<(usize, &Change<Values<R>>)> = changes.iter().enumerate().collect();
     if changes.iter().any(|change| change.otherwise.is_some()) {
-        // Rows that aren't there can't be locked before they are inserted: that has to happen
-        // in the order of their ids. Otherwise the first entry at fault is the one to tell.
+        // Missing rows can't be locked, so they are inserted in the order of their ids. Otherwise
+        // the order of the request decides which entry the error names.
         ordered.sort_by_key(|(_, change)| change.id);
     }
     let mut rows = Vec::with_capacity(changes.len());
@@ -78,7 +77,7 @@ pub async fn update<R: Resource>(
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-/// The values of changed rows that constraints are about.
+/// The constraint checks of changed rows.
 pub fn checks_of_update<R: Resource>(changes: &[Change<Values<R>>]) -> Vec<ConstraintCheck> {
     let checks = changes.iter().flat_map(|change| {
         let path = |field: &str| format!("{}.{field}", change.path);
@@ -146,7 +145,7 @@ async fn update_one<R: Resource>(
     Err(came_and_went())
 }
 
-/// Makes sure that what never changes is as the row has it.
+/// Checks that the row has the request's values in immutable fields.
 async fn unchanged<R: Resource>(
     connection: &Connection,
     change: &Change<Values<R>>,
@@ -179,16 +178,16 @@ fn is_fixed(fixed: &[Fixed]) -> SimpleExpr {
     })
 }
 
-/// How often a row is looked for that other callers insert and delete in between.
+/// The attempts at a row that other callers insert and delete meanwhile.
 pub(crate) const ROUNDS: usize = 3;
 
-/// What is answered where a row was another one at each look: the write is tried again.
+/// The error after those attempts. The store repeats the write.
 pub fn came_and_went() -> StoreError {
     StoreError::Conflict(DbErr::Custom("the row came and went".into()))
 }
 
-/// Locks the rows of a batch in the order of their ids, so that two batches can't wait for
-/// each other. One row needs no order.
+/// Locks the rows of a batch in the order of their ids, so that two batches can't deadlock. One row
+/// needs no lock of its own.
 pub(crate) async fn lock<R: Resource>(
     connection: &Connection,
     ids: impl ExactSizeIterator<Item = Uuid>,
@@ -199,8 +198,8 @@ pub(crate) async fn lock<R: Resource>(
     }
 }
 
-/// Locks the rows of a table that have one of these ids in a column, in the order of the rows'
-/// own ids, also if it is one alone. SQLite's transactions hold the whole file already.
+/// Locks the rows of a table that have one of these ids in a column, in the order of the rows' own
+/// ids. On SQLite it does nothing, since a transaction locks the whole file.
 ///
 /// # Errors
 /// What the database answers.
@@ -225,7 +224,7 @@ pub async fn lock_all(
     Ok(())
 }
 
-/// Why no row was changed: it isn't there, or it has another state.
+/// Why no row was changed: it doesn't exist, or it has another state.
 pub(crate) async fn missed<R: Resource>(
     connection: &Connection,
     id: Uuid,
@@ -246,13 +245,13 @@ fn checks<R: Resource>(
     path: impl Fn(&str) -> String,
 ) -> Vec<ConstraintCheck> {
     let checks = R::CONSTRAINTS.iter().filter_map(|constraint| {
-        // Rows that are changed keep their id.
+        // Changes keep the id.
         let unused = matches!(constraint.rule, ConstraintRule::Unused { .. });
         if unused || (own.is_some() && constraint.field == "id") {
             return None;
         }
         let value = |name: &&'static str| match values.get(column::<R>(name).ok()?) {
-            // NULL breaks neither kind of constraint.
+            // NULL violates neither a unique nor a foreign key constraint.
             ActiveValue::Set(value) => (value != value.as_null()).then_some(value),
             _ => None,
         };
@@ -263,7 +262,7 @@ fn checks<R: Resource>(
     checks.collect()
 }
 
-/// A new row's times and version.
+/// Sets the times and the version of a new row.
 pub(crate) fn stamped<R: Resource>(mut values: Values<R>, now: DateTime<Utc>) -> Values<R> {
     for (name, value) in [
         ("created_at", Value::from(now)),
@@ -277,7 +276,7 @@ pub(crate) fn stamped<R: Resource>(mut values: Values<R>, now: DateTime<Utc>) ->
     values
 }
 
-/// The id of a row that is about to be inserted.
+/// The id of a row to be inserted.
 fn id_of_values<R: Resource>(values: &Values<R>) -> Option<Uuid> {
     match column::<R>("id").map(|column| values.get(column)) {
         Ok(ActiveValue::Set(Value::Uuid(id))) => id,
@@ -285,7 +284,7 @@ fn id_of_values<R: Resource>(values: &Values<R>) -> Option<Uuid> {
     }
 }
 
-/// Whether a row has the state that is expected of it.
+/// The condition that a row has the expected state.
 pub fn state_is(expected: Expected) -> SimpleExpr {
     match expected {
         Expected::Any => Expr::cust("TRUE"),

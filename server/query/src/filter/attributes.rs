@@ -1,7 +1,7 @@
-//! Filters on values inside of JSON objects, the same on `jsonb` and on SQLite's text.
+//! Filters on values inside of JSON objects, in PostgreSQL's `jsonb` and SQLite's text.
 //!
-//! Neither engine is asked to convert a value: a test of the type stands before each
-//! comparison, so that no stored value can make a list fail.
+//! The SQL tests the type of a value before it compares it. It never casts a value, so no stored
+//! value can make a list fail.
 
 use aip_160::{Comparator, Value as Literal};
 use sea_orm::{
@@ -15,33 +15,19 @@ use serde_json::{Number, json};
 
 use crate::{
     field::{Invalid, shown},
-    filter::{LITERAL_STAR, check::Operand, value},
+    filter::{
+        node::{JsonTest, LITERAL_STAR, Operand, Scalar},
+        value,
+    },
 };
 
-/// How many keys a path may have below its column.
+/// The most keys of a path below its column.
 const LONGEST_PATH: usize = 16;
 
-/// What a filter asks of a value in a JSON object.
-#[derive(Clone, Debug)]
-pub(crate) enum JsonTest {
-    Set,
-    Equal(Scalar),
-    NotEqual(Scalar),
-    Order(BinOper, Number),
-}
-
-/// A JSON value that is compared with.
-#[derive(Clone, Debug)]
-pub(crate) enum Scalar {
-    Text(String),
-    Number(Number),
-    Bool(bool),
-}
-
-/// Reads the keys of a path.
+/// Parses the keys of a path.
 ///
 /// # Errors
-/// Too many of them, or a bare one that looks like a pattern.
+/// More than 16 keys, or an unquoted key that looks like a pattern.
 pub(crate) fn path(keys: &[Literal]) -> Result<Vec<String>, Invalid> {
     if keys.len() > LONGEST_PATH {
         return Err(Invalid(format!("a path goes at most {LONGEST_PATH} keys deep")));
@@ -55,7 +41,7 @@ pub(crate) fn path(keys: &[Literal]) -> Result<Vec<String>, Invalid> {
     keys.iter().map(key).collect()
 }
 
-/// What is asked of the value at a path.
+/// Makes the test of the value at a path.
 ///
 /// # Errors
 /// Comparisons that JSON values don't have, and numbers out of range.
@@ -82,7 +68,7 @@ pub(crate) fn test(
     }
 }
 
-/// Says the test in SQL. But for `Set` and `NotEqual` it may come out as NULL.
+/// Makes the SQL of a test. It may be NULL, except for `Set` and `NotEqual`.
 pub(crate) fn expression(
     column: Expr,
     path: &[String],
@@ -95,7 +81,7 @@ pub(crate) fn expression(
     }
 }
 
-/// A bare value is a number where JSON writes numbers that way.
+/// Converts a value. An unquoted one is a number if it has JSON's syntax of numbers.
 fn scalar(name: &str, operand: Operand<'_>) -> Result<Scalar, Invalid> {
     let text = operand.text;
     if operand.quoted {
@@ -105,7 +91,7 @@ fn scalar(name: &str, operand: Operand<'_>) -> Result<Scalar, Invalid> {
         return Ok(Scalar::Bool(truth));
     }
     if let Ok(number) = text.parse::<Number>() {
-        // Both engines hold other numbers than these as 64-bit floats or compare them so.
+        // Both engines compare all other numbers as 64-bit floats.
         let number = match number.as_i64() {
             Some(number) => Some(Number::from(number)),
             None => number.as_f64().and_then(Number::from_f64),
@@ -127,12 +113,12 @@ fn out_of_range(name: &str, text: &str) -> Invalid {
 }
 
 fn on_postgres(column: Expr, path: &[String], test: &JsonTest) -> Expr {
-    // A chain of `->` with text looks into objects only, while `#>` also counts in lists.
+    // `->` with a text looks into objects only; `#>` looks into lists too.
     let found = path.iter().fold(column.clone(), |object, key| {
         object.binary(BinOper::PgOperator(GetJsonField), Expr::val(key.as_str()))
     });
-    // Containment is what the index serves. Below the top level, which is always an
-    // object, it holds for a scalar only if the very same one stands at the path.
+    // The index supports containment. The top level is an object, so `@>` holds for a scalar only
+    // if the same scalar is at the path.
     let equal = |scalar: &Scalar| {
         let tree = path.iter().rev().fold(json(scalar), |value, key| json!({ key: value }));
         column.clone().binary(BinOper::PgOperator(Contains), Expr::val(tree))

@@ -1,76 +1,38 @@
-//! From a parsed filter to a typed one: every field known, every value of its kind.
+//! Types a parsed filter: finds every field, and converts every value to the field's kind.
 
 use aip_160::{Arg, Comparable, Comparator, Expression, Member, Restriction, Value as Literal};
-use sea_orm::{Value, sea_query::BinOper};
+use sea_orm::sea_query::BinOper;
 
 use crate::{
     field::{Field, Invalid, Kind, ResourceFields, cut, shown},
     filter::{
-        LITERAL_STAR,
-        attributes::{self, JsonTest},
+        attributes,
+        node::{FilterNode, JsonTest, LITERAL_STAR, Operand, Test},
         value,
     },
 };
 
-/// A typed filter.
-#[derive(Clone, Debug)]
-pub(crate) enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Not(Box<Node>),
-    Test(&'static Field, Test),
-}
-
-/// What a filter asks of one field.
-#[derive(Clone, Debug)]
-pub(crate) enum Test {
-    Set,
-    Compare(BinOper, Value),
-    /// Text from the first bound up to the second, which is omitted if none is greater.
-    Within(String, Option<String>),
-    /// Text outside of such bounds.
-    Outside(String, Option<String>),
-    /// Text that holds this somewhere, in any case.
-    Contains(String),
-    /// What is asked of the value at a path below a JSON object.
-    Json(Vec<String>, JsonTest),
-}
-
-/// A value as the caller wrote it.
-#[derive(Clone, Copy)]
-pub(crate) struct Operand<'a> {
-    /// The text, with [`LITERAL_STAR`] for each star that was escaped.
-    pub(crate) text: &'a str,
-    pub(crate) quoted: bool,
-}
-
-impl Operand<'_> {
-    /// The text as it was meant.
-    pub(crate) fn literal(self) -> String {
-        self.text.replace(LITERAL_STAR, "*")
-    }
-
-    fn is_star(self) -> bool {
-        self.text == "*" && !self.quoted
-    }
-}
-
-/// Types a filter. The depth of the recursion is the parser's, which is limited.
-pub(crate) fn check(expression: &Expression, fields: &ResourceFields) -> Result<Node, Invalid> {
-    let all = |children: &[Expression]| -> Result<Vec<Node>, Invalid> {
+/// Types a filter. The parser limits the depth of the recursion.
+pub(crate) fn check(
+    expression: &Expression,
+    fields: &ResourceFields,
+) -> Result<FilterNode, Invalid> {
+    let all = |children: &[Expression]| -> Result<Vec<FilterNode>, Invalid> {
         children.iter().map(|child| check(child, fields)).collect()
     };
     match expression {
-        Expression::And(children) | Expression::Sequence(children) => Ok(Node::All(all(children)?)),
-        Expression::Or(children) => Ok(Node::Any(all(children)?)),
-        Expression::Not(child) => Ok(Node::Not(Box::new(check(child, fields)?))),
+        Expression::And(children) | Expression::Sequence(children) => {
+            Ok(FilterNode::All(all(children)?))
+        }
+        Expression::Or(children) => Ok(FilterNode::Any(all(children)?)),
+        Expression::Not(child) => Ok(FilterNode::Not(Box::new(check(child, fields)?))),
         Expression::Restriction(restriction) => test(restriction, fields),
         Expression::Global(Comparable::Function(function)) => Err(no_function(&function.name)),
         Expression::Global(Comparable::Member(member)) => Err(alone(member)),
     }
 }
 
-fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<Node, Invalid> {
+fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode, Invalid> {
     let member = match &restriction.comparable {
         Comparable::Member(member) => member,
         Comparable::Function(function) => return Err(no_function(&function.name)),
@@ -81,7 +43,7 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<Node, Inva
     let comparator = restriction.comparator;
     if comparator == Comparator::Has && operand.is_star() {
         let test = if path.is_empty() { Test::Set } else { Test::Json(path, JsonTest::Set) };
-        return Ok(Node::Test(field, test));
+        return Ok(FilterNode::Test(field, test));
     }
     if operand.text == "null" && !operand.quoted {
         return Err(Invalid(format!(
@@ -102,7 +64,7 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<Node, Inva
             value::typed(kind, operand).ok_or_else(|| ill_typed(&name, kind, operand))?,
         ),
     };
-    Ok(Node::Test(field, test))
+    Ok(FilterNode::Test(field, test))
 }
 
 /// The most characters that `:` looks for. A text that nearly matches takes their number times
@@ -135,7 +97,7 @@ fn bound_pattern(
 ///
 /// # Errors
 /// If that is too much.
-pub(crate) fn bound_patterns(node: &Node) -> Result<(), Invalid> {
+pub(crate) fn bound_patterns(node: &FilterNode) -> Result<(), Invalid> {
     let (all, long) = patterns(node);
     if all > PATTERNS.0 {
         let most = PATTERNS.0;
@@ -151,19 +113,21 @@ pub(crate) fn bound_patterns(node: &Node) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn patterns(node: &Node) -> (usize, usize) {
+fn patterns(node: &FilterNode) -> (usize, usize) {
     match node {
-        Node::All(nodes) | Node::Any(nodes) => nodes
+        FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes
             .iter()
             .map(patterns)
             .fold((0, 0), |(all, long), (more, longer)| (all + more, long + longer)),
-        Node::Not(node) => patterns(node),
-        Node::Test(field, Test::Contains(_)) => (1, usize::from(field.kind == Kind::LongText)),
-        Node::Test(..) => (0, 0),
+        FilterNode::Not(node) => patterns(node),
+        FilterNode::Test(field, Test::Contains(_)) => {
+            (1, usize::from(field.kind == Kind::LongText))
+        }
+        FilterNode::Test(..) => (0, 0),
     }
 }
 
-/// Finds the field that a path names, and what of the path goes into a JSON object.
+/// Finds the field of a path, and the rest of the path inside a JSON object.
 fn resolve(
     member: &Member,
     fields: &ResourceFields,
@@ -202,7 +166,7 @@ fn operand<'a>(name: &str, argument: &'a Arg) -> Result<Operand<'a>, Invalid> {
         Literal::Text(text) => (text, false),
         Literal::String(text) => (text, true),
     };
-    // What a backslash would escape is different inside of quotes.
+    // A backslash escapes other characters inside of quotes.
     if !member.fields.is_empty() || (!quoted && text.contains('\\')) {
         return Err(Invalid(format!("put the value {} in quotes", shown(&name_of(member)))));
     }
@@ -220,7 +184,7 @@ fn operator(name: &str, kind: Kind, comparator: Comparator) -> Result<BinOper, I
     }
 }
 
-/// The error for a value that isn't what the field's kind wants.
+/// The error for a value that isn't of the field's kind.
 fn ill_typed(name: &str, kind: Kind, operand: Operand<'_>) -> Invalid {
     let quotes = if operand.quoted { " in quotes" } else { "" };
     let text = shown(&operand.literal());

@@ -1,4 +1,4 @@
-//! From a typed filter to SQL.
+//! Makes SQL of a typed filter.
 
 use sea_orm::{
     DbBackend, Value,
@@ -9,12 +9,12 @@ use crate::{
     field::{Field, Kind},
     filter::{
         attributes,
-        check::{Node, Test},
+        node::{FilterNode, Test},
     },
 };
 
-/// Says a filter in SQL, as a condition on its table.
-pub(crate) fn expression(node: &Node, table: &'static str, backend: DbBackend) -> Expr {
+/// Makes the condition of a filter on its table.
+pub(crate) fn expression(node: &FilterNode, table: &'static str, backend: DbBackend) -> Expr {
     Writer { table, backend }.expression(node, false)
 }
 
@@ -24,22 +24,22 @@ struct Writer {
 }
 
 impl Writer {
-    fn expression(&self, node: &Node, negated: bool) -> Expr {
+    fn expression(&self, node: &FilterNode, negated: bool) -> Expr {
         match node {
-            Node::All(nodes) => self.join(BinOper::And, nodes, negated),
-            Node::Any(nodes) => self.join(BinOper::Or, nodes, negated),
-            Node::Not(node) => self.expression(node, true).not(),
-            // Unnegated, a NULL leaves the row out as a false does, and the index can serve.
-            Node::Test(field, test) if negated && may_be_null(field, test) => {
+            FilterNode::All(nodes) => self.join(BinOper::And, nodes, negated),
+            FilterNode::Any(nodes) => self.join(BinOper::Or, nodes, negated),
+            FilterNode::Not(node) => self.expression(node, true).not(),
+            // Without NOT a NULL excludes the row, as false does. So the index can be used.
+            FilterNode::Test(field, test) if negated && may_be_null(field, test) => {
                 self.test(field, test).is(Expr::Constant(Value::Bool(Some(true))))
             }
-            Node::Test(field, test) => self.test(field, test),
+            FilterNode::Test(field, test) => self.test(field, test),
         }
     }
 
-    /// Joins the nodes as a balanced tree. A chain of as many as a filter can hold would be
-    /// deeper than SQLite takes, and than the stack of the writer allows.
-    fn join(&self, operator: BinOper, nodes: &[Node], negated: bool) -> Expr {
+    /// Joins the nodes as a balanced tree. A chain would exceed SQLite's limit of the depth of an
+    /// expression, and the stack.
+    fn join(&self, operator: BinOper, nodes: &[FilterNode], negated: bool) -> Expr {
         match nodes {
             [] => Expr::Constant(Value::Bool(Some(operator == BinOper::And))),
             [node] => self.expression(node, negated),
@@ -71,7 +71,7 @@ impl Writer {
                 }
             }
             Test::Contains(pattern) => {
-                // The columns' own collation knows no other letters than ASCII's.
+                // The columns' collation "C" folds ASCII letters only.
                 let template = match self.backend {
                     DbBackend::Postgres => r#"($1 COLLATE "und-x-icu") ILIKE $2 ESCAPE '\'"#,
                     _ => r"? LIKE ? ESCAPE '\'",
@@ -83,7 +83,7 @@ impl Writer {
     }
 }
 
-/// Whether a test may come out as NULL, which a `NOT` would keep.
+/// Whether a test may be NULL. A NOT would keep the NULL.
 fn may_be_null(field: &Field, test: &Test) -> bool {
     match test {
         Test::Set => false,

@@ -1,35 +1,32 @@
 //! The language of `filter`: AIP-160 over the fields that a resource names.
 //!
-//! A filter is read and typed without knowing the engine; [`Filter::condition`] then
-//! says it in SQL, with every value bound and the same rows on either engine.
+//! Parsing and typing don't depend on the engine. [`Filter::condition`] makes the SQL, with bound
+//! values. It finds the same rows on both engines.
 
 mod attributes;
 mod check;
 mod condition;
+mod node;
 mod value;
 
 use std::fmt;
 
 use aip_160::{FilterError, parse_filter_with_max_depth};
-use check::Node;
 use sea_orm::{DbBackend, sea_query::Condition};
 
+use self::node::{FilterNode, LITERAL_STAR};
 use crate::field::{Invalid, ResourceFields};
 
-/// How many characters a filter may have.
+/// The most characters of a filter.
 pub const MOST_CHARACTERS: usize = 4_096;
 
-/// How deep the parentheses of a filter may nest.
+/// The deepest nesting of parentheses in a filter.
 pub const DEEPEST: usize = 16;
 
-/// Stands for a `*` that is meant literally, from reading to typing. A filter can't
-/// hold it otherwise, since PostgreSQL stores no NUL.
-const LITERAL_STAR: char = '\0';
-
-/// A filter that was found right. Its `Display` is canonical: the same for filters
-/// that differ in nothing but white space and needless parentheses.
+/// A valid filter. Its `Display` is canonical: it has the same text with other white space and
+/// without needless parentheses.
 ///
-/// Beyond AIP-160, whose `OR` binds tighter than `AND`:
+/// In AIP-160 `OR` binds tighter than `AND`. The details beyond AIP-160:
 ///
 /// - Text: `=`, `!=`, `<`, `<=`, `>`, `>=` go by code points; `:` finds a part
 ///   without minding the case (on SQLite of ASCII letters only). A `*` at the end of a
@@ -49,15 +46,15 @@ const LITERAL_STAR: char = '\0';
 #[derive(Clone, Debug)]
 pub struct Filter {
     table: &'static str,
-    root: Option<Node>,
+    root: Option<FilterNode>,
     canonical: String,
 }
 
 impl Filter {
-    /// Reads a filter; an empty one matches every row.
+    /// Parses a filter. An empty one matches every row.
     ///
     /// # Errors
-    /// What isn't AIP-160, longer than [`MOST_CHARACTERS`] or deeper than [`DEEPEST`];
+    /// Text that isn't AIP-160, longer than [`MOST_CHARACTERS`] or nested deeper than [`DEEPEST`];
     /// fields that aren't filterable; comparisons and values that don't fit the field.
     pub fn parse(text: &str, fields: &ResourceFields) -> Result<Filter, Invalid> {
         let prepared = prepare(text)?;
@@ -78,8 +75,8 @@ impl Filter {
         self.root.is_none()
     }
 
-    /// The filter as a condition on its table, the same text for every filter of the
-    /// same shape; an empty filter is an empty condition.
+    /// The filter as a condition on its table. Filters of the same shape have the same SQL text. An
+    /// empty filter is an empty condition.
     pub fn condition(&self, backend: DbBackend) -> Condition {
         let condition = Condition::all();
         match &self.root {
@@ -95,8 +92,8 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Holds the limits and does what the parser can't: it would read `NOT(` as a function,
-/// and forget which stars were escaped. No byte changes its place.
+/// Checks the limits, and marks what the parser would lose: it reads `NOT(` as a function, and
+/// doesn't report which stars were escaped. All bytes keep their offsets.
 fn prepare(text: &str) -> Result<String, Invalid> {
     if text.chars().count() > MOST_CHARACTERS {
         return Err(Invalid(format!("a filter has at most {MOST_CHARACTERS} characters")));

@@ -1,4 +1,4 @@
-//! Values of a filter: what the caller wrote becomes what the column holds.
+//! The values of a filter: converts a caller's text to a value of the column.
 
 use aip_160::Comparator;
 use chrono::{DateTime, Datelike, Utc};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     field::{Invalid, Kind},
-    filter::check::{Operand, Test},
+    filter::node::{Operand, Test},
 };
 
 /// The SQL operator of a comparison.
@@ -27,10 +27,10 @@ pub(crate) fn only_set(name: &str) -> Invalid {
     Invalid(format!("{name}:* asks whether {name} is set; compare values with = instead of :"))
 }
 
-/// What is asked of a text.
+/// Makes the test of a text field.
 ///
 /// # Errors
-/// A star that isn't escaped, but for one at the end of a value of `=` or `!=`.
+/// A star that isn't escaped, except at the end of a value of `=` or `!=`.
 pub(crate) fn text(
     name: &str,
     comparator: Comparator,
@@ -63,7 +63,7 @@ pub(crate) fn text(
     })
 }
 
-/// A value of a kind other than text and JSON; none if the operand isn't one.
+/// Converts to a kind other than text and JSON; `None` if the operand isn't of that kind.
 pub(crate) fn typed(kind: Kind, operand: Operand<'_>) -> Option<Value> {
     let Operand { text, quoted } = operand;
     match kind {
@@ -81,7 +81,7 @@ pub(crate) fn typed(kind: Kind, operand: Operand<'_>) -> Option<Value> {
         }
         Kind::Id => {
             let id = Uuid::try_parse(text).ok()?;
-            // Braces, a missing hyphen or an upper-case letter would be another name for it.
+            // Other spellings of the same UUID are refused, so that it has one name.
             (id.hyphenated().to_string() == text).then(|| id.into())
         }
         Kind::Time => time(text).map(Value::from),
@@ -95,8 +95,8 @@ pub(crate) fn typed(kind: Kind, operand: Operand<'_>) -> Option<Value> {
     }
 }
 
-/// Reads a number exactly, in units of 10 to the power of minus `scale`. None if it is no
-/// number, finer than that or out of 64 bits.
+/// Parses a number exactly, in units of 10^-`scale`. `None` if it is no number, has more fraction
+/// digits, or needs more than 64 bits.
 fn decimal(text: &str, scale: i32) -> Option<i64> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),
@@ -120,7 +120,7 @@ fn decimal(text: &str, scale: i32) -> Option<i64> {
     if digits.is_empty() {
         return Some(0);
     }
-    // A filter is short, so no exponent that fits a number is anywhere near the limits of i32.
+    // The length of a filter is limited, so an exponent in range is far from the limits of i32.
     let exponent: i32 = exponent.parse().ok()?;
     let shift = exponent.checked_add(scale)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let significant = digits.trim_end_matches('0');
@@ -133,28 +133,28 @@ fn decimal(text: &str, scale: i32) -> Option<i64> {
     i64::try_from(if negative { -magnitude } else { magnitude }).ok()
 }
 
-/// Reads a finite number. Words such as `inf` are none.
+/// Parses a finite number. Words such as `inf` are refused.
 fn double(text: &str) -> Option<f64> {
     let digit_first =
         text.strip_prefix('-').unwrap_or(text).starts_with(|c: char| c.is_ascii_digit());
     text.parse().ok().filter(|number: &f64| digit_first && number.is_finite())
 }
 
-/// Reads a time, cut to microseconds as every stored one is. The years that are written
-/// with four digits are the ones that SQLite, which holds times as text, orders rightly.
+/// Parses a time and cuts it to microseconds, as stored times are. Only years of four digits, since
+/// SQLite stores and orders times as texts.
 fn time(text: &str) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
-    // This also moves a leap second to the second after it, as the engines do.
+    // A leap second becomes the next second, as in both engines.
     let time = DateTime::from_timestamp_micros(time.timestamp_micros())?;
     (1..=9999).contains(&time.year()).then_some(time)
 }
 
-/// The least text that is greater than all that begin with the prefix: the last code
-/// point that can grow is replaced by the next one. None if there is no such text.
+/// The least text that is greater than every text with the prefix: increments the last code point
+/// that can be incremented. `None` if there is no such text.
 fn after_prefix(prefix: &str) -> Option<String> {
     let mut text = prefix.to_owned();
     while let Some(last) = text.pop() {
-        // A char range steps over the surrogates, which no text holds.
+        // A range of chars skips the surrogates.
         if let Some(next) = (last..=char::MAX).nth(1) {
             text.push(next);
             return Some(text);
@@ -163,7 +163,7 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-/// The LIKE pattern of texts that hold this one; `\` is its escape.
+/// The LIKE pattern of texts that contain this one; `\` is the escape character.
 fn containing(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');

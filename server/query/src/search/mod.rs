@@ -1,7 +1,7 @@
-//! Search: the rows whose texts hold the words of a query, best matches first.
+//! Full-text search: the rows whose texts hold the words of a query, by rank.
 //!
-//! The language is ours and the same on both engines; each of them finds and ranks with an index
-//! of its own, which the schema keeps beside the table.
+//! The query language is the same on both engines. Each engine finds and ranks with an index of its
+//! own (PostgreSQL, 12. Full Text Search; sqlite.org/fts5.html).
 
 mod words;
 
@@ -19,48 +19,48 @@ use crate::{
     page_token::PageToken,
 };
 
-/// How many results pages lead to. Each page ranks all matches again, so that going on for ever
-/// would cost the square of their number.
+/// The most results on all pages together. Each page ranks all matches again, so the cost of all
+/// pages grows with the square of their number.
 pub const MOST_RESULTS: usize = 1_000;
 
-/// A resource whose texts are searched. On PostgreSQL its table has a column `words`, a
-/// `tsvector` with the weights A to C; on SQLite FTS5's table is called `<name>_words`, and
-/// `<name>_word_keys` leads from its numbers to ids.
+/// A resource with a full-text index. On PostgreSQL its table has a column `words`, a `tsvector`
+/// with the weights A to C. On SQLite the FTS5 table is `<name>_words`, and `<name>_word_keys` maps
+/// its rowids to ids.
 pub trait Searched: Resource {
-    /// What a hit in each field counts on SQLite, in the order of the index; on PostgreSQL the
-    /// weights A to C mean 1, 0.4 and 0.2.
+    /// The weight of each field on SQLite, in the order of the index. On PostgreSQL the weights A to
+    /// C are 1, 0.4 and 0.2.
     const WEIGHTS: &'static str;
 }
 
-/// One page of results, asked for.
+/// A checked request for one page of results.
 #[derive(Clone)]
 pub struct SearchQuery {
-    /// Which search it is: no other one has the name, nor takes its tokens.
+    /// The unique name of the search. A page token of another one is refused.
     pub name: &'static str,
-    /// What to look for.
+    /// The words to find.
     pub words: Words,
-    /// Which rows at all.
+    /// The filter on the results.
     pub filter: Filter,
-    /// How many better results to pass over.
+    /// The number of better results to skip.
     pub offset: usize,
-    /// The most rows to answer.
+    /// The most rows of the page.
     pub limit: usize,
     /// The columns to read.
     pub columns: Columns,
-    /// Seals the next page's token.
+    /// The key that seals the next page's token.
     pub sealing_key: [u8; 32],
 }
 
 /// The rows of a page.
 #[derive(Clone, Debug)]
 pub struct SearchPage<M> {
-    /// The rows, best matches first; equally good ones by their ids.
+    /// The rows by rank, those of equal rank by their ids.
     pub rows: Vec<M>,
     /// Whether more follow.
     pub more: bool,
 }
 
-/// Reads a page of results in one statement. It also ends before its rows are larger than 3 MiB.
+/// Reads a page of results in one statement. The page ends before its rows exceed 3 MiB.
 ///
 /// # Errors
 /// What the database answers.
@@ -80,7 +80,7 @@ pub async fn search<R: Searched>(
 }
 
 impl SearchQuery {
-    /// The token of the page behind `answered` rows of this one; none where results end.
+    /// The token of the page after `answered` rows of this one; `None` after [`MOST_RESULTS`].
     pub fn token_behind(&self, answered: usize) -> Option<String> {
         let offset = self.offset.saturating_add(answered);
         let Self { name, sealing_key, words, filter, .. } = self;
@@ -103,12 +103,12 @@ fn on_postgres<R: Searched>(query: &SearchQuery, limit: usize) -> Statement {
         )
         .order_by((table, "id"), Direction::Asc);
     let mut statement = DbBackend::Postgres.build(&select);
-    // As literals, for the reason that `page::statement` gives.
+    // As literals, for the same reason as in `page::statement`.
     statement.sql += &format!(" LIMIT {} OFFSET {}", limit.saturating_add(1), query.offset);
     statement
 }
 
-/// The ranked ids first and their rows after that: the sort would carry all the texts along.
+/// Ranks the ids first and reads their rows after that, so that the sort holds no texts.
 fn on_sqlite<R: Searched>(query: &SearchQuery, limit: usize) -> Statement {
     let (table, name) = (R::FIELDS.table, R::NAME);
     let (index, keys) = (format!("{name}_words"), format!("{name}_word_keys"));

@@ -1,4 +1,4 @@
-//! The language of a search: words, "quoted phrases", `-` before what must not be there, `OR`.
+//! The query language of a search: words, "quoted phrases", `-` for exclusion, `OR`.
 
 use std::{collections::HashMap, fmt, sync::LazyLock};
 
@@ -9,12 +9,11 @@ use crate::field::Invalid;
 /// How many words a search may hold.
 pub const MOST_WORDS: usize = 32;
 
-/// What to look for. Its `Display` is canonical, the same for searches that find the same by
-/// the same words, and is FTS5's text of it.
+/// A parsed search. Its `Display` is canonical, and is the query in FTS5's syntax.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words(Vec<Group>);
 
-/// What one row must hold, and what it must not.
+/// The phrases that a row must have, and those that it must not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Group {
     /// Never empty.
@@ -22,14 +21,14 @@ struct Group {
     unwanted: Vec<Phrase>,
 }
 
-/// Words one behind the other, never none.
+/// Consecutive words; at least one.
 type Phrase = Vec<String>;
 
 impl Words {
-    /// Reads a search. White space separates terms, all of which a row must hold; `OR` in
-    /// capitals separates lists of them, of which it must hold one. Quotes make one term of
-    /// what they enclose, the last one to the end if it isn't closed. A term of several words,
-    /// such as `rock-n-roll`, is a phrase; one without a word is passed over.
+    /// Parses a search. White space separates terms; a row must have all of them. `OR` in capitals
+    /// separates lists of terms; a row must match one list. Quotes enclose one term; an unclosed
+    /// quote ends at the end of the text. A term of several words, such as `rock-n-roll`, is a
+    /// phrase. A term without words is ignored.
     ///
     /// # Errors
     /// A list without a term to look for, and more than `MOST_WORDS` words.
@@ -60,7 +59,7 @@ impl Words {
         }
     }
 
-    /// The search in the form that PostgreSQL's `tsquery` is read from.
+    /// The search in the syntax of PostgreSQL's `tsquery` (8.11.2. tsquery).
     pub(crate) fn to_tsquery(&self) -> String {
         let phrase = |phrase: &Phrase| {
             let words: Vec<_> = phrase.iter().map(|word| format!("'{word}'")).collect();
@@ -93,7 +92,7 @@ impl fmt::Display for Words {
     }
 }
 
-/// A term as it stands in a search.
+/// A term of a search.
 #[derive(Debug, PartialEq, Eq)]
 struct Term<'a> {
     text: &'a str,
@@ -103,7 +102,7 @@ struct Term<'a> {
 
 fn terms(mut rest: &str) -> Vec<Term<'_>> {
     let mut terms = Vec::new();
-    // A `-` inside of `rock"-"roll` excludes nothing: only what follows white space does.
+    // Only a `-` after white space excludes; the one inside of `rock"-"roll` does not.
     let mut apart = true;
     loop {
         let trimmed = rest.trim_start();
@@ -132,7 +131,7 @@ fn terms(mut rest: &str) -> Vec<Term<'_>> {
     }
 }
 
-/// The words of a text, folded, as both engines split it.
+/// Splits a text into folded words, as both engines do.
 fn split(text: &str) -> Vec<String> {
     let words = text.split(|character| !is_in_word(character)).filter(|word| !word.is_empty());
     words.map(|word| word.chars().map(fold).collect()).collect()

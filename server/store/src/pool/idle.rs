@@ -1,4 +1,4 @@
-//! The idle connections of a pool, and the count of all.
+//! The idle connections of a pool, and the number of all.
 
 use std::{
     collections::VecDeque,
@@ -6,25 +6,25 @@ use std::{
 };
 
 use crate::{
-    pool::PoolOptions,
-    session::connection::{Access, Connection},
+    pool::options::PoolOptions,
+    session::connection::{Connection, driver::Access},
 };
 
-/// How long a connection beyond the size may be idle.
+/// The idle time after which the pool closes a connection beyond its size.
 pub(crate) const SURPLUS_IDLE: Duration = Duration::from_secs(10);
 
-/// After how long an idle connection is tried before it is checked out.
+/// The idle time after which the pool pings a connection before it checks it out.
 const PING_AFTER: Duration = Duration::from_secs(10);
 
-/// The connections of a pool.
+/// The idle connections of a pool.
 #[derive(Default)]
 pub(crate) struct IdleList {
-    /// How many there are: checked out, idle, or being opened or closed.
+    /// The number of all connections: checked out, idle, being opened or being closed.
     pub(crate) open: u32,
-    /// Idle ones. The last one used is at the back and the first to be checked out
-    /// again: its caches are warm.
+    /// The idle connections. The one used last is at the back. It is checked out first, since its
+    /// caches are warm.
     pub(crate) idle: VecDeque<Idle>,
-    /// Whether a task looks after those beyond the size.
+    /// Whether a task closes the connections beyond the size.
     pub(crate) sweeping: bool,
 }
 
@@ -34,43 +34,43 @@ pub(crate) struct Idle {
     pub(crate) since: Instant,
 }
 
-/// What a caller with a permit finds in the idle list.
-pub(crate) enum Checkout {
-    /// A connection with the access that it wants.
+/// What a caller with a permit gets from the idle list.
+pub(crate) enum Candidate {
+    /// A connection with the right access.
     Ready(Connection),
-    /// One that was idle for so long that it may have ended.
+    /// A connection that was idle for so long that it must be pinged.
     NeedsPing(Connection),
-    /// Room to open one.
-    Room,
-    /// One that has to make room: too old, or with another access.
+    /// A free slot for a new connection.
+    OpenNew,
+    /// A connection to close first: it is too old or has another access.
     Replace(Connection),
 }
 
 impl IdleList {
-    /// A caller with a permit always finds something: no more connections are checked out than
-    /// there are permits.
-    pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Checkout {
+    /// Finds a connection or a slot. A caller with a permit always gets one, since there are as
+    /// many permits as slots.
+    pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Candidate {
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
             && let Some(idle) = self.idle.remove(at)
         {
             return match idle.connection {
-                old if old.is_old() => Checkout::Replace(old),
+                old if old.is_old() => Candidate::Replace(old),
                 silent if options.pre_ping && idle.since.elapsed() >= PING_AFTER => {
-                    Checkout::NeedsPing(silent)
+                    Candidate::NeedsPing(silent)
                 }
-                ready => Checkout::Ready(ready),
+                ready => Candidate::Ready(ready),
             };
         }
         if self.open >= options.most()
             && let Some(idle) = self.idle.pop_front()
         {
-            return Checkout::Replace(idle.connection);
+            return Candidate::Replace(idle.connection);
         }
         self.open += 1;
-        Checkout::Room
+        Candidate::OpenNew
     }
 
-    /// Takes out those beyond `size` that have been idle for long.
+    /// Removes the connections beyond `size` that were idle for 10 s.
     pub(crate) fn take_surplus(&mut self, size: u32) -> Vec<Idle> {
         let mut surplus = Vec::new();
         let old = |idle: &Idle| idle.since.elapsed() >= SURPLUS_IDLE;

@@ -1,4 +1,4 @@
-//! A connection on loan.
+//! A connection that is checked out of a pool.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -6,44 +6,54 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     deadline::Deadline,
-    pool::{Pool, in_background},
-    session::connection::{Connection, TransactionState},
+    pool::shared::{Pool, in_background},
+    session::connection::{Connection, state::TransactionState},
 };
 
-/// A connection on loan; it goes back when this is dropped.
+/// A connection that is checked out of a pool. Dropping it returns the connection.
 ///
-/// One whose statement was abandoned goes back only once that has ended in the database.
+/// If the caller abandoned a statement, the pool cancels the statement first and returns the
+/// connection when it answers again.
 pub struct PooledConnection {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) node: Arc<str>,
-    pub(crate) timeline: u32,
-    /// The pool's permit, and that of the node's choice.
-    pub(crate) permits: (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>),
-    pub(crate) connection: Option<Connection>,
+    pool: Arc<Pool>,
+    node: Arc<str>,
+    timeline: u32,
+    /// The pool's permit, and the permit of reads that fall back to the primary.
+    permits: (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>),
+    connection: Option<Connection>,
 }
 
 impl PooledConnection {
-    /// The name of the node that the connection leads to, to callers.
+    pub(crate) fn new(
+        pool: Arc<Pool>,
+        permit: OwnedSemaphorePermit,
+        connection: Connection,
+    ) -> Self {
+        let (node, permits) = (pool.node.clone(), (Some(permit), None));
+        Self { pool, node, timeline: 0, permits, connection: Some(connection) }
+    }
+
+    /// The node's name as callers see it: `primary`, or the host and port of a replica.
     pub fn node(&self) -> Arc<str> {
         self.node.clone()
     }
 
-    /// The branch of history that the node is on, as far as is known.
+    /// The node's timeline; 0 if it is unknown.
     pub(crate) fn timeline(&self) -> u32 {
         self.timeline
     }
 
-    /// Says what the node is to callers.
+    /// Sets the node's name for callers and its timeline.
     pub(crate) fn leads_to(&mut self, node: Arc<str>, timeline: u32) {
         (self.node, self.timeline) = (node, timeline);
     }
 
-    /// Holds another permit for as long as the connection is checked out.
+    /// Holds one more permit until the connection returns to the pool.
     pub(crate) fn holds(&mut self, permit: Option<OwnedSemaphorePermit>) {
         self.permits.1 = permit;
     }
 
-    /// Discards the connection: it must not be checked out again.
+    /// Drops the connection, so that the pool never checks it out again.
     pub(crate) fn discard(mut self) {
         if let Some(connection) = self.connection.take() {
             self.pool.discard(connection);
@@ -77,8 +87,8 @@ impl Drop for PooledConnection {
         if connection.is_broken() || connection.is_evicted() {
             pool.discard(connection);
         } else if connection.is_in_flight() {
-            // What still runs has to end before another one takes this place, or there would
-            // be more sessions at work than agreed.
+            // The permit is held until the statement has ended, or more statements would run in
+            // the database than the pool has connections.
             in_background(async move {
                 pool.recover(connection).await;
                 drop(permit);

@@ -1,31 +1,35 @@
-//! Whether what the program's statements name is there: a table, a column, a key or a function
-//! that somebody dropped makes calls fail, however right the revisions are.
+//! Whether the database has the objects that the program's statements need. A table, a column, a
+//! key or a function may have been dropped by hand, although all revisions are applied.
 
 use std::collections::HashSet;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use crate::{deadline::Deadline, error::StoreError, session::connection::Connection, store::Store};
+use crate::{
+    deadline::Deadline, error::StoreError, schema::nodes::nodes_to_ask,
+    session::connection::Connection, topology::nodes::Topology,
+};
 
-/// What the program's statements name.
+/// The objects that the program's statements need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Columns, each with its table.
     pub columns: Vec<(String, String)>,
-    /// Unique keys that statements name in `ON CONFLICT`: a table and its columns, with commas.
+    /// Unique keys that statements name in `ON CONFLICT`: a table and its columns, separated by
+    /// commas.
     pub keys: Vec<(String, String)>,
     /// Functions, on PostgreSQL.
     pub functions: Vec<String>,
 }
 
-/// The columns that are there.
+/// The columns of the database.
 const POSTGRES_COLUMNS: &str = "\
     SELECT c.relname::text, a.attname::text FROM pg_class c \
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
     WHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid) \
     AND c.relnamespace = ANY (SELECT oid FROM pg_namespace WHERE nspname = ANY (current_schemas(false)))";
 
-/// The keys that `ON CONFLICT` can use: unique, valid, over all rows, and held at once.
+/// The keys that `ON CONFLICT` can use: unique, valid, not partial and not deferrable.
 const POSTGRES_KEYS: &str = "\
     SELECT c.relname::text, (SELECT string_agg(a.attname, ', ' ORDER BY k.place) \
         FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k (number, place) \
@@ -49,29 +53,27 @@ const SQLITE_KEYS: &str = "\
     FROM sqlite_schema m JOIN pragma_index_list(m.name) l \
     WHERE m.type = 'table' AND l.\"unique\" AND NOT l.partial";
 
-impl Store {
-    /// What of `needs` isn't there, as `table`, `table.column`, `table (key)` and `function()`.
-    ///
-    /// # Errors
-    /// If the database can't be asked within `deadline`.
-    pub async fn missing(
-        &self,
-        needs: &Needs,
-        deadline: Deadline,
-    ) -> Result<Vec<String>, StoreError> {
-        let ask = async |connection: &Connection| Ok(missing(connection, needs).await?);
-        let mut last = StoreError::internal("there is no node");
-        for node in self.nodes_to_ask() {
-            match self.0.topology.nodes[node].control.ask(deadline, ask).await {
-                Ok(missing) => return Ok(missing),
-                Err(error) => last = error,
-            }
+/// Returns what of `needs` is missing, as `table`, `table.column`, `table (key)` and `function()`.
+///
+/// # Errors
+/// If no node answers within `deadline`.
+pub(crate) async fn missing(
+    topology: &Topology,
+    needs: &Needs,
+    deadline: Deadline,
+) -> Result<Vec<String>, StoreError> {
+    let ask = async |connection: &Connection| Ok(missing_on(connection, needs).await?);
+    let mut last = StoreError::internal("there is no node");
+    for node in nodes_to_ask(topology) {
+        match topology.nodes[node].control.ask(deadline, ask).await {
+            Ok(missing) => return Ok(missing),
+            Err(error) => last = error,
         }
-        Err(last)
     }
+    Err(last)
 }
 
-async fn missing(connection: &Connection, needs: &Needs) -> Result<Vec<String>, DbErr> {
+async fn missing_on(connection: &Connection, needs: &Needs) -> Result<Vec<String>, DbErr> {
     let is_postgres = connection.get_database_backend() == DbBackend::Postgres;
     let (columns, keys) = match is_postgres {
         true => (POSTGRES_COLUMNS, POSTGRES_KEYS),

@@ -1,4 +1,4 @@
-//! The one place that opens connections to a database, with the settings of their sessions.
+//! Opens connections to a database, with the settings of their sessions. No other file does.
 
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
@@ -12,23 +12,26 @@ use sqlx::{
 use crate::{
     error::StoreError,
     session::{
-        connection::{Access, Connection, Driver, Server},
+        connection::{
+            Connection,
+            driver::{Access, Driver, ServerIdentity},
+        },
         interrupt::Interrupt,
         statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
 
-/// How many prepared statements a PostgreSQL session keeps: lists have a text for each shape
-/// of filter, order and page size.
+/// How many prepared statements a session caches. A list has one text for each shape of filter,
+/// order and page size.
 const STATEMENT_CACHE: usize = 256;
 
 /// How long a SQLite session waits for another process's lock on the file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens the sessions of one node.
+/// Opens the connections to one node.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    target: Target,
+    engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
     /// Whether the URL wants SQLite's file to be made.
@@ -36,7 +39,7 @@ pub(crate) struct Connector {
 }
 
 #[derive(Clone)]
-enum Target {
+enum EngineOptions {
     Postgres(Box<PgConnectOptions>),
     Sqlite(Box<SqliteConnectOptions>),
 }
@@ -45,7 +48,8 @@ impl Connector {
     /// Reads a database URL; opens nothing yet.
     ///
     /// # Errors
-    /// If the URL can't be read or is of no kind that is known. The error doesn't repeat it.
+    /// If the URL is invalid or has an unknown scheme. The error doesn't repeat the URL, which
+    /// may hold a password.
     pub(crate) fn new(
         url: &str,
         log: StatementLog,
@@ -53,7 +57,7 @@ impl Connector {
     ) -> Result<Self, StoreError> {
         let unreadable =
             |error: sqlx::Error| StoreError::internal(format!("DATABASE_URL: {error}"));
-        let target = if url.starts_with("sqlite:") {
+        let engine = if url.starts_with("sqlite:") {
             let options = SqliteConnectOptions::from_str(url)
                 .map_err(unreadable)?
                 .journal_mode(SqliteJournalMode::Wal)
@@ -63,55 +67,54 @@ impl Connector {
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
-            Target::Sqlite(Box::new(options))
+            EngineOptions::Sqlite(Box::new(options))
         } else {
             let options = PgConnectOptions::from_str(url)
                 .map_err(unreadable)?
                 .application_name("bookstore")
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
-            Target::Postgres(Box::new(options))
+            EngineOptions::Postgres(Box::new(options))
         };
-        let database = match &target {
-            Target::Postgres(options) => DatabaseAttributes {
+        let database = match &engine {
+            EngineOptions::Postgres(options) => DatabaseAttributes {
                 system: "postgresql",
                 address: Some(options.get_host().into()),
                 namespace: options.get_database().map(Arc::from),
             },
-            Target::Sqlite(options) => DatabaseAttributes {
+            EngineOptions::Sqlite(options) => DatabaseAttributes {
                 system: "sqlite",
                 address: None,
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        let makes_file = url.contains("mode=rwc");
         let log = Arc::new(Statements { log, database });
-        Ok(Self { target, log, command_timeout, makes_file })
+        Ok(Self { engine, log, command_timeout, makes_file: url.contains("mode=rwc") })
     }
 
-    /// The engine that the URL names.
+    /// The engine, by the URL's scheme.
     pub(crate) fn backend(&self) -> DbBackend {
-        match self.target {
-            Target::Postgres(_) => DbBackend::Postgres,
-            Target::Sqlite(_) => DbBackend::Sqlite,
+        match self.engine {
+            EngineOptions::Postgres(_) => DbBackend::Postgres,
+            EngineOptions::Sqlite(_) => DbBackend::Sqlite,
         }
     }
 
-    /// The same for the service's own statements, which are not logged.
+    /// The same connector without a statement log, for the service's own queries.
     pub(crate) fn quiet(&self) -> Self {
         let (log, database) = (StatementLog::default(), self.log.database.clone());
         Self { log: Arc::new(Statements { log, database }), ..self.clone() }
     }
 
-    /// Opens a session that may do what `access` says, and no more.
+    /// Opens a session with this access.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], whatever the reason: nothing has run yet.
+    /// [`StoreError::Unavailable`] for every reason, since no statement has run yet.
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
-        let opened = match &self.target {
-            Target::Postgres(options) => self.open_postgres(options, access).await,
-            Target::Sqlite(options) => {
-                self.make_sqlite_file();
+        let opened = match &self.engine {
+            EngineOptions::Postgres(options) => self.open_postgres(options, access).await,
+            EngineOptions::Sqlite(options) => {
+                self.create_sqlite_file();
                 open_sqlite(options, access).await
             }
         };
@@ -131,8 +134,8 @@ impl Connector {
             Access::ReadOnly => "on",
         };
         let timeout = self.command_timeout.as_millis().max(1);
-        // As statements rather than start-up options, which poolers between us and the
-        // server refuse. The last one is a net: no transaction of ours is ever idle that long.
+        // SET statements, since poolers such as PgBouncer refuse start-up options. The last one is
+        // a safety net: the store ends its transactions earlier.
         let settings = format!(
             "SET TIME ZONE 'UTC'; SET default_transaction_read_only = {read_only}; \
              SET statement_timeout = {timeout}; \
@@ -146,23 +149,23 @@ impl Connector {
             text.parse().map_err(|_| sqlx::Error::Protocol("a number was expected".into()))
         };
         let process = i32::try_from(number(0)?).unwrap_or_default();
-        // Sixty-four bits that PostgreSQL has as a signed number.
+        // PostgreSQL shows the unsigned 64-bit identifier as a signed number.
         let (system, started) = (number(1)?.cast_unsigned(), number(2)?);
-        Ok(Driver::Postgres(Box::new(session), Server { process, system, started }))
+        Ok(Driver::Postgres(Box::new(session), ServerIdentity { process, system, started }))
     }
 
-    /// The file of a SQLite database.
+    /// The file of a SQLite database; `None` on PostgreSQL.
     pub(crate) fn sqlite_file(&self) -> Option<&Path> {
-        match &self.target {
-            Target::Postgres(_) => None,
-            Target::Sqlite(options) => Some(options.get_filename()),
+        match &self.engine {
+            EngineOptions::Postgres(_) => None,
+            EngineOptions::Sqlite(options) => Some(options.get_filename()),
         }
     }
 
-    /// Makes the file of a SQLite database that isn't there and is to be made, for its owner
-    /// alone: it holds hashes of passwords. SQLite gives the files beside it the same mode. Whatever
-    /// goes wrong is told as the file is opened.
-    fn make_sqlite_file(&self) {
+    /// Creates the file of a SQLite database with mode 0600 if the URL asks for a new one: it
+    /// holds password hashes. SQLite gives the WAL file the same mode. An error shows when SQLite
+    /// opens the file.
+    fn create_sqlite_file(&self) {
         let mut file = std::fs::OpenOptions::new();
         file.write(true).create_new(true);
         #[cfg(unix)]
@@ -172,20 +175,20 @@ impl Connector {
         }
     }
 
-    /// A plain connection for migrations. Without the service's statement timeout, since building
-    /// an index takes what it takes.
+    /// Opens a plain connection for migrations. It has no statement timeout, since building an index
+    /// may take hours.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
-        self.make_sqlite_file();
-        let opened = match &self.target {
-            Target::Postgres(options) => {
+        self.create_sqlite_file();
+        let opened = match &self.engine {
+            EngineOptions::Postgres(options) => {
                 let options = (**options).clone().application_name("bookstore-migrate");
                 options.connect().await.map(|session| PlainConnection::Postgres(Box::new(session)))
             }
-            Target::Sqlite(options) => {
+            EngineOptions::Sqlite(options) => {
                 options.connect().await.map(|session| PlainConnection::Sqlite(Box::new(session)))
             }
         };
@@ -193,7 +196,7 @@ impl Connector {
     }
 }
 
-/// Opens a database of SQLite in memory, empty and without foreign keys, to try a schema on.
+/// Opens an empty SQLite database in memory, without foreign keys, to try a schema on.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
@@ -205,7 +208,7 @@ pub async fn open_in_memory() -> Result<PlainConnection, StoreError> {
     Ok(PlainConnection::Sqlite(Box::new(opened)))
 }
 
-/// A connection as the driver has it, for migrations: they set what they need themselves.
+/// A connection of the driver, for migrations, which apply settings of their own.
 #[derive(Debug)]
 pub enum PlainConnection {
     /// To PostgreSQL.
@@ -219,8 +222,8 @@ async fn open_sqlite(
     options: &SqliteConnectOptions,
     access: Access,
 ) -> Result<Driver, sqlx::Error> {
-    // Readers too open the file for writing, since the write-ahead log needs that;
-    // `query_only` is what holds them.
+    // Readers too open the file for writing, since SQLite's write-ahead log requires it.
+    // `query_only` makes the session read-only.
     let options = match access {
         Access::ReadWrite => options.clone(),
         Access::ReadOnly => options.clone().pragma("query_only", "on"),

@@ -1,12 +1,13 @@
 //! The one connection type: a session of PostgreSQL or SQLite that runs SeaORM's statements.
 //!
-//! A transaction is a state of it, entered and left by `transaction.rs` alone.
+//! A transaction is a state of the connection. Only `transaction/commands.rs` changes it.
 
+pub(crate) mod driver;
 mod eviction;
+pub(crate) mod membership;
 mod position;
-mod server;
-mod state;
-mod want;
+mod purpose;
+pub(crate) mod state;
 
 use std::{
     sync::{
@@ -17,51 +18,33 @@ use std::{
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
 
-pub(crate) use self::{server::Server, state::TransactionState};
 use self::{
-    state::ConnectionState,
-    want::{EFFECT, ROWS, Want},
+    driver::{Access, Driver, ServerIdentity},
+    membership::PoolMembership,
+    purpose::{EFFECT, Purpose, ROWS},
+    state::{ConnectionState, TransactionState},
 };
 use crate::{
     deadline::Deadline,
     error::{DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
     position::Position,
     session::{
-        interrupt::Interrupt,
         rows::{Meter, Reading, Rows, Take},
         statement_log::{Statements, is_late},
     },
 };
 
-/// What a session may do; held by the database's own setting too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Reads and writes.
-    ReadWrite,
-    /// Reads only.
-    ReadOnly,
-}
-
-/// A session of either engine.
-#[derive(Debug)]
-pub(crate) enum Driver {
-    /// PostgreSQL, with the server that holds the session.
-    Postgres(Box<PgConnection>, Server),
-    /// SQLite, with the switch that ends a statement that runs too long.
-    Sqlite(Box<SqliteConnection>, Interrupt),
-}
-
 /// A connection to the database.
 ///
-/// It runs one statement at a time. Dropping the future of a statement leaves the
-/// connection usable, but the statement goes on in the database until its timeout.
+/// It runs one statement at a time. Dropping the future of a statement leaves the connection
+/// usable, but the statement continues in the database until its timeout.
 #[derive(Debug)]
 pub struct Connection {
     backend: DbBackend,
-    server: Option<Server>,
+    server: Option<ServerIdentity>,
     access: Access,
     driver: Mutex<Driver>,
     log: Arc<Statements>,
@@ -69,11 +52,11 @@ pub struct Connection {
     state: ConnectionState,
     in_flight: AtomicBool,
     broken: AtomicBool,
-    /// Whether a statement was prepared for a schema that is no more.
+    /// Whether a prepared statement was planned for an older schema.
     stale: AtomicBool,
     deadline: std::sync::Mutex<Deadline>,
-    membership: Option<eviction::PoolMembership>,
-    /// The position that the last question has seen, if that is known.
+    membership: Option<PoolMembership>,
+    /// The position that the last query has seen, if it is known.
     seen: std::sync::Mutex<Option<Position>>,
     /// After which the statements of a read are left.
     read_end: std::sync::Mutex<Deadline>,
@@ -124,8 +107,8 @@ impl Connection {
         self.state.set(state);
     }
 
-    /// The connection is checked out: what was read before belongs to another call.
-    pub(crate) fn checked_out(&self) {
+    /// Forgets what the previous call has read. The pool calls it at each checkout.
+    pub(crate) fn reset(&self) {
         *self.seen() = None;
         self.set_meter(None);
         self.set_read_end(Deadline::NONE);
@@ -150,7 +133,7 @@ impl Connection {
         self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// From now on no statement begins after this deadline.
+    /// Sets the deadline after which no statement begins.
     pub(crate) fn set_deadline(&self, deadline: Deadline) {
         *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deadline;
     }
@@ -159,23 +142,23 @@ impl Connection {
         *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// How long a statement may take that begins now.
+    /// The timeout of a statement that begins now.
     pub(crate) fn statement_timeout(&self) -> Duration {
         self.deadline().remaining(self.command_timeout)
     }
 
-    /// The longest that a statement may take.
+    /// The greatest timeout of a statement.
     pub(crate) fn command_timeout(&self) -> Duration {
         self.command_timeout
     }
 
-    /// Tells of statements.
+    /// Records statements.
     pub(crate) fn log(&self) -> &Statements {
         &self.log
     }
 
-    /// The server that holds the session; SQLite has none.
-    pub(crate) fn server(&self) -> Option<Server> {
+    /// The server that runs the session; `None` on SQLite.
+    pub(crate) fn server(&self) -> Option<ServerIdentity> {
         self.server
     }
 
@@ -189,13 +172,14 @@ impl Connection {
         self.broken.load(Ordering::Acquire)
     }
 
-    /// Whether the last transaction met a statement that was prepared for another schema;
-    /// forgets it.
+    /// Whether the last transaction used a statement that was planned for an older schema.
+    /// Resets the flag.
     pub(crate) fn take_stale(&self) -> bool {
         self.stale.swap(false, Ordering::AcqRel)
     }
 
-    /// Takes the driver for one exchange; the guard notes whether it came to its end.
+    /// Takes the driver for one exchange. A guard that is dropped before [`Exchange::end`] leaves
+    /// the connection in flight.
     pub(crate) async fn exchange(&self) -> Exchange<'_> {
         let driver = self.driver.lock().await;
         self.in_flight.store(true, Ordering::Release);
@@ -205,16 +189,16 @@ impl Connection {
         Exchange { connection: self, driver }
     }
 
-    /// Makes sure that an abandoned statement has ended and the session answers.
+    /// Waits for the end of an abandoned statement and checks that the session answers.
     pub(crate) async fn recover(&self) -> Result<(), DbErr> {
         let mut exchange = self.exchange().await;
         let result = match &mut *exchange.driver {
-            // What is left of the last answer is read first.
+            // The driver reads the rest of the last answer first.
             Driver::Postgres(postgres, _) => {
                 sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
             }
             Driver::Sqlite(sqlite, interrupt) => {
-                // No caller waits for it: SQLite can end it at once.
+                // No caller waits for the statement, so SQLite interrupts it at once.
                 interrupt.arm(Duration::ZERO);
                 sqlite.ping().await
             }
@@ -222,9 +206,9 @@ impl Connection {
         exchange.end(result)
     }
 
-    /// Tells the database that the session is over.
+    /// Closes the session.
     pub(crate) async fn close(self) {
-        // The session ends whether or not the message arrives.
+        // An error changes nothing: the socket is closed either way.
         let _ = match self.driver.into_inner() {
             Driver::Postgres(postgres, _) => postgres.close().await,
             Driver::Sqlite(sqlite, _) => sqlite.close().await,
@@ -245,19 +229,19 @@ impl Connection {
         }
     }
 
-    /// Reads rows until they are larger than `most` bytes together, so that memory is bounded
-    /// whatever the rows hold.
+    /// Reads rows until their values exceed `most` bytes together, so that the size of the rows
+    /// can't exhaust the memory.
     ///
     /// # Errors
     /// What the database answers.
     pub async fn query_up_to(&self, statement: Statement, most: usize) -> Result<Rows, DbErr> {
-        let (description, statement) = self.with_position(statement);
+        let (logged, statement) = self.with_position(statement);
         let (exchange, mut read) =
-            self.prepared(&description, &statement, ROWS, Take::Bytes(most)).await?;
+            self.prepared(&logged, &statement, ROWS, Take::Bytes(most)).await?;
         self.note_position(&mut read);
         let no_room = read.as_ref().is_ok_and(|read| read.no_room);
         if no_room || read.as_ref().is_ok_and(|read| read.cut) {
-            // The rest of the answer is still to come: the connection is in use until then.
+            // The rest of the answer is unread, so the connection stays in flight.
             drop(exchange);
             if no_room {
                 return Err(DbErr::Custom(NO_ROOM.into()));
@@ -270,40 +254,40 @@ impl Connection {
     /// Runs a prepared statement.
     async fn prepared<T>(
         &self,
-        description: &str,
+        logged: &str,
         statement: &Statement,
-        want: Want<T>,
+        purpose: Purpose<T>,
         take: Take,
     ) -> Result<(Exchange<'_>, Result<T, sqlx::Error>), DbErr> {
         self.check_deadline()?;
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
         let reading = Reading { take, meter: self.meter() };
-        let run = want.run(&mut exchange.driver, statement, reading.clone());
+        let run = purpose.run(&mut exchange.driver, statement, reading.clone());
         let run = self.unless_evicted(Duration::ZERO, run);
-        let mut result = self.log.around(description, limit, self.read_end(), run).await;
-        // The schema changed under a prepared statement (SQLSTATE 0A000). Outside a
-        // transaction nothing is lost by preparing it anew, once.
+        let mut result = self.log.around(logged, limit, self.read_end(), run).await;
+        // SQLSTATE 0A000: the schema has changed since the statement was prepared. Outside a
+        // transaction it is safe to prepare and run it once more.
         if self.state() == TransactionState::Idle && result.as_ref().is_err_and(is_stale_plan) {
             if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
-            let run = want.run(&mut exchange.driver, statement, reading);
+            let run = purpose.run(&mut exchange.driver, statement, reading);
             let run = self.unless_evicted(Duration::ZERO, run);
-            result = self.log.around(description, limit, self.read_end(), run).await;
+            result = self.log.around(logged, limit, self.read_end(), run).await;
         }
         Ok((exchange, result))
     }
 }
 
-/// The driver during one exchange with the database.
+/// The driver for the time of one exchange with the database.
 pub(crate) struct Exchange<'a> {
     connection: &'a Connection,
     pub(crate) driver: MutexGuard<'a, Driver>,
 }
 
 impl Exchange<'_> {
-    /// Notes the end: the answer was read, and what it says of the session.
+    /// Ends the exchange. Records whether the session is broken or its transaction has failed.
     pub(crate) fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, DbErr> {
         if result.as_ref().is_err_and(is_late) {
             // It may still run: the connection is in use until it has ended.
@@ -375,16 +359,16 @@ impl ConnectionTrait for Connection {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (description, statement) = self.with_position(statement);
-        let (exchange, mut read) = self.prepared(&description, &statement, ROWS, Take::One).await?;
+        let (logged, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::One).await?;
         self.note_position(&mut read);
         room(&read)?;
         Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (description, statement) = self.with_position(statement);
-        let (exchange, mut read) = self.prepared(&description, &statement, ROWS, Take::All).await?;
+        let (logged, statement) = self.with_position(statement);
+        let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::All).await?;
         self.note_position(&mut read);
         room(&read)?;
         Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())

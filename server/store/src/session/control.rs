@@ -1,5 +1,5 @@
-//! The connection beside the pools: it reads the schema, and cancels statements that no caller
-//! waits for any more. What keeps all others busy doesn't keep it.
+//! The control connection of a node: it probes the node and cancels abandoned statements. It is
+//! not in a pool, so that a full pool doesn't block it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,17 +15,17 @@ use crate::{
     error::StoreError,
     session::{
         connect::Connector,
-        connection::{Access, Connection},
+        connection::{Connection, driver::Access},
     },
 };
 
-/// How long a cancellation may take to be sent.
+/// How long sending a cancellation may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the answer to a cancelled statement may take.
+/// How long the answer to an abandoned query may take.
 const RECOVERY: Duration = Duration::from_millis(250);
 
-/// A node's control connection, opened when it is needed.
+/// A node's control connection. The first query opens it.
 pub(crate) struct ControlConnection {
     connector: Connector,
     connection: Arc<Mutex<Option<Connection>>>,
@@ -36,14 +36,14 @@ impl ControlConnection {
         Self { connector: connector.quiet(), connection: Arc::default() }
     }
 
-    /// Asks something, within `deadline`.
+    /// Runs a query on the connection, within `deadline`.
     ///
     /// # Errors
-    /// What the question comes to, [`StoreError::DeadlineExceeded`], [`StoreError::Unavailable`].
+    /// Those of the query, [`StoreError::DeadlineExceeded`], [`StoreError::Unavailable`].
     pub(crate) async fn ask<T>(
         &self,
         deadline: Deadline,
-        question: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let asked = async {
             let mut slot = self.connection.clone().lock_owned().await;
@@ -52,7 +52,7 @@ impl ControlConnection {
                 None => self.opened(slot, deadline).await?,
             };
             checked_out.connection().set_deadline(deadline);
-            let answer = question(checked_out.connection()).await;
+            let answer = query(checked_out.connection()).await;
             if answer.is_err() {
                 checked_out.discard();
             }
@@ -63,7 +63,8 @@ impl ControlConnection {
             .unwrap_or(Err(StoreError::DeadlineExceeded))
     }
 
-    /// Opens the connection in a task of its own. A caller that leaves does not cancel the opening.
+    /// Opens the connection in a task of its own, so that a caller that stops waiting does not
+    /// drop a half-opened connection.
     async fn opened(
         &self,
         slot: OwnedMutexGuard<Option<Connection>>,
@@ -79,8 +80,8 @@ impl ControlConnection {
         opening.await.unwrap_or_else(|failure| Err(StoreError::internal(failure.to_string())))
     }
 
-    /// Ends the statement that a session runs, if it runs one (PostgreSQL, 9.28.2. Server
-    /// Signaling Functions). One of ours, so that no right is needed.
+    /// Cancels the statement that a session runs (PostgreSQL, 9.28.2. Server Signaling
+    /// Functions). The session belongs to the same role, so no further privilege is needed.
     pub(crate) async fn cancel(&self, process: i32) {
         let deadline = Deadline::after(CANCEL_TIMEOUT);
         let cancelled = self.ask(deadline, async |connection| {
@@ -91,12 +92,12 @@ impl ControlConnection {
             Ok(())
         });
         if let Err(error) = cancelled.await {
-            // It ends by its own timeout.
-            tracing::warn!(error = error.report(), "a statement could not be cancelled");
+            // The statement ends by its own timeout.
+            tracing::warn!(error = error.report(), "cancelling a statement failed");
         }
     }
 
-    /// Closes the connection, if there is one.
+    /// Closes the connection, if it is open.
     pub(crate) async fn close(&self) {
         if let Some(connection) = self.connection.lock().await.take() {
             connection.close().await;
@@ -104,7 +105,7 @@ impl ControlConnection {
     }
 }
 
-/// The connection while something is asked.
+/// The control connection while a query runs.
 struct ControlGuard {
     slot: Option<OwnedMutexGuard<Option<Connection>>>,
     connection: Option<Connection>,
@@ -116,7 +117,7 @@ impl ControlGuard {
         self.connection.as_ref().expect("a checked-out connection")
     }
 
-    /// Gives the connection up.
+    /// Drops the connection.
     fn discard(mut self) {
         self.connection = None;
     }
@@ -132,7 +133,7 @@ impl Drop for ControlGuard {
         } else if !connection.deadline().has_passed()
             && let Ok(runtime) = Handle::try_current()
         {
-            // The caller has left. A connection that does not answer in time is never used again.
+            // The caller stopped waiting. A connection that doesn't answer in time is dropped.
             runtime.spawn(async move {
                 connection.set_deadline(Deadline::NONE);
                 if let Ok(Ok(())) = timeout(RECOVERY, connection.recover()).await {

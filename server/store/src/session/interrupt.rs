@@ -1,4 +1,4 @@
-//! The statement timeout that SQLite doesn't have: a switch that its progress handler reads.
+//! The statement timeout of SQLite, by its progress handler (sqlite.org/c3ref/progress_handler.html).
 
 use std::{
     sync::{
@@ -10,11 +10,10 @@ use std::{
 
 use sqlx::{SqliteConnection, sqlite::LockedSqliteHandle};
 
-/// How many of SQLite's virtual machine steps pass between two readings of the clock:
-/// a fraction of a millisecond.
+/// After how many virtual machine instructions SQLite calls the handler: less than 1 ms.
 const STEPS: i32 = 10_000;
 
-/// Ends a statement of one SQLite session once its time is over.
+/// Interrupts a statement of one SQLite session after its timeout.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt {
     opened: Instant,
@@ -23,7 +22,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Puts the switch into a session.
+    /// Installs the handler in a session.
     ///
     /// # Errors
     /// If the session's thread has ended.
@@ -35,13 +34,13 @@ impl Interrupt {
         Ok(switch)
     }
 
-    /// The statement that begins now may take this long.
+    /// Starts the timeout of a statement.
     pub(crate) fn arm(&self, timeout: Duration) {
         let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         self.end.store(self.now().saturating_add(timeout), Ordering::Relaxed);
     }
 
-    /// No statement runs.
+    /// Stops the timeout.
     pub(crate) fn disarm(&self) {
         self.end.store(u64::MAX, Ordering::Relaxed);
     }

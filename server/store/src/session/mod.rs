@@ -1,5 +1,7 @@
-//! One session of either engine: how it is opened, what it runs, and who cancels its statements.
+//! One session of either engine: how it is opened, what it runs, and how its statements are
+//! cancelled.
 
+mod command_tag;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod control;

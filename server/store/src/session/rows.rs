@@ -1,4 +1,4 @@
-//! Reads the rows of an answer: all of them, the first, or as many as fit into a size.
+//! Reads the rows of an answer: all, the first, or as many as fit into a size.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -6,14 +6,14 @@ use futures_util::{StreamExt, stream::BoxStream};
 use sea_orm::QueryResult;
 use sqlx::{Decode, Row, Sqlite, TypeInfo, ValueRef, postgres::PgRow, sqlite::SqliteRow};
 
-/// How many rows are wanted.
+/// How many rows to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Take {
     /// The first.
     One,
     /// All.
     All,
-    /// Until they are larger than this together, in bytes; one at least.
+    /// Until their values exceed this many bytes together; at least one row.
     Bytes(usize),
 }
 
@@ -59,9 +59,11 @@ fn json(text: &[u8]) -> usize {
 /// The rows that were read.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// The rows; if they were wanted by size, each with its own.
+    /// The rows, each with its size in bytes; 0 unless they were read by [`Connection::query_up_to`].
+    ///
+    /// [`Connection::query_up_to`]: crate::Connection::query_up_to
     pub rows: Vec<(QueryResult, usize)>,
-    /// Whether rows were left unread because of their size.
+    /// Whether rows stayed unread because of the size.
     pub cut: bool,
     /// Whether there was no room for a row that was wanted.
     pub(crate) no_room: bool,
@@ -93,7 +95,7 @@ impl Sized for SqliteRow {
     fn size(&self) -> usize {
         let value = |index| {
             let value = self.try_get_raw(index).ok()?;
-            // Reading a number's bytes would convert it to a text.
+            // Reading a number as bytes would convert it to text.
             match value.type_info().name() {
                 "TEXT" | "BLOB" => Some(<&[u8] as Decode<Sqlite>>::decode(value).ok()?.len()),
                 _ => Some(size_of::<i64>()),
@@ -117,7 +119,7 @@ impl Sized for SqliteRow {
     }
 }
 
-/// Reads from an answer what is wanted of it.
+/// Reads an answer as far as `take` says.
 pub(crate) async fn read<R: Sized>(
     mut answer: BoxStream<'_, Result<R, sqlx::Error>>,
     reading: Reading,

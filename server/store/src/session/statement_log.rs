@@ -1,6 +1,7 @@
-//! What is told of each statement: a span, an echo if asked for, a warning if it was slow.
+//! Telemetry of each statement: a span, a metric, an optional log line, a warning if it was slow.
 //!
-//! Statements are told by their text, in which values are placeholders; values never.
+//! Log lines and spans hold the statement's text, in which values are placeholders. They never
+//! hold the values.
 
 use std::{
     sync::Arc,
@@ -14,50 +15,53 @@ use tracing::Level;
 
 use crate::{
     deadline::Deadline,
+    session::command_tag::command_tag,
     telemetry::{meters, traces},
-    transaction::COMMANDS,
 };
 
-/// The target of the echo and of slow-query warnings.
+/// The log target of statements and of slow-statement warnings.
 pub const TARGET: &str = "bookstore::sql";
 
-/// How long past a statement's timeout its answer may take to arrive.
+/// How long an answer may arrive after the statement's timeout.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How statements are told of.
+/// Which statements are logged.
 #[derive(Clone, Debug, Default)]
 pub struct StatementLog {
-    /// Whether to tell of every statement, at INFO.
+    /// Whether to log every statement, at INFO. Default false.
     pub echo: bool,
-    /// From which duration on a statement is slow and told of at WARN; none means never.
+    /// The duration from which on a statement is slow and logged at WARN. Default `None`: never.
     pub slow: Option<Duration>,
 }
 
-/// Which database statements go to.
+/// The attributes of a database, by OpenTelemetry's semantic conventions for database clients.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseAttributes {
+    /// `db.system.name`.
     pub(crate) system: &'static str,
+    /// `server.address`.
     pub(crate) address: Option<Arc<str>>,
+    /// `db.namespace`.
     pub(crate) namespace: Option<Arc<str>>,
 }
 
 impl DatabaseAttributes {
-    /// What a statement's span says of it.
-    fn attributes(&self, operation: &'static str, sql: &str) -> Vec<KeyValue> {
+    /// The attributes of a statement's span.
+    fn of_statement(&self, command: &'static str, sql: &str) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(5);
         attributes.push(KeyValue::new("db.system.name", self.system));
-        attributes.push(KeyValue::new("db.operation.name", operation));
+        attributes.push(KeyValue::new("db.operation.name", command));
         attributes.push(KeyValue::new("db.query.text", sql.to_owned()));
         let named = [("db.namespace", &self.namespace), ("server.address", &self.address)];
         for (key, value) in named {
-            attributes
-                .extend(value.clone().map(|value| KeyValue::new(key, StringValue::from(value))));
+            let value = value.clone().map(|value| KeyValue::new(key, StringValue::from(value)));
+            attributes.extend(value);
         }
         attributes
     }
 }
 
-/// Tells of the statements of one node.
+/// Records the statements of one node.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) log: StatementLog,
@@ -65,9 +69,9 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    /// Runs an exchange with the database and tells of it. The database ends what takes
-    /// longer than `limit`; one that is silent even then is taken for lost. What goes on past
-    /// `end` is left ([`is_late`]).
+    /// Runs an exchange with the database and records it. The database ends a statement after
+    /// `limit`. If no answer comes 5 s later either, the connection counts as lost. After `end`
+    /// the statement is abandoned ([`is_late`]).
     pub(crate) async fn around<T>(
         &self,
         sql: &str,
@@ -75,8 +79,8 @@ impl Statements {
         end: Deadline,
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        let operation = operation(sql);
-        let span = traces::statement(operation, || self.database.attributes(operation, sql));
+        let command = command_tag(sql);
+        let span = traces::statement(command, || self.database.of_statement(command, sql));
         let began = Instant::now();
         let silent = |_| match end.has_passed() {
             true => Err(std::io::Error::other(Late).into()),
@@ -89,7 +93,7 @@ impl Statements {
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;
         let attributes = [
             KeyValue::new("db.system.name", self.database.system),
-            KeyValue::new("db.operation.name", operation),
+            KeyValue::new("db.operation.name", command),
         ];
         meters::STATEMENTS.record(elapsed.as_secs_f64(), &attributes);
         if self.log.slow.is_some_and(|slow| elapsed >= slow) {
@@ -101,22 +105,13 @@ impl Statements {
     }
 }
 
-/// A statement went on past the end of its read.
+/// A statement ran past the end of its read.
 #[derive(Debug, Error)]
 #[error("the read took longer than database_read_timeout")]
 struct Late;
 
-/// Whether a statement was left because its read took too long; it may still run.
+/// Whether a statement was abandoned because its read took too long. It may still run.
 pub(crate) fn is_late(error: &sqlx::Error) -> bool {
     let sqlx::Error::Io(error) = error else { return false };
     error.get_ref().is_some_and(|error| error.is::<Late>())
-}
-
-/// What a statement does, by its first word: metrics need few names.
-fn operation(sql: &str) -> &'static str {
-    const WORDS: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "EXPLAIN", "SET"];
-    let sql = sql.trim_start();
-    let word = sql.split(|it: char| !it.is_ascii_alphabetic()).next().unwrap_or_default();
-    let mut known = WORDS.into_iter().chain(COMMANDS);
-    known.find(|known| known.eq_ignore_ascii_case(word)).unwrap_or("OTHER")
 }

@@ -1,8 +1,7 @@
-//! Instruments: each has a name, a unit and a meaning, and is made when it is first used.
+//! Metric instruments: each has a name, a unit and a description. The first use creates it.
 //!
-//! Where no reader listens, counting costs next to nothing. A process installs its meter
-//! provider before the first of these is used: an instrument that was made earlier reports to
-//! no reader.
+//! Without a reader of metrics they cost almost nothing. A process must install its meter provider
+//! before the first use: an instrument that was created earlier reports to no reader.
 
 use std::sync::OnceLock;
 
@@ -11,9 +10,9 @@ use opentelemetry::{
     metrics::{self, AsyncInstrument, Meter},
 };
 
-/// What an instrument is called and what it means.
+/// The name, unit and description of an instrument.
 #[derive(Debug)]
-pub struct Meaning {
+pub struct Descriptor {
     /// Its name, in OpenTelemetry's form: `bookstore.write.retries`.
     pub name: &'static str,
     /// The unit of its values, as UCUM writes it: `s`, `By`, `{call}`.
@@ -22,8 +21,8 @@ pub struct Meaning {
     pub description: &'static str,
 }
 
-impl Meaning {
-    /// Names an instrument; nothing is made yet.
+impl Descriptor {
+    /// Describes an instrument. Its first use creates it.
     pub const fn new(name: &'static str, unit: &'static str, description: &'static str) -> Self {
         Self { name, unit, description }
     }
@@ -32,16 +31,16 @@ impl Meaning {
 /// A count that only grows.
 #[derive(Debug)]
 pub struct Counter {
-    /// What it is called and what it means.
-    pub meaning: Meaning,
+    /// Its name, unit and description.
+    pub descriptor: Descriptor,
     made: OnceLock<metrics::Counter<u64>>,
 }
 
 /// A distribution of values.
 #[derive(Debug)]
 pub struct Histogram {
-    /// What it is called and what it means.
-    pub meaning: Meaning,
+    /// Its name, unit and description.
+    pub descriptor: Descriptor,
     bounds: &'static [f64],
     made: OnceLock<metrics::Histogram<f64>>,
 }
@@ -49,27 +48,27 @@ pub struct Histogram {
 /// A number that goes up and down.
 #[derive(Debug)]
 pub struct Level {
-    /// What it is called and what it means.
-    pub meaning: Meaning,
+    /// Its name, unit and description.
+    pub descriptor: Descriptor,
     made: OnceLock<metrics::UpDownCounter<i64>>,
 }
 
 /// A value that is read when the metrics are collected.
 #[derive(Debug)]
 pub struct Gauge {
-    /// What it is called and what it means.
-    pub meaning: Meaning,
+    /// Its name, unit and description.
+    pub descriptor: Descriptor,
 }
 
 impl Counter {
-    /// Names an instrument; nothing is made yet.
+    /// Describes an instrument. Its first use creates it.
     pub const fn new(name: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { meaning: Meaning::new(name, unit, description), made: OnceLock::new() }
+        Self { descriptor: Descriptor::new(name, unit, description), made: OnceLock::new() }
     }
 
-    /// Counts.
+    /// Adds to the count.
     pub fn add(&self, count: u64, attributes: &[KeyValue]) {
-        let Meaning { name, unit, description } = self.meaning;
+        let Descriptor { name, unit, description } = self.descriptor;
         let make =
             || meter().u64_counter(name).with_unit(unit).with_description(description).build();
         self.made.get_or_init(make).add(count, attributes);
@@ -77,14 +76,14 @@ impl Counter {
 }
 
 impl Level {
-    /// Names an instrument; nothing is made yet.
+    /// Describes an instrument. Its first use creates it.
     pub const fn new(name: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { meaning: Meaning::new(name, unit, description), made: OnceLock::new() }
+        Self { descriptor: Descriptor::new(name, unit, description), made: OnceLock::new() }
     }
 
-    /// Goes up, or down by a negative number.
+    /// Adds a number, which may be negative.
     pub fn add(&self, change: i64) {
-        let Meaning { name, unit, description } = self.meaning;
+        let Descriptor { name, unit, description } = self.descriptor;
         let make = || {
             meter().i64_up_down_counter(name).with_unit(unit).with_description(description).build()
         };
@@ -93,19 +92,19 @@ impl Level {
 }
 
 impl Histogram {
-    /// Names an instrument; nothing is made yet.
+    /// Describes an instrument. Its first use creates it.
     pub const fn new(
         name: &'static str,
         unit: &'static str,
         description: &'static str,
         bounds: &'static [f64],
     ) -> Self {
-        Self { meaning: Meaning::new(name, unit, description), bounds, made: OnceLock::new() }
+        Self { descriptor: Descriptor::new(name, unit, description), bounds, made: OnceLock::new() }
     }
 
-    /// Notes a value.
+    /// Records a value.
     pub fn record(&self, value: f64, attributes: &[KeyValue]) {
-        let Meaning { name, unit, description } = self.meaning;
+        let Descriptor { name, unit, description } = self.descriptor;
         let make = || {
             let meter = meter();
             let named = meter.f64_histogram(name).with_unit(unit).with_description(description);
@@ -116,14 +115,14 @@ impl Histogram {
 }
 
 impl Gauge {
-    /// Names an instrument; nothing is made yet.
+    /// Describes an instrument. Its first use creates it.
     pub const fn new(name: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { meaning: Meaning::new(name, unit, description) }
+        Self { descriptor: Descriptor::new(name, unit, description) }
     }
 
-    /// From now on `observe` is called whenever the metrics are collected.
+    /// Registers a callback that runs at each collection of the metrics.
     pub fn observe(&self, callback: impl Fn(&dyn AsyncInstrument<f64>) + Send + Sync + 'static) {
-        let Meaning { name, unit, description } = self.meaning;
+        let Descriptor { name, unit, description } = self.descriptor;
         let meter = meter();
         let named = meter.f64_observable_gauge(name).with_unit(unit).with_description(description);
         let _registered = named.with_callback(callback).build();
@@ -134,7 +133,7 @@ fn meter() -> Meter {
     global::meter("bookstore")
 }
 
-/// Seconds, from a tenth of a millisecond to a minute.
+/// Bucket boundaries in seconds, from 0.1 ms to 1 min.
 pub const SECONDS: &[f64] = &[
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0,

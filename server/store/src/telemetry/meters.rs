@@ -1,20 +1,20 @@
-//! What the store counts and measures, each in one line.
+//! The metrics of the store.
 
-use super::instrument::{Counter, Gauge, Histogram, Level, Meaning, SECONDS};
+use super::instrument::{Counter, Descriptor, Gauge, Histogram, Level, SECONDS};
 
-/// Every instrument of the store, in the order in which people read them.
-pub static ALL: &[&Meaning] = &[
-    &STATEMENTS.meaning,
-    &TRANSACTIONS.meaning,
-    &WRITE_RETRIES.meaning,
-    &POOL_WAIT.meaning,
-    &POOL_CONNECTIONS.meaning,
-    &READS_ROUTED.meaning,
-    &POSITION_WAIT.meaning,
-    &PRIMARY_WAIT.meaning,
-    &NODE_LAG.meaning,
-    &NODE_BANS.meaning,
-    &ROLE_CHANGES.meaning,
+/// Every instrument of the store.
+pub static ALL: &[&Descriptor] = &[
+    &STATEMENTS.descriptor,
+    &TRANSACTIONS.descriptor,
+    &WRITE_RETRIES.descriptor,
+    &POOL_WAIT.descriptor,
+    &POOL_CONNECTIONS.descriptor,
+    &READS_ROUTED.descriptor,
+    &POSITION_WAIT.descriptor,
+    &PRIMARY_WAIT.descriptor,
+    &NODE_LAG.descriptor,
+    &NODE_BANS.descriptor,
+    &ROLE_CHANGES.descriptor,
 ];
 
 /// Attributes `db.system.name` and `db.operation.name`.
@@ -32,7 +32,7 @@ pub static TRANSACTIONS: Level = Level::new(
     "Transactions that are open in the database.",
 );
 
-/// Writes that were tried again; attribute `reason`.
+/// Attribute `reason`: why the write was repeated.
 pub static WRITE_RETRIES: Counter = Counter::new(
     "bookstore.write.retries",
     "{attempt}",
@@ -47,23 +47,22 @@ pub static POOL_WAIT: Histogram = Histogram::new(
     SECONDS,
 );
 
-/// Attributes `db.client.connection.pool.name` and `db.client.connection.state`. Not by the
-/// semantic
-/// conventions' name, whose end Prometheus keeps for histograms.
+/// Attributes `db.client.connection.pool.name` and `db.client.connection.state`. The semantic
+/// conventions' name ends in `count`, a suffix that Prometheus reserves for histograms.
 pub static POOL_CONNECTIONS: Gauge = Gauge::new(
     "bookstore.pool.connections",
     "{connection}",
     "Connections to the database, by node and by whether they are used or idle.",
 );
 
-/// Attributes `node` and `reason`: `replica`, or why it is the primary.
+/// Attributes `node` and `reason`: `replica`, or why the primary answered.
 pub static READS_ROUTED: Counter = Counter::new(
     "bookstore.reads.routed",
     "{read}",
     "Reads by the node that answered them and the reason why it was that one.",
 );
 
-/// Attribute `reached`: whether the replica was there in time.
+/// Attribute `reached`: whether the replica reached the position in time.
 pub static POSITION_WAIT: Histogram = Histogram::new(
     "bookstore.position.wait_time",
     "s",

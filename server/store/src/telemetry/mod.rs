@@ -1,4 +1,4 @@
-//! What the store counts and measures, and the spans of what it does.
+//! The metrics of the store, and the spans of operations and statements.
 
 pub mod instrument;
 pub mod meters;

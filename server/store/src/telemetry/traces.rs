@@ -1,7 +1,6 @@
-//! The spans of operations and statements, as OpenTelemetry's semantic conventions for databases
-//! name and describe them.
+//! The spans of operations and statements, by OpenTelemetry's semantic conventions for databases.
 //!
-//! Where no traces go out, a span has what the log says of it and nothing more.
+//! If the process exports no traces, a span has only the fields that the log prints.
 
 use std::sync::OnceLock;
 
@@ -15,26 +14,26 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// From now on traces go out, by this tracer.
+/// Sets the tracer that exports traces. The first call counts.
 pub fn set_on(tracer: SdkTracer) {
-    // There is one for the whole process.
+    // There is one tracer in the process.
     let _ = TRACER.set(tracer);
 }
 
-/// Whether traces go out.
+/// Whether the process exports traces.
 pub fn is_on() -> bool {
     TRACER.get().is_some()
 }
 
-/// The span of a statement, below the operation that runs it; it ends as it is dropped. The log
-/// knows nothing of it, which has warnings and the echo instead.
+/// Starts the span of a statement, a child of the operation's span. Dropping it ends it. The span
+/// doesn't appear in the log, which has its own lines for statements.
 pub(crate) fn statement(
     name: &'static str,
     attributes: impl FnOnce() -> Vec<KeyValue>,
 ) -> Option<SdkSpan> {
     let tracer = TRACER.get()?;
     let around = Span::current().context();
-    // Statements outside calls, such as probes, are part of no trace.
+    // Statements outside of calls, such as probes, belong to no trace.
     if !around.span().span_context().is_sampled() {
         return None;
     }
@@ -43,13 +42,12 @@ pub(crate) fn statement(
     Some(builder.start_with_context(tracer, &around))
 }
 
-/// The span of a part of a call that has a name of its own: what it asks of the database, and
-/// what is logged meanwhile, belongs to it.
+/// The span of an operation: its statements and its log lines belong to it.
 pub fn operation(name: &'static str) -> Span {
     tracing::info_span!("operation", otel.name = named(name), operation = name)
 }
 
-/// A name for a span where traces go out; the log has names of its own.
+/// The name of a span for the export of traces; `None` without an export.
 pub fn named(name: &str) -> Option<&str> {
     is_on().then_some(name)
 }

@@ -1,4 +1,4 @@
-//! Picks the node for a read or a write.
+//! The choice of the node for a read or a write.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,23 +10,25 @@ use tokio::time::timeout;
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::PooledConnection,
+    pool::pooled::PooledConnection,
     position::{Freshness, Position},
-    session::connection::Access,
+    session::connection::driver::Access,
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
     topology::{
-        Node, Topology, TopologySnapshot,
-        history::{self, History},
-        probe::ProbeResult,
+        history::{self, TimelineHistory},
+        node::Node,
+        nodes::Topology,
+        probe::{PROBE_TIMEOUT, ProbeResult},
+        snapshot::TopologySnapshot,
     },
 };
 
-/// The primary's name to callers, whichever node that is.
+/// The primary's name for callers, whichever node it is.
 const PRIMARY: &str = "primary";
 
 /// A connection to the node that was picked.
 pub(crate) struct Choice {
-    /// Which node.
+    /// The index of the node.
     pub node: usize,
     pub pooled: PooledConnection,
 }
@@ -59,14 +61,14 @@ impl Topology {
                 (bound, verified_timeline) = (bound.max(number), verified_timeline.min(timeline));
             }
             let choice = self.reader_at(freshness, bound, deadline, avoid).await?;
-            // A promotion that was under way may have given the positions up since.
+            // A promotion during the choice may have discarded the positions.
             if choice.pooled.timeline() <= verified_timeline {
                 return Ok(choice);
             }
         }
     }
 
-    /// The same, where a replica has to have come to `bound`.
+    /// The same. A replica must have reached the position `bound`.
     async fn reader_at(
         &self,
         freshness: Freshness,
@@ -104,7 +106,7 @@ impl Topology {
         deadline: Deadline,
         end: Deadline,
     ) -> Result<Choice, StoreError> {
-        // Where replicas were to take the load off, the primary takes some of it, not all.
+        // The primary takes only a part of the load that is meant for replicas.
         let slot = match reason {
             "strong" | "position" => None,
             _ => {
@@ -124,7 +126,7 @@ impl Topology {
     async fn replica_returns(&self) {
         let mut snapshots = self.snapshot.subscribe();
         let returned = async {
-            // What is known already has just come to nothing.
+            // The current snapshot has no usable replica.
             snapshots.changed().await.ok()?;
             let there = snapshots.wait_for(|snapshot| {
                 snapshot.primary.is_none() && !self.usable(snapshot, &[]).is_empty()
@@ -136,7 +138,7 @@ impl Topology {
         }
     }
 
-    /// How long a call that begins now waits for there to be a primary.
+    /// Until when a call that begins now waits for a primary.
     fn primary_deadline(&self, deadline: Deadline) -> Deadline {
         Deadline::after(deadline.remaining(self.options.failover_wait))
     }
@@ -163,7 +165,7 @@ impl Topology {
                     pooled.leads_to(PRIMARY.into(), timeline);
                     return Ok(Choice { node: index, pooled });
                 }
-                // Nothing has run: the next primary will do as well.
+                // No statement has run, so the call may go to the next primary.
                 Err(StoreError::Unavailable(error)) => {
                     if self.is_single() || end.has_passed() {
                         return Err(StoreError::Unavailable(error));
@@ -177,7 +179,7 @@ impl Topology {
         }
     }
 
-    /// The primary, once there is one.
+    /// The primary and its timeline. Waits until there is a primary.
     async fn known_primary(
         &self,
         deadline: Deadline,
@@ -188,8 +190,7 @@ impl Topology {
             return Ok(known);
         }
         let began = Instant::now();
-        let none =
-            |description: &str| StoreError::Unavailable(DbErr::Custom(description.to_owned()));
+        let none = |message: &str| StoreError::Unavailable(DbErr::Custom(message.to_owned()));
         let Ok(_slot) = self.queue.try_acquire() else {
             return Err(none("there is no primary, and too many calls wait for one"));
         };
@@ -206,7 +207,7 @@ impl Topology {
         })
     }
 
-    /// The replicas that may answer reads, but for those in `avoid`.
+    /// The replicas that may answer reads and aren't in `avoid`.
     fn usable(&self, snapshot: &TopologySnapshot, avoid: &[usize]) -> Vec<(usize, ProbeResult)> {
         let now = Instant::now();
         let near = |lag: std::time::Duration| lag <= self.options.max_lag;
@@ -221,7 +222,7 @@ impl Topology {
             .collect()
     }
 
-    /// A replica that has come to `bound`, or why there is none.
+    /// Checks out a connection to a replica that has reached `bound`, or returns why there is none.
     async fn replica(
         &self,
         bound: u64,
@@ -244,13 +245,13 @@ impl Topology {
         let node = &self.nodes[index];
         let pooled = node.readers.check_out(Access::ReadOnly, deadline).await;
         let mut pooled = pooled.map_err(|error| {
-            // A caller whose time is over says nothing of the node.
+            // A passed deadline is no failure of the node.
             if !matches!(error, StoreError::DeadlineExceeded) {
                 node.failed();
             }
             "failed"
         })?;
-        // Another start of the server may stand at an earlier position than the one that was seen.
+        // After a restart the server may be at an earlier position than the probe has shown.
         if pooled.is_evicted() || pooled.server().is_none_or(|it| it.started != seen.started) {
             pooled.discard();
             node.wake.notify_one();
@@ -261,7 +262,7 @@ impl Topology {
         Ok(Choice { node: index, pooled })
     }
 
-    /// Waits for the replica that is nearest to a position.
+    /// Waits until the replica that is nearest to a position reaches it.
     async fn nearest(
         &self,
         usable: &[(usize, ProbeResult)],
@@ -273,16 +274,16 @@ impl Topology {
         let limit = deadline.remaining(self.options.replica_wait);
         let reached = timeout(limit, self.nodes[nearest.0].reaches(bound)).await;
         let reached = reached.ok().flatten();
-        let description = KeyValue::new("reached", reached.is_some());
-        POSITION_WAIT.record(began.elapsed().as_secs_f64(), &[description]);
+        let attribute = KeyValue::new("reached", reached.is_some());
+        POSITION_WAIT.record(began.elapsed().as_secs_f64(), &[attribute]);
         reached.map(|seen| (nearest.0, seen)).ok_or("position")
     }
 
-    /// What a node on today's branch of history must have come to, to have a position; and that
-    /// branch: on a younger one the position may be lost.
+    /// The number that a node on the current timeline must have reached to have a position, and
+    /// that timeline. On a newer timeline the position may be lost.
     ///
     /// # Errors
-    /// [`StoreError::PositionLost`] if the position lies on a branch that ended before it,
+    /// [`StoreError::PositionLost`] if the position's timeline was left before it,
     /// [`StoreError::PositionUnverifiable`] if that can't be known.
     async fn number_of(
         &self,
@@ -292,7 +293,7 @@ impl Topology {
         if position.timeline == 0 {
             return Ok((0, u32::MAX));
         }
-        let (mut index, system, mut timeline) = self.branch(deadline).await?;
+        let (mut index, system, mut timeline) = self.current_timeline(deadline).await?;
         if system != position.system {
             return Err(StoreError::PositionUnverifiable);
         }
@@ -319,23 +320,23 @@ impl Topology {
         }
     }
 
-    /// A node that can tell of today's branch of history, its cluster, and the branch.
-    async fn branch(&self, deadline: Deadline) -> Result<(usize, u64, u32), StoreError> {
+    /// A node on the current timeline, its cluster, and the timeline.
+    async fn current_timeline(&self, deadline: Deadline) -> Result<(usize, u64, u32), StoreError> {
         if self.is_single() {
             let seen = self.nodes[0].recent_probe(deadline).await?;
             return Ok((0, seen.system, seen.timeline));
         }
-        let description = |snapshot: &TopologySnapshot| {
+        let known = |snapshot: &TopologySnapshot| {
             let follower = snapshot.replicas.first().map(|replica| replica.node);
             Some((snapshot.primary.or(follower)?, snapshot.system?, snapshot.timeline))
         };
-        if let Some(description) = description(&self.snapshot.borrow()) {
-            return Ok(description);
+        if let Some(known) = known(&self.snapshot.borrow()) {
+            return Ok(known);
         }
         // No node has been seen yet, or none on the learned timeline.
         self.known_primary(deadline, self.primary_deadline(deadline)).await?;
         let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
-        description(&self.snapshot()).ok_or_else(none)
+        known(&self.snapshot()).ok_or_else(none)
     }
 
     async fn history_of(
@@ -343,24 +344,24 @@ impl Topology {
         node: &Node,
         timeline: u32,
         deadline: Deadline,
-    ) -> Result<Arc<History>, StoreError> {
+    ) -> Result<Arc<TimelineHistory>, StoreError> {
         let known = || self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
             return Ok(history.clone());
         }
         // The connection is that of the probes, which bounds how long it can be held.
-        let soon = Deadline::after(deadline.remaining(super::follow::PROBE_TIMEOUT));
+        let soon = Deadline::after(deadline.remaining(PROBE_TIMEOUT));
         let ask = || node.control.ask(soon, async |it| history::read(it, timeline).await);
         let read = match ask().await {
-            // The connection may be one of before the node was started again.
+            // The node may have been restarted since the connection was opened.
             Err(StoreError::Unavailable(_)) => ask().await,
             read => read,
         };
         let read = match read {
             Ok(read) => read,
             Err(StoreError::DeadlineExceeded) if !deadline.has_passed() => {
-                let description = "the node doesn't tell its history in time";
-                return Err(StoreError::Unavailable(DbErr::Custom(description.into())));
+                let message = "reading the node's timeline history took too long";
+                return Err(StoreError::Unavailable(DbErr::Custom(message.into())));
             }
             Err(error @ (StoreError::Unavailable(_) | StoreError::DeadlineExceeded)) => {
                 return Err(error);

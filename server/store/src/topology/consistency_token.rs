@@ -10,10 +10,10 @@ use crate::{
     sealing::{self, SEAL_BYTES},
 };
 
-/// Tells these tokens from page tokens, and changes with the layout.
+/// The version of the layout. It differs from those of page tokens.
 const VERSION: u8 = 0xC1;
 
-/// A position's three numbers behind the version.
+/// The length of the version and the position's three numbers.
 const BYTES: usize = 1 + 8 + 4 + 8;
 
 impl Position {
@@ -28,9 +28,9 @@ impl Position {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a token; none if it was altered or never came from here.
+    /// Parses a token; `None` if it was altered or not sealed with this key.
     pub fn open(key: &[u8; 32], token: &str) -> Option<Self> {
-        // A longer text is no token: it isn't decoded.
+        // A longer text can't be a token, so it isn't decoded.
         if token.len() > 2 * (BYTES + SEAL_BYTES) {
             return None;
         }

@@ -7,22 +7,24 @@ use std::{
 
 use tokio::time::sleep;
 
-use crate::{deadline::Deadline, topology::Topology};
+use crate::{
+    deadline::Deadline,
+    topology::{
+        nodes::Topology,
+        probe::{PERIOD, PROBE_TIMEOUT},
+    },
+};
 
-/// The time between two probes of a node.
-pub(crate) const PERIOD: Duration = Duration::from_millis(250);
-
-/// The same while reads wait for it to reach a position, or all wait for a primary.
+/// The time between two probes while reads wait for the node to reach a position.
 const HURRIED: Duration = Duration::from_millis(1);
+
+/// The time between two probes while there is no primary.
 const WITHOUT_PRIMARY: Duration = Duration::from_millis(50);
 
 /// The longest pause before a node that doesn't answer is probed again.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How long a node may take to answer before it is taken for gone.
-pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Follows all nodes, each in a task of its own, for as long as anybody holds the topology.
+/// Starts a task for each node, which probes it until the topology is dropped.
 pub(crate) fn follow(topology: &Arc<Topology>) {
     for index in 0..topology.nodes.len() {
         tokio::spawn(follow_node(Arc::downgrade(topology), index));
@@ -48,7 +50,7 @@ async fn follow_node(topology: Weak<Topology>, index: usize) {
         };
         tokio::select! {
             () = sleep(pause) => {}
-            // Not more often than this, whatever breaks.
+            // At most once per millisecond, whatever wakes the task.
             () = async { node.wake.notified().await; sleep(HURRIED).await } => {}
         }
     }

@@ -1,4 +1,4 @@
-//! One node: its connections, what was last seen of it, and how it has behaved.
+//! One node: its connections, its last probe result, and its failures.
 
 use std::{
     sync::{
@@ -17,46 +17,44 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{Pool, PoolOptions},
+    pool::{PoolOptions, shared::Pool},
     session::{connect::Connector, control::ControlConnection, statement_log::StatementLog},
     telemetry::meters::NODE_BANS,
-    topology::{
-        follow::PERIOD,
-        probe::{self, ProbeResult},
-    },
+    topology::probe::{self, PERIOD, ProbeResult},
 };
 
-/// How long a node is ejected after a failure; twice as long after each further one.
+/// How long a node is ejected after its first failure. The time doubles with each further one.
 const FIRST_BAN: Duration = Duration::from_millis(250);
 
-/// The longest that it is ejected.
+/// The longest ejection.
 const LONGEST_BAN: Duration = Duration::from_secs(30);
 
-/// After how long without a failure a node begins anew.
+/// The time without a failure after which the ejection time starts from its first value again.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// A node of the database.
 pub(crate) struct Node {
-    /// What people know it by: host and port.
+    /// Host and port; the file of a SQLite database.
     pub name: Arc<str>,
     pub connector: Connector,
     pub writers: Arc<Pool>,
     /// The same pool as `writers` on PostgreSQL.
     pub readers: Arc<Pool>,
     pub control: Arc<ControlConnection>,
+    /// The last probe result; `None` while the node doesn't answer.
     pub(crate) probe_result: watch::Sender<Option<ProbeResult>>,
-    /// The last one, also while the node is gone.
+    /// The last probe result that was an answer.
     last: Mutex<Option<ProbeResult>>,
-    /// Held by the call that probes for all calls that wait for the result.
+    /// Held by the one call that probes; the others wait for its result.
     probing: tokio::sync::Mutex<()>,
-    /// Has the node probed at once.
+    /// Wakes the probes of the node.
     pub wake: Arc<Notify>,
-    /// How many reads wait for it to reach a position.
+    /// The number of reads that wait for the node to reach a position.
     pub(crate) waiting: AtomicUsize,
     failures: Mutex<Failures>,
 }
 
-/// How a node has behaved.
+/// The failures of reads on a node.
 #[derive(Debug, Default)]
 struct Failures {
     times: u32,
@@ -64,44 +62,45 @@ struct Failures {
     out_until: Option<Instant>,
 }
 
-/// A node as people are told of it.
+/// The status of a node, for operators.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
     /// Host and port; the file of a SQLite database.
     pub name: String,
-    /// What it is at the moment.
+    /// Its role.
     pub role: NodeRole,
-    /// Its branch of history.
+    /// Its timeline (PostgreSQL, 26.3.6. Timelines); `None` if it is unknown.
     pub timeline: Option<u32>,
-    /// The log sequence number that it has flushed or replayed.
+    /// The log sequence number that a primary has flushed or a replica has replayed.
     pub position: Option<u64>,
-    /// How far a replica lags, at most.
+    /// The greatest possible lag of a replica; `None` if it is unknown.
     pub lag: Option<Duration>,
-    /// How much of the log it lacks, in bytes.
+    /// The bytes of the log that a replica has not replayed yet.
     pub lag_bytes: Option<u64>,
-    /// How many connections to it are checked out.
+    /// The number of checked-out connections.
     pub in_use: u32,
-    /// Whether reads pass it over because some have failed there.
+    /// Whether reads avoid the node, since some have failed there.
     pub is_ejected: bool,
 }
 
 impl NodeStatus {
-    /// Its position as PostgreSQL writes one, such as `0/3000148`.
+    /// Its position in PostgreSQL's notation (8.20. pg_lsn Type), such as `0/3000148`.
     pub fn lsn(&self) -> Option<String> {
         self.position.map(|at| format!("{:X}/{:X}", at >> 32, at & u64::from(u32::MAX)))
     }
 }
 
-/// What a node is at the moment.
+/// The role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeRole {
     /// It takes writes.
     Primary,
     /// It follows the primary.
     Replica,
-    /// A replica that receives nothing, or whose receiver this role may not see.
+    /// A replica that receives no log, or whose receiver the database role may not see
+    /// (`pg_monitor`).
     Detached,
-    /// It takes writes on an older branch of history: nothing is sent there.
+    /// It takes writes on an older timeline. No call goes there.
     FormerPrimary,
     /// It belongs to another cluster.
     ForeignCluster,
@@ -110,7 +109,7 @@ pub enum NodeRole {
 }
 
 impl NodeRole {
-    /// The word for it.
+    /// The role's name in reports, such as `former-primary`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Primary => "primary",
@@ -172,8 +171,8 @@ impl Node {
         Ok(seen)
     }
 
-    /// What was seen of the node lately, or is now: of those who ask together one looks, each
-    /// [`PERIOD`], and the others wait for it only where what is known is older than two.
+    /// A probe result that is at most [`PERIOD`] old. Of concurrent calls one probes the node. The
+    /// others take a result of at most two periods, or wait if there is none.
     ///
     /// # Errors
     /// If it doesn't answer in time.
@@ -194,7 +193,7 @@ impl Node {
         self.fresh_probe(deadline).await
     }
 
-    /// What the node is now.
+    /// Probes the node now and records the result.
     ///
     /// # Errors
     /// If it doesn't answer in time.
@@ -204,7 +203,7 @@ impl Node {
         Ok(seen)
     }
 
-    /// Gives up all connections.
+    /// Evicts all connections to the node.
     pub(crate) fn evict(&self) {
         self.writers.evict();
         if !Arc::ptr_eq(&self.writers, &self.readers) {
@@ -212,7 +211,7 @@ impl Node {
         }
     }
 
-    /// How many connections are checked out.
+    /// The number of checked-out connections.
     pub(crate) fn in_use(&self) -> u32 {
         match Arc::ptr_eq(&self.writers, &self.readers) {
             true => self.readers.in_use(),
@@ -220,12 +219,12 @@ impl Node {
         }
     }
 
-    /// A read has failed here that may succeed elsewhere: the node is ejected for a while.
+    /// Ejects the node for a while, since a read has failed on it that may succeed elsewhere.
     pub fn failed(&self) {
         let now = Instant::now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.out_until.is_some_and(|until| until > now) {
-            // Those that were under way at the same time are one failure.
+            // Concurrent failures count as one.
             return;
         }
         if failures.last.is_none_or(|last| now.duration_since(last) > FORGIVEN) {
@@ -240,14 +239,15 @@ impl Node {
         self.wake.notify_one();
     }
 
-    /// Whether the node is ejected: its time isn't over, or no probe has succeeded since.
+    /// Whether the node is ejected: the ejection time is not over, or no probe has succeeded since.
     pub(crate) fn is_ejected(&self, seen: Option<ProbeResult>) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.out_until.is_some_and(|until| until > Instant::now())
             || failures.last.is_some_and(|last| seen.is_none_or(|seen| seen.at < last))
     }
 
-    /// Waits until the node has been seen at a position, and says as what.
+    /// Waits until a probe shows the node at a position, and returns its result; `None` if the
+    /// node stops to answer.
     pub(crate) async fn reaches(&self, number: u64) -> Option<ProbeResult> {
         struct Waiting<'a>(&'a AtomicUsize);
         impl Drop for Waiting<'_> {

@@ -1,6 +1,6 @@
 //! What a node says of itself when it is probed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
@@ -9,6 +9,12 @@ use crate::{
     position::{POSITION, Position, parse_lsn},
     session::connection::Connection,
 };
+
+/// The time between two probes of a node.
+pub(crate) const PERIOD: Duration = Duration::from_millis(250);
+
+/// How long a node may take to answer a probe before it counts as gone.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The result of one probe of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,21 +25,21 @@ pub struct ProbeResult {
     pub started: i64,
     /// Whether it takes writes.
     pub is_primary: bool,
-    /// The branch of history that it is on, or on its way to.
+    /// The timeline of the node, or the one that it is about to reach.
     pub timeline: u32,
-    /// What is flushed on a primary and replayed on a replica.
+    /// The log sequence number that a primary has flushed or a replica has replayed.
     pub number: u64,
-    /// Whether a replica receives what is written at the moment. Without it, or without the right
-    /// to know, its lag is unknown.
+    /// Whether a replica receives the log. If not, or if the database role may not see it, the
+    /// lag is unknown.
     pub is_streaming: bool,
-    /// When the question was put.
+    /// When the probe began.
     pub at: Instant,
 }
 
 impl ProbeResult {
-    /// What is known after another probe of the same node. A replica that receives nothing knows of
-    /// its control file alone, which may be of before the promotions that it has followed; but as
-    /// long as its server runs it never goes back.
+    /// Merges the result with an earlier one of the same node. A replica that receives no log reads
+    /// its timeline from its control file, which may be older than the promotions that it has
+    /// followed. A running server never returns to an older timeline.
     pub(crate) fn after(self, last: Option<Self>) -> Self {
         let same = |last: &Self| last.started == self.started && !last.is_primary;
         match last.filter(same) {
@@ -45,8 +51,8 @@ impl ProbeResult {
     }
 }
 
-/// Probes a node. Its control file is late after a promotion, so a primary's timeline is taken
-/// from its log, and a replica's from what it receives where it receives anything.
+/// Probes a node. The control file is late after a promotion. So the timeline comes from the log
+/// of a primary and from the WAL receiver of a replica, if it has one.
 ///
 /// # Errors
 /// What the database answers.
@@ -67,14 +73,14 @@ pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreE
     let server = server.ok_or_else(|| StoreError::internal("a node without a server"))?;
     let strange = || StoreError::internal(format!("a node's position is {position:?}"));
     let control = u32::try_from(control).map_err(|_| strange())?;
-    let description = Position::parse(server.system, 0, &position).ok_or_else(strange)?;
+    let parsed = Position::parse(server.system, 0, &position).ok_or_else(strange)?;
     let replayed = position.split(' ').next().and_then(parse_lsn).ok_or_else(strange)?;
     let is_primary = position.contains(" primary ");
     Ok(ProbeResult {
         system: server.system,
         started: server.started,
         is_primary,
-        timeline: if is_primary { description.timeline } else { description.timeline.max(control) },
+        timeline: if is_primary { parsed.timeline } else { parsed.timeline.max(control) },
         number: replayed,
         is_streaming,
         at,

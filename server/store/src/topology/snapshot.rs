@@ -1,4 +1,4 @@
-//! What the probe results of all nodes say together: who is the primary, and who follows it.
+//! The snapshot of all nodes: which one is the primary, and which ones follow it.
 
 use std::{
     collections::VecDeque,
@@ -7,41 +7,41 @@ use std::{
 
 use crate::topology::probe::ProbeResult;
 
-/// How many of the primary's positions are remembered: half a minute of them.
+/// How many positions of the primary are kept: those of 30 s.
 const REMEMBERED: usize = 120;
 
-/// What is known of the nodes together.
+/// The roles of all nodes at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopologySnapshot {
-    /// The cluster that all belong to; none until a node has been seen.
+    /// The system identifier of the cluster; `None` before the first answer of a node.
     pub system: Option<u64>,
-    /// The youngest branch of history that anybody has told of.
+    /// The newest timeline that a node or a consistency token has shown.
     pub timeline: u32,
-    /// The node that takes writes; none while there is none, or only one of an older branch.
+    /// The primary on that timeline.
     pub primary: Option<usize>,
-    /// The nodes that follow it.
+    /// The replicas on that timeline.
     pub replicas: Vec<ReplicaState>,
-    /// Nodes of another cluster, which are never asked for anything.
+    /// The nodes of foreign clusters. No call goes there.
     pub foreign: Vec<usize>,
-    /// The last time that a primary was seen.
+    /// When a probe has last found a primary.
     pub primary_at: Option<Instant>,
 }
 
-/// A replica and how far it has come.
+/// The progress of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplicaState {
-    /// Which node.
+    /// The index of the node.
     pub node: usize,
-    /// Up to when it had all that was written then; none if that is longer ago than anybody
-    /// remembers.
+    /// The latest time at which the replica had everything that was written; `None` if that is
+    /// longer ago than 30 s.
     pub had_all_at: Option<Instant>,
-    /// Whether that is all that is known to be written.
+    /// Whether the replica has everything that is known to be written.
     pub is_current: bool,
 }
 
 impl TopologySnapshot {
-    /// How far a replica lags: at most the time since it had everything. While there is no
-    /// primary nothing is written, and it lags no further.
+    /// The greatest possible lag of a replica: the time since it had everything. It does not grow
+    /// while there is no primary, since nothing is written then.
     pub fn lag(&self, replica: &ReplicaState, now: Instant) -> Option<Duration> {
         if replica.is_current {
             return Some(Duration::ZERO);
@@ -51,7 +51,7 @@ impl TopologySnapshot {
     }
 }
 
-/// What is remembered from look to look.
+/// What is kept between two snapshots.
 #[derive(Debug, Default)]
 pub struct Memory {
     system: Option<u64>,
@@ -61,20 +61,19 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A younger timeline was learned: primaries of older ones are former primaries.
-    /// Says whether that is news.
+    /// Learns of a timeline and returns whether it is newer. Primaries on older timelines are
+    /// former primaries from now on.
     pub fn learn_timeline(&mut self, timeline: u32) -> bool {
         let is_news = timeline > self.timeline;
         if is_news {
             self.timeline = timeline;
-            // Positions of another branch are no measure.
+            // Positions on another timeline can't be compared.
             self.track.clear();
         }
         is_news
     }
 
-    /// Makes the snapshot. The first node in the list's order that is seen says which cluster it
-    /// is about.
+    /// Makes the snapshot. The first node in the list that answers determines the cluster.
     pub fn assess(&mut self, probe_results: &[Option<ProbeResult>]) -> TopologySnapshot {
         self.system =
             self.system.or_else(|| probe_results.iter().flatten().map(|it| it.system).next());
@@ -136,10 +135,10 @@ mod tests {
         let mut memory = Memory::default();
         let snapshot = memory.assess(&[node(true, 1, 9, now), node(false, 1, 9, now)]);
         assert_eq!((snapshot.primary, snapshot.replicas.len()), (Some(0), 1));
-        // The second is promoted, while the first still believes in itself.
+        // The second node is promoted while the first one still takes writes.
         let snapshot = memory.assess(&[node(true, 1, 20, now), node(true, 2, 10, now)]);
         assert_eq!((snapshot.primary, snapshot.timeline), (Some(1), 2));
-        // The new one is gone, and the old one isn't asked in its place.
+        // The new primary is gone. The former primary does not replace it.
         let snapshot = memory.assess(&[node(true, 1, 20, now), None]);
         assert_eq!((snapshot.primary, snapshot.replicas.len()), (None, 0));
     }

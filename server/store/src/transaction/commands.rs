@@ -1,4 +1,4 @@
-//! The commands that begin and end a transaction: the one place that sends them.
+//! The commands that begin and end a transaction. No other file sends them.
 
 use std::{
     sync::{
@@ -16,38 +16,35 @@ use crate::{
     deadline::Deadline,
     error::{StoreError, breaks_connection},
     position::{POSITION, Position},
-    session::connection::{Connection, Driver, TransactionState},
+    session::connection::{Connection, driver::Driver, state::TransactionState},
 };
 
-/// The longest that a write waits for a lock at a time.
+/// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a commit's answer is waited for once its node was evicted: without it no one can know
 /// what has happened.
 const COMMIT_GRACE: Duration = Duration::from_secs(1);
 
-/// What the commands of transactions begin with.
-pub(crate) const COMMANDS: [&str; 5] = ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"];
-
-/// Commits and asks for the position, in one message.
+/// Commits and reads the position, in one message.
 static COMMIT: LazyLock<String> = LazyLock::new(|| format!("COMMIT; {POSITION}"));
 
-/// How many commits this process made on SQLite, where a position means nothing else.
+/// The number of commits of this process on SQLite, which is the position there.
 static SQLITE_COMMITS: AtomicU64 = AtomicU64::new(0);
 
 /// How a transaction begins.
 pub(crate) struct Begin {
-    /// How much of other transactions it may see. SQLite is always serializable.
+    /// The isolation level. SQLite is always serializable.
     pub isolation: IsolationLevel,
     /// Whether it only reads.
     pub read_only: bool,
-    /// An advisory lock to wait for, in the same round trip. SQLite's transactions that write,
-    /// of which there is one at a time, need none.
+    /// An advisory lock to take in the same round trip. SQLite needs none, since it has one
+    /// writer at a time.
     pub lock: Option<i64>,
 }
 
 impl Connection {
-    /// Begins a transaction whose statements keep the connection's deadline.
+    /// Begins a transaction. Its statements end by the connection's deadline.
     pub(crate) async fn begin(&self, begin: Begin) -> Result<(), StoreError> {
         if self.deadline().has_passed() {
             return Err(StoreError::DeadlineExceeded);
@@ -55,16 +52,17 @@ impl Connection {
         let Begin { isolation, read_only, lock } = begin;
         let sql = match self.get_database_backend() {
             DbBackend::Postgres => {
-                // Rounded up, so that a statement that ends by it has met the deadline; zero
-                // would mean no timeout at all.
+                // Rounded up, so that the deadline has passed when the timeout fires. 0 would
+                // mean no timeout.
                 let statement = self.statement_timeout().as_millis() + 1;
-                // Before a statement's usual end, so that a caller learns that it was a lock;
-                // a nearer deadline is left to end the statement itself.
+                // Shorter than the statement timeout, so that the error names the lock. A nearer
+                // deadline ends the statement itself.
                 let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
                 let mut sql = format!(
                     "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
                      SET LOCAL lock_timeout = {lock_timeout}",
-                    // A node that has become a replica refuses here, before anything ran.
+                    // A node that has become a replica refuses READ WRITE here, before any
+                    // statement has run.
                     if read_only { "READ ONLY" } else { "READ WRITE" },
                 );
                 if let Some(lock) = lock {
@@ -73,10 +71,10 @@ impl Connection {
                 sql
             }
             _ if read_only => "BEGIN".to_owned(),
-            // A transaction that begins by reading can't always go on to write.
+            // A transaction that reads first may fail to get the write lock later.
             _ => "BEGIN IMMEDIATE".to_owned(),
         };
-        // Noted before it is sent: whatever becomes of it, a rollback sets it right.
+        // Set before the command is sent: after an error or a dropped future a rollback is due.
         self.set_state(TransactionState::Transaction);
         if let Err(error) = self.command(&sql).await {
             let is_replica = is_not_supported(&error);
@@ -89,20 +87,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Sets a savepoint, and lets go of another one and all since that first.
+    /// Sets a savepoint. Releases another one, and those set after it, first.
     pub(crate) async fn save(&self, release: Option<&str>, name: &str) -> Result<(), StoreError> {
         let release = release.map(|name| format!("RELEASE SAVEPOINT {name}; ")).unwrap_or_default();
         Ok(self.command(&format!("{release}SAVEPOINT {name}")).await?)
     }
 
-    /// Undoes what was done since a savepoint, a failed statement too.
+    /// Rolls back to a savepoint, also after a failed statement.
     pub(crate) async fn roll_back_to(&self, name: &str) -> Result<(), StoreError> {
         self.command(&format!("ROLLBACK TO SAVEPOINT {name}")).await?;
         self.set_state(TransactionState::Transaction);
         Ok(())
     }
 
-    /// Sends a command, whatever the session may do.
+    /// Sends a command, on read-only sessions too.
     async fn command(&self, sql: &str) -> Result<(), DbErr> {
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
@@ -121,7 +119,8 @@ impl Connection {
         exchange.end(result)
     }
 
-    /// Commits and says from which position on the changes can be seen.
+    /// Commits and returns the position from which on reads see the changes; `None` if it is
+    /// unknown.
     pub(crate) async fn commit(&self) -> Result<Option<Position>, StoreError> {
         if self.state() != TransactionState::Transaction {
             // PostgreSQL answers COMMIT of a failed transaction with a rollback and no error.
@@ -135,15 +134,14 @@ impl Connection {
                 "the primary is another one".into(),
             )));
         }
-        // The caller may have to wait for the outcome a little past its deadline, but it
-        // is an outcome.
+        // No deadline: the outcome of a commit is worth a wait beyond it.
         self.set_deadline(Deadline::NONE);
         let limit = self.command_timeout();
         let mut exchange = self.exchange().await;
         let outcome = match &mut *exchange.driver {
             Driver::Postgres(postgres, server) => {
-                // One round trip; the position is read after the commit, in a transaction
-                // of its own, or it would miss the commit record.
+                // One round trip. The position is read after the commit, or it would be before
+                // the commit record.
                 let system = server.system;
                 let commit = async {
                     let mut answers =
@@ -174,7 +172,7 @@ impl Connection {
         match outcome {
             Ok(position) => {
                 self.set_state(TransactionState::Idle);
-                // Committed, whatever became of the question for the position.
+                // The commit succeeded, even if reading the position failed.
                 Ok(exchange.end(position).unwrap_or_default())
             }
             Err(error) => {
@@ -190,7 +188,7 @@ impl Connection {
         }
     }
 
-    /// Prepares every statement anew from now on.
+    /// Drops all prepared statements of the session.
     pub(crate) async fn forget_statements(&self) {
         let mut exchange = self.exchange().await;
         let result = match &mut *exchange.driver {
@@ -202,7 +200,7 @@ impl Connection {
         }
     }
 
-    /// Rolls back. A connection on which that fails is closed by the pool.
+    /// Rolls back. If that fails, the pool closes the connection.
     pub(crate) async fn rollback(&self) {
         self.set_deadline(Deadline::NONE);
         self.set_read_end(Deadline::NONE);
@@ -222,7 +220,8 @@ impl Connection {
             Driver::Sqlite(sqlite, _) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **sqlite);
                 match self.log().around(sql, limit, Deadline::NONE, rollback).await {
-                    // A full disk and some other errors have ended the transaction already.
+                    // A full disk and some other errors have ended the transaction already
+                    // (sqlite.org/lang_transaction.html).
                     Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("1") => {
                         Ok(())
                     }
@@ -245,7 +244,7 @@ fn is_not_supported(error: &DbErr) -> bool {
     code.is_some_and(|code| code == "0A000")
 }
 
-/// Reads what follows COMMIT to its end.
+/// Reads the answer to the query that follows COMMIT.
 async fn read_position(
     system: u64,
     answers: impl futures_util::Stream<

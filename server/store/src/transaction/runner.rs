@@ -1,8 +1,8 @@
-//! Carries writes out: each in a task of its own, tried again where it collides.
+//! Runs writes: each in a task of its own, repeated after a collision.
 //!
-//! tonic drops a handler whose caller leaves, and a driver that is dropped while a transaction
-//! begins or ends leaves a connection inside one that the next user would write into. A task
-//! runs to its end even if the caller leaves.
+//! tonic drops the future of a handler whose caller leaves. A driver's future that is dropped
+//! during BEGIN or COMMIT leaves its connection inside a transaction. A task runs to its end in
+//! either case.
 
 use std::{
     sync::Arc,
@@ -15,34 +15,34 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use crate::{
+    call::{Call, Committed},
     constraint,
     deadline::Deadline,
     error::StoreError,
-    idempotency::{self, KeyLock},
-    pool::PooledConnection,
+    idempotency::{answer, key_lock::KeyLock},
+    pool::pooled::PooledConnection,
     position::Position,
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
-    topology::{Choice, Topology},
-    transaction::{Call, Committed, Write, commands::Begin},
+    topology::{choose::Choice, nodes::Topology},
+    transaction::{commands::Begin, operation::Write},
 };
 
-/// How long a write whose caller has no deadline is tried again, unless no statement may run
-/// that long.
+/// How long the store repeats a write without a deadline, unless the statement timeout is
+/// shorter.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest pause after the first collision; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Before a lost primary's successor is looked for.
+/// The pause before the next primary is tried.
 const LOST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest pause there is.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Carries out a write on a connection of its own, even if the caller leaves. `turn` is the place
-/// of its key among calls of this process.
-pub(crate) async fn carry_out(
+/// Runs a write in a task of its own, which holds the key lock until the outcome is known.
+pub(crate) async fn run(
     topology: Arc<Topology>,
     choice: Choice,
     call: Call,
@@ -53,7 +53,7 @@ pub(crate) async fn carry_out(
     let task = tokio::spawn(
         async move {
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
-            // A duplicate request that waits for the key lock finds the connection free.
+            // Released after the connection, which a waiting duplicate may need.
             drop(key_lock);
             let Done { answer, position, replayed } = done?;
             Ok(Committed { answer, position, node, attempts: call.attempts.count(), replayed })
@@ -94,7 +94,7 @@ async fn on_primaries(
         drop(pooled);
         let again = match &done {
             Err(StoreError::Unavailable(_)) => true,
-            Err(StoreError::CommitOutcomeUnknown(_)) => call.kept_key().is_some(),
+            Err(StoreError::CommitOutcomeUnknown(_)) => call.stored_key().is_some(),
             _ => false,
         };
         // From the first loss on: the time that the write took before is not the search's.
@@ -117,19 +117,19 @@ async fn on_primaries(
     }
 }
 
-/// Whether an error tells what became of the key: under it this write has not happened.
+/// Whether an error proves that this write has not happened under its key.
 fn is_settled(error: &StoreError) -> bool {
     matches!(error, StoreError::KeyFenced | StoreError::KeyReused)
 }
 
-/// What an attempt came to.
+/// The result of a successful attempt.
 struct Done {
     answer: Vec<u8>,
     position: Option<Position>,
     replayed: bool,
 }
 
-/// Tries until the write is done, or can't be, or its time is over.
+/// Attempts the write until it succeeds, fails for good, or its time is over.
 async fn attempts(
     connection: &PooledConnection,
     call: &Call,
@@ -149,7 +149,8 @@ async fn attempts(
             Err(error) => error,
         };
         if connection.take_stale() && !prepared_anew {
-            // The schema changed under a prepared statement, and nothing was changed.
+            // SQLSTATE 0A000: the schema has changed since a statement was prepared. Nothing was
+            // changed.
             connection.forget_statements().await;
             prepared_anew = true;
             continue;
@@ -157,7 +158,7 @@ async fn attempts(
         if !error.is_collision() {
             return Err(error);
         }
-        // Between nothing and the longest, so that those who collided don't meet again.
+        // A random pause, so that the same writes don't collide again.
         let pause = rand::rng().random_range(Duration::ZERO..=longest);
         if pause >= end.remaining(RETRY_TIMEOUT) {
             return Err(error);
@@ -178,7 +179,7 @@ async fn attempts(
     }
 }
 
-/// Begin, apply, commit; or roll back and find out what was at fault.
+/// Begins, applies and commits; or rolls back and explains the error.
 async fn attempt(
     connection: &Connection,
     call: &Call,
@@ -189,10 +190,10 @@ async fn attempt(
         meter.reset();
     }
     connection.set_meter(call.meter.clone());
-    let lock = call.kept_key().map(|key| idempotency::lock(call, key));
+    let lock = call.stored_key().map(|key| answer::lock(call, key));
     let begin = Begin { isolation: call.isolation, read_only: false, lock };
     connection.begin(begin).await.map_err(|error| match error {
-        // Nothing else is waited for so early.
+        // BEGIN waits for no other lock.
         StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
         StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
             StoreError::DeadlineExceeded
@@ -212,7 +213,7 @@ async fn attempt(
             connection.rollback().await;
             connection.set_deadline(call.deadline);
             Err(match explained(connection, call, write, error).await {
-                // It was the caller's time that the database held the statement to.
+                // The statement's timeout was the call's deadline.
                 StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
                     StoreError::DeadlineExceeded
                 }
@@ -222,7 +223,7 @@ async fn attempt(
     }
 }
 
-/// An error that names the values at fault, if that can be found out.
+/// Explains a broken constraint by the fields of the request, if that is possible.
 async fn explained(
     connection: &Connection,
     call: &Call,
@@ -233,7 +234,7 @@ async fn explained(
     let Some(way) = write.way_to_failure().filter(|_| is_broken) else {
         return constraint::explain(connection, write.constraint_checks(), error).await;
     };
-    // What came before has to be there again, or values would seem free that it had taken.
+    // Applies the earlier operations again, or values that they had taken would seem free.
     let again = async {
         let isolation = call.isolation;
         connection.begin(Begin { isolation, read_only: false, lock: None }).await?;
@@ -241,35 +242,35 @@ async fn explained(
     };
     let error = match again.await {
         Ok(()) => constraint::explain(connection, write.constraint_checks(), error).await,
-        // Others have changed something since, or the time is over.
+        // Other writes have changed the rows since, or the time is over.
         Err(other) => other,
     };
     connection.rollback().await;
     error
 }
 
-/// Applies the write unless it has happened under its key already, and keeps its answer there.
+/// Applies the write and stores its answer under its key, unless an answer is stored already.
 async fn applied(
     connection: &Connection,
     call: &Call,
     write: &dyn Write,
 ) -> Result<Done, StoreError> {
     let done = |answer, replayed| Done { answer, position: None, replayed };
-    let Some(key) = call.kept_key() else {
+    let Some(key) = call.stored_key() else {
         let answer = write.apply(connection).await?;
-        // The caller was answered that its time is over: what was done is rolled back.
+        // The caller has got DEADLINE_EXCEEDED, so the write must not be committed.
         return match call.deadline.has_passed() {
             true => Err(StoreError::DeadlineExceeded),
             false => Ok(done(answer, false)),
         };
     };
-    if let Some(answer) = idempotency::find(connection, call, key).await? {
+    if let Some(answer) = answer::find(connection, call, key).await? {
         return Ok(done(answer, true));
     }
     let answer = write.apply(connection).await?;
     if call.deadline.has_passed() {
         return Err(StoreError::DeadlineExceeded);
     }
-    idempotency::keep(connection, call, key, &answer).await?;
+    answer::keep(connection, call, key, &answer).await?;
     Ok(done(answer, false))
 }

@@ -1,4 +1,4 @@
-//! Transactions that their callers lead step by step.
+//! Transactions that a caller leads step by step.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,59 +10,95 @@ use tokio::{
 };
 
 use crate::{
+    call::{Call, Committed},
     constraint,
     error::StoreError,
-    idempotency::{self, KeyLock},
-    pool::PooledConnection,
+    idempotency::{answer, key_lock::KeyLock},
+    pool::pooled::PooledConnection,
     position::Freshness,
-    session::connection::{Access, Connection, TransactionState},
-    store::Store,
-    transaction::{Call, Committed, Write, commands::Begin},
+    session::connection::{Connection, driver::Access, state::TransactionState},
+    topology::nodes::Topology,
+    transaction::{commands::Begin, operation::Write},
+    violation::FieldViolation,
 };
 
-/// The savepoint before the last write, to which a write that fails goes back.
+/// The savepoint before the last write. A write that fails is rolled back to it.
 const BEFORE_WRITE: &str = "before_write";
 
-/// The most savepoints of the caller's own.
+/// How many savepoints a caller may set.
 const MOST_SAVEPOINTS: usize = 100;
 
-/// How many transactions there may be that their callers lead: half of the connections, so
-/// that the other calls are served meanwhile.
-pub(crate) fn slots(connections: u32) -> Arc<Semaphore> {
+/// How many transactions callers may lead at the same time. There is a slot for half of the
+/// connections, so that other calls get connections too.
+pub(crate) struct Slots {
+    write: Arc<Semaphore>,
+    /// The same semaphore as `write` on PostgreSQL.
+    read: Arc<Semaphore>,
+}
+
+impl Slots {
+    /// One set of slots for reading and writing transactions.
+    pub(crate) fn shared(connections: u32) -> Self {
+        let slots = half(connections);
+        Self { write: slots.clone(), read: slots }
+    }
+
+    /// Two sets of slots, by the connections for writing and for reading.
+    pub(crate) fn separate(writers: u32, readers: u32) -> Self {
+        Self { write: half(writers), read: half(readers) }
+    }
+
+    /// Takes a slot.
+    ///
+    /// # Errors
+    /// [`StoreError::TransactionLimit`] if none is free within `limit`.
+    async fn take(
+        &self,
+        only_reads: bool,
+        limit: Duration,
+    ) -> Result<OwnedSemaphorePermit, StoreError> {
+        let slots = if only_reads { &self.read } else { &self.write };
+        let slot = timeout(limit, slots.clone().acquire_owned()).await;
+        let slot = slot.map_err(|_| StoreError::TransactionLimit)?;
+        slot.map_err(|_| StoreError::internal("the slots are closed"))
+    }
+}
+
+fn half(connections: u32) -> Arc<Semaphore> {
     Arc::new(Semaphore::new((connections / 2).max(1) as usize))
 }
 
-/// An open transaction. Dropped, it ends with its connection, and nothing was changed.
+/// An open transaction. Dropping it rolls it back.
 pub struct Transaction {
     pooled: PooledConnection,
     call: Call,
     /// The caller's savepoints, oldest first.
     savepoints: Vec<String>,
-    /// Whether [`BEFORE_WRITE`] is there.
+    /// Whether [`BEFORE_WRITE`] is set.
     has_written: bool,
     _key_lock: Option<KeyLock>,
     _slot: OwnedSemaphorePermit,
 }
 
-/// What beginning has come to.
+/// The result of beginning a transaction.
 pub enum Begun {
-    /// A transaction to be led.
+    /// An open transaction.
     Open(Box<Transaction>),
-    /// Under its key it was committed before.
+    /// A transaction under the same key was committed before. This is its result.
     Replayed(Committed),
 }
 
-/// Why a step was not done.
+/// Why a step failed.
 #[derive(Debug)]
 pub enum StepError {
-    /// It was refused; the transaction is as it was before.
+    /// The step was refused. The transaction is as it was before the step.
     Refused(StoreError),
-    /// The transaction can't go on.
+    /// The transaction has ended.
     Ended(StoreError),
 }
 
 impl StepError {
-    /// The same error of a part of the request: its fields stand behind this prefix.
+    /// The same error with this prefix before its field paths.
     pub fn under(self, prefix: &str) -> Self {
         match self {
             Self::Refused(error) => Self::Refused(error.within(prefix)),
@@ -71,80 +107,80 @@ impl StepError {
     }
 }
 
-impl Store {
-    /// Begins a transaction that ends by `call.deadline` at the latest. Waits at most `wait`
-    /// for a slot among others of its kind. One that only reads may be led on any node that
-    /// is fresh enough.
-    ///
-    /// # Errors
-    /// [`StoreError::TransactionLimit`], those of a key, and what can happen to a connection.
-    pub async fn begin(
-        &self,
-        call: Call,
-        reads: Option<Freshness>,
-        wait: Duration,
-    ) -> Result<Begun, StoreError> {
-        let key_lock = match &call.idempotency {
-            Some(key) => Some(
-                self.0.key_locks.take(call.principal.as_deref(), key.key, call.deadline).await?,
-            ),
-            None => None,
-        };
-        let slots = if reads.is_some() { &self.0.read_slots } else { &self.0.write_slots };
-        let limit = call.deadline.remaining(wait);
-        let slot = timeout(limit, slots.clone().acquire_owned()).await;
-        let slot = slot.map_err(|_| StoreError::TransactionLimit)?;
-        let slot = slot.map_err(|_| StoreError::internal("nothing closes the slots"))?;
-        let pooled = match reads {
-            Some(freshness) => self.reader(freshness, call.deadline).await?,
-            None => self.0.topology.writer(call.deadline).await?.pooled,
-        };
-        call.attempts.note(pooled.node());
-        pooled.set_deadline(call.deadline);
-        pooled.set_meter(call.meter.clone());
-        let key = call.idempotency.as_ref();
-        let lock = key.map(|key| idempotency::lock(&call, key));
-        let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
-        pooled.begin(begin).await.map_err(|error| match error {
-            StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
-            error => error,
-        })?;
-        let has_written = false;
-        let transaction = Transaction {
-            pooled,
-            call,
-            savepoints: Vec::new(),
-            has_written,
-            _key_lock: key_lock,
-            _slot: slot,
-        };
-        let Some(key) = transaction.call.idempotency.clone() else {
-            return Ok(Begun::Open(Box::new(transaction)));
-        };
-        match idempotency::find(&transaction.pooled, &transaction.call, &key).await {
-            Ok(None) => Ok(Begun::Open(Box::new(transaction))),
-            Ok(Some(answer)) => {
-                let done = transaction.end().await?;
-                Ok(Begun::Replayed(Committed { answer, replayed: true, ..done }))
-            }
-            Err(error) => {
-                transaction.roll_back().await;
-                Err(error)
-            }
+/// Begins a transaction that a caller leads. `reads` is the freshness of one that only reads,
+/// `wait` the time to wait for a slot.
+///
+/// # Errors
+/// [`StoreError::TransactionLimit`], those of a key, and those of a connection.
+pub(crate) async fn begin(
+    topology: &Topology,
+    slots: &Slots,
+    key_lock: Option<KeyLock>,
+    call: Call,
+    reads: Option<Freshness>,
+    wait: Duration,
+) -> Result<Begun, StoreError> {
+    let slot = slots.take(reads.is_some(), call.deadline.remaining(wait)).await?;
+    let choice = match reads {
+        Some(freshness) => topology.reader(freshness, call.deadline, &[]).await?,
+        None => topology.writer(call.deadline).await?,
+    };
+    let pooled = choice.pooled;
+    call.attempts.note(pooled.node());
+    pooled.set_deadline(call.deadline);
+    pooled.set_meter(call.meter.clone());
+    let key = call.idempotency.as_ref();
+    let lock = key.map(|key| answer::lock(&call, key));
+    let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
+    pooled.begin(begin).await.map_err(|error| match error {
+        StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
+        error => error,
+    })?;
+    let transaction = Transaction {
+        pooled,
+        call,
+        savepoints: Vec::new(),
+        has_written: false,
+        _key_lock: key_lock,
+        _slot: slot,
+    };
+    let Some(key) = transaction.call.idempotency.clone() else {
+        return Ok(Begun::Open(Box::new(transaction)));
+    };
+    match answer::find(&transaction.pooled, &transaction.call, &key).await {
+        Ok(None) => Ok(Begun::Open(Box::new(transaction))),
+        Ok(Some(answer)) => {
+            let done = transaction.end().await?;
+            Ok(Begun::Replayed(Committed { answer, replayed: true, ..done }))
+        }
+        Err(error) => {
+            transaction.roll_back().await;
+            Err(error)
         }
     }
 }
 
+/// The greatest idle time and duration of transactions that callers lead. On SQLite they are at
+/// most 500 ms and 5 s, since all other writers wait for the transaction.
+pub(crate) fn limits(backend: DbBackend, idle: Duration, total: Duration) -> (Duration, Duration) {
+    match backend {
+        DbBackend::Sqlite => {
+            (idle.min(Duration::from_millis(500)), total.min(Duration::from_secs(5)))
+        }
+        _ => (idle, total),
+    }
+}
+
 impl Transaction {
-    /// Whether it can't write.
+    /// Whether the transaction is read-only.
     pub fn only_reads(&self) -> bool {
         self.pooled.access() == Access::ReadOnly
     }
 
-    /// Carries a write out, whole or not at all, and gives its encoded response.
+    /// Applies a write as a whole or not at all, and returns its encoded response.
     ///
     /// # Errors
-    /// Refused with what the operation says, broken constraints told by the request's fields.
+    /// Refused with those of the operation, and with broken constraints by the request's fields.
     pub async fn write(&mut self, write: &mut dyn Write) -> Result<Vec<u8>, StepError> {
         write.prepare().await.map_err(StepError::Refused)?;
         self.begin_step();
@@ -169,49 +205,49 @@ impl Transaction {
         })
     }
 
-    /// Asks something of the transaction's connection.
+    /// Runs a query on the transaction's connection.
     ///
     /// # Errors
-    /// What the question answers; the transaction goes on unless a statement failed.
+    /// Those of the query. The transaction goes on unless a statement failed.
     pub async fn read<T>(
         &mut self,
-        question: impl for<'a> FnOnce(&'a Connection) -> BoxFuture<'a, Result<T, StoreError>>,
+        query: impl for<'a> FnOnce(&'a Connection) -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> Result<T, StepError> {
         self.begin_step();
-        let answer = question(&self.pooled).await;
+        let answer = query(&self.pooled).await;
         answer.map_err(|error| match self.pooled.state() {
             TransactionState::Transaction if !error.ends_transaction() => StepError::Refused(error),
             _ => StepError::Ended(error),
         })
     }
 
-    /// What the step before has read is answered.
+    /// The rows of the step before have been answered.
     fn begin_step(&self) {
         if let Some(meter) = &self.call.meter {
             meter.reset();
         }
     }
 
-    /// Sets a savepoint; one of the same name is hidden until this one is gone.
+    /// Sets a savepoint. It hides an older one of the same name (PostgreSQL, SAVEPOINT).
     ///
     /// # Errors
-    /// Refused where there are too many.
+    /// Refused with more than 100 savepoints.
     pub async fn save(&mut self, name: &str) -> Result<(), StepError> {
         if self.savepoints.len() == MOST_SAVEPOINTS {
             let description = format!("is one more than the {MOST_SAVEPOINTS} that there may be");
             return Err(refused_name(description));
         }
-        // What comes after this must not stand inside the savepoint of a write before it.
+        // Releases the savepoint of the last write first, or this one would be nested in it.
         let before = std::mem::take(&mut self.has_written).then_some(BEFORE_WRITE);
         self.pooled.save(before, &own(name)).await.map_err(StepError::Ended)?;
         self.savepoints.push(name.to_owned());
         Ok(())
     }
 
-    /// Undoes what was done since a savepoint, which stays.
+    /// Rolls back to a savepoint, which stays set.
     ///
     /// # Errors
-    /// Refused where there is none of that name.
+    /// Refused if the transaction has no savepoint of that name.
     pub async fn roll_back_to(&mut self, name: &str) -> Result<(), StepError> {
         let Some(at) = self.savepoints.iter().rposition(|saved| saved == name) else {
             return Err(refused_name("names no savepoint of this transaction".to_owned()));
@@ -222,14 +258,14 @@ impl Transaction {
         Ok(())
     }
 
-    /// Commits. `answer` is what is kept under the call's key.
+    /// Commits. The store keeps `answer` under the call's key.
     ///
     /// # Errors
     /// What can happen to a commit. But for [`StoreError::CommitOutcomeUnknown`], nothing was
     /// changed.
     pub async fn commit(self, answer: Vec<u8>) -> Result<Committed, StoreError> {
         if let Some(key) = &self.call.idempotency
-            && let Err(error) = idempotency::keep(&self.pooled, &self.call, key, &answer).await
+            && let Err(error) = answer::keep(&self.pooled, &self.call, key, &answer).await
         {
             self.roll_back().await;
             return Err(error);
@@ -237,7 +273,7 @@ impl Transaction {
         Ok(Committed { answer, ..self.end().await? })
     }
 
-    /// Undoes everything.
+    /// Rolls the transaction back.
     pub async fn roll_back(self) {
         self.pooled.rollback().await;
     }
@@ -249,27 +285,11 @@ impl Transaction {
     }
 }
 
-/// A savepoint's name in the database: callers' are told from ours.
+/// The name of a caller's savepoint in the database. The prefix separates it from the store's.
 fn own(name: &str) -> String {
     format!("\"own_{name}\"")
 }
 
 fn refused_name(description: String) -> StepError {
-    StepError::Refused(StoreError::Invalid(vec![crate::violation::FieldViolation::new(
-        "name",
-        description,
-    )]))
-}
-
-impl Store {
-    /// The longest pauses and lives that transactions may have which their callers lead: SQLite
-    /// has one writer, which all others wait for.
-    pub fn transaction_limits(&self, idle: Duration, total: Duration) -> (Duration, Duration) {
-        match self.0.topology.nodes[0].connector.backend() {
-            DbBackend::Sqlite => {
-                (idle.min(Duration::from_millis(500)), total.min(Duration::from_secs(5)))
-            }
-            _ => (idle, total),
-        }
-    }
+    StepError::Refused(StoreError::Invalid(vec![FieldViolation::new("name", description)]))
 }

@@ -1,60 +1,41 @@
-//! Whose connection it is, and that its pool gives it up: its node is another one now, or has
-//! gone.
+//! The end of a connection that its pool evicts or replaces.
 
 use std::{io, time::Duration};
 
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 
-use crate::{deadline::Deadline, session::connection::Connection};
-
-/// What a connection of a pool knows of it.
-#[derive(Debug)]
-pub(crate) struct PoolMembership {
-    generation: u64,
-    current: watch::Receiver<u64>,
-    end: Deadline,
-}
+use crate::session::connection::{Connection, membership::PoolMembership};
 
 impl Connection {
-    /// The same connection as one of a pool, of the generation in which it began to open.
-    /// It is to be replaced once it is older than `lifetime`.
-    pub(crate) fn of_generation(
-        self,
-        generation: u64,
-        current: watch::Receiver<u64>,
-        lifetime: Duration,
-    ) -> Self {
-        let end = Deadline::after(lifetime);
-        Self { membership: Some(PoolMembership { generation, current, end }), ..self }
+    /// The same connection as a member of a pool.
+    pub(crate) fn with_membership(self, membership: PoolMembership) -> Self {
+        Self { membership: Some(membership), ..self }
     }
 
-    /// Whether it is to be replaced.
+    /// Whether the connection has reached its lifetime.
     pub(crate) fn is_old(&self) -> bool {
-        self.membership.as_ref().is_some_and(|membership| membership.end.has_passed())
+        self.membership.as_ref().is_some_and(PoolMembership::is_old)
     }
 
-    /// Whether its pool has evicted the connections of its generation.
+    /// Whether the pool has evicted the connection.
     pub(crate) fn is_evicted(&self) -> bool {
-        self.membership
-            .as_ref()
-            .is_some_and(|membership| *membership.current.borrow() != membership.generation)
+        self.membership.as_ref().is_some_and(PoolMembership::is_evicted)
     }
 
-    /// Waits until that happens.
+    /// Waits until the pool evicts the connection; forever outside of a pool.
     pub(crate) async fn evicted(&self) {
-        let Some(membership) = &self.membership else { return std::future::pending().await };
-        let mut current = membership.current.clone();
-        // A pool that is gone has no connection in use.
-        if current.wait_for(|current| *current != membership.generation).await.is_err() {
-            std::future::pending().await
+        match &self.membership {
+            Some(membership) => membership.evicted().await,
+            None => std::future::pending().await,
         }
     }
 
-    /// Carries an exchange out, and takes its session for lost if the connection is evicted and
-    /// no answer comes within `grace` after that: a node that stands still closes nothing.
+    /// Runs an exchange with the database. If the pool evicts the connection and no answer comes
+    /// within `grace` after that, the connection counts as lost: a server that hangs closes no
+    /// socket.
     ///
     /// # Errors
-    /// What the database answers.
+    /// What the database answers, or `TimedOut`.
     pub(crate) async fn unless_evicted<T>(
         &self,
         grace: Duration,

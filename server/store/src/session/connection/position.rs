@@ -1,4 +1,4 @@
-//! What a connection has seen: each question brings the position along at which it was answered.
+//! The position that a connection has seen: each query returns the one at which it was answered.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -7,29 +7,28 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use crate::{
     position::{POSITION, Position},
     session::{
-        connection::{Access, Connection},
+        connection::{Connection, driver::Access},
         rows::Rows,
     },
 };
 
-/// The column that brings a position along.
+/// The column that holds the position.
 const POSITION_COLUMN: &str = "bookstore_position";
 
-/// The column that says of the only row that it is one.
+/// The column that is true in rows of the query itself. Without any, the only row has NULL here.
 const ROW_COLUMN: &str = "bookstore_row";
 
 impl Connection {
-    /// A position that covers all that was read since the connection was checked out. `timeline` is
-    /// the
-    /// node's, where it doesn't tell its own. None if it can't be told.
+    /// A position that covers all reads since the checkout. `timeline` is used if the node
+    /// reports none. `None` if the node doesn't answer.
     pub(crate) async fn position(&self, timeline: u32) -> Option<Position> {
         let Some(server) = self.server else { return Some(Position::of_sqlite(0)) };
         let seen = self.seen().take();
         let seen = match seen {
             Some(seen) => Some(seen),
-            // The session has ended.
+            // The session can't answer.
             None if self.is_broken() || self.is_in_flight() => None,
-            // Nothing was read that could bring it along.
+            // No query has returned a position yet.
             None => {
                 let statement = Statement::from_string(self.backend, POSITION);
                 let row = self.query_one_raw(statement).await.ok()??;
@@ -44,8 +43,7 @@ impl Connection {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the position that the first row brought along, which is no row if it brought nothing
-    /// else.
+    /// Records the position in the first row. Removes that row if the query itself has none.
     pub(crate) fn note_position(&self, read: &mut Result<Rows, sqlx::Error>) {
         let (Some(server), Ok(read)) = (self.server, read) else { return };
         let Some((row, _)) = read.rows.first() else { return };
@@ -56,8 +54,8 @@ impl Connection {
         }
     }
 
-    /// A question with the position that it has seen as one more column, in the same round trip;
-    /// only where reads are what the session is for.
+    /// Adds the position to a query as one more column, in the same round trip, if the session is
+    /// a reader's of PostgreSQL. Returns the text to log too, which is the query's own.
     pub(crate) fn with_position(&self, statement: Statement) -> (String, Statement) {
         let reads = self.membership.is_some() && self.access == Access::ReadOnly;
         let sql = &statement.sql;
@@ -65,12 +63,13 @@ impl Connection {
         if !reads || !selects || self.backend != DbBackend::Postgres || sql == POSITION {
             return (statement.sql.clone(), statement);
         }
-        let description = statement.sql.clone();
-        // Once for all rows, after the snapshot was taken, and also where there is no row.
+        let logged = statement.sql.clone();
+        // The position is evaluated once, after the snapshot was taken, and returned without
+        // rows too.
         let sql = format!(
             "SELECT q.*, p.{POSITION_COLUMN} FROM ({POSITION}) AS p ({POSITION_COLUMN}) \
              LEFT JOIN (SELECT t.*, true AS {ROW_COLUMN} FROM ({sql}) AS t) AS q ON true"
         );
-        (description, Statement { sql, ..statement })
+        (logged, Statement { sql, ..statement })
     }
 }

@@ -1,22 +1,22 @@
-//! Where a connection stands, inside a transaction or outside.
+//! The state of a connection: outside a transaction, inside one, or inside a failed one.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::telemetry::meters;
 
-/// Where a connection stands.
+/// The transaction state of a session (PostgreSQL, 55.2. Message Flow: ReadyForQuery).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum TransactionState {
     /// Outside a transaction.
     Idle,
-    /// Inside one.
+    /// Inside a transaction.
     Transaction,
-    /// Inside one that a failed statement has ruined: it can only be rolled back.
+    /// Inside a transaction in which a statement failed. It can only be rolled back.
     Failed,
 }
 
-/// Where a connection stands, counted while that is inside a transaction.
+/// The state of a connection. A metric counts the connections inside a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionState(AtomicU8);
 

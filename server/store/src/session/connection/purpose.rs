@@ -1,27 +1,27 @@
-//! What a statement is run for, on either driver.
+//! What a statement is run for, on either driver: its rows or its effect.
 
 use futures_util::future::BoxFuture;
 use sea_orm::{ExecResult, Statement};
 use sea_query_sqlx::SqlxValues;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Sqlite, SqliteConnection, query::Query};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Sqlite, SqliteConnection};
 
 use crate::session::{
-    connection::Driver,
+    connection::driver::Driver,
     rows::{self, Reading, Rows},
 };
 
-/// What a statement is run for.
-pub(crate) struct Want<T> {
-    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Reading) -> Answer<'a, T>,
-    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Reading) -> Answer<'a, T>,
+/// What a statement is run for, with the code that runs it on each driver.
+pub(crate) struct Purpose<T> {
+    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Reading) -> Exchanged<'a, T>,
+    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Reading) -> Exchanged<'a, T>,
 }
 
-type PgQuery<'a> = Query<'a, Postgres, SqlxValues>;
-type SqliteQuery<'a> = Query<'a, Sqlite, SqlxValues>;
-type Answer<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
+type PgQuery<'a> = sqlx::query::Query<'a, Postgres, SqlxValues>;
+type SqliteQuery<'a> = sqlx::query::Query<'a, Sqlite, SqlxValues>;
+type Exchanged<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
 
-/// For its rows.
-pub(crate) const ROWS: Want<Rows> = Want {
+/// The rows that the statement returns.
+pub(crate) const ROWS: Purpose<Rows> = Purpose {
     postgres: |driver, query, reading| {
         Box::pin(async move { rows::read(query.fetch(driver), reading).await })
     },
@@ -30,21 +30,21 @@ pub(crate) const ROWS: Want<Rows> = Want {
     },
 };
 
-/// For what it changes.
-pub(crate) const EFFECT: Want<ExecResult> = Want {
+/// The number of rows that the statement changes.
+pub(crate) const EFFECT: Purpose<ExecResult> = Purpose {
     postgres: |driver, query, _| Box::pin(async { query.execute(driver).await.map(Into::into) }),
     sqlite: |driver, query, _| Box::pin(async { query.execute(driver).await.map(Into::into) }),
 };
 
-impl<T> Want<T> {
+impl<T> Purpose<T> {
     pub(crate) fn run<'a>(
         &self,
         driver: &'a mut Driver,
         statement: &'a Statement,
         reading: Reading,
-    ) -> Answer<'a, T> {
+    ) -> Exchanged<'a, T> {
         let values = SqlxValues(statement.values.clone().unwrap_or(sea_orm::Values(Vec::new())));
-        // The texts come from SeaORM's builder and from constants; values are bound.
+        // The text comes from SeaORM's builder or from a constant. Values are bound.
         let sql = AssertSqlSafe(statement.sql.as_str());
         match driver {
             Driver::Postgres(postgres, _) => {

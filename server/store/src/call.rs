@@ -1,0 +1,81 @@
+//! A call to the store: what a write brings along, how often it was attempted, and its result.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sea_orm::IsolationLevel;
+
+use crate::{
+    deadline::Deadline, idempotency::key::IdempotencyKey, position::Position, session::rows::Meter,
+};
+
+/// What the store must know of the call that a write belongs to.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The full method name, such as `/bookstore.v1.BookService/CreateBook`.
+    pub method: &'static str,
+    /// The authenticated caller; `None` while the service authenticates no callers.
+    pub principal: Option<String>,
+    /// When the caller stops waiting.
+    pub deadline: Deadline,
+    /// The isolation level (PostgreSQL, 13.2. Transaction Isolation). SQLite is always
+    /// serializable.
+    pub isolation: IsolationLevel,
+    /// The idempotency key, with the fingerprint of the request.
+    pub idempotency: Option<IdempotencyKey>,
+    /// Whether the store rolls the write back at its end. It ignores the key then.
+    pub validate_only: bool,
+    /// Counts the attempts. The caller can read it after a failure too.
+    pub attempts: Attempts,
+    /// Counts the memory of the rows that the call reads; `None` counts nothing.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+impl Call {
+    /// The key to look up and to store an answer under; `None` with `validate_only`.
+    pub(crate) fn stored_key(&self) -> Option<&IdempotencyKey> {
+        self.idempotency.as_ref().filter(|_| !self.validate_only)
+    }
+}
+
+/// The attempts at a write. Clones share one counter.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts(Arc<Mutex<(u32, Option<Arc<str>>)>>);
+
+impl Attempts {
+    /// The number of attempts; 0 if the write has not begun.
+    pub fn count(&self) -> u32 {
+        self.lock().0
+    }
+
+    /// The node of the last attempt.
+    pub fn node(&self) -> Option<Arc<str>> {
+        self.lock().1.clone()
+    }
+
+    /// Counts one more attempt and returns its number, from 1.
+    pub(crate) fn note(&self, node: Arc<str>) -> u32 {
+        let mut attempts = self.lock();
+        *attempts = (attempts.0 + 1, Some(node));
+        attempts.0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u32, Option<Arc<str>>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The result of a committed write.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The encoded response.
+    pub answer: Vec<u8>,
+    /// The position from which on reads see the write; `None` if the connection broke after the
+    /// commit.
+    pub position: Option<Position>,
+    /// The node that committed.
+    pub node: Arc<str>,
+    /// The number of attempts.
+    pub attempts: u32,
+    /// Whether the answer is the stored one of an earlier call with the same key.
+    pub replayed: bool,
+}

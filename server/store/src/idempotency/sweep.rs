@@ -1,0 +1,67 @@
+//! The deletion of old keys.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    ConnectionTrait,
+    sea_query::{Alias, Expr, ExprTrait, Order, Query},
+};
+
+use crate::{
+    clock::now,
+    constraint::ConstraintCheck,
+    error::StoreError,
+    idempotency::answer::{TABLE, try_lock},
+    session::connection::Connection,
+    transaction::operation::Write,
+};
+
+/// The advisory lock of the instance that deletes. A key's lock has the same number with a
+/// probability of one in 2^64.
+const SWEEP_LOCK: i64 = 0x626f_6f6b_5357_4550;
+
+/// How many keys one transaction deletes at most.
+pub(crate) const BATCH: u64 = 1_000;
+
+/// Deletes the oldest keys, at most [`BATCH`].
+pub(crate) struct SweepKeys {
+    /// The age from which on a key is deleted.
+    pub retention: Duration,
+}
+
+impl Write for SweepKeys {
+    fn name(&self) -> &'static str {
+        "SweepKeys"
+    }
+
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
+        Box::pin(async {
+            if !try_lock(connection, SWEEP_LOCK).await? {
+                return Ok(0_u64.to_be_bytes().into());
+            }
+            let mut old = Query::select();
+            old.columns(["principal", "key"].map(Alias::new))
+                .from(Alias::new(TABLE))
+                .and_where(Expr::col(Alias::new("created_at")).lt(now() - self.retention))
+                .order_by(Alias::new("created_at"), Order::Asc)
+                .limit(BATCH);
+            let name = Expr::tuple(["principal", "key"].map(|name| Expr::col(Alias::new(name))));
+            let mut delete = Query::delete();
+            delete.from_table(Alias::new(TABLE)).and_where(name.in_subquery(old));
+            let deleted = connection.execute(&delete).await?.rows_affected();
+            Ok(deleted.to_be_bytes().into())
+        })
+    }
+
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,136 @@
+//! Whether the database has the schema that this program needs.
+
+use std::collections::HashSet;
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use crate::{
+    deadline::Deadline, error::StoreError, schema::nodes::nodes_to_ask,
+    session::connection::Connection, topology::nodes::Topology,
+};
+
+/// The state of the database's schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Every revision that this program knows is applied.
+    Right {
+        /// Applied revisions that this program doesn't know: those of a newer one.
+        unknown: Vec<String>,
+        /// Whether there is a primary.
+        primary: bool,
+    },
+    /// These revisions are missing.
+    Pending(Vec<String>),
+    /// A revision of a newer program shuts out programs like this one.
+    ShutOut {
+        /// The revision.
+        revision: String,
+        /// The revision that a program must know.
+        minimum_head: String,
+    },
+}
+
+/// Compares the database's revisions with `known`. Returns the sealing key too if none is
+/// missing.
+///
+/// # Errors
+/// If no node answers within `deadline`.
+pub(crate) async fn compare(
+    topology: &Topology,
+    known: &[String],
+    deadline: Deadline,
+) -> Result<(Schema, Option<[u8; 32]>), StoreError> {
+    let examine = async |connection: &Connection| examine(topology, connection, known).await;
+    let mut last = StoreError::internal("there is no node");
+    for node in nodes_to_ask(topology) {
+        match topology.nodes[node].control.ask(deadline, examine).await {
+            Ok(schema) => return Ok(schema),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn examine(
+    topology: &Topology,
+    connection: &Connection,
+    known: &[String],
+) -> Result<(Schema, Option<[u8; 32]>), StoreError> {
+    let backend = connection.get_database_backend();
+    let table = match backend {
+        DbBackend::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
+        _ => "SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations'",
+    };
+    let there = connection.query_one_raw(Statement::from_string(backend, table)).await?;
+    if there.is_none() {
+        return Ok((Schema::Pending(known.to_vec()), None));
+    }
+    let applied = "SELECT version FROM seaql_migrations ORDER BY version";
+    let applied = connection.query_all_raw(Statement::from_string(backend, applied)).await?;
+    let applied: Vec<String> =
+        applied.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    let pending: Vec<String> =
+        known.iter().filter(|revision| !applied.contains(revision)).cloned().collect();
+    if !pending.is_empty() {
+        return Ok((Schema::Pending(pending), None));
+    }
+    if let Some(shut_out) = shuts_out(connection, known, &applied).await? {
+        return Ok((shut_out, None));
+    }
+    // Read each time: reverting the first migration and applying it again makes a new key.
+    let key = read_sealing_key(connection).await?;
+    let known: HashSet<&String> = known.iter().collect();
+    let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
+    let primary = takes_writes(topology, connection).await?;
+    Ok((Schema::Right { unknown, primary }, Some(key)))
+}
+
+/// Whether an applied revision that this program doesn't know requires another unknown one.
+async fn shuts_out(
+    connection: &Connection,
+    known: &[String],
+    applied: &[String],
+) -> Result<Option<Schema>, StoreError> {
+    if applied.iter().all(|revision| known.contains(revision)) {
+        return Ok(None);
+    }
+    let backend = connection.get_database_backend();
+    let table = match backend {
+        DbBackend::Postgres => "SELECT 1 WHERE to_regclass('bookstore_migrations') IS NOT NULL",
+        _ => "SELECT 1 FROM sqlite_master WHERE name = 'bookstore_migrations'",
+    };
+    if connection.query_one_raw(Statement::from_string(backend, table)).await?.is_none() {
+        return Ok(None);
+    }
+    let sql = "SELECT version, minimum_head FROM bookstore_migrations \
+               WHERE minimum_head IS NOT NULL ORDER BY version";
+    for row in connection.query_all_raw(Statement::from_string(backend, sql)).await? {
+        let (revision, minimum_head): (String, String) =
+            (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if applied.contains(&revision) && !known.contains(&minimum_head) {
+            return Ok(Some(Schema::ShutOut { revision, minimum_head }));
+        }
+    }
+    Ok(None)
+}
+
+async fn read_sealing_key(connection: &Connection) -> Result<[u8; 32], StoreError> {
+    let backend = connection.get_database_backend();
+    let sql = "SELECT key FROM sealing_keys WHERE id = 1";
+    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
+    let key: Option<Vec<u8>> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
+    key.ok_or_else(|| StoreError::internal("table sealing_keys has no key"))
+}
+
+/// Whether there is a primary. A single node is asked itself.
+async fn takes_writes(topology: &Topology, connection: &Connection) -> Result<bool, StoreError> {
+    let backend = connection.get_database_backend();
+    if backend != DbBackend::Postgres || !topology.is_single() {
+        return Ok(topology.has_primary());
+    }
+    let statement = Statement::from_string(backend, "SELECT NOT pg_is_in_recovery()");
+    let row = connection.query_one_raw(statement).await?;
+    let primary = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    Ok(primary.unwrap_or_default())
+}

@@ -1,0 +1,89 @@
+//! What a resource gives to the store: operations that write and queries that read.
+
+use futures_util::future::BoxFuture;
+
+use crate::{constraint::ConstraintCheck, error::StoreError, session::connection::Connection};
+
+/// A change of the database: a struct that holds checked values and knows how to apply them.
+pub trait Operation: Send + Sync {
+    /// The operation's name in spans, logs and metrics: `CreateBooks`.
+    const NAME: &'static str;
+    /// What [`Operation::apply`] returns.
+    type Output: Send;
+
+    /// Does slow work that needs no database, such as hashing a password. The store calls it
+    /// before it takes a connection.
+    fn prepare(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Applies the change inside a transaction. The store calls it again from the start if it
+    /// must repeat the transaction.
+    fn apply(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+
+    /// The values that must be free or must exist. The store looks them up after a constraint
+    /// was broken, to name the request's fields in the error.
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        Vec::new()
+    }
+}
+
+/// A read of the database: a struct that holds checked values and knows how to fetch.
+pub trait Query: Send + Sync {
+    /// The query's name in spans, logs and metrics: `ListBooks`.
+    const NAME: &'static str;
+    /// Whether it may scan any number of rows, as lists and searches do. Such queries share half
+    /// of a node's connections, so that the others find a free one. Default false.
+    const SCANS: bool = false;
+    /// What [`Query::fetch`] returns.
+    type Output: Send;
+
+    /// Reads, on a session that can't write.
+    fn fetch(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+
+    /// Does slow work that needs no database, such as comparing a password. The store calls it
+    /// after it has returned the connection to the pool.
+    fn conclude(
+        &self,
+        read: Self::Output,
+    ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send {
+        async { Ok(read) }
+    }
+}
+
+/// An [`Operation`] and its encoder, without their types. It encodes the answer inside the
+/// transaction, so that the store commits nothing that it can't answer.
+pub trait Write: Send + Sync {
+    /// [`Operation::NAME`].
+    fn name(&self) -> &'static str;
+
+    /// [`Operation::prepare`].
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Applies the change and returns the encoded response.
+    fn apply<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>>;
+
+    /// [`Operation::constraint_checks`]; of several operations in one write, those of the one
+    /// that failed.
+    fn constraint_checks(&self) -> Vec<ConstraintCheck>;
+
+    /// The operations before the one that failed, if the write consists of several.
+    fn way_to_failure(&self) -> Option<&dyn Retrace> {
+        None
+    }
+}
+
+/// Operations that were applied before another one failed.
+pub trait Retrace: Send + Sync {
+    /// Applies them again, in a transaction that the store rolls back afterwards.
+    fn retrace<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), StoreError>>;
+}

@@ -1,0 +1,92 @@
+//! A type's name means one thing: no two types of the crates under `server/` have the same name.
+//! A search for the name then finds one definition.
+//!
+//! Only types at the level of a module count. Associated types and types inside functions or test
+//! modules don't.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use super::{files, source::Source};
+
+/// Names that every file of a kind gives to its own type, with the reason.
+const PER_FILE: &[(&str, &str)] = &[
+    ("Arguments", "the command line of one subcommand"),
+    ("Service", "the implementation of one service of the contract"),
+];
+
+/// Names that still have several meanings. Each is to be given up by all files but one.
+const KNOWN: &[&str] = &[
+    "Answer",
+    "Broken",
+    "Call",
+    "Calls",
+    "Columns",
+    "Consistency",
+    "Draft",
+    "Entry",
+    "Execute",
+    "Export",
+    "Field",
+    "FieldViolation",
+    "Fields",
+    "Inner",
+    "Item",
+    "Limits",
+    "Line",
+    "Plan",
+    "Row",
+    "Running",
+    "Server",
+    "Session",
+    "Shared",
+    "Start",
+    "Stopped",
+    "Target",
+    "Transaction",
+    "Values",
+    "Wishes",
+];
+
+/// The names that several files define, each with those files.
+fn ambiguous<'a>(
+    files: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<String, Vec<&'a str>> {
+    let pattern = r"(?m)^(?:pub(?:\([a-z: ]+\))? )?(?:struct|enum|trait|union|type) (\w+)";
+    let definition = Regex::new(pattern).expect("a pattern");
+    let mut names: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (path, text) in files {
+        for found in definition.captures_iter(&Source::parse(text).code) {
+            names.entry(found[1].to_owned()).or_default().push(path);
+        }
+    }
+    names.retain(|name, paths| {
+        paths.len() > 1 && PER_FILE.iter().all(|(exception, _)| exception != name)
+    });
+    names
+}
+
+#[test]
+fn a_type_name_means_one_thing() {
+    let files = files(".rs");
+    let server = files.iter().filter(|(path, _)| path.starts_with("server/"));
+    let names = ambiguous(server.map(|(path, text)| (path.as_str(), text.as_str())));
+    let faults: Vec<String> = names
+        .iter()
+        .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
+        .map(|(name, paths)| format!("{name}: {}", paths.join(", ")))
+        .collect();
+    assert!(faults.is_empty(), "types of the same name:\n{}", faults.join("\n"));
+    let settled: Vec<_> = KNOWN.iter().filter(|name| !names.contains_key(**name)).collect();
+    assert!(settled.is_empty(), "these names have one meaning; remove them here: {settled:?}");
+}
+
+#[test]
+fn a_second_type_of_a_name_is_found() {
+    let one = ("a.rs", "pub(crate) struct Order;\npub struct Service;\nmod x {\n    struct In;\n}");
+    let alias = ("b.rs", "type Order = u8; // struct Comment\nstruct Service;\nenum In {}");
+    let names = ambiguous([one, alias].into_iter());
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), [("Order".to_owned(), vec!["a.rs", "b.rs"])]);
+    assert!(ambiguous([one].into_iter()).is_empty());
+}
