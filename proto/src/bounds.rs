@@ -7,10 +7,10 @@
 
 use std::collections::HashMap;
 
-mod shapes;
+pub(crate) mod shapes;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(crate) mod wire;
 
 use self::{
     shapes::{Field, Inside, REQUESTS, SHAPES, Shape},

@@ -37,6 +37,7 @@ use crate::{
         load::Load,
         registry::Registry,
         rules::Rules,
+        stored::StoredAnswers,
     },
     sample_data,
     security::password::{self, Hashing},
@@ -162,6 +163,7 @@ pub async fn serve(
     let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
     let budget = budget(config);
     budget.observe();
+    let stored = budget.clone();
     let services = services(config, &calls, &readiness, &load, &budget)?;
 
     let drift = Drift::default();
@@ -197,7 +199,8 @@ pub async fn serve(
             let needs = drift::needs(store.backend().into());
             tokio::spawn(readiness.clone().follow(store.clone(), chain.names(), needs));
             tokio::spawn(drift.examine(readiness.clone(), store.clone(), chain.clone()));
-            tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
+            let retention = config.transactions.idempotency_retention;
+            tokio::spawn(sweep(store.clone(), retention, stored));
             tokio::spawn(user::renew(store.clone()));
             signals.wait().await
         }
@@ -263,10 +266,15 @@ async fn listen(config: &Config) -> Result<Listening, AppError> {
 }
 
 /// Deletes old idempotency keys, for as long as the program runs.
-async fn sweep(store: Store, retention: Duration) {
+async fn sweep(store: Store, retention: Duration, budget: Arc<Budget>) {
     // Ten times in their life, so that few are kept much longer than they have to be.
     let pause = (retention / 10).clamp(Duration::from_millis(200), Duration::from_mins(10));
     loop {
+        let counted =
+            store.read(Freshness::Strong, Deadline::NONE, Limit::Statement, None, &CountKeys);
+        if let Ok((keys, bytes)) = counted.await.result {
+            budget.set_stored(keys, bytes);
+        }
         sleep(pause).await;
         match store.sweep_keys(retention).await {
             Ok(0) => {}
@@ -346,6 +354,8 @@ fn budget(config: &Config) -> Arc<Budget> {
         answered: server.max_answered_bytes,
         decoded: server.max_decoded_bytes,
         calls: server.max_calls_per_connection,
+        stored_keys: config.transactions.idempotency_max_keys,
+        stored_bytes: config.transactions.idempotency_max_bytes,
     })
 }
 
@@ -365,6 +375,7 @@ fn services(
         (resource.serve)(&mut routes, calls.clone());
     }
     transaction::serve(&mut routes, calls.clone(), registry.clone(), limits);
+    StoredAnswers::install(calls, registry.clone());
     routes.add_service(HealthServer::new(readiness.clone()));
     let reflection = || {
         Reflection::configure()

@@ -10,21 +10,21 @@ use crate::DESCRIPTOR_POOL;
 const ENTRIES: u64 = 1_000;
 
 /// What is known of a message type.
-pub(super) struct Shape {
-    pub(super) fields: HashMap<u32, Field>,
-    pub(super) has_lists: bool,
+pub(crate) struct Shape {
+    pub(crate) fields: HashMap<u32, Field>,
+    pub(crate) has_lists: bool,
 }
 
-pub(super) struct Field {
-    pub(super) name: String,
-    pub(super) list: bool,
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) list: bool,
     /// The fewest and the most entries of a list.
-    pub(super) count: Option<(u64, u64)>,
-    pub(super) inside: Inside,
+    pub(crate) count: Option<(u64, u64)>,
+    pub(crate) inside: Inside,
 }
 
 /// What a length-delimited field holds.
-pub(super) enum Inside {
+pub(crate) enum Inside {
     Text,
     Password,
     Message(String),
@@ -34,13 +34,13 @@ pub(super) enum Inside {
 }
 
 /// The messages of the contract by full name.
-pub(super) static SHAPES: LazyLock<HashMap<String, Shape>> = LazyLock::new(|| {
+pub(crate) static SHAPES: LazyLock<HashMap<String, Shape>> = LazyLock::new(|| {
     let ours = DESCRIPTOR_POOL.all_messages().filter(is_ours);
     ours.map(|message| (message.full_name().to_owned(), Shape::of(&message))).collect()
 });
 
 /// The types that a method takes, by the name within the package.
-pub(super) static REQUESTS: LazyLock<HashMap<String, &'static Shape>> = LazyLock::new(|| {
+pub(crate) static REQUESTS: LazyLock<HashMap<String, &'static Shape>> = LazyLock::new(|| {
     let services = DESCRIPTOR_POOL.services();
     let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
     let inputs = methods.map(|method| method.input());
@@ -49,7 +49,7 @@ pub(super) static REQUESTS: LazyLock<HashMap<String, &'static Shape>> = LazyLock
         .collect()
 });
 
-pub(super) fn is_ours(message: &MessageDescriptor) -> bool {
+pub(crate) fn is_ours(message: &MessageDescriptor) -> bool {
     message.package_name() == "bookstore.v1"
 }
 
@@ -81,7 +81,7 @@ impl Field {
 }
 
 /// `buf.validate.field.repeated.min_items` and `max_items` of a field.
-pub(super) fn items(field: &FieldDescriptor) -> Option<(u64, u64)> {
+pub(crate) fn items(field: &FieldDescriptor) -> Option<(u64, u64)> {
     let extension = DESCRIPTOR_POOL.get_extension_by_name("buf.validate.field")?;
     let options = field.options();
     let rules = options.get_extension(&extension);
@@ -90,7 +90,7 @@ pub(super) fn items(field: &FieldDescriptor) -> Option<(u64, u64)> {
     Some((bound("min_items").unwrap_or(0), bound("max_items").unwrap_or(ENTRIES)))
 }
 
-pub(super) fn set(message: &DynamicMessage, name: &str) -> Option<Value> {
+pub(crate) fn set(message: &DynamicMessage, name: &str) -> Option<Value> {
     let there = message.has_field_by_name(name);
     there.then(|| message.get_field_by_name(name))?.map(|value| value.into_owned())
 }

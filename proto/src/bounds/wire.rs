@@ -7,13 +7,13 @@ use prost::{
     },
 };
 
-pub(super) fn put(tag: u32, part: &[u8], into: &mut Vec<u8>) {
+pub(crate) fn put(tag: u32, part: &[u8], into: &mut Vec<u8>) {
     encode_key(tag, WireType::LengthDelimited, into);
     encode_varint(part.len() as u64, into);
     into.extend_from_slice(part);
 }
 
-pub(super) fn for_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u32, &'a [u8])) {
+pub(crate) fn for_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u32, &'a [u8])) {
     while let Some((tag, part)) = next(&mut bytes) {
         if let Some(part) = part {
             each(tag, part);
@@ -21,7 +21,7 @@ pub(super) fn for_each<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u32, &'a [u
     }
 }
 
-pub(super) fn entries(mut bytes: &[u8], wanted: u32) -> u64 {
+pub(crate) fn entries(mut bytes: &[u8], wanted: u32) -> u64 {
     let mut count = 0;
     while let Some((tag, _)) = next(&mut bytes) {
         count += u64::from(tag == wanted);
@@ -29,13 +29,13 @@ pub(super) fn entries(mut bytes: &[u8], wanted: u32) -> u64 {
     count
 }
 
-pub(super) fn usize_of(count: u64) -> usize {
+pub(crate) fn usize_of(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// The next field, with its bytes if it is length-delimited; none at the end or where the bytes
 /// can't be read.
-pub(super) fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
+pub(crate) fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
     if !bytes.has_remaining() {
         return None;
     }

@@ -29,6 +29,10 @@ pub struct Limits {
     pub decoded: usize,
     /// Calls that one connection may have a permit for, streams included.
     pub calls: u32,
+    /// Idempotency keys that are stored at the same time. One connection may store a quarter.
+    pub stored_keys: usize,
+    /// Bytes of the answers under them. One connection may store a quarter.
+    pub stored_bytes: usize,
 }
 
 /// A connection that holds no more than this may use a reserve beyond the sum, so that small
@@ -54,8 +58,31 @@ pub struct Budget {
     received: Arc<Total>,
     answered: Arc<Total>,
     decoded: Arc<Total>,
+    stored: Stored,
     accounts: Mutex<BTreeMap<u64, Weak<Inner>>>,
     next: AtomicU64,
+}
+
+/// What is stored under idempotency keys, about: writes that were rolled back count until the
+/// next recount.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    keys: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Stored {
+    /// Counts one more key, unless that is too much.
+    fn grow(&self, bytes: usize, most_keys: usize, most_bytes: usize) -> bool {
+        let keys = self.keys.fetch_add(1, Ordering::Relaxed);
+        let used = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = keys < most_keys && used.saturating_add(bytes) <= most_bytes;
+        if !has_room {
+            self.keys.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        has_room
+    }
 }
 
 /// Which of the two budgets.
@@ -80,6 +107,8 @@ pub(super) struct Inner {
     received: AtomicUsize,
     answered: AtomicUsize,
     decoded: AtomicUsize,
+    /// What the connection has stored since it was opened.
+    stored: Stored,
     /// When an answer's byte was taken last, in milliseconds since `opened`.
     pub(super) taken: AtomicU64,
     opened: Instant,
@@ -122,6 +151,7 @@ impl Budget {
             received: total(limits.received),
             answered: total(limits.answered),
             decoded: total(limits.decoded),
+            stored: Stored::default(),
             accounts: Mutex::default(),
             next: AtomicU64::new(0),
         })
@@ -152,6 +182,7 @@ impl Budget {
             received: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
             decoded: AtomicUsize::new(0),
+            stored: Stored::default(),
             taken: AtomicU64::new(0),
             opened: Instant::now(),
             ended: AtomicBool::new(false),
@@ -169,6 +200,13 @@ impl Budget {
     pub fn most(&self) -> usize {
         let totals = [&self.received, &self.decoded, &self.answered];
         totals.map(|total| total.limit + total.limit / RESERVE).iter().sum()
+    }
+
+    /// Says how much is stored under idempotency keys in fact.
+    pub fn set_stored(&self, keys: u64, bytes: u64) {
+        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX / 2);
+        self.stored.keys.store(count(keys), Ordering::Relaxed);
+        self.stored.bytes.store(count(bytes), Ordering::Relaxed);
     }
 
     /// How many bytes all connections hold.
@@ -236,8 +274,15 @@ impl Account {
     /// The account of work of the service's own, which no peer asks for.
     pub fn unbounded() -> Self {
         let most = usize::MAX / 4;
-        let limits =
-            Limits { connection: most, received: most, answered: most, decoded: most, calls: 1 };
+        let limits = Limits {
+            connection: most,
+            received: most,
+            answered: most,
+            decoded: most,
+            calls: 1,
+            stored_keys: most,
+            stored_bytes: most,
+        };
         Budget::new(limits).open()
     }
 
@@ -296,6 +341,13 @@ impl Account {
                 return;
             }
         }
+    }
+
+    /// Counts an answer that is about to be stored under a key.
+    pub(super) fn store(&self, bytes: usize) -> bool {
+        let Limits { stored_keys, stored_bytes, .. } = self.0.budget.limits;
+        let own = self.0.stored.grow(bytes, stored_keys.div_ceil(4), stored_bytes / 4);
+        own && self.0.budget.stored.grow(bytes, stored_keys, stored_bytes)
     }
 
     pub(super) fn now(&self) -> u64 {

@@ -140,6 +140,10 @@ impl Meter for CallBudget {
         rows.used = 0;
         rows.held.set(0);
     }
+
+    fn store(&self, bytes: usize) -> bool {
+        self.account.store(bytes)
+    }
 }
 
 impl Account {

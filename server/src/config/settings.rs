@@ -113,6 +113,18 @@ pub(super) const IDEMPOTENCY_RETENTION: Setting = plain(
     "24h",
     "How long idempotency keys are kept with their answers, from 1s to 720h.",
 );
+pub(super) const IDEMPOTENCY_MAX_KEYS: Setting = plain(
+    "idempotency_max_keys",
+    "1000000",
+    "How many idempotency keys are kept at the same time, fences included, from 1 to 1000000000; a \
+     connection may store a quarter.",
+);
+pub(super) const IDEMPOTENCY_MAX_BYTES: Setting = plain(
+    "idempotency_max_bytes",
+    "1024MiB",
+    "How large the answers under them are together, from 1MiB to 1048576MiB; a connection may store \
+     a quarter.",
+);
 pub(super) const TRANSACTION_WAIT: Setting = plain(
     "transaction_wait",
     "2s",
@@ -265,6 +277,8 @@ pub const SETTINGS: &[Setting] = &[
     DATABASE_MIGRATE,
     TOKEN_KEY,
     IDEMPOTENCY_RETENTION,
+    IDEMPOTENCY_MAX_KEYS,
+    IDEMPOTENCY_MAX_BYTES,
     TRANSACTION_WAIT,
     TRANSACTION_TIMEOUT,
     TRANSACTION_IDLE_TIMEOUT,

@@ -1,14 +1,14 @@
 //! Carries calls out: check the request, read or write, answer. Handlers call this.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use bookstore_proto::bounds;
 use bookstore_store::{
-    Attempts, Begun, Call, FieldViolation, Freshness, IdempotencyKey, Limit, Meter, Position,
-    Query, Store, StoreError, Write, telemetry::traces,
+    Attempts, Begun, Call, FieldViolation, Freshness, IdempotencyKey, LargeAnswers, Limit, Meter,
+    Position, Query, Store, StoreError, Write, telemetry::traces,
 };
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -39,13 +39,21 @@ struct Inner {
     rules: Rules,
     max_message_size: usize,
     streams_end: watch::Sender<bool>,
+    large_answers: OnceLock<Arc<dyn LargeAnswers>>,
 }
 
 impl Calls {
     /// `max_message_size` bounds requests and answers, in bytes.
     pub fn new(store: Store, rules: Rules, max_message_size: usize) -> Self {
         let streams_end = watch::Sender::new(false);
-        Self(Arc::new(Inner { store, rules, max_message_size, streams_end }))
+        let large_answers = OnceLock::new();
+        Self(Arc::new(Inner { store, rules, max_message_size, streams_end, large_answers }))
+    }
+
+    /// From now on large answers under idempotency keys are stored by these. Only the first ones
+    /// count.
+    pub fn set_large_answers(&self, large_answers: Arc<dyn LargeAnswers>) {
+        self.0.large_answers.get_or_init(|| large_answers);
     }
 
     /// The most that a request or an answer may be, in bytes.
@@ -217,6 +225,7 @@ impl Calls {
             validate_only: context.validate_only,
             attempts: Attempts::default(),
             meter: Some(context.budget.clone()),
+            large_answers: self.0.large_answers.get().cloned(),
         })
     }
 

@@ -207,7 +207,10 @@ mod tests {
     /// An account of a connection that may have so many calls.
     fn account(calls: u32) -> Account {
         let (connection, received, answered, decoded) = (1, 1, 1, 1);
-        Budget::new(Limits { connection, received, answered, decoded, calls }).open()
+        let (stored_keys, stored_bytes) = (1, 1);
+        let limits =
+            Limits { connection, received, answered, decoded, calls, stored_keys, stored_bytes };
+        Budget::new(limits).open()
     }
 
     #[tokio::test]

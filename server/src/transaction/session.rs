@@ -117,6 +117,7 @@ impl Session {
             .await?;
         // Steps that do nothing, such as a savepoint, take from one idle time together.
         let mut active = Instant::now();
+        let share = (active + self.limits.idle).into();
         loop {
             let transaction = match next {
                 Next::Closed(answer) => {
@@ -134,7 +135,11 @@ impl Session {
                 }
             };
             let idle = end.remaining(self.limits.idle.saturating_sub(active.elapsed()));
-            next = match self.next(requests, idle).await {
+            let step = tokio::select! {
+                step = self.next(requests, idle) => step,
+                () = transaction.yields(share) => Err(self.late()),
+            };
+            next = match step {
                 Ok(Some(Ok(step))) => {
                     let span = span(&step);
                     // A commit that was sent may happen: its outcome is waited for.

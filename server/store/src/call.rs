@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sea_orm::IsolationLevel;
 
 use crate::{
-    deadline::Deadline, idempotency::key::IdempotencyKey, position::Position, session::rows::Meter,
+    deadline::Deadline,
+    idempotency::{key::IdempotencyKey, large::LargeAnswers},
+    position::Position,
+    session::rows::Meter,
 };
 
 /// What the store must know of the call that a write belongs to.
@@ -28,6 +31,8 @@ pub struct Call {
     pub attempts: Attempts,
     /// Counts the memory of the rows that the call reads; `None` counts nothing.
     pub meter: Option<Arc<dyn Meter>>,
+    /// Stores large answers abridged; `None` stores them whole.
+    pub large_answers: Option<Arc<dyn LargeAnswers>>,
 }
 
 impl Call {

@@ -49,7 +49,7 @@ pub use self::{
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
     error::{ConstraintKind, StoreError},
-    idempotency::{IdempotencyKey, LookUpOutcome, Outcome},
+    idempotency::{CountKeys, IdempotencyKey, LargeAnswers, LookUpOutcome, Outcome},
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},

@@ -270,6 +270,7 @@ impl Store {
                 validate_only: false,
                 attempts: Attempts::default(),
                 meter: None,
+                large_answers: None,
             };
             let done = self.run(call, Box::new(SweepKeys { retention })).await?;
             let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();

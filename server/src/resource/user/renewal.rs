@@ -57,6 +57,7 @@ pub async fn renew(store: Store) {
             validate_only: false,
             attempts: Attempts::default(),
             meter: None,
+            large_answers: None,
         };
         match store.run(call, Box::new(RenewHash { id, weak, hash })).await {
             Ok(_) => tracing::info!(user_id = %id, "a weak hash of a password was made anew"),

@@ -129,7 +129,7 @@ impl Connection {
         *self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = meter;
     }
 
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
+    pub(crate) fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 

@@ -31,6 +31,10 @@ pub trait Meter: Debug + Send + Sync {
 
     /// Gives all back: the call begins anew.
     fn reset(&self);
+
+    /// Counts what is stored under a key: an answer of so many bytes, or a fence of none. False
+    /// where no more may be stored.
+    fn store(&self, bytes: usize) -> bool;
 }
 
 /// What a value of a JSON text takes beside its bytes, and an object.

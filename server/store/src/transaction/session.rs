@@ -1,12 +1,15 @@
 //! Transactions that a caller leads step by step.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
-use sea_orm::DbBackend;
+use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -24,6 +27,9 @@ use crate::{
 
 /// The savepoint before the last write. A write that fails is rolled back to it.
 const BEFORE_WRITE: &str = "before_write";
+
+/// How often a transaction on SQLite looks whether another write waits.
+const YIELD_PERIOD: Duration = Duration::from_millis(20);
 
 /// How many savepoints a caller may set.
 const MOST_SAVEPOINTS: usize = 100;
@@ -175,6 +181,18 @@ impl Transaction {
     /// Whether the transaction is read-only.
     pub fn only_reads(&self) -> bool {
         self.pooled.access() == Access::ReadOnly
+    }
+
+    /// Waits until the transaction has to end for the sake of others: on SQLite, where it holds
+    /// the only connection that writes, from `share` on as soon as another write waits for it.
+    pub async fn yields(&self, share: Instant) {
+        if self.only_reads() || self.pooled.get_database_backend() != DbBackend::Sqlite {
+            return std::future::pending().await;
+        }
+        sleep_until(share).await;
+        while self.pooled.pool.waiting.load(Ordering::Relaxed) == 0 {
+            sleep(YIELD_PERIOD).await;
+        }
     }
 
     /// Applies a write as a whole or not at all, and returns its encoded response.
