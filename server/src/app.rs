@@ -1,5 +1,7 @@
 //! The service put together, and its life from start to stop.
 
+mod sweep;
+
 use std::{sync::Arc, time::Duration};
 
 use bookstore_migration::{
@@ -200,7 +202,7 @@ pub async fn serve(
             tokio::spawn(readiness.clone().follow(store.clone(), chain.names(), needs));
             tokio::spawn(drift.examine(readiness.clone(), store.clone(), chain.clone()));
             let retention = config.transactions.idempotency_retention;
-            tokio::spawn(sweep(store.clone(), retention, stored));
+            tokio::spawn(sweep::sweep(store.clone(), retention, stored));
             tokio::spawn(user::renew(store.clone()));
             signals.wait().await
         }
@@ -263,26 +265,6 @@ async fn listen(config: &Config) -> Result<Listening, AppError> {
         }
     };
     Ok(Listening { socket, address, admin })
-}
-
-/// Deletes old idempotency keys, for as long as the program runs.
-async fn sweep(store: Store, retention: Duration, budget: Arc<Budget>) {
-    // Ten times in their life, so that few are kept much longer than they have to be.
-    let pause = (retention / 10).clamp(Duration::from_millis(200), Duration::from_mins(10));
-    loop {
-        let counted =
-            store.read(Freshness::Strong, Deadline::NONE, Limit::Statement, None, &CountKeys);
-        if let Ok((keys, bytes)) = counted.await.result {
-            budget.set_stored(keys, bytes);
-        }
-        sleep(pause).await;
-        match store.sweep_keys(retention).await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "old idempotency keys are deleted"),
-            // The database is away, or its schema isn't there yet: there is always a next time.
-            Err(error) => tracing::debug!(error = error.report(), "old idempotency keys stay"),
-        }
-    }
 }
 
 /// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.

@@ -1,5 +1,7 @@
 //! Callers that take more than their share: each bound, and the sum of all.
 
+mod stored;
+
 use std::{
     fs,
     net::SocketAddr,

@@ -1,9 +1,6 @@
 //! Transactions that a caller leads step by step.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend};
@@ -190,7 +187,7 @@ impl Transaction {
             return std::future::pending().await;
         }
         sleep_until(share).await;
-        while self.pooled.pool.waiting.load(Ordering::Relaxed) == 0 {
+        while !self.pooled.others_wait() {
             sleep(YIELD_PERIOD).await;
         }
     }
