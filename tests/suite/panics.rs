@@ -150,6 +150,8 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         .await;
     let (size, calls_at_once) = (64 << 20, 10);
     let budget = Budget::new(budget::Limits {
+        stored_keys: 8,
+        stored_bytes: 1 << 20,
         connection: size,
         received: size,
         answered: size,

@@ -60,6 +60,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         validate_only: false,
         attempts: Attempts::default(),
         meter: None,
+        large_answers: None,
     };
     let committed = store.run(call, write).await.expect("it is carried out");
     let created = Category::decode(&*committed.answer).expect("a category");

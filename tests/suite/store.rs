@@ -67,6 +67,7 @@ fn call(deadline: Deadline) -> Call {
         validate_only: false,
         attempts: Attempts::default(),
         meter: None,
+        large_answers: None,
     }
 }
 

@@ -26,7 +26,7 @@ fn key() -> String {
 
 /// A batch of books with descriptions of a kilobyte.
 fn batch(count: u32) -> Value {
-    let one = |n| {
+    let one = |n: u32| {
         let book = with(a_book(&format!("Book {n}")), json!({"description": "d".repeat(1_000)}));
         json!({"book": book, "id": id(n.into())})
     };
