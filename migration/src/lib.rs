@@ -11,7 +11,7 @@
 //! - [`generate`]: the steps of the next revision, written from differences.
 //! - [`rebuild`]: a table of SQLite made anew.
 //! - [`runner`]: applies and reverts them, alone, and survives a kill.
-//! - [`offline`]: all of them as SQL scripts.
+//! - [`listing`]: a revision as a text; [`offline`]: all of them as SQL scripts.
 //! - [`session`]: connections, which others open; [`manager`]: what a data step in Rust sees.
 //! - [`sql`]: words of dialects, and the lexer.
 
@@ -24,6 +24,7 @@ pub mod drift;
 pub mod error;
 pub mod expression;
 pub mod generate;
+pub mod listing;
 pub mod manager;
 pub mod offline;
 pub mod prelude;

@@ -3,7 +3,7 @@
 
 use super::PROGRAM;
 use crate::{
-    offline,
+    listing,
     revision::{Engine, Revision, Step, hex},
 };
 use sha2::{Digest, Sha256};
@@ -90,7 +90,7 @@ fn details(
         or_null(revision.author.as_deref()),
         or_null(revision.minimum_head.as_deref()),
         literal(&revision.hash(engine)),
-        literal(&offline::text(revision, engine)),
+        literal(&listing::text(revision, engine)),
         or_null(program),
         or_null(note),
     ];
@@ -136,7 +136,7 @@ pub fn adopt(revision: &Revision, engine: Engine) -> Vec<String> {
 /// Records this program's hash of a revision in place of another, and why.
 pub fn record_note(revision: &Revision, engine: Engine, reason: &str) -> Vec<String> {
     let (name, hash) = (literal(&revision.name), literal(&revision.hash(engine)));
-    let text = literal(&offline::text(revision, engine));
+    let text = literal(&listing::text(revision, engine));
     let note = literal(&format!("repaired: {reason}"));
     vec![format!(
         r#"UPDATE "bookstore_migrations" SET "hash" = {hash}, "sql" = {text}, "note" = {note} WHERE "version" = {name}"#

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{CheckError, Inside, Replay};
+use super::{CheckError, inside::Inside};
 use crate::{
     catalog::Catalog,
     error::MigrationError,
@@ -32,6 +32,15 @@ impl Origin {
             Self::Snapshot => "snapshot",
         }
     }
+}
+
+/// How the expected schema may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// By the migrations where that is allowed, else by the snapshot.
+    Allowed,
+    /// By the snapshot alone: nothing is created, not even in a transaction.
+    Never,
 }
 
 /// The schema that these revisions make, and where it comes from.

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::Inside;
+use super::inside::Inside;
 use crate::{
     drift::{Finding, Loss},
     expression::Engine,

@@ -2,22 +2,17 @@
 //! lists as sets, casts dropped where they change nothing, one name for each function.
 
 use super::{
-    ColumnType, Engine, Scope, normal_code, normal_type,
+    ColumnType, Engine, Scope,
+    names::{FUNCTIONS, fold, rename},
+    normal_code, normal_type,
     parse::{Kind, Node, parse},
     tokens,
     types::{is_integer, is_number, is_plain_text},
 };
 
-/// Functions of several names, each with the name that stands for all.
-const FUNCTIONS: &[(&str, &str)] = &[
-    ("transaction_timestamp", "now"),
-    ("char_length", "length"),
-    ("character_length", "length"),
-    ("ifnull", "coalesce"),
-    ("substring", "substr"),
-];
-
-pub(super) fn normal_form(engine: Engine, text: &str, scope: &Scope) -> String {
+/// The normal form of an expression: two expressions with the same form have the same meaning.
+/// The reverse holds for the spellings that the module knows.
+pub fn normal_form(engine: Engine, text: &str, scope: &Scope) -> String {
     let words = tokens(engine, text);
     let Some(tree) = parse(engine, &words) else {
         // A form that isn't known: its words, so that at least white space says nothing.
@@ -52,14 +47,14 @@ impl Normaliser<'_> {
     /// A name; SQLite takes a quoted one that is no column for a text.
     fn name(&self, name: String, quoted: bool) -> Node {
         if self.engine == Engine::Sqlite && quoted && !self.scope.columns.is_empty() {
-            let folded = super::fold(self.engine, &name);
+            let folded = fold(self.engine, &name);
             let known = self.scope.columns.contains_key(&folded);
             if !known && !name.contains('.') && !self.scope.renamed.contains_key(&folded) {
                 return leaf(Kind::Text(name));
             }
         }
-        let name = super::fold(self.engine, &name);
-        leaf(Kind::Name(super::rename(self.scope, name), false))
+        let name = fold(self.engine, &name);
+        leaf(Kind::Name(rename(self.scope, name), false))
     }
 
     fn keyword(&self, word: String) -> Node {
@@ -76,7 +71,7 @@ impl Normaliser<'_> {
     fn call(&self, name: String, arguments: Vec<Node>) -> Node {
         let known = FUNCTIONS.iter().find(|(other, _)| *other == name);
         let name = known.map_or(name, |(_, first)| (*first).to_owned());
-        Node::new(Kind::Call(super::rename(self.scope, name)), arguments)
+        Node::new(Kind::Call(rename(self.scope, name)), arguments)
     }
 
     fn cast(&self, target: &str, mut arguments: Vec<Node>) -> Node {

@@ -1,6 +1,6 @@
 //! An SQL expression as a tree, by the precedences of both engines.
 
-use super::{Engine, Spanned, Token, normal_type};
+use super::{Engine, Spanned, Token, names::fold, normal_type};
 
 mod infix;
 
@@ -228,7 +228,7 @@ impl Parser<'_> {
         if !self.eat_symbol("(") {
             return Some(Node::new(Kind::Name(name, last_quoted), Vec::new()));
         }
-        let name = super::fold(self.engine, name.trim_start_matches("pg_catalog."));
+        let name = fold(self.engine, name.trim_start_matches("pg_catalog."));
         let arguments =
             if SPECIAL.contains(&name.as_str()) { self.raw_arguments()? } else { self.list(")")? };
         Some(Node::new(Kind::Call(name), arguments))
@@ -328,7 +328,7 @@ fn plain(token: &Token) -> String {
 fn leaf(engine: Engine, token: Token) -> Kind {
     match token {
         Token::Word(word) => Kind::Name(word.to_lowercase(), false),
-        Token::Quoted(word) => Kind::Name(super::fold(engine, &word), true),
+        Token::Quoted(word) => Kind::Name(fold(engine, &word), true),
         Token::Text(text) => Kind::Text(text),
         Token::Number(number) => Kind::Number(number),
         Token::Symbol(symbol) => Kind::Operator(symbol),

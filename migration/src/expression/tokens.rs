@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use super::Engine;
+use super::{Engine, names::fold};
 
 /// A word of an SQL text. Comments and white space are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn tokens(engine: Engine, text: &str) -> Vec<Spanned> {
 pub fn identifiers(engine: Engine, text: &str) -> BTreeSet<String> {
     let name = |spanned: Spanned| match spanned.token {
         Token::Word(name) => Some(name.to_lowercase()),
-        Token::Quoted(name) => Some(super::fold(engine, &name)),
+        Token::Quoted(name) => Some(fold(engine, &name)),
         Token::Text(_) | Token::Number(_) | Token::Symbol(_) => None,
     };
     tokens(engine, text).into_iter().filter_map(name).collect()

@@ -1,6 +1,6 @@
 //! The names of types: PostgreSQL has several for one, SQLite keeps what was written.
 
-use super::{Engine, Token, tokens};
+use super::{Engine, Token, names::fold, tokens};
 
 /// PostgreSQL's other names of types (manual, 8. Data Types, table 8.1), each with the one that
 /// its catalogs use.
@@ -31,7 +31,7 @@ pub fn normal_type(engine: Engine, name: &str) -> String {
     for spanned in tokens(engine, name) {
         let word = match spanned.token {
             Token::Word(word) => word.to_lowercase(),
-            Token::Quoted(word) | Token::Text(word) => super::fold(engine, &word),
+            Token::Quoted(word) | Token::Text(word) => fold(engine, &word),
             Token::Number(text) | Token::Symbol(text) => text,
         };
         let glued = ["(", ")", ",", "[", "]", "."].contains(&word.as_str());

@@ -3,8 +3,8 @@
 
 use super::{
     super::{Catalog, Key},
+    constraint::{check, conflict, foreign_key, named},
     cursor::Cursor,
-    table::{check, conflict, foreign_key, named},
 };
 
 /// What begins a constraint of a column, and so ends its type.

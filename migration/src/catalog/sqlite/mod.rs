@@ -2,6 +2,7 @@
 //! partial indexes and triggers are. No PRAGMA shows a CHECK.
 
 mod columns;
+mod constraint;
 mod cursor;
 mod index;
 mod table;

@@ -1,6 +1,9 @@
 //! How an object of PostgreSQL is made, and how it goes.
 
-use super::{literal, quoted};
+use super::{
+    columns,
+    text::{comment, literal, quoted, signature},
+};
 use crate::{
     catalog::{Catalog, Facets, Key},
     generate::{Action, Answers, Pair},
@@ -22,7 +25,7 @@ pub(super) fn pairs(catalog: &Catalog, key: &Key, answers: &Answers, is_new: boo
             pair.down_loses = Some(format!("{} with its rows", key.name));
             vec![pair]
         }
-        "column" => super::columns::add(catalog, key, answers),
+        "column" => columns::add(catalog, key, answers),
         "index" => {
             let text = get("sql").unwrap_or_default();
             let after = text.find("INDEX ").map_or(0, |at| at + "INDEX ".len());
@@ -214,7 +217,7 @@ fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
     let mut parts: Vec<String> = catalog
         .columns(&key.name)
         .into_iter()
-        .map(|(column, facets)| super::columns::definition(column, facets, true))
+        .map(|(column, facets)| columns::definition(column, facets, true))
         .collect();
     for (constraint, facets) in catalog.of_table(&key.name) {
         if constraint.is_constraint() && constraint.kind != "foreign key" {
@@ -227,36 +230,6 @@ fn create_table(catalog: &Catalog, key: &Key, maybe_not: &str) -> String {
         quoted(&key.name),
         parts.join(",\n    ")
     )
-}
-
-/// `COMMENT ON`, or its end.
-pub(super) fn comment(key: &Key, text: Option<&str>) -> String {
-    let (name, table) = (quoted(&key.name), quoted(&key.table));
-    let object = match key.kind.as_str() {
-        "column" => format!("COLUMN {table}.{name}"),
-        "table" => format!("TABLE {name}"),
-        "index" => format!("INDEX {name}"),
-        "view" => format!("VIEW {name}"),
-        "sequence" => format!("SEQUENCE {name}"),
-        "type" => format!("TYPE {name}"),
-        "function" => format!("FUNCTION {}", signature(&key.name)),
-        "trigger" => format!("TRIGGER {name} ON {table}"),
-        "rule" => format!("RULE {name} ON {table}"),
-        "policy" => format!("POLICY {name} ON {table}"),
-        _ => format!("CONSTRAINT {name} ON {table}"),
-    };
-    format!("COMMENT ON {object} IS {}", text.map_or("NULL".to_owned(), literal))
-}
-
-/// A function's name in quotes with its arguments.
-pub(super) fn signature(function: &str) -> String {
-    let name = bare(function);
-    format!("{}{}", quoted(name), &function[name.len()..])
-}
-
-/// A function's name without its arguments.
-pub(super) fn bare(function: &str) -> &str {
-    function.split('(').next().unwrap_or(function)
 }
 
 /// A block that does something unless a condition holds.

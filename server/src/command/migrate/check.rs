@@ -6,7 +6,7 @@ use bookstore_migration::check::{self, Replay, Report};
 use clap::Args;
 use serde_json::Value;
 
-use super::{Context, Problem};
+use super::context::{Context, Problem};
 
 /// The exit code for a schema that is another one than the migrations make.
 const DRIFT: u8 = 1;

@@ -10,7 +10,7 @@ use bookstore_migration::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Problem};
+use super::context::{Context, Problem};
 
 /// The arguments of `down`.
 #[derive(Args)]

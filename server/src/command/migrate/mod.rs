@@ -3,6 +3,7 @@
 //! `read` holds what changes nothing, `records` what changes the bookkeeping alone, `script` is `sql`.
 
 mod check;
+mod context;
 mod down;
 mod new;
 mod output;
@@ -15,19 +16,17 @@ use std::{process::ExitCode, time::Duration};
 
 use bookstore_migration::{
     chain::{Chain, heads},
-    error::{MigrationError, exit},
+    error::MigrationError,
     revision::Revision,
     runner::Options,
-    target::TargetError,
 };
 use clap::{Args, Subcommand};
 
-use self::output::Output;
-use crate::{
-    app,
-    config::{Config, duration},
-    migrations::StoreOpener,
+use self::{
+    context::{Context, Problem},
+    output::Output,
 };
+use crate::config::{Config, duration};
 
 /// The arguments of `migrate`.
 #[derive(Args)]
@@ -83,55 +82,6 @@ enum Action {
 
 fn time(text: &str) -> Result<Duration, String> {
     duration(Duration::from_millis(1)..=Duration::from_hours(24))(text)
-}
-
-/// What every verb works with.
-struct Context<'a> {
-    config: &'a Config,
-    chain: Chain,
-    options: Options,
-    output: Output,
-}
-
-impl Context<'_> {
-    fn opener(&self) -> Result<StoreOpener, Problem> {
-        Ok(StoreOpener(app::open_store(&self.config.database)?))
-    }
-}
-
-/// Why a verb failed.
-enum Problem {
-    Migration(MigrationError),
-    Other(super::failure::Failure),
-}
-
-impl<E: Into<super::failure::Failure>> From<E> for Problem {
-    fn from(error: E) -> Self {
-        // An error of a runner has an exit code of its own, and so has a target's.
-        match error.into().downcast::<MigrationError>() {
-            Ok(error) => Self::Migration(*error),
-            Err(error) => match error.downcast::<TargetError>() {
-                Ok(error) => Self::Migration((*error).into()),
-                Err(error) => Self::Other(error),
-            },
-        }
-    }
-}
-
-impl Problem {
-    fn text(&self) -> String {
-        match self {
-            Self::Migration(error) => error.to_string(),
-            Self::Other(error) => error.to_string(),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Migration(error) => error.exit_code(),
-            Self::Other(_) => exit::FAILED,
-        }
-    }
 }
 
 /// Does what was asked.

@@ -1,5 +1,6 @@
 //! `migrate new`: a file for the next revision, in the source.
 
+mod arguments;
 mod steps;
 
 use std::{
@@ -9,46 +10,16 @@ use std::{
 };
 
 use bookstore_store::now;
-use clap::Args;
 use serde_json::json;
 
-use super::{Context, Problem};
+pub(super) use self::arguments::Arguments;
+use super::context::{Context, Problem};
 
 /// Where revisions stand in the source.
 const FOLDER: &str = "migration/src/revisions";
 
 /// The exit code where the entities are what the migrations make already.
 const NOTHING_TO_DO: u8 = 8;
-
-/// The arguments of `new`.
-#[derive(Args)]
-pub(super) struct Arguments {
-    /// What the revision is for, in one line; its name is made of it.
-    #[arg(short, long)]
-    message: String,
-    /// Writes a revision without steps.
-    #[arg(long)]
-    empty: bool,
-    /// Writes what mends the drift of the database, as `check` finds it, instead of what the
-    /// entities have changed.
-    #[arg(long, conflicts_with = "empty")]
-    from_drift: bool,
-    /// A column or a table has a new name: `posts.body:posts.content`, `posts:articles`.
-    #[arg(long, value_name = "OLD:NEW")]
-    rename: Vec<String>,
-    /// What rows that exist get in a new column: `books.isbn=EXPRESSION`.
-    #[arg(long, value_name = "TABLE.COLUMN=SQL")]
-    fill: Vec<String>,
-    /// Answers every question with yes, but none about renames.
-    #[arg(long)]
-    yes: bool,
-    /// Who wrote it.
-    #[arg(long)]
-    author: Option<String>,
-    /// The folder of the revisions; found upwards of the working directory otherwise.
-    #[arg(long)]
-    folder: Option<PathBuf>,
-}
 
 /// Writes the next revision. The exit code is 8 if there is nothing to do.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode, Problem> {

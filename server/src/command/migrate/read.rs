@@ -2,7 +2,7 @@
 
 use bookstore_migration::{
     bookkeeping::{self, Applied, State},
-    clock, offline,
+    clock, listing,
     revision::{Engine, Revision},
     session::Opener as _,
     target,
@@ -10,7 +10,10 @@ use bookstore_migration::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Context, Problem, output::or_dash};
+use super::{
+    context::{Context, Problem},
+    output::or_dash,
+};
 
 /// The arguments of `history`.
 #[derive(Args)]
@@ -214,7 +217,7 @@ pub(super) async fn show(context: &Context<'_>, arguments: &Show) -> Result<(), 
     let own = chain.get(&name);
     let applied = state.get(&name);
     let details = applied.and_then(|applied| applied.details.as_ref());
-    let text = own.map(|revision| offline::text(revision, engine));
+    let text = own.map(|revision| listing::text(revision, engine));
     let hash = own.map(|revision| revision.hash(engine));
     let parent = own.map_or(details.and_then(|one| one.parent.clone()), |one| one.parent.clone());
     let message =

@@ -7,7 +7,7 @@ use bookstore_migration::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Problem};
+use super::context::{Context, Problem};
 
 /// The arguments of `stamp`.
 #[derive(Args)]

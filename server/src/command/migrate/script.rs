@@ -4,7 +4,7 @@ use bookstore_migration::{offline, revision::Engine, session::Opener as _, targe
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Context, Problem};
+use super::context::{Context, Problem};
 use crate::migrations::InMemory;
 
 /// The arguments of `sql`.

@@ -1,7 +1,7 @@
 //! `migrate up`.
 
 use bookstore_migration::{
-    bookkeeping, offline,
+    bookkeeping, listing,
     revision::{Engine, Revision},
     runner::{Event, Runner},
     session::Opener as _,
@@ -10,7 +10,10 @@ use bookstore_migration::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Problem, read};
+use super::{
+    context::{Context, Problem},
+    read,
+};
 
 /// The arguments of `up`.
 #[derive(Args)]
@@ -68,7 +71,7 @@ async fn dry_run(context: &Context<'_>, target: &str) -> Result<(), Problem> {
             let done = half.iter().filter(|step| step.is_done).count();
             output.line(&format!("-- {done} steps of it are done already"));
         }
-        let text = offline::text(revision, engine);
+        let text = listing::text(revision, engine);
         output.line(text.split("-- down\n").next().unwrap_or_default());
     }
     if pending.is_empty() {
@@ -81,7 +84,7 @@ async fn dry_run(context: &Context<'_>, target: &str) -> Result<(), Problem> {
                 "revision": revision.name,
                 "message": revision.message,
                 "in_one_transaction": revision.is_transactional(engine),
-                "sql": offline::text(revision, engine),
+                "sql": listing::text(revision, engine),
             })
         })
         .collect();

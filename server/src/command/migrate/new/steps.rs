@@ -11,8 +11,11 @@ use bookstore_migration::{
     sql::dialect,
 };
 
-use super::{Arguments, Context, Problem};
-use crate::migrations::InMemory;
+use super::Arguments;
+use crate::{
+    command::migrate::context::{Context, Problem},
+    migrations::InMemory,
+};
 
 /// The source of the steps; none if there is nothing to do.
 pub(super) async fn written(

@@ -1,75 +1,9 @@
-//! The differences between two schemas: what the migrations make, and what is there.
-//!
-//! [`compare`] finds them, with renames seen as such and with what follows from another difference
-//! told along with it. [`Comparison::findings`] says them in words.
-
-mod facets;
-mod finding;
-mod fold;
-mod rename;
-mod repair;
-mod words;
+//! Finds the differences of two schemas.
 
 use std::collections::BTreeSet;
 
-pub use self::{
-    finding::{Finding, Level, Loss, Repair},
-    rename::Renames,
-};
+use super::{Change, Comparison, Difference, Renames, facets, fold, pair};
 use crate::catalog::{Catalog, Key};
-
-/// What happened to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
-    /// It is there and isn't expected.
-    Added,
-    /// It is expected and isn't there.
-    Removed,
-    /// It is there under another name.
-    Renamed,
-    /// It is there and is something else.
-    Changed,
-    /// The columns of the table are there in another order.
-    Order,
-}
-
-/// One difference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// What happened.
-    pub change: Change,
-    /// The object as it is expected.
-    pub expected: Option<Key>,
-    /// The object as it is found.
-    pub found: Option<Key>,
-    /// The facets that differ.
-    pub facets: Vec<String>,
-    /// Objects that came or went along with it.
-    pub along: Vec<Key>,
-}
-
-impl Difference {
-    /// The object: as it is found, or as it is expected where it isn't there.
-    pub fn key(&self) -> &Key {
-        match (&self.found, &self.expected) {
-            (Some(key), _) | (None, Some(key)) => key,
-            (None, None) => unreachable!("a difference is about an object"),
-        }
-    }
-}
-
-/// Two schemas and their differences.
-#[derive(Clone, Debug)]
-pub struct Comparison<'a> {
-    /// What the migrations make.
-    pub expected: &'a Catalog,
-    /// What is there.
-    pub found: &'a Catalog,
-    /// Tables and columns that have another name.
-    pub renames: Renames,
-    /// The differences, by kind of object and name.
-    pub differences: Vec<Difference>,
-}
 
 /// Compares two schemas of one engine. Renames of tables and columns are guessed: the same
 /// definition at the same place under another name.
@@ -123,7 +57,7 @@ pub fn compare_renamed<'a>(
             along: Vec::new(),
         });
     }
-    rename::pair(expected, found, &renames, &mut differences);
+    pair::pair(expected, found, &renames, &mut differences);
     differences.extend(order(expected, found, &renames));
     let mut comparison = Comparison { expected, found, renames, differences };
     fold::fold(&mut comparison);
@@ -155,6 +89,3 @@ fn order(expected: &Catalog, found: &Catalog, renames: &Renames) -> Vec<Differen
     }
     differences
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,50 +1,13 @@
-//! `check`: the schema that is there against the one that the migrations make.
-//!
-//! What the migrations make is read where they are replayed: on PostgreSQL in a schema of its own,
-//! in a transaction that is rolled back; on SQLite in memory. Where nothing may be created, as for a
-//! role that only reads and on a replica, a snapshot that the program carries stands in.
+//! The check itself.
 
-mod applied;
-mod expected;
-mod rows;
+use sea_orm::ConnectionTrait;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
-use thiserror::Error;
-
+use super::{CheckError, Origin, Replay, applied, expected, inside::Inside, rows};
 use crate::{
-    catalog::{Catalog, SnapshotError},
+    catalog::Catalog,
     chain::Chain,
     drift::{Finding, Level, Loss, Repair, compare},
-    error::MigrationError,
-    expression::Engine,
 };
-
-pub use self::expected::{Origin, SNAPSHOT, Scratch, replayed};
-
-/// Why a schema could not be checked.
-#[derive(Debug, Error)]
-pub enum CheckError {
-    /// What the database answers.
-    #[error("{0}")]
-    Database(#[from] DbErr),
-    /// The snapshot in the program can't be read: a fault of the build.
-    #[error("{0}")]
-    Snapshot(#[from] SnapshotError),
-    /// Nothing may be created, and the snapshot is of another revision.
-    #[error(
-        "the migrations can't be replayed here ({reason}), and the snapshot that the program \
-         carries is of {head}, to which the database isn't migrated: check as the schema's owner"
-    )]
-    NoReplay {
-        /// Why nothing may be created.
-        reason: String,
-        /// The revision of the snapshot.
-        head: String,
-    },
-    /// The migrations can't be replayed at all.
-    #[error("{0}")]
-    Replay(#[from] MigrationError),
-}
 
 /// What a check says.
 #[derive(Clone, Debug)]
@@ -64,15 +27,6 @@ impl Report {
     pub fn is_drift(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
     }
-}
-
-/// How the expected schema may be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// By the migrations where that is allowed, else by the snapshot.
-    Allowed,
-    /// By the snapshot alone: nothing is created, not even in a transaction.
-    Never,
 }
 
 /// Compares the schema of `connection` with what the revisions make that are applied to it.
@@ -95,38 +49,7 @@ pub async fn check<C: ConnectionTrait>(
     result
 }
 
-/// The transaction in which everything is read.
-struct Inside<'a, C> {
-    connection: &'a C,
-    engine: Engine,
-    /// On PostgreSQL the service's schema. The replay puts its own on the `search_path`.
-    schema: Option<String>,
-}
-
-impl<'a, C: ConnectionTrait> Inside<'a, C> {
-    async fn begin(connection: &'a C) -> Result<Self, DbErr> {
-        let engine = Engine::from(connection.get_database_backend());
-        let begin = match engine {
-            Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ",
-            Engine::Sqlite => "BEGIN",
-        };
-        connection.execute_unprepared(begin).await?;
-        let schema = match engine {
-            Engine::Postgres => {
-                let sql = "SELECT current_schema()::text";
-                let statement = Statement::from_string(DbBackend::Postgres, sql);
-                let row = connection.query_one_raw(statement).await?;
-                row.map(|row| row.try_get_by_index(0)).transpose()?.flatten()
-            }
-            Engine::Sqlite => None,
-        };
-        Ok(Self { connection, engine, schema })
-    }
-
-    async fn end(&self) -> Result<(), DbErr> {
-        self.connection.execute_unprepared("ROLLBACK").await.map(drop)
-    }
-
+impl<C: ConnectionTrait> Inside<'_, C> {
     async fn examine(
         &self,
         scratch: Option<&C>,

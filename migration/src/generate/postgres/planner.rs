@@ -1,10 +1,10 @@
-//! The steps of PostgreSQL: short locks, nothing rewritten that needn't be, indexes of tables that
-//! exist built CONCURRENTLY, constraints NOT VALID first.
+//! The steps in their order.
 
-mod columns;
-mod create;
-
-use super::{Action, Answers, Pair};
+use super::{
+    super::{Action, Answers, Pair},
+    create,
+    text::{bare, comment, quoted, signature},
+};
 use crate::{
     catalog::{Catalog, Facets, Key},
     drift::{Change, Comparison},
@@ -12,7 +12,7 @@ use crate::{
 
 /// The order of steps: what others depend on comes up first and goes down last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+pub(super) enum Phase {
     Rename,
     DropDependents,
     DropForeignKeys,
@@ -33,15 +33,15 @@ enum Phase {
 }
 
 /// Gathers the pairs with their phases.
-struct Planner<'a> {
-    from: &'a Catalog,
-    to: &'a Catalog,
-    answers: &'a Answers,
+pub(super) struct Planner<'a> {
+    pub(super) from: &'a Catalog,
+    pub(super) to: &'a Catalog,
+    pub(super) answers: &'a Answers,
     pairs: Vec<(Phase, Pair)>,
 }
 
 /// The steps that make `comparison.expected` into `comparison.found`.
-pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
+pub(in crate::generate) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
     let mut planner =
         Planner { from: comparison.expected, to: comparison.found, answers, pairs: Vec::new() };
     for difference in &comparison.differences {
@@ -76,18 +76,18 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
 }
 
 impl Planner<'_> {
-    fn push(&mut self, phase: Phase, pair: Pair) {
+    pub(super) fn push(&mut self, phase: Phase, pair: Pair) {
         self.pairs.push((phase, pair));
     }
 
     /// Makes an object of the wanted schema.
-    fn create(&mut self, key: &Key) {
+    pub(super) fn create(&mut self, key: &Key) {
         let to = self.to;
         self.make(to, key, false);
     }
 
     /// Drops an object of the old schema: making it, the other way.
-    fn drop(&mut self, key: &Key) {
+    pub(super) fn drop(&mut self, key: &Key) {
         let from = self.from;
         self.make(from, key, true);
     }
@@ -133,8 +133,8 @@ impl Planner<'_> {
             "trigger" => format!("ALTER TRIGGER {from} ON {table} RENAME TO {to}"),
             "function" => format!(
                 "ALTER FUNCTION {} RENAME TO {}",
-                create::signature(if from == before { &old.name } else { &new.name }),
-                quoted(create::bare(if from == before { &new.name } else { &old.name }))
+                signature(if from == before { &old.name } else { &new.name }),
+                quoted(bare(if from == before { &new.name } else { &old.name }))
             ),
             _ => format!("ALTER TABLE {table} RENAME CONSTRAINT {from} TO {to}"),
         };
@@ -212,9 +212,8 @@ impl Planner<'_> {
         same("returns") && same("arguments") && same("form") && self.to.facet(new, "sql").is_some()
     }
 
-    fn comment(&mut self, old: &Key, new: &Key) {
-        let statement =
-            |catalog: &Catalog, key: &Key| create::comment(key, catalog.facet(key, "comment"));
+    pub(super) fn comment(&mut self, old: &Key, new: &Key) {
+        let statement = |catalog: &Catalog, key: &Key| comment(key, catalog.facet(key, "comment"));
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
     }
@@ -246,7 +245,7 @@ impl Planner<'_> {
                         }
                         _ => format!("ALTER TABLE {table} REPLICA IDENTITY DEFAULT"),
                     },
-                    "comment" => create::comment(new, value),
+                    "comment" => comment(new, value),
                     "rights_of_all" => match value {
                         Some(rights) => format!("GRANT {rights} ON {table} TO PUBLIC"),
                         None => format!("REVOKE ALL ON {table} FROM PUBLIC"),
@@ -262,14 +261,4 @@ impl Planner<'_> {
             self.push(Phase::Properties, Pair::sql(statement(after), statement(before)));
         }
     }
-}
-
-/// A name in quotes.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text in quotes.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

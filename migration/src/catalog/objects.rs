@@ -1,18 +1,7 @@
-//! What a database's schema holds, object by object, as the engine's own catalogs say it.
-//!
-//! An object is known by its kind, its table and its name, and has facets: a column has a `type`
-//! and a `default`, an index has `keys`. The readers fill a [`Catalog`] from a connection that is
-//! handed in; they change nothing and take no lock but ACCESS SHARE.
-
-mod postgres;
-mod snapshot;
-mod sqlite;
+//! The objects of a schema, by kind, table and name.
 
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr};
-
-pub use self::snapshot::SnapshotError;
 use crate::expression::{ColumnType, Engine};
 
 /// The kind of an object, as the `kind` of findings names it.
@@ -69,33 +58,6 @@ impl Catalog {
     /// A catalog without objects.
     pub fn new(engine: Engine) -> Self {
         Self { engine, objects: BTreeMap::new() }
-    }
-
-    /// Reads the schema of a connection. On PostgreSQL the connection is inside a transaction,
-    /// whose settings are changed: see [`Catalog::read_schema`].
-    ///
-    /// # Errors
-    /// What the database answers.
-    pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<Self, DbErr> {
-        match connection.get_database_backend() {
-            DbBackend::Postgres => {
-                let schema = postgres::schema(connection).await?;
-                Self::read_schema(connection, &schema).await
-            }
-            _ => sqlite::read(connection).await,
-        }
-    }
-
-    /// Reads a schema of a PostgreSQL database by its name, and makes it the only one on the
-    /// transaction's `search_path`, so that names in expressions come without their schema.
-    ///
-    /// # Errors
-    /// What the database answers.
-    pub async fn read_schema<C: ConnectionTrait>(
-        connection: &C,
-        schema: &str,
-    ) -> Result<Self, DbErr> {
-        postgres::read(connection, schema).await
     }
 
     /// Adds a facet to an object, and the object if it isn't there.

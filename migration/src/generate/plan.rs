@@ -1,103 +1,11 @@
-//! Writes the steps of a revision from the differences of two schemas.
-//!
-//! A step up and its step down are one [`Pair`], so that a revision can be left in the middle of
-//! its steps. What an engine can't do, or what loses rows unasked, is refused with a reason.
+//! The plan of a revision: its steps, or what has to be answered first.
 
-mod postgres;
-mod proof;
-mod render;
-mod sqlite;
-
+use super::{Answers, Pair, postgres, sqlite};
 use crate::{
-    catalog::{Catalog, Key},
+    catalog::Catalog,
     drift::{Comparison, Renames, compare_renamed},
     expression::Engine,
 };
-
-pub use self::{
-    proof::{ProofError, prove, prove_repair, scratch_schema},
-    render::{Source, source, steps},
-};
-
-/// What one step does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Nothing: the other direction of the pair needs no way back.
-    Nothing,
-    /// SQL inside the transaction.
-    Sql(String),
-    /// One statement outside a transaction.
-    Outside(String),
-    /// A table of SQLite made anew with this CREATE TABLE.
-    Define {
-        /// The table.
-        table: String,
-        /// Its whole text.
-        create: String,
-        /// What rows that exist get in columns: a column and an expression.
-        values: Vec<(String, String)>,
-    },
-    /// Rows filled in batches, outside a transaction.
-    Fill {
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-        /// The value, an expression over the row.
-        value: String,
-    },
-}
-
-/// A step and its way back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// The step up.
-    pub up: Action,
-    /// The step down.
-    pub down: Action,
-    /// What going up loses of rows: `posts.body with its values`.
-    pub up_loses: Option<String>,
-    /// What going down loses of rows.
-    pub down_loses: Option<String>,
-}
-
-impl Pair {
-    /// A pair of two statements in the transaction.
-    pub(crate) fn sql(up: impl Into<String>, down: impl Into<String>) -> Self {
-        Self::of(Action::Sql(up.into()), Action::Sql(down.into()))
-    }
-
-    pub(crate) fn of(up: Action, down: Action) -> Self {
-        Self { up, down, up_loses: None, down_loses: None }
-    }
-
-    pub(crate) fn reversed(self) -> Self {
-        Self { up: self.down, down: self.up, up_loses: self.down_loses, down_loses: self.up_loses }
-    }
-}
-
-/// What the author says of a revision.
-#[derive(Clone, Debug, Default)]
-pub struct Answers {
-    /// Tables and columns with other names.
-    pub renames: Renames,
-    /// Tables and columns that are gone, whatever looks like a new name of them: `posts.body`.
-    pub not_renamed: Vec<String>,
-    /// What new columns of rows that exist get: table, column, expression.
-    pub fills: Vec<(String, String, String)>,
-    /// Whether the steps also run where their work is done already, as they must where only some
-    /// databases have drifted.
-    pub is_tolerant: bool,
-}
-
-impl Answers {
-    /// What rows that exist get in a column.
-    pub fn fill(&self, key: &Key) -> Option<&str> {
-        let own =
-            self.fills.iter().find(|(table, column, _)| *table == key.table && *column == key.name);
-        own.map(|(_, _, value)| value.as_str())
-    }
-}
 
 /// The steps of one engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

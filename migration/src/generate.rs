@@ -1,0 +1,20 @@
+//! Writes the steps of a revision from the differences of two schemas.
+//!
+//! A step up and its step down are one [`Pair`], so that a revision can be left in the middle of
+//! its steps. What an engine can't do, or what loses rows unasked, is refused with a reason.
+
+mod answers;
+mod pair;
+mod plan;
+mod postgres;
+mod proof;
+mod render;
+mod sqlite;
+
+pub use self::{
+    answers::Answers,
+    pair::{Action, Pair},
+    plan::{Plan, plan},
+    proof::{ProofError, prove, prove_repair, scratch_schema},
+    render::{Source, source, steps},
+};

@@ -1,0 +1,35 @@
+//! The command line of `new`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// The arguments of `new`.
+#[derive(Args)]
+pub(in crate::command::migrate) struct Arguments {
+    /// What the revision is for, in one line; its name is made of it.
+    #[arg(short, long)]
+    pub(super) message: String,
+    /// Writes a revision without steps.
+    #[arg(long)]
+    pub(super) empty: bool,
+    /// Writes what mends the drift of the database, as `check` finds it, instead of what the
+    /// entities have changed.
+    #[arg(long, conflicts_with = "empty")]
+    pub(super) from_drift: bool,
+    /// A column or a table has a new name: `posts.body:posts.content`, `posts:articles`.
+    #[arg(long, value_name = "OLD:NEW")]
+    pub(super) rename: Vec<String>,
+    /// What rows that exist get in a new column: `books.isbn=EXPRESSION`.
+    #[arg(long, value_name = "TABLE.COLUMN=SQL")]
+    pub(super) fill: Vec<String>,
+    /// Answers every question with yes, but none about renames.
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Who wrote it.
+    #[arg(long)]
+    pub(super) author: Option<String>,
+    /// The folder of the revisions; found upwards of the working directory otherwise.
+    #[arg(long)]
+    pub(super) folder: Option<PathBuf>,
+}
