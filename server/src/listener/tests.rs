@@ -36,6 +36,8 @@ const LIMITS: Limits =
 
 /// Budgets that nothing runs into.
 const BUDGET: budget::Limits = budget::Limits {
+    stored_keys: 1,
+    stored_bytes: 1,
     connection: 64 << 20,
     received: 64 << 20,
     answered: 64 << 20,
