@@ -7,6 +7,8 @@
 mod account;
 mod call;
 mod held;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     account::{Account, Budget, CONNECTION, Limits, Side},

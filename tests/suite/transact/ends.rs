@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bookstore_proto::v1::{
-    Begin, GetBookRequest, TransactRequest, transact_request::Step,
+    Begin, GetBookRequest, Savepoint, TransactRequest, transact_request::Step,
     transact_response::Step as Answer,
 };
 use bookstore_tests::{Engine, Line, Replicated, Stopwatch, TestServer, on_every_engine, until};
@@ -228,5 +228,23 @@ async fn a_transaction_on_sqlite_yields_to_others() {
     refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
     let (answer, took) = other.await.expect("no panic");
     answer.expect("a book of another caller");
+    assert!(took.at_most(Duration::from_secs(2)), "{took:?}");
+}
+
+/// Savepoints do nothing for anyone: they take from one idle time together.
+#[tokio::test]
+async fn savepoints_do_not_keep_a_transaction_open() {
+    let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_IDLE_TIMEOUT", "500ms");
+    let server = server.start().await;
+    let mut led = Led::begun(&server).await;
+    let watch = Stopwatch::start();
+    let status = loop {
+        match led.step(Step::Savepoint(Savepoint { name: "s".to_owned() })).await {
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(status) => break status,
+        }
+    };
+    Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    let took = watch.stop();
     assert!(took.at_most(Duration::from_secs(2)), "{took:?}");
 }
