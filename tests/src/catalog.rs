@@ -1,8 +1,8 @@
-//! What a database says of its schema.
+//! The schema of a database, read from its catalog.
 
 use crate::{Database, Engine, Row};
 
-/// Everything in the database that isn't a row, in the engine's own words.
+/// Everything in the database that isn't a row, as the engine's catalog spells it.
 pub async fn catalog(database: &Database) -> Vec<Row> {
     let sql = match database.engine() {
         Engine::Sqlite => "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2",

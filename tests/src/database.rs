@@ -1,4 +1,4 @@
-//! One test's database, whichever engine holds it, and a way to look at its rows.
+//! The database of one test on either engine, and access to its rows past the service.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,11 @@ use crate::{
     postgres::{Origin, Postgres, PostgresDatabase},
 };
 
-/// A row as texts, the same on both engines but for truth values (`t` and `1`): ids
-/// in the form of a UUID, other bytes as `\x` and hex digits, NULL as none.
+/// A row as texts, the same on both engines but for truth values (`t` and `1`). An id has the form
+/// of a UUID, other bytes are `\x` and hex digits, NULL is `None`.
 pub type Row = Vec<Option<String>>;
 
-/// A database of one test; it goes when the last one lets go of it.
+/// A database of one test. It is removed when the last handle is dropped.
 #[derive(Debug)]
 pub enum Database {
     /// A SQLite file.
@@ -28,16 +28,16 @@ pub enum Database {
 }
 
 impl Database {
-    /// A new database. On SQLite it is always an empty one, which the program
-    /// migrates itself; on PostgreSQL it is migrated or empty, as asked for.
+    /// Creates a database. On SQLite it is always empty and the program migrates it. On PostgreSQL
+    /// it is migrated or empty, as `origin` says.
     ///
     /// # Panics
-    /// If it can't be made.
+    /// If it can't be created.
     pub async fn create(engine: Engine, origin: Origin) -> Self {
         match engine {
             Engine::Sqlite => {
                 let run = tokio::task::spawn_blocking(Run::shared).await;
-                let run = run.expect("the guard's start doesn't panic");
+                let run = run.expect("no panic in the guard's start");
                 let folder = tempfile::Builder::new().prefix("sqlite-").tempdir_in(&run.directory);
                 Self::Sqlite(SqliteDatabase { folder: folder.expect("a folder for SQLite") })
             }
@@ -53,7 +53,7 @@ impl Database {
         }
     }
 
-    /// The address that the service gets: on PostgreSQL as `bookstore_app`.
+    /// The URL for the service: on PostgreSQL as `bookstore_app`.
     pub fn url(&self) -> String {
         match self {
             Self::Sqlite(database) => database.url(),
@@ -61,7 +61,7 @@ impl Database {
         }
     }
 
-    /// The address that migrations get: on PostgreSQL as `bookstore_owner`.
+    /// The URL for migrations: on PostgreSQL as `bookstore_owner`.
     pub fn owner_url(&self) -> String {
         match self {
             Self::Sqlite(database) => database.url(),
@@ -69,20 +69,20 @@ impl Database {
         }
     }
 
-    /// Runs SQL past the service, as the superuser on PostgreSQL; answers the rows
-    /// of all its statements.
+    /// Runs SQL directly on the database, as the superuser on PostgreSQL. Returns the rows of all
+    /// its statements.
     ///
     /// # Panics
     /// If the database refuses it.
     pub async fn sql(&self, text: &str) -> Vec<Row> {
         let rows = self.try_sql(text).await;
-        rows.unwrap_or_else(|told| panic!("the database refuses the SQL: {told}"))
+        rows.unwrap_or_else(|error| panic!("the database refuses the SQL: {error}"))
     }
 
-    /// The same for SQL that may be refused.
+    /// The same for SQL that the database may refuse.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database's error.
     ///
     /// # Panics
     /// If the database can't be reached.
@@ -99,7 +99,7 @@ impl Database {
                 let mut connection = database.connect().await;
                 let rows = sqlx::raw_sql(text).fetch_all(&mut connection).await;
                 let rows = rows.map_err(|error| error.to_string())?;
-                // Without parameters the server answers every value as text.
+                // Without parameters the server returns every value as text.
                 let row = |row: &PgRow| {
                     let cell = |at| {
                         let value = row.try_get_raw(at).expect("a column of the row");
@@ -113,10 +113,10 @@ impl Database {
         }
     }
 
-    /// The single value that SQL answers; see [`Database::sql`].
+    /// The single value that SQL returns; see [`Database::sql`].
     ///
     /// # Panics
-    /// If it answers anything but one row of one value, or NULL.
+    /// If it returns anything but one row of one value, or NULL.
     pub async fn value(&self, text: &str) -> String {
         let rows = self.sql(text).await;
         match rows.as_slice() {
@@ -126,19 +126,19 @@ impl Database {
     }
 }
 
-/// A SQLite file in a folder of its own.
+/// A SQLite file in its own folder.
 #[derive(Debug)]
 pub struct SqliteDatabase {
     folder: tempfile::TempDir,
 }
 
 impl SqliteDatabase {
-    /// The file, which is there once the program has opened it.
+    /// The file. It exists once the program has opened it.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("bookstore.db")
     }
 
-    /// The folder, where SQLite's other files stand too.
+    /// The folder, which also holds SQLite's other files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -147,10 +147,10 @@ impl SqliteDatabase {
         format!("sqlite://{}?mode=rwc", self.path().display())
     }
 
-    /// A connection of the test's own; it waits 5 s for locks.
+    /// A separate connection for the test. It waits 5 s for locks.
     ///
     /// # Panics
-    /// If there is no such file yet.
+    /// If the file doesn't exist yet.
     pub async fn connect(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.path()).foreign_keys(true);
         SqliteConnection::connect_with(&options).await.expect("a connection to the SQLite file")
@@ -178,7 +178,7 @@ fn sqlite_text(value: SqliteValueRef<'_>) -> Option<String> {
     })
 }
 
-/// Bytes in the form that PostgreSQL prints them in: 16 of them as a UUID.
+/// Bytes as PostgreSQL prints them: 16 of them as a UUID.
 fn bytes(bytes: &[u8]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     if bytes.len() != 16 {
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_read_as_on_postgresql() {
+    fn sqlite_bytes_are_printed_as_postgres_prints_them() {
         assert_eq!(bytes(&[0xab, 1]), "\\xab01");
         let id: Vec<u8> = (0..16).collect();
         assert_eq!(bytes(&id), "00010203-0405-0607-0809-0a0b0c0d0e0f");

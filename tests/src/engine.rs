@@ -1,20 +1,20 @@
-//! The engines that the suite runs on, and the macro that stamps a case for each.
+//! The engines that the suite runs on, and the macro that makes a test of a case for each.
 
 /// A database engine that the service supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// A SQLite file of the test's own; the program migrates it as it starts.
+    /// A SQLite file for one test. The program migrates it at its start.
     Sqlite,
-    /// A database of the test's own in the run's PostgreSQL cluster, copied from
-    /// a migrated template; the program connects as a plain application role.
+    /// A database for one test in the run's PostgreSQL cluster, copied from a migrated template.
+    /// The program connects as a plain application role.
     Postgres,
 }
 
 /// Makes tests of cases: `async fn case(engine: Engine)` becomes `case::sqlite`
 /// and `case::postgres`.
 ///
-/// `on_every_engine!(one, two except postgres)` leaves an engine out; the reason
-/// must stand in the suite's table of exceptions, which a test compares.
+/// `on_every_engine!(one, two except postgres)` excludes an engine. The reason must be in the
+/// suite's table of exceptions, which a test compares.
 #[macro_export]
 macro_rules! on_every_engine {
     ($($case:ident $(except $engine:ident)?),+ $(,)?) => {
@@ -43,17 +43,30 @@ macro_rules! on_every_engine {
 mod tests {
     use super::*;
 
-    crate::on_every_engine!(everywhere, on_sqlite except postgres, on_postgres except sqlite);
+    crate::on_every_engine!(both, not_postgres except postgres, not_sqlite except sqlite);
 
-    async fn everywhere(engine: Engine) {
-        assert!(matches!(engine, Engine::Sqlite | Engine::Postgres));
-    }
+    /// Only its tests' names count.
+    async fn both(_: Engine) {}
 
-    async fn on_sqlite(engine: Engine) {
+    async fn not_postgres(engine: Engine) {
         assert_eq!(engine, Engine::Sqlite);
     }
 
-    async fn on_postgres(engine: Engine) {
+    async fn not_sqlite(engine: Engine) {
         assert_eq!(engine, Engine::Postgres);
+    }
+
+    #[test]
+    fn case_with_except_has_one_test_and_others_two() {
+        let this = std::env::current_exe().expect("the path of this program");
+        let output = std::process::Command::new(this).arg("--list").output().expect("a list");
+        let output = String::from_utf8(output.stdout).expect("text");
+        let prefix = concat!(module_path!(), "::").split_once("::").expect("a path").1;
+        let cases = output.lines().filter_map(|line| line.strip_prefix(prefix));
+        let mut cases: Vec<_> = cases.filter(|line| line.contains("::")).collect();
+        cases.sort_unstable();
+        let expected =
+            ["both::postgres", "both::sqlite", "not_postgres::sqlite", "not_sqlite::postgres"];
+        assert_eq!(cases, expected.map(|name| format!("{name}: test")));
     }
 }

@@ -1,11 +1,11 @@
-//! The worked examples of docs/coming-from-sqlalchemy.md, which a test holds against that page,
-//! applies and reverts on both engines.
+//! The worked examples of docs/coming-from-sqlalchemy.md. A test compares them with that page,
+//! applies and reverts them on both engines.
 
 use bookstore_migration::revision::{
     Backfill, Question, Rebuild, Revision, backfill, postgres, rebuild, sql, sqlite,
 };
 
-/// The examples, each after the one before.
+/// The examples. Each one applies after the one before.
 pub fn examples() -> Vec<Revision> {
     let list = [
         drop_not_null(),

@@ -1,8 +1,8 @@
-//! The guard: a process beside each run of tests that owns what the run leaves on
-//! the machine, a directory and PostgreSQL, and clears it however the run ends.
+//! The guard: a process beside each run of tests. It owns what the run creates outside its process,
+//! a directory and PostgreSQL, and removes it however the run ends.
 //!
-//! It watches a pipe from the test process, which closes even on SIGKILL. What a
-//! guard leaves that was killed itself, the next run's guard sweeps away.
+//! It reads a pipe from the test process, which closes even after SIGKILL. If the guard is killed
+//! too, the next run's guard removes what is left.
 
 mod process;
 
@@ -19,12 +19,12 @@ use serde_json::Value;
 pub use self::process::hold;
 use crate::program::program;
 
-/// The test process's end of its guard.
+/// The test process's end of the pipe to its guard.
 pub(crate) struct Run {
-    /// A directory that lives as long as the run.
+    /// A directory that is removed when the run ends.
     pub(crate) directory: PathBuf,
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    // It outlives this process by a moment, so nothing waits for it.
+    // The guard ends a moment after this process, so nothing waits for it.
     _guard: Child,
 }
 
@@ -37,7 +37,7 @@ impl Run {
                 .arg("guard")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
-                // A group of its own, out of reach of Ctrl-C.
+                // A process group of its own, so that Ctrl-C doesn't reach it.
                 .process_group(0)
                 .spawn()
                 .expect("the guard starts");
@@ -50,18 +50,18 @@ impl Run {
         })
     }
 
-    /// Has the guard start PostgreSQL; answers its port, or what is wrong. Blocks.
+    /// Lets the guard start PostgreSQL. Returns its port, or the error. Blocks.
     pub(crate) fn postgres(&self) -> Result<u16, String> {
         let mut pipes = self.pipes.lock().expect("no panic while asking the guard");
         let (input, output) = &mut *pipes;
-        writeln!(input, "postgres").map_err(|error| format!("the guard is gone: {error}"))?;
+        writeln!(input, "postgres").map_err(|error| format!("the guard has ended: {error}"))?;
         let answer = answer(output);
         let port = answer["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-        port.ok_or_else(|| answer["error"].as_str().unwrap_or("the guard is gone").to_owned())
+        port.ok_or_else(|| answer["error"].as_str().unwrap_or("the guard has ended").to_owned())
     }
 }
 
-/// The guard's next answer; null if it has gone.
+/// The guard's next answer, or null if it has ended.
 fn answer(output: &mut impl BufRead) -> Value {
     let mut line = String::new();
     drop(output.read_line(&mut line));

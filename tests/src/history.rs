@@ -1,50 +1,50 @@
-//! Histories of transactions that read lists and append to them, and what is wrong with one.
+//! Histories of transactions that read lists and append to them, and the check of such a history.
 //!
-//! Every value is appended once, so a list tells the order of its writers, and a read where its
-//! reader stood among them. Who must have come before whom is a graph; no order explains a circle
-//! in it (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies", VLDB 2020).
+//! Every value is appended once. So a list gives the order of its writers, and a read gives the
+//! reader's place among them. These orders make a graph, and no serial order explains a cycle in it
+//! (Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies", VLDB 2020).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A transaction as its caller knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
-    /// When its caller began it: any clock that all of them share.
+    /// When its caller began it, on a clock that all callers share.
     pub(crate) began: u64,
-    /// When its caller knew its outcome.
+    /// When its caller learned the outcome.
     pub(crate) ended: u64,
-    /// What it did, in this order; of one that didn't happen, what it has tried.
+    /// Its steps in order. If it was not applied, the steps that it attempted.
     pub(crate) steps: Vec<Step>,
-    /// Whether it happened. Nothing here is unknown.
+    /// Whether it was applied. No outcome is unknown here.
     pub(crate) happened: bool,
-    /// Whose it is: one session's transactions come one after another.
+    /// The session. The transactions of one session follow each other.
     pub(crate) session: u32,
-    /// Whether a replica has answered it: it has seen a moment of the past, and only read.
+    /// Whether a replica answered it. It then only read, and read a past state.
     pub(crate) by_replica: bool,
 }
 
-/// What a transaction does with a list.
+/// A step of a transaction on a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It found these values.
+    /// It read these values.
     Read { list: u32, values: Vec<u64> },
-    /// It put this value at the end.
+    /// It appended this value.
     Append { list: u32, value: u64 },
 }
 
-/// What a history has to be.
+/// The isolation level that a history has to satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// Nobody sees what didn't happen or isn't ready, and writers come one after another
-    /// (Adya: no G0, no G1).
+    /// No transaction sees aborted or unfinished ones, and writes have an order (Adya: no G0, no
+    /// G1).
     ReadCommitted,
     /// As if transactions ran one after another, each at a moment between its beginning and its
     /// end.
     StrictSerializable,
 }
 
-/// What is wrong with a history, given the lists as they are in the end.
-pub(crate) fn faults(
+/// The violations of a history, given the final lists.
+pub(crate) fn violations(
     history: &[Transaction],
     lists: &BTreeMap<u32, Vec<u64>>,
     level: Level,
@@ -54,10 +54,10 @@ pub(crate) fn faults(
         .enumerate()
         .flat_map(|(at, transaction)| appends(transaction).map(move |(_, value)| (value, at)))
         .collect();
-    let mut faults = of_lists(history, lists, &writers);
-    // An order of the transactions; and one of their commits, among which a replica's readers stand
-    // where the replica was. The two need not be the same: serializable transactions may commit in
-    // another order than the one that explains them.
+    let mut violations = list_violations(history, lists, &writers);
+    // The graph has an order of the transactions and one of their commits. Reads on a replica stand
+    // among the commits, where the replica was. The two orders may differ: serializable
+    // transactions may commit in another order than the serial one that explains them.
     let (mut order, mut commits) = (Graph::new(history.len()), Graph::new(history.len()));
     for values in lists.values() {
         for pair in values.windows(2) {
@@ -69,17 +69,18 @@ pub(crate) fn faults(
     }
     let happened = || history.iter().enumerate().filter(|(_, transaction)| transaction.happened);
     for (at, transaction) in happened() {
-        for (list, seen) in reads(transaction, &mut faults) {
+        for (list, seen) in reads(transaction, &mut violations) {
             let all = lists.get(&list).map_or(&[][..], Vec::as_slice);
             if !all.starts_with(seen) {
-                faults.push(format!("{seen:?} was read of list {list}, which became {all:?}"));
+                violations.push(format!("{seen:?} was read of list {list}, which became {all:?}"));
                 continue;
             }
             if let Some(last) = seen.last()
                 && let Some(writer) = writers.get(last)
             {
                 if has_more(&history[*writer], list, *last) && *writer != at {
-                    faults.push(format!("{last} of list {list} was read before its writer's end"));
+                    violations
+                        .push(format!("{last} of list {list} was read before its writer's end"));
                 }
                 commits.add(*writer, at, "was read by");
                 if !transaction.by_replica {
@@ -102,37 +103,37 @@ pub(crate) fn faults(
     }
     in_time(&mut commits, &of_primary().collect::<Vec<_>>());
     in_sessions(&mut commits, happened());
-    let circle = order.circle().or_else(|| commits.circle());
-    faults.extend(circle.map(|circle| told(history, &circle)));
-    faults
+    let cycle = order.cycle().or_else(|| commits.cycle());
+    violations.extend(cycle.map(|cycle| describe(history, &cycle)));
+    violations
 }
 
-/// What lists hold and should not, and what they should and don't.
-fn of_lists(
+/// Values that the lists have and should not have, and values that they lack.
+fn list_violations(
     history: &[Transaction],
     lists: &BTreeMap<u32, Vec<u64>>,
     writers: &HashMap<u64, usize>,
 ) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for (list, values) in lists {
         let mut once = BTreeSet::new();
         for value in values {
             if !once.insert(value) {
-                faults.push(format!("{value} stands twice in list {list}"));
+                violations.push(format!("{value} stands twice in list {list}"));
             }
             match writers.get(value).map(|writer| history[*writer].happened) {
                 Some(true) => {}
-                Some(false) => faults.push(format!("{value} of list {list} never happened")),
-                None => faults.push(format!("nobody wrote {value} of list {list}")),
+                Some(false) => violations.push(format!("{value} of list {list} never happened")),
+                None => violations.push(format!("no transaction wrote {value} of list {list}")),
             }
         }
     }
     for (list, value) in history.iter().filter(|it| it.happened).flat_map(appends) {
         if !lists.get(&list).is_some_and(|values| values.contains(&value)) {
-            faults.push(format!("{value} is missing in list {list}"));
+            violations.push(format!("{value} is missing in list {list}"));
         }
     }
-    faults
+    violations
 }
 
 fn appends(transaction: &Transaction) -> impl Iterator<Item = (u32, u64)> {
@@ -142,13 +143,13 @@ fn appends(transaction: &Transaction) -> impl Iterator<Item = (u32, u64)> {
     })
 }
 
-/// Whether a transaction appends something behind its own value.
+/// Whether a transaction appends something after this value.
 fn has_more(transaction: &Transaction, list: u32, value: u64) -> bool {
     appends(transaction).filter(|(of, _)| *of == list).last().is_some_and(|(_, last)| last != value)
 }
 
-/// What a transaction has read of others: its reads without its own values, which have to be there.
-fn reads<'a>(transaction: &'a Transaction, faults: &mut Vec<String>) -> Vec<(u32, &'a [u64])> {
+/// The reads of a transaction without its own values, which must be there.
+fn reads<'a>(transaction: &'a Transaction, violations: &mut Vec<String>) -> Vec<(u32, &'a [u64])> {
     let mut own: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
     let mut reads = Vec::new();
     for step in &transaction.steps {
@@ -158,7 +159,7 @@ fn reads<'a>(transaction: &'a Transaction, faults: &mut Vec<String>) -> Vec<(u32
                 let own = own.get(list).map_or(&[][..], Vec::as_slice);
                 match values.strip_suffix(own) {
                     Some(others) => reads.push((*list, others)),
-                    None => faults.push(format!("{own:?} isn't the end of {values:?}")),
+                    None => violations.push(format!("{own:?} isn't the end of {values:?}")),
                 }
             }
         }
@@ -166,7 +167,7 @@ fn reads<'a>(transaction: &'a Transaction, faults: &mut Vec<String>) -> Vec<(u32
     reads
 }
 
-/// A session's transactions come in their order, wherever they were answered.
+/// Transactions of one session are ordered, on any node.
 fn in_sessions<'a>(graph: &mut Graph, happened: impl Iterator<Item = (usize, &'a Transaction)>) {
     let mut sessions: BTreeMap<u32, Vec<(u64, usize)>> = BTreeMap::new();
     for (at, transaction) in happened {
@@ -180,15 +181,15 @@ fn in_sessions<'a>(graph: &mut Graph, happened: impl Iterator<Item = (usize, &'a
     }
 }
 
-/// Who had ended before another one began came before it. A chain of moments stands between them:
-/// an edge for each pair would be too many.
+/// A transaction that ended before another began is ordered before it. A chain of moments carries
+/// this order, since an edge for each pair would be too many.
 fn in_time(graph: &mut Graph, happened: &[(usize, &Transaction)]) {
     let mut moments: Vec<(u64, bool, usize)> = Vec::new();
     for (at, transaction) in happened {
         moments.push((transaction.began, false, *at));
         moments.push((transaction.ended, true, *at));
     }
-    // Of two at one moment the beginning comes first: nothing is said of their order.
+    // At the same moment a beginning comes before an end, since their order is unknown.
     moments.sort_unstable();
     let mut last = None;
     for (_, is_end, at) in moments {
@@ -205,7 +206,7 @@ fn in_time(graph: &mut Graph, happened: &[(usize, &Transaction)]) {
     }
 }
 
-/// Who came before whom, and why. The first nodes are the transactions.
+/// The order between transactions, with reasons. The first nodes are the transactions.
 struct Graph {
     before: Vec<Vec<(usize, &'static str)>>,
 }
@@ -226,8 +227,8 @@ impl Graph {
         }
     }
 
-    /// A circle, if there is one: each node with why it comes before the next one.
-    fn circle(&self) -> Option<Vec<(usize, &'static str)>> {
+    /// A cycle, if there is one: each node with the reason why it precedes the next.
+    fn cycle(&self) -> Option<Vec<(usize, &'static str)>> {
         let mut after = vec![Vec::new(); self.before.len()];
         let mut open: Vec<usize> = self.before.iter().map(Vec::len).collect();
         for (node, before) in self.before.iter().enumerate() {
@@ -242,7 +243,7 @@ impl Graph {
                 }
             }
         }
-        // What is left has something left before it: going back must come to a place twice.
+        // Each remaining node has a remaining predecessor, so walking back reaches a node twice.
         let mut at = open.iter().position(|left| *left > 0)?;
         let mut way: Vec<(usize, &'static str)> = Vec::new();
         let mut seen = HashMap::new();
@@ -252,21 +253,21 @@ impl Graph {
             way.push((*first, why));
             at = *first;
         }
-        let mut circle = way.split_off(seen[&at]);
-        circle.reverse();
-        Some(circle)
+        let mut cycle = way.split_off(seen[&at]);
+        cycle.reverse();
+        Some(cycle)
     }
 }
 
-fn told(history: &[Transaction], circle: &[(usize, &'static str)]) -> String {
-    let transactions = circle.iter().filter(|(node, _)| *node < history.len());
+fn describe(history: &[Transaction], cycle: &[(usize, &'static str)]) -> String {
+    let transactions = cycle.iter().filter(|(node, _)| *node < history.len());
     let lines = transactions.map(|(node, why)| format!("{:?}\n    {why}", history[*node]));
     format!("these come before each other:\n  {}", lines.collect::<Vec<_>>().join("\n  "))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, Step, Transaction, faults};
+    use super::{Level, Step, Transaction, violations};
 
     fn read(list: u32, values: &[u64]) -> Step {
         Step::Read { list, values: values.to_vec() }
@@ -285,16 +286,16 @@ mod tests {
         Transaction { happened: false, ..done(0, 9, steps) }
     }
 
-    /// What is wrong, in the words that begin each fault's last part.
+    /// The violations, each by the text that its last part starts with.
     fn check(history: &[Transaction], lists: &[(u32, &[u64])], level: Level) -> Vec<String> {
         let lists = lists.iter().map(|(list, values)| (*list, values.to_vec())).collect();
-        faults(history, &lists, level)
+        violations(history, &lists, level)
     }
 
     const BOTH: [Level; 2] = [Level::ReadCommitted, Level::StrictSerializable];
 
     #[test]
-    fn a_good_history_has_no_faults() {
+    fn valid_history_has_no_violations() {
         let history = [
             done(0, 1, &[read(1, &[]), append(1, 1), read(1, &[1]), append(1, 2)]),
             done(2, 3, &[read(1, &[1, 2]), append(2, 3)]),
@@ -308,29 +309,30 @@ mod tests {
     }
 
     #[test]
-    fn lists_hold_what_happened_and_nothing_else() {
+    fn list_that_differs_from_its_appends_is_a_violation() {
         let history = [done(0, 1, &[append(1, 1)]), failed(&[append(1, 2)])];
-        for (list, fault) in [
+        for (list, violation) in [
             (&[][..], "1 is missing"),
             (&[1, 1], "1 stands twice"),
             (&[1, 2], "2 of list 1 never happened"),
-            (&[1, 3], "nobody wrote 3"),
+            (&[1, 3], "no transaction wrote 3"),
         ] {
             for level in BOTH {
                 let found = check(&history, &[(1, list)], level);
-                assert!(found.len() == 1 && found[0].starts_with(fault), "{found:?}");
+                assert!(found.len() == 1 && found[0].starts_with(violation), "{found:?}");
             }
         }
     }
 
     #[test]
-    fn reads_are_beginnings_of_lists() {
-        for (seen, fault) in [(&[2][..], "[2] was read"), (&[1], "1 of list 1 was read before")] {
+    fn read_that_is_no_prefix_of_the_list_is_a_violation() {
+        for (seen, violation) in [(&[2][..], "[2] was read"), (&[1], "1 of list 1 was read before")]
+        {
             let writer = done(0, 3, &[append(1, 1), append(1, 2)]);
             for level in BOTH {
                 let found =
                     check(&[writer.clone(), done(0, 3, &[read(1, seen)])], &[(1, &[1, 2])], level);
-                assert!(found.iter().any(|found| found.starts_with(fault)), "{found:?}");
+                assert!(found.iter().any(|found| found.starts_with(violation)), "{found:?}");
             }
         }
         let own = done(0, 1, &[append(1, 1), read(1, &[])]);
@@ -339,11 +341,11 @@ mod tests {
     }
 
     #[test]
-    fn what_only_serializable_forbids() {
+    fn anomalies_of_read_committed_violate_only_serializable() {
         let skew =
             [done(0, 5, &[read(1, &[]), append(2, 1)]), done(0, 5, &[read(2, &[]), append(1, 2)])];
         let stale = [done(0, 1, &[append(1, 1)]), done(2, 3, &[read(1, &[])])];
-        // The reader comes between two that it can't stand between.
+        // The reader is between two transactions that allow no place between them.
         let torn = [
             done(0, 9, &[read(1, &[]), append(2, 1)]),
             done(0, 9, &[append(1, 2)]),
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_may_be_late_but_not_go_back() {
+    fn replica_read_may_lag_but_not_go_back_in_its_session() {
         let write = |session, began, value| Transaction {
             session,
             ..done(began, began + 1, &[append(1, value)])
@@ -379,13 +381,13 @@ mod tests {
         assert_eq!(all(&[of(7, 9, &[1, 2]), of(8, 11, &[1])]), Vec::<String>::new());
         let back = all(&[of(7, 9, &[1, 2]), of(7, 11, &[1])]);
         assert!(back.len() == 1 && back[0].contains("came in its session"), "{back:?}");
-        // The writer's own session, of the second write.
+        // The session of the second write.
         let own = all(&[of(1, 9, &[1])]);
         assert!(own.len() == 1 && own[0].contains("came in its session"), "{own:?}");
     }
 
     #[test]
-    fn writers_come_one_after_another_everywhere() {
+    fn write_cycle_violates_every_level() {
         let crossed =
             [done(0, 5, &[append(1, 1), append(2, 2)]), done(0, 5, &[append(1, 3), append(2, 4)])];
         for level in BOTH {

@@ -1,7 +1,7 @@
-//! The harness of the suite and of the trials: a database for each test, on each
-//! engine, and the real program in front of it.
+//! The harness of the suite and of the trials: a database for each test on each engine, and the
+//! real program in front of it.
 //!
-//! Start with [`TestServer`]; [`on_every_engine`] stamps a case for each [`Engine`].
+//! Start with [`TestServer`]. [`on_every_engine`] makes a test of a case for each [`Engine`].
 
 #![expect(
     clippy::expect_used,

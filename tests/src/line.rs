@@ -1,5 +1,5 @@
-//! The line between a service and its PostgreSQL, or a client and its service, which a
-//! test can cut and freeze.
+//! A TCP proxy between a service and PostgreSQL, or a client and a service. A test can cut and
+//! freeze it.
 
 use std::{
     net::SocketAddr,
@@ -15,22 +15,23 @@ use tokio::{
 
 use crate::{database::Database, wait::SOON};
 
-/// How a line is.
+/// The state of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// All that comes in goes out.
+    /// All bytes are forwarded.
     Open,
-    /// Nothing goes through, and nobody is told.
+    /// Nothing is forwarded, and no connection is closed.
     Frozen,
     /// Every connection is closed, a new one at once.
     Cut,
-    /// Open until a client has sent these bytes; then they go out and the line is cut.
+    /// Open until a client has sent these bytes; they are forwarded and the connections are cut.
     CutAt(&'static [u8]),
-    /// The same, but the line is frozen then.
+    /// The same, but the connections are frozen then.
     FreezeAt(&'static [u8]),
 }
 
-/// A TCP line to a database of the tests' cluster, or to a service. It is cut when it is dropped.
+/// A TCP proxy to a database of the tests' cluster, or to a service. Dropping it cuts its
+/// connections.
 #[derive(Debug)]
 pub struct Line {
     url: String,
@@ -38,7 +39,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line to the database, open.
+    /// A proxy to the database, open.
     ///
     /// # Panics
     /// If the database isn't PostgreSQL's.
@@ -46,10 +47,10 @@ impl Line {
         Self::to_url(database.url()).await
     }
 
-    /// The same, by the address of a PostgreSQL database on one node.
+    /// The same, by the URL of a PostgreSQL database on one node.
     ///
     /// # Panics
-    /// If it isn't one.
+    /// If it isn't such a URL.
     pub async fn to_url(url: String) -> Self {
         let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
         let (server, _) = server.expect("the address of a PostgreSQL database");
@@ -58,20 +59,20 @@ impl Line {
         Self { url: url.replace(server, &near), state }
     }
 
-    /// A line to a service, open.
+    /// A proxy to a service, open.
     pub async fn to_service(far: SocketAddr) -> Self {
         let (near, state) = open(far, None).await;
         Self { url: format!("http://{near}"), state }
     }
 
-    /// A line to a service on which every connection breaks after some bytes, as many as chance
-    /// says and at most this many, wherever that is.
+    /// A proxy to a service that closes every connection after a random number of bytes, at most
+    /// `most`.
     pub async fn breaking(far: SocketAddr, most: usize) -> Self {
         let (near, state) = open(far, Some(most)).await;
         Self { url: format!("http://{near}"), state }
     }
 
-    /// The database's or the service's address through this line.
+    /// The URL of the database or the service through this proxy.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -81,20 +82,20 @@ impl Line {
         self.state.send_replace(State::Cut);
     }
 
-    /// Lets the service's bytes through up to the next ones that hold these, and cuts
-    /// the line then: what was asked arrives, the answer doesn't.
+    /// Forwards the service's bytes up to the next ones that contain these, and then cuts: the
+    /// request arrives, the answer doesn't.
     pub fn cut_at(&self, bytes: &'static [u8]) {
         self.state.send_replace(State::CutAt(bytes));
     }
 
-    /// Lets the client's bytes through up to the next ones that hold these, and freezes the line
-    /// then: the service reads what was asked, and its answer waits. A line that is cut at once may
-    /// lose what the service hasn't read yet.
+    /// Forwards the client's bytes up to the next ones that contain these, and then freezes: the
+    /// service reads the request, and its answer waits. A cut could lose what the service hasn't
+    /// read yet.
     pub fn freeze_at(&self, bytes: &'static [u8]) {
         self.state.send_replace(State::FreezeAt(bytes));
     }
 
-    /// Waits until [`Self::cut_at`] has cut the line.
+    /// Waits until [`Self::cut_at`] has cut the connections.
     ///
     /// # Panics
     /// If that takes longer than [`SOON`].
@@ -102,15 +103,15 @@ impl Line {
         let mut state = self.state.subscribe();
         let cut = state.wait_for(|state| *state == State::Cut);
         let cut = tokio::time::timeout(SOON, cut).await;
-        assert!(cut.is_ok_and(|cut| cut.is_ok()), "nobody has sent what the line is to be cut at");
+        assert!(cut.is_ok_and(|cut| cut.is_ok()), "the bytes to cut at were not sent");
     }
 
-    /// Lets nothing through any more; connections stay, as with a lost network.
+    /// Forwards nothing more. Connections stay open, as with a lost network.
     pub fn freeze(&self) {
         self.state.send_replace(State::Frozen);
     }
 
-    /// Opens the line again.
+    /// Forwards again.
     pub fn restore(&self) {
         self.state.send_replace(State::Open);
     }
@@ -122,7 +123,7 @@ impl Drop for Line {
     }
 }
 
-/// Opens a line to an address; answers the near end's.
+/// Opens a proxy to an address; returns the proxy's own address.
 async fn open(far: SocketAddr, most: Option<usize>) -> (String, watch::Sender<State>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let near = listener.local_addr().expect("the port's address").to_string();
@@ -143,15 +144,15 @@ async fn accept(
     }
 }
 
-/// Carries one connection until either side closes it, the line is cut, or no byte is left that
-/// it may carry.
+/// Carries one connection until a side closes it, the proxy is cut, or its limit of bytes is
+/// reached.
 async fn carry(near: TcpStream, far: SocketAddr, left: AtomicUsize, state: watch::Sender<State>) {
     let mut seen = state.subscribe();
     if *seen.borrow() == State::Cut {
         return;
     }
     let Ok(far) = TcpStream::connect(far).await else { return };
-    // Either could only fail on a connection that is gone already.
+    // Both fail only on a connection that is closed already.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     tokio::select! {

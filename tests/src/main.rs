@@ -1,8 +1,8 @@
-//! The program under test, with two more roles: `trial` runs a long trial and
-//! `guard` holds what a run of tests has started.
+//! The program under test, with two more roles: `trial` runs a long trial and `guard` owns what a
+//! run of tests has started.
 //!
-//! Cargo builds a program for the tests of its own package alone; that is why
-//! the service can be started from here.
+//! Cargo builds a program only for the tests of its own package, so the service can be started from
+//! here.
 
 use std::{io::Read, process::ExitCode, thread};
 
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the program when its standard input does: the test process holds the
-/// other end, so a service never outlives its test, however that dies.
+/// Ends the program when its standard input ends. The test process holds the other end, so a
+/// service never outlives its test, even if the test is killed.
 fn end_with_standard_input() {
     thread::spawn(|| {
         let mut rest = [0; 64];

@@ -1,4 +1,4 @@
-//! The program under test: where it stands, how it is run, what it says.
+//! The program under test: its path, running it, and its output.
 
 use std::{
     env,
@@ -18,19 +18,19 @@ const NAME: &str = "bookstore-tests";
 /// The path of the program under test.
 ///
 /// # Panics
-/// If cargo hasn't built it, which happens only if a test binary is moved.
+/// If cargo hasn't built it. This only happens if a test binary is moved.
 pub fn program() -> PathBuf {
     if let Some(path) = env::var_os(format!("CARGO_BIN_EXE_{NAME}")) {
         return path.into();
     }
     let own = env::current_exe().expect("the path of this process");
-    // A test binary run by hand lies in `deps`, one below the programs.
+    // A test binary that is run by hand lies in `deps`, one folder below the programs.
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(NAME));
     beside.into_iter().find(|path| path.is_file()).expect("bookstore-tests, built by cargo test")
 }
 
-/// A command that runs the program with a clean environment, so that nothing
-/// set on this machine changes what a test sees.
+/// A command that runs the program with an empty environment, so that settings of this machine
+/// don't affect a test.
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
     let mut command = Command::new(program());
     command.args(arguments).env_clear().stdin(Stdio::null());
@@ -42,18 +42,18 @@ pub(crate) fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
     command
 }
 
-/// How a command of the program ended.
+/// The result of a command of the program.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit code; none if a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// All that it wrote to standard output.
+    /// Its standard output.
     pub output: String,
-    /// All that it wrote to standard error.
+    /// Its standard error.
     pub errors: String,
 }
 
-/// Runs the program to its end, with the given settings as its environment.
+/// Runs the program to its end, with these variables as its environment.
 ///
 /// # Panics
 /// If it can't be started or takes longer than [`SOON`].
@@ -71,8 +71,8 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
     }
 }
 
-/// The lines that a process has written so far, kept by a thread of its own so
-/// that they are read even while the test is blocked or unwinding.
+/// The lines that a process has written so far. A thread reads them, also while the test is blocked
+/// or unwinding.
 #[derive(Clone, Debug)]
 pub struct Lines {
     lines: watch::Receiver<Vec<String>>,
@@ -100,10 +100,10 @@ impl Lines {
         self.lines.borrow().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Waits for a line that fits and answers it.
+    /// Waits for a line that matches and returns it.
     ///
     /// # Panics
-    /// If none comes within [`SOON`], or the process closes its output first.
+    /// If none arrives within [`SOON`], or the process closes its output first.
     pub async fn wait_for(&self, fits: impl Fn(&str) -> bool) -> String {
         let mut lines = self.lines.clone();
         let found = lines.wait_for(|lines| lines.iter().any(|line| fits(line)));

@@ -1,5 +1,5 @@
-//! A gRPC connection without a clock of its own: tonic's channel ends a call at its
-//! deadline by itself, so that what the service answers would never be seen.
+//! A gRPC connection without client-side deadlines. tonic's channel ends a call at its deadline, so
+//! a test would never see the service's own answer.
 
 use std::net::SocketAddr;
 
@@ -10,19 +10,19 @@ use tokio::net::TcpStream;
 use tonic::body::Body;
 use tower::{service_fn, util::BoxCloneSyncService};
 
-/// A connection to make tonic's clients of.
+/// A connection for tonic's clients.
 pub type Raw = BoxCloneSyncService<Request<Body>, Response<Incoming>, hyper::Error>;
 
 /// Opens a connection.
 ///
 /// # Panics
-/// If nobody listens there.
+/// If the port is closed.
 pub async fn raw(address: SocketAddr) -> Raw {
     let stream = TcpStream::connect(address).await.expect("a TCP connection");
     stream.set_nodelay(true).expect("a connection without delay");
     let (sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
-    // It ends when the last client is dropped.
+    // The task ends when the last client is dropped.
     tokio::spawn(connection);
     BoxCloneSyncService::new(service_fn(move |mut request: Request<Body>| {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);

@@ -1,5 +1,5 @@
-//! Other revisions than the released ones, from a file, so that an older and a newer program can
-//! be played, and revisions that are killed in the middle.
+//! Revisions from a file instead of the released ones. Tests use them to stand in for older and
+//! newer programs, and for revisions that are killed halfway.
 
 use bookstore_migration::{
     revision::{
@@ -10,7 +10,7 @@ use bookstore_migration::{
 };
 use serde_json::Value;
 
-/// The variable that names the file, for the program that the tests run.
+/// The environment variable that names the file, for the program under test.
 pub const VARIABLE: &str = "BOOKSTORE_TEST_REVISIONS";
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
@@ -30,11 +30,11 @@ pub fn known() -> Vec<String> {
     revisions().into_iter().map(|revision| revision.name).collect()
 }
 
-/// The released revisions as a file changes them: `hide` takes so many away from the head,
-/// `examples` adds those of the documents, `revisions` follow.
+/// The released revisions as a file changes them: `hide` removes that many from the head,
+/// `examples` adds those of the documents, `revisions` are appended.
 ///
 /// # Panics
-/// If the file isn't understood.
+/// If the file is malformed.
 pub fn played(path: &std::path::Path) -> Vec<Revision> {
     let file = std::fs::read_to_string(path).expect("the file of revisions");
     let file: Value = serde_json::from_str(&file).expect("JSON of revisions");

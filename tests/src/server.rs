@@ -1,4 +1,4 @@
-//! A service under test: the program as a process of its own, on a database of its own.
+//! A service under test: the program as a process, on a database for one test.
 
 use std::{
     io::PipeWriter,
@@ -26,32 +26,32 @@ use crate::{
     wait::SOON,
 };
 
-/// A running service. Dropping it kills the process and waits for its end; if
-/// the test is failing, the service's log is printed then.
+/// A running service. Dropping it kills the process and waits for its end. If the test is failing,
+/// the service's log is printed then.
 #[derive(Debug)]
 pub struct TestServer {
     process: Child,
-    // Apart from the process, since waiting for that would close it.
+    // Kept apart from the process, since waiting for the process would close it.
     _input: ChildStdin,
-    /// None with a socket in the file system.
+    /// `None` for a Unix domain socket.
     address: Option<SocketAddr>,
     channel: Channel,
     output: Lines,
     logs: Lines,
-    // Let go after the process has ended.
+    // Dropped after the process has ended.
     database: Arc<Database>,
 }
 
-/// How a service ended.
+/// The end of a service.
 #[derive(Debug)]
 pub struct Ended {
-    /// What the process left with.
+    /// The process's exit status.
     pub status: ExitStatus,
-    /// From the signal to the end.
+    /// The time from the signal to the end.
     pub took: Took,
 }
 
-/// What a service is to be started with.
+/// The settings of a service to start.
 #[derive(Debug)]
 pub struct Builder {
     engine: Engine,
@@ -67,12 +67,12 @@ impl TestServer {
     /// Starts a service on a new database and waits until it is ready.
     ///
     /// # Panics
-    /// If it isn't ready within a minute; the message holds its log.
+    /// If it isn't ready within a minute. The message contains its log.
     pub async fn start(engine: Engine) -> Self {
         Self::builder(engine).start().await
     }
 
-    /// The same, with settings of the test's own.
+    /// The same, with settings of the test.
     pub fn builder(engine: Engine) -> Builder {
         Builder {
             engine,
@@ -85,20 +85,20 @@ impl TestServer {
         }
     }
 
-    /// A channel to the service, to make clients of.
+    /// A channel to the service, for clients.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// Where it listens.
+    /// The address of its listener.
     ///
     /// # Panics
-    /// If that is a socket in the file system.
+    /// If that is a Unix domain socket.
     pub fn address(&self) -> SocketAddr {
         self.address.expect("a service at a port")
     }
 
-    /// Where operators ask, if it was started with an `ADMIN_ADDR`.
+    /// The admin address, if it was started with an `ADMIN_ADDR`.
     pub async fn admin_address(&self) -> SocketAddr {
         let line = self.logs.wait_for(|line| line.contains("listening for operators")).await;
         let line: serde_json::Value = serde_json::from_str(&line).expect("a line of the log");
@@ -106,28 +106,28 @@ impl TestServer {
         address.expect("an address")
     }
 
-    /// Its database, also to start another service on.
+    /// Its database. Another service can be started on it.
     pub fn database(&self) -> Arc<Database> {
         Arc::clone(&self.database)
     }
 
-    /// Runs SQL past the service; see [`Database::sql`].
+    /// Runs SQL directly on the database; see [`Database::sql`].
     pub async fn sql(&self, text: &str) -> Vec<Row> {
         self.database.sql(text).await
     }
 
-    /// What it has logged so far, to standard error.
+    /// Its log so far, from standard error.
     pub fn logs(&self) -> &Lines {
         &self.logs
     }
 
-    /// What it has written to standard output: the line with its address alone.
+    /// Its standard output, which is only the line with its address.
     pub fn output(&self) -> &Lines {
         &self.output
     }
 
-    /// The most memory that the process has ever had, in bytes; none where the system
-    /// doesn't tell it as Linux does.
+    /// The peak memory of the process in bytes; `None` where the system doesn't report it as Linux
+    /// does.
     pub fn peak_memory(&self) -> Option<u64> {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
@@ -136,11 +136,11 @@ impl TestServer {
         Some(kibibytes * 1_024)
     }
 
-    /// The CPU time that the process has taken so far, all of its threads together; none where
-    /// the system doesn't tell it as Linux does.
+    /// The CPU time of the process so far, of all its threads; `None` where the system doesn't
+    /// report it as Linux does.
     pub fn cpu_time(&self) -> Option<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()?)).ok()?;
-        // The program's name stands in front, in parentheses, and may hold anything.
+        // The fields follow the program's name, in parentheses, which may contain any character.
         let fields = stat.rsplit_once(')')?.1.split_whitespace();
         // Fields 14 and 15, utime and stime, in ticks.
         let ticks = fields.skip(11).take(2).map(str::parse::<u64>);
@@ -152,12 +152,12 @@ impl TestServer {
     pub fn signal(&self, signal: Signal) {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(id) = id {
-            // It may end in this very moment, which is no fault of the test.
+            // The process may end in the meantime, which is no failure of the test.
             kill_process(id, signal).ok();
         }
     }
 
-    /// Waits until the process ends by itself.
+    /// Waits until the process has ended.
     ///
     /// # Panics
     /// If that takes longer than [`SOON`].
@@ -168,7 +168,7 @@ impl TestServer {
         Ended { status, took: watch.stop() }
     }
 
-    /// Asks the service to stop, as Kubernetes does (SIGTERM), and waits for its end.
+    /// Sends SIGTERM, as Kubernetes does, and waits for the end.
     pub async fn terminate(&mut self) -> Ended {
         self.signal(Signal::TERM);
         self.ended().await
@@ -184,7 +184,7 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         drop(self.process.start_kill());
-        // A killed process is gone in a moment, but its database mustn't go before it.
+        // A killed process ends at once, but its database must not be removed before that.
         let deadline = Instant::now() + SOON;
         while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -199,13 +199,13 @@ impl Drop for TestServer {
 }
 
 impl Builder {
-    /// A setting, by its name in the environment.
+    /// A setting, by the name of its environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Serves what is at an address of the test's own; the server's own database stays empty.
+    /// Serves the database at this URL. The server's own database stays empty.
     pub fn url(mut self, url: &str) -> Self {
         self.engine = Engine::Sqlite;
         self.env("DATABASE_URL", url)
@@ -217,26 +217,26 @@ impl Builder {
         self
     }
 
-    /// Serves a database that is there already, also beside another service.
+    /// Serves an existing database, also beside another service.
     pub fn on(mut self, database: Arc<Database>) -> Self {
         self.engine = database.engine();
         self.database = Some(database);
         self
     }
 
-    /// Leaves the database without tables. On SQLite it always begins so.
+    /// Leaves the database without tables, as it always is on SQLite.
     pub fn unmigrated(mut self) -> Self {
         self.origin = Origin::Empty;
         self
     }
 
-    /// Waits for this health name rather than `ready`, or only for the port.
+    /// Waits for this health name instead of `ready`, or with `None` only for the port.
     pub fn wait_for(mut self, name: Option<&'static str>) -> Self {
         self.wait_for = name;
         self
     }
 
-    /// Listens at a socket in the file system rather than at a port.
+    /// Listens on a Unix domain socket instead of a port.
     pub fn unix(mut self, path: &Path) -> Self {
         self.listen = format!("unix:{}", path.display());
         self
@@ -245,7 +245,7 @@ impl Builder {
     /// Starts the service.
     ///
     /// # Panics
-    /// If it isn't where it is waited for within a minute; its log is printed.
+    /// If it doesn't reach the awaited state within a minute. Its log is printed.
     pub async fn start(self) -> TestServer {
         let database = match self.database {
             Some(database) => database,
@@ -265,12 +265,13 @@ impl Builder {
                 status = process.wait() => panic!("it ended with {status:?}:\n{}", text(&logs)),
             }
         });
-        let line = line.await.unwrap_or_else(|_| panic!("it is silent:\n{}", text(&logs)));
-        let told = line.strip_prefix("LISTENING ").unwrap_or_else(|| panic!("it wrote {line:?}"));
-        let address: Option<SocketAddr> = told.parse().ok();
-        assert!(address.is_some() || told == self.listen, "it wrote {line:?}");
+        let line = line.await.unwrap_or_else(|_| panic!("it writes nothing:\n{}", text(&logs)));
+        let printed =
+            line.strip_prefix("LISTENING ").unwrap_or_else(|| panic!("it wrote {line:?}"));
+        let address: Option<SocketAddr> = printed.parse().ok();
+        assert!(address.is_some() || printed == self.listen, "it wrote {line:?}");
         let scheme = if address.is_some() { "http://" } else { "" };
-        let endpoint = Endpoint::from_shared(format!("{scheme}{told}"));
+        let endpoint = Endpoint::from_shared(format!("{scheme}{printed}"));
         let channel = endpoint.expect("an address").tcp_nodelay(true).connect_lazy();
         let server =
             TestServer { process, _input: input, address, channel, output, logs, database };
@@ -291,7 +292,7 @@ fn spawn(
 ) -> Child {
     let mut command = command(arguments);
     command.env("DATABASE_URL", database.url());
-    // Standard input is held open by this process: when it dies, the service ends.
+    // This process holds the standard input. When it dies, the service ends.
     command.env("BOOKSTORE_TEST_STDIN_GUARD", "1").stdin(Stdio::piped());
     command.envs(settings).stdout(output).stderr(logs);
     let mut command = tokio::process::Command::from(command);
@@ -302,7 +303,7 @@ fn text(lines: &Lines) -> String {
     lines.so_far().join("\n")
 }
 
-/// Waits until the service calls a health name SERVING.
+/// Waits until the service reports a health name as SERVING.
 async fn serves(channel: Channel, name: &str) {
     let request = HealthCheckRequest { service: name.to_owned() };
     let mut states = HealthClient::new(channel).watch(request).await.expect("a watch").into_inner();

@@ -1,4 +1,4 @@
-//! A collector of the test's own: what a service sends it by OTLP is kept.
+//! A collector inside the test: it keeps what a service sends by OTLP.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +22,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// A collector at a port of its own, for as long as the test's runtime lives.
+/// A collector on its own port, for the life of the test's runtime.
 #[derive(Debug)]
 pub struct Sink {
     endpoint: String,
@@ -32,20 +32,20 @@ pub struct Sink {
 #[derive(Clone, Debug, Default)]
 struct Kept {
     spans: Arc<Mutex<Vec<Span>>>,
-    /// The metrics as they were told last.
+    /// The metrics of the last export.
     metrics: Arc<Mutex<Vec<Metric>>>,
 }
 
 impl Sink {
-    /// Starts to listen.
+    /// Starts to listen on a free port.
     ///
     /// # Panics
-    /// If there is no port for it.
+    /// If there is no free port.
     pub async fn start() -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").await.expect("a port"))
     }
 
-    /// Begins to take what comes to a port.
+    /// Starts to accept exports on a port.
     ///
     /// # Panics
     /// If the port has no address.
@@ -59,23 +59,23 @@ impl Sink {
         Self { endpoint, kept }
     }
 
-    /// What a service is to be told of it: the value of `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// Its URL: the value of `OTEL_EXPORTER_OTLP_ENDPOINT` for a service.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// How many spans of a name have come so far.
+    /// The number of spans of a name so far.
     pub fn count(&self, name: &str) -> usize {
         let spans = self.kept.spans.lock().unwrap_or_else(PoisonError::into_inner);
         spans.iter().filter(|span| span.name == name).count()
     }
 
-    /// Takes all spans that have come so far.
+    /// Removes and returns all spans so far.
     pub fn take_spans(&self) -> Vec<Span> {
         std::mem::take(&mut self.kept.spans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many values a histogram has noted, by what was told of it last; none before.
+    /// The number of values in a histogram according to the last export; 0 before it.
     pub fn noted(&self, histogram: &str) -> u64 {
         let metrics = self.kept.metrics.lock().unwrap_or_else(PoisonError::into_inner);
         let data = metrics.iter().find(|it| it.name == histogram).and_then(|it| it.data.as_ref());

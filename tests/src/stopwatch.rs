@@ -1,7 +1,7 @@
-//! Times that a test holds against a limit, on a machine that may be busy with other work.
+//! Measures times against limits, on a machine that may be busy with other work.
 //!
-//! A [`Stopwatch`] measures the time that passes, and how much longer than its own CPU time a
-//! thread needs meanwhile. An upper limit is stretched by that factor; a lower one never is.
+//! A [`Stopwatch`] measures the elapsed time and, meanwhile, the ratio between a thread's elapsed
+//! and CPU time. Upper limits are stretched by that ratio; lower limits never are.
 
 use std::{
     fmt,
@@ -15,20 +15,20 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The CPU time of one sample: longer than the slice that a scheduler gives at once.
+/// The CPU time of one sample: longer than a scheduler's time slice.
 const SAMPLE: Duration = Duration::from_millis(10);
 
-/// The pause between samples, so that measuring takes a tenth of one core at most.
+/// The pause between samples, so that measuring takes at most a tenth of one core.
 const PAUSE: Duration = Duration::from_millis(90);
 
-/// A clock that runs until [`Self::stop`].
+/// A running measurement; [`Self::stop`] ends it.
 pub struct Stopwatch {
     began: Instant,
     stopped: Arc<AtomicBool>,
     sampler: JoinHandle<f64>,
 }
 
-/// What a [`Stopwatch`] has measured.
+/// The result of a [`Stopwatch`].
 #[derive(Clone, Copy)]
 pub struct Took {
     elapsed: Duration,
@@ -36,7 +36,7 @@ pub struct Took {
 }
 
 impl Stopwatch {
-    /// Begins to measure.
+    /// Starts the measurement.
     pub fn start() -> Self {
         let stopped = Arc::<AtomicBool>::default();
         let sampler = thread::spawn({
@@ -46,10 +46,10 @@ impl Stopwatch {
         Self { began: Instant::now(), stopped, sampler }
     }
 
-    /// Ends the measurement. Blocks for the rest of a sample.
+    /// Ends the measurement. Blocks until the current sample ends.
     ///
     /// # Panics
-    /// If the thread that takes the samples has panicked.
+    /// If the sampling thread has panicked.
     pub fn stop(self) -> Took {
         let elapsed = self.began.elapsed();
         self.stopped.store(true, Ordering::Relaxed);
@@ -59,22 +59,22 @@ impl Stopwatch {
 }
 
 impl Took {
-    /// Whether this much time has passed at least, by the wall's clock.
+    /// Whether at least this much time has elapsed.
     pub fn at_least(&self, limit: Duration) -> bool {
         self.elapsed >= limit
     }
 
-    /// Whether it took no longer than this would take on an idle machine.
+    /// Whether it took at most as long as this limit on an idle machine.
     pub fn at_most(&self, limit: Duration) -> bool {
         self.elapsed <= limit.mul_f64(self.stretch)
     }
 
-    /// The time that has passed.
+    /// The elapsed time.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// How many times longer than on an idle machine a thread took for its work meanwhile.
+    /// How many times longer than on an idle machine a thread needed meanwhile.
     pub fn stretch(&self) -> f64 {
         self.stretch
     }
@@ -86,8 +86,8 @@ impl fmt::Debug for Took {
     }
 }
 
-/// Takes samples until it is stopped, one at least: the factor between the time that they took
-/// and their CPU time.
+/// Takes samples until it is stopped, at least one, and returns the ratio of their elapsed time to
+/// their CPU time.
 fn stretch(stopped: &AtomicBool) -> f64 {
     let (mut elapsed, mut used) = (Duration::ZERO, Duration::ZERO);
     loop {
@@ -112,9 +112,9 @@ fn cpu_time() -> Duration {
 mod tests {
     use super::*;
 
-    /// More threads than cores: each gets a part of one.
+    /// More threads than cores, so that each gets part of a core.
     #[test]
-    fn limits_stretch_where_others_take_the_cores() {
+    fn limit_on_busy_cores_is_stretched() {
         let cores = thread::available_parallelism().expect("a number of cores").get();
         let stopped = AtomicBool::new(false);
         let took = thread::scope(|scope| {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_far_exceeded_stays_exceeded() {
+    fn limit_far_exceeded_fails_after_stretching() {
         let took = Took { elapsed: Duration::from_secs(31), stretch: 3.0 };
         assert!(!took.at_most(Duration::from_secs(10)));
         assert!(!took.at_least(Duration::from_secs(32)));

@@ -1,4 +1,4 @@
-//! Long trials: the suite's own cases at a larger scale, run by name.
+//! Long trials: the suite's cases at a larger scale, run by name.
 
 mod bulk;
 mod checklist;
@@ -26,154 +26,153 @@ mod versions;
 
 use std::{future::Future, io::Write as _, pin::Pin, process::ExitCode};
 
-/// What a trial does, given its scale; it panics where the service fails it.
+/// A trial's function, given its scale. It panics if the service fails.
 pub type Work = fn(u32) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// A test that is too long for every run. The suite runs the same function at
-/// a small scale.
+/// A test that is too long for every run. The suite runs the same function at a small scale.
 #[derive(Clone, Copy)]
 pub struct Trial {
-    /// The word to run it by.
+    /// The name to run it by.
     pub name: &'static str,
     /// One line on what it shows and what its scale counts.
     pub about: &'static str,
-    /// The scale when none is given.
+    /// The scale if none is given.
     pub scale: u32,
-    /// The work itself.
+    /// The function.
     pub work: Work,
 }
 
-/// Every trial there is.
+/// All trials.
 pub const TRIALS: &[Trial] = &[
     Trial {
         name: "bulk",
-        about: "this many books imported, and exported to a slow reader, in bounded memory",
+        about: "imports this many books and exports them to a slow reader, in bounded memory",
         scale: 1_000_000,
         work: |scale| Box::pin(bulk::bulk(scale)),
     },
     Trial {
         name: "checklist",
-        about: "one more resource by CONTRIBUTING.md's checklist, in a copy, built and tried so often",
+        about: "adds a resource by CONTRIBUTING.md's checklist in a copy, builds and tests it this many times",
         scale: 1,
         work: |scale| Box::pin(checklist::checklist(scale)),
     },
     Trial {
         name: "crowd",
-        about: "this many connections that are silent or talk nonsense; others are served",
+        about: "opens this many silent or hostile connections; other calls are served",
         scale: 5_000,
         work: |scale| Box::pin(crowd::crowd(scale)),
     },
     Trial {
         name: "deadlines",
-        about: "this many calls run into their deadlines, half as many are served afterwards",
+        about: "lets this many calls pass their deadlines; half as many succeed afterwards",
         scale: 2_000,
         work: |scale| Box::pin(deadlines::deadlines(scale)),
     },
     Trial {
         name: "drops",
-        about: "callers leave at random points, this many of them on each engine",
+        about: "cancels this many calls at random points, on each engine",
         scale: 4_000,
         work: |scale| Box::pin(drops::drops(scale)),
     },
     Trial {
         name: "failover",
-        about: "the primary lost under load and joined again as a replica, so many times before one service",
+        about: "kills the primary under load and rejoins it as a replica, this many times",
         scale: 10,
         work: |scale| Box::pin(failover::failover(scale)),
     },
     Trial {
         name: "files",
-        about: "a file of this many rows goes in and out in little memory of the command",
+        about: "imports and exports a file of this many rows, in bounded memory of the command",
         scale: 1_000_000,
         work: |scale| Box::pin(files::files(scale)),
     },
     Trial {
         name: "goodbooks",
-        about: "real books, the file named by GOODBOOKS, in and out in batches of this many",
+        about: "imports and exports the real books of the file GOODBOOKS, in batches of this many",
         scale: 500,
         work: |scale| Box::pin(goodbooks::goodbooks(scale)),
     },
     Trial {
         name: "history",
-        about: "this many transactions over lines that break, the service killed: an order explains them",
+        about: "runs this many transactions over broken connections; a serial order explains them",
         scale: 5_000,
         work: |scale| Box::pin(history::history(scale)),
     },
     Trial {
         name: "kills",
-        about: "migrations killed at random moments, this many times on each engine: the next run ends at head",
+        about: "kills migrations at random moments, this many times on each engine; the next run ends at head",
         scale: 50,
         work: |scale| Box::pin(kills::kills(scale)),
     },
     Trial {
         name: "orders",
-        about: "this many orders over lines that break, the service killed, on each engine: each once",
+        about: "places this many orders over broken connections on each engine, each exactly once",
         scale: 5_000,
         work: |scale| Box::pin(orders::orders(scale)),
     },
     Trial {
         name: "patroni",
-        about: "a switchover, the primary killed, its node lost under Patroni, this many times",
+        about: "switches over, kills the primary and loses its node under Patroni, this many times",
         scale: 1,
         work: |scale| Box::pin(patroni::patroni(scale)),
     },
     Trial {
         name: "placing",
-        about: "so many orders as one statement and statement by statement, with what they cost",
+        about: "places this many orders in one statement and statement by statement, and compares the cost",
         scale: 2_000,
         work: |scale| Box::pin(placing::placing(scale)),
     },
     Trial {
         name: "plans",
-        about: "lists over this many books and orders walk an index and sort nothing",
+        about: "lists this many books and orders; every plan walks an index and sorts nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
     },
     Trial {
         name: "replicas",
-        about: "this many writes and reads of them at replicas that lag; none is stale",
+        about: "writes this many books and reads them at lagging replicas; no read is stale",
         scale: 100_000,
         work: |scale| Box::pin(replicas::replicas(scale)),
     },
     Trial {
         name: "resume",
-        about: "imports whose client, server or database is killed, this many times on each engine",
+        about: "kills the client, server or database of imports, this many times on each engine",
         scale: 20,
         work: |scale| Box::pin(resume::resume(scale)),
     },
     Trial {
         name: "search",
-        about: "searches over this many books on each engine, with what they cost",
+        about: "searches this many books on each engine, and prints the cost",
         scale: 100_000,
         work: |scale| Box::pin(search::search(scale)),
     },
     Trial {
         name: "stock",
-        about: "64 callers order and call off, this many times on each engine; the stock agrees",
+        about: "lets 64 callers order and cancel, this many times on each engine; the stock adds up",
         scale: 20_000,
         work: |scale| Box::pin(stock::stock(scale)),
     },
     Trial {
         name: "stops",
-        about: "SIGTERM under load, this many times: nothing answered is lost, it ends in time",
+        about: "sends SIGTERM under load, this many times; no answered call is lost, and it ends in time",
         scale: 20,
         work: |scale| Box::pin(stops::stops(scale)),
     },
     Trial {
         name: "telemetry",
-        about: "GetBook with and without telemetry, so many rounds on each engine: what it costs",
+        about: "compares GetBook's cost with and without telemetry, this many rounds on each engine",
         scale: 10,
         work: |scale| Box::pin(telemetry::telemetry(scale)),
     },
     Trial {
         name: "versions",
-        about: "an older and a newer program under load across a revision, this many calls, in both orders",
+        about: "runs an older and a newer program under load across a revision, this many calls each way",
         scale: 20_000,
         work: |scale| Box::pin(versions::versions(scale)),
     },
 ];
 
-/// Carries a trial out, at the suite's scale.
+/// Runs a trial at the suite's scale.
 ///
 /// # Panics
 /// If there is no such trial, or it fails.
@@ -182,29 +181,29 @@ pub async fn trial(name: &str, scale: u32) {
     (trial.work)(scale).await;
 }
 
-/// `trial` lists the trials, `trial NAME [SCALE]` runs one; the exit code is 2
-/// for a name or a scale that can't be used, and a panic's if the trial fails.
+/// `trial` lists the trials and `trial NAME [SCALE]` runs one. The exit code is 2 for an unknown
+/// name or a bad scale, and a panic's if the trial fails.
 pub fn run_trial(arguments: &[String]) -> ExitCode {
-    // A closed pipe on the other side is no reason to stop a trial.
-    let say = |line: String| drop(writeln!(std::io::stdout(), "{line}"));
+    // A closed pipe doesn't stop a trial.
+    let print = |line: String| drop(writeln!(std::io::stdout(), "{line}"));
     let Some(name) = arguments.first() else {
-        say("trial NAME [SCALE], where NAME is one of".to_owned());
+        print("trial NAME [SCALE], where NAME is one of".to_owned());
         for trial in TRIALS {
-            say(format!("  {:<16} {} (scale {})", trial.name, trial.about, trial.scale));
+            print(format!("  {:<16} {} (scale {})", trial.name, trial.about, trial.scale));
         }
         return ExitCode::SUCCESS;
     };
     let Some(trial) = TRIALS.iter().find(|trial| trial.name == name) else {
-        say(format!("no trial is called {name}; `trial` alone lists them"));
+        print(format!("no trial is called {name}; `trial` alone lists them"));
         return ExitCode::from(2);
     };
     let scale = arguments.get(1).map_or(Ok(trial.scale), |text| text.parse());
     let Ok(scale) = scale else {
-        say("SCALE is a whole number".to_owned());
+        print("SCALE is a whole number".to_owned());
         return ExitCode::from(2);
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime for the trial");
     runtime.block_on((trial.work)(scale));
-    say(format!("{} passed at scale {scale}", trial.name));
+    print(format!("{} passed at scale {scale}", trial.name));
     ExitCode::SUCCESS
 }

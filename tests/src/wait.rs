@@ -1,21 +1,21 @@
-//! Waiting for a condition rather than for time.
+//! Waits for conditions instead of fixed times.
 
 use std::time::Duration;
 
 use crate::Stopwatch;
 
-/// The limit of a wait for something that comes by itself: far more than it takes on a machine
-/// that is ten times busier than a test needs. A limit that is part of what a test says is
-/// measured by a [`Stopwatch`](crate::Stopwatch) instead.
+/// The timeout for an event that happens by itself: far more than it takes on a machine ten times
+/// busier than a test needs. A limit that is part of a test's claim is measured by a
+/// [`Stopwatch`](crate::Stopwatch) instead.
 pub const SOON: Duration = Duration::from_mins(2);
 
-/// How often a condition is checked that can't be listened for.
+/// The interval between checks of a condition that can't be subscribed to.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Waits until a condition holds, checking it again and again.
+/// Waits until a condition holds, by repeated checks.
 ///
 /// # Panics
-/// If it doesn't hold within `limit`; the message says what was waited for.
+/// If it doesn't hold within `limit`. The message names the condition.
 pub async fn until(what: &str, limit: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let held = async {
         while !holds().await {
@@ -25,11 +25,11 @@ pub async fn until(what: &str, limit: Duration, mut holds: impl AsyncFnMut() -> 
     assert!(tokio::time::timeout(limit, held).await.is_ok(), "not within {limit:?}: {what}");
 }
 
-/// Waits until a condition holds that has to hold within a limit on an idle machine: on a busy
-/// one the limit is stretched, see [`Stopwatch`].
+/// Waits until a condition holds within a limit that is meant for an idle machine. On a busy one
+/// the limit is stretched, see [`Stopwatch`].
 ///
 /// # Panics
-/// If it doesn't; the message says what was waited for.
+/// If it doesn't. The message names the condition.
 pub async fn until_within(what: &str, limit: Duration, holds: impl AsyncFnMut() -> bool) {
     let watch = Stopwatch::start();
     until(what, SOON, holds).await;

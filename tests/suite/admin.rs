@@ -1,4 +1,4 @@
-//! The admin address: probes, operators' questions, the log's level.
+//! The admin address: probes, operators' paths, the log level.
 
 mod exposition;
 
@@ -21,9 +21,12 @@ use crate::{
     lifecycle::{Held, waits_for_lock},
 };
 
-on_every_engine!(questions_are_answered, the_level_changes_at_run_time);
+on_every_engine!(
+    admin_paths_return_health_pools_topology_and_calls,
+    log_level_put_takes_effect_at_run_time
+);
 
-/// Asks as curl does; answers the code and the body.
+/// Makes an HTTP request as curl does; returns the code and the body.
 pub(crate) async fn ask(
     address: SocketAddr,
     method: &str,
@@ -60,7 +63,7 @@ async fn with_admin(engine: Engine) -> (TestServer, SocketAddr) {
     (server, address)
 }
 
-async fn questions_are_answered(engine: Engine) {
+async fn admin_paths_return_health_pools_topology_and_calls(engine: Engine) {
     let (server, address) = with_admin(engine).await;
     client::books(&server).list_books(ListBooksRequest::default()).await.expect("a list");
     for path in ["/livez", "/readyz"] {
@@ -84,12 +87,12 @@ async fn questions_are_answered(engine: Engine) {
     assert_eq!(node["role"], "primary", "{node}");
     assert_eq!(node["ejected"], false, "{node}");
     let seen = ["timeline", "position"].map(|field| !node[field].is_null());
-    assert_eq!(seen, [engine == Engine::Postgres; 2], "a file isn't looked at: {node}");
+    assert_eq!(seen, [engine == Engine::Postgres; 2], "a file has no timeline: {node}");
     let calls = get_json(address, "/calls").await;
     assert_eq!(calls["in_flight"], 0, "{calls}");
     assert_eq!(get(address, "/nothing").await.0, 404);
 
-    // The probe of gRPC comes to the same address.
+    // gRPC health probes use the same address.
     let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     let channel = channel.connect().await.expect("HTTP/2");
     let request = HealthCheckRequest { service: "ready".to_owned() };
@@ -97,34 +100,35 @@ async fn questions_are_answered(engine: Engine) {
     assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
 }
 
-async fn the_level_changes_at_run_time(engine: Engine) {
+async fn log_level_put_takes_effect_at_run_time(engine: Engine) {
     let (server, address) = with_admin(engine).await;
     assert_eq!(get(address, "/log-level").await, (200, "info\n".to_owned()));
-    let (code, told) = ask(address, "PUT", "/log-level", "loud").await;
-    assert!(code == 400 && told.starts_with("must be off, error"), "{code} {told}");
+    let (code, answer) = ask(address, "PUT", "/log-level", "loud").await;
+    assert!(code == 400 && answer.starts_with("must be off, error"), "{code} {answer}");
     let list = async || {
         client::books(&server).list_books(ListBooksRequest::default()).await.expect("a list");
     };
-    let told = |level: &str| {
+    let lines_at = |level: &str| {
         let lines = server.logs().json();
         lines.iter().filter(|line| line["message"] == "call" && line["level"] == level).count()
     };
     list().await;
     server.logs().wait_for(|line| line.contains("\"message\":\"call\"")).await;
-    let before = told("INFO");
+    let before = lines_at("INFO");
     let quiet = ask(address, "PUT", "/log-level", "warn\n").await;
     assert_eq!(quiet, (200, "warn\n".to_owned()));
     list().await;
     assert_eq!(ask(address, "PUT", "/log-level", "debug").await.0, 200);
     server.logs().wait_for(|line| line.contains("\"log_level\":\"debug\"")).await;
-    assert_eq!(told("INFO"), before, "a line at INFO while the level was warn");
+    assert_eq!(lines_at("INFO"), before, "a line at INFO while the level was warn");
     list().await;
     server.logs().wait_for(|line| line.contains("\"level\":\"DEBUG\"")).await;
 }
 
-/// What an operator looks for when all hangs: which call, and how to find it in the log.
+/// An operator needs this when calls hang: the list shows which call, and its request id finds it
+/// in the log.
 #[tokio::test]
-async fn a_call_that_hangs_is_shown() {
+async fn hanging_call_is_listed_with_its_request_id() {
     let (server, address) = with_admin(Engine::Postgres).await;
     let database = server.database();
     let held = Held::table(&database).await;
@@ -146,7 +150,7 @@ async fn a_call_that_hangs_is_shown() {
 }
 
 #[tokio::test]
-async fn it_is_off_unless_asked_for_and_wrong_ones_are_refused() {
+async fn admin_address_is_off_by_default_and_a_taken_port_is_refused() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     let settings = [("ADMIN_ADDR", &*address), ("LISTEN_ADDR", "127.0.0.1:0")];

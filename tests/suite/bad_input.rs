@@ -1,7 +1,8 @@
-//! What the service refuses: one table over every method, and what never gets as far.
+//! Requests that the service refuses: one table over every method, and requests that fail before a
+//! handler.
 //!
-//! Each refusal has its code, its reason and every field at fault; nothing is written,
-//! and nothing of the database is told.
+//! Each refusal has its code, its reason and every violated field. Nothing is written, and no
+//! detail of the database is shown.
 
 mod categories_and_books;
 mod crowded;
@@ -36,7 +37,7 @@ use crate::{
     reasons::REASONS,
 };
 
-/// What the table knows of each resource; a new one adds its line.
+/// The kinds of resources in the table. A new resource adds its line.
 pub(crate) const KINDS: &[&Kind] = &[
     &standard::BOOK,
     &standard::CATEGORY,
@@ -50,13 +51,16 @@ pub(crate) const KINDS: &[&Kind] = &[
 /// Tables besides those of the kinds.
 const OTHER_TABLES: &[&str] = &["cart_items", "carts", "order_items", "sealing_keys"];
 
-on_every_engine!(every_row_of_the_table_is_refused, a_thousand_faults_are_one_answer);
+on_every_engine!(
+    every_bad_request_of_the_table_is_refused,
+    thousand_field_violations_fit_one_bounded_error
+);
 
-/// A request and how it is refused.
+/// A request and its refusal.
 pub(crate) struct Case {
     /// The service and the method, as `BookService/GetBook`.
     method: String,
-    /// The request: the encoded message, and some of it to show.
+    /// The encoded message, and a part of it for messages of a failing test.
     body: Vec<u8>,
     shown: String,
     code: Code,
@@ -84,7 +88,7 @@ pub(crate) fn raw(method: &str, body: Vec<u8>, shown: String, fields: &[&str]) -
 }
 
 impl Case {
-    /// The same, refused for another reason.
+    /// The same, with another reason.
     pub(crate) fn because(self, code: Code, reason: &'static str) -> Self {
         Self { code, reason, ..self }
     }
@@ -106,7 +110,7 @@ impl Case {
     }
 }
 
-/// Every case there is.
+/// All cases.
 fn table() -> Vec<Case> {
     let mut table = Vec::new();
     for kind in KINDS {
@@ -128,7 +132,7 @@ pub(crate) fn descriptor(method: &str) -> MethodDescriptor {
 }
 
 #[test]
-fn every_method_has_its_rows() {
+fn every_method_has_bad_requests_in_the_table() {
     let services = DESCRIPTOR_POOL.services();
     let ours = services.filter(|service| service.package_name() == "bookstore.v1");
     let methods: BTreeSet<String> = ours
@@ -142,7 +146,7 @@ fn every_method_has_its_rows() {
     assert_eq!(methods, tried);
 }
 
-/// The rows that each kind wants to be there.
+/// Creates the rows that each kind needs.
 pub(crate) async fn populate(server: &TestServer) {
     for kind in KINDS {
         let requests = (kind.rows)();
@@ -154,12 +158,12 @@ pub(crate) async fn populate(server: &TestServer) {
             answer.unwrap_or_else(|status| panic!("{method}: {:?}", Refusal::from(&status)));
         }
     }
-    // Of the third user, whom nobody deletes.
+    // Orders of the third user, which no case deletes.
     let orders: [Placed<'_>; 2] = [(1, 3, "PENDING", &[]), (2, 3, "SHIPPED", &[])];
     place(&server.database(), &orders).await;
 }
 
-/// Every row there is.
+/// All rows of the database.
 pub(crate) async fn rows(server: &TestServer) -> Vec<Row> {
     let mut rows = Vec::new();
     let others = OTHER_TABLES.iter().map(|table| (*table).to_owned());
@@ -169,7 +173,7 @@ pub(crate) async fn rows(server: &TestServer) -> Vec<Row> {
     rows
 }
 
-async fn every_row_of_the_table_is_refused(engine: Engine) {
+async fn every_bad_request_of_the_table_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
@@ -179,8 +183,8 @@ async fn every_row_of_the_table_is_refused(engine: Engine) {
     for case in table() {
         let path = format!("/bookstore.v1.{}", case.method);
         let answer = send(server.channel(), &path, case.body.clone(), &[]).await;
-        if let Err(told) = judge(&case, answer) {
-            wrong.push(format!("{} {}\n    {told}", case.method, case.shown));
+        if let Err(problem) = judge(&case, answer) {
+            wrong.push(format!("{} {}\n    {problem}", case.method, case.shown));
         }
     }
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
@@ -191,10 +195,10 @@ async fn every_row_of_the_table_is_refused(engine: Engine) {
 static ENTRY: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^(?:requests|ids)\[(\d+)\]").expect("a pattern"));
 
-/// What is quoted from a request.
+/// The parts of a message that are quoted from a request.
 static QUOTED: LazyLock<Regex> = LazyLock::new(|| Regex::new("`[^`]*`").expect("a pattern"));
 
-/// What only someone who looks inside could say: SQL, names of the schema, programs.
+/// Texts that only internals contain: SQL, names of the schema, programs.
 static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
     let others = OTHER_TABLES.iter().map(|table| (*table).to_owned());
     let tables: Vec<String> = KINDS.iter().map(|kind| kind.table()).chain(others).collect();
@@ -206,7 +210,7 @@ static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&words.join("|")).expect("a pattern")
 });
 
-/// What is wrong with an answer.
+/// The problem of an answer.
 fn judge(case: &Case, answer: Result<Response<Vec<u8>>, Status>) -> Result<(), String> {
     let status = match answer {
         Ok(_) => return Err("it was done".to_owned()),
@@ -220,7 +224,7 @@ fn judge(case: &Case, answer: Result<Response<Vec<u8>>, Status>) -> Result<(), S
     if fields != case.fields.iter().collect() {
         return Err(format!("wanted {:?}: {refusal:?}", case.fields));
     }
-    // The first field of a batch that is named says which entry it is.
+    // The first violated field of a batch shows the entry.
     let first = refusal.fields.first().and_then(|field| ENTRY.captures(field));
     let first = first.map(|found| found[1].to_owned());
     match refusal.metadata.get("index") == first.as_ref() {
@@ -229,7 +233,7 @@ fn judge(case: &Case, answer: Result<Response<Vec<u8>>, Status>) -> Result<(), S
     }
 }
 
-/// The form that every error has; see errors.proto.
+/// The form of every error; see errors.proto.
 pub(crate) fn form(status: &Status) -> Result<Refusal, String> {
     let details = status.get_error_details();
     if details.error_info().is_none() {
@@ -242,19 +246,20 @@ pub(crate) fn form(status: &Status) -> Result<Refusal, String> {
     if status.metadata().get("request-id").is_none() {
         return Err(format!("no request-id: {:?}", status.metadata()));
     }
-    // The caller's own words are told in quotes.
-    let told = format!("{} {details:?}", status.message());
-    let told = QUOTED.replace_all(&told, "");
-    // Fields of the contract, that end as a constraint's name does or are called as a table is.
-    let told = told.replace("idempotency_key", "").replace(r#"field: "items""#, "");
-    match INSIDE.find(&told) {
-        Some(leak) => Err(format!("it tells {:?}: {told}", leak.as_str())),
+    // Values of the request are quoted.
+    let visible = format!("{} {details:?}", status.message());
+    let visible = QUOTED.replace_all(&visible, "");
+    // Fields of the contract that end like a constraint's name or are named like a table.
+    let visible = visible.replace("idempotency_key", "").replace(r#"field: "items""#, "");
+    match INSIDE.find(&visible) {
+        Some(leak) => Err(format!("it shows {:?}: {visible}", leak.as_str())),
         None => Ok(refusal),
     }
 }
 
-/// Answers are bounded, or they would break the connection: trailers have their limits.
-async fn a_thousand_faults_are_one_answer(engine: Engine) {
+/// Errors are bounded, since trailers have a size limit and a larger one would break the
+/// connection.
+async fn thousand_field_violations_fit_one_bounded_error(engine: Engine) {
     let server = TestServer::start(engine).await;
     let entry = json!({"id": "X", "book": {"title": "\0", "stock": -1}});
     let many: Vec<Value> = (0..1_000).map(|_| entry.clone()).collect();
@@ -277,7 +282,7 @@ async fn a_thousand_faults_are_one_answer(engine: Engine) {
     populate(&server).await;
 }
 
-/// Calls a method with a message as bytes, whatever they are.
+/// Calls a method with any bytes as its message.
 pub(crate) async fn send(
     channel: Channel,
     path: &str,
@@ -293,7 +298,7 @@ pub(crate) async fn send(
     grpc.unary(request, path.parse::<PathAndQuery>().expect("a path"), Bytes).await
 }
 
-/// Messages as they are on the wire.
+/// Messages in wire format.
 #[derive(Default)]
 struct Bytes;
 

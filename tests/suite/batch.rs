@@ -1,4 +1,4 @@
-//! The batch methods: all or nothing, in order, each fault at its entry.
+//! The batch methods: all or nothing, in order, each violation at its entry.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +16,12 @@ use crate::client::{
 };
 
 on_every_engine!(
-    books_are_read_in_the_order_of_their_ids,
-    books_are_written_in_order,
-    all_or_nothing_is_written,
-    faults_of_constraints_name_their_entries,
-    takes_a_thousand_entries,
-    answers_fit_a_message,
+    batch_get_returns_books_in_request_order,
+    batch_writes_return_books_in_request_order,
+    batch_with_a_bad_entry_writes_nothing,
+    constraint_violation_in_a_batch_names_its_entry,
+    batch_of_a_thousand_entries_is_accepted,
+    answer_larger_than_a_message_is_refused_or_paged,
 );
 
 fn of(ids: &[String]) -> BatchGetBooksRequest {
@@ -40,14 +40,14 @@ fn deletes(all: Vec<Value>) -> BatchDeleteBooksRequest {
     message(json!({"requests": all}))
 }
 
-/// Every row there is, to see that nothing has changed.
+/// All rows, to assert that nothing has changed.
 async fn rows(database: &Database) -> Vec<Row> {
     let mut rows = database.sql("SELECT * FROM books ORDER BY id").await;
     rows.extend(database.sql("SELECT * FROM categories ORDER BY id").await);
     rows
 }
 
-async fn books_are_read_in_the_order_of_their_ids(engine: Engine) {
+async fn batch_get_returns_books_in_request_order(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let created = create_all(&mut books, &["a", "b", "c", "d"].map(a_book)).await;
@@ -62,7 +62,7 @@ async fn books_are_read_in_the_order_of_their_ids(engine: Engine) {
         .says("index", "1")
         .says("resource", "book")
         .says("id", &id(404));
-    // The missing one behind a repeated one: entries are counted, not books.
+    // The missing id follows a repeated one: the field counts entries, not books.
     let ids = [&created[0].id, &created[0].id, &created[0].id, &id(404)].map(String::clone);
     refused(books.batch_get_books(of(&ids)).await).is_missing(&["ids[3]"]).says("index", "3");
 
@@ -72,10 +72,10 @@ async fn books_are_read_in_the_order_of_their_ids(engine: Engine) {
     assert_eq!(names, ["Science", "Fiction", "Science"]);
 }
 
-async fn books_are_written_in_order(engine: Engine) {
+async fn batch_writes_return_books_in_request_order(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
-    // Neither the ids nor the titles are in this order; the third id is made here.
+    // Neither ids nor titles are in this order. The service creates the third id.
     let ids = [id(9), id(2), String::new(), id(5)];
     let entries = ids.iter().zip(["m", "z", "a", "k"]);
     let request = entries.map(|(id, title)| json!({"id": id, "book": a_book(title)})).collect();
@@ -99,7 +99,7 @@ async fn books_are_written_in_order(engine: Engine) {
     let again = [3, 0, 1].map(|at: usize| ids[at].clone());
     assert_eq!(done(books.batch_get_books(of(&again)).await).books, updated);
 
-    // One that is there, one that is created, and in the order of the request.
+    // One existing book and one created, returned in the order of the request.
     let upsert = json!({"book": with(a_book("up"), json!({"id": id(77)})), "allow_missing": true});
     let request = updates(vec![upsert, json!({"book": {"id": ids[2], "stock": 7}})]);
     let updated = done(books.batch_update_books(request).await).books;
@@ -117,7 +117,7 @@ async fn books_are_written_in_order(engine: Engine) {
     assert_eq!(left, wanted.into_iter().chain([up.as_str()]).collect());
 }
 
-async fn all_or_nothing_is_written(engine: Engine) {
+async fn batch_with_a_bad_entry_writes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let created = create_all(&mut books, &["a", "b", "c"].map(a_book)).await;
@@ -177,7 +177,7 @@ async fn all_or_nothing_is_written(engine: Engine) {
     assert_eq!(rows(&server.database()).await, before);
 }
 
-async fn faults_of_constraints_name_their_entries(engine: Engine) {
+async fn constraint_violation_in_a_batch_names_its_entry(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let before = rows(&server.database()).await;
@@ -199,7 +199,7 @@ async fn faults_of_constraints_name_their_entries(engine: Engine) {
         .is_taken(&["requests[1].category.name"])
         .says("index", "1");
 
-    // What the mask passes over isn't written, and so takes nothing from anybody.
+    // A field outside the mask isn't written, so it can't violate uniqueness.
     let beside = json!({"category": {"id": SCIENCE, "name": "Technology"}, "allow_missing": true,
         "update_mask": "description"});
     let request: BatchUpdateCategoriesRequest =
@@ -214,7 +214,7 @@ async fn faults_of_constraints_name_their_entries(engine: Engine) {
     refused(books.batch_create_books(creates(request)).await)
         .has_no_reference(&["requests[1].book.category_id", "requests[4].book.category_id"])
         .says("index", "1");
-    // Also far behind, where rows are written in another statement than the first ones.
+    // Late entries are written by another statement than the first ones.
     let mut request: Vec<Value> = (0..700).map(|_| of(FICTION)).collect();
     request[640] = of(&id(404));
     refused(books.batch_create_books(creates(request)).await)
@@ -223,7 +223,7 @@ async fn faults_of_constraints_name_their_entries(engine: Engine) {
     assert_eq!(rows(&server.database()).await, before);
 }
 
-async fn takes_a_thousand_entries(engine: Engine) {
+async fn batch_of_a_thousand_entries_is_accepted(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let new = |number: u32| json!({"id": id(number), "book": a_book(&format!("book {number}"))});
@@ -235,7 +235,7 @@ async fn takes_a_thousand_entries(engine: Engine) {
 
     let ids: Vec<String> = (1..=1_000).rev().map(id).collect();
     let read = done(books.batch_get_books(of(&ids)).await).books;
-    assert!(read.iter().eq(created.iter().rev()), "not the same books in the order of the ids");
+    assert!(read.iter().eq(created.iter().rev()), "books out of the order of the ids");
     refused(books.batch_get_books(of(&[ids.as_slice(), &ids[..1]].concat())).await)
         .is_invalid(&["ids"]);
 
@@ -258,9 +258,8 @@ async fn takes_a_thousand_entries(engine: Engine) {
     refused(books.batch_delete_books(deletes(vec![])).await).is_invalid(&["requests"]);
 }
 
-/// Books of 60 KB: 80 of them don't fit an answer of 4 MiB, 50 don't fit a page of 3 MiB
-/// with one more.
-async fn answers_fit_a_message(engine: Engine) {
+/// Books of 60 KB: 80 of them exceed an answer of 4 MiB, and a page of 3 MiB holds 52.
+async fn answer_larger_than_a_message_is_refused_or_paged(engine: Engine) {
     const LARGE: usize = 60_000;
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
@@ -283,7 +282,7 @@ async fn answers_fit_a_message(engine: Engine) {
         .says("limit", "4194304");
     assert_eq!(rows(&server.database()).await, before);
 
-    // A page ends early, the list doesn't.
+    // A page ends early; the list continues.
     let mut request =
         ListBooksRequest { page_size: 70, order_by: "title".into(), ..Default::default() };
     let (mut titles, mut pages) = (Vec::new(), Vec::new());

@@ -18,12 +18,12 @@ use crate::client::{
 };
 
 on_every_engine!(
-    is_created_as_sent,
-    is_updated_by_its_mask,
-    counts_only_rules_under_the_mask,
-    etags_guard_changes,
-    is_upserted,
-    is_deleted_once,
+    create_book_returns_and_stores_what_was_sent,
+    update_book_changes_only_fields_of_the_mask,
+    update_book_validates_only_fields_of_the_mask,
+    update_with_an_old_etag_is_refused,
+    update_with_allow_missing_creates_or_updates,
+    delete_book_twice_returns_not_found,
 );
 
 fn get(id: &str) -> GetBookRequest {
@@ -65,7 +65,7 @@ fn time(time: Option<Timestamp>) -> SystemTime {
     SystemTime::try_from(time.expect("a time")).expect("a time of this age")
 }
 
-async fn is_created_as_sent(engine: Engine) {
+async fn create_book_returns_and_stores_what_was_sent(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let ignored = json!({
@@ -85,7 +85,7 @@ async fn is_created_as_sent(engine: Engine) {
     wanted.update_time = created.create_time;
     assert_eq!(created, wanted);
     assert!(!created.etag.is_empty() && created.etag != "anything", "{}", created.etag);
-    // Times are cut to a microsecond.
+    // Times have microseconds.
     let earliest = before - Duration::from_micros(1);
     let time = time(created.create_time);
     assert!(earliest <= time && time <= after, "{earliest:?} {time:?} {after:?}");
@@ -116,7 +116,7 @@ async fn is_created_as_sent(engine: Engine) {
     let lost = with(a_book("Lost"), json!({"category_id": id(404)}));
     refused(books.create_book(create("", lost)).await).has_no_reference(&["book.category_id"]);
 
-    // Made here: version 7 of the variant of RFC 9562, and what is unset stays so.
+    // The service creates the id: version 7 of RFC 9562's variant. Unset fields stay unset.
     let made = done(books.create_book(create("", a_book("Made"))).await);
     let shape =
         regex::Regex::new("^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$");
@@ -134,12 +134,12 @@ async fn is_created_as_sent(engine: Engine) {
         .says("id", &id(404));
 }
 
-async fn is_updated_by_its_mask(engine: Engine) {
+async fn update_book_changes_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let first = done(books.create_book(create(&id(1), full())).await);
 
-    // Only what the mask names changes, whatever else is sent.
+    // Only fields of the mask change, whatever else is sent.
     let other = json!({"id": id(1), "title": "Messiah", "author": "Nobody", "stock": 9,
         "description": "Other", "create_time": "2001-02-03T04:05:06Z"});
     let second = update(&mut books, other, &["title"]).await.expect("an update");
@@ -154,7 +154,7 @@ async fn is_updated_by_its_mask(engine: Engine) {
     assert_eq!(second, wanted);
     assert_eq!(done(books.get_book(get(&id(1))).await), wanted);
 
-    // Without a mask what is populated changes: "" is, a stock of 0 isn't.
+    // Without a mask populated fields change: "" is populated, a stock of 0 isn't.
     let populated = json!({"id": id(1), "description": "", "stock": 0, "author": "F. H."});
     let third = update(&mut books, populated, &[]).await.expect("an update");
     let wanted = Book {
@@ -166,7 +166,7 @@ async fn is_updated_by_its_mask(engine: Engine) {
     };
     assert_eq!(third, wanted);
 
-    // What is named and unset is cleared.
+    // A field that is named and unset is cleared.
     let named = ["description", "stock", "category_id", "cover_image", "attributes", "stock"];
     let cleared = update(&mut books, json!({"id": id(1)}), &named).await.expect("an update");
     assert_eq!(
@@ -179,7 +179,7 @@ async fn is_updated_by_its_mask(engine: Engine) {
                  AND cover_image IS NULL";
     assert_eq!(server.database().value(nulls).await, "1");
 
-    // `*` is everything that a caller may set.
+    // `*` stands for every field that a caller may set.
     let all = with(full(), json!({"id": id(1), "cover_image": null, "category_id": SCIENCE}));
     let replaced = update(&mut books, all.clone(), &["*"]).await.expect("an update");
     let mut wanted: Book = message(all);
@@ -198,7 +198,7 @@ async fn is_updated_by_its_mask(engine: Engine) {
     assert_eq!(done(books.get_book(get(&id(1))).await), replaced);
 }
 
-async fn counts_only_rules_under_the_mask(engine: Engine) {
+async fn update_book_validates_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     done(books.create_book(create(&id(1), full())).await);
@@ -236,13 +236,13 @@ async fn counts_only_rules_under_the_mask(engine: Engine) {
         let refusal = update(&mut books, bad.clone(), paths).await.expect_err("bad values");
         refusal.is_invalid(fields);
     }
-    let updated = update(&mut books, bad, &["description"]).await.expect("nothing bad is written");
+    let updated = update(&mut books, bad, &["description"]).await.expect("only allowed statements");
     let wanted: Book = message(full());
     assert_eq!(updated.description.as_deref(), Some("fine"));
     assert_eq!((updated.price, updated.stock), (wanted.price, wanted.stock));
 }
 
-async fn etags_guard_changes(engine: Engine) {
+async fn update_with_an_old_etag_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let first = done(books.create_book(create(&id(1), full())).await);
@@ -251,24 +251,25 @@ async fn etags_guard_changes(engine: Engine) {
     let second = update(&mut books, book(&first.etag, 4), &["stock"]).await.expect("the newest");
     for stale in [first.etag.as_str(), "garbage", &other.etag, &second.etag[1..], " "] {
         let refusal =
-            update(&mut books, book(stale, 5), &["stock"]).await.expect_err("a stale one");
+            update(&mut books, book(stale, 5), &["stock"]).await.expect_err("an outdated etag");
         refusal.is_stale("book.etag").says("resource", "book").says("id", &id(1));
         let request = delete(json!({"id": id(1), "etag": stale, "allow_missing": true}));
         refused(books.delete_book(request).await).is_stale("etag");
     }
     assert_eq!(done(books.get_book(get(&id(1))).await), second);
-    let third = update(&mut books, book("", 6), &["stock"]).await.expect("any state will do");
+    let third = update(&mut books, book("", 6), &["stock"]).await.expect("a state");
     assert_eq!(third.stock, 6);
 
-    // A book that was created again under its id is another one.
+    // A book that is created again under the same id has another etag.
     done(books.delete_book(delete(json!({"id": id(1), "etag": third.etag}))).await);
     let again = done(books.create_book(create(&id(1), full())).await);
     assert_ne!(again.etag, first.etag);
-    let refusal = update(&mut books, book(&first.etag, 7), &["stock"]).await.expect_err("another");
+    let refusal =
+        update(&mut books, book(&first.etag, 7), &["stock"]).await.expect_err("another etag");
     refusal.is_stale("book.etag");
 }
 
-async fn is_upserted(engine: Engine) {
+async fn update_with_allow_missing_creates_or_updates(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let request = |book: Value, paths: &[&str]| json!({"book": book, "update_mask": mask(paths), "allow_missing": true});
@@ -280,7 +281,7 @@ async fn is_upserted(engine: Engine) {
     assert_eq!((created.stock, &created.description), (wanted.stock, &wanted.description));
     assert_eq!(created.attributes, wanted.attributes);
 
-    // So are the rules: all count, though the mask names no field that breaks one.
+    // So the rules of all fields apply, though the mask names no field that breaks one.
     let half = json!({"id": id(2), "title": "Half", "stock": -1});
     let refusal = send(&mut books, request(half, &["title"])).await.expect_err("half a book");
     refusal.is_invalid(&["book.author", "book.price", "book.stock"]);
@@ -292,7 +293,7 @@ async fn is_upserted(engine: Engine) {
     refusal.is_stale("book.etag");
     refused(books.get_book(get(&id(2))).await).is_missing(&["id"]);
 
-    // A book that is there changes by the mask.
+    // An existing book changes by the mask.
     let half = json!({"id": id(1), "title": "Half", "stock": -1});
     let updated = send(&mut books, request(half, &["title"])).await.expect("an update");
     assert_eq!((updated.title.as_str(), updated.stock), ("Half", 3));
@@ -300,7 +301,7 @@ async fn is_upserted(engine: Engine) {
     assert_ne!(updated.etag, created.etag);
 }
 
-async fn is_deleted_once(engine: Engine) {
+async fn delete_book_twice_returns_not_found(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     for number in [1, 2] {
@@ -311,7 +312,7 @@ async fn is_deleted_once(engine: Engine) {
     done(books.delete_book(delete(json!({"id": id(1), "allow_missing": true}))).await);
     refused(books.get_book(get(&id(1))).await).is_missing(&["id"]);
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "1");
-    // The id is free again.
+    // The id can be used again.
     let request: CreateBookRequest = create(&id(1), full());
     done(books.create_book(request).await);
 }

@@ -1,4 +1,4 @@
-//! Imports and exports over the wire: what becomes of each row, and of the streams.
+//! Imports and exports over gRPC: the result of each row, and of the streams.
 
 mod export;
 mod races;
@@ -24,7 +24,7 @@ use crate::{
     client::{Refusal, id, message, with},
 };
 
-/// What the bad-input table has of these methods: an import of one message each, for there is
+/// The bad-input table's cases of these methods: imports of a single message, since the table sends
 /// no second one.
 pub(crate) fn cases() -> Vec<Case> {
     const IMPORT: &str = "BookTransferService/ImportBooks";
@@ -63,21 +63,21 @@ fn client(server: &TestServer) -> BookTransferServiceClient<Channel> {
     BookTransferServiceClient::new(server.channel())
 }
 
-/// An import whose steps are sent one by one. Dropping it breaks it off.
+/// An import whose steps are sent one by one. Dropping it cancels the call.
 struct Import {
     steps: Option<mpsc::Sender<ImportBooksRequest>>,
     answers: Streaming<ImportBooksResponse>,
 }
 
 impl Import {
-    /// Begins an import with these options beside its id.
+    /// Starts an import with these options and its id.
     async fn begin(server: &TestServer, import_id: &str, options: Value) -> Self {
         let mut import = Self::bare(server, Request::new(())).await;
         import.send(json!({"options": with(json!({"import_id": import_id}), options)})).await;
         import
     }
 
-    /// Opens the stream, with the metadata of a request, and sends nothing yet.
+    /// Opens the stream with a request's metadata, and sends nothing yet.
     async fn bare(server: &TestServer, request: Request<()>) -> Self {
         let (steps, sent) = mpsc::channel(1);
         let request = request.map(|()| stream_of(sent));
@@ -85,7 +85,7 @@ impl Import {
         Self { steps: Some(steps), answers: answers.into_inner() }
     }
 
-    /// Sends a step, written as JSON. Whether anybody takes it shows in the answers.
+    /// Sends a step, written as JSON. The answers show whether the service reads it.
     async fn send(&mut self, step: Value) {
         self.send_message(message(step)).await;
     }
@@ -113,7 +113,7 @@ impl Import {
         }
     }
 
-    /// Sends the end with these counts; the stream has to end well behind the summary.
+    /// Sends the end with these counts. The stream must end without an error after the summary.
     async fn end(mut self, batches: i64, rows: i64) -> Result<ImportBooksSummary, Status> {
         self.send(json!({"end": {"batches": batches, "rows": rows}})).await;
         let summary = match self.answers.message().await?.and_then(|answer| answer.step) {
@@ -124,7 +124,7 @@ impl Import {
         Ok(summary)
     }
 
-    /// What the stream ends with if nothing more is sent.
+    /// The error of the stream if nothing more is sent.
     async fn refusal(mut self) -> Refusal {
         self.steps = None;
         refusal(self.answers.message().await)
@@ -135,7 +135,7 @@ fn stream_of<T: Send + 'static>(sent: mpsc::Receiver<T>) -> impl Stream<Item = T
     stream::unfold(sent, async |mut sent| Some((sent.recv().await?, sent)))
 }
 
-/// An error in the form that all have, with the request id.
+/// An error in the form of all errors, with the request id.
 #[track_caller]
 fn refusal<T: Debug>(answer: Result<T, Status>) -> Refusal {
     let status = answer.expect_err("an error");
@@ -148,7 +148,7 @@ fn row(number: u32, book: Value) -> Value {
     json!({"line": u64::from(number) * 10, "id": id(number), "book": book})
 }
 
-/// Imports one batch that has to go well.
+/// Imports one batch, which must succeed.
 async fn import(server: &TestServer, options: Value, rows: &[Value]) -> ImportBooksAcknowledgement {
     let mut import = Import::begin(server, &uuid::Uuid::new_v4().to_string(), options).await;
     let acknowledgement = import.batch(1, rows).await.expect("a batch");
@@ -164,21 +164,21 @@ fn upsert() -> Value {
     json!({"mode": "IMPORT_MODE_UPSERT"})
 }
 
-/// All books that an export answers.
+/// All books of an export.
 async fn export(server: &TestServer, request: ExportBooksRequest) -> Vec<Book> {
     let mut stream = client(server).export_books(request).await.expect("an export").into_inner();
     let mut books = Vec::new();
     let mut last = None;
     while let Some(answer) = stream.message().await.expect("books") {
-        assert!(last.is_none_or(|token: String| !token.is_empty()), "a message behind the last");
+        assert!(last.is_none_or(|token: String| !token.is_empty()), "a message after the last one");
         books.extend(answer.books);
         last = Some(answer.next_page_token);
     }
-    assert_eq!(last.as_deref(), Some(""), "the last message says that it is the last");
+    assert_eq!(last.as_deref(), Some(""), "the last message has no page token");
     books
 }
 
-/// How many books there are, past the service.
+/// The number of books, read directly from the database.
 async fn count(server: &TestServer) -> i64 {
     let count = server.database().value("SELECT count(*) FROM books").await;
     count.parse().expect("a number")

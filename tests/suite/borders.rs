@@ -1,8 +1,8 @@
-//! The borders between crates: what no crate of the workspace depends on, also through others.
+//! The borders between crates: dependencies that a crate of the workspace must not have, also
+//! through others.
 //!
-//! Cargo refuses an import of a crate that the manifest doesn't name. These tests hold the
-//! manifests. Cargo.lock names the dependencies of all features and of tests too, so a crate
-//! that isn't found there is in no build.
+//! Cargo refuses an import that the manifest doesn't name. These tests hold the manifests.
+//! Cargo.lock names the dependencies of all features and tests, so a crate that it lacks is unused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,26 +11,30 @@ use std::{
 
 use crate::tidy;
 
-/// The wire: gRPC, its messages and the contract.
+/// gRPC, its messages and the contract.
 const WIRE: &[&str] = &["tonic", "prost", "bookstore-proto"];
 /// The database and its libraries.
 const DATABASE: &[&str] = &["sea-orm", "sqlx", "bookstore-store"];
-/// Parts of the service above the store.
+/// The crates of the service above the store.
 const ABOVE_STORE: &[&str] = &["bookstore-entity", "bookstore-migration", "bookstore-query"];
 
-/// Each crate of the workspace, and what it must not depend on.
+/// The service, its tests, and the libraries of its commands.
+const SERVICE: &[&str] =
+    &["bookstore-server", "bookstore-tests", "sea-query", "csv", "indicatif", "clap"];
+
+/// Each crate of the workspace, and its forbidden dependencies.
 const BORDERS: &[(&str, &[&[&str]])] = &[
     ("bookstore-proto", &[DATABASE, ABOVE_STORE]),
     ("bookstore-entity", &[WIRE, &["bookstore-store"]]),
     ("bookstore-migration", &[WIRE, &["bookstore-store"]]),
     ("bookstore-store", &[WIRE, ABOVE_STORE]),
-    ("bookstore-client", &[DATABASE, ABOVE_STORE, &["bookstore-server"]]),
+    ("bookstore-client", &[DATABASE, ABOVE_STORE, SERVICE]),
     ("bookstore-query", &[WIRE, &["bookstore-migration"]]),
     ("bookstore-server", &[&["bookstore-tests"]]),
     ("bookstore-tests", &[]),
 ];
 
-/// The packages of a lock file, each with the names of those that it depends on.
+/// The packages of a lock file, each with the names of its dependencies.
 type Packages = BTreeMap<String, BTreeSet<String>>;
 
 fn packages(lock: &str) -> Packages {
@@ -39,14 +43,14 @@ fn packages(lock: &str) -> Packages {
         let name = package.lines().find_map(|line| line.strip_prefix("name = "));
         let name = name.expect("a package's name").trim_matches('"').to_owned();
         let listed = package.lines().filter_map(|line| line.strip_prefix(" \""));
-        // With a version behind the name where there are several.
+        // A version follows the name where there are several.
         let listed = listed.filter_map(|line| line.split([' ', '"']).next());
         packages.entry(name).or_default().extend(listed.map(str::to_owned));
     }
     packages
 }
 
-/// How a crate depends on another, from the one to the other; none if it doesn't.
+/// How a crate depends on another, as a path between them; `None` if it doesn't.
 fn path(packages: &Packages, from: &str, to: &str) -> Option<Vec<String>> {
     let mut found_by: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = vec![from];
@@ -67,38 +71,46 @@ fn path(packages: &Packages, from: &str, to: &str) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// What is wrong with a lock file: dependencies across a border, and crates of the workspace
-/// that have no line.
-fn faults(lock: &str, borders: &[(&str, &[&[&str]])]) -> Vec<String> {
+/// The violations of a lock file: dependencies across a border, and crates of the workspace without
+/// a line in the table.
+fn violations(lock: &str, borders: &[(&str, &[&[&str]])]) -> Vec<String> {
     let packages = packages(lock);
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for (name, forbidden) in borders {
         if !packages.contains_key(*name) {
-            faults.push(format!("{name} is no crate of the workspace"));
+            violations.push(format!("{name} is no crate of the workspace"));
         }
         let forbidden = forbidden.iter().copied().flatten();
         let crossed = forbidden.filter_map(|other| path(&packages, name, other));
-        faults.extend(crossed.map(|path| format!("{} crosses a border", path.join(" -> "))));
+        violations.extend(crossed.map(|path| format!("{} crosses a border", path.join(" -> "))));
     }
     let ours = packages.keys().filter(|name| name.starts_with("bookstore-"));
     let new = ours.filter(|name| borders.iter().all(|(known, _)| known != name));
-    faults.extend(new.map(|name| format!("{name} has no line in BORDERS")));
-    faults
+    violations.extend(new.map(|name| format!("{name} has no line in BORDERS")));
+    violations
 }
 
 #[test]
-fn crates_keep_their_borders() {
+fn no_crate_depends_across_its_border() {
     let lock = fs::read_to_string(tidy::root().join("Cargo.lock")).expect("the lock file");
-    let faults = faults(&lock, BORDERS);
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let violations = violations(&lock, BORDERS);
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     let packages = packages(&lock);
-    let through = path(&packages, "bookstore-server", "prost").expect("the server has the wire");
+    let through =
+        path(&packages, "bookstore-server", "prost").expect("a path from the server to prost");
     assert!(through.len() > 1, "{through:?}");
-    assert!(path(&packages, "bookstore-store", "sqlx").is_some(), "the store has the database");
+    for (from, to) in [
+        ("bookstore-store", "sqlx"),
+        ("bookstore-client", "tonic"),
+        ("bookstore-client", "bookstore-proto"),
+        ("bookstore-server", "bookstore-client"),
+    ] {
+        assert!(path(&packages, from, to).is_some(), "{from} depends on {to}");
+    }
 }
 
 #[test]
-fn a_crossed_border_is_found() {
+fn dependency_across_a_border_is_reported() {
     let lock = concat!(
         "[[package]]\nname = \"bookstore-store\"\nversion = \"0.1.0\"\n",
         "dependencies = [\n \"otlp\",\n \"syn 2.0.1\",\n]\n\n",
@@ -106,12 +118,12 @@ fn a_crossed_border_is_found() {
         "[[package]]\nname = \"syn\"\nversion = \"2.0.1\"\n\n",
         "[[package]]\nname = \"tonic\"\nversion = \"0.14.0\"\n",
     );
-    let find = |name, forbidden| faults(lock, &[(name, &[forbidden])]);
+    let find = |name, forbidden| violations(lock, &[(name, &[forbidden])]);
     assert_eq!(
         find("bookstore-store", &["tonic", "prost"]),
         ["bookstore-store -> otlp -> tonic crosses a border"]
     );
-    assert_eq!(find("bookstore-store", &["syn"]).len(), 1, "a version behind the name");
+    assert_eq!(find("bookstore-store", &["syn"]).len(), 1, "a name with a version");
     assert!(find("bookstore-store", &["prost"]).is_empty());
-    assert_eq!(find("bookstore-query", &[]).len(), 2, "a line too many, and one that is missing");
+    assert_eq!(find("bookstore-query", &[]).len(), 2, "one line too many, and one missing");
 }

@@ -1,4 +1,4 @@
-//! `CartService`: reads, over carts that were filled by SQL, and writes.
+//! `CartService`: reads of carts that were filled by SQL, and writes.
 
 mod writes;
 
@@ -18,14 +18,14 @@ use crate::{
 };
 
 on_every_engine!(
-    a_cart_is_empty_until_it_is_filled,
-    deleted_books_leave_their_carts,
-    carts_go_with_their_users,
+    cart_without_items_is_read_as_empty,
+    deleting_a_book_removes_it_from_carts,
+    deleting_a_user_deletes_the_cart,
 );
 
 const GET: &str = "CartService/GetCart";
 
-/// What the bad-input table knows of carts.
+/// The bad-input table's cases of carts.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![bad(GET, json!({}), &["user_id"])];
     cases.extend(bad_ids().into_iter().map(|id| bad(GET, json!({"user_id": id}), &["user_id"])));
@@ -34,8 +34,8 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Fills carts: of each the user, whose number it has too, and what is in it, each the number
-/// of a book and how many copies. Users and books have to be there.
+/// Fills carts: each with its user's number, which is the cart's too, and its items, as numbers of
+/// books and quantities. Users and books must exist.
 pub(crate) async fn fill(database: &Database, carts: &[(u32, &[(u32, i32)])]) {
     let literal = |number| literal(database.engine(), &id(number));
     let time = "'2026-01-01T00:00:00";
@@ -70,7 +70,7 @@ fn books(cart: &Value) -> Vec<u32> {
     items.iter().map(number).collect()
 }
 
-async fn a_cart_is_empty_until_it_is_filled(engine: Engine) {
+async fn cart_without_items_is_read_as_empty(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     assert_eq!(cart(&server, 1).await, json!({"user_id": id(1)}));
@@ -104,7 +104,7 @@ async fn a_cart_is_empty_until_it_is_filled(engine: Engine) {
     }
 }
 
-async fn deleted_books_leave_their_carts(engine: Engine) {
+async fn deleting_a_book_removes_it_from_carts(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     fill(&database, &[(1, &[(1, 1), (2, 1), (3, 1)]), (2, &[(2, 5)]), (3, &[(3, 1)])]).await;
@@ -117,7 +117,7 @@ async fn deleted_books_leave_their_carts(engine: Engine) {
     assert_eq!(after["create_time"], before[0]["create_time"]);
     assert_eq!([cart(&server, 2).await, cart(&server, 3).await], before[1..]);
 
-    // A delete that is refused leaves them as they are.
+    // A refused delete changes no cart.
     let stale = json!({"id": id(2), "etag": "old"});
     refusal(&server, "BookService/DeleteBook", stale).await.is_stale("etag");
     let gone = json!({"requests": [{"id": id(2)}, {"id": id(404)}]});
@@ -140,7 +140,7 @@ async fn deleted_books_leave_their_carts(engine: Engine) {
     assert_eq!(versions, ["3", "2", "2"], "each change is one version");
 }
 
-async fn carts_go_with_their_users(engine: Engine) {
+async fn deleting_a_user_deletes_the_cart(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     fill(&database, &[(1, &[(1, 1)]), (2, &[(1, 1), (2, 1)])]).await;
@@ -155,10 +155,10 @@ async fn carts_go_with_their_users(engine: Engine) {
     answer(&server, delete, json!({"id": id(3)})).await;
 }
 
-/// Whoever changes a cart locks it first and then looks at the books. Deleting these goes the
-/// same way, or the two would wait for each other; and what was put in meanwhile counts too.
+/// A write locks the cart first and then the books. A delete of books must take the locks in the
+/// same order, or the two could deadlock; and it must see items that are added meanwhile.
 #[tokio::test]
-async fn carts_are_locked_before_their_books() {
+async fn book_delete_locks_carts_before_books() {
     let server = Arc::new(start(Engine::Postgres).await);
     let database = server.database();
     fill(&database, &[(1, &[(1, 1)]), (2, &[])]).await;
@@ -186,7 +186,7 @@ async fn carts_are_locked_before_their_books() {
     );
     run(&mut session, put).await;
     session.close().await.expect("a session that ends");
-    delete.await.expect("no panic").expect("books that go");
+    delete.await.expect("no panic").expect("deleted books");
     let after = cart(&server, 2).await;
     assert_eq!(books(&after), Vec::<u32>::new());
     assert_ne!(after["etag"], before["etag"]);

@@ -1,4 +1,4 @@
-//! `CategoryService`: the standard methods, and what a category's end does to its books.
+//! `CategoryService`: the standard methods, and the effect of a delete on books.
 
 mod stats;
 
@@ -15,12 +15,12 @@ use crate::client::{
 };
 
 on_every_engine!(
-    is_created_changed_and_deleted,
-    names_are_unique,
-    is_upserted,
-    etags_guard_changes,
-    books_outlive_their_category,
-    lists_by_name,
+    category_is_created_updated_and_deleted,
+    duplicate_name_is_refused,
+    update_with_allow_missing_creates_or_updates,
+    update_with_an_old_etag_is_refused,
+    deleting_a_category_unlinks_its_books,
+    list_is_sorted_by_name_and_filtered,
 );
 
 fn create(id: &str, category: Value) -> CreateCategoryRequest {
@@ -53,7 +53,7 @@ async fn get(categories: &mut Categories, id: &str) -> Result<Category, Refusal>
     answer.map(|answer| answer.into_inner()).map_err(|status| Refusal::from(&status))
 }
 
-async fn is_created_changed_and_deleted(engine: Engine) {
+async fn category_is_created_updated_and_deleted(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let ignored = json!({"id": "no id", "name": "Поэзия", "description": "", "etag": "anything",
@@ -68,7 +68,7 @@ async fn is_created_changed_and_deleted(engine: Engine) {
         .is_taken(&["id"]);
     let both = create(&id(1), json!({"name": "Fiction"}));
     let refusal = refused(categories.create_category(both).await);
-    // The engines may stop at either constraint.
+    // The engines may report either constraint.
     assert_eq!(refusal.reason, "RESOURCE_ALREADY_EXISTS");
 
     let change = json!({"id": id(1), "name": "Verse", "description": "x"});
@@ -97,17 +97,17 @@ async fn is_created_changed_and_deleted(engine: Engine) {
     get(&mut categories, &id(1)).await.expect_err("no category").is_missing(&["id"]);
 }
 
-async fn names_are_unique(engine: Engine) {
+async fn duplicate_name_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     refused(categories.create_category(create("", json!({"name": "Fiction"}))).await)
         .is_taken(&["category.name"]);
-    // Byte by byte, on both engines.
+    // Names are compared byte by byte on both engines.
     for name in ["fiction", "Fiction ", "Fictión", "Fictio\u{301}n"] {
         done(categories.create_category(create("", json!({"name": name}))).await);
     }
     let same = json!({"id": FICTION, "name": "Fiction"});
-    update(&mut categories, same, &["name"]).await.expect("its own name isn't taken");
+    update(&mut categories, same, &["name"]).await.expect("its own name");
     let taken = json!({"id": FICTION, "name": "Science"});
     let refusal = update(&mut categories, taken, &["name"]).await.expect_err("a name in use");
     refusal.is_taken(&["category.name"]);
@@ -118,7 +118,7 @@ async fn names_are_unique(engine: Engine) {
     get(&mut categories, &id(1)).await.expect_err("nothing was written").is_missing(&["id"]);
 }
 
-async fn is_upserted(engine: Engine) {
+async fn update_with_allow_missing_creates_or_updates(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let upsert = |category: Value| json!({"category": category, "update_mask": "description", "allow_missing": true});
@@ -130,11 +130,11 @@ async fn is_upserted(engine: Engine) {
     let created = send(&mut categories, upsert(whole)).await.expect("a new category");
     assert_eq!((created.name.as_str(), created.description.as_deref()), ("New", Some("x")));
     let changed = send(&mut categories, upsert(with(half, json!({"description": "y"})))).await;
-    let changed = changed.expect("the name doesn't count any more");
+    let changed = changed.expect("a name that is free again");
     assert_eq!((changed.name.as_str(), changed.description.as_deref()), ("New", Some("y")));
 }
 
-async fn etags_guard_changes(engine: Engine) {
+async fn update_with_an_old_etag_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let first = get(&mut categories, FICTION).await.expect("a category");
@@ -142,7 +142,8 @@ async fn etags_guard_changes(engine: Engine) {
     let second = update(&mut categories, change(&first.etag), &[]).await.expect("the newest");
     let other = get(&mut categories, SCIENCE).await.expect("a category").etag;
     for stale in [first.etag.as_str(), "garbage", &other] {
-        let refusal = update(&mut categories, change(stale), &[]).await.expect_err("a stale one");
+        let refusal =
+            update(&mut categories, change(stale), &[]).await.expect_err("an outdated etag");
         refusal.is_stale("category.etag");
         let request = delete(json!({"id": FICTION, "etag": stale}));
         refused(categories.delete_category(request).await).is_stale("etag");
@@ -151,14 +152,14 @@ async fn etags_guard_changes(engine: Engine) {
     done(categories.delete_category(delete(json!({"id": FICTION, "etag": second.etag}))).await);
 }
 
-async fn books_outlive_their_category(engine: Engine) {
+async fn deleting_a_category_unlinks_its_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let of = |category: &str| with(a_book("x"), json!({"category_id": category}));
     let all = [of(FICTION), of(FICTION), of(SCIENCE), a_book("x")];
     let created = create_all(&mut books, &all).await;
 
-    // What isn't deleted unlinks nothing.
+    // A refused delete unlinks no book.
     let stale = delete(json!({"id": FICTION, "etag": "garbage"}));
     refused(categories.delete_category(stale).await).is_stale("etag");
     let requests = vec![delete(json!({"id": FICTION})), delete(json!({"id": id(404)}))];
@@ -196,7 +197,7 @@ async fn books_outlive_their_category(engine: Engine) {
     assert_eq!(versions, wanted);
 }
 
-async fn lists_by_name(engine: Engine) {
+async fn list_is_sorted_by_name_and_filtered(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut categories = categories(&server);
     let mut names = Vec::new();
@@ -209,7 +210,7 @@ async fn lists_by_name(engine: Engine) {
         }
         request.page_token = page.next_page_token;
     }
-    // The five that are there from the start.
+    // The five categories of the migrations.
     assert_eq!(names, ["Fiction", "History", "Non-Fiction", "Science", "Technology"]);
 
     let created = done(categories.create_category(create("", json!({"name": "Zen"}))).await);

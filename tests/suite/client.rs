@@ -1,5 +1,4 @@
-//! How the suite talks to the service: clients, requests written as JSON, and
-//! refusals taken apart.
+//! How the suite talks to the service: clients, requests written as JSON, and parsed errors.
 
 use std::{collections::HashMap, fmt::Debug};
 
@@ -30,10 +29,10 @@ pub(crate) fn categories(server: &TestServer) -> Categories {
     Categories::new(server.channel())
 }
 
-/// A message of the contract, written as protobuf's JSON.
+/// A message of the contract from protobuf's JSON.
 ///
 /// # Panics
-/// If the JSON doesn't fit it.
+/// If the JSON doesn't match the message.
 #[track_caller]
 pub(crate) fn message<M: ReflectMessage + Default>(json: Value) -> M {
     dynamic(M::default().descriptor(), json).transcode_to().expect("the same message")
@@ -46,7 +45,7 @@ pub(crate) fn dynamic(descriptor: MessageDescriptor, json: Value) -> DynamicMess
         .unwrap_or_else(|error| panic!("{error}: {}", shown.chars().take(500).collect::<String>()))
 }
 
-/// A field mask as JSON has it, from paths as the contract has them.
+/// A field mask in JSON's form, from paths in the contract's form.
 pub(crate) fn mask(paths: &[&str]) -> Value {
     let mut text = String::new();
     let mut upper = false;
@@ -63,7 +62,7 @@ pub(crate) fn mask(paths: &[&str]) -> Value {
     json!(text)
 }
 
-/// A book that can be created, as JSON.
+/// A valid new book, as JSON.
 pub(crate) fn a_book(title: &str) -> Value {
     json!({
         "title": title,
@@ -72,7 +71,7 @@ pub(crate) fn a_book(title: &str) -> Value {
     })
 }
 
-/// JSON with some of its members replaced or added; null takes one away.
+/// JSON with some members replaced or added; null removes a member.
 pub(crate) fn with(mut json: Value, members: Value) -> Value {
     let (Some(object), Value::Object(members)) = (json.as_object_mut(), members) else {
         panic!("two JSON objects");
@@ -86,12 +85,12 @@ pub(crate) fn with(mut json: Value, members: Value) -> Value {
     json
 }
 
-/// An id that nothing else has: the same number, the same id.
+/// A unique id for each number.
 pub(crate) fn id(number: u32) -> String {
     format!("0195a000-0000-4000-8000-{number:012x}")
 }
 
-/// An id as SQL has it.
+/// An id as a literal of SQL.
 pub(crate) fn literal(engine: Engine, id: &str) -> String {
     match engine {
         Engine::Postgres => format!("'{id}'"),
@@ -121,16 +120,16 @@ pub(crate) async fn create_all(books: &mut Books, all: &[Value]) -> Vec<v1::Book
     created
 }
 
-/// An error, taken apart.
+/// A parsed error.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) reason: String,
     pub(crate) domain: String,
-    /// What `ErrorInfo` says besides.
+    /// The metadata of `ErrorInfo`.
     pub(crate) metadata: HashMap<String, String>,
-    /// The fields that `BadRequest` names, each once, in their order.
+    /// The fields of `BadRequest`, each once, in their order.
     pub(crate) fields: Vec<String>,
 }
 
@@ -181,25 +180,25 @@ impl Refusal {
         self.is(Code::NotFound, "RESOURCE_NOT_FOUND", fields)
     }
 
-    /// Fails unless a reference at these fields leads nowhere.
+    /// Fails unless references at these fields point to no row.
     #[track_caller]
     pub(crate) fn has_no_reference(&self, fields: &[&str]) -> &Self {
         self.is(Code::FailedPrecondition, "REFERENCE_NOT_FOUND", fields)
     }
 
-    /// Fails unless the values of these fields are taken.
+    /// Fails unless the values of these fields violate uniqueness.
     #[track_caller]
     pub(crate) fn is_taken(&self, fields: &[&str]) -> &Self {
         self.is(Code::AlreadyExists, "RESOURCE_ALREADY_EXISTS", fields)
     }
 
-    /// Fails unless the etag at this field is an old one.
+    /// Fails unless the etag at this field is outdated.
     #[track_caller]
     pub(crate) fn is_stale(&self, field: &str) -> &Self {
         self.is(Code::Aborted, "ETAG_MISMATCH", &[field])
     }
 
-    /// Fails unless `ErrorInfo` has this in its metadata.
+    /// Fails unless `ErrorInfo` has this metadata.
     #[track_caller]
     pub(crate) fn says(&self, key: &str, value: &str) -> &Self {
         assert_eq!(self.metadata.get(key).map(String::as_str), Some(value), "{self:?}");
@@ -207,16 +206,16 @@ impl Refusal {
     }
 }
 
-/// The refusal that a call must have ended with.
+/// The error of a call that must fail.
 #[track_caller]
 pub(crate) fn refused<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
     match answer {
         Err(status) => Refusal::from(&status),
-        Ok(answer) => panic!("it was done: {:?}", answer.get_ref()),
+        Ok(answer) => panic!("the call succeeded: {:?}", answer.get_ref()),
     }
 }
 
-/// The message that a call must have been answered with.
+/// The answer of a call that must succeed.
 #[track_caller]
 pub(crate) fn done<T>(answer: Result<Response<T>, Status>) -> T {
     match answer {

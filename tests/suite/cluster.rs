@@ -1,4 +1,4 @@
-//! The harness's own clusters do what the tests of replicas take for granted.
+//! The test clusters work as the tests of replicas assume.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -13,14 +13,14 @@ async fn marks(cluster: &Replicated, node: usize) -> String {
     cluster.value(node, "SELECT string_agg(number::text, ' ' ORDER BY number) FROM marks").await
 }
 
-/// The marks that a replica has, once it has all that the primary has written.
+/// The marks on a replica once it has replayed all that the primary has written.
 async fn replayed(cluster: &Replicated, primary: usize, replica: usize) -> String {
     cluster.caught_up(primary, replica).await;
     marks(cluster, replica).await
 }
 
 #[tokio::test]
-async fn nodes_are_frozen_killed_promoted_and_joined_again() {
+async fn test_cluster_freezes_kills_promotes_and_rejoins_nodes() {
     let mut cluster = Replicated::start(2).await;
     cluster.execute(0, "CREATE TABLE marks (number integer)").await;
     mark(&cluster, 0, 1).await;
@@ -34,16 +34,16 @@ async fn nodes_are_frozen_killed_promoted_and_joined_again() {
     assert_eq!(asked.await, "7");
 
     let killed = cluster.kill(0).await;
-    assert!(killed.len() > 3, "a server and those that work for it: {killed:?}");
+    assert!(killed.len() > 3, "a server and its child processes: {killed:?}");
     assert_eq!(Replicated::running(&killed), [0; 0]);
     cluster.promote(1).await;
     mark(&cluster, 1, 2).await;
     cluster.follow_to(2, 1).await;
     assert_eq!(replayed(&cluster, 1, 2).await, "1 2");
 
-    // The old primary still believes in itself, at first where only the harness sees it.
+    // The old primary still acts as a primary. At first only the harness can reach it.
     cluster.restart_hidden(0).await;
-    TcpStream::connect(cluster.name(0)).expect_err("it listens to nobody");
+    TcpStream::connect(cluster.name(0)).expect_err("a closed port");
     mark(&cluster, 0, 3).await;
     cluster.stop(0).await;
     cluster.restart(0).await;

@@ -1,5 +1,5 @@
-//! The contract as text, held equal to a golden file, so that every change of it is
-//! seen in review as the diff of one file.
+//! The contract as text equals a golden file, so that every change of it shows in review as the
+//! diff of one file.
 
 mod service_config;
 
@@ -17,7 +17,7 @@ const GOLDEN: &str = "tests/golden/bookstore.v1.txt";
 const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace contract::";
 
 #[test]
-fn equals_the_golden_file() {
+fn contract_equals_the_golden_file() {
     let path = tidy::root().join(GOLDEN);
     let actual = render();
     if env::var_os("BOOKSTORE_WRITE_GOLDEN").is_some() {
@@ -27,7 +27,7 @@ fn equals_the_golden_file() {
     let changes = changes(&golden, &actual);
     assert!(
         changes.is_empty(),
-        "the contract isn't what {GOLDEN} says; if that is meant, run\n  {REWRITE}\n\n{changes}"
+        "the contract differs from {GOLDEN}; if the change is intended, run\n  {REWRITE}\n\n{changes}"
     );
 }
 
@@ -124,7 +124,7 @@ fn kind(kind: &Kind) -> String {
     }
 }
 
-/// Every option that is set, each on a line of its own; extensions by their full name.
+/// Every option that is set, each on its own line; extensions by their full name.
 fn options(options: &DynamicMessage) -> String {
     let plain = options.fields().map(|(field, value)| {
         format!("\n      {} = {}", field.name(), constant(&field.kind(), value))
@@ -166,8 +166,8 @@ fn constant(kind: &Kind, value: &Value) -> String {
     }
 }
 
-/// The lines that go (`-`) and come (`+`) between two texts, each under the last
-/// heading that both have; empty if they are equal.
+/// The removed (`-`) and added (`+`) lines between two texts, each under the last heading that both
+/// have; empty if they are equal.
 fn changes(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     // The longest common tail of each pair of tails.
@@ -208,7 +208,7 @@ fn changes(old: &str, new: &str) -> String {
 }
 
 #[test]
-fn a_change_is_shown_with_its_heading() {
+fn contract_change_is_printed_under_its_heading() {
     let old = "message A\n  a = 1: string\n  b = 2: string\n\nmessage B\n  c = 1: string\n";
     assert_eq!(changes(old, old), "");
     let new = old.replace("c = 1: string", "c = 1: int32").replace("  b = 2: string\n", "");
@@ -220,7 +220,7 @@ fn a_change_is_shown_with_its_heading() {
 
 /// The rules of values are options that plain code generation drops.
 #[test]
-fn shows_rules_and_behaviours() {
+fn contract_text_contains_rules_and_field_behaviours() {
     let text = render();
     assert!(text.contains("rpc GetBook(bookstore.v1.GetBookRequest) returns (bookstore.v1.Book)"));
     assert!(text.contains("(buf.validate.field) = {"), "{text}");
@@ -229,10 +229,10 @@ fn shows_rules_and_behaviours() {
     assert!(text.contains("(buf.validate.predefined) = {cel: ["), "{text}");
 }
 
-/// A client that builds messages from reflection finds the types that an Any holds only among
-/// the imports of the file that has the Any.
+/// A client that builds messages from reflection finds the types of an Any only among the imports
+/// of the Any's file.
 #[test]
-fn transactions_import_the_whole_contract_and_the_error_details() {
+fn transaction_file_imports_every_type_an_any_holds() {
     const PLACE: &str = "bookstore/v1/transaction.proto";
     let pool = &bookstore_proto::DESCRIPTOR_POOL;
     let file = pool.get_file_by_name(PLACE).expect("the file of transactions");
@@ -248,9 +248,9 @@ fn transactions_import_the_whole_contract_and_the_error_details() {
     assert!(details, "errors.proto doesn't import the details of errors");
 }
 
-/// Whoever looks into answers by reflection finds what stands in them as Any, error details too.
+/// Clients that read errors by reflection need the types of their details too.
 #[tokio::test]
-async fn reflection_knows_what_any_holds() {
+async fn reflection_returns_every_type_an_any_holds() {
     let server = TestServer::start(Engine::Sqlite).await;
     let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
     for (symbol, beside) in [

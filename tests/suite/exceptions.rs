@@ -7,31 +7,31 @@ use regex::Regex;
 
 use crate::tidy;
 
-/// A case that [`bookstore_tests::on_every_engine`] leaves out on one engine.
+/// A case that [`bookstore_tests::on_every_engine`] excludes on one engine.
 struct Exception {
     /// Its module and name, as `book::create_then_get`.
     case: &'static str,
     engine: Engine,
-    /// Why it can't hold there.
-    #[expect(dead_code, reason = "for whoever reads the table")]
+    /// Why it can't run there.
+    #[expect(dead_code, reason = "documents the table")]
     reason: &'static str,
 }
 
-/// All of them; an `except` in the suite that isn't here fails, and so does a line
-/// here that no case needs.
+/// All exceptions. The test fails for an `except` in the suite without a line here, and for a line
+/// without its `except`.
 const EXCEPTIONS: &[Exception] = &[Exception {
-    case: "store::a_steady_load_opens_no_connections",
+    case: "store::steady_load_opens_no_connections",
     engine: Engine::Sqlite,
     reason: "its pools have no overflow, and its sessions no number",
 }];
 
 #[test]
-fn every_exception_has_its_reason() {
+fn every_engine_exception_has_a_reason() {
     let mut stamped = BTreeSet::new();
     for (path, text) in tidy::files(".rs") {
         if let Some(file) = path.strip_prefix("tests/suite/") {
             let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
-            let cases = cases_left_out(&text).into_iter();
+            let cases = excluded_cases(&text).into_iter();
             stamped.extend(cases.map(|(case, engine)| (format!("{module}::{case}"), engine)));
         }
     }
@@ -39,15 +39,15 @@ fn every_exception_has_its_reason() {
         .iter()
         .map(|exception| (exception.case.to_owned(), format!("{:?}", exception.engine)))
         .collect();
-    assert_eq!(stamped, listed, "cases left out in the suite, and those in the table");
+    assert_eq!(stamped, listed, "excluded cases of the suite, and those of the table");
 }
 
-/// The cases that the text stamps with `except`, and the engine's name.
-fn cases_left_out(text: &str) -> Vec<(String, String)> {
+/// The cases with `except` in a text, and the engine's name.
+fn excluded_cases(text: &str) -> Vec<(String, String)> {
     let stamp = Regex::new(r"(?s)\bon_every_engine!\s*[({](.*?)[)}];?").expect("a pattern");
     let except = Regex::new(r"(\w+)\s+except\s+(\w)(\w*)").expect("a pattern");
     let mut found = Vec::new();
-    // Only at a line's start: this file has it in strings and comments too.
+    // Only at a line's start, since this file has the macro in strings and comments too.
     for stamp in stamp.captures_iter(text).filter(|stamp| {
         stamp.get(0).is_some_and(|all| all.start() == 0 || text[..all.start()].ends_with('\n'))
     }) {
@@ -59,9 +59,9 @@ fn cases_left_out(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn an_exception_is_found() {
+fn case_with_except_is_found_in_text() {
     let text = "on_every_engine!(one, two except postgres,\n three except sqlite);\n// on_every_engine!(x except sqlite);";
-    let found = cases_left_out(text);
+    let found = excluded_cases(text);
     let wanted = [("two", "Postgres"), ("three", "Sqlite")];
     assert_eq!(found, wanted.map(|(case, engine)| (case.to_owned(), engine.to_owned())));
 }

@@ -1,4 +1,4 @@
-//! The metadata `field-mask`: answers in part, whatever the method.
+//! The metadata `field-mask`: partial answers of every method.
 
 use bookstore_proto::DESCRIPTOR_POOL;
 use bookstore_tests::{Engine, TestServer, on_every_engine};
@@ -13,11 +13,11 @@ use crate::{
 };
 
 on_every_engine!(
-    answers_hold_what_is_asked_for,
-    every_resource_is_read_in_part,
-    every_method_looks_at_its_mask,
-    large_columns_are_left_unread,
-    sizes_are_those_of_what_was_read,
+    field_mask_limits_the_answer_to_its_paths,
+    field_mask_works_on_every_field_of_every_resource,
+    bad_field_mask_is_refused_by_every_method,
+    field_mask_without_large_columns_reads_none,
+    page_limit_counts_only_fields_of_the_mask,
 );
 
 async fn partly(server: &TestServer, method: &str, request: Value, mask: &str) -> Value {
@@ -26,12 +26,12 @@ async fn partly(server: &TestServer, method: &str, request: Value, mask: &str) -
     answer.unwrap_or_else(|refusal| panic!("{method} {shown} {mask}: {refusal:?}"))
 }
 
-/// A member of an answer, an empty list where it is left out.
+/// A member of an answer; an empty list if it is missing.
 fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
     answer[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-async fn answers_hold_what_is_asked_for(engine: Engine) {
+async fn field_mask_limits_the_answer_to_its_paths(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let filed = json!({"category_id": FICTION, "description": "Sand", "attributes": {"a": 1}});
@@ -55,7 +55,7 @@ async fn answers_hold_what_is_asked_for(engine: Engine) {
     let detail = json!({"id": id(1), "view": "BOOK_VIEW_DETAIL"});
     let read = partly(&server, get, detail, "category.name,review_count").await;
     assert_eq!(read, json!({"category": {"name": "Fiction"}, "review_count": "0"}));
-    // A mask asks for no other view.
+    // A mask doesn't change the view.
     assert_eq!(partly(&server, get, first, "category").await, json!({}));
 
     let page = json!({"order_by": "title", "page_size": 2, "view": "BOOK_VIEW_WITH_CATEGORY"});
@@ -71,7 +71,7 @@ async fn answers_hold_what_is_asked_for(engine: Engine) {
         partly(&server, stats, json!({"filter": "name = Fiction"}), "stats.book_count").await;
     assert_eq!(read, json!({"stats": [{"book_count": "3"}]}));
 
-    // A write is answered in part and stored as a whole.
+    // A write's answer is partial, and its resource is stored as a whole.
     let book = json!({"id": id(9), "book": with(a_book("new"), filed)});
     let created = partly(&server, "BookService/CreateBook", book, "id,price.units").await;
     assert_eq!(created, json!({"id": id(9), "price": {"units": "12"}}));
@@ -85,26 +85,26 @@ async fn answers_hold_what_is_asked_for(engine: Engine) {
     let requests = json!({"requests": [{"book": {"id": id(9), "stock": 6}}, {"book": {"id": id(1), "stock": 7}}]});
     let changed = partly(&server, "BookService/BatchUpdateBooks", requests, "books.stock").await;
     assert_eq!(changed, json!({"books": [{"stock": 6}, {"stock": 7}]}));
-    // Also under a key, whose twin may ask for another part of the answer.
+    // The same with a key. A retry may ask for another part of the answer.
     let change = json!({"book": {"id": id(9), "stock": 7}});
     let key = ("idempotency-key", "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e");
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     for mask in ["stock", "stock,title", "*"] {
         let metadata = [key, ("field-mask", mask)];
         let method = "BookService/UpdateBook";
-        told.push(call_with(&server, method, change.clone(), &metadata).await.expect(mask));
+        answers.push(call_with(&server, method, change.clone(), &metadata).await.expect(mask));
     }
     let read = answer(&server, get, json!({"id": id(9)})).await;
-    assert_eq!(told, [json!({"stock": 7}), json!({"stock": 7, "title": "new"}), read]);
+    assert_eq!(answers, [json!({"stock": 7}), json!({"stock": 7, "title": "new"}), read]);
     let gone = json!({"id": id(9)});
     assert_eq!(partly(&server, "BookService/DeleteBook", gone, "*").await, json!({}));
-    // What is refused is told as a whole.
+    // An error is complete, whatever the mask.
     let refused = call_with(&server, get, json!({"id": "x"}), &[("field-mask", "title")]).await;
     refused.expect_err("no id").is_invalid(&["id"]);
 }
 
-/// Each method that reads, with and without each field.
-async fn every_resource_is_read_in_part(engine: Engine) {
+/// Each reading method, with and without each field.
+async fn field_mask_works_on_every_field_of_every_resource(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for kind in KINDS {
@@ -141,8 +141,8 @@ fn fields(kind: &Kind) -> Vec<String> {
     message.fields().map(|field| field.name().to_owned()).collect()
 }
 
-/// A mask is read before the request: what each method has to say of its answer.
-async fn every_method_looks_at_its_mask(engine: Engine) {
+/// A mask is checked before the request, against the method's answer.
+async fn bad_field_mask_is_refused_by_every_method(engine: Engine) {
     let server = TestServer::start(engine).await;
     let services = DESCRIPTOR_POOL.services();
     for service in services.filter(|service| service.package_name() == "bookstore.v1") {
@@ -168,12 +168,15 @@ async fn every_method_looks_at_its_mask(engine: Engine) {
                 refusal.says("key", "field-mask");
             }
             let refusal = refused(&["nothing"]).await;
-            for told in ["`nothing`", there, method.output().name()] {
-                assert!(refusal.message.contains(told), "{path}: {}", refusal.message);
+            for part in ["`nothing`", there, method.output().name()] {
+                assert!(refusal.message.contains(part), "{path}: {}", refusal.message);
             }
             let long = "x".repeat(5_000);
-            assert!(refused(&[&long]).await.message.contains(there), "what there is isn't cut");
-            // `*` is taken, and the empty request looked at.
+            assert!(
+                refused(&[&long]).await.message.contains(there),
+                "the list of fields isn't cut"
+            );
+            // `*` is accepted, and the empty request is validated.
             let answer = send(server.channel(), &path, Vec::new(), &[("field-mask", "*")]).await;
             if let Err(status) = answer {
                 assert_eq!(Refusal::from(&status).reason, "FIELD_INVALID", "{path}");
@@ -182,7 +185,7 @@ async fn every_method_looks_at_its_mask(engine: Engine) {
     }
 }
 
-/// The statements of a call with a mask; a mask of nothing is none.
+/// The statements of a call with a mask; an empty mask means none.
 async fn texts(server: &TestServer, method: &str, request: Value, mask: &str) -> Vec<String> {
     let call = format!("{method} {mask}").replace(['/', ' '], "-");
     let metadata = [("request-id", call.as_str()), ("field-mask", mask)];
@@ -192,7 +195,7 @@ async fn texts(server: &TestServer, method: &str, request: Value, mask: &str) ->
     statements(server, &call).await
 }
 
-async fn large_columns_are_left_unread(engine: Engine) {
+async fn field_mask_without_large_columns_reads_none(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let large = json!({"description": "Sand", "category_id": FICTION, "attributes": {"a": "x"}});
@@ -209,7 +212,7 @@ async fn large_columns_are_left_unread(engine: Engine) {
     let narrow = of(texts(&server, get, first.clone(), "title").await);
     assert!(!column(&narrow, "description") && !column(&narrow, "attributes"), "{narrow}");
     assert!(column(&narrow, "title") && column(&narrow, "stock"), "{narrow}");
-    // There is no third text, whatever is asked for.
+    // There are only two texts of the statement, whatever the mask.
     for (mask, text) in [
         ("id,price.units,category_id", &narrow),
         ("description", &whole),
@@ -219,7 +222,7 @@ async fn large_columns_are_left_unread(engine: Engine) {
         assert_eq!(of(texts(&server, get, first.clone(), mask).await), *text, "{mask}");
     }
 
-    // A filter looks at what is left unread.
+    // A filter may read a column outside the mask.
     let list = "BookService/ListBooks";
     for filter in ["description = Sand", "attributes.a = x", "description:*", "attributes.a:*"] {
         let request = json!({"filter": filter, "order_by": "title"});
@@ -235,8 +238,8 @@ async fn large_columns_are_left_unread(engine: Engine) {
     assert_eq!(texts(&server, list, request, "next_page_token").await, narrow);
 }
 
-/// Books of 60 KiB each, more than a page and an answer hold.
-async fn sizes_are_those_of_what_was_read(engine: Engine) {
+/// Books of 60 KiB each, more than a page or an answer can hold.
+async fn page_limit_counts_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let large = json!({"attributes": {"a": "x".repeat(60 * 1_024)}});
@@ -264,7 +267,7 @@ async fn sizes_are_those_of_what_was_read(engine: Engine) {
         let refusal = read.expect_err("too large");
         refusal.is(Code::ResourceExhausted, "ANSWER_TOO_LARGE", &[]);
     }
-    // What a write answers counts as a whole, whatever of it is asked for.
+    // The size of a write's answer counts as a whole, whatever the mask.
     let requests: Vec<Value> =
         ids.iter().map(|id| json!({"book": {"id": id, "stock": 7}})).collect();
     let method = "BookService/BatchUpdateBooks";

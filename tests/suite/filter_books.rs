@@ -1,10 +1,10 @@
-//! The books that filters are tried on. Plain data.
+//! The books that filters are tested on. Plain data.
 
 /// A book to create.
 pub(crate) struct Book {
     /// The id that it is created with.
     pub(crate) id: &'static str,
-    /// Its title, which no other book has.
+    /// Its title, unique among the books.
     pub(crate) title: &'static str,
     /// Its author.
     pub(crate) author: &'static str,
@@ -14,9 +14,9 @@ pub(crate) struct Book {
     pub(crate) price_micros: i64,
     /// How many copies there are.
     pub(crate) stock: i32,
-    /// What it is about. Unset, empty and filled are three different things.
+    /// Its description. Unset, empty and filled are three different values.
     pub(crate) description: Option<&'static str>,
-    /// One of the categories that the first migration creates, which exist everywhere.
+    /// One of the categories that the migrations create, which exist everywhere.
     pub(crate) category_id: Option<&'static str>,
     /// Its attributes, a JSON object.
     pub(crate) attributes: &'static str,

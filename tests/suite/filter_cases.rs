@@ -1,9 +1,9 @@
-//! Filters with the books that they give, or the words that refuse them.
+//! Filters with the books that they find, or the text of their error.
 //!
-//! Plain data: a test creates the books of `filter_books.rs`, lists them with each filter
-//! ordered by title, and compares.
+//! Plain data: a test creates the books of `filter_books.rs`, lists them with each filter ordered
+//! by title, and compares.
 
-/// What a list answers.
+/// The answer of a list.
 pub(crate) enum Answer {
     /// The books with these titles, in code point order.
     Titles(&'static [&'static str]),
@@ -13,8 +13,8 @@ pub(crate) enum Answer {
 
 use Answer::{Refused, Titles};
 
-/// What is found without minding the case beyond ASCII: the filter, the titles on
-/// PostgreSQL and the titles on SQLite, the only known difference between them.
+/// Prefix and substring tests that ignore case beyond ASCII: the filter, the titles on PostgreSQL
+/// and the titles on SQLite. This is the only known difference between the engines.
 pub(crate) const NON_ASCII_CASE: (&str, &[&str], &[&str]) = ("title:émile", &["Émile"], &[]);
 
 const ALL: Answer = Titles(&[
@@ -34,7 +34,7 @@ const ALL: Answer = Titles(&[
 
 /// The filters and their answers.
 pub(crate) const FILTER_CASES: &[(&str, Answer)] = &[
-    // Nothing asked.
+    // Without a test.
     ("", ALL),
     (" \t\n ", ALL),
     // Text.
@@ -74,7 +74,7 @@ pub(crate) const FILTER_CASES: &[(&str, Answer)] = &[
         "description != \"S*\"",
         Titles(&["100 pure", "C++", "Eine \"kurze\" Zeit", "dune", "null", "Émile"]),
     ),
-    // Parts.
+    // Substrings.
     ("title:DUNE", Titles(&["Dune", "Dune Messiah", "dune"])),
     ("title:\"e m\"", Titles(&["Dune Messiah"])),
     ("title:\"%\"", Titles(&["100% pure"])),
@@ -227,7 +227,7 @@ pub(crate) const FILTER_CASES: &[(&str, Answer)] = &[
     ("attributes.\"a*\" = \"x\\*\"", Titles(&["Eine \"kurze\" Zeit"])),
     ("attributes.\"' OR 1=1 --\":*", Titles(&[])),
     ("attributes.\"$\":*", Titles(&[])),
-    // Not readable.
+    // Syntax errors.
     ("title =", Refused("can't be read from character 8")),
     ("= Dune", Refused("can't be read from character 1")),
     ("title = \"Dune", Refused("unterminated")),
@@ -242,7 +242,7 @@ pub(crate) const FILTER_CASES: &[(&str, Answer)] = &[
     ("create_time > 2001-02-03T04:05:06Z", Refused("put in quotes")),
     ("(((((((((((((((((stock = 7)))))))))))))))))", Refused("at most 16 deep")),
     ("title = \"a\0b\"", Refused("NUL")),
-    // Not in this language.
+    // Operators that the language lacks.
     ("Dune", Refused("`Dune` stands alone")),
     ("title = Dune and stock = 3", Refused("upper case")),
     ("regex(title, \"D\")", Refused("no functions")),
@@ -262,7 +262,7 @@ pub(crate) const FILTER_CASES: &[(&str, Answer)] = &[
     ("attributes:language", Refused("attributes.key")),
     ("attributes.* = 5", Refused("put the key `*` in quotes")),
     ("attributes.a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q = 1", Refused("at most 16 keys")),
-    // Comparisons and values that don't fit.
+    // Comparisons and values of a wrong type.
     ("title = \"*une\"", Refused("stands only at its end")),
     ("title = \"D*e\"", Refused("stands only at its end")),
     ("title = \"D**\"", Refused("stands only at its end")),

@@ -1,4 +1,4 @@
-//! The guard clears the machine, whoever is killed.
+//! The guard removes what a run leaves, whichever process is killed.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -26,7 +26,7 @@ fn answer(output: &mut BufReader<ChildStdout>) -> Value {
 }
 
 #[test]
-fn clears_what_a_killed_run_and_a_killed_guard_leave() {
+fn guard_removes_what_a_killed_run_and_a_killed_guard_leave() {
     let (mut killed, mut output, first) = start();
     let left = first["directory"].as_str().expect("a directory").to_owned();
     let mut input = killed.stdin.take().expect("its input");
@@ -36,14 +36,14 @@ fn clears_what_a_killed_run_and_a_killed_guard_leave() {
     TcpStream::connect(&address).expect("a running PostgreSQL");
     killed.kill().expect("a guard to kill");
     killed.wait().expect("its end");
-    assert!(Path::new(&left).is_dir(), "nobody is left to remove {left}");
+    assert!(Path::new(&left).is_dir(), "{left} was removed early");
 
-    // The next run's guard has swept once it answers.
+    // The next run's guard has swept before its first answer.
     let (mut guard, _output, second) = start();
     assert!(!Path::new(&left).exists(), "{left} is still there");
-    TcpStream::connect(&address).expect_err("no PostgreSQL any more");
+    TcpStream::connect(&address).expect_err("a stopped PostgreSQL");
 
-    // A killed run closes this pipe and says no word.
+    // A killed run closes this pipe without a message.
     let own = second["directory"].as_str().expect("a directory").to_owned();
     assert!(Path::new(&own).is_dir());
     drop(guard.stdin.take());

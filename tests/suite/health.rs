@@ -1,15 +1,15 @@
-//! `grpc.health.v1`, as probes ask it.
+//! `grpc.health.v1`, as probes use it.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-on_every_engine!(every_name_is_serving);
+on_every_engine!(health_of_every_name_is_serving);
 
-/// The service's own names, and one a gRPC service of the contract: whoever asks
-/// for the health of a service must be answered.
-async fn every_name_is_serving(engine: Engine) {
+/// The service's own health names, and the name of every gRPC service of the contract, which
+/// clients with health checking ask for.
+async fn health_of_every_name_is_serving(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut health = HealthClient::new(server.channel());
     let services = bookstore_proto::DESCRIPTOR_POOL.services();

@@ -1,4 +1,4 @@
-//! Writes with a key happen once, and those that only validate not at all.
+//! A write with a key is applied once, and a validate-only write never.
 
 use std::collections::BTreeSet;
 
@@ -21,17 +21,17 @@ use crate::{
 };
 
 on_every_engine!(
-    a_write_with_a_key_happens_once,
-    twins_at_once_are_one_write,
-    a_key_belongs_to_one_request,
-    what_fails_is_not_kept,
-    old_keys_go,
-    validation_leaves_nothing_behind,
+    write_repeated_with_its_key_is_applied_once,
+    concurrent_duplicates_are_applied_once,
+    key_of_another_request_is_refused,
+    failed_write_stores_no_answer_under_its_key,
+    expired_keys_are_deleted,
+    validate_only_request_changes_no_row,
 );
 
 const CREATE: &str = "BookService/CreateBook";
 
-/// What a call was answered with, and whether that was a stored answer.
+/// The answer of a call, and whether it was a stored one.
 pub(crate) struct Answered {
     pub(crate) body: Value,
     pub(crate) replayed: bool,
@@ -49,7 +49,7 @@ pub(crate) async fn call(
     let path = format!("/bookstore.v1.{method}");
     let answer = send(server.channel(), &path, body, metadata).await;
     let answer = answer.map_err(|status| Refusal::from(&status))?;
-    let replayed = answer.metadata().get("idempotent-replay").is_some_and(|told| told == "true");
+    let replayed = answer.metadata().get("idempotent-replay").is_some_and(|value| value == "true");
     let message = DynamicMessage::decode(contract.output(), &**answer.get_ref());
     let options = SerializeOptions::new().use_proto_field_name(true);
     let body = message
@@ -63,11 +63,11 @@ fn a_key() -> String {
     Uuid::new_v4().to_string()
 }
 
-async fn a_write_with_a_key_happens_once(engine: Engine) {
+async fn write_repeated_with_its_key_is_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = a_key();
-    // Without an id, so that a second one would be another book; with a map of several
-    // entries, which may stand in any order.
+    // Without an id, so that a second write would create another book, and with a map of several
+    // entries, whose encoding has no fixed order.
     let attributes = json!({"a": 1, "b": {"c": [1, 2], "d": null, "e": "x"}, "f": true});
     let request = json!({"book": with(a_book("once"), json!({"attributes": attributes}))});
     let first = call(&server, CREATE, request.clone(), &[("idempotency-key", &key)]).await;
@@ -81,38 +81,39 @@ async fn a_write_with_a_key_happens_once(engine: Engine) {
     }
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "1");
 
-    // The stored answer is what was true then.
+    // The stored answer is that of the first call.
     let book = first.body["id"].clone();
     answer(&server, "BookService/DeleteBook", json!({"id": book})).await;
     let again = call(&server, CREATE, request.clone(), &[("idempotency-key", &key)]).await;
     assert_eq!(again.expect("the same answer").body, first.body);
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
 
-    // An answer without a field, and one that says nothing of what it did.
+    // An answer without a field: it doesn't show what the write did.
     answer(&server, CREATE, json!({"id": id(1), "book": a_book("gone")})).await;
     let key = a_key();
     for replayed in [false, true] {
         let gone = json!({"id": id(1)});
         let metadata = [("idempotency-key", key.as_str())];
         let answered = call(&server, "BookService/DeleteBook", gone, &metadata).await;
-        let answered = answered.expect("it was there");
+        let answered = answered.expect("a deleted key");
         assert_eq!((answered.replayed, &answered.body), (replayed, &json!({})));
     }
-    // What was kept tells nothing of the request.
+    // The stored row contains nothing of the request.
     for row in server.sql("SELECT method, request_mark FROM idempotency_keys").await {
         assert!(row[0].as_ref().is_some_and(|method| method.starts_with("/bookstore.v1.")));
         assert_eq!(row[1].as_ref().map(String::len), Some(2 + 64), "{row:?}");
     }
 }
 
-async fn twins_at_once_are_one_write(engine: Engine) {
+async fn concurrent_duplicates_are_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
-    // A second service on the same database: its twins meet only in there.
+    // A second service on the same database, whose duplicates meet the first one's only in the
+    // database.
     let other = TestServer::builder(engine).on(server.database()).start().await;
     for round in 0..5 {
         let key = a_key();
-        let request = json!({"category": {"name": format!("Twin {round}")}});
-        let twins = (0..20).map(|at| {
+        let request = json!({"category": {"name": format!("Duplicate {round}")}});
+        let duplicates = (0..20).map(|at| {
             let server = if at % 2 == 0 { &server } else { &other };
             let (key, request) = (key.clone(), request.clone());
             async move {
@@ -120,17 +121,17 @@ async fn twins_at_once_are_one_write(engine: Engine) {
                 call(server, "CategoryService/CreateCategory", request, &metadata).await
             }
         });
-        let answers = futures_util::future::join_all(twins).await;
+        let answers = futures_util::future::join_all(duplicates).await;
         let answers: Vec<Answered> =
-            answers.into_iter().map(|answer| answer.expect("done, once")).collect();
+            answers.into_iter().map(|answer| answer.expect("one success")).collect();
         assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
         assert!(answers.iter().all(|answer| answer.body == answers[0].body));
     }
-    let made = "SELECT count(*) FROM categories WHERE name LIKE 'Twin %'";
+    let made = "SELECT count(*) FROM categories WHERE name LIKE 'Duplicate %'";
     assert_eq!(server.database().value(made).await, "5");
 }
 
-async fn a_key_belongs_to_one_request(engine: Engine) {
+async fn key_of_another_request_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = a_key();
     let metadata = [("idempotency-key", key.as_str())];
@@ -151,7 +152,7 @@ async fn a_key_belongs_to_one_request(engine: Engine) {
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "1");
 }
 
-async fn what_fails_is_not_kept(engine: Engine) {
+async fn failed_write_stores_no_answer_under_its_key(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = a_key();
     let metadata = [("idempotency-key", key.as_str())];
@@ -161,19 +162,19 @@ async fn what_fails_is_not_kept(engine: Engine) {
         let refused = refused.err().expect("neither user nor book is there");
         refused.has_no_reference(&["review.user_id", "review.book_id"]);
     }
-    // The same key may carry another request as long as none has happened.
+    // The same key may carry another request as long as none has been applied.
     let request = json!({"book": a_book("at last")});
     assert!(!call(&server, CREATE, request, &metadata).await.expect("a book").replayed);
 }
 
-async fn old_keys_go(engine: Engine) {
+async fn expired_keys_are_deleted(engine: Engine) {
     let server = TestServer::builder(engine).env("IDEMPOTENCY_RETENTION", "1s").start().await;
     let key = a_key();
     let metadata = [("idempotency-key", key.as_str())];
     let request = json!({"book": a_book("again")});
     call(&server, CREATE, request.clone(), &metadata).await.expect("a book");
     let database = server.database();
-    until("the key is gone", SOON, async || {
+    until("the key is deleted", SOON, async || {
         database.value("SELECT count(*) FROM idempotency_keys").await == "0"
     })
     .await;
@@ -181,8 +182,8 @@ async fn old_keys_go(engine: Engine) {
     assert_eq!(database.value("SELECT count(*) FROM books").await, "2");
 }
 
-/// On every method that writes: it is carried out, answered, and undone.
-async fn validation_leaves_nothing_behind(engine: Engine) {
+/// On every method that writes: the request is carried out, answered, and rolled back.
+async fn validate_only_request_changes_no_row(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
@@ -220,7 +221,7 @@ async fn validation_leaves_nothing_behind(engine: Engine) {
             tried.insert(format!("/bookstore.v1.{method}"));
         }
         answer(&server, &kind.method("Delete"), json!({"id": id(31)})).await;
-        // What is refused is refused as ever.
+        // Invalid requests get the same errors as without it.
         let taken = json!({"id": first, one: (kind.valid)()});
         let refused = call(&server, &kind.method("Create"), taken, &metadata).await;
         refused.err().expect("the id is taken").is(
@@ -230,7 +231,7 @@ async fn validation_leaves_nothing_behind(engine: Engine) {
         );
     }
     assert_eq!(rows(&server).await, before);
-    // What no kind has; each of them meets a row that lets it happen.
+    // Methods outside the kinds, each on a row that allows it.
     fill(&server.database(), &[(1, &[(1, 1), (2, 1)])]).await;
     let confirmed: Placed<'_> = (3, 3, "CONFIRMED", &[]);
     place(&server.database(), &[confirmed]).await;

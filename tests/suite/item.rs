@@ -1,4 +1,4 @@
-//! `ItemService`: what is its own. The standard methods are tried in `standard.rs`.
+//! What is special to `ItemService`. `standard.rs` tests the standard methods.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
@@ -9,9 +9,9 @@ use crate::{
     standard::answer,
 };
 
-on_every_engine!(payloads_come_back, payloads_are_filtered_by_their_paths);
+on_every_engine!(payload_round_trips_unchanged, filter_by_payload_path_finds_its_items);
 
-/// What the bad-input table knows of items.
+/// The bad-input table's case of items.
 pub(crate) const KIND: Kind = Kind {
     service: "ItemService",
     one: "Item",
@@ -60,7 +60,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-async fn payloads_come_back(engine: Engine) {
+async fn payload_round_trips_unchanged(engine: Engine) {
     let server = TestServer::start(engine).await;
     let payload = json!({
         "colour": "blå \"quoted\"\n🦀",
@@ -90,7 +90,7 @@ async fn payloads_come_back(engine: Engine) {
     assert_eq!(server.database().value("SELECT payload FROM items").await, "{}");
 }
 
-async fn payloads_are_filtered_by_their_paths(engine: Engine) {
+async fn filter_by_payload_path_finds_its_items(engine: Engine) {
     let server = TestServer::start(engine).await;
     let new = |name: &str, status: &str, payload: Value| json!({"item": {"name": name, "status": status, "payload": payload}});
     let requests = json!({"requests": [

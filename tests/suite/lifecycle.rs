@@ -1,5 +1,4 @@
-//! The service's life: how it starts and stops, what it does while its database is
-//! missing or busy, and what deadlines end.
+//! The life of the service: its start and stop, a missing or busy database, and deadlines.
 
 mod deadline;
 mod load;
@@ -27,7 +26,7 @@ use tonic_types::StatusExt;
 
 use crate::client;
 
-/// What a PostgreSQL session of the test's own holds, until it is let go.
+/// A PostgreSQL session of the test that holds locks until it is released.
 pub(crate) struct Held {
     session: PgConnection,
 }
@@ -41,17 +40,17 @@ impl Held {
         Self { session }
     }
 
-    /// Every book is locked, so that it can be read and not changed.
+    /// Locks every book for writes. Reads go on.
     pub(crate) async fn books(database: &Database) -> Self {
         Self::by(database, "SELECT id FROM books FOR UPDATE").await
     }
 
-    /// The table of books is locked, so that not even reading goes on.
+    /// Locks the table of books for reads too.
     pub(crate) async fn table(database: &Database) -> Self {
         Self::by(database, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE").await
     }
 
-    /// Lets the locks go; nothing was changed.
+    /// Releases the locks; nothing was changed.
     pub(crate) async fn release(mut self) {
         sqlx::raw_sql("ROLLBACK").execute(&mut self.session).await.expect("a rollback");
         self.session.close().await.expect("a session that ends");
@@ -65,7 +64,7 @@ pub(crate) fn postgres(database: &Database) -> &PostgresDatabase {
     }
 }
 
-/// How many of the service's sessions are in a state, said as SQL.
+/// The number of the service's sessions that match a condition in SQL.
 async fn sessions(database: &Database, state: &str) -> String {
     let sql = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
@@ -74,7 +73,7 @@ async fn sessions(database: &Database, state: &str) -> String {
     database.value(&sql).await
 }
 
-/// Whether somebody listens at the service's port.
+/// Whether the service's port accepts connections.
 pub(crate) async fn can_connect(server: &TestServer) -> bool {
     TcpStream::connect(server.address()).await.is_ok()
 }
@@ -95,7 +94,7 @@ pub(crate) async fn is_idle(database: &Database) {
     .await;
 }
 
-/// A service with one book, and its id.
+/// Creates a book in the service and returns its id.
 async fn with_a_book(server: &TestServer) -> String {
     let id = client::id(1);
     let request: CreateBookRequest = client::create(&id, client::a_book("Dune"));
@@ -109,7 +108,7 @@ fn restock(id: &str, stock: i32) -> UpdateBookRequest {
     UpdateBookRequest { book, ..Default::default() }
 }
 
-/// The stock of the book, past the service.
+/// The stock of the book, read directly from the database.
 async fn stock(database: &Database) -> String {
     database.value("SELECT stock FROM books").await
 }
@@ -118,13 +117,13 @@ fn named(name: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: name.to_owned() }
 }
 
-/// What a health check answers.
+/// The answer of a health check.
 async fn health(channel: Channel, name: &str) -> ServingStatus {
     let answer = HealthClient::new(channel).check(named(name)).await;
     answer.expect("an answer about health").into_inner().status()
 }
 
-/// The states of health of a name as they come.
+/// The health states of a name as they arrive.
 struct Watch(tonic::Streaming<HealthCheckResponse>);
 
 impl Watch {
@@ -133,7 +132,7 @@ impl Watch {
         Self(states.expect("a watch").into_inner())
     }
 
-    /// Waits for a state, passing over others.
+    /// Waits for a state, skipping others.
     async fn sees(&mut self, wanted: ServingStatus, limit: Duration) {
         let seen = async {
             while let Some(state) = self.0.message().await.expect("a state") {
@@ -147,7 +146,7 @@ impl Watch {
         assert!(seen.is_ok(), "not {wanted:?} within {limit:?}");
     }
 
-    /// Waits for a state that has to come within a limit on an idle machine.
+    /// Waits for a state within a limit that is meant for an idle machine.
     async fn sees_within(&mut self, wanted: ServingStatus, limit: Duration) {
         let watch = Stopwatch::start();
         self.sees(wanted, SOON).await;
@@ -156,16 +155,16 @@ impl Watch {
     }
 }
 
-/// The reason of a refusal, and whether it says when to try again.
+/// The reason of an error, and whether it has a retry delay.
 fn refusal(status: &Status) -> (String, bool) {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.clone());
     (reason.unwrap_or_else(|| format!("{status:?}")), details.retry_info().is_some())
 }
 
-/// What the names of health are: the service's own that follow the database, and those
-/// of the contract's services.
-fn names_that_follow() -> Vec<String> {
+/// The health names that follow the database: the service's own, and those of the contract's
+/// services.
+fn names_by_database() -> Vec<String> {
     let services = bookstore_proto::DESCRIPTOR_POOL.services();
     let services = services.map(|service| service.full_name().to_owned());
     let ours = services.filter(|name| name.starts_with("bookstore."));

@@ -1,4 +1,4 @@
-//! `ListBooks`: pages, totals, and how many statements they take.
+//! `ListBooks`: pages, totals, and the number of statements.
 
 mod estimate;
 mod filter;
@@ -21,18 +21,18 @@ use tonic::Request;
 use crate::client::{Books, Refusal, a_book, books, create_all, done, id, message, with};
 
 on_every_engine!(
-    pages_are_as_long_as_asked_for,
-    totals_count_what_the_filter_matches,
-    statements_are_as_few_for_many_rows_as_for_one,
+    list_pages_have_the_requested_size,
+    list_total_counts_the_books_of_the_filter,
+    list_statements_do_not_grow_with_rows,
 );
 
-/// What a List request in JSON is answered with.
+/// The answer to a List request in JSON.
 async fn list(books: &mut Books, request: Value) -> Result<ListBooksResponse, Refusal> {
     let answer = books.list_books(message::<ListBooksRequest>(request)).await;
     answer.map(|answer| answer.into_inner()).map_err(|status| Refusal::from(&status))
 }
 
-/// All books of a list, page by page; `request` says how large they are.
+/// All books of a list, page by page, with the page size of `request`.
 async fn walk(books: &mut Books, mut request: Value) -> Vec<Book> {
     let mut all = Vec::new();
     loop {
@@ -49,7 +49,7 @@ fn titles(books: &[Book]) -> Vec<&str> {
     books.iter().map(|book| book.title.as_str()).collect()
 }
 
-async fn pages_are_as_long_as_asked_for(engine: Engine) {
+async fn list_pages_have_the_requested_size(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     assert_eq!(list(&mut books, json!({})).await.expect("no books"), ListBooksResponse::default());
@@ -64,7 +64,7 @@ async fn pages_are_as_long_as_asked_for(engine: Engine) {
         assert_eq!(page.total_size, None);
     }
 
-    // Page size, skip and counting may change from page to page.
+    // Page size, skip and the total's mode may change from page to page.
     let first = list(&mut books, by_title(json!({"page_size": 10}))).await.expect("a page");
     let second = by_title(json!({"page_size": 3, "skip": 5, "page_token": first.next_page_token,
         "total_size_mode": "TOTAL_SIZE_MODE_EXACT"}));
@@ -83,7 +83,7 @@ async fn pages_are_as_long_as_asked_for(engine: Engine) {
         assert_eq!(page.next_page_token.is_empty(), skip >= 119, "skip {skip}");
     }
 
-    // What was deleted since is no hole, and no book stands on two pages.
+    // Books deleted meanwhile leave no gap, and no book is on two pages.
     books
         .batch_delete_books(message::<bookstore_proto::v1::BatchDeleteBooksRequest>(
             json!({"requests": [{"id": id(10)}, {"id": id(11)}, {"id": id(1)}]}),
@@ -95,7 +95,7 @@ async fn pages_are_as_long_as_asked_for(engine: Engine) {
     assert_eq!(titles(&next.books), ["011", "012"]);
 }
 
-async fn totals_count_what_the_filter_matches(engine: Engine) {
+async fn list_total_counts_the_books_of_the_filter(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let all: Vec<Value> = (0..25).map(|at| with(a_book("x"), json!({"stock": at % 5}))).collect();
@@ -110,7 +110,7 @@ async fn totals_count_what_the_filter_matches(engine: Engine) {
         let request = json!({"filter": filter, "total_size_mode": mode, "page_size": 4});
         let page = list(&mut books, request.clone()).await.expect("a page");
         assert_eq!(page.total_size, total, "{filter} {mode}");
-        // Of all pages together, also on a later one and behind its end.
+        // The total is that of the whole list, also on a later page and after its end.
         if total == Some(10) {
             for more in [json!({"page_token": page.next_page_token}), json!({"skip": 9_999})] {
                 let page = list(&mut books, with(request.clone(), more)).await.expect("a page");
@@ -120,12 +120,12 @@ async fn totals_count_what_the_filter_matches(engine: Engine) {
     }
 }
 
-/// The statements that a call ran, by their texts.
+/// The statements of a call, by their texts.
 pub(crate) async fn statements(server: &TestServer, call: &str) -> Vec<String> {
     let ended = |line: &Value| line["request_id"] == call && line["message"] == "call";
     server.logs().wait_for(|line| serde_json::from_str(line).is_ok_and(|line| ended(&line))).await;
     let lines = server.logs().json();
-    // The echo, or on a busy machine the warning that stands in for it.
+    // The echoed statement, or on a busy machine the warning of a slow one in its place.
     let statements = lines
         .iter()
         .filter(|line| line["target"] == "bookstore::sql" && line["request_id"] == call)
@@ -133,7 +133,7 @@ pub(crate) async fn statements(server: &TestServer, call: &str) -> Vec<String> {
     statements.collect()
 }
 
-async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
+async fn list_statements_do_not_grow_with_rows(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let all: Vec<Value> = (0..1_001).map(|at| a_book(&format!("{at}"))).collect();
@@ -165,9 +165,9 @@ async fn statements_are_as_few_for_many_rows_as_for_one(engine: Engine) {
     assert!(!texts[0].contains(&id(1)), "values are bound: {texts:?}");
 }
 
-/// The comment is what callers read; the table is what the service does.
+/// Callers read the comments; the service uses the tables.
 #[test]
-fn the_contract_says_what_lists_filter_and_sort_by() {
+fn contract_comments_list_the_filter_and_sort_fields() {
     for resource in RESOURCES {
         let Some(fields) = &resource.fields else { continue };
         let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
@@ -177,7 +177,7 @@ fn the_contract_says_what_lists_filter_and_sort_by() {
         let file = method.parent_file().file_descriptor_proto().clone();
         let locations = file.source_code_info.expect("comments").location;
         let at = locations.iter().find(|location| location.path == method.path());
-        let comment = at.expect("the method's place").leading_comments().to_owned();
+        let comment = at.expect("the method").leading_comments().to_owned();
         let comment = comment.split_whitespace().collect::<Vec<_>>().join(" ");
         for (name, value) in [
             ("Filterable", fields.filterable()),
@@ -190,15 +190,15 @@ fn the_contract_says_what_lists_filter_and_sort_by() {
     }
 }
 
-/// An update compares an immutable field with its column, which it finds in that table.
+/// An update compares an immutable field with its column, which that table names.
 #[test]
-fn immutable_fields_have_their_columns() {
+fn every_immutable_field_has_a_column() {
     let mut immutable = 0;
     for resource in RESOURCES {
         let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
         let mut methods = service.methods();
         let get = methods.find(|found| found.name().starts_with("Get"));
-        // A service without one has the resource of another.
+        // A service without one uses another service's resource.
         let Some(get) = get else { continue };
         for field in
             get.output().fields().filter(|field| behaviors(field).contains(&Behavior::Immutable))
@@ -206,7 +206,7 @@ fn immutable_fields_have_their_columns() {
             immutable += 1;
             let mut known = resource.fields.iter().flat_map(|fields| fields.fields);
             let known = known.any(|known| known.name == field.name());
-            assert!(known, "{} is in no table of fields", field.full_name());
+            assert!(known, "{} is missing in the tables of fields", field.full_name());
         }
     }
     assert!(immutable > 0);

@@ -1,4 +1,4 @@
-//! What the service logs of calls and statements, and what it tells callers for the log.
+//! The service's log of calls and statements, and the metadata that connects callers to it.
 
 use bookstore_proto::v1::{CreateCategoryRequest, GetBookRequest, ListBooksRequest};
 use bookstore_tests::{Engine, TestServer, on_every_engine};
@@ -8,16 +8,16 @@ use tonic::{Code, Request, metadata::MetadataMap};
 use crate::client;
 
 on_every_engine!(
-    a_call_is_one_line,
-    the_echo_tells_no_values,
-    slow_statements_are_told_without_values,
-    answers_say_who_answered,
+    call_is_logged_as_one_line,
+    statement_echo_contains_no_values,
+    slow_statement_is_logged_without_values,
+    answer_metadata_names_node_attempts_and_timing,
 );
 
-/// Where statements are told of.
+/// The log target of statements.
 const SQL: &str = "bookstore::sql";
 
-/// No message of the service has this in itself.
+/// No message of the service contains this itself.
 const SECRET: &str = "Xyzzy-4711";
 
 fn with_id<T>(message: T, id: &str) -> Request<T> {
@@ -26,7 +26,7 @@ fn with_id<T>(message: T, id: &str) -> Request<T> {
     request
 }
 
-/// The line of a call, waited for; a call after it shows that there is no second one.
+/// The line of a call. A later call shows that there is no second line.
 async fn line_of(server: &TestServer, id: &str) -> Value {
     let is_line = |line: &str, id: &str| {
         let line: Value = serde_json::from_str(line).unwrap_or_default();
@@ -47,7 +47,7 @@ fn text<'a>(metadata: &'a MetadataMap, key: &str) -> &'a str {
     value.to_str().expect("ASCII")
 }
 
-async fn a_call_is_one_line(engine: Engine) {
+async fn call_is_logged_as_one_line(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = client::books(&server);
     let create = || client::create(&client::id(1), client::a_book("Dune"));
@@ -65,7 +65,7 @@ async fn a_call_is_one_line(engine: Engine) {
         assert!(timestamp.starts_with("20") && timestamp.ends_with('Z'), "{line}");
     }
 
-    // One without an id gets one, by which its line is found.
+    // A call without an id gets one, by which the log has its line.
     let made = books.list_books(ListBooksRequest::default()).await.expect("a list");
     let made = text(made.metadata(), "request-id").to_owned();
     assert_eq!(line_of(&server, &made).await["code"], "OK");
@@ -82,14 +82,14 @@ async fn a_call_is_one_line(engine: Engine) {
         let id = format!("traced-{at}");
         let mut request = with_id(ListBooksRequest::default(), &id);
         request.metadata_mut().insert("traceparent", traceparent.parse().expect("ASCII"));
-        books.list_books(request).await.expect("whatever the traceparent is");
+        books.list_books(request).await.expect("any traceparent");
         let line = line_of(&server, &id).await;
         assert_eq!(line["trace_id"].as_str() == Some(trace), known, "{traceparent}: {line}");
     }
 }
 
-/// Puts the secret wherever a caller can: in what is written, looked for and refused.
-async fn tell_secrets(server: &TestServer) {
+/// Puts the secret wherever a caller can: into writes, filters and invalid requests.
+async fn send_secrets(server: &TestServer) {
     let mut books = client::books(server);
     let book = client::create(&client::id(1), client::a_book(SECRET));
     books.create_book(book.clone()).await.expect("a book");
@@ -110,10 +110,10 @@ async fn tell_secrets(server: &TestServer) {
     line_of(server, "the-last").await;
 }
 
-/// The statements of calls that were told of; those that ask for the schema belong to none.
+/// The logged statements of calls; those that read the schema's state belong to no call.
 fn statements(server: &TestServer) -> Vec<Value> {
-    let told = server.logs().json().into_iter().filter(|line| line["target"] == SQL);
-    told.filter(|line| line["request_id"].is_string()).collect()
+    let logged = server.logs().json().into_iter().filter(|line| line["target"] == SQL);
+    logged.filter(|line| line["request_id"].is_string()).collect()
 }
 
 fn assert_nothing_secret(server: &TestServer) {
@@ -122,7 +122,7 @@ fn assert_nothing_secret(server: &TestServer) {
     assert!(telling.is_empty(), "{telling:#?}");
 }
 
-async fn the_echo_tells_no_values(engine: Engine) {
+async fn statement_echo_contains_no_values(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_ECHO", "true")
         .env("DATABASE_SLOW_QUERY", "0s")
@@ -130,50 +130,50 @@ async fn the_echo_tells_no_values(engine: Engine) {
         .start()
         .await;
     let request = with_id(ListBooksRequest::default(), "the-last");
-    tell_secrets_then(&server, request).await;
-    let told = statements(&server);
+    send_secrets_then(&server, request).await;
+    let logged = statements(&server);
     for (part, wanted) in [
         (r#"INSERT INTO "books""#, "INFO"),
         (r#"FROM "books" WHERE"#, "INFO"),
         (r#"INSERT INTO "categories""#, "INFO"),
     ] {
         let found =
-            told.iter().find(|line| line["sql"].as_str().is_some_and(|sql| sql.contains(part)));
-        let found = found.unwrap_or_else(|| panic!("{part} isn't told of: {told:#?}"));
+            logged.iter().find(|line| line["sql"].as_str().is_some_and(|sql| sql.contains(part)));
+        let found = found.unwrap_or_else(|| panic!("{part} isn't logged: {logged:#?}"));
         assert_eq!(found["level"], wanted, "{found}");
         assert!(found["elapsed_ms"].is_number(), "{found}");
     }
     assert_nothing_secret(&server);
 
-    // Without being asked for, none is told of.
+    // Without the setting no statement is logged.
     let quiet = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0s").start().await;
     let request = with_id(ListBooksRequest::default(), "the-last");
-    tell_secrets_then(&quiet, request).await;
+    send_secrets_then(&quiet, request).await;
     assert_eq!(statements(&quiet), Vec::<Value>::new());
     assert_nothing_secret(&quiet);
 }
 
-async fn tell_secrets_then(server: &TestServer, last: Request<ListBooksRequest>) {
+async fn send_secrets_then(server: &TestServer, last: Request<ListBooksRequest>) {
     client::books(server).list_books(last).await.expect("a list");
-    tell_secrets(server).await;
+    send_secrets(server).await;
 }
 
-async fn slow_statements_are_told_without_values(engine: Engine) {
+async fn slow_statement_is_logged_without_values(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_SLOW_QUERY", "0.001ms").start().await;
     let request = with_id(ListBooksRequest::default(), "the-last");
-    tell_secrets_then(&server, request).await;
-    let told = statements(&server);
-    let insert = told.iter().find(|line| {
+    send_secrets_then(&server, request).await;
+    let logged = statements(&server);
+    let insert = logged.iter().find(|line| {
         line["sql"].as_str().is_some_and(|sql| sql.contains(r#"INSERT INTO "books""#))
     });
-    let insert = insert.unwrap_or_else(|| panic!("no slow insert: {told:#?}"));
+    let insert = insert.unwrap_or_else(|| panic!("no slow insert: {logged:#?}"));
     assert_eq!((&insert["level"], &insert["message"]), (&"WARN".into(), &"slow statement".into()));
     assert!(insert["elapsed_ms"].as_f64().is_some_and(|took| took > 0.0), "{insert}");
     assert_eq!(insert["operation"], "CreateBooks");
     assert_nothing_secret(&server);
 }
 
-async fn answers_say_who_answered(engine: Engine) {
+async fn answer_metadata_names_node_attempts_and_timing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = client::books(&server);
     let book = client::create(&client::id(1), client::a_book("Dune"));
@@ -193,8 +193,8 @@ async fn answers_say_who_answered(engine: Engine) {
     let refused = books.get_book(GetBookRequest::default()).await.expect_err("an empty id");
     assert!(text(refused.metadata(), "server-timing").starts_with("total;dur="));
     assert!(!refused.metadata().contains_key("served-by"), "no node was asked");
-    let twin = client::create(&client::id(1), client::a_book("Dune"));
-    let twin = books.create_book(twin).await.expect_err("an id that is taken");
-    assert_eq!(text(twin.metadata(), "attempts"), "1");
-    assert_eq!(text(twin.metadata(), "served-by"), "primary");
+    let duplicate = client::create(&client::id(1), client::a_book("Dune"));
+    let duplicate = books.create_book(duplicate).await.expect_err("an id that is taken");
+    assert_eq!(text(duplicate.metadata(), "attempts"), "1");
+    assert_eq!(text(duplicate.metadata(), "served-by"), "primary");
 }

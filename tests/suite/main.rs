@@ -1,6 +1,6 @@
-//! The suite: it drives the program from outside, on every engine.
+//! The suite: it tests the program from outside, on every engine.
 //!
-//! One test binary, for each would be linked with everything again.
+//! It is a single test binary, since each binary is linked with all dependencies.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -35,6 +35,7 @@ mod operations;
 mod order;
 mod panics;
 mod post;
+mod printed;
 mod races;
 mod readme;
 mod reasons;

@@ -1,4 +1,4 @@
-//! The migrations: there and back, named, alone, and equal to what the program expects.
+//! The migrations: up and down, named, concurrent, and equal to what the program expects.
 
 use std::{
     collections::BTreeSet,
@@ -23,13 +23,13 @@ use tonic::transport::Endpoint;
 use crate::client;
 
 on_every_engine!(
-    up_and_down_and_up_is_up,
-    every_constraint_has_our_name,
-    two_at_once_do_it_once,
-    entities_are_the_tables,
-    categories_are_seeded,
-    status_tells_each_revision,
-    sample_data_is_loaded_once,
+    up_down_up_gives_the_schema_of_up,
+    every_constraint_has_a_chosen_name,
+    two_concurrent_migrators_apply_each_revision_once,
+    entities_match_the_tables,
+    migration_seeds_the_categories,
+    status_lists_each_revision,
+    sample_data_loaded_twice_is_there_once,
 );
 
 /// Every revision that the program knows, oldest first.
@@ -38,7 +38,7 @@ fn revisions() -> Vec<String> {
 }
 
 /// A line for each revision, as `migrate` prints it.
-fn told(what: &str) -> Vec<String> {
+fn lines(what: &str) -> Vec<String> {
     revisions().iter().map(|revision| format!("{what} {revision}")).collect()
 }
 
@@ -46,7 +46,7 @@ async fn empty(engine: Engine) -> Database {
     Database::create(engine, Origin::Empty).await
 }
 
-/// What `migrate` prints, a line each.
+/// The output of `migrate`, as lines.
 async fn migrate(database: &Database, arguments: &[&str]) -> Vec<String> {
     let arguments = [&["migrate"], arguments].concat();
     let finished = run(&arguments, &[("DATABASE_URL", &database.owner_url())]).await;
@@ -81,7 +81,7 @@ async fn schema(database: &Database) -> Vec<Row> {
     database.sql(sql).await
 }
 
-/// Whether there is a database at all: SQLite's file comes with the first change.
+/// Whether the database exists: SQLite's file is created by the first change.
 fn is_there(database: &Database) -> bool {
     match database {
         Database::Sqlite(database) => database.path().exists(),
@@ -89,7 +89,7 @@ fn is_there(database: &Database) -> bool {
     }
 }
 
-/// What FTS5 makes for its table `book_words`: nothing of it can be named.
+/// The tables that FTS5 makes for its table `book_words`: their parts have no chosen names.
 const FTS5_TABLES: &str = "book_words_";
 
 /// The bookkeeping's tables stay when everything is reverted.
@@ -97,18 +97,18 @@ fn is_ours(row: &Row) -> bool {
     !row.iter().flatten().any(|cell| TABLES.iter().any(|table| cell.contains(table)))
 }
 
-async fn up_and_down_and_up_is_up(engine: Engine) {
+async fn up_down_up_gives_the_schema_of_up(engine: Engine) {
     let database = empty(engine).await;
-    let applied = told("applied");
+    let applied = lines("applied");
     assert_eq!(migrate(&database, &["up"]).await, applied);
     assert_eq!(migrate(&database, &["up"]).await, ["nothing to apply"]);
     let first = schema(&database).await;
-    let mut reverted = told("reverted");
+    let mut reverted = lines("reverted");
     reverted.reverse();
     assert_eq!(migrate(&database, &["down", "base", "--yes", "--allow-data-loss"]).await, reverted);
     assert_eq!(migrate(&database, &["down", "--yes"]).await, ["nothing to revert"]);
     let left: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
-    assert_eq!(left, Vec::<Row>::new(), "what reverting has left");
+    assert_eq!(left, Vec::<Row>::new(), "objects left after the revert");
     for revision in revisions() {
         assert_eq!(migrate(&database, &["up", "1"]).await, [format!("applied {revision}")]);
     }
@@ -116,9 +116,9 @@ async fn up_and_down_and_up_is_up(engine: Engine) {
     assert!(first.iter().filter(|row| is_ours(row)).count() > 10, "{first:#?}");
 }
 
-/// One text makes the tables of both engines, so that what SQLite keeps of it shows what
-/// PostgreSQL would have to name by itself.
-async fn every_constraint_has_our_name(engine: Engine) {
+/// One definition makes the tables of both engines, so SQLite's stored text shows where PostgreSQL
+/// would choose a name itself.
+async fn every_constraint_has_a_chosen_name(engine: Engine) {
     let database = empty(engine).await;
     migrate(&database, &["up"]).await;
     let rows: Vec<Row> = schema(&database).await.into_iter().filter(is_ours).collect();
@@ -145,7 +145,7 @@ async fn every_constraint_has_our_name(engine: Engine) {
                     let ours = ["_insert", "_update", "_delete"];
                     assert!(ours.iter().any(|ending| name.ends_with(ending)), "{row:?}");
                 } else if sql.is_empty() {
-                    // What SQLite makes for a key of ours.
+                    // SQLite's indexes for declared keys.
                     assert!(name.starts_with("sqlite_autoindex_"), "{row:?}");
                 } else {
                     assert!(name.ends_with("_idx"), "{row:?}");
@@ -167,15 +167,15 @@ async fn every_constraint_has_our_name(engine: Engine) {
     }
 }
 
-async fn two_at_once_do_it_once(engine: Engine) {
+async fn two_concurrent_migrators_apply_each_revision_once(engine: Engine) {
     let database = empty(engine).await;
     let (one, other) = tokio::join!(migrate(&database, &["up"]), migrate(&database, &["up"]));
     let mut done = [one, other].concat();
     done.retain(|line| line != "nothing to apply");
-    assert_eq!(done, told("applied"));
+    assert_eq!(done, lines("applied"));
 }
 
-/// The columns of a table and whether each may be NULL, as the database has them.
+/// The columns of a table and whether each is nullable, from the database.
 async fn columns(database: &Database, table: &str) -> BTreeSet<(String, bool)> {
     let sql = match database.engine() {
         Engine::Sqlite => format!("SELECT name, \"notnull\" = 0 FROM pragma_table_info('{table}')"),
@@ -192,7 +192,7 @@ async fn columns(database: &Database, table: &str) -> BTreeSet<(String, bool)> {
     rows.into_iter().map(column).collect()
 }
 
-/// Holds an entity against its table, and answers the table's name.
+/// Compares an entity with its table, and returns the table's name.
 async fn is_table<E: EntityTrait>(database: &Database, entity: E) -> String {
     let table = entity.table_name();
     let expected: BTreeSet<(String, bool)> = E::Column::iter()
@@ -207,7 +207,7 @@ async fn is_table<E: EntityTrait>(database: &Database, entity: E) -> String {
     table.to_owned()
 }
 
-async fn entities_are_the_tables(engine: Engine) {
+async fn entities_match_the_tables(engine: Engine) {
     let database = empty(engine).await;
     migrate(&database, &["up"]).await;
     let known = [
@@ -225,7 +225,7 @@ async fn entities_are_the_tables(engine: Engine) {
         is_table(&database, user::Entity).await,
     ];
     let tables = match engine {
-        // The search's own have no entity: nobody reads rows of them.
+        // The search's tables have no entity, since nothing reads their rows.
         Engine::Sqlite => {
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'book_word*'"
         }
@@ -239,7 +239,7 @@ async fn entities_are_the_tables(engine: Engine) {
     assert_eq!(tables.collect::<BTreeSet<_>>(), known.collect::<BTreeSet<_>>());
 }
 
-async fn categories_are_seeded(engine: Engine) {
+async fn migration_seeds_the_categories(engine: Engine) {
     let server = TestServer::start(engine).await;
     let list = client::categories(&server).list_categories(ListCategoriesRequest::default()).await;
     let mut found: Vec<(String, String)> = list
@@ -257,9 +257,9 @@ async fn categories_are_seeded(engine: Engine) {
     assert_eq!(found, wanted.collect::<Vec<_>>());
 }
 
-async fn status_tells_each_revision(engine: Engine) {
+async fn status_lists_each_revision(engine: Engine) {
     let database = empty(engine).await;
-    let told = |applied: usize| -> Vec<String> {
+    let lines = |applied: usize| -> Vec<String> {
         let state = |at| if at < applied { "applied" } else { "pending" };
         let revisions = revisions();
         let lines = revisions.iter().enumerate();
@@ -271,15 +271,15 @@ async fn status_tells_each_revision(engine: Engine) {
         let two = |line: &String| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         lines.iter().skip(1).map(two).collect()
     };
-    assert_eq!(listed().await, told(0));
-    assert_eq!(schema(&database).await, Vec::<Row>::new(), "looking has changed something");
+    assert_eq!(listed().await, lines(0));
+    assert_eq!(schema(&database).await, Vec::<Row>::new(), "status has changed the database");
     migrate(&database, &["up", "2"]).await;
-    assert_eq!(listed().await, told(2));
+    assert_eq!(listed().await, lines(2));
     migrate(&database, &["up"]).await;
-    assert_eq!(listed().await, told(revisions().len()));
+    assert_eq!(listed().await, lines(revisions().len()));
 }
 
-async fn sample_data_is_loaded_once(engine: Engine) {
+async fn sample_data_loaded_twice_is_there_once(engine: Engine) {
     let mut server = TestServer::builder(engine).flag("--sample-data").env("SHUTDOWN_PAUSE", "0s");
     let mut database: Option<Arc<Database>> = None;
     let mut counted = Vec::new();
@@ -297,13 +297,13 @@ async fn sample_data_is_loaded_once(engine: Engine) {
     assert_eq!(list.expect("a list").into_inner().books.len(), 50);
 }
 
-/// Without a single setting: a file in the working directory, which migrates itself.
+/// Without any setting: a file in the working directory, which migrates itself.
 #[tokio::test]
-async fn the_embedded_default_migrates_itself() {
+async fn program_without_settings_migrates_its_embedded_database() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(program());
     command.args(["serve", "--listen-addr", "127.0.0.1:0"]).env_clear();
-    // It ends when its standard input does, whatever becomes of this test.
+    // It ends when its standard input does, also if this test fails.
     command.env("BOOKSTORE_TEST_STDIN_GUARD", "1").stdin(Stdio::piped());
     command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut service = command.spawn().expect("the service");
@@ -313,7 +313,7 @@ async fn the_embedded_default_migrates_itself() {
     let address = line.trim().strip_prefix("LISTENING ").expect("an address");
     let channel = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     let mut categories = client::Categories::new(channel.connect_lazy());
-    until("it serves", SOON, async || {
+    until("the service serves", SOON, async || {
         let list = categories.list_categories(ListCategoriesRequest::default()).await;
         list.is_ok_and(|list| list.into_inner().categories.len() == 5)
     })
@@ -323,10 +323,10 @@ async fn the_embedded_default_migrates_itself() {
     service.wait().expect("its end");
 }
 
-/// What was released is in databases: a line for each such revision, with its hash on PostgreSQL
-/// and on SQLite. A release adds the lines of its revisions.
+/// Databases contain the released revisions. The file has a line for each, with its hash on
+/// PostgreSQL and on SQLite. A release adds the lines of its revisions.
 #[test]
-fn released_revisions_are_as_they_were() {
+fn released_revisions_keep_their_hashes() {
     let released = include_str!("../golden/revisions.txt");
     let revisions = bookstore_migration::revisions::revisions();
     for line in released.lines() {

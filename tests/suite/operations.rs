@@ -1,58 +1,127 @@
-//! What the page on operations says is complete: every metric, every name of health.
+//! The operations page is complete: every metric, every name and answer of health, every exit code,
+//! every reason. The alerts and panels name metrics that exist.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use bookstore_server::meters;
-use bookstore_tests::{Engine, TestServer};
+use bookstore_tests::{Engine, TestServer, run};
+use regex::Regex;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     admin,
     readme::{code, table},
+    reasons::REASONS,
     tidy,
 };
 
+fn page() -> String {
+    fs::read_to_string(tidy::root().join("docs/operations.md")).expect("the page")
+}
+
 /// The first column of the table under a heading.
 fn names(heading: &str) -> Vec<String> {
-    let text = fs::read_to_string(tidy::root().join("docs/operations.md")).expect("the page");
-    let rows = table(&text, heading);
+    let rows = table(&page(), heading);
     assert!(rows.iter().all(|row| row.iter().take(3).all(|cell| !cell.is_empty())), "{rows:?}");
     rows.into_iter().map(|row| row[0].clone()).collect()
 }
 
 #[test]
-fn every_metric_is_told() {
-    let told = names("Metrics");
+fn every_metric_is_on_the_operations_page() {
+    let documented = names("Metrics");
     let wanted: Vec<String> = meters::all().map(|meaning| code(meaning.name)).collect();
-    let missing: Vec<_> = wanted.iter().filter(|name| !told.contains(name)).collect();
-    let unknown: Vec<_> = told.iter().filter(|name| !wanted.contains(name)).collect();
-    assert!(missing.is_empty(), "docs/operations.md doesn't tell of {missing:?}");
-    assert!(unknown.is_empty(), "docs/operations.md tells of {unknown:?}, which aren't there");
-    assert_eq!(told, wanted, "the order is that of meters::all");
+    let missing: Vec<_> = wanted.iter().filter(|name| !documented.contains(name)).collect();
+    let unknown: Vec<_> = documented.iter().filter(|name| !wanted.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/operations.md lacks {missing:?}");
+    assert!(unknown.is_empty(), "docs/operations.md has {unknown:?}, which don't exist");
+    assert_eq!(documented, wanted, "the order is that of meters::all");
 }
 
-/// The paths that the admin address lists are answered, and told on the page.
+/// The admin address answers the paths that it lists, and the page documents them.
 #[tokio::test]
-async fn every_path_for_operators_is_told() {
+async fn every_admin_path_is_on_the_operations_page() {
     let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let address = server.admin_address().await;
-    let told = names("Admin address").join(" ");
+    let documented = names("Admin address").join(" ");
     let (_, listed) = admin::get(address, "/").await;
     let paths: Vec<_> = listed.split_whitespace().filter(|word| word.starts_with('/')).collect();
     assert!(paths.contains(&"/topology"), "{listed}");
     for path in paths {
-        assert!(told.contains(&code(path)), "docs/operations.md doesn't tell of {path}");
-        let (status, said) = admin::get(address, path).await;
-        assert!(status == 200 || said.contains("no metrics are kept"), "{path}: {said}");
+        assert!(documented.contains(&code(path)), "docs/operations.md lacks {path}");
+        let (status, body) = admin::get(address, path).await;
+        assert!(status == 200 || body.contains("no metrics are kept"), "{path}: {body}");
     }
 }
 
 #[tokio::test]
-async fn every_name_of_health_is_known() {
+async fn every_health_name_on_the_page_is_known() {
     let server = TestServer::builder(Engine::Sqlite).start().await;
     let mut health = HealthClient::new(server.channel());
     for name in names("Health") {
         let service = name.trim_matches('`').to_owned();
         health.check(HealthCheckRequest { service }).await.expect(&name);
+    }
+}
+
+/// What `/status` may answer stands in the source of the admin address.
+#[test]
+fn every_answer_of_status_is_told() {
+    let source = fs::read_to_string(tidy::root().join("server/src/admin.rs")).expect("the source");
+    let states = Regex::new(r#""([A-Z_]{6,})""#).expect("a pattern");
+    let wanted: BTreeSet<String> =
+        states.captures_iter(&source).map(|found| code(&found[1])).collect();
+    assert!(wanted.contains("`HEALTHY`"), "{wanted:?}");
+    let told: BTreeSet<String> = names("Answers of the admin address").into_iter().collect();
+    assert_eq!(told, wanted);
+}
+
+#[tokio::test]
+async fn every_exit_code_of_migrate_is_told() {
+    let help = run(&["migrate", "--help"], &[]).await.output;
+    let (_, listed) = help.split_once("Exit codes: ").expect("the exit codes");
+    let number = |part: &str| part.split_whitespace().next().unwrap_or_default().to_owned();
+    let wanted: Vec<String> = listed.split(';').map(number).collect();
+    assert!(wanted.len() > 5, "{help}");
+    assert_eq!(names("Migrations"), wanted);
+}
+
+/// A reason has a line of its own, or stands among those that are for callers.
+#[test]
+fn every_reason_is_told() {
+    let page = page();
+    let (_, section) = page.split_once("### Error reasons\n").expect("the heading");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let words = Regex::new("`([A-Z_]{4,})`").expect("a pattern");
+    let told: BTreeSet<String> =
+        words.captures_iter(section).map(|found| found[1].to_owned()).collect();
+    assert_eq!(told, *REASONS);
+}
+
+/// Prometheus' names of the metrics: `_` for `.`, the unit, and what a counter or a histogram
+/// gets behind it (OpenTelemetry, Prometheus and OpenMetrics Compatibility).
+#[tokio::test]
+async fn alerts_and_panels_name_metrics_that_are_there() {
+    let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let (_, scraped) = admin::get(server.admin_address().await, "/metrics").await;
+    let mut known: BTreeSet<String> =
+        ["rpc_response_status_code", "rpc_method"].map(str::to_owned).into_iter().collect();
+    for metric in meters::all() {
+        let unit = if metric.unit == "s" { "_seconds" } else { "" };
+        let name = format!("{}{unit}", metric.name.replace('.', "_"));
+        known.extend(["", "_total", "_bucket", "_count"].map(|end| format!("{name}{end}")));
+    }
+    let words = Regex::new(r"\b(?:bookstore|db|rpc)_[a-z_]+").expect("a pattern");
+    for heading in ["Dashboard", "Alerts"] {
+        let rows = table(&page(), heading);
+        assert!(rows.len() > 5, "{rows:?}");
+        for row in rows {
+            let named: Vec<&str> = words.find_iter(&row[1]).map(|found| found.as_str()).collect();
+            assert!(!named.is_empty(), "{row:?}");
+            for name in named {
+                // Labels stand in what a service answers.
+                let is_known = known.contains(name) || scraped.contains(&format!("{name}="));
+                assert!(is_known, "no metric or label {name}");
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `OrderService`: reads, over orders that were placed by SQL, and writes.
+//! `OrderService`: reads of orders that were inserted by SQL, and writes.
 
 pub(crate) mod writes;
 
@@ -16,14 +16,14 @@ use crate::{
 };
 
 on_every_engine!(
-    orders_come_with_their_items,
+    orders_are_read_with_their_items,
     orders_are_filtered_and_sorted,
-    pages_end_where_their_items_do,
-    what_was_ordered_stays,
-    rows_are_held_to_their_rules,
+    order_page_ends_at_its_item_limit,
+    deleting_an_ordered_book_or_its_user_is_refused,
+    sql_that_breaks_an_order_constraint_is_refused,
 );
 
-/// What the bad-input table knows of orders.
+/// The bad-input table's case of orders.
 pub(crate) const KIND: Kind = Kind {
     service: "OrderService",
     one: "Order",
@@ -66,12 +66,12 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// An order for SQL to place: its number, its user's, its status, and of each item the book,
-/// how many copies and what one costs, in micros of a dollar.
+/// An order for SQL to insert: its number, its user's, its status, and for each item the book, the
+/// quantity and the price of one, in micros of a dollar.
 pub(crate) type Placed<'a> = (u32, u32, &'a str, &'a [(u32, i32, i64)]);
 
-/// Places orders, one a second; users and books of the numbers have to be there. The items
-/// are numbered backwards, so that they stand in another order than their ids.
+/// Inserts orders, one a second; users and books of the numbers must exist. Items are numbered
+/// backwards, so that their order differs from that of their ids.
 pub(crate) async fn place(database: &Database, orders: &[Placed<'_>]) {
     let literal = |number| literal(database.engine(), &id(number));
     let mut sql = String::new();
@@ -111,14 +111,14 @@ pub(crate) async fn start(engine: Engine) -> TestServer {
     server
 }
 
-/// The ids of an answer's orders, by their numbers.
+/// The ids of an answer's orders, as their numbers.
 fn numbers(answer: &Value) -> Vec<u32> {
     let orders = answer["orders"].as_array().cloned().unwrap_or_default();
     let number = |order: &Value| (1..100).find(|at| order["id"] == id(*at)).expect("a number");
     orders.iter().map(number).collect()
 }
 
-async fn orders_come_with_their_items(engine: Engine) {
+async fn orders_are_read_with_their_items(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     let orders: [Placed<'_>; 4] = [
@@ -154,7 +154,7 @@ async fn orders_come_with_their_items(engine: Engine) {
     let third = answer(&server, GET, json!({"id": id(3)})).await;
     assert_eq!((third.get("items"), &third["status"]), (None, &json!("ORDER_STATUS_CANCELLED")));
 
-    // All methods answer the same of an order.
+    // All methods return the same order.
     let batch = answer(&server, BATCH, json!({"ids": [id(4), id(1), id(3), id(1)]})).await;
     assert_eq!(numbers(&batch), [4, 1, 3, 1]);
     assert_eq!((&batch["orders"][1], &batch["orders"][3]), (&first, &first));
@@ -165,7 +165,7 @@ async fn orders_come_with_their_items(engine: Engine) {
     let missing = json!({"ids": [id(1), id(404)]});
     refusal(&server, BATCH, missing).await.is_missing(&["ids[1]"]).says("resource", "order");
 
-    // As few statements for many as for one.
+    // The number of statements doesn't depend on the number of orders.
     for (method, request, count) in [
         (GET, json!({"id": id(1)}), 2),
         (BATCH, json!({"ids": [id(1)]}), 2),
@@ -232,9 +232,9 @@ async fn orders_are_filtered_and_sorted(engine: Engine) {
     }
 }
 
-/// Orders with very many items, which only SQL can make: answers stay bounded, and no order is
-/// answered without all of its items.
-async fn pages_end_where_their_items_do(engine: Engine) {
+/// Orders with very many items, which only SQL can make: answers stay bounded, and every order is
+/// returned with all of its items.
+async fn order_page_ends_at_its_item_limit(engine: Engine) {
     const ITEMS: usize = 20_000;
     let server = start(engine).await;
     let database = server.database();
@@ -263,7 +263,7 @@ async fn pages_end_where_their_items_do(engine: Engine) {
         }
     }
     let length = |order: &Value| order["items"].as_array().map_or(0, Vec::len);
-    // Two of 20,000 items fit into 3 MiB, three don't; what 100,000 hold is not even read.
+    // Two orders of 20,000 items fit into 3 MiB, three don't. The 100,000 items are not even read.
     let mut request = json!({"order_by": "create_time"});
     for wanted in [vec![1, 2, 3], vec![4]] {
         let page = answer(&server, LIST, request.clone()).await;
@@ -274,7 +274,7 @@ async fn pages_end_where_their_items_do(engine: Engine) {
         }
         request["page_token"] = page["next_page_token"].clone();
     }
-    // Not even the first fits: that is told, and never taken for the end.
+    // Not even the first order fits: this is an error, and not the end of the list.
     let too_large = |refusal: Refusal, limit: usize| {
         let refusal = refusal.is(Code::ResourceExhausted, "ANSWER_TOO_LARGE", &[]);
         refusal.says("limit", &limit.to_string());
@@ -288,7 +288,7 @@ async fn pages_end_where_their_items_do(engine: Engine) {
     assert_eq!((length(&batch["orders"][0]), length(&batch["orders"][1])), (0, ITEMS));
 }
 
-async fn what_was_ordered_stays(engine: Engine) {
+async fn deleting_an_ordered_book_or_its_user_is_refused(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     let orders: [Placed<'_>; 2] =
@@ -324,8 +324,8 @@ async fn what_was_ordered_stays(engine: Engine) {
     answer(&server, "UserService/DeleteUser", json!({"id": id(2)})).await;
 }
 
-/// The database's own rules, which hold for hand-written SQL too.
-async fn rows_are_held_to_their_rules(engine: Engine) {
+/// The database's own constraints, which apply to SQL too.
+async fn sql_that_breaks_an_order_constraint_is_refused(engine: Engine) {
     let server = start(engine).await;
     let database = server.database();
     place(&database, &[(1, 1, "PENDING", &[(1, 1, 1)])]).await;
@@ -365,7 +365,7 @@ async fn rows_are_held_to_their_rules(engine: Engine) {
             assert!(database.try_sql(&update(value)).await.is_err(), "{}", update(value));
         }
     }
-    for twin in [
+    for duplicate in [
         format!(
             "INSERT INTO carts (id, user_id) VALUES ({}, {})",
             literal(engine, &id(2)),
@@ -377,6 +377,6 @@ async fn rows_are_held_to_their_rules(engine: Engine) {
             literal(engine, &id(1))
         ),
     ] {
-        assert!(database.try_sql(&twin).await.is_err(), "{twin}");
+        assert!(database.try_sql(&duplicate).await.is_err(), "{duplicate}");
     }
 }

@@ -1,6 +1,6 @@
-//! Faults of our own: what panics is INTERNAL to its caller, with the request id, and nobody
-//! else's matter. The program has none that could be called, so the service here is one of the
-//! program's own parts, in this process, with methods that do.
+//! A panic in a call is INTERNAL for its caller, with the request id, and affects no other call. No
+//! method of the program panics, so this service is built in the test's process from the program's
+//! parts and methods that do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,7 +71,7 @@ impl BookTransferService for Faulty {
         _: Request<ExportBooksRequest>,
     ) -> Result<Response<Self::ExportBooksStream>, Status> {
         let answers = stream::iter([false, true]).then(async |panics| {
-            // What is there at once goes out in one piece, or not at all.
+            // Messages that are ready at once are sent together or not at all.
             tokio::task::yield_now().await;
             assert!(!panics, "a panic on purpose");
             Ok(ExportBooksResponse::default())
@@ -80,7 +80,7 @@ impl BookTransferService for Faulty {
     }
 }
 
-/// A request that panics where it is looked at.
+/// A request that panics in its validation.
 #[derive(Clone, PartialEq, prost::Message, ReflectMessage)]
 #[prost_reflect(
     descriptor_pool = "bookstore_proto::DESCRIPTOR_POOL",
@@ -146,8 +146,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         bookstore_tests::known_revisions(),
         Needs::default(),
     ));
-    until("the database is looked at", SOON, async || readiness.serves("ready") == Some(true))
-        .await;
+    until("the database is probed", SOON, async || readiness.serves("ready") == Some(true)).await;
     let (size, calls_at_once) = (64 << 20, 10);
     let budget = Budget::new(budget::Limits {
         stored_keys: 8,
@@ -199,7 +198,7 @@ fn assert_internal(status: &Status, id: &str) {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_call_alone() {
+async fn panic_in_a_call_fails_only_that_call() {
     let database = Database::create(Engine::Sqlite, Origin::Migrated).await;
     let url = database.url();
     assert_eq!(run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await.code, Some(0));
@@ -208,7 +207,7 @@ async fn a_panic_ends_its_call_alone() {
     let mut transfers = BookTransferServiceClient::new(channel.clone());
     let mut transactions = TransactionServiceClient::new(channel);
 
-    // Each twice: the connection lives on, and nothing is used up.
+    // Each twice: the connection stays usable, and no resource is lost.
     for _ in 0..2 {
         let import = transfers.import_books(named(stream::empty(), "before")).await;
         assert_internal(&import.expect_err("a panic before the answer"), "before");
@@ -233,7 +232,7 @@ async fn a_panic_ends_its_call_alone() {
 
 type Answers = Streaming<bookstore_proto::v1::TransactResponse>;
 
-/// Begins to lead a transaction; the stream stays open behind its steps.
+/// Begins to lead a transaction. The stream stays open after its steps.
 async fn transact(client: &mut TransactionServiceClient<Channel>, steps: Vec<Step>) -> Answers {
     let steps = steps.into_iter().map(|step| TransactRequest { step: Some(step) });
     let steps = stream::iter(steps).chain(stream::pending());

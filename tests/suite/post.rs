@@ -1,4 +1,4 @@
-//! `PostService`: what is its own. The standard methods are tried in `standard.rs`.
+//! What is special to `PostService`. `standard.rs` tests the standard methods.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ use crate::{
     user::a_user,
 };
 
-on_every_engine!(posts_have_authors);
+on_every_engine!(post_without_an_existing_author_is_refused);
 
-/// What the bad-input table knows of posts.
+/// The bad-input table's case of posts.
 pub(crate) const KIND: Kind = Kind {
     service: "PostService",
     one: "Post",
@@ -65,7 +65,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-async fn posts_have_authors(engine: Engine) {
+async fn post_without_an_existing_author_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     for at in [2, 3] {
         answer(&server, "UserService/CreateUser", json!({"id": id(at), "user": a_user()})).await;

@@ -1,4 +1,4 @@
-//! Writes that meet each other: each ends as if it had been alone, before or after the other.
+//! Concurrent writes of the same rows: each ends as if it ran alone, before or after the other.
 
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, Book, CreateBookRequest, CreateCategoryRequest, DeleteCategoryRequest,
@@ -14,14 +14,14 @@ use crate::client::{
 };
 
 on_every_engine!(
-    opposite_orders_of_the_same_ids_are_no_conflict,
-    a_refused_delete_leaves_the_books,
-    a_category_takes_every_book_along,
+    batches_of_the_same_ids_in_opposite_order_both_succeed,
+    refused_category_delete_leaves_its_books,
+    category_delete_unlinks_books_created_meanwhile,
 );
 
-/// The same books in opposite order: who comes second finds them there, and nobody is told
-/// of a conflict that trying again would not solve.
-async fn opposite_orders_of_the_same_ids_are_no_conflict(engine: Engine) {
+/// The same books in opposite order: the second caller waits and finds the rows, and neither gets a
+/// conflict that a retry would not solve.
+async fn batches_of_the_same_ids_in_opposite_order_both_succeed(engine: Engine) {
     const PAIRS: u32 = 20;
     const BOOKS: u32 = 50;
     let server = TestServer::start(engine).await;
@@ -46,14 +46,14 @@ async fn opposite_orders_of_the_same_ids_are_no_conflict(engine: Engine) {
             }
         }
         assert_eq!(refusals.len(), 1, "one is done and one refused: {refusals:?}");
-        let told = (refusals[0].code, refusals[0].reason.as_str());
-        assert_eq!(told, (Code::AlreadyExists, "RESOURCE_ALREADY_EXISTS"), "{refusals:?}");
+        let reported = (refusals[0].code, refusals[0].reason.as_str());
+        assert_eq!(reported, (Code::AlreadyExists, "RESOURCE_ALREADY_EXISTS"), "{refusals:?}");
     }
     let count = server.database().value("SELECT count(*) FROM books").await;
     assert_eq!(count, (PAIRS * BOOKS).to_string());
 }
 
-async fn a_refused_delete_leaves_the_books(engine: Engine) {
+async fn refused_category_delete_leaves_its_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let within = with(a_book("Dune"), json!({"category_id": FICTION}));
@@ -79,9 +79,9 @@ async fn a_refused_delete_leaves_the_books(engine: Engine) {
     assert_ne!(after.etag, book.etag, "a change has its own version");
 }
 
-/// Books come into a category that is about to go: none keeps it, and none loses it without
-/// a new version.
-async fn a_category_takes_every_book_along(engine: Engine) {
+/// Books are created in a category that is being deleted: none keeps it, and each that loses it
+/// gets a new version.
+async fn category_delete_unlinks_books_created_meanwhile(engine: Engine) {
     const ROUNDS: u32 = 30;
     const BOOKS: u32 = 6;
     let server = TestServer::start(engine).await;
@@ -97,7 +97,7 @@ async fn a_category_takes_every_book_along(engine: Engine) {
             let mut books = books.clone();
             async move { books.create_book(request).await }
         };
-        // Some are sent before, some after.
+        // Some are sent before the delete, some after.
         let delete = async {
             let request = DeleteCategoryRequest { id: category.clone(), ..Default::default() };
             categories.clone().delete_category(request).await
@@ -131,12 +131,15 @@ async fn a_category_takes_every_book_along(engine: Engine) {
             }
         }
     }
-    assert!(came > 0 && refused > 0, "no race at all: {came} came, {refused} were refused");
+    assert!(
+        came > 0 && refused > 0,
+        "the writes didn't overlap: {came} created, {refused} refused"
+    );
 }
 
 fn lost_its_category(created: &Book, now: &Book) {
     assert!(created.category_id.is_some());
-    assert_eq!(now.category_id, None, "a category that is gone");
+    assert_eq!(now.category_id, None, "a deleted category");
     assert_ne!(now.etag, created.etag, "a change has its own version");
     assert!(now.update_time != created.update_time, "a change has its own time");
 }

@@ -1,5 +1,5 @@
-//! The reasons of errors: those that the code names are values of the contract's enums, and
-//! those enums have the form that AIP-193 and Buf's rule ENUM_VALUE_PREFIX ask for.
+//! The reasons of errors: the code uses only values of the contract's enums, and those enums have
+//! the form that AIP-193 and Buf's rule ENUM_VALUE_PREFIX require.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -8,8 +8,8 @@ use regex::Regex;
 
 use crate::tidy;
 
-/// The reasons that an error may have: the values of all enums of the contract that are called
-/// `…ErrorReason`, without their prefixes.
+/// The possible reasons: the values of all enums of the contract named `…ErrorReason`, without
+/// their prefixes.
 pub(crate) static REASONS: LazyLock<BTreeSet<String>> =
     LazyLock::new(|| contract().iter().flat_map(ReasonEnum::reasons).collect());
 
@@ -17,7 +17,7 @@ pub(crate) static REASONS: LazyLock<BTreeSet<String>> =
 static FORM: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("^[A-Z][A-Z0-9_]{0,61}[A-Z0-9]$").expect("a pattern"));
 
-/// A resource makes a precondition with its reason as a literal.
+/// A resource writes its precondition's reason as a literal.
 static MADE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"\bPrecondition::new\(\s*("(\w*)")?"#).expect("a pattern"));
 
@@ -42,7 +42,7 @@ impl ReasonEnum {
         prefix + "_"
     }
 
-    /// The reasons, without the value that is never sent.
+    /// The reasons, without the unspecified value.
     fn reasons(&self) -> Vec<String> {
         let prefix = self.prefix();
         let reasons = self.values.iter().filter_map(|value| value.strip_prefix(&prefix));
@@ -50,7 +50,7 @@ impl ReasonEnum {
     }
 }
 
-/// The contract's enums of reasons, in whatever file they are declared.
+/// The contract's enums of reasons, in any file.
 fn contract() -> Vec<ReasonEnum> {
     let all = DESCRIPTOR_POOL.all_enums();
     let ours = all.filter(|kind| {
@@ -62,32 +62,32 @@ fn contract() -> Vec<ReasonEnum> {
     ours.map(|kind| ReasonEnum { name: kind.name().to_owned(), values: values(&kind) }).collect()
 }
 
-/// What is wrong with the enums: values without the prefix, reasons of another form, and reasons
-/// that two enums have, since a reason is unique in its domain.
-fn faults_of_enums(enums: &[ReasonEnum]) -> Vec<String> {
-    let (mut faults, mut seen) = (Vec::new(), BTreeSet::new());
+/// The violations of the enums: values without the prefix, malformed reasons, and reasons of two
+/// enums, since a reason is unique in its domain.
+fn violations_of_enums(enums: &[ReasonEnum]) -> Vec<String> {
+    let (mut violations, mut seen) = (Vec::new(), BTreeSet::new());
     for found in enums {
         let (name, prefix) = (&found.name, found.prefix());
         if found.values.first() != Some(&format!("{prefix}UNSPECIFIED")) {
-            faults.push(format!("{name}: the first value is not {prefix}UNSPECIFIED"));
+            violations.push(format!("{name}: the first value is not {prefix}UNSPECIFIED"));
         }
         let stray = found.values.iter().filter(|value| !value.starts_with(&prefix));
-        faults.extend(stray.map(|value| format!("{name}: {value} doesn't begin with {prefix}")));
+        violations
+            .extend(stray.map(|value| format!("{name}: {value} doesn't begin with {prefix}")));
         for reason in found.reasons() {
             if !FORM.is_match(&reason) {
-                faults.push(format!("{name}: {reason} hasn't the form of a reason"));
+                violations.push(format!("{name}: {reason} hasn't the form of a reason"));
             }
             if !seen.insert(reason.clone()) {
-                faults.push(format!("{name}: another enum has {reason} too"));
+                violations.push(format!("{name}: another enum has {reason} too"));
             }
         }
     }
-    faults
+    violations
 }
 
-/// What is wrong with the reasons of a file: a precondition's reason is a literal that the
-/// contract has.
-fn faults_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
+/// The violations of a file: a precondition's reason must be a literal that the contract has.
+fn violations_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<String> {
     if !path.starts_with("server/src/") {
         return Vec::new();
     }
@@ -103,25 +103,25 @@ fn faults_of_code(path: &str, text: &str, known: &BTreeSet<String>) -> Vec<Strin
 }
 
 #[test]
-fn enums_of_reasons_have_their_form() {
+fn reason_enums_follow_aip_193() {
     assert!(REASONS.len() > 30, "{REASONS:?}");
-    let faults = faults_of_enums(&contract());
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let violations = violations_of_enums(&contract());
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 #[test]
-fn reasons_in_the_code_are_in_the_contract() {
+fn every_reason_in_the_code_is_in_the_contract() {
     let files = tidy::files(".rs");
-    let faults = files.iter().flat_map(|(path, text)| faults_of_code(path, text, &REASONS));
-    let faults: Vec<String> = faults.collect();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let violations = files.iter().flat_map(|(path, text)| violations_of_code(path, text, &REASONS));
+    let violations: Vec<String> = violations.collect();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     let made = files.iter().filter(|(path, _)| path.starts_with("server/src/resource/"));
     let made: usize = made.map(|(_, text)| MADE.find_iter(text).count()).sum();
     assert!(made >= 6, "{made} preconditions found");
 }
 
 #[test]
-fn an_enum_of_another_form_is_found() {
+fn malformed_reason_enum_is_reported() {
     let kind = |name: &str, values: &[&str]| ReasonEnum {
         name: name.to_owned(),
         values: values.iter().map(|value| (*value).to_owned()).collect(),
@@ -131,25 +131,29 @@ fn an_enum_of_another_form_is_found() {
         |last: &str| kind("PublisherErrorReason", &["PUBLISHER_ERROR_REASON_UNSPECIFIED", last]);
     let find = |last: &str| {
         let own = kind("ErrorReason", &["ERROR_REASON_UNSPECIFIED", "ERROR_REASON_CART_FULL"]);
-        faults_of_enums(&[own, publisher(last)]).len()
+        violations_of_enums(&[own, publisher(last)]).len()
     };
     assert_eq!(find("PUBLISHER_ERROR_REASON_PUBLISHER_HAS_BOOKS"), 0);
     assert_eq!(find("ERROR_REASON_PUBLISHER_HAS_BOOKS"), 1, "another prefix");
     assert_eq!(find("PUBLISHER_ERROR_REASON_CART_FULL"), 1, "a reason of another enum");
     assert_eq!(find("PUBLISHER_ERROR_REASON_HAS_"), 1, "another form");
-    assert_eq!(faults_of_enums(&[kind("XErrorReason", &["X_ERROR_REASON_A_B"])]).len(), 1);
+    assert_eq!(violations_of_enums(&[kind("XErrorReason", &["X_ERROR_REASON_A_B"])]).len(), 1);
     let both = [own, publisher("PUBLISHER_ERROR_REASON_PUBLISHER_HAS_BOOKS")];
     let reasons: Vec<String> = both.iter().flat_map(ReasonEnum::reasons).collect();
     assert_eq!(reasons, ["CART_FULL", "PUBLISHER_HAS_BOOKS"]);
 }
 
 #[test]
-fn a_reason_that_no_enum_has_is_found() {
+fn reason_without_an_enum_value_is_reported() {
     let known = BTreeSet::from(["CART_FULL".to_owned()]);
-    let find = |text| faults_of_code("server/src/resource/cart/operations.rs", text, &known).len();
+    let find =
+        |text| violations_of_code("server/src/resource/cart/operations.rs", text, &known).len();
     assert_eq!(find("Precondition::new(\"CART_FULL\", \"full\")"), 0);
     assert_eq!(find("Precondition::new(\n    \"CART_FULL\",\n    \"full\",\n)"), 0);
     assert_eq!(find("Precondition::new(\"CART_FUL\", \"full\")"), 1);
     assert_eq!(find("Precondition::new(REASON, \"full\")"), 1);
-    assert_eq!(faults_of_code("server/store/src/a.rs", "Precondition::new(A)", &known).len(), 0);
+    assert_eq!(
+        violations_of_code("server/store/src/a.rs", "Precondition::new(A)", &known).len(),
+        0
+    );
 }

@@ -1,5 +1,5 @@
-//! The registry's dispatch: a request by its type's name alone, as callers of several
-//! methods at once need it.
+//! The registry's dispatch: it finds the method by the request's type, as Execute and Transact need
+//! it.
 
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{
@@ -19,9 +19,9 @@ use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use prost::{Message, Name};
 use sea_orm::IsolationLevel;
 
-on_every_engine!(requests_are_carried_out_by_their_type);
+on_every_engine!(registry_dispatches_a_request_by_its_type);
 
-async fn requests_are_carried_out_by_their_type(engine: Engine) {
+async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
     let database = Database::create(engine, Origin::Migrated).await;
     if engine == Engine::Sqlite {
         let url = database.url();
@@ -62,7 +62,7 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         meter: None,
         large_answers: None,
     };
-    let committed = store.run(call, write).await.expect("it is carried out");
+    let committed = store.run(call, write).await.expect("a successful call");
     let created = Category::decode(&*committed.answer).expect("a category");
     assert_eq!(created.name, "Poetry");
 
@@ -73,11 +73,11 @@ async fn requests_are_carried_out_by_their_type(engine: Engine) {
         panic!("a read")
     };
     let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
-    let answer = read.fetch(&reader).await.expect("it is carried out");
+    let answer = read.fetch(&reader).await.expect("a successful call");
     assert_eq!(Category::decode(&*answer), Ok(created));
 
     let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();
     let refused = registered.prepare(&calls, &wrong).err().expect("the same checks");
-    assert!(matches!(refused, Refused::Invalid(faults) if faults[0].field == "id"));
+    assert!(matches!(refused, Refused::Invalid(violations) if violations[0].field == "id"));
     assert!(registry.taking("bookstore.v1.Category").is_none(), "no method takes it");
 }

@@ -1,4 +1,5 @@
-//! A primary and its replicas: who answers, what is waited for, and what a failover costs.
+//! A primary and its replicas: which node answers, what the service waits for, and the cost of a
+//! failover.
 
 mod lost_primary;
 
@@ -32,7 +33,7 @@ async fn create(server: &TestServer, title: &str) -> Result<Response<Book>, Stat
     client::books(server).create_book(client::create("", client::a_book(title))).await
 }
 
-/// Reads a book with metadata; answers by whom.
+/// Reads a book with metadata; returns the node that answered.
 async fn read(
     books: &mut BookServiceClient<Channel>,
     id: &str,
@@ -50,7 +51,7 @@ async fn read(
 /// Any node may answer.
 const EVENTUAL: Metadata = &[("consistency", "eventual")];
 
-/// Only the primary may.
+/// Only the primary may answer.
 const STRONG: Metadata = &[("consistency", "strong")];
 
 fn token(answer: &Response<Book>) -> String {
@@ -64,7 +65,7 @@ fn reason(status: &Status) -> (Code, String, bool) {
     (status.code(), reason, details.retry_info().is_some())
 }
 
-/// Waits until a node answers a read that any may answer.
+/// Waits until a node answers an eventually consistent read.
 async fn answers(server: &TestServer, id: &str, node: &str) {
     let mut books = client::books(server);
     until("the node answers reads", SOON, async || {
@@ -73,7 +74,7 @@ async fn answers(server: &TestServer, id: &str, node: &str) {
     .await;
 }
 
-/// Reads that go on until they are ended, of which none may fail.
+/// Reads that continue until they are stopped; none may fail.
 struct Steady {
     done: Arc<AtomicBool>,
     count: Arc<AtomicU64>,
@@ -88,7 +89,7 @@ impl Steady {
             let (done, count) = (done.clone(), count.clone());
             tokio::spawn(async move {
                 while !done.load(Ordering::Relaxed) {
-                    read(&mut books, &id, metadata).await.expect("a read that doesn't fail");
+                    read(&mut books, &id, metadata).await.expect("a read without failure");
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -101,8 +102,8 @@ impl Steady {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Waits until there are some more.
-    async fn go_on(&self) {
+    /// Waits for some more reads.
+    async fn until_more(&self) {
         let enough = self.count() + 40;
         until("reads go on", SOON, async || {
             assert!(!self.readers.iter().any(JoinHandle::is_finished), "a read has failed");
@@ -114,13 +115,13 @@ impl Steady {
     async fn end(self) {
         self.done.store(true, Ordering::Relaxed);
         for reader in self.readers {
-            reader.await.expect("reads that don't fail");
+            reader.await.expect("reads without failure");
         }
     }
 }
 
 #[tokio::test]
-async fn no_read_fails_with_a_replica() {
+async fn reads_succeed_while_one_replica_answers() {
     let mut cluster = Replicated::start(2).await;
     let server = serve(&cluster, "10s").await;
     let id = create(&server, "Dune").await.expect("a book").into_inner().id;
@@ -130,30 +131,30 @@ async fn no_read_fails_with_a_replica() {
     let by = read(&mut client::books(&server), &id, STRONG).await.expect("a read");
     assert_eq!(by, "primary");
 
-    // A frozen one closes nothing; a killed one closes everything.
+    // A frozen node closes nothing; a killed node closes everything.
     let steady = Steady::start(&server, &id);
     let mut books = client::books(&server);
     let mut reads_go_on = async |but: &str| {
         for _ in 0..40 {
             let by = read(&mut books, &id, EVENTUAL).await.expect("a read meanwhile");
-            assert_ne!(by, but, "a node that doesn't answer has answered");
+            assert_ne!(by, but, "a frozen or killed node has answered");
         }
     };
     cluster.freeze(1);
     reads_go_on(&first).await;
-    steady.go_on().await;
+    steady.until_more().await;
     cluster.thaw(1);
     answers(&server, &id, &first).await;
     cluster.kill(2).await;
     reads_go_on(&second).await;
-    steady.go_on().await;
+    steady.until_more().await;
     cluster.restart(2).await;
     answers(&server, &id, &second).await;
     cluster.stop(1).await;
     cluster.restart(1).await;
     answers(&server, &id, &first).await;
 
-    // One whose replay stands still has what it had, and isn't asked for more.
+    // A replica with paused replay still answers with what it has, and isn't asked for newer rows.
     cluster.execute(1, "SELECT pg_wal_replay_pause()").await;
     let new = create(&server, "Persuasion").await.expect("a book");
     let bound = token(&new);
@@ -161,35 +162,35 @@ async fn no_read_fails_with_a_replica() {
     for _ in 0..20 {
         let by = read(&mut client::books(&server), &new, &[("consistency-token", &bound)])
             .await
-            .expect("what was written");
-        assert_ne!(by, first, "it can't have that");
+            .expect("the written book");
+        assert_ne!(by, first, "the paused replica lacks it");
     }
-    steady.go_on().await;
+    steady.until_more().await;
     cluster.execute(1, "SELECT pg_wal_replay_resume()").await;
 
-    // One that lags is asked for nothing but what it has.
+    // A lagging replica is only asked for what it has.
     cluster.delay(1, Duration::from_mins(1)).await;
     cluster.delay(2, Duration::from_mins(1)).await;
     create(&server, "Emma").await.expect("a book");
-    until("nobody asks replicas that lag", SOON, async || {
+    until("no read goes to lagging replicas", SOON, async || {
         read(&mut client::books(&server), &id, EVENTUAL).await.expect("a read") == "primary"
     })
     .await;
-    steady.go_on().await;
+    steady.until_more().await;
     steady.end().await;
 
     let urls = cluster.urls("bookstore_app");
-    let told = run(&["topology"], &[("DATABASE_URL", &urls)]).await;
-    assert_eq!(told.code, Some(0), "{told:#?}");
+    let topology = run(&["topology"], &[("DATABASE_URL", &urls)]).await;
+    assert_eq!(topology.code, Some(0), "{topology:#?}");
     for (node, role) in [(0, "primary"), (1, "replica"), (2, "replica")] {
-        let line = told.output.lines().find(|line| line.starts_with(&cluster.name(node)));
-        assert!(line.is_some_and(|line| line.contains(role)), "{}", told.output);
+        let line = topology.output.lines().find(|line| line.starts_with(&cluster.name(node)));
+        assert!(line.is_some_and(|line| line.contains(role)), "{}", topology.output);
     }
 }
 
 /// With several nodes and with one.
 #[tokio::test]
-async fn a_book_costs_one_round_trip() {
+async fn get_book_takes_one_round_trip() {
     let cluster = Replicated::start(1).await;
     let (all, alone) = (cluster.urls("bookstore_app"), cluster.url("bookstore_app", 0));
     for (urls, by) in [(&all, cluster.name(1)), (&alone, "primary".to_owned())] {
@@ -205,42 +206,43 @@ async fn a_book_costs_one_round_trip() {
     }
 }
 
-/// A write that only the lost primary had is told of, and one that its successor has is found.
+/// A token of a write that only the lost primary had is reported; one of a write that the new
+/// primary has is accepted.
 #[tokio::test]
-async fn a_token_of_before_a_failover_is_verified() {
+async fn token_from_before_a_failover_is_verified() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "10s").await;
     let kept = create(&server, "Dune").await.expect("a book");
     cluster.caught_up(0, 1).await;
     cluster.kill(1).await;
-    // The token is the position that was inserted where nobody waits for what is flushed.
+    // Without synchronous replication the token is the inserted position, ahead of the flushed one.
     let lazily = "ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf()";
     cluster.execute(0, lazily).await;
     let lost = create(&server, "Emma").await.expect("a book");
     cluster.kill(0).await;
-    // The session has seen the lost write: it isn't answered with what was before, and not by the
-    // primary either that it waits for.
+    // The session has seen the lost write, so an older state must not be returned, not even by the
+    // primary.
     let (mut session, early) = (client::books(&server), kept.get_ref().id.clone());
     let early = tokio::spawn(async move { read(&mut session, &early, &[]).await });
     cluster.restart(1).await;
     cluster.promote(1).await;
-    let status = early.await.expect("no panic").expect_err("what was lost");
+    let status = early.await.expect("no panic").expect_err("a lost write");
     assert_eq!(reason(&status), (Code::FailedPrecondition, "WRITE_MAY_BE_LOST".into(), false));
     let (kept_token, lost_token) = (token(&kept), token(&lost));
     let (kept_token, lost_token) =
         ([("consistency-token", &*kept_token)], [("consistency-token", &*lost_token)]);
     let (kept, lost) = (kept.into_inner().id, lost.into_inner().id);
-    // A new client has seen nothing.
+    // A new client without a token.
     let address = format!("http://{}", server.address());
     let mut books = BookServiceClient::connect(address).await.expect("a connection");
-    let by = read(&mut books, &kept, &kept_token).await.expect("what was kept");
+    let by = read(&mut books, &kept, &kept_token).await.expect("the kept book");
     assert_eq!(by, "primary");
-    let status = read(&mut books, &lost, &lost_token).await.expect_err("what was lost");
+    let status = read(&mut books, &lost, &lost_token).await.expect_err("a lost write");
     assert_eq!(reason(&status).1, "WRITE_MAY_BE_LOST", "{status:?}");
-    let status = read(&mut books, &lost, &[]).await.expect_err("it isn't there");
+    let status = read(&mut books, &lost, &[]).await.expect_err("a missing resource");
     assert_eq!(status.code(), Code::NotFound);
 
-    // Who may not read histories can't verify anything.
+    // A role that may not read timeline histories can't verify tokens.
     let revoke = "REVOKE EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint, boolean) FROM bookstore_owner";
     cluster.execute(1, revoke).await;
     let another = serve(&cluster, "10s").await;

@@ -1,4 +1,4 @@
-//! `ReviewService`: what is its own. The standard methods are tried in `standard.rs`.
+//! What is special to `ReviewService`. `standard.rs` tests the standard methods.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,13 +13,13 @@ use crate::{
 };
 
 on_every_engine!(
-    users_review_books_once,
-    users_and_books_of_reviews_never_change,
-    ratings_are_numbers,
-    reviews_go_with_their_books_and_users,
+    second_review_of_a_book_by_a_user_is_refused,
+    update_of_the_user_or_book_of_a_review_is_refused,
+    filter_and_order_compare_ratings_as_numbers,
+    deleting_a_book_or_user_deletes_its_reviews,
 );
 
-/// What the bad-input table knows of reviews.
+/// The bad-input table's case of reviews.
 pub(crate) const KIND: Kind = Kind {
     service: "ReviewService",
     one: "Review",
@@ -27,7 +27,7 @@ pub(crate) const KIND: Kind = Kind {
     field: "review",
     ids: || [id(1), id(2)],
     valid: || {
-        // The fourth user has reviewed nothing; a request may hold two of these.
+        // The fourth user has no review; a request may contain two of these.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         a_review(4, 1 + NEXT.fetch_add(1, Ordering::Relaxed) % 2)
     },
@@ -97,13 +97,13 @@ fn cases() -> Vec<Case> {
     let all = json!({"id": id(1), "user_id": id(2), "book_id": id(2), "rating": 1});
     let fields = ["review.user_id", "review.book_id"];
     cases.push(bad(UPDATE, json!({"review": all, "update_mask": "*"}), &fields));
-    let twin = json!({"review": a_review(3, 1)});
-    cases.push(bad(CREATE, twin.clone(), &["review.book_id"]).taken());
+    let duplicate = json!({"review": a_review(3, 1)});
+    cases.push(bad(CREATE, duplicate.clone(), &["review.book_id"]).taken());
     let upsert = with(a_review(3, 1), json!({"id": id(404)}));
     let upsert = json!({"review": upsert, "allow_missing": true});
     cases.push(bad(UPDATE, upsert, &["review.book_id"]).taken());
     let requests =
-        json!({"requests": [{"review": a_review(4, 1)}, twin, {"review": a_review(4, 1)}]});
+        json!({"requests": [{"review": a_review(4, 1)}, duplicate, {"review": a_review(4, 1)}]});
     let fields = ["requests[1].review.book_id", "requests[2].review.book_id"];
     cases.push(bad("ReviewService/BatchCreateReviews", requests, &fields).taken());
 
@@ -127,7 +127,7 @@ async fn start(engine: Engine) -> TestServer {
     server
 }
 
-async fn users_review_books_once(engine: Engine) {
+async fn second_review_of_a_book_by_a_user_is_refused(engine: Engine) {
     let server = start(engine).await;
     for (at, (user, book)) in (1..).zip([(1, 1), (1, 2), (2, 1)]) {
         answer(&server, CREATE, json!({"id": id(at), "review": a_review(user, book)})).await;
@@ -138,14 +138,14 @@ async fn users_review_books_once(engine: Engine) {
     answer(&server, CREATE, again).await;
 }
 
-async fn users_and_books_of_reviews_never_change(engine: Engine) {
+async fn update_of_the_user_or_book_of_a_review_is_refused(engine: Engine) {
     let server = start(engine).await;
     let first = answer(&server, CREATE, json!({"id": id(1), "review": a_review(1, 1)})).await;
     let update = |members: Value, paths: Option<&str>| {
         let review = with(a_review(1, 1), with(json!({"id": id(1)}), members));
         with(json!({"review": review}), json!({"update_mask": paths}))
     };
-    // Named or populated, they may stay as they are.
+    // Named or populated, the same values are accepted.
     for (comment, paths) in [("a", None), ("b", Some("*")), ("c", Some("comment,userId,bookId"))] {
         let changed = answer(&server, UPDATE, update(json!({"comment": comment}), paths)).await;
         assert_eq!(changed["comment"], comment);
@@ -165,7 +165,7 @@ async fn users_and_books_of_reviews_never_change(engine: Engine) {
             let current = with(members.clone(), json!({"etag": now["etag"]}));
             refusal(&server, UPDATE, update(current, paths)).await.is_invalid(fields);
         }
-        // What isn't named isn't looked at.
+        // A field outside the mask is ignored.
         answer(
             &server,
             UPDATE,
@@ -179,7 +179,7 @@ async fn users_and_books_of_reviews_never_change(engine: Engine) {
     assert_eq!(row, [vec![Some(id(1)), Some(id(1))]]);
 }
 
-async fn ratings_are_numbers(engine: Engine) {
+async fn filter_and_order_compare_ratings_as_numbers(engine: Engine) {
     let server = start(engine).await;
     let ratings = [(1, 1, 1.0), (1, 2, 5.0), (2, 1, 3.3333333333333335), (2, 2, 4.999999999999999)];
     for (user, book, rating) in ratings {
@@ -201,7 +201,7 @@ async fn ratings_are_numbers(engine: Engine) {
     }
 }
 
-async fn reviews_go_with_their_books_and_users(engine: Engine) {
+async fn deleting_a_book_or_user_deletes_its_reviews(engine: Engine) {
     let server = start(engine).await;
     for (user, book) in [(1, 1), (1, 2), (2, 1), (3, 3)] {
         answer(&server, CREATE, json!({"review": a_review(user, book)})).await;

@@ -1,10 +1,10 @@
-//! The roles of `deploy/postgres/roles.sql`, in a database that owes its rights to
-//! that file alone.
+//! The roles of `deploy/postgres/roles.sql`, in a database whose privileges come from that file
+//! alone.
 
 use bookstore_tests::{Origin, Postgres, PostgresDatabase};
 use sqlx::{Connection, PgConnection};
 
-/// The SQLSTATE that `sql` fails with as a role, if it fails.
+/// The SQLSTATE of the error of `sql` as a role; `None` if it succeeds.
 async fn refusal(database: &PostgresDatabase, role: &str, sql: &'static str) -> Option<String> {
     let mut connection = match PgConnection::connect(&database.url(role)).await {
         Ok(connection) => connection,
@@ -20,7 +20,7 @@ fn code(error: &sqlx::Error) -> Option<String> {
 }
 
 #[tokio::test]
-async fn each_role_may_do_what_it_is_for() {
+async fn each_role_has_only_its_privileges() {
     const DENIED: Option<&str> = Some("42501");
     let database = Postgres::shared().await.database(Origin::Empty).await;
     let table = "CREATE TABLE things (id int)";
@@ -43,7 +43,7 @@ async fn each_role_may_do_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn nobody_else_gets_in() {
+async fn role_without_a_grant_is_refused() {
     let postgres = Postgres::shared().await;
     let database = postgres.database(Origin::Empty).await;
     let name = format!("stranger_of_{}", database.name());
@@ -54,9 +54,9 @@ async fn nobody_else_gets_in() {
     assert_eq!(refused.as_deref(), Some("42501"));
 }
 
-/// The suite's comparisons mean nothing where the default collation is "C".
+/// The suite's comparisons prove nothing if the default collation is "C".
 #[tokio::test]
-async fn the_default_collation_is_not_c() {
+async fn test_cluster_collation_is_not_c() {
     let database = Postgres::shared().await.database(Origin::Empty).await;
     let mut connection = database.connect().await;
     let sql = "SELECT 'a' < 'B' AND NOT 'a' < 'B' COLLATE \"C\"";

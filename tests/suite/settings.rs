@@ -1,4 +1,4 @@
-//! Settings from outside: where they come from, what is refused, and what is printed.
+//! Settings: their sources, refused values, and the printed configuration.
 
 use bookstore_tests::{Engine, Finished, TestServer, run};
 
@@ -8,10 +8,10 @@ const REFUSED: i32 = 64;
 /// The exit code for a wrong command line.
 const MISTYPED: i32 = 2;
 
-/// Flags, variables of the environment, and what the refusal has to say.
+/// Flags, environment variables, and the text of the error.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
 
-/// A file of settings with this text.
+/// A settings file with this text.
 fn file(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("settings.toml");
@@ -19,8 +19,7 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
     (folder, path.to_str().expect("a path as text").to_owned())
 }
 
-/// What `config` prints for a key: the value, and the line above it, which says where it
-/// comes from.
+/// The line that `config` prints for a key, and the line above it with the source.
 fn printed(finished: &Finished, key: &str) -> (String, String) {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let lines: Vec<&str> = finished.output.lines().collect();
@@ -30,7 +29,7 @@ fn printed(finished: &Finished, key: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn wrong_settings_are_refused_before_a_port_opens() {
+async fn wrong_setting_is_refused_before_a_port_opens() {
     let (_folder, wrong) = file("shutdown_pause = \"later\"\nlisten_adr = \"127.0.0.1:0\"\n");
     let cases: &[Case<'_>] = &[
         (
@@ -82,7 +81,7 @@ async fn wrong_settings_are_refused_before_a_port_opens() {
         let arguments = [&["serve", "--listen-addr", "127.0.0.1:0"], *flags].concat();
         let finished = run(&arguments, environment).await;
         assert_eq!(finished.code, Some(REFUSED), "{flags:?} {environment:?}: {finished:?}");
-        assert_eq!(finished.output, "", "a port was opened");
+        assert_eq!(finished.output, "", "the port was opened");
         for part in *parts {
             assert!(finished.errors.contains(part), "no {part:?} in {}", finished.errors);
         }
@@ -91,7 +90,7 @@ async fn wrong_settings_are_refused_before_a_port_opens() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_refused() {
+async fn wrong_command_line_is_refused() {
     for arguments in [&["serve", "--no-such-flag"][..], &["fly"][..], &[][..]] {
         let finished = run(arguments, &[]).await;
         assert_eq!(finished.code, Some(MISTYPED), "{arguments:?}: {finished:?}");
@@ -101,7 +100,7 @@ async fn a_wrong_command_line_is_refused() {
 }
 
 #[tokio::test]
-async fn the_nearer_layer_wins() {
+async fn flag_overrides_environment_overrides_file() {
     let (_folder, path) =
         file("database_pool_size = 3\nlog_level = \"warn\"\nshutdown_pause = \"1s\"\n");
     let environment =
@@ -120,7 +119,7 @@ async fn the_nearer_layer_wins() {
 }
 
 #[tokio::test]
-async fn secrets_are_not_printed() {
+async fn config_prints_no_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let secret = folder.path().join("url");
     std::fs::write(&secret, "postgres://app:s3cret@db.example:5433/books\n").expect("a file");
@@ -138,9 +137,9 @@ async fn secrets_are_not_printed() {
     }
 }
 
-/// What is printed is a file of settings, by which the same is printed again.
+/// The printed settings are a valid settings file, which prints the same again.
 #[tokio::test]
-async fn what_is_printed_can_be_read_again() {
+async fn printed_config_is_accepted_as_a_file() {
     let first = run(&["config"], &[("DATABASE_POOL_TIMEOUT", "1500ms")]).await;
     let (_folder, path) = file(&first.output);
     let second = run(&["config", "--config", &path], &[]).await;
@@ -154,7 +153,7 @@ async fn what_is_printed_can_be_read_again() {
 }
 
 #[tokio::test]
-async fn a_slip_of_the_pen_is_warned_about() {
+async fn misspelled_setting_is_warned_about() {
     let server = TestServer::builder(Engine::Sqlite)
         .env("DATABASE_POOL_SIZES", "5")
         .env("DATABASE_UR", "postgres://app:s3cret@host/db")

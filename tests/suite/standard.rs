@@ -1,5 +1,5 @@
-//! What the standard methods do alike, tried on every resource: each line of the
-//! bad-input table's `KINDS` is enough to be here.
+//! The behaviour that the standard methods share, on every resource: a line in the bad-input
+//! table's `KINDS` is enough to be tested here.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,10 +13,14 @@ use crate::{
     list,
 };
 
-on_every_engine!(one_resource_at_a_time, batches, lists_walk_every_sortable_field);
+on_every_engine!(
+    standard_methods_create_update_and_delete_each_resource,
+    standard_batch_methods_apply_all_or_nothing,
+    lists_sorted_by_each_field_return_every_row_once
+);
 
 /// Calls a method, such as `BookService/GetBook`, with a request in JSON. The answer has the
-/// contract's own field names, and no field without a value.
+/// contract's field names and omits fields without a value.
 pub(crate) async fn call(
     server: &TestServer,
     method: &str,
@@ -43,7 +47,7 @@ pub(crate) async fn call_with(
     Ok(json.expect("an answer as JSON"))
 }
 
-/// The same, for a call that has to be done.
+/// The same for a call that must succeed.
 pub(crate) async fn answer(server: &TestServer, method: &str, request: Value) -> Value {
     let shown = request.to_string();
     match call(server, method, request).await {
@@ -52,20 +56,20 @@ pub(crate) async fn answer(server: &TestServer, method: &str, request: Value) ->
     }
 }
 
-/// The same, for a call that has to be refused.
+/// The same for a call that must fail.
 pub(crate) async fn refusal(server: &TestServer, method: &str, request: Value) -> Refusal {
     match call(server, method, request.clone()).await {
-        Ok(answer) => panic!("{method} {request} was done: {answer}"),
+        Ok(answer) => panic!("{method} {request} succeeded: {answer}"),
         Err(refusal) => refusal,
     }
 }
 
-/// The statements that a call runs, by their texts; the server has to echo them.
+/// The statements of a call, by their texts. The server must echo them.
 pub(crate) async fn statements(server: &TestServer, method: &str, request: Value) -> Vec<String> {
     statements_with(server, method, request, &[]).await
 }
 
-/// The same of a call with metadata.
+/// The same for a call with metadata.
 pub(crate) async fn statements_with(
     server: &TestServer,
     method: &str,
@@ -82,23 +86,23 @@ pub(crate) async fn statements_with(
     list::statements(server, &call).await
 }
 
-async fn one_resource_at_a_time(engine: Engine) {
+async fn standard_methods_create_update_and_delete_each_resource(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for kind in KINDS.iter().filter(|kind| kind.has("Create")) {
-        changes(&server, kind).await;
-        comes_and_goes(&server, kind).await;
+        updates(&server, kind).await;
+        create_get_and_delete(&server, kind).await;
     }
 }
 
-async fn changes(server: &TestServer, kind: &Kind) {
+async fn updates(server: &TestServer, kind: &Kind) {
     let (get, update) = (kind.method("Get"), kind.method("Update"));
     let (text, other) = (kind.text.0, kind.other().0);
     let [first, _] = (kind.ids)();
     let before = answer(server, &get, json!({"id": first})).await;
     assert_eq!(before["id"], first);
 
-    // Only what the mask names, whatever else is sent.
+    // Only fields of the mask, whatever else is sent.
     let ignored = kind.other.map_or(json!({}), |(other, _)| json!({other: "not named"}));
     let request = kind.update(ignored);
     let changed = answer(server, &update, with(request, json!({"update_mask": text}))).await;
@@ -111,7 +115,7 @@ async fn changes(server: &TestServer, kind: &Kind) {
     assert_ne!(changed["update_time"], before["update_time"]);
     assert_eq!(answer(server, &get, json!({"id": first})).await, changed);
 
-    // Without a mask, what is populated.
+    // Without a mask, populated fields.
     let request = json!({kind.field: {"id": first, other: "populated", "etag": changed["etag"]}});
     let again = answer(server, &update, request.clone()).await;
     assert_eq!(again[other], "populated");
@@ -121,7 +125,7 @@ async fn changes(server: &TestServer, kind: &Kind) {
     assert_eq!(answer(server, &get, json!({"id": first})).await, again);
 }
 
-async fn comes_and_goes(server: &TestServer, kind: &Kind) {
+async fn create_get_and_delete(server: &TestServer, kind: &Kind) {
     let (create, get) = (kind.method("Create"), kind.method("Get"));
     let (update, delete) = (kind.method("Update"), kind.method("Delete"));
     let ignored = json!({"id": "no id", "etag": "x", "create_time": "2001-02-03T04:05:06Z"});
@@ -133,7 +137,7 @@ async fn comes_and_goes(server: &TestServer, kind: &Kind) {
     );
     assert_eq!(created["create_time"], created["update_time"]);
     assert_eq!(answer(server, &get, json!({"id": id(30)})).await, created);
-    // Where other values are unique too, the engines may stop at any of them.
+    // Where other values are unique too, the engines may report any of the violations.
     assert_eq!(refusal(server, &create, new).await.reason, "RESOURCE_ALREADY_EXISTS");
 
     let gone = json!({"id": id(30), "etag": created["etag"]});
@@ -145,7 +149,7 @@ async fn comes_and_goes(server: &TestServer, kind: &Kind) {
     refusal(server, &delete, gone.clone()).await.is_missing(&["id"]);
     answer(server, &delete, with(gone, json!({"allow_missing": true}))).await;
 
-    // An upsert creates all of it, whatever the mask says, and changes what is there.
+    // An upsert creates the whole resource whatever the mask, and updates an existing one by it.
     let whole = with((kind.valid)(), json!({"id": id(30)}));
     let upsert = json!({kind.field: whole, "update_mask": kind.other().0, "allow_missing": true});
     let created = answer(server, &update, upsert).await;
@@ -159,7 +163,7 @@ async fn comes_and_goes(server: &TestServer, kind: &Kind) {
     answer(server, &delete, json!({"id": id(30)})).await;
 }
 
-async fn batches(engine: Engine) {
+async fn standard_batch_methods_apply_all_or_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for kind in KINDS {
@@ -177,8 +181,8 @@ async fn batches(engine: Engine) {
         let entry = |id: &str, text: &str| json!({kind.field: {"id": id, kind.other().0: text}});
         let requests = json!({"requests": [entry(&second, "two"), entry(&first, "one")]});
         let changed = answer(&server, &kind.method("BatchUpdate"), requests).await;
-        let told = |at: usize| &changed[&many][at][kind.other().0];
-        assert_eq!((told(0), told(1)), (&json!("two"), &json!("one")));
+        let value = |at: usize| &changed[&many][at][kind.other().0];
+        assert_eq!((value(0), value(1)), (&json!("two"), &json!("one")));
         // All or nothing.
         let requests = json!({"requests": [entry(&second, "no"), entry(&id(404), "no")]});
         let path = format!("requests[1].{}.id", kind.field);
@@ -200,9 +204,9 @@ async fn batches(engine: Engine) {
     }
 }
 
-/// One row a page, both ways, by each field: every row stands on one page, and the tokens
+/// Pages of one row, in both directions, by each field: every row is on one page, and the tokens
 /// carry values of every kind.
-async fn lists_walk_every_sortable_field(engine: Engine) {
+async fn lists_sorted_by_each_field_return_every_row_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     for (kind, fields) in KINDS.iter().map(|kind| (kind, fields(kind))) {
@@ -228,7 +232,7 @@ async fn lists_walk_every_sortable_field(engine: Engine) {
     }
 }
 
-/// The sortable fields, each way.
+/// The sortable fields, each in both directions.
 fn fields(kind: &Kind) -> Vec<String> {
     let service = format!("bookstore.v1.{}", kind.service);
     let mut resources = bookstore_server::resource::RESOURCES.iter();

@@ -1,4 +1,4 @@
-//! What the store promises whatever an operation does: looked at from its own interface.
+//! The store's guarantees for any operation, tested through its public interface.
 
 use std::{
     sync::{
@@ -17,16 +17,16 @@ use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectionTrait, DbErr, IsolationLevel};
 
 on_every_engine!(
-    a_failed_statement_is_never_committed,
-    a_panic_leaves_nothing_behind,
-    a_reader_can_not_write,
-    a_deadline_inside_an_operation_rolls_back,
-    the_pool_keeps_its_bounds,
-    a_steady_load_opens_no_connections except sqlite,
-    a_write_outlives_its_caller,
+    operation_with_a_failed_statement_is_not_committed,
+    panic_in_an_operation_rolls_back,
+    write_in_a_read_operation_is_refused,
+    deadline_in_an_operation_rolls_back,
+    pool_never_exceeds_its_size,
+    steady_load_opens_no_connections except sqlite,
+    write_of_a_cancelled_call_is_committed,
 );
 
-/// A database with one more table, `marks`, and a store on it.
+/// A database with an additional table `marks`, and a store on it.
 async fn store(engine: Engine, pool: PoolOptions) -> (Arc<Database>, Store) {
     let database = Arc::new(Database::create(engine, Origin::Migrated).await);
     if engine == Engine::Sqlite {
@@ -71,7 +71,7 @@ fn call(deadline: Deadline) -> Call {
     }
 }
 
-/// An operation made of a function.
+/// An operation made from a function.
 struct Act<F>(F);
 
 fn act<F>(function: F) -> Box<dyn Write>
@@ -111,17 +111,17 @@ async fn mark(connection: &Connection, note: &str) -> Result<(), DbErr> {
     connection.execute_unprepared(&format!("INSERT INTO marks VALUES ('{note}')")).await.map(drop)
 }
 
-/// How many rows there are, seen from another session.
+/// The number of rows, read in another session.
 async fn marks(database: &Database) -> String {
     database.value("SELECT CAST(count(*) AS varchar(9)) FROM marks").await
 }
 
-async fn a_failed_statement_is_never_committed(engine: Engine) {
+async fn operation_with_a_failed_statement_is_not_committed(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let careless = act(|connection| {
         Box::pin(async move {
             mark(connection, "first").await?;
-            // The second is refused, and the operation doesn't care.
+            // The second statement fails, and the operation ignores the error.
             let refused = mark(connection, "first").await;
             assert!(refused.is_err());
             Ok(())
@@ -129,14 +129,14 @@ async fn a_failed_statement_is_never_committed(engine: Engine) {
     });
     let result = store.run(call(Deadline::NONE), careless).await;
     assert!(matches!(result, Err(StoreError::Internal(_))), "{result:?}");
-    assert_eq!(marks(&database).await, "0", "nothing stays");
+    assert_eq!(marks(&database).await, "0", "no row stays");
     let careful = act(|connection| Box::pin(async move { Ok(mark(connection, "first").await?) }));
     let result = store.run(call(Deadline::NONE), careful).await;
     assert!(result.is_ok_and(|committed| committed.position.is_some()));
     assert_eq!(marks(&database).await, "1");
 }
 
-async fn a_panic_leaves_nothing_behind(engine: Engine) {
+async fn panic_in_an_operation_rolls_back(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     for round in 0..5 {
         let clumsy = act(move |connection| {
@@ -153,12 +153,12 @@ async fn a_panic_leaves_nothing_behind(engine: Engine) {
             let note = note.clone();
             Box::pin(async move { Ok(mark(connection, &note).await?) })
         });
-        store.run(call(Deadline::NONE), sound).await.expect("the next one works");
+        store.run(call(Deadline::NONE), sound).await.expect("the next call");
     }
     assert_eq!(marks(&database).await, "5");
 }
 
-async fn a_reader_can_not_write(engine: Engine) {
+async fn write_in_a_read_operation_is_refused(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
     mark(&reader, "by execute").await.expect_err("refused by the connection");
@@ -169,13 +169,13 @@ async fn a_reader_can_not_write(engine: Engine) {
     assert_eq!(marks(&database).await, "0");
 }
 
-async fn a_deadline_inside_an_operation_rolls_back(engine: Engine) {
+async fn deadline_in_an_operation_rolls_back(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let deadline = Deadline::after(Duration::from_millis(200));
     let slow = act(move |connection| {
         Box::pin(async move {
             mark(connection, "late").await?;
-            // The operation itself would be content.
+            // The operation itself would ignore the deadline.
             while !deadline.has_passed() {
                 tokio::task::yield_now().await;
             }
@@ -187,13 +187,13 @@ async fn a_deadline_inside_an_operation_rolls_back(engine: Engine) {
     assert_eq!(marks(&database).await, "0");
 }
 
-async fn the_pool_keeps_its_bounds(engine: Engine) {
+async fn pool_never_exceeds_its_size(engine: Engine) {
     let (_database, store) = store(engine, POOL).await;
     // SQLite's readers have no overflow.
     let most = if engine == Engine::Sqlite { 2 } else { 3 };
-    let lent: Vec<_> =
+    let checked_out: Vec<_> =
         join_all((0..most).map(|_| store.reader(Freshness::Strong, Deadline::NONE))).await;
-    assert!(lent.iter().all(Result::is_ok));
+    assert!(checked_out.iter().all(Result::is_ok));
     let refused = store.reader(Freshness::Strong, Deadline::NONE).await;
     assert!(
         matches!(refused, Err(StoreError::PoolTimeout { waited_ms }) if waited_ms >= 2_000),
@@ -201,13 +201,13 @@ async fn the_pool_keeps_its_bounds(engine: Engine) {
     );
     let refused = store.reader(Freshness::Strong, Deadline::after(Duration::from_millis(50))).await;
     assert!(matches!(refused, Err(StoreError::DeadlineExceeded)), "{refused:?}");
-    drop(lent);
+    drop(checked_out);
 
-    // Many more callers than connections: all are served, and never more than allowed at once.
+    // Many more callers than connections: all are served, and the pool never exceeds its size.
     let (_database, store) = self::store(engine, PoolOptions { timeout: SOON, ..POOL }).await;
     let (now, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let callers = (0..200).map(|_| async {
-        let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
+        let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a permit");
         peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let one = sea_orm::Statement::from_string(reader.get_database_backend(), "SELECT 1");
         reader.query_one_raw(one).await.expect("an answer");
@@ -217,14 +217,14 @@ async fn the_pool_keeps_its_bounds(engine: Engine) {
     assert!(peak.into_inner() <= most);
 }
 
-async fn a_steady_load_opens_no_connections(engine: Engine) {
+async fn steady_load_opens_no_connections(engine: Engine) {
     let pool = PoolOptions { size: 1, max_overflow: 2, timeout: SOON, ..POOL };
     let (_database, store) = store(engine, pool).await;
     let mut sessions = std::collections::HashSet::new();
     for _ in 0..50 {
-        // Always one more than the pool keeps open.
+        // Always one connection more than the pool keeps idle.
         let callers = (0..3).map(|_| async {
-            let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("its turn");
+            let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a permit");
             let backend = reader.get_database_backend();
             let process = sea_orm::Statement::from_string(backend, "SELECT pg_backend_pid()");
             let row = reader.query_one_raw(process).await.expect("an answer").expect("a row");
@@ -235,7 +235,7 @@ async fn a_steady_load_opens_no_connections(engine: Engine) {
     assert!(sessions.len() <= 3, "{} sessions for three callers", sessions.len());
 }
 
-async fn a_write_outlives_its_caller(engine: Engine) {
+async fn write_of_a_cancelled_call_is_committed(engine: Engine) {
     let (database, store) = store(engine, POOL).await;
     let (begun, may_end) =
         (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
@@ -253,7 +253,7 @@ async fn a_write_outlives_its_caller(engine: Engine) {
         _ = store.run(call(Deadline::NONE), patient) => panic!("it waits"),
         () = begun.notified() => {}
     }
-    // The caller is gone in the middle of the transaction.
+    // The caller is dropped in the middle of the transaction.
     assert_eq!(marks(&database).await, "0");
     may_end.notify_one();
     let kept = async {
@@ -261,5 +261,5 @@ async fn a_write_outlives_its_caller(engine: Engine) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SOON, kept).await.expect("it is committed");
+    tokio::time::timeout(SOON, kept).await.expect("the write is committed");
 }

@@ -1,4 +1,4 @@
-//! What goes out by OTLP: a trace read back from a collector of the test's own.
+//! OTLP exports: traces read back from a collector inside the test.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use tonic::{Request, Streaming};
 use crate::{bad_input, client, lifecycle::SOON};
 
 on_every_engine!(
-    a_trace_has_the_call_its_operation_and_its_statements,
-    each_step_of_a_stream_has_its_statements,
-    a_dead_collector_is_nothing
+    trace_contains_the_call_its_operation_and_its_statements,
+    span_of_each_stream_step_contains_its_statements,
+    silent_collector_blocks_neither_calls_nor_the_stop
 );
 
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
@@ -35,11 +35,11 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-/// The span of the callers here, in bytes and as `traceparent` has it.
+/// The span id of the callers, as bytes and as `traceparent` has it.
 const CALLER: ([u8; 8], &str) =
     ([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31], "b7ad6b7169203331");
 
-/// A trace by a byte that no other one has.
+/// A trace id made from a byte.
 fn trace(number: u8) -> [u8; 16] {
     [number; 16]
 }
@@ -48,7 +48,7 @@ fn traceparent(number: u8) -> String {
     format!("00-{}-{}-01", format!("{number:02x}").repeat(16), CALLER.1)
 }
 
-/// A request of a caller whose trace that is.
+/// A request within that trace.
 fn traced<T>(number: u8, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let parent = traceparent(number).parse().expect("ASCII");
@@ -56,7 +56,7 @@ fn traced<T>(number: u8, message: T) -> Request<T> {
     request
 }
 
-/// The spans of a trace, in the order in which they began.
+/// The spans of a trace, sorted by their start.
 struct Trace(Vec<Span>);
 
 impl Trace {
@@ -71,7 +71,7 @@ impl Trace {
         self.0.iter().filter(|span| span.parent_span_id == parent).collect()
     }
 
-    /// The one call.
+    /// The call's span, of which there must be one.
     fn call(&self) -> &Span {
         let calls = self.below(&CALLER.0);
         assert_eq!(calls.len(), 1, "{:#?}", self.0);
@@ -79,8 +79,8 @@ impl Trace {
         calls[0]
     }
 
-    /// The names of the call's operations. Below each are statements, and below the call itself
-    /// is none.
+    /// The names of the call's operations. Statements are below each of them, and none is directly
+    /// below the call.
     fn operations(&self) -> Vec<&str> {
         let operations = self.below(&self.call().span_id);
         for operation in &operations {
@@ -107,13 +107,13 @@ async fn with_sink(engine: Engine) -> (Sink, TestServer) {
     (sink, server)
 }
 
-/// All spans of a service, which has sent them before its end.
+/// All spans of a service, which exports them before its end.
 async fn spans(sink: &Sink, mut server: TestServer) -> Vec<Span> {
     assert_eq!(server.terminate().await.status.code(), Some(0));
     sink.take_spans()
 }
 
-async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
+async fn trace_contains_the_call_its_operation_and_its_statements(engine: Engine) {
     let (sink, server) = with_sink(engine).await;
     let list = ListBooksRequest { filter: "title = \"Xyzzy\"".to_owned(), ..Default::default() };
     client::books(&server).list_books(traced(1, list)).await.expect("a list");
@@ -123,17 +123,17 @@ async fn a_trace_has_the_call_its_operation_and_its_statements(engine: Engine) {
     assert_eq!(call.name, "bookstore.v1.BookService/ListBooks");
     assert_eq!(text(&call.attributes, "rpc.method").as_deref(), Some("ListBooks"));
     assert_eq!(trace.operations(), ["ListBooks"]);
-    // What a trace says by itself isn't sent again.
+    // Attributes that the trace contains anyway aren't exported again.
     for span in &trace.0 {
         for twice in ["method", "operation", "trace_id"] {
             assert_eq!(text(&span.attributes, twice), None, "{span:#?}");
         }
     }
-    assert!(text(&call.attributes, "request_id").is_some(), "the way into the log: {call:#?}");
+    assert!(text(&call.attributes, "request_id").is_some(), "the request id: {call:#?}");
 }
 
-/// Whoever looks for what a long stream did finds the statements below the step that ran them.
-async fn each_step_of_a_stream_has_its_statements(engine: Engine) {
+/// The statements of a long stream are below the span of the step that ran them.
+async fn span_of_each_stream_step_contains_its_statements(engine: Engine) {
     let (sink, server) = with_sink(engine).await;
     let any = |name: &str, value: Vec<u8>| {
         Step::Request(Any { type_url: format!("x/bookstore.v1.{name}"), value })
@@ -184,7 +184,7 @@ async fn each_step_of_a_stream_has_its_statements(engine: Engine) {
     assert_eq!(Trace::of(&spans, 3).operations(), ["ExportBooks"]);
 }
 
-/// Reads a stream to its end: how many messages there were.
+/// Reads a stream to its end; returns the number of messages.
 async fn read<T>(mut answers: Streaming<T>) -> usize {
     let mut count = 0;
     while answers.message().await.expect("an answer").is_some() {
@@ -194,7 +194,7 @@ async fn read<T>(mut answers: Streaming<T>) -> usize {
 }
 
 #[tokio::test]
-async fn probes_and_reflection_have_their_names() {
+async fn spans_of_probes_and_reflection_have_their_method_names() {
     let (sink, server) = with_sink(Engine::Sqlite).await;
     let calls = [
         ("grpc.health.v1.Health/Check", vec![]),
@@ -214,13 +214,14 @@ async fn probes_and_reflection_have_their_names() {
         let name = method.split_once('/').map(|(_, name)| name.to_owned());
         assert_eq!(text(&trace.call().attributes, "rpc.method"), name);
     }
-    // The harness has watched this one.
+    // The harness called this method.
     assert!(spans.iter().any(|span| span.name == "grpc.health.v1.Health/Watch"), "{spans:#?}");
 }
 
-/// What isn't to be taken from callers isn't, in traces and in the log; what is unknown is told.
+/// Propagators that aren't configured are ignored in traces and in the log. Unknown names are
+/// logged.
 #[tokio::test]
-async fn propagators_are_those_that_are_named() {
+async fn only_configured_propagators_join_a_trace() {
     for (list, joins, unknown) in
         [("none", false, None), ("baggage", false, None), ("b3,tracecontext", true, Some("b3"))]
     {
@@ -250,12 +251,13 @@ async fn propagators_are_those_that_are_named() {
     }
 }
 
-/// Nobody looks for traces that aren't there until they are needed: the log tells it, once.
+/// Missing traces would be noticed only when they are needed, so the log reports the collector
+/// once.
 #[tokio::test]
-async fn a_collector_that_is_away_is_told_and_comes_back() {
-    // Nobody answers there yet.
-    let place = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = place.local_addr().expect("an address");
+async fn unreachable_collector_is_logged_once_and_reconnected() {
+    // Nothing listens there yet.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
     let server = TestServer::builder(Engine::Sqlite)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{address}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
@@ -267,20 +269,20 @@ async fn a_collector_that_is_away_is_told_and_comes_back() {
     };
     list().await;
     server.logs().wait_for(|line| line.contains("the collector takes no traces")).await;
-    let sink = Sink::on(place);
-    until("spans come", SOON, async || {
+    let sink = Sink::on(listener);
+    until("spans arrive", SOON, async || {
         list().await;
         sink.count("bookstore.v1.BookService/ListBooks") > 0
     })
     .await;
     server.logs().wait_for(|line| line.contains("the collector takes traces again")).await;
-    let told = server.logs().so_far();
-    let told = told.iter().filter(|line| line.contains("takes no traces")).count();
-    assert_eq!(told, 1, "once, however many are left out");
+    let logged = server.logs().so_far();
+    let logged = logged.iter().filter(|line| line.contains("takes no traces")).count();
+    assert_eq!(logged, 1, "one line, however many spans are dropped");
 }
 
-async fn a_dead_collector_is_nothing(engine: Engine) {
-    // It takes connections and never answers.
+async fn silent_collector_blocks_neither_calls_nor_the_stop(engine: Engine) {
+    // It accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
     let mut server =

@@ -1,4 +1,4 @@
-//! What is known of the nodes: what operators are shown, and what is answered while little is known.
+//! The topology of the nodes: the admin view, and calls while it is incomplete.
 
 use std::{
     net::SocketAddr,
@@ -14,8 +14,8 @@ use tonic_types::StatusExt;
 
 use crate::{admin, client};
 
-/// Waits until what is told of a node fits.
-async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value) -> bool) {
+/// Waits until the admin view of a node matches.
+async fn until_node(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value) -> bool) {
     until(what, SOON, async || {
         let topology = admin::get_json(address, "/topology").await;
         topology.as_array().expect("a list").iter().any(|it| it["node"] == node && fits(it))
@@ -24,16 +24,16 @@ async fn told(address: SocketAddr, node: &str, what: &str, fits: impl Fn(&Value)
 }
 
 #[tokio::test]
-async fn roles_lag_and_failures_are_shown() {
+async fn topology_shows_roles_lag_and_failures() {
     let cluster = Replicated::start(1).await;
-    // The cluster trusts everybody, so any password will do.
+    // The cluster trusts every connection, so any password works.
     let urls = cluster.urls("bookstore_app:not-for-operators");
     let server = TestServer::builder(Engine::Postgres).url(&urls).env("ADMIN_ADDR", "127.0.0.1:0");
     let server = server.start().await;
     let address = server.admin_address().await;
     let (primary, replica) = (cluster.name(0), cluster.name(1));
-    told(address, &primary, "the primary is shown", |node| node["role"] == "primary").await;
-    told(address, &replica, "a replica that lags by nothing is shown", |node| {
+    until_node(address, &primary, "the primary is shown", |node| node["role"] == "primary").await;
+    until_node(address, &replica, "a replica that lags by nothing is shown", |node| {
         node["role"] == "replica" && node["lag_ms"] == 0 && node["lag_bytes"] == 0
     })
     .await;
@@ -54,56 +54,60 @@ async fn roles_lag_and_failures_are_shown() {
     })
     .await;
 
-    // It answers nothing and closes nothing: the read fails there and goes elsewhere.
+    // The node answers nothing and closes nothing: the read times out there and moves to another
+    // node.
     cluster.freeze(1);
     let mut books = client::books(&server);
     let id = "01930000-0000-7000-8000-000000000001".to_owned();
     let mut read = Request::new(GetBookRequest { id, ..GetBookRequest::default() });
     read.metadata_mut().insert("consistency", "eventual".parse().expect("ASCII"));
     books.get_book(read).await.expect_err("no such book");
-    told(address, &replica, "a node that is gone and ejected is shown", |node| {
+    until_node(address, &replica, "an unreachable, ejected node is shown", |node| {
         node["role"] == "gone" && node["ejected"] == true && node["lag_ms"].is_null()
     })
     .await;
     cluster.thaw(1);
-    told(address, &replica, "the node is back", |node| {
+    until_node(address, &replica, "the node is back", |node| {
         node["role"] == "replica" && node["ejected"] == false
     })
     .await;
 
     cluster.delay(1, Duration::from_mins(1)).await;
     books.create_book(client::create("", client::a_book("Dune"))).await.expect("a book");
-    told(address, &replica, "a replica that lags is shown", |node| {
+    until_node(address, &replica, "a replica that lags is shown", |node| {
         let above = |field: &str| node[field].as_u64().is_some_and(|value| value > 0);
         node["role"] == "replica" && above("lag_ms") && above("lag_bytes")
     })
     .await;
 }
 
-/// A single node isn't followed: it is looked at when somebody asks.
+/// A single node isn't followed: it is probed when the topology is read.
 #[tokio::test]
-async fn a_single_node_is_looked_at_when_asked() {
+async fn single_node_is_probed_only_when_topology_is_read() {
     let mut cluster = Replicated::start(1).await;
     let alone = TestServer::builder(Engine::Postgres).url(&cluster.url("bookstore_app", 1));
     let alone = alone.env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let address = alone.admin_address().await;
     let node = cluster.name(1);
-    told(address, &node, "a replica alone is shown as one", |it| it["role"] == "replica").await;
+    until_node(address, &node, "a replica alone is shown as one", |it| it["role"] == "replica")
+        .await;
     cluster.kill(1).await;
-    told(address, &node, "it is gone", |it| it["role"] == "gone").await;
+    until_node(address, &node, "it is unreachable", |it| it["role"] == "gone").await;
     cluster.restart(1).await;
     cluster.promote(1).await;
-    told(address, &node, "it is promoted", |it| it["role"] == "primary" && it["timeline"] == 2)
-        .await;
+    until_node(address, &node, "it is promoted", |it| {
+        it["role"] == "primary" && it["timeline"] == 2
+    })
+    .await;
 }
 
-/// What follows a promoted replica goes on answering when that one is lost too: nothing tells it
-/// then that it has moved on, and its control file may still say the opposite.
+/// A replica that followed a promoted primary keeps answering when that one is lost too. It gets no
+/// record of the new timeline then, and its control file may still have the old one.
 #[tokio::test]
-async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
+async fn replica_that_followed_a_promotion_answers_without_a_primary() {
     let mut cluster = Replicated::start(2).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
-    // Whatever would wait for a primary fails at once.
+    // Waiting for a primary fails at once.
     let server = server.env("ADMIN_ADDR", "127.0.0.1:0").env("DATABASE_FAILOVER_WAIT", "0s");
     let server = server.start().await;
     let address = server.admin_address().await;
@@ -115,12 +119,14 @@ async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
     let replica = |node: &Value| {
         node["role"] == "replica" && node["timeline"] == 2 && node["lag_ms"].is_u64()
     };
-    told(address, &second, "the other replica follows", replica).await;
+    until_node(address, &second, "the other replica follows", replica).await;
     cluster.kill(1).await;
-    told(address, &first, "the second primary is gone", |node| node["role"] == "gone").await;
+    until_node(address, &first, "the second primary is unreachable", |node| node["role"] == "gone")
+        .await;
     let receives = "SELECT count(*) FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
-    until("it receives nothing", SOON, async || cluster.value(2, receives).await == "0").await;
-    // For some looks at it.
+    until("the replica receives nothing", SOON, async || cluster.value(2, receives).await == "0")
+        .await;
+    // Long enough for several probes.
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         let id = "01930000-0000-7000-8000-000000000001".to_owned();
@@ -129,13 +135,13 @@ async fn a_replica_that_has_followed_a_promotion_answers_without_a_primary() {
         let status = client::books(&server).get_book(read).await.expect_err("no such book");
         assert_eq!(status.code(), Code::NotFound, "{status:?}");
     }
-    told(address, &second, "the last node is a replica", replica).await;
+    until_node(address, &second, "the last node is a replica", replica).await;
 }
 
-/// Who has heard of a promotion and seen nothing of it can't look into histories yet. That passes, so
-/// callers are told to come again, not to give their tokens up.
+/// A service that has learned of a timeline but not probed its primary can't read histories yet.
+/// This passes, so the error asks for a retry and not for a new token.
 #[tokio::test]
-async fn a_token_waits_for_a_promotion_to_be_seen() {
+async fn token_of_an_unprobed_promotion_is_refused_as_retriable() {
     let mut cluster = Replicated::start(2).await;
     let urls = [0, 2].map(|node| cluster.url("bookstore_app", node));
     let behind = TestServer::builder(Engine::Postgres).url(&urls[0]);
@@ -164,9 +170,10 @@ async fn a_token_waits_for_a_promotion_to_be_seen() {
     }
 }
 
-/// Who has no time to wait for a connection says nothing of the node: it goes on answering.
+/// A call whose deadline ends its wait for a connection says nothing about the node, which stays in
+/// use.
 #[tokio::test]
-async fn callers_in_a_hurry_leave_no_node_out() {
+async fn short_deadlines_eject_no_node() {
     let cluster = Replicated::start(1).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
     let server = server.env("ADMIN_ADDR", "127.0.0.1:0");
@@ -174,8 +181,8 @@ async fn callers_in_a_hurry_leave_no_node_out() {
     let server = server.start().await;
     let address = server.admin_address().await;
     let replica = cluster.name(1);
-    told(address, &replica, "the replica answers", |node| node["role"] == "replica").await;
-    // Without a clock of its own: the service says that the time is over.
+    until_node(address, &replica, "the replica answers", |node| node["role"] == "replica").await;
+    // Without a client-side deadline, so that the error is the service's.
     let books = BookServiceClient::new(raw(server.address()).await);
     let read = |timeout: &'static str| {
         let mut books = books.clone();
@@ -186,7 +193,7 @@ async fn callers_in_a_hurry_leave_no_node_out() {
         async move { books.get_book(request).await.expect_err("no such book") }
     };
     let mut late = 0;
-    until("some have waited in vain for the only connection", SOON, async || {
+    until("some waits for the only connection have timed out", SOON, async || {
         let codes = join_all((0..64).map(|_| read("3m"))).await;
         late += codes.iter().filter(|status| status.code() == Code::DeadlineExceeded).count();
         late >= 100

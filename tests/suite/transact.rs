@@ -26,19 +26,19 @@ use crate::{
 };
 
 on_every_engine!(
-    a_transaction_happens_as_a_whole,
-    what_does_not_end_well_never_happened,
-    a_refused_step_changes_nothing,
-    savepoints_undo_what_came_after,
-    steps_have_an_order,
-    a_key_is_the_transactions,
-    reading_alone_never_writes,
+    led_transaction_is_visible_only_after_commit,
+    led_transaction_without_commit_is_rolled_back,
+    refused_step_changes_nothing,
+    rollback_to_a_savepoint_undoes_later_steps,
+    transaction_steps_out_of_order_are_refused,
+    key_of_a_committed_transaction_repeats_its_answer,
+    read_only_transaction_refuses_writes,
 );
 
 const CREATE: &str = "BookService/CreateBook";
 const GET: &str = "BookService/GetBook";
 
-/// A stream that is open.
+/// An open stream.
 struct Led {
     steps: mpsc::Sender<TransactRequest>,
     answers: Streaming<TransactResponse>,
@@ -60,7 +60,7 @@ impl Led {
         for (key, value) in metadata {
             request.metadata_mut().insert(*key, value.parse().expect("ASCII"));
         }
-        // A connection of its own, that goes with it.
+        // A new connection, which is closed with the stream.
         let mut client = TransactionServiceClient::new(raw(address).await);
         let answers = client.transact(request).await.expect("a stream").into_inner();
         Self { steps, answers }
@@ -78,13 +78,13 @@ impl Led {
     }
 
     async fn step(&mut self, step: Step) -> Result<Answer, Status> {
-        // The service may have ended the stream already, and says why.
+        // The service may have ended the stream already, and the stream has the reason.
         drop(self.steps.send(TransactRequest { step: Some(step) }).await);
         let answer = self.answers.message().await?.expect("an answer to each step");
-        Ok(answer.step.expect("something that it says"))
+        Ok(answer.step.expect("an answer with a step"))
     }
 
-    /// Carries out a request of a method.
+    /// Makes a call inside the transaction.
     async fn call(&mut self, method: &str, request: Value) -> Result<Value, Refusal> {
         let contract = descriptor(method);
         let name = contract.input().full_name().to_owned();
@@ -134,7 +134,7 @@ async fn books(server: &TestServer) -> String {
     server.database().value("SELECT count(*) FROM books").await
 }
 
-async fn a_transaction_happens_as_a_whole(engine: Engine) {
+async fn led_transaction_is_visible_only_after_commit(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     let category = json!({"id": id(1), "category": {"name": "Led"}});
@@ -142,9 +142,9 @@ async fn a_transaction_happens_as_a_whole(engine: Engine) {
     for number in 1..=3 {
         led.call(CREATE, a_new_book(number)).await.expect("a book");
     }
-    // It sees what it did, others don't.
+    // The transaction sees its own writes, other calls don't.
     let change = json!({"book": {"id": id(2), "category_id": id(1), "stock": 4}});
-    led.call("BookService/UpdateBook", change).await.expect("a book that is there");
+    led.call("BookService/UpdateBook", change).await.expect("an existing book");
     let read = led.call(GET, json!({"id": id(2)})).await.expect("a book");
     assert_eq!((&read["stock"], &read["categoryId"]), (&json!(4), &json!(id(1))));
     refusal(&server, GET, json!({"id": id(2)})).await.is_missing(&["id"]);
@@ -153,14 +153,14 @@ async fn a_transaction_happens_as_a_whole(engine: Engine) {
     assert_eq!(books(&server).await, "3");
 }
 
-async fn what_does_not_end_well_never_happened(engine: Engine) {
+async fn led_transaction_without_commit_is_rolled_back(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     let undone = led.step(Step::Rollback(Rollback {})).await;
     assert!(matches!(undone, Ok(Answer::RolledBack(RolledBack {}))), "{undone:?}");
 
-    // The caller says nothing more.
+    // The caller half-closes the stream.
     let Led { steps, mut answers } = {
         let mut led = Led::begun(&server).await;
         led.call(CREATE, a_new_book(1)).await.expect("a book");
@@ -170,27 +170,27 @@ async fn what_does_not_end_well_never_happened(engine: Engine) {
     let last = answers.message().await.expect("an answer").and_then(|answer| answer.step);
     assert!(matches!(last, Some(Answer::RolledBack(_))), "{last:?}");
 
-    // The caller is gone.
+    // The caller cancels the call.
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     drop(led);
-    // Whoever writes next waits for what is left of that.
+    // The next write waits for the end of that transaction.
     answer(&server, CREATE, a_new_book(1)).await;
     assert_eq!(books(&server).await, "1");
 }
 
-async fn a_refused_step_changes_nothing(engine: Engine) {
+async fn refused_step_changes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
-    // The first entry is carried out before the second one is found missing.
+    // The first entry is applied before the second one fails.
     let requests = json!({"requests": [
         {"book": {"id": id(1), "stock": 9}}, {"book": {"id": id(404), "stock": 9}}]});
     let refused =
         led.call("BookService/BatchUpdateBooks", requests).await.expect_err("no such book");
     refused.is_missing(&["requests[1].book.id"]);
-    // A statement that failed, explained by what only this transaction sees.
-    let refused = led.call(CREATE, a_new_book(1)).await.expect_err("it is there");
+    // A failed statement, whose explanation only this transaction can see.
+    let refused = led.call(CREATE, a_new_book(1)).await.expect_err("an existing resource");
     refused.is_taken(&["id"]);
     let wrong = json!({"book": {"title": "x"}});
     let refused = led.call(CREATE, wrong).await.expect_err("values that break rules");
@@ -200,12 +200,12 @@ async fn a_refused_step_changes_nothing(engine: Engine) {
     let nested = led.call("TransactionService/Execute", json!({})).await.expect_err("no nesting");
     nested.is_invalid(&["request"]);
     let book = led.call(GET, json!({"id": id(1)})).await.expect("the book");
-    assert!(book.get("stock").is_none(), "half of a batch is there: {book}");
+    assert!(book.get("stock").is_none(), "a part of a batch is applied: {book}");
     led.commit().await.expect("a commit");
     assert_eq!(books(&server).await, "1");
 }
 
-async fn savepoints_undo_what_came_after(engine: Engine) {
+async fn rollback_to_a_savepoint_undoes_later_steps(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::begun(&server).await;
     for number in 1..=4 {
@@ -213,7 +213,7 @@ async fn savepoints_undo_what_came_after(engine: Engine) {
         let saved = led.step(Step::Savepoint(named(&format!("after_{number}")))).await;
         assert!(matches!(saved, Ok(Answer::Saved(_))), "{saved:?}");
     }
-    // Twice to the same one, and then to one before it; the later ones are gone.
+    // Twice to the same savepoint, and then to an earlier one, which removes the later ones.
     for name in ["after_3", "after_3", "after_1"] {
         let undone = led.step(Step::RollbackTo(named(name))).await;
         assert!(matches!(undone, Ok(Answer::RolledBackTo(_))), "{undone:?}");
@@ -234,13 +234,13 @@ async fn savepoints_undo_what_came_after(engine: Engine) {
     assert_eq!(ids, [[Some(id(1))], [Some(id(9))]]);
 }
 
-async fn steps_have_an_order(engine: Engine) {
+async fn transaction_steps_out_of_order_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut led = Led::open(&server, None).await;
     let status = led.step(Step::Rollback(Rollback {})).await.expect_err("nothing has begun");
     Refusal::from(&status).is_invalid(&["step"]);
     let mut led = Led::begun(&server).await;
-    let status = led.step(Step::Begin(Begin::default())).await.expect_err("it has begun");
+    let status = led.step(Step::Begin(Begin::default())).await.expect_err("a begun transaction");
     Refusal::from(&status).is_invalid(&["step"]);
     for begin in [
         Begin { timeout_ms: 60_001, ..Begin::default() },
@@ -253,7 +253,7 @@ async fn steps_have_an_order(engine: Engine) {
     }
 }
 
-async fn a_key_is_the_transactions(engine: Engine) {
+async fn key_of_a_committed_transaction_repeats_its_answer(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
     let mut led = Led::open(&server, Some(&key)).await;
@@ -261,22 +261,22 @@ async fn a_key_is_the_transactions(engine: Engine) {
     led.call(CREATE, json!({"book": a_book("once")})).await.expect("a book");
     assert!(!led.commit().await.expect("a commit").replayed);
     let mut again = Led::open(&server, Some(&key)).await;
-    let told = again.step(Step::Begin(Begin::default())).await.expect("an answer");
-    let Answer::Committed(told) = told else { panic!("not committed: {told:?}") };
-    assert!(told.replayed && !told.consistency_token.is_empty(), "{told:?}");
+    let reported = again.step(Step::Begin(Begin::default())).await.expect("an answer");
+    let Answer::Committed(reported) = reported else { panic!("not committed: {reported:?}") };
+    assert!(reported.replayed && !reported.consistency_token.is_empty(), "{reported:?}");
     assert!(again.answers.message().await.expect("an end").is_none());
     assert_eq!(books(&server).await, "1");
 
     let mut client = TransactionServiceClient::new(server.channel());
     let ask = GetOutcomeRequest { idempotency_key: key, fence: false };
-    let told = client.get_outcome(ask).await.expect("an outcome").into_inner();
-    assert_eq!(told.outcome(), Outcome::Committed);
-    let response = told.response.expect("the answer").value;
+    let reported = client.get_outcome(ask).await.expect("an outcome").into_inner();
+    assert_eq!(reported.outcome(), Outcome::Committed);
+    let response = reported.response.expect("the answer").value;
     let response = TransactResponse::decode(&*response).expect("the last message");
     let committed = Committed { replayed: true, ..Committed::default() };
     assert_eq!(response.step, Some(Answer::Committed(committed)));
 
-    // One that was not committed has not happened.
+    // A transaction without a commit is not applied.
     let key = Uuid::new_v4().to_string();
     for _ in 0..2 {
         let mut led = Led::open(&server, Some(&key)).await;
@@ -286,7 +286,7 @@ async fn a_key_is_the_transactions(engine: Engine) {
     }
 }
 
-async fn reading_alone_never_writes(engine: Engine) {
+async fn read_only_transaction_refuses_writes(engine: Engine) {
     let server = TestServer::start(engine).await;
     answer(&server, CREATE, a_new_book(1)).await;
     let mut led = Led::open(&server, None).await;
@@ -296,16 +296,16 @@ async fn reading_alone_never_writes(engine: Engine) {
     led.call(GET, json!({"id": id(1)})).await.expect("a book");
     let refused = led.call(CREATE, a_new_book(2)).await.expect_err("it only reads");
     refused.is_invalid(&["request"]);
-    // The database stays as it was for it, while others go on.
+    // It keeps reading its snapshot while others write.
     answer(&server, "BookService/UpdateBook", json!({"book": {"id": id(1), "stock": 8}})).await;
     let book = led.call(GET, json!({"id": id(1)})).await.expect("a book");
     assert!(book.get("stock").is_none(), "{book}");
     led.commit().await.expect("a commit");
 }
 
-/// Two that read what the other one writes: one of them has to try again.
+/// Each reads what the other one writes: one of them must retry.
 #[tokio::test]
-async fn serializable_transactions_do_not_skew() {
+async fn serializable_write_skew_is_refused() {
     let server = TestServer::start(Engine::Postgres).await;
     for number in 1..=2 {
         answer(&server, CREATE, a_new_book(number)).await;
@@ -313,7 +313,9 @@ async fn serializable_transactions_do_not_skew() {
     let (mut one, mut two) = (Led::open(&server, None).await, Led::open(&server, None).await);
     let isolation = Isolation::Serializable.into();
     for (led, reads) in [(&mut one, 2), (&mut two, 1)] {
-        led.step(Step::Begin(Begin { isolation, ..Begin::default() })).await.expect("begun");
+        led.step(Step::Begin(Begin { isolation, ..Begin::default() }))
+            .await
+            .expect("a transaction");
         led.call(GET, json!({"id": id(reads)})).await.expect("a book");
     }
     let update = |number: u32| json!({"book": {"id": id(number), "stock": 5}});

@@ -18,19 +18,19 @@ use crate::{
 };
 
 on_every_engine!(
-    several_writes_are_one,
-    a_failure_leaves_no_trace,
-    faults_are_those_of_the_entry,
-    entries_see_those_before_them,
-    collisions_are_tried_again,
-    outcomes_are_told,
-    a_fenced_key_stays_so,
+    execute_applies_several_writes_as_one,
+    execute_with_a_failing_entry_changes_nothing,
+    violation_in_execute_names_its_entry,
+    entries_of_execute_see_earlier_entries,
+    conflicting_transactions_are_retried,
+    outcome_of_a_key_is_reported,
+    fenced_key_stays_fenced,
 );
 
 const EXECUTE: &str = "TransactionService/Execute";
 const OUTCOME: &str = "TransactionService/GetOutcome";
 
-/// A request of a method as an entry.
+/// A method's request as an entry.
 fn entry(kind: &str, request: Value) -> Value {
     with(request, json!({"@type": format!("type.googleapis.com/bookstore.v1.{kind}Request")}))
 }
@@ -77,7 +77,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-async fn several_writes_are_one(engine: Engine) {
+async fn execute_applies_several_writes_as_one(engine: Engine) {
     let server = TestServer::start(engine).await;
     let requests = json!({"requests": [
         entry("CreateCategory", json!({"id": id(1), "category": {"name": "Poetry"}})),
@@ -123,11 +123,11 @@ async fn several_writes_are_one(engine: Engine) {
     assert_eq!(with(book, json!({"@type": "type.googleapis.com/bookstore.v1.Book"})), responses[3]);
 }
 
-async fn a_failure_leaves_no_trace(engine: Engine) {
+async fn execute_with_a_failing_entry_changes_nothing(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
-    // As many as there may be.
+    // As many entries as allowed.
     let mut requests: Vec<Value> = (0..998)
         .map(|at| entry("CreateBook", json!({"id": id(1_000 + at), "book": a_book("x")})))
         .collect();
@@ -136,18 +136,18 @@ async fn a_failure_leaves_no_trace(engine: Engine) {
     let key = Uuid::new_v4().to_string();
     let metadata = [("idempotency-key", key.as_str())];
     let refused = call(&server, EXECUTE, json!({"requests": requests}), &metadata).await;
-    let refused = refused.err().expect("the last one names no book");
+    let refused = refused.err().expect("the last token");
     refused.is_missing(&["requests[999].id"]).says("index", "999").says("resource", "book");
     assert_eq!(rows(&server).await, before);
     assert_eq!(server.database().value("SELECT count(*) FROM idempotency_keys").await, "0");
-    // Without it all of them happen.
+    // Without it all of them are applied.
     requests[999] = entry("DeleteBook", json!({"id": id(404), "allow_missing": true}));
     let done = call(&server, EXECUTE, json!({"requests": requests}), &metadata).await;
     let done = done.unwrap_or_else(|refused| panic!("{refused:?}")).body;
     assert_eq!(done["responses"].as_array().map(Vec::len), Some(1_000));
 }
 
-async fn faults_are_those_of_the_entry(engine: Engine) {
+async fn violation_in_execute_names_its_entry(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let category = |name: &str| json!({"category": {"name": name}});
@@ -156,7 +156,7 @@ async fn faults_are_those_of_the_entry(engine: Engine) {
     let new_user = entry("CreateUser", json!({"id": id(50), "user": a_user()}));
     let of_new_user = json!({"review": review(json!({"user_id": id(50), "book_id": id(404)}))});
     for (requests, reason, field) in [
-        // Taken by what was there, and by an entry before.
+        // Taken by an existing row, and by an earlier entry.
         (
             json!([
                 entry("CreateCategory", category("A")),
@@ -170,13 +170,13 @@ async fn faults_are_those_of_the_entry(engine: Engine) {
             "RESOURCE_ALREADY_EXISTS",
             "requests[1].category.name",
         ),
-        // The user is there by now, the book isn't.
+        // An earlier entry creates the user; the book is missing.
         (
             json!([new_user, entry("CreateReview", of_new_user)]),
             "REFERENCE_NOT_FOUND",
             "requests[1].review.book_id",
         ),
-        // The book is gone by now.
+        // An earlier entry deletes the book.
         (
             json!([
                 entry("DeleteBook", json!({"id": id(1)})),
@@ -211,14 +211,14 @@ async fn faults_are_those_of_the_entry(engine: Engine) {
     }
 }
 
-async fn entries_see_those_before_them(engine: Engine) {
+async fn entries_of_execute_see_earlier_entries(engine: Engine) {
     let server = TestServer::start(engine).await;
     let created =
         answer(&server, "BookService/CreateBook", json!({"id": id(1), "book": a_book("x")})).await;
     let update = |stock: i32, etag: &Value| {
         entry("UpdateBook", json!({"book": {"id": id(1), "stock": stock, "etag": etag}}))
     };
-    // The first one changes the etag that the second one names.
+    // The first entry changes the etag that the second one names.
     let requests = json!([update(1, &created["etag"]), update(2, &created["etag"])]);
     let refused = refusal(&server, EXECUTE, json!({"requests": requests})).await;
     refused.is_stale("requests[1].book.etag").says("index", "1");
@@ -226,16 +226,15 @@ async fn entries_see_those_before_them(engine: Engine) {
     assert_eq!(now, created);
 }
 
-/// Each adds one, having read what is there: only a serializable order gets the sum right, and
-/// etags tell it.
-async fn collisions_are_tried_again(engine: Engine) {
+/// Each reads the value and adds one: only a serial order gives the right sum, and etags show it.
+async fn conflicting_transactions_are_retried(engine: Engine) {
     let server = TestServer::start(engine).await;
     for at in 1..=2 {
         let new = json!({"id": id(at), "book": a_book("x")});
         answer(&server, "BookService/CreateBook", new).await;
     }
-    // Opposite orders, which without an order of locks would be deadlocks: they are tried
-    // again until they are through.
+    // Opposite orders, which would deadlock without an order of locks. They are retried until they
+    // succeed.
     let update =
         |at: u32, stock: u32| entry("UpdateBook", json!({"book": {"id": id(at), "stock": stock}}));
     let calls = (0..24).map(|at| {
@@ -252,9 +251,9 @@ async fn collisions_are_tried_again(engine: Engine) {
     assert_eq!(server.sql(versions).await, [[Some("25".to_owned())], [Some("25".to_owned())]]);
 }
 
-/// Who collides is tried again, which is told of each call and counted.
+/// A retried attempt is in the call's metadata and in the metrics.
 #[tokio::test]
-async fn attempts_are_counted() {
+async fn retried_attempts_are_counted_in_metadata_and_metrics() {
     let server =
         TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     answer(&server, "BookService/CreateBook", json!({"id": id(1), "book": a_book("x")})).await;
@@ -263,17 +262,18 @@ async fn attempts_are_counted() {
         json!({"requests": [entry("UpdateBook", json!({"book": {"id": id(1), "stock": 1}}))]}),
     );
     let update = update.encode_to_vec();
-    // Transactions that see the database as it was: of those at one moment, one gets through.
+    // Transactions in snapshots: of several at the same time one succeeds.
     let calls = (0..16).map(|_| {
         send(server.channel(), "/bookstore.v1.TransactionService/Execute", update.clone(), &[])
     });
     let mut again = 0;
     for answer in join_all(calls).await {
         let answer = answer.expect("a call that is done");
-        let attempts = answer.metadata().get("attempts").and_then(|told| told.to_str().ok());
-        again += attempts.and_then(|told| told.parse::<u32>().ok()).expect("a number") - 1;
+        let attempts =
+            answer.metadata().get("attempts").and_then(|reported| reported.to_str().ok());
+        again += attempts.and_then(|reported| reported.parse::<u32>().ok()).expect("a number") - 1;
     }
-    assert!(again > 0, "nobody collided");
+    assert!(again > 0, "no attempt collided");
     let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
     let counted: u32 = metrics
         .lines()
@@ -283,12 +283,12 @@ async fn attempts_are_counted() {
     assert_eq!(counted, again, "{metrics}");
 }
 
-async fn outcomes_are_told(engine: Engine) {
+async fn outcome_of_a_key_is_reported(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
     let ask = json!({"idempotency_key": key});
-    let told = answer(&server, OUTCOME, ask.clone()).await;
-    assert_eq!(told, json!({"outcome": "OUTCOME_NOT_FOUND"}));
+    let reported = answer(&server, OUTCOME, ask.clone()).await;
+    assert_eq!(reported, json!({"outcome": "OUTCOME_NOT_FOUND"}));
     let metadata = [("idempotency-key", key.as_str())];
     let request = json!({"book": a_book("x")});
     let created = call(&server, "BookService/CreateBook", request, &metadata).await;
@@ -301,7 +301,7 @@ async fn outcomes_are_told(engine: Engine) {
     }
 }
 
-async fn a_fenced_key_stays_so(engine: Engine) {
+async fn fenced_key_stays_fenced(engine: Engine) {
     let server = TestServer::start(engine).await;
     let key = Uuid::new_v4().to_string();
     let aborted = json!({"outcome": "OUTCOME_ABORTED"});
@@ -314,15 +314,15 @@ async fn a_fenced_key_stays_so(engine: Engine) {
         ("BookService/CreateBook", json!({"book": a_book("late")})),
         (EXECUTE, json!({"requests": [entry("CreateBook", json!({"book": a_book("late")}))]})),
     ] {
-        let refused = call(&server, method, request, &metadata).await.err().expect("too late");
+        let refused = call(&server, method, request, &metadata).await.err().expect("a late call");
         refused.is(Code::Aborted, "KEY_FENCED", &[]);
     }
     assert_eq!(server.database().value("SELECT count(*) FROM books").await, "0");
 }
 
-/// While the write's transaction is open nobody can know.
+/// While the write's transaction is open its outcome is undecided.
 #[tokio::test]
-async fn a_write_in_progress_is_told() {
+async fn outcome_of_an_open_write_is_in_progress() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     let key = Uuid::new_v4().to_string();
@@ -336,13 +336,13 @@ async fn a_write_in_progress_is_told() {
         waits_for_lock(&database).await;
         for fence in [false, true] {
             let ask = json!({"idempotency_key": key, "fence": fence});
-            let told = answer(&server, OUTCOME, ask).await;
-            assert_eq!(told, json!({"outcome": "OUTCOME_IN_PROGRESS"}));
+            let reported = answer(&server, OUTCOME, ask).await;
+            assert_eq!(reported, json!({"outcome": "OUTCOME_IN_PROGRESS"}));
         }
         held.release().await;
     };
     let (written, ()) = tokio::join!(write, asking);
-    written.expect("it goes on");
-    let told = answer(&server, OUTCOME, json!({"idempotency_key": key, "fence": true})).await;
-    assert_eq!(told["outcome"], "OUTCOME_COMMITTED");
+    written.expect("it continues");
+    let reported = answer(&server, OUTCOME, json!({"idempotency_key": key, "fence": true})).await;
+    assert_eq!(reported["outcome"], "OUTCOME_COMMITTED");
 }

@@ -1,4 +1,4 @@
-//! `bookstore import` and `bookstore export`, typed as people type them.
+//! `bookstore import` and `bookstore export`, as typed on a command line.
 
 mod broken;
 mod dirty;
@@ -22,12 +22,12 @@ use crate::{
 };
 
 on_every_engine!(
-    real_books_come_in_and_go_out,
-    an_export_comes_in_as_it_was,
-    books_are_changed_by_their_ids,
+    real_books_are_imported_and_exported,
+    exported_file_is_imported_unchanged,
+    import_by_id_updates_books,
 );
 
-/// What the real data lacks.
+/// The columns that the real data lacks.
 const DEFAULTS: [&str; 6] =
     ["--default", "price=9.99", "--default", "price.currency_code=USD", "--default", "stock=3"];
 
@@ -46,7 +46,7 @@ impl Ended {
     }
 }
 
-/// Starts the program as a client of the service, in this folder and with nothing else set.
+/// Starts the program as a client of the service, in this folder and without other settings.
 fn start(server: &str, folder: &Path, arguments: &[&str]) -> Child {
     let mut command = Command::new(program());
     command.env_clear().env("BOOKSTORE_SERVER", server).current_dir(folder).args(arguments);
@@ -54,7 +54,7 @@ fn start(server: &str, folder: &Path, arguments: &[&str]) -> Child {
     command.kill_on_drop(true).spawn().expect("the program")
 }
 
-/// Gives it the rest of its input and waits for its end.
+/// Writes the rest of its input and waits for its end.
 async fn finish(mut child: Child, input: &str) -> Ended {
     let mut stdin = child.stdin.take().expect("its input");
     let write = async {
@@ -86,7 +86,7 @@ fn file(folder: &Path, name: &str) -> String {
     String::from_utf8_lossy(&std::fs::read(folder.join(name)).expect(name)).into_owned()
 }
 
-/// The columns of an export that an import takes.
+/// The columns of an export that an import accepts.
 const COLUMNS: [&str; 10] = [
     "id",
     "title",
@@ -100,7 +100,7 @@ const COLUMNS: [&str; 10] = [
     "attributes",
 ];
 
-async fn real_books_come_in_and_go_out(engine: Engine) {
+async fn real_books_are_imported_and_exported(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -128,15 +128,15 @@ async fn real_books_come_in_and_go_out(engine: Engine) {
     let (header, source) = read(&file(folder, "books.csv"));
     let (notes, rejects) = read(&file(folder, "books.rejects.csv"));
     assert_eq!(notes.iter().skip(3).collect::<Vec<_>>(), header.iter().collect::<Vec<_>>());
-    let told: Vec<Vec<&str>> = rejects.iter().map(|row| row.iter().take(3).collect()).collect();
+    let reported: Vec<Vec<&str>> = rejects.iter().map(|row| row.iter().take(3).collect()).collect();
     let reason = |has: u32| format!("author must have 1 to 255 characters; it has {has}");
-    assert_eq!(told, [["22", "author", &reason(257)], ["38", "author", &reason(742)]]);
+    assert_eq!(reported, [["22", "author", &reason(257)], ["38", "author", &reason(742)]]);
     for reject in &rejects {
         let whole: StringRecord = reject.iter().skip(3).collect();
         assert!(source.contains(&whole), "{whole:?}");
     }
 
-    // Mended, they come in with the same options.
+    // After a repair the rejected rows are imported with the same options.
     let mended = file(folder, "books.rejects.csv").replace(", Tom Johnson", "");
     let longest = rejects[1].get(10).expect("its authors");
     std::fs::write(folder.join("mended.csv"), mended.replace(longest, "Many")).expect("a file");
@@ -169,12 +169,12 @@ async fn real_books_come_in_and_go_out(engine: Engine) {
     }
     let titles: Vec<_> = rows.iter().map(|row| &row[1]).collect();
     assert!(titles.is_sorted(), "{titles:?}");
-    // The same rows have the same ids.
+    // The same rows get the same ids.
     let ended = run(&server, folder, &import("mended.csv")).await;
     assert_eq!(ended.output, "inserted 0\nupdated 0\nrejected 2, see mended.rejects.csv\n");
 }
 
-async fn an_export_comes_in_as_it_was(engine: Engine) {
+async fn exported_file_is_imported_unchanged(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -209,7 +209,7 @@ async fn an_export_comes_in_as_it_was(engine: Engine) {
         assert_eq!(server.sql(rows).await, before, "{name}");
     }
 
-    // Through pipes, with columns of one's own.
+    // Through pipes, with chosen columns.
     let asked = ["--format", "jsonl", "--filter", "title = a", "--column", "title=name"];
     let asked = [asked.as_slice(), &["--column", "attributes.l=list", "--column", "price=cost"]];
     let ended = run(&server, folder, &[["export", "-"].as_slice(), &asked.concat()].concat()).await;
@@ -227,7 +227,7 @@ async fn an_export_comes_in_as_it_was(engine: Engine) {
         (Some(0), "inserted 1\nupdated 0\nrejected 0\n")
     );
 
-    // An empty text is told where it would be read as unset.
+    // An empty text is marked where it would be read as unset.
     let ended =
         run(&server, folder, &["export", "d.csv", "--filter", "title = a AND stock = 7"]).await;
     assert!(ended.errors.contains("warning: 1 cells"), "{ended:?}");
@@ -237,7 +237,7 @@ async fn an_export_comes_in_as_it_was(engine: Engine) {
     assert_eq!(read(&file(folder, "d.csv")).1.len(), 1, "the file as it was");
 }
 
-async fn books_are_changed_by_their_ids(engine: Engine) {
+async fn import_by_id_updates_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -253,7 +253,7 @@ async fn books_are_changed_by_their_ids(engine: Engine) {
 
     write("key,title,author,stock,description\n1,A,x,1,d\n2,B,x,2,e\n");
     assert_eq!(run(&server, folder, &options).await.code, Some(0));
-    // Without a mask the columns that are there are changed, and no others.
+    // Without a mask the present columns are updated, and no others.
     write("key,title,author,stock\n1,A2,x,5\n3,C,x,9\n");
     let ended = run(&server, folder, &with(&["--key", "id"])).await;
     assert_eq!(ended.output, "inserted 1\nupdated 1\nrejected 0\n", "{ended:?}");
@@ -267,25 +267,26 @@ async fn books_are_changed_by_their_ids(engine: Engine) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(books().await, "A3 6 -, B 2 e, C 9 -");
 
-    for (more, told) in [
+    for (more, reported) in [
         (["--key", "id", "--update", "description"].as_slice(), "would be cleared"),
         (&["--key", "id", "--update", "id"], "an update changes title, author,"),
         (&["--update", "title"], "--key"),
         (&["--key", "title"], "possible values: id"),
     ] {
         let ended = run(&server, folder, &with(more)).await;
-        assert!(matches!(ended.code, Some(1 | 2)) && ended.errors.contains(told), "{ended:?}");
+        assert!(matches!(ended.code, Some(1 | 2)) && ended.errors.contains(reported), "{ended:?}");
     }
     assert_eq!(books().await, "A3 6 -, B 2 e, C 9 -");
 }
 
 #[tokio::test]
-async fn the_page_s_example_is_true() {
+async fn documented_import_example_runs_as_printed() {
     let server = TestServer::start(Engine::Sqlite).await;
     let folder = tempfile::tempdir().expect("a folder");
     let data = tidy::root().join("tests/data/goodbooks.csv");
     std::fs::copy(data, folder.path().join("goodbooks.csv")).expect("the data");
-    let page = std::fs::read_to_string(tidy::root().join("docs/import-export.md")).expect("it");
+    let page =
+        std::fs::read_to_string(tidy::root().join("docs/import-export.md")).expect("the resource");
     let mut commands = 0;
     for block in page.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap_or_default();
@@ -297,8 +298,8 @@ async fn the_page_s_example_is_true() {
             let ended = shell.args(["-c", &typed]).output().await.expect("a shell");
             let ended = Ended::new(ended.status, &ended.stdout, &ended.stderr);
             for line in printed.lines().filter(|line| !line.starts_with("import ")) {
-                let mut said = ended.output.lines().chain(ended.errors.lines());
-                assert!(said.any(|said| said == line), "{command}\n{line}\n{ended:?}");
+                let mut printed = ended.output.lines().chain(ended.errors.lines());
+                assert!(printed.any(|printed| printed == line), "{command}\n{line}\n{ended:?}");
             }
             commands += 1;
         }
@@ -307,7 +308,7 @@ async fn the_page_s_example_is_true() {
 }
 
 #[tokio::test]
-async fn clients_take_no_settings() {
+async fn client_commands_refuse_server_settings() {
     let folder = tempfile::tempdir().expect("a folder");
     let run =
         |arguments: &[&str]| finish(start("http://127.0.0.1:1", folder.path(), arguments), "");
@@ -326,12 +327,12 @@ async fn clients_take_no_settings() {
     }
 }
 
-/// Reads from a pipe until what is read fits.
+/// Reads from a pipe until the text matches.
 async fn read_until(pipe: &mut (impl AsyncReadExt + Unpin), fits: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();
     let mut bytes = [0; 4 << 10];
     while !fits(&text) {
-        let count = pipe.read(&mut bytes).await.expect("more");
+        let count = pipe.read(&mut bytes).await.expect("more bytes");
         assert!(count > 0, "it ended with {text:?}");
         text.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }

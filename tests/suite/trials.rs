@@ -3,91 +3,91 @@
 use bookstore_tests::trial;
 
 #[tokio::test]
-async fn books_come_and_go_in_bounded_memory() {
+async fn bulk_import_and_export_stay_in_bounded_memory() {
     trial("bulk", 20_000).await;
 }
 
 #[tokio::test]
-async fn callers_who_leave_leave_nothing_behind() {
+async fn cancelled_calls_leave_nothing_behind() {
     trial("drops", 400).await;
 }
 
 #[tokio::test]
-async fn searches_rank_every_match() {
+async fn search_of_many_books_ranks_every_match() {
     trial("search", 7_000).await;
 }
 
 #[tokio::test]
-async fn lists_walk_an_index() {
+async fn list_orders_walk_an_index() {
     trial("plans", 50_000).await;
 }
 
 #[tokio::test]
-async fn nothing_is_sold_twice() {
+async fn concurrent_orders_sell_no_copy_twice() {
     trial("stock", 1_280).await;
 }
 
 #[tokio::test]
-async fn one_statement_places_an_order_faster() {
+async fn order_in_one_statement_is_faster() {
     trial("placing", 64).await;
 }
 
 #[tokio::test]
-async fn deadlines_end_calls_in_the_database() {
+async fn passed_deadlines_end_calls_in_the_database() {
     trial("deadlines", 400).await;
 }
 
 #[tokio::test]
-async fn broken_imports_go_on() {
+async fn broken_imports_resume_to_exact_rows() {
     trial("resume", 8).await;
 }
 
 #[tokio::test]
-async fn files_need_little_memory() {
+async fn file_transfer_stays_in_bounded_memory() {
     trial("files", 6_000).await;
 }
 
 #[tokio::test]
-async fn an_order_explains_what_transactions_saw() {
+async fn transaction_history_is_serializable() {
     trial("history", 300).await;
 }
 
 #[tokio::test]
-async fn every_order_is_placed_once() {
+async fn orders_over_broken_connections_are_placed_once() {
     trial("orders", 200).await;
 }
 
 #[tokio::test]
-async fn replicas_answer_what_was_written() {
+async fn replica_reads_see_the_written_value() {
     trial("replicas", 1_600).await;
 }
 
 #[tokio::test]
-async fn a_failover_is_a_pause() {
+async fn failover_pauses_calls_and_loses_no_write() {
     trial("failover", 1).await;
 }
 
 #[tokio::test]
-async fn a_stop_under_load_loses_nothing() {
+async fn stop_under_load_loses_no_call() {
     trial("stops", 1).await;
 }
 
 #[tokio::test]
-async fn a_crowd_keeps_nobody_from_being_served() {
+async fn idle_and_hostile_connections_do_not_block_calls() {
     trial("crowd", 300).await;
 }
 
 #[tokio::test]
-async fn telemetry_has_its_price_told() {
+async fn telemetry_cost_per_call_stays_in_its_limit() {
     trial("telemetry", 1).await;
 }
 
 #[tokio::test]
-async fn killed_migrations_go_on() {
+async fn killed_migrations_resume_to_the_head() {
     trial("kills", 5).await;
 }
 
 #[tokio::test]
-async fn an_older_program_and_a_newer_share_a_database() {
+async fn older_and_newer_program_share_a_database_without_failures() {
     trial("versions", 400).await;
 }

@@ -1,4 +1,4 @@
-//! `UserService`: what is its own. The standard methods are tried in `standard.rs`.
+//! What is special to `UserService`. `standard.rs` tests the standard methods.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,15 +17,15 @@ use crate::{
 };
 
 on_every_engine!(
-    emails_are_unique_in_lower_case,
-    passwords_come_in_and_never_out,
-    passwords_are_verified_with_one_answer,
-    roles_and_states_have_their_defaults,
-    what_a_user_wrote_is_in_the_way,
-    orders_are_counted_for_each_user,
+    email_that_differs_only_in_case_is_refused,
+    password_is_stored_hashed_and_never_returned,
+    wrong_password_and_unknown_email_get_the_same_answer,
+    user_without_role_and_state_gets_the_defaults,
+    deleting_a_user_with_posts_needs_force,
+    order_counts_are_listed_for_each_user,
 );
 
-/// What the bad-input table knows of users.
+/// The bad-input table's case of users.
 pub(crate) const KIND: Kind = Kind {
     service: "UserService",
     one: "User",
@@ -40,7 +40,7 @@ pub(crate) const KIND: Kind = Kind {
     sortable: "email",
     rows: || {
         let taken = with(a_user(), json!({"email": "taken@example.org"}));
-        // The third one writes and reviews, so that the first two can be deleted.
+        // The third user writes and reviews, so the first two can be deleted.
         let mut rows = vec![json!({"id": id(1), "user": taken})];
         rows.extend([2, 3, 4].map(|at| json!({"id": id(at), "user": a_user()})));
         rows
@@ -48,7 +48,7 @@ pub(crate) const KIND: Kind = Kind {
     own: cases,
 };
 
-/// A user that can be created, with an email that nobody has.
+/// A valid new user with a unique email.
 pub(crate) fn a_user() -> Value {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +82,7 @@ fn cases() -> Vec<Case> {
                 json!("a b@c"),
                 json!("a@c\n"),
                 json!(format!("{}@x", "x".repeat(254))),
-                // It grows by a character in lower case.
+                // It gets a character longer in lower case.
                 json!(format!("İ{}@x", "x".repeat(252))),
                 json!("a\0@b"),
             ],
@@ -112,7 +112,7 @@ fn cases() -> Vec<Case> {
         let field = "requests[1].user.email";
         cases.push(bad("UserService/BatchCreateUsers", requests, &[field]).taken());
     }
-    // Each password takes its time.
+    // Hashing each password takes time.
     for verb in ["Create", "Update"] {
         let user = |at: u32| json!({"user": with(a_user(), json!({"id": id(at)}))});
         let requests: Vec<Value> = (1..=101).map(user).collect();
@@ -147,7 +147,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-async fn emails_are_unique_in_lower_case(engine: Engine) {
+async fn email_that_differs_only_in_case_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let created = answer(&server, CREATE, new(json!({"email": "Ada.LÖVELACE@Example.ORG"}))).await;
     assert_eq!(created["email"], "ada.lövelace@example.org");
@@ -157,16 +157,16 @@ async fn emails_are_unique_in_lower_case(engine: Engine) {
     let own = json!({"user": {"id": created["id"], "email": "ADA.lövelace@example.org"}});
     let changed = answer(&server, UPDATE, own).await;
     assert_eq!(changed["email"], created["email"]);
-    let twins = json!({"requests": [
+    let duplicates = json!({"requests": [
         new(json!({"email": "a@b"})), new(json!({"email": "c@d"})), new(json!({"email": "A@B"})),
     ]});
-    refusal(&server, "UserService/BatchCreateUsers", twins)
+    refusal(&server, "UserService/BatchCreateUsers", duplicates)
         .await
         .is_taken(&["requests[2].user.email"]);
     assert_eq!(server.database().value("SELECT count(*) FROM users").await, "1");
 }
 
-/// What VerifyPassword says.
+/// The answer of VerifyPassword.
 async fn verified(server: &TestServer, email: &str, password: &str) -> bool {
     let request = json!({"email": email, "password": password});
     match crate::standard::call(server, VERIFY, request).await {
@@ -187,7 +187,7 @@ fn is_mismatch(refusal: Refusal) {
     assert!(refusal.metadata.is_empty(), "{refusal:?}");
 }
 
-async fn passwords_come_in_and_never_out(engine: Engine) {
+async fn password_is_stored_hashed_and_never_returned(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let secret = "pässword \"1\"";
     let create =
@@ -198,7 +198,7 @@ async fn passwords_come_in_and_never_out(engine: Engine) {
     assert!(first.starts_with("$argon2id$v=19$"), "{first}");
     assert!(verified(&server, "a@b", secret).await);
 
-    // Neither another field nor `*` touches it, and a new one replaces it.
+    // An update of other fields or by `*` keeps it, and a new password replaces it.
     let update = |members: Value, paths: &str| {
         let user =
             with(json!({"id": id(1), "email": "a@b", "username": "x", "full_name": "y"}), members);
@@ -211,11 +211,11 @@ async fn passwords_come_in_and_never_out(engine: Engine) {
     assert_ne!(hash().await, first);
     assert!(verified(&server, "a@b", "new password").await);
     assert!(!verified(&server, "a@b", secret).await);
-    // Without a mask what is populated, a password too.
+    // Without a mask populated fields change, a password too.
     answers.push(answer(&server, UPDATE, json!({"user": {"id": id(1), "password": secret}})).await);
     assert!(verified(&server, "a@b", secret).await);
 
-    // An upsert hashes for a new row what its mask doesn't name.
+    // An upsert hashes the password of a new row although its mask doesn't name it.
     let user = with(a_user(), json!({"id": id(2), "email": "c@d", "password": secret}));
     let upsert = json!({"user": user, "update_mask": "bio", "allow_missing": true});
     answers.push(answer(&server, UPDATE, upsert).await);
@@ -223,12 +223,12 @@ async fn passwords_come_in_and_never_out(engine: Engine) {
 
     answers.push(answer(&server, "UserService/GetUser", json!({"id": id(1)})).await);
     answers.push(answer(&server, "UserService/ListUsers", json!({})).await);
-    let told = format!("{answers:?} {:?}", server.logs().so_far());
-    assert!(!told.contains("password\":") && !told.contains("argon2id$"), "{told}");
-    assert!(!told.contains("pässword"), "{told}");
+    let text = format!("{answers:?} {:?}", server.logs().so_far());
+    assert!(!text.contains("password\":") && !text.contains("argon2id$"), "{text}");
+    assert!(!text.contains("pässword"), "{text}");
 }
 
-async fn passwords_are_verified_with_one_answer(engine: Engine) {
+async fn wrong_password_and_unknown_email_get_the_same_answer(engine: Engine) {
     let server = TestServer::start(engine).await;
     let users = [("in@b", true), ("out@b", false)];
     for (email, is_active) in users {
@@ -242,13 +242,13 @@ async fn passwords_are_verified_with_one_answer(engine: Engine) {
         ("out@b", "correct horse"),
         ("out@b", "wrong horse"),
         ("none@b", "correct horse"),
-        ("none@b", "nobody has this one"),
+        ("none@b", "no user has this one"),
     ] {
         assert!(!verified(&server, email, password).await, "{email} {password}");
     }
 }
 
-async fn roles_and_states_have_their_defaults(engine: Engine) {
+async fn user_without_role_and_state_gets_the_defaults(engine: Engine) {
     let server = TestServer::start(engine).await;
     let cases = [
         (json!({}), "ROLE_USER", true),
@@ -274,12 +274,12 @@ async fn roles_and_states_have_their_defaults(engine: Engine) {
         let ids: Vec<_> = users.iter().map(|user| user["id"].clone()).collect();
         assert_eq!(ids, wanted.into_iter().map(id).collect::<Vec<_>>(), "{filter}");
     }
-    // Named and unset is the default again.
+    // A field that is named and unset gets the default again.
     let update = json!({"user": {"id": id(4)}, "update_mask": mask(&["role", "is_active"])});
     assert_eq!(answer(&server, UPDATE, update).await["role"], "ROLE_USER");
 }
 
-async fn what_a_user_wrote_is_in_the_way(engine: Engine) {
+async fn deleting_a_user_with_posts_needs_force(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (delete, batch) = ("UserService/DeleteUser", "UserService/BatchDeleteUsers");
     for at in 1..=4 {
@@ -315,7 +315,7 @@ async fn what_a_user_wrote_is_in_the_way(engine: Engine) {
     assert_eq!(count("users").await, "0");
 }
 
-async fn orders_are_counted_for_each_user(engine: Engine) {
+async fn order_counts_are_listed_for_each_user(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let user = |at: u32| {
         let named = json!({"username": format!("reader {at}")});
@@ -360,7 +360,7 @@ async fn orders_are_counted_for_each_user(engine: Engine) {
         let texts = statements(&server, COUNTS, json!({"page_size": size})).await;
         assert_eq!(texts.len(), 2, "{texts:?}");
     }
-    // Each list takes its own tokens.
+    // Each list accepts only its own tokens.
     let page = answer(&server, COUNTS, json!({"page_size": 1})).await;
     let token = json!({"page_token": page["next_page_token"]});
     refusal(&server, "UserService/ListUsers", token).await.is_invalid(&["page_token"]);

@@ -31,7 +31,8 @@ use crate::{
 /// service that was restarted is found within a second).
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// A connection that lasted this long was a good one: the next attempt follows at once.
+/// After a connection that lasted this long the pauses begin anew, as after one that was ready to
+/// its end.
 const GOOD: Duration = Duration::from_secs(2);
 
 /// How often the watch of a backend's health is opened anew. A backend that sent GOAWAY keeps
@@ -194,8 +195,9 @@ impl Subchannel {
                 }
                 Err(error) => describe(&error),
             };
+            let was_ready = self.is_ready();
             self.set(State::TransientFailure(format!("{uri}: {told}")));
-            if began.elapsed() >= GOOD {
+            if was_ready || began.elapsed() >= GOOD {
                 backoff.reset();
             }
             sleep(jittered(backoff.pause())).await;
@@ -256,6 +258,10 @@ impl Subchannel {
                 }
             }
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.states.borrow().get(self.index), Some(State::Ready(_)))
     }
 
     /// Notes the backend's state. A backend that can't be reached stays in TRANSIENT_FAILURE

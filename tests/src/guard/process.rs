@@ -1,4 +1,4 @@
-//! The process of the guard: it starts PostgreSQL for its run, and clears what runs leave.
+//! The process of the guard: it starts PostgreSQL for its run and removes what runs leave.
 
 use std::{
     fs::{self, File},
@@ -15,18 +15,18 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::postgres::{cluster, patroni};
 
-/// What the names of runs' directories begin with.
+/// The prefix of the names of runs' directories.
 const PREFIX: &str = "bookstore-run-";
 
-/// The file that is locked for as long as the guard of its directory lives.
+/// The lock file of a directory. Its guard holds the lock as long as it lives.
 const LOCK: &str = "lock";
 
-/// The guard itself: runs until its standard input ends or a signal asks it to.
+/// Runs the guard until its standard input ends or a signal arrives.
 pub fn hold() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime for the guard");
     let code = runtime.block_on(serve());
-    // The thread that reads standard input can't be ended otherwise.
+    // Without this exit the thread that reads standard input would not end.
     std::process::exit(code)
 }
 
@@ -36,11 +36,11 @@ async fn serve() -> i32 {
     let (directory, _lock) = match create(&base) {
         Ok(created) => created,
         Err(error) => {
-            say(&json!({"error": format!("{}: {error}", base.display())}));
+            write_answer(&json!({"error": format!("{}: {error}", base.display())}));
             return 1;
         }
     };
-    say(&json!({"directory": directory}));
+    write_answer(&json!({"directory": directory}));
 
     let (sender, mut requests) = tokio::sync::mpsc::unbounded_channel();
     thread::spawn(move || {
@@ -64,10 +64,10 @@ async fn serve() -> i32 {
         }
         match cluster::start(&directory.join("postgres")).await {
             Ok(cluster) => {
-                say(&json!({"port": cluster.port}));
+                write_answer(&json!({"port": cluster.port}));
                 running = Some(cluster);
             }
-            Err(error) => say(&json!({"error": error})),
+            Err(error) => write_answer(&json!({"error": error})),
         }
     }
     patroni::end_managers(&directory);
@@ -77,14 +77,14 @@ async fn serve() -> i32 {
     0
 }
 
-/// Tells the test process, which may be gone already.
-fn say(answer: &Value) {
+/// Writes an answer to the test process, which may have ended already.
+fn write_answer(answer: &Value) {
     let mut output = std::io::stdout();
     drop(writeln!(output, "{answer}").and_then(|()| output.flush()));
 }
 
-/// Where runs have their directories: short enough for the path of a socket,
-/// and open to the account that PostgreSQL runs as.
+/// The parent directory of runs' directories. Its path is short enough for a socket, and the
+/// account that PostgreSQL runs as can enter it.
 fn base() -> PathBuf {
     let fits = |path: &PathBuf| {
         path.as_os_str().len() <= 60
@@ -99,20 +99,21 @@ fn base() -> PathBuf {
     if fits(&wanted) { wanted } else { PathBuf::from("/tmp") }
 }
 
-/// A new directory, and the lock that says its guard is alive.
+/// A new directory, and the lock that shows that its guard is alive.
 fn create(base: &Path) -> std::io::Result<(PathBuf, File)> {
     let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base)?.keep();
-    // Locked before it has its name, so that no sweep ever finds it free.
+    // The lock is taken before the directory has its final name, so that no sweep finds it
+    // unlocked.
     let unnamed = directory.join("lock.new");
     let lock = File::create(&unnamed)?;
     lock.lock()?;
     fs::rename(unnamed, directory.join(LOCK))?;
-    // Others may pass through, for PostgreSQL may run as another account.
+    // Other accounts may pass through, since PostgreSQL may run as another account.
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o711))?;
     Ok((directory, lock))
 }
 
-/// Ends and removes what killed guards of this account have left.
+/// Stops and removes what killed guards of this account have left.
 async fn sweep(base: &Path) {
     let own = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
@@ -130,14 +131,14 @@ async fn sweep(base: &Path) {
 fn is_abandoned(directory: &Path) -> bool {
     match File::open(directory.join(LOCK)) {
         Ok(lock) => lock.try_lock().is_ok(),
-        // A guard that is just starting has made the directory and not yet the lock.
+        // A starting guard has created the directory and not yet the lock.
         Err(_) => fs::metadata(directory)
             .and_then(|data| data.modified())
             .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_secs(60))),
     }
 }
 
-/// Removes a directory that dying processes may still write to.
+/// Removes a directory that ending processes may still write to.
 async fn remove(directory: &Path) {
     for _ in 0..100 {
         match fs::remove_dir_all(directory) {

@@ -1,4 +1,4 @@
-//! The PostgreSQL cluster of a run, as the guard makes, starts and stops it.
+//! The PostgreSQL cluster of a run: the guard creates, starts and stops it.
 
 use std::{
     fs::{self, File},
@@ -16,21 +16,21 @@ use tokio::process::Child;
 use super::{processes, programs};
 use crate::wait::SOON;
 
-/// The collation is not "C", so that a sort that forgets its collation shows, and
-/// nothing is synced to disk, for the cluster never outlives the run.
+/// The collation is not "C", so that a sort with a missing collation shows. Nothing is synced to
+/// disk, since the cluster never outlives the run.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
     "max_connections=300",
     "shared_buffers=64MB",
-    // Files of the data directory, so that nothing else can be left behind.
+    // Files are in the data directory, so that nothing else is left behind.
     "dynamic_shared_memory_type=mmap",
     "fsync=off",
     "full_page_writes=off",
     "wal_level=replica",
-    // For the clusters that have replicas.
+    // For clusters with replicas.
     "hot_standby=on",
     "wal_retrieve_retry_interval=100ms",
-    // Plans are read from the log: a test turns auto_explain on for its database.
+    // Tests read plans from the log: they turn auto_explain on for their database.
     "shared_preload_libraries=auto_explain",
     "auto_explain.log_min_duration=-1",
     "logging_collector=on",
@@ -43,7 +43,7 @@ const SETTINGS: &[&str] = &[
 
 /// A running cluster.
 pub(crate) struct Cluster {
-    /// Where it listens, on 127.0.0.1 and by a socket in its directory.
+    /// Its port on 127.0.0.1 and the socket in its directory.
     pub(crate) port: u16,
     /// Held so that the ended process is collected.
     process: Child,
@@ -56,20 +56,20 @@ impl Cluster {
     }
 }
 
-/// Whether this process is root, which PostgreSQL refuses to run as.
+/// Whether this process is root. PostgreSQL refuses to run as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes a cluster in `directory`, which must not exist, and waits until it
-/// answers. Errors are texts for the person who runs the tests.
+/// Creates a cluster in `directory`, which must not exist, and waits until it answers. Errors are
+/// texts for the person who runs the tests.
 pub(crate) async fn start(directory: &Path) -> Result<Cluster, String> {
     let programs = programs::find()?;
     prepare(&programs, directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     launch_on_a_free_port(&programs, directory).await
 }
 
-/// Makes a replica in `directory`, which must not exist, of the primary on a port, and waits
+/// Creates a replica in `directory`, which must not exist, of the primary on a port, and waits
 /// until it answers.
 pub(crate) async fn follow(directory: &Path, primary: u16) -> Result<Cluster, String> {
     make(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
@@ -78,7 +78,7 @@ pub(crate) async fn follow(directory: &Path, primary: u16) -> Result<Cluster, St
     launch_on_a_free_port(&programs, directory).await
 }
 
-/// The same on a former node's port and in its place: what that had is thrown away.
+/// The same on the port and in the directory of a former node, whose data is deleted.
 pub(crate) async fn follow_again(
     directory: &Path,
     port: u16,
@@ -90,7 +90,7 @@ pub(crate) async fn follow_again(
     launch(&programs, directory, port, &[]).await
 }
 
-/// Copies what a primary has to `directory`, as a replica of it.
+/// Copies a primary's data to `directory`, for a replica of it.
 async fn back_up(programs: &Path, directory: &Path, primary: u16) -> Result<(), String> {
     let mut command = as_server_account(&programs.join("pg_basebackup"), directory);
     command.args(["--host=127.0.0.1", "--username=postgres", "--checkpoint=fast", "--no-sync"]);
@@ -105,8 +105,8 @@ async fn back_up(programs: &Path, directory: &Path, primary: u16) -> Result<(), 
 }
 
 /// Starts the cluster in `directory` again on its port, with settings beside the usual ones, and
-/// waits until it answers. The lock file of one that was killed stays: PostgreSQL sees itself that
-/// nobody holds it, and refuses to start beside processes of before.
+/// waits until it answers. The lock file of a killed cluster stays: PostgreSQL itself sees that it
+/// is stale, and refuses to start beside processes that remain.
 pub(crate) async fn start_again(
     directory: &Path,
     port: u16,
@@ -126,15 +126,15 @@ async fn launch_on_a_free_port(programs: &Path, directory: &Path) -> Result<Clus
     Err(format!("PostgreSQL doesn't start: {last}"))
 }
 
-/// Ports that nobody listens at when they are asked for, each given once: one that a killed node
-/// had is for when it starts again.
+/// Ports that are free when they are asked for, each given once. A killed node needs its port again
+/// for its restart.
 pub(super) fn free_ports() -> impl Iterator<Item = u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let ports = std::iter::repeat_with(|| {
-        // From a start of our own, so that runs side by side rarely meet. Above 32,767 the kernel
-        // gives the same ports to clients.
-        let place = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        20_000 + u16::try_from(place % 12_000).unwrap_or_default()
+        // Starts at a port by the process id, so that concurrent runs rarely meet. From 32,768 on the
+        // kernel gives ports to clients.
+        let offset = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        20_000 + u16::try_from(offset % 12_000).unwrap_or_default()
     });
     ports.take(12_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
@@ -153,10 +153,10 @@ pub(crate) async fn stop_all(run: &Path) {
 async fn stop(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let sockets = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some());
-    // Asked first: the process id in the lock file may be another process's by now.
+    // The check comes first: the process id in the lock file may be another process's by now.
     let runs = sockets.into_iter().any(|path| UnixStream::connect(path).is_ok());
     if let (true, Ok(programs)) = (runs, programs::find()) {
-        // One that a test has frozen can't stop.
+        // A server that a test has frozen can't stop.
         processes::thaw(directory);
         let mut command = as_server_account(&programs.join("pg_ctl"), directory);
         command.args(["stop", "--silent", "--wait", "--mode=immediate", "--pgdata"]);
@@ -177,7 +177,7 @@ fn prepare(programs: &Path, directory: &Path) -> std::io::Result<()> {
     make(directory)?;
     let data = directory.join("data");
     let mut last = String::new();
-    // The system's part of the locale: the plain C where it has no C.UTF-8.
+    // The system's part of the locale, or plain C where C.UTF-8 is missing.
     for locale in ["--locale=C.UTF-8", "--locale=C"] {
         let mut command = as_server_account(&programs.join("initdb"), directory);
         command.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
@@ -203,7 +203,7 @@ async fn launch(
     let mut command = as_server_account(&programs.join("postgres"), directory);
     command.arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
     command.args(["-p", &port.to_string()]);
-    // The last of several values counts.
+    // Of a repeated setting the last value counts.
     command.args(SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]));
     command.stdout(output).stderr(errors);
     let mut process =
@@ -219,20 +219,21 @@ async fn launch(
                 return Ok(Cluster { port, process });
             }
             Err(error) if Instant::now() > deadline => return Err(error.to_string()),
-            // It is starting up, or it has given up.
+            // It is either starting or has failed.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
         if let Ok(Some(status)) = process.try_wait() {
-            let mut said = fs::read_to_string(&log).unwrap_or_default();
-            // Why, once it has begun to log.
-            said += &fs::read_to_string(directory.join("data/log/server.json")).unwrap_or_default();
-            return Err(format!("it ended with {status}: {said}"));
+            let mut output = fs::read_to_string(&log).unwrap_or_default();
+            // The log has the reason once it exists.
+            output +=
+                &fs::read_to_string(directory.join("data/log/server.json")).unwrap_or_default();
+            return Err(format!("it ended with {status}: {output}"));
         }
     }
 }
 
-/// A command that runs as the account of PostgreSQL's server, in a folder that
-/// this account can enter.
+/// A command that runs as the account of PostgreSQL's server, in a folder that this account can
+/// enter.
 pub(super) fn as_server_account(program: &PathBuf, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).stdin(Stdio::null()).env("LC_ALL", "C");
@@ -242,7 +243,7 @@ pub(super) fn as_server_account(program: &PathBuf, directory: &Path) -> Command 
     command
 }
 
-/// The user and group that stand in for root: `postgres`, else `nobody`.
+/// The user and group to use instead of root: `postgres`, else `nobody`.
 fn server_account() -> Option<(u32, u32)> {
     if !is_root() {
         return None;
@@ -256,6 +257,6 @@ fn server_account() -> Option<(u32, u32)> {
         let user = fields.nth(1)?.parse().ok()?;
         Some((user, fields.next()?.parse().ok()?))
     };
-    // 65534 is nobody on every system that names no such account.
+    // 65534 is the id of the account nobody on systems that don't name one.
     Some(find("postgres").or_else(|| find("nobody")).unwrap_or((65_534, 65_534)))
 }

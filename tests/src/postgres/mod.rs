@@ -24,29 +24,29 @@ use crate::{SOON, guard::Run, program::run, until};
 
 const TEMPLATE: &str = "template_bookstore";
 
-/// The roles and rights, from the file that operators run too.
+/// The roles and privileges, from the same file that operators run.
 const ROLES: &str = include_str!("../../../deploy/postgres/roles.sql");
 
-/// The run's PostgreSQL cluster. It trusts every local connection, and its default
-/// collation is ICU's `en-US`.
+/// The run's PostgreSQL cluster. It trusts every local connection. Its default collation is ICU's
+/// `en-US`.
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
     directory: PathBuf,
 }
 
-/// PostgreSQL's shell, which stands beside the server's programs or on the path.
+/// PostgreSQL's shell, beside the server's programs or on the path.
 pub fn psql() -> PathBuf {
     let beside = programs::find().map(|folder| folder.join("psql")).unwrap_or_default();
     if beside.is_file() { beside } else { "psql".into() }
 }
 
-/// What a new database holds.
+/// The contents of a new database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The whole schema, copied from a database that the program migrated.
     Migrated,
-    /// Roles and rights, and no table.
+    /// Roles and privileges, and no table.
     Empty,
 }
 
@@ -54,7 +54,7 @@ impl Postgres {
     /// The cluster, started at first use.
     ///
     /// # Panics
-    /// If PostgreSQL isn't installed (the message says what to do) or doesn't start.
+    /// If PostgreSQL isn't installed (the message gives the fix) or doesn't start.
     pub async fn shared() -> &'static Postgres {
         static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
         let shared = tokio::task::spawn_blocking(|| {
@@ -64,13 +64,13 @@ impl Postgres {
                 Ok(Postgres { port, directory: run.directory.join("postgres") })
             })
         });
-        match shared.await.expect("the cluster's start doesn't panic") {
+        match shared.await.expect("no panic in the cluster's start") {
             Ok(postgres) => postgres,
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// The address of a database for a role.
+    /// The URL of a database for a role.
     pub fn url(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
     }
@@ -78,14 +78,14 @@ impl Postgres {
     /// A connection as the superuser.
     ///
     /// # Panics
-    /// If there is no such database.
+    /// If the database doesn't exist.
     pub async fn connect(&self, database: &str) -> PgConnection {
         let options = PgConnectOptions::new_without_pgpass().socket(&self.directory);
         let options = options.port(self.port).username("postgres").database(database);
         PgConnection::connect_with(&options).await.expect("a connection as the superuser")
     }
 
-    /// Waits until the cluster answers again, after a crash.
+    /// Waits until the cluster answers again after a crash.
     ///
     /// # Panics
     /// If that takes longer than [`SOON`].
@@ -98,15 +98,15 @@ impl Postgres {
         .await;
     }
 
-    /// The server's log, a JSON object a line.
+    /// The server's log, one JSON object a line.
     pub fn log(&self) -> PathBuf {
         self.directory.join("data/log/server.json")
     }
 
-    /// A new database, owned by `bookstore_owner`, dropped when it is let go.
+    /// A new database, owned by `bookstore_owner`. Dropping the handle drops it.
     ///
     /// # Panics
-    /// If it can't be made, or the program can't migrate the template.
+    /// If it can't be created, or the program can't migrate the template.
     pub async fn database(&'static self, origin: Origin) -> PostgresDatabase {
         static TEMPLATE_MADE: OnceCell<()> = OnceCell::const_new();
         static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -130,19 +130,19 @@ impl Postgres {
     }
 
     async fn create(&self, name: &str, template: &str) {
-        // One at a time: a template must not be in use, and roles are the cluster's.
+        // One at a time: a template must not be in use, and roles belong to the cluster.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
         let _turn = ONE_AT_A_TIME.lock().await;
         let mut connection = self.connect("postgres").await;
         for statement in [
-            // A test that was cut off may have begun it.
+            // An earlier test may have been cancelled during the creation.
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
             format!("CREATE DATABASE {name} TEMPLATE {template}"),
         ] {
             execute(&mut connection, statement).await;
         }
         drop(connection.close().await);
-        // Rights to the database itself aren't copied from a template.
+        // Privileges on the database itself aren't copied from a template.
         let mut connection = self.connect(name).await;
         execute(&mut connection, ROLES.to_owned()).await;
         drop(connection.close().await);
@@ -167,8 +167,7 @@ impl PostgresDatabase {
         &self.name
     }
 
-    /// Its address for a role of `deploy/postgres/roles.sql`, or for `postgres`,
-    /// the superuser.
+    /// Its URL for a role of `deploy/postgres/roles.sql`, or for the superuser `postgres`.
     pub fn url(&self, role: &str) -> String {
         self.postgres.url(role, &self.name)
     }
@@ -180,8 +179,8 @@ impl PostgresDatabase {
 }
 
 impl Drop for PostgresDatabase {
-    /// Leaves the dropping to a thread: it spares the disk, and nothing waits for
-    /// it, since the cluster goes with the run.
+    /// Drops the database in another thread. Nothing waits for it: it only saves disk space, since
+    /// the cluster goes with the run.
     fn drop(&mut self) {
         static DROPPER: OnceLock<mpsc::Sender<String>> = OnceLock::new();
         let postgres = self.postgres;

@@ -1,5 +1,5 @@
-//! Three nodes that Patroni manages, with an etcd where it keeps who leads: what promotes
-//! replicas in production, for the trial of that name.
+//! Three nodes under Patroni, with an etcd that holds the leader lock: the trial of that name uses
+//! them, as production does, to promote replicas.
 
 use std::{
     fs,
@@ -19,19 +19,19 @@ use tokio::{
 use super::{ROLES, cluster, execute, processes, programs};
 use crate::{guard::Run, program::run, until};
 
-/// How many nodes there are: with one lost, a primary and a replica to wait for are left.
+/// The number of nodes. After the loss of one a primary and a synchronous replica remain.
 pub(crate) const NODES: usize = 3;
 
-/// How long anything may take: Patroni takes half a minute to see that a leader is lost.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+/// The timeout of any step. Patroni takes half a minute to see a lost leader.
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(3);
 
-/// What the folders of managers begin with; the servers' own begin otherwise.
+/// The prefix of the managers' folders. The servers' folders have another one.
 const PREFIX: &str = "manager-";
 
-/// The database of the service.
+/// The service's database.
 const DATABASE: &str = "bookstore";
 
-/// Three nodes under Patroni. The guard of the run stops what is left of them.
+/// Three nodes under Patroni. The guard of the run stops what remains of them.
 pub(crate) struct Patroni {
     nodes: Vec<Node>,
     // Held so that the ended process is collected.
@@ -40,11 +40,11 @@ pub(crate) struct Patroni {
 
 struct Node {
     manager: Option<Child>,
-    /// Where Patroni is asked.
+    /// The port of Patroni's REST API.
     api: u16,
-    /// Where PostgreSQL listens.
+    /// The port of PostgreSQL.
     port: u16,
-    /// Of PostgreSQL: its socket, and its data below.
+    /// PostgreSQL's folder: its socket, and its data below.
     directory: PathBuf,
     config: PathBuf,
 }
@@ -53,7 +53,7 @@ impl Patroni {
     /// A migrated database on three nodes, replicated synchronously.
     ///
     /// # Panics
-    /// If a program isn't installed; the message says how to install it. If a node doesn't start.
+    /// If a program isn't installed (the message says how to install it), or a node doesn't start.
     pub(crate) async fn start() -> Self {
         let missing = ["etcd", "patroni"].into_iter().filter(|name| find(name).is_none());
         let missing: Vec<_> = missing.collect();
@@ -64,7 +64,7 @@ impl Patroni {
         );
         let programs = programs::find().unwrap_or_else(|error| panic!("{error}"));
         let base = tokio::task::spawn_blocking(|| Run::shared().directory.clone());
-        let base = base.await.expect("the guard's start doesn't panic");
+        let base = base.await.expect("no panic in the guard's start");
         let mut ports = cluster::free_ports();
         let mut port = || ports.next().expect("a free port");
         let (client, peer) = (port(), port());
@@ -93,18 +93,18 @@ impl Patroni {
         patroni
     }
 
-    /// The address of all nodes, as libpq writes it.
+    /// The URL of all nodes in libpq's form.
     pub(crate) fn urls(&self, role: &str) -> String {
         let names: Vec<_> = (0..NODES).map(|node| self.name(node)).collect();
         format!("postgres://{role}@{}/{DATABASE}", names.join(","))
     }
 
-    /// What the service calls a node.
+    /// The service's name of a node.
     pub(crate) fn name(&self, node: usize) -> String {
         format!("127.0.0.1:{}", self.nodes[node].port)
     }
 
-    /// What SQL answers on a node, a text a row.
+    /// The rows of SQL on a node, as texts.
     ///
     /// # Panics
     /// If the node refuses it.
@@ -121,11 +121,11 @@ impl Patroni {
         PgConnection::connect_with(&options).await.expect("a connection as the superuser")
     }
 
-    /// Waits until there are a leader, a replica that its commits wait for, and another one; answers
-    /// which node leads.
+    /// Waits until there are a leader, a synchronous replica and another replica; returns the
+    /// leader.
     pub(crate) async fn healthy(&self) -> usize {
         let mut leader = None;
-        until("Patroni has a leader and two replicas", PATIENCE, async || {
+        until("Patroni has a leader and two replicas", TIMEOUT, async || {
             let members = self.members().await;
             let with_role = |role: &str| {
                 let is_up = |it: &&Value| it["state"] == "running" || it["state"] == "streaming";
@@ -136,10 +136,10 @@ impl Patroni {
             counts == [1, 1, 1] && leader.is_some()
         })
         .await;
-        leader.expect("a leader was seen")
+        leader.expect("a leader")
     }
 
-    /// The node that leads at the moment, as far as Patroni says.
+    /// The present leader according to Patroni.
     pub(crate) async fn leader(&self) -> Option<usize> {
         self.leads(&self.members().await)
     }
@@ -150,7 +150,7 @@ impl Patroni {
         self.nodes.iter().position(|node| leader["port"] == node.port)
     }
 
-    /// What the first node that answers tells of all.
+    /// The members according to the first node that answers.
     async fn members(&self) -> Vec<Value> {
         for node in &self.nodes {
             if let Some(answer) = ask(node.api, "GET", "/cluster", "").await
@@ -163,32 +163,32 @@ impl Patroni {
         Vec::new()
     }
 
-    /// Has Patroni lead the cluster from another node, as for maintenance.
+    /// Lets Patroni switch over from the leader to another node, as for maintenance.
     pub(crate) async fn switch_over(&self, leader: usize) {
         let wanted = json!({"leader": self.member(leader)}).to_string();
         let answer = ask(self.nodes[leader].api, "POST", "/switchover", &wanted).await;
         let answer = answer.unwrap_or_default();
-        assert!(answer.contains("uccessfully switched over"), "Patroni says {answer:?}");
+        assert!(answer.contains("uccessfully switched over"), "Patroni answers {answer:?}");
     }
 
     fn member(&self, node: usize) -> String {
         format!("node{}", node + 1)
     }
 
-    /// Kills PostgreSQL on a node (SIGKILL); Patroni goes on.
+    /// Kills PostgreSQL on a node (SIGKILL). Patroni continues.
     pub(crate) fn kill_postgres(&self, node: usize) {
         processes::kill(&self.nodes[node].directory);
     }
 
-    /// Ends Patroni and PostgreSQL of a node at once, as a lost machine does.
+    /// Kills Patroni and PostgreSQL of a node, like the loss of a machine.
     pub(crate) fn lose(&mut self, node: usize) {
-        let mut manager = self.nodes[node].manager.take().expect("a node that isn't lost yet");
+        let mut manager = self.nodes[node].manager.take().expect("a running node");
         manager.kill().expect("Patroni is killed");
         manager.wait().expect("Patroni's end");
         self.kill_postgres(node);
     }
 
-    /// Starts Patroni on a node, which starts PostgreSQL.
+    /// Starts Patroni on a node. Patroni starts PostgreSQL.
     pub(crate) fn start_again(&mut self, node: usize) {
         let Node { directory, config, .. } = &self.nodes[node];
         let base = directory.parent().expect("the run's folder");
@@ -198,7 +198,7 @@ impl Patroni {
     }
 }
 
-/// Ends the managers of a run, so that they don't start again what is stopped next.
+/// Kills the managers of a run, so that they don't restart the servers.
 pub(crate) fn end_managers(run: &Path) {
     let is_manager = |folder: &Path| {
         let below = folder.strip_prefix(run).ok().and_then(Path::to_str);
@@ -214,8 +214,8 @@ pub(crate) fn end_managers(run: &Path) {
     }
 }
 
-/// The processes whose working directory fits. Those that have ended and aren't collected yet have
-/// none any more.
+/// The processes whose working directory matches. Ended processes that aren't collected yet have
+/// none.
 fn processes_in(fits: impl Fn(&Path) -> bool) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
@@ -224,7 +224,7 @@ fn processes_in(fits: impl Fn(&Path) -> bool) -> Vec<i32> {
 }
 
 fn kill(process: i32) {
-    // It may have ended in this very moment.
+    // The process may have ended in the meantime.
     let _ = Pid::from_raw(process).map(|process| kill_process(process, Signal::KILL));
 }
 
@@ -234,7 +234,7 @@ fn find(program: &str) -> Option<PathBuf> {
     places.find(|path| path.is_file())
 }
 
-/// Starts a manager in a folder of its own, by which the guard knows it.
+/// Starts a manager in its own folder, by which the guard finds it.
 fn start(base: &Path, name: &str, program: &str, arguments: &[&str]) -> Child {
     let directory = base.join(format!("{PREFIX}{name}"));
     if !directory.is_dir() {
@@ -265,8 +265,8 @@ fn start_etcd(base: &Path, client: u16, peer: u16) -> Child {
     start(base, "etcd", "etcd", arguments.as_flattened())
 }
 
-/// Patroni's settings for a node: its own times, which are the defaults, and synchronous mode, without
-/// which a lost leader takes acknowledged writes along. JSON is YAML.
+/// Patroni's settings for a node: the default times, and synchronous mode, without which a lost
+/// leader loses acknowledged writes. JSON is YAML.
 fn settings(
     programs: &Path,
     directory: &Path,
@@ -320,7 +320,7 @@ fn settings(
     })
 }
 
-/// Asks Patroni; none if it doesn't answer.
+/// A request to Patroni; `None` if it doesn't answer.
 async fn ask(api: u16, method: &str, path: &str, body: &str) -> Option<String> {
     let asked = async {
         let mut stream = TcpStream::connect(("127.0.0.1", api)).await?;
@@ -331,6 +331,6 @@ async fn ask(api: u16, method: &str, path: &str, body: &str) -> Option<String> {
         stream.read_to_string(&mut answer).await?;
         Ok::<_, std::io::Error>(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
+    let answer = tokio::time::timeout(TIMEOUT, asked).await.ok()?.ok()?;
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }

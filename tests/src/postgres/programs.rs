@@ -1,4 +1,4 @@
-//! Where PostgreSQL's server programs are.
+//! Finds PostgreSQL's server programs.
 
 use std::{
     env,
@@ -6,16 +6,16 @@ use std::{
     process::Command,
 };
 
-/// The oldest version that the harness can use: logs in JSON and clusters with an
-/// ICU collation both came with it.
+/// The oldest version that the harness can use: it brought logs in JSON and clusters with an ICU
+/// collation.
 const OLDEST: u32 = 15;
 
-/// Folders that installers use, newest version last in a pattern's order; `./test`
+/// The folders that installers use, in a pattern's order with the newest version last. `./test`
 /// reads the same file.
 const PLACES: &str = include_str!("../../postgres-places");
 
-/// The folder of `initdb`, `postgres` and `pg_ctl`: `$BOOKSTORE_POSTGRES_BIN`, what
-/// `pg_config` names, `PATH`, then the usual places, newest version first.
+/// The folder of `initdb`, `postgres` and `pg_ctl`: `$BOOKSTORE_POSTGRES_BIN`, `pg_config
+/// --bindir`, `PATH`, then the usual folders, newest version first.
 pub(super) fn find() -> Result<PathBuf, String> {
     if let Some(folder) = env::var_os("BOOKSTORE_POSTGRES_BIN") {
         let folder = PathBuf::from(folder);
@@ -54,7 +54,7 @@ fn version(folder: &Path) -> Option<u32> {
     number.split(|c: char| !c.is_numeric()).next()?.parse().ok()
 }
 
-/// The folders that a pattern with at most one `*` stands for.
+/// The folders that match a pattern with at most one `*`.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
         return vec![PathBuf::from(pattern)];
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_finds_folders() {
+    fn pattern_with_a_star_lists_matching_folders() {
         let base = tempfile::tempdir().expect("a directory");
         let name = base.path().display();
         for folder in ["pg-15/bin", "pg-16/bin", "other/bin"] {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_programs_has_no_version() {
+    fn folder_without_programs_has_no_version() {
         assert_eq!(version(Path::new("/")), None);
     }
 }

@@ -1,5 +1,5 @@
-//! A cluster with streaming replicas, of one test's own: its nodes can be killed, frozen,
-//! delayed, promoted and started again.
+//! A cluster with streaming replicas for one test: its nodes can be killed, frozen, delayed,
+//! promoted and restarted.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{SOON, guard::Run, program::run, until};
 
-/// The database of the service.
+/// The service's database.
 const DATABASE: &str = "bookstore";
 
-/// A primary and its replicas. The guard of the run stops what is left of it.
+/// A primary and its replicas. The guard of the run stops what remains of it.
 pub struct Replicated {
     nodes: Vec<Node>,
 }
@@ -32,23 +32,23 @@ struct Node {
 }
 
 impl Replicated {
-    /// A migrated database on a primary, node 0, that streams to this many replicas.
+    /// A migrated database on a primary, node 0, with this number of streaming replicas.
     ///
     /// # Panics
     /// If PostgreSQL isn't installed or a node doesn't start.
     pub async fn start(replicas: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let run_directory = tokio::task::spawn_blocking(|| Run::shared().directory.clone());
-        let run_directory = run_directory.await.expect("the guard's start doesn't panic");
+        let run_directory = run_directory.await.expect("no panic in the guard's start");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let place = |node: usize| run_directory.join(format!("postgres-{number}-{node}"));
-        let primary = cluster::start(&place(0)).await.expect("a primary");
+        let directory = |node: usize| run_directory.join(format!("postgres-{number}-{node}"));
+        let primary = cluster::start(&directory(0)).await.expect("a primary");
         let port = primary.port;
-        let mut nodes = vec![Node { directory: place(0), port, cluster: Some(primary) }];
+        let mut nodes = vec![Node { directory: directory(0), port, cluster: Some(primary) }];
         for node in 1..=replicas {
-            let replica = cluster::follow(&place(node), port).await.expect("a replica");
+            let replica = cluster::follow(&directory(node), port).await.expect("a replica");
             let port = replica.port;
-            nodes.push(Node { directory: place(node), port, cluster: Some(replica) });
+            nodes.push(Node { directory: directory(node), port, cluster: Some(replica) });
         }
         let replicated = Self { nodes };
         let mut connection = replicated.connect_to(0, "postgres").await;
@@ -64,18 +64,18 @@ impl Replicated {
         replicated
     }
 
-    /// The address of a node for a role.
+    /// The URL of a node for a role.
     pub fn url(&self, role: &str, node: usize) -> String {
         format!("postgres://{role}@{}/{DATABASE}", self.name(node))
     }
 
-    /// The address of all nodes, as libpq writes it.
+    /// The URL of all nodes in libpq's form.
     pub fn urls(&self, role: &str) -> String {
         let names: Vec<_> = (0..self.nodes.len()).map(|node| self.name(node)).collect();
         format!("postgres://{role}@{}/{DATABASE}", names.join(","))
     }
 
-    /// What the service calls a node.
+    /// The service's name of a node.
     pub fn name(&self, node: usize) -> String {
         format!("127.0.0.1:{}", self.nodes[node].port)
     }
@@ -105,26 +105,26 @@ impl Replicated {
     /// If the node refuses it.
     pub async fn execute(&self, node: usize, sql: &str) {
         let mut connection = self.connect(node).await;
-        // A statement a round trip: ALTER SYSTEM stands alone.
+        // One statement a round trip, since ALTER SYSTEM must stand alone.
         for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
             execute(&mut connection, statement.to_owned()).await;
         }
     }
 
-    /// The value that SQL answers on a node, as text.
+    /// The single value that SQL returns on a node, as text.
     ///
     /// # Panics
-    /// If it answers none.
+    /// If it returns none.
     pub async fn value(&self, node: usize, sql: &str) -> String {
         let mut connection = self.connect(node).await;
         let sql = sqlx::AssertSqlSafe(format!("SELECT ({sql})::text"));
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a value")
     }
 
-    /// Waits until a replica has replayed what a primary has written.
+    /// Waits until a replica has replayed all that the primary has written.
     pub async fn caught_up(&self, primary: usize, replica: usize) {
         let target = self.value(primary, "pg_current_wal_flush_lsn()").await;
-        // The service's own database may not have come there yet.
+        // The service's database may not be replicated yet.
         let mut connection = self.connect_to(replica, "postgres").await;
         until("the replica has caught up", SOON, async || {
             let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'");
@@ -134,7 +134,7 @@ impl Replicated {
         .await;
     }
 
-    /// Lets a replica replay commits this much later.
+    /// Delays the replay of commits on a replica.
     pub async fn delay(&self, replica: usize, delay: Duration) {
         let delay = delay.as_millis();
         let sql =
@@ -142,12 +142,12 @@ impl Replicated {
         self.execute(replica, &sql).await;
     }
 
-    /// Makes a replica a primary.
+    /// Promotes a replica.
     pub async fn promote(&self, replica: usize) {
         self.execute(replica, "SELECT pg_promote(true, 60)").await;
     }
 
-    /// Lets a replica follow another primary, which must have all that the replica has.
+    /// Attaches a replica to another primary, which must have all of the replica's WAL.
     pub async fn follow_to(&self, replica: usize, primary: usize) {
         let port = self.nodes[primary].port;
         let sql = format!(
@@ -166,12 +166,12 @@ impl Replicated {
         self.caught_up(primary, replica).await;
     }
 
-    /// The replica that has the most of a lost primary's writes, and the others: it has all that
-    /// was acknowledged where one of them had to have that.
+    /// The replica with the most of a lost primary's WAL, and the others. It has every acknowledged
+    /// write if the primary waited for one of them.
     pub async fn furthest(&self, replicas: &[usize]) -> (usize, Vec<usize>) {
         let mut at = Vec::new();
         for replica in replicas {
-            // What is still on its way from the lost one is read to its end.
+            // WAL in transit from the lost primary is received to its end.
             let streams = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
             until("the replica has lost its primary", SOON, async || {
                 self.value(*replica, streams).await == "0"
@@ -187,15 +187,15 @@ impl Replicated {
         (furthest, at.into_iter().map(|(_, replica)| replica).collect())
     }
 
-    /// Ends a node at once (SIGKILL), as a lost machine does. Says which processes it had, of which
-    /// none is left.
+    /// Kills a node (SIGKILL), like the loss of a machine. Returns its processes, all of which have
+    /// ended.
     pub async fn kill(&mut self, node: usize) -> Vec<i32> {
         let killed = processes::kill(&self.nodes[node].directory);
         self.ended(node).await;
         killed
     }
 
-    /// Stops a node in good order.
+    /// Stops a node with a fast shutdown.
     pub async fn stop(&mut self, node: usize) {
         processes::ask_to_stop(&self.nodes[node].directory);
         self.ended(node).await;
@@ -212,20 +212,20 @@ impl Replicated {
         processes::freeze(&self.nodes[node].directory);
     }
 
-    /// Lets a frozen node go on.
+    /// Continues a frozen node.
     pub fn thaw(&self, node: usize) {
         processes::thaw(&self.nodes[node].directory);
     }
 
-    /// Starts a node again, on its port and with its data, whatever the others have become.
+    /// Starts a node again on its port with its data, whatever the other nodes are now.
     ///
     /// # Panics
-    /// If it doesn't start, as when processes of before are left.
+    /// If it doesn't start, for example because earlier processes remain.
     pub async fn restart(&mut self, node: usize) {
         self.start_again(node, &[]).await;
     }
 
-    /// The same, reachable by its socket alone: by this harness and by nobody else.
+    /// The same, reachable only by its socket, so only by this harness.
     pub async fn restart_hidden(&mut self, node: usize) {
         self.start_again(node, &["listen_addresses="]).await;
     }
@@ -236,20 +236,20 @@ impl Replicated {
         self.nodes[node].cluster = Some(cluster.expect("a node that starts again"));
     }
 
-    /// Makes a former primary, which doesn't run, a replica of another one. It gets a new copy of
-    /// all data: pg_rewind, which takes over the difference alone, wants `full_page_writes`, which
-    /// nothing else here needs.
+    /// Turns a stopped former primary into a replica of another one. It gets a new copy of all
+    /// data, since pg_rewind, which copies only the difference, requires `full_page_writes`, which
+    /// these clusters turn off.
     ///
     /// # Panics
     /// If there is no such primary.
     pub async fn rejoin(&mut self, node: usize, primary: usize) {
         let Node { directory, port, .. } = &self.nodes[node];
         let cluster = cluster::follow_again(directory, *port, self.nodes[primary].port).await;
-        self.nodes[node].cluster = Some(cluster.expect("a replica in the place of a primary"));
+        self.nodes[node].cluster = Some(cluster.expect("a replica in the directory of a primary"));
         self.caught_up(primary, node).await;
     }
 
-    /// Which of these processes run.
+    /// Those of the processes that run.
     pub fn running(processes: &[i32]) -> Vec<i32> {
         processes::running(processes)
     }
@@ -261,7 +261,7 @@ impl Drop for Replicated {
             if node.cluster.is_some() {
                 processes::kill(&node.directory);
             }
-            // Nothing of it is looked at any more; what still writes there has been killed.
+            // The files aren't used any more, and the processes that wrote them are killed.
             drop(fs::remove_dir_all(node.directory.join("data")));
         }
     }

@@ -1,5 +1,5 @@
-//! Very many books in and out: the service's memory stays bounded however slowly they are
-//! read, and what they cost is told beside single calls and beside COPY.
+//! Very many books in and out. The service's memory stays bounded however slowly they are read. The
+//! cost is reported beside single calls and COPY.
 
 use std::{
     io::{Read, Seek, Write},
@@ -24,14 +24,13 @@ use crate::{Database, Engine, Origin, PostgresDatabase, TestServer, raw};
 /// Rows of a batch.
 const BATCH: u32 = 500;
 
-/// The most that the service's memory may rise over what it needs without work, in bytes; and
-/// where there are so few books that all of them at once would hardly show.
+/// The most that the service's memory may grow over its idle size, in bytes. The second bound is
+/// for a number of books so small that they could all be in memory unnoticed.
 const RISE: u64 = 64 << 20;
 const SMALL_RISE: u64 = 32 << 20;
 const FEW: u32 = 100_000;
 
-/// How often the slow reader pauses, and for how long: long enough that every window on the
-/// way is full.
+/// How often the slow reader pauses, and for how long: long enough to fill every window on the way.
 const PAUSES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(400);
 
@@ -45,10 +44,10 @@ pub(super) async fn bulk(books: u32) {
         singles(&server, (books / 100).max(200)).await;
         let idle = server.peak_memory();
         import(&server, books).await;
-        told(&server, idle, books, "imported");
+        assert_memory(&server, idle, books, "imported");
         export(&server, books, 0).await;
         export(&server, books, PAUSES).await;
-        told(&server, idle, books, "exported to a slow reader");
+        assert_memory(&server, idle, books, "exported to a slow reader");
         if let Database::Postgres(database) = &*database {
             copy(database, books).await;
         }
@@ -60,9 +59,9 @@ fn rate(what: &str, rows: u32, took: Duration) {
     eprintln!("  {what:<28} {rows_a_second:>9.0} rows a second ({took:.1?} for {rows})");
 }
 
-/// Holds the service to its memory.
-fn told(server: &TestServer, idle: Option<u64>, books: u32, what: &str) {
-    // Linux alone tells it.
+/// Asserts the bound of the service's memory.
+fn assert_memory(server: &TestServer, idle: Option<u64>, books: u32, what: &str) {
+    // Only Linux reports it.
     let Some((idle, peak)) = idle.zip(server.peak_memory()) else { return };
     let rise = peak - idle;
     eprintln!("  {what}: {} MB over {} MB idle", rise >> 20, idle >> 20);
@@ -82,7 +81,7 @@ async fn singles(server: &TestServer, books: u32) {
     server.sql("DELETE FROM books").await;
 }
 
-/// Imports books in one stream; the answers are read as they come.
+/// Imports books in one stream. It reads the answers as they arrive.
 async fn import(server: &TestServer, books: u32) {
     let batches = books.div_ceil(BATCH);
     let batch = move |number: u32| {
@@ -106,8 +105,8 @@ async fn import(server: &TestServer, books: u32) {
     let mut answers = client.import_books(steps).await.expect("an import").into_inner();
     let mut summary = None;
     while let Some(answer) = answers.message().await.expect("every batch is taken") {
-        if let Some(Answer::Summary(told)) = answer.step {
-            summary = Some(told);
+        if let Some(Answer::Summary(received)) = answer.step {
+            summary = Some(received);
         }
     }
     let summary = summary.expect("a summary");
@@ -115,7 +114,7 @@ async fn import(server: &TestServer, books: u32) {
     rate("imported", books, began.elapsed());
 }
 
-/// Exports all books, with some pauses on the way, and sees that each comes once.
+/// Exports all books, with some pauses on the way, and asserts that each arrives once.
 async fn export(server: &TestServer, books: u32, pauses: u32) {
     let began = Instant::now();
     let mut client = BookTransferServiceClient::new(raw(server.address()).await);
@@ -140,7 +139,7 @@ async fn export(server: &TestServer, books: u32, pauses: u32) {
     rate(if pauses == 0 { "exported" } else { "exported with pauses" }, books, began.elapsed());
 }
 
-/// What PostgreSQL alone does with the same rows.
+/// The rate of PostgreSQL's COPY with the same rows.
 async fn copy(database: &PostgresDatabase, books: u32) {
     let mut session = database.connect().await;
     let mut rows = tempfile::tempfile().expect("a temporary file");
@@ -157,7 +156,7 @@ async fn copy(database: &PostgresDatabase, books: u32) {
     let mut copy = session.copy_in_raw("COPY books FROM STDIN").await.expect("a table to fill");
     let mut bytes = vec![0; 1 << 20];
     while let Ok(size @ 1..) = rows.read(&mut bytes) {
-        copy.send(&bytes[..size]).await.expect("rows that fit the table");
+        copy.send(&bytes[..size]).await.expect("rows of the table");
     }
     copy.finish().await.expect("the rows are taken");
     rate("COPY FROM", books, began.elapsed());
@@ -167,12 +166,12 @@ async fn execute(session: &mut PgConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(session).await.expect("a statement of the trial");
 }
 
-/// An id that nothing else has.
+/// A unique id.
 pub(super) fn id(kind: u32, number: u32) -> String {
     format!("{kind:08x}-0000-4000-8000-{number:012x}")
 }
 
-/// Book number n: what books are like, in several scripts.
+/// Book number n: typical texts, in several scripts.
 pub(super) fn book(number: u32) -> Book {
     const AUTHORS: [&str; 6] = [
         "Gabriel García Márquez",

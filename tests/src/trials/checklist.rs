@@ -1,5 +1,5 @@
-//! One more resource by CONTRIBUTING.md's checklist, in a copy of the workspace: it is built,
-//! served and called there, and touches the files that the checklist names and no other.
+//! Adds one more resource by CONTRIBUTING.md's checklist, in a copy of the workspace. It is built,
+//! served and called there, and changes only the files that the checklist names.
 
 use std::{
     collections::BTreeSet,
@@ -12,17 +12,17 @@ use regex::Regex;
 
 use crate::program;
 
-/// Where the texts of the new places stand, each at its path.
+/// The folder of the new files' texts, each at its path.
 const TEXTS: &str = "tests/fixtures/publisher";
 
-/// The files that are made of the contract.
+/// The files that are generated from the contract.
 const MADE: [&str; 2] = ["tests/golden/bookstore.v1.txt", "deploy/service-config.json"];
 
 /// Folders that aren't copied.
 const SKIPPED: &[&str] = &["target", ".git", "node_modules"];
 
-/// The index lines: the file, what the lines are like among which they stand in their order,
-/// and the line.
+/// The index lines: the file, a pattern of the lines among which the new one is sorted, and the
+/// line.
 const LINES: &[(&str, &str, &str)] = &[
     (
         "proto/bookstore/v1/transaction.proto",
@@ -57,7 +57,7 @@ const LINES: &[(&str, &str, &str)] = &[
     ("tests/suite/bad_input.rs", r"^    &crate::\w+::KIND,$", "    &crate::publisher::KIND,"),
 ];
 
-/// The suite's cases that look at resources.
+/// The suite's cases that cover every resource.
 const CASES: &[&str] = &[
     "publisher::",
     "bad_input::",
@@ -75,7 +75,7 @@ const CASES: &[&str] = &[
 pub(super) async fn checklist(rounds: u32) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let built = program().parent().expect("the folder of what cargo builds").to_owned();
-    // Always the same folder, so that a second round builds what has changed.
+    // Always the same folder, so that a second round builds only what has changed.
     let copy = built.join("checklist/workspace");
     let target = built.join("checklist/target");
     for _ in 0..rounds {
@@ -86,19 +86,19 @@ pub(super) async fn checklist(rounds: u32) {
         let suite = ["test", "--workspace", "--offline", "--test", "suite", "--"];
         let golden = [&suite[..], &["contract::"]].concat();
         cargo(&copy, &target, &golden, &[("BOOKSTORE_WRITE_GOLDEN", "1")]);
-        let said = cargo(&copy, &target, &[&suite[..], CASES].concat(), &[]);
+        let output_text = cargo(&copy, &target, &[&suite[..], CASES].concat(), &[]);
         for engine in ["sqlite", "postgres"] {
-            for case in ["names_are_unique", "a_publisher_with_books_is_not_closed"] {
+            for case in ["duplicate_name_is_refused", "closing_a_publisher_with_books_is_refused"] {
                 let line = format!("test publisher::{case}::{engine} ... ok");
-                assert!(said.contains(&line), "no {line:?} in\n{said}");
+                assert!(output_text.contains(&line), "no {line:?} in\n{output_text}");
             }
         }
         assert_eq!(changed(root, &copy), named(root), "changed files, and those that are named");
     }
 }
 
-/// Makes the copy equal to the workspace; what is equal already isn't written again, so that
-/// cargo doesn't build it again either.
+/// Makes the copy equal to the workspace. Equal files aren't written again, so that cargo doesn't
+/// build them again.
 fn synchronize(root: &Path, copy: &Path) {
     let (wanted, there) = (files(root), files(copy));
     for path in there.difference(&wanted) {
@@ -112,9 +112,8 @@ fn synchronize(root: &Path, copy: &Path) {
     }
 }
 
-/// Links what dependencies were built to, so that they aren't built again. What was built of the
-/// workspace stays out: cargo would give the copy's the same names, and each would overwrite the
-/// other's.
+/// Links the built dependencies, so that they aren't built again. The workspace's own artifacts
+/// stay out: cargo would give the copy's the same names, and each would overwrite the other's.
 fn share_dependencies(built: &Path, copy: &Path) {
     let ours = Regex::new(r"(^|/)(lib)?(bookstore|suite)[_-]").expect("a pattern");
     for folder in ["deps", "build", ".fingerprint"] {
@@ -125,13 +124,13 @@ fn share_dependencies(built: &Path, copy: &Path) {
             if time(&from) != time(&to) {
                 fs::create_dir_all(to.parent().expect("a folder")).expect("the file's folder");
                 drop(fs::remove_file(&to));
-                fs::hard_link(&from, &to).expect("a link to a file beside it");
+                fs::hard_link(&from, &to).expect("a hard link");
             }
         }
     }
 }
 
-/// Writes the new places and the index lines.
+/// Writes the new files and the index lines.
 fn follow(root: &Path, copy: &Path) {
     for path in files(&root.join(TEXTS)) {
         let text = fs::read(root.join(TEXTS).join(&path)).expect("a new place's text");
@@ -144,7 +143,7 @@ fn follow(root: &Path, copy: &Path) {
     }
 }
 
-/// Puts a line before the first of its kind that is greater, or else behind the last.
+/// Inserts a line before the first greater one of its kind, or else after the last.
 fn insert(text: &str, like: &str, line: &str) -> String {
     let like = Regex::new(like).expect("a pattern");
     let mut lines: Vec<&str> = text.lines().collect();
@@ -155,13 +154,13 @@ fn insert(text: &str, like: &str, line: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The files that the copy has beside the workspace's, or otherwise.
+/// The files that the copy has in addition, or with another text.
 fn changed(root: &Path, copy: &Path) -> BTreeSet<String> {
     let differs = |path: &String| fs::read(root.join(path)).ok() != fs::read(copy.join(path)).ok();
     files(copy).union(&files(root)).filter(|path| differs(path)).cloned().collect()
 }
 
-/// The files that the checklist names, and those that are made of the contract.
+/// The files that the checklist names, and those generated from the contract.
 fn named(root: &Path) -> BTreeSet<String> {
     let guide = fs::read_to_string(root.join("CONTRIBUTING.md")).expect("the guide");
     let (_, section) = guide.split_once("\n## Adding a resource\n").expect("the checklist");
@@ -189,24 +188,30 @@ fn named(root: &Path) -> BTreeSet<String> {
     named
 }
 
-/// Runs cargo in the copy; answers what it prints.
+/// Runs cargo in the copy; returns its output.
 fn cargo(copy: &Path, target: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> String {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments).current_dir(copy).stdin(Stdio::null()).stderr(Stdio::inherit());
-    // What cargo tells of the package that it runs would be told of others.
+    // Cargo's variables for this package would be wrong for others.
     for (name, _) in env::vars_os() {
-        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-        if name.to_str().is_some_and(|name| told.iter().any(|prefix| name.starts_with(prefix))) {
+        let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if name.to_str().is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        {
             command.env_remove(name);
         }
     }
     command.env("CARGO_TARGET_DIR", target);
     command.envs(settings.iter().copied());
     let output = command.output().expect("cargo");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "cargo {}: {}\n{said}", arguments.join(" "), output.status);
-    said
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "cargo {}: {}\n{output_text}",
+        arguments.join(" "),
+        output.status
+    );
+    output_text
 }
 
 /// Every file below a folder, by its path from there.
@@ -238,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_put_where_it_belongs() {
+    fn index_line_is_inserted_in_its_order() {
         let text = "mod a;\nmod c;\n\nmod x;\nfn f() {}\n";
         let found = |line| insert(text, r"^mod \w;$", line);
         assert_eq!(found("mod b;"), "mod a;\nmod b;\nmod c;\n\nmod x;\nfn f() {}\n");
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checklist_is_read() {
+    fn checklist_names_are_read_from_contributing() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         let named = named(root);
         for file in ["proto/bookstore/v1/publisher.proto", "server/src/resource/publisher/mod.rs"] {

@@ -1,5 +1,5 @@
-//! Peers that mean no good or do nothing: many connections, silent, talking nonsense, or not
-//! reading what they asked for. Others are served all the while, in bounded memory.
+//! Hostile and idle peers: many connections that are silent, send nonsense, or don't read their
+//! answers. Other calls are served all the while, in bounded memory.
 
 use std::{
     net::SocketAddr,
@@ -17,21 +17,21 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{Engine, Stopwatch, TestServer, raw};
 
-/// The most memory of the service: what it takes anyway, and a share for each connection.
+/// The bound of the service's memory: a base, and a share for each connection.
 const MEMORY: u64 = 160 << 20;
 const MEMORY_EACH: u64 = 40 << 10;
 
-/// How long another caller waits for its answer at most.
+/// The limit for another caller's answer.
 const LATENCY: Duration = Duration::from_secs(3);
 
-/// Callers that ask for everything and read nothing.
+/// The number of callers that request large answers and read nothing.
 const SLOW: usize = 30;
 
 /// Opens `scale` connections.
 pub(super) async fn crowd(scale: u32) {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("as many files as may be");
+    setrlimit(Resource::Nofile, limit).expect("the most files");
     let server = TestServer::builder(Engine::Sqlite).env("LOG_LEVEL", "info").start().await;
     let address = server.address();
     let mut books = BookServiceClient::new(server.channel());
@@ -65,21 +65,21 @@ pub(super) async fn crowd(scale: u32) {
         eprintln!("{scale} connections: {} MiB at most, {worst:?} for others", peak >> 20);
     }
     let panicked = |line: &String| line.contains("panicked") || line.contains("a panic");
-    assert!(!server.logs().so_far().iter().any(panicked), "something panicked");
+    assert!(!server.logs().so_far().iter().any(panicked), "a call panicked");
 }
 
-/// A connection that says nothing, nonsense, or a greeting and then nonsense.
+/// A connection that sends nothing, nonsense, or a preface and then nonsense.
 async fn connect(address: SocketAddr, number: u32) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     let mut nonsense = [0; 200];
     rand::rng().fill_bytes(&mut nonsense);
-    let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    // A peer that is closed meanwhile has been understood well.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // The service may close the connection meanwhile, which is right.
     let _ = match number % 4 {
         0 => Ok(()),
         1 => stream.write_all(&nonsense).await,
-        2 => stream.write_all(greeting).await,
-        _ => stream.write_all(&[greeting.as_slice(), &nonsense].concat()).await,
+        2 => stream.write_all(preface).await,
+        _ => stream.write_all(&[preface.as_slice(), &nonsense].concat()).await,
     };
     stream
 }

@@ -1,4 +1,4 @@
-//! Calls whose time is over end in the database too, and cost the service no connection.
+//! Calls past their deadline also end in the database, and cost the service no connection.
 
 use std::{
     sync::{
@@ -21,13 +21,13 @@ use crate::{Database, Engine, Raw, TestServer, raw, until_within};
 /// The service's connections.
 const POOL: u32 = 10;
 
-/// Callers at the same time, each on a connection of its own.
+/// Concurrent callers, each on its own connection.
 const CALLERS: u32 = 40;
 
-/// What each call gives the service.
+/// The deadline of each call.
 const DEADLINE: Duration = Duration::from_millis(50);
 
-/// How soon after the last answer nothing runs any more.
+/// The limit from the last answer until no statement runs any more.
 const SETTLED: Duration = Duration::from_millis(200);
 
 /// The one book.
@@ -62,13 +62,13 @@ pub(super) async fn deadlines(scale: u32) {
             "{status:?}"
         );
     }
-    // The table is still locked: whatever ended did so because it was told to.
+    // The table is still locked, so the statements ended by their cancellation.
     until_within("nothing runs any more", SETTLED, async || busy(&database).await == 0).await;
     done.store(true, Ordering::Relaxed);
-    let most = watch.await.expect("someone who watches");
-    assert!(most <= POOL + 1, "{most} sessions, with the one that controls");
+    let most = watch.await.expect("the watcher");
+    assert!(most <= POOL + 1, "{most} sessions, including the supervisor's");
 
-    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("the lock goes");
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("the lock is released");
     holder.close().await.expect("a session that ends");
     let served = calls(&server, scale / 2, None).await;
     let failed: Vec<&Status> = served.iter().filter_map(|answer| answer.as_ref().err()).collect();
@@ -90,7 +90,7 @@ async fn create(server: &TestServer) {
     books.create_book(request).await.expect("a book");
 }
 
-/// Calls from several callers at once, every third of them a write.
+/// Calls from several concurrent callers, every third of them a write.
 async fn calls(
     server: &TestServer,
     count: u32,
@@ -114,7 +114,7 @@ async fn calls(
     }
     let mut answers = Vec::new();
     for caller in callers {
-        answers.extend(caller.await.expect("a caller that doesn't panic"));
+        answers.extend(caller.await.expect("no panic of a caller"));
     }
     answers
 }
@@ -143,7 +143,7 @@ async fn call(
     }
 }
 
-/// The most sessions of the service that are seen at once.
+/// The most concurrent sessions of the service that were seen.
 async fn watch(database: Arc<Database>, done: Arc<AtomicBool>) -> u32 {
     let mut most = 0;
     while !done.load(Ordering::Relaxed) {
@@ -152,7 +152,7 @@ async fn watch(database: Arc<Database>, done: Arc<AtomicBool>) -> u32 {
     most
 }
 
-/// How many sessions of the service run a statement or have a transaction open.
+/// The number of the service's sessions that run a statement or have an open transaction.
 async fn busy(database: &Database) -> u32 {
     sessions(database, "state <> 'idle'").await
 }

@@ -1,5 +1,5 @@
-//! Callers that leave at any point of their calls leave nothing behind: no open
-//! transaction, no lost connection, no acknowledged write that isn't there.
+//! Calls cancelled at any point leave nothing behind: no open transaction, no lost connection, no
+//! missing acknowledged write.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -18,32 +18,32 @@ use tonic::{Status, transport::Channel};
 
 use crate::{Database, Engine, Origin, Postgres, SOON, TestServer, until};
 
-/// Callers at the same time; there are fewer connections, so that some wait for one.
+/// Concurrent callers. There are fewer connections, so some calls wait for one.
 const CALLERS: u32 = 8;
 
 /// The service's connections on PostgreSQL.
 const POOL: u64 = 2;
 
-/// Plain calls after the storm.
+/// Plain calls after the cancelled ones.
 const PLAIN: u32 = 100;
 
-/// The parts of the ids of books that are made for different ends.
+/// The part of a book's id that tells for which phase it was created.
 const OWN: u32 = 0;
-const STORM: u32 = 1;
-const USUALLY: u32 = 2;
-const PLAINLY: u32 = 3;
+const CANCELLED: u32 = 1;
+const TIMED: u32 = 2;
+const AFTERWARDS: u32 = 3;
 
-/// Drops `scale` calls on each engine, two thirds of them writes.
+/// Cancels `scale` calls on each engine, two thirds of them writes.
 pub(super) async fn drops(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let database = Arc::new(Database::create(engine, Origin::Migrated).await);
         let reads = scale / 3;
-        storm(&database, Kind::Writes, scale - reads).await;
-        storm(&database, Kind::Reads, reads).await;
+        cancel_calls(&database, Kind::Writes, scale - reads).await;
+        cancel_calls(&database, Kind::Reads, reads).await;
     }
 }
 
-/// What is called.
+/// The kind of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// CreateBook, and UpdateBook every fourth time.
@@ -52,21 +52,21 @@ enum Kind {
     Reads,
 }
 
-/// What callers did and learned.
+/// What the callers did and learned.
 #[derive(Debug, Default)]
 struct Tally {
-    /// The ids that were asked for, and whether their creation was acknowledged.
+    /// The requested ids, and whether their creation was acknowledged.
     created: HashMap<String, bool>,
-    /// How many updates were asked for and how many of them acknowledged, by id.
+    /// The number of requested and of acknowledged updates, by id.
     updated: HashMap<String, (u64, u64)>,
     answered: u32,
     dropped: u32,
-    /// Answers other than a success, which no caller should see.
+    /// Unexpected errors.
     failed: BTreeMap<String, u32>,
 }
 
-/// Runs a service of its own on the database, so that its sessions can be counted.
-async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
+/// Starts a separate service on the database, so that its sessions can be counted.
+async fn cancel_calls(database: &Arc<Database>, kind: Kind, drops: u32) {
     let before = Sessions::count(database).await;
     let mut server = TestServer::builder(database.engine())
         .on(Arc::clone(database))
@@ -80,58 +80,60 @@ async fn storm(database: &Arc<Database>, kind: Kind, drops: u32) {
         let own = Call { id: id(kind, OWN, number, 0), kind: Kind::Writes, update: None };
         own.run(&mut client).await.expect("a caller's own book");
     }
-    let usual = usual(&server, kind).await;
+    let usual_time = measure_usual_time(&server, kind).await;
     let left = Arc::new(AtomicU32::new(drops));
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
             let (channel, left) = (server.channel(), Arc::clone(&left));
-            tokio::spawn(caller(channel, number, kind, usual, left))
+            tokio::spawn(caller(channel, number, kind, usual_time, left))
         })
         .collect();
     let mut tallies = Vec::new();
     for caller in callers {
-        tallies.push(caller.await.expect("a caller that doesn't panic"));
+        tallies.push(caller.await.expect("no panic of a caller"));
     }
     let sum = |count: fn(&Tally) -> u32| tallies.iter().map(count).sum::<u32>();
     let (answered, dropped) = (sum(|tally| tally.answered), sum(|tally| tally.dropped));
     let failed: Vec<_> = tallies.iter().flat_map(|tally| &tally.failed).collect();
     assert!(failed.is_empty(), "calls failed: {failed:?}");
     no_open_transaction(database).await;
-    for turn in 0..PLAIN {
-        let call = Call { id: id(kind, PLAINLY, 0, turn), kind, update: None };
-        call.run(&mut client).await.expect("a call after the storm");
+    for attempt in 0..PLAIN {
+        let call = Call { id: id(kind, AFTERWARDS, 0, attempt), kind, update: None };
+        call.run(&mut client).await.expect("a call after the cancelled ones");
     }
-    assert!(server.terminate().await.status.success(), "the service ends well");
+    assert!(server.terminate().await.status.success(), "the service stops cleanly");
     let after = Sessions::count(database).await;
     let (there, begun) = nothing_lost(database, &tallies).await;
     eprintln!(
         "{:?}, {kind:?}: {dropped} dropped after up to {:?}, of which {begun} writes happened; \
          {answered} answered, {there} books",
         database.engine(),
-        2 * usual
+        2 * usual_time
     );
     let Some((before, after)) = before.zip(after) else { return };
     let opened = after.opened - before.opened;
     let abandoned = after.abandoned - before.abandoned;
-    eprintln!("  {opened} sessions were opened, {abandoned} of them ended without a word");
-    // Those that read may have to make room for those that write, once; one more asks for
-    // the schema.
-    assert!(opened <= 2 * POOL + 1, "{opened} sessions for {POOL} connections: some were lost");
-    assert_eq!(abandoned, 0, "sessions of the service that ended without a word");
+    eprintln!(
+        "  {opened} sessions were opened, {abandoned} of them ended without a termination message"
+    );
+    // A reader's connection may be closed once to make room for a writer's. One more session asks
+    // for the schema.
+    assert!(opened <= 2 * POOL + 1, "{opened} sessions for {POOL} connections: some were closed");
+    assert_eq!(abandoned, 0, "sessions of the service without a termination message");
 }
 
-/// What a call takes when nobody leaves: the median of some, by all callers at once.
-async fn usual(server: &TestServer, kind: Kind) -> Duration {
+/// The usual duration of a call that isn't cancelled: the median of some, with all callers at once.
+async fn measure_usual_time(server: &TestServer, kind: Kind) -> Duration {
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
             let channel = server.channel();
             tokio::spawn(async move {
                 let mut client = BookServiceClient::new(channel);
                 let mut took = Vec::new();
-                for turn in 0..10 {
+                for attempt in 0..10 {
                     let begun = Instant::now();
-                    let call = Call { id: id(kind, USUALLY, number, turn), kind, update: None };
-                    call.run(&mut client).await.expect("a call that nobody leaves");
+                    let call = Call { id: id(kind, TIMED, number, attempt), kind, update: None };
+                    call.run(&mut client).await.expect("a call that is not cancelled");
                     took.push(begun.elapsed());
                 }
                 took
@@ -140,28 +142,28 @@ async fn usual(server: &TestServer, kind: Kind) -> Duration {
         .collect();
     let mut took = Vec::new();
     for caller in callers {
-        took.extend(caller.await.expect("a caller that doesn't panic"));
+        took.extend(caller.await.expect("no panic of a caller"));
     }
     took.sort();
     took[took.len() / 2]
 }
 
-/// Calls until enough calls were dropped, after up to twice the usual time each.
+/// Makes calls until enough are cancelled, each after up to twice the usual duration.
 async fn caller(
     channel: Channel,
     number: u32,
     kind: Kind,
-    usual: Duration,
+    usual_time: Duration,
     left: Arc<AtomicU32>,
 ) -> Tally {
     let mut client = BookServiceClient::new(channel);
     let mut tally = Tally::default();
     let own = id(kind, OWN, number, 0);
-    for turn in 0.. {
-        let update = (turn % 4 == 3).then(|| own.clone());
-        let call = Call { id: id(kind, STORM, number, turn), kind, update };
-        let patience = usual.mul_f64(2.0 * rand::random::<f64>());
-        let answer = leave_after(call.run(&mut client), patience).await;
+    for attempt in 0.. {
+        let update = (attempt % 4 == 3).then(|| own.clone());
+        let call = Call { id: id(kind, CANCELLED, number, attempt), kind, update };
+        let limit = usual_time.mul_f64(2.0 * rand::random::<f64>());
+        let answer = cancel_after(call.run(&mut client), limit).await;
         call.note(&mut tally, answer.as_ref());
         if answer.is_none() {
             let others =
@@ -205,7 +207,7 @@ impl Call {
         }
     }
 
-    /// Notes what came of it; none if the caller left.
+    /// Records the result; `None` if the call was cancelled.
     fn note(&self, tally: &mut Tally, answer: Option<&Result<(), Status>>) {
         let acknowledged = matches!(answer, Some(Ok(())));
         match answer {
@@ -225,12 +227,12 @@ impl Call {
     }
 }
 
-/// The call's answer, or none if the caller leaves first. Tokio's clock counts in
-/// milliseconds, of which a call takes few: so this one is watched by hand.
-async fn leave_after<T>(call: impl Future<Output = T>, patience: Duration) -> Option<T> {
+/// The call's answer, or `None` if it is cancelled first. Tokio's timer has a resolution of
+/// milliseconds, about what a call takes, so this function polls the clock itself.
+async fn cancel_after<T>(call: impl Future<Output = T>, limit: Duration) -> Option<T> {
     let begun = Instant::now();
     let leave = async {
-        while begun.elapsed() < patience {
+        while begun.elapsed() < limit {
             tokio::task::yield_now().await;
         }
     };
@@ -241,10 +243,10 @@ async fn leave_after<T>(call: impl Future<Output = T>, patience: Duration) -> Op
     }
 }
 
-/// Waits until what was abandoned has ended, and sees that it has left no transaction.
+/// Waits until the cancelled calls have ended, and asserts that no transaction is open.
 async fn no_open_transaction(database: &Database) {
     let name = match database {
-        // It has one writer: whoever can write has found no other.
+        // SQLite has one writer: a successful write shows that there is no other.
         Database::Sqlite(_) => return drop(database.sql("BEGIN IMMEDIATE; ROLLBACK").await),
         Database::Postgres(database) => database.name(),
     };
@@ -259,8 +261,8 @@ async fn no_open_transaction(database: &Database) {
     .await;
 }
 
-/// Every acknowledged write is there, and nothing that nobody asked for. Answers how many
-/// books there are, and how many writes happened though their callers had left.
+/// Asserts that every acknowledged write is there, and no write that wasn't requested. Returns the
+/// number of books, and of writes that were applied although their calls were cancelled.
 async fn nothing_lost(database: &Database, tallies: &[Tally]) -> (usize, u64) {
     let rows = database.sql("SELECT id, version FROM books").await;
     let versions: HashMap<String, u64> = rows
@@ -283,18 +285,18 @@ async fn nothing_lost(database: &Database, tallies: &[Tally]) -> (usize, u64) {
         unseen += updates - done;
     }
     let asked: HashSet<&String> = tallies.iter().flat_map(|tally| tally.created.keys()).collect();
-    let storm = tallies.first().and_then(|tally| tally.created.keys().next());
-    let storm = storm.map_or("none", |id| &id[..8]);
-    for id in versions.keys().filter(|id| id.starts_with(storm)) {
-        assert!(asked.contains(id), "nobody asked for book {id}");
+    let cancelled = tallies.first().and_then(|tally| tally.created.keys().next());
+    let cancelled = cancelled.map_or("none", |id| &id[..8]);
+    for id in versions.keys().filter(|id| id.starts_with(cancelled)) {
+        assert!(asked.contains(id), "book {id} was not requested");
     }
     (versions.len(), unseen)
 }
 
-/// The id of a caller's book: never the same twice in a database.
-fn id(kind: Kind, phase: u32, caller: u32, turn: u32) -> String {
+/// The id of a caller's book, unique in a database.
+fn id(kind: Kind, phase: u32, caller: u32, attempt: u32) -> String {
     let kind = u32::from(kind == Kind::Reads);
-    format!("{kind:04x}{phase:04x}-{caller:04x}-7000-8000-{turn:012x}")
+    format!("{kind:04x}{phase:04x}-{caller:04x}-7000-8000-{attempt:012x}")
 }
 
 fn book() -> Book {
@@ -302,16 +304,16 @@ fn book() -> Book {
     Book { title: "Storm".into(), author: "A. Caller".into(), price, ..Default::default() }
 }
 
-/// How many sessions a database of PostgreSQL has ever had.
+/// The number of sessions that a PostgreSQL database has ever had.
 #[derive(Clone, Copy, Debug)]
 struct Sessions {
     opened: u64,
-    /// Those whose client went without a word.
+    /// Those whose client disconnected without a termination message.
     abandoned: u64,
 }
 
 impl Sessions {
-    /// Counts once every session has ended, for each tells of itself at its end. Asks from
+    /// Counts once every session has ended, since a session reports itself at its end. It asks from
     /// another database, so as not to be counted.
     async fn count(database: &Database) -> Option<Self> {
         let Database::Postgres(database) = database else { return None };

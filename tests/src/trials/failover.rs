@@ -1,6 +1,6 @@
-//! The primary is killed under load and a replica promoted; the old one comes back beside it, and
-//! then as a replica: callers see a pause, no acknowledged write is missing, and nothing reaches
-//! the old one. Again and again, before one service that runs all the time.
+//! The primary is killed under load and a replica is promoted. The old primary comes back beside
+//! it, and then as a replica. Callers see a pause, no acknowledged write is missing, and no write
+//! reaches the old primary. One service runs through all repetitions.
 
 mod callers;
 
@@ -12,17 +12,17 @@ use crate::{Engine, Replicated, SOON, Stopwatch, TestServer, until};
 /// How much longer than for a bare client writes may be without an answer.
 const ALLOWED: Duration = Duration::from_secs(1);
 
-/// How many rows have to be written before it goes on.
+/// The rows to be written before the trial continues.
 const SOME: u64 = 200;
 
 const BOOKS: &str = "SELECT count(*) FROM books";
 
-/// Fails over `scale` times, on one cluster and before one service.
+/// Fails over `scale` times, on one cluster and with one service.
 pub(super) async fn failover(scale: u32) {
     let mut cluster = Replicated::start(2).await;
     for node in 0..3 {
-        // Without it an acknowledged write may be on the lost primary alone. On a replica it counts
-        // as soon as that is promoted.
+        // Without synchronous replication an acknowledged write may be on the lost primary alone.
+        // The setting is also on the replica, where it applies as soon as that is promoted.
         let all = "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()";
         cluster.execute(node, all).await;
     }
@@ -37,13 +37,13 @@ pub(super) async fn failover(scale: u32) {
     for round in 1..=scale {
         primary = one(round, &mut cluster, primary, &server, &callers).await;
     }
-    let told = callers.told.load(Ordering::Relaxed);
+    let retries = callers.retries.load(Ordering::Relaxed);
     let acknowledged = callers.end().await;
     all_are_there(&cluster, primary, &acknowledged).await;
-    eprintln!("{} writes acknowledged, {told} calls told to try again", acknowledged.len());
+    eprintln!("{} writes acknowledged, {retries} calls retried", acknowledged.len());
 }
 
-/// Fails over from a primary; answers its successor.
+/// Fails over from a primary; returns the new primary.
 async fn one(
     round: u32,
     cluster: &mut Replicated,
@@ -57,7 +57,7 @@ async fn one(
         cluster.caught_up(old, *node).await;
     }
     let watch = Stopwatch::start();
-    callers.begin_anew();
+    callers.reset();
     cluster.kill(old).await;
     let (successor, left) = cluster.furthest(&others).await;
     cluster.promote(successor).await;
@@ -66,8 +66,8 @@ async fn one(
     }
     more_books(cluster, successor).await;
 
-    // The old one believes in itself, without anybody to wait for; counted before anybody but this
-    // harness can reach it.
+    // The old primary still acts as a primary, without a replica. Its rows are counted while only
+    // this harness can reach it.
     cluster.restart_hidden(old).await;
     let alone = "ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf()";
     cluster.execute(old, alone).await;
@@ -81,7 +81,7 @@ async fn one(
     let once = "SELECT count(*) = count(DISTINCT title) FROM books WHERE title LIKE 'key %'";
     assert_eq!(cluster.value(successor, once).await, "true", "a write happened twice");
 
-    // It comes back as a replica, and answers reads.
+    // It rejoins as a replica and answers reads.
     cluster.kill(old).await;
     cluster.rejoin(old, successor).await;
     let book = cluster.value(successor, "SELECT id FROM books LIMIT 1").await;
@@ -93,7 +93,7 @@ async fn one(
     eprintln!(
         "{round}: from {old} to {successor}, longest gap {longest:?}, of a bare client {bare:?}"
     );
-    callers.are_all_at_it();
+    callers.assert_running();
     let (took, allowed) = (watch.stop(), ALLOWED);
     let most = bare + allowed.mul_f64(took.stretch());
     assert!(longest <= most, "{longest:?} without a write, a bare client {bare:?}: {took:?}");
@@ -107,7 +107,7 @@ async fn more_books(cluster: &Replicated, primary: usize) {
     until("writes go on", SOON, async || cluster.value(primary, &written).await == "true").await;
 }
 
-/// Every one of these books is on a primary.
+/// Asserts that every one of these books is on a primary.
 async fn all_are_there(cluster: &Replicated, primary: usize, ids: &[String]) {
     let list = ids.join(",");
     let there = format!("SELECT count(*) FROM books WHERE id = ANY ('{{{list}}}'::uuid[])");

@@ -1,4 +1,4 @@
-//! A large file in and out again: how fast, and in how much memory of the command.
+//! A large file is imported and exported: the speed, and the command's memory.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::{Engine, TestServer, program};
 
-/// The most memory that a command may ever have.
+/// The bound of a command's memory.
 const MOST_MEMORY: u64 = 64 << 20;
 
 /// Imports a generated file of this many rows and exports it, on each engine.
@@ -33,7 +33,7 @@ pub(super) async fn files(rows: u32) {
     }
 }
 
-/// Rows in the order of their titles, written as an export writes them.
+/// Rows in the order of their titles, in the format of an export.
 fn generate(path: &Path, rows: u32) -> std::io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(file, "title,author,description,price,stock,language")?;
@@ -56,7 +56,7 @@ fn same(one: &Path, other: &Path) -> bool {
     lines(one).eq(lines(other))
 }
 
-/// Runs a command to its end and looks at its memory meanwhile: the peak only rises.
+/// Runs a command to its end and reads its peak memory meanwhile, which only rises.
 async fn run(server: &TestServer, folder: &Path, rows: u32, arguments: &[&str]) {
     let mut command = tokio::process::Command::new(program());
     command.args(arguments).current_dir(folder).env_clear();

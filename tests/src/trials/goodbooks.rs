@@ -1,5 +1,5 @@
-//! Ten thousand real books in and out, compared cell by cell with the file that they came
-//! from. Its path stands in GOODBOOKS; the file is no part of the project.
+//! Ten thousand real books are imported, exported and compared cell by cell with their source file.
+//! Its path is in GOODBOOKS; the file is no part of the project.
 
 use std::{collections::BTreeMap, env, path::Path, time::Instant};
 
@@ -10,7 +10,7 @@ use crate::{Engine, Finished, TestServer, run};
 /// The longest author of a book, in characters.
 const LONGEST: usize = 255;
 
-/// Which column becomes what.
+/// The mapping of columns.
 const MAPPED: [(&str, &str); 5] = [
     ("author", "authors"),
     ("cover_image", "image_url"),
@@ -19,7 +19,7 @@ const MAPPED: [(&str, &str); 5] = [
     ("attributes.original_title", "original_title"),
 ];
 
-/// What the file lacks.
+/// The values that the file lacks.
 const DEFAULTS: [&str; 3] = ["price=9.99", "price.currency_code=USD", "stock=3"];
 
 type Row = BTreeMap<String, String>;
@@ -64,7 +64,7 @@ pub(super) async fn goodbooks(batch_size: u32) {
     }
 }
 
-/// Every row of the source is among the books as it stands, or among the rejects as it stands.
+/// Asserts that every row of the source is unchanged among the books or among the rejects.
 fn compare(
     source: &BTreeMap<String, Row>,
     rejects: &BTreeMap<String, Row>,

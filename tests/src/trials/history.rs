@@ -1,6 +1,6 @@
-//! Transactions over lines that break, to a service that is killed or whose database fails over:
-//! what they have read and written is explained by an order of them, and each one's outcome is
-//! known in the end.
+//! Transactions over connections that break, with a service that is killed or a database that fails
+//! over. A serial order explains what they have read and written, and each one's outcome is known
+//! in the end.
 
 mod caller;
 mod lists;
@@ -27,31 +27,32 @@ use self::{
 };
 use crate::{
     Database, Engine, Line, Origin, Replicated, TestServer,
-    history::{Level, Transaction, faults},
+    history::{Level, Transaction, violations},
     until,
 };
 
-/// How often the service is killed, or the primary lost.
-const FAULTS: u32 = 3;
+/// How often the service is killed or the primary is lost.
+const FAILURES: u32 = 3;
 
 /// The most bytes that a connection carries: a few transactions' worth.
 const MOST: usize = 30_000;
 
-/// How many faults are told.
-const TOLD: usize = 10;
+/// The number of violations to print.
+const PRINTED: usize = 10;
 
-/// How long some progress may take.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// The timeout for progress.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Where the service has its data.
-enum Place {
-    /// One database, and the service is killed.
+/// The database of the service.
+enum Setup {
+    /// One database. The service is killed.
     Single(Arc<Database>),
-    /// A primary, the node of that number, and two replicas: it is lost, and one of them promoted.
+    /// A primary, with its node's number, and two replicas. The primary is lost, and a replica is
+    /// promoted.
     Several(Replicated, usize),
 }
 
-/// Carries out `scale` transactions on each engine, on PostgreSQL at two levels, and with replicas.
+/// Runs `scale` transactions on each engine, on PostgreSQL at two levels, and with replicas.
 pub(super) async fn history(scale: u32) {
     for (engine, level) in [
         (Engine::Sqlite, Level::StrictSerializable),
@@ -59,16 +60,16 @@ pub(super) async fn history(scale: u32) {
         (Engine::Postgres, Level::ReadCommitted),
     ] {
         let database = Arc::new(Database::create(engine, Origin::Migrated).await);
-        one(&format!("{engine:?}"), Place::Single(database), level, scale).await;
+        one(&format!("{engine:?}"), Setup::Single(database), level, scale).await;
     }
     let cluster = Replicated::start(2).await;
-    // Without it what was answered may be on the lost primary alone.
+    // Without synchronous replication an acknowledged commit may be on the lost primary alone.
     let synchronous = "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()";
     cluster.execute(0, synchronous).await;
-    one("Replicas", Place::Several(cluster, 0), Level::StrictSerializable, scale).await;
+    one("Replicas", Setup::Several(cluster, 0), Level::StrictSerializable, scale).await;
 }
 
-impl Place {
+impl Setup {
     async fn serve(&self) -> TestServer {
         let server = match self {
             Self::Single(database) => {
@@ -81,7 +82,7 @@ impl Place {
         server.env("LOG_LEVEL", "error").start().await
     }
 
-    /// Breaks what there is to break, and answers the service that is there then.
+    /// Causes the next failure, and returns the service that runs afterwards.
     async fn break_down(&mut self, mut server: TestServer) -> TestServer {
         match self {
             Self::Single(_) => {
@@ -105,12 +106,12 @@ impl Place {
     }
 }
 
-async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
-    let mut server = place.serve().await;
+async fn one(name: &str, mut setup: Setup, level: Level, scale: u32) {
+    let mut server = setup.serve().await;
     let lists = scale / EACH + LISTS;
     create(server.channel(), lists).await;
     let mut line = Line::breaking(server.address(), MOST).await;
-    let (tell, address) = watch::channel(line.url().to_owned());
+    let (publish, address) = watch::channel(line.url().to_owned());
     let (next, began) = (Arc::new(AtomicU32::new(0)), Instant::now());
     let callers: Vec<_> = (0..CALLERS)
         .map(|session| {
@@ -119,20 +120,20 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
             tokio::spawn(async move { caller.call_until(&next, scale).await })
         })
         .collect();
-    for fault in 1..=FAULTS {
-        let some = scale * fault / (FAULTS + 1);
-        until("some transactions have begun", PATIENCE, async || {
+    for failure in 1..=FAILURES {
+        let some = scale * failure / (FAILURES + 1);
+        until("some transactions have begun", TIMEOUT, async || {
             next.load(Ordering::Relaxed) >= some
         })
         .await;
-        server = place.break_down(server).await;
+        server = setup.break_down(server).await;
         line = Line::breaking(server.address(), MOST).await;
-        tell.send_replace(line.url().to_owned());
+        publish.send_replace(line.url().to_owned());
     }
     let mut history: Vec<Transaction> = Vec::new();
     let mut unknown = 0;
     for caller in callers {
-        let done = caller.await.expect("a caller that doesn't panic");
+        let done = caller.await.expect("no panic of a caller");
         history.extend(done.history);
         unknown += done.unknown;
     }
@@ -141,12 +142,12 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     let happened = history.iter().filter(|it| it.happened).count();
     let by_replicas = history.iter().filter(|it| it.by_replica).count();
     let appended: usize = lists.values().map(Vec::len).sum();
-    let faults = faults(&history, &lists, level);
-    let first = faults.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(faults.is_empty(), "{} faults:\n{first}", faults.len());
-    assert!(unknown > 0, "nothing broke");
-    assert!(happened > history.len() / 4, "{happened} happened of {}", history.len());
-    assert_eq!(by_replicas > 0, matches!(place, Place::Several(..)), "answers of replicas");
+    let violations = violations(&history, &lists, level);
+    let first = violations.iter().take(PRINTED).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(violations.is_empty(), "{} violations:\n{first}", violations.len());
+    assert!(unknown > 0, "no connection broke");
+    assert!(happened > history.len() / 4, "{happened} of {} were applied", history.len());
+    assert_eq!(by_replicas > 0, matches!(setup, Setup::Several(..)), "answers of replicas");
     eprintln!(
         "{name}, {level:?}: {happened} of {} transactions happened, {by_replicas} at replicas, \
          {appended} values, {unknown} outcomes were unknown at first; {:?}",
@@ -155,7 +156,7 @@ async fn one(name: &str, mut place: Place, level: Level, scale: u32) {
     );
 }
 
-/// Makes the books whose descriptions are the lists.
+/// Creates the books whose descriptions are the lists.
 async fn create(channel: Channel, lists: u32) {
     let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
     let (title, author) = ("A list", "Several");
@@ -168,7 +169,7 @@ async fn create(channel: Channel, lists: u32) {
     }
 }
 
-/// The lists as they are.
+/// The present lists.
 async fn read(channel: Channel, lists: u32) -> BTreeMap<u32, Vec<u64>> {
     let mut books = BookServiceClient::new(channel);
     let mut all = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Migrations that are killed at random moments: the next run ends at the head, with the schema
-//! that a run without a kill makes.
+//! Migrations that are killed at random moments. The next run reaches the head, with the schema of
+//! a run without a kill.
 
 use std::{process::Stdio, time::Duration};
 
@@ -9,13 +9,13 @@ use tokio::{process::Command, time::sleep};
 
 use crate::{Database, Engine, Origin, REVISIONS, catalog, program};
 
-/// The longest that a migration goes on before it is killed.
+/// The longest time before a migration is killed.
 const LONGEST: Duration = Duration::from_millis(700);
 
 /// Kills a migration `kills` times on each engine.
 pub(super) async fn kills(kills: u32) {
     let file = tempfile::NamedTempFile::new().expect("a file for revisions");
-    // Steps of every kind, each with something to do.
+    // Steps of every kind, each with rows to change.
     let revisions = json!({"revisions": [{
         "name": "m29990101_000001_many",
         "up": [
@@ -50,8 +50,8 @@ pub(super) async fn kills(kills: u32) {
         };
         let up = async || {
             let output = migrate(&["up"]).wait_with_output().await.expect("its end");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{engine:?}: the next run: {said}");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{engine:?}: the next run: {errors}");
         };
         up().await;
         let head = (catalog(&database).await, applied(&database).await);
@@ -60,12 +60,12 @@ pub(super) async fn kills(kills: u32) {
             let all = ["down", "base", "--yes", "--allow-data-loss"];
             let mut child = migrate(if down { &all } else { &["up"] });
             sleep(rand::rng().random_range(Duration::ZERO..LONGEST)).await;
-            if child.try_wait().expect("a look at it").is_none() {
+            if child.try_wait().expect("its state").is_none() {
                 child.start_kill().expect("a signal");
                 killed += 1;
             }
             child.wait().await.expect("its end");
-            // Only every other time, so that half done revisions are gone back from, too.
+            // Every second time, so that half-done revisions are reverted too.
             if !down {
                 up().await;
                 assert_eq!(
@@ -84,7 +84,7 @@ pub(super) async fn kills(kills: u32) {
     }
 }
 
-/// What is recorded, each revision once.
+/// The recorded revisions. Each must be there once.
 async fn applied(database: &Database) -> Vec<crate::Row> {
     let mut rows = database.sql("SELECT version FROM seaql_migrations ORDER BY version").await;
     rows.extend(database.sql("SELECT version, hash FROM bookstore_migrations ORDER BY 1").await);

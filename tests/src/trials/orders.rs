@@ -1,4 +1,4 @@
-//! Orders over a line that breaks anywhere, to a service that is killed: each is placed once.
+//! Orders over connections that break anywhere, to a service that is killed: each is placed once.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 
 use crate::{Database, Engine, Line, Origin, TestServer, until};
 
-/// Callers at the same time.
+/// Concurrent callers.
 const CALLERS: u32 = 16;
 
 /// How often the service is killed.
@@ -32,11 +32,11 @@ const KILLS: u32 = 4;
 /// The most bytes that a connection carries: a few orders' worth.
 const MOST: usize = 6_000;
 
-/// The copies that there are at first.
+/// The initial stock.
 const STOCK: i32 = 1_000_000;
 
-/// How long a caller waits for an answer before it tries again.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a caller waits for an answer before it retries.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 const USER: &str = "0195a000-0000-4000-8000-000000000001";
 const BOOK: &str = "0195a000-0000-4000-8000-000000000002";
@@ -48,13 +48,13 @@ pub(super) async fn orders(scale: u32) {
         let mut server = start(&database).await;
         fill(server.channel()).await;
         let mut line = Line::breaking(server.address(), MOST).await;
-        let (tell, told) = watch::channel(line.url().to_owned());
+        let (publish, addresses) = watch::channel(line.url().to_owned());
         let (next, placed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let began = Instant::now();
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
                 let (next, placed) = (Arc::clone(&next), Arc::clone(&placed));
-                tokio::spawn(caller(told.clone(), next, placed, scale))
+                tokio::spawn(caller(addresses.clone(), next, placed, scale))
             })
             .collect();
         for kill in 1..=KILLS {
@@ -66,26 +66,23 @@ pub(super) async fn orders(scale: u32) {
             server.kill().await;
             server = start(&database).await;
             line = Line::breaking(server.address(), MOST).await;
-            tell.send_replace(line.url().to_owned());
+            publish.send_replace(line.url().to_owned());
         }
         let mut failures = BTreeMap::new();
         for caller in callers {
-            for (failure, times) in caller.await.expect("a caller that doesn't panic") {
+            for (failure, times) in caller.await.expect("no panic of a caller") {
                 *failures.entry(failure).or_insert(0_u32) += times;
             }
         }
         drop(line);
         let count = database.value("SELECT count(*) FROM orders").await;
-        assert_eq!(count, scale.to_string(), "orders on {engine:?}, tried again for {failures:?}");
+        assert_eq!(count, scale.to_string(), "orders on {engine:?}, retried for {failures:?}");
         let sold = "SELECT sum(quantity) FROM order_items";
         let sold: i32 = database.value(sold).await.parse().expect("a sum");
         let left: i32 = database.value("SELECT stock FROM books").await.parse().expect("a stock");
         assert_eq!(left + sold, STOCK);
-        assert!(!failures.is_empty(), "nothing broke");
-        eprintln!(
-            "{engine:?}: {scale} orders in {:?}, tried again for {failures:?}",
-            began.elapsed()
-        );
+        assert!(!failures.is_empty(), "no connection broke");
+        eprintln!("{engine:?}: {scale} orders in {:?}, retried for {failures:?}", began.elapsed());
     }
 }
 
@@ -111,8 +108,8 @@ async fn fill(channel: Channel) {
     BookServiceClient::new(channel).create_book(request).await.expect("a book");
 }
 
-/// Places orders, each with a key of its own, until there are no more to place. Answers what it
-/// tried again for, and how often.
+/// Places orders, each with its own key, until all are placed. Returns the reasons of retries and
+/// their counts.
 async fn caller(
     address: watch::Receiver<String>,
     next: Arc<AtomicU32>,
@@ -151,12 +148,12 @@ async fn caller(
 }
 
 async fn connect(address: String) -> Result<OrderServiceClient<Channel>, String> {
-    let endpoint = Endpoint::from_shared(address).expect("an address").connect_timeout(PATIENCE);
+    let endpoint = Endpoint::from_shared(address).expect("an address").connect_timeout(TIMEOUT);
     let channel = endpoint.connect().await.map_err(|_| "no connection".to_owned())?;
     Ok(OrderServiceClient::new(channel))
 }
 
-/// Places an order, or says why it isn't known whether it was.
+/// Places an order, or returns why its outcome is unknown.
 async fn place(
     orders: &mut OrderServiceClient<Channel>,
     number: u32,
@@ -169,15 +166,15 @@ async fn place(
         items: vec![PlaceOrderItem { book_id: BOOK.into(), quantity }],
         ..PlaceOrderRequest::default()
     });
-    request.set_timeout(PATIENCE);
+    request.set_timeout(TIMEOUT);
     request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
     orders.place_order(request).await.map(drop).map_err(|status| reason(&status))
 }
 
-/// Why to try again.
+/// The reason for a retry.
 fn reason(status: &Status) -> String {
     let details = status.get_error_details();
-    // What the service hasn't said itself is the line's.
+    // A status without a reason of the service is the connection's error.
     let Some(info) = details.error_info() else { return "line".to_owned() };
     let again = [
         "KEY_IN_USE",

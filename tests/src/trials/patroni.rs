@@ -1,5 +1,5 @@
-//! What Patroni does in production, under load: it leads from another node when it is asked to, when
-//! PostgreSQL is killed and when a node is lost. Callers see a pause, and no acknowledged write is missing.
+//! Patroni's failovers under load, as in production: it switches over on request, when PostgreSQL
+//! is killed and when a node is lost. Callers see a pause, and no acknowledged write is missing.
 
 use std::{
     collections::HashSet,
@@ -9,14 +9,14 @@ use std::{
 use super::steady::{Kind, Seen, Steady};
 use crate::{
     Engine, TestServer,
-    postgres::patroni::{PATIENCE, Patroni},
+    postgres::patroni::{Patroni, TIMEOUT},
     until,
 };
 
-/// How long reads may be without an answer that any node may give, on a small machine.
+/// How long eventually consistent reads may be without an answer, on a small machine.
 const READS: Duration = Duration::from_secs(5);
 
-/// Carries out all three, `scale` times, on one cluster. `DATABASE_FAILOVER_WAIT` is the service's.
+/// Runs all three, `scale` times, on one cluster. `DATABASE_FAILOVER_WAIT` is the service's.
 pub(super) async fn patroni(scale: u32) {
     let mut drill = Drill::start().await;
     drill.seen("nothing at all", Instant::now()).await;
@@ -62,12 +62,12 @@ impl Drill {
         Self { patroni, server, callers, acknowledged: Vec::new() }
     }
 
-    /// Tells what callers saw of what has just happened, once all of them go on.
+    /// Prints what callers saw of the last failure, once all of them succeed again.
     async fn seen(&mut self, what: &str, began: Instant) {
-        let seen = self.callers.go_on(PATIENCE).await;
+        let seen = self.callers.until_running(TIMEOUT).await;
         let took = began.elapsed();
         let missing = self.missing(&seen).await;
-        let told = |kind: &Kind| {
+        let summary = |kind: &Kind| {
             let failed: Vec<_> =
                 kind.failed.iter().map(|(it, times)| format!("{times} {it}")).collect();
             let failed =
@@ -78,23 +78,24 @@ impl Drill {
             "{what}, {took:.1?}: {missing} of {} acknowledged writes missing\n  longest time without a \
              write {}\n  eventual read {}\n  session read {}",
             self.acknowledged.len(),
-            told(&seen.writes),
-            told(&seen.eventual),
-            told(&seen.session),
+            summary(&seen.writes),
+            summary(&seen.eventual),
+            summary(&seen.session),
         );
         assert_eq!(missing, 0, "acknowledged writes are missing after {what}");
         let Kind { failed, gap, .. } = &seen.eventual;
         assert!(
             failed.is_empty() && *gap < READS,
-            "replicas were there to answer: {failed:?} {gap:?}"
+            "replicas could have answered: {failed:?} {gap:?}"
         );
-        // Whoever has a key may send it again; all else would be a leak of the failover.
+        // A call with a key may be retried; any other error means that the failover is visible to
+        // callers.
         let again = ["DATABASE_UNAVAILABLE", "COMMIT_OUTCOME_UNKNOWN", "KEY_IN_USE"];
         let strange = seen.writes.failed.keys().find(|reason| !again.contains(&reason.as_str()));
         assert_eq!(strange, None, "{what}");
     }
 
-    /// How many of all acknowledged writes the primary doesn't have.
+    /// The number of acknowledged writes that the primary lacks.
     async fn missing(&mut self, seen: &Seen) -> usize {
         self.acknowledged.extend(seen.acknowledged.iter().cloned());
         let leader = self.leader().await;
@@ -105,15 +106,15 @@ impl Drill {
 
     async fn leader(&self) -> usize {
         let mut leader = None;
-        until("Patroni has a leader", PATIENCE, async || {
+        until("Patroni has a leader", TIMEOUT, async || {
             leader = self.patroni.leader().await;
             leader.is_some()
         })
         .await;
-        leader.expect("a leader was seen")
+        leader.expect("a leader")
     }
 
-    /// Lets callers end; nothing that they wrote is there twice.
+    /// Stops the callers, and asserts that no write is there twice.
     async fn end(self) {
         let leader = self.patroni.healthy().await;
         self.callers.stop().await;

@@ -1,4 +1,4 @@
-//! What an order costs as one statement, beside the same order statement by statement.
+//! The cost of an order in one statement, compared with the same order statement by statement.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ use uuid::Uuid;
 
 use crate::{Database, Engine, TestServer};
 
-/// Rounds, in which both forms take turns.
+/// Rounds. The two forms alternate.
 const ROUNDS: usize = 9;
 
-/// The lines of an order, and the books that all of them buy from.
+/// The lines of an order, and the books that all of them order.
 const LINES: usize = 3;
 const BOOKS: u32 = 100;
 
-/// Callers at the same time: none to wait for, and some.
+/// The numbers of concurrent callers: without waits, and with some.
 const CALLERS: [u32; 2] = [1, 16];
 
-/// The texts of a PlaceOrder as the service sends them: what begins, what places, what commits.
+/// The SQL of a PlaceOrder as the service sends it: BEGIN, the statement, COMMIT.
 struct Texts([String; 3]);
 
-/// Places `scale` orders in each form, in each round, by each number of callers.
+/// Places `scale` orders in each form and round, for each number of callers.
 pub(super) async fn placing(scale: u32) {
     let server = TestServer::builder(Engine::Postgres).env("DATABASE_ECHO", "true").start().await;
     let database = server.database();
@@ -54,7 +54,7 @@ pub(super) async fn placing(scale: u32) {
             "{callers} callers: statement by statement takes {median:.2} times as long \
              ({least:.2} to {most:.2})"
         );
-        // With many callers this machine's cores decide, too few for all of them.
+        // With many callers the machine's cores are the limit.
         assert!(callers > 1 || median > 1.0, "one statement is no faster");
     }
     let stocks = "SELECT (SELECT sum(quantity) FROM order_items) + (SELECT sum(stock) FROM books)";
@@ -63,9 +63,9 @@ pub(super) async fn placing(scale: u32) {
 
 #[derive(Clone, Copy, Debug)]
 enum Form {
-    /// As the service does it.
+    /// In one statement, as the service does it.
     One,
-    /// As its SQLite form does it, with PostgreSQL's locks.
+    /// Statement by statement, as its SQLite form does it, with PostgreSQL's locks.
     Many,
 }
 
@@ -82,7 +82,7 @@ async fn fill(database: &Database) {
     database.sql(&sql).await;
 }
 
-/// Places an order through the service, and finds what it ran.
+/// Places an order through the service, and captures its statements.
 async fn texts(server: &TestServer) -> Texts {
     let request = PlaceOrderRequest {
         user_id: id(0).to_string(),
@@ -96,13 +96,13 @@ async fn texts(server: &TestServer) -> Texts {
     server.logs().wait_for(places).await;
     let lines = server.logs().json();
     let statements = lines.iter().filter(|line| {
-        // One that took long is told of in other words.
+        // A slow statement has another message in the log.
         let is_statement = line["message"] == "statement" || line["message"] == "slow statement";
         is_statement && line["method"] == "/bookstore.v1.OrderService/PlaceOrder"
     });
     let texts: Vec<String> =
         statements.map(|line| line["sql"].as_str().expect("a text").to_owned()).collect();
-    Texts(texts.try_into().expect("what begins, what places, what commits"))
+    Texts(texts.try_into().expect("BEGIN, the statement, COMMIT"))
 }
 
 async fn run(
@@ -130,7 +130,7 @@ async fn run(
     }
     let mut each = Vec::new();
     for caller in running {
-        each.extend(caller.await.expect("a caller that doesn't panic"));
+        each.extend(caller.await.expect("no panic of a caller"));
     }
     (began.elapsed(), each)
 }
@@ -164,7 +164,7 @@ async fn place(
     Ok(())
 }
 
-/// Looks at what the order needs, locks it, and writes row by row.
+/// Reads what the order needs, locks it, and writes row by row.
 async fn many(
     session: &mut PgConnection,
     order: Uuid,

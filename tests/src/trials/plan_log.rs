@@ -1,4 +1,4 @@
-//! The plans that auto_explain writes into PostgreSQL's log, one statement after another.
+//! The plans that auto_explain writes to PostgreSQL's log, one statement after another.
 
 use std::{
     fs::File,
@@ -13,15 +13,15 @@ use crate::{SOON, until};
 /// A statement as PostgreSQL ran it.
 #[derive(Clone, Debug)]
 pub(super) struct Ran {
-    /// Its text.
+    /// Its SQL.
     pub(super) sql: String,
-    /// Its plan's top node, with what really happened.
+    /// Its plan's top node, with actual rows.
     pub(super) plan: Value,
-    /// What it took.
+    /// Its duration.
     pub(super) milliseconds: f64,
 }
 
-/// Reads the log from where it ended when this was made.
+/// Reads the log from its end at the time of the construction.
 #[derive(Debug)]
 pub(super) struct PlanLog {
     path: PathBuf,
@@ -36,8 +36,8 @@ impl PlanLog {
         Self { path, database: database.to_owned(), read }
     }
 
-    /// Waits for the next statement whose text fits; answers all that were logged since the
-    /// last call, this one among them.
+    /// Waits for the next statement whose text matches; returns all that were logged since the last
+    /// call, including this one.
     pub(super) async fn up_to(&mut self, fits: impl Fn(&str) -> bool) -> Vec<Ran> {
         let mut ran = Vec::new();
         until("the plan in the log", SOON, async || {
@@ -48,7 +48,7 @@ impl PlanLog {
         ran
     }
 
-    /// What whole lines have been added since the last call.
+    /// The plans of the complete lines since the last call.
     fn more(&mut self) -> Vec<Ran> {
         let mut file = File::open(&self.path).expect("the server's log");
         file.seek(SeekFrom::Start(self.read)).expect("a place in the log");

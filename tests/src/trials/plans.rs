@@ -1,5 +1,5 @@
-//! Over very many books and orders, every order that a list may have walks an index: on the
-//! first page and behind ten thousand rows, with nothing sorted and no row read in vain.
+//! Over very many books and orders, every possible order of a list walks an index: on the first
+//! page and after ten thousand rows, without a sort and without needless reads.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use tonic::{Code, transport::Channel};
 use super::plan_log::{PlanLog, Ran};
 use crate::{Database, Engine, Origin, Postgres, PostgresDatabase, TestServer};
 
-/// A list that is tried.
+/// A list under test.
 struct List {
     table: &'static str,
-    /// The table that a second statement reads, or none.
+    /// The table that a second statement reads, or `None`.
     items: &'static str,
-    /// The orders, each with the field that is filtered by, if there is one.
+    /// The orders, each with the filtered field, if there is one.
     orders: &'static [(&'static str, &'static str)],
 }
 
@@ -65,10 +65,10 @@ const COLUMNS: &[(&str, &str)] = &[
     ("create_time", "created_at"),
 ];
 
-/// What lists are filtered by, and the id of the user who has placed all orders.
+/// The filter values, and the id of the user who has placed all orders.
 const CATEGORY: &str = "01930000-0000-7000-8000-000000000003";
 
-/// What no plan may do.
+/// The plan nodes that are not allowed.
 const REFUSED: &[&str] =
     &["Sort", "Incremental Sort", "Seq Scan", "Bitmap Heap Scan", "Bitmap Index Scan"];
 
@@ -89,7 +89,7 @@ pub(super) async fn plans(scale: u32) {
         .env("DATABASE_MAX_OVERFLOW", "0")
         .start()
         .await;
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for List { table, items, orders } in LISTS {
         let lists = |sql: &str| lists(sql, table);
         for (order, filtered) in *orders {
@@ -108,24 +108,24 @@ pub(super) async fn plans(scale: u32) {
                     items => sql.contains(items),
                 };
                 let ran = log.up_to(is_last).await;
-                faults.extend(ran.iter().filter_map(|ran| reads_all(items, ran)));
+                problems.extend(ran.iter().filter_map(|ran| reads_all(items, ran)));
                 let ran = ran.iter().rfind(|ran| lists(&ran.sql)).expect("a page's statement");
                 if page == 0 || page == PAGES {
                     let behind = (page > 0).then_some(shared);
-                    faults.extend(judge(table, order, filtered, ran, behind));
+                    problems.extend(judge(table, order, filtered, ran, behind));
                 }
                 assert!(!token.is_empty(), "more than {page} pages of {table} by {order}");
             }
         }
     }
-    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
     let mut client = BookServiceClient::new(server.channel());
     let (small, large) =
         (statements(&mut client, &mut log, 1).await, statements(&mut client, &mut log, PAGE).await);
     assert_eq!(small, large, "statements of a page of 1 and of {PAGE}");
 }
 
-/// Reads a page and answers the token of the next one.
+/// Reads a page and returns the next page token.
 async fn next(
     channel: Channel,
     table: &str,
@@ -163,8 +163,8 @@ fn column_of(order: &str) -> &'static str {
     COLUMNS.iter().find(|(name, _)| *name == field).map_or("", |(_, column)| column)
 }
 
-/// Fills the database, and has every plan of the service logged: the one that is made once
-/// for all values, since that is what a busy session ends up with.
+/// Fills the database and lets PostgreSQL log every plan of the service. It forces generic plans,
+/// which busy sessions end up with.
 async fn generate(database: &Database, postgres: &PostgresDatabase, scale: u32) {
     let sql = format!(
         "SELECT setseed(0.5);
@@ -204,18 +204,18 @@ fn lists(sql: &str, table: &str) -> bool {
     sql.contains(&format!("FROM \"{table}\"")) && sql.contains("ORDER BY")
 }
 
-/// What is wrong with a plan. `behind` is set behind a page token: the most rows that may
-/// be read and thrown away.
+/// The problems of a plan. `behind` is set after a page token: the most rows that may be read and
+/// discarded.
 fn judge(table: &str, order: &str, filtered: &str, ran: &Ran, behind: Option<u64>) -> Vec<String> {
     let list = format!("{table} by {order} {filtered}");
     let page = if behind.is_some() { "behind a token" } else { "first page" };
     let mut nodes = Vec::new();
     collect(&ran.plan, &mut nodes);
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     let kind = |node: &&Value| node["Node Type"].as_str().unwrap_or_default().to_owned();
     for node in &nodes {
         if REFUSED.contains(&kind(node).as_str()) {
-            faults.push(format!("it has a {}", kind(node)));
+            problems.push(format!("it has a {}", kind(node)));
         }
     }
     let scan = nodes.iter().find(|node| kind(node).starts_with("Index"));
@@ -223,31 +223,32 @@ fn judge(table: &str, order: &str, filtered: &str, ran: &Ran, behind: Option<u64
         let text = |key: &str| scan[key].as_str().unwrap_or_default();
         (text("Index Name"), text("Index Cond"))
     });
-    let in_vain = scan.and_then(|scan| scan["Rows Removed by Filter"].as_u64()).unwrap_or(0);
+    let discarded = scan.and_then(|scan| scan["Rows Removed by Filter"].as_u64()).unwrap_or(0);
     if scan.is_none() {
-        faults.push("it has no index scan".to_owned());
+        problems.push("it has no index scan".to_owned());
     }
     if let Some(allowed) = behind {
         let column = column_of(order);
         if !bounds.contains(column) || !bounds.contains(['<', '>']) {
-            faults.push(format!("the index isn't bounded by {column}: {bounds:?}"));
+            problems.push(format!("the index isn't bounded by {column}: {bounds:?}"));
         }
-        if in_vain > allowed {
-            faults.push(format!("{in_vain} rows are read in vain, where {allowed} may be"));
+        if discarded > allowed {
+            problems
+                .push(format!("{discarded} rows are read and discarded, where {allowed} may be"));
         }
     }
     if !bounds.contains(filtered) {
-        faults.push(format!("the index isn't bounded by {filtered}: {bounds:?}"));
+        problems.push(format!("the index isn't bounded by {filtered}: {bounds:?}"));
     }
     eprintln!(
-        "{list:<44} {page:<14} {index:<38} {:>8.3} ms, {in_vain} rows in vain, {bounds}",
+        "{list:<44} {page:<14} {index:<38} {:>8.3} ms, {discarded} rows discarded, {bounds}",
         ran.milliseconds
     );
-    let told = |fault| format!("{list}, {page}: {fault}\n  {}\n  {}", ran.sql, ran.plan);
-    faults.into_iter().map(told).collect()
+    let describe = |problem| format!("{list}, {page}: {problem}\n  {}\n  {}", ran.sql, ran.plan);
+    problems.into_iter().map(describe).collect()
 }
 
-/// What is wrong with a statement that reads the items of a page: that it reads all there are.
+/// The problem of a statement that reads the items of a page: that it reads all items.
 fn reads_all(items: &str, ran: &Ran) -> Option<String> {
     let mut nodes = Vec::new();
     collect(&ran.plan, &mut nodes);
@@ -264,7 +265,7 @@ fn collect<'a>(node: &'a Value, into: &mut Vec<&'a Value>) {
     }
 }
 
-/// How many statements a page runs, all between two that are known.
+/// The number of statements of a page, counted between two known ones.
 async fn statements(
     client: &mut BookServiceClient<Channel>,
     log: &mut PlanLog,
@@ -273,14 +274,14 @@ async fn statements(
     let request = ListBooksRequest { page_size, ..Default::default() };
     let answer = client.list_books(request).await.expect("a page").into_inner();
     assert_eq!(answer.books.len(), usize::try_from(page_size).unwrap_or_default());
-    // Whatever the page ran stands in the log before the plan of this call.
+    // The log has all statements of the page before the plan of this call.
     let unknown =
         GetBookRequest { id: "00000000-0000-7000-8000-000000000000".into(), ..Default::default() };
     let refused = client.get_book(unknown).await.expect_err("no such book");
     assert_eq!(refused.code(), Code::NotFound);
     let ran = log.up_to(|sql| sql.contains(r#"FROM "books""#) && !lists(sql, "books")).await;
-    // Beside the calls the service asks, whoever calls, for the schema and whether an idle
-    // connection still answers; only what reads resources has quoted names.
+    // Beside the calls the service reads the schema's state and tests idle connections. Only
+    // statements on resources have quoted names.
     let asked = |ran: &&Ran| ran.sql.contains("FROM \"");
     ran.iter().filter(asked).count() - 1
 }

@@ -1,5 +1,5 @@
-//! Writes and reads of several callers, each on connections of its own, at replicas that lag:
-//! what was written is read.
+//! Writes and reads of several callers, each on its own connections, with lagging replicas: reads
+//! see the writes before them.
 
 use std::{
     sync::{
@@ -18,21 +18,21 @@ use tonic::{Request, Response, transport::Channel};
 
 use crate::{Engine, Replicated, TestServer};
 
-/// Callers at the same time.
+/// Concurrent callers.
 const CALLERS: u32 = 8;
 
-/// How a replica is while pairs are made.
+/// The state of a replica while pairs are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Replay {
     /// It replays this much later.
     Late(u64),
-    /// It stops and goes on at random.
+    /// Its replay stops and resumes at random.
     Pausing,
 }
 
-/// Makes `scale` pairs with the token, spread over what replicas may do; a quarter as many on one
+/// Makes `scale` pairs with the token, spread over the replicas' states; a quarter as many on one
 /// connection without it, an eighth as many with a strong read, and as many with the token where
-/// nobody waits for a replica.
+/// the service doesn't wait for a replica.
 pub(super) async fn replicas(scale: u32) {
     let cluster = Arc::new(Replicated::start(2).await);
     let serve = |wait: &str| {
@@ -42,7 +42,7 @@ pub(super) async fn replicas(scale: u32) {
             .env("DATABASE_REPLICA_WAIT", wait)
             .start()
     };
-    // The second has the primary answer at once whatever no replica has.
+    // The second has the primary answer at once what no replica has.
     let (waiting, hasty) = (serve("50ms").await, serve("0s").await);
     let states = [Replay::Late(0), Replay::Late(50), Replay::Late(500), Replay::Pausing];
     for state in states {
@@ -65,14 +65,14 @@ pub(super) async fn replicas(scale: u32) {
                 .collect();
             let mut read = Vec::new();
             for caller in callers {
-                read.extend(caller.await.expect("a caller that doesn't panic"));
+                read.extend(caller.await.expect("no panic of a caller"));
             }
             report(state, how, read, scale);
         }
         done.store(true, Ordering::Relaxed);
-        let [one, both] = pausing.await.expect("replicas that pause and go on");
+        let [one, both] = pausing.await.expect("the pausing task");
         if state == Replay::Pausing {
-            eprintln!("replay stood still {one} times on a replica and {both} times on both");
+            eprintln!("replay was paused {one} times on a replica and {both} times on both");
             assert!(one > 0 && both > 0, "paused {one} and {both} times");
         }
     }
@@ -83,21 +83,21 @@ pub(super) async fn replicas(scale: u32) {
 enum How {
     /// On another connection, with the write's token.
     Token,
-    /// On the same connection, with nothing.
+    /// On the same connection, without a token.
     Session,
-    /// With the token, from the primary unless a replica is there already.
+    /// With the token, on the primary unless a replica has the write already.
     AtOnce,
-    /// On another connection, from the primary.
+    /// On another connection, on the primary.
     Strong,
 }
 
-/// Pauses and resumes the replay of one replica or of both until that is done with; says how often
-/// of one and of both.
+/// Pauses and resumes the replay of one replica or of both until `done`; returns how often for one
+/// and for both.
 async fn pause(cluster: Arc<Replicated>, done: Arc<AtomicBool>) -> [u32; 2] {
     let mut times = [0, 0];
     while !done.load(Ordering::Relaxed) {
         let which: &[usize] =
-            [&[1][..], &[2], &[1, 2]].choose(&mut rand::rng()).expect("one of three");
+            [&[1][..], &[2], &[1, 2]].choose(&mut rand::rng()).expect("a process to kill");
         for replica in which {
             cluster.execute(*replica, "SELECT pg_wal_replay_pause()").await;
         }
@@ -111,8 +111,8 @@ async fn pause(cluster: Arc<Replicated>, done: Arc<AtomicBool>) -> [u32; 2] {
     times
 }
 
-/// Writes a book and reads it, again and again; says of each read how long it took and whether a
-/// replica answered it.
+/// Writes a book and reads it, repeatedly; returns for each read its duration and whether a replica
+/// answered it.
 async fn caller(address: String, how: How, pairs: u32) -> Vec<(Duration, bool)> {
     let connect = || async {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
@@ -169,9 +169,9 @@ fn report(state: Replay, how: How, mut read: Vec<(Duration, bool)>, scale: u32) 
     if (state, how) == (Replay::Late(0), How::Token) {
         // Beside the other tests of a suite a replica may be late on a small machine.
         let least = if scale < 10_000 { 40 } else { 80 };
-        assert!(by_replicas >= least, "replicas that don't lag answer only {by_replicas} %");
+        assert!(by_replicas >= least, "replicas without lag answer only {by_replicas} %");
     }
     if how == How::Strong {
-        assert_eq!(by_replicas, 0, "strong reads are the primary's");
+        assert_eq!(by_replicas, 0, "the primary answers strong reads");
     }
 }

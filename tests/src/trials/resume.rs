@@ -1,5 +1,5 @@
-//! Imports that break off at any point and go on: whoever was killed, each row is there once
-//! in the end.
+//! Imports that break off at any point and are resumed: whichever process was killed, each row is
+//! there once in the end.
 
 use std::{
     sync::Arc,
@@ -24,14 +24,14 @@ use crate::{Database, Engine, Line, Origin, Postgres, SOON, TestServer, raw, unt
 const BATCHES: i64 = 60;
 const ROWS: i64 = 40;
 
-/// From this many kills on it is the whole cluster that is brought down and not only the line to
-/// it: the suite's other tests share it.
+/// From this many kills on the whole cluster is killed and not only its connection, since the
+/// suite's other tests share the cluster.
 const FULL: u32 = 20;
 
-/// The longest that an import goes on before something is killed.
+/// The longest time that an import runs before a kill.
 const LONGEST: Duration = Duration::from_millis(600);
 
-/// Kills something `kills` times on each engine while imports go on.
+/// Kills a process `kills` times on each engine while imports run.
 pub(super) async fn resume(kills: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let database = Arc::new(Database::create(engine, Origin::Migrated).await);
@@ -52,7 +52,7 @@ pub(super) async fn resume(kills: u32) {
     }
 }
 
-/// What can be killed.
+/// The process to kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Client,
@@ -62,12 +62,12 @@ enum Victim {
 
 struct Trial {
     database: Arc<Database>,
-    /// Between the service and PostgreSQL.
+    /// The proxy between the service and PostgreSQL.
     line: Option<Line>,
     server: TestServer,
     full: bool,
     killed: [u32; 3],
-    /// Batches that were sent though they had been committed.
+    /// Batches that were sent again although they had been committed.
     again: u32,
 }
 
@@ -81,7 +81,7 @@ impl Trial {
         Self { database, line, server, full, killed: [0; 3], again: 0 }
     }
 
-    /// Carries one import through, whatever happens to it.
+    /// Runs one import to its end despite the kills.
     async fn import(&mut self, import: u32, kills: u32) {
         let mut acknowledged = 0;
         let began = Instant::now();
@@ -90,11 +90,11 @@ impl Trial {
             self.again += u32::from(committed > acknowledged);
             let run = run(&self.server, import, &mut acknowledged);
             let left = self.killed.iter().sum::<u32>() < kills;
-            let patience = match left {
+            let limit = match left {
                 true => LONGEST.mul_f64(rand::random::<f64>()),
                 false => SOON,
             };
-            match timeout(patience, run).await {
+            match timeout(limit, run).await {
                 Ok(Ok(())) => break,
                 Ok(Err(status)) => {
                     let known = [Code::Unavailable, Code::Unknown, Code::Aborted, Code::Cancelled];
@@ -102,14 +102,14 @@ impl Trial {
                     assert!(began.elapsed() < SOON, "it doesn't go on: {status:?}");
                     sleep(Duration::from_millis(50)).await;
                 }
-                // Here the client was killed: its call is dropped.
+                // The client's kill: its call is dropped.
                 Err(_) if left => self.kill().await,
-                Err(_) => panic!("an import that hangs at batch {acknowledged}"),
+                Err(_) => panic!("the import hangs at batch {acknowledged}"),
             }
         }
     }
 
-    /// Kills one of the three; the client is the one that has just been left.
+    /// Kills one of the three. The client's kill is the dropped call itself.
     async fn kill(&mut self) {
         let victims = match self.database.engine() {
             Engine::Sqlite => &[Victim::Client, Victim::Server][..],
@@ -135,7 +135,7 @@ impl Trial {
             line.restore();
             return;
         }
-        // One backend that dies takes the whole cluster through a crash.
+        // A killed backend takes the whole cluster through crash recovery.
         let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'bookstore' \
                    AND datname = current_database() LIMIT 1";
         let found = self.database.sql(sql).await;
@@ -143,22 +143,22 @@ impl Trial {
         let mut witness = Postgres::shared().await.connect("postgres").await;
         let process = process.and_then(Pid::from_raw);
         if process.is_none_or(|process| kill_process(process, Signal::KILL).is_err()) {
-            // The service has no session in this moment.
+            // The service has no session at this moment.
             return;
         }
         until("the cluster goes down", SOON, async || witness.ping().await.is_err()).await;
         Postgres::shared().await.recovered().await;
     }
 
-    /// How many batches of an import are in.
+    /// The number of an import's committed batches.
     async fn committed(&self, import: u32) -> i64 {
         let sql = format!("SELECT count(*) FROM books WHERE cover_image = 'import {import}'");
         let rows: i64 = self.database.value(&sql).await.parse().expect("a count");
-        assert_eq!(rows % ROWS, 0, "batches are there wholly or not at all");
+        assert_eq!(rows % ROWS, 0, "batches are complete or missing");
         rows / ROWS
     }
 
-    /// Every row of every import is there, once, and as it was sent.
+    /// Asserts that every row of every import is there, once, as it was sent.
     async fn rows_are_right(&self, imports: u32) {
         let sql = "SELECT count(*), count(DISTINCT title), max(version) FROM books";
         let counts = self.database.sql(sql).await.concat();
@@ -177,7 +177,7 @@ async fn serve(database: &Arc<Database>, line: Option<&Line>) -> TestServer {
     server.env("LOG_LEVEL", "warn").start().await
 }
 
-/// Sends an import from its first batch without an acknowledgement, and notes those that come.
+/// Sends an import from its first unacknowledged batch on, and records the acknowledgements.
 async fn run(server: &TestServer, import: u32, acknowledged: &mut i64) -> Result<(), Status> {
     let first = *acknowledged + 1;
     let batch = move |number: i64| {
@@ -187,7 +187,8 @@ async fn run(server: &TestServer, import: u32, acknowledged: &mut i64) -> Result
             let mut book = book(number);
             book.title = format!("Row {line} of import {import}");
             book.cover_image = Some(format!("import {import}"));
-            // Every second one gets its id from the service: sent twice it would be there twice.
+            // Every second row gets its id from the service, so that a batch written twice would
+            // show.
             let id = if line % 2 == 0 { id(import, number) } else { String::new() };
             ImportBooksRow { line, book: Some(book), id }
         };
@@ -200,19 +201,19 @@ async fn run(server: &TestServer, import: u32, acknowledged: &mut i64) -> Result
         .chain(stream::iter((first..=BATCHES).map(batch)))
         .chain(stream::iter([Step::End(end)]))
         .map(|step| ImportBooksRequest { step: Some(step) });
-    // A connection of its own: a killed client's is gone.
+    // A new connection: a killed client's is closed.
     let mut client = BookTransferServiceClient::new(raw(server.address()).await);
     let mut answers = client.import_books(steps).await?.into_inner();
     while let Some(answer) = answers.message().await? {
-        match answer.step.expect("an answer that says something") {
+        match answer.step.expect("an answer with a step") {
             Answer::Acknowledgement(answer) => {
-                assert_eq!(answer.number, *acknowledged + 1, "acknowledgements have their order");
+                assert_eq!(answer.number, *acknowledged + 1, "acknowledgements are in order");
                 assert_eq!((answer.inserted, answer.rejected), (ROWS, 0), "{answer:?}");
                 *acknowledged = answer.number;
             }
             Answer::Summary(summary) => assert_eq!(summary.inserted, batches * ROWS),
         }
     }
-    assert_eq!(*acknowledged, BATCHES, "a stream that ended well and isn't whole");
+    assert_eq!(*acknowledged, BATCHES, "a stream that ended without an error is incomplete");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Searches over many books: what a page costs by how many books match.
+//! Searches over many books: the cost of a page by the number of matches.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 use crate::{Engine, TestServer};
 
-/// Queries, and of how many books one matches them.
+/// Queries, each with n, where one of n books matches.
 const QUERIES: &[(&str, u32)] = &[
     ("the", 1),
     ("the house", 1),
@@ -19,7 +19,7 @@ const QUERIES: &[(&str, u32)] = &[
     ("nothing OR number77", 0),
 ];
 
-/// Searches in `books` generated books, on each engine.
+/// Searches `books` generated books, on each engine.
 pub(super) async fn search(books: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let server = TestServer::start(engine).await;

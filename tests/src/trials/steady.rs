@@ -1,4 +1,4 @@
-//! Callers that write with keys and read, steadily, and note what a failover costs them.
+//! Callers that write with keys and read, steadily, and record what a failover costs them.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::until;
 /// Callers of each kind.
 const CALLERS: usize = 4;
 
-/// The calls of each caller after which it counts as going on.
+/// The number of calls after which a caller counts as running again.
 const GOES_ON: u32 = 20;
 
 /// What callers have seen.
@@ -32,24 +32,24 @@ pub(super) struct Seen {
     pub(super) acknowledged: Vec<String>,
     /// Of writes.
     pub(super) writes: Kind,
-    /// Of reads that any node may answer.
+    /// Of eventually consistent reads.
     pub(super) eventual: Kind,
-    /// Of reads that must not go back behind what the same connection has read.
+    /// Of reads that must not be older than what the same connection has read.
     pub(super) session: Kind,
 }
 
 /// What callers have seen of one kind of calls.
 #[derive(Clone, Default)]
 pub(super) struct Kind {
-    /// The longest time of a caller from one success to the next, failures between them included.
+    /// The longest time of a caller from one success to the next, failures in between included.
     pub(super) gap: Duration,
-    /// Calls that failed, by reason; each was made again.
+    /// Failed calls by reason. Each was retried.
     pub(super) failed: BTreeMap<String, u32>,
     /// Successes of each caller.
     succeeded: [u32; CALLERS],
 }
 
-/// Callers at work.
+/// Running callers.
 pub(super) struct Steady {
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ pub(super) struct Steady {
 }
 
 impl Steady {
-    /// Starts them, each on a connection of its own.
+    /// Starts them, each on its own connection.
     pub(super) fn start(address: &str) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let stop = Arc::<AtomicBool>::default();
@@ -77,8 +77,9 @@ impl Steady {
         Self { seen, stop, callers }
     }
 
-    /// Waits until every caller goes on, and hands over what they have seen since the last time.
-    pub(super) async fn go_on(&self, limit: Duration) -> Seen {
+    /// Waits until every caller succeeds again, and returns what they have seen since the last
+    /// time.
+    pub(super) async fn until_running(&self, limit: Duration) -> Seen {
         {
             let mut seen = lock(&self.seen);
             let Seen { writes, eventual, session, .. } = &mut *seen;
@@ -86,7 +87,7 @@ impl Steady {
                 kind.succeeded = [0; CALLERS];
             }
         }
-        until("every caller goes on", limit, async || {
+        until("every caller succeeds again", limit, async || {
             let seen = lock(&self.seen);
             let all = [&seen.writes, &seen.eventual, &seen.session].map(|kind| kind.succeeded);
             all.as_flattened().iter().all(|calls| *calls >= GOES_ON)
@@ -95,11 +96,11 @@ impl Steady {
         std::mem::take(&mut *lock(&self.seen))
     }
 
-    /// Lets them end; hands over the rest of what they have seen.
+    /// Stops them; returns the rest of what they have seen.
     pub(super) async fn stop(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         for caller in self.callers {
-            caller.await.expect("a caller that doesn't panic");
+            caller.await.expect("no panic of a caller");
         }
         std::mem::take(&mut *lock(&self.seen))
     }
@@ -138,7 +139,7 @@ impl Caller {
         }
     }
 
-    /// Reads a book that isn't there, which any node can say.
+    /// Reads a book that doesn't exist, so that any node can answer.
     async fn read(
         self,
         mut books: BookServiceClient<Channel>,
@@ -165,7 +166,7 @@ impl Caller {
     }
 }
 
-/// Asks for a book under a key, which stands in its title.
+/// Creates a book under a key, which is its title too.
 pub(super) fn create(key: &str) -> Request<CreateBookRequest> {
     let price = Some(Money { currency_code: "EUR".into(), units: 5, nanos: 0 });
     let (title, author) = (format!("key {key}"), "Frank Herbert".into());
@@ -175,7 +176,7 @@ pub(super) fn create(key: &str) -> Request<CreateBookRequest> {
     request
 }
 
-/// Asks for a book as consistent as this.
+/// Reads a book with this consistency.
 pub(super) fn get(id: &str, consistency: &'static str) -> Request<GetBookRequest> {
     let get = GetBookRequest { id: id.to_owned(), ..GetBookRequest::default() };
     let mut request = Request::new(get);
@@ -189,7 +190,7 @@ fn reason(status: &Status) -> String {
     reason.unwrap_or_else(|| format!("{:?}", status.code()))
 }
 
-/// Notes a failure; answers how long the service asks to wait.
+/// Records a failure; returns the pause that the service asks for.
 fn failed(kind: &mut Kind, status: &Status) -> Duration {
     *kind.failed.entry(reason(status)).or_default() += 1;
     let details = status.get_error_details();

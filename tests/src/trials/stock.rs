@@ -1,5 +1,5 @@
-//! Many callers buy from few books while others call orders off: what was sold and what is
-//! left are always what there was.
+//! Many callers order few books while others cancel orders: the sum of sold and left copies never
+//! changes.
 
 use std::{
     sync::{
@@ -20,17 +20,17 @@ use tonic_types::StatusExt;
 
 use crate::{Database, Engine, TestServer, raw};
 
-/// Callers at the same time.
+/// Concurrent callers.
 const CALLERS: u32 = 64;
 
-/// The books, and how many copies there are of each at first.
+/// The number of books, and the initial stock of each.
 const BOOKS: u32 = 6;
 const STOCK: i32 = 1_000;
 
 /// Makes `scale` calls on each engine.
 pub(super) async fn stock(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        // Every call is answered by what is in stock, however long it waits for a connection.
+        // Every answer depends on the stock only, however long the call waits for a connection.
         let server = TestServer::builder(engine).env("LOG_LEVEL", "error");
         let server = server.env("DATABASE_POOL_TIMEOUT", "2m").start().await;
         open(server.channel()).await;
@@ -44,22 +44,22 @@ pub(super) async fn stock(scale: u32) {
         }
         let mut tally = Tally::default();
         for caller in callers {
-            let bought = caller.await.expect("a caller that doesn't panic");
+            let bought = caller.await.expect("no panic of a caller");
             tally.placed += bought.placed;
             tally.short += bought.short;
             tally.cancelled += bought.cancelled;
         }
         let took = began.elapsed();
         done.store(true, Ordering::Relaxed);
-        let looks = watch.await.expect("someone who watches");
+        let reads = watch.await.expect("the watcher");
         let books = balance(&database).await;
         assert!(books.iter().all(|sum| *sum == i64::from(STOCK)), "{books:?}: not {STOCK} of each");
         assert!(tally.placed > 0 && tally.short > 0 && tally.cancelled > 0, "{tally:?}");
-        eprintln!("{engine:?}: {tally:?} in {took:?}, looked at {looks} times meanwhile");
+        eprintln!("{engine:?}: {tally:?} in {took:?}, read {reads} times meanwhile");
     }
 }
 
-/// What callers were answered.
+/// The callers' answers.
 #[derive(Debug, Default)]
 struct Tally {
     placed: u32,
@@ -67,7 +67,7 @@ struct Tally {
     cancelled: u32,
 }
 
-/// Of each book what is left and what was sold, together.
+/// For each book the sum of its stock and of its sold copies.
 async fn balance(database: &Database) -> Vec<i64> {
     let sql = "SELECT stock + coalesce((SELECT sum(quantity) FROM order_items JOIN orders \
                ON orders.id = order_id WHERE book_id = books.id AND status <> 'CANCELLED'), 0) \
@@ -77,16 +77,16 @@ async fn balance(database: &Database) -> Vec<i64> {
     rows.iter().map(|row| sum(row).expect("a sum")).collect()
 }
 
-/// Looks at every committed state that it can: none has sold more than there was.
+/// Reads as many committed states as it can: in none are more copies sold than there were.
 async fn watch(database: Arc<Database>, done: Arc<AtomicBool>) -> u32 {
-    let mut looks = 0;
+    let mut reads = 0;
     while !done.load(Ordering::Relaxed) {
         let wrong = balance(&database).await.into_iter().find(|sum| *sum != i64::from(STOCK));
-        assert_eq!(wrong, None, "a book and its orders don't agree");
+        assert_eq!(wrong, None, "stock and orders of a book don't add up");
         assert_eq!(database.value("SELECT count(*) FROM books WHERE stock < 0").await, "0");
-        looks += 1;
+        reads += 1;
     }
-    looks
+    reads
 }
 
 async fn open(channel: Channel) {
@@ -108,7 +108,7 @@ async fn open(channel: Channel) {
     }
 }
 
-/// Buys some books in any order of lines; about one order in two is called off again later.
+/// Orders some books with lines in random order; about one order in two is cancelled later.
 async fn buy(mut orders: OrderServiceClient<crate::Raw>, calls: u32) -> Tally {
     let (mut tally, mut open) = (Tally::default(), Vec::new());
     for _ in 0..calls {
@@ -141,19 +141,19 @@ async fn buy(mut orders: OrderServiceClient<crate::Raw>, calls: u32) -> Tally {
         }
         if cancels && let Some(id) = open.pop() {
             let request = CancelOrderRequest { id, etag: String::new() };
-            orders.cancel_order(request).await.expect("an order that is called off");
+            orders.cancel_order(request).await.expect("a cancelled order");
             tally.cancelled += 1;
         }
     }
     tally
 }
 
-/// Nothing else is a reason not to get an order, and it names the book.
+/// Asserts that the only reason of a refused order is the stock, and that the error names the book.
 fn is_short(status: &Status) {
     let info = status.get_error_details().error_info().cloned();
     let (reason, facts) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
-    let told = (status.code(), reason.as_str());
-    assert_eq!(told, (Code::FailedPrecondition, "INSUFFICIENT_STOCK"), "{status:?}");
+    let refused = (status.code(), reason.as_str());
+    assert_eq!(refused, (Code::FailedPrecondition, "INSUFFICIENT_STOCK"), "{status:?}");
     let book = facts.get("book_id");
     assert!((1..=BOOKS).any(|number| book == Some(&id(number))), "{facts:?}");
 }

@@ -1,5 +1,5 @@
-//! SIGTERM under load: what was begun is answered, what comes late is refused, and the end
-//! comes within its time, whoever holds on.
+//! SIGTERM under load: started calls are answered, late ones are refused, and the service ends in
+//! time even with callers that never finish.
 
 use std::{
     net::SocketAddr,
@@ -20,14 +20,14 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{Database, Engine, SOON, Signal, TestServer, raw, until};
 
-/// Callers at the same time, each on a connection of its own.
+/// Concurrent callers, each on its own connection.
 const CALLERS: u32 = 16;
 
-/// The pause and the cap of the drain.
+/// The pause and the timeout of the drain.
 const PAUSE: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_millis(1_500);
 
-/// What the end may take beyond those.
+/// The time that the end may take beyond those.
 const SLACK: Duration = Duration::from_secs(4);
 
 /// Books with longer texts, so that an export doesn't end by itself.
@@ -64,7 +64,7 @@ fn create(number: u32, description: String) -> CreateBookRequest {
     }
 }
 
-/// How many calls were answered and refused, and how long the end took.
+/// The number of answered and of refused calls, and the duration of the end.
 async fn stop() -> (usize, usize, Duration) {
     let mut server = TestServer::builder(Engine::Postgres)
         .env("LOG_LEVEL", "warn")
@@ -78,7 +78,7 @@ async fn stop() -> (usize, usize, Duration) {
         books.create_book(create(number, "x".repeat(10_000))).await.expect("a book");
     }
 
-    // Those that hold on: a watch, a silent peer, half a greeting, a stuck call, an export.
+    // Callers that never finish: a watch, a silent peer, half a preface, a stuck call, an export.
     let request = HealthCheckRequest { service: String::new() };
     let watch = HealthClient::new(raw(address).await).watch(request).await.expect("a watch");
     let watch = tokio::spawn(async move {
@@ -87,7 +87,7 @@ async fn stop() -> (usize, usize, Duration) {
     });
     let _silent = TcpStream::connect(address).await.expect("a connection");
     let mut half = TcpStream::connect(address).await.expect("a connection");
-    half.write_all(b"PRI * HT").await.expect("half a greeting");
+    half.write_all(b"PRI * HT").await.expect("half a preface");
     let Database::Postgres(postgres) = &*database else { unreachable!("PostgreSQL was asked for") };
     let mut holder = postgres.connect().await;
     let lock = "BEGIN; SELECT id FROM books ORDER BY id LIMIT 1 FOR UPDATE";
@@ -107,16 +107,15 @@ async fn stop() -> (usize, usize, Duration) {
     let mut export = export.into_inner();
     export.message().await.expect("a first message").expect("books");
 
-    // Those that have work to do, until they are refused.
+    // Callers that work until they are refused.
     let next = Arc::new(AtomicU32::new(BOOKS));
     let callers: Vec<_> =
         (0..CALLERS).map(|_| tokio::spawn(work(address, Arc::clone(&next)))).collect();
-    until("the callers are at work", SOON, async || next.load(Ordering::Relaxed) > BOOKS + 50)
-        .await;
+    until("the callers make calls", SOON, async || next.load(Ordering::Relaxed) > BOOKS + 50).await;
     server.signal(Signal::TERM);
     let export = tokio::spawn(async move { while let Ok(Some(_)) = export.message().await {} });
     let ended = server.ended().await;
-    assert_eq!(ended.status.code(), Some(1), "the stuck call is cut, which is told");
+    assert_eq!(ended.status.code(), Some(1), "the exit code reports the cut call");
     assert!(ended.took.at_most(PAUSE + DRAIN + SLACK), "it took {:?}", ended.took);
     assert!(ended.took.at_least(PAUSE), "it took only {:?}", ended.took);
     watch.await.expect("a watch that ends well");
@@ -133,14 +132,14 @@ async fn stop() -> (usize, usize, Duration) {
         for book in list {
             let sql = format!("SELECT count(*) FROM books WHERE id = '{book}'");
             let found = database.value(&sql).await != "0";
-            assert_eq!(found, there, "{book}: an answered call is kept, a refused one isn't done");
+            assert_eq!(found, there, "{book}: an answered call is applied, a refused one isn't");
         }
     }
     assert_eq!(database.value("SELECT max(stock) FROM books").await, "0", "the stuck call");
     (acknowledged.len(), refused.len(), ended.took.elapsed())
 }
 
-/// Creates books until a call is refused: those that were answered, and the refused one.
+/// Creates books until a call is refused: returns the answered ones, and the refused one.
 async fn work(address: SocketAddr, next: Arc<AtomicU32>) -> (Vec<String>, String) {
     let mut books = BookServiceClient::new(raw(address).await);
     let mut answered = Vec::new();

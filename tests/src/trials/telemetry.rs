@@ -1,5 +1,5 @@
-//! What traces and metrics cost: the CPU time of two services, of which one sends both to a
-//! collector, a GetBook call.
+//! The cost of traces and metrics: the CPU time of a GetBook call in two services, one of which
+//! exports both to a collector.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{Engine, SOON, Sink, TestServer, until};
 /// Calls in flight.
 const CALLERS: u32 = 16;
 
-/// Calls in a row of each service, before it is the other's turn: what disturbs one disturbs
-/// both. They are few enough for the queue of spans, which are all sent before it goes on.
+/// Calls of each service in a row before the other one runs, so that disturbances affect both. They
+/// are few enough for the queue of spans, which is emptied before the next portion.
 const PORTION: u32 = 800;
 
-/// Portions of a round; the suite's one round has fewer.
+/// Portions of a round; the suite's single round has fewer.
 const PORTIONS: u32 = 25;
 const FEW: u32 = 2;
 
@@ -24,7 +24,7 @@ const FEW: u32 = 2;
 const SPANS: usize = 3;
 const CALL: &str = "bookstore.v1.BookService/GetBook";
 
-/// What a call may cost more where telemetry goes out, in the full form of a release build.
+/// The allowed additional cost of a call with telemetry, in the full form of a release build.
 const MOST: f64 = 1.25;
 
 const ID: &str = "0195a000-0000-4000-8000-000000000001";
@@ -39,26 +39,27 @@ pub(super) async fn telemetry(scale: u32) {
 async fn compare(engine: Engine, rounds: u32) {
     let sink = Sink::start().await;
     let mut quiet = start(TestServer::builder(engine)).await;
-    let told = TestServer::builder(engine)
+    let exporting = TestServer::builder(engine)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", sink.endpoint())
-        // So that each round pays for its metrics, and a portion is sent soon.
+        // Short intervals, so that each round pays for its metrics and a portion is exported soon.
         .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         .env("OTEL_BSP_MAX_QUEUE_SIZE", "4096");
-    let mut told = start(told).await;
-    // Connections, prepared statements, and what else only first calls pay for.
+    let mut exporting = start(exporting).await;
+    // Warm-up: connections, prepared statements, and other costs of first calls.
     get(&quiet).await;
-    get_and_send(&told, &sink).await;
+    get_and_send(&exporting, &sink).await;
     let portions = if rounds > 1 { PORTIONS } else { FEW };
     let mut ratios = Vec::new();
     for round in 0..rounds {
-        let (before_quiet, before_told) = (cpu(&quiet), cpu(&told));
+        let (before_quiet, before_exporting) = (cpu(&quiet), cpu(&exporting));
         for _ in 0..portions {
             get(&quiet).await;
-            get_and_send(&told, &sink).await;
+            get_and_send(&exporting, &sink).await;
         }
         let each = |taken: Duration| taken.as_secs_f64() / f64::from(portions * PORTION);
-        let (without, with) = (each(cpu(&quiet) - before_quiet), each(cpu(&told) - before_told));
+        let (without, with) =
+            (each(cpu(&quiet) - before_quiet), each(cpu(&exporting) - before_exporting));
         let ratio = with / without;
         eprintln!(
             "{engine:?}, round {}: {:.1} µs a call without, {:.1} with, ratio {ratio:.3}",
@@ -72,7 +73,7 @@ async fn compare(engine: Engine, rounds: u32) {
     let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
     let median = f64::midpoint(ratios[(ratios.len() - 1) / 2], ratios[ratios.len() / 2]);
     eprintln!("{engine:?}: ratio {median:.3}, median of {rounds} ({least:.3} to {most:.3})");
-    for server in [&mut quiet, &mut told] {
+    for server in [&mut quiet, &mut exporting] {
         assert_eq!(server.terminate().await.status.code(), Some(0));
     }
     let calls = u64::from(PORTION * (1 + rounds * portions));
@@ -113,17 +114,17 @@ async fn get(server: &TestServer) {
     }
 }
 
-/// A portion of calls, until all of their spans have come.
+/// A portion of calls, until all of their spans have arrived.
 async fn get_and_send(server: &TestServer, sink: &Sink) {
     drop(sink.take_spans());
     get(server).await;
     // A call's own span is the last of its spans.
     let sent = async || sink.count(CALL) == PORTION as usize;
-    until("every call's span has come", SOON, sent).await;
+    until("every call's span has arrived", SOON, sent).await;
     let spans = sink.take_spans().len();
     assert!(spans >= SPANS * PORTION as usize, "{spans} spans of {PORTION} calls");
 }
 
 fn cpu(server: &TestServer) -> Duration {
-    server.cpu_time().expect("the CPU time of a process, as Linux tells it")
+    server.cpu_time().expect("the CPU time of a process, as Linux reports it")
 }

@@ -40,15 +40,15 @@ pub(super) async fn versions(calls: u32) {
                 let newer = newer.env(REVISIONS, &path).env("DATABASE_MIGRATE", "false");
                 newer.wait_for(Some("live")).start()
             };
-            // The newer program waits for its schema, or comes once that is there.
+            // The newer program waits for its schema, or starts once it is there.
             let early = if newer_first { Some(newer().await) } else { None };
             let done = Arc::new(AtomicU32::new(0));
-            let go_on = Arc::new(AtomicBool::new(true));
+            let running = Arc::new(AtomicBool::new(true));
             let mut load: Vec<_> = (0..CALLERS)
-                .map(|_| tokio::spawn(call(older.channel(), done.clone(), go_on.clone())))
+                .map(|_| tokio::spawn(call(older.channel(), done.clone(), running.clone())))
                 .collect();
             let reached = async |count: u32| {
-                until("calls are made", Duration::from_secs(60), async || {
+                until("callers have made calls", Duration::from_secs(60), async || {
                     done.load(Ordering::Relaxed) >= count
                         || load.iter().any(|one| one.is_finished())
                 })
@@ -70,25 +70,25 @@ pub(super) async fn versions(calls: u32) {
             })
             .await;
             let both = (0..CALLERS)
-                .map(|_| tokio::spawn(call(newer.channel(), done.clone(), go_on.clone())));
+                .map(|_| tokio::spawn(call(newer.channel(), done.clone(), running.clone())));
             load.extend(both);
             let from = done.load(Ordering::Relaxed);
-            let reached = until("calls are made", Duration::from_secs(120), async || {
+            let reached = until("callers have made calls", Duration::from_secs(120), async || {
                 done.load(Ordering::Relaxed) >= calls.max(from + calls / 3)
                     || load.iter().any(|one| one.is_finished())
             });
             reached.await;
-            go_on.store(false, Ordering::Relaxed);
+            running.store(false, Ordering::Relaxed);
             for caller in load {
                 let failed = caller.await.expect("a caller's task").err();
                 assert!(failed.is_none(), "{engine:?}, newer first {newer_first}: {failed:?}");
             }
             for server in [&older, &newer] {
                 let plan = server.logs().so_far();
-                let told = plan
+                let failure = plan
                     .iter()
                     .find(|line| line.contains("cached plan") && line.contains("INTERNAL"));
-                assert_eq!(told, None, "{engine:?}");
+                assert_eq!(failure, None, "{engine:?}");
             }
             let count = done.load(Ordering::Relaxed);
             eprintln!("{engine:?}, newer first {newer_first}: {count} calls, none failed");
@@ -96,18 +96,18 @@ pub(super) async fn versions(calls: u32) {
     }
 }
 
-/// Writes and reads books until told to stop, or a call fails.
+/// Writes and reads books until it is stopped, or a call fails.
 async fn call(
     channel: Channel,
     done: Arc<AtomicU32>,
-    go_on: Arc<AtomicBool>,
+    running: Arc<AtomicBool>,
 ) -> Result<(), Status> {
     let mut books = BookServiceClient::new(channel);
     let price = Money { currency_code: "EUR".into(), units: 1, nanos: 0 };
     let book =
         Book { title: "Dune".into(), author: "A".into(), price: Some(price), ..Default::default() };
     let create = CreateBookRequest { book: Some(book), ..Default::default() };
-    while go_on.load(Ordering::Relaxed) {
+    while running.load(Ordering::Relaxed) {
         let made = books.create_book(create.clone()).await?.into_inner();
         let get = GetBookRequest { id: made.id.clone(), ..Default::default() };
         let mut book = books.get_book(get).await?.into_inner();

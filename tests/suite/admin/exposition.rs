@@ -1,4 +1,4 @@
-//! The form of `/metrics`, by the rules of Prometheus' text format and no more lenient.
+//! The format of `/metrics`, by the rules of Prometheus' text format and no more lenient.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,16 @@ use crate::{
     lifecycle::{Held, waits_for_lock},
 };
 
-on_every_engine!(the_metrics_have_prometheus_form);
+on_every_engine!(metrics_parse_as_prometheus_text);
 
-/// A metric with its samples: the labels, sorted, and the value of each, by its name.
+/// A metric family with its samples: each a name, sorted labels and a value.
 #[derive(Debug, Default)]
 struct Family {
     kind: String,
     samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
-/// Reads a text strictly: each family once, told by HELP and TYPE before its samples, each
-/// sample once.
+/// Parses a text strictly: each family once, HELP and TYPE before its samples, each sample once.
 fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let (mut helped, mut current) = (BTreeSet::new(), None);
@@ -32,38 +31,38 @@ fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
         return Err("the last line has no end".to_owned());
     }
     for line in text.lines() {
-        let fault = |told: &str| Err(format!("{told}: {line}"));
+        let problem = |text: &str| Err(format!("{text}: {line}"));
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            let Some((name, help)) = rest.split_once(' ') else { return fault("no help") };
+            let Some((name, help)) = rest.split_once(' ') else { return problem("no help") };
             if help.trim().is_empty() || !is_escaped(help, false) || !helped.insert(name) {
-                return fault("a help that is empty, not escaped or there already");
+                return problem("a help that is empty, not escaped or there already");
             }
             current = None;
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let Some((name, kind)) = rest.split_once(' ') else { return fault("no type") };
+            let Some((name, kind)) = rest.split_once(' ') else { return problem("no type") };
             let known = ["counter", "gauge", "histogram"].contains(&kind);
             if !known || !helped.contains(name) || families.contains_key(name) {
-                return fault("a type that is none, without help or there already");
+                return problem("a type that is none, without help or there already");
             }
             let family = Family { kind: kind.to_owned(), samples: Vec::new() };
             families.insert(name.to_owned(), family);
             current = Some(name);
         } else {
             let (name, labels, value) = sample(line).ok_or(format!("no sample: {line}"))?;
-            let Some(of) = current else { return fault("a sample without its type") };
+            let Some(of) = current else { return problem("a sample without its type") };
             let family = families.get_mut(of).ok_or("the type is noted")?;
             let endings = match &*family.kind {
                 "histogram" => ["_bucket", "_sum", "_count"].as_slice(),
                 _ => [""].as_slice(),
             };
             if !endings.iter().any(|ending| name == format!("{of}{ending}")) {
-                return fault("a sample of another family");
+                return problem("a sample of another family");
             }
             if value.is_nan() || family.kind != "gauge" && value < 0.0 {
-                return fault("a value that can't be");
+                return problem("a value that can't be");
             }
             if !seen.insert((name.clone(), labels.clone())) {
-                return fault("a sample that is there already");
+                return problem("a sample that is there already");
             }
             family.samples.push((name, labels, value));
         }
@@ -113,7 +112,7 @@ fn sample(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
     is_name(name, "_:").then(|| (name.to_owned(), labels, value))
 }
 
-/// Whether each backslash stands before what may follow one.
+/// Whether every backslash starts a valid escape.
 fn is_escaped(text: &str, quoted: bool) -> bool {
     let mut rest = text.chars();
     while let Some(it) = rest.next() {
@@ -126,7 +125,7 @@ fn is_escaped(text: &str, quoted: bool) -> bool {
     true
 }
 
-/// Buckets grow to the count, and the last of them takes everything.
+/// Buckets grow up to the count, and the last one is `+Inf`.
 fn buckets(name: &str, family: &Family) -> Result<(), String> {
     let mut series: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
     for (sample, labels, value) in &family.samples {
@@ -160,14 +159,14 @@ fn buckets(name: &str, family: &Family) -> Result<(), String> {
     }
 }
 
-async fn the_metrics_have_prometheus_form(engine: Engine) {
+async fn metrics_parse_as_prometheus_text(engine: Engine) {
     let (server, address) = with_admin(engine).await;
     let mut books = client::books(&server);
     books.list_books(ListBooksRequest::default()).await.expect("a list");
     books.create_book(client::create("x", client::a_book("Dune"))).await.expect_err("no id");
     let (code, text) = get(address, "/metrics").await;
     assert_eq!(code, 200);
-    let families = parse(&text).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
+    let families = parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
     let calls = &families["rpc_server_call_duration_seconds"];
     assert_eq!(calls.kind, "histogram");
     let count = |method: &str, code: &str| -> f64 {
@@ -179,16 +178,16 @@ async fn the_metrics_have_prometheus_form(engine: Engine) {
     };
     assert_eq!(count("/ListBooks", "OK"), 1.0, "{text}");
     assert_eq!(count("/CreateBook", "INVALID_ARGUMENT"), 1.0, "{text}");
-    // Who looks for a metric of the table finds it, if it has been touched.
+    // Every metric of the documented table that has values is there.
     let known: Vec<String> = meters::all().map(|it| it.name.replace('.', "_")).collect();
     for name in families.keys().filter(|name| *name != "target_info") {
         assert!(known.iter().any(|known| name.starts_with(&**known)), "{name}");
     }
 }
 
-/// Calls that waited for a connection in vain are those that an operator looks for.
+/// Calls that timed out while waiting for a connection must count, since operators look for them.
 #[tokio::test]
-async fn a_wait_in_vain_is_measured() {
+async fn pool_wait_that_times_out_is_counted_in_the_histogram() {
     let server = TestServer::builder(Engine::Postgres)
         .env("ADMIN_ADDR", "127.0.0.1:0")
         .env("DATABASE_POOL_SIZE", "1")
@@ -211,9 +210,9 @@ async fn a_wait_in_vain_is_measured() {
     call.await.expect("no panic").expect("a list");
 }
 
-/// What is wrong is found, or the test above would show nothing.
+/// The parser finds malformed texts, or the test above would prove nothing.
 #[test]
-fn a_form_that_is_wrong_is_refused() {
+fn malformed_prometheus_text_is_refused() {
     let head = "# HELP a Some.\n# TYPE a counter\n";
     let histogram = "# HELP a Some.\n# TYPE a histogram\n";
     let good = [

@@ -1,4 +1,4 @@
-//! What is refused of books and of categories by rules of their own.
+//! Refusals by the rules of books and of categories.
 
 use bookstore_proto::v1::CreateBookRequest;
 use prost_reflect::{
@@ -55,7 +55,7 @@ fn values_of_books(cases: &mut Vec<Case>) {
         (json!({"category_id": "\0"}), "book.category_id"),
     ] {
         cases.push(bad(CREATE, new(members.clone()), &[field]));
-        // An update that names the field, among others that are fine.
+        // An update that names the field, among valid ones.
         let name = field.trim_start_matches("book.");
         let book = with(json!({"id": id(1), "description": "fine"}), members);
         let paths = mask(&["description", name]);

@@ -1,5 +1,5 @@
-//! Requests that hold millions of entries, as many as fit into a message of 4 MiB: they are
-//! refused as a whole, soon and in bounded memory.
+//! Requests with millions of entries, as many as fit into a message of 4 MiB. They are refused as a
+//! whole, in bounded time and memory.
 
 use std::time::{Duration, Instant};
 
@@ -12,22 +12,23 @@ use tonic_health::pb::{
 
 use super::{form, send};
 
-/// For each request. Without optimisation they take 2 to 7 s on two cores. What is looked into shows in memory far more than in time.
+/// The time limit of each request. Without optimisation they take 2 to 7 s on two cores. Needless
+/// validation shows in memory far more than in time.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A probe takes some milliseconds beside them, and must not wait for their end; beside other
-/// tests that take all cores, seconds.
+/// A probe meanwhile takes some milliseconds and must not wait for the request's end. Beside other
+/// tests that use all cores it takes seconds.
 const PROBE: Duration = Duration::from_secs(8);
 
 /// The most that the process may ever have taken, in bytes: an idle one takes half.
 const MEMORY: u64 = 150_000_000;
 
-/// A field without a value, over and over.
+/// A field with an empty value, repeated.
 fn entries(tag: u8, count: usize) -> Vec<u8> {
     [tag << 3 | 2, 0].repeat(count)
 }
 
-/// An UpdateBook request whose mask names the same path over and over.
+/// An UpdateBook request whose mask names the same path repeatedly.
 fn masked(count: usize) -> Vec<u8> {
     let mask = [0x0a, 1, b'x'].repeat(count);
     let mut request = vec![0x0a, 0, 0x12];
@@ -36,7 +37,7 @@ fn masked(count: usize) -> Vec<u8> {
     request
 }
 
-/// A CreateBook request whose book has reviews without a value, over and over.
+/// A CreateBook request whose book has many empty reviews.
 fn reviewed(count: usize) -> Vec<u8> {
     let book = entries(14, count);
     let mut request = vec![0x0a];
@@ -45,10 +46,10 @@ fn reviewed(count: usize) -> Vec<u8> {
     request
 }
 
-/// On one engine: no database is asked. What is refused costs a few times its bytes, which is
+/// One engine is enough, since no database is used. What is refused costs a few times its bytes, which is
 /// far less than what it would be decoded to: two bytes take hundreds.
 #[tokio::test]
-async fn crowded_requests_cost_little() {
+async fn request_with_millions_of_entries_is_refused_in_bounded_time_and_memory() {
     let server = TestServer::start(Engine::Sqlite).await;
     for (method, body, field, memory) in [
         ("BatchGetBooks", entries(1, 1_900_000), "ids", MEMORY),
@@ -75,7 +76,7 @@ async fn crowded_requests_cost_little() {
     }
 }
 
-/// What a call answers, and the longest that a probe took meanwhile.
+/// A call's answer, and the longest duration of a probe meanwhile.
 async fn health_until<T>(server: &TestServer, call: impl Future<Output = T>) -> (T, Duration) {
     let mut health = HealthClient::new(raw(server.address()).await);
     let mut slowest = Duration::ZERO;

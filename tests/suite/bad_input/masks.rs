@@ -1,4 +1,4 @@
-//! What an update's mask may not name.
+//! Paths that an update mask may not name.
 
 use prost_reflect::{DynamicMessage, Kind as FieldKind, Value, prost::Message};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Case, bad, descriptor, raw, standard::Kind};
 use crate::client::{dynamic, mask, with};
 
-/// Paths that are no fields to change. JSON can't write all of them.
+/// Paths that are no updatable fields. JSON can't write all of them.
 const PATHS: &[&str] = &[
     "",
     " ",
@@ -51,7 +51,7 @@ pub(super) fn cases(kind: &Kind) -> Vec<Case> {
         cases.push(raw(&method, encoded(kind, paths), shown, &["update_mask"]));
     }
 
-    // What the mask names is looked at, whatever else is wrong with it.
+    // Fields of the mask are validated, whatever else is wrong with the mask.
     let bad_text = with(
         kind.update(json!({text: "x".repeat(kind.text.1 + 1)})),
         json!({"update_mask": mask(&[text, "isbn"])}),
@@ -59,7 +59,7 @@ pub(super) fn cases(kind: &Kind) -> Vec<Case> {
     let at_text = format!("{}.{text}", kind.field);
     cases.push(bad(&method, bad_text, &["update_mask", &at_text]));
     if kind.required.contains(&text) {
-        // Cleared, though it must be there.
+        // Cleared although it is required.
         let cleared = with(
             kind.update(json!({text: null, other: "x"})),
             json!({"update_mask": mask(&[text, other])}),
@@ -82,7 +82,7 @@ pub(super) fn cases(kind: &Kind) -> Vec<Case> {
     cases
 }
 
-/// An update of a row that is there, with this mask.
+/// An update of an existing row with this mask.
 fn encoded(kind: &Kind, paths: &[&str]) -> Vec<u8> {
     let input = descriptor(&kind.method("Update")).input();
     let field = input.get_field_by_name("update_mask").expect("a mask");

@@ -1,4 +1,4 @@
-//! What the standard methods of every resource refuse alike.
+//! Refusals that the standard methods of every resource share.
 
 use bookstore_proto::DESCRIPTOR_POOL;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Case, bad, categories_and_books};
 use crate::client::{FICTION, SCIENCE, a_book, id, with};
 
-/// A resource's names, and what is there of it.
+/// A resource's names, and its rows.
 pub(crate) struct Kind {
     /// `BookService`.
     pub(crate) service: &'static str,
@@ -16,24 +16,24 @@ pub(crate) struct Kind {
     pub(crate) many: &'static str,
     /// `book`, as in the names of fields.
     pub(crate) field: &'static str,
-    /// Rows that are there.
+    /// Rows that exist.
     pub(crate) ids: fn() -> [String; 2],
-    /// A resource that could be created.
+    /// A resource that can be created.
     pub(crate) valid: fn() -> Value,
-    /// The fields that a new one must have.
+    /// The required fields of a new one.
     pub(crate) required: &'static [&'static str],
-    /// Those among them that are never answered, and that an update by `*` may leave out.
+    /// Those among them that are input only, and that an update by `*` may leave out.
     pub(crate) input_only: &'static [&'static str],
-    /// A text that an update may change, and how long it may be.
+    /// A text field that an update may change, and its longest length.
     pub(crate) text: (&'static str, usize),
-    /// Another such text, if there is one.
+    /// Another such field, if there is one.
     pub(crate) other: Option<(&'static str, usize)>,
     /// Another sortable field than `create_time`.
     pub(crate) sortable: &'static str,
-    /// Requests that create what has to be there, the rows of `ids` among it unless they are
-    /// there anyway.
+    /// Requests that create the rows of the test, those of `ids` included unless migrations create
+    /// them.
     pub(crate) rows: fn() -> Vec<Value>,
-    /// What is refused by rules of the resource's own.
+    /// Refusals by the resource's own rules.
     pub(crate) own: fn() -> Vec<Case>,
 }
 
@@ -76,12 +76,12 @@ pub(super) const CATEGORY: Kind = Kind {
 };
 
 impl Kind {
-    /// The other text, or the same one if there is no other.
+    /// The other text field, or the same one if there is no other.
     pub(crate) fn other(&self) -> (&'static str, usize) {
         self.other.unwrap_or(self.text)
     }
 
-    /// The table that holds it.
+    /// The resource's table.
     pub(super) fn table(&self) -> String {
         self.many.to_lowercase()
     }
@@ -92,7 +92,7 @@ impl Kind {
         format!("{}/{verb}{}", self.service, if many { self.many } else { self.one })
     }
 
-    /// Whether the contract has the method; it may not have all of the standard ones.
+    /// Whether the contract has the method. A resource may lack some of the standard ones.
     pub(crate) fn has(&self, verb: &str) -> bool {
         let method = self.method(verb);
         let (service, name) = method.split_once('/').expect("Service/Method");
@@ -100,7 +100,7 @@ impl Kind {
         service.expect("a service").methods().any(|method| method.name() == name)
     }
 
-    /// An update of what is there.
+    /// An update of an existing row.
     pub(crate) fn update(&self, members: Value) -> Value {
         let [first, _] = (self.ids)();
         let resource = with(json!({"id": first, self.text.0: "changed"}), members);
@@ -163,7 +163,7 @@ fn deletes(kind: &Kind, cases: &mut Vec<Case>) {
     cases.push(bad(&delete, json!({"etag": "\0", "allow_missing": true}), &["etag", "id"]));
 }
 
-/// What a list of the kind refuses, by this method.
+/// Refusals of a list of the kind, by this method.
 pub(crate) fn lists(kind: &Kind, method: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     let (text, sortable) = (kind.text.0, kind.sortable);
@@ -308,7 +308,7 @@ fn batches(kind: &Kind, cases: &mut Vec<Case>) {
         let method = kind.method(verb);
         cases.push(bad(&method, json!({}), &["requests"]));
         cases.push(bad(&method, json!({"requests": []}), &["requests"]));
-        // Too many, and twice the same besides: the first fault that is told is the number.
+        // Too many, and a duplicate besides: the first reported violation is the number.
         if verb == "BatchCreate" {
             cases.push(bad(&method, json!({"requests": vec![entry; 1_001]}), &["requests"]));
         }
@@ -348,7 +348,7 @@ fn batches(kind: &Kind, cases: &mut Vec<Case>) {
     cases.push(bad(&delete, json!({"requests": requests}), &["requests[1].etag"]).stale());
 }
 
-/// A second resource that could be created beside the first.
+/// A second resource that can be created beside the first.
 pub(crate) fn other(kind: &Kind) -> Value {
     with((kind.valid)(), json!({kind.text.0: "another"}))
 }

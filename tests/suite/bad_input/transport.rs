@@ -1,5 +1,5 @@
-//! What is refused before a handler sees it: metadata, bytes that are no message, methods
-//! that aren't there; and the greatest requests that are taken.
+//! Refusals before a handler: metadata, bytes that decode to no message, unknown methods. And the
+//! largest requests that are accepted.
 
 use bookstore_proto::v1::GetBookRequest;
 use bookstore_tests::{Engine, TestServer, on_every_engine, raw};
@@ -14,12 +14,12 @@ use super::{descriptor, form, populate, rows, send};
 use crate::client::{Refusal, dynamic, id};
 
 on_every_engine!(
-    metadata_is_looked_at,
-    bytes_that_are_no_request_are_refused,
-    methods_that_are_not_there_are_told,
-    other_protocols_are_refused,
-    compressed_requests_are_refused,
-    the_largest_values_are_taken,
+    bad_request_metadata_is_refused,
+    bytes_that_decode_to_no_message_are_refused,
+    unknown_method_returns_unimplemented,
+    other_protocols_are_refused_in_http,
+    compressed_request_is_refused,
+    largest_allowed_values_are_accepted,
 );
 
 const GET: &str = "/bookstore.v1.BookService/GetBook";
@@ -28,7 +28,7 @@ fn get() -> Vec<u8> {
     GetBookRequest { id: id(1), ..Default::default() }.encode_to_vec()
 }
 
-async fn metadata_is_looked_at(engine: Engine) {
+async fn bad_request_metadata_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let long = "x".repeat(129);
@@ -66,7 +66,7 @@ async fn metadata_is_looked_at(engine: Engine) {
     }
     let credentials = [("authorization", "Bearer x")];
     let status = send(server.channel(), GET, get(), &credentials).await;
-    let refusal = form(&status.expect_err("no caller is known")).expect("the form of an error");
+    let refusal = form(&status.expect_err("no caller to report")).expect("the form of an error");
     refusal.is(Code::Unimplemented, "METADATA_NOT_SUPPORTED", &[]).says("key", "authorization");
     for (key, value) in [
         ("request-id", &long[1..]),
@@ -77,7 +77,7 @@ async fn metadata_is_looked_at(engine: Engine) {
         ("consistency", "strong"),
         ("consistency", "eventual"),
         ("validate-only", "false"),
-        // Reads change nothing, and happen as often as they are asked for.
+        // Reads change nothing and may be repeated, so they take no key.
         ("validate-only", "true"),
         ("idempotency-key", key),
         ("traceparent", "garbage"),
@@ -92,11 +92,11 @@ async fn metadata_is_looked_at(engine: Engine) {
     }
 }
 
-async fn bytes_that_are_no_request_are_refused(engine: Engine) {
+async fn bytes_that_decode_to_no_message_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let before = rows(&server).await;
-    // A tag cut off, a length past the end, a text that isn't UTF-8, another wire type.
+    // A cut tag, a length past the end, a text that isn't UTF-8, a wrong wire type.
     let malformed: [&[u8]; 6] =
         [&[0xff], &[0x0a, 0x7f], &[0x0a, 2, 0xc3, 0x28], &[0x08, 1], &[0x0a], &[0x07]];
     for method in ["GetBook", "CreateBook", "BatchDeleteBooks"] {
@@ -107,7 +107,7 @@ async fn bytes_that_are_no_request_are_refused(engine: Engine) {
             refusal.is(Code::InvalidArgument, "MALFORMED_MESSAGE", &[]);
         }
     }
-    // Larger than 4 MiB by a byte, and by much.
+    // Larger than 4 MiB by one byte, and by far.
     for size in [(4 << 20) + 1, 5 << 20, 20 << 20] {
         for method in ["GetBook", "BatchCreateBooks"] {
             let path = format!("/bookstore.v1.BookService/{method}");
@@ -120,7 +120,7 @@ async fn bytes_that_are_no_request_are_refused(engine: Engine) {
     send(server.channel(), GET, get(), &[]).await.expect("the service goes on");
 }
 
-async fn methods_that_are_not_there_are_told(engine: Engine) {
+async fn unknown_method_returns_unimplemented(engine: Engine) {
     let server = TestServer::start(engine).await;
     let long = format!("/bookstore.v1.BookService/{}", "x".repeat(15_000));
     for path in [
@@ -135,11 +135,11 @@ async fn methods_that_are_not_there_are_told(engine: Engine) {
         &long,
     ] {
         let status = send(server.channel(), path, get(), &[]).await.expect_err("no method");
-        let told: String = path.chars().take(60).collect();
-        let refusal = form(&status).unwrap_or_else(|fault| panic!("{told}: {fault}"));
+        let shown: String = path.chars().take(60).collect();
+        let refusal = form(&status).unwrap_or_else(|problem| panic!("{shown}: {problem}"));
         refusal.is(Code::Unimplemented, "METHOD_NOT_FOUND", &[]);
     }
-    // Whatever is told of a caller's words is bounded.
+    // A caller's text in an error is bounded.
     let mut health = HealthClient::new(server.channel());
     let service = "x".repeat(100_000);
     let status = health.check(HealthCheckRequest { service }).await.expect_err("no such name");
@@ -147,9 +147,8 @@ async fn methods_that_are_not_there_are_told(engine: Engine) {
     assert!(status.message().len() < 1_000, "{} bytes", status.message().len());
 }
 
-/// The service takes no compressed requests. Which ones they are is told by tonic's code and not
-/// by its words.
-async fn compressed_requests_are_refused(engine: Engine) {
+/// The service accepts no compressed requests. The test compares tonic's code and not its message.
+async fn compressed_request_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let gzip = [("grpc-encoding", "gzip")];
     for method in ["BookService/GetBook", "BookService/CreateBook", "TransactionService/Transact"] {
@@ -167,11 +166,11 @@ async fn compressed_requests_are_refused(engine: Engine) {
     assert_eq!(status.code(), Code::NotFound, "{status:?}");
 }
 
-/// Whoever doesn't speak gRPC is told in HTTP's own words.
-async fn other_protocols_are_refused(engine: Engine) {
+/// A client that doesn't speak gRPC gets an HTTP status.
+async fn other_protocols_are_refused_in_http(engine: Engine) {
     let server = TestServer::start(engine).await;
     let connection = raw(server.address()).await;
-    // A frame as gRPC has it: not compressed, its length, the message.
+    // A gRPC frame: uncompressed, the length, the message.
     let message = String::from_utf8(get()).expect("a message of ASCII alone");
     let length = u8::try_from(message.len()).expect("a short message");
     let frame = format!("\0\0\0\0{}{message}", char::from(length));
@@ -199,14 +198,14 @@ async fn other_protocols_are_refused(engine: Engine) {
     for taken in ["application/grpc", "application/grpc+proto"] {
         let answer = call(Some(taken)).await;
         assert_eq!(answer.status(), StatusCode::OK, "{taken}");
-        // The request was read: there is no such book.
+        // The request was read: the error is that there is no such book.
         let status = answer.headers().get("grpc-status").map(|status| status.as_bytes());
         assert_eq!(status, Some(&b"5"[..]), "{taken}: {:?}", answer.headers());
     }
 }
 
-/// Each bound is a value that is taken, and the next one, in the table, is not.
-async fn the_largest_values_are_taken(engine: Engine) {
+/// Each bound is an accepted value, and the next value, in the table, is refused.
+async fn largest_allowed_values_are_accepted(engine: Engine) {
     let server = TestServer::start(engine).await;
     populate(&server).await;
     let filter = format!("title = \"{}\"", "𝔘".repeat(4_096 - 10));
@@ -231,7 +230,7 @@ async fn the_largest_values_are_taken(engine: Engine) {
             panic!("{method}: {:?}", Refusal::from(&status));
         }
     }
-    // A message of 4 MiB to the byte: an etag that is long and wrong.
+    // A message of exactly 4 MiB: a long and wrong etag.
     let method = descriptor("BookService/DeleteBook");
     let body = |etag: usize| {
         let request = json!({"id": id(1), "etag": "x".repeat(etag)});

@@ -1,4 +1,4 @@
-//! `SearchBooks`: what a query finds, on both engines the same, and in which pages.
+//! `SearchBooks`: the results of a query, the same on both engines, and their pages.
 
 mod characters;
 mod pages;
@@ -14,16 +14,16 @@ use crate::{
 };
 
 on_every_engine!(
-    words_are_found_in_every_script,
-    hits_in_the_title_come_first,
-    changes_are_seen_at_once,
-    rows_written_by_hand_are_found,
-    rows_from_before_are_found,
+    search_finds_words_of_every_script,
+    search_ranks_title_matches_first,
+    search_after_a_write_sees_the_change,
+    search_finds_rows_inserted_by_sql,
+    search_finds_rows_older_than_its_index,
 );
 
 const SEARCH: &str = "BookService/SearchBooks";
 
-/// What is refused of searches.
+/// Refusals of searches.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for query in [
@@ -60,12 +60,12 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A book of these texts.
+/// A book with these texts.
 fn of(title: &str, author: &str, description: &str) -> Value {
     with(a_book(title), json!({"author": author, "description": description}))
 }
 
-/// What a search answers.
+/// The answer of a search.
 async fn search(server: &TestServer, request: Value) -> Value {
     answer(server, SEARCH, request).await
 }
@@ -76,7 +76,7 @@ fn titles(page: &Value) -> Vec<&str> {
     books.iter().map(|book| book["title"].as_str().expect("a title")).collect()
 }
 
-/// The titles that a query finds, in their own order.
+/// The titles that a query finds, sorted.
 async fn found(server: &TestServer, query: &str) -> Vec<String> {
     let page = search(server, json!({"query": query, "page_size": 1_000})).await;
     assert_eq!(page["next_page_token"], Value::Null, "{query}");
@@ -85,7 +85,7 @@ async fn found(server: &TestServer, query: &str) -> Vec<String> {
     titles
 }
 
-async fn words_are_found_in_every_script(engine: Engine) {
+async fn search_finds_words_of_every_script(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all = [
         of("Dune", "Frank Herbert", "Sand, spice: the spice must flow."),
@@ -117,7 +117,7 @@ async fn words_are_found_in_every_script(engine: Engine) {
         ("\"herbert frank\"", &[]),
         ("\"spice the\"", &[0]),
         ("\"spice spice\"", &[]),
-        // From one text into the next there is no phrase.
+        // A phrase doesn't continue from one text into the next.
         ("\"dune frank\"", &[]),
         ("\"herbert more\"", &[]),
         ("dune -messiah", &[0]),
@@ -176,7 +176,7 @@ async fn words_are_found_in_every_script(engine: Engine) {
         wanted.sort_unstable();
         assert_eq!(found(&server, query).await, wanted, "{query}");
     }
-    // What is longer than any search: cut in PostgreSQL's index, so that it can be stored.
+    // Words longer than any query: PostgreSQL's index cuts them so that they can be stored.
     let long = "界".repeat(10_000);
     let book = of("long", "x", &format!("{} end", &long[..9_996 * 3]));
     answer(&server, "BookService/CreateBook", json!({"book": book})).await;
@@ -186,7 +186,7 @@ async fn words_are_found_in_every_script(engine: Engine) {
     assert_eq!(found(&server, &most).await, Vec::<String>::new());
 }
 
-async fn hits_in_the_title_come_first(engine: Engine) {
+async fn search_ranks_title_matches_first(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all = [
         of("one", "someone", "of lions"),
@@ -203,7 +203,7 @@ async fn hits_in_the_title_come_first(engine: Engine) {
     assert_eq!(search(&server, request).await, json!({}));
 }
 
-async fn changes_are_seen_at_once(engine: Engine) {
+async fn search_after_a_write_sees_the_change(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let all = [of("alpha", "x", "first"), of("beta", "y", "second"), a_book("gamma")];
@@ -224,13 +224,13 @@ async fn changes_are_seen_at_once(engine: Engine) {
     for (query, wanted) in [("second OR y", &[][..]), ("third z", &["beta"])] {
         assert_eq!(found(&server, query).await, wanted, "{query}");
     }
-    // What isn't searched, and what is written as it was.
+    // Fields outside the search, and texts written unchanged.
     let same =
         json!({"book": {"id": id(2), "title": "beta", "stock": 7}, "update_mask": "title,stock"});
     answer(&server, update, same).await;
     assert_eq!(found(&server, "beta third").await, ["beta"]);
 
-    // What is rolled back was never there.
+    // A write that is rolled back is never found.
     let requests = json!([
         {"id": id(8), "book": a_book("epsilon")},
         {"id": id(9), "book": with(a_book("zeta"), json!({"category_id": id(404)}))},
@@ -249,13 +249,13 @@ async fn changes_are_seen_at_once(engine: Engine) {
 
     answer(&server, "BookService/DeleteBook", json!({"id": id(2)})).await;
     assert_eq!(found(&server, "beta OR third OR delta").await, ["delta"]);
-    // Its id again, with other words.
+    // The same id again, with other words.
     let again = create(&id(2), a_book("theta"));
     books.create_book(again).await.expect("a book");
     assert_eq!(found(&server, "beta OR theta").await, ["theta"]);
 }
 
-/// A row as people write it.
+/// A row inserted by SQL.
 fn insert(number: u32, title: &str, engine: Engine) -> String {
     let key = match engine {
         Engine::Sqlite => format!("x'{}'", id(number).replace('-', "")),
@@ -267,7 +267,7 @@ fn insert(number: u32, title: &str, engine: Engine) -> String {
     )
 }
 
-async fn rows_written_by_hand_are_found(engine: Engine) {
+async fn search_finds_rows_inserted_by_sql(engine: Engine) {
     let server = TestServer::start(engine).await;
     let row = |number, title| insert(number, title, engine);
     for title in ["alpha", "beta", "gamma", "delta"] {
@@ -288,7 +288,7 @@ async fn rows_written_by_hand_are_found(engine: Engine) {
     assert_eq!(found(&server, "anonymous OR two").await, ["beta two", "delta", "gamma"]);
 
     if engine == Engine::Sqlite {
-        // It gives books other rowids; and this deletes one without a trigger.
+        // VACUUM gives books other rowids. REPLACE deletes a row without a trigger.
         server.sql("VACUUM").await;
         assert_eq!(found(&server, "gamma").await, ["gamma"]);
         server.sql(&format!("INSERT {}", row(1, "kappa"))).await;
@@ -306,7 +306,7 @@ async fn rows_written_by_hand_are_found(engine: Engine) {
     }
 }
 
-async fn rows_from_before_are_found(engine: Engine) {
+async fn search_finds_rows_older_than_its_index(engine: Engine) {
     let database = Database::create(engine, Origin::Empty).await;
     let url = database.owner_url();
     let revisions = bookstore_tests::known_revisions();

@@ -1,4 +1,4 @@
-//! Values of a book that come back exactly as they went in.
+//! Values of a book that are returned exactly as they were sent.
 
 use bookstore_proto::v1::{
     BatchGetBooksRequest, Book, GetBookRequest, ListBooksRequest, UpdateBookRequest,
@@ -13,14 +13,14 @@ use crate::client::{
 };
 
 on_every_engine!(
-    money_is_exact_to_a_micro,
-    attributes_come_back,
-    nesting_ends_where_messages_do,
-    every_script_comes_back,
-    values_may_be_as_large_as_their_rules_say,
+    price_round_trips_exactly_to_a_micro,
+    attributes_round_trip_unchanged,
+    attributes_nested_beyond_the_decoder_limit_are_refused,
+    text_of_every_script_round_trips,
+    values_at_their_length_limit_are_accepted,
 );
 
-async fn money_is_exact_to_a_micro(engine: Engine) {
+async fn price_round_trips_exactly_to_a_micro(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let prices = [
@@ -54,7 +54,7 @@ async fn money_is_exact_to_a_micro(engine: Engine) {
     }
 }
 
-async fn attributes_come_back(engine: Engine) {
+async fn attributes_round_trip_unchanged(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let mut deep = json!({"end": true});
@@ -72,7 +72,7 @@ async fn attributes_come_back(engine: Engine) {
         json!({"__proto__": {"x": 1}, "order": {"b": 1, "a": 2, "c": 3}}),
         deep,
     ];
-    // Numbers of every size, most with 17 digits (Marsaglia's xorshift).
+    // Numbers of every magnitude, most with 17 digits (Marsaglia's xorshift).
     let mut bits = 1_u64;
     let numbers = (0..1_000).map(|_| {
         bits ^= bits << 13;
@@ -92,10 +92,10 @@ async fn attributes_come_back(engine: Engine) {
             books.get_book(GetBookRequest { id: book.id.clone(), ..Default::default() }).await,
         );
         assert_eq!(read.attributes, wanted.attributes);
-        // What a write answers is what a read finds.
+        // The answer of a write equals a later read.
         assert_eq!(read, *book);
     }
-    // Replaced as a whole; nothing of the old ones stays.
+    // Attributes are replaced as a whole.
     let other: Book = message(json!({"id": id(1), "attributes": {"new": 1}}));
     let request: UpdateBookRequest = UpdateBookRequest {
         book: Some(other.clone()),
@@ -104,7 +104,7 @@ async fn attributes_come_back(engine: Engine) {
         allow_missing: false,
     };
     assert_eq!(done(books.update_book(request).await).attributes, other.attributes);
-    // An empty object and none are the same.
+    // An empty object equals none.
     let empty = with(a_book("x"), json!({"attributes": {}}));
     let empty = done(books.create_book(create("", empty)).await);
     assert_eq!(empty.attributes, None);
@@ -112,8 +112,8 @@ async fn attributes_come_back(engine: Engine) {
     assert_eq!(server.sql(stored).await.len(), 1);
 }
 
-/// Decoders end at 100 nested messages; what one way in takes, every way out can give.
-async fn nesting_ends_where_messages_do(engine: Engine) {
+/// Decoders stop at 100 nested messages. What a write accepts every read must be able to return.
+async fn attributes_nested_beyond_the_decoder_limit_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let mut answers = Vec::new();
@@ -146,7 +146,7 @@ async fn nesting_ends_where_messages_do(engine: Engine) {
     assert_eq!(all.len(), taken);
 }
 
-async fn every_script_comes_back(engine: Engine) {
+async fn text_of_every_script_round_trips(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let texts = [
@@ -181,8 +181,8 @@ async fn every_script_comes_back(engine: Engine) {
     }
 }
 
-/// Characters are counted, not bytes: these have four each.
-async fn values_may_be_as_large_as_their_rules_say(engine: Engine) {
+/// Lengths count characters, not bytes: these have four bytes each.
+async fn values_at_their_length_limit_are_accepted(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let wide = |count: usize| "𝔘".repeat(count);
@@ -227,7 +227,7 @@ async fn values_may_be_as_large_as_their_rules_say(engine: Engine) {
         let over = with(largest.clone(), json!({field: value}));
         refused(books.create_book(create("", over)).await).is_invalid(&[at]);
     }
-    // Free-form data is measured in bytes of JSON, in which a quote takes two.
+    // Free-form data is measured in bytes of JSON, where a quote takes two.
     let quotes = with(a_book("x"), json!({"attributes": {"a": "\"".repeat(32_764)}}));
     done(books.create_book(create("", quotes)).await);
     let quotes = with(a_book("x"), json!({"attributes": {"a": "\"".repeat(32_765)}}));

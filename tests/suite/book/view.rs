@@ -1,4 +1,4 @@
-//! How much of a book is answered: its views, what they cost, and that pages bear them.
+//! The views of a book, their cost, and pages with views.
 
 use std::collections::HashSet;
 
@@ -17,10 +17,10 @@ use crate::{
 };
 
 on_every_engine!(
-    views_bring_their_parts,
-    reviews_are_few_statements,
-    many_books_with_their_categories,
-    pages_bear_their_categories,
+    book_view_adds_category_and_reviews,
+    book_view_reads_reviews_in_a_fixed_number_of_statements,
+    list_with_categories_takes_one_more_statement,
+    list_page_limit_counts_categories,
 );
 
 /// The most bytes of a page.
@@ -30,14 +30,14 @@ fn get(book: &str, view: BookView) -> GetBookRequest {
     GetBookRequest { id: book.to_owned(), view: view.into() }
 }
 
-/// A request whose statements can be found in the log.
+/// A request with a request id, by which the log has its statements.
 fn called<M>(message: M, call: &str) -> Request<M> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("request-id", call.parse().expect("ASCII"));
     request
 }
 
-/// The book without what belongs to views.
+/// The book without the fields of larger views.
 fn bare(book: &Book) -> Book {
     Book {
         category: None,
@@ -48,15 +48,15 @@ fn bare(book: &Book) -> Book {
     }
 }
 
-async fn views_bring_their_parts(engine: Engine) {
+async fn book_view_adds_category_and_reviews(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
-    // What a caller sends there is ignored.
+    // These fields are ignored in a request.
     let parts = json!({"category": {"name": "x"}, "review_count": 7, "mean_rating": 4,
         "latest_reviews": [{"rating": 4}]});
     let filed = with(a_book("filed"), with(parts, json!({"category_id": FICTION})));
     let filed = done(books.create_book(create(&id(1), filed)).await);
-    assert_eq!(filed, bare(&filed), "a write answers the book alone");
+    assert_eq!(filed, bare(&filed), "a write returns the book without view fields");
     let loose = done(books.create_book(create(&id(2), a_book("loose"))).await);
 
     let category: bookstore_proto::v1::GetCategoryRequest = message(json!({"id": FICTION}));
@@ -73,7 +73,7 @@ async fn views_bring_their_parts(engine: Engine) {
         assert_eq!((read.review_count, read.mean_rating), (Some(0), None));
         assert_eq!(read.latest_reviews, []);
         assert_eq!(bare(&read), *book);
-        // What was read can be sent back as it is.
+        // A book that was read can be sent back as it is.
         let update = bookstore_proto::v1::UpdateBookRequest {
             book: Some(Book { stock: 4, ..read }),
             ..Default::default()
@@ -86,7 +86,7 @@ async fn views_bring_their_parts(engine: Engine) {
     }
 }
 
-/// A rating of which sums as doubles depend on the order.
+/// A rating whose sum, in doubles, depends on the order.
 fn rating(number: u32) -> f64 {
     1.0 + f64::from(number * 35 % 41) * 4.0 / 40.0 / 1.0001
 }
@@ -94,7 +94,7 @@ fn rating(number: u32) -> f64 {
 /// The mean of the first 25 of them, from their exact sum.
 const MEAN: f64 = 3.1477852214778523;
 
-async fn reviews_are_few_statements(engine: Engine) {
+async fn book_view_reads_reviews_in_a_fixed_number_of_statements(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let filed = with(a_book("x"), json!({"category_id": SCIENCE}));
@@ -112,7 +112,7 @@ async fn reviews_are_few_statements(engine: Engine) {
                  VALUES ({user}, '{email}', 'x', 'x', 'x')"
             ))
             .await;
-        // Pairs of equally old ones, and the ids in another order.
+        // Pairs with the same time, and ids in another order.
         let (review, book) = (literal(id(200 + number * 7 % 25)), literal(id(1)));
         let (time, rating) = (number / 2, rating(number));
         let other = literal(id(300));
@@ -125,7 +125,7 @@ async fn reviews_are_few_statements(engine: Engine) {
             ))
             .await;
         if number == 0 {
-            // Of another book, and newer than all.
+            // A review of another book, newer than all.
             let book = literal(id(2));
             server
                 .sql(&format!(
@@ -160,7 +160,7 @@ async fn reviews_are_few_statements(engine: Engine) {
     }
 }
 
-async fn many_books_with_their_categories(engine: Engine) {
+async fn list_with_categories_takes_one_more_statement(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let mut books = books(&server);
     let of = [json!({"category_id": FICTION}), json!({"category_id": SCIENCE}), json!({})];
@@ -182,7 +182,7 @@ async fn many_books_with_their_categories(engine: Engine) {
     };
     let few = done(books.list_books(called(list(json!({"page_size": 2})), "few")).await);
     assert_eq!(named(&few.books), wanted(0..2));
-    // The view may change from page to page, and back.
+    // The view may change from page to page.
     let token = json!({"page_size": 5, "view": null, "page_token": few.next_page_token});
     let basic = done(books.list_books(list(token)).await);
     assert_eq!(basic.books, created[2..7]);
@@ -195,7 +195,7 @@ async fn many_books_with_their_categories(engine: Engine) {
     let request = BatchGetBooksRequest { ids, view: BookView::WithCategory.into() };
     let read = done(books.batch_get_books(called(request, "batch")).await);
     assert_eq!(named(&read.books), wanted(0..90));
-    // Where no book has a category there is nothing to ask for.
+    // Where no book has a category there is no second statement.
     let loose = json!({"filter": "NOT category_id:*", "page_size": 1_000});
     let loose = done(books.list_books(called(list(loose), "loose")).await);
     assert_eq!(named(&loose.books), vec![None; 30]);
@@ -205,11 +205,11 @@ async fn many_books_with_their_categories(engine: Engine) {
     }
 }
 
-async fn pages_bear_their_categories(engine: Engine) {
+async fn list_page_limit_counts_categories(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
-    // Of 40,000 bytes each: a hundred of them are more than a page, and one of them in a
-    // hundred books is.
+    // Descriptions of 40,000 bytes: a hundred categories exceed a page, and so does one category in
+    // a hundred books.
     let description = "𝔘".repeat(10_000);
     for piece in 0..2 {
         let request = |number: u32| {
@@ -250,7 +250,7 @@ async fn pages_bear_their_categories(engine: Engine) {
             if page.next_page_token.is_empty() {
                 break;
             }
-            // One more wouldn't have fitted.
+            // One more would exceed the page.
             assert!(page.encoded_len() > PAGE - 50_000, "{} bytes", page.encoded_len());
             request.page_token = page.next_page_token;
         }

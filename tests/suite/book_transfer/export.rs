@@ -1,4 +1,4 @@
-//! Exports: what they answer, where they go on, and what they hold meanwhile.
+//! Exports: their books, how they resume, and the connections they use.
 
 use bookstore_proto::v1::{
     DeleteBookRequest, ExportBooksRequest, GetBookRequest, ImportBooksAcknowledgement,
@@ -11,14 +11,14 @@ use super::{client, export, import, row};
 use crate::client::{SCIENCE, a_book, books, done, id, message, with};
 
 on_every_engine!(
-    an_export_answers_what_a_list_does,
-    a_broken_export_goes_on,
-    a_slow_reader_holds_no_connection,
+    export_returns_the_books_of_the_same_list,
+    export_resumed_by_token_continues_after_the_last_book,
+    export_to_a_slow_reader_holds_no_connection,
 );
 
 const BOOKS: u32 = 2_403;
 
-/// Imports books whose stock says their place.
+/// Imports books whose stock is their position.
 async fn stocked(server: &TestServer, description: usize) {
     let text = "d".repeat(description);
     let book = |stock: u32| {
@@ -37,7 +37,7 @@ fn by_stock() -> ExportBooksRequest {
     ExportBooksRequest { order_by: "stock".into(), ..Default::default() }
 }
 
-async fn an_export_answers_what_a_list_does(engine: Engine) {
+async fn export_returns_the_books_of_the_same_list(engine: Engine) {
     let server = TestServer::start(engine).await;
     assert_eq!(export(&server, by_stock()).await, [], "one message, and no book");
     stocked(&server, 3).await;
@@ -61,7 +61,7 @@ async fn an_export_answers_what_a_list_does(engine: Engine) {
     );
 }
 
-async fn a_broken_export_goes_on(engine: Engine) {
+async fn export_resumed_by_token_continues_after_the_last_book(engine: Engine) {
     let server = TestServer::start(engine).await;
     stocked(&server, 3).await;
     let mut seen = Vec::new();
@@ -73,7 +73,7 @@ async fn a_broken_export_goes_on(engine: Engine) {
         seen.extend(answer.books);
         request.page_token = answer.next_page_token;
     }
-    // It is not one snapshot: what goes meanwhile is gone.
+    // An export is not one snapshot: a book deleted meanwhile is missing.
     let gone = DeleteBookRequest { id: id(2_403), ..Default::default() };
     done(books(&server).delete_book(gone).await);
     let rest = export(&server, request.clone()).await;
@@ -88,7 +88,7 @@ async fn a_broken_export_goes_on(engine: Engine) {
         let mut stream = client(&server).export_books(other).await.expect("a stream").into_inner();
         super::refusal(stream.message().await).is_invalid(&["page_token"]);
     }
-    // A token of a list is none of an export.
+    // A list's token isn't valid for an export.
     let list = ListBooksRequest { page_size: 1, order_by: "stock".into(), ..Default::default() };
     let page_token = done(books(&server).list_books(list).await).next_page_token;
     let other = ExportBooksRequest { page_token, ..request };
@@ -96,8 +96,8 @@ async fn a_broken_export_goes_on(engine: Engine) {
     super::refusal(stream.message().await).is_invalid(&["page_token"]);
 }
 
-/// The service has one connection, and a reader that has stopped reading doesn't hold it.
-async fn a_slow_reader_holds_no_connection(engine: Engine) {
+/// The service has one connection, and a reader that has stopped reading must not hold it.
+async fn export_to_a_slow_reader_holds_no_connection(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_POOL_SIZE", "1")
         .env("DATABASE_MAX_OVERFLOW", "0")
@@ -107,8 +107,8 @@ async fn a_slow_reader_holds_no_connection(engine: Engine) {
     stocked(&server, 3_000).await;
     let mut readers = Vec::new();
     for _ in 0..3 {
-        // A connection of its own: its window, which takes two messages more, is full for nobody
-        // else. One more waits in the service, and the last is not read yet.
+        // On its own connection the full window blocks only this call. The window takes two
+        // messages, one more waits in the service, and the last is not read from the database yet.
         let mut reader = super::BookTransferServiceClient::new(raw(server.address()).await);
         let mut stream = reader.export_books(by_stock()).await.expect("an export").into_inner();
         let first = stream.message().await.expect("books").expect("a message");
@@ -128,6 +128,6 @@ async fn a_slow_reader_holds_no_connection(engine: Engine) {
         }
         let stocks: Vec<i32> = seen.iter().map(|book| book.stock).collect();
         let wanted: Vec<i32> = (1..=2_402).chain([2_406]).collect();
-        assert!(stocks == wanted, "what is read later is as it was later: {:?}", stocks.last());
+        assert!(stocks == wanted, "later messages have later rows: {:?}", stocks.last());
     }
 }

@@ -1,4 +1,4 @@
-//! Imports beside other writes of the same books.
+//! Imports concurrent with other writes of the same books.
 
 use bookstore_proto::v1::{
     CreateCategoryRequest, DeleteBookRequest, DeleteCategoryRequest, ExportBooksRequest,
@@ -12,13 +12,13 @@ use super::{Import, count, export, row, upsert};
 use crate::client::{a_book, books, categories, done, id, message, with};
 
 on_every_engine!(
-    two_imports_of_the_same_books_are_no_conflict,
-    books_may_go_while_they_are_imported,
-    categories_may_go_while_books_come_into_them,
+    concurrent_imports_of_the_same_books_both_succeed,
+    import_of_books_deleted_meanwhile_succeeds,
+    import_into_a_category_deleted_meanwhile_succeeds,
 );
 
-/// Batches of the same ids in opposite orders, each stream in its own.
-async fn two_imports_of_the_same_books_are_no_conflict(engine: Engine) {
+/// Two streams send the same ids in opposite order.
+async fn concurrent_imports_of_the_same_books_both_succeed(engine: Engine) {
     const BATCHES: u32 = 12;
     const ROWS: u32 = 60;
     let server = TestServer::start(engine).await;
@@ -56,11 +56,11 @@ async fn two_imports_of_the_same_books_are_no_conflict(engine: Engine) {
         assert_eq!(server.database().value(&versions).await, all.to_string());
         let collided =
             server.logs().so_far().into_iter().find(|line| line.contains("trying again"));
-        assert_eq!(collided, None, "they wait for each other in one order");
+        assert_eq!(collided, None, "both take their locks in one order");
     }
 }
 
-async fn books_may_go_while_they_are_imported(engine: Engine) {
+async fn import_of_books_deleted_meanwhile_succeeds(engine: Engine) {
     const ROUNDS: i64 = 15;
     const ROWS: u32 = 40;
     let server = TestServer::start(engine).await;
@@ -86,12 +86,12 @@ async fn books_may_go_while_they_are_imported(engine: Engine) {
         gone += before + answer.inserted - after;
     }
     assert_eq!(count(&server).await, inserted - gone);
-    assert!(updated > 0 && gone > 0, "no race at all: {updated} updated, {gone} gone");
+    assert!(updated > 0 && gone > 0, "the writes didn't overlap: {updated} updated, {gone} gone");
     import.end(ROUNDS, ROUNDS * i64::from(ROWS)).await.expect("an end");
 }
 
-/// None keeps a category that is gone, and no batch fails for it.
-async fn categories_may_go_while_books_come_into_them(engine: Engine) {
+/// No book keeps a deleted category, and no batch fails because of it.
+async fn import_into_a_category_deleted_meanwhile_succeeds(engine: Engine) {
     const ROUNDS: u32 = 25;
     const ROWS: u32 = 20;
     let server = TestServer::start(engine).await;
@@ -120,11 +120,11 @@ async fn categories_may_go_while_books_come_into_them(engine: Engine) {
         }
         assert_eq!(answer.inserted + answer.rejected, i64::from(ROWS));
     }
-    assert!(came > 0, "no race at all: {came} came, {rejected} were rejected");
+    assert!(came > 0, "the writes didn't overlap: {came} imported, {rejected} rejected");
     let kept = export(&server, ExportBooksRequest::default()).await;
     assert_eq!(i64::try_from(kept.len()), Ok(came));
     assert!(kept.iter().all(|book| book.category_id.is_none()));
-    // Whoever lost its category has its own version.
+    // A book that lost its category has a new version.
     let versions = "SELECT count(*) FROM books WHERE version = 2";
     assert_eq!(server.database().value(versions).await, came.to_string());
 }

@@ -1,5 +1,4 @@
-//! What becomes of the rows of a batch: written as a creation or an update would, or rejected
-//! with every reason.
+//! The rows of a batch: written as a create or an update would, or rejected with every reason.
 
 use std::collections::HashMap;
 
@@ -15,14 +14,14 @@ use super::{Import, count, export, import, row, upsert};
 use crate::client::{FICTION, SCIENCE, a_book, books, create, done, id, message, with};
 
 on_every_engine!(
-    rows_are_written_as_creations_are,
-    bad_rows_are_rejected_alone,
-    an_upsert_changes_what_its_mask_names,
-    authors_of_all_scripts_survive,
-    large_batches_are_taken_and_larger_ones_refused,
+    imported_row_equals_a_created_book,
+    bad_row_is_rejected_and_the_others_are_imported,
+    import_upsert_changes_only_fields_of_the_mask,
+    import_and_export_keep_text_of_every_script,
+    import_batch_over_the_limit_is_refused,
 );
 
-/// Books with every field set, and with as few as there can be.
+/// Books with every field set, and with only the required ones.
 fn all_kinds() -> Vec<Value> {
     let whole = json!({
         "description": "the first of six",
@@ -36,21 +35,21 @@ fn all_kinds() -> Vec<Value> {
     vec![with(a_book("whole"), whole), with(a_book("empty"), empty), a_book("few")]
 }
 
-async fn rows_are_written_as_creations_are(engine: Engine) {
+async fn imported_row_equals_a_created_book(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     for (number, book) in (1..).zip(all_kinds()) {
         done(books.create_book(create(&id(number), book)).await);
     }
-    // What only the service sets is ignored, as in a creation.
+    // Output-only fields are ignored, as in a create.
     let sent = json!({"etag": "x", "id": "x", "create_time": "2001-02-03T04:05:06Z"});
     let mut rows: Vec<Value> = (11..)
         .zip(all_kinds())
         .map(|(number, book)| row(number, with(book, sent.clone())))
         .collect();
     rows.push(json!({"book": a_book("made")}));
-    let told = import(&server, json!({}), &rows).await;
-    assert_eq!((told.inserted, told.updated, told.rejections.len()), (4, 0, 0));
+    let imported = import(&server, json!({}), &rows).await;
+    assert_eq!((imported.inserted, imported.updated, imported.rejections.len()), (4, 0, 0));
 
     for number in 1..=3 {
         let created =
@@ -62,7 +61,7 @@ async fn rows_are_written_as_creations_are(engine: Engine) {
         let (create_time, update_time) = (imported.create_time, imported.update_time);
         assert!(create_time.is_some() && create_time == update_time);
         assert_eq!(imported, Book { id, etag, create_time, update_time, ..created });
-        // Its first version, as the etag of a creation has it.
+        // Its first version, as in the etag of a created book.
         let change = json!({"book": {"id": imported.id, "etag": imported.etag, "stock": 4}});
         done(books.update_book(message::<UpdateBookRequest>(change)).await);
     }
@@ -77,13 +76,13 @@ fn filter(text: &str) -> ExportBooksRequest {
     ExportBooksRequest { filter: text.to_owned(), ..Default::default() }
 }
 
-/// Lines, fields and reasons of the rejections.
-fn told(acknowledgement: &ImportBooksAcknowledgement) -> Vec<(i64, &str, &str)> {
+/// Lines, fields and reasons of the rejected rows.
+fn rejections(acknowledgement: &ImportBooksAcknowledgement) -> Vec<(i64, &str, &str)> {
     let rejections = acknowledgement.rejections.iter();
     rejections.map(|it| (it.line, it.field.as_str(), it.reason.as_str())).collect()
 }
 
-async fn bad_rows_are_rejected_alone(engine: Engine) {
+async fn bad_row_is_rejected_and_the_others_are_imported(engine: Engine) {
     let server = TestServer::start(engine).await;
     let taken = done(books(&server).create_book(create(&id(1), a_book("Dune"))).await);
     let but = |members: Value| with(a_book("bad"), members);
@@ -106,8 +105,8 @@ async fn bad_rows_are_rejected_alone(engine: Engine) {
         row(13, but(json!({"author": null, "price": null}))),
         row(14, but(json!({"category_id": SCIENCE}))),
         row(7, a_book("the first of its id was rejected for its category")),
-        row(6, a_book("the first of its id could not be")),
-        row(1, a_book("taken as well, and only the first is told so")),
+        row(6, a_book("the first row of this id is invalid")),
+        row(1, a_book("taken as well, and only the first is reported")),
     ];
     let mut import = Import::begin(&server, &id(900), json!({})).await;
     import.send(json!({"batch": {"number": 1, "rows": rows}})).await;
@@ -135,12 +134,12 @@ async fn bad_rows_are_rejected_alone(engine: Engine) {
         (70, "id", "stands in this batch already"),
         (10, "id", "stands in this batch already"),
     ];
-    assert_eq!(told(&answer), wanted);
+    assert_eq!(rejections(&answer), wanted);
     assert_eq!((answer.inserted, answer.updated, answer.rejected), (3, 0, 14));
     let summary = import.end(1, 17).await.expect("an end");
     assert_eq!((summary.inserted, summary.rejected), (3, 14));
 
-    // The others are there, and what was there before is as it was.
+    // The other rows are there, and existing books are unchanged.
     let mut titles: HashMap<String, String> = HashMap::new();
     for book in export(&server, ExportBooksRequest::default()).await {
         if book.id == taken.id {
@@ -150,9 +149,9 @@ async fn bad_rows_are_rejected_alone(engine: Engine) {
     }
     assert_eq!(titles.len(), 4);
     assert_eq!(titles[&id(2)], "good");
-    assert_eq!(titles[&id(6)], "the first of its id could not be");
+    assert_eq!(titles[&id(6)], "the first row of this id is invalid");
 
-    // A number that JSON lacks can't be written as JSON here either.
+    // A number without a form in JSON can't be written as JSON here either.
     let kind = Some(Kind::NumberValue(f64::NAN));
     let attributes = Some(Struct { fields: [("a".into(), Any { kind })].into() });
     let book = Book { attributes, ..message(a_book("nan")) };
@@ -161,10 +160,10 @@ async fn bad_rows_are_rejected_alone(engine: Engine) {
     let mut import = Import::begin(&server, &id(901), json!({})).await;
     import.send_message(ImportBooksRequest { step }).await;
     let answer = import.acknowledgement().await.expect("a batch");
-    assert_eq!(told(&answer), [(1, "attributes", "must not hold NaN, which JSON has not")]);
+    assert_eq!(rejections(&answer), [(1, "attributes", "must not hold NaN, which JSON has not")]);
 }
 
-async fn an_upsert_changes_what_its_mask_names(engine: Engine) {
+async fn import_upsert_changes_only_fields_of_the_mask(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let whole = || with(all_kinds()[0].clone(), json!({"stock": 3}));
@@ -176,15 +175,15 @@ async fn an_upsert_changes_what_its_mask_names(engine: Engine) {
     let options = with(upsert(), json!({"key": "id", "update_mask": "stock,categoryId"}));
     let rows = [
         row(1, with(a_book("not named"), json!({"stock": 9}))),
-        // As it is already.
+        // A row without a change.
         row(2, whole()),
         row(4, with(a_book("new"), json!({"stock": 9, "description": "d"}))),
-        // A row is a whole book all the same.
+        // A row must be a valid whole book all the same.
         row(3, json!({"stock": 9})),
     ];
     let answer = import(&server, options, &rows).await;
     assert_eq!((answer.inserted, answer.updated, answer.rejected), (1, 2, 1));
-    let fields: Vec<_> = told(&answer).into_iter().map(|(_, field, _)| field).collect();
+    let fields: Vec<_> = rejections(&answer).into_iter().map(|(_, field, _)| field).collect();
     assert_eq!(fields, ["title", "author", "price"]);
 
     let mut get = async |number| {
@@ -203,7 +202,7 @@ async fn an_upsert_changes_what_its_mask_names(engine: Engine) {
     let new = get(4).await;
     assert_eq!((new.stock, new.title.as_str(), new.description.as_deref()), (9, "new", Some("d")));
 
-    // Without a mask it is the whole book, what is unset included.
+    // Without a mask the whole book is replaced, unset fields included.
     let answer = import(&server, upsert(), &[row(1, a_book("few"))]).await;
     assert_eq!((answer.inserted, answer.updated), (0, 1));
     let changed = get(1).await;
@@ -216,7 +215,7 @@ async fn an_upsert_changes_what_its_mask_names(engine: Engine) {
     assert_eq!(versions, ["3", "2", "1", "1"]);
 }
 
-/// What authors, titles and descriptions are like.
+/// Typical authors, titles and descriptions.
 const TEXTS: &[&str] = &[
     "Gabriel García Márquez",
     "Лев Николаевич Толстой",
@@ -233,7 +232,7 @@ const TEXTS: &[&str] = &[
     "\u{1}\u{7f}\u{10ffff}",
 ];
 
-async fn authors_of_all_scripts_survive(engine: Engine) {
+async fn import_and_export_keep_text_of_every_script(engine: Engine) {
     let server = TestServer::start(engine).await;
     let sent: Vec<Value> = (1..)
         .zip(TEXTS)
@@ -248,7 +247,7 @@ async fn authors_of_all_scripts_survive(engine: Engine) {
         })
         .collect();
     let answer = import(&server, json!({}), &sent).await;
-    assert_eq!(told(&answer), []);
+    assert_eq!(rejections(&answer), []);
     let books: HashMap<String, Book> = export(&server, ExportBooksRequest::default())
         .await
         .into_iter()
@@ -263,7 +262,7 @@ async fn authors_of_all_scripts_survive(engine: Engine) {
     }
 }
 
-async fn large_batches_are_taken_and_larger_ones_refused(engine: Engine) {
+async fn import_batch_over_the_limit_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let rows = |count: u32, size: usize| -> Vec<Value> {
         let text = "ü".repeat(size / 2);

@@ -8,20 +8,20 @@ use super::{Import, count, row, upsert};
 use crate::client::{a_book, id, with};
 
 on_every_engine!(
-    steps_have_their_order,
-    an_end_counts_what_came,
-    a_batch_happens_once,
-    a_batch_belongs_to_one_import,
+    import_steps_out_of_order_are_refused,
+    import_end_with_wrong_counts_is_refused,
+    import_batch_sent_again_is_written_once,
+    same_batch_number_of_another_import_is_another_batch,
 );
 
 fn batch(number: i64, rows: &[Value]) -> Value {
     json!({"batch": {"number": number, "rows": rows}})
 }
 
-async fn steps_have_their_order(engine: Engine) {
+async fn import_steps_out_of_order_are_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let begin = async |number: u32| Import::begin(&server, &id(number), json!({})).await;
-    // The first batch may have any number, each further one has the next.
+    // The first batch may have any number; each further one has the next.
     for (import, (first, next)) in [(900, (7, 9)), (901, (7, 7)), (902, (7, 6))] {
         let mut import = begin(import).await;
         import.batch(first, &[json!({"book": a_book("kept")})]).await.expect("a batch");
@@ -40,7 +40,7 @@ async fn steps_have_their_order(engine: Engine) {
     import.send(json!({"options": {"import_id": id(904)}})).await;
     import.refusal().await.is(Code::InvalidArgument, "IMPORT_OUT_OF_ORDER", &[]);
 
-    // What was sent behind the end is not looked at any more.
+    // Steps after the end are not read.
     let mut import = begin(905).await;
     import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
     import.end(1, 1).await.expect("an end");
@@ -49,15 +49,15 @@ async fn steps_have_their_order(engine: Engine) {
     assert_eq!(count(&server).await, 6);
 }
 
-async fn an_end_counts_what_came(engine: Engine) {
+async fn import_end_with_wrong_counts_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     for (import, (batches, rows)) in [(900, (1, 2)), (901, (2, 1)), (902, (0, 0))] {
         let mut import = Import::begin(&server, &id(import), json!({})).await;
         import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
         let refused = super::refusal(import.end(batches, rows).await);
         refused.is(Code::InvalidArgument, "IMPORT_INCOMPLETE", &[]);
-        let told = format!("1 batches with 1 rows came; the end tells of {batches} with {rows}");
-        assert_eq!(refused.message, told);
+        let message = format!("1 batches with 1 rows came; the end tells of {batches} with {rows}");
+        assert_eq!(refused.message, message);
     }
     let mut import = Import::begin(&server, &id(903), json!({})).await;
     import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
@@ -66,13 +66,13 @@ async fn an_end_counts_what_came(engine: Engine) {
     import.send(json!({"end": {"batches": -1, "rows": -1}})).await;
     import.refusal().await.is_invalid(&["end.batches", "end.rows"]);
 
-    // An import of nothing is one.
+    // An import without rows is valid.
     let import = Import::begin(&server, &id(905), json!({})).await;
     assert_eq!(import.end(0, 0).await.expect("an end"), Default::default());
     assert_eq!(count(&server).await, 4);
 }
 
-/// Rows that would be there twice or be refused if they were written again.
+/// Rows that would be duplicates or be refused if they were written again.
 fn rows() -> Vec<Value> {
     let attributes = json!({"a": 1, "b": {"c": [1, 2], "d": null, "e": "x"}, "f": true});
     vec![
@@ -83,7 +83,7 @@ fn rows() -> Vec<Value> {
     ]
 }
 
-async fn a_batch_happens_once(engine: Engine) {
+async fn import_batch_sent_again_is_written_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     for (import, options) in [(900, json!({})), (901, upsert())] {
         let before = count(&server).await;
@@ -94,7 +94,7 @@ async fn a_batch_happens_once(engine: Engine) {
         let books = server.sql("SELECT * FROM books ORDER BY id").await;
         assert_eq!(count(&server).await, before + one.inserted + two.inserted);
 
-        // From the beginning, and from the batch that is missing.
+        // From the first batch, and from the missing one.
         let mut again = Import::begin(&server, &id(import), options.clone()).await;
         assert_eq!(again.batch(1, &rows()).await.expect("a batch"), one);
         assert_eq!(again.batch(2, &rows()).await.expect("a batch"), two);
@@ -110,7 +110,7 @@ async fn a_batch_happens_once(engine: Engine) {
     }
 }
 
-async fn a_batch_belongs_to_one_import(engine: Engine) {
+async fn same_batch_number_of_another_import_is_another_batch(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut first = Import::begin(&server, &id(900), upsert()).await;
     first.batch(1, &rows()).await.expect("a batch");
@@ -127,7 +127,7 @@ async fn a_batch_belongs_to_one_import(engine: Engine) {
         );
         assert_eq!(server.sql("SELECT * FROM books ORDER BY id").await, books);
     }
-    // Under another id it is another batch.
+    // With another import id it is another batch.
     let mut other = Import::begin(&server, &id(901), upsert()).await;
     let answer = other.batch(1, &rows()).await.expect("a batch");
     assert_eq!((answer.inserted, answer.updated, answer.rejected), (1, 1, 2));

@@ -1,5 +1,4 @@
-//! The life of the streams: deadlines, metadata, the log, callers that leave, and the service's
-//! own end.
+//! The life of the streams: deadlines, metadata, the log, cancelled calls, and the service's stop.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +16,11 @@ use crate::{
 };
 
 on_every_engine!(
-    a_deadline_is_that_of_the_whole_stream,
-    metadata_of_single_calls_is_refused,
-    a_stream_is_one_line_with_its_last_word,
-    idle_imports_hold_nothing,
-    a_stop_ends_streams_between_two_messages,
+    stream_deadline_ends_the_whole_stream,
+    unary_metadata_on_a_stream_is_refused,
+    stream_is_logged_as_one_line_with_its_termination_message,
+    idle_import_holds_no_connection,
+    stop_ends_open_streams_between_two_messages,
 );
 
 fn rows(numbers: std::ops::RangeInclusive<u32>) -> Vec<Value> {
@@ -32,20 +31,20 @@ fn options(number: u32) -> Value {
     json!({"options": {"import_id": id(number), "mode": "IMPORT_MODE_UPSERT"}})
 }
 
-async fn a_deadline_is_that_of_the_whole_stream(engine: Engine) {
+async fn stream_deadline_ends_the_whole_stream(engine: Engine) {
     let server = TestServer::start(engine).await;
-    let patience = Duration::from_millis(1_500);
+    let limit = Duration::from_millis(1_500);
     let mut request = Request::new(());
-    request.set_timeout(patience);
+    request.set_timeout(limit);
     let watch = Stopwatch::start();
     let mut late = Import::bare(&server, request).await;
     late.send(options(900)).await;
     late.batch(1, &rows(1..=3)).await.expect("a batch in time");
-    // Nothing more is sent: only time can end it.
+    // Nothing more is sent, so only the deadline can end it.
     let refused = refusal(late.acknowledgement().await);
     refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     let took = watch.stop();
-    assert!(took.at_least(patience) && took.at_most(patience * 3), "after {took:?}");
+    assert!(took.at_least(limit) && took.at_most(limit * 3), "after {took:?}");
     assert_eq!(count(&server).await, 3);
 
     let mut request = Request::new(ExportBooksRequest::default());
@@ -55,7 +54,7 @@ async fn a_deadline_is_that_of_the_whole_stream(engine: Engine) {
     refusal(stream.message().await).is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
 }
 
-async fn metadata_of_single_calls_is_refused(engine: Engine) {
+async fn unary_metadata_on_a_stream_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     for (key, value) in [
         ("idempotency-key", "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e"),
@@ -73,7 +72,7 @@ async fn metadata_of_single_calls_is_refused(engine: Engine) {
     }
 }
 
-/// The line of a call with this request id.
+/// The log line of a call with this request id.
 async fn line(server: &TestServer, request_id: &str) -> Value {
     let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
     let is_line = |line: &Value| line["message"] == "call" && line["request_id"] == request_id;
@@ -83,7 +82,7 @@ async fn line(server: &TestServer, request_id: &str) -> Value {
     parse(&line)
 }
 
-async fn a_stream_is_one_line_with_its_last_word(engine: Engine) {
+async fn stream_is_logged_as_one_line_with_its_termination_message(engine: Engine) {
     let server = TestServer::start(engine).await;
     let named = |request_id: &str| {
         let mut request = Request::new(());
@@ -94,15 +93,16 @@ async fn a_stream_is_one_line_with_its_last_word(engine: Engine) {
     good.send(options(900)).await;
     good.batch(1, &rows(1..=2)).await.expect("a batch");
     let began = Instant::now();
+    // The time that the stream is open has to show in its duration.
     tokio::time::sleep(Duration::from_millis(60)).await;
     let logs = server.logs().json();
     assert!(!logs.iter().any(|line| line["request_id"] == "good" && line["message"] == "call"));
     let least = began.elapsed().as_secs_f64() * 1e3;
     good.end(1, 2).await.expect("an end");
-    let told = line(&server, "good").await;
-    assert_eq!((&told["code"], &told["level"]), (&json!("OK"), &json!("INFO")));
-    assert_eq!(told["method"], "/bookstore.v1.BookTransferService/ImportBooks");
-    assert!(told["duration_ms"].as_f64().is_some_and(|took| took >= least), "{told}");
+    let logged = line(&server, "good").await;
+    assert_eq!((&logged["code"], &logged["level"]), (&json!("OK"), &json!("INFO")));
+    assert_eq!(logged["method"], "/bookstore.v1.BookTransferService/ImportBooks");
+    assert!(logged["duration_ms"].as_f64().is_some_and(|took| took >= least), "{logged}");
 
     let mut wrong = Import::bare(&server, named("wrong")).await;
     wrong.send(options(901)).await;
@@ -122,8 +122,8 @@ async fn a_stream_is_one_line_with_its_last_word(engine: Engine) {
     assert_eq!(line(&server, "export").await["code"], "OK");
 }
 
-/// Nor does an import keep others waiting that has nothing to write.
-async fn idle_imports_hold_nothing(engine: Engine) {
+/// An idle import doesn't block other imports either.
+async fn idle_import_holds_no_connection(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_POOL_SIZE", "1")
         .env("DATABASE_MAX_OVERFLOW", "0")
@@ -143,11 +143,11 @@ async fn idle_imports_hold_nothing(engine: Engine) {
     }
 }
 
-async fn a_stop_ends_streams_between_two_messages(engine: Engine) {
+async fn stop_ends_open_streams_between_two_messages(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let mut idle = Import::begin(&server, &id(900), upsert()).await;
     idle.batch(1, &rows(1..=1)).await.expect("a batch");
-    // One that has not even begun.
+    // A stream that hasn't sent its first message yet.
     let mut bare = Import::bare(&server, Request::new(())).await;
     server.signal(Signal::TERM);
     let refused = refusal(idle.acknowledgement().await);
@@ -158,14 +158,14 @@ async fn a_stop_ends_streams_between_two_messages(engine: Engine) {
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.took.at_most(Duration::from_secs(10)), "it took {:?}", ended.took);
     let cut = server.logs().so_far().iter().any(|line| line.contains("calls_cut"));
-    assert!(!cut, "no call had to be cut");
+    assert!(!cut, "no call was cut");
     let server = TestServer::builder(engine).on(server.database()).start().await;
     assert_eq!(count(&server).await, 1);
 }
 
-/// What was on its way when the service was told to stop is acknowledged first.
+/// A batch in flight when the service is told to stop is acknowledged first.
 #[tokio::test]
-async fn a_stop_waits_for_the_batch() {
+async fn stop_during_an_import_batch_acknowledges_it_first() {
     let mut server =
         TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s").start().await;
     let database = server.database();
@@ -177,7 +177,7 @@ async fn a_stop_waits_for_the_batch() {
     server.signal(Signal::TERM);
     until("the port is closed", SOON, async || !can_connect(&server).await).await;
     held.release().await;
-    let answer = busy.acknowledgement().await.expect("a batch that was on its way");
+    let answer = busy.acknowledgement().await.expect("the batch in flight");
     assert_eq!((answer.inserted, answer.updated), (1, 2));
     let refused = refusal(busy.acknowledgement().await);
     refused.is(Code::Unavailable, "SHUTTING_DOWN", &[]);
@@ -185,9 +185,10 @@ async fn a_stop_waits_for_the_batch() {
     assert_eq!(database.value("SELECT count(*) FROM books").await, "3");
 }
 
-/// The batch of a caller that leaves is written wholly, and told of when it is sent again.
+/// The batch of a cancelled call is written completely. Sent again, it is acknowledged as a
+/// repetition.
 #[tokio::test]
-async fn a_caller_that_leaves_leaves_whole_batches() {
+async fn cancelled_import_leaves_whole_batches() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     import(&server, json!({}), &rows(1..=2)).await;
@@ -200,39 +201,40 @@ async fn a_caller_that_leaves_leaves_whole_batches() {
     let mut again = Import::begin(&server, &id(900), upsert()).await;
     again.send(json!({"batch": {"number": 1, "rows": rows(1..=3)}})).await;
     held.release().await;
-    let answer = again.acknowledgement().await.expect("what the first one did");
+    let answer = again.acknowledgement().await.expect("the first client's outcome");
     assert_eq!((answer.inserted, answer.updated), (1, 2));
     again.end(1, 3).await.expect("an end");
     let versions = "SELECT string_agg(version::text, ' ' ORDER BY id) FROM books";
     assert_eq!(database.value(versions).await, "2 2 1");
 }
 
-/// A step that can't be done in time ends the stream in time; the import goes on later.
+/// A step that can't be done in time ends the stream at its deadline. The import can be resumed
+/// later.
 #[tokio::test]
-async fn a_lock_that_stays_ends_the_streams() {
+async fn import_and_export_at_a_held_lock_end_in_time() {
     let server = TestServer::start(Engine::Postgres).await;
     let database = server.database();
     import(&server, json!({}), &rows(1..=2)).await;
-    let patience = Duration::from_millis(1_500);
+    let limit = Duration::from_millis(1_500);
     let mut request = Request::new(());
-    request.set_timeout(patience);
-    let mut held_up = Import::bare(&server, request).await;
-    held_up.send(options(900)).await;
-    held_up.batch(1, &rows(4..=5)).await.expect("books that nobody holds");
+    request.set_timeout(limit);
+    let mut blocked = Import::bare(&server, request).await;
+    blocked.send(options(900)).await;
+    blocked.batch(1, &rows(4..=5)).await.expect("books that are not locked");
     let held = Held::table(&database).await;
-    held_up.send(json!({"batch": {"number": 2, "rows": rows(1..=3)}})).await;
+    blocked.send(json!({"batch": {"number": 2, "rows": rows(1..=3)}})).await;
     let mut export = Request::new(ExportBooksRequest::default());
-    export.set_timeout(patience);
+    export.set_timeout(limit);
     let mut reader = BookTransferServiceClient::new(raw(server.address()).await);
     let watch = Stopwatch::start();
     let mut export = reader.export_books(export).await.expect("a stream").into_inner();
-    let ends = async { (export.message().await, held_up.acknowledgement().await) };
-    let (export, held_up) = tokio::time::timeout(SOON, ends).await.expect("two streams that end");
-    for refused in [refusal(export), refusal(held_up)] {
+    let ends = async { (export.message().await, blocked.acknowledgement().await) };
+    let (export, blocked) = tokio::time::timeout(SOON, ends).await.expect("two streams that end");
+    for refused in [refusal(export), refusal(blocked)] {
         refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
     }
     let took = watch.stop();
-    assert!(took.at_most(patience * 3), "after {took:?}");
+    assert!(took.at_most(limit * 3), "after {took:?}");
     held.release().await;
     is_idle(&database).await;
     assert_eq!(count(&server).await, 4);

@@ -1,4 +1,4 @@
-//! Carts as the service fills them, and how they become orders.
+//! Carts that the service fills, and their checkout.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use futures_util::future::join_all;
@@ -14,10 +14,10 @@ use crate::{
 };
 
 on_every_engine!(
-    items_come_and_go,
-    items_put_in_at_once_add_up,
-    a_cart_has_its_bounds,
-    checking_out_is_ordering_and_clearing,
+    cart_items_are_added_changed_and_removed,
+    concurrent_adds_of_cart_items_sum_up,
+    cart_over_its_limits_is_refused,
+    checkout_places_the_order_and_clears_the_cart,
 );
 
 const ADD: &str = "CartService/AddItem";
@@ -26,7 +26,7 @@ const REMOVE: &str = "CartService/RemoveItem";
 const CLEAR: &str = "CartService/Clear";
 const CHECKOUT: &str = "CartService/Checkout";
 
-/// What carts don't take; in the bad-input table they are all empty.
+/// Refused writes. In the bad-input table all carts are empty.
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (method, valid, required) in [
@@ -72,13 +72,13 @@ fn checkout(user: u32) -> Value {
     json!({"user_id": id(user), "shipping_address": "1 Main Street"})
 }
 
-/// How many copies of each book are in a cart.
+/// The quantity of each book in a cart.
 fn copies(cart: &Value) -> Vec<i64> {
     let items = cart["items"].as_array().cloned().unwrap_or_default();
     items.iter().map(|item| item["quantity"].as_i64().expect("a number")).collect()
 }
 
-/// Changes a cart; what is answered is what is read, and the etag is a new one.
+/// Changes a cart, and asserts that the answer equals a read and the etag is new.
 async fn change(server: &TestServer, method: &str, request: Value) -> Value {
     let user: Vec<u32> = (1..=3).filter(|user| request["user_id"] == id(*user)).collect();
     let before = cart(server, user[0]).await;
@@ -94,7 +94,7 @@ async fn change(server: &TestServer, method: &str, request: Value) -> Value {
     after
 }
 
-async fn items_come_and_go(engine: Engine) {
+async fn cart_items_are_added_changed_and_removed(engine: Engine) {
     let server = shop(engine).await;
     let first = change(&server, ADD, item(1, 3, 2)).await;
     assert_eq!((books(&first), copies(&first)), (vec![3], vec![2]));
@@ -113,14 +113,14 @@ async fn items_come_and_go(engine: Engine) {
     }
     let cleared = change(&server, CLEAR, json!({"user_id": id(1)})).await;
     assert_eq!((books(&cleared), &cleared["id"]), (vec![], &first["id"]));
-    // Nothing was ordered.
+    // No stock was taken.
     assert_eq!(stocks(&server).await, [10, 10, 10]);
     answer(&server, CLEAR, json!({"user_id": id(2)})).await;
 }
 
-async fn items_put_in_at_once_add_up(engine: Engine) {
+async fn concurrent_adds_of_cart_items_sum_up(engine: Engine) {
     let server = shop(engine).await;
-    // The first of them insert the cart, too.
+    // The first calls also compete to insert the cart.
     let added = (0..30).map(|at| call(&server, ADD, item(1, 1 + at % 2, 1)));
     for answer in join_all(added).await {
         answer.expect("a cart");
@@ -132,7 +132,7 @@ async fn items_put_in_at_once_add_up(engine: Engine) {
     assert_eq!(version, "30");
 }
 
-async fn a_cart_has_its_bounds(engine: Engine) {
+async fn cart_over_its_limits_is_refused(engine: Engine) {
     let server = shop(engine).await;
     answer(&server, ADD, item(1, 1, 999)).await;
     let refused = refusal(&server, ADD, item(1, 1, 2)).await;
@@ -149,7 +149,7 @@ async fn a_cart_has_its_bounds(engine: Engine) {
     answer(&server, ADD, item(1, 100, 1)).await;
 }
 
-async fn checking_out_is_ordering_and_clearing(engine: Engine) {
+async fn checkout_places_the_order_and_clears_the_cart(engine: Engine) {
     let server = shop(engine).await;
     for book in [3, 1] {
         answer(&server, ADD, item(1, book, 11)).await;
@@ -165,12 +165,12 @@ async fn checking_out_is_ordering_and_clearing(engine: Engine) {
     assert_eq!((cart(&server, 1).await, stocks(&server).await), (before, vec![10, 10, 10]));
     answer(&server, UPDATE, item(1, 3, 10)).await;
     answer(&server, UPDATE, item(1, 1, 3)).await;
-    // Once, however often at once.
+    // Concurrent checkouts of one cart place one order.
     let wanted = with(checkout(1), json!({"order_id": id(60)}));
     let answers = join_all((0..5).map(|_| call(&server, CHECKOUT, wanted.clone()))).await;
     let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     for refused in refused {
-        let refused = refused.expect_err("the cart was empty then");
+        let refused = refused.expect_err("an empty cart");
         refused.is(Code::FailedPrecondition, "CART_EMPTY", &[]);
     }
     let [Ok(order)] = &done[..] else { panic!("{} orders", done.len()) };

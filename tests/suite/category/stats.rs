@@ -1,4 +1,4 @@
-//! `GetCategoryStats`: how many books a category has and what they cost on average.
+//! `GetCategoryStats`: the number of books of a category and their average price.
 
 use bookstore_proto::v1::{
     GetCategoryStatsRequest, GetCategoryStatsResponse, ListCategoriesRequest,
@@ -15,7 +15,7 @@ use crate::{
     list::statements,
 };
 
-on_every_engine!(figures_are_exact, pages_are_those_of_the_list);
+on_every_engine!(category_stats_are_exact, category_stats_are_paged_as_the_list_is);
 
 async fn stats(categories: &mut Categories, request: Value) -> GetCategoryStatsResponse {
     done(categories.get_category_stats(message::<GetCategoryStatsRequest>(request)).await)
@@ -34,7 +34,7 @@ fn shown(page: &GetCategoryStatsResponse) -> Vec<String> {
     stats.collect()
 }
 
-async fn figures_are_exact(engine: Engine) {
+async fn category_stats_are_exact(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let price = |category: &str, currency: &str, micros: i64| {
@@ -45,7 +45,7 @@ async fn figures_are_exact(engine: Engine) {
     let mut all =
         vec![with(a_book("loose"), json!({"price": {"currency_code": "USD", "units": 9}}))];
     for (category, currency, prices) in [
-        // Halves go to the even number: 0.5 to 0, 1.5 and 2.5 to 2.
+        // Halves are rounded to even: 0.5 to 0, 1.5 and 2.5 to 2.
         (FICTION, "AAA", &[0, 1][..]),
         (FICTION, "BBB", &[1, 2]),
         (FICTION, "CCC", &[2, 3]),
@@ -69,8 +69,8 @@ async fn figures_are_exact(engine: Engine) {
     assert_eq!(shown(&page), wanted);
     assert_eq!((page.next_page_token.as_str(), page.total_size), ("", None));
 
-    // Sums that pass 64 bits, as a million of the highest prices do: here of three that the
-    // table's check is told to pass over.
+    // Sums above 64 bits, as of a million of the highest prices. Here three prices do, with the
+    // table's check bypassed.
     let unchecked = match engine {
         Engine::Sqlite => "PRAGMA ignore_check_constraints = ON",
         Engine::Postgres => "ALTER TABLE books DROP CONSTRAINT books_price_micros_check",
@@ -82,7 +82,7 @@ async fn figures_are_exact(engine: Engine) {
         ))
         .await;
     let page = stats(&mut categories, json!({"filter": "name = Science"})).await;
-    // 9, 9 and 0 below it: six on average.
+    // 9, 9 and 0 in the next digit: six on average.
     assert_eq!(shown(&page), ["Science 5: 1000000 EUR, 8999999999999999994 USD"]);
 
     let mut request = Request::new(message::<GetCategoryStatsRequest>(json!({})));
@@ -92,7 +92,7 @@ async fn figures_are_exact(engine: Engine) {
     assert_eq!(texts.len(), 2, "{texts:#?}");
 }
 
-async fn pages_are_those_of_the_list(engine: Engine) {
+async fn category_stats_are_paged_as_the_list_is(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (mut books, mut categories) = (books(&server), categories(&server));
     let filed = with(a_book("x"), json!({"category_id": SCIENCE}));
@@ -115,7 +115,7 @@ async fn pages_are_those_of_the_list(engine: Engine) {
     assert_eq!(shown(&stats(&mut categories, request).await), [all[3], all[2], all[0]]);
     assert_eq!(shown(&stats(&mut categories, json!({"filter": "name = x"})).await), [""; 0]);
 
-    // A list's token is none of this method's.
+    // A list's token isn't valid for this method.
     let token = json!({"page_size": 1});
     let token = done(categories.list_categories(message::<ListCategoriesRequest>(token)).await);
     let request = message::<GetCategoryStatsRequest>(json!({"page_token": token.next_page_token}));

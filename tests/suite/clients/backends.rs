@@ -1,15 +1,21 @@
-//! Several instances: calls go to those that are ready, in turn.
+//! Several instances: calls go round robin to those that are ready.
+
+use std::time::Duration;
 
 use bookstore_client::v1::ListBooksRequest;
-use bookstore_tests::{Engine, TestServer, on_every_engine, until};
+use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until, until_within};
 
-use super::{SOON, assert_orders, connect_all, fill, order};
+use super::{SOON, assert_orders, connect, connect_all, fill, order, writes::cut_and_wait};
 
-on_every_engine!(calls_go_on_without_a_killed_instance, an_instance_that_stops_is_passed_over);
+on_every_engine!(
+    calls_after_an_instance_is_killed_go_to_the_other,
+    calls_skip_an_instance_that_reports_not_serving,
+    a_connection_that_was_ready_is_made_again_at_once,
+);
 
 const LIST: &str = "/bookstore.v1.BookService/ListBooks";
 
-/// How many lists an instance has answered.
+/// The number of lists that an instance has answered.
 fn lists(server: &TestServer) -> usize {
     server.logs().json().iter().filter(|line| is_list(line)).count()
 }
@@ -25,14 +31,14 @@ async fn two(engine: Engine) -> (TestServer, TestServer) {
     (first, second)
 }
 
-async fn calls_go_on_without_a_killed_instance(engine: Engine) {
+async fn calls_after_an_instance_is_killed_go_to_the_other(engine: Engine) {
     let (mut first, second) = two(engine).await;
     let client = connect_all(&[&first, &second]);
     fill(&client).await;
     let list = async || {
         client.books().list_books(ListBooksRequest::default()).await.expect("a list");
     };
-    // Both are asked, once both are known to be ready.
+    // Both get calls once both are known to be ready.
     until("both instances answer", SOON, async || {
         list().await;
         lists(&first) > 2 && lists(&second) > 2
@@ -71,8 +77,8 @@ async fn calls_go_on_without_a_killed_instance(engine: Engine) {
     until("the log has them", SOON, async || lists(&second) == before + 10).await;
 }
 
-/// It still answers calls, but says NOT_SERVING.
-async fn an_instance_that_stops_is_passed_over(engine: Engine) {
+/// It still answers calls, but reports NOT_SERVING.
+async fn calls_skip_an_instance_that_reports_not_serving(engine: Engine) {
     let (first, second) = two(engine).await;
     let client = connect_all(&[&first, &second]);
     let list = async || {
@@ -84,7 +90,7 @@ async fn an_instance_that_stops_is_passed_over(engine: Engine) {
     })
     .await;
     first.signal(bookstore_tests::Signal::TERM);
-    until("the first is passed over", SOON, async || {
+    until("the first instance is skipped", SOON, async || {
         let before = (lists(&first), lists(&second));
         for _ in 0..10 {
             list().await;
@@ -98,4 +104,22 @@ async fn an_instance_that_stops_is_passed_over(engine: Engine) {
     .await;
     // It would have answered.
     crate::client::books(&first).list_books(ListBooksRequest::default()).await.expect("a list");
+}
+
+/// The pauses between attempts to connect grow only while none succeeds. If they grew after each
+/// lost connection, eight of them would take more than four seconds.
+async fn a_connection_that_was_ready_is_made_again_at_once(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let line = Line::to_service(server.address()).await;
+    let client = connect(line.url());
+    client.ready(SOON).await.expect("a connection");
+    until_within("eight connections", Duration::from_millis(2500), async || {
+        for _ in 0..8 {
+            cut_and_wait(&line, &client).await;
+            line.restore();
+            client.ready(SOON).await.expect("a connection");
+        }
+        true
+    })
+    .await;
 }

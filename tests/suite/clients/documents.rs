@@ -1,4 +1,4 @@
-//! The page for Rust holds the example's text, and the example does what the page says.
+//! The page for Rust contains the example's text, and the example does what the page says.
 
 #[path = "../../../server/client/examples/place_orders.rs"]
 #[expect(dead_code, reason = "its main is for those who run it")]
@@ -13,22 +13,25 @@ use serde_json::json;
 use super::{SOON, connect};
 use crate::{client, tidy};
 
-on_every_engine!(the_example_places_each_order_once);
+on_every_engine!(example_run_again_places_each_order_once);
 
 #[test]
-fn the_page_has_the_example() {
+fn rust_page_contains_the_text_of_the_example() {
     let read = |path: &str| fs::read_to_string(tidy::root().join(path)).expect(path);
     let page = read("docs/clients/rust.md");
     let example = read("server/client/examples/place_orders.rs");
-    // What a program of the house needs and a reader's doesn't.
+    // Lines that this workspace needs and a reader's program doesn't.
     let lints = "#![expect(clippy::print_stdout, clippy::print_stderr, reason = \"a program's own \
                  output\")]\n\n";
     let example = example.replacen(lints, "", 1);
-    assert!(page.contains(&format!("```rust\n{example}```\n")), "the page has another program");
+    assert!(
+        page.contains(&format!("```rust\n{example}```\n")),
+        "the page's program differs from the example"
+    );
 }
 
-/// The service is killed while it runs, and the program is run again from its start.
-async fn the_example_places_each_order_once(engine: Engine) {
+/// The service is killed during the example, and the example is started again from its beginning.
+async fn example_run_again_places_each_order_once(engine: Engine) {
     const ORDERS: u32 = 30;
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("bookstore.sock");
@@ -63,6 +66,6 @@ async fn the_example_places_each_order_once(engine: Engine) {
     };
     let (first, ()) = tokio::join!(first, killing);
     let second = program(address).await;
-    assert_eq!(first, second, "another run places other orders");
+    assert_eq!(first, second, "another run places separate orders");
     assert_eq!(database.value("SELECT count(*) FROM orders").await, ORDERS.to_string());
 }

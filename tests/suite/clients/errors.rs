@@ -1,4 +1,4 @@
-//! Errors as programs read them, and retries that end.
+//! Errors as programs read them, and the end of retries.
 
 use std::time::Duration;
 
@@ -12,14 +12,17 @@ use tonic::Code;
 use super::{connect, url};
 use crate::client;
 
-on_every_engine!(errors_have_their_parts, retries_end_with_their_tokens);
+on_every_engine!(
+    client_error_exposes_reason_attempts_and_endpoint,
+    retries_stop_when_throttling_tokens_run_out
+);
 
-async fn errors_have_their_parts(engine: Engine) {
+async fn client_error_exposes_reason_attempts_and_endpoint(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(url(&server));
     let book = json!({"author": "x", "stock": -1});
     let call = client::create("", book).into_call().request_id("a-request");
-    let error = Error::from(client.books().create_book(call).await.expect_err("two faults"));
+    let error = Error::from(client.books().create_book(call).await.expect_err("two violations"));
     assert!(error.is(v1::ErrorReason::FieldInvalid), "{error:?}");
     assert_eq!(error.code(), Code::InvalidArgument);
     let mut fields: Vec<_> = error.field_violations().iter().map(|it| &*it.field).collect();
@@ -46,7 +49,7 @@ async fn errors_have_their_parts(engine: Engine) {
     client.books().update_book(update(&book.etag)).await.expect("the first update");
     let stale = client.books().update_book(update(&book.etag)).await.expect_err("an old etag");
     let error = Error::from(stale);
-    // ABORTED is a code that is repeated; the service says that this one isn't.
+    // ABORTED is retried as a code, but the service's error info forbids it here.
     assert!(error.is(v1::ErrorReason::EtagMismatch), "{error:?}");
     assert_eq!((error.attempts(), error.is_transient()), (1, false));
 
@@ -62,14 +65,14 @@ async fn errors_have_their_parts(engine: Engine) {
     assert!(error.message().contains("127.0.0.1:1/"), "{error}");
 }
 
-/// A service without its schema refuses calls with UNAVAILABLE, and they are repeated.
-async fn retries_end_with_their_tokens(engine: Engine) {
+/// A service without its schema refuses calls with UNAVAILABLE, and the client retries them.
+async fn retries_stop_when_throttling_tokens_run_out(engine: Engine) {
     let server = TestServer::builder(engine).unmigrated().env("DATABASE_MIGRATE", "false");
     let server = server.wait_for(Some("live")).start().await;
     let attempts = async |throttling: Option<RetryThrottling>| {
         let mut config = ServiceConfig::of_the_service();
         config.retry_throttling = throttling;
-        // Its health would keep the call from it.
+        // Health checking would stop the client from calling it.
         config.health_check_service = None;
         let options = ClientOptions::new([url(&server)]).service_config(config);
         let client = options.connect().expect("an address");
@@ -80,7 +83,7 @@ async fn retries_end_with_their_tokens(engine: Engine) {
         assert_eq!(error.retry_delay(), Some(Duration::from_secs(1)));
         error.attempts()
     };
-    // Each pause is the service's second, up to a fifth more.
+    // Each pause is the service's second, plus up to a fifth.
     assert_eq!(attempts(None).await, 3);
     let throttling = |max_tokens| Some(RetryThrottling { max_tokens, token_ratio: 0.1 });
     assert_eq!(attempts(throttling(4)).await, 2);

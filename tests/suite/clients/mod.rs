@@ -1,5 +1,5 @@
-//! The Rust client: a write whose answer is lost happens once, calls go on where an instance
-//! dies, and reads see what was written.
+//! The Rust client: a write whose answer is lost is applied once, calls go on when an instance
+//! dies, and reads see the client's writes.
 
 mod backends;
 mod config;
@@ -17,10 +17,10 @@ use serde_json::json;
 
 use crate::client;
 
-/// How long anything may take on a small machine.
+/// The timeout of any step, on a small machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// The copies of the book at first.
+/// The initial stock of the book.
 const STOCK: i32 = 1_000;
 
 /// A client of one address.
@@ -58,8 +58,8 @@ fn order(address: &str) -> v1::PlaceOrderRequest {
     }))
 }
 
-/// Fails unless there are so many orders, each of one copy of the book, and each to an address of
-/// its own.
+/// Fails unless there are this many orders, each of one copy of the book, and each with an address
+/// of its own.
 async fn assert_orders(server: &TestServer, count: usize) {
     let database = server.database();
     let orders = "SELECT count(*) FROM orders";

@@ -1,4 +1,4 @@
-//! Consistency tokens: a read sees what its client has written, whichever node answers.
+//! Consistency tokens: a read sees its client's writes on any node.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ async fn create(client: &Client, title: &str) -> String {
     created.expect("a book").into_inner().id
 }
 
-/// Two instances of the service: a write goes to one of them, and the read after it to the other.
+/// Two instances of the service: one gets the write, the other the read after it.
 #[tokio::test]
-async fn a_client_reads_its_own_writes_at_a_lagging_replica() {
+async fn client_with_a_lagging_replica_reads_its_own_writes() {
     let cluster = Replicated::start(1).await;
     let serve = async || {
         let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
@@ -49,28 +49,28 @@ async fn a_client_reads_its_own_writes_at_a_lagging_replica() {
         let id = create(&client, &format!("Dune {number}")).await;
         let other = client.new_session();
         let answer = client.books().get_book(get(&id)).await.expect("its own write");
-        assert_eq!(served_by(&answer), "primary", "the replica can't have it");
-        // The same read without the token is answered by the replica, which lags.
+        assert_eq!(served_by(&answer), "primary", "the replica lacks it");
+        // Without the token the lagging replica answers the same read.
         let error = other.books().get_book(eventual(&id)).await.expect_err("a replica that lags");
         assert_eq!(error.code(), Code::NotFound, "{error:?}");
-        // What one client has seen can be handed to another.
+        // A client's token can be given to another client.
         let token = client.session().token().expect("a token");
         other.session().observe(&token);
-        other.books().get_book(get(&id)).await.expect("what the other client has seen");
+        other.books().get_book(get(&id)).await.expect("the other client's token");
     }
     cluster.execute(1, "SELECT pg_wal_replay_resume()").await;
     let id = create(&client, "Emma").await;
     cluster.caught_up(0, 1).await;
-    until("the replica answers what it has now", SOON, async || {
+    until("the replica returns the present value", SOON, async || {
         let answer = client.books().get_book(get(&id)).await.expect("its own write");
         served_by(&answer) == cluster.name(1)
     })
     .await;
 }
 
-/// A lost write is reported once; then the client goes on with what is there.
+/// A lost write is reported once. Then the client continues with the present state.
 #[tokio::test]
-async fn a_write_that_a_failover_lost_is_reported() {
+async fn write_lost_by_a_failover_is_reported_once() {
     let mut cluster = Replicated::start(1).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
     let server = server.env("DATABASE_FAILOVER_WAIT", "20s").start().await;
@@ -83,15 +83,15 @@ async fn a_write_that_a_failover_lost_is_reported() {
     cluster.restart(1).await;
     cluster.promote(1).await;
     let call = get(&kept).into_call().deadline(Duration::from_secs(20));
-    let error = Error::from(client.books().get_book(call).await.expect_err("what was lost"));
+    let error = Error::from(client.books().get_book(call).await.expect_err("a lost write"));
     assert!(error.is(v1::ErrorReason::WriteMayBeLost), "{error:?}");
     assert_eq!(client.session().token(), None);
-    client.books().get_book(get(&kept)).await.expect("what was kept");
+    client.books().get_book(get(&kept)).await.expect("a stored answer");
 }
 
-/// The client puts tokens in the order in which the service has sealed them.
+/// The client orders tokens as the service orders the positions in them.
 #[test]
-fn tokens_are_ordered_as_the_service_orders_positions() {
+fn client_orders_tokens_as_the_service_orders_positions() {
     let at = |timeline, number| Position { system: 7, timeline, number };
     let session = bookstore_client::Session::default();
     let mut known = at(1, 5);

@@ -11,13 +11,13 @@ use bookstore_client::{
 };
 use bookstore_tests::{Engine, Line, TestServer, on_every_engine, until};
 
-use super::{SOON, connect, fill, order, url, writes::lose};
+use super::{SOON, connect, fill, order, url, writes::cut_and_wait};
 use crate::client;
 
 on_every_engine!(
-    writes_are_executed_as_one,
-    a_transaction_is_led,
-    a_transaction_whose_commit_is_lost_happens_once,
+    client_execute_applies_all_writes_or_none,
+    client_transact_commits_or_rolls_back_its_work,
+    transaction_with_a_lost_commit_answer_is_applied_once,
 );
 
 fn category(name: &str) -> CreateCategoryRequest {
@@ -25,7 +25,7 @@ fn category(name: &str) -> CreateCategoryRequest {
     CreateCategoryRequest { category: Some(category), id: String::new() }
 }
 
-async fn writes_are_executed_as_one(engine: Engine) {
+async fn client_execute_applies_all_writes_or_none(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(url(&server));
     let key = Uuid::new_v4();
@@ -40,7 +40,7 @@ async fn writes_are_executed_as_one(engine: Engine) {
     assert_eq!(answers.get::<Book>(1).expect("a book").id, client::id(1));
     assert!(answers.get::<Book>(0).is_err() && answers.get::<Book>(2).is_err());
     let again = execute().send().await.expect("the same again");
-    assert_eq!(again.get::<Category>(0).expect("a category"), answers.get(0).expect("one"));
+    assert_eq!(again.get::<Category>(0).expect("a category"), answers.get(0).expect("a category"));
     let taken =
         client.execute().request(&category("Travel")).request(&category("Poetry")).send().await;
     let error = taken.expect_err("a name that is taken");
@@ -50,13 +50,13 @@ async fn writes_are_executed_as_one(engine: Engine) {
     assert_eq!(server.database().value(made).await, "1");
 }
 
-async fn a_transaction_is_led(engine: Engine) {
+async fn client_transact_commits_or_rolls_back_its_work(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(url(&server));
     let Start::Open(mut transaction, begun) =
         client.begin(Begin::default(), None).await.expect("a transaction")
     else {
-        panic!("without a key nothing is replayed")
+        panic!("an answer without a key is not replayed")
     };
     assert!(begun.timeout_ms > 0);
     let made: Category = transaction.call(&category("Poetry")).await.expect("a category");
@@ -73,7 +73,7 @@ async fn a_transaction_is_led(engine: Engine) {
     assert_eq!(server.database().value(made).await, "1");
     assert!(client.session().token().is_some());
 
-    // An error of the work rolls back, and is answered.
+    // An error of the function rolls back, and is returned.
     let failed = client
         .transact(Begin::default(), Duration::from_secs(10), async |transaction| {
             let _: Category = transaction.call(&category("Travel")).await?;
@@ -86,7 +86,7 @@ async fn a_transaction_is_led(engine: Engine) {
     assert_eq!(server.database().value(made).await, "1");
 }
 
-async fn a_transaction_whose_commit_is_lost_happens_once(engine: Engine) {
+async fn transaction_with_a_lost_commit_answer_is_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());
@@ -97,17 +97,17 @@ async fn a_transaction_whose_commit_is_lost_happens_once(engine: Engine) {
         let placed: bookstore_client::v1::Order =
             transaction.call(&order("1 Quiet Street")).await?;
         if run == 0 {
-            // The commit goes out, and its answer doesn't come.
+            // The commit is sent, and its answer is lost.
             line.freeze_at(COMMIT);
         }
         Ok(placed)
     });
     let (placed, ()) = tokio::join!(placed, async {
-        until("it is committed", SOON, async || {
+        until("the write is committed", SOON, async || {
             server.database().value("SELECT count(*) FROM orders").await == "1"
         })
         .await;
-        lose(&line, &client).await;
+        cut_and_wait(&line, &client).await;
         line.restore();
     });
     let placed = placed.expect("an order");
@@ -118,6 +118,6 @@ async fn a_transaction_whose_commit_is_lost_happens_once(engine: Engine) {
     assert_eq!(server.database().value(&stored).await, "1");
 }
 
-/// A message of Transact with a commit, as gRPC frames it: no compression, two bytes long, field 5
-/// of length 0.
+/// A message of Transact with a commit in a gRPC frame: uncompressed, two bytes long, field 5 of
+/// length 0.
 const COMMIT: &[u8] = &[0, 0, 0, 0, 2, 0x2a, 0];

@@ -1,4 +1,4 @@
-//! Writes over connections that break and to services that are killed: each happens once.
+//! Writes over connections that break and to services that are killed: each is applied once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use super::{SOON, assert_orders, connect, fill, order};
 use crate::{bad_input::send, client};
 
 on_every_engine!(
-    a_write_whose_answer_is_lost_happens_once,
-    orders_are_placed_once_while_the_service_is_killed,
-    orders_are_placed_once_over_lines_that_break,
-    a_repeated_write_needs_a_key,
-    an_outcome_is_told,
+    write_with_a_lost_answer_is_applied_once,
+    orders_are_placed_once_when_the_service_is_killed,
+    orders_are_placed_once_over_broken_connections,
+    repeated_write_without_a_key_is_refused,
+    client_learns_the_outcome_of_a_write,
 );
 
-async fn a_write_whose_answer_is_lost_happens_once(engine: Engine) {
+async fn write_with_a_lost_answer_is_applied_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());
@@ -29,12 +29,12 @@ async fn a_write_whose_answer_is_lost_happens_once(engine: Engine) {
     let mut orders = client.orders();
     let placed: JoinHandle<Result<Response<v1::Order>, _>> =
         tokio::spawn(async move { orders.place_order(order("1 Lost Street")).await });
-    // It is placed although its caller doesn't know yet.
+    // The order is placed although its caller doesn't know yet.
     until("the order is placed", SOON, async || {
         server.database().value("SELECT count(*) FROM orders").await == "1"
     })
     .await;
-    lose(&line, &client).await;
+    cut_and_wait(&line, &client).await;
     assert!(!placed.is_finished());
     line.restore();
     let answer = placed.await.expect("no panic").expect("an order");
@@ -45,8 +45,8 @@ async fn a_write_whose_answer_is_lost_happens_once(engine: Engine) {
     assert_orders(&server, 1).await;
 }
 
-/// Cuts a client's only line, and waits until the client knows.
-pub(super) async fn lose(line: &Line, client: &Client) {
+/// Cuts a client's only connection, and waits until the client notices.
+pub(super) async fn cut_and_wait(line: &Line, client: &Client) {
     line.cut();
     until("the client has lost its connection", SOON, async || {
         client.ready(Duration::ZERO).await.is_err()
@@ -54,8 +54,8 @@ pub(super) async fn lose(line: &Line, client: &Client) {
     .await;
 }
 
-/// The service keeps its address: a socket in the file system.
-async fn orders_are_placed_once_while_the_service_is_killed(engine: Engine) {
+/// The service keeps its address: a Unix domain socket.
+async fn orders_are_placed_once_when_the_service_is_killed(engine: Engine) {
     const CALLERS: usize = 4;
     const ORDERS: usize = 25;
     const KILLS: usize = 3;
@@ -91,13 +91,12 @@ async fn orders_are_placed_once_while_the_service_is_killed(engine: Engine) {
     for caller in callers {
         attempts += caller.await.expect("a caller that places its orders");
     }
-    assert!(attempts > CALLERS * ORDERS, "no call was interrupted: nothing is shown");
+    assert!(attempts > CALLERS * ORDERS, "no call was interrupted, so the test proves nothing");
     assert_orders(&server, CALLERS * ORDERS).await;
 }
 
-/// Every connection carries a few orders at most, and breaks anywhere in their requests and
-/// answers.
-async fn orders_are_placed_once_over_lines_that_break(engine: Engine) {
+/// Every connection carries a few orders at most, and breaks anywhere in requests and answers.
+async fn orders_are_placed_once_over_broken_connections(engine: Engine) {
     const ORDERS: usize = 60;
     let server = TestServer::start(engine).await;
     fill(&connect(super::url(&server))).await;
@@ -107,11 +106,11 @@ async fn orders_are_placed_once_over_lines_that_break(engine: Engine) {
     for number in 0..ORDERS {
         attempts += place(&client, 0, number).await;
     }
-    assert!(attempts > ORDERS, "no connection broke: nothing is shown");
+    assert!(attempts > ORDERS, "no connection broke, so the test proves nothing");
     assert_orders(&server, ORDERS).await;
 }
 
-/// Places an order, under one key until it is placed; answers how many attempts that took.
+/// Places an order, with one key for all attempts; returns the number of attempts.
 async fn place(client: &Client, caller: usize, number: usize) -> usize {
     let key = Uuid::new_v4();
     let address = format!("{number} Quiet Street, {caller}");
@@ -121,7 +120,7 @@ async fn place(client: &Client, caller: usize, number: usize) -> usize {
         match client.orders().place_order(call).await {
             Ok(answer) => {
                 let previous = answer.metadata().get("grpc-previous-rpc-attempts");
-                let previous = previous.expect("the attempts before").to_str().expect("ASCII");
+                let previous = previous.expect("the earlier attempts").to_str().expect("ASCII");
                 return attempts + previous.parse::<usize>().expect("a number") + 1;
             }
             Err(status) => {
@@ -134,16 +133,16 @@ async fn place(client: &Client, caller: usize, number: usize) -> usize {
     }
 }
 
-/// Libraries that retry by the service config don't know whether a call has a key; the service
-/// does.
-async fn a_repeated_write_needs_a_key(engine: Engine) {
+/// Libraries that retry by the service config don't know whether a call has a key. The service
+/// does, so it refuses retries without one.
+async fn repeated_write_without_a_key_is_refused(engine: Engine) {
     const CREATE: &str = "/bookstore.v1.BookService/CreateBook";
     const AGAIN: (&str, &str) = ("grpc-previous-rpc-attempts", "1");
     let server = TestServer::start(engine).await;
     let body = client::create(&client::id(1), client::a_book("Dune")).encode_to_vec();
     let count = async || server.database().value("SELECT count(*) FROM books").await;
     let refused = send(server.channel(), CREATE, body.clone(), &[AGAIN]).await;
-    let refused = refused.expect_err("it may have happened");
+    let refused = refused.expect_err("an unknown outcome");
     let pushback = refused.metadata().get("grpc-retry-pushback-ms").expect("a pushback");
     assert_eq!(pushback, "-1");
     client::Refusal::from(&refused).is(Code::Unknown, "COMMIT_OUTCOME_UNKNOWN", &[]);
@@ -152,7 +151,7 @@ async fn a_repeated_write_needs_a_key(engine: Engine) {
     let with_key = [AGAIN, ("idempotency-key", key.as_str())];
     send(server.channel(), CREATE, body, &with_key).await.expect("a book");
     assert_eq!(count().await, "1");
-    // What changes nothing more may be repeated without.
+    // Idempotent methods may be retried without a key.
     let get = v1::GetBookRequest { id: client::id(1), ..Default::default() }.encode_to_vec();
     send(server.channel(), "/bookstore.v1.BookService/GetBook", get, &[AGAIN])
         .await
@@ -163,7 +162,7 @@ async fn a_repeated_write_needs_a_key(engine: Engine) {
         .expect("an outcome");
 }
 
-async fn an_outcome_is_told(engine: Engine) {
+async fn client_learns_the_outcome_of_a_write(engine: Engine) {
     let server = TestServer::start(engine).await;
     let client = connect(super::url(&server));
     fill(&client).await;
@@ -182,18 +181,19 @@ async fn an_outcome_is_told(engine: Engine) {
     let call = order("2 Quiet Street").into_call().idempotency_key(other);
     let fenced = Error::from(client.orders().place_order(call).await.expect_err("a fence"));
     assert!(fenced.is(v1::ErrorReason::KeyFenced) && !fenced.may_have_happened(), "{fenced:?}");
-    assert_eq!(fenced.attempts(), 1, "a fenced write is repeated in vain");
+    assert_eq!(fenced.attempts(), 1, "a fenced write must not be retried");
     assert_orders(&server, 1).await;
-    // A key of the client's own is told too.
+    // The same with a key that the client has made.
     let answer = client.orders().place_order(order("3 Quiet Street")).await.expect("an order");
     let key = answer.metadata().get("idempotency-key").expect("a key").to_str().expect("ASCII");
-    let (outcome, _) = client.outcome(key.parse().expect("a UUID"), false).await.expect("one");
+    let (outcome, _) =
+        client.outcome(key.parse().expect("a UUID"), false).await.expect("an outcome");
     assert_eq!(outcome, v1::Outcome::Committed);
 }
 
-/// Without an answer the deadline ends the call, and its error says how to go on.
+/// Without an answer the deadline ends the call. Its error has the key for a retry.
 #[tokio::test]
-async fn a_deadline_leaves_the_key() {
+async fn write_past_its_deadline_returns_its_key() {
     let server = TestServer::start(Engine::Sqlite).await;
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());
@@ -213,7 +213,7 @@ async fn a_deadline_leaves_the_key() {
     let call = order("1 Quiet Street").into_call().idempotency_key(key);
     client.orders().place_order(call).await.expect("an order");
     assert_orders(&server, 1).await;
-    // The client's own default.
+    // The client's default deadline.
     line.freeze();
     let hasty = bookstore_client::ClientOptions::new([line.url()]);
     let hasty = hasty.timeout(Duration::from_millis(200)).connect().expect("an address");

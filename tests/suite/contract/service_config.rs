@@ -1,5 +1,5 @@
-//! `deploy/service-config.json` is made of the contract: which calls a client repeats follows from
-//! what each method does.
+//! `deploy/service-config.json` is rendered from the contract: which calls a client retries follows
+//! from each method's idempotency.
 
 use std::{env, fs};
 
@@ -12,8 +12,8 @@ use crate::tidy;
 
 const FILE: &str = "deploy/service-config.json";
 
-/// What holds for all calls. The health name is the one of A17's watch; the service is out of turn
-/// while it isn't ready.
+/// The settings of all calls. The health name is for gRFC A17's watch: a service that isn't ready
+/// gets no calls.
 const HEAD: &str = r#"{
   "loadBalancingConfig": [{"round_robin": {}}],
   "healthCheckConfig": {"serviceName": "ready"},
@@ -21,8 +21,7 @@ const HEAD: &str = r#"{
   "methodConfig": [
 "#;
 
-/// What holds for calls that are repeated without a key: those that change nothing, and those that
-/// change nothing more the second time.
+/// Calls that are retried without a key: reads, and writes that are idempotent by themselves.
 const SAFE: &str = r#",
       "timeout": "30s",
       "waitForReady": true,
@@ -35,8 +34,8 @@ const SAFE: &str = r#",
       }
     }"#;
 
-/// What holds for writes. A service config can't ask for a key; the service does, by refusing a
-/// repeated write without one. UNKNOWN is COMMIT_OUTCOME_UNKNOWN, which a key settles.
+/// Writes. A service config can't require a key; the service does so by refusing a retried write
+/// without one. UNKNOWN is COMMIT_OUTCOME_UNKNOWN, which a retry with the key resolves.
 const WITH_KEY: &str = r#",
       "timeout": "30s",
       "waitForReady": true,
@@ -49,12 +48,12 @@ const WITH_KEY: &str = r#",
       }
     }"#;
 
-/// What holds for streams: their callers resume them.
+/// Streams, which their callers resume.
 const STREAM: &str = r#",
       "waitForReady": true
     }"#;
 
-/// Every method of the contract: its service, its name, and how it may be repeated.
+/// Every method of the contract: its service, its name, and how it may be retried.
 fn methods() -> Vec<(String, String, Repeat)> {
     let services = DESCRIPTOR_POOL.services();
     let mut services: Vec<_> =
@@ -91,7 +90,7 @@ fn render() -> String {
 }
 
 #[test]
-fn is_made_of_the_contract() {
+fn service_config_file_equals_the_rendered_contract() {
     let path = tidy::root().join(FILE);
     let wanted = render();
     if env::var_os("BOOKSTORE_WRITE_GOLDEN").is_some() {
@@ -99,10 +98,10 @@ fn is_made_of_the_contract() {
     }
     let text = fs::read_to_string(&path).expect("the service config");
     let different = text.lines().zip(wanted.lines()).find(|(there, wanted)| there != wanted);
-    assert_eq!(different, None, "{FILE} isn't what the contract makes of it; run\n  {REWRITE}");
+    assert_eq!(different, None, "{FILE} differs from the rendered contract; run\n  {REWRITE}");
     assert_eq!(text, wanted);
 
-    // What a client reads in it.
+    // The same in the client's reading.
     let config = ServiceConfig::parse(&text).expect("a service config");
     let codes = |path: &str| {
         let policy = config.method(path).retry_policy;

@@ -1,4 +1,4 @@
-//! The cases of `tests/fixtures/drift`: each is made on a database of its own at head.
+//! The cases of `tests/fixtures/drift`: each is applied to a separate database at head.
 
 use bookstore_tests::{Database, Engine, on_every_engine};
 use futures_util::{StreamExt, stream};
@@ -6,15 +6,15 @@ use sqlx::{Connection as _, Row as _};
 
 use super::{findings, migrated};
 
-on_every_engine!(every_case_is_told_right);
+on_every_engine!(every_drift_case_gives_its_expected_findings);
 
-/// How many databases are made and checked at a time.
+/// The number of concurrent databases.
 const AT_ONCE: usize = 4;
 
 struct Case {
     /// `error column.type`, or `equal` and a word.
     verdict: &'static str,
-    /// Words that the findings name.
+    /// Texts that the findings contain.
     names: Vec<&'static str>,
     sql: &'static str,
 }
@@ -32,7 +32,7 @@ fn cases(engine: Engine) -> Vec<Case> {
     text.split("\n-- case: ").skip(1).map(case).collect()
 }
 
-async fn every_case_is_told_right(engine: Engine) {
+async fn every_drift_case_gives_its_expected_findings(engine: Engine) {
     let cases = cases(engine);
     assert!(cases.len() > 40, "{} cases", cases.len());
     let wrong: Vec<String> = stream::iter(cases)
@@ -44,29 +44,29 @@ async fn every_case_is_told_right(engine: Engine) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with what `check` says; none if nothing is.
+/// The problem with the output of `check`; `None` if it is right.
 async fn judge(engine: Engine, case: &Case) -> Option<String> {
     let database = migrated(engine).await;
     for edit in case.sql.lines().filter_map(|line| line.strip_prefix("-- edit ")) {
-        make_anew(&database, edit).await;
+        rebuild(&database, edit).await;
     }
     database.sql(case.sql).await;
     let (code, list) = findings(&database.owner_url(), &[]).await;
-    let told = format!("{}: {code:?} {list:#?}", case.verdict);
-    let Some((level, kind)) = case.verdict.split_once(' ') else { return Some(told) };
+    let shown = format!("{}: {code:?} {list:#?}", case.verdict);
+    let Some((level, kind)) = case.verdict.split_once(' ') else { return Some(shown) };
     if level == "equal" {
-        return (code != Some(0) || !list.is_empty()).then_some(told);
+        return (code != Some(0) || !list.is_empty()).then_some(shown);
     }
     let expected = if level == "error" { Some(1) } else { Some(0) };
     let text = format!("{list:?}");
     let right = code == expected
         && list.first().is_some_and(|first| first["kind"] == kind && first["level"] == level)
         && case.names.iter().all(|name| text.contains(name));
-    (!right).then_some(told)
+    (!right).then_some(shown)
 }
 
-/// Makes a table of SQLite anew with an edited definition: `TABLE: OLD => NEW; OLD => NEW`.
-async fn make_anew(database: &Database, edit: &str) {
+/// Rebuilds a table of SQLite with an edited definition: `TABLE: OLD => NEW; OLD => NEW`.
+async fn rebuild(database: &Database, edit: &str) {
     let (table, changes) = edit.split_once(": ").expect("a table and changes");
     let Database::Sqlite(file) = database else { panic!("edits are for SQLite") };
     let mut connection = file.connect().await;

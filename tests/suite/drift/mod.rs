@@ -1,5 +1,5 @@
-//! `migrate check`: every kind of drift is found, no other spelling is one, on both engines; and
-//! what the running service makes of it.
+//! `migrate check` on both engines: it finds every kind of drift, and reports no other spelling as
+//! drift. And the running service's reaction to drift.
 
 mod cases;
 mod service;
@@ -9,19 +9,19 @@ use bookstore_tests::{Database, Engine, Finished, Origin, on_every_engine, run};
 use serde_json::Value;
 
 on_every_engine!(
-    an_untouched_head_is_silent,
-    a_check_that_fails_is_no_drift,
-    findings_have_a_form,
-    other_revisions_are_told,
+    check_of_an_unchanged_head_finds_nothing,
+    check_that_fails_exits_with_another_code_than_drift,
+    drift_findings_have_their_json_fields,
+    check_reports_pending_and_unknown_revisions,
 );
 
-/// What `check` prints, and its code.
+/// The output of `check`, and its exit code.
 async fn check(url: &str, arguments: &[&str]) -> Finished {
     let arguments = [&["migrate", "check"], arguments].concat();
     run(&arguments, &[("DATABASE_URL", url)]).await
 }
 
-/// The findings of `check --json`, and its code.
+/// The findings of `check --json`, and the exit code.
 async fn findings(url: &str, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let finished = check(url, &[&["--json"], arguments].concat()).await;
     let list: Value = serde_json::from_str(&finished.output)
@@ -39,20 +39,20 @@ async fn migrated(engine: Engine) -> Database {
     database
 }
 
-async fn an_untouched_head_is_silent(engine: Engine) {
+async fn check_of_an_unchanged_head_finds_nothing(engine: Engine) {
     let database = migrated(engine).await;
     assert_eq!(findings(&database.owner_url(), &[]).await, (Some(0), Vec::new()));
-    let told = check(&database.owner_url(), &[]).await;
-    assert!(told.output.contains("compared by replay"), "{told:?}");
+    let checked = check(&database.owner_url(), &[]).await;
+    assert!(checked.output.contains("compared by replay"), "{checked:?}");
     if engine == Engine::Postgres {
         let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'bookstore_scratch%'";
-        assert_eq!(database.value(left).await, "0", "schemas that a check has left");
+        assert_eq!(database.value(left).await, "0", "schemas left by a check");
     }
 }
 
-async fn a_check_that_fails_is_no_drift(engine: Engine) {
+async fn check_that_fails_exits_with_another_code_than_drift(engine: Engine) {
     let url = match engine {
-        Engine::Postgres => "postgres://nobody@127.0.0.1:9/nothing".to_owned(),
+        Engine::Postgres => "postgres://user@127.0.0.1:9/nothing".to_owned(),
         Engine::Sqlite => "sqlite:///nowhere/at/all.db".to_owned(),
     };
     let finished = check(&url, &["--json"]).await;
@@ -60,14 +60,14 @@ async fn a_check_that_fails_is_no_drift(engine: Engine) {
     assert!(!finished.errors.is_empty(), "{finished:?}");
 }
 
-async fn findings_have_a_form(engine: Engine) {
+async fn drift_findings_have_their_json_fields(engine: Engine) {
     let database = migrated(engine).await;
     database.sql("DROP INDEX \"posts_title_id_idx\"").await;
     database
         .sql("CREATE TABLE \"shelves\" (\"id\" integer); INSERT INTO \"shelves\" VALUES (1)")
         .await;
     if engine == Engine::Postgres {
-        // Rows are looked for where the role may read them.
+        // Rows are only counted where the role may read them.
         database.sql("GRANT SELECT ON \"shelves\" TO bookstore_owner").await;
     }
     let (code, list) = findings(&database.owner_url(), &[]).await;
@@ -85,8 +85,9 @@ async fn findings_have_a_form(engine: Engine) {
     assert_eq!((&table["repair"], &table["repair_loses"]), (&"yes".into(), &"yes".into()));
 }
 
-/// Pending revisions fail a check; those of a newer program, whose schema isn't known, don't.
-async fn other_revisions_are_told(engine: Engine) {
+/// A check fails with pending revisions, but not with those of a newer program, whose schema it
+/// doesn't know.
+async fn check_reports_pending_and_unknown_revisions(engine: Engine) {
     let database = migrated(engine).await;
     let newer =
         "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99991231_000001_newer', 0)";

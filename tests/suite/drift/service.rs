@@ -1,5 +1,5 @@
-//! The running service: it logs drift once, shows it, and isn't ready while something is gone that
-//! its statements name.
+//! The running service logs drift once, shows it, and isn't ready while columns or tables are
+//! missing that its statements name.
 
 use std::time::Duration;
 
@@ -7,9 +7,12 @@ use bookstore_tests::{Engine, TestServer, on_every_engine, until};
 
 use crate::admin::get;
 
-on_every_engine!(drift_is_logged_and_shown, what_is_gone_makes_it_unready);
+on_every_engine!(
+    drift_is_logged_once_and_shown_in_status,
+    missing_column_makes_the_service_unready
+);
 
-/// How long something may take that happens at once, on a busy machine.
+/// The timeout of an immediate reaction, on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 async fn status(server: &TestServer) -> serde_json::Value {
@@ -17,7 +20,7 @@ async fn status(server: &TestServer) -> serde_json::Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
-async fn drift_is_logged_and_shown(engine: Engine) {
+async fn drift_is_logged_once_and_shown_in_status(engine: Engine) {
     let database = TestServer::start(engine).await.database();
     database.sql("DROP INDEX \"posts_title_id_idx\"").await;
     let builder = TestServer::builder(engine).on(database).env("ADMIN_ADDR", "127.0.0.1:0");
@@ -31,11 +34,11 @@ async fn drift_is_logged_and_shown(engine: Engine) {
             .is_some_and(|list| list.len() == 1 && list[0]["object"] == "posts_title_id_idx")
     })
     .await;
-    // An index that is gone makes calls slow, not wrong.
+    // A missing index makes calls slow, but not wrong.
     assert_eq!(status(&server).await["status"], "HEALTHY");
 }
 
-async fn what_is_gone_makes_it_unready(engine: Engine) {
+async fn missing_column_makes_the_service_unready(engine: Engine) {
     let builder = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0");
     let server = builder.start().await;
     let address = server.admin_address().await;
@@ -43,8 +46,8 @@ async fn what_is_gone_makes_it_unready(engine: Engine) {
     assert_eq!(ready().await.0, 200);
     server.sql("ALTER TABLE \"carts\" RENAME COLUMN \"updated_at\" TO \"changed_at\"").await;
     until("the service is not ready", SOON, async || ready().await.0 == 503).await;
-    let (_, told) = ready().await;
-    assert!(told.contains("carts.updated_at"), "{told}");
+    let (_, body) = ready().await;
+    assert!(body.contains("carts.updated_at"), "{body}");
     let shown = status(&server).await;
     assert_eq!(shown["status"], "SCHEMA_INCOMPLETE");
     server.sql("ALTER TABLE \"carts\" RENAME COLUMN \"changed_at\" TO \"updated_at\"").await;

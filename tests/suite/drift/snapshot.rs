@@ -1,5 +1,5 @@
-//! The snapshot that the program carries is what the migrations make, and so are the entities with
-//! what stands beside them; who may create nothing is served by it.
+//! The embedded snapshot equals the schema of the migrations and that of the entities. A role that
+//! may create nothing is checked by the snapshot.
 
 use std::{env, fs};
 
@@ -20,9 +20,9 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::{check, findings, migrated};
 use crate::tidy::root;
 
-on_every_engine!(entities_are_the_schema);
+on_every_engine!(schema_built_from_entities_equals_the_migrated_one);
 
-/// How the snapshot is written anew.
+/// How to rewrite the snapshot.
 const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace drift::snapshot";
 
 async fn memory() -> Session {
@@ -39,7 +39,7 @@ async fn owner(database: &Database) -> Session {
 }
 
 #[tokio::test]
-async fn the_snapshot_is_the_replay() {
+async fn schema_snapshot_equals_the_replayed_migrations() {
     let database = migrated(Engine::Postgres).await;
     let session = owner(&database).await;
     let chain = Chain::released().expect("a chain");
@@ -51,11 +51,11 @@ async fn the_snapshot_is_the_replay() {
         fs::write(path, text).expect("the snapshot");
         return;
     }
-    assert!(text == SNAPSHOT, "the snapshot is another one than the replay: {REWRITE}");
+    assert!(text == SNAPSHOT, "the snapshot differs from the replay: {REWRITE}");
 }
 
-/// What the entities and what stands beside them make is what the migrations make.
-async fn entities_are_the_schema(engine: Engine) {
+/// The schema built from the entities and their declarations equals that of the migrations.
+async fn schema_built_from_entities_equals_the_migrated_one(engine: Engine) {
     let chain = Chain::released().expect("a chain");
     let (expected, wanted) = match engine {
         Engine::Sqlite => {
@@ -80,15 +80,15 @@ async fn entities_are_the_schema(engine: Engine) {
     assert!(expected.objects.len() > 100, "{} objects", expected.objects.len());
 }
 
-/// A role that only reads, and a session that may create nothing, are served by the snapshot.
+/// A read-only role and a session that may create nothing are checked by the snapshot.
 #[tokio::test]
-async fn a_reader_checks_too() {
+async fn check_by_a_read_only_role_uses_the_snapshot() {
     let database = migrated(Engine::Postgres).await;
     let Database::Postgres(postgres) = &database else { unreachable!("asked for PostgreSQL") };
     let url = postgres.url("bookstore_reader");
-    let told = check(&url, &[]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.output.contains("compared by snapshot"), "{told:?}");
+    let checked = check(&url, &[]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.output.contains("compared by snapshot"), "{checked:?}");
     database.sql("ALTER TABLE \"posts\" DROP CONSTRAINT \"posts_title_check\"").await;
     let (code, list) = findings(&url, &[]).await;
     assert_eq!((code, list.len()), (Some(1), 1), "{list:#?}");
@@ -96,7 +96,7 @@ async fn a_reader_checks_too() {
 }
 
 #[tokio::test]
-async fn a_replica_is_checked() {
+async fn check_of_a_replica_finds_nothing() {
     let cluster = Replicated::start(1).await;
     cluster.execute(0, "CREATE INDEX \"by_role\" ON \"users\" (\"role\")").await;
     cluster.caught_up(0, 1).await;
@@ -105,18 +105,18 @@ async fn a_replica_is_checked() {
     assert_eq!(list[0]["object"], "by_role");
 }
 
-/// A check waits for nothing but ACCESS EXCLUSIVE: it takes no lock above ACCESS SHARE.
+/// A check takes no lock above ACCESS SHARE, so it waits for ACCESS EXCLUSIVE only.
 #[tokio::test]
-async fn a_check_takes_no_lock() {
+async fn check_waits_for_no_lock_but_access_exclusive() {
     let database = migrated(Engine::Postgres).await;
     let Database::Postgres(postgres) = &database else { unreachable!("asked for PostgreSQL") };
     let mut holder = postgres.connect().await;
-    // EXCLUSIVE stands in the way of every lock but ACCESS SHARE.
+    // EXCLUSIVE conflicts with every lock but ACCESS SHARE.
     let hold = "BEGIN; DO $$ DECLARE t text; BEGIN FOR t IN SELECT relname FROM pg_class \
                 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP \
                 EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', t); END LOOP; END $$";
     sqlx::raw_sql(hold).execute(&mut holder).await.expect("locks");
-    let told = check(&database.owner_url(), &[]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.output.contains("compared by replay"), "{told:?}");
+    let checked = check(&database.owner_url(), &[]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.output.contains("compared by replay"), "{checked:?}");
 }

@@ -1,4 +1,4 @@
-//! Calls that meet a lock or a busy pool: each ends in time, and leaves nothing.
+//! Calls at a lock or a busy pool: each ends in time and leaves nothing.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -15,32 +15,32 @@ use super::{
 };
 use crate::client;
 
-/// A service with a single connection: what holds it holds up everything.
+/// A service with a single connection, which one call can occupy.
 fn with_one_connection() -> Builder {
     TestServer::builder(Engine::Postgres)
         .env("DATABASE_POOL_SIZE", "1")
         .env("DATABASE_MAX_OVERFLOW", "0")
-        // The service's own limit, which is below what the cases wait for, ends nothing first.
+        // The service's own limit is below the waits of the cases and must not end anything first.
         .env("DATABASE_COMMAND_TIMEOUT", "10m")
 }
 
-/// The service itself says so, on a connection that knows no deadline.
+/// The connection has no client-side deadline, so the error is the service's.
 #[tokio::test]
-async fn a_deadline_ends_a_call_that_waits_for_a_lock() {
+async fn deadline_ends_a_call_waiting_for_a_lock() {
     let server = with_one_connection().start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = BookServiceClient::new(raw(server.address()).await);
-    let patience = Duration::from_millis(200);
+    let limit = Duration::from_millis(200);
 
     let held = Held::table(&database).await;
     let mut read = Request::new(GetBookRequest { id: id.clone(), ..Default::default() });
-    read.set_timeout(patience);
+    read.set_timeout(limit);
     let mut write = Request::new(restock(&id, 5));
-    write.set_timeout(patience);
+    write.set_timeout(limit);
     let watch = Stopwatch::start();
     let write = books.update_book(write).await.expect_err("a locked table");
     let write_took = watch.stop();
-    // What it waited with is ended by the database a little later.
+    // The database ends the waiting statement a little later.
     is_idle(&database).await;
     let watch = Stopwatch::start();
     let read = books.get_book(read).await.expect_err("a locked table");
@@ -49,34 +49,34 @@ async fn a_deadline_ends_a_call_that_waits_for_a_lock() {
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
         assert_eq!(refusal(&status).0, "DEADLINE_EXCEEDED");
         assert!(status.metadata().contains_key("request-id"));
-        assert!(took.at_least(patience) && took.at_most(patience * 10), "after {took:?}");
+        assert!(took.at_least(limit) && took.at_most(limit * 10), "after {took:?}");
     }
     held.release().await;
 
     is_idle(&database).await;
-    assert_eq!(stock(&database).await, "0", "nobody waited for this write any more");
-    books.update_book(restock(&id, 6)).await.expect("the only connection, free again");
+    assert_eq!(stock(&database).await, "0", "the write of an ended call is rolled back");
+    books.update_book(restock(&id, 6)).await.expect("the only connection");
     assert_eq!(stock(&database).await, "6");
 }
 
 #[tokio::test]
-async fn a_passed_deadline_is_not_even_tried() {
+async fn call_with_a_passed_deadline_is_not_started() {
     let server = with_one_connection().start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = BookServiceClient::new(raw(server.address()).await);
     for timeout in ["0m", "1n"] {
         let mut write = Request::new(restock(&id, 5));
         write.metadata_mut().insert("grpc-timeout", timeout.parse().expect("ASCII"));
-        let status = books.update_book(write).await.expect_err("no time at all");
+        let status = books.update_book(write).await.expect_err("a passed deadline");
         assert_eq!(refusal(&status).0, "DEADLINE_EXCEEDED");
     }
     is_idle(&database).await;
     assert_eq!(stock(&database).await, "0");
 }
 
-/// Without a deadline the service's own limit holds.
+/// Without a deadline the service's own limits apply.
 #[tokio::test]
-async fn a_lock_that_stays_is_told() {
+async fn call_without_deadline_at_a_held_lock_fails_at_the_service_limit() {
     let server = with_one_connection().env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = client::books(&server);
@@ -99,7 +99,7 @@ async fn a_lock_that_stays_is_told() {
 }
 
 #[tokio::test]
-async fn a_busy_pool_refuses_in_time() {
+async fn busy_pool_refuses_calls_within_the_pool_timeout() {
     let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "1s").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let held = Held::books(&database).await;
@@ -127,9 +127,9 @@ async fn a_busy_pool_refuses_in_time() {
     books.update_book(restock(&id, 7)).await.expect("a free pool");
 }
 
-/// Busy is not gone: whoever asks for health isn't told that there is no database.
+/// A busy pool is not a lost database, so the service stays ready.
 #[tokio::test]
-async fn a_busy_pool_is_still_ready() {
+async fn busy_pool_leaves_the_service_ready() {
     let server = with_one_connection().start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let held = Held::books(&database).await;
@@ -139,7 +139,7 @@ async fn a_busy_pool_is_still_ready() {
     let mut ready = Watch::of(server.channel(), "ready").await;
     ready.sees(ServingStatus::Serving, SOON).await;
     let mut asked = HashSet::new();
-    // More often than the service needs to find out that a database is gone.
+    // More probes than the service needs to notice a lost database.
     until("the service asks for the schema", SOON, async || {
         let sql = "SELECT query_start::text FROM pg_stat_activity WHERE datname = \
                    current_database() AND application_name = 'bookstore' AND wait_event_type \
@@ -153,9 +153,9 @@ async fn a_busy_pool_is_still_ready() {
     call.await.expect("no panic").expect("the call that had the connection");
 }
 
-/// A read that nobody waits for is ended in the database, and its connection is used again.
+/// A cancelled read is cancelled in the database, and its connection is used again.
 #[tokio::test]
-async fn an_abandoned_read_is_cancelled() {
+async fn cancelled_read_ends_in_the_database() {
     let server = with_one_connection().env("DATABASE_POOL_TIMEOUT", "5s").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
     let mut books = client::books(&server);
@@ -172,12 +172,12 @@ async fn an_abandoned_read_is_cancelled() {
     call.abort();
     server.logs().wait_for(|line| line.contains("\"CANCELLED\"")).await;
 
-    // Categories aren't locked, and nobody has released the lock on the books.
+    // Categories aren't locked, and the lock on the books is still held.
     let mut categories = client::categories(&server);
     let category = GetCategoryRequest { id: client::FICTION.to_owned() };
     categories.get_category(category).await.expect("a connection");
     assert_eq!(sessions(&database, waits).await, "0", "the read still waits");
     let same = sessions(&database, &format!("pid = {pid}")).await;
-    assert_eq!(same, "1", "the connection was thrown away");
+    assert_eq!(same, "1", "the connection was closed");
     held.release().await;
 }

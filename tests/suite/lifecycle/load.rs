@@ -1,4 +1,4 @@
-//! More calls than the service takes: who waits, who is sent away, and who never is.
+//! More calls than the limit: which wait, which are refused, and which always run.
 
 use bookstore_proto::v1::{
     GetBookRequest, ListBooksRequest, book_service_client::BookServiceClient,
@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::{Held, SOON, health, refusal, waits_for_lock};
 use crate::{admin, bad_input, client};
 
-/// How long a call waits for its turn, in milliseconds.
+/// How long a call waits for a permit, in milliseconds.
 const WAIT: f64 = 1_000.0;
 
 /// How long the service had a call, by its own clock, in milliseconds.
@@ -26,7 +26,7 @@ async fn busy(waiting: &str) -> TestServer {
 }
 
 #[tokio::test]
-async fn calls_beyond_the_limit_are_sent_away_and_probes_are_not() {
+async fn calls_over_the_limit_are_refused_and_probes_are_not() {
     let server = busy("0").await;
     let database = server.database();
     let held = Held::table(&database).await;
@@ -35,10 +35,10 @@ async fn calls_beyond_the_limit_are_sent_away_and_probes_are_not() {
     waits_for_lock(&database).await;
     for _ in 0..3 {
         let second = client::books(&server).list_books(ListBooksRequest::default()).await;
-        let status = second.expect_err("one call too many");
+        let status = second.expect_err("a call over the limit");
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
         assert_eq!(refusal(&status), ("OVERLOADED".to_owned(), true));
-        assert!(took(&status) < WAIT, "without a place to wait: {status:?}");
+        assert!(took(&status) < WAIT, "without a queue: {status:?}");
     }
     for name in ["live", "ready", ""] {
         assert_eq!(health(server.channel(), name).await, ServingStatus::Serving);
@@ -48,11 +48,11 @@ async fn calls_beyond_the_limit_are_sent_away_and_probes_are_not() {
     bad_input::send(server.channel(), path, vec![0x3a, 0], &[]).await.expect("reflection");
     held.release().await;
     first.await.expect("no panic").expect("a list");
-    client::books(&server).list_books(ListBooksRequest::default()).await.expect("room again");
+    client::books(&server).list_books(ListBooksRequest::default()).await.expect("a free slot");
 }
 
 #[tokio::test]
-async fn a_call_waits_a_moment_for_its_turn() {
+async fn call_over_the_limit_waits_for_a_permit() {
     let server = busy("1").await;
     let (database, address) = (server.database(), server.admin_address().await);
     let held = Held::table(&database).await;
@@ -65,23 +65,23 @@ async fn a_call_waits_a_moment_for_its_turn() {
     let first = call();
     waits_for_lock(&database).await;
     let second = call();
-    until("the second waits", SOON, async || {
+    until("the second migrator waits", SOON, async || {
         admin::get(address, "/calls").await.1.contains("\"waiting\":1")
     })
     .await;
-    let third = call().await.expect("no panic").expect_err("no place to wait");
+    let third = call().await.expect("no panic").expect_err("the queue is full");
     assert_eq!(refusal(&third).0, "OVERLOADED");
-    assert!(took(&third) < WAIT, "there is one place to wait: {third:?}");
-    // Without an end to the first one, a second is as long as anybody waits.
-    let second = second.await.expect("no panic").expect_err("no turn");
+    assert!(took(&third) < WAIT, "the queue has one slot: {third:?}");
+    // While the first call runs, the wait ends after this second.
+    let second = second.await.expect("no panic").expect_err("no permit");
     assert_eq!(refusal(&second).0, "OVERLOADED");
-    assert!(took(&second) >= WAIT, "it has waited: {second:?}");
+    assert!(took(&second) >= WAIT, "it waited for a permit: {second:?}");
     let mut request = Request::new(get());
     request.set_timeout(std::time::Duration::from_millis(100));
     let late = BookServiceClient::new(raw(server.address()).await).get_book(request).await;
-    assert_eq!(late.expect_err("no turn").code(), Code::DeadlineExceeded);
+    assert_eq!(late.expect_err("no permit").code(), Code::DeadlineExceeded);
     let next = call();
-    until("the next waits", SOON, async || {
+    until("the next migrator waits", SOON, async || {
         admin::get(address, "/calls").await.1.contains("\"waiting\":1")
     })
     .await;

@@ -1,5 +1,4 @@
-//! Every state of the service × every name of health × Check and Watch: the table that the
-//! README promises.
+//! Every state of the service × every health name × Check and Watch: the table of the README.
 
 use std::sync::Arc;
 
@@ -9,18 +8,18 @@ use bookstore_tests::{
 };
 use tonic_health::pb::health_check_response::ServingStatus::{self, NotServing, Serving};
 
-use super::{Held, SOON, Watch, health, names_that_follow, waits_for_lock};
+use super::{Held, SOON, Watch, health, names_by_database, waits_for_lock};
 use crate::{admin, client};
 
-on_every_engine!(healthy_and_draining);
+on_every_engine!(draining_service_turns_health_not_serving);
 
-/// What probes of the admin address are told, by their codes.
+/// The HTTP codes of the admin address's probes.
 const OK: u16 = 200;
 const UNAVAILABLE: u16 = 503;
 
-/// Asks for every name in both ways. `live` and all others are as told.
+/// Asserts every name in both ways: `live`, and the state of all others.
 async fn assert_all(server: &TestServer, live: ServingStatus, others: ServingStatus) {
-    let names = names_that_follow().into_iter().map(|name| (name, others));
+    let names = names_by_database().into_iter().map(|name| (name, others));
     for (name, wanted) in names.chain([("live".to_owned(), live)]) {
         let mut watch = Watch::of(server.channel(), &name).await;
         watch.sees(wanted, SOON).await;
@@ -29,12 +28,12 @@ async fn assert_all(server: &TestServer, live: ServingStatus, others: ServingSta
     let address = server.admin_address().await;
     for (path, status) in [("/livez", live), ("/readyz", others)] {
         let wanted = if status == Serving { OK } else { UNAVAILABLE };
-        let (code, told) = admin::get(address, path).await;
-        assert_eq!(code, wanted, "{path}: {told}");
+        let (code, body) = admin::get(address, path).await;
+        assert_eq!(code, wanted, "{path}: {body}");
     }
 }
 
-async fn healthy_and_draining(engine: Engine) {
+async fn draining_service_turns_health_not_serving(engine: Engine) {
     let server = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0");
     let mut server = server.env("SHUTDOWN_PAUSE", "5m").start().await;
     assert_all(&server, Serving, Serving).await;
@@ -49,7 +48,7 @@ async fn healthy_and_draining(engine: Engine) {
 }
 
 #[tokio::test]
-async fn starting_and_schema_behind() {
+async fn service_behind_its_schema_is_live_and_not_serving() {
     let database = Arc::new(Database::create(Engine::Postgres, Origin::Empty).await);
     let line = Line::to(&database).await;
     line.freeze();
@@ -61,16 +60,17 @@ async fn starting_and_schema_behind() {
     let why = async || admin::get(address, "/readyz").await.1;
     assert_eq!(why().await, "the database has not answered yet\n");
     line.restore();
-    until("the schema is looked at", SOON, async || why().await.starts_with("the schema lacks"))
+    until("the schema is checked", SOON, async || why().await.starts_with("the schema lacks"))
         .await;
     assert_all(&server, Serving, NotServing).await;
     let (code, status) = admin::get(address, "/status").await;
     assert!(code == UNAVAILABLE && status.contains("SCHEMA_PENDING"), "{status}");
 }
 
-/// What the service has to do is no fault of its own: others would only get its calls too.
+/// An exhausted pool is no reason for NOT_SERVING: the calls would move to other instances and
+/// exhaust those.
 #[tokio::test]
-async fn pool_exhausted() {
+async fn exhausted_pool_leaves_every_health_name_serving() {
     let server = TestServer::builder(Engine::Postgres).env("ADMIN_ADDR", "127.0.0.1:0");
     let server = server.env("DATABASE_POOL_SIZE", "1").env("DATABASE_MAX_OVERFLOW", "0");
     let server = server.env("DATABASE_POOL_TIMEOUT", "50ms").start().await;
@@ -78,7 +78,7 @@ async fn pool_exhausted() {
     let held = Held::table(&database).await;
     let mut books = client::books(&server);
     let stuck = tokio::spawn(async move {
-        // The first connection may take longer to open than a call waits for one.
+        // The first connection may take longer to open than the pool timeout.
         loop {
             match books.list_books(ListBooksRequest::default()).await {
                 Err(status) if super::refusal(&status).0 == "POOL_TIMEOUT" => {}
@@ -95,9 +95,9 @@ async fn pool_exhausted() {
     stuck.await.expect("no panic").expect("a list");
 }
 
-/// `live` never moves, and service is back within two seconds of the database.
+/// `live` never changes, and the service is ready within two seconds after the database.
 #[tokio::test]
-async fn database_down_and_back() {
+async fn lost_database_turns_health_not_serving_until_it_is_back() {
     const BACK: std::time::Duration = std::time::Duration::from_secs(2);
     let database = Arc::new(Database::create(Engine::Postgres, Origin::Migrated).await);
     let line = Line::to(&database).await;

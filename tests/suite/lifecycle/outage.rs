@@ -1,4 +1,4 @@
-//! PostgreSQL out of reach: what callers and probes are told, and how all heals.
+//! PostgreSQL unreachable: the errors of calls and probes, and the recovery.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::{Held, SOON, Watch, health, refusal, restock, stock, waits_for_lock, with_a_book};
 use crate::client;
 
-/// A service behind a line that can be cut.
+/// A service behind a proxy that can be cut.
 async fn behind_a_line() -> (Arc<Database>, Line, Builder) {
     let database = Arc::new(Database::create(Engine::Postgres, Origin::Migrated).await);
     let line = Line::to(&database).await;
@@ -24,7 +24,7 @@ async fn behind_a_line() -> (Arc<Database>, Line, Builder) {
 }
 
 #[tokio::test]
-async fn a_cut_line_is_told_and_heals() {
+async fn cut_connection_returns_unavailable_until_restored() {
     let (_database, line, server) = behind_a_line().await;
     let server = server.start().await;
     let id = with_a_book(&server).await;
@@ -50,11 +50,11 @@ async fn a_cut_line_is_told_and_heals() {
     }
 }
 
-/// The database ends as on a machine that loses its power, and starts again: the service goes on
-/// as it was.
+/// The database crashes as in a power loss and starts again. The service continues without a
+/// restart.
 #[tokio::test]
-async fn a_database_that_was_started_again_is_found() {
-    /// How soon calls are answered once the database takes connections.
+async fn restarted_database_is_reconnected_in_time() {
+    /// The limit until calls are answered once the database accepts connections.
     const BACK: Duration = Duration::from_secs(2);
     let mut database = Replicated::start(0).await;
     let url = database.url("bookstore_app", 0);
@@ -78,7 +78,7 @@ async fn a_database_that_was_started_again_is_found() {
         until_within("reads are answered", BACK, async || books.get_book(get()).await.is_ok())
             .await;
         let found = books.get_book(get()).await.expect("a read as before").into_inner();
-        assert_eq!(found.stock, stock, "what was acknowledged is there, and nothing else");
+        assert_eq!(found.stock, stock, "exactly the acknowledged writes are there");
         books.update_book(restock(&id, 9)).await.expect("a write as before");
         ready.sees(ServingStatus::Serving, SOON).await;
     }
@@ -86,9 +86,9 @@ async fn a_database_that_was_started_again_is_found() {
     assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
 }
 
-/// Nothing is closed and nothing answers: only clocks can tell.
+/// Nothing is closed and nothing answers, so only timeouts notice.
 #[tokio::test]
-async fn a_frozen_line_is_told_and_heals() {
+async fn frozen_connection_returns_unavailable_until_restored() {
     let (_database, line, server) = behind_a_line().await;
     let server = server.env("DATABASE_COMMAND_TIMEOUT", "1s").start().await;
     let id = with_a_book(&server).await;
@@ -109,14 +109,14 @@ async fn a_frozen_line_is_told_and_heals() {
     .await;
 }
 
-/// A caller that would wait for ever is told all the same, and nothing is left behind. A read ends
-/// by `database_read_timeout`, whatever the database does; a write waits for a late answer.
+/// A call without a deadline gets an error too, and leaves nothing behind. A read ends by
+/// `database_read_timeout`, whatever the database does. A write waits for a late answer.
 #[tokio::test]
-async fn a_frozen_line_ends_calls_without_a_deadline() {
-    // Longer than the database would let the statement run, shorter than the wait for its answer.
+async fn frozen_connection_ends_calls_without_a_deadline() {
+    // Longer than the statement timeout, shorter than the wait for a late answer.
     const READ: Duration = Duration::from_secs(3);
-    // A second for the statement, five for a database that is late with its own word, and
-    // two for everything else.
+    // A second for the statement, five for the database's own cancellation, and two for everything
+    // else.
     const LIMIT: Duration = Duration::from_secs(8);
     let (_database, line, server) = behind_a_line().await;
     let server = server.env("DATABASE_COMMAND_TIMEOUT", "1s").env("DATABASE_READ_TIMEOUT", "3s");
@@ -148,9 +148,9 @@ async fn a_frozen_line_ends_calls_without_a_deadline() {
     writer.update_book(restock(&id, 5)).await.expect("a write as before");
 }
 
-/// A write that the line's end meets before COMMIT hasn't happened, and says so.
+/// A write whose connection breaks before COMMIT is not applied, and its error says so.
 #[tokio::test]
-async fn a_write_that_is_cut_off_has_not_happened() {
+async fn write_cut_off_before_commit_is_not_applied() {
     let (database, line, server) = behind_a_line().await;
     let server = server.start().await;
     let id = with_a_book(&server).await;
@@ -166,13 +166,13 @@ async fn a_write_that_is_cut_off_has_not_happened() {
     assert_eq!(stock(&database).await, "0");
 }
 
-/// COMMIT arrives, its answer doesn't: nobody can know, and that is what is said.
+/// COMMIT arrives and its answer doesn't: the outcome is unknown, and the error says so.
 #[tokio::test]
-async fn a_lost_answer_to_commit_is_told_as_such() {
+async fn lost_commit_answer_returns_commit_outcome_unknown() {
     let (database, line, server) = behind_a_line().await;
     let server = server.start().await;
     let id = with_a_book(&server).await;
-    // "READ COMMITTED" stands in what it sends before.
+    // "READ COMMITTED" is in an earlier message.
     line.cut_at(b"COMMIT;");
     let status = client::books(&server).update_book(restock(&id, 5)).await;
     let status = status.expect_err("no answer to COMMIT");

@@ -1,13 +1,13 @@
-//! `bookstore health`, with which containers are probed: its exit codes.
+//! `bookstore health`, the containers' probe: its exit codes.
 
 use std::time::Duration;
 
 use bookstore_tests::{Engine, Stopwatch, TestServer, on_every_engine, run};
 use tokio::net::TcpListener;
 
-on_every_engine!(the_exit_code_tells_the_health);
+on_every_engine!(probe_exit_code_follows_the_health);
 
-async fn the_exit_code_tells_the_health(engine: Engine) {
+async fn probe_exit_code_follows_the_health(engine: Engine) {
     let server = TestServer::builder(engine).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let url = format!("http://{}", server.address());
     let admin = format!("http://{}", server.admin_address().await);
@@ -19,13 +19,13 @@ async fn the_exit_code_tells_the_health(engine: Engine) {
     }
     let probe = run(&["health"], &[("BOOKSTORE_SERVER", &url)]).await;
     assert_eq!(probe.code, Some(0), "{probe:?}");
-    let probe = run(&["health", "nobody", "--address", &url], &[]).await;
+    let probe = run(&["health", "unknown", "--address", &url], &[]).await;
     assert_eq!(probe.code, Some(3), "{probe:?}");
     assert!(probe.errors.contains("no health is known of"), "{probe:?}");
 }
 
 #[tokio::test]
-async fn a_service_that_waits_for_its_schema_is_alive_and_not_ready() {
+async fn probe_of_a_service_waiting_for_its_schema_is_live_and_not_ready() {
     let server = TestServer::builder(Engine::Postgres).unmigrated().wait_for(Some("live"));
     let server = server.start().await;
     let url = format!("http://{}", server.address());
@@ -37,7 +37,7 @@ async fn a_service_that_waits_for_its_schema_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_asked_is_told_apart() {
+async fn probe_exit_code_tells_wrong_usage_from_an_unreachable_service() {
     for wrong in [
         &["health", "--address", "nonsense"][..],
         &["health", "--timeout", "soon"],
@@ -47,7 +47,7 @@ async fn who_cannot_be_asked_is_told_apart() {
         let probe = run(wrong, &[]).await;
         assert_eq!(probe.code, Some(1), "{wrong:?}: {probe:?}");
     }
-    // A port where nobody listens, a path where nothing is, and one that says nothing.
+    // A closed port, a missing socket, and a port that never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", silent.local_addr().expect("its address"));
     let watch = Stopwatch::start();

@@ -1,4 +1,4 @@
-//! A schema that isn't there yet, or no more, and what health says of it.
+//! A schema that isn't there yet or is reverted, and the health of the service.
 
 use std::{fs::File, sync::Arc, time::Duration};
 
@@ -7,16 +7,19 @@ use bookstore_tests::{Database, Engine, Origin, TestServer, on_every_engine, run
 use tonic::Code;
 use tonic_health::pb::{health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::{Held, SOON, Watch, health, named, names_that_follow, refusal};
+use super::{Held, SOON, Watch, health, named, names_by_database, refusal};
 use crate::client;
 
-on_every_engine!(an_unknown_name_has_no_health, a_service_that_waits_to_migrate_answers);
+on_every_engine!(
+    health_of_an_unknown_name_is_not_found,
+    service_waiting_for_the_migration_lock_answers_probes_and_stops
+);
 
-/// From the end of the migration to the service's knowing of it.
+/// The limit from the end of the migration until the service has noticed.
 const NOTICED: Duration = Duration::from_secs(3);
 
 async fn assert_pending(server: &TestServer) {
-    for name in names_that_follow() {
+    for name in names_by_database() {
         assert_eq!(health(server.channel(), &name).await, ServingStatus::NotServing, "{name:?}");
     }
     assert_eq!(health(server.channel(), "live").await, ServingStatus::Serving);
@@ -35,7 +38,7 @@ async fn assert_pending(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn migrating_from_outside_needs_no_restart() {
+async fn schema_migrated_by_another_program_is_served_without_restart() {
     let server = TestServer::builder(Engine::Postgres).unmigrated().wait_for(Some("live"));
     let server = server.start().await;
     server.logs().wait_for(|line| line.contains("waiting for the schema")).await;
@@ -44,13 +47,12 @@ async fn migrating_from_outside_needs_no_restart() {
     ready.sees(ServingStatus::NotServing, SOON).await;
     let database = server.database();
     let owner = [("DATABASE_URL", &*database.owner_url())];
-    // The second time the service's sessions have prepared statements over tables that are
-    // gone since.
+    // The second time the service's sessions have prepared statements on tables that were dropped.
     for _ in 0..2 {
         let up = run(&["migrate", "up"], &owner).await;
         assert_eq!(up.code, Some(0), "{up:?}");
         ready.sees_within(ServingStatus::Serving, NOTICED).await;
-        for name in names_that_follow() {
+        for name in names_by_database() {
             assert_eq!(health(server.channel(), &name).await, ServingStatus::Serving, "{name:?}");
         }
         super::with_a_book(&server).await;
@@ -64,10 +66,10 @@ async fn migrating_from_outside_needs_no_restart() {
     }
 }
 
-/// The key of page tokens is made anew with the first migration: the service takes it
-/// over, or its tokens would mean nothing to the others.
+/// The first migration creates the key of page tokens anew. The service adopts it; otherwise its
+/// tokens would be invalid at other instances.
 #[tokio::test]
-async fn a_new_sealing_key_is_taken_over() {
+async fn new_sealing_key_in_the_database_is_adopted() {
     let first = TestServer::start(Engine::Postgres).await;
     let database = first.database();
     let owner = [("DATABASE_URL", &*database.owner_url())];
@@ -87,10 +89,10 @@ async fn a_new_sealing_key_is_taken_over() {
     let page = books.list_books(request.clone()).await.expect("a page").into_inner();
     request.page_token = page.next_page_token;
     let page = client::books(&second).list_books(request).await;
-    assert_eq!(page.expect("a page of the other's token").into_inner().books.len(), 1);
+    assert_eq!(page.expect("a page by the other service's token").into_inner().books.len(), 1);
 }
 
-/// What keeps every other migration of a database waiting.
+/// A holder of the lock that every migration of the database waits for.
 enum Migrating {
     Postgres(Held),
     Sqlite(File),
@@ -107,7 +109,7 @@ impl Migrating {
                 let mut path = file.path().into_os_string();
                 path.push("-migrate.lock");
                 let file = File::create(path).expect("the file to lock");
-                file.lock().expect("nobody else migrates");
+                file.lock().expect("no other migration runs");
                 Self::Sqlite(file)
             }
         }
@@ -116,14 +118,14 @@ impl Migrating {
     async fn release(self) {
         match self {
             Self::Postgres(held) => held.release().await,
-            Self::Sqlite(file) => file.unlock().expect("a lock that goes"),
+            Self::Sqlite(file) => file.unlock().expect("a released lock"),
         }
     }
 }
 
-/// Another one migrates, for as long as it takes: probes and callers get their answers, and
-/// so does whoever asks the service to stop.
-async fn a_service_that_waits_to_migrate_answers(engine: Engine) {
+/// Another program holds the migration lock. Meanwhile probes and calls are answered, and a stop
+/// signal works.
+async fn service_waiting_for_the_migration_lock_answers_probes_and_stops(engine: Engine) {
     let database = Arc::new(Database::create(engine, Origin::Empty).await);
     let migrating = Migrating::on(&database).await;
     let waiting = async || {
@@ -156,12 +158,12 @@ async fn a_service_that_waits_to_migrate_answers(engine: Engine) {
     super::with_a_book(&server).await;
 }
 
-async fn an_unknown_name_has_no_health(engine: Engine) {
+async fn health_of_an_unknown_name_is_not_found(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let mut client = HealthClient::new(server.channel());
-    let status = client.check(named("nobody")).await.expect_err("a name that isn't known");
+    let status = client.check(named("unknown")).await.expect_err("a name that isn't known");
     assert_eq!(status.code(), Code::NotFound);
-    let mut watch = client.watch(named("nobody")).await.expect("a watch").into_inner();
+    let mut watch = client.watch(named("unknown")).await.expect("a watch").into_inner();
     let states = tokio::spawn(async move {
         let mut states = Vec::new();
         while let Some(state) = watch.message().await.expect("a state") {
@@ -169,7 +171,7 @@ async fn an_unknown_name_has_no_health(engine: Engine) {
         }
         states
     });
-    // Two looks at the database pass, and neither ends the watch nor says more.
+    // Two probes of the database pass; the watch neither ends nor sends another state.
     let mut ready = Watch::of(server.channel(), "ready").await;
     ready.sees(ServingStatus::Serving, SOON).await;
     assert!(!states.is_finished());

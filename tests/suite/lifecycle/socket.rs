@@ -1,4 +1,4 @@
-//! Sockets in the file system instead of a port, and the reasons of ends that aren't good.
+//! Unix domain sockets instead of a port, and termination messages.
 
 use std::{fs, os::unix::net::UnixListener, path::Path};
 
@@ -10,7 +10,7 @@ use tonic::transport::Endpoint;
 use super::SOON;
 use crate::client;
 
-/// A service at a socket; it tells its address as any other does.
+/// A service on a Unix domain socket; it prints its address as any other does.
 async fn at(path: &Path) -> TestServer {
     let server = TestServer::builder(Engine::Sqlite).env("SHUTDOWN_PAUSE", "0s");
     server.unix(path).start().await
@@ -23,7 +23,7 @@ async fn list(address: &str) {
 }
 
 #[tokio::test]
-async fn calls_come_by_a_socket_that_goes_with_the_service() {
+async fn unix_socket_serves_calls_and_is_removed_at_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bookstore.sock");
     let address = format!("unix:{}", path.display());
@@ -31,7 +31,7 @@ async fn calls_come_by_a_socket_that_goes_with_the_service() {
     list(&address).await;
     let probe = run(&["health", "--address", &address], &[]).await;
     assert_eq!(probe.code, Some(0), "{probe:?}");
-    // One that is in use is not taken away.
+    // A socket in use is not taken away.
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("b.db").display());
     let second = run(&["serve", "--listen-addr", &address], &[("DATABASE_URL", &url)]).await;
     assert_eq!(second.code, Some(1), "{second:?}");
@@ -42,14 +42,14 @@ async fn calls_come_by_a_socket_that_goes_with_the_service() {
 
     let mut server = at(&path).await;
     server.kill().await;
-    assert!(path.exists(), "a killed service can't clear up");
+    assert!(path.exists(), "a killed service leaves its socket");
     let server = at(&path).await;
     list(&address).await;
     drop(server);
 }
 
 #[tokio::test]
-async fn another_file_is_no_socket_to_be_cleared_away() {
+async fn file_that_is_no_socket_is_not_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notes.txt");
     fs::write(&path, "dear").expect("a file");
@@ -62,7 +62,7 @@ async fn another_file_is_no_socket_to_be_cleared_away() {
     assert_eq!(fs::read_to_string(&path).expect("the file"), "dear");
 }
 
-/// What the file with the reason holds.
+/// The content of the termination message's file.
 pub(super) fn reason(path: &Path) -> Value {
     let text = fs::read_to_string(path).expect("the reason");
     assert_eq!(text.lines().count(), 1, "{text}");
@@ -70,15 +70,18 @@ pub(super) fn reason(path: &Path) -> Value {
 }
 
 #[tokio::test]
-async fn an_end_that_is_not_good_leaves_its_reason() {
+async fn failed_end_writes_its_termination_message() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("reason");
     let log = path.to_str().expect("a path as text");
     let wrong = run(&["serve"], &[("TERMINATION_LOG", log), ("MAX_CALLS", "none")]).await;
     assert_eq!(wrong.code, Some(64), "{wrong:?}");
-    let told = reason(&path);
-    assert_eq!(told["exit_code"], 64);
-    assert!(told["reason"].as_str().is_some_and(|told| told.starts_with("max_calls")), "{told}");
+    let message = reason(&path);
+    assert_eq!(message["exit_code"], 64);
+    assert!(
+        message["reason"].as_str().is_some_and(|text| text.starts_with("max_calls")),
+        "{message}"
+    );
 
     let taken = folder.path().join("taken.sock");
     let _listener = UnixListener::bind(&taken).expect("a socket");
@@ -89,9 +92,9 @@ async fn an_end_that_is_not_good_leaves_its_reason() {
     let settings = [("TERMINATION_LOG", log), ("LISTEN_ADDR", &*address), ("DATABASE_URL", &*url)];
     let failed = run(&["serve"], &settings).await;
     assert_eq!(failed.code, Some(1), "{failed:?}");
-    assert!(reason(&path)["reason"].as_str().is_some_and(|told| told.contains(&address)));
+    assert!(reason(&path)["reason"].as_str().is_some_and(|text| text.contains(&address)));
 
-    fs::remove_file(&path).expect("the file goes");
+    fs::remove_file(&path).expect("the file is removed");
     let hurried = TestServer::builder(Engine::Sqlite).env("TERMINATION_LOG", log);
     let mut hurried = hurried.env("SHUTDOWN_PAUSE", "5m").start().await;
     hurried.signal(Signal::TERM);
@@ -100,7 +103,7 @@ async fn an_end_that_is_not_good_leaves_its_reason() {
     assert_eq!(hurried.ended().await.status.code(), Some(143));
     assert_eq!(reason(&path)["exit_code"], 143);
 
-    fs::remove_file(&path).expect("the file goes");
+    fs::remove_file(&path).expect("the file is removed");
     let well = TestServer::builder(Engine::Sqlite).env("TERMINATION_LOG", log);
     let mut well = well.env("SHUTDOWN_PAUSE", "0s").start().await;
     assert_eq!(well.terminate().await.status.code(), Some(0));

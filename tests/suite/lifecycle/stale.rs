@@ -1,4 +1,4 @@
-//! A schema that changes under statements which are prepared already: nobody is told.
+//! A schema change under prepared statements: callers see no error.
 
 use bookstore_proto::v1::{GetBookRequest, ListBooksRequest};
 use bookstore_tests::{Database, Engine, TestServer, until};
@@ -7,10 +7,10 @@ use futures_util::future::{join, join_all};
 use super::{Held, SOON, restock, sessions, with_a_book};
 use crate::client;
 
-/// How many connections read, and how many write.
+/// The number of connections that read, and of those that write.
 const EACH: usize = 3;
 
-/// Has every connection of the pool read or write the book.
+/// Reads or writes the book on every connection of the pool.
 async fn by_every_connection(server: &TestServer, database: &Database, id: &str) {
     let held = Held::table(database).await;
     let (server_of, id_of) = (client::books(server), id.to_owned());
@@ -35,7 +35,7 @@ async fn by_every_connection(server: &TestServer, database: &Database, id: &str)
 }
 
 #[tokio::test]
-async fn a_changed_column_is_noticed_by_nobody() {
+async fn stale_statement_after_a_column_change_is_retried() {
     let server = TestServer::builder(Engine::Postgres).env("DATABASE_POOL_SIZE", "6");
     let server = server.env("DATABASE_MAX_OVERFLOW", "0").start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
@@ -44,7 +44,7 @@ async fn a_changed_column_is_noticed_by_nobody() {
         let answer = client::books(&server).update_book(restock(&id, stock)).await;
         let answer = answer.expect("a write");
         assert_eq!(answer.get_ref().stock, stock);
-        answer.metadata().get("attempts").cloned().expect("a write says how often it was tried")
+        answer.metadata().get("attempts").cloned().expect("the number of attempts")
     };
     by_every_connection(&server, &database, &id).await;
     client::done(books.list_books(ListBooksRequest::default()).await);
@@ -53,7 +53,7 @@ async fn a_changed_column_is_noticed_by_nobody() {
         let change =
             format!("ALTER TABLE books ALTER cover_image TYPE varchar(500) COLLATE {collation}");
         database.sql(&change).await;
-        assert_eq!(attempts(3).await, "2", "the statement was still that of the old schema");
+        assert_eq!(attempts(3).await, "2", "the prepared statement is of the old schema");
         let listed = client::done(books.list_books(ListBooksRequest::default()).await);
         assert_eq!(listed.books.len(), 1);
         by_every_connection(&server, &database, &id).await;

@@ -1,4 +1,4 @@
-//! The end: on SIGTERM and Ctrl-C, with calls and idle peers, and by a second signal.
+//! The stop: by SIGTERM and Ctrl-C, with calls and idle peers, and by a second signal.
 
 use std::time::Duration;
 
@@ -11,12 +11,16 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::{Held, SOON, Watch, can_connect, restock, stock, waits_for_lock, with_a_book};
 use crate::client;
 
-/// More than an end takes beyond the pause and the calls that it waits for.
+/// The limit of the end beyond the pause and the calls that it waits for.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-on_every_engine!(terminate_ends_it, interrupt_ends_it, a_second_signal_ends_it_at_once);
+on_every_engine!(
+    sigterm_drains_and_ends_the_service,
+    sigint_ends_the_service_without_a_pause,
+    second_signal_ends_the_service_at_once
+);
 
-/// Peers that do nothing, and would hold up a service that waits for them.
+/// Idle peers, which must not delay the stop.
 struct Idle {
     watch: Watch,
     _silent: TcpStream,
@@ -32,8 +36,8 @@ impl Idle {
     }
 }
 
-/// Balancers see that it leaves while it still serves, also those who come new.
-async fn terminate_ends_it(engine: Engine) {
+/// Balancers see NOT_SERVING while the service still serves, on new connections too.
+async fn sigterm_drains_and_ends_the_service(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "1500ms").start().await;
     let mut idle = Idle::at(&server).await;
     idle.watch.sees(ServingStatus::Serving, SOON).await;
@@ -51,8 +55,8 @@ async fn terminate_ends_it(engine: Engine) {
     assert!(!can_connect(&server).await);
 }
 
-/// A person waits for it, so there is no pause.
-async fn interrupt_ends_it(engine: Engine) {
+/// A person waits for the end, so there is no pause.
+async fn sigint_ends_the_service_without_a_pause(engine: Engine) {
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "5m").start().await;
     let _idle = Idle::at(&server).await;
     server.signal(Signal::INT);
@@ -61,7 +65,7 @@ async fn interrupt_ends_it(engine: Engine) {
     assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
 }
 
-async fn a_second_signal_ends_it_at_once(engine: Engine) {
+async fn second_signal_ends_the_service_at_once(engine: Engine) {
     for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "5m").start().await;
         server.signal(Signal::TERM);
@@ -74,7 +78,7 @@ async fn a_second_signal_ends_it_at_once(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_call_in_flight_gets_its_answer() {
+async fn stop_answers_the_call_in_flight() {
     let server = TestServer::builder(Engine::Postgres).env("SHUTDOWN_PAUSE", "0s");
     let mut server = server.start().await;
     let (id, database) = (with_a_book(&server).await, server.database());
@@ -93,7 +97,7 @@ async fn a_call_in_flight_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_call_that_never_ends_is_cut() {
+async fn stop_cuts_a_call_at_the_drain_timeout() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("reason");
     let server = TestServer::builder(Engine::Postgres)
@@ -107,16 +111,16 @@ async fn a_call_that_never_ends_is_cut() {
     let call = tokio::spawn(async move { books.update_book(restock(&id, 5)).await });
     waits_for_lock(&database).await;
     let ended = server.terminate().await;
-    assert_eq!(ended.status.code(), Some(1), "it didn't end well for everybody");
-    let told = super::socket::reason(&path);
-    assert_eq!(told["exit_code"], 1, "{told}");
+    assert_eq!(ended.status.code(), Some(1), "one call was cut");
+    let message = super::socket::reason(&path);
+    assert_eq!(message["exit_code"], 1, "{message}");
     let reason = "calls were in flight when shutdown_timeout was up: 1 cut";
-    assert_eq!(told["reason"], reason, "{told}");
+    assert_eq!(message["reason"], reason, "{message}");
     assert!(ended.took.at_least(Duration::from_millis(500)), "it took only {:?}", ended.took);
     assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);
     server.logs().wait_for(|line| line.contains("\"calls_cut\":1")).await;
     call.await.expect("no panic").expect_err("a call that was cut");
     held.release().await;
     super::is_idle(&database).await;
-    assert_eq!(stock(&database).await, "0", "a write that nobody was told of");
+    assert_eq!(stock(&database).await, "0", "the cut write is rolled back");
 }

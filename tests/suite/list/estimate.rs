@@ -1,4 +1,4 @@
-//! Estimated totals: near what is there, without looking at it.
+//! Estimated totals: near the real number, without reading the rows.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::client::{books, done, message};
 
-on_every_engine!(estimates_are_near_and_visit_no_row);
+on_every_engine!(estimated_total_is_near_and_reads_no_row);
 
-/// How many books there are; the filter matches a fifth of them.
+/// The number of books; the filter matches a fifth of them.
 const BOOKS: i64 = 5_000;
 const FILTER: &str = "stock < 2 AND author = \"x\"";
 
@@ -35,7 +35,7 @@ async fn populate(database: &Database) {
     database.sql("ANALYZE books").await;
 }
 
-/// How many rows and index entries of books the sessions have read that are over.
+/// The number of rows and index entries of books that ended sessions have read.
 async fn read_so_far(database: &Database) -> i64 {
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                     AND application_name = 'bookstore'";
@@ -47,7 +47,7 @@ async fn read_so_far(database: &Database) -> i64 {
     database.value(sql).await.parse().expect("a number")
 }
 
-/// The total that a list of one book tells.
+/// The total in the answer of a list.
 async fn total(server: &TestServer, mode: &str) -> i64 {
     let request = json!({"filter": FILTER, "order_by": "title", "page_size": 1,
         "total_size_mode": mode});
@@ -56,7 +56,7 @@ async fn total(server: &TestServer, mode: &str) -> i64 {
     page.total_size.expect("a total")
 }
 
-async fn estimates_are_near_and_visit_no_row(engine: Engine) {
+async fn estimated_total_is_near_and_reads_no_row(engine: Engine) {
     let start = |database| TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").on(database);
     let mut server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s").start().await;
     let database = server.database();
@@ -68,17 +68,17 @@ async fn estimates_are_near_and_visit_no_row(engine: Engine) {
     }
     assert!((BOOKS / 6..BOOKS / 4).contains(&estimated), "{estimated} of {}", BOOKS / 5);
 
-    // What a session has read is told when it ends.
+    // PostgreSQL counts a session's reads at its end.
     assert!(server.terminate().await.status.success());
     let before = read_so_far(&database).await;
     let mut server = start(Arc::clone(&database)).start().await;
     total(&server, "TOTAL_SIZE_MODE_ESTIMATED").await;
     assert!(server.terminate().await.status.success());
     let estimated = read_so_far(&database).await;
-    // The page reads two rows, and passes over some that the filter leaves out.
+    // The page reads two rows, and skips some that the filter excludes.
     assert!(estimated - before < 50, "{} rows were read", estimated - before);
 
-    // An exact count shows in the same figures.
+    // An exact count shows in the same counters.
     let mut server = start(Arc::clone(&database)).start().await;
     assert_eq!(total(&server, "TOTAL_SIZE_MODE_EXACT").await, BOOKS / 5);
     assert!(server.terminate().await.status.success());

@@ -1,4 +1,4 @@
-//! Every filter of the tables, through the wire.
+//! Every filter of the tables, through gRPC.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use serde_json::{Value, json};
@@ -10,9 +10,12 @@ use crate::{
     filter_cases::{Answer, FILTER_CASES, NON_ASCII_CASE},
 };
 
-on_every_engine!(every_filter_finds_its_books, filters_by_time);
+on_every_engine!(
+    every_filter_returns_its_books,
+    filter_by_time_compares_microseconds_in_any_offset
+);
 
-/// Creates the books, each with the id that it has in the table.
+/// Creates the books with their ids of the table.
 async fn create_books(books: &mut Books) {
     let requests: Vec<Value> = BOOKS
         .iter()
@@ -45,7 +48,7 @@ async fn create_books(books: &mut Books) {
     );
 }
 
-async fn every_filter_finds_its_books(engine: Engine) {
+async fn every_filter_returns_its_books(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     create_books(&mut books).await;
@@ -84,15 +87,15 @@ async fn every_filter_finds_its_books(engine: Engine) {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), FILTER_CASES.len(), wrong.join("\n"));
 }
 
-/// Times have microseconds, in whatever offset they are written.
-async fn filters_by_time(engine: Engine) {
+/// Times have microseconds, in any offset.
+async fn filter_by_time_compares_microseconds_in_any_offset(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let created = create_all(&mut books, &["a", "b"].map(crate::client::a_book)).await;
     let later = json!({"book": {"id": created[1].id, "stock": 4}, "update_mask": mask(&["stock"])});
     let later = books.update_book(message::<bookstore_proto::v1::UpdateBookRequest>(later)).await;
     let later = done(later);
-    // A time of creation that is known; whole seconds are written without a fraction.
+    // A known time of creation; whole seconds are written without a fraction.
     let times = ["2020-02-29T23:59:59.123456+00:00", "2020-03-01T00:00:00+00:00"];
     for (book, time) in created.iter().zip(times) {
         let id = literal(engine, &book.id);

@@ -1,4 +1,4 @@
-//! Pages over rows that are large: the service reads what fits into one, and no more.
+//! Pages over large rows: the service reads what fits into a page, and no more.
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{Database, Engine, TestServer, on_every_engine};
@@ -6,20 +6,20 @@ use prost_reflect::prost::Message;
 
 use crate::client::{books, done};
 
-on_every_engine!(a_page_reads_no_more_than_it_answers);
+on_every_engine!(list_page_of_large_rows_reads_no_more_than_it_returns);
 
-/// How many books there are, and how large the attributes of each are, but for a few bytes.
+/// The number of books, and the size of each one's attributes, except for a few bytes.
 const BOOKS: usize = 600;
 const LARGE: usize = 60 * 1_024;
 
 /// The most bytes of a page.
 const PAGE: usize = 3 * 1_024 * 1_024;
 
-/// How much more memory the service may take for three of them: rows, the books made of
-/// them, the answer and the connections' buffers take 15 to 20 MB. All rows are 37 MB alone.
+/// The allowed growth of memory for three pages: rows, books, answers and the connections' buffers
+/// take 15 to 20 MB. All rows alone are 37 MB.
 const MEMORY: u64 = 40_000_000;
 
-/// The processes of PostgreSQL that serve the program.
+/// The backends of PostgreSQL that serve the program.
 async fn sessions(database: &Database) -> Vec<String> {
     if let Database::Sqlite(_) = database {
         return Vec::new();
@@ -29,7 +29,7 @@ async fn sessions(database: &Database) -> Vec<String> {
     database.sql(sql).await.into_iter().flatten().flatten().collect()
 }
 
-/// Puts the books there past the service, which so has never held them.
+/// Inserts the books by SQL, so that the service has never held them.
 async fn populate(database: &Database) {
     let (id, text, numbers) = match database {
         Database::Sqlite(_) => (
@@ -57,7 +57,7 @@ async fn populate(database: &Database) {
     database.sql(&sql).await;
 }
 
-async fn a_page_reads_no_more_than_it_answers(engine: Engine) {
+async fn list_page_of_large_rows_reads_no_more_than_it_returns(engine: Engine) {
     let server = TestServer::builder(engine).env("DATABASE_POOL_SIZE", "1");
     let server = server.env("DATABASE_MAX_OVERFLOW", "0").start().await;
     let (database, mut books) = (server.database(), books(&server));
@@ -72,7 +72,7 @@ async fn a_page_reads_no_more_than_it_answers(engine: Engine) {
     for _ in 0..3 {
         let page = done(books.list_books(request.clone()).await);
         assert!(page.encoded_len() <= PAGE, "{} bytes", page.encoded_len());
-        // One more wouldn't have fitted.
+        // One more would exceed the page.
         assert!(page.encoded_len() > PAGE - 2 * LARGE, "only {} bytes", page.encoded_len());
         assert!(!page.next_page_token.is_empty());
         titles.extend(page.books.into_iter().map(|book| book.title));
@@ -80,7 +80,7 @@ async fn a_page_reads_no_more_than_it_answers(engine: Engine) {
     }
     let wanted: Vec<String> = (0..titles.len()).map(|at| (1_000 + at).to_string()).collect();
     assert_eq!(titles, wanted);
-    // What was left unread was passed over, and the connection kept.
+    // The unread rows were discarded, and the connection was kept.
     assert_eq!(sessions(&database).await, there);
     if let (Some(before), Some(after)) = (before, server.peak_memory()) {
         let more = after.saturating_sub(before);

@@ -1,4 +1,4 @@
-//! Every order a list may have, walked in small pages and compared with one made here.
+//! Every order of a list, read in small pages and compared with a sort in the test.
 
 use std::cmp::Ordering;
 
@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 use super::{list, walk};
 use crate::client::{a_book, books, create_all, id, with};
 
-on_every_engine!(pages_visit_each_book_once_in_order, small_and_large_values_are_walked);
+on_every_engine!(
+    list_pages_return_each_book_once_in_order,
+    list_pages_cross_the_extreme_values_of_a_field
+);
 
-/// Orders of several fields, all in one direction and mixed.
+/// Orders of several fields, in one direction and mixed.
 const ORDERS: &[&str] = &[
     "",
     "price desc, stock",
@@ -25,7 +28,7 @@ const ORDERS: &[&str] = &[
     "  stock   asc ,author DESC ",
 ];
 
-/// The order that the contract promises: the fields, then the id in the last one's direction.
+/// The order of the contract: the fields, then the id in the last field's direction.
 fn compare(order: &str, a: &Book, b: &Book) -> Ordering {
     let order = if order.is_empty() { "create_time desc" } else { order };
     let amount = |book: &Book| {
@@ -56,11 +59,11 @@ fn compare(order: &str, a: &Book, b: &Book) -> Ordering {
     ordering.then(if last { by_id.reverse() } else { by_id })
 }
 
-async fn pages_visit_each_book_once_in_order(engine: Engine) {
+async fn list_pages_return_each_book_once_in_order(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
-    // Few values, so that many books are alike, and ids that follow no order of theirs.
-    // Texts whose order by bytes is no dictionary's.
+    // Few values, so that many books are equal, and ids in no related order. Texts whose order by
+    // bytes differs from a dictionary's.
     let texts = ["a", "B", "b", "ä", "Z", "_", "a b", "ab", "😀", "\u{ffff}"];
     let all: Vec<Value> = (0..23)
         .map(|at: usize| {
@@ -84,7 +87,7 @@ async fn pages_visit_each_book_once_in_order(engine: Engine) {
             crate::client::message::<bookstore_proto::v1::BatchCreateBooksRequest>(request);
         books.batch_create_books(request).await.expect("a batch");
     }
-    // Times with fractions of every length, of which texts may sort otherwise than moments.
+    // Times with fractions of every length, whose texts may sort otherwise than the times.
     let fractions = ["", ".100", ".100001", ".000001", ".999", ".999999", ".010", ".010010"];
     for (at, fraction) in fractions.into_iter().enumerate() {
         let update = format!(
@@ -111,7 +114,7 @@ async fn pages_visit_each_book_once_in_order(engine: Engine) {
             assert_eq!(ids(&walked), ids(&wanted), "{order:?} in pages of {size}");
             assert_eq!(walked, wanted, "{order:?} in pages of {size}");
         }
-        // Together with a filter and a leap.
+        // Together with a filter and a skip.
         let request = json!({"order_by": order, "filter": "stock > 0", "skip": 3, "page_size": 50});
         wanted.retain(|book| book.stock > 0);
         assert_eq!(
@@ -122,8 +125,8 @@ async fn pages_visit_each_book_once_in_order(engine: Engine) {
     }
 }
 
-/// The ends of what a field can hold stand in tokens too.
-async fn small_and_large_values_are_walked(engine: Engine) {
+/// Page tokens contain the extreme values of a field too.
+async fn list_pages_cross_the_extreme_values_of_a_field(engine: Engine) {
     let server = TestServer::start(engine).await;
     let mut books = books(&server);
     let wide = "𝔘".repeat(255);

@@ -5,33 +5,30 @@ use serde_json::json;
 
 use super::{Migrator, migrated};
 
-on_every_engine!(the_examples_go_up_and_down);
+on_every_engine!(documented_examples_apply_and_revert);
 
 const PAGE: &str = include_str!("../../../docs/coming-from-sqlalchemy.md");
 const SOURCE: &str = include_str!("../../src/examples.rs");
 
-/// A text without indentation, so that a page may have its own.
+/// A text without indentation, since the page may have another one.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
 }
 
 #[test]
-fn the_page_shows_the_examples() {
+fn migration_page_contains_the_text_of_the_examples() {
     let page = lines(PAGE).join("\n");
     let mut count = 0;
     for part in SOURCE.split("// example: ").skip(1) {
         let (title, rest) = part.split_once('\n').expect("a title");
         let (code, _) = rest.split_once("// end").expect("an end");
-        assert!(
-            page.contains(&lines(code).join("\n")),
-            "{title} isn't on the page as it is tested"
-        );
+        assert!(page.contains(&lines(code).join("\n")), "{title} differs on the page");
         count += 1;
     }
     assert_eq!(count, 8);
 }
 
-async fn the_examples_go_up_and_down(engine: Engine) {
+async fn documented_examples_apply_and_revert(engine: Engine) {
     let database = migrated(engine).await;
     let before = catalog(&database).await;
     let id = |number: u32| match engine {
@@ -76,7 +73,7 @@ async fn the_examples_go_up_and_down(engine: Engine) {
     migrator.ok(&["down", "m20261125_000001", "--yes", "--allow-data-loss"]).await;
     assert_eq!(database.value("SELECT bio FROM users").await, "a life");
     let sorted = |mut rows: Vec<bookstore_tests::Row>| {
-        // A column that comes back comes back as the last one.
+        // A column that is added again becomes the last one.
         rows.retain(|row| !row.iter().flatten().any(|cell| cell.contains("users")));
         rows
     };

@@ -1,4 +1,4 @@
-//! A migrator that is killed, frozen, cut off or ended in the middle.
+//! A migrator that is killed, frozen, cut off or terminated halfway.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ async fn kill(mut child: Child) {
     child.wait().await.expect("its end");
 }
 
-/// Holds a lock on a table until the answer is dropped or committed.
+/// Holds a lock on a table until the returned connection is closed or commits.
 async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
     let Database::Postgres(postgres) = database else { panic!("PostgreSQL's") };
     let mut session = postgres.connect().await;
@@ -35,7 +35,7 @@ async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
     session
 }
 
-/// Waits until nothing of a migrator is left in the server; answers how long that took.
+/// Waits until the server has no session of a migrator; returns how long that took.
 async fn until_gone(database: &Database) -> Duration {
     let began = Instant::now();
     let sql = format!("SELECT 1 FROM pg_stat_activity WHERE {OURS}");
@@ -47,9 +47,10 @@ fn waits() -> String {
     format!("SELECT 1 FROM pg_stat_activity WHERE {OURS} AND wait_event_type = 'Lock'")
 }
 
-/// The server would let the dead one wait on, and with it every reader behind it.
+/// Without the check the server would keep the dead session's lock request, and every reader would
+/// queue behind it.
 #[tokio::test]
-async fn killed_while_waiting_for_a_lock_nothing_is_left_in_the_server() {
+async fn migrator_killed_waiting_for_a_lock_leaves_no_session() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "ALTER TABLE items ADD COLUMN extra text"}]),
@@ -57,7 +58,7 @@ async fn killed_while_waiting_for_a_lock_nothing_is_left_in_the_server() {
     );
     let migrator = Migrator::new(&database, &revisions);
     let holder = hold(&database, "ACCESS SHARE").await;
-    // The lock's own timeout must not be what ends it.
+    // The lock timeout must not be what ends it.
     let child = migrator.spawn(&["up", "--lock-timeout", "60s"]);
     until_sql("the migrator waits", &database, &waits()).await;
     kill(child).await;
@@ -71,7 +72,7 @@ async fn killed_while_waiting_for_a_lock_nothing_is_left_in_the_server() {
 }
 
 #[tokio::test]
-async fn killed_in_a_statement_it_is_rolled_back() {
+async fn migrator_killed_in_a_statement_is_rolled_back() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "CREATE TABLE extra (id int); SELECT pg_sleep(3)"}]),
@@ -90,7 +91,7 @@ async fn killed_in_a_statement_it_is_rolled_back() {
 }
 
 #[tokio::test]
-async fn killed_while_the_server_commits_it_is_applied_once() {
+async fn migrator_killed_during_commit_is_applied_once() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "CREATE TABLE extra (id int)"}]),
@@ -108,9 +109,9 @@ async fn killed_while_the_server_commits_it_is_applied_once() {
     is_head(&database, &revisions).await;
 }
 
-/// The same, and it lives: it looks with another session what stands.
+/// The same without a kill: the migrator checks the state in a new session.
 #[tokio::test]
-async fn cut_off_from_the_server_it_says_so() {
+async fn migrator_cut_off_from_the_server_reports_the_state() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(&json!([{"postgres": "SELECT pg_sleep(60)"}]), &json!([]));
     let migrator = Migrator::new(&database, &revisions);
@@ -123,9 +124,9 @@ async fn cut_off_from_the_server_it_says_so() {
     database.sql(&end).await;
     let Finished { code, errors, .. } = finished(child).await;
     assert_eq!(code, Some(7), "{errors}");
-    let told =
+    let expected =
         ["terminating connection", "was rolled back, 12 revisions are applied", "run it again"];
-    assert!(told.iter().all(|told| errors.contains(told)), "{errors}");
+    assert!(expected.iter().all(|part| errors.contains(part)), "{errors}");
     until_gone(&database).await;
     let next = one(
         &json!([{"postgres": "CREATE TABLE extra (id int)"}]),
@@ -146,7 +147,7 @@ fn concurrently() -> Value {
 }
 
 #[tokio::test]
-async fn killed_while_an_index_is_built_the_next_builds_it_whole() {
+async fn index_left_by_a_killed_migrator_is_rebuilt() {
     let database = migrated(Engine::Postgres).await;
     let revisions = concurrently();
     let migrator = Migrator::new(&database, &revisions);
@@ -154,11 +155,15 @@ async fn killed_while_an_index_is_built_the_next_builds_it_whole() {
     let child = migrator.spawn(&["up"]);
     let begun = "SELECT 1 FROM pg_index WHERE NOT indisvalid";
     until_sql("the index is begun", &database, begun).await;
+    let session = format!("SELECT pid::text FROM pg_stat_activity WHERE {OURS}");
+    let killed = database.value(&session).await;
     kill(child).await;
     let next = migrator.spawn(&["up"]);
     let began = "SELECT 1 FROM bookstore_migration_steps WHERE state = 'STARTED'";
-    assert!(!database.sql(began).await.is_empty(), "that a step was begun is recorded");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!database.sql(began).await.is_empty(), "the begun step is recorded");
+    // The migration lock keeps the next one waiting until the killed one's session has ended.
+    let next_waits = format!("{} AND pid <> {killed}", waits());
+    until_sql("the next migrator waits for the table", &database, &next_waits).await;
     drop(holder);
     let next = finished(next).await;
     assert_eq!(next.code, Some(0), "{next:?}");
@@ -168,9 +173,9 @@ async fn killed_while_an_index_is_built_the_next_builds_it_whole() {
     is_head(&database, &revisions).await;
 }
 
-/// A session that builds an index of that name by hand goes on.
+/// A session that builds an index of that name by hand continues.
 #[tokio::test]
-async fn an_index_that_another_session_builds_is_not_dropped() {
+async fn index_that_another_session_builds_is_not_dropped() {
     let database = migrated(Engine::Postgres).await;
     let migrator = Migrator::new(&database, &concurrently());
     let holder = hold(&database, "ROW EXCLUSIVE").await;
@@ -181,14 +186,14 @@ async fn an_index_that_another_session_builds_is_not_dropped() {
         sqlx::raw_sql(sql).execute(&mut other).await.map(drop)
     });
     until_sql("the index is begun", &database, "SELECT 1 FROM pg_index WHERE NOT indisvalid").await;
-    let told = migrator.fails(&["up", "--lock-wait", "1s"], 1).await;
-    assert!(told.contains("another session is building index items_extra_idx"), "{told}");
+    let errors = migrator.fails(&["up", "--lock-wait", "1s"], 1).await;
+    assert!(errors.contains("another session is building index items_extra_idx"), "{errors}");
     drop(holder);
-    build.await.expect("a task").expect("the other's build is whole");
+    build.await.expect("a task").expect("the other session's index is complete");
 }
 
 #[tokio::test]
-async fn a_frozen_one_is_named_to_those_that_wait() {
+async fn frozen_migrator_is_named_to_those_waiting() {
     let database = migrated(Engine::Postgres).await;
     let revisions = one(
         &json!([{"postgres": "CREATE TABLE extra (id int); SELECT pg_sleep(2)"}]),
@@ -205,8 +210,8 @@ async fn a_frozen_one_is_named_to_those_that_wait() {
     for waited in [one, other] {
         assert_eq!(waited.code, Some(3), "{waited:?}");
         let named = format!("process {} on ", id.as_raw_nonzero());
-        let told = [&*named, " since 2", &*format!("at {ONE}"), "PostgreSQL's process"];
-        assert!(told.iter().all(|told| waited.errors.contains(told)), "{waited:?}");
+        let expected = [&*named, " since 2", &*format!("at {ONE}"), "PostgreSQL's process"];
+        assert!(expected.iter().all(|part| waited.errors.contains(part)), "{waited:?}");
     }
     kill_process(id, Signal::CONT).expect("a signal");
     let first = finished(first).await;
@@ -226,7 +231,7 @@ const MANY: &str = "INSERT INTO items (id, name, status) \
     SELECT randomblob(16), 'name ' || i, 'NEW' FROM n";
 
 #[tokio::test]
-async fn killed_while_a_table_is_rebuilt_the_old_one_is_whole() {
+async fn migrator_killed_in_a_rebuild_leaves_the_old_table() {
     let database = migrated(Engine::Sqlite).await;
     let Database::Sqlite(sqlite) = &database else { panic!("SQLite's") };
     database.sql(MANY).await;
@@ -253,13 +258,13 @@ async fn killed_while_a_table_is_rebuilt_the_old_one_is_whole() {
         database.value("SELECT count(*) FROM items WHERE extra = upper(name)").await,
         "100000"
     );
-    assert!(!lock.exists(), "the lock's file goes with its holder");
+    assert!(!lock.exists(), "the lock file is removed with its holder");
     is_head(&database, &revisions).await;
 }
 
-/// A file that may not grow is as a full disk.
+/// A file size limit acts like a full disk.
 #[tokio::test]
-async fn with_no_room_a_rebuild_leaves_the_old_table() {
+async fn rebuild_on_a_full_disk_leaves_the_old_table() {
     let database = migrated(Engine::Sqlite).await;
     database.sql(MANY).await;
     database.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
@@ -277,7 +282,7 @@ async fn with_no_room_a_rebuild_leaves_the_old_table() {
     let full = finished(limited.spawn().expect("a shell")).await;
     assert_eq!(full.code, Some(1), "{full:?}");
     assert!(full.errors.contains("rebuild items"), "{full:?}");
-    let says = ["full", "I/O"].iter().any(|told| full.errors.contains(told));
+    let says = ["full", "I/O"].iter().any(|part| full.errors.contains(part));
     assert!(says && full.errors.contains("rolled back"), "{full:?}");
     assert_eq!(database.value("PRAGMA integrity_check").await, "ok");
     assert_eq!(catalog(&database).await, before);

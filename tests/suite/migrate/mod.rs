@@ -1,5 +1,5 @@
-//! `bookstore migrate` with revisions of the tests' own: what a kill leaves, what others got
-//! wrong, older and newer programs, verbs, rebuilt tables, scripts.
+//! `bookstore migrate` with revisions of the tests: kills, known failures of other tools, older and
+//! newer programs, subcommands, rebuilt tables, scripts.
 
 mod examples;
 mod kill;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
-/// How long something may take that happens at once, on a busy machine.
+/// The timeout of an immediate reaction, on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A program whose revisions are the released ones and these.
@@ -34,7 +34,7 @@ impl Migrator {
         Self::at(database.owner_url(), revisions)
     }
 
-    /// The same by an address.
+    /// The same by a URL.
     fn at(url: String, revisions: &Value) -> Self {
         let file = NamedTempFile::new().expect("a file for revisions");
         std::fs::write(file.path(), revisions.to_string()).expect("the revisions");
@@ -50,24 +50,24 @@ impl Migrator {
         command
     }
 
-    /// Starts a verb.
+    /// Starts a subcommand.
     fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().expect("the program under test starts")
     }
 
-    /// Runs a verb to its end.
+    /// Runs a subcommand to its end.
     async fn run(&self, arguments: &[&str]) -> Finished {
         finished(self.spawn(arguments)).await
     }
 
-    /// Runs a verb that has to succeed; answers what it prints.
+    /// Runs a subcommand that must succeed; returns its output.
     async fn ok(&self, arguments: &[&str]) -> String {
         let finished = self.run(arguments).await;
         assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
         finished.output
     }
 
-    /// Runs a verb that has to fail with a code; answers what it says.
+    /// Runs a subcommand that must fail with this code; returns its errors.
     async fn fails(&self, arguments: &[&str], code: i32) -> String {
         let finished = self.run(arguments).await;
         assert_eq!(finished.code, Some(code), "{arguments:?}: {finished:?}");
@@ -97,7 +97,7 @@ async fn migrated(engine: Engine) -> Database {
     database
 }
 
-/// What is recorded of the revisions, without times.
+/// The recorded revisions, without times.
 async fn records(database: &Database) -> Vec<Row> {
     let sql = "SELECT version, parent, message, author, minimum_head, hash, sql, program \
                FROM bookstore_migrations ORDER BY version";
@@ -107,7 +107,7 @@ async fn records(database: &Database) -> Vec<Row> {
     rows
 }
 
-/// Holds a database against one that was migrated in one go: the head, whatever happened before.
+/// Compares a database with one that was migrated without interruption.
 async fn is_head(database: &Database, revisions: &Value) {
     let fresh = Database::create(database.engine(), Origin::Empty).await;
     Migrator::new(&fresh, revisions).ok(&["up"]).await;
@@ -116,16 +116,16 @@ async fn is_head(database: &Database, revisions: &Value) {
     assert_eq!(database.sql("SELECT * FROM bookstore_migration_steps").await, Vec::<Row>::new());
 }
 
-/// The revisions that are recorded.
+/// The names of the recorded revisions.
 async fn names(database: &Database) -> Vec<Row> {
     database.sql("SELECT version FROM seaql_migrations ORDER BY version").await
 }
 
-/// Waits until SQL answers a row.
+/// Waits until SQL returns a row.
 async fn until_sql(what: &str, database: &Database, sql: &str) {
     until(what, SOON, async || !database.sql(sql).await.is_empty()).await;
 }
 
-/// A migrator's sessions in PostgreSQL, as a condition on pg_stat_activity.
+/// A condition on pg_stat_activity for a migrator's sessions.
 const OURS: &str =
     "datname = current_database() AND application_name = 'bookstore-migrate' AND state IS NOT NULL";

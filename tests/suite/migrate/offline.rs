@@ -1,4 +1,4 @@
-//! `migrate sql`: a script that does what `up` and `down` do.
+//! `migrate sql`: its script gives the same schema as `up` and `down`.
 
 use std::process::Stdio;
 
@@ -9,17 +9,17 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 use super::{Migrator, migrated, records};
 
 on_every_engine!(
-    a_script_gives_what_up_gives,
-    a_script_of_other_steps_gives_what_up_gives,
-    up_and_down_and_up_give_the_same_texts,
+    sql_script_gives_the_schema_of_up,
+    sql_script_of_batches_and_rebuilds_gives_the_schema_of_up,
+    up_down_up_gives_the_same_sql,
 );
 
-/// Gives a script to the engine's shell. The sqlite3 shell may not be there: its commands, which
-/// begin with a dot, are left out, and the rest runs as it stands.
+/// Runs a script in the engine's shell. The sqlite3 shell may be missing: then the dot commands are
+/// left out and the rest runs unchanged.
 async fn pipe(database: &Database, script: &str) {
     match database {
         Database::Sqlite(_) => {
-            // The file comes with the first change.
+            // The file is created by the first change.
             let folder = match database {
                 Database::Sqlite(sqlite) => sqlite.path(),
                 Database::Postgres(_) => unreachable!("SQLite's"),
@@ -41,13 +41,13 @@ async fn pipe(database: &Database, script: &str) {
             input.write_all(script.as_bytes()).await.expect("the script");
             drop(input);
             let output = shell.wait_with_output().await.expect("its end");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{said}");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{errors}");
         }
     }
 }
 
-/// The rows of seeds, as the catalog has none of them.
+/// The seeded rows, which the catalog doesn't contain.
 async fn seeds(database: &Database) -> Vec<Row> {
     database.sql("SELECT id, name FROM categories ORDER BY id").await
 }
@@ -75,12 +75,12 @@ async fn gives_the_same(engine: Engine, revisions: &Value) {
     assert_eq!(records(&by_script).await, records(&by_up).await);
 }
 
-async fn a_script_gives_what_up_gives(engine: Engine) {
+async fn sql_script_gives_the_schema_of_up(engine: Engine) {
     gives_the_same(engine, &json!({})).await;
 }
 
 /// With steps outside transactions, batches and a rebuilt table.
-async fn a_script_of_other_steps_gives_what_up_gives(engine: Engine) {
+async fn sql_script_of_batches_and_rebuilds_gives_the_schema_of_up(engine: Engine) {
     let revisions = json!({"hide": 1, "revisions": [{
         "name": "m29990101_000001_one",
         "author": "Somebody's \"name\"",
@@ -101,7 +101,7 @@ async fn a_script_of_other_steps_gives_what_up_gives(engine: Engine) {
     gives_the_same(engine, &revisions).await;
 }
 
-async fn up_and_down_and_up_give_the_same_texts(engine: Engine) {
+async fn up_down_up_gives_the_same_sql(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
     let first = (catalog(&database).await, records(&database).await);

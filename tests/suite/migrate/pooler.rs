@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{Migrator, migrated};
 
-/// A message of PostgreSQL's protocol: its kind, and all of its bytes.
+/// A message of PostgreSQL's protocol: its type, and all of its bytes.
 async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let kind = stream.read_u8().await.ok()?;
     let length = stream.read_u32().await.ok()?;
@@ -24,7 +24,7 @@ async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     Some((kind, bytes))
 }
 
-/// The first message, which has no kind; a request for TLS is declined.
+/// The startup message, which has no type. A request for TLS is declined.
 async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     loop {
         let length = stream.read_u32().await.ok()?;
@@ -38,11 +38,10 @@ async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// What the server has said when the only session began, and that session.
+/// The server's first messages of the only session, and that session.
 type Server = (Vec<u8>, TcpStream);
 
-/// Gives the only session of the server to each transaction that begins, as poolers in transaction
-/// mode do.
+/// Gives the single server session to each transaction, as poolers in transaction mode do.
 async fn pool(listener: TcpListener, server: SocketAddr) {
     let shared: Arc<Mutex<Option<Server>>> = Arc::default();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -53,15 +52,15 @@ async fn pool(listener: TcpListener, server: SocketAddr) {
             if held.is_none() {
                 let mut session = TcpStream::connect(server).await.ok()?;
                 session.write_all(&first).await.ok()?;
-                let mut said = Vec::new();
+                let mut startup_answer = Vec::new();
                 loop {
                     let (kind, bytes) = message(&mut session).await?;
-                    said.extend(bytes);
+                    startup_answer.extend(bytes);
                     if kind == b'Z' {
                         break;
                     }
                 }
-                *held = Some((said, session));
+                *held = Some((startup_answer, session));
             }
             client.write_all(&held.as_ref()?.0).await.ok()?;
             drop(held);
@@ -97,7 +96,7 @@ async fn pool(listener: TcpListener, server: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_pooler_in_transaction_mode_is_refused_with_its_reason() {
+async fn transaction_mode_pooler_is_refused_with_a_reason() {
     let database = migrated(Engine::Postgres).await;
     let url = database.owner_url();
     let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
@@ -106,8 +105,11 @@ async fn a_pooler_in_transaction_mode_is_refused_with_its_reason() {
     let near = listener.local_addr().expect("its address").to_string();
     let pool = tokio::spawn(pool(listener, server.parse().expect("an address")));
     let through = Migrator::at(url.replace(server, &near), &json!({}));
-    let told = through.fails(&["up"], 1).await;
-    assert!(told.contains("goes through a pooler") && told.contains("session mode"), "{told}");
-    assert!(told.contains("two sessions share the server's process"), "{told}");
+    let errors = through.fails(&["up"], 1).await;
+    assert!(
+        errors.contains("goes through a pooler") && errors.contains("session mode"),
+        "{errors}"
+    );
+    assert!(errors.contains("two sessions share the server's process"), "{errors}");
     pool.abort();
 }

@@ -1,4 +1,4 @@
-//! Tables of SQLite that are made anew keep what isn't named.
+//! Rebuilt tables of SQLite keep everything that the rebuild doesn't name.
 
 use bookstore_tests::{Database, Engine, Origin, catalog};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn one(up: &Value, down: &Value) -> Value {
 
 /// alembic#1846: constraints without a name were dropped, and success was reported.
 #[tokio::test]
-async fn constraints_without_a_name_stay() {
+async fn table_rebuild_keeps_unnamed_constraints() {
     let database = migrated(Engine::Sqlite).await;
     let vouchers = "CREATE TABLE \"vouchers\" (
     \"id\" integer NOT NULL PRIMARY KEY,
@@ -29,8 +29,8 @@ async fn constraints_without_a_name_stay() {
         ]})
     };
     let lossy = revisions(json!([["change column", "code", "\"code\" text"]]), json!([]));
-    let told = Migrator::new(&database, &lossy).fails(&["up"], 1).await;
-    assert!(told.contains("lacks UNIQUE") && told.contains("rolled back"), "{told}");
+    let errors = Migrator::new(&database, &lossy).fails(&["up"], 1).await;
+    assert!(errors.contains("lacks UNIQUE") && errors.contains("rolled back"), "{errors}");
     let nullable = revisions(json!([["drop not null", "code"]]), json!([["set not null", "code"]]));
     let migrator = Migrator::new(&database, &nullable);
     let before = catalog(&database).await;
@@ -86,13 +86,13 @@ async fn fill(database: &Database) {
 
 /// rails#55866: rebuilding a parent deleted its children.
 #[tokio::test]
-async fn rows_that_refer_to_a_rebuilt_table_stay() {
+async fn table_rebuild_keeps_referencing_rows() {
     let database = migrated(Engine::Sqlite).await;
     fill(&database).await;
     let (rows, schema) = (counts(&database).await, catalog(&database).await);
     let rebuild =
         |table: &str, change: Value| json!({"rebuild": {"table": table, "changes": [change]}});
-    // Parents, the table that the search's triggers stand on, and the one that they name.
+    // Parents, the table of the search's triggers, and the table that the triggers name.
     let up = json!([
         rebuild(
             "users",
@@ -123,17 +123,17 @@ async fn rows_that_refer_to_a_rebuilt_table_stay() {
     assert_eq!(database.value(found).await, "2", "triggers and the search's rows are as before");
     database.sql("UPDATE books SET title = 'Dragons' WHERE title = 'Fiction'").await;
     assert_eq!(database.value(found).await, "1", "the triggers work");
-    let told = migrator.fails(&["down", "--yes"], 5).await;
-    assert!(told.contains("books.note (5 rows)"), "{told}");
+    let errors = migrator.fails(&["down", "--yes"], 5).await;
+    assert!(errors.contains("books.note (5 rows)"), "{errors}");
     migrator.ok(&["down", "--yes", "--allow-data-loss"]).await;
     assert_eq!(counts(&database).await, rows);
     assert_eq!(catalog(&database).await, schema);
     assert_eq!(database.value("PRAGMA foreign_key_check; SELECT 'none'").await, "none");
 }
 
-/// Foreign keys were off meanwhile; what they would have refused isn't committed.
+/// Foreign keys are off during a rebuild; a row that violates them must not be committed.
 #[tokio::test]
-async fn references_that_point_nowhere_are_rolled_back() {
+async fn table_rebuild_with_dangling_references_is_rolled_back() {
     let database = migrated(Engine::Sqlite).await;
     fill(&database).await;
     let (rows, schema) = (counts(&database).await, catalog(&database).await);
@@ -142,15 +142,15 @@ async fn references_that_point_nowhere_are_rolled_back() {
         {"sqlite": "DELETE FROM users"},
     ]);
     let migrator = Migrator::new(&database, &one(&up, &json!([])));
-    let told = migrator.fails(&["up"], 1).await;
+    let errors = migrator.fails(&["up"], 1).await;
     let parts = ["point nowhere", "posts", "to users", "rolled back"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
     assert_eq!((counts(&database).await, catalog(&database).await), (rows, schema));
 }
 
-/// What SQLite does to a number that it gives by itself.
+/// SQLite's AUTOINCREMENT numbers.
 #[tokio::test]
-async fn numbers_that_are_never_given_twice_go_on() {
+async fn table_rebuild_keeps_the_autoincrement_sequence() {
     let database = Database::create(Engine::Sqlite, Origin::Empty).await;
     let revisions = json!({"revisions": [
         {"name": "m29990101_000001_one",

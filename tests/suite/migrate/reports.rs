@@ -1,25 +1,23 @@
-//! What other tools got wrong, by their public reports: each has the right outcome here.
-
-use std::time::Duration;
+//! Failures of other tools from public reports: each has the right outcome here.
 
 use bookstore_tests::{Database, Engine, catalog, on_every_engine};
 use serde_json::{Value, json};
 
-use super::{Migrator, finished, is_head, migrated, names};
+use super::{Migrator, OURS, finished, is_head, migrated, names, until_sql};
 
 on_every_engine!(
-    a_changed_literal_is_refused_and_formatting_is_not,
-    a_step_that_asks_the_database_is_refused_offline,
-    questions_are_asked_before_anything_is_locked,
-    a_backfill_that_was_cut_goes_on,
+    changed_literal_is_refused_and_changed_formatting_is_not,
+    step_that_queries_the_database_is_refused_offline,
+    precondition_of_a_step_is_checked_before_any_lock,
+    interrupted_backfill_resumes_after_its_last_batch,
 );
 
 fn file(revisions: Value) -> Value {
     json!({ "revisions": revisions })
 }
 
-/// SeaQL/sea-orm, sqlx#2659: a checksum over bytes calls another line end another migration.
-async fn a_changed_literal_is_refused_and_formatting_is_not(engine: Engine) {
+/// SeaQL/sea-orm, sqlx#2659: with a checksum over bytes a changed line end is a changed migration.
+async fn changed_literal_is_refused_and_changed_formatting_is_not(engine: Engine) {
     let database = migrated(engine).await;
     let with = |sql: &str| {
         file(
@@ -37,24 +35,24 @@ async fn a_changed_literal_is_refused_and_formatting_is_not(engine: Engine) {
     }
     let changed = Migrator::new(&database, &with(&text.replace("'x'", "'y'")));
     for verb in [&["up"][..], &["down", "--yes"], &["up", "--dry-run"]] {
-        let told = changed.fails(verb, 6).await;
+        let errors = changed.fails(verb, 6).await;
         let names = ["m29990101_000001_one", "migrate show m29990101_000001_one", "repair"];
-        assert!(names.iter().all(|name| told.contains(name)), "{verb:?}: {told}");
+        assert!(names.iter().all(|name| errors.contains(name)), "{verb:?}: {errors}");
     }
     let status = changed.ok(&["status"]).await;
     assert!(status.contains("changed  m29990101_000001_one"), "{status}");
     let both = changed.ok(&["show", "m2999"]).await;
     assert!(both.contains("DEFAULT 'x'") && both.contains("DEFAULT 'y'"), "{both}");
-    let reason = ["repair", "m2999", "--reason", "nobody reads it"];
+    let reason = ["repair", "m2999", "--reason", "a typo was mended"];
     assert_eq!(changed.ok(&reason).await, "accepted m29990101_000001_one\n");
     assert_eq!(changed.ok(&["up"]).await, "nothing to apply\n");
     let history = changed.ok(&["history", "-v"]).await;
-    assert!(history.contains("repaired: nobody reads it"), "{history}");
+    assert!(history.contains("repaired: a typo was mended"), "{history}");
     assert!(changed.ok(&reason).await.contains("nothing to repair"));
 }
 
-/// xagent#1812, dify#19285: offline SQL died in the middle.
-async fn a_step_that_asks_the_database_is_refused_offline(engine: Engine) {
+/// xagent#1812, dify#19285: offline SQL failed halfway.
+async fn step_that_queries_the_database_is_refused_offline(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(
         &database,
@@ -66,16 +64,16 @@ async fn a_step_that_asks_the_database_is_refused_offline(engine: Engine) {
     );
     let refused = migrator.run(&["sql", "base:head"]).await;
     assert_eq!((refused.code, refused.output.as_str()), (Some(1), ""), "{refused:?}");
-    let told = ["m29990101_000002_two", "step 1", "count users"];
-    assert!(told.iter().all(|told| refused.errors.contains(told)), "{refused:?}");
+    let expected = ["m29990101_000002_two", "step 1", "count users"];
+    assert!(expected.iter().all(|part| refused.errors.contains(part)), "{refused:?}");
     let without = migrator.ok(&["sql", "m29990101_000002:head"]).await;
     assert!(without.contains("CREATE TABLE three") && !without.contains("CREATE TABLE one"));
     migrator.ok(&["up"]).await;
     migrator.ok(&["down", "-3", "--yes"]).await;
 }
 
-/// golang-migrate and Atlas: a migration fails before it waits or locks, and says with what.
-async fn questions_are_asked_before_anything_is_locked(engine: Engine) {
+/// golang-migrate and Atlas: a migration must fail before it waits or locks, and name the rows.
+async fn precondition_of_a_step_is_checked_before_any_lock(engine: Engine) {
     let database = migrated(engine).await;
     for name in ["a", "a", "a", "b", "b", "c"] {
         let id = match engine {
@@ -93,19 +91,19 @@ async fn questions_are_asked_before_anything_is_locked(engine: Engine) {
     }]));
     let migrator = Migrator::new(&database, &unique);
     let before = (catalog(&database).await, names(&database).await);
-    let told = migrator.fails(&["up"], 4).await;
+    let errors = migrator.fails(&["up"], 4).await;
     let expected = [
         "no duplicate items.name",
         "5 rows",
         "\"name\":\"a\",\"rows\":3",
         "\"name\":\"b\",\"rows\":2",
     ];
-    assert!(expected.iter().all(|part| told.contains(part)), "{told}");
+    assert!(expected.iter().all(|part| errors.contains(part)), "{errors}");
     assert_eq!((catalog(&database).await, names(&database).await), before);
     database.sql("DELETE FROM items WHERE name <> 'c'").await;
     migrator.ok(&["up"]).await;
     migrator.ok(&["down", "--yes"]).await;
-    // What an earlier step of the same revision makes is asked for when it is there.
+    // The rows of an earlier step in the same revision are checked after that step.
     let nulls = file(json!([{
         "name": "m29990101_000001_one",
         "up": [
@@ -114,13 +112,13 @@ async fn questions_are_asked_before_anything_is_locked(engine: Engine) {
         ],
         "down": [{"sql": "ALTER TABLE items DROP COLUMN extra"}],
     }]));
-    let told = Migrator::new(&database, &nulls).fails(&["up"], 4).await;
-    assert!(told.contains("no NULL in items.extra") && told.contains("1 rows"), "{told}");
+    let errors = Migrator::new(&database, &nulls).fails(&["up"], 4).await;
+    assert!(errors.contains("no NULL in items.extra") && errors.contains("1 rows"), "{errors}");
     assert_eq!((catalog(&database).await, names(&database).await), before);
 }
 
-/// Batches that are done stay done.
-async fn a_backfill_that_was_cut_goes_on(engine: Engine) {
+/// Committed batches stay.
+async fn interrupted_backfill_resumes_after_its_last_batch(engine: Engine) {
     let database = migrated(engine).await;
     let rows = match engine {
         Engine::Sqlite => {
@@ -162,16 +160,15 @@ async fn a_backfill_that_was_cut_goes_on(engine: Engine) {
     assert!(finished.errors.contains("goes on with step 2 of 2"), "{finished:?}");
     assert_eq!(database.value("SELECT count(*) FROM items WHERE extra = upper(name)").await, "500");
     is_head(&database, &revisions(0)).await;
-    let told = fast.fails(&["down", "--yes"], 5).await;
-    assert!(told.contains("items.extra (500 rows)"), "{told}");
+    let errors = fast.fails(&["down", "--yes"], 5).await;
+    assert!(errors.contains("items.extra (500 rows)"), "{errors}");
     fast.ok(&["down", "--yes", "--allow-data-loss"]).await;
     is_head(&database, &json!({})).await;
 }
 
-/// matrix-authentication-service#5298: waiters inside the lock and CONCURRENTLY waited for each
-/// other.
+/// matrix-authentication-service#5298: waiters in the lock and CONCURRENTLY waited for each other.
 #[tokio::test]
-async fn eight_at_once_with_a_concurrent_index_do_it_once() {
+async fn eight_migrators_with_a_concurrent_index_apply_it_once() {
     let database = migrated(Engine::Postgres).await;
     let revisions = file(json!([{
         "name": "m29990101_000001_one",
@@ -184,24 +181,29 @@ async fn eight_at_once_with_a_concurrent_index_do_it_once() {
     let lock = "BEGIN; LOCK TABLE items IN ROW EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut holder).await.expect("the lock");
     let eight: Vec<_> = (0..8).map(|_| migrator.spawn(&["up"])).collect();
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // One of them builds the index and waits for the table, the others wait for the migration lock.
+    let all = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE {OURS} \
+         HAVING count(*) >= 8 AND bool_or(wait_event_type = 'Lock')"
+    );
+    until_sql("eight migrators wait", &database, &all).await;
     drop(holder);
-    let mut said = Vec::new();
+    let mut outputs = Vec::new();
     for child in eight {
         let finished = finished(child).await;
         assert_eq!(finished.code, Some(0), "{finished:?}");
-        said.push(finished.output);
+        outputs.push(finished.output);
     }
-    said.sort();
+    outputs.sort();
     let mut expected = vec!["nothing to apply\n".to_owned(); 7];
     expected.insert(0, "applied m29990101_000001_one\n".to_owned());
-    assert_eq!(said, expected);
+    assert_eq!(outputs, expected);
     is_head(&database, &revisions).await;
 }
 
-/// goose#292, efcore.pg#2737: the first of two steps stood, and the next run failed on it.
+/// goose#292, efcore.pg#2737: the first of two steps was applied, and the next run failed on it.
 #[tokio::test]
-async fn a_failed_step_outside_a_transaction_is_named_and_gone_on_with() {
+async fn failed_step_outside_a_transaction_is_named_and_resumed() {
     let database = migrated(Engine::Postgres).await;
     let user = |email: &str| {
         format!(
@@ -229,13 +231,13 @@ async fn a_failed_step_outside_a_transaction_is_named_and_gone_on_with() {
     let migrator = Migrator::new(&database, &revisions);
     let before = catalog(&database).await;
     let half = async || {
-        let told = migrator.fails(&["up"], 1).await;
+        let errors = migrator.fails(&["up"], 1).await;
         let parts = [
             "m29990101_000001_one, step 2",
             "users_username_key",
             "steps 1 to 1 are done and stand",
         ];
-        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
         let status = migrator.ok(&["status"]).await;
         assert!(status.contains("half (1 of 2 steps)  m29990101_000001_one"), "{status}");
         assert_eq!(database.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await, "0");
@@ -243,8 +245,8 @@ async fn a_failed_step_outside_a_transaction_is_named_and_gone_on_with() {
     half().await;
     let edited =
         with("CREATE INDEX CONCURRENTLY \"users_role_idx\" ON \"users\" (\"role\", \"id\")");
-    let told = Migrator::new(&database, &edited).fails(&["up"], 6).await;
-    assert!(told.contains("step 1") && told.contains("was edited"), "{told}");
+    let errors = Migrator::new(&database, &edited).fails(&["up"], 6).await;
+    assert!(errors.contains("step 1") && errors.contains("was edited"), "{errors}");
     migrator.ok(&["down", "-1", "--yes"]).await;
     assert_eq!(catalog(&database).await, before, "`down` undoes the half");
     half().await;

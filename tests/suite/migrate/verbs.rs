@@ -1,4 +1,4 @@
-//! What people type: targets, questions, tables, JSON, exit codes.
+//! The command line: targets, questions, tables, JSON, exit codes.
 
 use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, run};
 use serde_json::{Value, json};
@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use super::{Migrator, migrated, names};
 
 on_every_engine!(
-    targets_are_found_in_every_form,
-    down_asks_and_keeps_rows,
-    stamp_changes_the_bookkeeping_alone,
-    every_verb_answers_json,
-    a_dry_run_changes_nothing,
+    migrate_target_is_accepted_in_every_form,
+    down_asks_first_and_keeps_rows,
+    stamp_changes_only_the_bookkeeping,
+    every_verb_prints_json,
+    dry_run_changes_nothing,
     two_heads_are_refused,
 );
 
-async fn targets_are_found_in_every_form(engine: Engine) {
+async fn migrate_target_is_accepted_in_every_form(engine: Engine) {
     let database = Database::create(engine, Origin::Empty).await;
     let migrator = Migrator::new(&database, &json!({}));
     let at = async || migrator.ok(&["current"]).await.trim_end().to_owned();
@@ -39,31 +39,31 @@ async fn targets_are_found_in_every_form(engine: Engine) {
         migrator.ok(arguments).await;
         assert_eq!(at().await, then, "{arguments:?}");
     }
-    let told = migrator.fails(&["up", "m2019"], 6).await;
-    assert!(told.contains("there is no revision m2019"), "{told}");
-    let told = migrator.fails(&["up", "m20261121_00000"], 6).await;
-    assert!(told.contains("several revisions") && told.contains("create_books"), "{told}");
+    let errors = migrator.fails(&["up", "m2019"], 6).await;
+    assert!(errors.contains("there is no revision m2019"), "{errors}");
+    let errors = migrator.fails(&["up", "m20261121_00000"], 6).await;
+    assert!(errors.contains("several revisions") && errors.contains("create_books"), "{errors}");
     migrator.ok(&["up", "+1"]).await;
-    let told = migrator.fails(&["down", "head", "--yes"], 6).await;
-    assert!(told.contains("no way down from m20261121_000001"), "{told}");
+    let errors = migrator.fails(&["down", "head", "--yes"], 6).await;
+    assert!(errors.contains("no way down from m20261121_000001"), "{errors}");
 }
 
-async fn down_asks_and_keeps_rows(engine: Engine) {
+async fn down_asks_first_and_keeps_rows(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
-    let told = migrator.fails(&["down"], 5).await;
+    let errors = migrator.fails(&["down"], 5).await;
     let parts = ["This reverts", "m20261125_000001_create_timeline_history", "--yes"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
-    let told = migrator.fails(&["down", "base", "--yes"], 5).await;
+    assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
+    let errors = migrator.fails(&["down", "base", "--yes"], 5).await;
     let parts = ["table categories (5 rows)", "table sealing_keys (1 rows)", "--allow-data-loss"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
-    assert!(!told.contains("book_word"), "the search's index can be made again: {told}");
+    assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
+    assert!(!errors.contains("book_word"), "the search's index can be made again: {errors}");
     assert_eq!(names(&database).await.len(), 12);
     migrator.ok(&["down", "base", "--yes", "--allow-data-loss"]).await;
     assert_eq!(migrator.ok(&["down", "--yes"]).await, "nothing to revert\n");
 }
 
-async fn stamp_changes_the_bookkeeping_alone(engine: Engine) {
+async fn stamp_changes_only_the_bookkeeping(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
     let before = catalog(&database).await;
@@ -76,10 +76,10 @@ async fn stamp_changes_the_bookkeeping_alone(engine: Engine) {
     assert_eq!(migrator.ok(&["up"]).await, "nothing to apply\n");
     assert!(migrator.ok(&["history", "-v"]).await.contains("stamped"));
     assert_eq!(catalog(&database).await, before);
-    // A row of the bookkeeping was lost: it is seen, and mended.
+    // A lost row of the bookkeeping is reported, and can be restored.
     database.sql("DELETE FROM seaql_migrations WHERE version LIKE '%create_posts'").await;
-    let told = migrator.fails(&["up"], 6).await;
-    assert!(told.contains("m20261121_000006_create_posts isn't applied"), "{told}");
+    let errors = migrator.fails(&["up"], 6).await;
+    assert!(errors.contains("m20261121_000006_create_posts isn't applied"), "{errors}");
     migrator.ok(&["stamp", "head"]).await;
     assert_eq!(migrator.ok(&["up"]).await, "nothing to apply\n");
     database.sql("INSERT INTO seaql_migrations VALUES ('m29990101_000001_other', 1)").await;
@@ -87,7 +87,7 @@ async fn stamp_changes_the_bookkeeping_alone(engine: Engine) {
     assert_eq!(migrator.ok(&["stamp", "head", "--purge"]).await, "forgot m29990101_000001_other\n");
 }
 
-async fn every_verb_answers_json(engine: Engine) {
+async fn every_verb_prints_json(engine: Engine) {
     let database = Database::create(engine, Origin::Empty).await;
     let migrator = Migrator::new(&database, &json!({}));
     let answer = async |arguments: &[&str]| -> Value {
@@ -131,7 +131,7 @@ async fn every_verb_answers_json(engine: Engine) {
     assert_eq!((code, &refused["exit_code"]), (Some(6), &json!(6)), "{output}");
 }
 
-async fn a_dry_run_changes_nothing(engine: Engine) {
+async fn dry_run_changes_nothing(engine: Engine) {
     let database = migrated(engine).await;
     let revisions = json!({"revisions": [{
         "name": "m29990101_000001_one", "message": "add one",
@@ -163,13 +163,16 @@ async fn two_heads_are_refused(engine: Engine) {
     let heads = migrator.run(&["heads"]).await;
     assert_eq!(heads.output, "m29990101_000001_one (head)\nm29990101_000002_other (head)\n");
     for verb in ["heads", "up", "status"] {
-        let told = migrator.fails(&[verb], 6).await;
-        assert!(told.contains("two heads") && told.contains("000002_other"), "{verb}: {told}");
+        let errors = migrator.fails(&[verb], 6).await;
+        assert!(
+            errors.contains("two heads") && errors.contains("000002_other"),
+            "{verb}: {errors}"
+        );
     }
 }
 
 #[tokio::test]
-async fn help_is_one_screen() {
+async fn help_fits_one_screen() {
     let help = run(&["migrate", "--help"], &[]).await;
     assert_eq!(help.code, Some(0), "{help:?}");
     let lines = help.output.lines().count();
@@ -180,14 +183,14 @@ async fn help_is_one_screen() {
     ] {
         assert!(help.output.contains(&format!("\n  {verb} ")), "{verb}:\n{}", help.output);
     }
-    // Settings are taken all the same.
+    // Settings are accepted although help doesn't list them.
     let output = run(&["migrate", "--log-level", "warn", "sql", "--engine", "sqlite"], &[]).await;
     assert!(output.output.contains("CREATE TABLE"), "{output:?}");
 }
 
-/// A new file is one of the list, and the source compiles with it; the trial `checklist` follows.
+/// The new file is listed, and the source compiles with it. The trial `checklist` uses it too.
 #[tokio::test]
-async fn new_writes_a_file_and_two_lines() {
+async fn migrate_new_writes_a_file_and_two_index_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let list = include_str!("../../../migration/src/revisions/mod.rs");
     std::fs::write(folder.path().join("mod.rs"), list).expect("the list");

@@ -1,4 +1,4 @@
-//! An older program on a newer schema, and databases of programs from before hashes.
+//! An older program on a newer schema, and databases of programs before hashes.
 
 use bookstore_migration::bookkeeping::TABLES;
 use bookstore_proto::v1::ListBooksRequest;
@@ -9,10 +9,10 @@ use super::{Migrator, SOON, migrated, records};
 use crate::client;
 
 on_every_engine!(
-    an_older_program_works_on_a_newer_schema,
-    a_revision_may_shut_older_programs_out,
-    a_database_from_before_hashes_is_adopted_once,
-    a_newer_program_waits_for_its_schema_while_an_older_serves,
+    older_program_works_on_a_newer_schema,
+    revision_with_a_minimum_head_refuses_older_programs,
+    database_without_hashes_is_adopted_once,
+    newer_program_waits_for_its_schema_while_an_older_serves,
 );
 
 const NEWER: &str = "m29990101_000001_newer";
@@ -25,13 +25,13 @@ fn newer(minimum_head: Option<&str>) -> Value {
     }]})
 }
 
-async fn an_older_program_works_on_a_newer_schema(engine: Engine) {
+async fn older_program_works_on_a_newer_schema(engine: Engine) {
     let server = TestServer::start(engine).await;
     let database = server.database();
     let older = Migrator::new(&database, &json!({}));
     Migrator::new(&database, &newer(None)).ok(&["up"]).await;
     let list = client::books(&server).list_books(ListBooksRequest::default()).await;
-    list.expect("the program that runs serves on");
+    list.expect("the running program still serves");
     let second = TestServer::builder(engine).on(database.clone()).start().await;
     client::create_all(&mut client::books(&second), &[client::a_book("Dune")]).await;
 
@@ -53,11 +53,11 @@ async fn an_older_program_works_on_a_newer_schema(engine: Engine) {
     assert!(down.contains(NEWER) && down.contains("unknown to this program"), "{down}");
 }
 
-async fn a_revision_may_shut_older_programs_out(engine: Engine) {
+async fn revision_with_a_minimum_head_refuses_older_programs(engine: Engine) {
     let server = TestServer::start(engine).await;
     let database = server.database();
     let older = Migrator::new(&database, &json!({}));
-    // The revision itself is what a program has to know.
+    // A program must know the revision that sets the minimum.
     let newest = Migrator::new(&database, &newer(Some(NEWER)));
     newest.ok(&["up"]).await;
     server.logs().wait_for(|line| line.contains("a newer program is needed")).await;
@@ -66,8 +66,8 @@ async fn a_revision_may_shut_older_programs_out(engine: Engine) {
         list.is_err_and(|status| status.code() == tonic::Code::Unavailable)
     };
     until("calls are refused", SOON, refused).await;
-    let told = older.fails(&["up"], 6).await;
-    assert!(told.contains(NEWER) && told.contains("shuts out"), "{told}");
+    let errors = older.fails(&["up"], 6).await;
+    assert!(errors.contains(NEWER) && errors.contains("shuts out"), "{errors}");
     let status = older.ok(&["status"]).await;
     assert!(status.contains(&format!("unknown  {NEWER}")), "{status}");
     newest.ok(&["down", "--yes"]).await;
@@ -75,14 +75,14 @@ async fn a_revision_may_shut_older_programs_out(engine: Engine) {
         client::books(&server).list_books(ListBooksRequest::default()).await.is_ok()
     })
     .await;
-    // What this program knows shuts it out of nothing.
+    // This program knows the revision, so it isn't refused.
     Migrator::new(&database, &newer(Some("m20261125_000001_create_timeline_history")))
         .ok(&["up"])
         .await;
     assert_eq!(older.ok(&["up"]).await, "nothing to apply\n");
 }
 
-async fn a_database_from_before_hashes_is_adopted_once(engine: Engine) {
+async fn database_without_hashes_is_adopted_once(engine: Engine) {
     let database = migrated(engine).await;
     let migrator = Migrator::new(&database, &json!({}));
     let before = records(&database).await;
@@ -96,7 +96,7 @@ async fn a_database_from_before_hashes_is_adopted_once(engine: Engine) {
     assert_eq!(adopted.output, "nothing to apply\n");
     assert!(adopted.errors.contains("recorded the hashes of 12 revisions"), "{adopted:?}");
     let mut after = records(&database).await;
-    // By which program isn't known.
+    // The program that applied it is unknown.
     for (row, was) in after.iter_mut().zip(&before).filter(|(row, _)| row.len() > 2) {
         assert_eq!(row.last(), Some(&None));
         *row.last_mut().expect("a cell") = was.last().expect("a cell").clone();
@@ -104,13 +104,13 @@ async fn a_database_from_before_hashes_is_adopted_once(engine: Engine) {
     assert_eq!(after, before);
     let again = migrator.run(&["up"]).await;
     assert!(!again.errors.contains("recorded"), "{again:?}");
-    // The program before can go back and on: it knows seaql_migrations alone.
+    // The program before hashes can go back and forth: it only uses seaql_migrations.
     database.sql("DELETE FROM seaql_migrations WHERE version LIKE 'm20261125%'").await;
     let pending = migrator.ok(&["status"]).await;
     assert!(pending.contains("pending  m20261125_000001"), "{pending}");
 }
 
-async fn a_newer_program_waits_for_its_schema_while_an_older_serves(engine: Engine) {
+async fn newer_program_waits_for_its_schema_while_an_older_serves(engine: Engine) {
     let older = TestServer::start(engine).await;
     let database = older.database();
     let migrator = Migrator::new(&database, &newer(None));
@@ -123,7 +123,7 @@ async fn a_newer_program_waits_for_its_schema_while_an_older_serves(engine: Engi
     newer.logs().wait_for(|line| line.contains("waiting for the schema")).await;
     client::create_all(&mut client::books(&older), &[client::a_book("Dune")]).await;
     migrator.ok(&["up"]).await;
-    until("the newer serves too", SOON, async || {
+    until("the newer program serves too", SOON, async || {
         client::books(&newer).list_books(ListBooksRequest::default()).await.is_ok()
     })
     .await;

@@ -1,4 +1,4 @@
-//! Orders as the service places them, and the way they go from there.
+//! Orders that the service places, and their status transitions.
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
 use futures_util::future::join_all;
@@ -15,18 +15,18 @@ use crate::{
 };
 
 on_every_engine!(
-    placing_takes_from_the_stock,
-    what_stands_in_the_way_is_told_whole,
-    orders_go_their_way,
-    stock_comes_back_once,
-    one_statement_however_many_lines,
+    place_order_takes_from_the_stock,
+    refused_order_names_every_failing_item,
+    order_step_from_a_wrong_status_is_refused,
+    concurrent_cancels_return_the_stock_once,
+    place_order_takes_one_statement_for_any_number_of_items,
 );
 
 pub(crate) const PLACE: &str = "OrderService/PlaceOrder";
 const STEPS: [&str; 4] = ["ConfirmOrder", "ShipOrder", "DeliverOrder", "CancelOrder"];
 
-/// What may not be placed. The bad-input table has two books without any stock, three users,
-/// and the orders 1, which is pending, and 2, which was sent off.
+/// Refused orders. The bad-input table has two books without stock, three users, and the orders 1,
+/// pending, and 2, shipped.
 pub(super) fn cases() -> Vec<Case> {
     let place = |members| with(order(3, &[(1, 1)]), members);
     let item = |book: Value, quantity: i64| json!([{"book_id": book, "quantity": quantity}]);
@@ -69,28 +69,28 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A request of a user for books, each with how many copies.
+/// A request of a user for books, each with its quantity.
 pub(crate) fn order(user: u32, lines: &[(u32, i32)]) -> Value {
     let item = |(book, quantity): &(u32, i32)| json!({"book_id": id(*book), "quantity": quantity});
     let items: Vec<Value> = lines.iter().map(item).collect();
     json!({"user_id": id(user), "items": items, "shipping_address": "1 Main Street"})
 }
 
-/// How many copies of each book are left, in the order of their ids.
+/// The stock of each book, in the order of their ids.
 pub(crate) async fn stocks(server: &TestServer) -> Vec<i64> {
     let rows = server.sql("SELECT stock FROM books ORDER BY id").await;
     let stock = |row: &Vec<Option<String>>| row[0].as_ref().and_then(|text| text.parse().ok());
     rows.iter().map(|row| stock(row).expect("a number")).collect()
 }
 
-/// A service whose three books cost 12.99 dollars, 10 copies of each in stock.
+/// A service with three books at 12.99 dollars, 10 copies of each in stock.
 pub(crate) async fn shop(engine: Engine) -> TestServer {
     let server = start(engine).await;
     server.sql("UPDATE books SET stock = 10").await;
     server
 }
 
-async fn placing_takes_from_the_stock(engine: Engine) {
+async fn place_order_takes_from_the_stock(engine: Engine) {
     let server = shop(engine).await;
     let before = answer(&server, "BookService/GetBook", json!({"id": id(1)})).await;
     let free = json!({"book": {"id": id(3), "price": {"currency_code": "USD", "nanos": 1_000}}});
@@ -115,12 +115,12 @@ async fn placing_takes_from_the_stock(engine: Engine) {
     let after = answer(&server, "BookService/GetBook", json!({"id": id(1)})).await;
     assert_ne!((&after["etag"], &after["update_time"]), (&before["etag"], &before["update_time"]));
     refusal(&server, PLACE, request).await.is_taken(&["id"]);
-    // What was ordered keeps its price.
+    // An order keeps its price when the book's changes.
     let dear = json!({"book": {"id": id(1), "price": {"currency_code": "EUR", "units": 99}}});
     answer(&server, "BookService/UpdateBook", dear).await;
     assert_eq!(answer(&server, GET, json!({"id": id(50)})).await, placed);
 
-    // Once under a key, and among other writes.
+    // Placed once under a key, and among other writes in Execute.
     let key = [("idempotency-key", "0195a000-0000-4000-8000-0000000000aa")];
     for replayed in [false, true] {
         let again = idempotency::call(&server, PLACE, order(2, &[(2, 4)]), &key).await;
@@ -143,7 +143,7 @@ async fn placing_takes_from_the_stock(engine: Engine) {
     assert_eq!(server.database().value("SELECT count(*) FROM orders").await, "4");
 }
 
-async fn what_stands_in_the_way_is_told_whole(engine: Engine) {
+async fn refused_order_names_every_failing_item(engine: Engine) {
     let server = shop(engine).await;
     let refused = refusal(&server, PLACE, order(1, &[(3, 11), (2, 10), (1, 1_000)])).await;
     refused
@@ -168,8 +168,8 @@ async fn what_stands_in_the_way_is_told_whole(engine: Engine) {
     assert_eq!(server.database().value(left).await, "0");
 }
 
-/// Each step from each status: there are five ways and no others.
-async fn orders_go_their_way(engine: Engine) {
+/// Each transition from each status: five are allowed.
+async fn order_step_from_a_wrong_status_is_refused(engine: Engine) {
     let server = shop(engine).await;
     let placed = answer(&server, PLACE, order(1, &[(1, 4)])).await;
     let key = json!({"id": placed["id"]});
@@ -209,7 +209,7 @@ async fn orders_go_their_way(engine: Engine) {
     }
 }
 
-async fn stock_comes_back_once(engine: Engine) {
+async fn concurrent_cancels_return_the_stock_once(engine: Engine) {
     let server = shop(engine).await;
     for _ in 0..5 {
         let placed = answer(&server, PLACE, order(1, &[(3, 4), (1, 10)])).await;
@@ -232,7 +232,7 @@ async fn stock_comes_back_once(engine: Engine) {
     }
 }
 
-async fn one_statement_however_many_lines(engine: Engine) {
+async fn place_order_takes_one_statement_for_any_number_of_items(engine: Engine) {
     let server = shop(engine).await;
     let books: Vec<Value> = (4..=100)
         .map(|at| json!({"id": id(at), "book": with(a_book("x"), json!({"stock": 10}))}))
@@ -250,6 +250,6 @@ async fn one_statement_however_many_lines(engine: Engine) {
         Engine::Postgres => assert_eq!((few.len(), &many), (3, &few)),
         Engine::Sqlite => assert_eq!(many.len() - few.len(), 97),
     }
-    // A key's lock travels with BEGIN; it is looked up, and its answer is kept.
+    // The key's lock is taken with BEGIN. Two more statements look the key up and store its answer.
     assert_eq!((first.len() - many.len(), again.len()), (2, 3), "{again:#?}");
 }

@@ -1,4 +1,4 @@
-//! The primary is lost: what goes on, what waits, and what becomes of writes under way.
+//! A lost primary: what continues, what waits, and the outcome of writes in progress.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{EVENTUAL, SOON, STRONG, Steady, answers, create, read, reason, serve
 use crate::client;
 
 #[tokio::test]
-async fn without_a_primary_reads_go_on_and_writes_wait() {
+async fn lost_primary_lets_reads_succeed_and_writes_wait() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "1s").await;
     let book = create(&server, "Dune").await.expect("a book");
@@ -19,9 +19,9 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
     let replica = cluster.name(1);
     answers(&server, &id, &replica).await;
     let steady = Steady::start(&server, &id);
-    // A frozen one keeps its connections, a killed one leaves none.
+    // A frozen primary keeps its connections, a killed one closes them.
     for lost in ["frozen", "killed"] {
-        steady.go_on().await;
+        steady.until_more().await;
         match lost {
             "frozen" => cluster.freeze(0),
             _ => drop(cluster.kill(0).await),
@@ -36,27 +36,28 @@ async fn without_a_primary_reads_go_on_and_writes_wait() {
             let by = read(&mut client::books(&server), &id, metadata).await.expect("a read");
             assert_eq!(by, replica, "{lost}");
         }
-        // For a second and more: reads that waited with the write would be two or none.
+        // The outage lasts for a second and more: if reads waited with the write, there would be
+        // two or none.
         let meanwhile = steady.count() - before;
         assert!(meanwhile > 10, "{lost}: {meanwhile} reads meanwhile");
         match lost {
             "frozen" => cluster.thaw(0),
             _ => cluster.restart(0).await,
         }
-        until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok())
+        until("writes succeed again", SOON, async || create(&server, "Ulysses").await.is_ok())
             .await;
         let by = read(&mut client::books(&server), &id, STRONG).await.expect("a read");
         assert_eq!(by, "primary");
-        // What was created since has reached it, so that the session's reads may go there.
+        // The node has replayed the new rows, so the session may read there.
         cluster.caught_up(0, 1).await;
         answers(&server, &id, &replica).await;
     }
     steady.end().await;
 }
 
-/// The time that a write took before its primary was lost is not the search's for the next one.
+/// The time that a write took on the lost primary must not count against the wait for the new one.
 #[tokio::test]
-async fn a_long_write_outlives_its_primary() {
+async fn long_write_on_a_lost_primary_leaves_time_for_the_next() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "6s").await;
     let mut holder = cluster.connect(0).await;
@@ -73,15 +74,15 @@ async fn a_long_write_outlives_its_primary() {
     .await;
     cluster.kill(0).await;
     cluster.promote(1).await;
-    let book = long.await.expect("no panic").expect("a write on the successor").into_inner();
+    let book = long.await.expect("no panic").expect("a write on the new primary").into_inner();
     let there = format!("SELECT count(*) FROM books WHERE id = '{}'", book.id);
     assert_eq!(cluster.value(1, &there).await, "1");
 }
 
-/// Nobody can be asked any more what became of a commit whose answer was lost: the caller isn't
-/// told that nothing has changed.
+/// The outcome of a commit with a lost answer can't be asked for while there is no primary. Its
+/// error must not say that nothing has changed.
 #[tokio::test]
-async fn an_unknown_commit_stays_unknown() {
+async fn unknown_commit_on_a_lost_primary_stays_unknown() {
     let cluster = Replicated::start(1).await;
     let line = Line::to_url(cluster.url("bookstore_app", 0)).await;
     let server = TestServer::builder(Engine::Postgres)
@@ -97,7 +98,7 @@ async fn an_unknown_commit_stays_unknown() {
         request.metadata_mut().insert("idempotency-key", AsciiMetadataValue::from_static(key));
         request
     };
-    // The commit arrives and its answer is lost; then the primary takes connections again, and is
+    // The commit arrives and its answer is lost. Then the primary accepts connections again, and is
     // lost as soon as the key's transaction begins there.
     line.cut_at(b"COMMIT; SELECT");
     let (mut books, first) = (client::books(&server), keyed());
@@ -105,46 +106,47 @@ async fn an_unknown_commit_stays_unknown() {
     line.is_cut().await;
     line.cut_at(b"BEGIN ISOLATION");
     line.is_cut().await;
-    let status = written.await.expect("no panic").expect_err("nobody knows");
+    let status = written.await.expect("no panic").expect_err("an unknown outcome");
     assert_eq!(reason(&status).1, "COMMIT_OUTCOME_UNKNOWN", "{status:?}");
     let there = "SELECT count(*) FROM books WHERE title = 'Dune'";
-    assert_eq!(cluster.value(0, there).await, "1", "it has happened");
+    assert_eq!(cluster.value(0, there).await, "1", "the write was applied");
 
-    // With its key it is found as soon as somebody can be asked.
+    // With its key the outcome is found as soon as there is a primary.
     line.restore();
-    until("writes are taken again", SOON, async || create(&server, "Ulysses").await.is_ok()).await;
+    until("writes succeed again", SOON, async || create(&server, "Ulysses").await.is_ok()).await;
     client::books(&server).create_book(keyed()).await.expect("the write's answer");
-    assert_eq!(cluster.value(0, there).await, "1", "it happened once");
+    assert_eq!(cluster.value(0, there).await, "1", "the write was applied once");
 }
 
-/// One that stood still while its successor was promoted believes in itself as it wakes up.
+/// A primary that was frozen during the promotion of another still acts as a primary when it
+/// continues.
 #[tokio::test]
-async fn a_primary_that_wakes_up_too_late_gets_nothing() {
+async fn resumed_former_primary_gets_no_writes() {
     let cluster = Replicated::start(1).await;
     let server = serve(&cluster, "20s").await;
     create(&server, "before").await.expect("a book");
     cluster.caught_up(0, 1).await;
     cluster.freeze(0);
     cluster.promote(1).await;
-    create(&server, "meanwhile").await.expect("a write that waits for the successor");
+    create(&server, "meanwhile").await.expect("a write on the new primary");
     cluster.thaw(0);
     let now = cluster.value(0, "now()").await;
-    let looks = format!(
+    let probes = format!(
         "EXISTS (SELECT FROM pg_stat_activity \
          WHERE usename = 'bookstore_app' AND query_start > '{now}')"
     );
-    until("the service looks at it", SOON, async || cluster.value(0, &looks).await == "true").await;
+    until("the service probes it", SOON, async || cluster.value(0, &probes).await == "true").await;
     for _ in 0..20 {
         create(&server, "after").await.expect("a write");
     }
     let written = "SELECT count(*) FROM books WHERE title <> 'before'";
-    assert_eq!(cluster.value(0, written).await, "0", "a write has reached it");
+    assert_eq!(cluster.value(0, written).await, "0", "a write has reached the former primary");
     assert_eq!(cluster.value(1, written).await, "21");
 }
 
-/// Nobody is there, and the first who comes back is a replica.
+/// No node is reachable, and the first that returns is a replica.
 #[tokio::test]
-async fn a_read_waits_for_a_replica_too() {
+async fn read_without_any_node_waits_for_a_replica() {
     let mut cluster = Replicated::start(1).await;
     let server = serve(&cluster, "30s").await;
     let id = create(&server, "Dune").await.expect("a book").into_inner().id;

@@ -1,12 +1,12 @@
-//! The arrows between the modules of `server`: they point downward only. Cargo can't hold them,
-//! since any module of a crate may import any other.
+//! The modules of `server` import downward only. Cargo can't check this, since any module of a
+//! crate may import any other.
 
 use regex::Regex;
 
-use super::source::Source;
+use super::{circles::spread, source::Source};
 
-/// What each place in `server/src` may name of the others. A place that isn't here
-/// is a fault, so that a new one gets its line.
+/// The modules of `server/src` that each module may import. A module without a line is a violation,
+/// so that a new one gets its line.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("lib", &["command"]),
@@ -66,11 +66,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shutdown", &["config", "telemetry"]),
 ];
 
-/// The commands that are clients of a running service, and what they may name.
+/// The subcommands that are clients of a running service, and their allowed imports.
 const CLIENTS: &str = r"^server/src/command/(import/|export/|transfer/|health\.rs)";
 const CLIENTS_NAME: &[&str] = &["config", "shutdown"];
 
-/// Crates that a place or a file must not name, each with the reason.
+/// Crates that a module or a file must not name, each with the reason.
 const FOREIGN: &[(&str, &[&str], &str)] = &[
     (r"^server/src/(rpc|security)/", &["bookstore_entity"], "no table is known here"),
     (r"^server/src/resource/\w+/service\.rs$", &["sea_orm", "sqlx"], "a handler knows no SQL"),
@@ -90,65 +90,54 @@ const FOREIGN: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// A file of the server names only what stands below it.
+/// A file of the server imports only modules below its own.
 pub(super) fn arrows(path: &str, text: &str) -> Vec<String> {
     let Some(inside) = path.strip_prefix("server/src/") else {
         return Vec::new();
     };
-    let place = inside.split(['/', '.']).next().unwrap_or_default();
+    let module = inside.split(['/', '.']).next().unwrap_or_default();
     let source = Source::parse(text);
-    let mut faults = foreign(path, &source);
-    let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == place) else {
-        faults.push(format!("{path}: tidy has no arrows for {place}"));
-        return faults;
+    let mut violations = foreign(path, &source);
+    let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == module) else {
+        violations.push(format!("{path}: tidy has no arrows for {module}"));
+        return violations;
     };
     let is_client = Regex::new(CLIENTS).expect("a pattern").is_match(path);
     let allowed = if is_client { CLIENTS_NAME } else { allowed };
     for (line, named) in named(&source.code) {
-        let top = named.first().map(String::as_str).unwrap_or_default();
-        if ARROWS.iter().any(|(name, _)| *name == top) && top != place && !allowed.contains(&top) {
-            faults.push(format!("{path}:{line}: {place} must not name {top}"));
+        let is_module = ARROWS.iter().any(|(name, _)| *name == named);
+        if is_module && named != module && !allowed.contains(&named.as_str()) {
+            violations.push(format!("{path}:{line}: {module} must not name {named}"));
         }
-        faults.extend(private_part(inside, &named).map(|part| format!("{path}:{line}: {part}")));
     }
     for (line, code) in source.lines() {
-        // Else a path could climb out of its place unseen.
+        // With this a path could leave its module unseen.
         if code.contains("super::super::") {
-            faults.push(format!("{path}:{line}: say crate:: instead of super::super::"));
+            violations.push(format!("{path}:{line}: say crate:: instead of super::super::"));
         }
     }
-    faults
+    violations
 }
 
 fn foreign(path: &str, source: &Source) -> Vec<String> {
-    let mut faults = Vec::new();
-    for (place, names, reason) in FOREIGN {
-        if !Regex::new(place).expect("a pattern").is_match(path) {
+    let mut violations = Vec::new();
+    for (module, names, reason) in FOREIGN {
+        if !Regex::new(module).expect("a pattern").is_match(path) {
             continue;
         }
         let names = Regex::new(&format!(r"\b({})\b", names.join("|"))).expect("a pattern");
         for (line, code) in source.lines() {
             if let Some(found) = names.find(code) {
-                faults.push(format!("{path}:{line}: {}: {reason}", found.as_str()));
+                violations.push(format!("{path}:{line}: {}: {reason}", found.as_str()));
             }
         }
     }
-    faults
+    violations
 }
 
-/// A resource is reached through its `mod.rs` alone.
-fn private_part(inside: &str, named: &[String]) -> Option<String> {
-    let [top, resource, part, ..] = named else {
-        return None;
-    };
-    let own = inside.starts_with(&format!("resource/{resource}/"));
-    let private = ["service", "convert", "operations"].contains(&part.as_str());
-    (top == "resource" && private && !own)
-        .then(|| format!("{part} is {resource}'s own: use what its mod.rs exports"))
-}
-
-/// Every path from the crate's root with its line: `crate::a::b`, groups spread out.
-fn named(code: &str) -> Vec<(usize, Vec<String>)> {
+/// The modules of the crate that code names, each with its line: `a` for `crate::a::b`, and each one
+/// of a group.
+fn named(code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
@@ -157,55 +146,21 @@ fn named(code: &str) -> Vec<(usize, Vec<String>)> {
         let line = code[..at].matches('\n').count() + 1;
         let mut paths = Vec::new();
         spread(&code[at + "crate::".len()..], &[], &mut paths);
-        found.extend(paths.into_iter().map(|path| (line, path)));
+        found.extend(paths.into_iter().filter_map(|(path, _)| Some((line, path.first()?.clone()))));
     }
     found
 }
 
-/// Adds the paths that the text starts with; answers what follows them.
-fn spread<'a>(text: &'a str, before: &[String], paths: &mut Vec<Vec<String>>) -> &'a str {
-    let text = text.trim_start();
-    if let Some(mut rest) = text.strip_prefix('{') {
-        while !rest.trim_start().starts_with('}') && !rest.is_empty() {
-            rest = spread(rest, before, paths).trim_start();
-            // What else may stand in a group: `as name` and commas.
-            let end = rest.find([',', '}']).unwrap_or(rest.len());
-            rest = rest[end..].strip_prefix(',').unwrap_or(&rest[end..]);
-        }
-        return rest.trim_start().strip_prefix('}').unwrap_or("");
-    }
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    let path = [before, &[text[..end].to_owned()]].concat();
-    match text[end..].strip_prefix("::") {
-        Some(rest) => spread(rest, &path, paths),
-        None => {
-            paths.push(path);
-            &text[end..]
-        }
-    }
-}
-
 #[test]
-fn groups_are_spread() {
+fn import_groups_are_expanded() {
     let code =
         "use crate::{\n store::{self, Call as C, error::{A, B}},\n rpc::*,\n};\ncrate::app::run();";
-    let paths: Vec<_> =
-        named(code).into_iter().map(|(l, path)| format!("{l} {}", path.join("."))).collect();
-    assert_eq!(
-        paths,
-        [
-            "1 store.self",
-            "1 store.Call",
-            "1 store.error.A",
-            "1 store.error.B",
-            "1 rpc.",
-            "5 app.run"
-        ]
-    );
+    let names: Vec<_> = named(code).iter().map(|(line, name)| format!("{line} {name}")).collect();
+    assert_eq!(names, ["1 store", "1 store", "1 store", "1 store", "1 rpc", "5 app"]);
 }
 
 #[test]
-fn upward_arrows_are_found() {
+fn upward_import_is_reported() {
     let find = |path, text| arrows(path, text).len();
     assert_eq!(find("server/src/rpc/status.rs", "use crate::{resource::Entry, meters::CALLS};"), 1);
     assert_eq!(find("server/src/rpc/status.rs", "use crate::security::password;"), 0);
@@ -220,7 +175,7 @@ fn upward_arrows_are_found() {
 }
 
 #[test]
-fn foreign_crates_and_private_parts_are_found() {
+fn foreign_crate_is_reported() {
     let find = |path, text| arrows(path, text).len();
     assert_eq!(find("server/src/rpc/context.rs", "use bookstore_entity::book;"), 1);
     assert_eq!(find("server/src/command/export/mod.rs", "use bookstore_entity::book;"), 1);
@@ -228,7 +183,4 @@ fn foreign_crates_and_private_parts_are_found() {
     assert_eq!(find("server/src/command/export/mod.rs", "use bookstore_client::v1;"), 0);
     assert_eq!(find("server/src/resource/book/service.rs", "use sea_orm::EntityTrait;"), 1);
     assert_eq!(find("server/src/resource/book/operations.rs", "use sea_orm::EntityTrait;"), 0);
-    let text = "use crate::resource::book::convert::Title;";
-    assert_eq!(find("server/src/resource/category/operations.rs", text), 1);
-    assert_eq!(find("server/src/resource/book/operations.rs", text), 0);
 }

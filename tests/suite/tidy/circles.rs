@@ -1,13 +1,14 @@
-//! No circle of files: of two files of a crate, at most one names the other, also by way of
-//! others. What a module only re-exports counts for the file that defines it.
+//! No import cycles between files: of two files of a crate at most one depends on the other, also
+//! through others. A re-export counts for the defining file. Neither rustc nor clippy reports
+//! cycles between modules.
 //!
-//! Tests inside a file aren't looked at. Entities are excepted: SeaORM's relations go both ways.
+//! Tests inside a file don't count. Entities are excepted, since SeaORM's relations go both ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::Source;
 
-/// The folders of the crates that are looked at.
+/// The folders of the checked crates.
 const CRATES: &[&str] = &[
     "server/src/",
     "server/store/src/",
@@ -17,14 +18,14 @@ const CRATES: &[&str] = &[
     "tests/src/",
 ];
 
-/// A module's place in its crate.
+/// A module's path in its crate.
 type Place = Vec<String>;
 
-/// What a file says.
+/// A file's contents.
 struct File {
-    /// The code without comments, texts and tests.
+    /// The code without comments, strings and tests.
     code: String,
-    /// Imported names with the absolute paths they stand for; `*` stands for all of a module.
+    /// Imported names with their absolute paths; `*` stands for all names of a module.
     imports: Vec<Import>,
 }
 
@@ -52,7 +53,7 @@ impl Crate {
         Self(files.map(read).collect())
     }
 
-    /// The files that a file names, but for those that it only re-exports.
+    /// The files that a file depends on, except those that it only re-exports.
     fn named_by(&self, place: &Place) -> BTreeSet<&Place> {
         let Some(file) = self.0.get(place) else { return BTreeSet::new() };
         let imported = file.imports.iter().filter(|import| !import.is_public);
@@ -73,7 +74,7 @@ impl Crate {
         defined.filter(|definer| *definer != place).collect()
     }
 
-    /// The file that defines what stands at a path; none for a module, and for other crates.
+    /// The file that defines the item at a path; `None` for a module and for other crates.
     fn definer(&self, path: &[String], depth: usize) -> Option<&Place> {
         let modules = (0..path.len()).rev().map(|length| &path[..length]);
         if self.0.contains_key(path) || depth > 8 {
@@ -94,7 +95,7 @@ impl Crate {
         found.or((!file.imports.iter().any(|it| it.name == *name)).then_some(place))
     }
 
-    /// The sets of files that name each other.
+    /// The sets of files that depend on each other.
     fn circles(&self) -> Vec<Vec<&Place>> {
         let named: BTreeMap<&Place, BTreeSet<&Place>> =
             self.0.keys().map(|place| (place, self.named_by(place))).collect();
@@ -131,7 +132,7 @@ fn is_anchor(name: &str) -> bool {
     ["crate", "self", "super"].contains(&name)
 }
 
-/// A path from the crate's root; none where it begins in another crate.
+/// A path from the crate's root; `None` if it begins in another crate.
 fn absolute(path: &[String], place: &[String]) -> Option<Place> {
     let mut at: Place = match path.first()?.as_str() {
         "crate" => Vec::new(),
@@ -147,7 +148,7 @@ fn absolute(path: &[String], place: &[String]) -> Option<Place> {
     Some([at.as_slice(), rest].concat())
 }
 
-/// The imports of a file in which the paths are of its own crate.
+/// The imports of a file from its own crate.
 fn imports(code: &str, place: &[String]) -> Vec<Import> {
     let mut found = Vec::new();
     for (at, text) in use_declarations(code) {
@@ -159,7 +160,7 @@ fn imports(code: &str, place: &[String]) -> Vec<Import> {
             if path.last().is_some_and(|last| last == "self") {
                 path.pop();
             }
-            // A child may be named without `self`.
+            // A child module may be named without `self`.
             let anchored = path.first().is_some_and(|first| is_anchor(first));
             let child = format!("mod {};", path.first().map_or("", String::as_str));
             if !anchored && code.contains(&child) {
@@ -174,7 +175,7 @@ fn imports(code: &str, place: &[String]) -> Vec<Import> {
     found
 }
 
-/// The places of `use` declarations with what they import.
+/// The positions of `use` declarations with the imported paths.
 fn use_declarations(code: &str) -> impl Iterator<Item = (usize, &str)> {
     code.match_indices("use ").filter_map(move |(at, word)| {
         let begins = code[..at].trim_end_matches([' ', '\t']);
@@ -193,8 +194,8 @@ fn without_imports(code: &str) -> String {
     rest
 }
 
-/// Adds the paths of a tree of imports with their aliases; answers what follows them.
-fn spread<'a>(
+/// Adds the paths of an import tree with their aliases; returns the text after them.
+pub(super) fn spread<'a>(
     text: &'a str,
     before: &[String],
     paths: &mut Vec<(Place, Option<String>)>,
@@ -224,7 +225,7 @@ fn spread<'a>(
         }
         None => {
             paths.push((path, None));
-            // Whatever this is, it is passed over.
+            // Any other text is skipped.
             if name.is_empty() { "" } else { rest }
         }
     }
@@ -272,23 +273,23 @@ fn defines(code: &str, name: &str) -> bool {
     })
 }
 
-/// The circles among the files, one a line.
+/// The cycles among the files, one a line.
 pub(super) fn circles(files: &[(String, String)]) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for root in CRATES {
         let inside =
             files.iter().filter_map(|(path, text)| Some((path.strip_prefix(root)?, &**text)));
         let read = Crate::read(inside);
         for circle in read.circles() {
             let names: Vec<String> = circle.iter().map(|place| place.join("::")).collect();
-            faults.push(format!("{root}: these name each other: {}", names.join(", ")));
+            violations.push(format!("{root}: these name each other: {}", names.join(", ")));
         }
     }
-    faults
+    violations
 }
 
 #[test]
-fn a_circle_of_files_is_found() {
+fn import_cycle_is_reported() {
     let find = |files: &[(&str, &str)]| {
         let files: Vec<(String, String)> = files
             .iter()
@@ -296,26 +297,26 @@ fn a_circle_of_files_is_found() {
             .collect();
         circles(&files)
     };
-    let told = |names: &str| vec![format!("server/src/: these name each other: {names}")];
+    let expected = |names: &str| vec![format!("server/src/: these name each other: {names}")];
     let (a, b) = (("a.rs", "use crate::b::{self, B};\nstruct A;"), "struct B;");
     assert_eq!(find(&[a, ("b.rs", b)]), [""; 0]);
-    assert_eq!(find(&[a, ("b.rs", "fn f() { crate::a::A }\nstruct B;")]), told("a, b"));
-    assert_eq!(find(&[a, ("b.rs", "use super::a::A;\nstruct B;")]), told("a, b"));
-    assert_eq!(find(&[a, ("b.rs", "use super::a;\nstruct B(a::A);")]), told("a, b"));
+    assert_eq!(find(&[a, ("b.rs", "fn f() { crate::a::A }\nstruct B;")]), expected("a, b"));
+    assert_eq!(find(&[a, ("b.rs", "use super::a::A;\nstruct B;")]), expected("a, b"));
+    assert_eq!(find(&[a, ("b.rs", "use super::a;\nstruct B(a::A);")]), expected("a, b"));
     assert_eq!(find(&[a, ("b.rs", "// crate::a::A\nstruct B;")]), [""; 0]);
     let tested = "struct B;\n#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}\n";
     assert_eq!(find(&[a, ("b.rs", tested)]), [""; 0]);
-    // By way of a third file.
+    // Through a third file.
     let third =
         [a, ("b.rs", "use crate::c::C;\nstruct B;"), ("c.rs", "use crate::a::A;\nstruct C;")];
-    assert_eq!(find(&third), told("a, b, c"));
-    // A parent that re-exports its children needs none of them; one that uses them does.
+    assert_eq!(find(&third), expected("a, b, c"));
+    // A parent that re-exports its children doesn't depend on them; one that uses them does.
     let child = ("a/c.rs", "use super::A;\nstruct C;");
     assert_eq!(find(&[("a.rs", "mod c;\npub use self::c::C;\nstruct A;"), child]), [""; 0]);
-    assert_eq!(find(&[("a.rs", "mod c;\nstruct A(c::C);"), child]), told("a, a::c"));
-    // What is imported by way of a parent is the sibling's.
+    assert_eq!(find(&[("a.rs", "mod c;\nstruct A(c::C);"), child]), expected("a, a::c"));
+    // An import through a parent is an import from the sibling.
     let mods = ("a/mod.rs", "mod c;\nmod d;\npub use self::{c::C, d::D};");
     let c = ("a/c.rs", "use super::D;\nstruct C;");
     assert_eq!(find(&[mods, c, ("a/d.rs", "struct D;")]), [""; 0]);
-    assert_eq!(find(&[mods, c, ("a/d.rs", "use crate::a::C;\nstruct D;")]), told("a::c, a::d"));
+    assert_eq!(find(&[mods, c, ("a/d.rs", "use crate::a::C;\nstruct D;")]), expected("a::c, a::d"));
 }

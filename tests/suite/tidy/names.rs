@@ -1,5 +1,5 @@
-//! A type's name means one thing: no two types of the crates under `server/` have the same name.
-//! A search for the name then finds one definition.
+//! No two types of the crates under `server/` have the same name, so that a search for the name
+//! finds one definition. Rust allows such names, and clippy has no lint for them.
 //!
 //! Only types at the level of a module count. Associated types and types inside functions or test
 //! modules don't.
@@ -16,7 +16,7 @@ const PER_FILE: &[(&str, &str)] = &[
     ("Service", "the implementation of one service of the contract"),
 ];
 
-/// Names that still have several meanings. Each is to be given up by all files but one.
+/// Names that still have several definitions. All files but one are to give them up.
 const KNOWN: &[&str] = &[
     "Answer",
     "Broken",
@@ -68,22 +68,22 @@ fn ambiguous<'a>(
 }
 
 #[test]
-fn a_type_name_means_one_thing() {
+fn every_type_name_has_one_definition() {
     let files = files(".rs");
     let server = files.iter().filter(|(path, _)| path.starts_with("server/"));
     let names = ambiguous(server.map(|(path, text)| (path.as_str(), text.as_str())));
-    let faults: Vec<String> = names
+    let violations: Vec<String> = names
         .iter()
         .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
         .map(|(name, paths)| format!("{name}: {}", paths.join(", ")))
         .collect();
-    assert!(faults.is_empty(), "types of the same name:\n{}", faults.join("\n"));
+    assert!(violations.is_empty(), "types of the same name:\n{}", violations.join("\n"));
     let settled: Vec<_> = KNOWN.iter().filter(|name| !names.contains_key(**name)).collect();
-    assert!(settled.is_empty(), "these names have one meaning; remove them here: {settled:?}");
+    assert!(settled.is_empty(), "these names have one definition; remove them here: {settled:?}");
 }
 
 #[test]
-fn a_second_type_of_a_name_is_found() {
+fn second_type_of_a_name_is_reported() {
     let one = ("a.rs", "pub(crate) struct Order;\npub struct Service;\nmod x {\n    struct In;\n}");
     let alias = ("b.rs", "type Order = u8; // struct Comment\nstruct Service;\nenum In {}");
     let names = ambiguous([one, alias].into_iter());

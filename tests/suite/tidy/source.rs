@@ -1,13 +1,12 @@
-//! Rust text taken apart: code without comments and without the insides of strings, and the
-//! strings by themselves. Two rules need it. SQL that begins or commits is known by a string's
-//! text alone, where comments and names may have the same words; and a path counts as an
-//! import only in code.
+//! Separates Rust text into code, without comments and string contents, and strings. Three rules
+//! need it: SQL that begins or commits is found by a string's text, since comments and names may
+//! contain the same words; and a path counts as an import only in code.
 
-/// A Rust file, line numbers kept.
+/// A Rust file, with line numbers kept.
 pub(super) struct Source {
-    /// The code; comments and the insides of literals are blank.
+    /// The code. Comments and the contents of literals are blank.
     pub(super) code: String,
-    /// Each string literal with its line, counted from 1, as it is written.
+    /// Each string literal as it is written, with its line, counted from 1.
     pub(super) strings: Vec<(usize, String)>,
 }
 
@@ -37,7 +36,7 @@ impl Source {
         source
     }
 
-    /// Passes over text, of which only the line ends stay.
+    /// Skips text and keeps only its line ends.
     fn skip<'a>(&mut self, text: &'a str, length: usize) -> &'a str {
         self.code.extend(text[..length].chars().filter(|c| *c == '\n'));
         &text[length..]
@@ -49,7 +48,7 @@ impl Source {
     }
 }
 
-/// The length of the block comment that the text starts with; they nest.
+/// The length of the block comment at the start of the text. Block comments nest.
 fn comment_length(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < text.len() {
@@ -67,8 +66,8 @@ fn comment_length(text: &str) -> usize {
     at
 }
 
-/// Start and end of the inside of the string literal that the text starts with;
-/// `before` is the character in front, for `r` may also end a name.
+/// The start and end of the content of the string literal at the start of the text. `before` is the
+/// preceding character, since `r` may also end a name.
 fn string(text: &str, before: Option<char>) -> Option<(usize, usize)> {
     let named = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let prefix = if named { 0 } else { text.find(|c| !matches!(c, 'b' | 'c' | 'r'))? };
@@ -92,7 +91,7 @@ fn string(text: &str, before: Option<char>) -> Option<(usize, usize)> {
     Some((start, text.len()))
 }
 
-/// The length of the character literal that the text starts with; a lifetime is none.
+/// The length of the character literal at the start of the text. A lifetime is none.
 fn character(text: &str) -> Option<usize> {
     let inside = text.strip_prefix('\'')?;
     if let Some(escaped) = inside.strip_prefix('\\') {
@@ -104,7 +103,7 @@ fn character(text: &str) -> Option<usize> {
 }
 
 #[test]
-fn takes_rust_apart() {
+fn source_separates_code_comments_and_strings() {
     let text = concat!(
         "let a = \"one \\\" two\"; // \"no\" todo!()\n",
         "/* x /* \"no\" */ */ let b = r#\"th\"ree\"#;\n",

@@ -1,4 +1,4 @@
-//! How transactions end that their callers don't end: by time, by a limit, by a line that is gone.
+//! Transactions that their callers don't end: by timeout, by the limit, by a closed connection.
 
 use std::time::{Duration, Instant};
 
@@ -21,22 +21,22 @@ use crate::{
 };
 
 on_every_engine!(
-    a_silent_or_slow_caller_is_shown_out,
-    the_calls_deadline_ends_it,
-    there_is_a_limit
+    silent_or_slow_caller_is_rolled_back,
+    call_deadline_ends_the_transaction,
+    led_transactions_over_the_limit_are_refused
 );
 
-async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
+async fn silent_or_slow_caller_is_rolled_back(engine: Engine) {
     let server = TestServer::builder(engine).env("TRANSACTION_IDLE_TIMEOUT", "500ms").start().await;
     let mut led = Led::begun(&server).await;
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     let watch = Stopwatch::start();
-    let status = led.answers.message().await.expect_err("it is shown out");
+    let status = led.answers.message().await.expect_err("the stream has ended");
     Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
     let took = watch.stop();
     assert!(took.at_most(Duration::from_secs(3)), "{took:?}");
 
-    // Never silent for long, and open for longer than it asked for.
+    // Never silent for long, but open for longer than it asked for.
     let mut led = Led::open(&server, None).await;
     let asked = Begin { timeout_ms: 700, ..Begin::default() };
     let begun = led.step(Step::Begin(asked)).await;
@@ -45,7 +45,7 @@ async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
     let (began, watch) = (Instant::now(), Stopwatch::start());
     let refused = loop {
         match led.call(GET, json!({"id": id(2)})).await {
-            Ok(_) => assert!(began.elapsed() < SOON, "it goes on"),
+            Ok(_) => assert!(began.elapsed() < SOON, "it continues"),
             Err(refused) => break refused,
         }
     };
@@ -55,18 +55,18 @@ async fn a_silent_or_slow_caller_is_shown_out(engine: Engine) {
     assert_eq!(books(&server).await, "0");
 }
 
-/// The caller's deadline is told by the service, to a caller without a clock, whether it is silent
-/// or its statement waits.
-async fn the_calls_deadline_ends_it(engine: Engine) {
+/// The connection has no client-side deadline, so the error is the service's: for a silent caller
+/// and for a waiting statement.
+async fn call_deadline_ends_the_transaction(engine: Engine) {
     let server = TestServer::start(engine).await;
-    // On SQLite less than a caller may be silent.
-    let (patience, told) = match engine {
+    // On SQLite shorter than a caller may be silent.
+    let (limit, metadata) = match engine {
         Engine::Sqlite => (Duration::from_millis(450), "450m"),
         Engine::Postgres => (Duration::from_millis(1500), "1500m"),
     };
     let open = async || {
         let watch = Stopwatch::start();
-        let mut led = Led::open_with(server.address(), &[("grpc-timeout", told)]).await;
+        let mut led = Led::open_with(server.address(), &[("grpc-timeout", metadata)]).await;
         led.step(Step::Begin(Begin::default())).await.expect("a transaction");
         led.call(CREATE, a_new_book(1)).await.expect("a book");
         (watch, led)
@@ -74,24 +74,24 @@ async fn the_calls_deadline_ends_it(engine: Engine) {
     let ended = |watch: Stopwatch, refused: Refusal| {
         refused.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[]);
         let took = watch.stop();
-        assert!(took.at_least(patience) && took.at_most(patience * 5), "after {took:?}");
+        assert!(took.at_least(limit) && took.at_most(limit * 5), "after {took:?}");
     };
     let (watch, mut led) = open().await;
-    let status = led.answers.message().await.expect_err("its time is over");
+    let status = led.answers.message().await.expect_err("an expired deadline");
     ended(watch, Refusal::from(&status));
     assert_eq!(books(&server).await, "0");
     if engine == Engine::Postgres {
         let mut other = Led::begun(&server).await;
         other.call(CREATE, a_new_book(2)).await.expect("a book");
         let (watch, mut led) = open().await;
-        // The other one has it, and neither commits nor leaves.
-        ended(watch, led.call(CREATE, a_new_book(2)).await.expect_err("its time is over"));
+        // The other transaction holds the lock and stays open.
+        ended(watch, led.call(CREATE, a_new_book(2)).await.expect_err("an expired deadline"));
         other.commit().await.expect("a commit");
         assert_eq!(books(&server).await, "1");
     }
 }
 
-async fn there_is_a_limit(engine: Engine) {
+async fn led_transactions_over_the_limit_are_refused(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_POOL_SIZE", "2")
         .env("DATABASE_MAX_OVERFLOW", "0")
@@ -100,21 +100,22 @@ async fn there_is_a_limit(engine: Engine) {
         .await;
     let mut first = Led::begun(&server).await;
     let mut second = Led::open(&server, None).await;
-    let status = second.step(Step::Begin(Begin::default())).await.expect_err("one too many");
+    let status =
+        second.step(Step::Begin(Begin::default())).await.expect_err("a transaction over the limit");
     Refusal::from(&status).is(Code::ResourceExhausted, "TRANSACTION_LIMIT", &[]);
-    // The other half is there for everyone else.
+    // The other half of the connections serves all other calls.
     let missing = refusal(&server, GET, json!({"id": id(1)})).await;
     missing.is_missing(&["id"]);
     first.call(CREATE, a_new_book(1)).await.expect("a book");
     first.commit().await.expect("a commit");
-    Led::begun(&server).await.commit().await.expect("room again");
+    Led::begun(&server).await.commit().await.expect("a free slot");
 }
 
-/// A caller that is killed leaves no session in a transaction. It says no goodbye: the line
-/// between ends, as the kernel ends those of a killed process.
+/// A killed caller leaves no session in a transaction. It sends no termination: its connection is
+/// closed, as the kernel closes those of a killed process.
 #[tokio::test]
-async fn nothing_stays_open_behind_a_caller() {
-    // Neither a clock of the transaction's nor the wait for a lock ends it first.
+async fn killed_caller_leaves_no_open_transaction() {
+    // Neither the transaction's timeout nor the lock timeout ends it first.
     let soon = Duration::from_secs(30);
     let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_TIMEOUT", "1m");
     let server = server.env("TRANSACTION_IDLE_TIMEOUT", "1m").start().await;
@@ -139,9 +140,9 @@ async fn nothing_stays_open_behind_a_caller() {
         until("no transaction is open", soon, async || open().await == "0").await;
         took.push(watch.stop());
     }
-    // Any one of them may meet other work.
+    // Other tests' load may affect any single one of them.
     assert!(took.iter().any(|took| took.at_most(Duration::from_millis(100))), "after {took:?}");
-    // In the middle of a statement, which waits for a lock that nobody lets go.
+    // In a statement that waits for a held lock.
     let held = Held::table(&database).await;
     let (line, mut led) = killed().await;
     let step = led.call(CREATE, a_new_book(1));
@@ -150,15 +151,15 @@ async fn nothing_stays_open_behind_a_caller() {
         () = waits_for_lock(&database) => {}
     }
     line.cut();
-    until("no transaction is open but ours", soon, async || open().await == "0").await;
+    until("only the test's transaction is open", soon, async || open().await == "0").await;
     held.release().await;
     assert_eq!(books(&server).await, "0");
 }
 
-/// A commit that takes longer than the transaction may be open is no rollback: here it waits for a
-/// replica that stands still.
+/// A commit that takes longer than the transaction may be open is not rolled back. Here it waits
+/// for a paused replica.
 #[tokio::test]
-async fn a_slow_commit_is_waited_for() {
+async fn commit_slower_than_the_transaction_limit_is_waited_for() {
     let cluster = Replicated::start(1).await;
     let server = TestServer::builder(Engine::Postgres).url(&cluster.url("bookstore_app", 0));
     let server = server.start().await;
@@ -170,10 +171,13 @@ async fn a_slow_commit_is_waited_for() {
     })
     .await;
     let mut led = Led::open(&server, None).await;
-    led.step(Step::Begin(Begin { timeout_ms: 2000, ..Begin::default() })).await.expect("begun");
+    led.step(Step::Begin(Begin { timeout_ms: 2000, ..Begin::default() }))
+        .await
+        .expect("a transaction");
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     cluster.freeze(1);
     let thaw = async {
+        // A second longer than the transaction may be open.
         tokio::time::sleep(Duration::from_secs(3)).await;
         cluster.thaw(1);
     };
@@ -182,9 +186,9 @@ async fn a_slow_commit_is_waited_for() {
     assert_eq!(cluster.value(0, "SELECT count(*) FROM books").await, "1");
 }
 
-/// Whoever doesn't read answers holds nothing for longer: others write meanwhile.
+/// A caller that doesn't read its answers doesn't hold its locks any longer: other writes continue.
 #[tokio::test]
-async fn who_reads_no_answers_is_shown_out() {
+async fn caller_that_reads_no_answers_is_ended() {
     let server = TestServer::start(Engine::Sqlite).await;
     let mut book = a_new_book(1);
     book["book"]["description"] = json!("x".repeat(10_000));
@@ -192,7 +196,7 @@ async fn who_reads_no_answers_is_shown_out() {
     let led = Led::begun(&server).await;
     let get = GetBookRequest { id: id(1), ..GetBookRequest::default() };
     let get = Any::from_msg(&get).expect("a message");
-    // More than HTTP/2 lets through to somebody who doesn't read.
+    // More than the HTTP/2 window of a caller that doesn't read.
     for _ in 0..900 {
         let step = TransactRequest { step: Some(Step::Request(get.clone())) };
         drop(led.steps.send(step).await);

@@ -1,5 +1,5 @@
-//! Imports and exports that are interrupted, cut off and refused: what is in stays in, and
-//! they go on to exactly the right rows.
+//! Imports and exports that are interrupted, cut off and refused: committed rows stay, and a
+//! resumed run gives exactly the right rows.
 
 use std::{fmt::Write as _, path::Path, process::Stdio};
 
@@ -13,12 +13,12 @@ use tokio::{
 use super::{DEFAULTS, Ended, file, finish, read, read_until, run, start, url};
 
 on_every_engine!(
-    an_interrupted_import_goes_on,
-    a_lost_connection_is_taken_up_again,
-    an_export_goes_on_behind_what_it_has,
+    interrupted_import_resumes_without_loss_or_duplicates,
+    import_reconnects_after_a_lost_connection,
+    resumed_export_appends_after_the_last_row,
 );
 
-/// Rows of a file; every hundredth can't be imported.
+/// Rows of a file; every hundredth is invalid.
 fn rows(from: usize, to: usize) -> String {
     let mut text = String::new();
     for row in from..to {
@@ -45,7 +45,7 @@ fn interrupt(child: &Child) {
     kill_process(id.expect("a running command"), Signal::INT).expect("a signal");
 }
 
-/// Every row once, and every bad one told once.
+/// Asserts that every row is there once, and every invalid one was reported once.
 async fn assert_exact(server: &TestServer, folder: &Path, whole: usize) {
     let titles = server.sql("SELECT title FROM books ORDER BY title").await;
     let titles: Vec<_> =
@@ -58,7 +58,7 @@ async fn assert_exact(server: &TestServer, folder: &Path, whole: usize) {
     assert_eq!(lines, wanted.collect::<Vec<_>>());
 }
 
-async fn an_interrupted_import_goes_on(engine: Engine) {
+async fn interrupted_import_resumes_without_loss_or_duplicates(engine: Engine) {
     const ROWS: usize = 1_000;
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -70,7 +70,7 @@ async fn an_interrupted_import_goes_on(engine: Engine) {
     let mut input = import.stdin.take().expect("its input");
     let part = format!("{HEADER}{}", rows(0, 405));
     input.write_all(part.as_bytes()).await.expect("a part of the file");
-    until("some rows", SOON, async || count(&server).await >= 300).await;
+    until("some rows are written", SOON, async || count(&server).await >= 300).await;
     interrupt(&import);
     let ended = import.wait_with_output().await.expect("its end");
     let ended = Ended::new(ended.status, &ended.stdout, &ended.stderr);
@@ -78,39 +78,39 @@ async fn an_interrupted_import_goes_on(engine: Engine) {
     let there = count(&server).await;
     assert!(there < 405 && ended.output.starts_with(&format!("inserted {there}\n")), "{ended:?}");
 
-    let told = read(&file(folder, "r.csv")).1.len();
+    let rejected = read(&file(folder, "r.csv")).1.len();
 
-    // The line that it printed, with the same input.
+    // The printed command line, with the same input.
     let (_, command) = ended.errors.split_once("with the same file:\n").expect("a command line");
     let command = command.trim().to_owned();
     assert!(command.contains(" import --resume ") && command.contains(":"), "{command}");
-    let go_on = async |command: &str| {
+    let resume = async |command: &str| {
         let mut shell = Command::new("sh");
         shell.env("BOOKSTORE_SERVER", url(&server)).current_dir(folder);
         shell.args(["-c", &format!("{command} < whole.csv")]).stdin(Stdio::null());
         let ended = shell.output().await.expect("a shell");
         Ended::new(ended.status, &ended.stdout, &ended.stderr)
     };
-    let ended = go_on(&command).await;
+    let ended = resume(&command).await;
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    let rest = format!("inserted {}\nupdated 0\nrejected {}, ", 990 - there, 10 - told);
+    let rest = format!("inserted {}\nupdated 0\nrejected {}, ", 990 - there, 10 - rejected);
     assert!(ended.output.starts_with(&rest), "{rest}{ended:?}");
     assert_exact(&server, folder, ROWS).await;
 
-    // Once more from the start: the service answers what it did.
-    let (before, place) = command.split_once(" --resume ").expect("a place");
-    let (place, after) = place.split_once(' ').expect("a place");
+    // Again from the start: the service returns its stored answers.
+    let (before, place) = command.split_once(" --resume ").expect("a position");
+    let (place, after) = place.split_once(' ').expect("a position");
     let (id, _) = place.split_once(':').expect("an id");
-    let ended = go_on(&format!("{before} --resume {id} {after}")).await;
+    let ended = resume(&format!("{before} --resume {id} {after}")).await;
     assert_eq!(ended.output, "inserted 990\nupdated 0\nrejected 10, see r.csv\n", "{ended:?}");
     assert_exact(&server, folder, ROWS).await;
-    // With other options a batch holds other rows, and the service refuses them.
-    let ended = go_on(&format!("{before} --resume {id} {after} --null A")).await;
-    assert_eq!(ended.code, Some(3), "nothing differs: {ended:?}");
+    // With other options a batch contains other rows, and the service refuses it.
+    let ended = resume(&format!("{before} --resume {id} {after} --null A")).await;
+    assert_eq!(ended.code, Some(3), "no difference is reported: {ended:?}");
     let ended =
-        go_on(&format!("{before} --resume {id} {after}").replace("stock=3", "stock=4")).await;
+        resume(&format!("{before} --resume {id} {after}").replace("stock=3", "stock=4")).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let ended = go_on(&format!("{before} --resume {id}:102 {after}")).await;
+    let ended = resume(&format!("{before} --resume {id}:102 {after}")).await;
     assert!(
         ended.code == Some(1) && ended.errors.contains("there are only 100 batches"),
         "{ended:?}"
@@ -118,7 +118,7 @@ async fn an_interrupted_import_goes_on(engine: Engine) {
     assert_exact(&server, folder, ROWS).await;
 }
 
-async fn a_lost_connection_is_taken_up_again(engine: Engine) {
+async fn import_reconnects_after_a_lost_connection(engine: Engine) {
     const ROWS: usize = 600;
     let server = TestServer::start(engine).await;
     let line = Line::to_service(server.address()).await;
@@ -129,11 +129,11 @@ async fn a_lost_connection_is_taken_up_again(engine: Engine) {
     let mut errors = import.stderr.take().expect("its errors");
     let part = format!("{HEADER}{}", rows(0, 305));
     input.write_all(part.as_bytes()).await.expect("a part of the file");
-    until("some rows", SOON, async || count(&server).await >= 200).await;
+    until("some rows are written", SOON, async || count(&server).await >= 200).await;
     line.cut();
     input.write_all(rows(305, ROWS).as_bytes()).await.expect("the rest");
     drop(input);
-    read_until(&mut errors, |told| told.contains("trying again: ")).await;
+    read_until(&mut errors, |rejected| rejected.contains("trying again: ")).await;
     line.restore();
     let ended = tokio::time::timeout(SOON, import.wait_with_output()).await;
     let ended = ended.expect("its end").expect("its end");
@@ -141,7 +141,7 @@ async fn a_lost_connection_is_taken_up_again(engine: Engine) {
     assert_eq!(ended.output, "inserted 594\nupdated 0\nrejected 6, see r.csv\n");
     assert_exact(&server, folder, ROWS).await;
 
-    // Nobody there: it gives up in time, and says how to go on.
+    // Without a service the command gives up in time, and prints how to resume.
     let away = start(
         "http://127.0.0.1:1",
         folder,
@@ -163,7 +163,7 @@ async fn a_lost_connection_is_taken_up_again(engine: Engine) {
     assert!(ended.errors.contains("Unavailable") && ended.errors.contains(":1 "), "{ended:?}");
 }
 
-async fn an_export_goes_on_behind_what_it_has(engine: Engine) {
+async fn resumed_export_appends_after_the_last_row(engine: Engine) {
     let server = TestServer::start(engine).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -176,7 +176,7 @@ async fn an_export_goes_on_behind_what_it_has(engine: Engine) {
     let ended = run(&server, folder, &[["import", "in.csv"].as_slice(), &DEFAULTS].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
-    // 13 MB are more than all that stands between the service and a pipe that isn't read.
+    // 13 MB exceed all buffers between the service and a pipe that isn't read.
     let line = Line::to_service(server.address()).await;
     let arguments = [
         "export",
@@ -197,7 +197,7 @@ async fn an_export_goes_on_behind_what_it_has(engine: Engine) {
     let errors = export.stderr.take().expect("its errors");
     let waits = async {
         let mut errors = errors;
-        read_until(&mut errors, |told| told.contains("trying again: ")).await;
+        read_until(&mut errors, |rejected| rejected.contains("trying again: ")).await;
         line.restore();
         errors
     };
@@ -214,7 +214,7 @@ async fn an_export_goes_on_behind_what_it_has(engine: Engine) {
     assert_eq!(titles, (0..1_500).map(|row| format!("Book {row:05}")).collect::<Vec<_>>());
     assert!(rows.iter().all(|row| row[1] == large));
 
-    // A file is there as a whole or as it was.
+    // A file is either complete or unchanged.
     std::fs::write(folder.join("out.csv"), "before").expect("a file");
     let ended = finish(
         start("http://127.0.0.1:1", folder, &["export", "out.csv", "--retry-for", "0s"]),

@@ -1,4 +1,4 @@
-//! Files as they come: broken, odd, empty. What can be imported is, the rest is told.
+//! Real-world files: broken, odd, empty. Valid rows are imported, the rest is reported.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use bookstore_tests::{Engine, TestServer, on_every_engine};
 
 use super::{DEFAULTS, Ended, file, finish, run, start, url};
 
-on_every_engine!(dirty_files_are_told_row_by_row);
+on_every_engine!(dirty_file_is_rejected_row_by_row);
 
-/// A file's bytes, what is added to the command line, the exit code, what standard output or
-/// standard error has to say, and the notes of the rejects file.
+/// A file's bytes, additional arguments, the exit code, the text of standard output or standard
+/// error, and the notes of the rejects file.
 type Case<'a> = (&'a str, &'a [u8], &'a [&'a str], i32, &'a [&'a str], &'a [&'a str]);
 
-/// UTF-8 with its mark, lines that end in CRLF, and a blank one.
+/// UTF-8 with a byte order mark, lines that end in CRLF, and a blank one.
 const MARKED: &[u8] = b"\xef\xbb\xbftitle,author\r\nT,A\r\n\r\n\"U\r\nV\",A\r\n";
 
 async fn import(server: &TestServer, folder: &Path, name: &str, more: &[&str]) -> Ended {
@@ -20,7 +20,7 @@ async fn import(server: &TestServer, folder: &Path, name: &str, more: &[&str]) -
     run(server, folder, &arguments).await
 }
 
-async fn dirty_files_are_told_row_by_row(engine: Engine) {
+async fn dirty_file_is_rejected_row_by_row(engine: Engine) {
     let server = TestServer::start(engine).await;
     let (wide, tall) = ("x".repeat(20_000), "y\n".repeat(600_000));
     let huge = format!("title,author\nT1,{wide}\nT2,A\nT3,\"{tall}\"\nT4,A\n");
@@ -162,16 +162,16 @@ async fn dirty_files_are_told_row_by_row(engine: Engine) {
             ],
         ),
     ];
-    for (name, bytes, more, code, told, rejects) in cases {
+    for (name, bytes, more, code, wanted, rejects) in cases {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
         std::fs::write(folder.join(name), bytes).expect("a file");
         let before = count(&server).await;
         let ended = import(&server, folder, name, more).await;
         assert_eq!(ended.code, Some(*code), "{name} {more:?}: {ended:?}");
-        for told in *told {
-            let said = ended.output.contains(told) || ended.errors.contains(told);
-            assert!(said, "{name} {more:?} doesn't tell {told:?}: {ended:?}");
+        for wanted in *wanted {
+            let printed = ended.output.contains(wanted) || ended.errors.contains(wanted);
+            assert!(printed, "{name} {more:?} doesn't print {wanted:?}: {ended:?}");
         }
         if *code != 0 && *code != 3 {
             assert_eq!(count(&server).await, before, "{name}: nothing was sent");
@@ -192,7 +192,7 @@ async fn dirty_files_are_told_row_by_row(engine: Engine) {
 
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    // An older rejects file is not written over, and a pipe has one too.
+    // An older rejects file isn't overwritten, and an import from a pipe writes one too.
     std::fs::write(folder.join("import.rejects.csv"), "precious").expect("a file");
     let arguments = [["import", "-", "--format", "csv"].as_slice(), &DEFAULTS].concat();
     let ended = finish(start(&url(&server), folder, &arguments), "title,author\nT,\n").await;

@@ -1,4 +1,4 @@
-//! Those who call while the primary changes, and how long each was without an answer.
+//! Callers during a change of the primary, and how long each was without an answer.
 
 use std::{
     mem,
@@ -21,10 +21,10 @@ use crate::{
     trials::steady::{create, get},
 };
 
-/// Callers that write, and as many that read.
+/// The number of callers that write, and of those that read.
 const CALLERS: usize = 4;
 
-/// The longest time from one answer to the next.
+/// The longest time between two answers.
 pub(super) struct Pace(Mutex<(Instant, Duration)>);
 
 impl Pace {
@@ -38,11 +38,11 @@ impl Pace {
         *pace = (Instant::now(), longest.max(last.elapsed()));
     }
 
-    fn begin_anew(&self) {
+    fn reset(&self) {
         self.lock().1 = Duration::ZERO;
     }
 
-    /// The longest since it began anew.
+    /// The longest time since the last reset.
     pub(super) fn longest(&self) -> Duration {
         let (last, longest) = *self.lock();
         longest.max(last.elapsed())
@@ -53,24 +53,24 @@ impl Pace {
     }
 }
 
-/// Everybody who calls.
+/// All callers.
 pub(super) struct Callers {
     stop: Arc<AtomicBool>,
-    /// How often a writer was told to try again.
-    pub(super) told: Arc<AtomicU64>,
+    /// How often a writer was told to retry.
+    pub(super) retries: Arc<AtomicU64>,
     acknowledged: Arc<Mutex<Vec<String>>>,
     writers: Vec<Arc<Pace>>,
-    /// A client without a service.
+    /// A client without a service between.
     pub(super) bare: Arc<Pace>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Callers {
-    /// Starts all of them. `nodes` are addresses for the one without a service.
+    /// Starts all of them. `nodes` are the addresses for the client without a service.
     pub(super) fn start(server: &TestServer, nodes: Vec<String>) -> Self {
         let mut callers = Self {
             stop: Arc::default(),
-            told: Arc::default(),
+            retries: Arc::default(),
             acknowledged: Arc::default(),
             writers: (0..CALLERS).map(|_| Pace::new()).collect(),
             bare: Pace::new(),
@@ -80,7 +80,7 @@ impl Callers {
             let writer = Writer {
                 books: BookServiceClient::new(server.channel()),
                 stop: callers.stop.clone(),
-                told: callers.told.clone(),
+                retries: callers.retries.clone(),
                 acknowledged: callers.acknowledged.clone(),
                 pace: pace.clone(),
             };
@@ -91,20 +91,20 @@ impl Callers {
         callers
     }
 
-    /// Nobody has stopped yet.
+    /// Asserts that no caller has stopped yet.
     ///
     /// # Panics
-    /// If one of them has met what it must not meet.
-    pub(super) fn are_all_at_it(&self) {
-        assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a caller has given up");
+    /// If one of them has received an unexpected answer.
+    pub(super) fn assert_running(&self) {
+        assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a caller has stopped");
     }
 
-    /// Forgets how long anybody was without an answer.
-    pub(super) fn begin_anew(&self) {
-        self.writers.iter().chain([&self.bare]).for_each(|pace| pace.begin_anew());
+    /// Resets the longest time without an answer.
+    pub(super) fn reset(&self) {
+        self.writers.iter().chain([&self.bare]).for_each(|pace| pace.reset());
     }
 
-    /// The longest that one of the writers was without an answer since then.
+    /// The longest time that a writer was without an answer since then.
     pub(super) fn longest(&self) -> Duration {
         self.writers.iter().map(|pace| pace.longest()).max().unwrap_or_default()
     }
@@ -114,24 +114,24 @@ impl Callers {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends all of them; answers what was written.
+    /// Stops all of them; returns the written books.
     ///
     /// # Panics
-    /// If one of them has met what it must not meet.
+    /// If one of them has received an unexpected answer.
     pub(super) async fn end(mut self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         for task in mem::take(&mut self.tasks) {
-            task.await.expect("a caller that doesn't panic");
+            task.await.expect("no panic of a caller");
         }
         self.acknowledged()
     }
 }
 
-/// Creates books, each under a key of its own.
+/// Creates books, each with its own key.
 struct Writer {
     books: BookServiceClient<Channel>,
     stop: Arc<AtomicBool>,
-    told: Arc<AtomicU64>,
+    retries: Arc<AtomicU64>,
     acknowledged: Arc<Mutex<Vec<String>>>,
     pace: Arc<Pace>,
 }
@@ -145,14 +145,14 @@ impl Writer {
         }
     }
 
-    /// Creates one, and tries again until that is done.
+    /// Creates one book, with retries until it succeeds.
     async fn create(&mut self) -> String {
         let key = Uuid::new_v4().to_string();
         loop {
             match self.books.create_book(create(&key)).await {
                 Ok(answer) => return answer.into_inner().id,
                 Err(status) => {
-                    self.told.fetch_add(1, Ordering::Relaxed);
+                    self.retries.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(pause(&status)).await;
                 }
             }
@@ -160,8 +160,8 @@ impl Writer {
     }
 }
 
-/// How long to wait before trying again, by what the service says: whoever has a key may, and all
-/// else would be a leak of the failover.
+/// The pause before a retry, as the service states it. A call with a key may be retried; any other
+/// error means that the failover is visible to callers.
 fn pause(status: &Status) -> Duration {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
@@ -171,17 +171,17 @@ fn pause(status: &Status) -> Duration {
     let is_ours = !["SQLSTATE", "25006", "error returned", "read-only"]
         .iter()
         .any(|theirs| message.contains(theirs));
-    assert!(is_read && is_ours, "not worth reading: {status:?}");
+    assert!(is_read && is_ours, "an unexpected error: {status:?}");
     match (status.code(), reason, delay) {
         (Code::Unavailable, "DATABASE_UNAVAILABLE", Some(delay))
         | (Code::Aborted, "KEY_IN_USE", Some(delay)) => delay,
-        // With the key the next call finds out.
+        // The retry finds out by its key.
         (Code::Unknown, "COMMIT_OUTCOME_UNKNOWN", None) => Duration::ZERO,
         _ => panic!("{status:?}"),
     }
 }
 
-/// Reads until it is told to stop: a book that isn't there, so that any node may say so.
+/// Reads until it is stopped. The book doesn't exist, so that any node may answer.
 async fn read(channel: Channel, stop: Arc<AtomicBool>) {
     let mut books = BookServiceClient::new(channel);
     while !stop.load(Ordering::Relaxed) {
@@ -191,7 +191,7 @@ async fn read(channel: Channel, stop: Arc<AtomicBool>) {
     }
 }
 
-/// The node that answers a read which any may answer.
+/// The node that answers an eventually consistent read.
 pub(super) async fn served_by(channel: Channel, id: &str) -> String {
     let answer = BookServiceClient::new(channel).get_book(get(id, "eventual")).await;
     let answer = answer.expect("a book");
@@ -199,7 +199,7 @@ pub(super) async fn served_by(channel: Channel, id: &str) -> String {
     node.to_str().expect("ASCII").to_owned()
 }
 
-/// What failing over costs a client that tries every node every 10 ms and knows nothing.
+/// The cost of a failover for a client that tries every node every 10 ms and keeps no state.
 async fn bare(nodes: Vec<String>, stop: Arc<AtomicBool>, pace: Arc<Pace>) {
     let mut at = 0;
     let mut connection = None;

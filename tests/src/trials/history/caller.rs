@@ -1,4 +1,4 @@
-//! One caller: it leads transactions, has them executed, and asks what became of them.
+//! One caller: it leads transactions, executes several writes at once, and asks for their outcomes.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -27,33 +27,33 @@ use uuid::Uuid;
 use super::lists::{CALLERS, EACH, LISTS, id, values};
 use crate::history::{Level, Step, Transaction};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout of an answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it may take until somebody says what became of a write.
+/// The timeout until the outcome of a write is known.
 const SETTLED: Duration = Duration::from_mins(2);
 
-/// Some leave within as many milliseconds, while the service is at work.
-const HASTE: u64 = 15;
+/// Some calls are cancelled within this many milliseconds, while the service works on them.
+const CANCEL_WITHIN: u64 = 15;
 
-/// Errors that say that a transaction hasn't happened.
+/// Reasons of errors after which a transaction is not applied.
 const REFUSED: &[&str] = &["TRANSACTION_CONFLICT", "ETAG_MISMATCH", "LOCK_TIMEOUT"];
 
-/// Who makes a part of a history.
+/// The caller of a part of a history.
 pub(super) struct Caller {
-    /// Which one it is: all that it does is one session's.
+    /// Its number. All of its transactions are one session.
     session: u32,
     address: watch::Receiver<String>,
     level: Level,
-    /// Where the clock of the history begins.
+    /// The zero of the history's clock.
     began: Instant,
     connection: Option<Channel>,
-    /// The last `consistency-token`: lines break, and the session goes on.
+    /// The last `consistency-token`. Connections break, and the session continues.
     token: Option<String>,
     done: Done,
 }
 
-/// What a caller has done.
+/// A caller's results.
 #[derive(Default)]
 pub(super) struct Done {
     pub(super) history: Vec<Transaction>,
@@ -61,11 +61,11 @@ pub(super) struct Done {
     pub(super) unknown: u32,
 }
 
-/// Why a transaction came to no good end.
+/// Why a transaction failed.
 enum Failed {
-    /// The service says that it hasn't happened.
+    /// The service says that it was not applied.
     Refused,
-    /// Nobody says what has happened.
+    /// The outcome is unknown.
     Unknown,
 }
 
@@ -88,7 +88,7 @@ impl Caller {
         Self { session, address, level, began, connection: None, token: None, done }
     }
 
-    /// Makes transactions until there were enough of them.
+    /// Makes transactions until there are enough of them.
     pub(super) async fn call_until(mut self, next: &AtomicU32, scale: u32) -> Done {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -101,14 +101,14 @@ impl Caller {
             let made = match kind {
                 0..3 => self.lead(number, &key, &mut steps).await,
                 3..6 => self.execute(number, &key, &mut began, &mut steps).await,
-                6..8 => self.look(number, &mut steps).await,
-                _ => self.glance(number, &mut by_replica, &mut steps).await,
+                6..8 => self.lead_read_only(number, &mut steps).await,
+                _ => self.read_together(number, &mut by_replica, &mut steps).await,
             };
             let happened = match made {
-                // Nothing isolates what the primary answers there from serializable ones.
+                // On the primary such a read isn't isolated from serializable transactions.
                 Ok(()) if kind >= 8 && !by_replica => continue,
                 Ok(()) => true,
-                // What was read on the way to no end is nothing that was promised.
+                // Reads of a transaction that didn't commit carry no guarantee.
                 Err(_) if kind >= 6 => {
                     self.connection = None;
                     continue;
@@ -117,7 +117,7 @@ impl Caller {
                     self.done.unknown += u32::from(matches!(failed, Failed::Unknown));
                     let happened = self.settle(&key).await;
                     let refused = matches!(failed, Failed::Refused);
-                    assert!(!(happened && refused), "{steps:?} was refused and has happened");
+                    assert!(!(happened && refused), "{steps:?} was refused and yet applied");
                     happened
                 }
             };
@@ -150,8 +150,8 @@ impl Caller {
         Ok(())
     }
 
-    /// Leads a transaction that reads.
-    async fn look(&mut self, number: u32, steps: &mut Vec<Step>) -> Result<(), Failed> {
+    /// Leads a read-only transaction.
+    async fn lead_read_only(&mut self, number: u32, steps: &mut Vec<Step>) -> Result<(), Failed> {
         let isolation = Isolation::Serializable.into();
         let begin = Begin { isolation, read_only: true, ..Begin::default() };
         let mut led = self.begin(begin, None).await?;
@@ -163,8 +163,8 @@ impl Caller {
         Ok(())
     }
 
-    /// Reads lists by one statement, on any node that has what this session has seen.
-    async fn glance(
+    /// Reads lists by one statement, on any node that has all that this session has seen.
+    async fn read_together(
         &mut self,
         number: u32,
         by_replica: &mut bool,
@@ -186,14 +186,14 @@ impl Caller {
         Ok(())
     }
 
-    /// Notes the token of an answer.
+    /// Stores the token of an answer.
     fn note(&mut self, metadata: &MetadataMap) {
         let token = metadata.get("consistency-token").and_then(|token| token.to_str().ok());
         self.note_token(token.map(str::to_owned));
     }
 
-    /// Goes on with a token. An answer without one is a commit whose position nobody could tell:
-    /// another session begins.
+    /// Continues with a token. An answer without one is a commit whose position is unknown: a new
+    /// session begins.
     fn note_token(&mut self, token: Option<String>) {
         if token.is_none() {
             self.session += CALLERS;
@@ -201,7 +201,7 @@ impl Caller {
         self.token = token;
     }
 
-    /// Has several appends executed, each to a list that must be as it was read.
+    /// Executes several appends, each with the etag of the list that was read.
     async fn execute(
         &mut self,
         number: u32,
@@ -220,16 +220,16 @@ impl Caller {
             steps.push(Step::Append { list, value });
             requests.push(any(&longer(book, value, true)));
         }
-        // What the lists were before says nothing; what they are now is what counts.
+        // The etags make sure that the lists are still as read, so the transaction begins here.
         *began = self.now();
         let mut request = timed(ExecuteRequest { requests });
         request.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
         let mut transactions = TransactionServiceClient::new(channel);
-        let patience = match rand::rng().random_bool(0.3) {
-            true => Duration::from_millis(rand::rng().random_range(0..HASTE)),
-            false => PATIENCE,
+        let limit = match rand::rng().random_bool(0.3) {
+            true => Duration::from_millis(rand::rng().random_range(0..CANCEL_WITHIN)),
+            false => TIMEOUT,
         };
-        let executed = tokio::time::timeout(patience, transactions.execute(request)).await;
+        let executed = tokio::time::timeout(limit, transactions.execute(request)).await;
         self.note(executed.map_err(|_| Failed::Unknown)??.metadata());
         Ok(())
     }
@@ -249,12 +249,11 @@ impl Caller {
         }
     }
 
-    /// Finds out whether the write under a key has happened, and sees to it that it never will
-    /// if it hasn't.
+    /// Finds out whether the write under a key was applied, and fences the key if not.
     async fn settle(&mut self, key: &str) -> bool {
         let end = Instant::now() + SETTLED;
         loop {
-            assert!(Instant::now() < end, "nobody says what became of {key}");
+            assert!(Instant::now() < end, "the outcome of {key} stays unknown");
             tokio::time::sleep(Duration::from_millis(10)).await;
             self.connection = None;
             let Ok(channel) = self.channel().await else { continue };
@@ -265,7 +264,7 @@ impl Caller {
                 Ok(Outcome::Committed) => return true,
                 Ok(Outcome::Aborted) => return false,
                 Ok(Outcome::InProgress) | Err(_) => {}
-                Ok(other) => panic!("{other:?} of a key that was to be fenced"),
+                Ok(other) => panic!("{other:?} of a fenced key"),
             }
         }
     }
@@ -276,7 +275,7 @@ impl Caller {
         }
         let address = self.address.borrow().clone();
         let endpoint = Endpoint::from_shared(address).expect("an address");
-        let channel = endpoint.connect_timeout(PATIENCE).connect().await;
+        let channel = endpoint.connect_timeout(TIMEOUT).connect().await;
         let channel = channel.map_err(|_| Failed::Unknown)?;
         Ok(self.connection.insert(channel).clone())
     }
@@ -294,13 +293,13 @@ struct Led {
 
 impl Led {
     async fn ask(&mut self, ask: Ask) -> Result<Answer, Failed> {
-        // The service may have ended the stream already, and says why.
+        // The service may have ended the stream already, and the stream has the reason.
         drop(self.asks.send(TransactRequest { step: Some(ask) }).await);
         let answer = self.answers.message().await?.ok_or(Failed::Unknown)?;
         Ok(answer.step.expect("an answer to the step"))
     }
 
-    /// Carries out a request. One that is refused ends the transaction, by its caller's will.
+    /// Makes a call. An error ends the transaction, as its caller wants.
     async fn call(&mut self, request: Any) -> Result<Vec<u8>, Failed> {
         match self.ask(Ask::Request(request)).await? {
             Answer::Response(answer) => Ok(answer.value),
@@ -326,12 +325,12 @@ impl Led {
         steps: &mut Vec<Step>,
     ) -> Result<(), Failed> {
         steps.push(Step::Append { list, value });
-        // Where others come between, an update says what it follows.
+        // With concurrent writers an update names the etag that it follows.
         let with_etag = level == Level::ReadCommitted;
         self.call(any(&longer(book, value, with_etag))).await.map(drop)
     }
 
-    /// Commits, and answers the token of what is there then.
+    /// Commits, and returns the token of the resulting state.
     async fn commit(mut self) -> Result<String, Failed> {
         match self.ask(Ask::Commit(Commit {})).await? {
             Answer::Committed(committed) => Ok(committed.consistency_token),
@@ -340,7 +339,7 @@ impl Led {
     }
 }
 
-/// Some of the lists in use, in any order.
+/// Some of the lists in use, in random order.
 fn some_lists(number: u32) -> Vec<u32> {
     let mut random = rand::rng();
     let count = random.random_range(1..=3);
@@ -349,7 +348,7 @@ fn some_lists(number: u32) -> Vec<u32> {
     picked.iter().map(|at| first + u32::try_from(at).expect("a small number")).collect()
 }
 
-/// An update that puts a value at a list's end.
+/// An update that appends a value to a list.
 fn longer(book: Book, value: u64, with_etag: bool) -> UpdateBookRequest {
     let description = format!("{} {value}", book.description.unwrap_or_default());
     let etag = if with_etag { book.etag } else { String::new() };
@@ -364,6 +363,6 @@ fn any<M: prost::Name>(message: &M) -> Any {
 
 fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(PATIENCE);
+    request.set_timeout(TIMEOUT);
     request
 }

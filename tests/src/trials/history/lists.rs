@@ -1,14 +1,14 @@
-//! The lists of a history: books whose descriptions hold the values that callers append.
+//! The lists of a history: books whose descriptions contain the values that callers append.
 
 use bookstore_proto::v1::Book;
 
-/// Callers at the same time.
+/// Concurrent callers.
 pub(super) const CALLERS: u32 = 8;
 
 /// The lists in use at a time.
 pub(super) const LISTS: u32 = 4;
 
-/// After how many transactions the next list comes.
+/// The number of transactions until the next list is used.
 pub(super) const EACH: u32 = 100;
 
 /// The values of a list.

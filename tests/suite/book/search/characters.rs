@@ -1,5 +1,5 @@
-//! Every character there is: both engines split and fold as the tables say that the service
-//! splits a query by.
+//! All characters: both engines split and fold them by the same tables as the service splits a
+//! query.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,12 @@ use bookstore_tests::{Engine, TestServer, on_every_engine};
 
 use crate::client::id;
 
-on_every_engine!(every_character_is_split_as_the_tables_say);
+on_every_engine!(every_character_is_split_and_folded_as_the_tables_say);
 
-/// How many characters a description holds beside as many spaces.
+/// The number of characters of a description, each followed by a space.
 const PIECE: usize = 5_000;
 
-/// What a text of these characters, one word each, is split into.
+/// The words of a text of these characters, one word each.
 fn split(characters: &[char], ranges: &[(char, char)], folds: &HashMap<char, char>) -> Vec<String> {
     let in_word = |c: &char| {
         let at = ranges.partition_point(|(first, _)| first <= c);
@@ -23,7 +23,7 @@ fn split(characters: &[char], ranges: &[(char, char)], folds: &HashMap<char, cha
     characters.iter().filter(|c| in_word(c)).map(fold).collect()
 }
 
-async fn every_character_is_split_as_the_tables_say(engine: Engine) {
+async fn every_character_is_split_and_folded_as_the_tables_say(engine: Engine) {
     let server = TestServer::start(engine).await;
     let ranges: Vec<(char, char)> = words::ranges().collect();
     let folds = words::FOLDS.iter().flat_map(|(from, to)| from.chars().zip(to.chars())).collect();

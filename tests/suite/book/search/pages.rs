@@ -11,9 +11,13 @@ use crate::{
     standard::{answer, call_with, refusal},
 };
 
-on_every_engine!(pages_lead_to_a_thousand_results, tokens_serve_their_search, pages_are_bounded);
+on_every_engine!(
+    search_pages_end_after_a_thousand_results,
+    search_page_token_of_another_search_is_refused,
+    search_page_ends_at_its_byte_limit
+);
 
-/// The titles of all pages, and how many pages there are.
+/// The titles of all pages, and the number of pages.
 async fn walk(server: &TestServer, mut request: Value) -> (Vec<String>, usize) {
     let (mut walked, mut pages) = (Vec::new(), 0);
     loop {
@@ -27,7 +31,7 @@ async fn walk(server: &TestServer, mut request: Value) -> (Vec<String>, usize) {
     }
 }
 
-async fn pages_lead_to_a_thousand_results(engine: Engine) {
+async fn search_pages_end_after_a_thousand_results(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all: Vec<Value> = (1..=1_010)
         .map(|number| {
@@ -43,7 +47,7 @@ async fn pages_lead_to_a_thousand_results(engine: Engine) {
     assert_eq!((&again, pages), (&walked, 1));
     let (odd, pages) = walk(&server, json!({"query": "odd"})).await;
     assert_eq!((odd.len(), pages), (505, 11));
-    // As equally good ones stand, by their ids; the next to last is the end.
+    // Results of equal rank are ordered by their ids. Number 1009 is the last odd one.
     assert_eq!((odd[0].as_str(), odd[504].as_str()), ("odd 1", "odd 1009"));
     let (some, _) = walk(&server, json!({"query": "odd", "page_size": 202, "skip": 101})).await;
     assert_eq!(some, [&odd[101..303], &odd[404..]].concat());
@@ -55,7 +59,7 @@ async fn pages_lead_to_a_thousand_results(engine: Engine) {
     assert!(none.is_empty(), "{none:?}");
 }
 
-async fn tokens_serve_their_search(engine: Engine) {
+async fn search_page_token_of_another_search_is_refused(engine: Engine) {
     let server = TestServer::start(engine).await;
     let all = ["a one", "a two", "a three"].map(a_book);
     create_all(&mut books(&server), &all).await;
@@ -64,7 +68,7 @@ async fn tokens_serve_their_search(engine: Engine) {
     let with_token = with(request, json!({"page_token": page["next_page_token"]}));
     let second = search(&server, with_token.clone()).await;
     assert_eq!(titles(&second), ["a two"]);
-    // Written otherwise, but the same search; and another size.
+    // The same search in another spelling, and another page size.
     let same = json!({"query": " \"A\"  -X ", "filter": "stock=0", "page_size": 2});
     let page = search(&server, with(with_token.clone(), same)).await;
     assert_eq!(titles(&page), ["a two", "a three"]);
@@ -84,7 +88,7 @@ async fn tokens_serve_their_search(engine: Engine) {
     refusal(&server, "BookService/ListBooks", token).await.is_invalid(&["page_token"]);
 }
 
-async fn pages_are_bounded(engine: Engine) {
+async fn search_page_ends_at_its_byte_limit(engine: Engine) {
     let server = TestServer::start(engine).await;
     let description = format!("common {}", "𝔘".repeat(9_900));
     let all: Vec<Value> =
@@ -92,7 +96,7 @@ async fn pages_are_bounded(engine: Engine) {
     create_all(&mut books(&server), &all).await;
     let (walked, pages) = walk(&server, json!({"query": "common", "page_size": 1_000})).await;
     assert_eq!((walked.iter().collect::<BTreeSet<_>>().len(), pages), (90, 2));
-    // What isn't asked for isn't read.
+    // Fields outside the field mask aren't read.
     let request = json!({"query": "common", "filter": "description:common", "page_size": 1_000});
     let page = call_with(&server, SEARCH, request, &[("field-mask", "books.title")]).await;
     let page = page.expect("a page");

@@ -1,5 +1,5 @@
-//! The engines beside each other: any text at all finds the same books on both, or is refused
-//! on both, and never breaks into what the engines' own languages mean.
+//! The engines compared: any text finds the same books on both or is refused on both, and its
+//! special characters never reach the engines' query languages.
 
 use bookstore_tests::{Engine, TestServer};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -11,8 +11,8 @@ use crate::{
     standard::call,
 };
 
-/// What texts are made of: words of the books, and what means something to us, to FTS5 or to
-/// PostgreSQL.
+/// The parts of the texts: words of the books, and characters with a meaning in this service, FTS5
+/// or PostgreSQL.
 const PIECES: &[&str] = &[
     "a",
     "b",
@@ -105,7 +105,7 @@ async fn outcome(server: &TestServer, query: &str) -> Result<Vec<u64>, Vec<Strin
 }
 
 #[tokio::test]
-async fn any_text_finds_the_same_on_both_engines() {
+async fn random_query_finds_the_same_books_on_both_engines() {
     let mut random = StdRng::seed_from_u64(7);
     let mut text = |most: usize| -> String {
         let length = random.random_range(1..=most);
