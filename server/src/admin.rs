@@ -27,7 +27,7 @@ use tokio::{
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
-use self::connections::{Connections, Slot};
+use self::connections::{AdminSlot, Connections};
 use crate::{
     drift::Drift,
     rpc::{
@@ -118,7 +118,7 @@ fn router(admin: Admin) -> Router {
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection<S>(stream: S, services: Router, slot: Slot)
+async fn connection<S>(stream: S, services: Router, slot: AdminSlot)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     /// The slot of a connection.
-    fn slot() -> Slot {
+    fn slot() -> AdminSlot {
         Connections::default().admit([127, 0, 0, 1].into()).expect("room")
     }
 

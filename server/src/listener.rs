@@ -36,7 +36,7 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
-    calls::{CallBody, Calls, Next},
+    calls::{CallBody, Calls, NextCall},
     socket::{Accepted, Peer},
 };
 use crate::{budget::Budget, meters, shutdown::Stop};
@@ -242,7 +242,7 @@ where
     let Some(said) = said else { return };
     let stream = tokio::io::join(said.chain(read), write);
     let ends = account.clone();
-    let next = Next::default();
+    let next = NextCall::default();
     let tasks = next.clone();
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let budget = next.begin(&account);

@@ -167,12 +167,17 @@ async fn answers_that_are_not_taken_are_bounded_and_ended(engine: Engine) {
         .expect("a post");
     let path = format!("http://{}/bookstore.v1.PostService/GetPost", server.address());
     let message = framed(&encoded("PostService/GetPost", json!({"id": id(2)})));
-    let mut connection = narrow(server.address(), 100).await;
+    let connection = narrow(server.address(), 100).await;
+    let calls = (0..20).map(|_| {
+        let (mut connection, request) =
+            (connection.clone(), request(&path, whole(message.clone())));
+        async move {
+            connection.ready().await.expect("a connection");
+            connection.send_request(request).await.expect("an answer")
+        }
+    });
     let (mut unread, mut refused) = (Vec::new(), 0);
-    for _ in 0..20 {
-        connection.ready().await.expect("a connection");
-        let call = connection.send_request(request(&path, whole(message.clone())));
-        let answer = call.await.expect("an answer");
+    for answer in futures_util::future::join_all(calls).await {
         match Status::from_header_map(answer.headers()) {
             None => unread.push(answer),
             Some(status) => {
@@ -182,16 +187,15 @@ async fn answers_that_are_not_taken_are_bounded_and_ended(engine: Engine) {
             }
         }
     }
-    assert!(refused > 0, "{} answers of 100 kB wait in 512 KiB", unread.len());
+    assert!((1..=6).contains(&unread.len()), "{} answers of 100 kB in 512 KiB", unread.len());
+    assert_eq!(unread.len() + refused, 20);
     let get = call(&server, "PostService/GetPost", json!({"id": id(2)})).await;
     get.expect("another connection has room");
-    let began = Instant::now();
+    until("the connection is ended", SOON, async || connection.is_closed()).await;
     for answer in unread {
-        // What was cut has no trailers.
-        let ended = tokio::time::timeout(SOON, answer.into_body().collect()).await;
-        assert!(ended.expect("an end").is_err(), "an answer that nobody took came whole");
+        let ended = answer.into_body().collect().await;
+        assert!(ended.is_err(), "an answer that the caller did not take came whole");
     }
-    assert!(began.elapsed() < SOON);
 }
 
 async fn passwords_are_counted_and_composed(engine: Engine) {

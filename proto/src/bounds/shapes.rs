@@ -39,13 +39,20 @@ pub(crate) static SHAPES: LazyLock<HashMap<String, Shape>> = LazyLock::new(|| {
     ours.map(|message| (message.full_name().to_owned(), Shape::of(&message))).collect()
 });
 
-/// The types that a method takes, by the name within the package.
+/// Messages inside requests that are checked one by one, so that a bad one is rejected alone.
+const ROWS: [&str; 1] = ["ImportBooksRow"];
+
+/// The types that a method takes, and [`ROWS`], by the name within the package.
 pub(crate) static REQUESTS: LazyLock<HashMap<String, &'static Shape>> = LazyLock::new(|| {
     let services = DESCRIPTOR_POOL.services();
     let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
-    let inputs = methods.map(|method| method.input());
-    inputs
-        .filter_map(|input| Some((input.name().to_owned(), SHAPES.get(input.full_name())?)))
+    let inputs = methods.map(|method| method.input().name().to_owned());
+    let names = inputs.chain(ROWS.map(str::to_owned));
+    names
+        .filter_map(|name| {
+            let shape = SHAPES.get(&format!("bookstore.v1.{name}"))?;
+            Some((name, shape))
+        })
         .collect()
 });
 

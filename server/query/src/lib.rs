@@ -29,27 +29,27 @@ pub mod search;
 pub use self::crud::Resource;
 
 /// What a query takes.
-pub trait Input {
+pub trait QueryInput {
     /// Whether the query may look at any number of rows ([`bookstore_store::Query::SCANS`]).
     const SCANS: bool;
 }
 
-impl Input for uuid::Uuid {
+impl QueryInput for uuid::Uuid {
     const SCANS: bool = false;
 }
 
-impl Input for crud::One {
+impl QueryInput for crud::One {
     const SCANS: bool = false;
 }
 
-impl Input for crud::Ids {
+impl QueryInput for crud::Ids {
     const SCANS: bool = false;
 }
 
-impl Input for list::ListQuery {
+impl QueryInput for list::ListQuery {
     const SCANS: bool = true;
 }
 
-impl Input for search::SearchQuery {
+impl QueryInput for search::SearchQuery {
     const SCANS: bool = true;
 }

@@ -23,11 +23,11 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// The open connections. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Connections(Arc<Mutex<Vec<Arc<Connection>>>>);
+pub(super) struct Connections(Arc<Mutex<Vec<Arc<AdminConnection>>>>);
 
 /// One of them.
 #[derive(Debug)]
-struct Connection {
+struct AdminConnection {
     peer: IpAddr,
     /// Requests that are being answered.
     busy: AtomicU32,
@@ -38,15 +38,15 @@ struct Connection {
 
 /// A connection's slot, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct AdminSlot {
     all: Connections,
-    connection: Arc<Connection>,
+    connection: Arc<AdminConnection>,
 }
 
 impl Connections {
     /// A slot for a new connection of a peer. Where there are too many, the oldest idle one is
     /// ended; none if all of them are being answered.
-    pub(super) fn admit(&self, peer: IpAddr) -> Option<Slot> {
+    pub(super) fn admit(&self, peer: IpAddr) -> Option<AdminSlot> {
         let mut open = self.open();
         let by_peer = open.iter().filter(|it| it.peer == peer).count();
         let ends = if by_peer >= BY_PEER {
@@ -59,7 +59,7 @@ impl Connections {
         if let Some(oldest) = ends {
             open.remove(oldest).end.notify_one();
         }
-        let connection = Arc::new(Connection {
+        let connection = Arc::new(AdminConnection {
             peer,
             busy: AtomicU32::new(0),
             active: Mutex::new(Instant::now()),
@@ -67,15 +67,15 @@ impl Connections {
         });
         open.push(connection.clone());
         drop(open);
-        Some(Slot { all: self.clone(), connection })
+        Some(AdminSlot { all: self.clone(), connection })
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+    fn open(&self) -> MutexGuard<'_, Vec<Arc<AdminConnection>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Connection {
+impl AdminConnection {
     fn is_idle(&self) -> bool {
         self.busy.load(Ordering::Relaxed) == 0
     }
@@ -85,7 +85,7 @@ impl Connection {
     }
 }
 
-impl Slot {
+impl AdminSlot {
     /// A request is being answered until this is dropped.
     pub(super) fn answering(&self) -> Answering {
         self.connection.busy.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +102,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for AdminSlot {
     fn drop(&mut self) {
         self.all.open().retain(|it| !Arc::ptr_eq(it, &self.connection));
     }
@@ -110,7 +110,7 @@ impl Drop for Slot {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Connection>);
+pub(super) struct Answering(Arc<AdminConnection>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_idle_one_makes_room() {
         let (all, peer) = (Connections::default(), IpAddr::from([127, 0, 0, 1]));
-        let slots: Vec<Slot> = (0..BY_PEER).map(|_| all.admit(peer).unwrap()).collect();
+        let slots: Vec<AdminSlot> = (0..BY_PEER).map(|_| all.admit(peer).unwrap()).collect();
         let busy = slots[0].answering();
         let fifth = all.admit(peer).expect("room");
         let idle = Duration::from_secs(60);
@@ -146,7 +146,7 @@ mod tests {
     async fn peers_together_are_bounded() {
         let all = Connections::default();
         let peer = |number: usize| IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]);
-        let slots: Vec<Slot> =
+        let slots: Vec<AdminSlot> =
             (0..IN_ALL).map(|number| all.admit(peer(number / BY_PEER)).unwrap()).collect();
         let _next = all.admit(peer(200)).expect("room");
         assert!(slots[0].ended(Duration::from_secs(60)).now_or_never().is_some());

@@ -55,9 +55,9 @@ pub(super) const PRESSURE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
-    received: Arc<Total>,
-    answered: Arc<Total>,
-    decoded: Arc<Total>,
+    received: Arc<BudgetTotal>,
+    answered: Arc<BudgetTotal>,
+    decoded: Arc<BudgetTotal>,
     stored: Stored,
     accounts: Mutex<BTreeMap<u64, Weak<Inner>>>,
     next: AtomicU64,
@@ -131,7 +131,7 @@ pub(super) trait Waits: std::fmt::Debug + Send + Sync {
 
 /// The sum of all connections.
 #[derive(Debug)]
-pub(super) struct Total {
+pub(super) struct BudgetTotal {
     pub(super) limit: usize,
     pub(super) used: AtomicUsize,
     /// How many wait for room.
@@ -144,7 +144,7 @@ impl Budget {
     pub fn new(limits: Limits) -> Arc<Self> {
         let total = |limit| {
             let (used, waiting) = Default::default();
-            Arc::new(Total { limit, used, waiting, freed: Notify::new() })
+            Arc::new(BudgetTotal { limit, used, waiting, freed: Notify::new() })
         };
         Arc::new(Self {
             limits,
@@ -214,7 +214,7 @@ impl Budget {
         self.total(side).used.load(Ordering::Relaxed)
     }
 
-    pub(super) fn total(&self, side: Side) -> &Total {
+    pub(super) fn total(&self, side: Side) -> &BudgetTotal {
         match side {
             Side::Received => &self.received,
             Side::Answered => &self.answered,

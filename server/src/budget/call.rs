@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -30,18 +30,20 @@ pub const INCLUDED: usize = 2 * 1024;
 pub struct CallBudget {
     account: Account,
     request: Mutex<Held>,
-    rows: Mutex<Rows>,
+    rows: Mutex<RowCharge>,
     /// Pieces that the transport has and the peer has not, and the body if it has more.
     waiting: AtomicU32,
     /// When the peer took a byte last, or the first piece came: in milliseconds since the account was opened.
     taken: AtomicU64,
     ended: AtomicBool,
     waker: AtomicWaker,
+    /// The bytes of rows that no connection may hold; 0 if there were none.
+    excess: AtomicUsize,
 }
 
 /// The memory of the rows that a call has read, until its answer is encoded.
 #[derive(Debug)]
-struct Rows {
+struct RowCharge {
     used: usize,
     held: Held,
 }
@@ -51,17 +53,24 @@ impl CallBudget {
         Self {
             account: account.clone(),
             request: Mutex::new(account.nothing(Side::Received)),
-            rows: Mutex::new(Rows { used: 0, held: account.nothing(Side::Answered) }),
+            rows: Mutex::new(RowCharge { used: 0, held: account.nothing(Side::Answered) }),
             waiting: AtomicU32::new(0),
             taken: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+            excess: AtomicUsize::new(0),
         }
     }
 
     /// The account of the call's connection.
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The bytes of the call's rows, if they were more than its connection may ever hold: to wait
+    /// for room is of no use.
+    pub fn excess(&self) -> Option<usize> {
+        Some(self.excess.load(Ordering::Relaxed)).filter(|excess| *excess > 0)
     }
 
     /// Holds what the call's request takes until the call has ended.
@@ -108,7 +117,7 @@ impl CallBudget {
         }
     }
 
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, RowCharge> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,6 +137,9 @@ impl Meter for CallBudget {
         let mut rows = self.rows();
         let used = rows.used + bytes;
         let more = used.saturating_sub(INCLUDED).saturating_sub(rows.held.bytes());
+        if used > self.account.limit(Side::Answered) {
+            self.excess.store(used, Ordering::Relaxed);
+        }
         if more > 0 && !rows.held.try_grow(more) {
             return false;
         }
@@ -138,6 +150,7 @@ impl Meter for CallBudget {
     fn reset(&self) {
         let mut rows = self.rows();
         rows.used = 0;
+        self.excess.store(0, Ordering::Relaxed);
         rows.held.set(0);
     }
 

@@ -95,7 +95,7 @@ impl Held {
         let begun = tokio::time::Instant::now();
         let (pressure, end) = (begun + PRESSURE.min(within / 2), begun + within);
         let mut relieved = false;
-        let _waiting = Waiting::begin(&total.waiting);
+        let _waiting = RoomWaiter::begin(&total.waiting);
         loop {
             let mut freed = pin!(total.freed.notified());
             // Registered before the next try, so that nothing is missed between the two.
@@ -164,16 +164,16 @@ impl Held {
 }
 
 /// One who waits for room, until this is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct RoomWaiter<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> RoomWaiter<'a> {
     fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for RoomWaiter<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

@@ -234,9 +234,9 @@ impl Drop for CallBytes {
 /// The call that a connection's transport is about to give a task: it asks the service for it
 /// and spawns the task at once, one call after the other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Next(Arc<Mutex<Option<Arc<CallBudget>>>>);
+pub(super) struct NextCall(Arc<Mutex<Option<Arc<CallBudget>>>>);
 
-impl Next {
+impl NextCall {
     /// Begins a call whose task is spawned next.
     pub(super) fn begin(&self, account: &Account) -> Arc<CallBudget> {
         let call = account.begin_call();
@@ -251,7 +251,7 @@ impl Next {
 
 /// Runs the transport's tasks, a call each, and ends those whose answer is not taken: the stream
 /// is reset then.
-impl<F> Executor<F> for Next
+impl<F> Executor<F> for NextCall
 where
     F: Future + Send + 'static,
     F::Output: Send,

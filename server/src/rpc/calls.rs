@@ -113,7 +113,7 @@ impl Calls {
             };
             let again = read;
             let mut read = again().await;
-            if let Err(StoreError::Overloaded) = read.result {
+            if let (Err(StoreError::Overloaded), None) = (&read.result, budget.excess()) {
                 // Once the answers before are taken there may be room.
                 budget.reset();
                 let account = budget.account();
@@ -122,7 +122,7 @@ impl Calls {
                 read = again().await;
             }
             context.note_read(read.node, read.position, began.elapsed());
-            checked.answer(read.result?).await
+            checked.answer(read.result.map_err(|error| self.in_excess(context, error))?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
         let answer = read.map_err(|error| context.told(&error))?;
@@ -250,8 +250,18 @@ impl Calls {
             }
             Err(error) => {
                 context.answer.note_failed_write(&attempts, began.elapsed());
-                Err(status::store(&error, &context.request_id))
+                Err(status::store(&self.in_excess(context, error), &context.request_id))
             }
+        }
+    }
+
+    /// Rows that no connection may hold make too large an answer, however long one waits.
+    fn in_excess(&self, context: &RequestContext, error: StoreError) -> StoreError {
+        match (error, context.budget.excess()) {
+            (StoreError::Overloaded, Some(size)) => {
+                StoreError::AnswerTooLarge { size, limit: self.0.max_message_size }
+            }
+            (error, _) => error,
         }
     }
 

@@ -51,7 +51,7 @@ pub struct Running {
 /// Whether a call answers once or goes on: a stream holds its permit for as long as its peer
 /// likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CallKind {
     /// One request, one answer.
     Unary,
     /// Several of either.
@@ -84,7 +84,7 @@ impl Load {
     pub async fn permit(
         &self,
         account: &Account,
-        kind: Kind,
+        kind: CallKind,
         method: &'static str,
         request_id: &Arc<str>,
     ) -> Option<Permit> {
@@ -98,10 +98,10 @@ impl Load {
         Some(Permit { load: self.clone(), number, _permits: permits })
     }
 
-    async fn permits(&self, account: &Account, kind: Kind) -> Option<Permits> {
+    async fn permits(&self, account: &Account, kind: CallKind) -> Option<Permits> {
         let sources = match kind {
-            Kind::Unary => [None, Some(account.calls()), None, Some(&self.0.permits)],
-            Kind::Stream => [
+            CallKind::Unary => [None, Some(account.calls()), None, Some(&self.0.permits)],
+            CallKind::Stream => [
                 Some(account.streams()),
                 Some(account.calls()),
                 Some(&self.0.streams),
@@ -216,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn calls_wait_for_a_moment_and_only_so_many() {
         let (load, id, account) = (Load::new(1, 1), "r-1".into(), account(9));
-        let permit = |method| load.permit(&account, Kind::Unary, method, &id);
+        let permit = |method| load.permit(&account, CallKind::Unary, method, &id);
         let first = permit("/first").await.unwrap();
         let mut second = Box::pin(permit("/second"));
         assert!(second.as_mut().now_or_never().is_none());
@@ -242,18 +242,18 @@ mod tests {
         let (load, id) = (Load::new(8, 0), "r-1".into());
         let (one, other) = (account(2), account(9));
         let take = |account, kind| load.permit(account, kind, "/m", &id).now_or_never().unwrap();
-        let held = [take(&one, Kind::Unary), take(&one, Kind::Unary)];
+        let held = [take(&one, CallKind::Unary), take(&one, CallKind::Unary)];
         assert!(held.iter().all(Option::is_some));
-        assert!(take(&one, Kind::Unary).is_none(), "its share is two");
+        assert!(take(&one, CallKind::Unary).is_none(), "its share is two");
         drop(held);
-        let stream = take(&one, Kind::Stream);
+        let stream = take(&one, CallKind::Stream);
         assert!(stream.is_some());
-        assert!(take(&one, Kind::Stream).is_none(), "half of its share");
-        assert!(take(&one, Kind::Unary).is_some());
-        let streams: Vec<_> = (0..3).map(|_| take(&other, Kind::Stream)).collect();
+        assert!(take(&one, CallKind::Stream).is_none(), "half of its share");
+        assert!(take(&one, CallKind::Unary).is_some());
+        let streams: Vec<_> = (0..3).map(|_| take(&other, CallKind::Stream)).collect();
         assert!(streams.iter().all(Option::is_some));
-        assert!(take(&other, Kind::Stream).is_none(), "half of all permits");
-        let rest: Vec<_> = (0..4).map(|_| take(&other, Kind::Unary)).collect();
+        assert!(take(&other, CallKind::Stream).is_none(), "half of all permits");
+        let rest: Vec<_> = (0..4).map(|_| take(&other, CallKind::Unary)).collect();
         assert!(rest.iter().all(Option::is_some), "the other half is for calls that don't stream");
     }
 }

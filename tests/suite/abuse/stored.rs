@@ -80,12 +80,17 @@ async fn answers_are_counted_by_their_bytes(engine: Engine) {
     // A connection may store 256 KiB.
     let server = TestServer::builder(engine).env("IDEMPOTENCY_MAX_BYTES", "1MiB").start().await;
     let create = async || {
-        let book = with(a_book("Dune"), json!({"description": "d".repeat(20_000)}));
+        let book = with(a_book("Dune"), json!({"description": "d".repeat(9_000)}));
         call(&server, CREATE, json!({"book": book}), &[("idempotency-key", &key())]).await
     };
-    for _ in 0..12 {
-        create().await.expect("240 kB together");
+    for _ in 0..26 {
+        create().await.expect("some 240 kB together");
     }
-    let refused = create().await.err().expect("more than 256 KiB");
+    // Two more or three, by what else is in an answer.
+    let mut refused = None;
+    for _ in 0..3 {
+        refused = refused.or(create().await.err());
+    }
+    let refused = refused.expect("more than 256 KiB");
     refused.is(Code::ResourceExhausted, "OVERLOADED", &[]);
 }

@@ -18,7 +18,7 @@ use http_body::{Frame, SizeHint};
 use super::shared::Shared;
 use crate::rpc::{
     context::RequestContext,
-    load::{Kind, Permit, WAIT},
+    load::{CallKind, Permit, WAIT},
     status,
 };
 
@@ -39,15 +39,15 @@ pub async fn load(shared: &Shared, request: Request, next: Next) -> Response {
     if method.streams_requests {
         return next.run(request).await;
     }
-    let kind = if method.unary { Kind::Unary } else { Kind::Stream };
+    let kind = if method.unary { CallKind::Unary } else { CallKind::Stream };
     let permit = shared.load.permit(account, kind, method.path, &context.request_id).await;
     let Some(permit) = permit else { return status::overloaded().into_http() };
     let response = next.run(request).await;
     // An answer that is whole needs nothing more of the service but the memory that its
     // connection's account has it for.
     match kind {
-        Kind::Unary => response,
-        Kind::Stream => response.map(|body| Body::new(Streaming { body, _permit: permit })),
+        CallKind::Unary => response,
+        CallKind::Stream => response.map(|body| Body::new(Streaming { body, _permit: permit })),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     budget::{Account, CALL, CallBudget, Held, INCLUDED, Side},
     rpc::{
         context::RequestContext,
-        load::{Kind, Load, Permit, WAIT},
+        load::{CallKind, Load, Permit, WAIT},
         status,
     },
 };
@@ -76,8 +76,9 @@ pub async fn receive(
             method: method.path,
             request_id: context.request_id.clone(),
         });
-        let messages = Messages { receiver, idle: shared.stream_idle_timeout, permit, held: None };
-        *request.body_mut() = Body::from_stream(stream::try_unfold(messages, Messages::next));
+        let messages =
+            RequestStream { receiver, idle: shared.stream_idle_timeout, permit, held: None };
+        *request.body_mut() = Body::from_stream(stream::try_unfold(messages, RequestStream::next));
         return load(&shared, request, next).await;
     }
     let body = match timeout(shared.request_timeout, receiver.only()).await {
@@ -206,7 +207,7 @@ impl Receiver {
 }
 
 /// The messages of a call whose requests stream.
-struct Messages {
+struct RequestStream {
     receiver: Receiver,
     idle: Duration,
     permit: Option<Wanted>,
@@ -221,14 +222,14 @@ struct Wanted {
     request_id: Arc<str>,
 }
 
-impl Messages {
+impl RequestStream {
     /// The next message. The time counts only while the handler waits for it.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Status> {
         let message = timeout(self.idle, self.receiver.message()).await;
         let message = message.map_err(|_| status::stream_idle(self.idle))??;
         let Some(message) = message else { return Ok(None) };
         if let Some(Wanted { load, account, method, request_id }) = self.permit.take() {
-            let permit = load.permit(&account, Kind::Stream, method, &request_id).await;
+            let permit = load.permit(&account, CallKind::Stream, method, &request_id).await;
             self.held = Some(permit.ok_or_else(status::overloaded)?);
         }
         Ok(Some((message, self)))

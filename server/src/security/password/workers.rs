@@ -147,7 +147,7 @@ impl Workers {
 
 /// A call's slot in the queue, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct HashSlot {
     many: bool,
 }
 
@@ -159,7 +159,7 @@ const WAITING: usize = 4;
 ///
 /// # Errors
 /// If too many calls wait.
-pub(super) fn slot(passwords: usize) -> Result<Slot, PasswordError> {
+pub(super) fn slot(passwords: usize) -> Result<HashSlot, PasswordError> {
     let threads = hashing().threads;
     let take = |count: &AtomicUsize, most: usize| {
         let free = |used| (used < most).then_some(used + 1);
@@ -175,10 +175,10 @@ pub(super) fn slot(passwords: usize) -> Result<Slot, PasswordError> {
         }
         return Err(PasswordError::Busy);
     }
-    Ok(Slot { many })
+    Ok(HashSlot { many })
 }
 
-impl Drop for Slot {
+impl Drop for HashSlot {
     fn drop(&mut self) {
         WORKERS.calls.fetch_sub(1, Ordering::Relaxed);
         if self.many {

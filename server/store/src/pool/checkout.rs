@@ -23,16 +23,16 @@ use crate::{
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A caller that waits for a permit. It counts until this is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct PermitWaiter<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> PermitWaiter<'a> {
     fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PermitWaiter<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -55,7 +55,7 @@ impl Pool {
             true => StoreError::DeadlineExceeded,
             false => otherwise,
         };
-        let waiting = Waiting::begin(&self.waiting);
+        let waiting = PermitWaiter::begin(&self.waiting);
         let permit = timeout(limit, self.permits.clone().acquire_owned()).await;
         drop(waiting);
         // Waits that timed out count too: they show that the pool is too small.
