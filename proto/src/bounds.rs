@@ -1,9 +1,8 @@
 //! The bounds of requests, held against their encoded bytes before anything is decoded.
 //!
-//! Two bytes of an encoded list are an entry, and an entry takes hundreds of bytes once it is
-//! decoded. So lists, masks, free-form data and nesting are counted on the bytes, and what the
-//! whole will take is estimated ([`Measure::decoded`]). The bounds of lists are those of the
-//! contract (`buf.validate`, `repeated.max_items`).
+//! Two bytes of an encoded list are an entry, which takes hundreds of bytes once it is decoded.
+//! So lists, masks, free-form data and nesting are counted on the bytes, and the memory of the
+//! whole is estimated ([`Measure::decoded`]). The contract bounds lists (`repeated.max_items`).
 
 use std::collections::HashMap;
 

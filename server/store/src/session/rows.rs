@@ -42,7 +42,7 @@ const JSON_VALUE: usize = 64;
 const JSON_OBJECT: usize = 1_400;
 
 /// What a row takes beside its values.
-const ROW: usize = 256;
+const ROW: usize = 48;
 
 /// The memory that values of JSON take, by the signs that begin or end them. A text that begins
 /// as JSON does and has such signs as well is weighed too heavy, which does no harm.
