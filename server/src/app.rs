@@ -1,4 +1,4 @@
-//! The service put together, and its life from start to stop.
+//! Wires the service and runs it from start to stop.
 
 mod sweep;
 
@@ -27,7 +27,7 @@ use crate::{
     budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
-    listener::{self, Limits, Socket},
+    listener::{self, ConnectionLimits, Socket},
     migrations::{self, StoreOpener},
     resource::{RESOURCES, user},
     rpc::{
@@ -35,7 +35,7 @@ use crate::{
         consistency::Consistency,
         context::SessionCell,
         health::Readiness,
-        layers::{self, Shared},
+        layers::{self, LayerContext},
         load::Load,
         registry::Registry,
         rules::Rules,
@@ -47,13 +47,13 @@ use crate::{
     telemetry, transaction,
 };
 
-/// How long the first look at the schema may take; it only serves to tell what is pending.
-const LOOK: Duration = Duration::from_secs(2);
+/// The timeout of the first read of the schema. Its result is only logged.
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a peer may take for HTTP/2's greeting, which is a round trip at most.
-const GREETING: Duration = Duration::from_secs(10);
+/// The timeout of a connection's HTTP/2 preface, which takes one round trip at most.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long closing idle database connections may take at the end.
+/// The timeout for closing idle database connections at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the service could not start, or did not end well.
@@ -72,20 +72,20 @@ pub enum AppError {
         setting: &'static str,
         /// The address.
         address: Address,
-        /// What the operating system says.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The listener ended by a fault of its own.
+    /// The listener ended without a signal.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
-    /// It was stopped, and calls were in flight when the time of `shutdown_timeout` was up.
+    /// A signal stopped the service, and calls were still in flight after `shutdown_timeout`.
     #[error("calls were in flight when shutdown_timeout was up: {0} cut")]
     CallsCut(usize),
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
-    /// A fault of the build.
+    /// The contract and its registered methods differ: an error of the build.
     #[error("the contract: {0}")]
     Contract(String),
     /// Loading the sample data.
@@ -141,8 +141,8 @@ pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Serves until a signal asks to stop, then drains. `listening` hears the address, `last_word`
-/// why it ended in a hurry.
+/// Serves until a signal, then drains. `listening` gets the bound address. `last_word` writes the
+/// termination message if the program doesn't drain to its end.
 ///
 /// # Errors
 /// If the service can't start, or calls had to be cut at the end.
@@ -174,26 +174,26 @@ pub async fn serve(
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
         let admin = Admin { store, known, readiness, load, drift, metrics };
-        // Not drained: it answers to the end.
+        // The admin address isn't drained. It answers until the process ends.
         tokio::spawn(admin::serve(listener, admin));
     }
 
     readiness.set_live();
     let stop = Stop::new();
-    let limits = Limits {
+    let limits = ConnectionLimits {
         connections: config.server.max_connections,
-        greeting: GREETING,
+        preface_timeout: PREFACE_TIMEOUT,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
         idle: config.server.stream_idle_timeout,
     };
-    let server = listener::serve(socket, services, greet, budget, stop.clone(), limits);
+    let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
-    // Health answers from the start, and so do signals: a long migration is no reason to be
-    // killed, nor one not to stop.
+    // Health checks and signals are served from the start: a long migration must neither look like
+    // a hung process nor delay a stop.
     let signal = tokio::select! {
         signal = signals.wait() => signal,
         prepared = prepare(config, chain, sample_data, &store, &calls, &readiness) => {
@@ -216,7 +216,7 @@ pub async fn serve(
     tracing::info!(?signal, "stopping");
     readiness.set_stopping();
     if signal == Signal::Terminate {
-        // Balancers need a moment to see it; a person at the keyboard doesn't.
+        // Load balancers need time to see NOT_SERVING. A person who pressed Ctrl-C doesn't.
         sleep(config.server.shutdown_pause).await;
     }
     readiness.end_watches();
@@ -225,7 +225,10 @@ pub async fn serve(
     let drained = server.await;
     match &drained {
         Ok(drained) if drained.calls_cut == 0 => tracing::info!("drained"),
-        Ok(drained) => tracing::warn!(calls_cut = drained.calls_cut, "time was up, calls were cut"),
+        Ok(drained) => tracing::warn!(
+            calls_cut = drained.calls_cut,
+            "calls in flight were cancelled after shutdown_timeout"
+        ),
         Err(error) => tracing::error!(%error, "the listener ended"),
     }
     if timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
@@ -237,7 +240,7 @@ pub async fn serve(
     }
 }
 
-/// What is listened on.
+/// The listening sockets.
 struct Listening {
     socket: Socket,
     address: Address,
@@ -267,7 +270,8 @@ async fn listen(config: &Config) -> Result<Listening, AppError> {
     Ok(Listening { socket, address, admin })
 }
 
-/// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.
+/// The work before the service is ready. If the future is dropped, each revision is applied whole
+/// or not at all.
 async fn prepare(
     config: &Config,
     chain: &Chain,
@@ -278,7 +282,9 @@ async fn prepare(
 ) -> Result<(), AppError> {
     let known = chain.names();
     if config.database.migrate {
-        if let Ok(Schema::Pending(revisions)) = store.schema(&known, Deadline::after(LOOK)).await {
+        if let Ok(Schema::Pending(revisions)) =
+            store.schema(&known, Deadline::after(SCHEMA_TIMEOUT)).await
+        {
             readiness.set_pending(revisions);
         }
         migrate(store, chain).await?;
@@ -295,7 +301,7 @@ async fn prepare(
 /// Every method of the service.
 ///
 /// # Errors
-/// If it isn't what the contract has: a fault of the build.
+/// If it differs from the contract, which is an error of the build.
 pub fn registry() -> Result<Registry, AppError> {
     let mut registry = Registry::default();
     for resource in RESOURCES {
@@ -305,11 +311,11 @@ pub fn registry() -> Result<Registry, AppError> {
     registry.complete().map_err(AppError::Contract)
 }
 
-/// What all calls of a new connection share.
-fn greet() -> Extensions {
-    let mut greeting = Extensions::new();
-    greeting.insert(SessionCell::default());
-    greeting
+/// The request extensions that all calls of a connection share.
+fn make_extensions() -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(SessionCell::default());
+    extensions
 }
 
 /// How passwords are hashed, as the settings say.
@@ -350,7 +356,7 @@ fn services(
     budget: &Arc<Budget>,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
-    let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
+    let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
     let registry = Arc::new(registry()?);
     let mut routes = RoutesBuilder::default();
     for resource in RESOURCES {
@@ -367,7 +373,7 @@ fn services(
     let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
     routes.add_service(reflection().build_v1().map_err(contract)?);
     routes.add_service(reflection().build_v1alpha().map_err(contract)?);
-    let shared = Shared {
+    let shared = LayerContext {
         registry,
         readiness: readiness.clone(),
         load: load.clone(),

@@ -9,17 +9,20 @@ use crate::{
 
 /// The steps of one engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct RevisionPlan {
     /// The steps, in their order.
     pub pairs: Vec<Pair>,
-    /// What has to be answered before the steps can be written.
+    /// Questions that must be answered before the steps can be written.
     pub questions: Vec<String>,
 }
 
 /// The steps that make one schema of another. `from` and `to` are of one engine.
-pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> Plan {
+pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> RevisionPlan {
     let comparison = compare_renamed(from, to, answers.renames.clone());
-    let mut plan = Plan { questions: questions(from, to, &comparison, answers), ..Plan::default() };
+    let mut plan = RevisionPlan {
+        questions: questions(from, to, &comparison, answers),
+        ..RevisionPlan::default()
+    };
     if plan.questions.is_empty() {
         plan.pairs = match from.engine {
             Engine::Postgres => postgres::pairs(&comparison, answers),
@@ -29,7 +32,7 @@ pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> Plan {
     plan
 }
 
-/// What only the author knows: renames, and values of columns that must not be NULL.
+/// Questions that only the author can answer: renames, and values of columns that must not be NULL.
 fn questions(
     from: &Catalog,
     to: &Catalog,

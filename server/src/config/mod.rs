@@ -30,7 +30,7 @@ pub use self::{
 };
 use self::{
     settings::{DATABASE_MIGRATE, DATABASE_REPLICA_URLS, DATABASE_URL},
-    values::Values,
+    values::SettingValues,
 };
 
 /// All settings in force.
@@ -46,8 +46,8 @@ pub struct Config {
     pub server: Server,
     /// The log.
     pub log: Log,
-    /// Variables of the environment that look like a setting and are none. They
-    /// are told once the log has started.
+    /// Variables of the environment that resemble a setting and are none. They are logged once the
+    /// log has started.
     pub warnings: Vec<String>,
     origins: Vec<InForce>,
 }
@@ -75,8 +75,8 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Puts the settings together: a flag stands above the environment, that
-    /// above the file (`--config` or `BOOKSTORE_CONFIG`), that above the default.
+    /// Merges the settings: a flag overrides the environment, that overrides the file (`--config`
+    /// or `BOOKSTORE_CONFIG`), and that overrides the default.
     ///
     /// # Errors
     /// Everything that is wrong, together: an unreadable file, unknown keys,
@@ -87,7 +87,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut layers = layers::collect(flags, environment);
         let warnings = std::mem::take(&mut layers.warnings);
-        let mut values = Values::new(layers);
+        let mut values = SettingValues::new(layers);
         let database = Database::read(&mut values);
         let transactions = Transactions::read(&mut values);
         let passwords = Passwords::read(&mut values);
@@ -100,7 +100,7 @@ impl Config {
         };
         let in_force = |given: layers::Given| InForce {
             text: match given.setting.key {
-                // Its type knows which parts are secret.
+                // Its `Display` hides the secret parts.
                 key if key == DATABASE_URL.key => database.url.to_string(),
                 key if key == DATABASE_REPLICA_URLS.key => {
                     let urls = database.replica_urls.iter().map(ToString::to_string);
@@ -119,8 +119,8 @@ impl Config {
         Ok(Self { database, transactions, passwords, server, log, warnings, origins })
     }
 
-    /// What is in force, as a file of settings: each with its meaning, and where
-    /// its value came from. Secrets are hidden.
+    /// The settings in force in the form of a file: each with its description and the origin of its
+    /// value. Secrets are hidden.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
@@ -140,8 +140,8 @@ impl Config {
     }
 }
 
-/// The environment of this process, for [`Config::load`]; nothing else reads it.
-/// What is not Unicode gets replacement characters and is refused where it counts.
+/// The environment of this process, for [`Config::load`]; nothing else reads it. Invalid Unicode
+/// gets replacement characters, which the checks refuse.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(|(name, text)| {
         (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned())

@@ -2,7 +2,7 @@
 
 use super::{
     settings::{PASSWORD_MEMORY, PASSWORD_PASSES, PASSWORD_THREADS},
-    values::{self, Values},
+    values::{self, SettingValues},
 };
 
 /// How passwords are hashed.
@@ -18,7 +18,7 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let memory = values.read(&PASSWORD_MEMORY, values::size(7 << 20..=1 << 30));
         let passes = values.read(&PASSWORD_PASSES, values::whole(1..=100));
         let threads = values.read(&PASSWORD_THREADS, |text| match text {

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-/// One setting, as people meet it.
+/// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The key in the file. The environment has it in upper case, a flag with
@@ -189,7 +189,7 @@ pub(super) const MAX_CALLS: Setting = plain(
 pub(super) const MAX_CALLS_WAITING: Setting = plain(
     "max_calls_waiting",
     "200",
-    "Calls beyond those that wait for their permits, for a second at most, from 0 to 100000.",
+    "Calls beyond those that wait for a permit, for a second at most, from 0 to 100000.",
 );
 pub(super) const MAX_CALLS_PER_CONNECTION: Setting = plain(
     "max_calls_per_connection",
@@ -257,7 +257,7 @@ pub(super) const LOG_FORMAT: Setting = plain(
     "How it is logged: text, json (an object a line), or auto, which is text on a terminal.",
 );
 
-/// Every setting of this version, in the order in which people read them.
+/// Every setting of this version, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
     DATABASE_URL,
     DATABASE_REPLICA_URLS,
@@ -317,7 +317,7 @@ pub(super) struct Name {
     pub(super) meaning: Meaning,
 }
 
-/// What is given under a name.
+/// The kind of value of a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Meaning {
     /// The value itself.

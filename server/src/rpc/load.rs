@@ -1,4 +1,4 @@
-//! The limit on calls in flight: who is carried out, who waits a moment, who is sent away.
+//! The limit on calls in flight: a call gets a permit, waits for one, or is refused.
 
 use std::{
     collections::BTreeMap,
@@ -22,10 +22,10 @@ pub const WAIT: Duration = Duration::from_secs(1);
 
 /// The calls in flight. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Load(Arc<Inner>);
+pub struct Load(Arc<LoadState>);
 
 #[derive(Debug)]
-struct Inner {
+struct LoadState {
     most: u32,
     most_waiting: u32,
     permits: Arc<Semaphore>,
@@ -62,7 +62,7 @@ impl Load {
     /// Up to `most` calls at the same time, of which half may stream, and `most_waiting` that
     /// wait for their permits.
     pub fn new(most: u32, most_waiting: u32) -> Self {
-        let load = Self(Arc::new(Inner {
+        let load = Self(Arc::new(LoadState {
             most,
             most_waiting,
             permits: Arc::new(Semaphore::new(most as usize)),
@@ -71,9 +71,9 @@ impl Load {
             number: AtomicU64::new(0),
             running: Mutex::default(),
         }));
-        let looked_at = Arc::downgrade(&load.0);
+        let observed = Arc::downgrade(&load.0);
         meters::CALLS_IN_FLIGHT.observe(move |gauge| {
-            let running = looked_at.upgrade().map_or(0, |inner| inner.running().len());
+            let running = observed.upgrade().map_or(0, |inner| inner.running().len());
             gauge.observe(u32::try_from(running).unwrap_or(u32::MAX).into(), &[]);
         });
         load
@@ -122,7 +122,7 @@ impl Load {
         }
         // What was taken would keep others waiting.
         drop(taken);
-        let _slot = Slot::take(&self.0)?;
+        let _slot = QueueSlot::take(&self.0)?;
         let wait = async {
             let mut taken: Permits = [None, None, None, None];
             for (slot, source) in taken.iter_mut().zip(sources) {
@@ -156,25 +156,25 @@ impl Load {
     }
 }
 
-impl Inner {
+impl LoadState {
     fn running(&self) -> MutexGuard<'_, BTreeMap<u64, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A slot of the queue.
-struct Slot<'a>(&'a AtomicU32);
+struct QueueSlot<'a>(&'a AtomicU32);
 
-impl<'a> Slot<'a> {
-    fn take(inner: &'a Inner) -> Option<Self> {
+impl<'a> QueueSlot<'a> {
+    fn take(inner: &'a LoadState) -> Option<Self> {
         let free = |waiting| (waiting < inner.most_waiting).then(|| waiting + 1);
         let taken = inner.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free);
-        // Made only where one is taken: each gives one back.
+        // Made only where a slot was taken, since its drop frees one.
         taken.ok().map(|_| Self(&inner.waiting))
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -16,7 +16,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 pub use self::workers::{Hashing, PasswordError, configure, memory, threads};
 
-/// A password as a caller sent it. It is never shown, not even in a log of this program's own.
+/// A password as a caller sent it. It is never shown, not even in this program's own log.
 #[derive(Clone)]
 pub struct Password {
     /// Composed (Unicode Normalization Form C): keyboards differ in what they send for é.
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_is_of_its_password_alone() {
+    async fn a_hash_verifies_its_own_password_only() {
         let hash = password("correct horse").hash().await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_ne!(hash, password("correct horse").hash().await.unwrap(), "each has its salt");
@@ -201,7 +201,7 @@ mod tests {
         for wrong in ["correct horsf", "Correct horse", "", "correct horse "] {
             assert_eq!(compare(wrong).await, Match::Wrong, "{wrong:?}");
         }
-        assert_eq!(password("nobody has this one").is_of(None).await.unwrap(), Match::Wrong);
+        assert_eq!(password("no user's password").is_of(None).await.unwrap(), Match::Wrong);
         assert!(password("x").is_of(Some(String::new())).await.is_err());
         assert_eq!(format!("{:?}", password("secret")), "Password(***)");
     }

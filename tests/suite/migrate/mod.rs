@@ -3,6 +3,7 @@
 
 mod examples;
 mod kill;
+mod locks;
 mod offline;
 mod pooler;
 mod rebuild;
@@ -124,6 +125,15 @@ async fn names(database: &Database) -> Vec<Row> {
 /// Waits until SQL returns a row.
 async fn until_sql(what: &str, database: &Database, sql: &str) {
     until(what, SOON, async || !database.sql(sql).await.is_empty()).await;
+}
+
+/// Holds a lock on a table until the answer is dropped or committed.
+async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
+    let Database::Postgres(postgres) = database else { panic!("PostgreSQL's") };
+    let mut session = postgres.connect().await;
+    let sql = format!("BEGIN; LOCK TABLE items IN {mode} MODE");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut session).await.expect("the lock");
+    session
 }
 
 /// A condition on pg_stat_activity for a migrator's sessions.

@@ -15,7 +15,7 @@ use tonic::Status;
 
 use super::{
     receive::size_of_headers,
-    shared::{Shared, is_ours},
+    shared::{LayerContext, is_ours},
 };
 use crate::rpc::status;
 
@@ -26,7 +26,7 @@ const METADATA: usize = 16 * 1024;
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
 pub async fn house_form(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<LayerContext>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -39,7 +39,7 @@ pub async fn house_form(
         return refusal;
     }
     if !is_grpc(request.headers()) {
-        // As gRPC asks (PROTOCOL-HTTP2, Requests): whoever sends this speaks another protocol.
+        // As gRPC asks (PROTOCOL-HTTP2, Requests) for a content type of another protocol.
         let mut refusal = Response::default();
         *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return refusal;
@@ -58,7 +58,7 @@ pub async fn house_form(
     }
 }
 
-fn rewrite(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Status> {
+fn rewrite(shared: &LayerContext, headers: &HeaderMap, path: &str) -> Option<Status> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }

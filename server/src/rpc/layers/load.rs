@@ -15,7 +15,7 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 
-use super::shared::Shared;
+use super::shared::LayerContext;
 use crate::rpc::{
     context::RequestContext,
     load::{CallKind, Permit, WAIT},
@@ -25,7 +25,7 @@ use crate::rpc::{
 /// Runs a call once it has its permit. Only the contract's methods are counted: health and
 /// reflection are always answered. A call whose requests stream has its permit from its first message on, which
 /// [`super::receive`] sees.
-pub async fn load(shared: &Shared, request: Request, next: Next) -> Response {
+pub async fn load(shared: &LayerContext, request: Request, next: Next) -> Response {
     let method = shared.registry.at(request.uri().path());
     let context = request.extensions().get::<RequestContext>();
     let (Some(method), Some(context)) = (method, context) else {

@@ -8,12 +8,12 @@ use axum::{
     response::Response,
 };
 
-use super::shared::{Shared, is_ours};
+use super::shared::{LayerContext, is_ours};
 use crate::rpc::{health::DatabaseState, status};
 
 /// The layer.
 pub async fn readiness(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<LayerContext>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -24,7 +24,7 @@ pub async fn readiness(
                 return status::schema_pending(revisions).into_http();
             }
             DatabaseState::ShutOut(_) => return status::database_unavailable().into_http(),
-            // Calls that need nothing of what is gone are answered.
+            // Calls that don't need the missing objects are answered.
             DatabaseState::Incomplete(_) | DatabaseState::Right => {}
         }
     }

@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::{load::load, shared::Shared};
+use super::{load::load, shared::LayerContext};
 use crate::{
     budget::{Account, CALL, CallBudget, Held, INCLUDED, Side},
     rpc::{
@@ -41,7 +41,7 @@ const REFLECTION: &str = "/grpc.reflection.";
 
 /// The layer.
 pub async fn receive(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<LayerContext>>,
     mut request: Request,
     next: Next,
 ) -> Response {

@@ -1,4 +1,4 @@
-//! What several layers need.
+//! The context of the layers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What the layers look at.
-pub struct Shared {
+pub struct LayerContext {
     /// The methods of the service.
     pub registry: Arc<Registry>,
     /// Whether the database can be used.
@@ -23,7 +23,7 @@ pub struct Shared {
     pub stream_idle_timeout: Duration,
     /// The most that a request may be, in bytes.
     pub max_message_size: usize,
-    /// Which node may answer a read that says nothing about it.
+    /// Which node may answer a read without `consistency`.
     pub consistency: Consistency,
     /// What seals positions; none until the schema has been found right.
     pub sealing_key: Box<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,

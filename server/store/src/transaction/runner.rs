@@ -85,7 +85,7 @@ async fn on_primaries(
                 let position = done.position.map(|it| it.on(pooled.timeline()));
                 return (Ok(Done { position, ..done }), name);
             }
-            // What can't be asked now says nothing of the commit before, which may have happened.
+            // An error of this query says nothing about the commit before, which may have happened.
             Err(error) if error.ends_transaction() && !is_settled(&error) => {
                 Err(unknown.take().unwrap_or(error))
             }
@@ -110,7 +110,7 @@ async fn on_primaries(
         sleep(LOST_PAUSE).await;
         choice = match topology.writer(end).await {
             Ok(choice) => choice,
-            // What the write came to says more.
+            // The write's own error has more information.
             Err(_) => return (done, name),
         };
         unknown = done.err().filter(|it| matches!(it, StoreError::CommitOutcomeUnknown(_)));
