@@ -12,7 +12,7 @@ use std::{
 use bookstore_proto::{
     bounds,
     v1::{
-        Begin, Begun as BegunMessage, Committed, Failure, Isolation, RolledBack, TransactRequest,
+        Begin, Begun as BegunMessage, Committed, Isolation, RolledBack, TransactRequest,
         TransactResponse, transact_request::Step, transact_response::Step as Answer,
     },
 };
@@ -27,10 +27,12 @@ use sea_orm::IsolationLevel;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tonic_types::pb;
 use tracing::{Instrument, Span};
 
-use super::{convert::any, limits::TransactionLimits};
+use super::{
+    convert::{any, failure},
+    limits::TransactionLimits,
+};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     context::RequestContext,
@@ -392,14 +394,4 @@ fn span(step: &Step) -> Span {
 
 fn out_of_order(description: &str) -> Status {
     status::invalid(&[FieldViolation::new("step", description)])
-}
-
-/// An error as an answer, with the details that a call's error status has.
-fn failure(status: &Status) -> Failure {
-    let details = pb::Status::decode(status.details()).map(|status| status.details);
-    Failure {
-        code: status.code().into(),
-        message: status.message().to_owned(),
-        details: details.unwrap_or_default(),
-    }
 }
