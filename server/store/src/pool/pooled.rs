@@ -92,6 +92,8 @@ impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         connection.set_deadline(Deadline::NONE);
+        // An idle connection must not keep the memory of its last call charged.
+        connection.set_meter(None);
         let (pool, permit) = (self.pool.clone(), self.permits.0.take());
         if connection.is_broken() || connection.is_evicted() {
             pool.discard(connection);
