@@ -11,7 +11,7 @@ mod held;
 mod tests;
 
 pub use self::{
-    account::{Account, Budget, CONNECTION, Limits, Side},
+    account::{Account, Budget, BudgetSide, CONNECTION, Limits},
     call::{CALL, CallBudget, INCLUDED, unbounded},
     held::Held,
 };

@@ -87,7 +87,7 @@ impl Stored {
 
 /// Which of the two budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum BudgetSide {
     /// Requests: their metadata and their bytes.
     Received,
     /// What requests are decoded to.
@@ -160,9 +160,9 @@ impl Budget {
     /// Tells of what is used, to whoever reads the metrics.
     pub fn observe(self: &Arc<Self>) {
         for (gauge, side) in [
-            (&meters::BYTES_RECEIVED, Side::Received),
-            (&meters::BYTES_DECODED, Side::Decoded),
-            (&meters::BYTES_ANSWERED, Side::Answered),
+            (&meters::BYTES_RECEIVED, BudgetSide::Received),
+            (&meters::BYTES_DECODED, BudgetSide::Decoded),
+            (&meters::BYTES_ANSWERED, BudgetSide::Answered),
         ] {
             let budget = Arc::downgrade(self);
             gauge.observe(move |gauge| {
@@ -210,15 +210,15 @@ impl Budget {
     }
 
     /// How many bytes all connections hold.
-    pub fn used(&self, side: Side) -> usize {
+    pub fn used(&self, side: BudgetSide) -> usize {
         self.total(side).used.load(Ordering::Relaxed)
     }
 
-    pub(super) fn total(&self, side: Side) -> &BudgetTotal {
+    pub(super) fn total(&self, side: BudgetSide) -> &BudgetTotal {
         match side {
-            Side::Received => &self.received,
-            Side::Answered => &self.answered,
-            Side::Decoded => &self.decoded,
+            BudgetSide::Received => &self.received,
+            BudgetSide::Answered => &self.answered,
+            BudgetSide::Decoded => &self.decoded,
         }
     }
 
@@ -227,7 +227,7 @@ impl Budget {
     }
 
     /// Ends the connection that holds most, so that the others are answered.
-    pub(super) fn relieve(&self, side: Side) {
+    pub(super) fn relieve(&self, side: BudgetSide) {
         let open: Vec<Arc<Inner>> = self.accounts().values().filter_map(Weak::upgrade).collect();
         let held = |inner: &&Arc<Inner>| inner.used(side).load(Ordering::Relaxed);
         let most =
@@ -246,11 +246,11 @@ impl Budget {
 }
 
 impl Inner {
-    pub(super) fn used(&self, side: Side) -> &AtomicUsize {
+    pub(super) fn used(&self, side: BudgetSide) -> &AtomicUsize {
         match side {
-            Side::Received => &self.received,
-            Side::Answered => &self.answered,
-            Side::Decoded => &self.decoded,
+            BudgetSide::Received => &self.received,
+            BudgetSide::Answered => &self.answered,
+            BudgetSide::Decoded => &self.decoded,
         }
     }
 
@@ -287,16 +287,16 @@ impl Account {
     }
 
     /// How many bytes the connection holds.
-    pub fn used(&self, side: Side) -> usize {
+    pub fn used(&self, side: BudgetSide) -> usize {
         self.0.used(side).load(Ordering::Relaxed)
     }
 
     /// How many bytes the connection may hold.
-    pub fn limit(&self, side: Side) -> usize {
+    pub fn limit(&self, side: BudgetSide) -> usize {
         let limits = &self.0.budget.limits;
         match side {
-            Side::Received | Side::Answered => limits.connection,
-            Side::Decoded => limits.decoded / 2,
+            BudgetSide::Received | BudgetSide::Answered => limits.connection,
+            BudgetSide::Decoded => limits.decoded / 2,
         }
     }
 

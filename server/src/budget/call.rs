@@ -13,7 +13,7 @@ use bookstore_store::Meter;
 use futures_util::task::AtomicWaker;
 
 use super::{
-    account::{Account, CALLS_ROOM, Side, Waits, millis},
+    account::{Account, BudgetSide, CALLS_ROOM, Waits, millis},
     held::Held,
 };
 
@@ -52,8 +52,8 @@ impl CallBudget {
     fn new(account: &Account) -> Self {
         Self {
             account: account.clone(),
-            request: Mutex::new(account.nothing(Side::Received)),
-            rows: Mutex::new(RowCharge { used: 0, held: account.nothing(Side::Answered) }),
+            request: Mutex::new(account.nothing(BudgetSide::Received)),
+            rows: Mutex::new(RowCharge { used: 0, held: account.nothing(BudgetSide::Answered) }),
             waiting: AtomicU32::new(0),
             taken: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -83,7 +83,7 @@ impl CallBudget {
         // The body itself counts as one.
         let is_alone = self.waiting.load(Ordering::Relaxed) <= 1;
         let is_included = is_alone && bytes <= INCLUDED;
-        (!is_included).then(|| self.account.take_anyway(Side::Answered, bytes))
+        (!is_included).then(|| self.account.take_anyway(BudgetSide::Answered, bytes))
     }
 
     /// Something of the answer waits for the peer.
@@ -137,7 +137,7 @@ impl Meter for CallBudget {
         let mut rows = self.rows();
         let used = rows.used + bytes;
         let more = used.saturating_sub(INCLUDED).saturating_sub(rows.held.bytes());
-        if used > self.account.limit(Side::Answered) {
+        if used > self.account.limit(BudgetSide::Answered) {
             self.excess.store(used, Ordering::Relaxed);
         }
         if more > 0 && !rows.held.try_grow(more) {

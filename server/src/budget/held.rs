@@ -8,50 +8,50 @@ use std::{
 
 use tokio::time::timeout_at;
 
-use super::account::{Account, PRESSURE, RESERVE, SMALL, Side};
+use super::account::{Account, BudgetSide, PRESSURE, RESERVE, SMALL};
 
 /// Bytes that an account holds until this is dropped.
 #[derive(Debug)]
 pub struct Held {
     account: Account,
-    side: Side,
+    side: BudgetSide,
     bytes: usize,
 }
 
 impl Account {
     /// Takes bytes if there is room for them.
-    pub fn try_take(&self, side: Side, bytes: usize) -> Option<Held> {
+    pub fn try_take(&self, side: BudgetSide, bytes: usize) -> Option<Held> {
         let mut held = self.nothing(side);
         held.try_grow(bytes).then_some(held)
     }
 
     /// Takes bytes that are there already, whether or not there is room.
-    pub fn take_anyway(&self, side: Side, bytes: usize) -> Held {
+    pub fn take_anyway(&self, side: BudgetSide, bytes: usize) -> Held {
         let mut held = self.nothing(side);
         held.add(bytes);
         held
     }
 
     /// Waits for room.
-    pub async fn take(&self, side: Side, bytes: usize, within: Duration) -> Option<Held> {
+    pub async fn take(&self, side: BudgetSide, bytes: usize, within: Duration) -> Option<Held> {
         let mut held = self.nothing(side);
         held.grow(bytes, within).await.then_some(held)
     }
 
     /// Holds nothing yet.
-    pub fn nothing(&self, side: Side) -> Held {
+    pub fn nothing(&self, side: BudgetSide) -> Held {
         Held { account: self.clone(), side, bytes: 0 }
     }
 
     /// Waits until the connection may hold one more byte of answers.
     pub async fn has_room(&self, within: Duration) -> bool {
-        let total = self.0.budget.total(Side::Answered);
-        let own = self.used(Side::Answered) < self.limit(Side::Answered);
+        let total = self.0.budget.total(BudgetSide::Answered);
+        let own = self.used(BudgetSide::Answered) < self.limit(BudgetSide::Answered);
         if own && total.used.load(Ordering::Relaxed) < total.limit {
             return true;
         }
         // The answer's own bytes are charged once they are known.
-        self.take(Side::Answered, 1, within).await.is_some()
+        self.take(BudgetSide::Answered, 1, within).await.is_some()
     }
 }
 

@@ -6,7 +6,7 @@ use bookstore_store::Meter;
 use futures_util::{FutureExt, future::poll_fn};
 use tokio::time::timeout;
 
-use super::{Account, Budget, CONNECTION, INCLUDED, Limits, Side};
+use super::{Account, Budget, BudgetSide, CONNECTION, INCLUDED, Limits};
 
 const MIB: usize = 1 << 20;
 const SOON: Duration = Duration::from_secs(20);
@@ -24,7 +24,7 @@ const LIMITS: Limits = Limits {
 };
 
 fn take(account: &Account, bytes: usize) -> Option<super::Held> {
-    account.try_take(Side::Received, bytes)
+    account.try_take(BudgetSide::Received, bytes)
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_connection_and_all_together_have_limits() {
     drop(held);
     assert!(take(&three, 300 * 1024).is_some());
     drop((other, small));
-    assert_eq!((budget.used(Side::Received), one.used(Side::Received)), (0, 0));
+    assert_eq!((budget.used(BudgetSide::Received), one.used(BudgetSide::Received)), (0, 0));
     assert_eq!(budget.most(), 3 * (2 * MIB + 2 * MIB / 8));
     const { assert!(CONNECTION > 0) };
 }
@@ -52,13 +52,13 @@ async fn who_waits_gets_what_is_given_back() {
     let account = budget.open();
     let held = take(&account, MIB);
     let waiter = account.clone();
-    let mut waits = Box::pin(async move { waiter.take(Side::Received, MIB, SOON).await });
+    let mut waits = Box::pin(async move { waiter.take(BudgetSide::Received, MIB, SOON).await });
     assert!(waits.as_mut().now_or_never().is_none());
     drop(held);
     let taken = timeout(SOON, waits).await.expect("it is woken");
     assert!(taken.is_some());
-    assert!(account.take(Side::Received, 1, SHORT).await.is_none(), "not longer than it may");
-    assert!(account.take(Side::Received, 2 * MIB, SOON).now_or_never().unwrap().is_none());
+    assert!(account.take(BudgetSide::Received, 1, SHORT).await.is_none(), "not longer than it may");
+    assert!(account.take(BudgetSide::Received, 2 * MIB, SOON).now_or_never().unwrap().is_none());
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn the_connection_that_holds_most_is_ended() {
             drop(held);
         }
     });
-    let taken = late.take(Side::Received, 400 * 1024, SOON).await;
+    let taken = late.take(BudgetSide::Received, 400 * 1024, SOON).await;
     assert!(taken.is_some(), "it gets what the ended one has held");
     timeout(SOON, end).await.expect("it is ended").unwrap();
     assert!(less.ended(Duration::from_hours(1)).now_or_never().is_none());
@@ -125,14 +125,14 @@ fn rows_are_charged_beyond_what_every_call_takes() {
     let account = budget.open();
     let call = account.begin_call();
     assert!(call.grow(INCLUDED));
-    assert_eq!(account.used(Side::Answered), 0);
+    assert_eq!(account.used(BudgetSide::Answered), 0);
     assert!(call.grow(1_000));
-    assert_eq!(account.used(Side::Answered), 1_000);
+    assert_eq!(account.used(BudgetSide::Answered), 1_000);
     assert!(!call.grow(MIB), "a connection's limit");
     assert!(call.grow(1_000), "what was refused is not counted");
-    assert_eq!(account.used(Side::Answered), 2_000);
+    assert_eq!(account.used(BudgetSide::Answered), 2_000);
     call.reset();
-    assert_eq!(account.used(Side::Answered), 0);
+    assert_eq!(account.used(BudgetSide::Answered), 0);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use super::{
     rules::Rules,
     status,
 };
-use crate::budget::Side;
+use crate::budget::BudgetSide;
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
@@ -117,8 +117,8 @@ impl Calls {
                 // Once the answers before are taken there may be room.
                 budget.reset();
                 let account = budget.account();
-                let most = account.limit(Side::Answered) / 2;
-                drop(account.take(Side::Answered, most, WAIT).await);
+                let most = account.limit(BudgetSide::Answered) / 2;
+                drop(account.take(BudgetSide::Answered, most, WAIT).await);
                 read = again().await;
             }
             context.note_read(read.node, read.position, began.elapsed());

@@ -21,7 +21,7 @@ use tonic::Status;
 
 use super::{load::load, shared::LayerContext};
 use crate::{
-    budget::{Account, CALL, CallBudget, Held, INCLUDED, Side},
+    budget::{Account, BudgetSide, CALL, CallBudget, Held, INCLUDED},
     rpc::{
         context::RequestContext,
         load::{CallKind, Load, Permit, WAIT},
@@ -56,14 +56,14 @@ pub async fn receive(
     };
     let window = if streams { WINDOW } else { 0 };
     let cost = CALL + size_of_headers(request.headers()) + window;
-    let Some(held) = account.take(Side::Received, cost, WAIT).await else {
+    let Some(held) = account.take(BudgetSide::Received, cost, WAIT).await else {
         return status::overloaded().into_http();
     };
     let mut receiver = Receiver {
         body: std::mem::take(request.body_mut()),
         rest: Bytes::new(),
         held,
-        decoded: account.nothing(Side::Decoded),
+        decoded: account.nothing(BudgetSide::Decoded),
         base: cost,
         request: method.map(|method| method.request.clone()),
         limit: shared.max_message_size,
@@ -175,7 +175,7 @@ impl Receiver {
         if !measure.violations.is_empty() {
             return Ok(());
         }
-        let limit = self.decoded.account().limit(Side::Decoded);
+        let limit = self.decoded.account().limit(BudgetSide::Decoded);
         if measure.decoded > limit {
             return Err(status::too_large_decoded(limit));
         }
