@@ -40,6 +40,8 @@ fn questions(
     answers: &Answers,
 ) -> Vec<String> {
     let mut questions = Vec::new();
+    // Columns that may be others under a new name: whether they need values is not known yet.
+    let mut renamed = Vec::new();
     if !answers.is_tolerant {
         let guessed = Renames::guess(from, to);
         let open = |key: String| !answers.not_renamed.contains(&key);
@@ -48,14 +50,20 @@ fn questions(
             open(format!("{table}.{old}")) && !answers.renames.columns.contains_key(&key)
         });
         for ((table, old), new) in columns {
+            renamed.push((answers.renames.new_table(table), new.clone()));
             questions.push(format!(
                 "is {table}.{new} the new name of {table}.{old}? Say --rename {table}.{old}:{table}.{new}, \
                  or --rename {table}.{old}: if it is another column"
             ));
         }
         let tables = guessed.tables.iter();
-        for (old, new) in tables.filter(|(old, _)| !answers.renames.tables.contains_key(*old)) {
-            questions.push(format!("is {new} the new name of {old}? Say --rename {old}:{new}"));
+        let tables = tables
+            .filter(|(old, _)| open((*old).clone()) && !answers.renames.tables.contains_key(*old));
+        for (old, new) in tables {
+            questions.push(format!(
+                "is {new} the new name of {old}? Say --rename {old}:{new}, or --rename {old}: if it is \
+                 another table"
+            ));
         }
     }
     for difference in &comparison.differences {
@@ -71,6 +79,7 @@ fn questions(
                 && needs_value
                 && !comparison.renames.columns.values().any(|new| *new == key.name)
                 && answers.fill(key).is_none()
+                && !renamed.contains(&(key.table.clone(), key.name.clone()))
             {
                 questions.push(format!(
                     "{} is NOT NULL, and rows that exist have no value for it: give it a default, or \

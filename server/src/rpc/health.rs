@@ -206,7 +206,7 @@ impl Readiness {
             DatabaseState::Pending(revisions) if changed => {
                 tracing::warn!(
                     revisions = revisions.join(" "),
-                    "the schema is not migrated yet, waiting"
+                    "waiting for the schema to be migrated"
                 );
             }
             DatabaseState::Incomplete(missing) if changed => {

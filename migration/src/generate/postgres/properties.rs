@@ -35,7 +35,7 @@ pub(super) fn property(
         "triggers_of_foreign_keys" => {
             format!("{alter} {} TRIGGER ALL", word("DISABLE", "ENABLE"))
         }
-        // A proof finds that it is still another one.
+        // The proof finds that it still differs.
         _ => String::new(),
     }
 }

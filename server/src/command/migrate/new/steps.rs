@@ -193,9 +193,12 @@ fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<
         }
     }
     for name in &answers.not_renamed {
-        let (table, old) = name.split_once('.').unwrap_or(("", name));
-        if !was(&column(table, old)) {
-            return Some(format!("--rename {name}:: there is no column {name}"));
+        let (kind, key) = match name.split_once('.') {
+            Some((table, old)) => ("column", column(table, old)),
+            None => ("table", Key::new("table", "", name)),
+        };
+        if !was(&key) {
+            return Some(format!("--rename {name}: names no {kind}: there is no {kind} {name}"));
         }
     }
     for (table, name, _) in &answers.fills {
@@ -223,6 +226,8 @@ fn answers(arguments: &Arguments) -> Result<Answers, Problem> {
                 let column = (table.to_owned(), old.to_owned());
                 answers.renames.columns.insert(column, new.to_owned());
             }
+            // `posts:` says that it is gone.
+            (None, None) if new.is_empty() => answers.not_renamed.push(old.to_owned()),
             (None, None) => {
                 answers.renames.tables.insert(old.to_owned(), new.to_owned());
             }
