@@ -195,10 +195,10 @@ fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<
     for name in &answers.not_renamed {
         let (kind, key) = match name.split_once('.') {
             Some((table, old)) => ("column", column(table, old)),
-            None => ("table", Key::new("table", "", name)),
+            None => ("table", ObjectKey::new("table", "", name)),
         };
         if !was(&key) {
-            return Some(format!("--rename {name}: names no {kind}: there is no {kind} {name}"));
+            return Some(format!("--rename {name}: there is no {kind} {name}"));
         }
     }
     for (table, name, _) in &answers.fills {
