@@ -83,6 +83,12 @@ pub(super) const DATABASE_COMMAND_TIMEOUT: Setting = plain(
     "60s",
     "How long one statement may run where the call's deadline is later, from 100ms to 24h.",
 );
+pub(super) const DATABASE_READ_TIMEOUT: Setting = plain(
+    "database_read_timeout",
+    "5s",
+    "How long a read of a single call may take where its deadline is later, from 100ms to 24h; \
+     exports have database_command_timeout.",
+);
 pub(super) const DATABASE_ECHO: Setting =
     plain("database_echo", "false", "Whether every statement is logged, without its values.");
 pub(super) const DATABASE_SLOW_QUERY: Setting = plain(
@@ -107,6 +113,18 @@ pub(super) const IDEMPOTENCY_RETENTION: Setting = plain(
     "24h",
     "How long idempotency keys are kept with their answers, from 1s to 720h.",
 );
+pub(super) const IDEMPOTENCY_MAX_KEYS: Setting = plain(
+    "idempotency_max_keys",
+    "1000000",
+    "How many idempotency keys are kept at the same time, fences included, from 1 to 1000000000; a \
+     connection may store a quarter.",
+);
+pub(super) const IDEMPOTENCY_MAX_BYTES: Setting = plain(
+    "idempotency_max_bytes",
+    "1024MiB",
+    "How large the answers under them are together, from 1MiB to 1048576MiB; a connection may store \
+     a quarter.",
+);
 pub(super) const TRANSACTION_WAIT: Setting = plain(
     "transaction_wait",
     "2s",
@@ -116,13 +134,30 @@ pub(super) const TRANSACTION_WAIT: Setting = plain(
 pub(super) const TRANSACTION_TIMEOUT: Setting = plain(
     "transaction_timeout",
     "5s",
-    "How long a transaction of Transact may be open that asks for nothing else, from 100ms to 1m; \
-     on SQLite at most 5s.",
+    "How long a transaction of Transact may be open, whatever it asks for, from 100ms to 1m; on \
+     SQLite at most 5s.",
 );
 pub(super) const TRANSACTION_IDLE_TIMEOUT: Setting = plain(
     "transaction_idle_timeout",
     "2s",
     "How long a caller of Transact may be silent, from 100ms to 1m; on SQLite at most 500ms.",
+);
+pub(super) const PASSWORD_MEMORY: Setting = plain(
+    "password_memory",
+    "19MiB",
+    "The memory that hashing a password takes (Argon2id), from 7MiB to 1024MiB; a hash that took \
+     less is renewed at the next right password.",
+);
+pub(super) const PASSWORD_PASSES: Setting = plain(
+    "password_passes",
+    "2",
+    "How often that memory is passed over, from 1 to 100; a hash with fewer is renewed as well.",
+);
+pub(super) const PASSWORD_THREADS: Setting = plain(
+    "password_threads",
+    "auto",
+    "The threads that hash passwords, each with its memory, from 1 to 64; auto is as many as there \
+     are cores and as take 40 MiB together.",
 );
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
@@ -137,7 +172,7 @@ pub(super) const ADMIN_ADDR: Setting = plain(
 );
 pub(super) const MAX_CONNECTIONS: Setting = plain(
     "max_connections",
-    "10000",
+    "1000",
     "Connections of callers at a time, from 1 to 1000000; more are closed at once.",
 );
 pub(super) const MAX_CONNECTION_AGE: Setting = plain(
@@ -155,6 +190,45 @@ pub(super) const MAX_CALLS_WAITING: Setting = plain(
     "max_calls_waiting",
     "200",
     "Calls beyond those that wait for a permit, for a second at most, from 0 to 100000.",
+);
+pub(super) const MAX_CALLS_PER_CONNECTION: Setting = plain(
+    "max_calls_per_connection",
+    "auto",
+    "Calls of one connection that are carried out at the same time, of which half may stream, from \
+     1 to 100000; auto is a quarter of max_calls, too few for a mesh with one connection for all.",
+);
+pub(super) const REQUEST_TIMEOUT: Setting = plain(
+    "request_timeout",
+    "10s",
+    "Within what a call's one request must come whole, from 100ms to 10m.",
+);
+pub(super) const STREAM_IDLE_TIMEOUT: Setting = plain(
+    "stream_idle_timeout",
+    "30s",
+    "Within what a stream's next message must come and a caller must take some of an answer, from \
+     100ms to 1h; what doesn't is ended.",
+);
+pub(super) const MAX_CONNECTION_BYTES: Setting = plain(
+    "max_connection_bytes",
+    "8MiB",
+    "The memory of one connection for requests that come in, and for answers that are not taken, \
+     each, from 64KiB to 1024MiB; at least twice max_message_size is in force.",
+);
+pub(super) const MAX_RECEIVED_BYTES: Setting = plain(
+    "max_received_bytes",
+    "48MiB",
+    "The memory of all connections for requests that come in, from 1MiB to 65536MiB.",
+);
+pub(super) const MAX_DECODED_BYTES: Setting = plain(
+    "max_decoded_bytes",
+    "48MiB",
+    "The memory of all connections for requests that are decoded, as it is estimated, from 1MiB to \
+     65536MiB; one request may take half.",
+);
+pub(super) const MAX_ANSWERED_BYTES: Setting = plain(
+    "max_answered_bytes",
+    "48MiB",
+    "The memory of all connections for answers that are not taken, from 1MiB to 65536MiB.",
 );
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",
@@ -197,20 +271,33 @@ pub const SETTINGS: &[Setting] = &[
     DATABASE_POOL_RECYCLE,
     DATABASE_PRE_PING,
     DATABASE_COMMAND_TIMEOUT,
+    DATABASE_READ_TIMEOUT,
     DATABASE_ECHO,
     DATABASE_SLOW_QUERY,
     DATABASE_MIGRATE,
     TOKEN_KEY,
     IDEMPOTENCY_RETENTION,
+    IDEMPOTENCY_MAX_KEYS,
+    IDEMPOTENCY_MAX_BYTES,
     TRANSACTION_WAIT,
     TRANSACTION_TIMEOUT,
     TRANSACTION_IDLE_TIMEOUT,
+    PASSWORD_MEMORY,
+    PASSWORD_PASSES,
+    PASSWORD_THREADS,
     LISTEN_ADDR,
     ADMIN_ADDR,
     MAX_CONNECTIONS,
     MAX_CONNECTION_AGE,
     MAX_CALLS,
     MAX_CALLS_WAITING,
+    MAX_CALLS_PER_CONNECTION,
+    REQUEST_TIMEOUT,
+    STREAM_IDLE_TIMEOUT,
+    MAX_CONNECTION_BYTES,
+    MAX_RECEIVED_BYTES,
+    MAX_DECODED_BYTES,
+    MAX_ANSWERED_BYTES,
     MAX_MESSAGE_SIZE,
     SHUTDOWN_PAUSE,
     SHUTDOWN_TIMEOUT,

@@ -1,7 +1,10 @@
 //! The checkout: a caller waits for a permit, then takes an idle connection or opens one.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,6 +21,22 @@ use crate::{
 
 /// How long the ping of an idle connection may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A caller that waits for a permit. It counts until this is dropped.
+struct PermitWaiter<'a>(&'a AtomicUsize);
+
+impl<'a> PermitWaiter<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for PermitWaiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Pool {
     /// Checks out a connection: an idle one, or a new one while there is room for it.
@@ -36,7 +55,9 @@ impl Pool {
             true => StoreError::DeadlineExceeded,
             false => otherwise,
         };
+        let waiting = PermitWaiter::begin(&self.waiting);
         let permit = timeout(limit, self.permits.clone().acquire_owned()).await;
+        drop(waiting);
         // Waits that timed out count too: they show that the pool is too small.
         POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
         let Ok(permit) = permit else {

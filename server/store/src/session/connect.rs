@@ -34,6 +34,8 @@ pub(crate) struct Connector {
     engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
+    /// Whether the URL wants SQLite's file to be made.
+    makes_file: bool,
 }
 
 #[derive(Clone)]
@@ -87,7 +89,7 @@ impl Connector {
             },
         };
         let log = Arc::new(Statements { log, database });
-        Ok(Self { engine, log, command_timeout })
+        Ok(Self { engine, log, command_timeout, makes_file: url.contains("mode=rwc") })
     }
 
     /// The engine, by the URL's scheme.
@@ -111,7 +113,10 @@ impl Connector {
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
         let opened = match &self.engine {
             EngineOptions::Postgres(options) => self.open_postgres(options, access).await,
-            EngineOptions::Sqlite(options) => open_sqlite(options, access).await,
+            EngineOptions::Sqlite(options) => {
+                self.create_sqlite_file();
+                open_sqlite(options, access).await
+            }
         };
         let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
@@ -157,6 +162,19 @@ impl Connector {
         }
     }
 
+    /// Creates the file of a SQLite database with mode 0600 if the URL asks for a new one: it
+    /// holds password hashes. SQLite gives the WAL file the same mode. An error shows when SQLite
+    /// opens the file.
+    fn create_sqlite_file(&self) {
+        let mut file = std::fs::OpenOptions::new();
+        file.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        if let Some(path) = self.sqlite_file().filter(|_| self.makes_file) {
+            let _ = file.open(path);
+        }
+    }
+
     /// Opens a plain connection for migrations. It has no statement timeout, since building an index
     /// may take hours.
     ///
@@ -164,6 +182,7 @@ impl Connector {
     /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
+        self.create_sqlite_file();
         let opened = match &self.engine {
             EngineOptions::Postgres(options) => {
                 let options = (**options).clone().application_name("bookstore-migrate");
