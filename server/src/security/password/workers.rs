@@ -217,15 +217,20 @@ mod tests {
     async fn who_has_left_is_not_hashed_for() {
         let threads = hashing().threads;
         let gate = Arc::new(Barrier::new(threads + 1));
+        let (started, mut all_started) = tokio::sync::mpsc::unbounded_channel();
         let held: Vec<_> = (0..threads)
             .map(|_| {
-                let gate = gate.clone();
+                let (gate, started) = (gate.clone(), started.clone());
                 tokio::spawn(run(move |_| {
+                    started.send(()).ok();
                     gate.wait();
                     Ok(())
                 }))
             })
             .collect();
+        for _ in 0..threads {
+            all_started.recv().await.unwrap();
+        }
         let begun = Arc::new(AtomicUsize::new(0));
         let counted = begun.clone();
         let mut left = Box::pin(run(move |_| {
