@@ -1,4 +1,4 @@
-//! Passwords: hashed with Argon2id (RFC 9106) by a few threads ([`workers`]), and compared.
+//! Passwords: hashed with Argon2id (RFC 9106) by a few threads (`workers`), and compared.
 //!
 //! A hash takes tens of milliseconds of a core and 19 MiB on purpose, so no more of them run at
 //! once than there are threads, and few calls wait for one.
