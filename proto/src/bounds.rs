@@ -44,7 +44,7 @@ const OBJECT: usize = 1_400;
 /// milliseconds of a core.
 pub const PASSWORDS: usize = 100;
 
-/// The most violations that are told of one request.
+/// The most violations that an error lists of one request.
 const TOLD: usize = 10;
 
 /// A part of a request that is larger than it may be.
@@ -90,9 +90,9 @@ pub fn measure(name: &str, bytes: &[u8]) -> Option<Measure> {
     let mut walk = Walk { whole: bytes, by_row, measure: Measure::default() };
     walk.message(shape, bytes, &Path::Root, 0);
     if walk.measure.passwords > PASSWORDS {
-        let told =
+        let description =
             format!("must have at most {PASSWORDS} passwords; it has {}", walk.measure.passwords);
-        walk.violation("requests".to_owned(), told);
+        walk.violation("requests".to_owned(), description);
     }
     Some(walk.measure)
 }
@@ -239,8 +239,9 @@ impl<'a> Walk<'a> {
                 let paths = entries(part, 1);
                 self.measure.decoded += part.len() + size_of::<String>() * usize_of(paths);
                 if paths > MASK_PATHS {
-                    let told = format!("must have at most {MASK_PATHS} paths; it has {paths}");
-                    self.violation(path.text(), told);
+                    let description =
+                        format!("must have at most {MASK_PATHS} paths; it has {paths}");
+                    self.violation(path.text(), description);
                 }
             }
             Inside::Any => self.any(part, path, depth),
@@ -299,18 +300,18 @@ impl<'a> Walk<'a> {
 
     fn free_form(&mut self, bytes: &'a [u8], path: &Path<'_>) {
         if bytes.len() > STRUCT_BYTES && !self.by_row {
-            let told = "must be at most 65536 bytes as JSON; it is far more".to_owned();
-            return self.violation(path.text(), told);
+            let description = "must be at most 65536 bytes as JSON; it is far more".to_owned();
+            return self.violation(path.text(), description);
         }
         let mut data = Data::default();
         data.object(bytes, 0);
         self.measure.decoded += data.values * VALUE + data.objects * OBJECT + 4 * bytes.len();
         if data.values > STRUCT_VALUES && !self.by_row {
-            let told = format!(
+            let description = format!(
                 "must have at most {STRUCT_VALUES} values, nested ones included; it has {}",
                 data.values
             );
-            return self.violation(path.text(), told);
+            return self.violation(path.text(), description);
         }
         let start = bytes.as_ptr().addr().wrapping_sub(self.whole.as_ptr().addr());
         self.measure.free_form.push(FreeForm {

@@ -117,6 +117,9 @@ impl From<Refusal> for Status {
 pub fn violations(status: &Status) -> Vec<Violation> {
     let lines = status.message().lines().filter_map(|line| line.split_once(": "));
     lines
-        .map(|(field, told)| Violation { field: field.to_owned(), description: told.to_owned() })
+        .map(|(field, description)| Violation {
+            field: field.to_owned(),
+            description: description.to_owned(),
+        })
         .collect()
 }

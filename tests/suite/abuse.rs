@@ -213,7 +213,7 @@ async fn passwords_are_counted_and_composed(engine: Engine) {
         let mut made = user("lookalike", "correct horse");
         made[field] = json!(format!("look{letter}alike@example.com"));
         let refused = call(&server, "UserService/CreateUser", json!({"user": made})).await;
-        let refusal = form(&refused.expect_err("a letter that nobody sees")).expect("the form");
+        let refusal = form(&refused.expect_err("an invisible letter")).expect("the form");
         refusal.is_invalid(&[&format!("user.{field}")]);
     }
     let batch = |from: u32| {
@@ -269,7 +269,7 @@ async fn patterns_are_bounded(engine: Engine) {
     }
 }
 
-/// On PostgreSQL: a lock holds the list up, and nobody else's read.
+/// On PostgreSQL: a lock delays the list, and no other read.
 #[tokio::test]
 async fn a_list_that_takes_too_long_is_ended() {
     let server = TestServer::builder(Engine::Postgres).env("DATABASE_READ_TIMEOUT", "300ms");

@@ -5,7 +5,7 @@ use prost::Message as _;
 use super::*;
 use crate::v1::{BatchCreateBooksRequest, Book, CreateBookRequest, ExecuteRequest};
 
-fn told(measure: &Measure) -> Vec<&str> {
+fn description(measure: &Measure) -> Vec<&str> {
     measure.violations.iter().map(|violation| violation.field.as_str()).collect()
 }
 
@@ -33,7 +33,7 @@ fn lists_are_counted_before_they_are_looked_into() {
     assert!(measured.violations.is_empty() && measured.decoded > 1_000 * MESSAGE);
     let bytes = [0x0a, 0].repeat(100_000);
     let measured = measure("BatchCreateBooksRequest", &bytes).unwrap();
-    assert_eq!(told(&measured), ["requests"]);
+    assert_eq!(description(&measured), ["requests"]);
     assert!(measured.decoded <= MESSAGE, "nothing was looked into");
     assert!(measure("Book", &bytes).is_none(), "no method takes it");
 }
@@ -64,7 +64,7 @@ fn free_form_data_is_counted_by_its_values() {
     let inside = &bytes[measured.free_form[0].bytes.clone()];
     assert_eq!(Some(prost_types::Struct::decode(inside).unwrap()), crowded(1_000).attributes);
     let measured = measure("CreateBookRequest", &create(11_000)).unwrap();
-    assert_eq!(told(&measured), ["book.attributes"]);
+    assert_eq!(description(&measured), ["book.attributes"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn passwords_are_counted_wherever_they_are() {
         measure("ExecuteRequest", &execute.encode_to_vec()).unwrap()
     };
     assert_eq!((measured(1).passwords, measured(1).violations.len()), (60, 0));
-    assert_eq!(told(&measured(2)), ["requests"]);
+    assert_eq!(description(&measured(2)), ["requests"]);
 }
 
 #[test]

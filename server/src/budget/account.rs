@@ -157,7 +157,7 @@ impl Budget {
         })
     }
 
-    /// Tells of what is used, to whoever reads the metrics.
+    /// Registers the gauges of the used bytes.
     pub fn observe(self: &Arc<Self>) {
         for (gauge, side) in [
             (&meters::BYTES_RECEIVED, BudgetSide::Received),

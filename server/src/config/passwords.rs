@@ -23,9 +23,9 @@ impl Passwords {
         let passes = values.read(&PASSWORD_PASSES, values::whole(1..=100));
         let threads = values.read(&PASSWORD_THREADS, |text| match text {
             "auto" => Ok(None),
-            text => {
-                values::whole(1..=64)(text).map(Some).map_err(|told| format!("{told}, or auto"))
-            }
+            text => values::whole(1..=64)(text)
+                .map(Some)
+                .map_err(|message| format!("{message}, or auto")),
         });
         Some(Self { memory: memory?, passes: passes?, threads: threads? })
     }

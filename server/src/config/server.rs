@@ -102,7 +102,7 @@ impl Server {
             "auto" => Ok(None),
             text => values::whole(1..=100_000)(text)
                 .map(Some)
-                .map_err(|told| format!("{told}, or auto")),
+                .map_err(|message| format!("{message}, or auto")),
         });
         let whole = Duration::from_millis(100)..=Duration::from_mins(10);
         let idle = Duration::from_millis(100)..=Duration::from_hours(1);

@@ -77,7 +77,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Notes a violation if a name has characters that can't be seen or told apart: control,
+    /// Notes a violation if a name has characters that can't be seen or distinguished: control,
     /// format, unassigned and private ones, and separators of lines (Unicode's general categories
     /// Cc, Cf, Cn, Co, Zl and Zp). With them one name would look like another.
     pub fn visible(&mut self, field: impl Into<String>, text: &str) {
@@ -95,8 +95,8 @@ impl<'a> Check<'a> {
         };
         // That one has a rule of its own.
         if let Some(letter) = text.chars().filter(|letter| *letter != '\0').find(hidden) {
-            let told = format!("must not hold the character U+{:04X}", u32::from(letter));
-            self.violation(field, told);
+            let description = format!("must not hold the character U+{:04X}", u32::from(letter));
+            self.violation(field, description);
         }
     }
 

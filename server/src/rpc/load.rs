@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{budget::Account, meters};
 
-/// The longest that a call waits for its permit. A caller that is told to come again is better
+/// The longest that a call waits for its permit. A caller that is asked to try again later is better
 /// off than one that waits for a queue which doesn't get shorter.
 pub const WAIT: Duration = Duration::from_secs(1);
 

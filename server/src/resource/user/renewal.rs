@@ -27,7 +27,7 @@ pub(super) struct Renewal {
 
 static QUEUE: OnceLock<mpsc::Sender<Renewal>> = OnceLock::new();
 
-/// Asks for a hash to be made anew, if somebody does that and there is room.
+/// Queues the renewal of a hash, if the renewing task runs and its queue has room.
 pub(super) fn ask(renewal: Renewal) {
     if let Some(queue) = QUEUE.get() {
         let _ = queue.try_send(renewal);

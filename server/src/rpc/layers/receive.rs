@@ -193,7 +193,7 @@ impl Receiver {
         while self.rest.is_empty() {
             match self.body.frame().await {
                 None => return Ok(false),
-                // A caller that has left; nobody reads the answer.
+                // The caller has left: the answer reaches no one.
                 Some(Err(_)) => return Err(status::cancelled()),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

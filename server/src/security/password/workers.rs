@@ -187,7 +187,7 @@ impl Drop for HashSlot {
     }
 }
 
-/// Runs work on one of the threads. What nobody waits for any more isn't begun.
+/// Runs work on one of the threads. Work whose caller has left isn't begun.
 pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce(&mut Vec<Block>) -> Result<T, PasswordError> + Send + 'static,
 ) -> Result<T, PasswordError> {
