@@ -235,7 +235,7 @@ async fn a_transaction_on_sqlite_yields_to_others() {
     assert!(took.at_most(Duration::from_secs(2)), "{took:?}");
 }
 
-/// Savepoints do nothing for anyone: they take from one idle time together.
+/// Savepoints don't renew the idle time. The pause paces them below their limit in number.
 #[tokio::test]
 async fn savepoints_do_not_keep_a_transaction_open() {
     let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_IDLE_TIMEOUT", "500ms");
