@@ -1,5 +1,7 @@
 //! Opens connections to a database, with the settings of their sessions. No other file does.
 
+mod tls;
+
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sea_orm::{DbBackend, DbErr, RuntimeErr};
@@ -24,6 +26,9 @@ use crate::{
 /// How many prepared statements a session caches. A list has one text for each shape of filter,
 /// order and page size.
 const STATEMENT_CACHE: usize = 256;
+
+/// The `application_name` of sessions for which the URL has none.
+const APPLICATION_NAME: &str = "bookstore";
 
 /// How long a SQLite session waits for another process's lock on the file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,11 +74,13 @@ impl Connector {
                 .disable_statement_logging();
             EngineOptions::Sqlite(Box::new(options))
         } else {
-            let options = PgConnectOptions::from_str(url)
-                .map_err(unreadable)?
-                .application_name("bookstore")
-                .statement_cache_capacity(STATEMENT_CACHE)
-                .disable_statement_logging();
+            let mut options = PgConnectOptions::from_str(url).map_err(unreadable)?;
+            let is_named = options.get_application_name().is_some_and(|name| !name.is_empty());
+            if !is_named {
+                options = options.application_name(APPLICATION_NAME);
+            }
+            let options =
+                options.statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging();
             EngineOptions::Postgres(Box::new(options))
         };
         let database = match &engine {
@@ -89,7 +96,10 @@ impl Connector {
             },
         };
         let log = Arc::new(Statements { log, database });
-        Ok(Self { engine, log, command_timeout, makes_file: url.contains("mode=rwc") })
+        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+        let mode = parameters.split('&').filter_map(|pair| pair.strip_prefix("mode=")).next_back();
+        let makes_file = mode == Some("rwc");
+        Ok(Self { engine, log, command_timeout, makes_file })
     }
 
     /// The engine, by the URL's scheme.
@@ -122,13 +132,12 @@ impl Connector {
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     async fn open_postgres(
         &self,
         options: &PgConnectOptions,
         access: Access,
     ) -> Result<Driver, sqlx::Error> {
-        let mut session: PgConnection = options.connect().await?;
+        let mut session = tls::connect(options).await?;
         let read_only = match access {
             Access::ReadWrite => "off",
             Access::ReadOnly => "on",
@@ -185,8 +194,13 @@ impl Connector {
         self.create_sqlite_file();
         let opened = match &self.engine {
             EngineOptions::Postgres(options) => {
-                let options = (**options).clone().application_name("bookstore-migrate");
-                options.connect().await.map(|session| PlainConnection::Postgres(Box::new(session)))
+                let mut options = (**options).clone();
+                if options.get_application_name() == Some(APPLICATION_NAME) {
+                    options = options.application_name("bookstore-migrate");
+                }
+                tls::connect(&options)
+                    .await
+                    .map(|session| PlainConnection::Postgres(Box::new(session)))
             }
             EngineOptions::Sqlite(options) => {
                 options.connect().await.map(|session| PlainConnection::Sqlite(Box::new(session)))
