@@ -5,6 +5,7 @@
 //! [`Held`] for them, which gives them back when it is dropped.
 
 mod account;
+mod age;
 mod call;
 mod held;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 pub use self::{
     account::{Account, Budget, BudgetSide, CONNECTION, Limits},
+    age::ConnectionAge,
     call::{CALL, CallBudget, INCLUDED, unbounded},
     held::Held,
 };

@@ -39,7 +39,11 @@ use self::{
     calls::{CallBody, InFlightCalls, NextCall},
     socket::{Accepted, Peer},
 };
-use crate::{budget::Budget, meters, shutdown::Stop};
+use crate::{
+    budget::{Budget, ConnectionAge},
+    meters,
+    shutdown::Stop,
+};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -233,6 +237,8 @@ where
 {
     let Each { service, calls, budget, stop, limits } = each;
     let account = budget.open();
+    let age = ConnectionAge::default();
+    shared.insert(age.clone());
     let peer = stream.add_connect_info(&mut shared);
     let mut stopped = pin!(stop.wait());
     let mut aged = pin!(grow_old(limits.age));
@@ -283,10 +289,11 @@ where
                 () = ends.ended(limits.idle) => return,
             }
         }
-        // Calls in flight end normally. The client opens another connection, perhaps to a newer
+        // Calls in flight end normally, and streams without an end of their own end now. The client opens another connection, perhaps to a newer
         // instance.
         () = &mut aged => {
             served.as_mut().graceful_shutdown();
+            age.reach();
             tokio::select! {
                 ended = served => ended,
                 () = ends.ended(limits.idle) => return,

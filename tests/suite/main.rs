@@ -53,4 +53,5 @@ mod transact;
 mod transaction;
 mod transfer;
 mod trials;
+mod urls;
 mod user;

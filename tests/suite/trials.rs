@@ -96,3 +96,13 @@ async fn older_and_newer_program_share_a_database_without_failures() {
 async fn repair_revisions_apply_and_revert() {
     trial("repairs", 12).await;
 }
+
+#[tokio::test]
+async fn calls_do_not_wait_for_the_reader_of_the_log() {
+    trial("slow-log", 800).await;
+}
+
+#[tokio::test]
+async fn service_and_nodes_work_on_ipv6_alone() {
+    trial("ipv6", 200).await;
+}

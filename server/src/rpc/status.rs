@@ -254,6 +254,13 @@ pub fn malformed_message() -> Status {
     RichStatus::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
 }
 
+/// A message whose flag says that it is compressed, without a `grpc-encoding` that says how (gRPC,
+/// Compression).
+pub fn compressed_without_encoding() -> Status {
+    let message = "the message is compressed, and grpc-encoding doesn't say how";
+    RichStatus::new(Code::Internal, ErrorReason::MalformedMessage, message).into_status()
+}
+
 /// The contract's form of the transport's errors about a request's bytes; none of other errors.
 /// Only the code is compared: the texts are tonic's, and may change.
 pub fn of_transport(

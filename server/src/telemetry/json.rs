@@ -3,6 +3,7 @@
 
 use std::{
     borrow::Cow,
+    cell::Cell,
     collections::BTreeMap,
     fmt::{self, Debug, Write as _},
     io::Write as _,
@@ -30,6 +31,14 @@ use tracing_subscriber::{
 /// Names that the line itself uses; a field of that name gets a `_` in front.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 
+thread_local! {
+    /// The buffer in which a thread formats its lines.
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// The largest buffer that a thread keeps, in bytes.
+const KEPT: usize = 64 << 10;
+
 /// Writes every event as a line. A span keeps its fields as values for the events within it.
 pub(super) struct Lines<W>(pub(super) W);
 
@@ -55,15 +64,21 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if let Ok(line) = line(event, &context) {
+        // Taken rather than borrowed: a value that is formatted may log as well.
+        let mut text = LINE.take();
+        text.clear();
+        if line(&mut text, event, &context).is_ok() {
             // An error of the log itself can't be reported.
-            let _ = self.0.make_writer_for(event.metadata()).write_all(line.as_bytes());
+            let _ = self.0.make_writer_for(event.metadata()).write_all(text.as_bytes());
+        }
+        if text.capacity() <= KEPT {
+            LINE.set(text);
         }
     }
 }
 
-/// The line of an event, with its end.
-fn line<S>(event: &Event<'_>, context: &Context<'_, S>) -> Result<String, fmt::Error>
+/// Appends the line of an event, with its end.
+fn line<S>(line: &mut String, event: &Event<'_>, context: &Context<'_, S>) -> fmt::Result
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -84,8 +99,8 @@ where
     fields.0.remove("message");
     event.record(&mut fields);
 
-    let mut line = String::from("{\"timestamp\":\"");
-    SystemTime.format_time(&mut Writer::new(&mut line))?;
+    line.push_str("{\"timestamp\":\"");
+    SystemTime.format_time(&mut Writer::new(&mut *line))?;
     let metadata = event.metadata();
     write!(
         line,
@@ -98,7 +113,7 @@ where
         write!(line, ",{}:{value}", Value::from(name))?;
     }
     line.push_str("}\n");
-    Ok(line)
+    Ok(())
 }
 
 /// The trace context of the innermost span around an event that is exported. The exporter logs

@@ -8,6 +8,7 @@ use bookstore_migration::{
 };
 use serde_json::{Value, json};
 
+use super::super::print;
 use crate::migrations;
 
 /// Where a verb's answer goes, and in which form.
@@ -16,14 +17,12 @@ pub(super) struct Output {
     pub(super) is_json: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "a command's own output")]
 fn print(text: &str) {
-    println!("{}", text.trim_end());
+    print::line(text.trim_end());
 }
 
-#[expect(clippy::print_stderr, reason = "a command's own output")]
 fn print_error(text: &str) {
-    eprintln!("{text}");
+    print::error(text);
 }
 
 impl Output {

@@ -23,6 +23,9 @@ use crate::rpc::status;
 /// takes a little more, so that most who send too much learn why.
 const METADATA: usize = 16 * 1024;
 
+/// The header that names the compressions that are taken.
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
 pub async fn house_form(
@@ -48,14 +51,18 @@ pub async fn house_form(
     if size > METADATA {
         return status::metadata_too_large(size, METADATA).into_http();
     }
+    let is_compressed = is_compressed(request.headers());
     let response = next.run(request).await;
-    if !is_ours(&path) {
-        return response;
+    let rewritten = match is_ours(&path) {
+        true => rewrite(&shared, response.headers(), &path),
+        false => None,
+    };
+    let mut response = rewritten.map_or(response, Status::into_http);
+    if is_compressed {
+        // So that clients fall back by themselves (gRPC, Compression).
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    match rewrite(&shared, response.headers(), &path) {
-        Some(rewritten) => rewritten.into_http(),
-        None => response,
-    }
+    response
 }
 
 fn rewrite(shared: &LayerContext, headers: &HeaderMap, path: &str) -> Option<Status> {
@@ -65,6 +72,11 @@ fn rewrite(shared: &LayerContext, headers: &HeaderMap, path: &str) -> Option<Sta
     let status = Status::from_header_map(headers)?;
     let is_method = shared.registry.at(path).is_some();
     status::of_transport(&status, path, is_method, shared.max_message_size)
+}
+
+/// Whether the request names a compression of its messages.
+pub fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
 }
 
 /// `application/grpc`, or with the name of a message format behind it.

@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::{load::load, shared::LayerContext};
+use super::{house_form::is_compressed, load::load, shared::LayerContext};
 use crate::{
     budget::{Account, BudgetSide, CALL, CallBudget, Held, INCLUDED},
     rpc::{
@@ -67,6 +67,7 @@ pub async fn receive(
         base: cost,
         request: method.map(|method| method.request.clone()),
         limit: shared.max_message_size,
+        has_encoding: is_compressed(request.headers()),
     };
     if streams {
         let permit = request.extensions().get::<RequestContext>().zip(method);
@@ -111,6 +112,8 @@ struct Receiver {
     /// The full name of the type of the messages, where it is one of the contract.
     request: Option<Arc<str>>,
     limit: usize,
+    /// Whether the request says how its messages are compressed.
+    has_encoding: bool,
 }
 
 impl Receiver {
@@ -140,7 +143,10 @@ impl Receiver {
             prefix[have..have + take].copy_from_slice(&self.rest.split_to(take));
             have += take;
         }
-        let [_, length @ ..] = prefix;
+        let [flag, length @ ..] = prefix;
+        if flag == 1 && !self.has_encoding {
+            return Err(status::compressed_without_encoding());
+        }
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > self.limit {
             return Err(status::message_too_large(self.limit));
