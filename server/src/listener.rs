@@ -1,6 +1,7 @@
 //! The accept loop: HTTP/2 connections (prior knowledge, as gRPC has it) in
 //! front of one tower service, and the bounded drain at the end.
 
+mod authority;
 mod calls;
 mod preface;
 mod socket;
@@ -36,6 +37,7 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
+    authority::AnyAuthority,
     calls::{CallBody, InFlightCalls, NextCall},
     socket::{Accepted, Peer},
 };
@@ -252,7 +254,9 @@ where
         received = preface::read_preface(&mut read, limits.preface_timeout) => received,
     };
     let Some(received) = received else { return };
-    let stream = tokio::io::join(received.chain(read), write);
+    let preface = received.get_ref().len();
+    let read = AnyAuthority::new(received.chain(read), P::IS_LOCAL, preface);
+    let stream = tokio::io::join(read, write);
     let ends = account.clone();
     let next = NextCall::default();
     let tasks = next.clone();
