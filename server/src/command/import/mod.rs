@@ -103,7 +103,7 @@ pub struct Arguments {
     batch_size: u16,
     /// Resumes an import that stopped, with the same file and options. All of it is sent again, or
     /// all from this batch on
-    #[arg(long, value_name = "ID[:BATCH]")]
+    #[arg(long, value_name = "ID[:BATCH][@TIME]")]
     resume: Option<Resume>,
     /// Where rejected records are written [default: FILE.rejects.csv or .jsonl]
     #[arg(long, value_name = "FILE")]
@@ -161,6 +161,9 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         counts: Counts::default(),
         next: first,
         window: VecDeque::new(),
+        sent: VecDeque::new(),
+        begun: arguments.resume.and_then(|resume| resume.first_sent),
+        key_expire_time: None,
         read: false,
     };
     let done = session.run().await;
@@ -184,9 +187,14 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             ExitCode::FAILURE
         }
     };
+    let place = format!("{id}:{}@{}", session.next, resume::time(session.first_sent()));
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    let again = resume::command(words, &id, session.next);
-    print::error(&format!("to go on within 24 hours, with the same file:\n  {again}"));
+    let again = resume::command(words, &place);
+    let until = match session.key_expire_time {
+        Some(until) => format!("to go on until {}", resume::time(until)),
+        None => "to go on".to_owned(),
+    };
+    print::error(&format!("{until}, with the same file:\n  {again}"));
     Ok(code)
 }
 
@@ -293,10 +301,11 @@ impl Arguments {
         };
         let masked = mode == ImportMode::Upsert && !paths.is_empty();
         Ok(ImportBooksOptions {
-            import_id: self.resume.map_or_else(uuid::Uuid::new_v4, |resume| resume.id).to_string(),
+            import_id: self.resume.map_or_else(uuid::Uuid::now_v7, |resume| resume.id).to_string(),
             mode: mode.into(),
             key: self.key.clone().unwrap_or_default(),
             update_mask: masked.then_some(FieldMask { paths }),
+            first_sent_time: None,
         })
     }
 
