@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, ObjectKey},
-    drift::{Comparison, DifferenceKind},
-    generate::order::{bare, depth, needs_new_table},
+    drift::{Comparison, DifferenceKind, bare},
+    generate::order::{depth, needs_new_table},
 };
 
 /// The order of steps: what others depend on comes up first and goes down last.
