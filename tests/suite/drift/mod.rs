@@ -4,6 +4,7 @@
 mod cases;
 mod generate;
 mod new;
+mod renames;
 mod service;
 mod snapshot;
 
