@@ -7,6 +7,7 @@ mod new;
 mod renames;
 mod service;
 mod snapshot;
+mod values;
 
 use bookstore_tests::{Database, Engine, Finished, Origin, on_every_engine, run};
 use serde_json::Value;
