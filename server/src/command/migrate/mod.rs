@@ -5,6 +5,7 @@
 mod check;
 mod context;
 mod down;
+mod line;
 mod new;
 mod output;
 mod read;
