@@ -3,7 +3,7 @@
 use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, run};
 use serde_json::{Value, json};
 
-use super::{Migrator, migrated, names};
+use super::{Migrator, finished, migrated, names};
 
 on_every_engine!(
     migrate_target_is_accepted_in_every_form,
@@ -13,6 +13,7 @@ on_every_engine!(
     dry_run_changes_nothing,
     two_heads_are_refused,
     a_target_that_does_not_exist_is_refused,
+    a_closed_pipe_stops_no_migration,
 );
 
 async fn migrate_target_is_accepted_in_every_form(engine: Engine) {
@@ -205,6 +206,32 @@ async fn a_target_that_does_not_exist_is_refused(engine: Engine) {
     ])
     .await;
     assert_eq!(names(&database).await.len(), 12);
+}
+
+/// The reader of a pipe may leave, as `head` does: what is printed is lost, and the work goes on.
+async fn a_closed_pipe_stops_no_migration(engine: Engine) {
+    let database = Database::create(engine, Origin::Empty).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    for arguments in [&["sql"][..], &["up"]] {
+        let mut child = migrator.spawn(arguments);
+        drop(child.stdout.take());
+        let finished = finished(child).await;
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        assert!(!finished.errors.contains("panicked"), "{arguments:?}: {finished:?}");
+    }
+    assert_eq!(names(&database).await.len(), 12);
+}
+
+/// A disk that is full is another thing than a reader that left.
+#[tokio::test]
+async fn output_that_can_not_be_written_is_an_error() {
+    let database = Database::create(Engine::Sqlite, Origin::Empty).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    let full = std::fs::File::create("/dev/full").expect("a full device");
+    let child = migrator.command(&["sql"]).stdout(full).spawn().expect("the program starts");
+    let finished = finished(child).await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.errors.contains("standard output can't be written"), "{finished:?}");
 }
 
 /// What can't be meant is refused before anything is opened or written.
