@@ -10,7 +10,6 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    middleware::Next,
     response::Response,
 };
 use http_body::{Frame, SizeHint};
@@ -25,11 +24,15 @@ use crate::rpc::{
 /// Runs a call once it has its permit. Only the contract's methods are counted: health and
 /// reflection are always answered. A call whose requests stream has its permit from its first message on, which
 /// [`super::receive`] sees.
-pub async fn load(shared: &LayerContext, request: Request, next: Next) -> Response {
+pub async fn load<F: Future<Output = Response>>(
+    shared: &LayerContext,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let method = shared.registry.at(request.uri().path());
     let context = request.extensions().get::<RequestContext>();
     let (Some(method), Some(context)) = (method, context) else {
-        return next.run(request).await;
+        return next(request).await;
     };
     let account = context.budget.account();
     // A connection that doesn't take its answers gets no further ones.
@@ -37,12 +40,12 @@ pub async fn load(shared: &LayerContext, request: Request, next: Next) -> Respon
         return status::overloaded().into_http();
     }
     if method.streams_requests {
-        return next.run(request).await;
+        return next(request).await;
     }
     let kind = if method.unary { CallKind::Unary } else { CallKind::Stream };
     let permit = shared.load.permit(account, kind, method.path, &context.request_id).await;
     let Some(permit) = permit else { return status::overloaded().into_http() };
-    let response = next.run(request).await;
+    let response = next(request).await;
     // An answer that is whole needs nothing more of the service but the memory that its
     // connection's account has it for.
     match kind {
