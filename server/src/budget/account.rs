@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -50,6 +50,10 @@ pub(super) const CALLS_ROOM: usize = 16;
 
 /// How long a connection waits for room in the sum before the one that holds most is ended.
 pub(super) const PRESSURE: Duration = Duration::from_millis(300);
+
+/// How long a connection that was ended may take to give back what it holds before another one
+/// is ended.
+const GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// The budgets of all connections.
 #[derive(Debug)]
@@ -112,7 +116,8 @@ pub(super) struct Inner {
     /// When an answer's byte was taken last, in milliseconds since `opened`.
     pub(super) taken: AtomicU64,
     opened: Instant,
-    ended: AtomicBool,
+    /// Since when the connection has to end.
+    ended: OnceLock<Instant>,
     end: Notify,
     /// Permits of calls, and of those among them that stream.
     calls: Arc<Semaphore>,
@@ -185,7 +190,7 @@ impl Budget {
             stored: Stored::default(),
             taken: AtomicU64::new(0),
             opened: Instant::now(),
-            ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
             end: Notify::new(),
             calls: Arc::new(Semaphore::new(self.limits.calls as usize)),
             streams: Arc::new(Semaphore::new((self.limits.calls as usize).div_ceil(2))),
@@ -226,21 +231,33 @@ impl Budget {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the connection that holds most, so that the others are answered.
+    /// Ends the connection that holds most, so that the others are answered. One at a time, and
+    /// none that holds little: its end would help nobody else.
     pub(super) fn relieve(&self, side: BudgetSide) {
-        let open: Vec<Arc<Inner>> = self.accounts().values().filter_map(Weak::upgrade).collect();
-        let held = |inner: &&Arc<Inner>| inner.used(side).load(Ordering::Relaxed);
-        let most =
-            open.iter().filter(|inner| !inner.ended.load(Ordering::Relaxed)).max_by_key(held);
-        if let Some(inner) = most {
-            let bytes = inner.used(side).load(Ordering::Relaxed);
+        let held = |inner: &Inner| inner.used(side).load(Ordering::Relaxed);
+        let gives_back = |inner: &Inner| {
+            let ended = inner.ended.get().is_some_and(|since| since.elapsed() < GIVING_BACK);
+            ended && held(inner) > SMALL
+        };
+        // Locked throughout: those who wait come here at the same time.
+        let accounts = self.accounts();
+        let open: Vec<Arc<Inner>> = accounts.values().filter_map(Weak::upgrade).collect();
+        let running = open.iter().filter(|inner| inner.ended.get().is_none());
+        let most = running.map(|inner| (held(inner), inner)).max_by_key(|(bytes, _)| *bytes);
+        let most = most.filter(|(bytes, _)| *bytes > SMALL);
+        let ends = most.filter(|_| !open.iter().any(|inner| gives_back(inner)));
+        if let Some((_, inner)) = ends {
+            inner.end();
+        }
+        // The last clone of an account takes the lock.
+        drop(accounts);
+        if let Some((bytes, _)) = ends {
             tracing::warn!(
                 ?side,
                 bytes,
                 "the budget of all is used up: the connection that holds most is ended"
             );
             meters::CONNECTIONS_ENDED.add(1, &[]);
-            inner.end();
         }
     }
 }
@@ -259,7 +276,7 @@ impl Inner {
     }
 
     fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+        self.ended.get_or_init(Instant::now);
         self.end.notify_one();
     }
 }
@@ -323,7 +340,7 @@ impl Account {
         let step = (idle / 8).max(Duration::from_millis(10));
         loop {
             let ended = timeout(step, inner.end.notified()).await.is_ok();
-            if ended || inner.ended.load(Ordering::Acquire) {
+            if ended || inner.ended.get().is_some() {
                 return;
             }
             let now = self.now();

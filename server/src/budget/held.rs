@@ -82,7 +82,7 @@ impl Held {
     }
 
     /// Waits for room for more bytes. Where the sum is used up for long, the connection that
-    /// holds most of it is ended.
+    /// holds most of it is ended, and after a while the next one.
     pub async fn grow(&mut self, bytes: usize, within: Duration) -> bool {
         if self.try_grow(bytes) {
             return true;
@@ -92,9 +92,9 @@ impl Held {
         }
         let inner = self.account.0.clone();
         let total = inner.budget.total(self.side);
+        let pause = PRESSURE.min(within / 2);
         let begun = tokio::time::Instant::now();
-        let (pressure, end) = (begun + PRESSURE.min(within / 2), begun + within);
-        let mut relieved = false;
+        let (mut pressure, end) = (begun + pause, begun + within);
         let _waiting = RoomWaiter::begin(&total.waiting);
         loop {
             let mut freed = pin!(total.freed.notified());
@@ -103,12 +103,12 @@ impl Held {
             if self.try_grow(bytes) {
                 return true;
             }
-            let until = if relieved { end } else { pressure };
-            if timeout_at(until, freed).await.is_err() {
-                if relieved {
+            if timeout_at(pressure.min(end), freed).await.is_err() {
+                let now = tokio::time::Instant::now();
+                if now >= end {
                     return false;
                 }
-                relieved = true;
+                pressure = now + pause;
                 if self.account.used(self.side) + bytes <= self.account.limit(self.side) {
                     inner.budget.relieve(self.side);
                 }

@@ -81,6 +81,59 @@ async fn the_connection_that_holds_most_is_ended() {
     drop(other);
 }
 
+/// Ends with its connection and gives back what that holds then.
+fn holder(account: &Account, bytes: usize) -> tokio::task::JoinHandle<()> {
+    let (account, held) = (account.clone(), take(account, bytes).expect("room"));
+    tokio::spawn(async move {
+        account.ended(Duration::from_hours(1)).await;
+        // As long as a busy service may take.
+        tokio::time::sleep(SHORT).await;
+        drop(held);
+    })
+}
+
+#[tokio::test]
+async fn many_who_wait_end_one_connection() {
+    let budget = Budget::new(LIMITS);
+    let [most, less] = [(); 2].map(|()| budget.open());
+    let (most, less) = (holder(&most, MIB), holder(&less, MIB - 1));
+    let waiters = (0..20).map(|_| {
+        let account = budget.open();
+        async move { account.take(BudgetSide::Received, 50 * 1024, SOON).await }
+    });
+    let taken = futures_util::future::join_all(waiters).await;
+    assert!(taken.iter().all(Option::is_some), "what the one gives back is enough for all");
+    timeout(SOON, most).await.expect("it is ended").unwrap();
+    assert!(!less.is_finished(), "the other one goes on");
+    less.abort();
+}
+
+#[tokio::test]
+async fn the_next_connection_is_ended_where_one_is_not_enough() {
+    let budget = Budget::new(LIMITS);
+    let accounts = [(); 3].map(|()| budget.open());
+    let [most, more, least] = [700, 680, 660].map(|kib| kib * 1024);
+    let [one, two, three] = &accounts;
+    let ended = [holder(one, most), holder(two, more)];
+    let least = holder(three, least);
+    let late = budget.open().take(BudgetSide::Received, MIB, SOON).await;
+    assert!(late.is_some(), "it gets what two have held");
+    for ended in ended {
+        timeout(SOON, ended).await.expect("it is ended").unwrap();
+    }
+    assert!(!least.is_finished(), "the third one goes on");
+    least.abort();
+}
+
+#[tokio::test]
+async fn connections_that_hold_little_are_not_ended() {
+    let budget = Budget::new(LIMITS);
+    let small: Vec<_> = (0..9).map(|_| holder(&budget.open(), 256 * 1024)).collect();
+    assert!(budget.open().take(BudgetSide::Received, MIB, 10 * SHORT).await.is_none());
+    assert!(small.iter().all(|it| !it.is_finished()), "none holds more than its part");
+    small.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test]
 async fn a_call_whose_answer_is_not_taken_is_ended() {
     let budget = Budget::new(LIMITS);
