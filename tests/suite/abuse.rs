@@ -2,6 +2,7 @@
 
 mod silence;
 mod stored;
+mod streams;
 
 use std::{
     fs,
