@@ -43,7 +43,7 @@ use crate::{
     },
     sample_data,
     security::password::{self, Hashing},
-    shutdown::{LastWord, Signal, Signals, Stop},
+    shutdown::{Signal, Signals, Stop, TerminationMessage},
     telemetry, transaction,
 };
 
@@ -80,7 +80,7 @@ pub enum AppError {
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
     /// A signal stopped the service, and calls were still in flight after `shutdown_timeout`.
-    #[error("calls were in flight when shutdown_timeout was up: {0} cut")]
+    #[error("calls were in flight after shutdown_timeout: {0} cancelled")]
     CallsCut(usize),
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
@@ -141,7 +141,7 @@ pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Serves until a signal, then drains. `listening` gets the bound address. `last_word` writes the
+/// Serves until a signal, then drains. `listening` gets the bound address. `termination_message` writes the
 /// termination message if the program doesn't drain to its end.
 ///
 /// # Errors
@@ -150,7 +150,7 @@ pub async fn serve(
     config: &Config,
     chain: &Chain,
     sample_data: bool,
-    last_word: &LastWord,
+    termination_message: &TerminationMessage,
     listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
     let mut signals = Signals::install().map_err(AppError::Signals)?;
@@ -207,10 +207,10 @@ pub async fn serve(
             signals.wait().await
         }
     };
-    let last_word = last_word.clone();
+    let termination_message = termination_message.clone();
     tokio::spawn(async move {
         let signal = signals.wait().await;
-        last_word.say("a second signal ended the program at once", signal.exit_code());
+        termination_message.write("a second signal ended the program at once", signal.exit_code());
         signal.end_process()
     });
     tracing::info!(?signal, "stopping");

@@ -31,19 +31,18 @@ pub(super) const DATABASE_URL: Setting = Setting {
 pub(super) const DATABASE_REPLICA_URLS: Setting = Setting {
     key: "database_replica_urls",
     default: "",
-    doc: "Further nodes of the same PostgreSQL cluster, URLs with spaces between them; which one is \
-          the primary is found out.",
+    doc: "URLs of further nodes of the same PostgreSQL cluster, separated by spaces; the service finds the primary itself.",
     secret: true,
 };
 pub(super) const DATABASE_READ_DEFAULT: Setting = plain(
     "database_read_default",
     "session",
-    "Which node may answer a read that says nothing about it: session, strong or eventual.",
+    "Which node may answer a read without the metadata consistency: session, strong or eventual.",
 );
 pub(super) const DATABASE_REPLICA_MAX_LAG: Setting = plain(
     "database_replica_max_lag",
     "1s",
-    "How far a replica may lag that answers reads, from 0s to 1h.",
+    "The largest lag of a replica that answers reads, from 0s to 1h.",
 );
 pub(super) const DATABASE_REPLICA_WAIT: Setting = plain(
     "database_replica_wait",
@@ -54,7 +53,7 @@ pub(super) const DATABASE_REPLICA_WAIT: Setting = plain(
 pub(super) const DATABASE_FAILOVER_WAIT: Setting = plain(
     "database_failover_wait",
     "10s",
-    "How long calls wait for a primary where there are several nodes and none is one, from 0s to 5m.",
+    "How long calls wait for a primary while none of several nodes is one, from 0s to 5m.",
 );
 pub(super) const DATABASE_POOL_SIZE: Setting =
     plain("database_pool_size", "10", "Connections to each node that stay open, from 1 to 1000.");
@@ -122,14 +121,12 @@ pub(super) const IDEMPOTENCY_MAX_KEYS: Setting = plain(
 pub(super) const IDEMPOTENCY_MAX_BYTES: Setting = plain(
     "idempotency_max_bytes",
     "1024MiB",
-    "How large the answers under them are together, from 1MiB to 1048576MiB; a connection may store \
-     a quarter.",
+    "The total size of the stored answers, from 1MiB to 1048576MiB; a connection may store a quarter.",
 );
 pub(super) const TRANSACTION_WAIT: Setting = plain(
     "transaction_wait",
     "2s",
-    "How long Transact waits to begin while half of the connections are taken by others of its \
-     kind, from 0s to 1m.",
+    "How long Transact waits to begin while other transactions of Transact use half of the connections, from 0s to 1m.",
 );
 pub(super) const TRANSACTION_TIMEOUT: Setting = plain(
     "transaction_timeout",
@@ -151,13 +148,12 @@ pub(super) const PASSWORD_MEMORY: Setting = plain(
 pub(super) const PASSWORD_PASSES: Setting = plain(
     "password_passes",
     "2",
-    "How often that memory is passed over, from 1 to 100; a hash with fewer is renewed as well.",
+    "The number of passes of Argon2id, from 1 to 100; a hash with fewer is renewed as well.",
 );
 pub(super) const PASSWORD_THREADS: Setting = plain(
     "password_threads",
     "auto",
-    "The threads that hash passwords, each with its memory, from 1 to 64; auto is as many as there \
-     are cores and as take 40 MiB together.",
+    "The threads that hash passwords, each with its memory, from 1 to 64; auto is one for each core, as far as they take 40 MiB together.",
 );
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
@@ -200,13 +196,12 @@ pub(super) const MAX_CALLS_PER_CONNECTION: Setting = plain(
 pub(super) const REQUEST_TIMEOUT: Setting = plain(
     "request_timeout",
     "10s",
-    "Within what a call's one request must come whole, from 100ms to 10m.",
+    "How long the service waits for the whole request of a call, from 100ms to 10m.",
 );
 pub(super) const STREAM_IDLE_TIMEOUT: Setting = plain(
     "stream_idle_timeout",
     "30s",
-    "Within what a stream's next message must come and a caller must take some of an answer, from \
-     100ms to 1h; what doesn't is ended.",
+    "How long the service waits for a stream's next message, or for the caller to read some of an answer, before it ends the stream or call, from 100ms to 1h.",
 );
 pub(super) const MAX_CONNECTION_BYTES: Setting = plain(
     "max_connection_bytes",
@@ -244,7 +239,7 @@ pub(super) const SHUTDOWN_PAUSE: Setting = plain(
 pub(super) const SHUTDOWN_TIMEOUT: Setting = plain(
     "shutdown_timeout",
     "25s",
-    "How long calls in flight may take to end before they are cut, from 0s to 1h.",
+    "How long calls in flight may take to end before they are cancelled, from 0s to 1h.",
 );
 pub(super) const LOG_LEVEL: Setting = plain(
     "log_level",
