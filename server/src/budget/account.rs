@@ -14,6 +14,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::stored::Stored;
 use crate::meters;
 
 /// What connections may hold, in bytes.
@@ -29,9 +30,10 @@ pub struct Limits {
     pub decoded: usize,
     /// Calls that one connection may have a permit for, streams included.
     pub calls: u32,
-    /// Idempotency keys that are stored at the same time. One connection may store a quarter.
+    /// Idempotency keys that are stored at the same time. One connection may store a quarter
+    /// between two counts.
     pub stored_keys: usize,
-    /// Bytes of the answers under them. One connection may store a quarter.
+    /// Bytes of the answers under them. One connection may store a quarter between two counts.
     pub stored_bytes: usize,
 }
 
@@ -44,6 +46,17 @@ pub(super) const RESERVE: usize = 8;
 
 /// What a connection takes beside what its account holds, in bytes: its buffers and its state.
 pub const CONNECTION: usize = 32 * 1024;
+
+/// What a call takes beside larger messages, in bytes: its task, its layers, its handler, and as
+/// much of each of its request, its rows and its answer as is not charged by itself.
+pub const CALL: usize = 16 * 1024;
+
+/// How many calls may wait for room in a sum at the same time, in each of the three.
+pub(super) const WAITERS: usize = 128;
+
+/// What a call takes that waits for room with nothing charged yet, in bytes: its task, and in the
+/// transport its window ([`crate::listener::STREAM_WINDOW`]) and its metadata.
+pub const UNCHARGED: usize = CALL + 64 * 1024 + 32 * 1024;
 
 /// The calls of a connection for which there is room before those that have ended are sorted out.
 pub(super) const CALLS_ROOM: usize = 16;
@@ -65,28 +78,6 @@ pub struct Budget {
     stored: Stored,
     accounts: Mutex<BTreeMap<u64, Weak<Inner>>>,
     next: AtomicU64,
-}
-
-/// What is stored under idempotency keys, about: writes that were rolled back count until the
-/// next recount.
-#[derive(Debug, Default)]
-pub(super) struct Stored {
-    keys: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Stored {
-    /// Counts one more key, unless that is too much.
-    fn grow(&self, bytes: usize, most_keys: usize, most_bytes: usize) -> bool {
-        let keys = self.keys.fetch_add(1, Ordering::Relaxed);
-        let used = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_room = keys < most_keys && used.saturating_add(bytes) <= most_bytes;
-        if !has_room {
-            self.keys.fetch_sub(1, Ordering::Relaxed);
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        has_room
-    }
 }
 
 /// Which of the two budgets.
@@ -111,7 +102,7 @@ pub(super) struct Inner {
     received: AtomicUsize,
     answered: AtomicUsize,
     decoded: AtomicUsize,
-    /// What the connection has stored since it was opened.
+    /// What the connection has stored since the last recount.
     stored: Stored,
     /// When an answer's byte was taken last, in milliseconds since `opened`.
     pub(super) taken: AtomicU64,
@@ -201,17 +192,22 @@ impl Budget {
         account
     }
 
-    /// The most that all connections may hold, reserves included, in bytes.
+    /// The most that all connections may hold, in bytes: with the reserves, and with the calls that
+    /// wait for room to be received. Those that wait for other room are charged already.
     pub fn most(&self) -> usize {
         let totals = [&self.received, &self.decoded, &self.answered];
-        totals.map(|total| total.limit + total.limit / RESERVE).iter().sum()
+        let charged: usize = totals.map(|total| total.limit + total.limit / RESERVE).iter().sum();
+        charged + WAITERS * UNCHARGED
     }
 
-    /// Says how much is stored under idempotency keys in fact.
+    /// Says how much is stored under idempotency keys in fact. What each connection may store is
+    /// counted from here on.
     pub fn set_stored(&self, keys: u64, bytes: u64) {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX / 2);
-        self.stored.keys.store(count(keys), Ordering::Relaxed);
-        self.stored.bytes.store(count(bytes), Ordering::Relaxed);
+        self.stored.set(count(keys), count(bytes));
+        // Collected first: the last clone of an account takes the lock.
+        let open: Vec<_> = self.accounts().values().filter_map(Weak::upgrade).collect();
+        open.iter().for_each(|inner| inner.stored.set(0, 0));
     }
 
     /// How many bytes all connections hold.
@@ -364,7 +360,11 @@ impl Account {
     pub(super) fn store(&self, bytes: usize) -> bool {
         let Limits { stored_keys, stored_bytes, .. } = self.0.budget.limits;
         let own = self.0.stored.grow(bytes, stored_keys.div_ceil(4), stored_bytes / 4);
-        own && self.0.budget.stored.grow(bytes, stored_keys, stored_bytes)
+        let all = own && self.0.budget.stored.grow(bytes, stored_keys, stored_bytes);
+        if own && !all {
+            self.0.stored.give_back(bytes);
+        }
+        all
     }
 
     pub(super) fn now(&self) -> u64 {

@@ -6,7 +6,9 @@ use bookstore_store::Meter;
 use futures_util::{FutureExt, future::poll_fn};
 use tokio::time::timeout;
 
-use super::{Account, Budget, BudgetSide, CONNECTION, INCLUDED, Limits};
+use super::{
+    Account, Budget, BudgetSide, CONNECTION, INCLUDED, Limits, UNCHARGED, account::WAITERS,
+};
 
 const MIB: usize = 1 << 20;
 const SOON: Duration = Duration::from_secs(20);
@@ -42,7 +44,7 @@ fn a_connection_and_all_together_have_limits() {
     assert!(take(&three, 300 * 1024).is_some());
     drop((other, small));
     assert_eq!((budget.used(BudgetSide::Received), one.used(BudgetSide::Received)), (0, 0));
-    assert_eq!(budget.most(), 3 * (2 * MIB + 2 * MIB / 8));
+    assert_eq!(budget.most(), 3 * (2 * MIB + 2 * MIB / 8) + WAITERS * UNCHARGED);
     const { assert!(CONNECTION > 0) };
 }
 
@@ -126,6 +128,30 @@ async fn the_next_connection_is_ended_where_one_is_not_enough() {
 }
 
 #[tokio::test]
+async fn only_so_many_calls_wait() {
+    let budget = Budget::new(LIMITS);
+    let full = budget.open();
+    let held = take(&full, MIB);
+    let wait = || {
+        let account = full.clone();
+        async move { account.take(BudgetSide::Received, 1, SOON).await }.boxed()
+    };
+    let mut waiting: Vec<_> = (0..WAITERS).map(|_| wait()).collect();
+    assert!(waiting.iter_mut().all(|it| it.now_or_never().is_none()), "they wait");
+    let one_more = wait().now_or_never();
+    assert!(one_more.expect("it does not wait").is_none(), "it is refused");
+    // Those above end no connection, so another call that finds the sum used up does.
+    let most = holder(&budget.open(), MIB);
+    let late = budget.open();
+    assert!(late.take(BudgetSide::Received, MIB, SOON).await.is_none());
+    timeout(SOON, most).await.expect("it is ended").unwrap();
+    waiting.pop();
+    assert!(wait().now_or_never().is_none(), "one that leaves makes room");
+    drop((held, waiting));
+    assert!(late.take(BudgetSide::Received, MIB, SOON).await.is_some());
+}
+
+#[tokio::test]
 async fn connections_that_hold_little_are_not_ended() {
     let budget = Budget::new(LIMITS);
     let small: Vec<_> = (0..9).map(|_| holder(&budget.open(), 256 * 1024)).collect();
@@ -198,7 +224,14 @@ fn what_is_stored_has_limits() {
     assert!(!store(&two, 1_001), "a quarter of the bytes");
     assert!(store(&two, 1_000));
     budget.set_stored(8, 0);
-    assert!(!store(&budget.open(), 1), "all keys");
+    for _ in 0..2 {
+        assert!(!store(&one, 1), "all keys");
+    }
+    budget.set_stored(6, 0);
+    assert!(
+        store(&one, 1) && store(&one, 1),
+        "a quarter after each count, refused ones not counted"
+    );
     budget.set_stored(0, 3_900);
     assert!(!store(&budget.open(), 200) && store(&budget.open(), 100), "all bytes");
 }
