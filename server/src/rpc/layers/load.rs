@@ -19,12 +19,11 @@ use http_body::{Frame, SizeHint};
 use super::shared::LayerContext;
 use crate::rpc::{
     context::RequestContext,
-    load::{CallKind, Permit, WAIT},
+    load::{CallKind, Permit},
     status,
 };
 
-/// Runs a call once it has its permit. Only the contract's methods are counted: health and
-/// reflection are always answered. A call whose requests stream has its permit from its first
+/// Runs a call once it has its permit. Health and reflection need none. A call whose requests stream has its permit from its first
 /// message on, which [`super::receive`] takes and puts into `streamed`.
 pub async fn load(
     shared: &LayerContext,
@@ -37,17 +36,13 @@ pub async fn load(
     let (Some(method), Some(context)) = (method, context) else {
         return next.run(request).await;
     };
-    let account = context.budget.account();
-    // A connection that doesn't take its answers gets no further ones.
-    if !account.has_room(WAIT).await {
-        return status::overloaded().into_http();
-    }
     if let Some(permit) = streamed {
         let response = next.run(request).await;
         return response.map(|body| Body::new(Streaming { body, _permit: permit }));
     }
     let kind = if method.unary { CallKind::Unary } else { CallKind::Stream };
-    let permit = shared.load.permit(account, kind, method.path, &context.request_id).await;
+    let permit =
+        shared.load.permit(context.budget.account(), kind, method.path, &context.request_id).await;
     let Some(permit) = permit else { return status::overloaded().into_http() };
     let response = next.run(request).await;
     // An answer that is whole needs nothing more of the service but the memory that its

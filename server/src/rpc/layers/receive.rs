@@ -21,10 +21,10 @@ use tonic::Status;
 
 use super::{
     load::{StreamPermit, load},
-    shared::LayerContext,
+    shared::{HEALTH, LayerContext, REFLECTION},
 };
 use crate::{
-    budget::{Account, BudgetSide, CALL, CallBudget, Held, INCLUDED},
+    budget::{Account, BudgetSide, CALL, Held, INCLUDED},
     rpc::{
         context::RequestContext,
         load::{CallKind, Load, WAIT},
@@ -39,17 +39,13 @@ pub const WINDOW: usize = 64 * 1024;
 /// What stands before a message: whether it is compressed, and its length in four bytes.
 const PREFIX: usize = 5;
 
-/// The methods beside the contract's whose requests stream.
-const REFLECTION: &str = "/grpc.reflection.";
-
 /// The layer.
 pub async fn receive(
     State(shared): State<Arc<LayerContext>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let budget = request.extensions().get::<Arc<CallBudget>>().cloned();
-    let budget = budget.unwrap_or_else(|| shared.budget.open().begin_call());
+    let budget = shared.budget_of(&request);
     let account = budget.account();
     let path = request.uri().path();
     let method = shared.registry.at(path);
@@ -57,11 +53,16 @@ pub async fn receive(
         Some(method) => method.streams_requests,
         None => path.starts_with(REFLECTION),
     };
+    let is_health = path.starts_with(HEALTH);
     let window = if streams { WINDOW } else { 0 };
     let cost = CALL + size_of_headers(request.headers()) + window;
     let Some(mut held) = account.take(BudgetSide::Received, cost, WAIT).await else {
         return status::overloaded().into_http();
     };
+    // A connection that doesn't take its answers gets no further ones, except of health.
+    if !is_health && !account.has_room(WAIT).await {
+        return status::overloaded().into_http();
+    }
     if streams {
         // The messages end with the peer's half of the stream. The call ends with its answer, and
         // until then it takes its memory.
