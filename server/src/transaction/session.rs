@@ -182,8 +182,7 @@ impl TransactStream {
         idle: Duration,
     ) -> Result<Option<Result<Step, Status>>, Status> {
         let message = async {
-            // There is room once the transport has taken the answer before. That a stream is
-            // closed is detected below.
+            // There is room once the transport has taken the answer before.
             drop(self.answers.reserve().await);
             requests.message().await
         };
@@ -318,15 +317,17 @@ impl TransactStream {
         if method.kind == MethodKind::Write && transaction.only_reads() {
             return Err(refused("writes, and the transaction only reads"));
         }
-        let short = name.strip_prefix("bookstore.v1.").unwrap_or(name);
-        let passwords = bounds::measure(short, &request.value).map_or(0, |it| it.passwords);
-        if self.passwords.fetch_add(passwords, Ordering::Relaxed) + passwords > bounds::PASSWORDS {
-            let most = bounds::PASSWORDS;
+        let measure = registered.measure(&request.value);
+        let before = self.passwords.load(Ordering::Relaxed);
+        let passwords = before + measure.as_ref().map_or(0, |it| it.passwords);
+        let most = bounds::PASSWORDS;
+        if passwords > most {
             return Err(refused(&format!("brings more than {most} passwords to the transaction")));
         }
-        let prepared = registered.prepare(&self.calls, &request.value);
-        let answer = match prepared {
+        let answer = match registered.prepare_measured(&self.calls, &request.value, measure) {
             Ok(Prepared::Write(mut write)) => {
+                // Those of refused steps aren't hashed.
+                self.passwords.store(passwords, Ordering::Relaxed);
                 let span = operation(write.name());
                 transaction.write(&mut *write).instrument(span).await?
             }
