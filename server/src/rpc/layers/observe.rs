@@ -25,7 +25,6 @@ use tracing::Instrument;
 
 use super::shared::{BESIDE, LayerContext, is_ours};
 use crate::{
-    budget::CallBudget,
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
@@ -114,7 +113,7 @@ fn context(
         consistency: options.consistency.unwrap_or(shared.consistency),
         consistency_token: options.consistency_token,
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
-        budget: budget(shared, request),
+        budget: shared.budget_of(request),
         principal: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
@@ -122,12 +121,6 @@ fn context(
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
-}
-
-/// What the call may hold.
-fn budget(shared: &LayerContext, request: &Request) -> Arc<CallBudget> {
-    let known = request.extensions().get::<Arc<CallBudget>>().cloned();
-    known.unwrap_or_else(|| shared.budget.open().begin_call())
 }
 
 /// The response's metadata: the request id, and what the call has learned.
