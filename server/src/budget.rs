@@ -8,12 +8,13 @@ mod account;
 mod age;
 mod call;
 mod held;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    account::{Account, Budget, BudgetSide, CONNECTION, Limits},
+    account::{Account, Budget, BudgetSide, CALL, CONNECTION, Limits, UNCHARGED},
     age::ConnectionAge,
-    call::{CALL, CallBudget, INCLUDED, unbounded},
+    call::{CallBudget, INCLUDED, unbounded},
     held::Held,
 };

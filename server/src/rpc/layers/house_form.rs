@@ -1,12 +1,6 @@
 //! Gives errors that come from the transport, not from our handlers, the contract's form.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
@@ -28,10 +22,10 @@ const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
-pub async fn house_form(
-    State(shared): State<Arc<LayerContext>>,
+pub async fn house_form<F: Future<Output = Response>>(
+    shared: &LayerContext,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let path = request.uri().path().to_owned();
     if request.method() != Method::POST {
@@ -52,9 +46,9 @@ pub async fn house_form(
         return status::metadata_too_large(size, METADATA).into_http();
     }
     let is_compressed = is_compressed(request.headers());
-    let response = next.run(request).await;
+    let response = next(request).await;
     let rewritten = match is_ours(&path) {
-        true => rewrite(&shared, response.headers(), &path),
+        true => rewrite(shared, response.headers(), &path),
         false => None,
     };
     let mut response = rewritten.map_or(response, Status::into_http);
