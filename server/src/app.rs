@@ -160,7 +160,7 @@ pub async fn serve(
     store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
     let calls = Calls::new(store.clone(), rules, config.server.max_message_size);
-    calls.set_key_retention(config.transactions.idempotency_retention);
+    calls.key_retention().get_or_init(|| config.transactions.idempotency_retention);
     let resources = RESOURCES.iter().map(|resource| resource.name);
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);

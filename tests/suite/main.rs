@@ -39,6 +39,7 @@ mod printed;
 mod races;
 mod readme;
 mod reasons;
+mod reflection;
 mod registry;
 mod replicas;
 mod review;

@@ -63,14 +63,9 @@ impl Calls {
         self.0.large_answers.get_or_init(|| large_answers);
     }
 
-    /// How long idempotency keys are kept. Only the first value counts.
-    pub fn set_key_retention(&self, retention: Duration) {
-        self.0.key_retention.get_or_init(|| retention);
-    }
-
-    /// How long idempotency keys are kept: 24 hours unless it was set.
-    pub fn key_retention(&self) -> Duration {
-        *self.0.key_retention.get().unwrap_or(&Duration::from_hours(24))
+    /// How long idempotency keys are kept: 24 hours unless it was set before.
+    pub fn key_retention(&self) -> &OnceLock<Duration> {
+        &self.0.key_retention
     }
 
     /// The most that a request or an answer may be, in bytes.

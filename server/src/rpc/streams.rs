@@ -69,7 +69,7 @@ impl StreamCall {
 
     /// How long the keys of the call's writes are kept.
     pub fn key_retention(&self) -> Duration {
-        self.calls.key_retention()
+        *self.calls.key_retention().get_or_init(|| Duration::from_hours(24))
     }
 
     /// Checks a message against the contract's rules and its own checks.
