@@ -15,7 +15,6 @@ pub fn all() -> impl Iterator<Item = &'static Descriptor> {
 
 static ALL: &[&Descriptor] = &[
     &CALLS.descriptor,
-    &LOG_LINES_DROPPED.descriptor,
     &CALLS_IN_FLIGHT.descriptor,
     &CALLS_SHED.descriptor,
     &CONNECTIONS.descriptor,
@@ -24,6 +23,7 @@ static ALL: &[&Descriptor] = &[
     &BYTES_RECEIVED.descriptor,
     &BYTES_DECODED.descriptor,
     &BYTES_ANSWERED.descriptor,
+    &LOG_LINES_DROPPED.descriptor,
 ];
 
 /// No attributes.

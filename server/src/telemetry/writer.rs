@@ -21,7 +21,7 @@ use crate::meters::LOG_LINES_DROPPED;
 /// The most bytes that wait to be written. As many can be on their way to the reader.
 const ROOM: usize = 1 << 20;
 
-/// How long the thread waits for more lines before it writes, so that it writes many at a time.
+/// The least time between two writes, so that under load each has many lines.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// How long the thread waits if standard error has no room and does not block.
@@ -90,8 +90,9 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and takes them all. `batch` is empty, and is used again.
-    fn take(&self, batch: &mut Vec<u8>) {
+    /// Waits for lines and takes them all. `batch` is empty, and is used again; `last` is when it was
+    /// written last.
+    fn take(&self, batch: &mut Vec<u8>, last: Instant) {
         let mut waiting = self.lock();
         waiting.is_writing = false;
         if waiting.bytes.is_empty() {
@@ -101,8 +102,10 @@ impl Queue {
         let is_empty = |waiting: &mut Waiting| waiting.bytes.is_empty();
         let woken = self.filled.wait_while(waiting, is_empty);
         let waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        // The first line after a pause is written at once.
+        let left = GATHER.saturating_sub(last.elapsed());
         let gathers = |waiting: &mut Waiting| !waiting.is_urgent;
-        let woken = self.filled.wait_timeout_while(waiting, GATHER, gathers);
+        let woken = self.filled.wait_timeout_while(waiting, left, gathers);
         let mut waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         std::mem::swap(&mut waiting.bytes, batch);
         waiting.is_writing = true;
@@ -111,11 +114,12 @@ impl Queue {
     /// Writes the lines until the process ends.
     fn write_to(&self, mut output: impl Write) {
         let mut batch = Vec::with_capacity(ROOM / 16);
-        let mut is_torn = false;
+        let (mut is_torn, mut last) = (false, Instant::now());
         loop {
-            self.take(&mut batch);
+            self.take(&mut batch, last);
             let lost = write_batch(&mut output, &batch, &mut is_torn);
             batch.clear();
+            last = Instant::now();
             if lost > 0 {
                 self.count_dropped(lost);
                 continue;

@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::super::print;
+use crate::command::print;
 
 /// The time between two lines where there is no terminal.
 const LINES: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{
     receive::size_of_headers,
-    shared::{LayerContext, is_ours},
+    shared::{LayerContext, is_compressed, is_ours},
 };
 use crate::rpc::status;
 
@@ -66,11 +66,6 @@ fn rewrite(shared: &LayerContext, headers: &HeaderMap, path: &str) -> Option<Sta
     let status = Status::from_header_map(headers)?;
     let is_method = shared.registry.at(path).is_some();
     status::of_transport(&status, path, is_method, shared.max_message_size)
-}
-
-/// Whether the request names a compression of its messages.
-pub fn is_compressed(headers: &HeaderMap) -> bool {
-    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
 }
 
 /// `application/grpc`, or with the name of a message format behind it.

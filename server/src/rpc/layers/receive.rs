@@ -19,9 +19,8 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::{
-    house_form::is_compressed,
     load::{StreamPermit, load},
-    shared::{HEALTH, LayerContext, REFLECTION},
+    shared::{HEALTH, LayerContext, REFLECTION, is_compressed},
 };
 use crate::{
     budget::{Account, BudgetSide, CALL, Held, INCLUDED},

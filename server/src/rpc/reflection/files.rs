@@ -162,7 +162,7 @@ impl ServedFiles {
 }
 
 /// A field of an encoded message.
-struct Field<'a> {
+struct EncodedField<'a> {
     number: u32,
     /// The whole field.
     encoded: &'a [u8],
@@ -171,7 +171,7 @@ struct Field<'a> {
 }
 
 /// The fields of an encoded message, in their order.
-fn fields(message: &[u8]) -> Result<Vec<Field<'_>>, String> {
+fn fields(message: &[u8]) -> Result<Vec<EncodedField<'_>>, String> {
     let mut found = Vec::new();
     let mut rest = message;
     while !rest.is_empty() {
@@ -187,7 +187,7 @@ fn fields(message: &[u8]) -> Result<Vec<Field<'_>>, String> {
             let skipped = skip_field(kind, number, &mut rest, DecodeContext::default());
             skipped.map_err(|error| error.to_string())?;
         }
-        found.push(Field { number, encoded: &start[..start.len() - rest.len()], content });
+        found.push(EncodedField { number, encoded: &start[..start.len() - rest.len()], content });
     }
     Ok(found)
 }

@@ -35,7 +35,7 @@ impl QuoteFault {
 pub struct QuoteCheck {
     delimiter: u8,
     escape: Option<u8>,
-    state: State,
+    state: QuoteState,
     column: usize,
     /// How many bytes the cell without quotes has, and whether the first is the escape.
     plain: (usize, bool),
@@ -43,7 +43,7 @@ pub struct QuoteCheck {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum QuoteState {
     CellStart,
     Plain,
     Quoted,
@@ -56,13 +56,13 @@ impl QuoteCheck {
     /// Checks cells with this separator and this escape character.
     #[must_use]
     pub fn new(delimiter: u8, escape: Option<u8>) -> Self {
-        let (state, plain) = (State::CellStart, (0, false));
+        let (state, plain) = (QuoteState::CellStart, (0, false));
         Self { delimiter, escape, state, column: 0, plain, fault: None }
     }
 
     /// Begins a record.
     pub fn begin(&mut self) {
-        (self.state, self.column, self.fault) = (State::CellStart, 0, None);
+        (self.state, self.column, self.fault) = (QuoteState::CellStart, 0, None);
     }
 
     /// The column, counted from 0, and the first fault of the record.
@@ -82,44 +82,44 @@ impl QuoteCheck {
         let is_end = byte == self.delimiter || matches!(byte, b'\r' | b'\n');
         let is_escape = self.escape == Some(byte);
         self.state = match self.state {
-            State::CellStart if byte == b'"' => State::Quoted,
-            State::CellStart | State::Plain | State::QuoteInQuoted if is_end => {
+            QuoteState::CellStart if byte == b'"' => QuoteState::Quoted,
+            QuoteState::CellStart | QuoteState::Plain | QuoteState::QuoteInQuoted if is_end => {
                 self.end_plain();
                 self.column += 1;
-                State::CellStart
+                QuoteState::CellStart
             }
-            State::CellStart => {
+            QuoteState::CellStart => {
                 self.plain = (1, is_escape);
-                State::Plain
+                QuoteState::Plain
             }
-            State::Plain => {
+            QuoteState::Plain => {
                 self.plain.0 += 1;
                 // `\N` alone is MySQL's NULL.
                 if is_escape || self.plain == (3, true) {
                     self.note(QuoteFault::EscapeOutsideQuotes);
                 }
-                State::Plain
+                QuoteState::Plain
             }
-            State::Quoted if is_escape => State::Escaped,
-            State::Quoted if byte == b'"' => State::QuoteInQuoted,
-            State::Quoted => State::Quoted,
-            State::Escaped => {
+            QuoteState::Quoted if is_escape => QuoteState::Escaped,
+            QuoteState::Quoted if byte == b'"' => QuoteState::QuoteInQuoted,
+            QuoteState::Quoted => QuoteState::Quoted,
+            QuoteState::Escaped => {
                 if !is_end && !is_escape && byte != b'"' {
                     self.note(QuoteFault::UnknownEscape);
                 }
-                State::Quoted
+                QuoteState::Quoted
             }
-            State::QuoteInQuoted if byte == b'"' => State::Quoted,
-            State::QuoteInQuoted => {
+            QuoteState::QuoteInQuoted if byte == b'"' => QuoteState::Quoted,
+            QuoteState::QuoteInQuoted => {
                 self.note(QuoteFault::TextBehindQuote);
                 self.plain = (0, false);
-                State::Plain
+                QuoteState::Plain
             }
         };
     }
 
     fn end_plain(&mut self) {
-        if self.state == State::Plain && self.plain == (1, true) {
+        if self.state == QuoteState::Plain && self.plain == (1, true) {
             self.note(QuoteFault::EscapeOutsideQuotes);
         }
     }
