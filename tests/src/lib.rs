@@ -32,7 +32,7 @@ pub use database::{Database, Row, SqliteDatabase};
 pub use engine::Engine;
 pub use guard::hold;
 pub use line::Line;
-pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated, psql};
+pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated, psql, reverse_settings};
 pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};
 pub use revisions::{VARIABLE as REVISIONS, known as known_revisions, played};

@@ -42,6 +42,7 @@ mod registry;
 mod replicas;
 mod review;
 mod roles;
+mod sessions;
 mod settings;
 mod standard;
 mod store;

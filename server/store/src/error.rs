@@ -116,6 +116,10 @@ pub enum StoreError {
     /// The database can't be reached: nothing was changed.
     #[error("the database can't be reached")]
     Unavailable(#[source] DbErr),
+    /// The database can't be used as it is set up: nothing was changed. The sentence is for
+    /// operators.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The connection broke during COMMIT: the write happened or it didn't.
     #[error("the connection broke during the commit")]
     CommitOutcomeUnknown(#[source] DbErr),

@@ -5,6 +5,7 @@ pub(crate) mod patroni;
 mod processes;
 mod programs;
 mod replicated;
+mod role_settings;
 
 use std::{
     path::PathBuf,
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use replicated::Replicated;
+pub use role_settings::reverse_settings;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -145,6 +147,10 @@ impl Postgres {
         // Privileges on the database itself aren't copied from a template.
         let mut connection = self.connect(name).await;
         execute(&mut connection, ROLES.to_owned()).await;
+        // A run of the suite may turn every setting of the roles round.
+        if std::env::var_os("BOOKSTORE_TEST_REVERSED_SETTINGS").is_some() {
+            execute(&mut connection, reverse_settings(name)).await;
+        }
         drop(connection.close().await);
     }
 }

@@ -4,7 +4,7 @@
 mod examples;
 mod kill;
 mod offline;
-mod pooler;
+pub(crate) mod pooler;
 mod rebuild;
 mod reports;
 mod verbs;

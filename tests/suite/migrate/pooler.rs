@@ -42,7 +42,7 @@ async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
 type Server = (Vec<u8>, TcpStream);
 
 /// Gives the single server session to each transaction, as poolers in transaction mode do.
-async fn pool(listener: TcpListener, server: SocketAddr) {
+pub(crate) async fn pool(listener: TcpListener, server: SocketAddr) {
     let shared: Arc<Mutex<Option<Server>>> = Arc::default();
     while let Ok((mut client, _)) = listener.accept().await {
         let shared = shared.clone();

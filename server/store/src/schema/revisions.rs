@@ -5,8 +5,11 @@ use std::collections::HashSet;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::{
-    deadline::Deadline, error::StoreError, schema::nodes::nodes_to_ask,
-    session::connection::Connection, topology::nodes::Topology,
+    deadline::Deadline,
+    error::StoreError,
+    schema::nodes::nodes_to_ask,
+    session::connection::Connection,
+    topology::{nodes::Topology, probe},
 };
 
 /// The state of the database's schema.
@@ -16,7 +19,7 @@ pub enum Schema {
     Right {
         /// Applied revisions that this program doesn't know: those of a newer one.
         unknown: Vec<String>,
-        /// Whether there is a primary.
+        /// Whether there is a primary, and no operator has made it read-only.
         primary: bool,
     },
     /// These revisions are missing.
@@ -44,7 +47,11 @@ pub(crate) async fn compare(
     let mut last = StoreError::internal("there is no node");
     for node in nodes_to_ask(topology) {
         match topology.nodes[node].control.ask(deadline, examine).await {
-            Ok(schema) => return Ok(schema),
+            Ok((Schema::Right { unknown, primary }, key)) => {
+                let primary = primary && !is_read_only(topology).await;
+                return Ok((Schema::Right { unknown, primary }, key));
+            }
+            Ok(other) => return Ok(other),
             Err(error) => last = error,
         }
     }
@@ -126,11 +133,32 @@ async fn read_sealing_key(connection: &Connection) -> Result<[u8; 32], StoreErro
 /// Whether there is a primary. A single node is asked itself.
 async fn takes_writes(topology: &Topology, connection: &Connection) -> Result<bool, StoreError> {
     let backend = connection.get_database_backend();
-    if backend != DbBackend::Postgres || !topology.is_single() {
-        return Ok(topology.has_primary());
+    let Some(primary) = topology.snapshot().primary else { return Ok(false) };
+    if backend != DbBackend::Postgres {
+        return Ok(true);
     }
-    let statement = Statement::from_string(backend, "SELECT NOT pg_is_in_recovery()");
-    let row = connection.query_one_raw(statement).await?;
-    let primary = row.map(|row| row.try_get_by_index(0)).transpose()?;
-    Ok(primary.unwrap_or_default())
+    if topology.is_single() {
+        let statement =
+            Statement::from_string(backend, "SELECT NOT pg_is_in_recovery(), pg_backend_pid()");
+        let row = connection.query_one_raw(statement).await?;
+        let row = row.ok_or_else(|| StoreError::internal("a node says nothing"))?;
+        if let Some(server) = connection.server() {
+            probe::check_process(server.process, row.try_get_by_index(1)?).inspect_err(|_| {
+                topology.nodes[primary].evict();
+            })?;
+        }
+        if !row.try_get_by_index::<bool>(0)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether an operator has made the primary read-only.
+async fn is_read_only(topology: &Topology) -> bool {
+    let primary = topology.snapshot().primary.map(|primary| &topology.nodes[primary]);
+    match primary.filter(|node| node.connector.backend() == DbBackend::Postgres) {
+        Some(primary) => primary.is_read_only().await,
+        None => false,
+    }
 }

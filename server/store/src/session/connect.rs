@@ -1,13 +1,23 @@
 //! Opens connections to a database, with the settings of their sessions. No other file does.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqliteConnection,
+    ConnectOptions as _, Connection as _, PgConnection, SqliteConnection,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+
+use tokio::sync::Mutex;
 
 use crate::{
     error::StoreError,
@@ -17,6 +27,8 @@ use crate::{
             driver::{Access, Driver, ServerIdentity},
         },
         interrupt::Interrupt,
+        pooler,
+        settings::{self, Opened, Refusal, SessionUse},
         statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
@@ -28,12 +40,19 @@ const STATEMENT_CACHE: usize = 256;
 /// How long a SQLite session waits for another process's lock on the file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long sessions count as this program's alone before that is checked again.
+const UNSHARED_FOR: Duration = Duration::from_secs(60);
+
 /// Opens the connections to one node.
 #[derive(Clone)]
 pub(crate) struct Connector {
     engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
+    /// Whether the last session was read-only as it was opened: by an operator.
+    is_read_only: Arc<AtomicBool>,
+    /// When the sessions were last found to be this program's alone.
+    unshared_at: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Clone)]
@@ -70,6 +89,8 @@ impl Connector {
             let options = PgConnectOptions::from_str(url)
                 .map_err(unreadable)?
                 .application_name("bookstore")
+                // A startup parameter that poolers refuse. It is set afterwards.
+                .extra_float_digits(None)
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
             EngineOptions::Postgres(Box::new(options))
@@ -87,7 +108,13 @@ impl Connector {
             },
         };
         let log = Arc::new(Statements { log, database });
-        Ok(Self { engine, log, command_timeout })
+        Ok(Self {
+            engine,
+            log,
+            command_timeout,
+            is_read_only: Arc::default(),
+            unshared_at: Arc::default(),
+        })
     }
 
     /// The engine, by the URL's scheme.
@@ -107,13 +134,17 @@ impl Connector {
     /// Opens a session with this access.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] for every reason, since no statement has run yet.
+    /// [`StoreError::Unavailable`] for every reason that passes, since no statement has run yet;
+    /// [`StoreError::Unsuitable`] if the database lacks what a session needs.
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
-        let opened = match &self.engine {
-            EngineOptions::Postgres(options) => self.open_postgres(options, access).await,
-            EngineOptions::Sqlite(options) => open_sqlite(options, access).await,
+        let driver = match &self.engine {
+            EngineOptions::Postgres(options) => {
+                self.open_postgres(options, access).await.map_err(refused)?
+            }
+            EngineOptions::Sqlite(options) => {
+                open_sqlite(options, access).await.map_err(unavailable)?
+            }
         };
-        let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
         Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
     }
 
@@ -122,31 +153,37 @@ impl Connector {
         &self,
         options: &PgConnectOptions,
         access: Access,
-    ) -> Result<Driver, sqlx::Error> {
+    ) -> Result<Driver, Refusal> {
         let mut session: PgConnection = options.connect().await?;
-        let read_only = match access {
-            Access::ReadWrite => "off",
-            Access::ReadOnly => "on",
-        };
         let timeout = self.command_timeout.as_millis().max(1);
-        // SET statements, since poolers such as PgBouncer refuse start-up options. The last one is
-        // a safety net: the store ends its transactions earlier.
-        let settings = format!(
-            "SET TIME ZONE 'UTC'; SET default_transaction_read_only = {read_only}; \
-             SET statement_timeout = {timeout}; \
-             SET idle_in_transaction_session_timeout = {timeout}; SELECT pg_backend_pid()::text, \
-             (SELECT system_identifier FROM pg_control_system())::text, \
-             (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text"
-        );
-        let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(&mut session).await?;
-        let number = |at: usize| -> Result<i64, sqlx::Error> {
-            let text: String = row.try_get(at)?;
-            text.parse().map_err(|_| sqlx::Error::Protocol("a number was expected".into()))
-        };
-        let process = i32::try_from(number(0)?).unwrap_or_default();
-        // PostgreSQL shows the unsigned 64-bit identifier as a signed number.
-        let (system, started) = (number(1)?.cast_unsigned(), number(2)?);
+        let read_only = access == Access::ReadOnly;
+        let session_use = SessionUse::Service { read_only, timeout };
+        let opened = settings::apply(&mut session, session_use).await?;
+        self.is_read_only.store(opened.is_read_only, Ordering::Release);
+        if opened.is_read_only && !read_only {
+            let _ = session.close().await;
+            return Err(Refusal::Unsuitable(settings::READ_ONLY.to_owned()));
+        }
+        let mut unshared_at = self.unshared_at.lock().await;
+        if unshared_at.is_none_or(|at| at.elapsed() >= UNSHARED_FOR) {
+            let other = || async { options.connect().await };
+            pooler::refuse_shared_sessions(&mut session, opened.process, other).await?;
+            *unshared_at = Some(Instant::now());
+        }
+        drop(unshared_at);
+        let Opened { process, system, started, .. } = opened;
         Ok(Driver::Postgres(Box::new(session), ServerIdentity { process, system, started }))
+    }
+
+    /// Whether an operator has made transactions read-only by default, as the last session has
+    /// found.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Ordering::Acquire)
+    }
+
+    /// Records that an operator has made transactions read-only by default.
+    pub(crate) fn note_read_only(&self) {
+        self.is_read_only.store(true, Ordering::Release);
     }
 
     /// The file of a SQLite database; `None` on PostgreSQL.
@@ -164,16 +201,18 @@ impl Connector {
     /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
-        let opened = match &self.engine {
+        match &self.engine {
             EngineOptions::Postgres(options) => {
                 let options = (**options).clone().application_name("bookstore-migrate");
-                options.connect().await.map(|session| PlainConnection::Postgres(Box::new(session)))
+                let mut session = options.connect().await.map_err(unavailable)?;
+                settings::apply(&mut session, SessionUse::Migrations).await.map_err(refused)?;
+                Ok(PlainConnection::Postgres(Box::new(session)))
             }
             EngineOptions::Sqlite(options) => {
-                options.connect().await.map(|session| PlainConnection::Sqlite(Box::new(session)))
+                let session = options.connect().await.map_err(unavailable)?;
+                Ok(PlainConnection::Sqlite(Box::new(session)))
             }
-        };
-        opened.map_err(|error| StoreError::Unavailable(connection_error(error)))
+        }
     }
 }
 
@@ -185,7 +224,7 @@ impl Connector {
 pub async fn open_in_memory() -> Result<PlainConnection, StoreError> {
     let options = SqliteConnectOptions::new().filename(":memory:").foreign_keys(false);
     let opened = options.disable_statement_logging().connect().await;
-    let opened = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
+    let opened = opened.map_err(unavailable)?;
     Ok(PlainConnection::Sqlite(Box::new(opened)))
 }
 
@@ -214,6 +253,13 @@ async fn open_sqlite(
     Ok(Driver::Sqlite(Box::new(session), interrupt))
 }
 
-fn connection_error(error: sqlx::Error) -> DbErr {
-    DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))
+fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))
+}
+
+fn refused(refusal: Refusal) -> StoreError {
+    match refusal {
+        Refusal::Failed(error) => unavailable(error),
+        Refusal::Unsuitable(reason) => StoreError::Unsuitable(reason),
+    }
 }

@@ -6,5 +6,7 @@ pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod control;
 mod interrupt;
+mod pooler;
 pub(crate) mod rows;
+pub(crate) mod settings;
 pub(crate) mod statement_log;

@@ -12,7 +12,7 @@ use crate::{
     error::StoreError,
     pool::pooled::PooledConnection,
     position::{Freshness, Position},
-    session::connection::driver::Access,
+    session::{connection::driver::Access, settings::READ_ONLY},
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
     topology::{
         history::{self, TimelineHistory},
@@ -153,6 +153,9 @@ impl Topology {
         loop {
             let (index, timeline) = self.known_primary(deadline, end).await?;
             let node = &self.nodes[index];
+            if access == Access::ReadWrite && node.connector.is_read_only() {
+                return Err(StoreError::Unsuitable(READ_ONLY.to_owned()));
+            }
             let pool = match access {
                 Access::ReadWrite => &node.writers,
                 Access::ReadOnly => &node.readers,

@@ -18,9 +18,12 @@ use crate::{
     deadline::Deadline,
     error::StoreError,
     pool::{PoolOptions, shared::Pool},
-    session::{connect::Connector, control::ControlConnection, statement_log::StatementLog},
+    session::{
+        connect::Connector, connection::driver::Access, control::ControlConnection,
+        settings::READ_ONLY, statement_log::StatementLog,
+    },
     telemetry::meters::NODE_BANS,
-    topology::probe::{self, PERIOD, ProbeResult},
+    topology::probe::{self, PERIOD, PROBE_TIMEOUT, ProbeResult},
 };
 
 /// How long a node is ejected after its first failure. The time doubles with each further one.
@@ -164,7 +167,12 @@ impl Node {
     /// If it doesn't answer in time.
     pub(crate) async fn probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
         let probe = async |connection: &_| probe::probe(connection).await;
-        let seen = self.control.ask(deadline, probe).await?;
+        let seen = self.control.ask(deadline, probe).await.inspect_err(|error| {
+            if matches!(error, StoreError::Unsuitable(_)) {
+                // Sessions that other clients use too may answer what others have asked.
+                self.evict();
+            }
+        })?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.after(*last);
         *last = Some(seen);
@@ -201,6 +209,30 @@ impl Node {
         let seen = self.probe(deadline).await?;
         self.probe_result.send_replace(Some(seen));
         Ok(seen)
+    }
+
+    /// Whether an operator has made the database read-only. A new session is asked while it is
+    /// so; before that the control connection, which learns of a change of the server's
+    /// configuration.
+    pub(crate) async fn is_read_only(&self) -> bool {
+        let deadline = Deadline::after(PROBE_TIMEOUT);
+        if !self.connector.is_read_only() {
+            let asked = self.control.ask(deadline, async |it| probe::is_read_only(it).await);
+            if asked.await.is_ok_and(|is_read_only| is_read_only) {
+                self.connector.note_read_only();
+                tracing::warn!(node = %self.name, "{}", READ_ONLY);
+            }
+        } else if let Ok(Ok(session)) =
+            timeout(PROBE_TIMEOUT, self.connector.quiet().open(Access::ReadOnly)).await
+        {
+            session.close().await;
+            if !self.connector.is_read_only() {
+                tracing::info!(node = %self.name, "the database takes writes again");
+                // Its session was opened in the read-only mode, which it would go on to report.
+                self.control.close().await;
+            }
+        }
+        self.connector.is_read_only()
     }
 
     /// Evicts all connections to the node.
