@@ -95,6 +95,9 @@ impl Calls {
         let read = async {
             let read = self.0.store.read(freshness, context.deadline, checked.query()).await;
             context.note_read(read.node, read.position, began.elapsed());
+            if read.result.is_ok() && context.consistency == Consistency::Session {
+                context.session.verified();
+            }
             checked.answer(read.result?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
@@ -117,11 +120,19 @@ impl Calls {
         let session = || context.session.position();
         Ok(match (context.consistency, token) {
             (Consistency::Strong, _) => Freshness::Strong,
-            (Consistency::Session, Some(token)) => match session() {
-                Some(session) => Freshness::Both(session, token),
-                None => Freshness::AtLeast(token),
-            },
-            (Consistency::Session, None) => Freshness::Session(session()),
+            (Consistency::Session, token) => {
+                let unverified = context.session.unverified();
+                match (unverified.or(session()), unverified.and(session()), token) {
+                    (Some(older), Some(last), Some(token)) => {
+                        Freshness::Both(older, last.later(token))
+                    }
+                    (Some(one), None, Some(other)) | (Some(one), Some(other), None) => {
+                        Freshness::Both(one, other)
+                    }
+                    (None, _, Some(token)) => Freshness::AtLeast(token),
+                    (session, _, None) => Freshness::Session(session),
+                }
+            }
             (Consistency::Eventual | Consistency::AtLeast, Some(token)) => {
                 Freshness::AtLeast(token)
             }
@@ -215,6 +226,12 @@ impl Calls {
             }
             Err(error) => {
                 context.answer.note_failed_write(&attempts, began.elapsed());
+                if let StoreError::CommitOutcomeUnknown(_) = error
+                    && let Some(position) = self.0.store.position().await
+                {
+                    // The session's next read sees the write, if it has happened.
+                    context.session.note(position);
+                }
                 Err(status::store(&error, &context.request_id))
             }
         }

@@ -196,6 +196,18 @@ impl StoreError {
         )
     }
 
+    /// Whether the session had ended: the server said so, or has closed the connection. A server
+    /// that doesn't answer in time is another case.
+    pub(crate) fn is_of_ended_session(&self) -> bool {
+        let (Self::Unavailable(error) | Self::CommitOutcomeUnknown(error)) = self else {
+            return false;
+        };
+        let DbErr::Query(RuntimeErr::SqlxError(error)) = error else { return false };
+        let is_late =
+            matches!(&**error, sqlx::Error::Io(it) if it.kind() == std::io::ErrorKind::TimedOut);
+        breaks_connection(error) && !is_late
+    }
+
     /// A defect of this program. The message is for logs only.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal(DbErr::Custom(message.into()))
@@ -218,6 +230,7 @@ impl From<DbErr> for StoreError {
             Cause::LockTimeout => Self::LockTimeout(error),
             Cause::StatementTimeout => Self::StatementTimeout(error),
             Cause::DiskFull => Self::DiskFull(error),
+            Cause::Idle => Self::TransactionIdle,
             Cause::Unavailable => Self::Unavailable(error),
             Cause::Deadline => Self::DeadlineExceeded,
             Cause::Other => Self::Internal(error),
@@ -236,6 +249,8 @@ enum Cause {
     LockTimeout,
     StatementTimeout,
     DiskFull,
+    /// The server has ended a session that was idle in a transaction.
+    Idle,
     Unavailable,
     Deadline,
     Other,
@@ -281,6 +296,7 @@ impl Cause {
             "55P03" => Self::LockTimeout,
             "57014" => Self::StatementTimeout,
             "53100" => Self::DiskFull,
+            "25P03" => Self::Idle,
             // 25006, read-only: the primary has become a replica.
             "25006" | "57P01" | "57P02" | "57P03" | "57P05" | "53300" => Self::Unavailable,
             // Classes: connection exceptions, invalid authorization, unknown database.
@@ -346,6 +362,7 @@ mod tests {
             ("55P03", Cause::LockTimeout),
             ("57014", Cause::StatementTimeout),
             ("53100", Cause::DiskFull),
+            ("25P03", Cause::Idle),
             ("25006", Cause::Unavailable),
             ("57P01", Cause::Unavailable),
             ("08006", Cause::Unavailable),

@@ -16,7 +16,7 @@ use crate::{
         key_lock::KeyLocks,
         sweep::{self, SweepKeys},
     },
-    pool::{PoolOptions, PoolStats, PooledConnection},
+    pool::{PoolOptions, PoolStats, PooledConnection, options::MOST_DEAD_SESSIONS},
     position::{Freshness, Position},
     schema::{Needs, Schema, migrations, needs, revisions},
     session::{
@@ -155,6 +155,13 @@ impl Store {
         runner::run(self.0.topology.clone(), choice, call, write, key_lock).await
     }
 
+    /// The position of the primary now; `None` if it is unknown.
+    pub async fn position(&self) -> Option<Position> {
+        let topology = &self.0.topology;
+        let primary = topology.snapshot().primary?;
+        topology.nodes[primary].writers.position().await
+    }
+
     /// Checks out a read-only connection to a node that is fresh enough.
     ///
     /// # Errors
@@ -191,6 +198,14 @@ impl Store {
                 result = query.fetch(&pooled) => result,
                 () = pooled.evicted() => Err(lost()),
             };
+            // A session that had ended while it was idle: there are others, or new ones.
+            let again = topology.is_single()
+                && result.as_ref().is_err_and(StoreError::is_of_ended_session)
+                && avoid.len() < MOST_DEAD_SESSIONS;
+            if again {
+                avoid.push(node);
+                continue;
+            }
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
                 // A recovery conflict: the replica replayed the removal of rows that the query
@@ -202,7 +217,10 @@ impl Store {
                 let position = pooled.position(pooled.timeline()).await;
                 return ReadResult { result, node: Some(pooled.node()), position };
             }
-            topology.nodes[node].failed();
+            // A recovery conflict is no failure of the node.
+            if matches!(result, Err(StoreError::Unavailable(_))) {
+                topology.eject(node);
+            }
             avoid.push(node);
         }
     }
@@ -351,6 +369,7 @@ impl Store {
             node.readers.close().await;
             node.writers.close().await;
             node.control.close().await;
+            node.probes.close().await;
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    pool::options::PoolOptions,
+    pool::{limit::OpeningLimit, options::PoolOptions},
     session::connection::{Connection, driver::Access},
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct IdleList {
     pub(crate) idle: VecDeque<Idle>,
     /// Whether a task closes the connections beyond the size.
     pub(crate) sweeping: bool,
+    /// What is known of the server's limit of connections.
+    pub(crate) limit: OpeningLimit,
 }
 
 /// An idle connection.
@@ -42,32 +44,39 @@ pub(crate) enum Candidate {
     NeedsPing(Connection),
     /// A free slot for a new connection.
     OpenNew,
-    /// A connection to close first: it is too old or has another access.
+    /// A connection to close first, since it is too old.
     Replace(Connection),
+    /// A connection with the other access, where no more may be opened.
+    Switch(Connection),
+    /// Nothing: a connection may return, and after this time an opening may be tried.
+    Wait(Duration),
 }
 
 impl IdleList {
     /// Finds a connection or a slot. A caller with a permit always gets one, since there are as
-    /// many permits as slots.
+    /// many permits as slots, unless the server takes fewer connections than the pool has slots.
     pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Candidate {
+        let now = Instant::now();
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
             && let Some(idle) = self.idle.remove(at)
         {
             return match idle.connection {
-                old if old.is_old() => Candidate::Replace(old),
+                // An old one is better than none.
+                old if old.is_old() && self.limit.allows(now) => Candidate::Replace(old),
                 silent if options.pre_ping && idle.since.elapsed() >= PING_AFTER => {
                     Candidate::NeedsPing(silent)
                 }
                 ready => Candidate::Ready(ready),
             };
         }
-        if self.open >= options.most()
-            && let Some(idle) = self.idle.pop_front()
-        {
-            return Candidate::Replace(idle.connection);
+        if self.open < options.most() && self.limit.allows(now) {
+            self.open += 1;
+            return Candidate::OpenNew;
         }
-        self.open += 1;
-        Candidate::OpenNew
+        match self.idle.pop_front() {
+            Some(idle) => Candidate::Switch(idle.connection),
+            None => Candidate::Wait(self.limit.next(now)),
+        }
     }
 
     /// Removes the connections beyond `size` that were idle for 10 s.

@@ -5,7 +5,8 @@
 
 mod checkout;
 mod idle;
-mod options;
+pub(crate) mod limit;
+pub(crate) mod options;
 pub(crate) mod pooled;
 pub(crate) mod shared;
 

@@ -15,10 +15,13 @@ use tokio::{
 };
 
 use crate::{
+    deadline::Deadline,
+    error::StoreError,
     pool::{
         idle::{Idle, IdleList, SURPLUS_IDLE},
         options::{PoolOptions, PoolStats},
     },
+    position::Position,
     session::{
         connect::Connector,
         connection::{Connection, state::TransactionState},
@@ -44,6 +47,8 @@ pub(crate) struct Pool {
     idle_list: Mutex<IdleList>,
     /// The current generation. The pool never checks out a connection of an earlier one.
     pub(crate) generation: watch::Sender<u64>,
+    /// Notified when a connection returns or a slot is free, for callers that found neither.
+    pub(crate) returned: Notify,
     /// Notified when a session breaks: the node may be gone.
     pub(crate) lost: Arc<Notify>,
     /// The pool's name in metrics.
@@ -70,6 +75,7 @@ impl Pool {
             permits,
             idle_list,
             generation,
+            returned: Notify::new(),
             lost,
             labels,
         });
@@ -129,6 +135,7 @@ impl Pool {
         }
         let mut idle_list = self.idle_list();
         idle_list.idle.push_back(Idle { connection, since: Instant::now() });
+        self.returned.notify_one();
         if idle_list.open > self.options.size && !std::mem::replace(&mut idle_list.sweeping, true) {
             let pool = self.clone();
             in_background(async move { pool.sweep().await });
@@ -182,6 +189,15 @@ impl Pool {
         }
     }
 
+    /// The node's position, by the control connection.
+    pub(crate) async fn position(&self) -> Option<Position> {
+        let deadline = Deadline::after(RECOVERY);
+        let asked = self.control.ask(deadline, async |it| {
+            it.position(0).await.ok_or_else(|| StoreError::internal("a node says nothing"))
+        });
+        asked.await.ok()
+    }
+
     /// The lifetime of a new connection, varied so that not all end at once.
     pub(crate) fn lifetime(&self) -> Duration {
         self.options.recycle.mul_f64(rand::rng().random_range(0.9..=1.1))
@@ -190,6 +206,7 @@ impl Pool {
     /// Drops a connection that must not be used again, and frees its slot.
     pub(crate) fn discard(&self, connection: Connection) {
         self.idle_list().open -= 1;
+        self.returned.notify_one();
         self.drop_connection(connection);
     }
 

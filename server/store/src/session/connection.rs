@@ -179,6 +179,16 @@ impl Connection {
         exchange.end(result)
     }
 
+    /// Runs a command for the session itself, on PostgreSQL.
+    async fn control(&self, sql: &'static str) -> Result<(), DbErr> {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => sqlx::raw_sql(sql).execute(&mut **postgres).await,
+            Driver::Sqlite(..) => Ok(Default::default()),
+        };
+        exchange.end(result.map(drop))
+    }
+
     /// Closes the session.
     pub(crate) async fn close(self) {
         // An error changes nothing: the socket is closed either way.

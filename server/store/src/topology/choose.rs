@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::pooled::PooledConnection,
+    pool::{limit::is_of_limit, pooled::PooledConnection},
     position::{Freshness, Position},
     session::{connection::driver::Access, settings::READ_ONLY},
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
@@ -248,9 +248,9 @@ impl Topology {
         let node = &self.nodes[index];
         let pooled = node.readers.check_out(Access::ReadOnly, deadline).await;
         let mut pooled = pooled.map_err(|error| {
-            // A passed deadline is no failure of the node.
-            if !matches!(error, StoreError::DeadlineExceeded) {
-                node.failed();
+            // Neither a passed deadline nor a full pool is a failure of the node.
+            if matches!(error, StoreError::Unavailable(_)) && !is_of_limit(&error) {
+                self.eject(index);
             }
             "failed"
         })?;

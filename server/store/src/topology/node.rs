@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{PoolOptions, shared::Pool},
+    pool::{PoolOptions, limit::is_of_limit, shared::Pool},
     session::{
         connect::Connector, connection::driver::Access, control::ControlConnection,
         settings::READ_ONLY, statement_log::StatementLog,
@@ -44,10 +44,16 @@ pub(crate) struct Node {
     /// The same pool as `writers` on PostgreSQL.
     pub readers: Arc<Pool>,
     pub control: Arc<ControlConnection>,
+    /// The connection of the probes alone: no other question delays them.
+    pub probes: ControlConnection,
     /// The last probe result; `None` while the node doesn't answer.
     pub(crate) probe_result: watch::Sender<Option<ProbeResult>>,
     /// The last probe result that was an answer.
     last: Mutex<Option<ProbeResult>>,
+    /// The probes in a row that were not answered.
+    pub(crate) misses: AtomicU32,
+    /// When the server was started, as the last answer has shown; 0 before the first.
+    pub(crate) started: AtomicI64,
     /// Held by the one call that probes; the others wait for its result.
     probing: tokio::sync::Mutex<()>,
     /// Wakes the probes of the node.
@@ -141,6 +147,7 @@ impl Node {
         let connector = Connector::new(url, log, command_timeout)?;
         let control = Arc::new(ControlConnection::new(connector.clone()));
         let (writing, reading) = pools(&connector);
+        let probes = ControlConnection::new(connector.clone());
         let wake = Arc::<Notify>::default();
         let pool =
             |options| Pool::new(name, connector.clone(), control.clone(), options, wake.clone());
@@ -152,6 +159,9 @@ impl Node {
             writers,
             readers,
             control,
+            probes,
+            misses: AtomicU32::new(0),
+            started: AtomicI64::new(0),
             probe_result: watch::Sender::new(None),
             last: Mutex::default(),
             probing: tokio::sync::Mutex::default(),
@@ -167,7 +177,14 @@ impl Node {
     /// If it doesn't answer in time.
     pub(crate) async fn probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
         let probe = async |connection: &_| probe::probe(connection).await;
-        let seen = self.control.ask(deadline, probe).await.inspect_err(|error| {
+        let seen = match self.probes.ask(deadline, probe).await {
+            // The server takes no more connections, and the control connection is there.
+            Err(error) if is_of_limit(&error) => self.control.ask(deadline, probe).await,
+            // The session of the probes has ended, which says nothing of the node.
+            Err(StoreError::Unavailable(_)) => self.probes.ask(deadline, probe).await,
+            seen => seen,
+        };
+        let seen = seen.inspect_err(|error| {
             if matches!(error, StoreError::Unsuitable(_)) {
                 // Sessions that other clients use too may answer what others have asked.
                 self.evict();

@@ -1,7 +1,7 @@
 //! All nodes: the last probe result of each, and the snapshot of all.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     deadline::Deadline,
     error::StoreError,
+    pool::limit::is_of_limit,
     telemetry::meters::{NODE_LAG, ROLE_CHANGES},
     topology::{
         history::TimelineHistory,
@@ -20,6 +21,9 @@ use crate::{
         snapshot::{Memory, TopologySnapshot},
     },
 };
+
+/// How many probes in a row a node must miss to count as gone. A refusal counts at once.
+const SUSPECT_AFTER: u32 = 2;
 
 /// How many calls may wait for a primary at the same time while there is none.
 const QUEUE: usize = 1_000;
@@ -111,8 +115,19 @@ impl Topology {
         let mut memory = self.memory();
         let before = *node.probe_result.borrow();
         let now = match seen {
-            Ok(seen) => Some(seen),
+            Ok(seen) => {
+                node.misses.store(0, Ordering::Relaxed);
+                Some(seen)
+            }
+            // The server answers, though it takes no more connections.
+            Err(error) if before.is_some() && is_of_limit(&error) => return,
             Err(error) => {
+                let misses = node.misses.fetch_add(1, Ordering::Relaxed) + 1;
+                let is_late = matches!(error, StoreError::DeadlineExceeded);
+                if before.is_some() && is_late && misses < SUSPECT_AFTER {
+                    tracing::info!(node = %node.name, "a node has not answered a probe in time");
+                    return;
+                }
                 if before.is_some() {
                     tracing::warn!(node = %node.name, error = error.report(), "a node is gone");
                 }
@@ -120,8 +135,17 @@ impl Topology {
             }
         };
         node.probe_result.send_replace(now);
-        // Ends the exchanges with a server that was restarted or doesn't answer.
-        if before.is_some_and(|before| now.is_none_or(|now| now.started != before.started)) {
+        // Ends the exchanges with a server that was restarted.
+        let started = now.map_or(0, |now| now.started);
+        let has_restarted = match started {
+            0 => false,
+            started => ![0, started].contains(&node.started.swap(started, Ordering::Relaxed)),
+        };
+        // Reads on a replica that doesn't answer go to another node. What runs on a primary may
+        // still end well: it is given up when a successor is seen.
+        let is_lost_replica =
+            before.is_some() && now.is_none() && memory.last_primary != Some(index);
+        if has_restarted || is_lost_replica {
             node.evict();
         }
         self.assess(&mut memory);
@@ -171,11 +195,11 @@ impl Topology {
         let snapshot = memory.assess(&probe_results);
         let before = self.snapshot.borrow().clone();
         let name = |index: usize| self.nodes[index].name.clone();
+        if let Some(old) = memory.replaced(&snapshot, &probe_results) {
+            // No write may reach the former primary any more, not even one that has begun.
+            self.nodes[old].evict();
+        }
         if before.primary != snapshot.primary {
-            if let Some(old) = before.primary {
-                // No write may reach the former primary any more, not even one that has begun.
-                self.nodes[old].evict();
-            }
             match snapshot.primary {
                 Some(new) => tracing::info!(
                     node = %name(new), timeline = snapshot.timeline, "this node is the primary"
@@ -196,6 +220,16 @@ impl Topology {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ejects a node for a while, since the connection to it was lost, unless half of the nodes
+    /// are ejected.
+    pub(crate) fn eject(&self, index: usize) {
+        let is_out = |node: &Arc<Node>| node.is_ejected(*node.probe_result.borrow());
+        let out = self.nodes.iter().filter(|node| is_out(node)).count();
+        if is_out(&self.nodes[index]) || (out + 1) * 2 <= self.nodes.len() {
+            self.nodes[index].failed();
+        }
     }
 
     /// Whether there is a primary.
@@ -232,7 +266,9 @@ impl Topology {
                 role,
                 timeline: seen.map(|seen| seen.timeline),
                 position: seen.map(|seen| seen.number),
-                lag: replica.and_then(|replica| snapshot.lag(replica, now)),
+                lag: replica
+                    .filter(|replica| snapshot.knows_lag(replica))
+                    .and_then(|replica| snapshot.lag(replica, now)),
                 lag_bytes: replica.and(behind),
                 in_use: node.in_use(),
                 is_ejected: node.is_ejected(seen),

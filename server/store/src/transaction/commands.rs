@@ -22,6 +22,9 @@ use crate::{
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How much longer than its own time a transaction may be idle before the server ends its session.
+const IDLE_MARGIN: Duration = Duration::from_secs(1);
+
 /// How long a commit's answer is waited for once its node was evicted: without it no one can know
 /// what has happened.
 const COMMIT_GRACE: Duration = Duration::from_secs(1);
@@ -58,8 +61,12 @@ impl Connection {
                 // Shorter than the statement timeout, so that the error names the lock. A nearer
                 // deadline ends the statement itself.
                 let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
+                // If this program is cut off, its locks are free again when the transaction's own
+                // time is over.
+                let idle = statement + IDLE_MARGIN.as_millis();
                 let mut sql = format!(
                     "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
+                     SET LOCAL idle_in_transaction_session_timeout = {idle}; \
                      SET LOCAL lock_timeout = {lock_timeout}",
                     // A node that has become a replica refuses READ WRITE here, before any
                     // statement has run.
@@ -167,7 +174,7 @@ impl Connection {
                 Ok(exchange.end(position).unwrap_or_default())
             }
             Err(error) => {
-                let lost = breaks_connection(&error);
+                let lost = breaks_connection(&error) && !has_ended_session(&error);
                 let error = exchange.end::<()>(Err(error)).err();
                 let error = error.unwrap_or_else(|| DbErr::Custom("COMMIT failed".into()));
                 if lost {
@@ -224,6 +231,14 @@ impl Connection {
             Err(error) => tracing::warn!(%error, "rolling back failed"),
         }
     }
+}
+
+/// Whether the server has ended the session instead of answering: because it was idle in a
+/// transaction, or by a termination. It answers COMMIT first if that has happened, and a termination
+/// while a commit waits for replicas is not answered at all. So the transaction is rolled back.
+fn has_ended_session(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "25P03" || code == "57P01")
 }
 
 /// Whether the database refuses what it doesn't support: for BEGIN, a transaction that writes on a

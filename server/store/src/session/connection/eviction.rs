@@ -2,14 +2,28 @@
 
 use std::{io, time::Duration};
 
+use sea_orm::DbErr;
 use tokio::time::sleep;
 
-use crate::session::connection::{Connection, membership::PoolMembership};
+use crate::session::connection::{Connection, driver::Access, membership::PoolMembership};
 
 impl Connection {
     /// The same connection as a member of a pool.
     pub(crate) fn with_membership(self, membership: PoolMembership) -> Self {
         Self { membership: Some(membership), ..self }
+    }
+
+    /// The same session of PostgreSQL with another access.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub(crate) async fn switched(self, access: Access) -> Result<Self, DbErr> {
+        let sql = match access {
+            Access::ReadWrite => "SET default_transaction_read_only = off",
+            Access::ReadOnly => "SET default_transaction_read_only = on",
+        };
+        self.control(sql).await?;
+        Ok(Self { access, ..self })
     }
 
     /// Whether the connection has reached its lifetime.
