@@ -1,4 +1,4 @@
-//! Table `items`: merchandise that is no book.
+//! Table `items`: merchandise other than books.
 
 #![expect(missing_docs, reason = "the derive makes public items that can't be documented")]
 
@@ -24,7 +24,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The table with what the entity can't say.
+/// The declared table: the entity and what SeaORM can't express.
 pub fn table() -> Table {
     Table::of::<Entity>()
         .stamped()

@@ -1,4 +1,4 @@
-//! One SeaORM entity per table, and beside it what an entity can't say: see [`schema`].
+//! One SeaORM entity per table, and beside it what an entity can't express: see [`schema`].
 //!
 //! Times are UTC and exact to a microsecond, ids are UUIDs, money is whole
 //! micros; `version` counts the changes of a row from 1.

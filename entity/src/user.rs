@@ -37,7 +37,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The table with what the entity can't say.
+/// The declared table: the entity and what SeaORM can't express.
 pub fn table() -> Table {
     Table::of::<Entity>()
         .stamped()

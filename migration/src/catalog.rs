@@ -1,8 +1,8 @@
-//! What a database's schema holds, object by object, as the engine's own catalogs say it.
+//! The objects of a database's schema, read from the engine's own catalogs.
 //!
-//! An object is known by its kind, its table and its name, and has facets: a column has a `type`
-//! and a `default`, an index has `keys`. The readers fill a [`Catalog`] from a connection that is
-//! handed in; they change nothing and take no lock but ACCESS SHARE.
+//! An object is identified by its kind, its table and its name, and has facets: a column has a
+//! `type` and a `default`, an index has `keys`. The readers fill a [`Catalog`] from a connection
+//! that is handed in; they change nothing and take no lock but ACCESS SHARE.
 
 mod objects;
 mod postgres;
@@ -11,6 +11,6 @@ mod snapshot;
 mod sqlite;
 
 pub use self::{
-    objects::{CONSTRAINTS, Catalog, Facets, Key, Kind},
+    objects::{CONSTRAINTS, Catalog, Facets, ObjectKey},
     snapshot::SnapshotError,
 };

@@ -1,4 +1,4 @@
-//! The revisions in their order, and the targets that people name.
+//! The revisions in their order, and the targets of commands.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ pub enum ChainError {
     /// Two revisions have one name.
     #[error("two revisions are called {0}")]
     Duplicate(String),
-    /// A revision follows one that isn't there.
+    /// A revision follows an unknown one.
     #[error("{name} follows {parent}, which there is not")]
     MissingParent {
         /// The revision.
@@ -35,10 +35,10 @@ pub enum ChainError {
         /// The revisions.
         names: Vec<String>,
     },
-    /// Revisions follow each other in a circle.
+    /// Revisions follow each other in a cycle.
     #[error("{0} is part of a circle of parents")]
     Circle(String),
-    /// A revision isn't as the runner needs it.
+    /// A revision breaks a rule of the runner.
     #[error("{name}: {reason}")]
     Malformed {
         /// The revision.
@@ -96,7 +96,7 @@ impl Chain {
     /// The released revisions.
     ///
     /// # Errors
-    /// If they aren't one chain: a fault of the build, which a test finds.
+    /// If they aren't one chain: an error of the build, which a test finds.
     pub fn released() -> Result<Self, ChainError> {
         Self::new(revisions())
     }
@@ -121,7 +121,7 @@ impl Chain {
         self.revisions.iter().find(|revision| revision.name == name)
     }
 
-    /// Where a revision stands.
+    /// The index of a revision.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.revisions.iter().position(|revision| revision.name == name)
     }
@@ -133,7 +133,7 @@ pub fn heads(list: &[Revision]) -> Vec<&Revision> {
     list.iter().filter(|revision| !parents.contains(revision.name.as_str())).collect()
 }
 
-/// Holds a revision against what the runner can do.
+/// Checks whether the runner can run a revision.
 fn well_formed(revision: &Revision) -> Result<(), ChainError> {
     let malformed =
         |reason: String| Err(ChainError::Malformed { name: revision.name.clone(), reason });
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chain_is_refused() {
+    fn revisions_that_are_no_chain_are_refused() {
         let error = Chain::new(vec![named("b", Some("a"))]).expect_err("no parent");
         assert!(matches!(error, ChainError::MissingParent { .. }), "{error}");
         let circle = vec![named("a", Some("b")), named("b", Some("a"))];
@@ -220,15 +220,15 @@ mod tests {
 
     #[test]
     fn revisions_that_cannot_run_are_refused() {
-        let told =
+        let refusal =
             |revision: Revision| Chain::new(vec![revision]).expect_err("refused").to_string();
         let one = || named("a", None);
         let concurrent = "CREATE INDEX CONCURRENTLY \"i\" ON \"t\" (\"c\")";
-        assert!(told(one().up([postgres(concurrent)])).contains("outside_transaction"));
+        assert!(refusal(one().up([postgres(concurrent)])).contains("outside_transaction"));
         let two = postgres("VACUUM; VACUUM").outside_transaction();
-        assert!(told(one().up([two])).contains("one statement"));
+        assert!(refusal(one().up([two])).contains("one statement"));
         let alone = postgres(concurrent).outside_transaction();
-        assert!(told(one().up([alone])).contains("1 up, 0 down"));
-        assert!(told(one().up([sql("SELECT 1; COMMIT")])).contains("COMMIT"));
+        assert!(refusal(one().up([alone])).contains("1 up, 0 down"));
+        assert!(refusal(one().up([sql("SELECT 1; COMMIT")])).contains("COMMIT"));
     }
 }

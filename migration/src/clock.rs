@@ -1,4 +1,4 @@
-//! Times for people: UTC, to a second, as RFC 3339 writes them.
+//! Times in UTC, to a second, in the form of RFC 3339.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_read_as_dates() {
+    fn seconds_are_converted_to_dates() {
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
         assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(text(1_795_737_599), "2026-11-26T23:59:59Z");

@@ -1,7 +1,7 @@
 //! The differences between two schemas: what the migrations make, and what is there.
 //!
 //! [`compare`] finds them, with renames seen as such and with what follows from another difference
-//! told along with it. [`Comparison::findings`] says them in words.
+//! reported along with it. [`Comparison::findings`] describes them.
 
 mod compare;
 mod difference;
@@ -17,7 +17,7 @@ mod words;
 
 pub use self::{
     compare::{compare, compare_renamed},
-    difference::{Change, Comparison, Difference},
-    finding::{Finding, Level, Loss, Repair},
+    difference::{Comparison, Difference, DifferenceKind},
+    finding::{Finding, Loss, Repair, Severity},
     rename::Renames,
 };

@@ -11,7 +11,7 @@ use crate::{chain::ChainError, target::TargetError};
 pub mod exit {
     /// The database refused something, or any reason without a code of its own.
     pub const FAILED: u8 = 1;
-    /// Another migrator holds the lock.
+    /// Another migration holds the lock.
     pub const LOCKED: u8 = 3;
     /// Rows break what a step asks for.
     pub const QUESTION: u8 = 4;
@@ -19,14 +19,14 @@ pub mod exit {
     pub const REFUSED: u8 = 5;
     /// The revisions of the program and those of the database don't agree.
     pub const MISMATCH: u8 = 6;
-    /// The session ended in the middle. What stands is whole: run it again.
+    /// The session ended. The schema is consistent: run it again.
     pub const LOST: u8 = 7;
 }
 
 /// Why migrations could not be run.
 #[derive(Debug, Error)]
 pub enum MigrationError {
-    /// What the database answers, outside of any revision.
+    /// An error of the database, outside of any revision.
     #[error("{0}")]
     Database(#[from] DbErr),
     /// A step failed.
@@ -38,7 +38,7 @@ pub enum MigrationError {
         step: usize,
         /// What the step does.
         summary: String,
-        /// What stands now, after "; ".
+        /// The state now, after "; ".
         outcome: String,
         /// What the database answers.
         source: DbErr,
@@ -48,9 +48,9 @@ pub enum MigrationError {
     Lost {
         /// The revision.
         revision: String,
-        /// What stands.
+        /// The state now.
         stands: String,
-        /// What the driver says.
+        /// The driver's error.
         source: DbErr,
     },
     /// A file of the lock can't be opened or locked.
@@ -58,11 +58,11 @@ pub enum MigrationError {
     LockFile {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// Another migrator didn't finish in time.
+    /// Another migration didn't finish in time.
     #[error("another migration is running and didn't finish within {waited} s: {holder}")]
     Locked {
         /// How long it was waited for, in seconds.
@@ -70,7 +70,7 @@ pub enum MigrationError {
         /// The other one.
         holder: String,
     },
-    /// The connection changes its server's session between statements.
+    /// A pooler changes the server's session between statements.
     #[error(
         "the connection goes through a pooler that shares sessions between transactions ({0}): \
          locks and settings wouldn't hold. Give migrations the server's own address, or a pooler \
@@ -89,7 +89,7 @@ pub enum MigrationError {
         /// Some of them.
         examples: String,
     },
-    /// References of rows would point nowhere.
+    /// References of rows would be broken.
     #[error("{revision} would leave references that point nowhere: {rows}; it was rolled back")]
     ForeignKeys {
         /// The revision.
@@ -103,10 +103,10 @@ pub enum MigrationError {
         /// What would be lost.
         what: String,
     },
-    /// It wasn't confirmed.
+    /// The user didn't confirm it.
     #[error("not confirmed: nothing was changed (--yes confirms)")]
     NotConfirmed,
-    /// A revision isn't what it was when it was applied.
+    /// A revision was edited after it was applied.
     #[error(
         "{revision} was changed after it was applied: its hash is {own} in this program and \
          {recorded} in the database. `bookstore migrate show {revision}` prints both texts. A \
@@ -132,10 +132,10 @@ pub enum MigrationError {
         /// The step, from 1.
         step: usize,
     },
-    /// A revision of a newer program is in the way.
+    /// A revision of a newer program prevents it.
     #[error("{0} is unknown to this program: a newer one applied it, and can revert it")]
     Unknown(String),
-    /// A newer revision shuts this program out.
+    /// A newer revision refuses this program.
     #[error(
         "{revision} shuts out programs that don't know {minimum_head}, and this one doesn't: use \
          a newer program"
@@ -143,7 +143,7 @@ pub enum MigrationError {
     ShutOut {
         /// The revision.
         revision: String,
-        /// What a program has to know.
+        /// The newest revision that a program must know.
         minimum_head: String,
     },
     /// A revision isn't applied while a later one is.
@@ -222,7 +222,7 @@ pub(crate) fn is_session_lost(error: &DbErr) -> bool {
     }
 }
 
-/// Whether a lock didn't come in time, or two waited for each other.
+/// Whether it is a lock timeout or a deadlock.
 pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
     // 5 is SQLITE_BUSY.
     code(error).is_some_and(|code| ["55P03", "40P01", "5"].contains(&&*code))

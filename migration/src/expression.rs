@@ -4,6 +4,7 @@
 //! whole statements and bodies, where only white space, comments, case and quotes are folded.
 
 mod code;
+mod constants;
 mod names;
 mod normal;
 mod parse;

@@ -1,15 +1,15 @@
-//! The schema as revisions, and what runs them.
+//! The schema as revisions, and their runner.
 //!
 //! - [`revisions`]: the released revisions, a file each.
-//! - [`prelude`]: what a revision's file is written with.
+//! - [`prelude`]: the imports of a revision's file.
 //! - [`revision`]: what a revision is: a name, a parent, a message, and steps up and down.
-//! - [`chain`], [`target`]: their order, and the targets that people name.
+//! - [`chain`], [`target`]: their order, and the targets of commands.
 //! - [`bookkeeping`]: what the database records of them.
 //! - [`replay`]: all of them on an empty schema.
 //! - [`catalog`], [`expression`], [`drift`], [`check`]: what a schema holds, and how it differs from what
 //!   the revisions make.
 //! - [`generate`]: the steps of the next revision, written from differences.
-//! - [`rebuild`]: a table of SQLite made anew.
+//! - [`rebuild`]: rebuilds a table of SQLite.
 //! - [`runner`]: applies and reverts them, alone, and survives a kill.
 //! - [`listing`]: a revision as a text; [`offline`]: all of them as SQL scripts.
 //! - [`session`]: connections, which others open; [`manager`]: what a data step in Rust sees.

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::revision::{Action, Change, Direction, Engine, Rebuild, Revision, Step};
+use crate::revision::{Action, Direction, Engine, Rebuild, Revision, Step, TableChange};
 
-/// What a revision does on an engine, both ways, for people to read. It is what the bookkeeping
-/// keeps of it too.
+/// A revision on an engine as text, in both directions. The bookkeeping stores the same text.
 pub fn text(revision: &Revision, engine: Engine) -> String {
     let mut text = String::new();
     for (direction, word) in [(Direction::Up, "up"), (Direction::Down, "down")] {
@@ -37,22 +36,24 @@ fn describe(step: &Step) -> String {
 }
 
 fn describe_rebuild(rebuild: &Rebuild) -> String {
-    let change = |change: &Change| match change {
-        Change::ChangeColumn { column, definition, .. } => format!("{column} becomes {definition}"),
-        Change::SetNotNull { column } => format!("{column} NOT NULL"),
-        Change::DropNotNull { column } => format!("{column} may be NULL"),
-        Change::AddColumn { definition, value: None } => format!("adds {definition}"),
-        Change::AddColumn { definition, value: Some(value) } => {
+    let change = |change: &TableChange| match change {
+        TableChange::ChangeColumn { column, definition, .. } => {
+            format!("{column} becomes {definition}")
+        }
+        TableChange::SetNotNull { column } => format!("{column} NOT NULL"),
+        TableChange::DropNotNull { column } => format!("{column} may be NULL"),
+        TableChange::AddColumn { definition, value: None } => format!("adds {definition}"),
+        TableChange::AddColumn { definition, value: Some(value) } => {
             format!("adds {definition}, filled with {value}")
         }
-        Change::DropColumn { column } => format!("drops column {column}"),
-        Change::AddConstraint { definition } => format!("adds {definition}"),
-        Change::DropConstraint { name } => format!("drops constraint {name}"),
-        Change::ReplaceConstraint { name, definition } => {
+        TableChange::DropColumn { column } => format!("drops column {column}"),
+        TableChange::AddConstraint { definition } => format!("adds {definition}"),
+        TableChange::DropConstraint { name } => format!("drops constraint {name}"),
+        TableChange::ReplaceConstraint { name, definition } => {
             format!("constraint {name} becomes {definition}")
         }
-        Change::Define { create } => format!("becomes {create}"),
-        Change::Copy { column, value } => format!("{column} is filled with {value}"),
+        TableChange::Define { create } => format!("becomes {create}"),
+        TableChange::Copy { column, value } => format!("{column} is filled with {value}"),
     };
     let changes: Vec<String> = rebuild.changes.iter().map(change).collect();
     format!("-- rebuilds table {}:\n--   {}", rebuild.table, changes.join("\n--   "))

@@ -1,5 +1,5 @@
-//! What a data step in Rust works with: sea-orm-migration's `SchemaManager` by name and method,
-//! on the runner's own session.
+//! The argument of a data step in Rust: the API of sea-orm-migration's `SchemaManager`, on the
+//! runner's own session.
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder,
@@ -12,7 +12,7 @@ use sea_orm::{
 
 use crate::revision::Engine;
 
-/// A connection whose type is of no interest.
+/// A connection of any type.
 #[async_trait::async_trait]
 pub trait AnyConnection: Sync {
     /// The engine.
@@ -46,8 +46,8 @@ impl<C: ConnectionTrait> AnyConnection for C {
 
 /// The schema and the rows, inside the step's transaction if it has one.
 ///
-/// SeaORM's entities work with [`SchemaManager::get_connection`]; but an entity is what the
-/// program needs today, and a revision runs on the tables of its day: name the columns.
+/// SeaORM's entities work with [`SchemaManager::get_connection`]; but an entity has today's
+/// columns, and a revision runs on the tables of its time: name the columns.
 pub struct SchemaManager<'a> {
     connection: &'a dyn AnyConnection,
 }

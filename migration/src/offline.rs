@@ -10,12 +10,12 @@ use crate::{
     session::Opener,
 };
 
-/// What takes a database from one place of the chain to another, as a script for psql or the
+/// A script that takes a database from one position of the chain to another, for psql or the
 /// sqlite3 shell, bookkeeping included. It stops at the first error.
 ///
 /// # Errors
-/// [`MigrationError::Offline`] before anything is written, or what a scratch database answers:
-/// a table's rebuild depends on how the table stands, so it is replayed there.
+/// [`MigrationError::Offline`] before anything is written, or what a scratch database answers: a
+/// table's rebuild depends on the table's current text, so it is replayed there.
 pub async fn script(
     opener: &dyn Opener,
     chain: &Chain,
@@ -39,7 +39,7 @@ pub async fn script(
         revisions.reverse();
     }
     let mut writer =
-        Writer { opener, chain, engine, direction, place: from, script: String::new() };
+        ScriptWriter { opener, chain, engine, direction, place: from, script: String::new() };
     writer.head(from, to);
     for revision in revisions {
         writer.revision(revision).await?;
@@ -47,7 +47,7 @@ pub async fn script(
     Ok(writer.script)
 }
 
-struct Writer<'a> {
+struct ScriptWriter<'a> {
     opener: &'a dyn Opener,
     chain: &'a Chain,
     engine: Engine,
@@ -56,7 +56,7 @@ struct Writer<'a> {
     script: String,
 }
 
-impl Writer<'_> {
+impl ScriptWriter<'_> {
     fn line(&mut self, text: &str) {
         self.script.push_str(text);
         self.script.push('\n');
@@ -170,7 +170,7 @@ impl Writer<'_> {
         steps: &[Step],
         rebuilds: bool,
     ) -> Result<Vec<Vec<String>>, MigrationError> {
-        // How a rebuilt table stands is seen on a scratch database.
+        // The text of a rebuilt table is read from a scratch database.
         let scratch = if rebuilds { Some(self.opener.open_scratch().await?) } else { None };
         if let Some(scratch) = &scratch {
             replay::replay(scratch, &self.chain.revisions()[..self.place]).await?;

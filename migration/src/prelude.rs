@@ -1,4 +1,4 @@
-//! What the file of a revision is written with.
+//! The imports of a revision's file.
 
 pub use crate::revision::{
     Backfill, Engine, Question, Rebuild, Revision, backfill, code, postgres, rebuild, sql, sqlite,

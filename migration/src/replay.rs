@@ -1,4 +1,4 @@
-//! Runs revisions on an empty schema, to see what they make.
+//! Runs revisions on an empty schema, to read what they make.
 
 use sea_orm::ConnectionTrait;
 
@@ -12,9 +12,9 @@ use crate::{
 
 /// Applies revisions to a connection as it stands: in its transaction, by its search path.
 ///
-/// It asks no question, takes no lock and records nothing. CONCURRENTLY is left out of the texts,
-/// so that it runs inside a transaction too. On SQLite, revisions that rebuild a table need
-/// `PRAGMA foreign_keys = OFF` first.
+/// It checks no rows, takes no lock and records nothing. CONCURRENTLY is removed from the texts, so
+/// that it runs inside a transaction too. On SQLite, revisions that rebuild a table need `PRAGMA
+/// foreign_keys = OFF` first.
 ///
 /// # Errors
 /// What the database answers, with the revision.

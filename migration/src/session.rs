@@ -1,4 +1,4 @@
-//! Sessions of the database. This crate opens none: it is handed an [`Opener`].
+//! Sessions of the database. This crate opens none: it gets an [`Opener`].
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -22,7 +22,7 @@ pub trait Opener: Send + Sync {
     ///
     /// # Errors
     /// If the database can't be reached.
-    async fn open(&self) -> Result<Session, DbErr>;
+    async fn open(&self) -> Result<MigrationSession, DbErr>;
 
     /// Opens a session to replay revisions on. On SQLite: a new database in memory, without
     /// foreign keys. On PostgreSQL: the database itself, where they are replayed into a schema
@@ -30,11 +30,11 @@ pub trait Opener: Send + Sync {
     ///
     /// # Errors
     /// If the database can't be reached.
-    async fn open_scratch(&self) -> Result<Session, DbErr>;
+    async fn open_scratch(&self) -> Result<MigrationSession, DbErr>;
 }
 
 #[derive(Debug)]
-enum Driver {
+enum SessionDriver {
     Postgres(Box<PgConnection>),
     Sqlite(Box<SqliteConnection>),
 }
@@ -42,21 +42,21 @@ enum Driver {
 /// One session of the database. It is never replaced by another: a lock that it holds, and a
 /// transaction that it is in, end with it.
 #[derive(Debug)]
-pub struct Session {
+pub struct MigrationSession {
     engine: Engine,
-    driver: Mutex<Driver>,
+    driver: Mutex<SessionDriver>,
 }
 
-impl Session {
+impl MigrationSession {
     /// Of a connection to PostgreSQL.
     pub fn postgres(connection: PgConnection) -> Self {
-        let driver = Mutex::new(Driver::Postgres(Box::new(connection)));
+        let driver = Mutex::new(SessionDriver::Postgres(Box::new(connection)));
         Self { engine: Engine::Postgres, driver }
     }
 
     /// Of a connection to SQLite.
     pub fn sqlite(connection: SqliteConnection) -> Self {
-        let driver = Mutex::new(Driver::Sqlite(Box::new(connection)));
+        let driver = Mutex::new(SessionDriver::Sqlite(Box::new(connection)));
         Self { engine: Engine::Sqlite, driver }
     }
 
@@ -67,10 +67,10 @@ impl Session {
 
     /// Ends the session.
     pub async fn close(self) {
-        // Whether the message of its end arrives makes no difference.
+        // Whether the termination message arrives makes no difference.
         let _ = match self.driver.into_inner() {
-            Driver::Postgres(postgres) => postgres.close().await,
-            Driver::Sqlite(sqlite) => sqlite.close().await,
+            SessionDriver::Postgres(postgres) => postgres.close().await,
+            SessionDriver::Sqlite(sqlite) => sqlite.close().await,
         };
     }
 }
@@ -89,7 +89,7 @@ fn text(sql: &str) -> AssertSqlSafe<&str> {
 }
 
 #[async_trait::async_trait]
-impl ConnectionTrait for Session {
+impl ConnectionTrait for MigrationSession {
     fn get_database_backend(&self) -> DbBackend {
         self.engine.into()
     }
@@ -97,10 +97,10 @@ impl ConnectionTrait for Session {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let (sql, values) = (text(&statement.sql), values(&statement));
         match &mut *self.driver.lock().await {
-            Driver::Postgres(postgres) => {
+            SessionDriver::Postgres(postgres) => {
                 sqlx::query_with(sql, values).execute(&mut **postgres).await.map(Into::into)
             }
-            Driver::Sqlite(sqlite) => {
+            SessionDriver::Sqlite(sqlite) => {
                 sqlx::query_with(sql, values).execute(&mut **sqlite).await.map(Into::into)
             }
         }
@@ -110,8 +110,10 @@ impl ConnectionTrait for Session {
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let query = sqlx::raw_sql(text(sql));
         match &mut *self.driver.lock().await {
-            Driver::Postgres(postgres) => query.execute(&mut **postgres).await.map(Into::into),
-            Driver::Sqlite(sqlite) => query.execute(&mut **sqlite).await.map(Into::into),
+            SessionDriver::Postgres(postgres) => {
+                query.execute(&mut **postgres).await.map(Into::into)
+            }
+            SessionDriver::Sqlite(sqlite) => query.execute(&mut **sqlite).await.map(Into::into),
         }
         .map_err(error)
     }
@@ -123,12 +125,12 @@ impl ConnectionTrait for Session {
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let (sql, values) = (text(&statement.sql), values(&statement));
         match &mut *self.driver.lock().await {
-            Driver::Postgres(postgres) => sqlx::query_with(sql, values)
+            SessionDriver::Postgres(postgres) => sqlx::query_with(sql, values)
                 .persistent(false)
                 .fetch_all(&mut **postgres)
                 .await
                 .map(|rows| rows.into_iter().map(Into::into).collect()),
-            Driver::Sqlite(sqlite) => sqlx::query_with(sql, values)
+            SessionDriver::Sqlite(sqlite) => sqlx::query_with(sql, values)
                 .persistent(false)
                 .fetch_all(&mut **sqlite)
                 .await

@@ -1,10 +1,10 @@
-//! The targets that people name: `head`, `base`, `+2`, `-1`, a revision or the beginning of it.
+//! The targets of commands: `head`, `base`, `+2`, `-1`, a revision or the beginning of it.
 
 use thiserror::Error;
 
 use crate::chain::Chain;
 
-/// A target that there isn't.
+/// A target that doesn't exist.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TargetError {
     /// No revision is called so.
@@ -18,14 +18,14 @@ pub enum TargetError {
         /// The revisions.
         names: Vec<String>,
     },
-    /// It lies on the other side.
+    /// It is in the other direction.
     #[error("{target} is no way {way} from {current}")]
     WrongWay {
         /// What was given.
         target: String,
         /// `up` or `down`.
         way: &'static str,
-        /// Where the database stands.
+        /// The database's revision.
         current: String,
     },
     /// A range that isn't written as FROM:TO.
@@ -34,13 +34,17 @@ pub enum TargetError {
 }
 
 /// How many revisions of a chain are applied: a place between two of them.
-pub type Place = usize;
+pub type ChainPosition = usize;
 
-/// Reads a target, seen from a place: the place that it means. `base` is 0.
+/// Resolves a target relative to a position. `base` is 0.
 ///
 /// # Errors
 /// If there is no such revision.
-pub fn resolve(chain: &Chain, target: &str, from: Place) -> Result<Place, TargetError> {
+pub fn resolve(
+    chain: &Chain,
+    target: &str,
+    from: ChainPosition,
+) -> Result<ChainPosition, TargetError> {
     let head = chain.revisions().len();
     match target {
         "head" | "heads" => return Ok(head),
@@ -92,7 +96,7 @@ pub fn find_among(names: Vec<String>, given: &str) -> Result<String, TargetError
 ///
 /// # Errors
 /// If it is no range, or there is no such revision.
-pub fn range(chain: &Chain, text: &str) -> Result<(Place, Place), TargetError> {
+pub fn range(chain: &Chain, text: &str) -> Result<(ChainPosition, ChainPosition), TargetError> {
     let (from, to) = text.split_once(':').ok_or_else(|| TargetError::NoRange(text.to_owned()))?;
     let or = |given: &str, default: &str| {
         if given.is_empty() { default.to_owned() } else { given.to_owned() }
@@ -113,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_places() {
+    fn a_target_is_a_position_in_the_chain() {
         let chain = chain();
         let head = chain.revisions().len();
         let place = |target: &str| resolve(&chain, target, 3);
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_ambiguous_is_told() {
+    fn an_unknown_or_ambiguous_target_is_refused() {
         let chain = chain();
         assert_eq!(resolve(&chain, "m2019", 0), Err(TargetError::NoSuch("m2019".to_owned())));
         let several = resolve(&chain, "m20261121_00000", 0);

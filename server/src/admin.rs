@@ -49,16 +49,16 @@ const CONNECTIONS: usize = 64;
 /// A connection sends its first request within this time, or it is closed.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// How long the database may take to tell its state.
-const LOOK: Duration = Duration::from_secs(2);
+/// The timeout of the status query against the database.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The calls in flight that are told one by one.
+/// How many calls in flight `/calls` lists, the oldest first.
 const CALLS: usize = 100;
 
 /// The longest body: a level of the log.
 const BODY: usize = 4096;
 
-/// What there is.
+/// The paths of the admin address.
 const PATHS: &str = "\
 GET /livez         200 while the program runs
 GET /readyz        200 while calls are answered, else 503 and why not
@@ -70,12 +70,12 @@ GET /metrics       in Prometheus' text format, where it is on
 GET, PUT /log-level
 ";
 
-/// What the answers are made of.
+/// The sources of the answers.
 #[derive(Clone)]
 pub struct Admin {
     /// The database.
     pub store: Store,
-    /// The revisions that this program knows.
+    /// The revisions of this program.
     pub known: Vec<String>,
     /// The health.
     pub readiness: Readiness,
@@ -102,7 +102,8 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
                 });
             }
             Err(error) => {
-                // Out of file descriptors: without the pause this loop would take a core.
+                // The process is out of file descriptors. Without the pause this loop would use a
+                // whole core.
                 tracing::warn!(%error, "no connection to the admin address can be accepted");
                 sleep(Duration::from_secs(1)).await;
             }
@@ -141,7 +142,7 @@ where
         async move { Ok::<_, Infallible>(services.oneshot(request).await.into_response()) }
     });
     let served = builder.serve_connection(TokioIo::new(stream), answer);
-    // The builder waits without end for the bytes that tell HTTP/1.1 from HTTP/2.
+    // The builder has no timeout for the first bytes, by which it detects HTTP/1.1 or HTTP/2.
     let silent = async {
         sleep(REQUEST).await;
         if asked.load(Ordering::Relaxed) {
@@ -152,47 +153,47 @@ where
         ended = served => if let Err(error) = ended {
             tracing::debug!(%error, "a connection to the admin address ended with an error");
         },
-        () = silent => tracing::debug!("a connection to the admin address asked for nothing"),
+        () = silent => tracing::debug!("a connection to the admin address sent no request"),
     }
 }
 
-type Shared = State<Arc<Admin>>;
+type AdminState = State<Arc<Admin>>;
 
-async fn live(State(admin): Shared) -> Response {
+async fn live(State(admin): AdminState) -> Response {
     match admin.readiness.serves("live") {
         Some(true) => "ok\n".into_response(),
         _ => unavailable("the service is about to stop\n".to_owned()),
     }
 }
 
-async fn ready(State(admin): Shared) -> Response {
+async fn ready(State(admin): AdminState) -> Response {
     match admin.readiness.why_not_ready() {
         None => "ok\n".into_response(),
         Some(why) => unavailable(format!("{why}\n")),
     }
 }
 
-/// Asks the database now, so that the latency is that of this moment.
-async fn status(State(admin): Shared) -> Response {
+/// Queries the database on each request, so that the latency is current.
+async fn status(State(admin): AdminState) -> Response {
     let began = Instant::now();
-    let schema = admin.store.schema(&admin.known, Deadline::after(LOOK)).await;
+    let schema = admin.store.schema(&admin.known, Deadline::after(DATABASE_TIMEOUT)).await;
     let latency_ms = began.elapsed().as_secs_f64() * 1e3;
-    let (status, told) = match schema {
+    let (status, message) = match schema {
         Ok(Schema::Right { .. }) => match &*admin.readiness.database() {
             DatabaseState::Incomplete(missing) => ("SCHEMA_INCOMPLETE", Some(missing.join(", "))),
             _ => ("HEALTHY", None),
         },
         Ok(Schema::Pending(revisions)) => ("SCHEMA_PENDING", Some(revisions.join(" "))),
         Ok(Schema::ShutOut { revision, minimum_head }) => {
-            let told = format!("{revision} shuts out programs that don't know {minimum_head}");
-            ("SHUT_OUT", Some(told))
+            let message = format!("{revision} shuts out programs that don't know {minimum_head}");
+            ("SHUT_OUT", Some(message))
         }
         Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
     let body = json(json!({
         "status": status,
-        "told": told,
+        "message": message,
         "active_connections": active,
         "latency_ms": latency_ms,
         "time": now().to_rfc3339(),
@@ -206,7 +207,7 @@ async fn status(State(admin): Shared) -> Response {
     }
 }
 
-async fn pools(State(admin): Shared) -> Response {
+async fn pools(State(admin): AdminState) -> Response {
     let pools = admin.store.pools().into_iter().map(|pool| {
         json!({"node": &*pool.node, "used": pool.used, "idle": pool.idle, "most": pool.most})
     });
@@ -214,24 +215,25 @@ async fn pools(State(admin): Shared) -> Response {
 }
 
 /// What `bookstore topology` prints, as this process sees it.
-async fn topology(State(admin): Shared) -> Response {
-    let nodes = admin.store.nodes(Deadline::after(LOOK)).await.into_iter().map(|node| {
-        let lag_ms = node.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
-        json!({
-            "node": node.name,
-            "role": node.role.name(),
-            "timeline": node.timeline,
-            "position": node.lsn(),
-            "lag_ms": lag_ms,
-            "lag_bytes": node.lag_bytes,
-            "used": node.in_use,
-            "ejected": node.is_ejected,
-        })
-    });
+async fn topology(State(admin): AdminState) -> Response {
+    let nodes =
+        admin.store.nodes(Deadline::after(DATABASE_TIMEOUT)).await.into_iter().map(|node| {
+            let lag_ms = node.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+            json!({
+                "node": node.name,
+                "role": node.role.name(),
+                "timeline": node.timeline,
+                "position": node.lsn(),
+                "lag_ms": lag_ms,
+                "lag_bytes": node.lag_bytes,
+                "used": node.in_use,
+                "ejected": node.is_ejected,
+            })
+        });
     json(nodes.collect())
 }
 
-async fn calls(State(admin): Shared) -> Response {
+async fn calls(State(admin): AdminState) -> Response {
     let (most, most_waiting) = admin.load.limits();
     let oldest = admin.load.oldest(CALLS).into_iter().map(|call| {
         json!({
@@ -249,7 +251,7 @@ async fn calls(State(admin): Shared) -> Response {
     }))
 }
 
-async fn metrics(State(admin): Shared) -> Response {
+async fn metrics(State(admin): AdminState) -> Response {
     match admin.metrics {
         Some(metrics) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics()).into_response(),
         None => (StatusCode::NOT_FOUND, "no metrics are kept for Prometheus\n").into_response(),
@@ -263,11 +265,11 @@ async fn level() -> String {
 async fn set_level(wanted: String) -> Response {
     match telemetry::set_level(wanted.trim()) {
         Ok(()) => {
-            // A warning, so that the log tells of it at nearly every level.
+            // A warning, so that nearly every level of the log shows it.
             tracing::warn!(log_level = wanted.trim(), "the log's level was changed");
             level().await.into_response()
         }
-        Err(told) => (StatusCode::BAD_REQUEST, format!("{told}\n")).into_response(),
+        Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
 
@@ -275,8 +277,8 @@ fn json(value: Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }
 
-fn unavailable(told: String) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+fn unavailable(message: String) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
 }
 
 #[cfg(test)]
@@ -288,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends bytes one by one, and answers what comes back up to `wanted` bytes.
+    /// Sends bytes one by one and returns the response, `wanted` bytes at most.
     async fn talk(said: &'static [u8], wanted: usize) -> Vec<u8> {
         let (ours, theirs) = duplex(1);
         tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS))));
@@ -296,13 +298,13 @@ mod tests {
         let talking = tokio::spawn(async move { output.write_all(said).await });
         let mut answer = vec![0; wanted];
         input.read_exact(&mut answer).await.unwrap();
-        // The server may close before it has read the rest: the answer alone counts.
+        // The server may close before it has read the rest. Only the response is compared.
         let _ = talking.await.unwrap();
         answer
     }
 
     #[tokio::test]
-    async fn the_version_of_http_is_seen_however_its_bytes_come() {
+    async fn the_http_version_is_detected_in_any_fragmentation() {
         // The preface, and an empty SETTINGS (RFC 9113, 3.4 and 6.5): answered by SETTINGS.
         let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
         assert_eq!(talk(http2, 9).await[3], 4);
@@ -312,9 +314,9 @@ mod tests {
         assert_eq!(talk(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 12).await, b"HTTP/1.1 200");
     }
 
-    /// A connection that asks for nothing would hold one of the few places for ever.
+    /// An idle connection would hold one of the few slots for ever.
     #[tokio::test]
-    async fn a_connection_that_asks_for_nothing_is_closed() {
+    async fn an_idle_admin_connection_is_closed() {
         let ended = async |said: &'static [u8]| {
             let (mut ours, theirs) = duplex(64);
             let began = Instant::now();

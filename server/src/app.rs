@@ -1,4 +1,4 @@
-//! The service put together, and its life from start to stop.
+//! Wires the service and runs it from start to stop.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
     admin::{self, Admin},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
-    listener::{self, Limits, Socket},
+    listener::{self, ConnectionLimits, Socket},
     migrations::{self, StoreOpener},
     resource::RESOURCES,
     rpc::{
@@ -32,7 +32,7 @@ use crate::{
         consistency::Consistency,
         context::SessionCell,
         health::Readiness,
-        layers::{self, Shared},
+        layers::{self, LayerContext},
         load::Load,
         registry::Registry,
         rules::Rules,
@@ -42,13 +42,13 @@ use crate::{
     telemetry, transaction,
 };
 
-/// How long the first look at the schema may take; it only serves to tell what is pending.
-const LOOK: Duration = Duration::from_secs(2);
+/// The timeout of the first read of the schema. Its result is only logged.
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a peer may take for HTTP/2's greeting, which is a round trip at most.
-const GREETING: Duration = Duration::from_secs(10);
+/// The timeout of a connection's HTTP/2 preface, which takes one round trip at most.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long closing idle database connections may take at the end.
+/// The timeout for closing idle database connections at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the service could not start, or did not end well.
@@ -67,20 +67,20 @@ pub enum AppError {
         setting: &'static str,
         /// The address.
         address: Address,
-        /// What the operating system says.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The listener ended by a fault of its own.
+    /// The listener ended without a signal.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
-    /// It was stopped, and calls were in flight when the time of `shutdown_timeout` was up.
+    /// A signal stopped the service, and calls were still in flight after `shutdown_timeout`.
     #[error("calls were in flight when shutdown_timeout was up: {0} cut")]
     CallsCut(usize),
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
-    /// A fault of the build.
+    /// The contract and its registered methods differ: an error of the build.
     #[error("the contract: {0}")]
     Contract(String),
     /// Loading the sample data.
@@ -135,8 +135,8 @@ pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Serves until a signal asks to stop, then drains. `listening` hears the address, `last_word`
-/// why it ended in a hurry.
+/// Serves until a signal, then drains. `listening` gets the bound address. `last_word` writes the
+/// termination message if the program doesn't drain to its end.
 ///
 /// # Errors
 /// If the service can't start, or calls had to be cut at the end.
@@ -164,24 +164,25 @@ pub async fn serve(
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
         let admin = Admin { store, known, readiness, load, drift, metrics };
-        // Not drained: it answers to the end.
+        // The admin address isn't drained. It answers until the process ends.
         tokio::spawn(admin::serve(listener, admin));
     }
 
     readiness.set_live();
     let stop = Stop::new();
-    let limits = Limits {
+    let limits = ConnectionLimits {
         connections: config.server.max_connections,
-        greeting: GREETING,
+        preface_timeout: PREFACE_TIMEOUT,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
     };
-    let server = tokio::spawn(listener::serve(socket, services, greet, stop.clone(), limits));
+    let server =
+        tokio::spawn(listener::serve(socket, services, make_extensions, stop.clone(), limits));
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
-    // Health answers from the start, and so do signals: a long migration is no reason to be
-    // killed, nor one not to stop.
+    // Health checks and signals are served from the start: a long migration must neither look like
+    // a hung process nor delay a stop.
     let signal = tokio::select! {
         signal = signals.wait() => signal,
         prepared = prepare(config, chain, sample_data, &store, &calls, &readiness) => {
@@ -202,7 +203,7 @@ pub async fn serve(
     tracing::info!(?signal, "stopping");
     readiness.set_stopping();
     if signal == Signal::Terminate {
-        // Balancers need a moment to see it; a person at the keyboard doesn't.
+        // Load balancers need time to see NOT_SERVING. A person who pressed Ctrl-C doesn't.
         sleep(config.server.shutdown_pause).await;
     }
     readiness.end_watches();
@@ -211,7 +212,10 @@ pub async fn serve(
     let drained = server.await;
     match &drained {
         Ok(drained) if drained.calls_cut == 0 => tracing::info!("drained"),
-        Ok(drained) => tracing::warn!(calls_cut = drained.calls_cut, "time was up, calls were cut"),
+        Ok(drained) => tracing::warn!(
+            calls_cut = drained.calls_cut,
+            "calls in flight were cancelled after shutdown_timeout"
+        ),
         Err(error) => tracing::error!(%error, "the listener ended"),
     }
     if timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
@@ -223,7 +227,7 @@ pub async fn serve(
     }
 }
 
-/// What is listened on.
+/// The listening sockets.
 struct Listening {
     socket: Socket,
     address: Address,
@@ -255,20 +259,24 @@ async fn listen(config: &Config) -> Result<Listening, AppError> {
 
 /// Deletes old idempotency keys, for as long as the program runs.
 async fn sweep(store: Store, retention: Duration) {
-    // Ten times in their life, so that few are kept much longer than they have to be.
+    // Ten sweeps per retention period: a key outlives its retention by a tenth at most.
     let pause = (retention / 10).clamp(Duration::from_millis(200), Duration::from_mins(10));
     loop {
         sleep(pause).await;
         match store.sweep_keys(retention).await {
             Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "old idempotency keys are deleted"),
-            // The database is away, or its schema isn't there yet: there is always a next time.
-            Err(error) => tracing::debug!(error = error.report(), "old idempotency keys stay"),
+            Ok(deleted) => tracing::debug!(deleted, "expired idempotency keys were deleted"),
+            // The database is unreachable or not migrated yet. The next sweep tries again.
+            Err(error) => tracing::debug!(
+                error = error.report(),
+                "expired idempotency keys could not be deleted"
+            ),
         }
     }
 }
 
-/// What has to be done before calls are answered. Dropped, it leaves whole revisions behind.
+/// The work before the service is ready. If the future is dropped, each revision is applied whole
+/// or not at all.
 async fn prepare(
     config: &Config,
     chain: &Chain,
@@ -279,7 +287,9 @@ async fn prepare(
 ) -> Result<(), AppError> {
     let known = chain.names();
     if config.database.migrate {
-        if let Ok(Schema::Pending(revisions)) = store.schema(&known, Deadline::after(LOOK)).await {
+        if let Ok(Schema::Pending(revisions)) =
+            store.schema(&known, Deadline::after(SCHEMA_TIMEOUT)).await
+        {
             readiness.set_pending(revisions);
         }
         migrate(store, chain).await?;
@@ -296,7 +306,7 @@ async fn prepare(
 /// Every method of the service.
 ///
 /// # Errors
-/// If it isn't what the contract has: a fault of the build.
+/// If it differs from the contract, which is an error of the build.
 pub fn registry() -> Result<Registry, AppError> {
     let mut registry = Registry::default();
     for resource in RESOURCES {
@@ -306,11 +316,11 @@ pub fn registry() -> Result<Registry, AppError> {
     registry.complete().map_err(AppError::Contract)
 }
 
-/// What all calls of a new connection share.
-fn greet() -> Extensions {
-    let mut greeting = Extensions::new();
-    greeting.insert(SessionCell::default());
-    greeting
+/// The request extensions that all calls of a connection share.
+fn make_extensions() -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(SessionCell::default());
+    extensions
 }
 
 /// All services inside the layers.
@@ -321,7 +331,7 @@ fn services(
     load: &Load,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
-    let limits = transaction::Limits { wait, total: timeout, idle: idle_timeout };
+    let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
     let registry = Arc::new(registry()?);
     let mut routes = RoutesBuilder::default();
     for resource in RESOURCES {
@@ -337,7 +347,7 @@ fn services(
     let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
     routes.add_service(reflection().build_v1().map_err(contract)?);
     routes.add_service(reflection().build_v1alpha().map_err(contract)?);
-    let shared = Shared {
+    let shared = LayerContext {
         registry,
         readiness: readiness.clone(),
         load: load.clone(),

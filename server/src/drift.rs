@@ -1,31 +1,31 @@
-//! The schema as the running service sees it: what its statements need, and how it differs from
-//! what the migrations make.
+//! The running service's checks of the schema: whether it has what the statements need, and how it
+//! differs from what the migrations make.
 
 use std::sync::{Arc, OnceLock};
 
 use bookstore_entity::schema;
 use bookstore_migration::{
     chain::Chain,
-    check::{self, Replay, Report},
+    check::{self, ReplayPolicy, Report},
     revision::Engine,
 };
 use bookstore_store::{Needs, Store};
 
 use crate::{migrations::StoreOpener, rpc::health::Readiness};
 
-/// What the check at the start came to. Cheap to clone.
+/// The result of the check at the start. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Drift(Arc<OnceLock<Report>>);
 
 impl Drift {
-    /// What the check said; none before it has ended.
+    /// The report; none until the check has ended.
     pub fn report(&self) -> Option<&Report> {
         self.0.get()
     }
 
-    /// Waits for the schema to have every revision, compares it once and logs each difference.
-    /// The service creates nothing for that: on PostgreSQL it compares with the snapshot that it
-    /// carries.
+    /// Waits for the schema to have every revision, compares it once and logs each difference. The
+    /// service creates nothing for that: on PostgreSQL it compares with the snapshot that is built
+    /// into it.
     pub async fn examine(self, readiness: Readiness, store: Store, chain: Chain) {
         readiness.migrated().await;
         match compare(&store, &chain).await {
@@ -39,10 +39,11 @@ impl Drift {
                         finding.to_line()
                     );
                 }
-                // The first report stands.
+                // A report that is there already is kept.
                 let _ = self.0.set(report);
             }
-            // The schema may be another revision's, or the database away: `migrate check` says.
+            // The schema may be of another revision, or the database unreachable. `migrate check`
+            // shows which.
             Err(error) => tracing::info!(%error, "the schema was not compared with the migrations"),
         }
     }
@@ -55,7 +56,7 @@ async fn compare(
     let opener = StoreOpener(store.clone());
     let session = opener.open_for_inspection().await?;
     let scratch = opener.open_scratch_for(&session).await?;
-    let report = check::check(&session, scratch.as_ref(), Replay::Never, chain).await;
+    let report = check::check(&session, scratch.as_ref(), ReplayPolicy::Never, chain).await;
     session.close().await;
     Ok(report?)
 }
@@ -77,7 +78,7 @@ pub fn needs(engine: Engine) -> Needs {
                 .filter(|column| column.is_on(on))
                 .map(|column| (name.clone(), column.name.clone())),
         );
-        // Every insert that may find its row there names the key.
+        // Inserts with `ON CONFLICT` name the key.
         needs.keys.push((name.clone(), table.primary_key.join(", ")));
     }
     needs.keys.push(("carts".to_owned(), "user_id".to_owned()));

@@ -2,7 +2,8 @@
 //!
 //! A call comes in at [`listener`], passes the layers of [`rpc`], reaches its resource
 //! ([`resource`]: service, then convert, then operations) and from there the database
-//! ([`bookstore_store`]). [`app`] wires it, [`command`] is what people type. ARCHITECTURE.md draws it.
+//! ([`bookstore_store`]). [`app`] wires it, [`command`] is the command line. ARCHITECTURE.md draws
+//! it.
 
 pub mod admin;
 pub mod app;

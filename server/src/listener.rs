@@ -2,7 +2,7 @@
 //! front of one tower service, and the bounded drain at the end.
 
 mod calls;
-mod greeting;
+mod preface;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -36,45 +36,45 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
-    calls::{CallBody, Calls},
+    calls::{CallBody, InFlightCalls},
     socket::{Accepted, Peer},
 };
 use crate::{meters, shutdown::Stop};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The time between two pings, and how long the answer may take: a peer that
-/// vanished without a word is noticed within their sum.
+/// The time between two pings, and how long the answer may take: a peer that is gone without
+/// closing its connection is detected within their sum.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Calls at the same time on one connection; more of them wait at the client.
+/// Concurrent calls per connection (SETTINGS_MAX_CONCURRENT_STREAMS). The client queues more.
 const CALLS_A_CONNECTION: u32 = 256;
-/// Calls that a peer may take back before they are seen here, so that opening
-/// and resetting streams in a loop ends the connection and costs no memory.
+/// Streams that a peer may reset before the service has accepted them. More end the connection, so
+/// that a reset flood costs no memory.
 const RESET_CALLS: usize = 256;
 /// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2).
 const METADATA_BYTES: u32 = 16 * 1024;
-/// Without a call in flight for this long, a drain waits no more: it is the
-/// round trip that a client needs to take in the goodbye.
+/// A drain ends once no call has been in flight for this long. It is the round trip that a client
+/// needs to receive GOAWAY.
 const QUIET: Duration = Duration::from_millis(200);
-/// Calls that were cut get this long to drop what they hold.
+/// How long cancelled calls may take to release what they hold.
 const CUT: Duration = Duration::from_secs(1);
-/// Pauses after an accept that failed for lack of means: the first, and the
-/// longest, each being twice the one before.
+/// Pauses after an accept that failed for lack of descriptors or memory: the first and the longest.
+/// Each pause is twice the one before.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Makes what all requests of a new connection carry as extensions.
-pub type Greet = fn() -> Extensions;
+/// Makes the extensions that all requests of a new connection carry.
+pub type MakeExtensions = fn() -> Extensions;
 
-/// What connections may take.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// How many there may be; more are closed at once.
     pub connections: u32,
-    /// How long its peer may take for the greeting that HTTP/2 begins with. It would hold its
-    /// place for ever otherwise, since pings begin behind that.
-    pub greeting: Duration,
-    /// How old one gets, about, before it is told to go; none is any age.
+    /// The timeout of a connection's HTTP/2 preface. Without it a silent peer would hold its slot
+    /// for ever, since pings only begin after the preface.
+    pub preface_timeout: Duration,
+    /// The age, give or take a tenth, at which a connection gets GOAWAY; none is no limit.
     pub age: Option<Duration>,
     /// How long calls in flight may take to end after the stop.
     pub drain: Duration,
@@ -83,25 +83,24 @@ pub struct Limits {
 /// How [`serve`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Calls that were still in flight when the time was up and were cut.
+    /// Calls that were still in flight after the drain's timeout and were cancelled.
     pub calls_cut: usize,
 }
 
-/// Serves `service` on `socket` until `stop` is triggered, then drains: the
-/// port closes, each connection is told to go (GOAWAY), calls in flight may end
-/// within `limits.drain`, and what is left is cut. A call is in flight until
-/// the last byte of its answer has left; connections without one don't count.
+/// Serves `service` on `socket` until `stop` is triggered, then drains: the port closes, each
+/// connection gets GOAWAY, calls in flight may end within `limits.drain`, and the rest are
+/// cancelled. A call is in flight until the last byte of its answer has left; connections without
+/// one don't count.
 ///
-/// An endless answer, such as a health watch, counts as a call: its service
-/// ends it on its own stop. Every request carries tonic's `TcpConnectInfo`, so
-/// `tonic::Request::remote_addr` works, or `UdsConnectInfo`, and what `greet` made for
-/// its connection.
+/// An endless answer, such as a health watch, counts as a call: its service ends it on its own
+/// stop. Every request carries tonic's `TcpConnectInfo`, so `tonic::Request::remote_addr` works, or
+/// `UdsConnectInfo`, and what `make_extensions` made for its connection.
 pub async fn serve<S, B>(
     socket: Socket,
     service: S,
-    greet: Greet,
+    make_extensions: MakeExtensions,
     stop: Stop,
-    limits: Limits,
+    limits: ConnectionLimits,
 ) -> Drained
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
@@ -112,10 +111,10 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let calls = Calls::default();
+    let calls = InFlightCalls::default();
     let mut connections = JoinSet::new();
     let each = Each { service, calls: calls.clone(), stop, limits };
-    accept(&socket, &mut connections, &each, greet).await;
+    accept(&socket, &mut connections, &each, make_extensions).await;
     drop(socket);
     drain(connections, &calls, limits.drain).await
 }
@@ -124,13 +123,17 @@ where
 #[derive(Clone)]
 struct Each<S> {
     service: S,
-    calls: Calls,
+    calls: InFlightCalls,
     stop: Stop,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
-async fn accept<S, B>(socket: &Socket, connections: &mut JoinSet<()>, each: &Each<S>, greet: Greet)
-where
+async fn accept<S, B>(
+    socket: &Socket,
+    connections: &mut JoinSet<()>,
+    each: &Each<S>,
+    make_extensions: MakeExtensions,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -152,7 +155,7 @@ where
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => return,
-            // Before the next one is let in, so that those that ended leave their places.
+            // Before the next accept, so that connections that have ended free their slots.
             Some(ended) = connections.join_next() => {
                 report_panic(ended);
                 continue;
@@ -161,25 +164,29 @@ where
         };
         match accepted {
             Ok(_) if there >= most => {
-                // Closed and not left to wait: a caller that knows goes elsewhere.
+                // Closed instead of queued: the client can connect to another instance at once.
                 meters::CONNECTIONS_REFUSED.add(1, &[]);
                 if !std::mem::replace(&mut full, true) {
-                    tracing::warn!(most, "there are too many connections, new ones are closed");
+                    tracing::warn!(most, "max_connections is reached, new connections are closed");
                 }
             }
             Ok(accepted) => {
                 (pause, full) = (ACCEPT_PAUSE.0, false);
                 let each = each.clone();
                 match accepted {
-                    Accepted::Tcp(stream) => connections.spawn(connection(stream, each, greet())),
+                    Accepted::Tcp(stream) => {
+                        connections.spawn(connection(stream, each, make_extensions()))
+                    }
                     #[cfg(unix)]
-                    Accepted::Unix(stream) => connections.spawn(connection(stream, each, greet())),
+                    Accepted::Unix(stream) => {
+                        connections.spawn(connection(stream, each, make_extensions()))
+                    }
                 };
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                // Out of file descriptors or memory: without the pause this loop
-                // would take a whole core, and calls in flight need it to end.
+                // The process is out of file descriptors or memory. Without the pause this loop
+                // would use a whole core, which calls in flight need to end.
                 tracing::error!(%error, ?pause, "no connection can be accepted");
                 tokio::select! {
                     () = &mut stopped => return,
@@ -191,8 +198,7 @@ where
     }
 }
 
-/// The peer of one connection went away before it was accepted; the next
-/// connection has nothing to do with it.
+/// Whether the peer closed its connection before the accept. The next accept isn't affected.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -215,20 +221,20 @@ where
     B::Error: Into<BoxError>,
 {
     let Each { service, calls, stop, limits } = each;
-    let peer = stream.introduce(&mut shared);
+    let peer = stream.add_connect_info(&mut shared);
     let mut stopped = pin!(stop.wait());
     let mut aged = pin!(grow_old(limits.age));
     // Without it each small answer waits for the peer's delayed acknowledgement.
     if let Err(error) = stream.without_delay() {
-        tracing::debug!(%error, "a connection without nodelay");
+        tracing::debug!(%error, "TCP_NODELAY can't be set on a connection");
     }
     let (mut read, write) = stream.halves();
-    let said = tokio::select! {
+    let received = tokio::select! {
         () = &mut stopped => return,
-        said = greeting::greeting(&mut read, limits.greeting) => said,
+        received = preface::read_preface(&mut read, limits.preface_timeout) => received,
     };
-    let Some(said) = said else { return };
-    let stream = tokio::io::join(said.chain(read), write);
+    let Some(received) = received else { return };
+    let stream = tokio::io::join(received.chain(read), write);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(shared.clone());
         let call = calls.begin();
@@ -253,21 +259,21 @@ where
             served.as_mut().graceful_shutdown();
             served.await
         }
-        // Its calls in flight end in their own time, and its caller opens another
-        // connection: perhaps to an instance that wasn't there yet.
+        // Calls in flight end normally. The client opens another connection, perhaps to a newer
+        // instance.
         () = &mut aged => {
             served.as_mut().graceful_shutdown();
             served.await
         }
     };
-    // A peer that hangs up or speaks something else is no fault of ours.
+    // A peer that closes the connection or doesn't speak HTTP/2 is no error of the service.
     if let Err(error) = ended {
         tracing::debug!(%error, peer, "a connection ended with an error");
     }
 }
 
-/// Ends when a connection is old, each a little earlier or later: those that came together
-/// don't come back together.
+/// Ends when a connection has reached its maximum age. Jitter keeps connections that were opened
+/// together from reconnecting together.
 async fn grow_old(age: Option<Duration>) {
     match age {
         Some(age) => {
@@ -278,7 +284,11 @@ async fn grow_old(age: Option<Duration>) {
     }
 }
 
-async fn drain(mut connections: JoinSet<()>, calls: &Calls, drain_timeout: Duration) -> Drained {
+async fn drain(
+    mut connections: JoinSet<()>,
+    calls: &InFlightCalls,
+    drain_timeout: Duration,
+) -> Drained {
     let over = tokio::time::Instant::now() + drain_timeout;
     let all_gone = async {
         while let Some(ended) = connections.join_next().await {
@@ -293,7 +303,7 @@ async fn drain(mut connections: JoinSet<()>, calls: &Calls, drain_timeout: Durat
     // A call runs in a task of its own that ends with its connection.
     connections.shutdown().await;
     if timeout(CUT, calls.none()).await.is_err() {
-        tracing::warn!(calls = calls.in_flight(), "calls that were cut still run");
+        tracing::warn!(calls = calls.in_flight(), "cancelled calls still run");
     }
     Drained { calls_cut }
 }

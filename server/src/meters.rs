@@ -1,15 +1,14 @@
-//! What the server counts and measures of calls and connections, each in one line, and the list
-//! of all the service's metrics.
+//! The server's metrics of calls and connections, and the list of all the service's metrics.
 //!
-//! `telemetry.rs` decides who listens, before the first of these is used.
+//! `telemetry.rs` installs the meter provider before the first of these is used.
 
 use bookstore_store::telemetry::{
     instrument::{Counter, Descriptor, Gauge, Histogram, SECONDS},
     meters as store,
 };
 
-/// Every instrument of the service, in the order in which people read them: the server's, then
-/// the store's.
+/// Every instrument of the service, in the order of the documentation: the server's, then the
+/// store's.
 pub fn all() -> impl Iterator<Item = &'static Descriptor> {
     ALL.iter().chain(store::ALL).copied()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bookstore_migration::{
     revision::Engine,
     runner::Event,
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 use bookstore_store::{PlainConnection, Store, StoreError, open_in_memory};
 use sea_orm::DbErr;
@@ -13,13 +13,13 @@ use sea_orm::DbErr;
 /// Opens the sessions that migrations run on, at the store's primary.
 pub struct StoreOpener(pub Store);
 
-/// Opens databases of SQLite in memory, for scripts that no database is needed for.
+/// Opens databases of SQLite in memory, for scripts that need no other database.
 pub struct InMemory;
 
-fn session(opened: Result<PlainConnection, StoreError>) -> Result<Session, DbErr> {
+fn session(opened: Result<PlainConnection, StoreError>) -> Result<MigrationSession, DbErr> {
     match opened {
-        Ok(PlainConnection::Postgres(connection)) => Ok(Session::postgres(*connection)),
-        Ok(PlainConnection::Sqlite(connection)) => Ok(Session::sqlite(*connection)),
+        Ok(PlainConnection::Postgres(connection)) => Ok(MigrationSession::postgres(*connection)),
+        Ok(PlainConnection::Sqlite(connection)) => Ok(MigrationSession::sqlite(*connection)),
         Err(StoreError::Unavailable(error)) => Err(error),
         Err(error) => Err(DbErr::Custom(error.report())),
     }
@@ -30,7 +30,7 @@ impl StoreOpener {
     ///
     /// # Errors
     /// If no node can be reached.
-    pub async fn open_for_inspection(&self) -> Result<Session, DbErr> {
+    pub async fn open_for_inspection(&self) -> Result<MigrationSession, DbErr> {
         session(self.0.open_for_inspection().await)
     }
 
@@ -39,7 +39,10 @@ impl StoreOpener {
     ///
     /// # Errors
     /// If it can't be opened.
-    pub async fn open_scratch_for(&self, beside: &Session) -> Result<Option<Session>, DbErr> {
+    pub async fn open_scratch_for(
+        &self,
+        beside: &MigrationSession,
+    ) -> Result<Option<MigrationSession>, DbErr> {
         match beside.engine() {
             Engine::Postgres => Ok(None),
             Engine::Sqlite => InMemory.open_scratch().await.map(Some),
@@ -57,11 +60,11 @@ impl Opener for StoreOpener {
         self.0.sqlite_file()
     }
 
-    async fn open(&self) -> Result<Session, DbErr> {
+    async fn open(&self) -> Result<MigrationSession, DbErr> {
         session(self.0.open_for_migrations().await)
     }
 
-    async fn open_scratch(&self) -> Result<Session, DbErr> {
+    async fn open_scratch(&self) -> Result<MigrationSession, DbErr> {
         session(self.0.open_scratch().await)
     }
 }
@@ -76,16 +79,16 @@ impl Opener for InMemory {
         None
     }
 
-    async fn open(&self) -> Result<Session, DbErr> {
+    async fn open(&self) -> Result<MigrationSession, DbErr> {
         self.open_scratch().await
     }
 
-    async fn open_scratch(&self) -> Result<Session, DbErr> {
+    async fn open_scratch(&self) -> Result<MigrationSession, DbErr> {
         session(open_in_memory().await)
     }
 }
 
-/// An event in words.
+/// An event as text for the log.
 pub fn text(event: &Event) -> String {
     let joined = |blockers: &[String]| match blockers {
         [] => String::new(),

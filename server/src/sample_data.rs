@@ -1,4 +1,4 @@
-//! A generated set of books for a first look, the same at every start.
+//! A generated set of books to try the service with, the same at every start.
 
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, Book, CreateBookRequest, ListBooksRequest, Money,
@@ -57,7 +57,7 @@ const LANGUAGES: [&str; 4] = ["eng", "ger", "por", "fra"];
 /// Loads the set into an empty database; one that has books stays as it is.
 ///
 /// # Errors
-/// What the calls answer.
+/// What the program's own calls need.
 pub async fn load(calls: &Calls) -> Result<(), Status> {
     let any = ListBooksRequest { page_size: 1, ..Default::default() };
     if !calls.read(request(any)).await?.get_ref().books.is_empty() {
@@ -70,7 +70,7 @@ pub async fn load(calls: &Calls) -> Result<(), Status> {
     Ok(())
 }
 
-/// A call of the program's own, past the layers.
+/// A request of the program's own. It doesn't pass the layers.
 fn request<R>(message: R) -> Request<R> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(RequestContext {

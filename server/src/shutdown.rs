@@ -1,23 +1,22 @@
-//! How the process is told to end: the signals of the operating system, and
-//! [`Stop`], the word that is passed on to the parts of the program.
+//! How the process ends: the signals of the operating system, and [`Stop`], which passes the stop
+//! on to the parts of the program.
 
 use std::{future::Future, io, path::PathBuf};
 
 use tokio::sync::watch;
 
-/// What the operating system, or the person at the keyboard, asked for.
+/// A signal to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM: somebody manages this process and knows that it is leaving, so
-    /// balancers get their pause (`shutdown_pause`).
+    /// SIGTERM, sent by a process manager. Load balancers get `shutdown_pause` to see NOT_SERVING.
     Terminate,
-    /// Ctrl-C (SIGINT): a person is waiting, so there is no pause.
+    /// SIGINT (Ctrl-C), sent by a person. There is no pause.
     Interrupt,
 }
 
 impl Signal {
-    /// The exit code by which a shell tells a process that this signal ended:
-    /// 128 and the number of the signal (POSIX).
+    /// The exit code of a process that this signal ended: 128 plus the number of the signal
+    /// (POSIX).
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -33,8 +32,8 @@ impl Signal {
     }
 }
 
-/// The signals of this process, from the moment of [`Signals::install`] on.
-/// Without it each of them would end the process on the spot.
+/// The signals of this process, from the moment of [`Signals::install`] on. Without it each of them
+/// would end the process at once.
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
@@ -44,8 +43,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen. Signals that come before [`Signals::wait`] is called
-    /// are kept, so this stands before anything that takes time.
+    /// Installs the handlers. Signals that arrive before [`Signals::wait`] is called are kept, so
+    /// call this before anything that takes time.
     ///
     /// # Errors
     /// When the operating system refuses the handler.
@@ -68,20 +67,20 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// The next signal. The first one begins an orderly end; whoever sees a
-    /// second one calls [`Signal::end_process`].
+    /// Waits for the next signal. The first one begins a graceful shutdown. On a second one call
+    /// [`Signal::end_process`].
     #[cfg(unix)]
     pub async fn wait(&mut self) -> Signal {
         tokio::select! {
             Some(()) = self.terminate.recv() => Signal::Terminate,
             Some(()) = self.interrupt.recv() => Signal::Interrupt,
-            // Both streams live as long as the runtime, so there is nothing to report.
+            // Both streams live as long as the runtime, so this error can't happen.
             else => std::future::pending().await,
         }
     }
 
-    /// The next Ctrl-C. The first one begins an orderly end; whoever sees a
-    /// second one calls [`Signal::end_process`].
+    /// Waits for the next Ctrl-C. The first one begins a graceful shutdown. On a second one call
+    /// [`Signal::end_process`].
     #[cfg(not(unix))]
     pub async fn wait(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -91,8 +90,8 @@ impl Signals {
     }
 }
 
-/// The file in which a process that doesn't end well says why, for whoever manages it: one
-/// line, a JSON object.
+/// The termination message: a file in which a process that fails writes its reason for its manager,
+/// as one line with a JSON object (Kubernetes, `terminationMessagePath`).
 #[derive(Clone, Debug, Default)]
 pub struct LastWord(Option<PathBuf>);
 
@@ -100,49 +99,49 @@ impl LastWord {
     /// The longest reason in bytes: Kubernetes reads 4 KiB.
     const LENGTH: usize = 2048;
 
-    /// Writes to this file; to none, it says nothing.
+    /// Writes to this file; without one, nothing is written.
     #[must_use]
     pub fn to(path: Option<PathBuf>) -> Self {
         Self(path)
     }
 
-    /// Says why the process ends with this code.
+    /// Writes why the process ends with this code.
     pub fn say(&self, reason: &str, exit_code: u8) {
         let Some(path) = &self.0 else { return };
         let reason = &reason[..reason.floor_char_boundary(Self::LENGTH)];
         let line = serde_json::json!({"reason": reason, "exit_code": exit_code});
         if let Err(error) = std::fs::write(path, format!("{line}\n")) {
-            tracing::warn!(%error, path = %path.display(), "the reason of the end can't be written");
+            tracing::warn!(%error, path = %path.display(), "the termination message can't be written");
         }
     }
 }
 
-/// A switch that is turned once and never back. Every clone is the same switch.
+/// A flag that is set once and never cleared. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     turned: watch::Sender<bool>,
 }
 
 impl Stop {
-    /// A switch that nobody has turned yet.
+    /// A flag that isn't set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Turns the switch and wakes everybody who waits; again does nothing.
+    /// Sets the flag and wakes all waiters. A second call does nothing.
     pub fn trigger(&self) {
         self.turned.send_replace(true);
     }
 
-    /// Whether the switch has been turned.
+    /// Whether the flag is set.
     #[must_use]
     pub fn is_triggered(&self) -> bool {
         *self.turned.borrow()
     }
 
-    /// Ends when the switch is turned, at once if it has been. The future
-    /// borrows nothing, so that a stream or a task can own it.
+    /// Ends when the flag is set, at once if it is set already. The future borrows nothing, so that
+    /// a stream or a task can own it.
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut seen = self.turned.subscribe();
         // The sender is kept as well: without one the wait would end by itself.
@@ -163,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stop_wakes_all_who_wait_and_those_who_come_later() {
+    async fn a_stop_wakes_present_and_later_waiters() {
         let stop = Stop::new();
         let mut early = Box::pin(stop.wait());
         assert!(early.as_mut().now_or_never().is_none() && !stop.is_triggered());
@@ -179,7 +178,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn signals_are_kept_until_somebody_waits() {
+    async fn signals_are_kept_until_the_first_wait() {
         let mut signals = Signals::install().unwrap();
         for (number, expected, code) in [
             (rustix::process::Signal::TERM, Signal::Terminate, 143),

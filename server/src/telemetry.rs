@@ -1,11 +1,11 @@
-//! What the program says about itself, on standard error: short lines for
-//! people at a terminal, one flat JSON object a line for log systems.
+//! The log of the program, on standard error: short lines at a terminal, otherwise one flat JSON
+//! object a line for log systems.
 
 mod error;
 mod exposition;
-mod heard;
 mod json;
 mod lean;
+mod logging_exporter;
 mod otlp;
 mod propagators;
 
@@ -66,24 +66,25 @@ pub fn start(log: &Log, echo: bool) -> Result<Telemetry, TelemetryError> {
                 .with_threads(false)
                 .with_target(false)
                 .with_tracked_inactivity(false)
-                // Each look at a future would pay for it, and nobody asks for the current one.
+                // It would cost time at every poll of a future, and the program doesn't use the
+                // current context.
                 .with_context_activation(false);
             lines.with(spans.with_filter(ours.with_max_level_hint(Level::DEBUG))).try_init()?;
         }
     }
-    // Whoever starts it twice has been refused above.
+    // A second start was refused above.
     let _ = LEVEL.set(level);
     propagators::apply();
     Ok(telemetry)
 }
 
-/// What is logged at this moment, as `log_level` says it.
+/// The directives in force, in the form of `log_level`.
 pub fn level() -> String {
     let level = LEVEL.get().and_then(|level| level.with_current(EnvFilter::to_string).ok());
     level.unwrap_or_default()
 }
 
-/// Changes what is logged from now on.
+/// Changes the log's level from now on.
 ///
 /// # Errors
 /// What the level must be.
@@ -106,9 +107,8 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Both are ways past the level and no directives of it, which could lower a
-    // level as well. Our spans pass since a warning without its request id is
-    // half a warning.
+    // Both filters bypass the level instead of adding directives to it, since directives could also
+    // lower a level. The project's spans pass, so that every warning has its request id.
     let passes = move |metadata: &Metadata<'_>| {
         *metadata.level() <= Level::INFO
             && (metadata.is_span() && metadata.target().starts_with(OUR_TARGETS)
@@ -116,11 +116,11 @@ where
     };
     let (level, handle) = reload::Layer::new(EnvFilter::try_new(level)?);
     let filter = level
-        .and(filter_fn(|metadata| !is_told_already(metadata)))
+        .and(filter_fn(|metadata| !is_reported_elsewhere(metadata)))
         .or(filter_fn(passes).with_max_level_hint(Level::INFO));
     let lines = if people {
         let lines = fmt::layer().with_writer(writer);
-        // With colours the layer itself respects NO_COLOR.
+        // With colours, the layer itself honours NO_COLOR.
         let lines = if terminal { lines } else { lines.with_ansi(false) };
         lines.compact().with_target(false).with_timer(LocalTime).with_filter(filter).boxed()
     } else {
@@ -129,12 +129,13 @@ where
     Ok((Registry::default().with(lines), handle))
 }
 
-/// What PostgreSQL says of each migration in many lines, the program says in one.
-fn is_told_already(metadata: &Metadata<'_>) -> bool {
+/// Whether another event reports the same: PostgreSQL's notices during a migration, for which the
+/// program logs one line.
+fn is_reported_elsewhere(metadata: &Metadata<'_>) -> bool {
     *metadata.level() > Level::WARN && metadata.target() == "sqlx::postgres::notice"
 }
 
-/// The wall clock of the person who reads, to the millisecond; the date is known.
+/// The local time of day, to the millisecond.
 struct LocalTime;
 
 impl FormatTime for LocalTime {
@@ -188,7 +189,7 @@ mod tests {
         let expected = serde_json::json!({
             "level": "WARN", "target": SQL_TARGET, "message": "slow \"query\"\n",
             "took_ms": 120, "request_id": "r-1", "method": "Get", "name": "get_book",
-            // What the event says is nearer than what its spans say.
+            // The event's fields win over those of its spans.
             "code": "late",
         });
         let mut rest = line.clone();
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_tells_what_was_recorded_later_and_the_nearest_value() {
+    fn a_line_has_later_recorded_fields_and_the_nearest_value() {
         let lines = lines("info", false, false, || {
             let call = tracing::info_span!(
                 "call",
@@ -261,11 +262,11 @@ mod tests {
     }
 
     #[test]
-    fn the_call_is_named_also_where_the_level_hides_its_span() {
+    fn a_line_names_its_call_also_at_a_level_that_hides_spans() {
         let lines = lines("error", false, false, || {
             let _call = tracing::info_span!(target: "bookstore::call", "call", request_id = "r-1")
                 .entered();
-            let _theirs = tracing::info_span!(target: "other", "theirs", secret = "s").entered();
+            let _foreign = tracing::info_span!(target: "other", "foreign", secret = "s").entered();
             tracing::error!(target: "other", "broken");
         });
         assert!(lines[0].contains("\"request_id\":\"r-1\"") && !lines[0].contains("secret"));

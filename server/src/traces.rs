@@ -1,7 +1,7 @@
 //! The spans of calls, as the semantic conventions name and describe them, and how a caller's
 //! trace is joined. The store makes the spans below them.
 //!
-//! Where no traces go out, a span has what the log says of it and nothing more.
+//! Where no traces are exported, a span has only the fields of the log.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +18,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 static JOINS_CALLERS: AtomicBool = AtomicBool::new(true);
 
-/// From now on every call begins a trace of its own, whatever its caller sends.
+/// From now on every call begins a trace of its own, also if its caller sends a trace context.
 pub fn leave_callers() {
     JOINS_CALLERS.store(false, Ordering::Relaxed);
 }
@@ -28,7 +28,7 @@ pub fn joins_callers() -> bool {
     JOINS_CALLERS.load(Ordering::Relaxed)
 }
 
-/// Lets a call's span belong to its caller's trace.
+/// Makes a call's span part of its caller's trace.
 pub fn join_caller(span: &Span, headers: &HeaderMap) {
     if is_on() {
         let context = TraceContextPropagator::new().extract(&Headers(headers));
@@ -37,19 +37,20 @@ pub fn join_caller(span: &Span, headers: &HeaderMap) {
     }
 }
 
-/// Describes a call to its span, and how it ended. `method` is one that the service knows,
-/// without a slash in front. Only the service's own faults are errors of a server's span.
+/// Records a call and its end on its span. `method` is a known method, without a slash in front.
+/// Only errors of the server set the span's status to error (OpenTelemetry, semantic conventions
+/// for gRPC).
 pub fn end_call(
     span: &Span,
     method: Option<&'static str>,
     code: i32,
     name: &'static str,
-    is_fault: bool,
+    is_server_error: bool,
 ) {
     if !is_on() {
         return;
     }
-    // All at once: each way to the span costs more than what is told there.
+    // All at once: each access to the span costs more than what is recorded.
     let context = span.context();
     let span = context.span();
     if let Some((service, method)) = method.and_then(|method| method.split_once('/')) {
@@ -60,7 +61,7 @@ pub fn end_call(
         ]);
     }
     span.set_attribute(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
-    if is_fault {
+    if is_server_error {
         span.set_status(Status::error(name));
     }
 }

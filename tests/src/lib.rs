@@ -12,6 +12,7 @@
 
 mod catalog;
 mod database;
+mod drifts;
 mod engine;
 mod examples;
 mod guard;
@@ -26,9 +27,11 @@ mod sink;
 mod stopwatch;
 mod trials;
 mod wait;
+mod written;
 
 pub use catalog::catalog;
 pub use database::{Database, Row, SqliteDatabase};
+pub use drifts::{Drift, drifts};
 pub use engine::Engine;
 pub use guard::hold;
 pub use line::Line;
@@ -41,3 +44,4 @@ pub use sink::Sink;
 pub use stopwatch::{Stopwatch, Took};
 pub use trials::{TRIALS, Trial, Work, run_trial, trial};
 pub use wait::{SOON, until, until_within};
+pub use written::written;

@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     io::{BufRead, BufReader, PipeReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
 };
@@ -32,7 +32,12 @@ pub fn program() -> PathBuf {
 /// A command that runs the program with an empty environment, so that settings of this machine
 /// don't affect a test.
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
-    let mut command = Command::new(program());
+    command_of(&program(), arguments)
+}
+
+/// The same with another program, as that of another release.
+pub(crate) fn command_of<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).env_clear().stdin(Stdio::null());
     for kept in ["PATH", "HOME", "TMPDIR"] {
         if let Some(value) = env::var_os(kept) {

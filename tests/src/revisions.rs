@@ -121,6 +121,7 @@ fn table(given: &Value) -> Rebuild {
             "drop column" => table.drop_column(given(1)),
             "add constraint" => table.add_constraint(given(1)),
             "drop constraint" => table.drop_constraint(given(1)),
+            "define" => table.define(given(1)),
             "copy" => table.copy(given(1), given(2)),
             other => panic!("{other} is no change"),
         };

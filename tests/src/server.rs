@@ -3,8 +3,8 @@
 use std::{
     io::PipeWriter,
     net::SocketAddr,
-    path::Path,
-    process::{ExitStatus, Stdio},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use crate::{
     Engine,
     database::{Database, Row},
     postgres::Origin,
-    program::{Lines, command},
+    program::{Lines, command_of, program},
     stopwatch::{Stopwatch, Took},
     wait::SOON,
 };
@@ -61,6 +61,7 @@ pub struct Builder {
     flags: Vec<String>,
     wait_for: Option<&'static str>,
     listen: String,
+    program: PathBuf,
 }
 
 impl TestServer {
@@ -82,6 +83,7 @@ impl TestServer {
             flags: Vec::new(),
             wait_for: Some("ready"),
             listen: "127.0.0.1:0".to_owned(),
+            program: program(),
         }
     }
 
@@ -242,6 +244,13 @@ impl Builder {
         self
     }
 
+    /// Runs this program rather than the one under test, as that of another release. Unless it is
+    /// built from `bookstore-tests` too, it doesn't end by itself when the test process is killed.
+    pub fn program(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.program);
+        self
+    }
+
     /// Starts the service.
     ///
     /// # Panics
@@ -256,7 +265,8 @@ impl Builder {
         let (output, logs) = (Lines::capture(output), Lines::capture(logs));
         let arguments = ["serve", "--listen-addr", &self.listen].map(str::to_owned);
         let arguments = [arguments.as_slice(), &self.flags].concat();
-        let mut process = spawn(&arguments, &database, self.settings, output_end, logs_end);
+        let command = command_of(&self.program, &arguments);
+        let mut process = spawn(command, &database, self.settings, output_end, logs_end);
         let input = process.stdin.take().expect("a piped input");
 
         let line = tokio::time::timeout(SOON, async {
@@ -284,13 +294,12 @@ impl Builder {
 }
 
 fn spawn(
-    arguments: &[String],
+    mut command: Command,
     database: &Database,
     settings: Vec<(String, String)>,
     output: PipeWriter,
     logs: PipeWriter,
 ) -> Child {
-    let mut command = command(arguments);
     command.env("DATABASE_URL", database.url());
     // This process holds the standard input. When it dies, the service ends.
     command.env("BOOKSTORE_TEST_STDIN_GUARD", "1").stdin(Stdio::piped());

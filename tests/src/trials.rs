@@ -15,6 +15,7 @@ mod patroni;
 mod placing;
 mod plan_log;
 mod plans;
+mod repairs;
 mod replicas;
 mod resume;
 mod search;
@@ -127,6 +128,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists this many books and orders; every plan walks an index and sorts nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "repairs",
+        about: "this many drifts on each engine mended by `migrate new`, and all compiled if it takes in every one",
+        scale: 1_000,
+        work: |scale| Box::pin(repairs::repairs(scale)),
     },
     Trial {
         name: "replicas",

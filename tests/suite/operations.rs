@@ -1,5 +1,5 @@
-//! The operations page is complete: every metric, every name and answer of health, every exit code,
-//! every reason. The alerts and panels name metrics that exist.
+//! The operations page is complete: every metric, admin path, name and answer of health, exit
+//! code and reason. Its alerts and panels name metrics that exist.
 
 use std::{collections::BTreeSet, fs};
 
@@ -22,6 +22,7 @@ fn page() -> String {
 /// The first column of the table under a heading.
 fn names(heading: &str) -> Vec<String> {
     let rows = table(&page(), heading);
+    assert!(!rows.is_empty(), "no table under {heading}");
     assert!(rows.iter().all(|row| row.iter().take(3).all(|cell| !cell.is_empty())), "{rows:?}");
     rows.into_iter().map(|row| row[0].clone()).collect()
 }
@@ -63,20 +64,20 @@ async fn every_health_name_on_the_page_is_known() {
     }
 }
 
-/// What `/status` may answer stands in the source of the admin address.
+/// The source of the admin address contains all answers of `/status`.
 #[test]
-fn every_answer_of_status_is_told() {
+fn every_status_answer_is_on_the_operations_page() {
     let source = fs::read_to_string(tidy::root().join("server/src/admin.rs")).expect("the source");
     let states = Regex::new(r#""([A-Z_]{6,})""#).expect("a pattern");
     let wanted: BTreeSet<String> =
         states.captures_iter(&source).map(|found| code(&found[1])).collect();
     assert!(wanted.contains("`HEALTHY`"), "{wanted:?}");
-    let told: BTreeSet<String> = names("Answers of the admin address").into_iter().collect();
-    assert_eq!(told, wanted);
+    let documented: BTreeSet<String> = names("Answers of the admin address").into_iter().collect();
+    assert_eq!(documented, wanted);
 }
 
 #[tokio::test]
-async fn every_exit_code_of_migrate_is_told() {
+async fn every_migrate_exit_code_is_documented() {
     let help = run(&["migrate", "--help"], &[]).await.output;
     let (_, listed) = help.split_once("Exit codes: ").expect("the exit codes");
     let number = |part: &str| part.split_whitespace().next().unwrap_or_default().to_owned();
@@ -85,22 +86,22 @@ async fn every_exit_code_of_migrate_is_told() {
     assert_eq!(names("Migrations"), wanted);
 }
 
-/// A reason has a line of its own, or stands among those that are for callers.
+/// A reason has its own line, or is in the list of reasons for callers.
 #[test]
-fn every_reason_is_told() {
+fn every_reason_is_on_the_operations_page() {
     let page = page();
     let (_, section) = page.split_once("### Error reasons\n").expect("the heading");
     let section = section.split("\n## ").next().unwrap_or_default();
     let words = Regex::new("`([A-Z_]{4,})`").expect("a pattern");
-    let told: BTreeSet<String> =
+    let documented: BTreeSet<String> =
         words.captures_iter(section).map(|found| found[1].to_owned()).collect();
-    assert_eq!(told, *REASONS);
+    assert_eq!(documented, *REASONS);
 }
 
 /// Prometheus' names of the metrics: `_` for `.`, the unit, and what a counter or a histogram
 /// gets behind it (OpenTelemetry, Prometheus and OpenMetrics Compatibility).
 #[tokio::test]
-async fn alerts_and_panels_name_metrics_that_are_there() {
+async fn alerts_and_panels_name_existing_metrics() {
     let server = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let (_, scraped) = admin::get(server.admin_address().await, "/metrics").await;
     let mut known: BTreeSet<String> =
@@ -118,7 +119,7 @@ async fn alerts_and_panels_name_metrics_that_are_there() {
             let named: Vec<&str> = words.find_iter(&row[1]).map(|found| found.as_str()).collect();
             assert!(!named.is_empty(), "{row:?}");
             for name in named {
-                // Labels stand in what a service answers.
+                // The service's own answer has the labels.
                 let is_known = known.contains(name) || scraped.contains(&format!("{name}="));
                 assert!(is_known, "no metric or label {name}");
             }

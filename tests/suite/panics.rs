@@ -15,14 +15,14 @@ use bookstore_proto::v1::{
 };
 use bookstore_server::{
     config::Address,
-    listener::{self, Limits, Socket},
+    listener::{self, ConnectionLimits, Socket},
     rpc::{
         calls::Calls,
         check::Check,
         consistency::Consistency,
         context::SessionCell,
         health::Readiness,
-        layers::{self, Shared},
+        layers::{self, LayerContext},
         load::Load,
         registry::Registry,
         request::ReadRequest,
@@ -136,7 +136,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
     let registry = Arc::new(registry);
     let mut routes = RoutesBuilder::default();
     routes.add_service(BookTransferServiceServer::new(Faulty));
-    let limits = transaction::Limits { wait: SOON, total: SOON, idle: SOON };
+    let limits = transaction::TransactionLimits { wait: SOON, total: SOON, idle: SOON };
     transaction::serve(&mut routes, calls.clone(), Arc::clone(&registry), limits);
     let readiness = Readiness::new(&[]);
     tokio::spawn(readiness.clone().follow(
@@ -145,7 +145,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         Needs::default(),
     ));
     until("the database is probed", SOON, async || readiness.serves("ready") == Some(true)).await;
-    let shared = Shared {
+    let shared = LayerContext {
         registry,
         readiness,
         load: Load::new(10, 0),
@@ -157,13 +157,18 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
     let address = Address::Tcp("127.0.0.1:0".parse().expect("an address"));
     let socket = Socket::bind(&address).await.expect("a port");
     let address = socket.address().expect("its address");
-    let limits = Limits { connections: 10, greeting: SOON, age: None, drain: Duration::ZERO };
-    let greet = || {
+    let limits = ConnectionLimits {
+        connections: 10,
+        preface_timeout: SOON,
+        age: None,
+        drain: Duration::ZERO,
+    };
+    let make_extensions = || {
         let mut shared = http::Extensions::new();
         shared.insert(SessionCell::default());
         shared
     };
-    tokio::spawn(listener::serve(socket, services, greet, stop, limits));
+    tokio::spawn(listener::serve(socket, services, make_extensions, stop, limits));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.connect().await.expect("a connection")
 }

@@ -1,5 +1,5 @@
-//! Every command that README.md and docs/tour.md print has its printed answer: for the project's
-//! own client, and for each program `grpcurl` in the folders of `PATH`, Go's and grpcurl-rs.
+//! Every command in README.md and docs/tour.md returns its printed answer: with the project's own
+//! client, and with each program `grpcurl` in the folders of `PATH`, Go's and grpcurl-rs.
 
 mod dynamic;
 mod text;
@@ -68,7 +68,7 @@ async fn programs() -> Vec<(Kind, PathBuf)> {
 }
 
 #[tokio::test]
-async fn every_printed_command_has_its_printed_answer() {
+async fn every_documented_command_prints_its_documented_answer() {
     let mut callers = vec![(Kind::Own, PathBuf::new())];
     callers.extend(programs().await);
     for (kind, program) in callers {
@@ -115,7 +115,7 @@ fn this_run(command: &str, actual: &HashMap<String, String>) -> String {
     command
 }
 
-/// What a program answers to a command, standard error behind standard output.
+/// The output of a program for a command: standard output, then standard error.
 async fn run(program: &std::path::Path, address: SocketAddr, command: &str) -> String {
     let typed = command.replace(CALLS, &address.to_string());
     let typed = format!("grpcurl() {{ '{}' \"$@\"; }}; {typed}", program.display());

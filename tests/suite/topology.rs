@@ -45,7 +45,7 @@ async fn topology_shows_roles_lag_and_failures() {
         assert_eq!(node["ejected"], false, "{node}");
         assert!(node["used"].is_u64(), "{node}");
     }
-    // The server writes WAL on its own from time to time: the positions are compared until they rest.
+    // The server writes WAL in the background, so the comparison is repeated until it holds.
     until("the positions are those of the server", SOON, async || {
         let position = cluster.value(1, "pg_last_wal_replay_lsn()").await;
         let topology = admin::get_json(address, "/topology").await;

@@ -91,3 +91,8 @@ async fn killed_migrations_resume_to_the_head() {
 async fn older_and_newer_program_share_a_database_without_failures() {
     trial("versions", 400).await;
 }
+
+#[tokio::test]
+async fn repair_revisions_apply_and_revert() {
+    trial("repairs", 12).await;
+}

@@ -1,7 +1,7 @@
-//! The wanted schema: every entity as a table. What the entity can't say stands beside it in the
-//! words of SQL, with `{words}` where the dialects differ: defaults, CHECKs, other keys, indexes.
-//! Names follow one rule: `books_pkey`, `books_title_check`, `users_email_key`,
-//! `books_category_id_fkey`, `books_title_id_idx`.
+//! The wanted schema: every entity as a table. What an entity can't express is written beside it in
+//! SQL, with `{words}` where the dialects differ: defaults, CHECKs, other keys, indexes. Names
+//! follow one rule: `books_pkey`, `books_title_check`, `users_email_key`, `books_category_id_fkey`,
+//! `books_title_id_idx`.
 
 mod create;
 mod objects;

@@ -4,7 +4,7 @@
 use super::On;
 use crate::words;
 
-/// Something that is no entity's table.
+/// An object other than an entity's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// `function`, `table`, `trigger`.

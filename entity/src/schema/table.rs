@@ -57,7 +57,7 @@ pub struct Index {
     pub on: Option<On>,
 }
 
-/// A table: its entity, and what that can't say.
+/// A table: its entity, and what that can't express.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name.
@@ -77,7 +77,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of an entity, with everything that the entity says.
+    /// The table of an entity, with everything that the entity declares.
     pub fn of<E: EntityTrait>() -> Self {
         let name = E::default().table_name().to_owned();
         let columns = E::Column::iter().map(|column| {
@@ -151,8 +151,8 @@ impl Table {
         self
     }
 
-    /// A generated column that PostgreSQL alone has and that no statement of the program names by
-    /// its entity.
+    /// A generated column that only PostgreSQL has and that no statement of the program uses
+    /// through its entity.
     #[must_use]
     pub fn generated_on_postgres(mut self, name: &str, type_name: &str, expression: &str) -> Self {
         self.columns.push(Column {
@@ -212,8 +212,8 @@ impl Table {
     }
 }
 
-/// The type of a column in SQL, with a word where the engines differ. Text is compared byte by
-/// byte on both: that is what `{text}` says.
+/// The type of a column in SQL, with a word where the engines differ. `{text}` means text that is
+/// compared byte by byte on both.
 fn type_name(column_type: &ColumnType) -> String {
     let name = match column_type {
         ColumnType::Char(_) | ColumnType::String(_) | ColumnType::Text => "{text}",

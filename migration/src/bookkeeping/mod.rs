@@ -1,15 +1,15 @@
-//! What the database knows of its own revisions.
+//! The records of a database about its revisions.
 //!
-//! `seaql_migrations` is sea-orm-migration's table, byte for byte: it alone says which revisions
-//! are applied, and programs from before this crate's runner read and write it. The details stand
-//! in a table beside it; a revision that such a program applied has none until it is adopted.
+//! `seaql_migrations` is sea-orm-migration's table, byte for byte: only it holds which revisions
+//! are applied, and programs from before this crate's runner read and write it. The details are in
+//! a table beside it; a revision that such a program applied has none until it is adopted.
 
 mod state;
 mod statements;
 
 pub(crate) use self::statements::step_hash;
 pub use self::{
-    state::{Applied, Details, State, StepState, read, recorded_sql},
+    state::{Applied, BookkeepingState, Details, StepState, read, recorded_sql},
     statements::{
         adopt, install, lock_holder, record, record_note, step_done, step_started, step_undone,
         unrecord,

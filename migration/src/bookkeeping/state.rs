@@ -10,22 +10,22 @@ use crate::{
     revision::{Engine, Revision},
 };
 
-/// What is recorded of a revision beside that it is applied.
+/// The recorded details of an applied revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
     /// The revision that it follows.
     pub parent: Option<String>,
-    /// What it is for.
+    /// Its purpose.
     pub message: String,
-    /// Who wrote it.
+    /// Its author.
     pub author: Option<String>,
-    /// What a program has to know to run on the schema.
+    /// The newest revision that a program must know to run on the schema.
     pub minimum_head: Option<String>,
     /// The hash of its steps.
     pub hash: String,
     /// The program that applied it; none if it was adopted.
     pub program: Option<String>,
-    /// How it came to be recorded, where no step ran, or its hash to be another.
+    /// How it was recorded if no step ran, or why its hash was replaced.
     pub note: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct Applied {
     pub details: Option<Details>,
 }
 
-/// How far a step of a half applied revision is.
+/// The state of a step of a half applied revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepState {
     /// The step, from 1.
@@ -51,9 +51,9 @@ pub struct StepState {
     pub is_done: bool,
 }
 
-/// What a database says of its revisions.
+/// The state of a database's revisions.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct BookkeepingState {
     /// The revisions that are applied, by name.
     pub applied: Vec<Applied>,
     /// The steps of revisions that are applied by half, by name.
@@ -75,11 +75,11 @@ async fn has_table<C: ConnectionTrait>(connection: &C, table: &str) -> Result<bo
 ///
 /// # Errors
 /// What the database answers.
-pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<State, DbErr> {
+pub async fn read<C: ConnectionTrait>(connection: &C) -> Result<BookkeepingState, DbErr> {
     let backend = connection.get_database_backend();
     let all =
         async |sql: &str| connection.query_all_raw(Statement::from_string(backend, sql)).await;
-    let mut state = State::default();
+    let mut state = BookkeepingState::default();
     if !has_table(connection, "seaql_migrations").await? {
         return Ok(state);
     }
@@ -138,7 +138,7 @@ pub async fn recorded_sql<C: ConnectionTrait>(
     connection.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
-impl State {
+impl BookkeepingState {
     /// Whether a revision is applied.
     pub fn is_applied(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -154,7 +154,7 @@ impl State {
         if self.is_applied(name) { None } else { self.half.get(name).map(Vec::as_slice) }
     }
 
-    /// The revisions that are applied and that a program doesn't know.
+    /// The applied revisions that are unknown to a program.
     pub fn unknown<'a>(&'a self, chain: &Chain) -> Vec<&'a Applied> {
         self.applied.iter().filter(|applied| chain.get(&applied.name).is_none()).collect()
     }
@@ -176,7 +176,7 @@ impl State {
         }
     }
 
-    /// Holds recorded hashes against a chain's.
+    /// Compares the recorded hashes with a chain's.
     ///
     /// # Errors
     /// If a revision was edited after it was applied.
@@ -195,10 +195,10 @@ impl State {
         Ok(())
     }
 
-    /// Holds what unknown revisions ask of programs against a chain.
+    /// Checks a chain against what unknown revisions require of programs.
     ///
     /// # Errors
-    /// If one of them shuts this program out.
+    /// If one of them refuses this program.
     pub fn check_minimum_head(&self, chain: &Chain) -> Result<(), MigrationError> {
         for applied in self.unknown(chain) {
             let minimum = applied.details.as_ref().and_then(|one| one.minimum_head.as_ref());

@@ -25,7 +25,7 @@ fn now(engine: Engine) -> &'static str {
     }
 }
 
-/// Makes the tables that aren't there.
+/// Creates the missing tables.
 pub fn install(engine: Engine) -> Vec<String> {
     // As sea-orm-migration 2.0.4 makes it.
     let seaql = match engine {
@@ -177,7 +177,7 @@ pub fn step_undone(name: &str, at: usize) -> Vec<String> {
     vec![forget_step(&literal(name), at)]
 }
 
-/// Names the holder of the lock, and what it is at; `since` is in seconds since 1970.
+/// Records the holder of the lock and its current revision; `since` is in seconds since 1970.
 pub fn lock_holder(
     backend: i32,
     process: u32,

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Catalog, Key};
+use super::{Catalog, ObjectKey};
 use crate::expression::Engine;
 
 /// A text that is no snapshot.
@@ -28,7 +28,7 @@ impl Catalog {
         text
     }
 
-    /// The catalog that a text says.
+    /// The catalog of a text.
     ///
     /// # Errors
     /// [`SnapshotError`].
@@ -39,7 +39,7 @@ impl Catalog {
             let [kind, table, name, facet, value] = cells.as_slice() else {
                 return Err(SnapshotError { line: at + 1 });
             };
-            catalog.set(&Key::new(kind, table, name), facet, value.as_str());
+            catalog.set(&ObjectKey::new(kind, table, name), facet, value.as_str());
         }
         Ok(catalog)
     }
@@ -67,10 +67,10 @@ fn unescape(text: &str) -> String {
 }
 
 #[test]
-fn a_snapshot_comes_back() {
+fn a_snapshot_is_read_back() {
     let mut catalog = Catalog::new(Engine::Postgres);
-    catalog.set(&Key::new("index", "books", "i"), "keys", "a\t DESC\nb\\n\t");
-    catalog.set(&Key::new("table", "", "books"), "form", "table");
+    catalog.set(&ObjectKey::new("index", "books", "i"), "keys", "a\t DESC\nb\\n\t");
+    catalog.set(&ObjectKey::new("table", "", "books"), "form", "table");
     let text = catalog.to_snapshot();
     assert_eq!(text.lines().count(), 2);
     assert_eq!(Catalog::from_snapshot(Engine::Postgres, &text), Ok(catalog));

@@ -11,7 +11,7 @@ pub enum CheckError {
     /// What the database answers.
     #[error("{0}")]
     Database(#[from] DbErr),
-    /// The snapshot in the program can't be read: a fault of the build.
+    /// The snapshot in the program can't be read: an error of the build.
     #[error("{0}")]
     Snapshot(#[from] SnapshotError),
     /// Nothing may be created, and the snapshot is of another revision.

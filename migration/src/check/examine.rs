@@ -2,30 +2,30 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::{CheckError, Origin, Replay, applied, expected, inside::Inside, rows};
+use super::{CheckError, ReplayPolicy, SchemaOrigin, applied, expected, inside::Inside, rows};
 use crate::{
     catalog::Catalog,
     chain::Chain,
-    drift::{Finding, Level, Loss, Repair, compare},
+    drift::{Finding, Loss, Repair, Severity, compare},
 };
 
-/// What a check says.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The differences, errors first.
     pub findings: Vec<Finding>,
     /// Where the expected schema comes from.
-    pub origin: Origin,
+    pub origin: SchemaOrigin,
     /// The last revision that is applied; none if none is.
     pub revision: Option<String>,
-    /// The schema that is there.
+    /// The actual schema.
     pub found: Catalog,
 }
 
 impl Report {
-    /// Whether the schema is another one than the migrations make. Notes don't count.
+    /// Whether the schema differs from what the migrations make. Notes don't count.
     pub fn is_drift(&self) -> bool {
-        self.findings.iter().any(|finding| finding.level == Level::Error)
+        self.findings.iter().any(|finding| finding.level == Severity::Error)
     }
 }
 
@@ -40,7 +40,7 @@ impl Report {
 pub async fn check<C: ConnectionTrait>(
     connection: &C,
     scratch: Option<&C>,
-    replay: Replay,
+    replay: ReplayPolicy,
     chain: &Chain,
 ) -> Result<Report, CheckError> {
     let inside = Inside::begin(connection).await?;
@@ -53,7 +53,7 @@ impl<C: ConnectionTrait> Inside<'_, C> {
     async fn examine(
         &self,
         scratch: Option<&C>,
-        replay: Replay,
+        replay: ReplayPolicy,
         chain: &Chain,
     ) -> Result<Report, CheckError> {
         let known = chain.names();
@@ -74,14 +74,14 @@ impl<C: ConnectionTrait> Inside<'_, C> {
         }
         if !unknown.is_empty() {
             // What a newer program's revisions make can't be told from drift.
-            findings.iter_mut().for_each(|finding| finding.level = Level::Note);
+            findings.iter_mut().for_each(|finding| finding.level = Severity::Note);
         }
-        findings.extend(pending.into_iter().map(|name| revision("pending", name, Level::Error)));
-        findings.extend(unknown.into_iter().map(|name| revision("unknown", name, Level::Note)));
+        findings.extend(pending.into_iter().map(|name| revision("pending", name, Severity::Error)));
+        findings.extend(unknown.into_iter().map(|name| revision("unknown", name, Severity::Note)));
         findings.sort_by_key(|finding| finding.level);
         Ok(Report {
             findings,
-            origin: weighed.pop().unwrap_or(Origin::Replay),
+            origin: weighed.pop().unwrap_or(SchemaOrigin::Replay),
             revision: applied.last().cloned(),
             found,
         })
@@ -89,7 +89,7 @@ impl<C: ConnectionTrait> Inside<'_, C> {
 }
 
 /// A revision that the program and the database don't both know.
-fn revision(what: &str, name: &str, level: Level) -> Finding {
+fn revision(what: &str, name: &str, level: Severity) -> Finding {
     let (expected, found) = match what {
         "pending" => (Some("applied".to_owned()), None),
         _ => (None, Some("applied by another program".to_owned())),

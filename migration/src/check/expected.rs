@@ -12,19 +12,19 @@ use crate::{
     revisions::revisions,
 };
 
-/// What the migrations make on PostgreSQL. CONTRIBUTING.md says how it is written anew.
+/// What the migrations make on PostgreSQL. CONTRIBUTING.md describes how to regenerate it.
 pub const SNAPSHOT: &str = include_str!("../catalog/head.postgres.tsv");
 
 /// Where an expected schema comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SchemaOrigin {
     /// The migrations were replayed.
     Replay,
-    /// From the snapshot that the program carries.
+    /// From the snapshot in the program.
     Snapshot,
 }
 
-impl Origin {
+impl SchemaOrigin {
     /// `replay` or `snapshot`.
     pub fn name(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Origin {
 
 /// How the expected schema may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
+pub enum ReplayPolicy {
     /// By the migrations where that is allowed, else by the snapshot.
     Allowed,
     /// By the snapshot alone: nothing is created, not even in a transaction.
@@ -47,21 +47,21 @@ pub enum Replay {
 pub(super) async fn schema<C: ConnectionTrait>(
     inside: &Inside<'_, C>,
     scratch: Option<&C>,
-    replay: Replay,
+    replay: ReplayPolicy,
     applied: &[Revision],
-) -> Result<(Catalog, Origin), CheckError> {
+) -> Result<(Catalog, SchemaOrigin), CheckError> {
     if inside.engine == Engine::Sqlite {
         let scratch = scratch.ok_or_else(|| {
             DbErr::Custom("a check of SQLite needs a database in memory".to_owned())
         })?;
-        return Ok((replayed(scratch, applied).await?, Origin::Replay));
+        return Ok((replayed(scratch, applied).await?, SchemaOrigin::Replay));
     }
     let reason = match replay {
-        Replay::Never => "nothing may be created".to_owned(),
-        Replay::Allowed => match Scratch::make(inside.connection).await? {
+        ReplayPolicy::Never => "nothing may be created".to_owned(),
+        ReplayPolicy::Allowed => match Scratch::make(inside.connection).await? {
             Ok(scratch) => {
                 scratch.replay(applied).await?;
-                return Ok((scratch.read().await?, Origin::Replay));
+                return Ok((scratch.read().await?, SchemaOrigin::Replay));
             }
             Err(reason) => reason,
         },
@@ -72,7 +72,7 @@ pub(super) async fn schema<C: ConnectionTrait>(
         let head = released.last().cloned().unwrap_or_default();
         return Err(CheckError::NoReplay { reason, head });
     }
-    Ok((Catalog::from_snapshot(Engine::Postgres, SNAPSHOT)?, Origin::Snapshot))
+    Ok((Catalog::from_snapshot(Engine::Postgres, SNAPSHOT)?, SchemaOrigin::Snapshot))
 }
 
 /// Replays revisions on an empty database or schema, as the connection stands, and reads what they
@@ -96,8 +96,8 @@ pub struct Scratch<'a, C> {
 }
 
 impl<'a, C: ConnectionTrait> Scratch<'a, C> {
-    /// Makes the schema and puts it alone on the `search_path`. Answers the reason where nothing may
-    /// be created: a replica, a session that only reads, a role without the right.
+    /// Creates the schema and makes it the only one on the `search_path`. Returns the reason if
+    /// nothing may be created: a replica, a session that only reads, a role without the right.
     ///
     /// # Errors
     /// What the database answers otherwise.

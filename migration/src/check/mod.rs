@@ -1,8 +1,8 @@
-//! `check`: the schema that is there against the one that the migrations make.
+//! `check`: compares the actual schema with the one that the migrations make.
 //!
 //! What the migrations make is read where they are replayed: on PostgreSQL in a schema of its own,
-//! in a transaction that is rolled back; on SQLite in memory. Where nothing may be created, as for a
-//! role that only reads and on a replica, a snapshot that the program carries stands in.
+//! in a transaction that is rolled back; on SQLite in memory. Where nothing may be created, as for
+//! a read-only role and on a replica, a snapshot in the program is used instead.
 
 mod applied;
 mod error;
@@ -14,5 +14,5 @@ mod rows;
 pub use self::{
     error::CheckError,
     examine::{Report, check},
-    expected::{Origin, Replay, SNAPSHOT, Scratch, replayed},
+    expected::{ReplayPolicy, SNAPSHOT, SchemaOrigin, Scratch, replayed},
 };

@@ -1,4 +1,4 @@
-//! Whether mending a difference loses rows that are there.
+//! Whether repairing a difference loses rows.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
@@ -8,7 +8,7 @@ use crate::{
     expression::Engine,
 };
 
-/// Asks of each table that no migration makes whether it has a row.
+/// Checks for each table that no migration makes whether it has a row.
 ///
 /// # Errors
 /// What the database answers.

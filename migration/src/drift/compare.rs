@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, Comparison, Difference, Renames, facets, fold, pair};
-use crate::catalog::{Catalog, Key};
+use super::{Comparison, Difference, DifferenceKind, Renames, facets, fold, pair};
+use crate::catalog::{Catalog, ObjectKey};
 
 /// Compares two schemas of one engine. Renames of tables and columns are guessed: the same
 /// definition at the same place under another name.
@@ -22,7 +22,7 @@ pub fn compare_renamed<'a>(
     for key in expected.objects.keys() {
         let there = renames.new_key(key);
         let mut difference = Difference {
-            change: Change::Removed,
+            change: DifferenceKind::Removed,
             expected: Some(key.clone()),
             found: None,
             facets: Vec::new(),
@@ -35,7 +35,7 @@ pub fn compare_renamed<'a>(
             difference.found = Some(there);
             if is_renamed {
                 let renamed = Difference {
-                    change: Change::Renamed,
+                    change: DifferenceKind::Renamed,
                     facets: Vec::new(),
                     ..difference.clone()
                 };
@@ -44,13 +44,13 @@ pub fn compare_renamed<'a>(
             if difference.facets.is_empty() {
                 continue;
             }
-            difference.change = Change::Changed;
+            difference.change = DifferenceKind::Changed;
         }
         differences.push(difference);
     }
     for key in found.objects.keys().filter(|key| !seen.contains(*key)) {
         differences.push(Difference {
-            change: Change::Added,
+            change: DifferenceKind::Added,
             expected: None,
             found: Some(key.clone()),
             facets: Vec::new(),
@@ -64,22 +64,22 @@ pub fn compare_renamed<'a>(
     comparison
 }
 
-/// Tables whose common columns stand in another order.
+/// Tables whose common columns have another order.
 fn order(expected: &Catalog, found: &Catalog, renames: &Renames) -> Vec<Difference> {
     let mut differences = Vec::new();
     for key in expected.objects.keys().filter(|key| key.kind == "table") {
         let there = renames.new_key(key);
-        let names = |catalog: &Catalog, table: &str| -> Vec<Key> {
+        let names = |catalog: &Catalog, table: &str| -> Vec<ObjectKey> {
             catalog.columns(table).into_iter().map(|(key, _)| key.clone()).collect()
         };
-        let mut before: Vec<Key> =
+        let mut before: Vec<ObjectKey> =
             names(expected, &key.name).iter().map(|column| renames.new_key(column)).collect();
         let mut after = names(found, &there.name);
         before.retain(|column| after.contains(column));
         after.retain(|column| before.contains(column));
         if before != after {
             differences.push(Difference {
-                change: Change::Order,
+                change: DifferenceKind::Order,
                 expected: Some(key.clone()),
                 found: Some(there),
                 facets: Vec::new(),

@@ -1,20 +1,20 @@
 //! What a difference is.
 
 use super::Renames;
-use crate::catalog::{Catalog, Key};
+use crate::catalog::{Catalog, ObjectKey};
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
+pub enum DifferenceKind {
     /// It is there and isn't expected.
     Added,
-    /// It is expected and isn't there.
+    /// It is expected and doesn't exist.
     Removed,
-    /// It is there under another name.
+    /// It exists under another name.
     Renamed,
-    /// It is there and is something else.
+    /// It exists with another definition.
     Changed,
-    /// The columns of the table are there in another order.
+    /// The columns of the table have another order.
     Order,
 }
 
@@ -22,20 +22,20 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// What happened.
-    pub change: Change,
+    pub change: DifferenceKind,
     /// The object as it is expected.
-    pub expected: Option<Key>,
+    pub expected: Option<ObjectKey>,
     /// The object as it is found.
-    pub found: Option<Key>,
+    pub found: Option<ObjectKey>,
     /// The facets that differ.
     pub facets: Vec<String>,
     /// Objects that came or went along with it.
-    pub along: Vec<Key>,
+    pub along: Vec<ObjectKey>,
 }
 
 impl Difference {
     /// The object: as it is found, or as it is expected where it isn't there.
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &ObjectKey {
         match (&self.found, &self.expected) {
             (Some(key), _) | (None, Some(key)) => key,
             (None, None) => unreachable!("a difference is about an object"),

@@ -1,10 +1,10 @@
-//! Whether two facets say the same.
+//! Whether two facets have the same meaning.
 
 use std::collections::BTreeSet;
 
 use super::Renames;
 use crate::{
-    catalog::{Catalog, Facets, Key},
+    catalog::{Catalog, Facets, ObjectKey},
     expression::{Engine, Scope, normal_code, normal_form, normal_type},
 };
 
@@ -15,8 +15,8 @@ const UNCOMPARED: &[&str] = &["sql", "position"];
 pub(super) fn differing(
     expected: &Catalog,
     found: &Catalog,
-    key: &Key,
-    there: &Key,
+    key: &ObjectKey,
+    there: &ObjectKey,
     renames: &Renames,
 ) -> Vec<String> {
     let none = Facets::new();
@@ -29,7 +29,7 @@ pub(super) fn differing(
         if UNCOMPARED.contains(&name.as_str()) {
             continue;
         }
-        // A word of a statement that only looks like a renamed column is none.
+        // A word of a statement may equal a renamed column's name and be none.
         let equal = [(false, true), (false, false), (true, true)].into_iter().any(
             |(ignore_casts, with_renames)| {
                 let renames = Some(renames).filter(|_| with_renames);
@@ -51,8 +51,8 @@ pub(super) fn differing(
 fn types_differ(
     expected: &Catalog,
     found: &Catalog,
-    key: &Key,
-    there: &Key,
+    key: &ObjectKey,
+    there: &ObjectKey,
     renames: &Renames,
 ) -> bool {
     let after = found.column_types(&there.table);
@@ -65,14 +65,14 @@ fn types_differ(
 /// One of the two objects that are compared.
 struct Side<'a> {
     catalog: &'a Catalog,
-    key: &'a Key,
+    key: &'a ObjectKey,
     facets: &'a Facets,
     /// The renames that this side doesn't have yet.
     renames: Option<&'a Renames>,
 }
 
 impl Side<'_> {
-    /// The facet in its normal form; none if it says what its absence says.
+    /// The facet in its normal form; none if it means the same as its absence.
     fn normal(&self, name: &str, ignore_casts: bool) -> Option<String> {
         let engine = self.catalog.engine;
         let value = self.facets.get(name);
@@ -106,7 +106,7 @@ impl Side<'_> {
         })
     }
 
-    /// What the names in the object's expressions stand for.
+    /// The scope of the names in the object's expressions.
     fn scope(&self, ignore_casts: bool) -> Scope {
         let table = match self.key.kind.as_str() {
             "table" => &self.key.name,

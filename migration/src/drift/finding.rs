@@ -1,17 +1,17 @@
-//! What a comparison says: one finding a difference.
+//! The findings of a comparison, one for each difference.
 
 use serde_json::{Value, json};
 
-/// How much a finding weighs.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum Severity {
     /// The schema isn't what the migrations make: `check` fails.
     Error,
-    /// Worth knowing; no migration makes it or mends it.
+    /// Only for information; no migration makes it or repairs it.
     Note,
 }
 
-impl Level {
+impl Severity {
     /// `error` or `note`.
     pub fn name(self) -> &'static str {
         match self {
@@ -21,12 +21,12 @@ impl Level {
     }
 }
 
-/// Whether a revision can mend it.
+/// Whether a revision can repair it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// The tool writes the revision.
     Yes,
-    /// Somebody has to say what is meant, or rows may be in the way.
+    /// The author must decide what is meant, or rows may prevent it.
     Ask,
     /// The tool must not try.
     No,
@@ -43,7 +43,7 @@ impl Repair {
     }
 }
 
-/// Whether mending loses what rows hold.
+/// Whether the repair loses values of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// Nothing is lost.
@@ -75,14 +75,14 @@ pub struct Finding {
     /// The table that it belongs to; none of what belongs to none.
     pub table: Option<String>,
     /// How much it weighs.
-    pub level: Level,
+    pub level: Severity,
     /// What the migrations make; none if they make no such thing.
     pub expected: Option<String>,
     /// What is there; none if nothing is.
     pub found: Option<String>,
     /// Objects that came or went along with this one.
     pub along: Vec<String>,
-    /// Whether a revision can mend it.
+    /// Whether a revision can repair it.
     pub repair: Repair,
     /// Whether that loses rows' data.
     pub repair_loses: Loss,
@@ -104,7 +104,7 @@ impl Finding {
         })
     }
 
-    /// The finding as a line for people.
+    /// The finding as a line of text.
     pub fn to_line(&self) -> String {
         let place = match &self.table {
             Some(table) if !self.object.starts_with(&format!("{table}.")) => {

@@ -1,11 +1,11 @@
-//! What follows from another difference is told along with it: the index of a column that is gone,
-//! the columns of a table that is new.
+//! What follows from another difference is reported along with it: the index of a column that is
+//! gone, the columns of a table that is new.
 
 use std::collections::BTreeSet;
 
-use super::{Change, Comparison, Difference, rename::bare};
+use super::{Comparison, Difference, DifferenceKind, rename::bare};
 use crate::{
-    catalog::{Catalog, Key},
+    catalog::{Catalog, ObjectKey},
     expression::identifiers,
 };
 
@@ -46,7 +46,7 @@ fn rank(difference: &Difference) -> u8 {
 
 /// The difference that explains this one in the end.
 fn root(parents: &[Option<usize>], mut at: usize) -> usize {
-    // Each step goes to another difference; a circle ends after as many as there are.
+    // Each step goes to another difference. The number of steps is bounded, which ends a cycle.
     for _ in 0..parents.len() {
         match parents[at] {
             Some(parent) => at = parent,
@@ -59,13 +59,13 @@ fn root(parents: &[Option<usize>], mut at: usize) -> usize {
 /// Whether `child` follows from `parent`.
 fn explains(comparison: &Comparison<'_>, parent: &Difference, child: &Difference) -> bool {
     match (parent.change, child.change) {
-        (Change::Removed, Change::Removed) => {
+        (DifferenceKind::Removed, DifferenceKind::Removed) => {
             let (Some(parent), Some(child)) = (&parent.expected, &child.expected) else {
                 return false;
             };
             belongs(comparison.expected, parent, child)
         }
-        (Change::Added, Change::Added) => {
+        (DifferenceKind::Added, DifferenceKind::Added) => {
             let (Some(parent), Some(child)) = (&parent.found, &child.found) else { return false };
             // A function that a new trigger calls is a finding of its own.
             !["function", "primary key", "unique", "index"].contains(&parent.kind.as_str())
@@ -77,7 +77,7 @@ fn explains(comparison: &Comparison<'_>, parent: &Difference, child: &Difference
 }
 
 /// Whether an object goes with another one of the same schema.
-fn belongs(catalog: &Catalog, parent: &Key, child: &Key) -> bool {
+fn belongs(catalog: &Catalog, parent: &ObjectKey, child: &ObjectKey) -> bool {
     let facet = |facet: &str| catalog.facet(child, facet).unwrap_or_default();
     let named = |facets: &[&str]| -> BTreeSet<String> {
         facets.iter().flat_map(|name| identifiers(catalog.engine, facet(name))).collect()

@@ -1,7 +1,7 @@
 //! What is missing and what is there besides, where they are one thing.
 
-use super::{Change, Difference, Renames, facets};
-use crate::catalog::{Catalog, Key};
+use super::{Difference, DifferenceKind, Renames, facets};
+use crate::catalog::{Catalog, ObjectKey};
 
 /// Pairs what is missing with what is there besides: indexes and constraints with the same
 /// definition, and a constraint whose index alone is there.
@@ -13,7 +13,8 @@ pub(super) fn pair(
 ) {
     let mut at = 0;
     while at < differences.len() {
-        let Difference { change: Change::Removed, expected: Some(old), .. } = &differences[at]
+        let Difference { change: DifferenceKind::Removed, expected: Some(old), .. } =
+            &differences[at]
         else {
             at += 1;
             continue;
@@ -21,7 +22,8 @@ pub(super) fn pair(
         let there = renames.new_key(old);
         let mut partner = None;
         for (other, difference) in differences.iter().enumerate() {
-            let Difference { change: Change::Added, found: Some(new), .. } = difference else {
+            let Difference { change: DifferenceKind::Added, found: Some(new), .. } = difference
+            else {
                 continue;
             };
             if new.table != there.table || new.table.is_empty() {
@@ -32,9 +34,9 @@ pub(super) fn pair(
                 && new.kind == old.kind
                 && same_definition(expected, found, old, new, renames);
             if same {
-                partner = Some((other, Change::Renamed, Vec::new()));
+                partner = Some((other, DifferenceKind::Renamed, Vec::new()));
             } else if new.name == there.name && is_pair(&old.kind, &new.kind) {
-                partner = Some((other, Change::Changed, vec!["constraint".to_owned()]));
+                partner = Some((other, DifferenceKind::Changed, vec!["constraint".to_owned()]));
             }
         }
         let Some((other, change, facets)) = partner else {
@@ -57,7 +59,7 @@ pub(super) fn pair(
     }
 }
 
-/// Kinds of which one may stand under the other's name.
+/// Kinds of which one may have the other's name.
 fn is_pair(one: &str, other: &str) -> bool {
     let kinds = ["primary key", "unique", "index"];
     kinds.contains(&one) && kinds.contains(&other)
@@ -67,15 +69,15 @@ fn is_pair(one: &str, other: &str) -> bool {
 fn same_definition(
     expected: &Catalog,
     found: &Catalog,
-    old: &Key,
-    new: &Key,
+    old: &ObjectKey,
+    new: &ObjectKey,
     renames: &Renames,
 ) -> bool {
     let differing = facets::differing(expected, found, old, new, renames);
     // A trigger's text holds its name.
     differing.is_empty()
         || (old.kind == "trigger" && differing == ["definition"] && {
-            let text = |catalog: &Catalog, key: &Key| {
+            let text = |catalog: &Catalog, key: &ObjectKey| {
                 let text = catalog.facet(key, "definition").unwrap_or_default();
                 text.replacen(&key.name, "", 1)
             };

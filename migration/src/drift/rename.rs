@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::catalog::{Catalog, Facets, Key};
+use crate::catalog::{Catalog, Facets, ObjectKey};
 
 /// Tables, columns and functions that have another name: from the old one to the new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,14 +79,14 @@ impl Renames {
         self.tables.get(table).cloned().unwrap_or_else(|| table.to_owned())
     }
 
-    /// The new names of the columns of a table, which is told by its old name.
+    /// The new names of the columns of a table, which has its old name here.
     pub fn columns_of(&self, table: &str) -> HashMap<String, String> {
         let own = self.columns.iter().filter(|((owner, _), _)| owner == table);
         own.map(|((_, old), new)| (old.clone(), new.clone())).collect()
     }
 
     /// The key under which an object is found.
-    pub fn new_key(&self, key: &Key) -> Key {
+    pub fn new_key(&self, key: &ObjectKey) -> ObjectKey {
         let column = || self.columns.get(&(key.table.clone(), key.name.clone())).cloned();
         let name = match key.kind.as_str() {
             "table" => self.new_table(&key.name),
@@ -97,7 +97,7 @@ impl Renames {
             },
             _ => key.name.clone(),
         };
-        Key { kind: key.kind.clone(), table: self.new_table(&key.table), name }
+        ObjectKey { kind: key.kind.clone(), table: self.new_table(&key.table), name }
     }
 }
 

@@ -1,23 +1,23 @@
-//! Whether a revision can mend a difference, and what that loses.
+//! Whether a revision can repair a difference, and what that loses.
 
-use super::{Change, Comparison, Difference, Loss, Repair};
+use super::{Comparison, Difference, DifferenceKind, Loss, Repair};
 use crate::expression::{Engine, normal_type};
 
-/// What mending takes. `facet` names the part of an object that has changed.
+/// What the repair needs. `facet` names the part of an object that has changed.
 pub(super) fn of(
     comparison: &Comparison<'_>,
     difference: &Difference,
     facet: Option<&String>,
 ) -> (Repair, Loss) {
     match difference.change {
-        Change::Order => (Repair::No, Loss::No),
-        Change::Renamed => renamed(difference),
-        Change::Added => added(comparison, difference),
-        Change::Removed => (removed(comparison, difference), Loss::No),
-        Change::Changed => {
+        DifferenceKind::Order => (Repair::No, Loss::No),
+        DifferenceKind::Renamed => renamed(difference),
+        DifferenceKind::Added => added(comparison, difference),
+        DifferenceKind::Removed => (removed(comparison, difference), Loss::No),
+        DifferenceKind::Changed => {
             let facet = facet.or_else(|| difference.facets.first());
             let name = facet.map(String::as_str).unwrap_or_default();
-            // What several facets of one object take is what the hardest of them takes.
+            // Several facets of one object need what the hardest of them needs.
             let names: Vec<&str> = match difference.key().kind.as_str() {
                 "table" | "column" => vec![name],
                 _ => difference.facets.iter().map(String::as_str).collect(),
@@ -33,7 +33,7 @@ pub(super) fn of(
     }
 }
 
-/// Another name of a table or a column may be meant, by a program that is yet to come.
+/// The author of a newer program may mean a rename of a table or a column.
 fn renamed(difference: &Difference) -> (Repair, Loss) {
     match difference.key().kind.as_str() {
         "table" | "column" => (Repair::Ask, Loss::No),
@@ -46,11 +46,12 @@ fn added(comparison: &Comparison<'_>, difference: &Difference) -> (Repair, Loss)
     let has = |facet: &str| comparison.found.facet(key, facet).is_some();
     let form = comparison.found.facet(key, "form").unwrap_or_default();
     match key.kind.as_str() {
-        "table" if form == "table" => (Repair::Yes, Loss::IfRows),
+        "table" if ["table", "partitioned table"].contains(&form) => (Repair::Yes, Loss::IfRows),
         "table" => (Repair::No, Loss::IfRows),
         "column" if has("generated") => (Repair::Yes, Loss::No),
         "column" => (Repair::Yes, Loss::IfRows),
-        "view" if form == "materialized view" => (Repair::Yes, Loss::No),
+        // What it is made of has too many forms to be written again on the way back.
+        "function" if form == "aggregate" => (Repair::No, Loss::No),
         "primary key" | "unique" | "foreign key" | "check" | "exclusion" | "index" | "trigger"
         | "function" | "view" | "rule" | "policy" | "type" | "sequence" | "extension" => {
             (Repair::Yes, Loss::No)
@@ -59,7 +60,7 @@ fn added(comparison: &Comparison<'_>, difference: &Difference) -> (Repair, Loss)
     }
 }
 
-/// What is to come back may not fit the rows that came meanwhile.
+/// A restored constraint may not fit rows that were inserted meanwhile.
 fn removed(comparison: &Comparison<'_>, difference: &Difference) -> Repair {
     let key = difference.key();
     let engine = comparison.expected.engine;
@@ -74,6 +75,7 @@ fn removed(comparison: &Comparison<'_>, difference: &Difference) -> Repair {
             }
         }
         "unique" | "foreign key" | "check" | "exclusion" => Repair::Ask,
+        "function" if comparison.expected.facet(key, "form") == Some("aggregate") => Repair::No,
         "primary key" if engine == Engine::Sqlite => Repair::Ask,
         "index" if has("uniqueness") => Repair::Ask,
         "table" | "primary key" | "index" | "trigger" | "function" | "view" | "rule" | "policy"

@@ -1,27 +1,31 @@
-//! Differences between catalogs made by hand: renames, what is told along, what a repair takes.
+//! Differences between catalogs made by hand: renames, what is reported along, what a repair takes.
 
 use super::{Loss, Repair, compare};
 use crate::{
-    catalog::{Catalog, Key},
+    catalog::{Catalog, ObjectKey},
     expression::Engine,
 };
 
 /// A table of shelves with a key, a CHECK and an index.
 fn shelves() -> Catalog {
     let mut catalog = Catalog::new(Engine::Postgres);
-    catalog.set(&Key::new("table", "", "shelves"), "form", "table");
+    catalog.set(&ObjectKey::new("table", "", "shelves"), "form", "table");
     let columns =
         [("id", "uuid", "NOT NULL"), ("label", "text", "NOT NULL"), ("height", "integer", "NULL")];
     for (at, (name, type_name, null)) in columns.into_iter().enumerate() {
-        let key = Key::new("column", "shelves", name);
+        let key = ObjectKey::new("column", "shelves", name);
         catalog.set(&key, "type", type_name);
         catalog.set(&key, "null", null);
         catalog.set(&key, "position", (at + 1).to_string());
     }
-    let check = Key::new("check", "shelves", "shelves_label_check");
+    let check = ObjectKey::new("check", "shelves", "shelves_label_check");
     catalog.set(&check, "expression", "(length(label) <= 40)");
-    catalog.set(&Key::new("primary key", "shelves", "shelves_pkey"), "columns", "id");
-    catalog.set(&Key::new("index", "shelves", "shelves_label_idx"), "keys", "label\t\nid\t DESC");
+    catalog.set(&ObjectKey::new("primary key", "shelves", "shelves_pkey"), "columns", "id");
+    catalog.set(
+        &ObjectKey::new("index", "shelves", "shelves_label_idx"),
+        "keys",
+        "label\t\nid\t DESC",
+    );
     catalog
 }
 
@@ -40,9 +44,9 @@ fn pair(kind: &str, object: &str) -> (String, String) {
 
 /// Gives a column another name everywhere.
 fn rename(catalog: &mut Catalog, old: &str, new: &str) {
-    let key = Key::new("column", "shelves", old);
+    let key = ObjectKey::new("column", "shelves", old);
     let facets = catalog.objects.remove(&key).expect("the column");
-    catalog.objects.insert(Key::new("column", "shelves", new), facets);
+    catalog.objects.insert(ObjectKey::new("column", "shelves", new), facets);
     for (key, facets) in &mut catalog.objects {
         if key.kind != "column" {
             facets.values_mut().for_each(|value| *value = value.replace(old, new));
@@ -51,13 +55,13 @@ fn rename(catalog: &mut Catalog, old: &str, new: &str) {
 }
 
 /// A change of a schema.
-type Change<'a> = &'a dyn Fn(&mut Catalog);
+type Mutation<'a> = &'a dyn Fn(&mut Catalog);
 
 #[test]
 fn equal_schemas_have_no_differences() {
     assert_eq!(findings(|_| {}), []);
     let other_spelling = |catalog: &mut Catalog| {
-        let key = Key::new("check", "shelves", "shelves_label_check");
+        let key = ObjectKey::new("check", "shelves", "shelves_label_check");
         catalog.set(&key, "expression", "(40 >= char_length(label))");
     };
     assert_eq!(findings(other_spelling), []);
@@ -70,11 +74,11 @@ fn a_renamed_column_is_one_finding() {
 }
 
 #[test]
-fn what_goes_along_is_no_finding_of_its_own() {
+fn a_consequence_is_no_finding_of_its_own() {
     let expected = shelves();
     let mut found = shelves();
     found.objects.retain(|key, _| !key.name.contains("label"));
-    found.set(&Key::new("column", "shelves", "height"), "position", "2");
+    found.set(&ObjectKey::new("column", "shelves", "height"), "position", "2");
     let findings = compare(&expected, &found).findings();
     let [finding] = findings.as_slice() else { panic!("one finding: {findings:#?}") };
     assert_eq!(
@@ -88,19 +92,25 @@ fn what_goes_along_is_no_finding_of_its_own() {
 
 #[test]
 fn each_kind_of_change_is_found() {
-    let column = |name: &str| Key::new("column", "shelves", name);
-    let changes: [(Change<'_>, &str, &str); 6] = [
+    let column = |name: &str| ObjectKey::new("column", "shelves", name);
+    let changes: [(Mutation<'_>, &str, &str); 6] = [
         (&|c| c.set(&column("height"), "type", "bigint"), "column.type", "shelves.height"),
         (&|c| c.set(&column("height"), "null", "NOT NULL"), "column.null", "shelves.height"),
         (&|c| c.set(&column("label"), "default", "'x'"), "column.default", "shelves.label"),
         (
-            &|c| c.set(&Key::new("index", "shelves", "shelves_label_idx"), "keys", "label\t\nid\t"),
+            &|c| {
+                c.set(
+                    &ObjectKey::new("index", "shelves", "shelves_label_idx"),
+                    "keys",
+                    "label\t\nid\t",
+                )
+            },
             "index.keys",
             "shelves_label_idx",
         ),
         (
             &|c| {
-                c.objects.remove(&Key::new("primary key", "shelves", "shelves_pkey"));
+                c.objects.remove(&ObjectKey::new("primary key", "shelves", "shelves_pkey"));
             },
             "primary key.removed",
             "shelves_pkey",
@@ -115,9 +125,9 @@ fn each_kind_of_change_is_found() {
 #[test]
 fn an_index_under_another_name_is_renamed() {
     let found = findings(|catalog| {
-        let key = Key::new("index", "shelves", "shelves_label_idx");
+        let key = ObjectKey::new("index", "shelves", "shelves_label_idx");
         let facets = catalog.objects.remove(&key).expect("the index");
-        catalog.objects.insert(Key::new("index", "shelves", "by_label"), facets);
+        catalog.objects.insert(ObjectKey::new("index", "shelves", "by_label"), facets);
     });
     assert_eq!(found, [pair("index.renamed", "by_label")]);
 }
@@ -126,8 +136,8 @@ fn an_index_under_another_name_is_renamed() {
 fn another_order_of_columns_is_a_note() {
     let expected = shelves();
     let mut found = shelves();
-    found.set(&Key::new("column", "shelves", "label"), "position", "3");
-    found.set(&Key::new("column", "shelves", "height"), "position", "2");
+    found.set(&ObjectKey::new("column", "shelves", "label"), "position", "3");
+    found.set(&ObjectKey::new("column", "shelves", "height"), "position", "2");
     let findings = compare(&expected, &found).findings();
     let [finding] = findings.as_slice() else { panic!("one finding: {findings:#?}") };
     assert_eq!((finding.kind.as_str(), finding.level.name()), ("table.order", "note"));

@@ -1,7 +1,7 @@
-//! Differences in words.
+//! Differences as findings.
 
-use super::{Change, Comparison, Difference, Finding, Level, repair};
-use crate::catalog::{Catalog, Facets, Key};
+use super::{Comparison, Difference, DifferenceKind, Finding, Severity, repair};
+use crate::catalog::{Catalog, Facets, ObjectKey};
 
 impl Comparison<'_> {
     /// The differences as findings, errors first.
@@ -25,19 +25,19 @@ impl Comparison<'_> {
             level: level(difference),
             expected: difference.expected.as_ref().map(|key| summary(self.expected, key)),
             found: difference.found.as_ref().map(|key| summary(self.found, key)),
-            along: difference.along.iter().map(Key::display).collect(),
+            along: difference.along.iter().map(ObjectKey::display).collect(),
             repair,
             repair_loses,
         };
         match difference.change {
-            Change::Added | Change::Removed => vec![finding],
-            Change::Renamed => vec![Finding {
+            DifferenceKind::Added | DifferenceKind::Removed => vec![finding],
+            DifferenceKind::Renamed => vec![Finding {
                 expected: difference.expected.as_ref().map(|key| key.name.clone()),
                 found: difference.found.as_ref().map(|key| key.name.clone()),
                 ..finding
             }],
-            Change::Order => {
-                let order = |catalog: &Catalog, key: &Option<Key>| {
+            DifferenceKind::Order => {
+                let order = |catalog: &Catalog, key: &Option<ObjectKey>| {
                     let table = key.as_ref().map(|key| key.name.clone()).unwrap_or_default();
                     let columns = catalog.columns(&table).into_iter();
                     Some(columns.map(|(key, _)| key.name.clone()).collect::<Vec<_>>().join(", "))
@@ -48,7 +48,7 @@ impl Comparison<'_> {
                     ..finding
                 }]
             }
-            Change::Changed => self.changed(difference, &finding),
+            DifferenceKind::Changed => self.changed(difference, &finding),
         }
     }
 
@@ -59,7 +59,7 @@ impl Comparison<'_> {
             "table" | "column" => difference.facets.iter().map(|facet| vec![facet]).collect(),
             _ => vec![difference.facets.iter().collect()],
         };
-        let said = |catalog: &Catalog, key: &Option<Key>, facets: &[&String]| {
+        let said = |catalog: &Catalog, key: &Option<ObjectKey>, facets: &[&String]| {
             let key = key.as_ref()?;
             let value = |facet: &str| match facet {
                 "constraint" => Some(summary(catalog, key)),
@@ -98,24 +98,25 @@ impl Comparison<'_> {
     }
 }
 
-fn word(change: Change) -> &'static str {
+fn word(change: DifferenceKind) -> &'static str {
     match change {
-        Change::Added => "added",
-        Change::Removed => "removed",
-        Change::Renamed => "renamed",
-        Change::Changed => "changed",
-        Change::Order => "order",
+        DifferenceKind::Added => "added",
+        DifferenceKind::Removed => "removed",
+        DifferenceKind::Renamed => "renamed",
+        DifferenceKind::Changed => "changed",
+        DifferenceKind::Order => "order",
     }
 }
 
 /// Extensions and the order of columns are what no migration makes.
-fn level(difference: &Difference) -> Level {
-    let is_note = difference.change == Change::Order || difference.key().kind == "extension";
-    if is_note { Level::Note } else { Level::Error }
+fn level(difference: &Difference) -> Severity {
+    let is_note =
+        difference.change == DifferenceKind::Order || difference.key().kind == "extension";
+    if is_note { Severity::Note } else { Severity::Error }
 }
 
 /// An object in a line: `bigint NOT NULL DEFAULT 1`.
-fn summary(catalog: &Catalog, key: &Key) -> String {
+fn summary(catalog: &Catalog, key: &ObjectKey) -> String {
     let none = Facets::new();
     let facets = catalog.objects.get(key).unwrap_or(&none);
     let get = |facet: &str| facets.get(facet).map(|value| shown(value));
@@ -146,7 +147,7 @@ fn summary(catalog: &Catalog, key: &Key) -> String {
     words.join(" ")
 }
 
-/// A facet for people: in one line, and not longer than they read.
+/// A facet as text: in one line, and cut to a readable length.
 fn shown(value: &str) -> String {
     /// The longest text of a facet that is shown whole, in characters.
     const MOST: usize = 300;

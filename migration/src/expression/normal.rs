@@ -1,11 +1,12 @@
-//! The normal form: operands sorted where their order says nothing, comparisons turned one way,
-//! lists as sets, casts dropped where they change nothing, one name for each function.
+//! The normal form: operands sorted where their order doesn't matter, comparisons in one direction,
+//! lists as sets, redundant casts dropped, one name for each function.
 
 use super::{
     ColumnType, Engine, Scope,
+    constants::{array_constant, boolean, fits, normal_number},
     names::{FUNCTIONS, fold, rename},
     normal_code, normal_type,
-    parse::{Kind, Node, parse},
+    parse::{ExpressionKind, SqlExpression, parse},
     tokens,
     types::{is_integer, is_number, is_plain_text},
 };
@@ -15,7 +16,7 @@ use super::{
 pub fn normal_form(engine: Engine, text: &str, scope: &Scope) -> String {
     let words = tokens(engine, text);
     let Some(tree) = parse(engine, &words) else {
-        // A form that isn't known: its words, so that at least white space says nothing.
+        // An unknown form: its tokens, so that at least white space doesn't matter.
         return normal_code(engine, text, scope);
     };
     let mut form = String::new();
@@ -29,75 +30,94 @@ struct Normaliser<'a> {
 }
 
 impl Normaliser<'_> {
-    fn normal(&self, node: Node) -> Node {
-        let Node { kind, arguments } = node;
-        let arguments: Vec<Node> = arguments.into_iter().map(|part| self.normal(part)).collect();
+    fn normal(&self, node: SqlExpression) -> SqlExpression {
+        let SqlExpression { kind, arguments } = node;
+        let arguments: Vec<SqlExpression> =
+            arguments.into_iter().map(|part| self.normal(part)).collect();
         match kind {
-            Kind::Name(name, quoted) => self.name(name, quoted),
-            Kind::Number(number) => leaf(Kind::Number(normal_number(&number))),
-            Kind::Keyword(word) => self.keyword(word),
-            Kind::Call(name) => self.call(name, arguments),
-            Kind::Cast(target) => self.cast(&target, arguments),
-            Kind::Collate(name) => self.collate(name, arguments),
-            Kind::Operator(name) => self.operator(&name, arguments),
-            Kind::Text(_) => Node { kind, arguments },
+            ExpressionKind::Name(name, quoted) => self.name(name, quoted),
+            ExpressionKind::Number(number) => leaf(ExpressionKind::Number(normal_number(&number))),
+            ExpressionKind::Keyword(word) => self.keyword(word),
+            ExpressionKind::Call(name) => self.call(name, arguments),
+            ExpressionKind::Cast(target) => self.cast(&target, arguments),
+            ExpressionKind::Collate(name) => self.collate(name, arguments),
+            ExpressionKind::Operator(name) => self.operator(&name, arguments),
+            ExpressionKind::Text(_) => SqlExpression { kind, arguments },
         }
     }
 
     /// A name; SQLite takes a quoted one that is no column for a text.
-    fn name(&self, name: String, quoted: bool) -> Node {
+    fn name(&self, name: String, quoted: bool) -> SqlExpression {
         if self.engine == Engine::Sqlite && quoted && !self.scope.columns.is_empty() {
             let folded = fold(self.engine, &name);
             let known = self.scope.columns.contains_key(&folded);
             if !known && !name.contains('.') && !self.scope.renamed.contains_key(&folded) {
-                return leaf(Kind::Text(name));
+                return leaf(ExpressionKind::Text(name));
             }
         }
         let name = fold(self.engine, &name);
-        leaf(Kind::Name(rename(self.scope, name), false))
+        leaf(ExpressionKind::Name(rename(self.scope, name), false))
     }
 
-    fn keyword(&self, word: String) -> Node {
+    fn keyword(&self, word: String) -> SqlExpression {
         match (self.engine, word.as_str()) {
-            (Engine::Sqlite, "true") => leaf(Kind::Number("1".to_owned())),
-            (Engine::Sqlite, "false") => leaf(Kind::Number("0".to_owned())),
+            (Engine::Sqlite, "true") => leaf(ExpressionKind::Number("1".to_owned())),
+            (Engine::Sqlite, "false") => leaf(ExpressionKind::Number("0".to_owned())),
             (Engine::Postgres, "current_timestamp") => {
-                Node::new(Kind::Call("now".to_owned()), Vec::new())
+                SqlExpression::new(ExpressionKind::Call("now".to_owned()), Vec::new())
             }
-            _ => leaf(Kind::Keyword(word)),
+            _ => leaf(ExpressionKind::Keyword(word)),
         }
     }
 
-    fn call(&self, name: String, arguments: Vec<Node>) -> Node {
+    fn call(&self, name: String, arguments: Vec<SqlExpression>) -> SqlExpression {
         let known = FUNCTIONS.iter().find(|(other, _)| *other == name);
-        let name = known.map_or(name, |(_, first)| (*first).to_owned());
-        Node::new(Kind::Call(rename(self.scope, name)), arguments)
+        let mut name = known.map_or(name, |(_, first)| (*first).to_owned());
+        if let ("octet_length", [SqlExpression { kind: ExpressionKind::Name(column, _), .. }]) =
+            (name.as_str(), arguments.as_slice())
+            && self.column(column).is_some_and(|column| column.type_name == "bytea")
+        {
+            // Of bytes the two count the same.
+            "length".clone_into(&mut name);
+        }
+        SqlExpression::new(ExpressionKind::Call(rename(self.scope, name)), arguments)
     }
 
-    fn cast(&self, target: &str, mut arguments: Vec<Node>) -> Node {
+    fn cast(&self, target: &str, mut arguments: Vec<SqlExpression>) -> SqlExpression {
         let target = normal_type(self.engine, target);
-        let Some(inside) = arguments.pop() else { return leaf(Kind::Cast(target)) };
+        let Some(inside) = arguments.pop() else { return leaf(ExpressionKind::Cast(target)) };
         if self.engine == Engine::Sqlite {
-            return Node::new(Kind::Cast(target), vec![inside]);
+            return SqlExpression::new(ExpressionKind::Cast(target), vec![inside]);
         }
         let element = target.trim_end_matches("[]");
         let drops = match &inside.kind {
-            Kind::Text(text) if is_plain_text(&target) => Some(leaf(Kind::Text(text.clone()))),
-            Kind::Text(text) if is_integer(&target) && text.trim().parse::<i64>().is_ok() => {
-                Some(leaf(Kind::Number(normal_number(text.trim()))))
+            ExpressionKind::Text(text) if is_plain_text(&target) || fits(text, &target) => {
+                Some(leaf(ExpressionKind::Text(text.clone())))
             }
-            Kind::Text(text) if target == "boolean" => boolean(text).map(keyword),
-            Kind::Text(text) if element != target && is_plain_text(element) => array_constant(text),
-            Kind::Number(number) if is_integer(&target) && number.parse::<i64>().is_ok() => {
+            ExpressionKind::Text(text)
+                if is_integer(&target) && text.trim().parse::<i64>().is_ok() =>
+            {
+                Some(leaf(ExpressionKind::Number(normal_number(text.trim()))))
+            }
+            ExpressionKind::Text(text) if target == "boolean" => boolean(text).map(keyword),
+            ExpressionKind::Text(text) if element != target && is_plain_text(element) => {
+                array_constant(text)
+            }
+            ExpressionKind::Number(number)
+                if is_integer(&target) && number.parse::<i64>().is_ok() =>
+            {
                 Some(inside.clone())
             }
-            Kind::Keyword(word) if word == "null" => Some(inside.clone()),
-            Kind::Keyword(_) if target == "boolean" => Some(inside.clone()),
-            Kind::Operator(name) if name == "array" && element != target => {
-                let texts = inside.arguments.iter().all(|item| matches!(item.kind, Kind::Text(_)));
+            ExpressionKind::Keyword(word) if word == "null" => Some(inside.clone()),
+            ExpressionKind::Keyword(_) if target == "boolean" => Some(inside.clone()),
+            ExpressionKind::Operator(name) if name == "array" && element != target => {
+                let texts = inside
+                    .arguments
+                    .iter()
+                    .all(|item| matches!(item.kind, ExpressionKind::Text(_)));
                 (texts && is_plain_text(element)).then(|| inside.clone())
             }
-            Kind::Name(name, _) => {
+            ExpressionKind::Name(name, _) => {
                 let column = self.column(name);
                 let same = column.is_some_and(|column| {
                     let own = normal_type(self.engine, &column.type_name);
@@ -105,17 +125,18 @@ impl Normaliser<'_> {
                 });
                 (same || (self.scope.ignore_casts && column.is_some())).then(|| inside.clone())
             }
-            Kind::Cast(inner) if is_plain_text(inner) && is_plain_text(&target) => {
+            ExpressionKind::Cast(inner) if is_plain_text(inner) && is_plain_text(&target) => {
                 Some(inside.clone())
             }
             _ => None,
         };
-        drops.unwrap_or_else(|| Node::new(Kind::Cast(target), vec![inside]))
+        drops.unwrap_or_else(|| SqlExpression::new(ExpressionKind::Cast(target), vec![inside]))
     }
 
     /// A collation that the column has anyway says nothing.
-    fn collate(&self, name: String, mut arguments: Vec<Node>) -> Node {
-        if let [Node { kind: Kind::Name(column, _), .. }] = arguments.as_slice() {
+    fn collate(&self, name: String, mut arguments: Vec<SqlExpression>) -> SqlExpression {
+        if let [SqlExpression { kind: ExpressionKind::Name(column, _), .. }] = arguments.as_slice()
+        {
             let own = self.column(column).and_then(|column| column.collation.as_deref());
             let plain = self.engine == Engine::Sqlite && own.is_none();
             let same = own.is_some_and(|own| match self.engine {
@@ -132,7 +153,7 @@ impl Normaliser<'_> {
             Engine::Postgres => name,
             Engine::Sqlite => name.to_lowercase(),
         };
-        Node::new(Kind::Collate(name), arguments)
+        SqlExpression::new(ExpressionKind::Collate(name), arguments)
     }
 
     /// A column of the scope, by its old name or its new one.
@@ -142,7 +163,7 @@ impl Normaliser<'_> {
         columns.get(name).or_else(|| columns.get(old()?))
     }
 
-    fn operator(&self, name: &str, mut arguments: Vec<Node>) -> Node {
+    fn operator(&self, name: &str, mut arguments: Vec<SqlExpression>) -> SqlExpression {
         let name = match name {
             "==" => "=",
             "!=" => "<>",
@@ -151,8 +172,8 @@ impl Normaliser<'_> {
             name => name,
         };
         match (name, arguments.as_slice()) {
-            ("!~~", _) => negated(Node::operator("like", arguments)),
-            ("!~~*", _) => negated(Node::operator("ilike", arguments)),
+            ("!~~", _) => negated(SqlExpression::operator("like", arguments)),
+            ("!~~*", _) => negated(SqlExpression::operator("ilike", arguments)),
             ("not", [_]) => negated(arguments.remove(0)),
             ("and" | "or", _) => gathered(name, arguments),
             ("=" | "<>" | "<" | ">" | "<=" | ">=", [_, _]) => self.comparison(name, arguments),
@@ -172,16 +193,26 @@ impl Normaliser<'_> {
             }
             ("is distinct from" | "is not distinct from", [_, _]) => {
                 arguments.sort();
-                Node::operator(name, arguments)
+                SqlExpression::operator(name, arguments)
             }
-            _ => Node::operator(name, arguments),
+            _ => SqlExpression::operator(name, arguments),
         }
     }
 
     /// A comparison: the smaller side first; of equals the operands in their order. What a
     /// constant is cast to follows from the other side.
-    fn comparison(&self, name: &str, arguments: Vec<Node>) -> Node {
-        let mut arguments: Vec<Node> = arguments.into_iter().map(bare_constant).collect();
+    fn comparison(&self, name: &str, arguments: Vec<SqlExpression>) -> SqlExpression {
+        let mut arguments: Vec<SqlExpression> = arguments.into_iter().map(bare_constant).collect();
+        let mut name = name;
+        if let ("=" | "<>", [_, _]) = (name, arguments.as_slice()) {
+            // Whether two values are set or not: IS NULL is never unknown, so it can be turned.
+            for part in &mut arguments {
+                if part.is_operator("is not null") {
+                    *part = SqlExpression::operator("is null", std::mem::take(&mut part.arguments));
+                    name = if name == "=" { "<>" } else { "=" };
+                }
+            }
+        }
         let name = match name {
             ">" | ">=" => {
                 arguments.reverse();
@@ -194,7 +225,9 @@ impl Normaliser<'_> {
             _ => name,
         };
         if self.engine == Engine::Postgres && ["=", "<>"].contains(&name) {
-            let is = |node: &Node, word| node.kind == Kind::Keyword(String::from(word));
+            let is = |node: &SqlExpression, word| {
+                node.kind == ExpressionKind::Keyword(String::from(word))
+            };
             if let Some(at) =
                 arguments.iter().position(|part| is(part, "true") || is(part, "false"))
             {
@@ -203,25 +236,25 @@ impl Normaliser<'_> {
                 return if positive { other } else { negated(other) };
             }
         }
-        Node::operator(name, arguments)
+        SqlExpression::operator(name, arguments)
     }
 }
 
-fn leaf(kind: Kind) -> Node {
-    Node::new(kind, Vec::new())
+fn leaf(kind: ExpressionKind) -> SqlExpression {
+    SqlExpression::new(kind, Vec::new())
 }
 
-fn keyword(word: &str) -> Node {
-    leaf(Kind::Keyword(word.to_owned()))
+fn keyword(word: &str) -> SqlExpression {
+    leaf(ExpressionKind::Keyword(word.to_owned()))
 }
 
 /// A number or text whose cast to another type of number changes nothing of its value.
-fn bare_constant(node: Node) -> Node {
+fn bare_constant(node: SqlExpression) -> SqlExpression {
     match (&node.kind, node.arguments.as_slice()) {
-        (Kind::Cast(target), [inside]) if is_number(target) => match &inside.kind {
-            Kind::Number(_) => inside.clone(),
-            Kind::Text(text) if text.trim().parse::<f64>().is_ok() => {
-                leaf(Kind::Number(normal_number(text.trim())))
+        (ExpressionKind::Cast(target), [inside]) if is_number(target) => match &inside.kind {
+            ExpressionKind::Number(_) => inside.clone(),
+            ExpressionKind::Text(text) if text.trim().parse::<f64>().is_ok() => {
+                leaf(ExpressionKind::Number(normal_number(text.trim())))
             }
             _ => node,
         },
@@ -229,63 +262,25 @@ fn bare_constant(node: Node) -> Node {
     }
 }
 
-/// `1.50` is `1.5`, `+1` is `1`, `007` is `7`.
-fn normal_number(text: &str) -> String {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.starts_with("0x") || digits.contains('e') {
-        return format!("{sign}{digits}");
-    }
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole = whole.trim_start_matches('0');
-    let whole = if whole.is_empty() { "0" } else { whole };
-    let fraction = fraction.trim_end_matches('0');
-    let sign = if whole == "0" && fraction.is_empty() { "" } else { sign };
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
-/// What PostgreSQL reads as a truth value (manual, 8.6. Boolean Type).
-fn boolean(text: &str) -> Option<&'static str> {
-    let text = text.trim().to_lowercase();
-    match text.as_str() {
-        "1" | "on" => Some("true"),
-        "0" | "off" | "of" => Some("false"),
-        "" | "o" => None,
-        _ if "true".starts_with(&text) || "yes".starts_with(&text) => Some("true"),
-        _ if "false".starts_with(&text) || "no".starts_with(&text) => Some("false"),
-        _ => None,
-    }
-}
-
-/// `'{A,B}'` as a list, if its elements are plain words.
-fn array_constant(text: &str) -> Option<Node> {
-    let inside = text.strip_prefix('{')?.strip_suffix('}')?;
-    if inside.is_empty() || inside.contains(['"', '\\', '{', '}']) {
-        return None;
-    }
-    let items = inside.split(',').map(|item| leaf(Kind::Text(item.to_owned()))).collect();
-    Some(Node::operator("array", items))
-}
-
 /// A value in a set or outside it. With one element it is a comparison.
-fn membership(name: &str, value: Node, items: Vec<Node>) -> Node {
-    let mut items: Vec<Node> = items.into_iter().map(bare_constant).collect();
+fn membership(name: &str, value: SqlExpression, items: Vec<SqlExpression>) -> SqlExpression {
+    let mut items: Vec<SqlExpression> = items.into_iter().map(bare_constant).collect();
     items.sort();
     items.dedup();
     if items.len() == 1 {
         let mut pair = vec![value, items.remove(0)];
         pair.sort();
-        return Node::operator(if name == "in" { "=" } else { "<>" }, pair);
+        return SqlExpression::operator(if name == "in" { "=" } else { "<>" }, pair);
     }
     items.insert(0, value);
-    Node::operator(name, items)
+    SqlExpression::operator(name, items)
 }
 
 /// The contrary, as far inside as it goes. Unknown stays unknown.
-fn negated(node: Node) -> Node {
-    let Kind::Operator(name) = &node.kind else { return Node::operator("not", vec![node]) };
+fn negated(node: SqlExpression) -> SqlExpression {
+    let ExpressionKind::Operator(name) = &node.kind else {
+        return SqlExpression::operator("not", vec![node]);
+    };
     let turned = match name.as_str() {
         "=" => Some(("<>", false)),
         "<>" => Some(("=", false)),
@@ -315,16 +310,16 @@ fn negated(node: Node) -> Node {
                 if swap {
                     arguments.reverse();
                 }
-                Node::operator(name, arguments)
+                SqlExpression::operator(name, arguments)
             }
-            None => Node::operator("not", vec![node]),
+            None => SqlExpression::operator("not", vec![node]),
         },
     }
 }
 
 /// AND and OR of any number of operands: flat, sorted, each once. Several comparisons of one
 /// value with constants are one list.
-fn gathered(name: &str, arguments: Vec<Node>) -> Node {
+fn gathered(name: &str, arguments: Vec<SqlExpression>) -> SqlExpression {
     let mut parts = Vec::new();
     for part in arguments {
         match part.is_operator(name) {
@@ -333,7 +328,7 @@ fn gathered(name: &str, arguments: Vec<Node>) -> Node {
         }
     }
     let (single, many) = if name == "or" { ("=", "in") } else { ("<>", "not in") };
-    let mut lists: Vec<(Node, Vec<Node>)> = Vec::new();
+    let mut lists: Vec<(SqlExpression, Vec<SqlExpression>)> = Vec::new();
     let mut others = Vec::new();
     for part in parts {
         let pair = match part.arguments.as_slice() {
@@ -360,20 +355,20 @@ fn gathered(name: &str, arguments: Vec<Node>) -> Node {
     others.dedup();
     match others.len() {
         1 => others.remove(0),
-        _ => Node::operator(name, others),
+        _ => SqlExpression::operator(name, others),
     }
 }
 
-fn render(node: &Node, form: &mut String) {
+fn render(node: &SqlExpression, form: &mut String) {
     let word = match &node.kind {
-        Kind::Name(name, _) => name.clone(),
-        Kind::Text(text) => format!("'{text}'"),
-        Kind::Number(number) => number.clone(),
-        Kind::Keyword(word) => word.to_uppercase(),
-        Kind::Operator(name) => name.clone(),
-        Kind::Call(name) => format!("{name}()"),
-        Kind::Cast(target) => format!("::{target}"),
-        Kind::Collate(name) => format!("collate {name}"),
+        ExpressionKind::Name(name, _) => name.clone(),
+        ExpressionKind::Text(text) => format!("'{text}'"),
+        ExpressionKind::Number(number) => number.clone(),
+        ExpressionKind::Keyword(word) => word.to_uppercase(),
+        ExpressionKind::Operator(name) => name.clone(),
+        ExpressionKind::Call(name) => format!("{name}()"),
+        ExpressionKind::Cast(target) => format!("::{target}"),
+        ExpressionKind::Collate(name) => format!("collate {name}"),
     };
     if node.arguments.is_empty() {
         form.push_str(&word);

@@ -6,14 +6,14 @@ mod infix;
 
 /// A part of an expression: what it is, and the parts it is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Node {
-    pub(super) kind: Kind,
-    pub(super) arguments: Vec<Node>,
+pub(super) struct SqlExpression {
+    pub(super) kind: ExpressionKind,
+    pub(super) arguments: Vec<SqlExpression>,
 }
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum ExpressionKind {
     /// A column or another name, with its qualifiers; whether the last part is in double quotes.
     Name(String, bool),
     /// A text constant.
@@ -32,25 +32,25 @@ pub(super) enum Kind {
     Collate(String),
 }
 
-impl Node {
-    pub(super) fn new(kind: Kind, arguments: Vec<Self>) -> Self {
+impl SqlExpression {
+    pub(super) fn new(kind: ExpressionKind, arguments: Vec<Self>) -> Self {
         Self { kind, arguments }
     }
 
     pub(super) fn operator(name: &str, arguments: Vec<Self>) -> Self {
-        Self::new(Kind::Operator(name.to_owned()), arguments)
+        Self::new(ExpressionKind::Operator(name.to_owned()), arguments)
     }
 
     pub(super) fn is_operator(&self, name: &str) -> bool {
-        matches!(&self.kind, Kind::Operator(operator) if operator == name)
+        matches!(&self.kind, ExpressionKind::Operator(operator) if operator == name)
     }
 
     /// Whether it is a constant.
     pub(super) fn is_constant(&self) -> bool {
         match &self.kind {
-            Kind::Text(_) | Kind::Number(_) => true,
-            Kind::Keyword(word) => ["null", "true", "false"].contains(&word.as_str()),
-            Kind::Cast(_) => self.arguments.iter().all(Self::is_constant),
+            ExpressionKind::Text(_) | ExpressionKind::Number(_) => true,
+            ExpressionKind::Keyword(word) => ["null", "true", "false"].contains(&word.as_str()),
+            ExpressionKind::Cast(_) => self.arguments.iter().all(Self::is_constant),
             _ => false,
         }
     }
@@ -94,7 +94,7 @@ const VALUES: &[&str] = &[
 ];
 
 /// The tree of a whole text; none if it has a form that isn't known here.
-pub(super) fn parse(engine: Engine, tokens: &[Spanned]) -> Option<Node> {
+pub(super) fn parse(engine: Engine, tokens: &[Spanned]) -> Option<SqlExpression> {
     let mut parser = Parser { engine, tokens, at: 0 };
     let node = parser.expression(0)?;
     (parser.at == tokens.len()).then_some(node)
@@ -135,7 +135,7 @@ impl Parser<'_> {
     }
 
     /// An expression whose operators bind at least as tightly as `least`.
-    fn expression(&mut self, least: u8) -> Option<Node> {
+    fn expression(&mut self, least: u8) -> Option<SqlExpression> {
         let mut left = self.prefix()?;
         while let Some(next) = self.infix(&left, least)? {
             left = next;
@@ -143,36 +143,38 @@ impl Parser<'_> {
         Some(left)
     }
 
-    fn prefix(&mut self) -> Option<Node> {
+    fn prefix(&mut self) -> Option<SqlExpression> {
         if self.eat("not") {
-            return Some(Node::operator("not", vec![self.expression(NOT)?]));
+            return Some(SqlExpression::operator("not", vec![self.expression(NOT)?]));
         }
         for sign in ["-", "+", "~"] {
             if self.eat_symbol(sign) {
                 let operand = self.expression(PRODUCT + 1)?;
                 return Some(match (&operand.kind, sign) {
-                    (Kind::Number(number), "-") => {
-                        Node::new(Kind::Number(format!("-{number}")), Vec::new())
+                    (ExpressionKind::Number(number), "-") => {
+                        SqlExpression::new(ExpressionKind::Number(format!("-{number}")), Vec::new())
                     }
-                    (Kind::Number(_), "+") => operand,
-                    _ => Node::operator(sign, vec![operand]),
+                    (ExpressionKind::Number(_), "+") => operand,
+                    _ => SqlExpression::operator(sign, vec![operand]),
                 });
             }
         }
         self.primary()
     }
 
-    fn primary(&mut self) -> Option<Node> {
+    fn primary(&mut self) -> Option<SqlExpression> {
         let spanned = self.peek(0)?.clone();
         self.at += 1;
         match spanned.token {
-            Token::Number(number) => Some(Node::new(Kind::Number(number), Vec::new())),
-            Token::Text(text) => Some(Node::new(Kind::Text(text), Vec::new())),
+            Token::Number(number) => {
+                Some(SqlExpression::new(ExpressionKind::Number(number), Vec::new()))
+            }
+            Token::Text(text) => Some(SqlExpression::new(ExpressionKind::Text(text), Vec::new())),
             Token::Symbol(symbol) if symbol == "(" => {
                 let mut items = self.list(")")?;
                 match items.len() {
                     1 => items.pop(),
-                    _ => Some(Node::operator("row", items)),
+                    _ => Some(SqlExpression::operator("row", items)),
                 }
             }
             Token::Symbol(_) => None,
@@ -182,7 +184,7 @@ impl Parser<'_> {
     }
 
     /// What a word begins: a value, a call, a construct or a name.
-    fn word(&mut self, word: String, quoted: bool) -> Option<Node> {
+    fn word(&mut self, word: String, quoted: bool) -> Option<SqlExpression> {
         let opens = self.peek(0).is_some_and(|token| token.is_symbol("("));
         if !quoted && KEYWORDS.contains(&word.as_str()) {
             return None;
@@ -192,7 +194,7 @@ impl Parser<'_> {
                 self.at += 1;
                 self.list(")")?;
             }
-            return Some(Node::new(Kind::Keyword(word), Vec::new()));
+            return Some(SqlExpression::new(ExpressionKind::Keyword(word), Vec::new()));
         }
         match word.as_str() {
             "case" if !quoted => return self.case(),
@@ -201,14 +203,14 @@ impl Parser<'_> {
                 let inside = self.expression(0)?;
                 let target = self.eat("as").then(|| self.type_name())??;
                 self.need(")")?;
-                return Some(Node::new(Kind::Cast(target), vec![inside]));
+                return Some(SqlExpression::new(ExpressionKind::Cast(target), vec![inside]));
             }
             "array" if !quoted && self.eat_symbol("[") => {
-                return Some(Node::operator("array", self.list("]")?));
+                return Some(SqlExpression::operator("array", self.list("]")?));
             }
             "interval" if !quoted && matches!(self.peek(0)?.token, Token::Text(_)) => {
                 let inside = self.primary()?;
-                return Some(Node::new(Kind::Cast(word), vec![inside]));
+                return Some(SqlExpression::new(ExpressionKind::Cast(word), vec![inside]));
             }
             _ => {}
         }
@@ -226,23 +228,23 @@ impl Parser<'_> {
             last_quoted = matches!(spanned.token, Token::Quoted(_));
         }
         if !self.eat_symbol("(") {
-            return Some(Node::new(Kind::Name(name, last_quoted), Vec::new()));
+            return Some(SqlExpression::new(ExpressionKind::Name(name, last_quoted), Vec::new()));
         }
         let name = fold(self.engine, name.trim_start_matches("pg_catalog."));
         let arguments =
             if SPECIAL.contains(&name.as_str()) { self.raw_arguments()? } else { self.list(")")? };
-        Some(Node::new(Kind::Call(name), arguments))
+        Some(SqlExpression::new(ExpressionKind::Call(name), arguments))
     }
 
     /// Expressions with commas between them, to the closing bracket.
-    fn list(&mut self, close: &str) -> Option<Vec<Node>> {
+    fn list(&mut self, close: &str) -> Option<Vec<SqlExpression>> {
         let mut items = Vec::new();
         if self.eat_symbol(close) {
             return Some(items);
         }
         loop {
             if self.eat_symbol("*") {
-                items.push(Node::operator("*", Vec::new()));
+                items.push(SqlExpression::operator("*", Vec::new()));
             } else {
                 items.push(self.expression(0)?);
             }
@@ -254,7 +256,7 @@ impl Parser<'_> {
     }
 
     /// The tokens to the closing bracket, each as it is.
-    fn raw_arguments(&mut self) -> Option<Vec<Node>> {
+    fn raw_arguments(&mut self) -> Option<Vec<SqlExpression>> {
         let (mut depth, mut items) = (1, Vec::new());
         loop {
             let token = self.peek(0)?.clone();
@@ -263,24 +265,24 @@ impl Parser<'_> {
             if depth == 0 {
                 return Some(items);
             }
-            items.push(Node::new(leaf(self.engine, token.token), Vec::new()));
+            items.push(SqlExpression::new(leaf(self.engine, token.token), Vec::new()));
         }
     }
 
-    fn case(&mut self) -> Option<Node> {
+    fn case(&mut self) -> Option<SqlExpression> {
         let mut parts = Vec::new();
         if !self.peek(0)?.is("when") {
-            parts.push(Node::operator("of", vec![self.expression(0)?]));
+            parts.push(SqlExpression::operator("of", vec![self.expression(0)?]));
         }
         while self.eat("when") {
             let condition = self.expression(0)?;
             let value = self.eat("then").then(|| self.expression(0))??;
-            parts.push(Node::operator("when", vec![condition, value]));
+            parts.push(SqlExpression::operator("when", vec![condition, value]));
         }
         if self.eat("else") {
-            parts.push(Node::operator("else", vec![self.expression(0)?]));
+            parts.push(SqlExpression::operator("else", vec![self.expression(0)?]));
         }
-        self.eat("end").then(|| Node::operator("case", parts))
+        self.eat("end").then(|| SqlExpression::operator("case", parts))
     }
 
     fn name(&mut self) -> Option<String> {
@@ -325,12 +327,12 @@ fn plain(token: &Token) -> String {
 }
 
 /// A single token as a leaf.
-fn leaf(engine: Engine, token: Token) -> Kind {
+fn leaf(engine: Engine, token: Token) -> ExpressionKind {
     match token {
-        Token::Word(word) => Kind::Name(word.to_lowercase(), false),
-        Token::Quoted(word) => Kind::Name(fold(engine, &word), true),
-        Token::Text(text) => Kind::Text(text),
-        Token::Number(number) => Kind::Number(number),
-        Token::Symbol(symbol) => Kind::Operator(symbol),
+        Token::Word(word) => ExpressionKind::Name(word.to_lowercase(), false),
+        Token::Quoted(word) => ExpressionKind::Name(fold(engine, &word), true),
+        Token::Text(text) => ExpressionKind::Text(text),
+        Token::Number(number) => ExpressionKind::Number(number),
+        Token::Symbol(symbol) => ExpressionKind::Operator(symbol),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// A column as far as the meaning of an expression depends on it.
+/// The properties of a column that the meaning of an expression depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnType {
     /// The type, as the catalog names it.
@@ -11,13 +11,13 @@ pub struct ColumnType {
     pub collation: Option<String>,
 }
 
-/// What names in an expression stand for.
+/// The scope of an expression's names.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The columns of the expression's table.
     pub columns: HashMap<String, ColumnType>,
-    /// Names that the compared side knows by another one: old name to new name.
+    /// Renames of the compared side: old name to new name.
     pub renamed: HashMap<String, String>,
-    /// Whether casts of columns say nothing, because the type of a column differs anyway.
+    /// Whether casts of columns are ignored, because the type of a column differs anyway.
     pub ignore_casts: bool,
 }

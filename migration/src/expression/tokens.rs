@@ -1,4 +1,4 @@
-//! The words of an SQL text, each with its place.
+//! The tokens of an SQL text, each with its position.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -19,12 +19,12 @@ pub enum Token {
     Symbol(String),
 }
 
-/// A token and where it stands in the text, in bytes.
+/// A token and its position in the text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spanned {
     /// The token.
     pub token: Token,
-    /// Its place.
+    /// Its position.
     pub span: Range<usize>,
 }
 
@@ -115,7 +115,7 @@ impl Lexer<'_> {
         Some(Spanned { token, span: start..self.at })
     }
 
-    /// Goes over white space and comments.
+    /// Skips white space and comments.
     fn skip(&mut self) {
         loop {
             let rest = &self.text[self.at..];
@@ -153,7 +153,7 @@ impl Lexer<'_> {
         rest.len()
     }
 
-    /// What stands between quotes, of which two inside are one. `before` bytes open it.
+    /// The text between quotes, of which two inside are one. `before` bytes open it.
     fn quoted(&mut self, before: usize, quote: char) -> String {
         self.at += before;
         let mut inside = String::new();
@@ -173,7 +173,7 @@ impl Lexer<'_> {
         inside
     }
 
-    /// What stands in `E''`: of its escapes only those of quote and backslash are read.
+    /// The text of an `E''`: of its escapes only those of quote and backslash are decoded.
     fn escaped(&mut self) -> String {
         self.at += 2;
         let mut inside = String::new();
@@ -246,7 +246,7 @@ fn is_digit(character: char) -> bool {
 }
 
 #[test]
-fn texts_are_taken_apart() {
+fn texts_are_split_into_tokens() {
     let words = |engine, text| -> Vec<Token> {
         tokens(engine, text).into_iter().map(|spanned| spanned.token).collect()
     };

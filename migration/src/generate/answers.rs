@@ -1,24 +1,24 @@
 //! What only the author of a revision knows.
 
-use crate::{catalog::Key, drift::Renames};
+use crate::{catalog::ObjectKey, drift::Renames};
 
-/// What the author says of a revision.
+/// The author's answers for a revision.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     /// Tables and columns with other names.
     pub renames: Renames,
-    /// Tables and columns that are gone, whatever looks like a new name of them: `posts.body`.
+    /// Tables and columns that were removed, not renamed: `posts.body`.
     pub not_renamed: Vec<String>,
     /// What new columns of rows that exist get: table, column, expression.
     pub fills: Vec<(String, String, String)>,
-    /// Whether the steps also run where their work is done already, as they must where only some
+    /// Whether the steps also run where the change exists already, as they must if only some
     /// databases have drifted.
     pub is_tolerant: bool,
 }
 
 impl Answers {
     /// What rows that exist get in a column.
-    pub fn fill(&self, key: &Key) -> Option<&str> {
+    pub fn fill(&self, key: &ObjectKey) -> Option<&str> {
         let own =
             self.fills.iter().find(|(table, column, _)| *table == key.table && *column == key.name);
         own.map(|(_, _, value)| value.as_str())

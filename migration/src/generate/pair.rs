@@ -1,21 +1,21 @@
-//! A step and its way back.
+//! A step and its reverse.
 
-/// What one step does.
+/// The change of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum PlannedAction {
     /// Nothing: the other direction of the pair needs no way back.
     Nothing,
     /// SQL inside the transaction.
     Sql(String),
     /// One statement outside a transaction.
     Outside(String),
-    /// A table of SQLite made anew with this CREATE TABLE.
+    /// A table of SQLite rebuilt with this CREATE TABLE.
     Define {
         /// The table.
         table: String,
         /// Its whole text.
         create: String,
-        /// What rows that exist get in columns: a column and an expression.
+        /// The values of existing rows in columns: a column and an expression.
         values: Vec<(String, String)>,
     },
     /// Rows filled in batches, outside a transaction.
@@ -29,13 +29,13 @@ pub enum Action {
     },
 }
 
-/// A step and its way back.
+/// A step and its reverse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The step up.
-    pub up: Action,
+    pub up: PlannedAction,
     /// The step down.
-    pub down: Action,
+    pub down: PlannedAction,
     /// What going up loses of rows: `posts.body with its values`.
     pub up_loses: Option<String>,
     /// What going down loses of rows.
@@ -45,10 +45,10 @@ pub struct Pair {
 impl Pair {
     /// A pair of two statements in the transaction.
     pub(crate) fn sql(up: impl Into<String>, down: impl Into<String>) -> Self {
-        Self::of(Action::Sql(up.into()), Action::Sql(down.into()))
+        Self::of(PlannedAction::Sql(up.into()), PlannedAction::Sql(down.into()))
     }
 
-    pub(crate) fn of(up: Action, down: Action) -> Self {
+    pub(crate) fn of(up: PlannedAction, down: PlannedAction) -> Self {
         Self { up, down, up_loses: None, down_loses: None }
     }
 

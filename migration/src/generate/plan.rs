@@ -9,17 +9,20 @@ use crate::{
 
 /// The steps of one engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct RevisionPlan {
     /// The steps, in their order.
     pub pairs: Vec<Pair>,
-    /// What has to be answered before the steps can be written.
+    /// Questions that must be answered before the steps can be written.
     pub questions: Vec<String>,
 }
 
 /// The steps that make one schema of another. `from` and `to` are of one engine.
-pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> Plan {
+pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> RevisionPlan {
     let comparison = compare_renamed(from, to, answers.renames.clone());
-    let mut plan = Plan { questions: questions(from, to, &comparison, answers), ..Plan::default() };
+    let mut plan = RevisionPlan {
+        questions: questions(from, to, &comparison, answers),
+        ..RevisionPlan::default()
+    };
     if plan.questions.is_empty() {
         plan.pairs = match from.engine {
             Engine::Postgres => postgres::pairs(&comparison, answers),
@@ -29,7 +32,7 @@ pub fn plan(from: &Catalog, to: &Catalog, answers: &Answers) -> Plan {
     plan
 }
 
-/// What only the author knows: renames, and values of columns that must not be NULL.
+/// Questions that only the author can answer: renames, and values of columns that must not be NULL.
 fn questions(
     from: &Catalog,
     to: &Catalog,
@@ -37,6 +40,8 @@ fn questions(
     answers: &Answers,
 ) -> Vec<String> {
     let mut questions = Vec::new();
+    // Columns that may be others under a new name: whether they need values is not known yet.
+    let mut renamed = Vec::new();
     if !answers.is_tolerant {
         let guessed = Renames::guess(from, to);
         let open = |key: String| !answers.not_renamed.contains(&key);
@@ -45,14 +50,20 @@ fn questions(
             open(format!("{table}.{old}")) && !answers.renames.columns.contains_key(&key)
         });
         for ((table, old), new) in columns {
+            renamed.push((answers.renames.new_table(table), new.clone()));
             questions.push(format!(
                 "is {table}.{new} the new name of {table}.{old}? Say --rename {table}.{old}:{table}.{new}, \
                  or --rename {table}.{old}: if it is another column"
             ));
         }
         let tables = guessed.tables.iter();
-        for (old, new) in tables.filter(|(old, _)| !answers.renames.tables.contains_key(*old)) {
-            questions.push(format!("is {new} the new name of {old}? Say --rename {old}:{new}"));
+        let tables = tables
+            .filter(|(old, _)| open((*old).clone()) && !answers.renames.tables.contains_key(*old));
+        for (old, new) in tables {
+            questions.push(format!(
+                "is {new} the new name of {old}? Say --rename {old}:{new}, or --rename {old}: if it is \
+                 another table"
+            ));
         }
     }
     for difference in &comparison.differences {
@@ -68,6 +79,7 @@ fn questions(
                 && needs_value
                 && !comparison.renames.columns.values().any(|new| *new == key.name)
                 && answers.fill(key).is_none()
+                && !renamed.contains(&(key.table.clone(), key.name.clone()))
             {
                 questions.push(format!(
                     "{} is NOT NULL, and rows that exist have no value for it: give it a default, or \

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Pair};
+use super::{Pair, PlannedAction};
 use crate::revision::{Backfill, Engine, Rebuild, Step, backfill, postgres, rebuild, sqlite};
 
 /// What the file of a revision is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Source {
+pub struct RevisionSource {
     /// The names that its steps use: `postgres, sqlite`.
     pub uses: String,
     /// The steps up, each on lines of its own.
@@ -17,7 +17,7 @@ pub struct Source {
 }
 
 /// The source of steps of both engines.
-pub fn source(plans: &[(Engine, Vec<Pair>)]) -> Source {
+pub fn source(plans: &[(Engine, Vec<Pair>)]) -> RevisionSource {
     let mut uses = BTreeSet::new();
     let (mut up, mut down) = (String::new(), String::new());
     for (engine, pairs) in plans {
@@ -29,7 +29,7 @@ pub fn source(plans: &[(Engine, Vec<Pair>)]) -> Source {
             down.push_str(&line(*engine, &pair.down, pair.down_loses.as_deref(), keeps, &mut uses));
         }
     }
-    Source { uses: uses.into_iter().collect::<Vec<_>>().join(", "), up, down }
+    RevisionSource { uses: uses.into_iter().collect::<Vec<_>>().join(", "), up, down }
 }
 
 /// The steps as data: up and down.
@@ -42,31 +42,33 @@ pub fn steps(engine: Engine, pairs: &[Pair]) -> (Vec<Step>, Vec<Step>) {
 
 /// Whether a step runs outside a transaction, so that each step needs its way back.
 fn runs_step_by_step(pairs: &[Pair]) -> bool {
-    let is_outside = |action: &Action| matches!(action, Action::Outside(_) | Action::Fill { .. });
+    let is_outside = |action: &PlannedAction| {
+        matches!(action, PlannedAction::Outside(_) | PlannedAction::Fill { .. })
+    };
     pairs.iter().any(|pair| is_outside(&pair.up) || is_outside(&pair.down))
 }
 
-/// A statement that does nothing, where a step needs a way back and there is nothing to do.
+/// A statement that does nothing, for a step that needs a reverse and has none.
 const NOTHING: &str = "SELECT 1";
 
-fn step(engine: Engine, action: &Action, keeps_nothing: bool) -> Option<Step> {
+fn step(engine: Engine, action: &PlannedAction, keeps_nothing: bool) -> Option<Step> {
     let sql = |text: &str| match engine {
         Engine::Postgres => postgres(text),
         Engine::Sqlite => sqlite(text),
     };
     match action {
-        Action::Nothing if keeps_nothing => Some(sql(NOTHING)),
-        Action::Nothing => None,
-        Action::Sql(text) => Some(sql(text)),
-        Action::Outside(text) => Some(sql(text).outside_transaction()),
-        Action::Define { table, create, values } => {
+        PlannedAction::Nothing if keeps_nothing => Some(sql(NOTHING)),
+        PlannedAction::Nothing => None,
+        PlannedAction::Sql(text) => Some(sql(text)),
+        PlannedAction::Outside(text) => Some(sql(text).outside_transaction()),
+        PlannedAction::Define { table, create, values } => {
             let mut change = Rebuild::of(table).define(create);
             for (column, value) in values {
                 change = change.copy(column, value);
             }
             Some(rebuild(change))
         }
-        Action::Fill { table, column, value } => {
+        PlannedAction::Fill { table, column, value } => {
             let fill = Backfill::of(table)
                 .set(&format!("\"{column}\" = {value}"))
                 .only(&format!("\"{column}\" IS NULL"));
@@ -78,7 +80,7 @@ fn step(engine: Engine, action: &Action, keeps_nothing: bool) -> Option<Step> {
 /// A step as a line of Rust.
 fn line(
     engine: Engine,
-    action: &Action,
+    action: &PlannedAction,
     loses: Option<&str>,
     keeps_nothing: bool,
     uses: &mut BTreeSet<&'static str>,
@@ -88,20 +90,20 @@ fn line(
         Engine::Sqlite => "sqlite",
     };
     let step = match action {
-        Action::Nothing if !keeps_nothing => return String::new(),
-        Action::Nothing => {
+        PlannedAction::Nothing if !keeps_nothing => return String::new(),
+        PlannedAction::Nothing => {
             uses.insert(maker);
             format!("{maker}({})", raw(NOTHING))
         }
-        Action::Sql(text) => {
+        PlannedAction::Sql(text) => {
             uses.insert(maker);
             format!("{maker}({})", raw(text))
         }
-        Action::Outside(text) => {
+        PlannedAction::Outside(text) => {
             uses.insert(maker);
             format!("{maker}({}).outside_transaction()", raw(text))
         }
-        Action::Define { table, create, values } => {
+        PlannedAction::Define { table, create, values } => {
             uses.extend(["Rebuild", "rebuild"]);
             let mut text = format!("rebuild(Rebuild::of({table:?}).define({})", raw(create));
             for (column, value) in values {
@@ -109,7 +111,7 @@ fn line(
             }
             text + ")"
         }
-        Action::Fill { table, column, value } => {
+        PlannedAction::Fill { table, column, value } => {
             uses.extend(["Backfill", "Engine", "backfill"]);
             let set = raw(&format!("\"{column}\" = {value}"));
             let only = raw(&format!("\"{column}\" IS NULL"));

@@ -1,4 +1,4 @@
-//! Makes a table of SQLite anew, in the order of SQLite's page "ALTER TABLE", section 7.
+//! Rebuilds a table of SQLite, in the order of SQLite's page "ALTER TABLE", section 7.
 //!
 //! Foreign keys have to be off, or dropping the old table deletes the rows that refer to it.
 //! `PRAGMA foreign_keys` does nothing inside a transaction, so that is the runner's part.
@@ -7,10 +7,10 @@ mod table;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use self::table::Table;
+use self::table::TableDefinition;
 use crate::revision::Rebuild;
 
-/// Makes the table anew.
+/// Rebuilds the table.
 ///
 /// # Errors
 /// If it can't be read, a change doesn't fit it, or what the database answers.
@@ -18,9 +18,9 @@ pub async fn perform<C: ConnectionTrait>(connection: &C, rebuild: &Rebuild) -> R
     let on = Statement::from_string(DbBackend::Sqlite, "PRAGMA foreign_keys");
     let on = connection.query_one_raw(on).await?.map(|row| row.try_get_by_index::<i32>(0));
     if on.transpose()? != Some(0) {
-        let told = "foreign keys are on: dropping the old table would change the rows that refer \
+        let message = "foreign keys are on: dropping the old table would change the rows that refer \
                     to it";
-        return Err(DbErr::Custom(told.to_owned()));
+        return Err(DbErr::Custom(message.to_owned()));
     }
     for statement in plan(connection, rebuild).await? {
         connection.execute_unprepared(&statement).await?;
@@ -28,7 +28,7 @@ pub async fn perform<C: ConnectionTrait>(connection: &C, rebuild: &Rebuild) -> R
     Ok(())
 }
 
-/// The statements that make the table anew, as it stands on the connection.
+/// The statements that rebuild the table, from its state on the connection.
 ///
 /// # Errors
 /// If the table can't be read, or a change doesn't fit it.
@@ -37,10 +37,10 @@ pub async fn plan<C: ConnectionTrait>(
     rebuild: &Rebuild,
 ) -> Result<Vec<String>, DbErr> {
     let name = rebuild.table.as_str();
-    let refuse = |told: String| DbErr::Custom(format!("rebuilding {name}: {told}"));
+    let refuse = |message: String| DbErr::Custom(format!("rebuilding {name}: {message}"));
     let mut text = None;
-    // With the table go its indexes and its triggers, so they are made again. Those that SQLite
-    // makes for keys have no text.
+    // Dropping the table drops its indexes and its triggers, so they are created again. Those that
+    // SQLite makes for keys have no text.
     let mut companions = Vec::new();
     let schema = "SELECT type, sql FROM sqlite_schema WHERE tbl_name = $1 AND sql IS NOT NULL \
                   AND type IN ('table', 'index', 'trigger') ORDER BY rowid";
@@ -53,7 +53,7 @@ pub async fn plan<C: ConnectionTrait>(
         }
     }
     let text = text.ok_or_else(|| refuse("there is no such table".to_owned()))?;
-    let old = Table::parse(&text).map_err(refuse)?;
+    let old = TableDefinition::parse(&text).map_err(refuse)?;
     let mut new = old.clone();
     for change in &rebuild.changes {
         new.apply(change).map_err(refuse)?;
@@ -73,7 +73,7 @@ pub async fn plan<C: ConnectionTrait>(
     }
     let (targets, values): (Vec<String>, Vec<String>) = columns.into_iter().unzip();
     let mut statements = vec![
-        // Triggers and views that name the table are left as they are until it is back.
+        // Triggers and views that name the table aren't changed until the table exists again.
         "PRAGMA legacy_alter_table = ON".to_owned(),
         new.create(&temporary).map_err(refuse)?,
         format!(
@@ -97,12 +97,44 @@ pub async fn plan<C: ConnectionTrait>(
     Ok(statements)
 }
 
+/// The columns whose values a rebuild of a table leaves behind, as the table stands on the
+/// connection; none if there is no such table.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn lost_columns<C: ConnectionTrait>(
+    connection: &C,
+    rebuild: &Rebuild,
+) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = $1";
+    let values = [rebuild.table.as_str().into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+    let text = connection.query_one_raw(statement).await?;
+    let text: Option<String> = text.map(|row| row.try_get_by_index(0)).transpose()?;
+    let Some(old) = text.and_then(|text| TableDefinition::parse(&text).ok()) else {
+        return Ok(Vec::new());
+    };
+    let mut new = old.clone();
+    for change in &rebuild.changes {
+        // One that doesn't fit yet is about what an earlier step will have done.
+        let _ = new.apply(change);
+    }
+    let is_kept = |name: &str| {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        new.columns().iter().any(|column| {
+            column.name.eq_ignore_ascii_case(name) || column.value.as_deref() == Some(&quoted)
+        })
+    };
+    let names = old.columns().iter().map(|column| column.name.clone());
+    Ok(names.filter(|name| !is_kept(name)).collect())
+}
+
 /// Whether rows have a rowid that no column is: it is copied, so that what refers to rows by it
 /// (a full-text index) goes on doing so.
 async fn keeps_rowids<C: ConnectionTrait>(
     connection: &C,
     name: &str,
-    table: &Table,
+    table: &TableDefinition,
 ) -> Result<bool, DbErr> {
     if table.has_word("without") && table.has_word("rowid") {
         return Ok(false);

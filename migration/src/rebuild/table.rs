@@ -1,28 +1,28 @@
-//! The text of a CREATE TABLE as SQLite keeps it, and edits of it that leave the rest as it is.
+//! The text of a CREATE TABLE as SQLite keeps it, and edits of it that keep the rest.
 
 use std::ops::Range;
 
 use crate::{
-    revision::{Change, Engine},
-    sql::lexer::{Token, tokens},
+    revision::{Engine, TableChange},
+    sql::lexer::{StatementToken, tokens},
 };
 
 /// A part between the commas: a column, or a constraint of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Item {
+struct TableElement {
     range: Range<usize>,
-    kind: Kind,
+    kind: ElementKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum ElementKind {
     Column(String),
     Constraint(Option<String>),
 }
 
 /// Where a column of the new table gets its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Column {
+pub(super) struct ColumnDefinition {
     /// Its name.
     pub name: String,
     /// An expression over the old columns; none: its default.
@@ -31,10 +31,10 @@ pub(super) struct Column {
 
 /// A CREATE TABLE, as it is edited.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct TableDefinition {
     text: String,
-    items: Vec<Item>,
-    columns: Vec<Column>,
+    items: Vec<TableElement>,
+    columns: Vec<ColumnDefinition>,
 }
 
 /// What begins a constraint of a table; all else is a column.
@@ -59,9 +59,9 @@ fn quoted(name: &str) -> String {
 }
 
 /// Each token with how deep in parentheses it stands.
-fn with_depth(text: &str) -> Vec<(usize, Token<'_>)> {
+fn with_depth(text: &str) -> Vec<(usize, StatementToken<'_>)> {
     let mut depth = 0_usize;
-    let mut at = |token: Token<'_>| -> usize {
+    let mut at = |token: StatementToken<'_>| -> usize {
         if token.is_symbol("(") {
             depth += 1;
             return depth - 1;
@@ -87,25 +87,25 @@ fn column_name(definition: &str) -> Result<String, String> {
     first.and_then(|token| token.name()).ok_or_else(|| format!("no column: {definition}"))
 }
 
-impl Table {
+impl TableDefinition {
     /// Reads a CREATE TABLE.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut table = Self { text: text.to_owned(), items: Vec::new(), columns: Vec::new() };
         table.items = table.read_items()?;
         for item in &table.items {
-            if let Kind::Column(name) = &item.kind
+            if let ElementKind::Column(name) = &item.kind
                 && !is_generated(&text[item.range.clone()])
             {
                 let value = Some(quoted(name));
-                table.columns.push(Column { name: name.clone(), value });
+                table.columns.push(ColumnDefinition { name: name.clone(), value });
             }
         }
         Ok(table)
     }
 
-    fn read_items(&self) -> Result<Vec<Item>, String> {
+    fn read_items(&self) -> Result<Vec<TableElement>, String> {
         let mut items = Vec::new();
-        let mut current: Vec<Token<'_>> = Vec::new();
+        let mut current: Vec<StatementToken<'_>> = Vec::new();
         let mut opened = false;
         for (depth, token) in with_depth(&self.text) {
             if !opened {
@@ -137,13 +137,12 @@ impl Table {
     }
 
     fn column(&self, name: &str) -> Result<usize, String> {
-        let is =
-            |item: &Item| matches!(&item.kind, Kind::Column(own) if own.eq_ignore_ascii_case(name));
+        let is = |item: &TableElement| matches!(&item.kind, ElementKind::Column(own) if own.eq_ignore_ascii_case(name));
         self.items.iter().position(is).ok_or_else(|| format!("it has no column {name}"))
     }
 
     fn constraint(&self, name: &str) -> Result<usize, String> {
-        let is = |item: &Item| matches!(&item.kind, Kind::Constraint(Some(own)) if own.eq_ignore_ascii_case(name));
+        let is = |item: &TableElement| matches!(&item.kind, ElementKind::Constraint(Some(own)) if own.eq_ignore_ascii_case(name));
         self.items.iter().position(is).ok_or_else(|| format!("it has no constraint {name}"))
     }
 
@@ -175,39 +174,39 @@ impl Table {
     }
 
     /// Makes a change.
-    pub(super) fn apply(&mut self, change: &Change) -> Result<(), String> {
+    pub(super) fn apply(&mut self, change: &TableChange) -> Result<(), String> {
         match change {
-            Change::ChangeColumn { column, definition, may_lose_constraints } => {
+            TableChange::ChangeColumn { column, definition, may_lose_constraints } => {
                 self.change_column(column, definition, *may_lose_constraints)
             }
-            Change::SetNotNull { column } => self.set_not_null(column),
-            Change::DropNotNull { column } => self.drop_not_null(column),
-            Change::AddColumn { definition, value } => {
-                let is_column = |item: &Item| matches!(item.kind, Kind::Column(_));
+            TableChange::SetNotNull { column } => self.set_not_null(column),
+            TableChange::DropNotNull { column } => self.drop_not_null(column),
+            TableChange::AddColumn { definition, value } => {
+                let is_column = |item: &TableElement| matches!(item.kind, ElementKind::Column(_));
                 let last = self.items.iter().rposition(is_column);
                 let name = column_name(definition)?;
                 if self.column(&name).is_ok() {
                     return Err(format!("it has a column {name} already"));
                 }
                 if !is_generated(definition) {
-                    self.columns.push(Column { name, value: value.clone() });
+                    self.columns.push(ColumnDefinition { name, value: value.clone() });
                 }
                 self.add_after(last.ok_or("it has no column")?, definition)
             }
-            Change::DropColumn { column } => {
+            TableChange::DropColumn { column } => {
                 let at = self.column(column)?;
                 self.columns.retain(|own| !own.name.eq_ignore_ascii_case(column));
                 self.drop_item(at)
             }
-            Change::AddConstraint { definition } => {
+            TableChange::AddConstraint { definition } => {
                 self.add_after(self.items.len() - 1, definition)
             }
-            Change::DropConstraint { name } => self.drop_item(self.constraint(name)?),
-            Change::ReplaceConstraint { name, definition } => {
+            TableChange::DropConstraint { name } => self.drop_item(self.constraint(name)?),
+            TableChange::ReplaceConstraint { name, definition } => {
                 let range = self.items[self.constraint(name)?].range.clone();
                 self.edit(range, definition)
             }
-            Change::Define { create } => {
+            TableChange::Define { create } => {
                 let mut new = Self::parse(create)?;
                 for column in &mut new.columns {
                     let mut own = self.columns.iter();
@@ -217,8 +216,8 @@ impl Table {
                 *self = new;
                 Ok(())
             }
-            Change::Copy { column, value } => {
-                let is = |own: &&mut Column| own.name.eq_ignore_ascii_case(column);
+            TableChange::Copy { column, value } => {
+                let is = |own: &&mut ColumnDefinition| own.name.eq_ignore_ascii_case(column);
                 let own = self.columns.iter_mut().find(is);
                 let own = own.ok_or_else(|| format!("it has no column {column} to fill"))?;
                 own.value = Some(value.clone());
@@ -250,7 +249,9 @@ impl Table {
             (Some(own), true) => drop(self.columns.remove(own)),
             (Some(own), false) => self.columns[own].name = name,
             (None, true) => {}
-            (None, false) => self.columns.push(Column { name, value: Some(quoted(column)) }),
+            (None, false) => {
+                self.columns.push(ColumnDefinition { name, value: Some(quoted(column)) })
+            }
         }
         self.edit(self.items[at].range.clone(), new)
     }
@@ -309,7 +310,7 @@ impl Table {
     }
 
     /// The columns that rows are copied into, each with where its values come from.
-    pub(super) fn columns(&self) -> &[Column] {
+    pub(super) fn columns(&self) -> &[ColumnDefinition] {
         &self.columns
     }
 
@@ -319,18 +320,18 @@ impl Table {
     }
 }
 
-fn item(tokens: &[Token<'_>]) -> Result<Item, String> {
+fn item(tokens: &[StatementToken<'_>]) -> Result<TableElement, String> {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
         return Err("its text isn't understood".to_owned());
     };
     let range = first.range.start..last.range.end;
     let kind = if CONSTRAINTS.iter().any(|word| first.is_word(word)) {
         let named = first.is_word("constraint").then(|| tokens.get(1)?.name()).flatten();
-        Kind::Constraint(named)
+        ElementKind::Constraint(named)
     } else {
-        Kind::Column(first.name().ok_or("its text isn't understood")?)
+        ElementKind::Column(first.name().ok_or("its text isn't understood")?)
     };
-    Ok(Item { range, kind })
+    Ok(TableElement { range, kind })
 }
 
 #[cfg(test)]

@@ -11,15 +11,15 @@ use std::time::Duration;
 pub struct Backfill {
     /// The table.
     pub table: String,
-    /// Its key, a unique column: `id` unless told otherwise.
+    /// Its key, a unique column. Default `id`.
     pub key: String,
     /// The SET list of the UPDATE.
     pub set: String,
     /// The condition of the rows that need it.
     pub only: String,
-    /// How many rows a batch has: 1,000 unless told otherwise.
+    /// How many rows a batch has. Default 1,000.
     pub batch: u32,
-    /// How long to wait between batches: not at all unless told otherwise.
+    /// How long to wait between batches. Default zero.
     pub pause: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The two engines, and the two ways that a revision goes.
+//! The two engines, and the two directions of a revision.
 
 use std::fmt;
 
@@ -55,7 +55,7 @@ impl fmt::Display for Engine {
     }
 }
 
-/// Which way a revision goes.
+/// The direction of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// It is applied.

@@ -1,4 +1,4 @@
-//! A revision as data: what it is called, what it follows, and the steps up and down.
+//! A revision as data: its name, its parent, and its steps up and down.
 
 mod backfill;
 mod engine;
@@ -12,8 +12,8 @@ pub use self::{
     backfill::Backfill,
     engine::{Direction, Engine},
     question::Question,
-    rebuild::{Change, Rebuild},
-    step::{Action, Code, Step, Work, backfill, code, postgres, rebuild, sql, sqlite},
+    rebuild::{Rebuild, TableChange},
+    step::{Action, Code, Step, StepFuture, backfill, code, postgres, rebuild, sql, sqlite},
 };
 
 /// A step of the schema's history.
@@ -26,16 +26,16 @@ pub struct Revision {
     pub name: String,
     /// The revision that it follows; the first has none.
     pub parent: Option<String>,
-    /// What it is for, in one line.
+    /// Its message, in one line.
     pub message: String,
-    /// Who wrote it.
+    /// Its author.
     pub author: Option<String>,
-    /// A program that doesn't know the revision of this name must not run on the schema any
-    /// more. None: every older program may.
+    /// A program without the revision of this name must no longer run on the schema. None: every
+    /// older program may.
     pub minimum_head: Option<String>,
-    /// What applies it.
+    /// The steps that apply it.
     pub up: Vec<Step>,
-    /// What reverts it.
+    /// The steps that revert it.
     pub down: Vec<Step>,
 }
 
@@ -67,7 +67,7 @@ impl Revision {
         self
     }
 
-    /// Shuts out programs that don't know the revision `name`: the last part of an expand and
+    /// Refuses programs that don't have the revision `name`: the last part of an expand and
     /// contract, after which the programs from before the first part fail.
     #[must_use]
     pub fn minimum_head(mut self, name: impl Into<String>) -> Self {
@@ -75,14 +75,14 @@ impl Revision {
         self
     }
 
-    /// What applies it, in order.
+    /// The steps that apply it, in order.
     #[must_use]
     pub fn up(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         self.up = steps.into_iter().collect();
         self
     }
 
-    /// What reverts it, in order.
+    /// The steps that revert it, in order.
     #[must_use]
     pub fn down(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         self.down = steps.into_iter().collect();

@@ -1,7 +1,7 @@
-//! What is asked of the rows before a step takes a lock.
+//! A check of the rows before a step takes a lock.
 
-/// A claim about the rows that a step needs to hold. It is asked before the transaction begins;
-/// where rows break it, the migration fails with their number and three of them.
+/// A condition that the rows must meet for a step. It is checked before the transaction begins. If
+/// rows break it, the migration fails with their number and three of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// What has to hold: `no NULL in books.isbn`.
@@ -15,7 +15,7 @@ pub struct Question {
 impl Question {
     /// No row has NULL in the column.
     pub fn no_nulls(table: &str, column: &str) -> Self {
-        // With the table's name, since SQLite takes a column that isn't there for a text.
+        // With the table's name, since SQLite takes an unknown quoted column for a text.
         let rows = format!(r#"FROM "{table}" WHERE "{table}"."{column}" IS NULL"#);
         Self {
             claim: format!("no NULL in {table}.{column}"),

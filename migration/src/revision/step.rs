@@ -1,4 +1,4 @@
-//! The steps of a revision, and what makes them.
+//! The steps of a revision, and their constructors.
 
 use std::{fmt, future::Future, pin::Pin};
 
@@ -10,7 +10,7 @@ use crate::{
     sql::{dialect, lexer},
 };
 
-/// A part of a revision: what is done, where, and what is asked before.
+/// A step of a revision: its action, its engine, and the condition that is checked before.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// The only engine that it is for; none: both.
@@ -19,7 +19,7 @@ pub struct Step {
     pub action: Action,
     /// Whether it runs inside a transaction.
     pub in_transaction: bool,
-    /// What has to hold, asked before the step takes a lock.
+    /// The condition that is checked before the step takes a lock.
     pub questions: Vec<Question>,
     /// Whether what it drops was computed from other rows, so that nothing is lost with it.
     pub is_derived: bool,
@@ -30,7 +30,7 @@ pub struct Step {
 pub enum Action {
     /// SQL: statements, separated by semicolons.
     Sql(String),
-    /// A table of SQLite made anew, with changes that its ALTER TABLE can't make.
+    /// A rebuild of a table of SQLite, for changes beyond its ALTER TABLE.
     Rebuild(Rebuild),
     /// Rows changed in batches.
     Backfill(Backfill),
@@ -39,15 +39,15 @@ pub enum Action {
 }
 
 /// The future of a data step in Rust.
-pub type Work<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
+pub type StepFuture<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
 
 /// A data step in Rust.
 #[derive(Clone)]
 pub struct Code {
-    /// Its name, which stands for it in the revision's hash.
+    /// Its name, which is hashed instead of its code.
     pub name: String,
     /// What it does.
-    pub run: for<'a> fn(&'a SchemaManager<'a>) -> Work<'a>,
+    pub run: for<'a> fn(&'a SchemaManager<'a>) -> StepFuture<'a>,
 }
 
 impl fmt::Debug for Code {
@@ -71,7 +71,7 @@ pub fn sqlite(text: impl Into<String>) -> Step {
     Step::new(Some(Engine::Sqlite), Action::Sql(text.into()))
 }
 
-/// A table of SQLite made anew.
+/// A rebuild of a table of SQLite.
 pub fn rebuild(rebuild: Rebuild) -> Step {
     Step::new(Some(Engine::Sqlite), Action::Rebuild(rebuild))
 }
@@ -82,7 +82,7 @@ pub fn backfill(backfill: Backfill) -> Step {
 }
 
 /// A data step in Rust, on both engines.
-pub fn code(name: &str, run: for<'a> fn(&'a SchemaManager<'a>) -> Work<'a>) -> Step {
+pub fn code(name: &str, run: for<'a> fn(&'a SchemaManager<'a>) -> StepFuture<'a>) -> Step {
     Step::new(None, Action::Code(Code { name: name.to_owned(), run }))
 }
 
@@ -113,7 +113,7 @@ impl Step {
         self
     }
 
-    /// Asks before the step takes a lock.
+    /// Adds a condition that is checked before the step takes a lock.
     #[must_use]
     pub fn ask(mut self, question: Question) -> Self {
         self.questions.push(question);
@@ -142,7 +142,7 @@ impl Step {
         Self { action, questions, ..self.clone() }
     }
 
-    /// What the hash is made of: a step that does the same has the same.
+    /// The text that is hashed: equal for steps that do the same.
     pub(crate) fn canonical(&self, engine: Engine) -> String {
         let fold = |text: &str| lexer::fold(text, engine);
         let place = if self.in_transaction { "" } else { "outside " };
@@ -156,7 +156,7 @@ impl Step {
         }
     }
 
-    /// What it is, in a few words, for progress and errors.
+    /// A short description for progress and errors.
     pub fn summary(&self) -> String {
         match &self.action {
             Action::Sql(text) => {

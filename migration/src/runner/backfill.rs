@@ -4,18 +4,18 @@ use std::time::Instant;
 
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
-use super::{Event, Report};
+use super::{Event, EventReport};
 use crate::{
     revision::{Backfill, Engine},
-    session::Session,
+    session::MigrationSession,
 };
 
 /// Changes the rows that need it, a batch at a time. Outside a transaction each batch commits.
 pub(super) async fn run(
-    session: &Session,
+    session: &MigrationSession,
     revision: &str,
     backfill: &Backfill,
-    report: Report<'_>,
+    report: EventReport<'_>,
 ) -> Result<(), DbErr> {
     let began = Instant::now();
     let Backfill { table, key, set, only, batch, pause } = backfill;

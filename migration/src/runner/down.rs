@@ -1,16 +1,17 @@
-//! Reverts revisions, the newest first, and says before what would be lost.
+//! Reverts revisions, the newest first. Reports first which data would be lost.
 
 use std::time::Instant;
 
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use super::{Event, Runner, index, settings, whole::rolled_back};
 use crate::{
-    bookkeeping::{self, State},
+    bookkeeping::{self, BookkeepingState},
     chain::Chain,
     error::MigrationError,
-    revision::{Action, Change, Direction, Engine, Revision, Step},
-    sql::facts::{self, ConcurrentIndex, Loss},
+    rebuild,
+    revision::{Action, Direction, Engine, Revision, Step},
+    sql::facts::{self, ConcurrentIndex, DroppedObject},
 };
 
 /// What `down` would undo.
@@ -22,14 +23,14 @@ pub struct DownPlan {
     pub losses: Vec<String>,
 }
 
-/// What `down` to a place would undo, and what would be lost with it.
+/// What `down` to a position would revert, and which data would be lost.
 ///
 /// # Errors
 /// If a revision that this program doesn't know is in the way, or what the database answers.
 pub(super) async fn plan<C: ConnectionTrait>(
     connection: &C,
     chain: &Chain,
-    state: &State,
+    state: &BookkeepingState,
     to: usize,
 ) -> Result<DownPlan, MigrationError> {
     let engine = Engine::of(connection);
@@ -43,7 +44,7 @@ pub(super) async fn plan<C: ConnectionTrait>(
     }
     for revision in revisions {
         for step in revision.steps(engine, Direction::Down) {
-            for loss in losses(&step, engine) {
+            for loss in losses(connection, &step).await? {
                 plan.losses.extend(rows_of(connection, &loss).await?);
             }
         }
@@ -53,34 +54,34 @@ pub(super) async fn plan<C: ConnectionTrait>(
     Ok(plan)
 }
 
-fn losses(step: &Step, engine: Engine) -> Vec<Loss> {
-    match &step.action {
+async fn losses<C: ConnectionTrait>(
+    connection: &C,
+    step: &Step,
+) -> Result<Vec<DroppedObject>, DbErr> {
+    Ok(match &step.action {
         _ if step.is_derived => Vec::new(),
-        Action::Sql(text) => facts::losses(text, engine),
-        Action::Rebuild(rebuild) => {
-            let dropped = rebuild.changes.iter().filter_map(|change| match change {
-                Change::DropColumn { column } => Some(column.clone()),
-                _ => None,
-            });
-            let table = &rebuild.table;
-            dropped.map(|column| Loss::Column { table: table.clone(), column }).collect()
+        Action::Sql(text) => facts::losses(text, Engine::of(connection)),
+        Action::Rebuild(change) => {
+            let columns = rebuild::lost_columns(connection, change).await?.into_iter();
+            let table = &change.table;
+            columns.map(|column| DroppedObject::Column { table: table.clone(), column }).collect()
         }
         Action::Backfill(_) | Action::Code(_) => Vec::new(),
-    }
+    })
 }
 
-/// How many rows a loss would take, in words; none if there are none, or no such table.
+/// How many rows would lose data, as text; none if there are none, or no such table.
 async fn rows_of<C: ConnectionTrait>(
     connection: &C,
-    loss: &Loss,
+    loss: &DroppedObject,
 ) -> Result<Option<String>, MigrationError> {
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let manager = crate::manager::SchemaManager::new(connection);
     let (rows, what) = match loss {
-        Loss::Table(table) if manager.has_table(table).await? => {
+        DroppedObject::Table(table) if manager.has_table(table).await? => {
             (quoted(table), format!("table {table}"))
         }
-        Loss::Column { table, column } if manager.has_column(table, column).await? => {
+        DroppedObject::Column { table, column } if manager.has_column(table, column).await? => {
             let (from, value) = (quoted(table), quoted(column));
             (format!("{from} WHERE {value} IS NOT NULL"), format!("column {table}.{column}"))
         }
@@ -95,7 +96,7 @@ async fn rows_of<C: ConnectionTrait>(
 }
 
 impl Runner<'_> {
-    /// What `down` to a place would undo, as things stand under the lock.
+    /// What `down` to a position would revert, read under the lock.
     ///
     /// # Errors
     /// If a revision that this program doesn't know is in the way, or what the database answers.
@@ -103,11 +104,11 @@ impl Runner<'_> {
         plan(&self.session, self.chain, &self.state, to).await
     }
 
-    /// Reverts what is applied above a place of the chain; answers the names.
+    /// Reverts the applied revisions above a position of the chain; returns their names.
     ///
     /// # Errors
     /// [`MigrationError::DataLoss`] unless it is allowed, or why a revision can't be reverted.
-    /// Those before it stay reverted.
+    /// Revisions that were reverted before it stay reverted.
     pub async fn down(
         &mut self,
         to: usize,
@@ -180,15 +181,26 @@ impl Runner<'_> {
             } else if down.in_transaction {
                 self.in_transaction(revision, &[(number, down)], &undone).await
             } else {
-                match self.run_outside(revision, number, down).await {
-                    Ok(()) => self.transaction(&undone).await.map_err(MigrationError::from),
-                    Err(error) => Err(error),
-                }
+                self.revert_outside(revision, (number, up, down), &undone).await
             };
-            let told = format!("; steps after {number} are undone: `down` goes on with it");
-            done.map_err(|error| rolled_back(error, &told))?;
+            let outcome = format!("; steps after {number} are undone: `down` goes on with it");
+            done.map_err(|error| rolled_back(error, &outcome))?;
         }
         Ok(self.transaction(&bookkeeping::unrecord(name)).await?)
+    }
+
+    /// Reverts a step outside a transaction. From here on the step counts as one that was begun, so
+    /// that `up` runs it again if this run is cut before it has recorded what it undid.
+    async fn revert_outside(
+        &mut self,
+        revision: &Revision,
+        (number, up, down): (usize, &Step, &Step),
+        undone: &[String],
+    ) -> Result<(), MigrationError> {
+        let begun = bookkeeping::step_started(&revision.name, number, up, self.engine);
+        self.transaction(&begun).await?;
+        self.run_outside(revision, number, down).await?;
+        Ok(self.transaction(undone).await?)
     }
 
     /// Whether there is nothing left of a step to undo: an index that a cut build left was
@@ -203,17 +215,18 @@ impl Runner<'_> {
             && let Some(built) = facts::concurrent_index(text, self.engine)
         {
             let wait = self.options.wait;
-            let standing = index::clean_up(&self.session, &built, wait, self.report).await?;
-            return Ok(standing == index::Standing::Absent);
+            let state = index::clean_up(&self.session, &built, wait, self.report).await?;
+            return Ok(state == index::IndexState::Absent);
         }
         if let Action::Sql(text) = &down.action
             && let Some(name) = facts::concurrently_dropped(text, self.engine)
         {
             let built = ConcurrentIndex { name, table: String::new() };
-            let standing = index::standing(&self.session, &built.name).await?;
-            return Ok(standing == index::Standing::Absent);
+            let state = index::state(&self.session, &built.name).await?;
+            return Ok(state == index::IndexState::Absent);
         }
-        // A backfill that was cut has nothing of its own to undo.
-        Ok(!was_done && matches!(up.action, Action::Backfill(_)))
+        // A backfill that was cut has nothing of its own to undo. One whose undoing was cut has, and
+        // only what runs outside a transaction can be cut so.
+        Ok(!was_done && down.in_transaction && matches!(up.action, Action::Backfill(_)))
     }
 }

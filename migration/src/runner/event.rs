@@ -1,13 +1,13 @@
-//! What a runner tells while it works.
+//! The events of a runner.
 
 use std::time::Duration;
 
 use crate::revision::Direction;
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Another migrator holds the lock, and is waited for.
+    /// Another migration holds the lock; the runner waits for it.
     Waiting {
         /// The other one.
         holder: String,
@@ -26,7 +26,7 @@ pub enum Event {
         /// How many there are.
         steps: usize,
     },
-    /// A step takes its time.
+    /// A step is still running.
     Slow {
         /// The revision.
         revision: String,
@@ -37,7 +37,7 @@ pub enum Event {
         /// Sessions that it waits for.
         blockers: Vec<String>,
     },
-    /// A lock didn't come in time; everything was rolled back and is tried again.
+    /// A lock timeout: everything was rolled back and is retried.
     Retry {
         /// The revision.
         revision: String,
@@ -45,7 +45,7 @@ pub enum Event {
         failed: u32,
         /// How many there are at most.
         tries: u32,
-        /// Sessions that were in the way.
+        /// The sessions that held the lock.
         blockers: Vec<String>,
     },
     /// Rows of a backfill were changed.
@@ -57,7 +57,7 @@ pub enum Event {
         /// How long it has taken so far.
         elapsed: Duration,
     },
-    /// The rest of an index that wasn't built to its end was dropped.
+    /// An invalid index of an interrupted build was dropped.
     IndexDropped {
         /// The index.
         index: String,
@@ -74,4 +74,4 @@ pub enum Event {
 }
 
 /// Who is told.
-pub type Report<'a> = &'a mut (dyn FnMut(Event) + Send);
+pub type EventReport<'a> = &'a mut (dyn FnMut(Event) + Send);

@@ -1,18 +1,18 @@
-//! Indexes that are built without locking writers out, and what a cut build leaves behind.
+//! Indexes that are built CONCURRENTLY, and the invalid indexes of interrupted builds.
 
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Event, Report};
-use crate::{session::Session, sql::facts::ConcurrentIndex};
+use super::{Event, EventReport};
+use crate::{session::MigrationSession, sql::facts::ConcurrentIndex};
 
-/// How often a build by another session is looked for.
+/// How often a build by another session is checked for.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// What there is of an index.
+/// The state of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum IndexState {
     /// Nothing.
     Absent,
     /// All of it.
@@ -21,25 +21,28 @@ pub(super) enum Standing {
     Invalid,
 }
 
-async fn any(session: &Session, sql: &str, name: &str) -> Result<Option<bool>, DbErr> {
+async fn any(session: &MigrationSession, sql: &str, name: &str) -> Result<Option<bool>, DbErr> {
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()]);
     session.query_one_raw(statement).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
 /// How an index stands.
-pub(super) async fn standing(session: &Session, name: &str) -> Result<Standing, DbErr> {
+pub(super) async fn state(session: &MigrationSession, name: &str) -> Result<IndexState, DbErr> {
     let sql = "SELECT indisvalid AND indisready FROM pg_index \
                WHERE indexrelid = to_regclass(quote_ident($1))";
     Ok(match any(session, sql, name).await? {
-        None => Standing::Absent,
-        Some(true) => Standing::Valid,
-        Some(false) => Standing::Invalid,
+        None => IndexState::Absent,
+        Some(true) => IndexState::Valid,
+        Some(false) => IndexState::Invalid,
     })
 }
 
 /// Whether another session may be building it: a session that reports a build, or one that holds the
 /// lock on the table that builds hold. What can't be seen counts as one.
-async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bool, DbErr> {
+async fn is_being_built(
+    session: &MigrationSession,
+    index: &ConcurrentIndex,
+) -> Result<bool, DbErr> {
     let sql = "SELECT true FROM pg_stat_progress_create_index \
                WHERE datname = current_database() AND pid <> pg_backend_pid() \
                AND coalesce(index_relid, 0) IN (0, coalesce(to_regclass(quote_ident($1)), 0)::oid)";
@@ -54,36 +57,36 @@ async fn is_being_built(session: &Session, index: &ConcurrentIndex) -> Result<bo
     Ok(any(session, sql, &index.table).await?.is_some())
 }
 
-/// Drops what a cut build has left of an index, once it is certain that it was cut.
+/// Drops the invalid index of an interrupted build, once it is certain that no session builds it.
 ///
 /// # Errors
 /// What the database answers, or that another session is building it for longer than `wait`.
 pub(super) async fn clean_up(
-    session: &Session,
+    session: &MigrationSession,
     index: &ConcurrentIndex,
     wait: Duration,
-    report: Report<'_>,
-) -> Result<Standing, DbErr> {
+    report: EventReport<'_>,
+) -> Result<IndexState, DbErr> {
     let began = Instant::now();
     loop {
-        let standing = standing(session, &index.name).await?;
-        if standing != Standing::Invalid {
-            return Ok(standing);
+        let state = state(session, &index.name).await?;
+        if state != IndexState::Invalid {
+            return Ok(state);
         }
         if !is_being_built(session, index).await? {
             break;
         }
         if began.elapsed() >= wait {
-            let told = format!(
+            let message = format!(
                 "another session is building index {} or holds {}",
                 index.name, index.table
             );
-            return Err(DbErr::Custom(told));
+            return Err(DbErr::Custom(message));
         }
         tokio::time::sleep(PERIOD).await;
     }
     let name = index.name.replace('"', "\"\"");
     session.execute_unprepared(&format!(r#"DROP INDEX CONCURRENTLY "{name}""#)).await?;
     report(Event::IndexDropped { index: index.name.clone() });
-    Ok(Standing::Absent)
+    Ok(IndexState::Absent)
 }

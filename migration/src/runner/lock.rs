@@ -1,4 +1,4 @@
-//! One migrator at a time: an advisory lock on PostgreSQL, a file beside SQLite's.
+//! The lock of migrations: an advisory lock on PostgreSQL, a file beside SQLite's.
 
 use std::{
     fs::{File, TryLockError},
@@ -10,18 +10,20 @@ use std::{
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Event, Report};
-use crate::{bookkeeping, clock, error::MigrationError, revision::Engine, session::Session};
+use super::{Event, EventReport};
+use crate::{
+    bookkeeping, clock, error::MigrationError, revision::Engine, session::MigrationSession,
+};
 
 /// The advisory lock: "bookstor" as a number. Programs before this runner take the same.
 const KEY: i64 = 0x626f_6f6b_7374_6f72;
 
-/// How often the lock is asked for. Never waited for inside the database: a session that does
-/// holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait in turn.
+/// The period of attempts to take the lock. The runner doesn't wait for it inside the database: a
+/// waiting session holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The lock, held by the session that changes the schema: a runner that is killed lets go of it
-/// only when nothing of it can change anything any more.
+/// The lock, held by the session that changes the schema: it is released only when that session has
+/// ended, also if the runner is killed.
 #[derive(Debug)]
 pub(super) struct Lock {
     process: u32,
@@ -35,10 +37,10 @@ pub(super) struct Lock {
 impl Lock {
     /// Waits for other migrators to finish.
     pub(super) async fn take(
-        session: &Session,
+        session: &MigrationSession,
         file: Option<&Path>,
         wait: Duration,
-        report: Report<'_>,
+        report: EventReport<'_>,
     ) -> Result<Self, MigrationError> {
         let mut lock = Self {
             process: std::process::id(),
@@ -51,16 +53,16 @@ impl Lock {
             lock.backend = number(session, "SELECT pg_backend_pid()::bigint").await?;
         }
         let began = Instant::now();
-        let mut told = None;
+        let mut reported = None;
         while !lock.try_take(session, file).await? {
             let holder = holder(session, file).await;
             if began.elapsed() >= wait {
                 let waited = wait.as_secs();
                 return Err(MigrationError::Locked { waited, holder });
             }
-            if told.as_ref() != Some(&holder) {
+            if reported.as_ref() != Some(&holder) {
                 report(Event::Waiting { holder: holder.clone() });
-                told = Some(holder);
+                reported = Some(holder);
             }
             tokio::time::sleep(PERIOD).await;
         }
@@ -70,7 +72,7 @@ impl Lock {
 
     async fn try_take(
         &mut self,
-        session: &Session,
+        session: &MigrationSession,
         file: Option<&Path>,
     ) -> Result<bool, MigrationError> {
         let Some(path) = file else {
@@ -87,7 +89,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Error(source)) => return Err(named(source)),
         }
-        // Its holder takes the file away when it is done: what was opened may be that one.
+        // The holder removes the file when it is done, so the opened file may be the removed one.
         let own = file.metadata().map_err(named)?;
         let is_there = std::fs::metadata(path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino()));
@@ -97,10 +99,10 @@ impl Lock {
         Ok(is_there)
     }
 
-    /// Tells others what is being done.
+    /// Records for others what is being done.
     pub(super) async fn name(
         &mut self,
-        session: &Session,
+        session: &MigrationSession,
         revision: &str,
     ) -> Result<(), MigrationError> {
         let Self { process, host, since, backend, file } = self;
@@ -126,9 +128,10 @@ impl Lock {
     }
 
     /// Lets others in.
-    pub(super) async fn release(self, session: &Session) {
+    pub(super) async fn release(self, session: &MigrationSession) {
         match self.file {
-            // While it is still locked: a migrator that has opened it already sees that it is gone.
+            // While it is still locked: a migration that has opened it already then finds that it
+            // was removed.
             Some((file, path)) => {
                 let _ = std::fs::remove_file(path);
                 drop(file);
@@ -143,7 +146,7 @@ impl Lock {
 }
 
 /// A number that the database answers.
-pub(super) async fn number(session: &Session, sql: &str) -> Result<i32, MigrationError> {
+pub(super) async fn number(session: &MigrationSession, sql: &str) -> Result<i32, MigrationError> {
     let statement = Statement::from_string(session.get_database_backend(), sql);
     let row = session.query_one_raw(statement).await?;
     let number: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?;
@@ -151,7 +154,7 @@ pub(super) async fn number(session: &Session, sql: &str) -> Result<i32, Migratio
 }
 
 /// Names the migrator that holds the lock.
-async fn holder(session: &Session, file: Option<&Path>) -> String {
+async fn holder(session: &MigrationSession, file: Option<&Path>) -> String {
     if let Some(path) = file {
         let mut text = String::new();
         let _ = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
@@ -161,12 +164,12 @@ async fn holder(session: &Session, file: Option<&Path>) -> String {
     }
     match postgres_holder(session).await {
         Ok(Some(holder)) => holder,
-        // It has just let go, or may not be seen.
+        // It has just released the lock, or may not be seen.
         _ => "a session that can't be seen".to_owned(),
     }
 }
 
-async fn postgres_holder(session: &Session) -> Result<Option<String>, sea_orm::DbErr> {
+async fn postgres_holder(session: &MigrationSession) -> Result<Option<String>, sea_orm::DbErr> {
     let backend = DbBackend::Postgres;
     // A key of 64 bits stands in two halves (PostgreSQL, 54.12. pg_locks).
     let sql = "SELECT a.pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''), \

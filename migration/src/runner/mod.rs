@@ -1,5 +1,5 @@
-//! Runs revisions on a database: alone, in one session, so that a kill at any moment leaves
-//! whole revisions, or steps that the next run goes on with.
+//! Runs revisions on a database: one at a time, in one session, so that a kill at any moment leaves
+//! whole revisions, or steps that the next run resumes.
 
 // Applying: `whole` in one transaction, `stepwise` with each step recorded, `step` one of them.
 // `down` says what would be lost, and reverts; `stamp` changes the bookkeeping alone.
@@ -24,16 +24,16 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 pub use self::{
     down::DownPlan,
-    event::{Event, Report},
+    event::{Event, EventReport},
     options::Options,
 };
 use self::{lock::Lock, watch::Watch};
 use crate::{
-    bookkeeping::{self, State},
+    bookkeeping::{self, BookkeepingState},
     chain::Chain,
     error::{MigrationError, is_not_permitted, is_session_lost},
     revision::{Direction, Engine, Revision},
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
 /// The file whose lock a migrator of a SQLite database holds.
@@ -43,23 +43,23 @@ pub fn lock_file(database: &std::path::Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Changes a database, alone, until it is finished or dropped.
+/// The exclusive runner of a database, until it is finished or dropped.
 pub struct Runner<'a> {
     opener: &'a dyn Opener,
     chain: &'a Chain,
     options: Options,
     engine: Engine,
-    session: Session,
+    session: MigrationSession,
     lock: Lock,
     watch: Watch<'a>,
-    state: State,
+    state: BookkeepingState,
     /// Why the bookkeeping's tables couldn't be made; needed only once something is to be done.
     not_installed: Option<DbErr>,
-    report: Report<'a>,
+    report: EventReport<'a>,
 }
 
 impl<'a> Runner<'a> {
-    /// Opens a session, waits for other migrators to finish and keeps them out. Revisions that
+    /// Opens a session, waits for other migrations to finish and takes the lock. Revisions that
     /// were applied before details were recorded are adopted.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl<'a> Runner<'a> {
         opener: &'a dyn Opener,
         chain: &'a Chain,
         options: Options,
-        report: Report<'a>,
+        report: EventReport<'a>,
     ) -> Result<Self, MigrationError> {
         let session = opener.open().await?;
         settings::force(&session, &options).await?;
@@ -76,7 +76,7 @@ impl<'a> Runner<'a> {
         let file = opener.file().map(|database| lock_file(&database));
         let lock = Lock::take(&session, file.as_deref(), options.wait, report).await?;
         let (engine, watch) = (opener.engine(), Watch::new(opener, lock.backend));
-        let state = State::default();
+        let state = BookkeepingState::default();
         let mut runner = Self {
             opener,
             chain,
@@ -98,7 +98,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Makes the bookkeeping ready. Without the right to do so there may still be nothing to do.
+    /// Creates the bookkeeping's tables. Without the right to do so there may still be nothing to
+    /// do.
     async fn prepare(&mut self) -> Result<(), MigrationError> {
         self.state = bookkeeping::read(&self.session).await?;
         if !self.state.is_installed {
@@ -131,14 +132,14 @@ impl<'a> Runner<'a> {
     }
 
     /// What the database says of its revisions, as this runner has read it.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &BookkeepingState {
         &self.state
     }
 
     /// How many of the chain's revisions are applied.
     ///
     /// # Errors
-    /// If the database has what doesn't fit the chain.
+    /// If the database's revisions don't fit the chain.
     pub fn place(&self) -> Result<usize, MigrationError> {
         self.state.place(self.chain)
     }
@@ -146,7 +147,7 @@ impl<'a> Runner<'a> {
     /// Applies the revisions that are missing, up to a place of the chain; answers their names.
     ///
     /// # Errors
-    /// Why one of them can't be applied. Those before it stand.
+    /// Why one of them can't be applied. Those before it stay applied.
     pub async fn up(&mut self, to: usize) -> Result<Vec<String>, MigrationError> {
         self.state.check_minimum_head(self.chain)?;
         self.state.check_hashes(self.chain, self.engine)?;
@@ -172,7 +173,7 @@ impl<'a> Runner<'a> {
         Ok(applied)
     }
 
-    /// Lets others in and ends the session.
+    /// Releases the lock and ends the session.
     pub async fn finish(self) {
         self.lock.release(&self.session).await;
         self.session.close().await;
@@ -187,7 +188,7 @@ impl<'a> Runner<'a> {
         self.session.execute_unprepared(begin).await?;
         for statement in statements {
             if let Err(error) = self.session.execute_unprepared(statement).await {
-                // The first error is the one to tell.
+                // The first error is reported.
                 let _ = self.session.execute_unprepared("ROLLBACK").await;
                 return Err(error);
             }
@@ -195,7 +196,7 @@ impl<'a> Runner<'a> {
         self.session.execute_unprepared("COMMIT").await.map(drop)
     }
 
-    /// Where the session was lost, looks with another one what stands.
+    /// If the session was lost, reads the state with another one.
     async fn explain(
         &self,
         revision: &Revision,
@@ -221,7 +222,7 @@ impl<'a> Runner<'a> {
 }
 
 /// What stands of a revision, and before it.
-fn stands(state: &State, revision: &Revision) -> String {
+fn stands(state: &BookkeepingState, revision: &Revision) -> String {
     let name = &revision.name;
     let done = |steps: &[bookkeeping::StepState]| steps.iter().filter(|one| one.is_done).count();
     match (state.is_applied(name), state.half_of(name).map(done)) {

@@ -1,18 +1,18 @@
-//! How long a runner waits, and for what.
+//! The timeouts and retries of a runner.
 
 use std::time::Duration;
 
-/// How long a runner waits, and for what.
+/// The timeouts and retries of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How long to wait for another migrator: 60 s.
     pub wait: Duration,
-    /// How long a step waits for a lock of PostgreSQL before it lets others pass: 3 s. Readers
-    /// and writers of the table queue behind it meanwhile.
+    /// How long a step waits for a lock of PostgreSQL before it is rolled back and retried: 3 s.
+    /// Readers and writers of the table queue behind it meanwhile.
     pub lock_timeout: Duration,
     /// How often a transaction is tried that didn't get its locks: 20 times.
     pub lock_tries: u32,
-    /// The pause between two tries, for those that queued behind: 1 s.
+    /// The pause between two tries, in which queued sessions can run: 1 s.
     pub lock_pause: Duration,
 }
 

@@ -1,19 +1,19 @@
-//! Asks what steps need to hold.
+//! Checks the conditions of steps.
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::{
     error::{MigrationError, code},
     revision::{Engine, Question, Step},
-    session::Session,
+    session::MigrationSession,
 };
 
 /// How many rows are shown.
 const EXAMPLES: u32 = 3;
 
-/// Asks the questions of a step that can be asked now; answers whether all could be.
+/// Checks those conditions of a step that can be checked now; returns whether all could be.
 pub(super) async fn ask(
-    session: &Session,
+    session: &MigrationSession,
     revision: &str,
     step: &Step,
 ) -> Result<bool, MigrationError> {
@@ -25,7 +25,7 @@ pub(super) async fn ask(
                 let (revision, claim) = (revision.to_owned(), question.claim.clone());
                 return Err(MigrationError::Question { revision, claim, rows, examples });
             }
-            // It is about something that an earlier step makes.
+            // It concerns an object that an earlier step creates.
             Err(error) if is_not_there_yet(&error) => all = false,
             Err(error) => return Err(error.into()),
         }
@@ -34,7 +34,10 @@ pub(super) async fn ask(
 }
 
 /// How many rows break a claim, and some of them; none if it holds.
-async fn one(session: &Session, question: &Question) -> Result<Option<(i64, String)>, DbErr> {
+async fn one(
+    session: &MigrationSession,
+    question: &Question,
+) -> Result<Option<(i64, String)>, DbErr> {
     let backend = session.get_database_backend();
     let count = Statement::from_string(backend, question.count.as_str());
     let count: Option<i64> =
@@ -70,7 +73,7 @@ fn sqlite_row(row: &QueryResult) -> String {
     format!("{{{}}}", cells.join(","))
 }
 
-/// Bytes as SQL writes them, so that the row can be found by them.
+/// Bytes as an SQL literal, so that the row can be found by it.
 fn blob(bytes: &[u8]) -> String {
     format!("X'{}'", crate::revision::hex(bytes))
 }
@@ -78,6 +81,6 @@ fn blob(bytes: &[u8]) -> String {
 /// Whether a table or a column is missing. SQLite has no code of its own for it.
 fn is_not_there_yet(error: &DbErr) -> bool {
     let missing = code(error).is_some_and(|code| ["42703", "42P01"].contains(&&*code));
-    let told = error.to_string();
-    missing || told.contains("no such column") || told.contains("no such table")
+    let message = error.to_string();
+    missing || message.contains("no such column") || message.contains("no such table")
 }

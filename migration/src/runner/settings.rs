@@ -1,4 +1,4 @@
-//! The settings of the session that migrates, and the poolers that would lose them.
+//! The settings of the migrating session, and the detection of poolers that would lose them.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use super::{Options, lock::number};
 use crate::{
     error::{self, MigrationError},
     revision::Engine,
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
-/// How long the other session may keep this one waiting: a pool of one does for ever.
+/// How long to wait for the other session: with a pool of one it would be for ever.
 const SHARED: Duration = Duration::from_secs(2);
 
 /// How long another session may take to open.
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Sets what migrations need, whatever role, database and server have as defaults.
-pub(super) async fn force(session: &Session, options: &Options) -> Result<(), DbErr> {
+pub(super) async fn force(session: &MigrationSession, options: &Options) -> Result<(), DbErr> {
     if session.engine() == Engine::Sqlite {
         return Ok(());
     }
@@ -34,15 +34,15 @@ pub(super) async fn force(session: &Session, options: &Options) -> Result<(), Db
          FROM pg_settings WHERE name = 'search_path'"
     );
     session.execute_unprepared(&settings).await?;
-    // So that the server ends what a killed migrator was at, even while it waits for a lock.
+    // So that the server ends the statement of a killed migration, even while it waits for a lock.
     // Servers on some systems can't.
     let _ = session.execute_unprepared("SET client_connection_check_interval = '500ms'").await;
     Ok(())
 }
 
-/// How long a step may wait for locks; none: as long as it takes.
+/// How long a step may wait for locks; none is no limit.
 pub(super) async fn set_lock_timeout(
-    session: &Session,
+    session: &MigrationSession,
     limit: Option<Duration>,
 ) -> Result<(), DbErr> {
     if session.engine() == Engine::Postgres {
@@ -52,11 +52,30 @@ pub(super) async fn set_lock_timeout(
     Ok(())
 }
 
-/// Refuses a pooler that gives the server's sessions to each transaction that begins: it is seen
-/// by a second session that gets the first one's, or takes it away.
+/// Refuses a pooler that gives the server's sessions to each transaction or statement that begins.
 pub(super) async fn refuse_shared_sessions(
     opener: &dyn Opener,
-    session: &Session,
+    session: &MigrationSession,
+) -> Result<(), MigrationError> {
+    look_for_shared_sessions(opener, session).await.map_err(|error| match error {
+        MigrationError::Database(source) if is_of_pooler(&source) => {
+            MigrationError::Pooler(source.to_string())
+        }
+        error => error,
+    })
+}
+
+/// Whether only a pooler answers so to statements as simple as the ones of this check: it has given
+/// the next one to a session that doesn't know the statement (26000), or takes no transactions
+/// (08P01, PgBouncer's mode `statement`).
+fn is_of_pooler(error: &DbErr) -> bool {
+    error::code(error).is_some_and(|code| ["26000", "08P01"].contains(&&*code))
+}
+
+/// A pooler is seen by a second session that gets the first one's, or takes it away.
+async fn look_for_shared_sessions(
+    opener: &dyn Opener,
+    session: &MigrationSession,
 ) -> Result<(), MigrationError> {
     const OWN: &str = "SELECT pg_backend_pid()::bigint";
     if session.engine() == Engine::Sqlite {
@@ -70,8 +89,8 @@ pub(super) async fn refuse_shared_sessions(
     };
     let other = match timeout(OPENING, opened).await {
         Ok(Ok(other)) => other,
-        // No connection is left for it, or a pooler in session mode has none: the check is left
-        // out, the migration isn't.
+        // No connection is left for it, or a pooler in session mode has none: the check is skipped,
+        // but not the migration.
         Ok(Err(error)) if error::code(&error).is_some_and(|code| code == "53300") => return Ok(()),
         Err(_) => return Ok(()),
         Ok(Err(error)) => return Err(error.into()),
@@ -84,21 +103,24 @@ pub(super) async fn refuse_shared_sessions(
     other.execute_unprepared("ROLLBACK").await?;
     other.close().await;
     if others == own {
-        let told = format!("two sessions share the server's process {own}");
-        return Err(MigrationError::Pooler(told));
+        let message = format!("two sessions share the server's process {own}");
+        return Err(MigrationError::Pooler(message));
     }
     match again {
         Some(again) if again == own => Ok(()),
         Some(again) => {
-            let told = format!("this session went from the server's process {own} to {again}");
-            Err(MigrationError::Pooler(told))
+            let message = format!("this session went from the server's process {own} to {again}");
+            Err(MigrationError::Pooler(message))
         }
         None => Err(MigrationError::Pooler("one session waits for another's transaction".into())),
     }
 }
 
 /// Makes sure that the session is the one that took the lock.
-pub(super) async fn check_session(session: &Session, backend: i32) -> Result<(), MigrationError> {
+pub(super) async fn check_session(
+    session: &MigrationSession,
+    backend: i32,
+) -> Result<(), MigrationError> {
     if session.engine() == Engine::Sqlite {
         return Ok(());
     }
@@ -109,8 +131,8 @@ pub(super) async fn check_session(session: &Session, backend: i32) -> Result<(),
         Some(now) if now == backend => Ok(()),
         now => {
             let now = now.unwrap_or_default();
-            let told = format!("this session went from the server's process {backend} to {now}");
-            Err(MigrationError::Pooler(told))
+            let message = format!("this session went from the server's process {backend} to {now}");
+            Err(MigrationError::Pooler(message))
         }
     }
 }

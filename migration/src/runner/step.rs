@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Runner<'_> {
-    /// Does what a step is for. Steps count from 1.
+    /// Runs a step's action. Steps count from 1.
     pub(super) async fn run_step(
         &mut self,
         revision: &Revision,

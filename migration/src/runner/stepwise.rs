@@ -1,5 +1,5 @@
-//! A revision with steps outside transactions: each is recorded by itself, and a run that was
-//! cut goes on with the first that isn't done.
+//! A revision with steps outside transactions: each is recorded by itself, and an interrupted run
+//! resumes at the first that isn't done.
 
 use super::{Event, Runner, index, question, settings, whole::rolled_back};
 use crate::{
@@ -41,9 +41,9 @@ impl Runner<'_> {
             } else {
                 self.apply_outside(revision, number, step, was_started).await
             };
-            let told =
+            let outcome =
                 format!("; steps 1 to {at} are done and stand: `up` goes on with step {number}");
-            done.map_err(|error| rolled_back(error, &told))?;
+            done.map_err(|error| rolled_back(error, &outcome))?;
         }
         let rows = bookkeeping::record(revision, self.engine, None);
         Ok(self.transaction(&rows).await?)
@@ -63,8 +63,8 @@ impl Runner<'_> {
         };
         if let Some(built) = &built {
             let wait = self.options.wait;
-            let standing = index::clean_up(&self.session, built, wait, self.report).await?;
-            if standing == index::Standing::Valid && was_started {
+            let state = index::clean_up(&self.session, built, wait, self.report).await?;
+            if state == index::IndexState::Valid && was_started {
                 // It was built, and only the record of it is missing.
                 let rows = bookkeeping::step_done(&revision.name, number, step, self.engine);
                 return Ok(self.transaction(&rows).await?);
@@ -74,8 +74,8 @@ impl Runner<'_> {
         self.transaction(&rows).await?;
         let done = self.run_outside(revision, number, step).await;
         if let (Err(MigrationError::Step { .. }), Some(built)) = (&done, &built) {
-            // What a failed build leaves is in the way of the next one. Where the session has
-            // ended, the next run does this.
+            // The invalid index of a failed build would block the next build. If the session has
+            // ended, the next run drops it.
             let wait = self.options.wait;
             let _ = index::clean_up(&self.session, built, wait, self.report).await;
         }
@@ -84,8 +84,8 @@ impl Runner<'_> {
         Ok(self.transaction(&rows).await?)
     }
 
-    /// Runs a step outside a transaction. A statement that is CONCURRENT waits as long as it
-    /// takes: cut, it would leave something half done.
+    /// Runs a step outside a transaction. A CONCURRENTLY statement has no lock timeout:
+    /// interrupted, it would leave an invalid index.
     pub(super) async fn run_outside(
         &mut self,
         revision: &Revision,

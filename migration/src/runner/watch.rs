@@ -1,23 +1,23 @@
-//! Watches a step from a second session: how long it takes, and whom it waits for.
+//! Watches a step from a second session: how long it takes, and which sessions block it.
 
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Event, Report};
+use super::{Event, EventReport};
 use crate::{
     revision::Engine,
-    session::{Opener, Session},
+    session::{MigrationSession, Opener},
 };
 
-/// How long a step may take before anything is told of it, and how often it is told then.
+/// After how long a running step is reported for the first time, and how often after that.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// A second session, opened when a step takes its time.
+/// A second session, opened for a long step.
 pub(super) struct Watch<'a> {
     opener: &'a dyn Opener,
     backend: i32,
-    session: Option<Session>,
+    session: Option<MigrationSession>,
     /// The sessions that were last seen in the way.
     blockers: Vec<String>,
 }
@@ -27,16 +27,16 @@ impl<'a> Watch<'a> {
         Self { opener, backend, session: None, blockers: Vec::new() }
     }
 
-    /// The sessions that the last step was seen to wait for.
+    /// The sessions for which the last step waited.
     pub(super) fn blockers(&self) -> Vec<String> {
         self.blockers.clone()
     }
 
-    /// Runs something to its end, and tells of it every few seconds.
+    /// Runs a future to its end and reports every few seconds.
     pub(super) async fn over<T>(
         &mut self,
         (revision, step): (&str, &str),
-        report: Report<'_>,
+        report: EventReport<'_>,
         work: impl Future<Output = T>,
     ) -> T {
         self.blockers.clear();
@@ -47,7 +47,7 @@ impl<'a> Watch<'a> {
                 done = &mut work => return done,
                 () = tokio::time::sleep(PERIOD) => {}
             }
-            // The work goes on while the other session is asked.
+            // The work goes on during the other session's query.
             tokio::select! {
                 done = &mut work => return done,
                 () = self.ask_blockers() => {}

@@ -1,5 +1,4 @@
-//! Steps in one transaction, together with the rows that record them, tried again where a lock
-//! doesn't come in time.
+//! Steps in one transaction, together with the rows that record them, retried after a lock timeout.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
@@ -10,7 +9,7 @@ use crate::{
     revision::{Action, Direction, Engine, Revision, Step},
 };
 
-/// How many rows are shown whose references point nowhere.
+/// How many rows with broken references are shown.
 const EXAMPLES: usize = 3;
 
 impl Runner<'_> {
@@ -23,8 +22,8 @@ impl Runner<'_> {
         self.in_transaction(revision, &steps, &rows).await
     }
 
-    /// Runs numbered steps in one transaction with rows of the bookkeeping. Questions are asked
-    /// before it begins; what can't be asked by then is asked before the step.
+    /// Runs numbered steps in one transaction with rows of the bookkeeping. Conditions are checked
+    /// before it begins; those that can't be checked by then are checked before their step.
     pub(super) async fn in_transaction(
         &mut self,
         revision: &Revision,
@@ -34,7 +33,7 @@ impl Runner<'_> {
         let mut later = Vec::new();
         for (number, step) in steps {
             let asked = question::ask(&self.session, &revision.name, step).await?;
-            // SQLite takes a quoted name that isn't there yet for a text.
+            // SQLite takes a quoted name that doesn't exist yet for a text.
             if !asked || self.engine == Engine::Sqlite && *number > 1 {
                 later.push(*number);
             }
@@ -54,11 +53,11 @@ impl Runner<'_> {
             }
             if failed >= tries {
                 let blockers = blockers.join("; ");
-                let told = format!(
+                let outcome = format!(
                     "; it was rolled back, {failed} times, since a lock didn't come. In the way: {}",
                     if blockers.is_empty() { "sessions that can't be seen" } else { &blockers }
                 );
-                return Err(rolled_back(error, &told));
+                return Err(rolled_back(error, &outcome));
             }
             let revision = revision.name.clone();
             (self.report)(Event::Retry { revision, failed, tries, blockers });
@@ -82,7 +81,7 @@ impl Runner<'_> {
         }
         let done = self.transaction_of(revision, steps, later, rows, rebuilds).await;
         if done.is_err() {
-            // Nothing is left to roll back where the session ended.
+            // If the session ended, there is nothing to roll back.
             let _ = self.session.execute_unprepared("ROLLBACK").await;
         }
         if rebuilds {
@@ -129,7 +128,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Looks for rows whose references point nowhere, while they were not looked after.
+    /// Checks for rows with broken references, since foreign keys were off.
     async fn check_foreign_keys(&self, revision: &Revision) -> Result<(), MigrationError> {
         let check = Statement::from_string(DbBackend::Sqlite, "PRAGMA foreign_key_check");
         let rows = self.session.query_all_raw(check).await?;
@@ -150,11 +149,11 @@ impl Runner<'_> {
     }
 }
 
-/// Says what became of a failed revision.
-pub(super) fn rolled_back(error: MigrationError, told: &str) -> MigrationError {
+/// Adds the outcome to a failed revision's error.
+pub(super) fn rolled_back(error: MigrationError, outcome: &str) -> MigrationError {
     match error {
         MigrationError::Step { revision, step, summary, source, .. } => {
-            MigrationError::Step { revision, step, summary, outcome: told.to_owned(), source }
+            MigrationError::Step { revision, step, summary, outcome: outcome.to_owned(), source }
         }
         error => error,
     }

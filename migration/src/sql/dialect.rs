@@ -1,4 +1,4 @@
-//! One SQL text for both engines: steps write `{word}` where the dialects differ.
+//! One SQL text for both engines: steps use `{word}` where the dialects differ.
 
 use crate::revision::Engine;
 

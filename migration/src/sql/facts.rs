@@ -1,11 +1,11 @@
-//! What a statement does, as far as the runner has to know it.
+//! The effects of a statement that concern the runner.
 
-use super::lexer::{Token, split, tokens};
+use super::lexer::{StatementToken, split, tokens};
 use crate::revision::Engine;
 
-/// What a text takes away from a schema, and the rows with it.
+/// What a text drops from a schema, with its rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Loss {
+pub enum DroppedObject {
     /// `DROP TABLE`.
     Table(String),
     /// `ALTER TABLE … DROP COLUMN`.
@@ -28,7 +28,7 @@ pub struct ConcurrentIndex {
 
 /// Reads words from the left.
 struct Reader<'a> {
-    tokens: &'a [Token<'a>],
+    tokens: &'a [StatementToken<'a>],
     at: usize,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The tables and columns that a text drops.
-pub fn losses(text: &str, engine: Engine) -> Vec<Loss> {
+pub fn losses(text: &str, engine: Engine) -> Vec<DroppedObject> {
     let mut losses = Vec::new();
     for statement in split(text, engine) {
         let tokens = tokens(statement, engine);
@@ -75,7 +75,7 @@ pub fn losses(text: &str, engine: Engine) -> Vec<Loss> {
         if reader.take_all(&["drop", "table"]) {
             reader.take_all(&["if", "exists"]);
             while let Some(table) = reader.name() {
-                losses.push(Loss::Table(table));
+                losses.push(DroppedObject::Table(table));
                 if !reader.skip(",") {
                     break;
                 }
@@ -91,7 +91,7 @@ pub fn losses(text: &str, engine: Engine) -> Vec<Loss> {
 }
 
 /// `DROP [COLUMN] [IF EXISTS] name`, among the actions of an `ALTER TABLE`.
-fn dropped_columns(table: &str, actions: &[Token<'_>]) -> Vec<Loss> {
+fn dropped_columns(table: &str, actions: &[StatementToken<'_>]) -> Vec<DroppedObject> {
     let mut losses = Vec::new();
     let mut depth = 0_usize;
     let mut begins = true;
@@ -107,7 +107,7 @@ fn dropped_columns(table: &str, actions: &[Token<'_>]) -> Vec<Loss> {
             reader.take("column");
             reader.take_all(&["if", "exists"]);
             if let (false, Some(column)) = (constraint, reader.name()) {
-                losses.push(Loss::Column { table: table.to_owned(), column });
+                losses.push(DroppedObject::Column { table: table.to_owned(), column });
             }
         }
         begins = depth == 0 && token.is_symbol(",");
@@ -167,7 +167,7 @@ pub fn without_concurrently(text: &str, engine: Engine) -> String {
     rest
 }
 
-/// The statement that begins, ends or leaves a transaction, if there is one: the runner's part.
+/// A statement that controls a transaction, if there is one: only the runner may send those.
 pub fn transaction_control(text: &str, engine: Engine) -> Option<&str> {
     const WORDS: [&str; 6] = ["begin", "commit", "rollback", "end", "savepoint", "abort"];
     split(text, engine).into_iter().find(|statement| {
@@ -192,9 +192,14 @@ mod tests {
                 DROP h, ALTER COLUMN "i" DROP NOT NULL;
             SELECT 'DROP TABLE k';
         "#;
-        let column = |column: &str| Loss::Column { table: "d".into(), column: column.into() };
-        let expected =
-            vec![Loss::Table("a".into()), Loss::Table("b".into()), column("f"), column("h")];
+        let column =
+            |column: &str| DroppedObject::Column { table: "d".into(), column: column.into() };
+        let expected = vec![
+            DroppedObject::Table("a".into()),
+            DroppedObject::Table("b".into()),
+            column("f"),
+            column("h"),
+        ];
         assert_eq!(losses(text, Engine::Postgres), expected);
     }
 

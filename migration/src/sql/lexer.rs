@@ -8,7 +8,7 @@ use crate::revision::Engine;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TokenKind {
     /// A key word or a name without quotes.
     Word,
     /// A name in quotes: `"books"`, on SQLite also `[books]` and `` `books` ``.
@@ -25,32 +25,32 @@ pub enum Kind {
 
 /// A token and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token<'a> {
+pub struct StatementToken<'a> {
     /// What it is.
-    pub kind: Kind,
+    pub kind: TokenKind,
     /// Its text, with its quotes.
     pub text: &'a str,
     /// The bytes of the whole text that it takes.
     pub range: Range<usize>,
 }
 
-impl Token<'_> {
+impl StatementToken<'_> {
     /// Whether it is this key word, in any case.
     pub fn is_word(&self, word: &str) -> bool {
-        self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word)
+        self.kind == TokenKind::Word && self.text.eq_ignore_ascii_case(word)
     }
 
     /// Whether it is this operator or mark.
     pub fn is_symbol(&self, symbol: &str) -> bool {
-        self.kind == Kind::Symbol && self.text == symbol
+        self.kind == TokenKind::Symbol && self.text == symbol
     }
 
     /// The name that it means: without quotes as it stands, folded to lower case where it has
     /// none.
     pub fn name(&self) -> Option<String> {
         match self.kind {
-            Kind::Word => Some(self.text.to_ascii_lowercase()),
-            Kind::Name => {
+            TokenKind::Word => Some(self.text.to_ascii_lowercase()),
+            TokenKind::Name => {
                 let inner = self.text.get(1..self.text.len().saturating_sub(1))?;
                 Some(inner.replace("\"\"", "\""))
             }
@@ -60,11 +60,11 @@ impl Token<'_> {
 }
 
 /// The tokens of a text. What isn't closed reaches to the end.
-pub fn tokens(text: &str, engine: Engine) -> Vec<Token<'_>> {
-    let mut lexer = Lexer { text, at: 0, engine };
+pub fn tokens(text: &str, engine: Engine) -> Vec<StatementToken<'_>> {
+    let mut lexer = StatementLexer { text, at: 0, engine };
     let mut tokens = Vec::new();
     while let Some((kind, range)) = lexer.next() {
-        tokens.push(Token { kind, text: &text[range.clone()], range });
+        tokens.push(StatementToken { kind, text: &text[range.clone()], range });
     }
     tokens
 }
@@ -105,13 +105,13 @@ pub fn split(text: &str, engine: Engine) -> Vec<&str> {
     statements
 }
 
-struct Lexer<'a> {
+struct StatementLexer<'a> {
     text: &'a str,
     at: usize,
     engine: Engine,
 }
 
-impl Lexer<'_> {
+impl StatementLexer<'_> {
     fn rest(&self) -> &str {
         &self.text[self.at..]
     }
@@ -155,34 +155,34 @@ impl Lexer<'_> {
         at
     }
 
-    fn next(&mut self) -> Option<(Kind, Range<usize>)> {
+    fn next(&mut self) -> Option<(TokenKind, Range<usize>)> {
         self.skip_blanks_and_comments();
         let from = self.at;
         let first = self.rest().chars().next()?;
         let (kind, end) = match first {
-            '\'' => (Kind::Text, self.end_of_quoted(from, '\'', false)),
-            '"' => (Kind::Name, self.end_of_quoted(from, '"', false)),
+            '\'' => (TokenKind::Text, self.end_of_quoted(from, '\'', false)),
+            '"' => (TokenKind::Name, self.end_of_quoted(from, '"', false)),
             '`' if self.engine == Engine::Sqlite => {
-                (Kind::Name, self.end_of_quoted(from, '`', false))
+                (TokenKind::Name, self.end_of_quoted(from, '`', false))
             }
             '[' if self.engine == Engine::Sqlite => {
                 let end = self.rest().find(']').map_or(self.text.len(), |end| from + end + 1);
-                (Kind::Name, end)
+                (TokenKind::Name, end)
             }
             '$' => self.dollar(from),
             '0'..='9' => {
                 let fits = |next: char| next.is_alphanumeric() || next == '_' || next == '.';
-                (Kind::Number, self.while_fits(from, fits))
+                (TokenKind::Number, self.while_fits(from, fits))
             }
             _ if first.is_alphabetic() || first == '_' || !first.is_ascii() => self.word(from),
-            _ => (Kind::Symbol, self.symbol(from, first)),
+            _ => (TokenKind::Symbol, self.symbol(from, first)),
         };
         self.at = end;
         Some((kind, from..end))
     }
 
     /// A word, or a text whose prefix it is.
-    fn word(&self, from: usize) -> (Kind, usize) {
+    fn word(&self, from: usize) -> (TokenKind, usize) {
         let fits =
             |next: char| next.is_alphanumeric() || next == '_' || next == '$' || !next.is_ascii();
         let end = self.while_fits(from, fits);
@@ -190,9 +190,9 @@ impl Lexer<'_> {
         let is_prefix = ["e", "x", "b", "n"].iter().any(|prefix| word.eq_ignore_ascii_case(prefix));
         if is_prefix && self.text[end..].starts_with('\'') {
             let escapes = word.eq_ignore_ascii_case("e");
-            return (Kind::Text, self.end_of_quoted(end, '\'', escapes));
+            return (TokenKind::Text, self.end_of_quoted(end, '\'', escapes));
         }
-        (Kind::Word, end)
+        (TokenKind::Word, end)
     }
 
     /// Behind the closing quote; a quote inside is written twice, or behind a backslash.
@@ -210,18 +210,18 @@ impl Lexer<'_> {
     }
 
     /// A text between dollar quotes, or a parameter (`$1`).
-    fn dollar(&self, from: usize) -> (Kind, usize) {
+    fn dollar(&self, from: usize) -> (TokenKind, usize) {
         let tag_end = self.while_fits(from + 1, |next| next.is_alphanumeric() || next == '_');
         let tag = &self.text[from + 1..tag_end];
         let opens = self.text[tag_end..].starts_with('$')
             && !tag.starts_with(|first: char| first.is_ascii_digit());
         if !opens || self.engine == Engine::Sqlite {
-            return (Kind::Number, tag_end.max(from + 1));
+            return (TokenKind::Number, tag_end.max(from + 1));
         }
         let delimiter = &self.text[from..=tag_end];
         let body = tag_end + 1;
         let end = self.text[body..].find(delimiter);
-        (Kind::Dollar, end.map_or(self.text.len(), |end| body + end + delimiter.len()))
+        (TokenKind::Dollar, end.map_or(self.text.len(), |end| body + end + delimiter.len()))
     }
 
     /// Operators take as many characters as fit, but for the beginning of a comment.

@@ -22,7 +22,7 @@ const ORDERS: Uuid = Uuid::from_u128(0x5c2b_9f0e_7d43_4b8a_9a51_02d6_7c3e_1f84);
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let count: u32 = arguments.next().ok_or("how many orders, and the addresses")?.parse()?;
-    // Several addresses are several instances: calls go to those that are ready, in turn.
+    // Several addresses are several instances: calls go round robin to those that are ready.
     let client = ClientOptions::new(arguments).timeout(Duration::from_secs(10)).connect()?;
     create_user(&client).await?;
     for number in 1..=count {

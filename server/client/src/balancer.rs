@@ -1,5 +1,5 @@
-//! The backends of a client: each is kept connected and its health is watched (gRFC A17), and
-//! calls go to those that are ready, one after another (`round_robin`).
+//! The backends of a client. The client keeps a connection to each and watches its health (gRFC
+//! A17). Calls go to the ready ones, one after another (`round_robin`).
 
 use std::{
     sync::{
@@ -31,22 +31,22 @@ use crate::{
 /// service that was restarted is found within a second).
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// After a connection that lasted this long the pauses begin anew, as after one that was ready to
-/// its end.
+/// After a connection that lasted this long the pauses start again at the shortest, as after one
+/// that was ready until it ended.
 const GOOD: Duration = Duration::from_secs(2);
 
 /// How often the watch of a backend's health is opened anew. A backend that sent GOAWAY keeps
 /// the old connection open until its last call ends, and the watch is such a call.
 const RENEW: Duration = Duration::from_secs(60);
 
-/// What a backend is (gRPC, connectivity-semantics-and-api.md).
+/// The connectivity state of a backend (gRPC, connectivity-semantics-and-api.md).
 #[derive(Clone, Debug)]
 enum State {
     /// A connection is being made for the first time, or its health isn't known yet.
     Connecting,
     /// Calls may go there.
     Ready(Backend),
-    /// It can't be reached, or says that it doesn't serve. The text says which.
+    /// It can't be reached, or its health isn't SERVING. The text says which.
     TransientFailure(String),
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Backend {
     connection: u64,
 }
 
-/// Why no backend can be picked: all of them fail. The text says how.
+/// All backends fail, so none can be picked. The text has the reasons.
 #[derive(Clone, Debug)]
 pub(crate) struct NoBackend(pub(crate) String);
 
@@ -75,8 +75,8 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Begins to connect to the endpoints. `health` is the name that each is asked about; none
-    /// uses every backend that is connected.
+    /// Starts to connect to the endpoints. `health` is the name whose health is watched; without
+    /// one, every connected backend is used.
     pub(crate) fn start(endpoints: Vec<Endpoint>, health: Option<String>) -> Self {
         let states = Arc::new(watch::Sender::new(vec![State::Connecting; endpoints.len()]));
         let mut tasks = JoinSet::new();
@@ -95,8 +95,8 @@ impl Balancer {
         Self { states, broken, next: AtomicUsize::new(0), _tasks: tasks }
     }
 
-    /// The next backend in turn that is ready. If there is none, it waits for one; without
-    /// `wait` only as long as one may still become ready.
+    /// The next ready backend, round robin. If there is none, it waits for one; without `wait` only
+    /// as long as one may still become ready.
     ///
     /// # Errors
     /// If all of them fail and the caller doesn't wait.
@@ -107,8 +107,8 @@ impl Balancer {
                 let states = states.borrow_and_update();
                 let ready: Vec<&Backend> = states.iter().filter_map(State::backend).collect();
                 if !ready.is_empty() {
-                    let turn = self.next.fetch_add(1, Ordering::Relaxed) % ready.len();
-                    return Ok(ready[turn].clone());
+                    let index = self.next.fetch_add(1, Ordering::Relaxed) % ready.len();
+                    return Ok(ready[index].clone());
                 }
                 if !wait && !states.iter().any(|state| matches!(state, State::Connecting)) {
                     return Err(NoBackend(failures(&states)));
@@ -121,17 +121,16 @@ impl Balancer {
         }
     }
 
-    /// Why backends aren't ready, for people.
+    /// Why backends aren't ready, as text.
     pub(crate) fn failures(&self) -> String {
         failures(&self.states.borrow())
     }
 
-    /// Notes that a call's connection broke: no further call goes there until there is another
-    /// connection.
-    pub(crate) fn broke(&self, backend: &Backend, told: &str) {
+    /// Notes that a call's connection broke: no further call uses it.
+    pub(crate) fn broke(&self, backend: &Backend, reason: &str) {
         self.states.send_if_modified(|states| match states.get_mut(backend.index) {
             Some(state) if state.connection() == Some(backend.connection) => {
-                *state = State::TransientFailure(told.to_owned());
+                *state = State::TransientFailure(reason.to_owned());
                 true
             }
             _ => false,
@@ -163,7 +162,7 @@ fn failures(states: &[State]) -> String {
     let mut texts: Vec<&str> = states
         .iter()
         .filter_map(|state| match state {
-            State::TransientFailure(told) => Some(told.as_str()),
+            State::TransientFailure(reason) => Some(reason.as_str()),
             _ => None,
         })
         .collect();
@@ -188,7 +187,7 @@ impl Subchannel {
         let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
         for connection in 1.. {
             let began = Instant::now();
-            let told = match endpoint.connect().await {
+            let reason = match endpoint.connect().await {
                 Ok(channel) => {
                     let backend = Backend { channel, index: self.index, connection };
                     self.watch(backend).await
@@ -196,7 +195,7 @@ impl Subchannel {
                 Err(error) => describe(&error),
             };
             let was_ready = self.is_ready();
-            self.set(State::TransientFailure(format!("{uri}: {told}")));
+            self.set(State::TransientFailure(format!("{uri}: {reason}")));
             if was_ready || began.elapsed() >= GOOD {
                 backoff.reset();
             }
@@ -204,20 +203,19 @@ impl Subchannel {
         }
     }
 
-    /// Follows a connection and the health of its backend; answers why it can't be used any
-    /// longer.
+    /// Watches a connection and the health of its backend. Returns why it can no longer be used.
     async fn watch(&mut self, backend: Backend) -> String {
         let mut broken = self.broken.clone();
         let connection = backend.connection;
         let broke = async move {
             let seen = broken.wait_for(|last| *last >= connection).await;
-            // The balancer ends this task before it goes.
+            // The balancer aborts this task when it is dropped.
             drop(seen);
             "a call's connection broke".to_owned()
         };
         tokio::select! {
-            told = broke => told,
-            told = self.follow_health(backend) => told,
+            reason = broke => reason,
+            reason = self.follow_health(backend) => reason,
         }
     }
 
@@ -231,7 +229,7 @@ impl Subchannel {
             let request = HealthCheckRequest { service: service.clone() };
             let mut states = match client.watch(request).await {
                 Ok(states) => states.into_inner(),
-                // It doesn't know the protocol: gRFC A17 uses it then.
+                // It doesn't implement the protocol. gRFC A17 then treats it as healthy.
                 Err(status) if status.code() == Code::Unimplemented => {
                     self.set(State::Ready(backend));
                     return std::future::pending().await;
@@ -250,8 +248,8 @@ impl Subchannel {
                         self.set(State::Ready(backend.clone()));
                     }
                     Ok(Some(state)) => {
-                        let told = format!("{service} is {}", state.status().as_str_name());
-                        self.set(State::TransientFailure(told));
+                        let reason = format!("{service} is {}", state.status().as_str_name());
+                        self.set(State::TransientFailure(reason));
                     }
                     Ok(None) => return "the watch of its health ended".to_owned(),
                     Err(status) => return describe(&status),

@@ -1,4 +1,4 @@
-//! The client, and what it is made with.
+//! The client and its options.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     retry::Throttle,
     service_config::ServiceConfig,
     token::Session,
-    transport::{Shared, Transport},
+    transport::{ClientState, Transport},
 };
 
-/// What a client is made with.
+/// The options of a client.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// The addresses of the service's instances, `http://HOST:PORT` or `unix:/PATH`; at least
@@ -32,8 +32,8 @@ pub struct ClientOptions {
     pub keepalive_time: Duration,
     /// How long the answer to a ping may take before the connection is closed. Default: 10 s.
     pub keepalive_timeout: Duration,
-    /// The largest answer that is taken, in bytes. Default: 64 MiB, the most that a service can
-    /// be set to send.
+    /// The largest answer that is accepted, in bytes. Default: 64 MiB, the largest that a service
+    /// can be configured to send.
     pub max_receive_message_size: usize,
     /// Timeouts, retries and health checking. Default: the repository's
     /// `deploy/service-config.json`.
@@ -80,7 +80,7 @@ impl ClientOptions {
     /// It must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If there is no address, or one is none of a service.
+    /// If there is no address, or one is malformed.
     pub fn connect(self) -> Result<Client, InvalidAddress> {
         let connecting = self.connecting();
         let endpoints = self.addresses.iter().map(|address| connecting.endpoint(address));
@@ -89,7 +89,7 @@ impl ClientOptions {
             return Err(connecting.endpoint("").err().unwrap_or_default());
         }
         let config = self.service_config;
-        let shared = Shared {
+        let shared = ClientState {
             balancer: Balancer::start(endpoints, config.health_check_service.clone()),
             throttle: config.retry_throttling.map(Throttle::new),
             config,
@@ -100,7 +100,7 @@ impl ClientOptions {
     }
 }
 
-/// A client of the service: connections to its instances, and what was seen through them.
+/// A client of the service: the connections to its instances, and the latest consistency token.
 ///
 /// Its clones share both. Its services are tonic's generated clients over [`Transport`], so
 /// every method of the contract is there with its own types.
@@ -153,8 +153,8 @@ impl Client {
         ClientOptions::new([address]).connect()
     }
 
-    /// Waits until an instance is ready. Calls do so by themselves; this is for a program that
-    /// wants to know at its start.
+    /// Waits until an instance is ready. Calls do so by themselves. Use this to check the
+    /// connection at the start of a program.
     ///
     /// # Errors
     /// If none is ready in time: UNAVAILABLE, with the reason of each.
@@ -167,23 +167,23 @@ impl Client {
         }
     }
 
-    /// What this client has written and read, as a token that its reads carry.
+    /// The session: the token of what this client has written and read, which its reads carry.
     #[must_use]
     pub fn session(&self) -> &Session {
         self.transport.session()
     }
 
-    /// A client over the same connections that has seen nothing yet: its reads don't wait for
-    /// what others have written.
+    /// A client over the same connections with an empty session: its reads don't wait for what
+    /// others have written.
     #[must_use]
     pub fn new_session(&self) -> Self {
         let transport = Transport::new(Arc::clone(self.transport.shared()), Session::default());
         Self { transport, ..self.clone() }
     }
 
-    /// What became of the write that was sent with this key (GetOutcome), and the response that
-    /// it was answered with if it was committed. With `fence` a write that hasn't happened never
-    /// will: `OUTCOME_NOT_FOUND` becomes `OUTCOME_ABORTED`.
+    /// The outcome of the write that was sent with this key (GetOutcome), and the response that it
+    /// was answered with if it was committed. With `fence` a write that hasn't happened never will:
+    /// `OUTCOME_NOT_FOUND` becomes `OUTCOME_ABORTED`.
     ///
     /// # Errors
     /// Those of every call.

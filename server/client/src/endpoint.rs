@@ -1,10 +1,10 @@
-//! Where a service is, and how connections to it are made.
+//! The address of a service and the options of its connections.
 
 use std::{fmt, time::Duration};
 
 use tonic::transport::Endpoint;
 
-/// An address that is none of a service.
+/// A malformed address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InvalidAddress(String);
 
@@ -29,7 +29,7 @@ impl fmt::Display for InvalidAddress {
 
 impl std::error::Error for InvalidAddress {}
 
-/// How connections are made and kept.
+/// The options of connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connecting {
     /// How long a connection may take to be established.
@@ -62,14 +62,14 @@ impl Connecting {
     }
 }
 
-/// An error of a connection with all that it was caused by.
+/// An error of a connection with its causes.
 pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         cause = error.source();
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_apart() {
+    fn addresses_are_parsed_or_refused() {
         let second = Duration::from_secs(1);
         let connecting =
             Connecting { timeout: second, keepalive_time: second, keepalive_timeout: second };

@@ -1,4 +1,4 @@
-//! Why a call failed, for programs.
+//! The error of a failed call.
 
 use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 
@@ -25,12 +25,11 @@ pub enum Reason {
     /// The service refused the call for a reason of a resource's own, such as a value of
     /// `PublisherErrorReason`, or of a newer contract: its name without the enum's prefix.
     Other(String),
-    /// The service has not answered: there was no connection, it broke, or the call's deadline
-    /// passed first.
+    /// No answer of the service: there was no connection, it broke, or the call's deadline passed.
     Transport,
 }
 
-/// A failed call. Every `tonic::Status` that a client of this crate answers becomes one with
+/// A failed call. Every `tonic::Status` that a client of this crate returns can be converted with
 /// `?` or `into()`.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Parts>);
@@ -70,7 +69,7 @@ impl Error {
         self.0.code
     }
 
-    /// The message, for people.
+    /// The message for a person.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
@@ -110,7 +109,7 @@ impl Error {
         self.0.retry_delay
     }
 
-    /// The id under which the service's log has the call.
+    /// The call's id in the service's log.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
@@ -166,8 +165,8 @@ impl Error {
     }
 
     /// Whether the write may have happened although it failed. Then send it again with the same
-    /// idempotency key, or ask [`Client::outcome`](crate::Client::outcome). Of a read it means
-    /// nothing.
+    /// idempotency key, or ask [`Client::outcome`](crate::Client::outcome). It has no meaning for a
+    /// read.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match &self.0.reason {
@@ -197,7 +196,7 @@ impl Error {
         error
     }
 
-    /// Notes that the call was sent, and under which id.
+    /// Notes that the call was sent, with its id.
     pub(crate) fn note_attempt(&mut self, request_id: Option<&str>) {
         self.0.attempts = self.0.attempts.max(1);
         self.0.request_id = self.0.request_id.take().or_else(|| request_id.map(str::to_owned));
@@ -209,7 +208,7 @@ impl Error {
         self
     }
 
-    /// A failure that the client found by itself.
+    /// A failure that the client detected.
     pub(crate) fn of_client(code: Code, message: impl Into<String>) -> Self {
         Self::from(Status::new(code, message))
     }

@@ -22,8 +22,8 @@ pub fn from_any<M: Message + Name + Default>(any: &Any) -> Result<M, Error> {
     let name = any.type_url.rsplit_once('/').map_or(any.type_url.as_str(), |(_, name)| name);
     let message = (name == M::full_name()).then(|| M::decode(any.value.as_slice()).ok()).flatten();
     message.ok_or_else(|| {
-        let told = format!("the answer is a {name} and no {}", M::full_name());
-        Error::of_client(Code::Internal, told)
+        let message = format!("the answer is a {name} and no {}", M::full_name());
+        Error::of_client(Code::Internal, message)
     })
 }
 
@@ -98,7 +98,7 @@ impl Responses {
 }
 
 impl Client {
-    /// Begins to gather writes that are carried out as one.
+    /// Starts a builder of writes that are executed as one transaction.
     #[must_use]
     pub fn execute(&self) -> Execute {
         Execute { client: self.clone(), call: Request::new(ExecuteRequest::default()) }

@@ -1,4 +1,4 @@
-//! The health of one instance, asked once: for probes.
+//! A single health check of one instance, for probes.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{client::ClientOptions, endpoint::InvalidAddress, error::Error};
 /// Why the health of an instance isn't known.
 #[derive(Debug)]
 pub enum HealthError {
-    /// The address is none of a service.
+    /// The address is malformed.
     Address(InvalidAddress),
     /// There is no connection to it: refused, or not in time.
     Connection(String),
@@ -27,7 +27,7 @@ pub enum HealthError {
 /// Connection and answer may take `timeout` together.
 ///
 /// # Errors
-/// If it can't be told; see [`HealthError`].
+/// If the health can't be read; see [`HealthError`].
 pub async fn check_health(
     address: &str,
     name: &str,

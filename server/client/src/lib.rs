@@ -5,12 +5,12 @@
 //! [`Transport`], which
 //!
 //! - sets a deadline: the call's own, the client's, or that of the service config;
-//! - repeats what failed, as `deploy/service-config.json` says (gRFC A6), after the pause that the
-//!   service asks for;
+//! - retries failed attempts by the policy of `deploy/service-config.json` (gRFC A6), after the
+//!   service's pushback;
 //! - gives each write an idempotency key and keeps it over the attempts, so that the write happens
 //!   once;
 //! - carries consistency tokens, so that a read sees what this client has written and read;
-//! - sends calls to instances that are ready in turn, by their health (gRFC A17).
+//! - balances calls round robin over the instances that are ready, by their health (gRFC A17).
 //!
 //! A failed call is a `tonic::Status`, which `?` turns into an [`Error`] with its [`Reason`].
 //! `docs/clients/rust.md` has a whole program.

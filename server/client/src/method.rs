@@ -1,4 +1,4 @@
-//! What the contract says of its methods: which of them write, and which stream.
+//! The properties of the contract's methods: which of them write, and which stream.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -14,7 +14,7 @@ pub enum Repeat {
     Idempotent,
     /// A write: only with an idempotency key.
     WithKey,
-    /// A stream: its caller resumes it.
+    /// A stream, which its caller resumes.
     Never,
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_told_apart() {
+    fn methods_are_classified_by_the_contract() {
         for (path, wanted) in [
             ("/bookstore.v1.BookService/GetBook", Some(Repeat::Read)),
             ("/bookstore.v1.OrderService/PlaceOrder", Some(Repeat::WithKey)),

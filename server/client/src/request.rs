@@ -1,4 +1,4 @@
-//! What a caller says of one call, in the metadata and the extensions of its `tonic::Request`.
+//! The options of one call, in the metadata and the extensions of its `tonic::Request`.
 
 use std::time::Duration;
 
@@ -43,9 +43,9 @@ pub trait CallOptions: Sized {
     #[must_use]
     fn wait_for_ready(self, wait: bool) -> Self;
 
-    /// The id of the call in the service's log: 1 to 128 visible ASCII characters. The client
-    /// makes one for each call that has none, and keeps it over the attempts. An id of another
-    /// form is left out.
+    /// The id of the call in the service's log: 1 to 128 visible ASCII characters. The client makes
+    /// one for each call that has none, and keeps it over the attempts. An id of another form is
+    /// ignored.
     #[must_use]
     fn request_id(self, id: &str) -> Self;
 }

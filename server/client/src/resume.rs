@@ -1,5 +1,5 @@
-//! When a broken stream is opened again. Streams are never repeated by themselves: their callers
-//! know where to go on.
+//! The pauses before a broken stream is resumed. The client never retries streams: only the caller
+//! knows where to resume.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::{error::Error, retry::Backoff};
 /// The shortest and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How long to go on opening a stream again, counted from its last progress.
+/// How long to retry a stream, counted from its last progress.
 #[derive(Clone, Debug)]
 pub struct ResumeTimer {
     timeout: Duration,
@@ -17,7 +17,7 @@ pub struct ResumeTimer {
 }
 
 impl ResumeTimer {
-    /// A timer of this length. Zero is no second attempt.
+    /// A timer of this length. Zero means no second attempt.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, failing: None, backoff: Backoff::new(PAUSES.0, PAUSES.1) }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_ends_and_begins_anew() {
+    fn the_timer_ends_and_restarts_at_progress() {
         let mut timer = ResumeTimer::new(Duration::from_secs(60));
         let lost = Error::of_client(Code::Unavailable, "");
         assert!(timer.is_fresh());

@@ -9,8 +9,8 @@ use rand::Rng;
 
 use crate::service_config::{RetryPolicy, RetryThrottling};
 
-/// By how much a pause is shortened or lengthened at random, so that clients that failed
-/// together don't come back together.
+/// By how much a pause is shortened or lengthened at random, so that clients that failed together
+/// don't retry together.
 const JITTER: f64 = 0.2;
 
 impl RetryPolicy {
@@ -50,7 +50,7 @@ impl Throttle {
         Self { tokens: AtomicI64::new(most), most, ratio }
     }
 
-    /// Counts a failure, and answers whether it may be repeated.
+    /// Counts a failure and returns whether a retry is allowed.
     pub(crate) fn failed(&self) -> bool {
         self.change(-1_000) > self.most / 2
     }
@@ -60,7 +60,7 @@ impl Throttle {
         self.change(self.ratio);
     }
 
-    /// Changes the tokens within their bounds; answers how many there are then.
+    /// Changes the tokens within their bounds and returns the new count.
     fn change(&self, by: i64) -> i64 {
         let next = |tokens: i64| (tokens + by).clamp(0, self.most);
         let order = Ordering::Relaxed;
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_end_when_half_of_the_tokens_are_gone() {
+    fn retries_stop_at_half_of_the_tokens() {
         let throttle = Throttle::new(RetryThrottling { max_tokens: 4, token_ratio: 0.5 });
         assert!(throttle.failed());
         assert!(!throttle.failed(), "half of them are left");

@@ -24,7 +24,7 @@ pub struct ServiceConfig {
     pub health_check_service: Option<String>,
 }
 
-/// What holds for the calls of one method.
+/// The config of one method.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodConfig {
     /// The longest that a call may take. A shorter deadline of the caller wins.
@@ -66,7 +66,7 @@ pub struct RetryThrottling {
 pub struct InvalidServiceConfig {
     /// Where in the document, such as `methodConfig[1].timeout`.
     pub field: String,
-    /// What is wrong there.
+    /// The violation.
     pub description: String,
 }
 
@@ -95,8 +95,8 @@ impl ServiceConfig {
         CONFIG.clone()
     }
 
-    /// Reads a config in JSON, as `service_config.proto` maps to it. Fields that aren't known
-    /// are passed over, as gRPC's libraries do.
+    /// Reads a config in JSON, as `service_config.proto` maps to it. Unknown fields are ignored, as
+    /// in gRPC's libraries.
     ///
     /// # Errors
     /// If it isn't JSON, or a field has a value that gRFC A2 or A6 doesn't allow.
@@ -133,8 +133,8 @@ impl ServiceConfig {
         Ok(config)
     }
 
-    /// What holds for a method by its path, such as `/bookstore.v1.BookService/GetBook`: the
-    /// entry of the method, else that of its service, else the default entry (gRFC A2).
+    /// The config of a method by its path, such as `/bookstore.v1.BookService/GetBook`: the entry
+    /// of the method, else that of its service, else the default entry (gRFC A2).
     #[must_use]
     pub fn method(&self, path: &str) -> MethodConfig {
         let service = path.rsplit_once('/').map(|(service, _)| format!("{service}/"));
@@ -149,7 +149,7 @@ fn method_name(name: &Map<String, Value>, field: &str) -> Parsed<String> {
     let text = |key: &str| name.get(key).and_then(Value::as_str).unwrap_or_default();
     match (text("service"), text("method")) {
         ("", "") => Ok(String::new()),
-        ("", _) => Err(invalid(field, "a method stands without its service")),
+        ("", _) => Err(invalid(field, "a method without its service")),
         (service, method) => Ok(format!("/{service}/{method}")),
     }
 }
@@ -229,8 +229,8 @@ fn optional_duration(
     let number = value.as_str().and_then(|text| text.strip_suffix('s'));
     let seconds = number.and_then(|number| number.parse::<f64>().ok());
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let told = "must be seconds, such as \"0.1s\"";
-    duration.map(Some).ok_or_else(|| invalid(format!("{field}.{key}"), told))
+    let message = "must be seconds, such as \"0.1s\"";
+    duration.map(Some).ok_or_else(|| invalid(format!("{field}.{key}"), message))
 }
 
 /// A code by its name in gRPC's documents or by its number.
@@ -276,14 +276,14 @@ mod tests {
     }"#;
 
     #[test]
-    fn the_document_of_the_service_is_right() {
+    fn the_repository_s_service_config_is_valid() {
         let config = ServiceConfig::parse(OF_THE_SERVICE).unwrap();
         assert_eq!(ServiceConfig::of_the_service(), config);
         assert!(config.method("/bookstore.v1.BookService/GetBook").retry_policy.is_some());
     }
 
     #[test]
-    fn the_closest_name_wins() {
+    fn the_most_specific_method_config_wins() {
         let config = ServiceConfig::parse(WHOLE).unwrap();
         let policy = config.method("/a.B/C").retry_policy.unwrap();
         assert_eq!(policy.max_attempts, MOST_ATTEMPTS);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named() {
+    fn a_refusal_names_the_wrong_field() {
         for (from, to, field) in [
             ("\"maxAttempts\": 9", "\"maxAttempts\": 1", "methodConfig[2].retryPolicy.maxAttempts"),
             ("\"0.1s\"", "\"0s\"", "methodConfig[2].retryPolicy.initialBackoff"),

@@ -1,5 +1,5 @@
-//! Consistency tokens: what a client has written and read, so that its next read sees it at
-//! whichever node answers.
+//! Consistency tokens: the position of what a client has written and read, so that its next read
+//! sees it on any node.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,22 +12,22 @@ const VERSION: u8 = 0xC1;
 /// The tokens of one client and of its clones. A read carries the latest one as
 /// `consistency-token`, with `consistency: at-least`.
 ///
-/// The order is that of the service's own sessions: the later timeline wins, within a timeline
-/// the greater position. So an answer that was overtaken by a later one takes nothing back.
+/// The order is that of the service's own sessions: the later timeline wins, within a timeline the
+/// greater position. So an answer that arrives late doesn't move the session back.
 #[derive(Clone, Debug, Default)]
 pub struct Session(Arc<Mutex<Option<String>>>);
 
 impl Session {
     /// The token that the next read carries; none if nothing was written or read yet.
     ///
-    /// It may be handed to another client, which sees from then on what this one has seen.
+    /// Another client that takes it over sees what this one has seen.
     #[must_use]
     pub fn token(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes a token over, such as one that came with a message from another service. An earlier
-    /// one than the session's is passed over.
+    /// Takes a token over, such as one that came with a message from another service. A token that
+    /// is earlier than the session's is ignored.
     pub fn observe(&self, token: &str) {
         if token.is_empty() {
             return;
@@ -73,7 +73,7 @@ pub enum Consistency {
     AtLeast,
     /// Everything that was committed before the read; the primary answers.
     Strong,
-    /// What a node has that lags no more than `database_replica_max_lag`.
+    /// The state of any node that lags no more than `database_replica_max_lag`.
     Eventual,
 }
 
@@ -113,7 +113,7 @@ mod tests {
             (token(1, 1, 6), token(1, 1, 6)),
             (token(1, 2, 3), token(1, 2, 3)),
             (token(1, 1, 9), token(1, 2, 3)),
-            // Another database: nothing of the former one can be seen there.
+            // Another database has nothing of the former one.
             (token(2, 1, 1), token(2, 1, 1)),
             ("opaque".to_owned(), "opaque".to_owned()),
             (token(2, 1, 1), token(2, 1, 1)),

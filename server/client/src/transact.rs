@@ -1,4 +1,4 @@
-//! A transaction that its caller leads step by step (Transact).
+//! An interactive transaction (Transact).
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ use crate::{
 /// The pauses between two runs of a transaction.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// A transaction under way. Dropped without a commit, it is rolled back.
+/// An open transaction. Dropping it without a commit rolls it back.
 ///
-/// It holds a connection of the database meanwhile, so the service bounds how long it may be
-/// open and how long its caller may be silent (`transaction_timeout`,
+/// It holds a connection of the database meanwhile, so the service bounds how long it may be open
+/// and how long it may be idle between two steps (`transaction_timeout`,
 /// `transaction_idle_timeout`). Use [`Client::execute`] where no step depends on an answer.
 #[derive(Debug)]
 pub struct Transaction {
@@ -52,7 +52,7 @@ impl Transaction {
     ///
     /// # Errors
     /// If the request is refused, the transaction is as it was before and can go on. Any other
-    /// failure ends the transaction, and nothing of it has happened.
+    /// failure ends the transaction, and rolls it back.
     pub async fn call<R, A>(&mut self, request: &R) -> Result<A, Error>
     where
         R: Message + Name,
@@ -109,7 +109,7 @@ impl Transaction {
     }
 
     async fn step(&mut self, step: Step) -> Result<Answer, Error> {
-        // Where the stream is gone, its answers say why.
+        // If the stream has ended, its answers hold the reason.
         let _ = self.steps.send(TransactRequest { step: Some(step) }).await;
         let answer = self.answers.message().await.map_err(|status| {
             let mut error = Error::from(status);
@@ -168,14 +168,14 @@ impl Client {
         }
     }
 
-    /// Carries a transaction out: `work` is run in it and committed, and run again from the
-    /// start in another one where it collides with others or the connection breaks, for
-    /// `within` at most. It happens once, under a key of its own.
+    /// Runs `work` in a transaction and commits it. After a serialization failure or a broken
+    /// connection it runs `work` again in another transaction, for `within` at most. The
+    /// transaction takes effect once, under a key of its own.
     ///
     /// `work` must do nothing outside of the transaction that can't be done twice.
     ///
     /// # Errors
-    /// That of `work`, after a rollback; that of the last run when the time is over.
+    /// The error of `work`, after a rollback; that of the last run once `within` has passed.
     pub async fn transact<T>(
         &self,
         begin: Begin,
@@ -185,7 +185,7 @@ impl Client {
         let key = Uuid::now_v7();
         let over = tokio::time::Instant::now() + within;
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        // What the run returned whose commit was sent last: no other can have happened.
+        // The result of the run whose commit was sent last: no other run can have committed.
         let mut sent = None;
         loop {
             let run = self.run_once(begin, key, &work, &mut sent);
@@ -197,8 +197,8 @@ impl Client {
                 }
                 Ok(Err(error)) => error,
                 Err(_) => {
-                    let told = "the transaction's time is over";
-                    let mut error = Error::of_client(Code::DeadlineExceeded, told);
+                    let message = "the transaction's time is over";
+                    let mut error = Error::of_client(Code::DeadlineExceeded, message);
                     if sent.is_some() {
                         error.note_attempt(None);
                     }

@@ -1,5 +1,5 @@
-//! What tonic's generated clients call through: deadlines, retries, idempotency keys and
-//! consistency tokens, the same for every method.
+//! The transport of tonic's generated clients. It adds deadlines, retries, idempotency keys and
+//! consistency tokens to every method.
 
 use std::{
     future::Future,
@@ -34,19 +34,20 @@ const TIMEOUT: &str = "grpc-timeout";
 const CONSISTENCY: &str = "consistency";
 const TOKEN: &str = "consistency-token";
 
-/// The service's own wish when to try again, in milliseconds; a negative one is never (gRFC A6).
+/// The service's pushback: the delay before a retry in milliseconds; a negative one forbids a retry
+/// (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// The transport of a client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    shared: Arc<Shared>,
+    shared: Arc<ClientState>,
     session: Session,
 }
 
-/// What the clones of a client have in common.
+/// The state that the clones of a client share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ClientState {
     pub(crate) balancer: Balancer,
     pub(crate) config: ServiceConfig,
     pub(crate) throttle: Option<Throttle>,
@@ -54,12 +55,12 @@ pub(crate) struct Shared {
     pub(crate) timeout: Option<Duration>,
 }
 
-type Answer = Result<http::Response<Body>, Status>;
+type CallResult = Result<http::Response<Body>, Status>;
 
 impl Service<http::Request<Body>> for Transport {
     type Response = http::Response<Body>;
     type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = CallResult> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
@@ -72,11 +73,11 @@ impl Service<http::Request<Body>> for Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(shared: Arc<Shared>, session: Session) -> Self {
+    pub(crate) fn new(shared: Arc<ClientState>, session: Session) -> Self {
         Self { shared, session }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<ClientState> {
         &self.shared
     }
 
@@ -84,7 +85,7 @@ impl Transport {
         &self.session
     }
 
-    async fn carry(self, request: http::Request<Body>) -> Answer {
+    async fn carry(self, request: http::Request<Body>) -> CallResult {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let method = repeat(&path).unwrap_or(Repeat::Never);
@@ -93,7 +94,7 @@ impl Transport {
         let default = self.shared.timeout.filter(|_| method != Repeat::Never);
         let timeout = [given.or(default), config.timeout].into_iter().flatten().min();
         self.complete(&mut parts.headers, method);
-        let mut call = Call {
+        let mut call = OutgoingCall {
             wait: parts.extensions.get::<WaitForReady>().map(|wait| wait.0),
             parts,
             method,
@@ -109,7 +110,7 @@ impl Transport {
         }
     }
 
-    /// Adds the metadata that the caller hasn't given.
+    /// Adds the metadata that the caller didn't set.
     fn complete(&self, headers: &mut HeaderMap, method: Repeat) {
         let absent = |headers: &HeaderMap, key: &str| !headers.contains_key(key);
         if absent(headers, REQUEST_ID) {
@@ -129,7 +130,7 @@ impl Transport {
                             put(headers, TOKEN, &token);
                             put(headers, CONSISTENCY, Consistency::AtLeast.name());
                         }
-                        // Nothing was seen yet: the service takes no at-least without a token.
+                        // The session is empty, and the service refuses at-least without a token.
                         None => drop(headers.remove(CONSISTENCY)),
                     }
                 }
@@ -139,8 +140,8 @@ impl Transport {
     }
 }
 
-/// A call under way.
-struct Call {
+/// A running call.
+struct OutgoingCall {
     parts: Parts,
     method: Repeat,
     config: MethodConfig,
@@ -148,21 +149,21 @@ struct Call {
     wait: Option<bool>,
     attempts: u32,
     session: Session,
-    shared: Arc<Shared>,
+    shared: Arc<ClientState>,
 }
 
-/// What became of one attempt: the service's answer, well or not, or how it was lost.
+/// The result of one attempt: the service's answer, also an error, or the loss of the connection.
 type Attempt = Result<http::Response<Collected<Bytes>>, Status>;
 
-impl Call {
-    /// Carries out a call of one message, again where that is safe.
-    async fn unary(&mut self, body: Body) -> Answer {
-        // Its only message; what can't be encoded has never been sent.
+impl OutgoingCall {
+    /// Runs a unary call and retries it where that is safe.
+    async fn unary(&mut self, body: Body) -> CallResult {
+        // Its only message. If it can't be encoded, nothing was sent.
         let body = body.collect().await?.to_bytes();
         loop {
             let backend = match self.pick().await {
                 Ok(backend) => backend,
-                Err(status) => return Err(self.told(status)),
+                Err(status) => return Err(self.explain(status)),
             };
             let request = self.request(Body::new(Full::new(body.clone())));
             let sent = self.within(attempt(&backend, request)).await;
@@ -190,16 +191,16 @@ impl Call {
                     self.describe(answer.headers_mut());
                     return Ok(answer);
                 }
-                (None, Err(status)) => return Err(self.told(status)),
+                (None, Err(status)) => return Err(self.explain(status)),
             }
         }
     }
 
-    /// Begins a call that streams. It has one attempt: its caller resumes it.
-    async fn stream(&mut self, body: Body) -> Answer {
+    /// Starts a streaming call. It has one attempt, since its caller resumes it.
+    async fn stream(&mut self, body: Body) -> CallResult {
         let backend = match self.pick().await {
             Ok(backend) => backend,
-            Err(status) => return Err(self.told(status)),
+            Err(status) => return Err(self.explain(status)),
         };
         let request = self.request(body);
         let sent = self.within(send(&backend, request)).await;
@@ -209,10 +210,10 @@ impl Call {
                 self.describe(answer.headers_mut());
                 Ok(answer)
             }
-            Err(status) if status.code() == Code::DeadlineExceeded => Err(self.told(status)),
+            Err(status) if status.code() == Code::DeadlineExceeded => Err(self.explain(status)),
             Err(status) => {
                 self.shared.balancer.broke(&backend, status.message());
-                Err(self.told(status))
+                Err(self.explain(status))
             }
         }
     }
@@ -230,7 +231,7 @@ impl Call {
         }
     }
 
-    /// Waits for something no longer than the call's deadline.
+    /// Waits for a future until the call's deadline.
     async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match self.deadline {
             Some(deadline) => timeout_at(deadline, work).await.ok(),
@@ -257,8 +258,8 @@ impl Call {
         request
     }
 
-    /// Takes over what an answer says: the token of a good one, and of a failure whether it is
-    /// repeated and after which pause.
+    /// Processes an answer: stores the token of a success, and decides whether and when a failure
+    /// is retried.
     fn learn(&self, answer: &http::Response<Collected<Bytes>>) -> Option<Duration> {
         let headers = answer.headers();
         if let Some(token) = text(headers, TOKEN) {
@@ -277,14 +278,14 @@ impl Call {
         };
         let reason = status.get_details_error_info().map(|info| info.reason);
         if matches!(reason.as_deref(), Some("WRITE_MAY_BE_LOST" | "TOKEN_UNVERIFIABLE")) {
-            // It is reported once; the next read goes on without it.
+            // It is reported once. The next read is sent without the token.
             self.session.forget();
         }
         let asked = if trailers.contains_key(PUSHBACK) { trailers } else { headers };
         self.pause(&status, asked)
     }
 
-    /// The pause after which a failed attempt is repeated; none if it isn't.
+    /// The pause before a retry; none if the failed attempt isn't retried.
     fn pause(&self, status: &Status, headers: &HeaderMap) -> Option<Duration> {
         let policy = self.config.retry_policy.as_ref()?;
         let retryable = policy.retryable_status_codes.contains(&status.code());
@@ -308,12 +309,12 @@ impl Call {
         }
     }
 
-    fn deadline_exceeded(&self, told: &str) -> Status {
-        self.told(Status::deadline_exceeded(format!("the deadline passed: {told}")))
+    fn deadline_exceeded(&self, message: &str) -> Status {
+        self.explain(Status::deadline_exceeded(format!("the deadline passed: {message}")))
     }
 
-    /// A failure that the client found by itself, with what a caller needs to go on.
-    fn told(&self, status: Status) -> Status {
+    /// A failure that the client detected, with the call's metadata.
+    fn explain(&self, status: Status) -> Status {
         let mut headers = status.metadata().clone().into_headers();
         for key in [REQUEST_ID, IDEMPOTENCY_KEY] {
             if let Some(value) = self.parts.headers.get(key) {
@@ -345,7 +346,7 @@ async fn attempt(backend: &Backend, request: http::Request<Body>) -> Attempt {
     };
     let (parts, body) = answer.into_parts();
     match body.collect().await {
-        // A connection that ends in order before the answer's end is as lost as a broken one.
+        // A connection that is closed before the answer's end counts as broken.
         Ok(body)
             if body.trailers().is_some() || Status::from_header_map(&parts.headers).is_some() =>
         {
@@ -361,7 +362,7 @@ async fn attempt(backend: &Backend, request: http::Request<Body>) -> Attempt {
 /// # Errors
 /// UNAVAILABLE if the connection broke; DEADLINE_EXCEEDED if the channel's own timer, which reads
 /// `grpc-timeout` too, went off before the call's.
-async fn send(backend: &Backend, request: http::Request<Body>) -> Answer {
+async fn send(backend: &Backend, request: http::Request<Body>) -> CallResult {
     let answer = backend.channel.clone().oneshot(request).await;
     answer.map_err(|error| {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);

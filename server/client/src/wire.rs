@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Sets a key of a call's metadata. A value that metadata can't hold is left out.
+/// Sets a key of a call's metadata. A value that metadata can't hold is ignored.
 pub(crate) fn put(headers: &mut HeaderMap, key: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(HeaderName::from_static(key), value);

@@ -1,6 +1,6 @@
 //! Reads and writes of rows, for any resource: SeaORM generics over the store's connections.
 //!
-//! It knows neither the wire nor a table. A [`Resource`] gives it what it needs.
+//! It depends on neither the contract nor a table. A [`Resource`] supplies these.
 //!
 //! | Module | Holds |
 //! |---|---|

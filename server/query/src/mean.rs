@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_may_pass_64_bits() {
+    fn sums_may_exceed_64_bits() {
         let (units, count) = (10_000_000, 1_000_000_000_000);
         let sum = mean(units * (count / 4), 999_999 * (count / 4), 1_000_000, count / 4);
         assert_eq!(sum, 10_000_000_999_999);

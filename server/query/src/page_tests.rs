@@ -94,7 +94,7 @@ fn one_direction_compares_rows_and_mixed_ones_bound_the_leading_column() {
 }
 
 #[test]
-fn no_values_are_no_condition() {
+fn no_values_make_no_condition() {
     assert_eq!(keyset(&order("title"), &[]), Condition::all());
 }
 
@@ -143,7 +143,7 @@ async fn books(seed: u64) -> (DatabaseConnection, Vec<TestRow>) {
     (connection, rows)
 }
 
-/// The rows as the order has them, told without SQL.
+/// The rows in the expected order, sorted without SQL.
 fn sorted(mut rows: Vec<TestRow>, order: &OrderBy) -> Vec<TestRow> {
     rows.sort_by(|left, right| {
         let column = |column: &Column| {

@@ -1,4 +1,4 @@
-//! Page tokens (AIP-158): where a list goes on, sealed against forgery.
+//! Page tokens (AIP-158): the position of the next page, sealed against forgery.
 //!
 //! A token is base64url (RFC 4648, section 5, without padding) of a version, a hash of the
 //! request, the sort values of the last row or, of a search, the number of rows so far, and an
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_gives_back_its_values() {
+    fn a_token_returns_its_values() {
         let again = "title asc , price,create_time";
         assert_eq!(opened(7, &sealed(), "ListBooks", " stock>3 ", again), Ok(values()));
     }

@@ -1,4 +1,4 @@
 //! Why a command failed.
 
-/// Any reason why a command could not be carried out. The program prints it and ends with 1.
+/// The error of a command. The program prints it and exits with 1.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;

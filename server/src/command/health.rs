@@ -1,5 +1,5 @@
-//! `bookstore health`: asks a running service how it is, for the probes of containers. The
-//! exit codes are those of `grpc_health_probe`.
+//! `bookstore health`: asks a running service for its health, for container probes. The exit codes
+//! are those of `grpc_health_probe`.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -20,14 +20,14 @@ const NOT_SERVING: u8 = 4;
 #[command(after_help = "Exit codes: 0 serving; 1 wrong command line; 2 no connection; \
     3 no answer in time, or an error; 4 not serving.")]
 pub struct Arguments {
-    /// What to ask for: live, ready, write or the name of a service [default: the whole service]
+    /// The health name: live, ready, write or the name of a service [default: the whole service]
     #[arg(default_value = "", hide_default_value = true)]
     name: String,
-    /// Where the service is: a URL, or unix: and the path of its socket
-    /// [default: http://127.0.0.1:50051] [env: BOOKSTORE_SERVER]
+    /// Address of the service: a URL, or unix: and the path of its socket [default:
+    /// http://127.0.0.1:50051] [env: BOOKSTORE_SERVER]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
-    /// How long connection and answer may take together
+    /// The timeout for connection and answer together
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = timeout)]
     timeout: Duration,
 }
@@ -36,16 +36,16 @@ fn timeout(text: &str) -> Result<Duration, String> {
     duration(Duration::from_millis(1)..=Duration::from_mins(1))(text)
 }
 
-/// Asks, and says in a word what the answer is.
+/// Asks for the health and prints the status.
 ///
 /// # Errors
 /// None: every end has its code.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let (code, told) = ask(arguments).await;
+    let (code, message) = ask(arguments).await;
     match code {
-        0 => println!("{told}"),
-        _ => eprintln!("{told}"),
+        0 => println!("{message}"),
+        _ => eprintln!("{message}"),
     }
     Ok(ExitCode::from(code))
 }
@@ -56,10 +56,10 @@ async fn ask(arguments: &Arguments) -> (u8, String) {
         Ok("SERVING") => (0, "SERVING".to_owned()),
         Ok(other) => (NOT_SERVING, other.to_owned()),
         Err(HealthError::Address(error)) => (MISTYPED, format!("error: {error}")),
-        Err(HealthError::Connection(told)) => {
-            (NO_CONNECTION, format!("error: nobody answers at {address}: {told}"))
+        Err(HealthError::Connection(message)) => {
+            (NO_CONNECTION, format!("error: no connection to {address}: {message}"))
         }
-        Err(HealthError::Timeout) => (NO_ANSWER, "error: no answer in time".to_owned()),
+        Err(HealthError::Timeout) => (NO_ANSWER, "error: no answer within the timeout".to_owned()),
         Err(HealthError::Answer(error)) => (NO_ANSWER, format!("error: {}", error.message())),
     }
 }

@@ -1,4 +1,4 @@
-//! What people type: the program's subcommands.
+//! The command line: the program's subcommands.
 
 mod config;
 mod export;
@@ -26,7 +26,7 @@ use crate::{
 /// The exit code for wrong settings (BSD's EX_USAGE). A wrong command line ends with 2.
 const USAGE: u8 = 64;
 
-/// The variable that names the file for the reason of an end that isn't a good one.
+/// The variable that names the file for the termination message.
 const LAST_WORD: &str = "TERMINATION_LOG";
 
 /// The bookstore's data service: gRPC over SQLite or PostgreSQL.
@@ -45,13 +45,13 @@ enum Command {
     Serve(serve::Arguments),
     /// Applies, reverts, lists and writes the migrations of the database.
     Migrate(migrate::Arguments),
-    /// Looks at every node of the database and prints what it is.
+    /// Probes every node of the database and prints its role and state.
     Topology,
     /// Imports books from a file into a running service: CSV or JSON Lines.
     Import(import::Arguments),
     /// Exports books from a running service to a file: CSV or JSON Lines.
     Export(export::Arguments),
-    /// Asks a running service how it is, for probes: the exit code tells.
+    /// Asks a running service for its health. The exit code is the answer.
     Health(health::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
@@ -62,8 +62,7 @@ pub fn main() -> ExitCode {
     main_with(revisions())
 }
 
-/// The same with other revisions than the released ones: an older program has fewer of them, a
-/// newer one more.
+/// The same with other revisions than the released ones, as an older or a newer program has them.
 pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
     let matches = command_line().try_get_matches();
     let program = match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
@@ -78,9 +77,9 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
     }
 }
 
-/// Ends with 2, but for probes, whose codes are another program's. Help is no fault.
+/// Exits with 2. `health` has the codes of `grpc_health_probe`. Help is no error.
 fn mistyped(error: &clap::Error) -> ExitCode {
-    // Nobody listens any more where this fails.
+    // It fails only where the output is closed.
     let _ = error.print();
     let is_probe = std::env::args_os().nth(1).is_some_and(|word| word == "health");
     match u8::try_from(error.exit_code()) {
@@ -128,7 +127,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
                 return migrate::run(&config, revisions, &arguments).await;
             }
             Command::Topology => topology::run(&config).await,
-            // Clients, and what has been printed already.
+            // These are clients, or have printed their output already.
             _ => Ok(()),
         };
         match done {
@@ -139,7 +138,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
             }
         }
     });
-    // What still runs has had its time: nothing waits for it.
+    // What still runs had its time to end, so the runtime doesn't wait for it.
     runtime.shutdown_background();
     telemetry.finish();
     code
@@ -148,7 +147,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
 /// The commands that are clients of a running service.
 const CLIENTS: [&str; 3] = ["import", "export", "health"];
 
-/// What is typed. Clients take none of the settings: their help doesn't show them either.
+/// The command line. Clients take no settings, and their help shows none.
 fn command_line() -> clap::Command {
     let refuse = |_: &str| Err::<String, _>("is a setting of the service, which is running");
     let settings = SettingFlags::augment_args(clap::Command::new("settings"));
@@ -159,7 +158,7 @@ fn command_line() -> clap::Command {
     let program = CLIENTS.into_iter().fold(Program::command(), |program, client| {
         program.mut_subcommand(client, |client| client.args(&settings))
     });
-    // What concerns the service's calls only fills the help of `migrate`; it is taken all the same.
+    // Settings of the service's calls are hidden in the help of `migrate`, but accepted.
     let shown = ["config", "database_url", "database_url_file"];
     let settings = SettingFlags::augment_args(clap::Command::new("settings"));
     let hide = |setting: &clap::Arg| {
@@ -176,15 +175,15 @@ fn client(
     work: impl Future<Output = Result<ExitCode, Failure>>,
 ) -> ExitCode {
     if !settings.is_empty() {
-        let told = "the service's settings are for the service, which is running";
-        return fail(&std::io::Error::other(told));
+        let message = "the service's settings are for the service, which is running";
+        return fail(&std::io::Error::other(message));
     }
     let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
     let code = runtime.block_on(work).unwrap_or_else(|error| fail(&*error));
-    // A thread may still wait for a pipe.
+    // A thread may still be blocked on a pipe.
     runtime.shutdown_background();
     code
 }

@@ -22,13 +22,13 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Puts what these arguments say over the settings.
+    /// Overrides the settings with these arguments.
     pub fn apply(&self, config: &mut Config) {
         config.database.migrate |= self.migrate;
     }
 }
 
-/// Serves until asked to stop.
+/// Serves until a signal.
 ///
 /// # Errors
 /// If the service can't start, or calls had to be cut at the end.
@@ -42,7 +42,7 @@ pub async fn run(
     Ok(())
 }
 
-/// One line for programs that started this one: with port 0 only it tells the port.
+/// One line for the parent process: with port 0 it has the port that the system chose.
 #[expect(clippy::print_stdout, reason = "a command's own output")]
 fn announce(address: &Address) {
     println!("LISTENING {address}");

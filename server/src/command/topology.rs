@@ -1,4 +1,4 @@
-//! `bookstore topology`: what each node of the database is at the moment.
+//! `bookstore topology`: the current role and state of each node of the database.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use bookstore_store::Deadline;
 use super::failure::Failure;
 use crate::{app, config::Config};
 
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The timeout of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How far apart the two looks are, by which a replica's lag is told.
-const APART: Duration = Duration::from_millis(300);
+/// The time between the two probes that measure a replica's lag.
+const PROBE_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Prints a line a node.
 ///
@@ -20,10 +20,10 @@ const APART: Duration = Duration::from_millis(300);
 #[expect(clippy::print_stdout, reason = "a command's own output")]
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let store = app::open_store(&config.database)?;
-    store.probe_nodes(Deadline::after(PATIENCE)).await;
-    // Whether a replica has what the primary had takes a second look.
-    tokio::time::sleep(APART).await;
-    let nodes = store.probe_nodes(Deadline::after(PATIENCE)).await;
+    store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
+    // A second probe is needed to compare a replica's position with the primary's of the first.
+    tokio::time::sleep(PROBE_INTERVAL).await;
+    let nodes = store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
     println!(
         "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
         "NODE", "ROLE", "TIMELINE", "POSITION", "LAG", "LAG BYTES"

@@ -10,7 +10,7 @@ use super::{
         DATABASE_REPLICA_WAIT, DATABASE_SLOW_QUERY, DATABASE_URL, TOKEN_KEY,
     },
     url::{DatabaseUrl, Engine},
-    values::{self, Values},
+    values::{self, SettingValues},
 };
 
 /// Which database, and how its connections are used.
@@ -21,7 +21,8 @@ pub struct Database {
     pub url: DatabaseUrl,
     /// `database_replica_urls`: further nodes of its cluster. Default none.
     pub replica_urls: Vec<DatabaseUrl>,
-    /// `database_read_default`: which node may answer a read that says nothing. Default session.
+    /// `database_read_default`: which node may answer a read without `consistency`. Default
+    /// session.
     pub read_default: ReadDefault,
     /// `database_replica_max_lag`: how far a replica may lag. Default 1 s.
     pub replica_max_lag: Duration,
@@ -31,7 +32,7 @@ pub struct Database {
     pub failover_wait: Duration,
     /// `database_pool_recycle`: how old a connection may become. Default 1 h.
     pub pool_recycle: Duration,
-    /// `database_pre_ping`: whether idle connections are tried before use. Default true.
+    /// `database_pre_ping`: whether idle connections are tested before use. Default true.
     pub pre_ping: bool,
     /// `token_key`: what seals tokens; none is the database's own key.
     pub token_key: Option<[u8; 32]>,
@@ -45,15 +46,15 @@ pub struct Database {
     pub command_timeout: Duration,
     /// `database_echo`: whether every statement is logged. Default false.
     pub echo: bool,
-    /// `database_slow_query`: statements that take longer are warned about;
-    /// `None` (given as 0) is never. Default 100 ms.
+    /// `database_slow_query`: statements that take longer are logged as warnings; `None` (given as
+    /// 0) is never. Default 100 ms.
     pub slow_query: Option<Duration>,
     /// `database_migrate`: whether serve brings the schema up to date first.
     /// Default true on SQLite, false on PostgreSQL.
     pub migrate: bool,
 }
 
-/// Which node may answer a read that says nothing about it.
+/// Which node may answer a read without `consistency`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadDefault {
     /// One that has what the same connection has written or read.
@@ -65,7 +66,8 @@ pub enum ReadDefault {
 }
 
 impl Database {
-    /// All nodes, those of `database_url` first; one that stands in both is taken from there.
+    /// All nodes, those of `database_url` first. A node in both settings is taken from
+    /// `database_url`.
     #[must_use]
     pub fn nodes(&self) -> Vec<(String, String)> {
         let mut nodes = self.url.nodes();
@@ -77,7 +79,7 @@ impl Database {
         nodes
     }
 
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let milliseconds = Duration::from_millis;
         let pool_wait = milliseconds(10)..=Duration::from_mins(10);
         let command = milliseconds(100)..=Duration::from_hours(24);
@@ -115,8 +117,8 @@ impl Database {
         let (url, replica_urls) = (url?, replicas?);
         let on_its_own = url.engine() == Engine::Sqlite;
         if on_its_own && !replica_urls.is_empty() {
-            let told = "needs a database_url of PostgreSQL: SQLite has no replicas".to_owned();
-            values.read::<()>(&DATABASE_REPLICA_URLS, |_| Err(told));
+            let message = "needs a database_url of PostgreSQL: SQLite has no replicas".to_owned();
+            values.read::<()>(&DATABASE_REPLICA_URLS, |_| Err(message));
         }
         Some(Self {
             replica_urls,

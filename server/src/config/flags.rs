@@ -8,9 +8,9 @@ use super::settings::{Meaning, NAMES, Name};
 
 const CONFIG: &str = "config";
 
-/// The settings that were given as flags: `#[command(flatten)]` it at the root
-/// of the command line. The flags are global, so they may also stand after a
-/// subcommand. Nothing is checked here; [`super::Config::load`] does that.
+/// The settings that were given as flags: `#[command(flatten)]` it at the root of the command line.
+/// The flags are global, so they may also stand after a subcommand. [`super::Config::load`] checks
+/// them.
 #[derive(Clone, Debug, Default)]
 pub struct SettingFlags {
     pub(super) file: Option<PathBuf>,
@@ -67,7 +67,7 @@ impl clap::FromArgMatches for SettingFlags {
 fn flag(name: &'static Name) -> Arg {
     let arg = Arg::new(name.key.as_str())
         .long(name.flag.as_str())
-        // A wrong value such as -1 is told by the setting, not taken for a flag.
+        // A wrong value such as -1 is refused by the setting, not parsed as a flag.
         .allow_hyphen_values(true)
         .global(true)
         .help_heading("Settings");

@@ -1,5 +1,5 @@
-//! Where values come from: the defaults, the file, the environment and the
-//! flags, each layer standing above the one before.
+//! Where values come from: the defaults, the file, the environment and the flags. Each layer
+//! overrides the one before.
 
 use std::{
     fmt, fs,
@@ -40,7 +40,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value that nobody has looked at yet.
+/// A value that isn't checked yet.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) setting: &'static Setting,
@@ -51,15 +51,15 @@ pub(super) struct Given {
 /// What all layers together give.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    /// One a setting, in the table's order; a secret whose file can't be read
-    /// is left out, and a problem says so.
+    /// One a setting, in the table's order; a secret whose file can't be read is omitted and noted
+    /// as a problem.
     pub(super) given: Vec<Given>,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
 /// One entry of one layer.
-type Entry = (&'static Name, String, Origin);
+type LayerEntry = (&'static Name, String, Origin);
 
 /// Puts the layers together.
 pub(super) fn collect(
@@ -69,7 +69,7 @@ pub(super) fn collect(
     let mut layers = Layers::default();
     let mut variables = Vec::new();
     let mut file = None;
-    // An empty variable counts as unset: that is how manifests switch one off.
+    // An empty variable counts as unset, so that manifests can unset one.
     for (variable, text) in environment.filter(|(_, text)| !text.is_empty()) {
         if variable == CONFIG_VARIABLE {
             file = Some((PathBuf::from(text), format!("the environment variable {variable}")));
@@ -104,7 +104,7 @@ pub(super) fn collect(
 }
 
 /// What one layer gives for a setting, if anything.
-fn in_layer(layer: &[Entry], setting: &Setting) -> Option<Result<(String, Origin), String>> {
+fn in_layer(layer: &[LayerEntry], setting: &Setting) -> Option<Result<(String, Origin), String>> {
     let find = |wanted: fn(Meaning) -> Option<&'static Setting>| {
         layer.iter().find(|(name, ..)| wanted(name.meaning).is_some_and(|s| s.key == setting.key))
     };
@@ -135,7 +135,7 @@ fn read_secret(name: &Name, path: &str, named: &Origin) -> Result<(String, Origi
     Ok((text, Origin::Secret { path: path.into(), named: Box::new(named.clone()) }))
 }
 
-fn read_file(path: &Path, named: &str, problems: &mut Vec<String>) -> Vec<Entry> {
+fn read_file(path: &Path, named: &str, problems: &mut Vec<String>) -> Vec<LayerEntry> {
     let shown = path.display();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -181,7 +181,7 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => Some(
-            // Hexadecimal and the like become plain; what is too large is told as written.
+            // Hexadecimal and the like become decimal. A number that is too large stays as written.
             i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.to_string(), |number| number.to_string()),
         ),

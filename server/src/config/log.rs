@@ -4,10 +4,10 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{
     settings::{LOG_FORMAT, LOG_LEVEL},
-    values::Values,
+    values::SettingValues,
 };
 
-/// What the program says about itself, and how.
+/// The settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// `log_level`, a directive that tracing-subscriber's `EnvFilter` takes.
@@ -29,7 +29,7 @@ pub enum LogFormat {
 }
 
 impl Log {
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let level = values.read(&LOG_LEVEL, level);
         let format = values.read(&LOG_FORMAT, |text| match text {
             "auto" => Ok(LogFormat::Auto),
@@ -46,8 +46,8 @@ impl Log {
 /// # Errors
 /// What it must be.
 pub fn level(text: &str) -> Result<String, String> {
-    // To the filter a lone word that is no level is a target, wide open: a
-    // misspelt level would switch everything off but that.
+    // The filter takes a single word that is no level as a target with all levels: a misspelt level
+    // would switch off everything else.
     let lone_words_are_levels = text
         .split(',')
         .filter(|part| !part.contains(['=', '[', ']']))

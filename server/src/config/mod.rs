@@ -28,7 +28,7 @@ pub use self::{
 };
 use self::{
     settings::{DATABASE_MIGRATE, DATABASE_REPLICA_URLS, DATABASE_URL},
-    values::Values,
+    values::SettingValues,
 };
 
 /// All settings in force.
@@ -42,8 +42,8 @@ pub struct Config {
     pub server: Server,
     /// The log.
     pub log: Log,
-    /// Variables of the environment that look like a setting and are none. They
-    /// are told once the log has started.
+    /// Variables of the environment that resemble a setting and are none. They are logged once the
+    /// log has started.
     pub warnings: Vec<String>,
     origins: Vec<InForce>,
 }
@@ -71,8 +71,8 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Puts the settings together: a flag stands above the environment, that
-    /// above the file (`--config` or `BOOKSTORE_CONFIG`), that above the default.
+    /// Merges the settings: a flag overrides the environment, that overrides the file (`--config`
+    /// or `BOOKSTORE_CONFIG`), and that overrides the default.
     ///
     /// # Errors
     /// Everything that is wrong, together: an unreadable file, unknown keys,
@@ -83,7 +83,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut layers = layers::collect(flags, environment);
         let warnings = std::mem::take(&mut layers.warnings);
-        let mut values = Values::new(layers);
+        let mut values = SettingValues::new(layers);
         let database = Database::read(&mut values);
         let transactions = Transactions::read(&mut values);
         let server = Server::read(&mut values);
@@ -95,7 +95,7 @@ impl Config {
         };
         let in_force = |given: layers::Given| InForce {
             text: match given.setting.key {
-                // Its type knows which parts are secret.
+                // Its `Display` hides the secret parts.
                 key if key == DATABASE_URL.key => database.url.to_string(),
                 key if key == DATABASE_REPLICA_URLS.key => {
                     let urls = database.replica_urls.iter().map(ToString::to_string);
@@ -114,8 +114,8 @@ impl Config {
         Ok(Self { database, transactions, server, log, warnings, origins })
     }
 
-    /// What is in force, as a file of settings: each with its meaning, and where
-    /// its value came from. Secrets are hidden.
+    /// The settings in force in the form of a file: each with its description and the origin of its
+    /// value. Secrets are hidden.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
@@ -135,8 +135,8 @@ impl Config {
     }
 }
 
-/// The environment of this process, for [`Config::load`]; nothing else reads it.
-/// What is not Unicode gets replacement characters and is refused where it counts.
+/// The environment of this process, for [`Config::load`]; nothing else reads it. Invalid Unicode
+/// gets replacement characters, which the checks refuse.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(|(name, text)| {
         (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned())

@@ -1,16 +1,16 @@
-//! Names that nobody knows but that look like one of ours.
+//! Unknown names that resemble a setting.
 
 use super::settings::{NAMES, Name};
 
-/// Names in the environment that begin so belong to nobody in particular, yet
-/// one that resembles a setting is likely a slip of the pen.
+/// Other programs also have variables with these prefixes. One that resembles a setting is probably
+/// misspelt.
 const GROUPS: [&str; 4] = ["DATABASE_", "LISTEN_", "SHUTDOWN_", "LOG_"];
 
 /// How many letters may differ.
 const SLIPS: usize = 2;
 
-/// A warning about a variable of the environment that is close to a setting.
-/// Its value is not told, as it may well be a secret.
+/// A warning about a variable of the environment that is close to a setting. Its value isn't
+/// repeated, since it may be a secret.
 pub(super) fn warning(variable: &str) -> Option<String> {
     if !GROUPS.iter().any(|group| variable.starts_with(group)) {
         return None;

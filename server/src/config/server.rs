@@ -7,10 +7,10 @@ use super::{
         ADMIN_ADDR, LISTEN_ADDR, MAX_CALLS, MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTIONS,
         MAX_MESSAGE_SIZE, SHUTDOWN_PAUSE, SHUTDOWN_TIMEOUT,
     },
-    values::{self, Values},
+    values::{self, SettingValues},
 };
 
-/// Where calls come to.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// An IP address with a port.
@@ -28,32 +28,33 @@ impl fmt::Display for Address {
     }
 }
 
-/// How calls come in, and how the process ends.
+/// The settings of the listeners, of calls and of the shutdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// `listen_addr`: where calls come to. Default 127.0.0.1:50051.
+    /// `listen_addr`: the address for calls. Default 127.0.0.1:50051.
     pub listen_addr: Address,
-    /// `admin_addr`: where operators and probes come to. Default none.
+    /// `admin_addr`: the address for operators and probes. Default none.
     pub admin_addr: Option<SocketAddr>,
-    /// `max_connections`: how many there may be. Default 10000.
+    /// `max_connections`: how many connections there may be. Default 10000.
     pub max_connections: u32,
-    /// `max_connection_age`: how old one gets, about. Default 30 min; none is any age.
+    /// `max_connection_age`: about how old a connection may become. Default 30 min; none is no
+    /// limit.
     pub max_connection_age: Option<Duration>,
     /// `max_calls`: calls that are carried out at the same time. Default 1000.
     pub max_calls: u32,
-    /// `max_calls_waiting`: calls that wait for their turn. Default 200.
+    /// `max_calls_waiting`: calls that wait for a permit. Default 200.
     pub max_calls_waiting: u32,
     /// `max_message_size`: the largest request in bytes. Default 4 MiB.
     pub max_message_size: usize,
-    /// `shutdown_pause`: how long after SIGTERM calls are still taken while
-    /// health says NOT_SERVING. Default 5 s.
+    /// `shutdown_pause`: how long after SIGTERM calls are still accepted while health answers
+    /// NOT_SERVING. Default 5 s.
     pub shutdown_pause: Duration,
     /// `shutdown_timeout`: how long calls in flight may take to end. Default 25 s.
     pub shutdown_timeout: Duration,
 }
 
 impl Server {
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let pause = Duration::ZERO..=Duration::from_mins(5);
         let timeout = Duration::ZERO..=Duration::from_hours(1);
         let age = Duration::from_secs(1)..=Duration::from_hours(24);
@@ -70,7 +71,7 @@ impl Server {
                 Ok(_) => Ok(None),
                 Err(_) => values::duration(age)(text)
                     .map(Some)
-                    .map_err(|told| format!("{told}; 0s is never")),
+                    .map_err(|message| format!("{message}; 0s is never")),
             }
         });
         let max_calls = values.read(&MAX_CALLS, values::whole(1..=100_000));

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-/// One setting, as people meet it.
+/// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The key in the file. The environment has it in upper case, a flag with
@@ -154,7 +154,7 @@ pub(super) const MAX_CALLS: Setting = plain(
 pub(super) const MAX_CALLS_WAITING: Setting = plain(
     "max_calls_waiting",
     "200",
-    "Calls beyond those that wait for their turn, for a second at most, from 0 to 100000.",
+    "Calls beyond those that wait for a permit, for a second at most, from 0 to 100000.",
 );
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",
@@ -183,7 +183,7 @@ pub(super) const LOG_FORMAT: Setting = plain(
     "How it is logged: text, json (an object a line), or auto, which is text on a terminal.",
 );
 
-/// Every setting of this version, in the order in which people read them.
+/// Every setting of this version, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
     DATABASE_URL,
     DATABASE_REPLICA_URLS,
@@ -230,7 +230,7 @@ pub(super) struct Name {
     pub(super) meaning: Meaning,
 }
 
-/// What is given under a name.
+/// The kind of value of a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Meaning {
     /// The value itself.

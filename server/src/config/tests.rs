@@ -79,7 +79,7 @@ fn migrate_follows_the_engine_unless_it_is_given() {
 }
 
 #[test]
-fn each_layer_stands_above_the_one_before() {
+fn each_layer_overrides_the_one_before() {
     let (_low, low) = file("database_pool_size = 2\ndatabase_max_overflow = 2\nlog_level = 'warn'");
     let (_high, high) = file("database_pool_size = 3");
     let variables = [("BOOKSTORE_CONFIG", low.as_str()), ("DATABASE_POOL_SIZE", "4")];
@@ -89,7 +89,7 @@ fn each_layer_stands_above_the_one_before() {
     };
     assert_eq!(sizes(&[]), (4, 2, "warn".to_owned()));
     assert_eq!(sizes(&["--database-pool-size", "5"]), (5, 2, "warn".to_owned()));
-    // The flag names another file, and nothing of the first one counts.
+    // The flag names another file. The first one isn't read.
     assert_eq!(sizes(&["--config", &high]), (4, 20, "info".to_owned()));
     // A flag may stand before and after the subcommand, also one that is named
     // like the flag for the file.
@@ -99,16 +99,16 @@ fn each_layer_stands_above_the_one_before() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_together_with_its_origin() {
+fn all_wrong_values_are_reported_together_with_their_origin() {
     let (_file, path) = file(
         "# first\n\nlisten_addr = 'localhost:1'\nadmin_addr = 'on'\n\
          databse_echo = true\nlog_format = []\nshutdown_pause = -1\n[server]\nport = 1\n",
     );
-    let mut told = problems(
+    let mut reported = problems(
         &["--config", &path, "--shutdown-timeout", "-1", "--database-pre-ping", "maybe"],
         &[("DATABASE_POOL_SIZE", "ten"), ("DATABASE_REPLICA_URLS", "postgres://a:s3cret@b")],
     );
-    told.sort();
+    reported.sort();
     let time = |top| {
         format!(
             "must be a time from 0s to {top}, such as 500ms, 3s, 2m or 1h; a number alone is seconds"
@@ -138,19 +138,19 @@ fn all_that_is_wrong_is_told_together_with_its_origin() {
         format!("shutdown_timeout = \"-1\" from the flag --shutdown-timeout: {}", time("1h")),
     ];
     expected.sort();
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 #[test]
-fn a_file_that_is_missing_or_no_toml_is_told_without_its_content() {
-    let told = problems(&[], &[("BOOKSTORE_CONFIG", "/no/such/file")]);
-    assert!(told[0].starts_with(
+fn a_missing_or_malformed_file_is_reported_without_its_content() {
+    let reported = problems(&[], &[("BOOKSTORE_CONFIG", "/no/such/file")]);
+    assert!(reported[0].starts_with(
         "the file /no/such/file, named by the environment variable BOOKSTORE_CONFIG: "
     ));
     let (_file, path) = file("log_level = 'info'\ndatabase_url = \"postgres://a:s3cret@b\n");
-    let told = problems(&["--config", &path], &[]);
-    assert!(told[0].starts_with(&format!("line 2 of {path}: ")), "{told:?}");
-    assert!(!told[0].contains("s3cret"), "{told:?}");
+    let reported = problems(&["--config", &path], &[]);
+    assert!(reported[0].starts_with(&format!("line 2 of {path}: ")), "{reported:?}");
+    assert!(!reported[0].contains("s3cret"), "{reported:?}");
 }
 
 #[test]
@@ -178,17 +178,23 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
         ["database_url from the environment variable DATABASE_URL and database_url_file from the \
           environment variable DATABASE_URL_FILE: only one of the two may be given"]
     );
-    let told = problems(&[], &[("DATABASE_URL_FILE", "/no/such/secret")]);
-    assert!(told.len() == 1 && told[0].starts_with("database_url_file = \"/no/such/secret\" from"));
+    let reported = problems(&[], &[("DATABASE_URL_FILE", "/no/such/secret")]);
+    assert!(
+        reported.len() == 1
+            && reported[0].starts_with("database_url_file = \"/no/such/secret\" from")
+    );
     for wrong in ["mysql://app:s3cret@host", "postgres://app:s3/cret@host/db"] {
-        let told = problems(&["--database-url", wrong], &[]);
-        assert!(told[0].starts_with("database_url from the flag --database-url: "), "{told:?}");
-        assert!(!told[0].contains("s3"), "{told:?}");
+        let reported = problems(&["--database-url", wrong], &[]);
+        assert!(
+            reported[0].starts_with("database_url from the flag --database-url: "),
+            "{reported:?}"
+        );
+        assert!(!reported[0].contains("s3"), "{reported:?}");
     }
 }
 
 #[test]
-fn values_have_their_forms() {
+fn values_are_parsed_in_all_their_forms() {
     let config = |name: &str, text: &str| load(&[], &[(name, text)]);
     let pool_timeout =
         |text: &str| config("DATABASE_POOL_TIMEOUT", text).unwrap().database.pool_timeout;
@@ -241,7 +247,7 @@ fn numbers_in_the_file_are_numbers() {
 }
 
 #[test]
-fn a_slip_in_the_environment_is_a_warning() {
+fn a_misspelt_variable_is_a_warning() {
     let warned = |name: &str| load(&[], &[(name, "s3cret")]).unwrap().warnings;
     for (name, near) in [
         ("DATABASE_POOLSIZE", "DATABASE_POOL_SIZE"),
@@ -262,7 +268,7 @@ fn a_slip_in_the_environment_is_a_warning() {
 }
 
 #[test]
-fn what_is_in_force_can_be_loaded_again() {
+fn printed_settings_can_be_loaded_again() {
     let words = ["--database-pool-size=7", "--log-level=[a{b=\"c\"}]=debug", "--database-echo=on"];
     let config = load(&words, &[("MAX_MESSAGE_SIZE", "65536")]).unwrap();
     let shown = config.to_toml();
@@ -281,10 +287,10 @@ fn what_is_in_force_can_be_loaded_again() {
 fn the_table_and_the_checks_agree() {
     for setting in SETTINGS {
         // No setting takes this, so each is checked and none is forgotten.
-        let told = problems(&[], &[(&setting.key.to_uppercase(), "no such value")]);
-        assert_eq!(told.len(), 1, "{}: {told:?}", setting.key);
-        // A range that is told in a refusal stands in the help as well.
-        let (_, refusal) = told[0].split_once(": must ").unwrap();
+        let reported = problems(&[], &[(&setting.key.to_uppercase(), "no such value")]);
+        assert_eq!(reported.len(), 1, "{}: {reported:?}", setting.key);
+        // A range in a refusal is also in the help.
+        let (_, refusal) = reported[0].split_once(": must ").unwrap();
         let range = refusal.split_once(" from ").and_then(|(_, range)| range.split(',').next());
         let documented = setting
             .doc
@@ -296,7 +302,7 @@ fn the_table_and_the_checks_agree() {
 }
 
 #[test]
-fn the_help_tells_every_setting() {
+fn the_help_lists_every_setting() {
     let mut command = SettingFlags::augment_args(Command::new("bookstore"));
     command.clone().debug_assert();
     let help = command.render_long_help().to_string();
@@ -309,7 +315,7 @@ fn the_help_tells_every_setting() {
 }
 
 #[test]
-fn a_port_or_a_socket() {
+fn a_listen_address_is_a_port_or_a_socket() {
     let server = |variables: &[(&str, &str)]| load(&[], variables).unwrap().server;
     for (text, path) in [("unix:/run/b.sock", "/run/b.sock"), ("unix:///run/b.sock", "/run/b.sock")]
     {
@@ -323,7 +329,10 @@ fn a_port_or_a_socket() {
         ("MAX_CALLS", "0", "from 1 to 100000"),
         ("MAX_CALLS_WAITING", "-1", "from 0 to 100000"),
     ] {
-        let told = problems(&[], &[(name, text)]).join("\n");
-        assert!(told.starts_with(&name.to_lowercase()) && told.contains(wanted), "{told}");
+        let reported = problems(&[], &[(name, text)]).join("\n");
+        assert!(
+            reported.starts_with(&name.to_lowercase()) && reported.contains(wanted),
+            "{reported}"
+        );
     }
 }

@@ -6,25 +6,26 @@ use super::{
     settings::{
         IDEMPOTENCY_RETENTION, TRANSACTION_IDLE_TIMEOUT, TRANSACTION_TIMEOUT, TRANSACTION_WAIT,
     },
-    values::{self, Values},
+    values::{self, SettingValues},
 };
 
-/// How writes are kept from happening twice, and what callers may do who lead a transaction.
+/// The settings of idempotency keys and of interactive transactions (Transact).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transactions {
     /// `idempotency_retention`: how long idempotency keys are kept with their answers.
     /// Default 24 h.
     pub idempotency_retention: Duration,
-    /// `transaction_wait`: how long one waits to begin. Default 2 s.
+    /// `transaction_wait`: how long a transaction waits to begin. Default 2 s.
     pub wait: Duration,
-    /// `transaction_timeout`: how long one may be open that asks for nothing else. Default 5 s.
+    /// `transaction_timeout`: how long a transaction may be open if its caller sets no shorter
+    /// time. Default 5 s.
     pub timeout: Duration,
     /// `transaction_idle_timeout`: how long a caller may be silent. Default 2 s.
     pub idle_timeout: Duration,
 }
 
 impl Transactions {
-    pub(super) fn read(values: &mut Values) -> Option<Self> {
+    pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let minute = Duration::from_mins(1);
         let retention = Duration::from_secs(1)..=Duration::from_hours(720);
         let open = Duration::from_millis(100)..=minute;

@@ -1,14 +1,16 @@
-//! The URL of a database: which engine it names, and how it is shown to people.
+//! The URL of a database: the engine that it names, and its form without secrets.
 
 use std::fmt;
 
+pub use bookstore_migration::revision::Engine;
+
 const FORMS: &str = "must begin with sqlite:, postgres:// or postgresql://";
 
-/// What stands in the place of a secret.
+/// The text shown instead of a secret.
 pub(super) const HIDDEN: &str = "***";
 
-/// Engines that people may try, named in the refusal. Nothing else of the URL
-/// is repeated, since what looks like a scheme can be part of a password.
+/// Other engines, named in the refusal. Nothing else of the URL is repeated, since what looks like
+/// a scheme can be part of a password.
 const OTHERS: [&str; 7] =
     ["mysql", "mariadb", "mssql", "sqlserver", "oracle", "mongodb", "cockroachdb"];
 
@@ -36,15 +38,6 @@ const OPEN: [&str; 17] = [
 /// The parameters of PostgreSQL URLs that may be secrets.
 const HIDDEN_PARAMETERS: [&str; 1] = ["password"];
 
-/// A database engine that the service can use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// A file beside the service, for one process.
-    Sqlite,
-    /// A server.
-    Postgres,
-}
-
 /// Where the database is. `Debug` and `Display` hide the password and every
 /// parameter that may be a secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,9 +50,8 @@ impl DatabaseUrl {
     /// Takes `sqlite:...`, `postgres://...` and `postgresql://...`.
     ///
     /// # Errors
-    /// A sentence for people that repeats nothing secret: another engine, or a
-    /// URL of PostgreSQL whose parts can't be told apart for certain, so that a
-    /// password could show up in the log.
+    /// A sentence without secrets: another engine, or a URL of PostgreSQL that is ambiguous, so
+    /// that a password could appear in the log.
     pub fn parse(text: &str) -> Result<Self, String> {
         let engine = if text.starts_with("sqlite:") {
             Engine::Sqlite
@@ -94,9 +86,9 @@ impl DatabaseUrl {
     /// them, or commas where the next one begins.
     ///
     /// # Errors
-    /// A sentence for people that repeats nothing secret.
+    /// A sentence without secrets.
     pub fn parse_replicas(text: &str) -> Result<Vec<Self>, String> {
-        // A comma may stand between the hosts of one URL as well.
+        // A comma may also separate the hosts of one URL.
         let spaced = text.replace(",postgres://", " postgres://");
         let spaced = spaced.replace(",postgresql://", " postgresql://");
         let urls = spaced.split_whitespace().map(|text| {
@@ -109,9 +101,8 @@ impl DatabaseUrl {
         urls.collect()
     }
 
-    /// The nodes that the URL names, each with what people call it and a URL of its own: PostgreSQL
-    /// takes several hosts with commas between them (PostgreSQL, 34.1.1.3. Specifying Multiple
-    /// Hosts).
+    /// The nodes that the URL names, each with its name and a URL of its own: PostgreSQL takes
+    /// several hosts with commas between them (PostgreSQL, 34.1.1.3. Specifying Multiple Hosts).
     #[must_use]
     pub fn nodes(&self) -> Vec<(String, String)> {
         let (place, parameters) = split(&self.text, '?');
@@ -180,7 +171,7 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Refuses parameters that the driver doesn't know: it would log them, values and all.
+/// Refuses parameters that are unknown to the driver: it would log them with their values.
 fn check_parameters(text: &str) -> Result<(), String> {
     let (_, parameters) = split(text, '?');
     for parameter in parameters.iter().flat_map(|all| all.split('&')) {
@@ -195,7 +186,7 @@ fn check_parameters(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses what no service can stand on.
+/// Refuses databases that the service can't use: in memory, or not writable.
 fn check_sqlite(text: &str) -> Result<(), String> {
     if text.contains(":memory:") || text.contains("mode=memory") {
         return Err("must name a file: a database in memory has one connection only".to_owned());
@@ -206,7 +197,7 @@ fn check_sqlite(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses what a password with an unescaped `/`, `?`, `#` or `@` looks like.
+/// Refuses URLs that may hold a password with an unescaped `/`, `?`, `#` or `@`.
 fn check_postgres(text: &str) -> Result<(), String> {
     let escape = "a user or password with special characters must be percent-encoded";
     let (place, parameters) = split(text, '?');
@@ -229,7 +220,7 @@ fn check_postgres(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What stands before the first `mark`, and what stands after it.
+/// The text before the first `mark` and the text after it.
 fn split(text: &str, mark: char) -> (&str, Option<&str>) {
     match text.split_once(mark) {
         Some((before, after)) => (before, Some(after)),
@@ -242,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_holds_no_secret() {
+    fn a_shown_url_has_no_secret() {
         let table = [
             ("sqlite://bookstore.db?mode=rwc", "sqlite://bookstore.db?mode=rwc"),
             ("sqlite://a@b.db?key=s3cret", "sqlite://a@b.db?key=***"),
@@ -288,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_repeat_nothing_secret() {
+    fn a_refusal_repeats_no_secret() {
         for (given, part) in [
             ("mysql://app:s3cret@host/db", "mysql is not supported"),
             ("s3cret://host", FORMS),

@@ -1,4 +1,4 @@
-//! Texts become values, and each that can't is told with its key and origin.
+//! Parses the texts of settings. Each error names the key and the origin.
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
@@ -7,20 +7,20 @@ use super::{
     settings::Setting,
 };
 
-/// The values that were given, and what is wrong with them.
+/// The given values and the problems found so far.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(super) struct SettingValues {
     pub(super) given: Vec<Given>,
     pub(super) problems: Vec<String>,
 }
 
-impl Values {
+impl SettingValues {
     pub(super) fn new(layers: Layers) -> Self {
         Self { given: layers.given, problems: layers.problems }
     }
 
-    /// The value of a setting. `None` means that a problem has been noted; the
-    /// caller goes on, so that all wrong values are told together.
+    /// The value of a setting. `None` means that a problem has been noted; the caller goes on, so
+    /// that all wrong values are reported together.
     pub(super) fn read<T>(
         &mut self,
         setting: &Setting,
@@ -75,7 +75,7 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Dura
 
 fn parse_duration(text: &str) -> Option<Duration> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)];
-    // "ms" stands before "s", and "" fits everything.
+    // "ms" is tried before "s". "" matches everything, so it is the last.
     let (number, seconds) =
         units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
@@ -129,7 +129,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Nothing but ASCII digits: `parse` alone would also take a sign.
+/// Accepts only ASCII digits: `parse` alone would also accept a sign.
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }

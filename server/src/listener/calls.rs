@@ -1,5 +1,5 @@
-//! Which calls are in flight: each is counted from its request to the moment
-//! when the last byte of its answer has been handed to the connection.
+//! Counts the calls in flight: each from its request until the last byte of its answer is handed to
+//! the connection.
 
 use std::{
     io::IoSlice,
@@ -12,17 +12,17 @@ use std::{
 use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
 use tokio::{sync::watch, time::timeout};
 
-/// The count of calls in flight. Every clone is the same count.
+/// The count of calls in flight. Clones share the count.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct InFlightCalls {
     count: watch::Sender<usize>,
 }
 
-impl Calls {
+impl InFlightCalls {
     /// Counts one more call, for as long as a clone of the answer lives.
-    pub(super) fn begin(&self) -> Call {
+    pub(super) fn begin(&self) -> InFlightCall {
         self.count.send_modify(|count| *count += 1);
-        Call { _counted: Arc::new(Counted(self.count.clone())) }
+        InFlightCall { _counted: Arc::new(Counted(self.count.clone())) }
     }
 
     /// How many calls are in flight at this moment.
@@ -35,8 +35,8 @@ impl Calls {
         self.until(|count| count == 0).await;
     }
 
-    /// Ends when no call has been in flight for `pause`: one that was on its
-    /// way when its connection was told to go still comes.
+    /// Ends when no call has been in flight for `pause`: a call that was sent before its client
+    /// received GOAWAY may still arrive.
     pub(super) async fn quiet(&self, pause: Duration) {
         loop {
             self.none().await;
@@ -55,7 +55,7 @@ impl Calls {
 
 /// A call in flight; clones are the same call.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(super) struct InFlightCall {
     _counted: Arc<Counted>,
 }
 
@@ -74,11 +74,11 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub(super) struct CallBody<B> {
     body: B,
-    call: Call,
+    call: InFlightCall,
 }
 
 impl<B> CallBody<B> {
-    pub(super) fn new(body: B, call: Call) -> Self {
+    pub(super) fn new(body: B, call: InFlightCall) -> Self {
         Self { body, call }
     }
 }
@@ -108,7 +108,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for CallBody<B> {
 #[derive(Debug)]
 pub(super) struct CallBytes {
     bytes: Bytes,
-    _call: Call,
+    _call: InFlightCall,
 }
 
 impl Buf for CallBytes {

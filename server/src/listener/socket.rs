@@ -15,7 +15,7 @@ use tonic::transport::server::Connected;
 
 use crate::config::Address;
 
-/// A socket that connections come to. Dropped, it is closed and leaves no file behind.
+/// A listening socket. Dropping it closes it and removes its file.
 #[derive(Debug)]
 pub enum Socket {
     /// A TCP port.
@@ -25,7 +25,7 @@ pub enum Socket {
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a socket, which goes with it.
+/// The file of a socket, removed with it.
 #[cfg(unix)]
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
@@ -33,12 +33,12 @@ pub struct SocketFile(PathBuf);
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have taken it away: then there is nothing to do.
+        // The file may have been removed already.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// A connection that has come.
+/// An accepted connection.
 pub(super) enum Accepted {
     Tcp(TcpStream),
     #[cfg(unix)]
@@ -46,8 +46,8 @@ pub(super) enum Accepted {
 }
 
 impl Socket {
-    /// Listens at the address. The file of a socket that nobody listens at any more, as a
-    /// killed process leaves it, makes room.
+    /// Listens on the address. Replaces the file of a socket on which no process listens, as a
+    /// killed process leaves it.
     ///
     /// # Errors
     /// If the address is taken or isn't this machine's.
@@ -56,8 +56,8 @@ impl Socket {
             Address::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             #[cfg(unix)]
             Address::Unix(path) => {
-                let nobody = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-                if UnixStream::connect(path).await.is_err_and(nobody) && is_socket(path) {
+                let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+                if UnixStream::connect(path).await.is_err_and(refused) && is_socket(path) {
                     std::fs::remove_file(path)?;
                 }
                 Ok(Self::Unix(UnixListener::bind(path)?, SocketFile(path.clone())))
@@ -67,10 +67,10 @@ impl Socket {
         }
     }
 
-    /// Where it listens: with port 0 only this tells the port.
+    /// The bound address. With port 0 it has the port that the system chose.
     ///
     /// # Errors
-    /// When the operating system doesn't tell.
+    /// If the operating system can't give it.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
@@ -96,16 +96,16 @@ fn is_socket(path: &std::path::Path) -> bool {
 
 /// A connection of either kind.
 pub(super) trait Peer: Send + 'static {
-    /// What is read from it and what is written to it, apart.
+    /// Its two halves: for reading and for writing.
     fn halves(
         self,
     ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static);
 
-    /// Sends small answers at once, where the network would wait for more.
+    /// Sets TCP_NODELAY, so that small answers are sent at once.
     fn without_delay(&self) -> io::Result<()>;
 
-    /// Tells all its requests where they come from; answers the same for the log.
-    fn introduce(&self, greeting: &mut Extensions) -> String;
+    /// Adds the peer's address to the extensions of all requests. Returns it as text for the log.
+    fn add_connect_info(&self, extensions: &mut Extensions) -> String;
 }
 
 impl Peer for TcpStream {
@@ -119,10 +119,10 @@ impl Peer for TcpStream {
         self.set_nodelay(true)
     }
 
-    fn introduce(&self, greeting: &mut Extensions) -> String {
+    fn add_connect_info(&self, extensions: &mut Extensions) -> String {
         let info = self.connect_info();
         let peer = info.remote_addr.map(|address| address.to_string()).unwrap_or_default();
-        greeting.insert(info);
+        extensions.insert(info);
         peer
     }
 }
@@ -139,10 +139,10 @@ impl Peer for UnixStream {
         Ok(())
     }
 
-    fn introduce(&self, greeting: &mut Extensions) -> String {
+    fn add_connect_info(&self, extensions: &mut Extensions) -> String {
         let info = self.connect_info();
         let peer = info.peer_cred.map(|peer| format!("unix, user {}", peer.uid()));
-        greeting.insert(info);
+        extensions.insert(info);
         peer.unwrap_or_default()
     }
 }

@@ -24,15 +24,16 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::H
 
 use super::*;
 
-/// The largest time that a test gives to something that must not wait.
+/// The timeout of what must not wait.
 const SOON: Duration = Duration::from_secs(60);
-/// A drain that nothing may use up.
+/// A timeout that must not pass.
 const LONG: Duration = Duration::from_mins(10);
 
-/// Limits that nothing runs into.
-const LIMITS: Limits = Limits { connections: 100, greeting: LONG, age: None, drain: LONG };
+/// Limits that no test reaches.
+const LIMITS: ConnectionLimits =
+    ConnectionLimits { connections: 100, preface_timeout: LONG, age: None, drain: LONG };
 
-struct Server {
+struct TestListener {
     address: SocketAddr,
     stop: Stop,
     served: JoinHandle<Drained>,
@@ -41,14 +42,14 @@ struct Server {
     go_on: Stop,
 }
 
-impl Server {
+impl TestListener {
     /// Answers health checks: `at-once`; `held`, which waits for `go_on`; `big`,
     /// larger than any window; `watch`, whose answer ends on the stop.
     async fn start(drain: Duration) -> Self {
-        Self::within(Limits { drain, ..LIMITS }).await
+        Self::within(ConnectionLimits { drain, ..LIMITS }).await
     }
 
-    async fn within(limits: Limits) -> Self {
+    async fn within(limits: ConnectionLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, go_on) = (Stop::new(), Stop::new());
@@ -57,7 +58,7 @@ impl Server {
             let (running, begun) = (Arc::clone(&running), Arc::clone(&begun));
             let (stop, go_on) = (stop.clone(), go_on.clone());
             tower::service_fn(move |request: Request<Incoming>| {
-                let running = Running::new(&running);
+                let running = HandlerGuard::new(&running);
                 begun.fetch_add(1, Ordering::SeqCst);
                 let (stop, go_on) = (stop.clone(), go_on.clone());
                 async move {
@@ -83,7 +84,7 @@ impl Server {
         HealthClient::new(endpoint.connect().await.unwrap())
     }
 
-    /// Triggers the stop and says how the drain ended and how long it took.
+    /// Triggers the stop. Returns how the drain ended and how long it took.
     async fn drained(self) -> (Drained, Duration) {
         let begun = Instant::now();
         self.stop.trigger();
@@ -99,7 +100,7 @@ impl Server {
         until(&self.begun, wanted).await;
     }
 
-    /// A client with small windows behind a slow line.
+    /// A client with small flow-control windows and a slow reader.
     async fn slow_client(&self) -> HealthClient<Channel> {
         let line = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{}", line.local_addr().unwrap()))
@@ -114,7 +115,7 @@ impl Server {
             let mut piece = [0; 16 << 10];
             while let Ok(size @ 1..) = far_in.read(&mut piece).await {
                 near_out.write_all(&piece[..size]).await.unwrap();
-                // This is the line's speed, nothing waits for it.
+                // This is the reader's speed. No condition is waited for here.
                 sleep(Duration::from_millis(4)).await;
             }
         });
@@ -138,16 +139,16 @@ fn go_at_once() -> Stop {
 }
 
 /// Counts the handlers that are alive.
-struct Running(Arc<AtomicUsize>);
+struct HandlerGuard(Arc<AtomicUsize>);
 
-impl Running {
+impl HandlerGuard {
     fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(count))
     }
 }
 
-impl Drop for Running {
+impl Drop for HandlerGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -194,7 +195,7 @@ async fn check(
 
 #[tokio::test]
 async fn a_call_in_flight_ends_and_a_new_one_is_refused() {
-    let server = Server::start(LONG).await;
+    let server = TestListener::start(LONG).await;
     let client = server.client().await;
     check(client.clone(), "at-once").await.unwrap();
     let held = tokio::spawn(check(client.clone(), "held"));
@@ -214,14 +215,14 @@ async fn a_call_in_flight_ends_and_a_new_one_is_refused() {
 }
 
 #[tokio::test]
-async fn connections_without_a_call_hold_nothing() {
-    let server = Server::start(LONG).await;
+async fn idle_connections_do_not_delay_the_drain() {
+    let server = TestListener::start(LONG).await;
     let idle = server.client().await;
     check(idle.clone(), "at-once").await.unwrap();
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut half = TcpStream::connect(server.address).await.unwrap();
     half.write_all(b"PRI * HT").await.unwrap();
-    // A connection that shook hands and then answers nothing, not even a ping.
+    // A connection that sends its preface and then answers nothing, not even a ping.
     let mut deaf = TcpStream::connect(server.address).await.unwrap();
     deaf.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     deaf.read_exact(&mut [0; 9]).await.unwrap();
@@ -236,8 +237,8 @@ async fn connections_without_a_call_hold_nothing() {
 }
 
 #[tokio::test]
-async fn a_stuck_call_is_cut_when_the_time_is_up() {
-    let server = Server::start(Duration::from_millis(300)).await;
+async fn a_stuck_call_is_cancelled_after_the_drain_timeout() {
+    let server = TestListener::start(Duration::from_millis(300)).await;
     let client = server.client().await;
     let held = tokio::spawn(check(client, "held"));
     server.until_running(1).await;
@@ -251,7 +252,7 @@ async fn a_stuck_call_is_cut_when_the_time_is_up() {
 
 #[tokio::test]
 async fn a_large_answer_reaches_a_slow_reader_after_the_stop() {
-    let server = Server::start(LONG).await;
+    let server = TestListener::start(LONG).await;
     let client = server.slow_client().await;
     let reading = tokio::spawn(check(client, "big"));
     server.until_begun(1).await;
@@ -263,8 +264,8 @@ async fn a_large_answer_reaches_a_slow_reader_after_the_stop() {
 }
 
 #[tokio::test]
-async fn a_call_given_up_by_its_client_is_dropped() {
-    let server = Server::start(LONG).await;
+async fn a_call_cancelled_by_its_client_is_dropped() {
+    let server = TestListener::start(LONG).await;
     let client = server.client().await;
     let held = tokio::spawn(check(client.clone(), "held"));
     server.until_running(1).await;
@@ -276,8 +277,8 @@ async fn a_call_given_up_by_its_client_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_watch_that_its_service_ends_holds_nothing() {
-    let server = Server::start(LONG).await;
+async fn a_watch_ended_by_its_service_does_not_delay_the_drain() {
+    let server = TestListener::start(LONG).await;
     let watch = tokio::spawn(check(server.client().await, "watch"));
     server.until_begun(1).await;
     server.until_running(0).await;
@@ -288,8 +289,8 @@ async fn a_watch_that_its_service_ends_holds_nothing() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed() {
-    let server = Server::within(Limits { connections: 2, ..LIMITS }).await;
+async fn a_connection_beyond_the_limit_is_closed() {
+    let server = TestListener::within(ConnectionLimits { connections: 2, ..LIMITS }).await;
     let client = server.client().await;
     check(client.clone(), "at-once").await.unwrap();
     let second = TcpStream::connect(server.address).await.unwrap();
@@ -311,11 +312,12 @@ async fn one_connection_too_many_is_closed() {
     server.drained().await;
 }
 
-/// Peers that are silent, or stop within their greeting, don't hold places for ever.
+/// Peers that are silent or stop within the preface don't hold slots for ever.
 #[tokio::test]
-async fn a_greeting_that_never_ends_leaves_its_place() {
-    let limits = Limits { connections: 2, greeting: Duration::from_millis(200), ..LIMITS };
-    let server = Server::within(limits).await;
+async fn a_preface_that_never_ends_frees_its_slot() {
+    let limits =
+        ConnectionLimits { connections: 2, preface_timeout: Duration::from_millis(200), ..LIMITS };
+    let server = TestListener::within(limits).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut half = TcpStream::connect(server.address).await.unwrap();
     half.write_all(b"PRI * HT").await.unwrap();
@@ -327,24 +329,24 @@ async fn a_greeting_that_never_ends_leaves_its_place() {
     server.drained().await;
 }
 
-/// A call in flight outlives its connection's age, and the client comes back by itself.
+/// A call in flight outlives its connection's age, and the client reconnects by itself.
 #[tokio::test]
-async fn an_old_connection_is_told_to_go() {
+async fn a_connection_of_maximum_age_gets_goaway() {
     let age = Some(Duration::from_millis(300));
-    let server = Server::within(Limits { age, ..LIMITS }).await;
+    let server = TestListener::within(ConnectionLimits { age, ..LIMITS }).await;
     let client = server.client().await;
     let held = tokio::spawn(check(client.clone(), "held"));
     server.until_running(1).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     timeout(SOON, async {
         // Type 7 is GOAWAY.
-        while !told.windows(5).any(|frame| frame == [0, 0, 8, 7, 0]) {
+        while !received.windows(5).any(|frame| frame == [0, 0, 8, 7, 0]) {
             let mut piece = [0; 1024];
             let size = idle.read(&mut piece).await.unwrap();
-            assert!(size > 0, "closed without a word");
-            told.extend_from_slice(&piece[..size]);
+            assert!(size > 0, "closed without GOAWAY");
+            received.extend_from_slice(&piece[..size]);
         }
     })
     .await

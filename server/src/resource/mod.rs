@@ -1,4 +1,4 @@
-//! The resources, one folder each: the index of what the service serves.
+//! The resources, one folder each, and the list of them.
 
 pub mod book;
 pub mod book_transfer;

@@ -1,7 +1,7 @@
-//! What of an answer a caller asks for (metadata `field-mask`, AIP-157).
+//! The fields of an answer that a caller asks for (metadata `field-mask`, AIP-157).
 //!
-//! It is read against the answer's descriptor and applied to the encoded answer: no
-//! answer is looked into by reflection.
+//! It is read against the answer's descriptor and applied to the encoded answer: no answer is
+//! decoded by reflection.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,19 +17,18 @@ use prost_reflect::{Kind, MessageDescriptor};
 /// The most paths that a mask may name.
 const MOST_PATHS: usize = 100;
 
-/// The parts of an answer that are asked for. Cheap to clone.
+/// The selected fields of an answer. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnswerMask(Arc<Fields>);
+pub struct AnswerMask(Arc<SelectedFields>);
 
 /// The wanted fields of a message, by their numbers.
-type Fields = BTreeMap<u32, Field>;
+type SelectedFields = BTreeMap<u32, FieldSelection>;
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Field {
+struct FieldSelection {
     name: String,
-    /// What of the message that it holds; none is all of it, and what fields without a
-    /// message have.
-    inner: Option<Fields>,
+    /// The selected fields of its message; none is all of them. Fields without a message have none.
+    inner: Option<SelectedFields>,
 }
 
 impl AnswerMask {
@@ -46,7 +45,7 @@ impl AnswerMask {
         if paths.len() > MOST_PATHS {
             return Err(format!("must have at most {MOST_PATHS} paths; it has {}", paths.len()));
         }
-        let mut fields = Fields::new();
+        let mut fields = SelectedFields::new();
         for path in paths {
             match path {
                 "" => return Err("must be `*` or paths separated by commas".to_owned()),
@@ -57,21 +56,21 @@ impl AnswerMask {
         Ok(Some(Self(Arc::new(fields))))
     }
 
-    /// Whether anything at or below a field is asked for: that of this name in the message
-    /// at a path, which is empty for the answer itself.
+    /// Whether a field or anything below it is selected: the field of this name in the message at a
+    /// path, which is empty for the answer itself.
     pub fn wants(&self, path: &str, name: &str) -> bool {
         let mut fields = &*self.0;
         for name in path.split('.').filter(|name| !name.is_empty()) {
             match fields.values().find(|field| field.name == name) {
-                Some(Field { inner: Some(inner), .. }) => fields = inner,
-                Some(Field { inner: None, .. }) => return true,
+                Some(FieldSelection { inner: Some(inner), .. }) => fields = inner,
+                Some(FieldSelection { inner: None, .. }) => return true,
                 None => return false,
             }
         }
         fields.values().any(|field| field.name == name)
     }
 
-    /// The parts of an encoded answer that are asked for.
+    /// The selected fields of an encoded answer.
     ///
     /// # Errors
     /// If it isn't an encoded message.
@@ -104,8 +103,8 @@ fn steps(answer: &MessageDescriptor, path: &str) -> Result<Vec<(u32, String)>, S
                 message = inner;
             }
             _ if names.peek().is_some() => {
-                let told = format!("{name} is answered as a whole or not at all");
-                return Err(format!("names {}: {told}", shown(path)));
+                let description = format!("{name} is answered as a whole or not at all");
+                return Err(format!("names {}: {description}", shown(path)));
             }
             _ => {}
         }
@@ -113,21 +112,21 @@ fn steps(answer: &MessageDescriptor, path: &str) -> Result<Vec<(u32, String)>, S
     Ok(steps)
 }
 
-fn insert(mut fields: &mut Fields, steps: Vec<(u32, String)>) {
+fn insert(mut fields: &mut SelectedFields, steps: Vec<(u32, String)>) {
     let last = steps.len().saturating_sub(1);
     for (at, (number, name)) in steps.into_iter().enumerate() {
-        let inner = Some(Fields::new());
-        let field = fields.entry(number).or_insert(Field { name, inner });
+        let inner = Some(SelectedFields::new());
+        let field = fields.entry(number).or_insert(FieldSelection { name, inner });
         if at == last {
             field.inner = None;
         }
-        // Whatever else is named below a field that is wanted as a whole.
+        // A field that is selected as a whole ignores paths below it.
         let Some(inner) = &mut field.inner else { return };
         fields = inner;
     }
 }
 
-fn prune(fields: &Fields, mut rest: &[u8], kept: &mut Vec<u8>) -> Result<(), DecodeError> {
+fn prune(fields: &SelectedFields, mut rest: &[u8], kept: &mut Vec<u8>) -> Result<(), DecodeError> {
     while !rest.is_empty() {
         let from_key = rest;
         let (tag, wire_type) = decode_key(&mut rest)?;
@@ -135,7 +134,9 @@ fn prune(fields: &Fields, mut rest: &[u8], kept: &mut Vec<u8>) -> Result<(), Dec
         skip_field(wire_type, tag, &mut rest, DecodeContext::default())?;
         let before = |from: &[u8]| from.len() - rest.len();
         match fields.get(&tag) {
-            Some(Field { inner: Some(inner), .. }) if wire_type == WireType::LengthDelimited => {
+            Some(FieldSelection { inner: Some(inner), .. })
+                if wire_type == WireType::LengthDelimited =>
+            {
                 let mut part = &from_value[..before(from_value)];
                 decode_varint(&mut part)?;
                 let mut inside = Vec::with_capacity(part.len());
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_what_is_asked_for() {
+    fn an_answer_keeps_the_selected_fields() {
         let whole = list();
         assert_eq!(pruned("books,next_page_token,total_size"), whole);
         assert_eq!(pruned("books.title, books"), pruned("books"));
@@ -203,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn masks_that_fit_no_answer_are_refused() {
+    fn a_mask_with_unknown_paths_is_refused() {
         let parse =
             |text: &str| AnswerMask::parse(text, &ListBooksResponse::default().descriptor());
         assert_eq!(parse("*"), Ok(None));
-        for (text, told) in [
+        for (text, description) in [
             ("", "separated by commas"),
             ("books,,total_size", "separated by commas"),
             ("*,books", "alone"),
@@ -221,12 +222,12 @@ mod tests {
             (&"books,".repeat(101), "at most 100 paths"),
         ] {
             let refused = parse(text).unwrap_err();
-            assert!(refused.contains(told), "{text}: {refused}");
+            assert!(refused.contains(description), "{text}: {refused}");
         }
     }
 
     #[test]
-    fn wants_are_looked_up_by_path() {
+    fn selected_fields_are_found_by_path() {
         let parse = |text: &str| {
             AnswerMask::parse(text, &ListBooksResponse::default().descriptor()).unwrap().unwrap()
         };

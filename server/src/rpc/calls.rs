@@ -29,9 +29,9 @@ use super::{
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
-pub struct Calls(Arc<Inner>);
+pub struct Calls(Arc<CallsState>);
 
-struct Inner {
+struct CallsState {
     store: Store,
     rules: Rules,
     max_message_size: usize,
@@ -42,7 +42,7 @@ impl Calls {
     /// `max_message_size` bounds requests and answers, in bytes.
     pub fn new(store: Store, rules: Rules, max_message_size: usize) -> Self {
         let streams_end = watch::Sender::new(false);
-        Self(Arc::new(Inner { store, rules, max_message_size, streams_end }))
+        Self(Arc::new(CallsState { store, rules, max_message_size, streams_end }))
     }
 
     /// The most that a request or an answer may be, in bytes.
@@ -62,9 +62,9 @@ impl Calls {
 
     /// Waits until the calls that stream have to end.
     pub fn streams_end(&self) -> impl Future<Output = ()> + use<> {
-        let mut told = self.0.streams_end.subscribe();
-        // Whoever waits holds the sender as well.
-        async move { told.wait_for(|end| *end).await.map_or((), drop) }
+        let mut end = self.0.streams_end.subscribe();
+        // The waiting call holds the sender, so it can't be dropped first.
+        async move { end.wait_for(|ends| *ends).await.map_or((), drop) }
     }
 
     /// Answers a reading request.
@@ -101,7 +101,7 @@ impl Calls {
             checked.answer(read.result?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
-        let answer = read.map_err(|error| context.told(&error))?;
+        let answer = read.map_err(|error| context.status(&error))?;
         match &context.field_mask {
             None => Ok(answer),
             Some(mask) => {
@@ -111,7 +111,7 @@ impl Calls {
         }
     }
 
-    /// What the caller's wishes mean for a read.
+    /// The freshness that a read's options ask for.
     ///
     /// # Errors
     /// INVALID_ARGUMENT if the token was altered or never came from here.
@@ -140,18 +140,18 @@ impl Calls {
         })
     }
 
-    /// What the caller's token says.
+    /// The position in the caller's token.
     ///
     /// # Errors
     /// INVALID_ARGUMENT if it was altered or never came from here.
     fn position(&self, context: &RequestContext) -> Result<Option<Position>, Status> {
         let Some(token) = &context.consistency_token else { return Ok(None) };
         let Some(key) = self.0.store.sealing_key() else { return Err(Refused::NotReady.into()) };
-        let told = || {
-            let told = "was altered or is no consistency token".to_owned();
-            status::metadata(&MetadataError::Invalid("consistency-token", told))
+        let invalid = || {
+            let description = "was altered or is no consistency token".to_owned();
+            status::metadata(&MetadataError::Invalid("consistency-token", description))
         };
-        Position::open(&key, token).ok_or_else(told).map(Some)
+        Position::open(&key, token).ok_or_else(invalid).map(Some)
     }
 
     /// Carries a writing request out.
@@ -184,7 +184,7 @@ impl Calls {
         let Some(sealing_key) = self.0.store.sealing_key() else {
             return Err(status::schema_pending(&[]));
         };
-        // A write sees everything; a wrong token is told all the same.
+        // A write runs on the primary and needs no token. A wrong token is refused all the same.
         self.position(context)?;
         // The first attempt may have been carried out: without a key a second one would be
         // another write.
@@ -237,7 +237,7 @@ impl Calls {
         }
     }
 
-    /// Begins a transaction that its caller leads.
+    /// Begins an interactive transaction.
     ///
     /// # Errors
     /// As the contract says of Transact.
@@ -252,8 +252,8 @@ impl Calls {
         begun.map_err(|error| status::store(&error, &context.request_id))
     }
 
-    /// How long transactions may be idle and open that their callers lead, as far as the
-    /// database lets them.
+    /// The idle timeout and the total timeout of interactive transactions, bounded by the
+    /// database's own limits.
     pub fn transaction_limits(&self, idle: Duration, total: Duration) -> (Duration, Duration) {
         self.0.store.transaction_limits(idle, total)
     }
@@ -275,8 +275,8 @@ impl Calls {
         Ok(Checked::new(operation, self.0.max_message_size))
     }
 
-    /// Holds a request against the contract's rules and its own checks, and tells all faults
-    /// together. Every request passes here, whichever way it came.
+    /// Checks a request against the contract's rules and its own checks, and reports all violations
+    /// together. Every request passes here.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -307,8 +307,7 @@ impl Calls {
         }
     }
 
-    /// What is wrong with the length of a message's list, for those whose entries are looked at
-    /// one by one.
+    /// The violation of a list's length, for messages whose entries are checked one by one.
     pub fn violation_of_count<M: ReflectMessage + Default>(
         &self,
         field: &str,

@@ -1,4 +1,4 @@
-//! Collects everything that is wrong with a request, so that the caller learns it at once.
+//! Collects all violations of a request, so that the caller gets them together.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, etag, paths::Paths};
 
-/// The check of one request: what was found wrong so far, and what the checks need to know.
+/// The check of one request: its violations so far, and the context of the checks.
 pub struct Check<'a> {
     /// The key that seals page tokens.
     pub sealing_key: &'a [u8; 32],
@@ -43,12 +43,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Notes a fault.
+    /// Adds a violation.
     pub fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.violations.push(FieldViolation::new(field, description));
     }
 
-    /// Reads an id whose form the contract's rules look at; none if they refused it.
+    /// Reads an id whose form the contract's rules check; none if they refused it.
     pub fn id(&self, text: &str) -> Option<Uuid> {
         Uuid::try_parse(text).ok()
     }
@@ -57,8 +57,9 @@ impl<'a> Check<'a> {
     pub fn key(&mut self, field: &str, text: &str) -> Option<Uuid> {
         let id = Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
         if id.is_none() {
-            let told = if text.is_empty() { "is required" } else { "must be a lower-case UUID" };
-            self.violation(field, told);
+            let description =
+                if text.is_empty() { "is required" } else { "must be a lower-case UUID" };
+            self.violation(field, description);
         }
         id
     }
@@ -68,34 +69,33 @@ impl<'a> Check<'a> {
         etag::read(id, text)
     }
 
-    /// Notes a fault if a batch names an id twice.
+    /// Adds a violation if a batch names an id twice.
     pub fn once(&mut self, field: &str, id: Uuid) {
         if !self.ids.insert(id) {
             self.violation(field, "stands in this batch already");
         }
     }
 
-    /// Takes out the faults of a resource that a mask passes over: what isn't written may be
-    /// wrong.
+    /// Removes the violations of fields outside a mask: a field that isn't written may be wrong.
     pub fn pass_over(&mut self, path: &str, mask: &Paths) {
         let prefix = format!("{path}.");
         let passed = |violation: &FieldViolation| {
             let inside = violation.field.strip_prefix(&prefix);
             inside.is_some_and(|field| {
                 let name = field.split(['.', '[']).next().unwrap_or(field);
-                // The key is looked at whatever the mask says.
+                // The key is checked with any mask.
                 name != "id" && !mask.contains(name)
             })
         };
         self.violations.retain(|violation| !passed(violation));
     }
 
-    /// Whether a field has been found wrong already.
+    /// Whether a field has a violation already.
     pub fn has_violation(&self, field: &str) -> bool {
         self.violations.iter().any(|violation| violation.field == field)
     }
 
-    /// The faults at or below a path.
+    /// The violations at or below a path.
     pub fn violations_under(&self, path: &str) -> Vec<FieldViolation> {
         let below = |violation: &&FieldViolation| {
             violation
@@ -106,7 +106,7 @@ impl<'a> Check<'a> {
         self.violations.iter().filter(below).cloned().collect()
     }
 
-    /// What was found wrong.
+    /// The violations.
     pub fn into_violations(self) -> Vec<FieldViolation> {
         self.violations
     }

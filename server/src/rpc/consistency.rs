@@ -1,15 +1,15 @@
 //! The values of metadata `consistency`.
 
-/// How fresh a node must be that answers a read, as its caller says it.
+/// How fresh the node that answers a read must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
     /// It has what the same connection has written or read.
     #[default]
     Session,
-    /// It has everything.
+    /// It has every commit: the primary.
     Strong,
-    /// It has what it has.
+    /// Any position.
     Eventual,
-    /// It has what the token says.
+    /// It has the token's position.
     AtLeast,
 }

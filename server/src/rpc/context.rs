@@ -1,4 +1,4 @@
-//! What concerns every call and travels in metadata: one [`RequestContext`] a call.
+//! What each call's metadata says: one [`RequestContext`] a call.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,7 +26,7 @@ pub struct RequestContext {
     pub consistency_token: Option<String>,
     /// How far the connection's session has come.
     pub session: SessionCell,
-    /// Who calls; none, since callers are not authenticated.
+    /// The authenticated caller; none, since callers are not authenticated.
     pub principal: Option<String>,
     /// The key under which a write happens once (`idempotency-key`).
     pub idempotency: Option<Uuid>,
@@ -62,9 +62,9 @@ impl RequestContext {
         }
     }
 
-    /// What a caller is told of an error. A session that is told that a write may be lost goes on
-    /// without it.
-    pub fn told(&self, error: &StoreError) -> Status {
+    /// The status of a store's error. After an error that says that a write may be lost, the
+    /// session forgets its position.
+    pub fn status(&self, error: &StoreError) -> Status {
         if let StoreError::PositionLost | StoreError::PositionUnverifiable = error {
             self.session.forget();
         }
@@ -72,8 +72,8 @@ impl RequestContext {
     }
 }
 
-/// What a client's connection has written or read last: each of its calls looks here, so that
-/// a session never goes back.
+/// The last position that a client's connection has written or read. Each of its reads needs at
+/// least this position, so that a session never goes back.
 #[derive(Clone, Debug, Default)]
 pub struct SessionCell(Arc<Mutex<SessionPositions>>);
 
@@ -110,7 +110,7 @@ impl SessionCell {
         self.lock().unverified = None;
     }
 
-    /// Begins anew: its caller has been told that what it has seen may be lost.
+    /// Forgets the position, after an error that says that it may be lost.
     pub fn forget(&self) {
         *self.lock() = SessionPositions::default();
     }
@@ -120,11 +120,11 @@ impl SessionCell {
     }
 }
 
-/// Where a call leaves what its response's metadata says; one layer writes it out.
+/// The facts for a call's response metadata, which one layer writes.
 #[derive(Clone, Debug, Default)]
 pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 
-/// What a call has learned.
+/// The facts about a call's result.
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFacts {
     /// The node that answered.

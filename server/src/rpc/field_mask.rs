@@ -9,9 +9,9 @@ use super::{
     paths::Paths,
 };
 
-/// Resolves an update's mask: the fields that it names, all for `*` but for input-only ones that
-/// are unset, which whoever read the resource can't know, and without a mask those that are
-/// populated. Notes a fault at `field` for every path that can't be changed.
+/// Resolves an update's mask: the fields that it names, all for `*` except unset input-only fields,
+/// which a reader of the resource doesn't get, and without a mask those that are populated. Adds a
+/// violation at `field` for every path that can't be changed.
 pub fn resolve(
     check: &mut Check<'_>,
     field: &str,

@@ -1,4 +1,4 @@
-//! Health (grpc.health.v1): what the database's state means for each name that is asked for.
+//! Health (grpc.health.v1): derives the status of each name from the database's state.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,23 +21,24 @@ use tonic_health::pb::{
 
 use super::status;
 
-/// How often the database is asked.
+/// The period of the database probe.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How many questions in a row must fail before the service says that it isn't ready: one
-/// slow second shall not take every instance out at once.
-const PATIENCE: u32 = 3;
+/// How many probes in a row must fail before the service is NOT_SERVING, so that one slow second
+/// doesn't remove all instances from the load balancer at once.
+const FAILURE_THRESHOLD: u32 = 3;
 
-/// What is known of the database.
+/// The state of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseState {
-    /// It has not answered yet.
+    /// No probe has succeeded yet.
     Unknown,
     /// It lacks these revisions.
     Pending(Vec<String>),
-    /// What the program's statements name is gone: these tables, columns, keys and functions.
+    /// These tables, columns, keys and functions, which the program's statements use, are missing.
     Incomplete(Vec<String>),
-    /// A revision shuts this program out: which one, and what a program has to know.
+    /// A revision refuses this program. The text names the revision and the newest revision that it
+    /// asks for.
     ShutOut(String),
     /// It has the schema that this program needs.
     Right,
@@ -45,13 +46,12 @@ pub enum DatabaseState {
 
 /// The health of the service, by name. Cheap to clone.
 ///
-/// `live` never looks at a database. `ready` is what the database says; `""` and the
-/// services' names follow it. `write` says whether a primary is known: with a single node,
-/// whether that takes writes.
+/// `live` doesn't depend on the database. `ready` does; `""` and the services' names have the same
+/// status. `write` says whether a primary is known: with a single node, whether that takes writes.
 #[derive(Clone)]
-pub struct Readiness(Arc<Inner>);
+pub struct Readiness(Arc<ReadinessState>);
 
-struct Inner {
+struct ReadinessState {
     database: watch::Sender<DatabaseState>,
     names: HashMap<String, watch::Sender<ServingStatus>>,
     stopping: watch::Sender<bool>,
@@ -59,12 +59,12 @@ struct Inner {
 }
 
 impl Readiness {
-    /// Every name is NOT_SERVING until told otherwise.
+    /// Every name is NOT_SERVING at first.
     pub fn new(services: &[&str]) -> Self {
         let names = ["", "live", "ready", "write"].iter().chain(services);
         let names =
             names.map(|name| ((*name).to_owned(), watch::Sender::new(ServingStatus::NotServing)));
-        Self(Arc::new(Inner {
+        Self(Arc::new(ReadinessState {
             database: watch::Sender::new(DatabaseState::Unknown),
             names: names.collect(),
             stopping: watch::Sender::new(false),
@@ -72,9 +72,9 @@ impl Readiness {
         }))
     }
 
-    /// What is known of the database.
+    /// The state of the database.
     pub fn database(&self) -> watch::Ref<'_, DatabaseState> {
-        // A receiver isn't needed to look at the value.
+        // Reading the value needs no receiver.
         self.0.database.borrow()
     }
 
@@ -99,7 +99,7 @@ impl Readiness {
             DatabaseState::Incomplete(missing) => {
                 format!("the schema lacks {}", missing.join(", "))
             }
-            DatabaseState::ShutOut(told) => told.clone(),
+            DatabaseState::ShutOut(reason) => reason.clone(),
             DatabaseState::Right => "the database doesn't answer".to_owned(),
         })
     }
@@ -109,7 +109,7 @@ impl Readiness {
         let is_migrated = |state: &DatabaseState| {
             matches!(state, DatabaseState::Right | DatabaseState::Incomplete(_))
         };
-        // The sender lives as long as this does.
+        // The sender lives as long as this value.
         let _ = self.0.database.subscribe().wait_for(is_migrated).await;
     }
 
@@ -123,7 +123,7 @@ impl Readiness {
         self.0.database.send_replace(DatabaseState::Pending(revisions));
     }
 
-    /// The program is about to stop: nothing is served any more, and nothing changes that.
+    /// The program is about to stop: every name stays NOT_SERVING from now on.
     pub fn set_stopping(&self) {
         self.0.stopping.send_replace(true);
         for name in self.0.names.keys() {
@@ -136,8 +136,7 @@ impl Readiness {
         self.0.watches_ended.send_replace(true);
     }
 
-    /// Asks the database again and again, until the program stops, what state it is in, and
-    /// whether `needs` is there.
+    /// Probes the state of the database until the program stops, and whether it has `needs`.
     pub async fn follow(self, store: Store, known: Vec<String>, needs: Needs) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,7 +166,7 @@ impl Readiness {
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = error.report(), failures, "the database doesn't answer");
-                    if failures == PATIENCE {
+                    if failures == FAILURE_THRESHOLD {
                         self.set_ready(false);
                         self.set("write", false);
                     }
@@ -213,13 +212,16 @@ impl Readiness {
             DatabaseState::Incomplete(missing) if changed => {
                 tracing::error!(
                     missing = missing.join(", "),
-                    "the schema lacks what statements of this program name"
+                    "the schema lacks objects that this program's statements use"
                 );
             }
-            DatabaseState::ShutOut(told) if changed => {
-                tracing::error!(told, "a newer program is needed");
+            DatabaseState::ShutOut(reason) if changed => {
+                tracing::error!(
+                    reason,
+                    "a revision refuses this program: a newer program is needed"
+                );
             }
-            _ if changed => tracing::info!("the schema is right"),
+            _ if changed => tracing::info!("the schema is that of this program"),
             _ => {}
         }
         self.set_ready(right);
@@ -235,7 +237,7 @@ impl Readiness {
     fn set(&self, name: &str, serving: bool) {
         let Some(sender) = self.0.names.get(name) else { return };
         sender.send_if_modified(|known| {
-            // Looked at in here: whoever is overtaken by the stop still says NOT_SERVING.
+            // Checked inside the closure: a probe that ends after the stop still sets NOT_SERVING.
             let serving = serving && !*self.0.stopping.borrow();
             let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
             std::mem::replace(known, status) != status
@@ -258,8 +260,8 @@ impl Health for Readiness {
 
     type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
 
-    /// Tells a status whenever it changes, until the program stops. Of a name that isn't known
-    /// it tells that once and stays open, as the protocol asks.
+    /// Sends each change of a status until the program stops. For an unknown name it sends
+    /// SERVICE_UNKNOWN once and stays open, as the protocol asks.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
@@ -272,12 +274,12 @@ impl Health for Readiness {
         };
         let mut ended = self.0.watches_ended.subscribe();
         let ended = async move { ended.wait_for(|ended| *ended).await.map(drop) };
-        // The end may overtake the change that led to it: the last word is said in any case.
+        // The end may come before the last change was sent, so the last status is sent in any case.
         let last = stream::iter(last).map(|status| *status.borrow());
-        let mut told = None;
+        let mut last_sent = None;
         let answers = changes.take_until(Box::pin(ended)).chain(last).filter_map(move |status| {
-            let news = told.replace(status) != Some(status);
-            ready(news.then(|| Ok(response(status))))
+            let is_change = last_sent.replace(status) != Some(status);
+            ready(is_change.then(|| Ok(response(status))))
         });
         Ok(Response::new(answers.boxed()))
     }

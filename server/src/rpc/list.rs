@@ -1,4 +1,4 @@
-//! What every List has in common: the request's page, filter and order, and the page's end.
+//! The common parts of every List: the request's page, filter and order, and the next page's token.
 
 use bookstore_proto::v1::TotalSizeMode;
 use bookstore_query::{
@@ -21,7 +21,7 @@ const DEFAULT_PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1_000;
 
 /// The fields that every List request has.
-pub struct Fields {
+pub struct ListFields {
     /// `page_size`.
     pub page_size: i32,
     /// `page_token`.
@@ -36,28 +36,28 @@ pub struct Fields {
     pub total_size_mode: i32,
 }
 
-/// Checks a List request. Noted faults name `filter`, `order_by` and `page_token`.
+/// Checks a List request. Violations name `filter`, `order_by` and `page_token`.
 pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
-    fields: Fields,
+    fields: ListFields,
     columns: Columns,
 ) -> Option<ListQuery> {
-    // What the contract's rules refused already needs no second reason.
-    let mut violation = |field: &str, told: String| {
+    // A field that the contract's rules refused gets no second violation.
+    let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {
-            check.violation(field, told);
+            check.violation(field, description);
         }
     };
     let filter = Filter::parse(&fields.filter, &R::FIELDS);
-    let filter = filter.map_err(|told| violation("filter", told.to_string())).ok();
+    let filter = filter.map_err(|description| violation("filter", description.to_string())).ok();
     let order = OrderBy::parse(&fields.order_by, &R::FIELDS);
-    let order = order.map_err(|told| violation("order_by", told.to_string())).ok();
+    let order = order.map_err(|description| violation("order_by", description.to_string())).ok();
     let (filter, order) = (filter?, order?);
     let after = match fields.page_token.as_str() {
         "" => Vec::new(),
         token => PageToken::open(check.sealing_key, token, name, &filter, &order)
-            .map_err(|told| check.violation("page_token", told.to_string()))
+            .map_err(|description| check.violation("page_token", description.to_string()))
             .ok()?,
     };
     Some(ListQuery {
@@ -77,7 +77,7 @@ pub fn query<R: Resource>(
     })
 }
 
-/// How many rows a request's `page_size` means; none for one that the contract's rules refuse.
+/// The number of rows of a request's `page_size`; none if the contract's rules refuse it.
 pub(super) fn page_size(asked: i32) -> Option<usize> {
     match usize::try_from(asked).ok()? {
         0 => Some(DEFAULT_PAGE),
@@ -85,7 +85,7 @@ pub(super) fn page_size(asked: i32) -> Option<usize> {
     }
 }
 
-/// A page as the wire has it.
+/// A page as messages.
 pub struct Page<M> {
     /// The resources.
     pub messages: Vec<M>,
@@ -111,7 +111,7 @@ pub fn page<R: Standard>(
 /// next page begins.
 ///
 /// # Errors
-/// Only by a mistake in this program: a row without a place in the order.
+/// Only by an error of this program: a row without a position in the order.
 pub fn page_of<R: Resource, C, M: Message>(
     query: &ListQuery,
     listed: Listed<(Row<R>, C)>,

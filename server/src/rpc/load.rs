@@ -1,4 +1,4 @@
-//! The limit on calls in flight: who is carried out, who waits a moment, who is sent away.
+//! The limit on calls in flight: a call gets a permit, waits for one, or is refused.
 
 use std::{
     collections::BTreeMap,
@@ -16,16 +16,16 @@ use tokio::{
 
 use crate::meters;
 
-/// The longest that a call waits for its turn. A caller that is told to come again is better
-/// off than one that waits for a queue which doesn't get shorter.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest that a call waits for its permit. Beyond it a refusal with a retry delay serves the
+/// caller better than a longer queue.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// The calls in flight. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Load(Arc<Inner>);
+pub struct Load(Arc<LoadState>);
 
 #[derive(Debug)]
-struct Inner {
+struct LoadState {
     most: u32,
     most_waiting: u32,
     permits: Arc<Semaphore>,
@@ -42,14 +42,14 @@ pub struct Running {
     pub method: &'static str,
     /// Finds the call in the log.
     pub request_id: Arc<str>,
-    /// When its turn came.
+    /// Since when it has its permit.
     pub since: Instant,
 }
 
 impl Load {
-    /// Up to `most` calls at the same time, and `most_waiting` that wait for their turn.
+    /// Up to `most` calls at the same time, and `most_waiting` that wait for their permits.
     pub fn new(most: u32, most_waiting: u32) -> Self {
-        let load = Self(Arc::new(Inner {
+        let load = Self(Arc::new(LoadState {
             most,
             most_waiting,
             permits: Arc::new(Semaphore::new(most as usize)),
@@ -57,34 +57,34 @@ impl Load {
             number: AtomicU64::new(0),
             running: Mutex::default(),
         }));
-        let looked_at = Arc::downgrade(&load.0);
+        let observed = Arc::downgrade(&load.0);
         meters::CALLS_IN_FLIGHT.observe(move |gauge| {
-            let running = looked_at.upgrade().map_or(0, |inner| inner.running().len());
+            let running = observed.upgrade().map_or(0, |inner| inner.running().len());
             gauge.observe(u32::try_from(running).unwrap_or(u32::MAX).into(), &[]);
         });
         load
     }
 
-    /// Waits for a call's turn; none if the service has too much to do. The call is in flight
-    /// until what this answers is dropped.
-    pub async fn turn(&self, method: &'static str, request_id: &Arc<str>) -> Option<Turn> {
-        let Some(permit) = self.permit().await else {
+    /// Waits for a call's permit; none if the service is overloaded. The call is in flight until
+    /// the permit is dropped.
+    pub async fn acquire(&self, method: &'static str, request_id: &Arc<str>) -> Option<Permit> {
+        let Some(permit) = self.wait_for_permit().await else {
             meters::CALLS_SHED.add(1, &[]);
             return None;
         };
         let number = self.0.number.fetch_add(1, Ordering::Relaxed);
         let running = Running { method, request_id: request_id.clone(), since: Instant::now() };
         self.0.running().insert(number, running);
-        Some(Turn { load: self.clone(), number, _permit: permit })
+        Some(Permit { load: self.clone(), number, _permit: permit })
     }
 
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    async fn wait_for_permit(&self) -> Option<OwnedSemaphorePermit> {
         let permits = &self.0.permits;
         if let Ok(permit) = permits.clone().try_acquire_owned() {
             return Some(permit);
         }
-        let _place = Place::take(&self.0)?;
-        timeout(PATIENCE, permits.clone().acquire_owned()).await.ok()?.ok()
+        let _slot = QueueSlot::take(&self.0)?;
+        timeout(WAIT, permits.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// How many calls may be carried out, and may wait.
@@ -92,7 +92,7 @@ impl Load {
         (self.0.most, self.0.most_waiting)
     }
 
-    /// How many calls wait for their turn.
+    /// How many calls wait for their permits.
     pub fn waiting(&self) -> u32 {
         self.0.waiting.load(Ordering::Relaxed)
     }
@@ -108,39 +108,39 @@ impl Load {
     }
 }
 
-impl Inner {
+impl LoadState {
     fn running(&self) -> MutexGuard<'_, BTreeMap<u64, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the queue.
-struct Place<'a>(&'a AtomicU32);
+/// A slot of the queue.
+struct QueueSlot<'a>(&'a AtomicU32);
 
-impl<'a> Place<'a> {
-    fn take(inner: &'a Inner) -> Option<Self> {
+impl<'a> QueueSlot<'a> {
+    fn take(inner: &'a LoadState) -> Option<Self> {
         let free = |waiting| (waiting < inner.most_waiting).then(|| waiting + 1);
         let taken = inner.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free);
-        // Made only where one is taken: each gives one back.
+        // Made only where a slot was taken, since its drop frees one.
         taken.ok().map(|_| Self(&inner.waiting))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The turn of a call, which ends when this is dropped.
+/// The permit of a call, which ends when this is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct Permit {
     load: Load,
     number: u64,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.load.0.running().remove(&self.number);
     }
@@ -153,25 +153,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_wait_for_a_moment_and_only_so_many() {
+    async fn waiting_calls_are_bounded_in_time_and_number() {
         let (load, id) = (Load::new(1, 1), "r-1".into());
-        let first = load.turn("/first", &id).await.unwrap();
-        let mut second = Box::pin(load.turn("/second", &id));
+        let first = load.acquire("/first", &id).await.unwrap();
+        let mut second = Box::pin(load.acquire("/second", &id));
         assert!(second.as_mut().now_or_never().is_none());
         assert_eq!((load.in_flight(), load.waiting()), (1, 1));
-        // There is one place only.
-        assert!(load.turn("/third", &id).now_or_never().unwrap().is_none());
+        // There is one slot only.
+        assert!(load.acquire("/third", &id).now_or_never().unwrap().is_none());
         drop(first);
         let second = second.await.unwrap();
         assert_eq!((load.oldest(9)[0].method, load.waiting()), ("/second", 0));
         let began = Instant::now();
-        assert!(load.turn("/late", &id).await.is_none());
-        assert!(began.elapsed() >= PATIENCE);
-        // Whoever leaves while it waits gives its place up.
-        drop(load.turn("/left", &id).now_or_never());
+        assert!(load.acquire("/late", &id).await.is_none());
+        assert!(began.elapsed() >= WAIT);
+        // A call that is cancelled while it waits frees its slot.
+        drop(load.acquire("/left", &id).now_or_never());
         assert_eq!((load.in_flight(), load.waiting()), (1, 0));
         drop(second);
         assert_eq!(load.in_flight(), 0);
-        assert!(load.turn("/next", &id).now_or_never().unwrap().is_some());
+        assert!(load.acquire("/next", &id).now_or_never().unwrap().is_some());
     }
 }

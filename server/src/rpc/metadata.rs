@@ -1,4 +1,5 @@
-//! Reads a call's metadata. What is malformed is refused; so is what this version doesn't do.
+//! Reads a call's metadata. Malformed metadata is refused, and so is metadata that this version
+//! doesn't support.
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use super::{
     method::Method,
 };
 
-/// What metadata says of a call, beside its request id.
+/// The options of a call in its metadata, without its request id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct RequestOptions {
     /// From `grpc-timeout`.
     pub deadline: Deadline,
     /// From `consistency`.
@@ -30,7 +31,7 @@ pub struct Wishes {
     pub previous_attempts: u32,
 }
 
-/// What a gRPC library sends with a call that it repeats.
+/// The key that a gRPC library sends with a retried call.
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
 /// The greatest length of a request id.
@@ -74,11 +75,11 @@ pub fn trace_id(headers: &HeaderMap) -> Option<String> {
     valid.then(|| trace.to_owned())
 }
 
-/// Everything else.
+/// Reads all other options.
 ///
 /// # Errors
 /// The first key that can't be taken.
-pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
+pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, MetadataError> {
     let deadline = match one(headers, "grpc-timeout")? {
         None => Deadline::NONE,
         Some(text) => Deadline::after(timeout(text).ok_or_else(|| {
@@ -95,13 +96,13 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
         Some("strong") => Some(Consistency::Strong),
         Some("eventual") => Some(Consistency::Eventual),
         Some("at-least") if consistency_token.is_none() => {
-            let told = "must stand beside a consistency-token to be at-least";
-            return Err(MetadataError::Invalid("consistency", told.into()));
+            let message = "must stand beside a consistency-token to be at-least";
+            return Err(MetadataError::Invalid("consistency", message.into()));
         }
         Some("at-least") => Some(Consistency::AtLeast),
         Some(_) => {
-            let told = "must be session, strong, eventual or at-least";
-            return Err(MetadataError::Invalid("consistency", told.into()));
+            let message = "must be session, strong, eventual or at-least";
+            return Err(MetadataError::Invalid("consistency", message.into()));
         }
     };
     let idempotency = match one(headers, "idempotency-key")? {
@@ -127,7 +128,7 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
     if headers.contains_key("authorization") {
         return Err(MetadataError::NotSupported("authorization"));
     }
-    Ok(Wishes {
+    Ok(RequestOptions {
         deadline,
         consistency,
         consistency_token,
@@ -137,8 +138,8 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, MetadataError> {
     })
 }
 
-/// What of a method's answer the caller asks for; none is all of it, and where there is no
-/// such method.
+/// The fields of a method's answer that the caller asks for; none is all of them. None also for an
+/// unknown method.
 ///
 /// # Errors
 /// If a path isn't in the answer, and for methods that stream.
@@ -152,7 +153,7 @@ pub fn field_mask(
     match answer.filter(|_| method.unary) {
         Some(answer) => {
             let mask = AnswerMask::parse(text, &answer);
-            mask.map_err(|told| MetadataError::Invalid(KEY, told))
+            mask.map_err(|message| MetadataError::Invalid(KEY, message))
         }
         None => Err(MetadataError::NotSupported(KEY)),
     }
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_traceparent_is_as_none() {
+    fn a_malformed_traceparent_is_ignored() {
         let trace = "0af7651916cd43dd8448eb211c80319c";
         let good = format!("00-{trace}-b7ad6b7169203331-01");
         assert_eq!(trace_id(&headers("traceparent", &good)).as_deref(), Some(trace));
@@ -226,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_refused() {
-        let refused = wishes(&headers("authorization", "Bearer x"));
+    fn unsupported_metadata_is_refused() {
+        let refused = request_options(&headers("authorization", "Bearer x"));
         assert_eq!(refused, Err(MetadataError::NotSupported("authorization")));
-        let wished = wishes(&headers("validate-only", "true")).unwrap();
-        assert_eq!((wished.validate_only, wished.idempotency), (true, None));
+        let options = request_options(&headers("validate-only", "true")).unwrap();
+        assert_eq!((options.validate_only, options.idempotency), (true, None));
         let key = "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e";
-        let wished = wishes(&headers("idempotency-key", key)).unwrap();
-        assert_eq!((wished.validate_only, wished.idempotency), (false, key.parse().ok()));
+        let options = request_options(&headers("idempotency-key", key)).unwrap();
+        assert_eq!((options.validate_only, options.idempotency), (false, key.parse().ok()));
     }
 
     #[test]
@@ -250,14 +251,14 @@ mod tests {
         assert_eq!(mask(delete, "*"), Ok(None));
         assert_eq!(mask("/nothing", "x"), Ok(None));
         assert_eq!(field_mask(&HeaderMap::new(), registry.at(get)), Ok(None));
-        for (path, value, told) in [
+        for (path, value, message) in [
             (get, "", "separated by commas"),
             (get, "isbn", "`isbn`, which isn't in Book: there are id, title,"),
             (delete, "id", "`id`, which isn't in Empty: there is nothing but `*`"),
         ] {
             let refused = mask(path, value);
             let tells = |error: &MetadataError| match error {
-                MetadataError::Invalid("field-mask", refused) => refused.contains(told),
+                MetadataError::Invalid("field-mask", refused) => refused.contains(message),
                 _ => false,
             };
             assert!(refused.as_ref().is_err_and(tells), "{path} {value}: {refused:?}");
@@ -279,7 +280,7 @@ mod tests {
             (PREVIOUS_ATTEMPTS, "-1"),
         ] {
             assert!(
-                matches!(wishes(&headers(key, value)), Err(MetadataError::Invalid(k, _)) if k == key),
+                matches!(request_options(&headers(key, value)), Err(MetadataError::Invalid(k, _)) if k == key),
                 "{key}"
             );
         }

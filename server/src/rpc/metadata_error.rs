@@ -1,10 +1,10 @@
 //! Why metadata of a call is refused.
 
-/// Metadata that can't be taken; both name the key.
+/// Metadata that is refused; both variants name the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataError {
-    /// Its value is none of those it may have; the second text says which.
+    /// Its value isn't allowed; the second text says which values are.
     Invalid(&'static str, String),
-    /// It asks for something that this version doesn't do.
+    /// It asks for something that this version doesn't support.
     NotSupported(&'static str),
 }

@@ -1,4 +1,4 @@
-//! What is known of a method before its handler runs.
+//! The properties of a method.
 
 /// A method of the service.
 pub struct Method {
@@ -20,8 +20,8 @@ pub struct Method {
 pub enum MethodKind {
     /// It only reads: any fresh node may answer.
     Read,
-    /// It writes: the primary alone may answer.
+    /// It writes: only the primary may answer.
     Write,
-    /// Its service carries it out by itself: a stream, or several methods at once.
+    /// Its service implements it without the registry: a stream, or several methods at once.
     Direct,
 }

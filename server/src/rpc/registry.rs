@@ -1,7 +1,7 @@
 //! The methods of the service by path and by request type: the one list of what can be called.
 //!
-//! Each resource adds its requests in its `mod.rs`; whatever dispatches by a request's type,
-//! or has to know a method before its handler does, looks here.
+//! Each resource adds its requests in its `mod.rs`; code that dispatches by a request's type, or
+//! needs a method before its handler runs, uses it.
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ impl Registry {
         });
     }
 
-    /// Adds a method that its service carries out by itself; it can't be prepared.
+    /// Adds a method that its service implements itself; it can't be prepared.
     pub fn direct<R: Name>(&mut self) {
         self.add::<R>(MethodKind::Direct, |_, _| Err(Refused::Malformed));
     }
@@ -84,7 +84,7 @@ impl Registry {
     /// Makes sure that the registry and the contract hold the same methods.
     ///
     /// # Errors
-    /// Names the first one that only one of them has: a fault of the build.
+    /// Names the first method that only one of them has, which is an error of the build.
     pub fn complete(self) -> Result<Self, String> {
         if let Some(request) = self.unknown.first() {
             return Err(format!("no method takes {request}"));
@@ -115,7 +115,7 @@ impl Registered {
     /// Decodes and checks an encoded request of the method.
     ///
     /// # Errors
-    /// Every fault of it.
+    /// All its violations.
     pub fn prepare(&self, calls: &Calls, request: &[u8]) -> Result<Prepared, Refused> {
         (self.prepare)(calls, request)
     }

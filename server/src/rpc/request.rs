@@ -1,4 +1,4 @@
-//! What a request message asks for: the seam between the wire and the store.
+//! Maps request messages to operations and queries of the store.
 
 use std::marker::PhantomData;
 
@@ -9,14 +9,14 @@ use prost_reflect::ReflectMessage;
 
 use super::check::Check;
 
-/// A request that changes something.
+/// A request that writes.
 pub trait WriteRequest: ReflectMessage + Name + Default + 'static {
-    /// What it does.
+    /// Its operation.
     type Operation: Operation + 'static;
-    /// What it is answered with.
+    /// Its response.
     type Answer: Name + Default;
 
-    /// The checked operation; none only if faults were noted.
+    /// The checked operation; none only if there are violations.
     fn operation(self, check: &mut Check<'_>) -> Option<Self::Operation>;
 
     /// The response.
@@ -25,18 +25,18 @@ pub trait WriteRequest: ReflectMessage + Name + Default + 'static {
 
 /// A request that only reads.
 pub trait ReadRequest: ReflectMessage + Name + Default + 'static {
-    /// What it asks.
+    /// Its query.
     type Query: Query + 'static;
     /// What it is answered with.
     type Answer: Name + Default;
 
-    /// The checked query; none only if faults were noted.
+    /// The checked query; none only if there are violations.
     fn query(self, check: &mut Check<'_>) -> Option<Self::Query>;
 
     /// The response.
     ///
     /// # Errors
-    /// Only by a mistake in this program.
+    /// Only by an error of this program.
     fn answer(
         query: &Self::Query,
         output: <Self::Query as Query>::Output,
@@ -95,8 +95,8 @@ impl<R: WriteRequest> Write for Checked<R, R::Operation> {
     }
 }
 
-/// An operation of a call that streams, with what makes its answer: no request message of its
-/// own says that.
+/// An operation of a streaming call, with the function that makes its answer. It has no request
+/// message of its own.
 pub(super) struct Answered<O, F> {
     operation: O,
     answer: F,
@@ -142,12 +142,12 @@ where
 }
 
 impl<R: ReadRequest> Checked<R, R::Query> {
-    /// What is to be read.
+    /// The query.
     pub fn query(&self) -> &R::Query {
         &self.inner
     }
 
-    /// Answers what was read, without encoding it. No connection is needed any more.
+    /// The response to what was read, not encoded. It needs no connection.
     pub async fn answer(&self, read: <R::Query as Query>::Output) -> Result<R::Answer, StoreError> {
         let answer = R::answer(&self.inner, self.inner.conclude(read).await?)?;
         bounded(&answer, self.limit)?;

@@ -1,6 +1,6 @@
 //! The contract's value rules (`buf.validate`, field behaviour), enforced on every request.
 //!
-//! They are read from the descriptors once, at start; requests are looked at by reflection.
+//! They are read from the descriptors once, at start. Requests are checked by reflection.
 
 mod expressions;
 mod field;
@@ -27,7 +27,7 @@ impl Rules {
     /// Reads the rules of the contract.
     ///
     /// # Errors
-    /// If a rule's expression isn't known here or a pattern can't be read: a fault of the build.
+    /// If a rule's expression isn't known here or a pattern can't be read: an error of the build.
     pub fn of_contract() -> Result<Self, String> {
         let messages = DESCRIPTOR_POOL.all_messages();
         let ours = messages.filter(|message| message.package_name() == "bookstore.v1");
@@ -41,25 +41,25 @@ impl Rules {
     /// Every rule that a request breaks, each at its field's path.
     ///
     /// # Errors
-    /// What of the request is too long to be looked into; nothing else was looked at then.
+    /// The parts of the request that are too long to be checked; nothing else is checked then.
     pub fn violations(
         &self,
         request: &impl ReflectMessage,
     ) -> Result<Vec<FieldViolation>, Vec<FieldViolation>> {
         let bytes = request.encode_to_vec();
         let mut violations = Vec::new();
-        lengths::look_at(&self.0, &request.descriptor(), &bytes, "", &mut violations);
+        lengths::check(&self.0, &request.descriptor(), &bytes, "", &mut violations);
         if !violations.is_empty() {
             return Err(violations);
         }
         let message = DynamicMessage::decode(request.descriptor(), bytes.as_slice());
         let message =
             message.map_err(|_| vec![FieldViolation::new("", "can't be decoded again")])?;
-        self.look_at(&message, "", &mut violations);
+        self.check_message(&message, "", &mut violations);
         Ok(violations)
     }
 
-    /// What is wrong with the length of a message's list, whatever it holds.
+    /// The violation of the length of a message's list.
     pub fn violation_of_count<M: ReflectMessage + Default>(
         &self,
         field: &str,
@@ -67,11 +67,16 @@ impl Rules {
     ) -> Option<FieldViolation> {
         let fields = self.0.get(M::default().descriptor().full_name())?;
         let rules = fields.iter().find(|rules| rules.field.name() == field)?;
-        let told = rules.rule.count_told(count as u64)?;
-        Some(FieldViolation::new(field, told))
+        let description = rules.rule.count_violation(count as u64)?;
+        Some(FieldViolation::new(field, description))
     }
 
-    fn look_at(&self, message: &DynamicMessage, path: &str, violations: &mut Vec<FieldViolation>) {
+    fn check_message(
+        &self,
+        message: &DynamicMessage,
+        path: &str,
+        violations: &mut Vec<FieldViolation>,
+    ) {
         let descriptor = message.descriptor();
         let Some(fields) = self.0.get(descriptor.full_name()) else {
             // A well-known type: it has no rules, but texts all the same.
@@ -80,7 +85,7 @@ impl Rules {
             }
             return;
         };
-        // What only the service sets is passed over, whatever a caller sends there.
+        // Fields that only the service sets are ignored in requests.
         for rules in fields.iter().filter(|rules| !rules.output_only) {
             let path = join(path, rules.field.name());
             let value = message.get_field(&rules.field);
@@ -106,10 +111,12 @@ impl Rules {
     ) {
         match value {
             Value::Message(message) => {
-                for (_, told) in rules.expressions.iter().filter(|(holds, _)| !holds(message)) {
-                    violations.push(FieldViolation::new(path, told.as_str()));
+                for (_, description) in
+                    rules.expressions.iter().filter(|(holds, _)| !holds(message))
+                {
+                    violations.push(FieldViolation::new(path, description.as_str()));
                 }
-                self.look_at(message, path, violations);
+                self.check_message(message, path, violations);
             }
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! What every search has in common: the request's query, filter and page, and the page's end.
+//! The common parts of every search: the request's query, filter and page, and the next page's
+//! token.
 
 use bookstore_query::{
     Resource,
@@ -13,7 +14,7 @@ use prost::Message;
 use super::{check::Check, list::page_size, standard::Standard};
 
 /// The fields that every search request has.
-pub struct Fields {
+pub struct SearchFields {
     /// `query`.
     pub query: String,
     /// `page_size`.
@@ -26,30 +27,30 @@ pub struct Fields {
     pub filter: String,
 }
 
-/// Checks a search request. Noted faults name `query`, `filter` and `page_token`.
+/// Checks a search request. Violations name `query`, `filter` and `page_token`.
 pub fn query<R: Resource>(
     check: &mut Check<'_>,
     name: &'static str,
-    fields: Fields,
+    fields: SearchFields,
     columns: Columns,
 ) -> Option<SearchQuery> {
-    // What the contract's rules refused already needs no second reason.
-    let mut violation = |field: &str, told: String| {
+    // A field that the contract's rules refused gets no second violation.
+    let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {
-            check.violation(field, told);
+            check.violation(field, description);
         }
     };
     let words = Words::parse(&fields.query);
-    let words = words.map_err(|told| violation("query", told.to_string())).ok();
+    let words = words.map_err(|description| violation("query", description.to_string())).ok();
     let filter = Filter::parse(&fields.filter, &R::FIELDS);
-    let filter = filter.map_err(|told| violation("filter", told.to_string())).ok();
+    let filter = filter.map_err(|description| violation("filter", description.to_string())).ok();
     let (words, filter) = (words?, filter?);
     let offset = match fields.page_token.as_str() {
         "" => 0,
         token => {
             let asked = words.to_string();
             PageToken::open_offset(check.sealing_key, token, name, &asked, &filter)
-                .map_err(|told| check.violation("page_token", told.to_string()))
+                .map_err(|description| check.violation("page_token", description.to_string()))
                 .ok()?
         }
     };

@@ -1,5 +1,5 @@
-//! Queries and operations that do nothing but call one function of the store: each gets its
-//! name, which is what spans and metrics show, and is one line.
+//! Macros for queries and operations that only call one function: each is one line and gets the
+//! name that spans and metrics show.
 
 /// `GetBook(Uuid) -> Model = crud::get::<Book>;` makes a [`Query`](super::Query) of that name.
 macro_rules! queries {

@@ -29,7 +29,7 @@ pub trait Standard: Resource {
     /// The field that holds the resource in requests: `book`.
     const FIELD: &'static str = Self::NAME;
 
-    /// A row as the wire has it.
+    /// A row as a message.
     fn message(row: Row<Self>) -> Self::Message;
 
     /// The message's id, which an update reads as its key.
@@ -38,8 +38,8 @@ pub trait Standard: Resource {
     /// The message's etag.
     fn etag(message: &Self::Message) -> &str;
 
-    /// The columns behind the fields that the mask names; the others, the key, the times and
-    /// the version stay unset. `path` is where the request holds the message.
+    /// The columns behind the fields that the mask names; the others, the key, the times and the
+    /// version stay unset. `path` is the message's path in the request.
     fn values(
         check: &mut Check<'_>,
         path: &str,
@@ -51,12 +51,12 @@ pub trait Standard: Resource {
 /// The message of a resource.
 pub type MessageOf<R> = <R as Standard>::Message;
 
-/// A request that stands alone or as an entry of a batch.
+/// A request that is sent alone or as an entry of a batch.
 pub trait BatchEntry {
-    /// What is left of it when it has been checked.
+    /// Its checked form.
     type Checked;
 
-    /// Checks it. `prefix` is where it stands: empty, or `requests[3].`.
+    /// Checks it. `prefix` is its path: empty, or `requests[3].`.
     fn checked(self, check: &mut Check<'_>, prefix: &str) -> Option<Self::Checked>;
 }
 
@@ -91,8 +91,8 @@ pub fn change<R: Standard>(
     let path = format!("{prefix}{}", R::FIELD);
     let id = check.key(&format!("{path}.id"), R::key(&message));
     let mask = field_mask::resolve(check, &format!("{prefix}update_mask"), mask, &message);
-    // A row that has to be inserted needs every value, so all faults count for it; whether
-    // that happens is known in the transaction only.
+    // An insert needs every value, so all violations count for it. Whether the row is inserted is
+    // known only in the transaction.
     let otherwise = id.filter(|_| allow_missing).map(|id| {
         let mut whole =
             Check::new(check.sealing_key, check.max_message_size, check.violations_under(&path));
@@ -103,7 +103,7 @@ pub fn change<R: Standard>(
             violations => Err(violations),
         }
     });
-    // Also where the key is at fault: what isn't written is none of the faults to tell.
+    // Also if the key has a violation: violations of fields that aren't written aren't reported.
     check.pass_over(&path, &mask);
     let id = id?;
     check.once(&format!("{path}.id"), id);
@@ -114,8 +114,8 @@ pub fn change<R: Standard>(
     Some(Change { path, id, expected, values, fixed, otherwise })
 }
 
-/// Takes the values of immutable fields out of what an update writes: they have to be so
-/// already. Such a field stands in the table of [`Resource::FIELDS`].
+/// Removes the values of immutable fields from an update: the row must have these values already.
+/// Such a field is in the table of [`Resource::FIELDS`].
 fn fixed<R: Standard>(
     message: &MessageDescriptor,
     path: &str,
@@ -152,12 +152,12 @@ pub fn removal(
     Some(Removal { prefix: prefix.to_owned(), id, expected, allow_missing, force: false })
 }
 
-/// Checks a request that stands alone, as a batch of one.
+/// Checks a single request as a batch of one.
 pub fn alone<E: BatchEntry>(check: &mut Check<'_>, request: E) -> Option<Vec<E::Checked>> {
     Some(vec![request.checked(check, "")?])
 }
 
-/// Checks every entry of a batch, so that the faults of all are noted.
+/// Checks every entry of a batch and collects the violations of all.
 pub fn batch<E: BatchEntry>(check: &mut Check<'_>, requests: Vec<E>) -> Option<Vec<E::Checked>> {
     let checked: Vec<Option<E::Checked>> = requests
         .into_iter()
@@ -172,7 +172,7 @@ pub fn id<R: Resource>(check: &Check<'_>, id: &str) -> Option<One> {
     Some(One { id: check.id(id)?, columns: check.columns::<R>("") })
 }
 
-/// Checks the ids of a BatchGet. `path` is where the answer holds the resources.
+/// Checks the ids of a BatchGet. `path` is the path of the resources in the answer.
 pub fn ids<R: Resource>(check: &Check<'_>, ids: &[String], path: &str) -> Option<Ids> {
     let ids = ids.iter().map(|id| check.id(id)).collect::<Option<_>>()?;
     Some(Ids { ids, columns: check.columns::<R>(path), most: check.max_message_size })

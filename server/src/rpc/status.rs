@@ -17,32 +17,32 @@ use tonic_types::{ErrorDetails, StatusExt};
 pub use self::of_store::store;
 use super::metadata_error::MetadataError;
 
-/// The metadata that says when to repeat a call (gRFC A6).
+/// The metadata with the pushback: the delay before a retry (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// The value that says not to.
+/// The value that forbids a retry.
 const NEVER: &str = "-1";
 
 /// The domain of every reason.
 const DOMAIN: &str = "bookstore";
 
-/// When to try again after a collision; callers should add jitter of their own.
+/// The retry delay after a serialization failure; callers should add jitter.
 const RETRY_SOON: Duration = Duration::from_millis(100);
 
-/// When to try again after the database could not be reached.
+/// The retry delay while the database can't be reached.
 const RETRY_LATER: Duration = Duration::from_secs(1);
 
-/// The most bytes of field descriptions in one answer. HTTP/2 peers take 8 to 16 KiB of
-/// trailers, and details are in them twice over as base64.
-const FAULTS_SIZE: usize = 3_000;
+/// The most bytes of field descriptions in one answer. HTTP/2 peers take 8 to 16 KiB of trailers,
+/// and details are in them twice, as base64.
+const VIOLATIONS_SIZE: usize = 3_000;
 
 /// The most bytes of one text in an answer: texts may quote the request, which is larger than
 /// what peers take of trailers, and more than that ends their connection.
 const TEXT_SIZE: usize = 500;
 
-/// An error on its way to the caller.
+/// An error status in the richer error model (google.rpc.Status with details).
 #[derive(Debug)]
-struct Answer {
+struct RichStatus {
     code: Code,
     /// `google.rpc.ErrorInfo.reason`.
     reason: &'static str,
@@ -51,13 +51,13 @@ struct Answer {
     details: ErrorDetails,
 }
 
-impl Answer {
-    /// An error for a reason that every resource may have.
+impl RichStatus {
+    /// An error with a reason of the contract's `ErrorReason`.
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
         Self::because(code, reason.as_str_name().trim_start_matches("ERROR_REASON_"), message)
     }
 
-    /// An error for a reason of a resource's own.
+    /// An error with a reason of a resource.
     fn because(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
         let (metadata, details) = (HashMap::new(), ErrorDetails::new());
         Self { code, reason, message: cut(&message.into()), metadata, details }
@@ -73,13 +73,13 @@ impl Answer {
         self
     }
 
-    /// Names the fields at fault, as many as fit, and the batch entry of the first one.
+    /// Adds the field violations, as many as fit, and the batch entry of the first one.
     fn at(mut self, violations: &[FieldViolation]) -> Self {
         let mut size = 0;
         for violation in violations {
             let description = cut(&violation.description);
             size += violation.field.len() + description.len();
-            if size > FAULTS_SIZE {
+            if size > VIOLATIONS_SIZE {
                 self = self.with("violations", violations.len());
                 break;
             }
@@ -103,9 +103,9 @@ impl Answer {
     }
 }
 
-/// What tells a gRPC library whether to repeat the call (gRFC A6), in milliseconds.
-/// Libraries go by codes, and a code holds failures that pass and others that don't. A commit
-/// whose outcome is unknown has none: with its key it is repeated as the policy says.
+/// The pushback that tells a gRPC library whether and when to retry (gRFC A6), in milliseconds. A
+/// retry policy has only codes, and a code covers both transient and permanent failures. A commit
+/// with an unknown outcome has none: with its key it is retried by the policy.
 fn pushback_text(code: Code, delay: Option<Duration>) -> Option<MetadataValue<Ascii>> {
     let never = [Code::Aborted, Code::ResourceExhausted, Code::Unavailable].contains(&code);
     match delay {
@@ -115,7 +115,7 @@ fn pushback_text(code: Code, delay: Option<Duration>) -> Option<MetadataValue<As
     }
 }
 
-/// A text, shortened where it is too long to be told.
+/// A text, shortened to the longest that is sent.
 fn cut(text: &str) -> String {
     match text.floor_char_boundary(TEXT_SIZE) {
         end if end < text.len() => format!("{}…", &text[..end]),
@@ -130,7 +130,7 @@ fn entry(path: &str) -> Option<&str> {
     matches!(list, "requests" | "ids").then_some(index)
 }
 
-/// Fields that break the contract's rules.
+/// Field violations.
 pub fn invalid(violations: &[FieldViolation]) -> Status {
     let message = match violations {
         [violation] => format!("{}: {}", violation.field, violation.description),
@@ -140,21 +140,21 @@ pub fn invalid(violations: &[FieldViolation]) -> Status {
         }
         [] => "the request is invalid".to_owned(),
     };
-    Answer::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message)
+    RichStatus::new(Code::InvalidArgument, ErrorReason::FieldInvalid, message)
         .at(violations)
         .into_status()
 }
 
-/// Metadata that can't be taken.
+/// Metadata that is refused.
 pub fn metadata(error: &MetadataError) -> Status {
     match error {
-        MetadataError::Invalid(key, told) => Answer::new(
+        MetadataError::Invalid(key, message) => RichStatus::new(
             Code::InvalidArgument,
             ErrorReason::InvalidMetadata,
-            format!("metadata {key} {told}"),
+            format!("metadata {key} {message}"),
         )
         .with("key", key),
-        MetadataError::NotSupported(key) => Answer::new(
+        MetadataError::NotSupported(key) => RichStatus::new(
             Code::Unimplemented,
             ErrorReason::MetadataNotSupported,
             format!("this version doesn't do what metadata {key} asks for"),
@@ -167,13 +167,13 @@ pub fn metadata(error: &MetadataError) -> Status {
 /// The call's deadline has passed.
 pub fn deadline_exceeded() -> Status {
     let message = "the deadline passed before the answer was there";
-    Answer::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+    RichStatus::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
 }
 
 /// The schema is older than this program needs.
 pub fn schema_pending(pending: &[String]) -> Status {
     let message = "the database's schema is not migrated yet";
-    Answer::new(Code::Unavailable, ErrorReason::SchemaPending, message)
+    RichStatus::new(Code::Unavailable, ErrorReason::SchemaPending, message)
         .with("pending", pending.len())
         .retry_after(RETRY_LATER)
         .into_status()
@@ -182,15 +182,15 @@ pub fn schema_pending(pending: &[String]) -> Status {
 /// The database has not answered yet since the program started.
 pub fn database_unavailable() -> Status {
     let message = "the database can't be reached";
-    Answer::new(Code::Unavailable, ErrorReason::DatabaseUnavailable, message)
+    RichStatus::new(Code::Unavailable, ErrorReason::DatabaseUnavailable, message)
         .retry_after(RETRY_LATER)
         .into_status()
 }
 
-/// As many calls are carried out as the service takes.
+/// The limit on calls in flight is reached.
 pub fn overloaded() -> Status {
     let message = "the service is busy with other calls";
-    Answer::new(Code::ResourceExhausted, ErrorReason::Overloaded, message)
+    RichStatus::new(Code::ResourceExhausted, ErrorReason::Overloaded, message)
         .retry_after(RETRY_LATER)
         .into_status()
 }
@@ -198,7 +198,7 @@ pub fn overloaded() -> Status {
 /// A request larger than the service takes.
 pub fn message_too_large(limit: usize) -> Status {
     let message = format!("the request is larger than {limit} bytes");
-    Answer::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
+    RichStatus::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
         .with("limit", limit)
         .into_status()
 }
@@ -206,11 +206,11 @@ pub fn message_too_large(limit: usize) -> Status {
 /// Bytes that are no message of the method's type.
 pub fn malformed_message() -> Status {
     let message = "the request can't be decoded as the method's message";
-    Answer::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
+    RichStatus::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
 }
 
-/// What the transport says of a request's bytes, in the contract's form; none if it is not about
-/// them. The code alone tells what is wrong: the texts are tonic's, and may change.
+/// The contract's form of the transport's errors about a request's bytes; none of other errors.
+/// Only the code is compared: the texts are tonic's, and may change.
 pub fn of_transport(
     status: &Status,
     path: &str,
@@ -218,14 +218,14 @@ pub fn of_transport(
     max_message_size: usize,
 ) -> Option<Status> {
     match status.code() {
-        // tonic answers so for a method that is there only where it can't decompress requests.
+        // For a known method tonic answers this only if it can't decompress the request.
         Code::Unimplemented if is_method => Some(encoding_not_supported(status.message())),
         Code::Unimplemented => Some(method_not_found(path)),
         // Too large: OUT_OF_RANGE as it came in, RESOURCE_EXHAUSTED once decompressed.
         Code::OutOfRange | Code::ResourceExhausted => Some(message_too_large(max_message_size)),
-        // tonic's word for bytes that it can't read.
+        // tonic's code for bytes that it can't decode.
         Code::Internal => Some(malformed_message()),
-        // It was done, or the caller has left in the middle of its request.
+        // It succeeded, or the caller cancelled during its request.
         _ => None,
     }
 }
@@ -233,26 +233,26 @@ pub fn of_transport(
 /// The service is about to stop.
 pub fn shutting_down() -> Status {
     let message = "the service is about to stop; go on with another instance";
-    Answer::new(Code::Unavailable, ErrorReason::ShuttingDown, message)
+    RichStatus::new(Code::Unavailable, ErrorReason::ShuttingDown, message)
         .retry_after(RETRY_LATER)
         .into_status()
 }
 
-/// A message of an import that can't stand where it came; the text says why.
-pub fn import_out_of_order(told: &str) -> Status {
-    Answer::new(Code::InvalidArgument, ErrorReason::ImportOutOfOrder, told).into_status()
+/// A message of an import that is out of order; the text says why.
+pub fn import_out_of_order(message: &str) -> Status {
+    RichStatus::new(Code::InvalidArgument, ErrorReason::ImportOutOfOrder, message).into_status()
 }
 
 /// An import that isn't whole; the text says why.
-pub fn import_incomplete(told: &str) -> Status {
-    Answer::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, told).into_status()
+pub fn import_incomplete(message: &str) -> Status {
+    RichStatus::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, message).into_status()
 }
 
-/// A write that its caller's library repeats, without a key.
+/// A write without a key that the caller's library retries.
 pub fn repeated_without_key() -> Status {
     let message = "an earlier attempt of this write may have happened, and it has no \
                    idempotency-key: it was not carried out again; read to find out";
-    let answer = Answer::new(Code::Unknown, ErrorReason::CommitOutcomeUnknown, message);
+    let answer = RichStatus::new(Code::Unknown, ErrorReason::CommitOutcomeUnknown, message);
     let mut status = answer.into_status();
     status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static(NEVER));
     status
@@ -261,30 +261,30 @@ pub fn repeated_without_key() -> Status {
 /// A method that isn't there.
 pub fn method_not_found(path: &str) -> Status {
     let message = "the service has no such method";
-    Answer::new(Code::Unimplemented, ErrorReason::MethodNotFound, message)
+    RichStatus::new(Code::Unimplemented, ErrorReason::MethodNotFound, message)
         .with("method", path)
         .into_status()
 }
 
 /// A compression that the service doesn't know; the message says which.
-pub fn encoding_not_supported(told: &str) -> Status {
-    Answer::new(Code::Unimplemented, ErrorReason::MetadataNotSupported, told)
+pub fn encoding_not_supported(message: &str) -> Status {
+    RichStatus::new(Code::Unimplemented, ErrorReason::MetadataNotSupported, message)
         .with("key", "grpc-encoding")
         .into_status()
 }
 
-/// A name that health checks don't know (gRPC Health Checking Protocol).
+/// An unknown name of a health check (gRPC Health Checking Protocol).
 pub fn unknown_health_name(name: &str) -> Status {
     let message = format!("no health is known of {name:?}");
-    Answer::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
+    RichStatus::new(Code::NotFound, ErrorReason::ResourceNotFound, message)
         .with("name", name)
         .into_status()
 }
 
-/// A fault of the service. The cause goes to the log, the request id to the caller.
+/// An error of the service. The log has the cause, the caller gets the request id.
 pub fn internal(cause: &dyn std::fmt::Display, request_id: &str) -> Status {
     tracing::error!(%cause, "internal error");
-    Answer::new(Code::Internal, ErrorReason::Internal, "internal error")
+    RichStatus::new(Code::Internal, ErrorReason::Internal, "internal error")
         .with("request_id", request_id)
         .into_status()
 }

@@ -1,4 +1,4 @@
-//! Calls that stream: what each of their messages needs of the call, the rules and the store.
+//! Streaming calls: checks each message and runs its reads and writes.
 
 use bookstore_store::{FieldViolation, Operation};
 use futures_util::FutureExt;
@@ -17,7 +17,7 @@ use super::{
     status,
 };
 
-/// What makes a write happen once: the same key and the same request are the same write.
+/// The idempotency of a write: the same key and the same request are the same write.
 pub struct Once {
     /// The key.
     pub key: Uuid,
@@ -33,7 +33,7 @@ pub struct StreamCall {
 }
 
 impl StreamCall {
-    /// Begins the call.
+    /// Starts the call.
     ///
     /// # Errors
     /// UNIMPLEMENTED for metadata that streams don't take.
@@ -53,7 +53,7 @@ impl StreamCall {
     /// The caller's next message; none once it has sent all.
     ///
     /// # Errors
-    /// What ends the call; what is wrong with the bytes of the message.
+    /// The reason why the call ends, or the violation of a message that can't be decoded.
     pub async fn receive<T>(&self, messages: &mut Streaming<T>) -> Result<Option<T>, Status> {
         tokio::select! {
             biased;
@@ -65,10 +65,10 @@ impl StreamCall {
         }
     }
 
-    /// Holds a message against the contract's rules and its own checks.
+    /// Checks a message against the contract's rules and its own checks.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All its violations.
     pub fn checked<M: ReflectMessage, T>(
         &self,
         message: M,
@@ -77,8 +77,7 @@ impl StreamCall {
         self.calls.checked(message, convert)
     }
 
-    /// What is wrong with the length of a message's list, for those whose entries are looked at
-    /// one by one.
+    /// The violation of a list's length, for messages whose entries are checked one by one.
     pub fn violation_of_count<M: ReflectMessage + Default>(
         &self,
         field: &str,
@@ -87,7 +86,7 @@ impl StreamCall {
         self.calls.violation_of_count::<M>(field, count)
     }
 
-    /// Carries one of the call's writes out, once: the answer is that of the first time.
+    /// Executes one of the call's writes once. A repetition gets the answer of the first execution.
     ///
     /// # Errors
     /// As the contract says of the method.
@@ -112,7 +111,7 @@ impl StreamCall {
     /// Answers one of the call's reads.
     ///
     /// # Errors
-    /// What ends the call; as the contract says of the method.
+    /// The reason why the call ends, as the contract says of the method.
     pub async fn read<R: ReadRequest>(&self, request: R) -> Result<R::Answer, Status> {
         match self.end().now_or_never() {
             Some(ended) => Err(ended),
@@ -120,8 +119,8 @@ impl StreamCall {
         }
     }
 
-    /// Waits for work no longer than the caller does. What was begun ends as that of a single
-    /// call whose time is over.
+    /// Waits for work until the call's deadline. Work that is still running then is cancelled, as
+    /// in a unary call.
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
         tokio::select! {
             biased;
@@ -130,7 +129,7 @@ impl StreamCall {
         }
     }
 
-    /// Waits until the call has to end, and tells why.
+    /// Waits until the call has to end, and returns why.
     async fn end(&self) -> Status {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Values that several resources have in common, between the wire and the row.
+//! Converts values that several resources have between messages and rows.
 
 use bookstore_proto::v1::Money;
 use chrono::{DateTime, Utc};
@@ -16,24 +16,24 @@ const PLAIN_LIMIT: usize = 256 * 1024;
 /// Micros in a unit of money.
 const MICROS: i64 = 1_000_000;
 
-/// A row's time as the wire has it.
+/// A row's time as a Timestamp.
 pub fn timestamp(time: DateTime<Utc>) -> Option<Timestamp> {
     let nanos = i32::try_from(time.timestamp_subsec_nanos()).ok()?;
     Some(Timestamp { seconds: time.timestamp(), nanos })
 }
 
-/// Money as a row has it: whole micros. The contract's rules have looked at its bounds.
+/// Money in whole micros, as rows hold it. The contract's rules have checked its bounds.
 pub fn micros(money: &Money) -> i64 {
     money.units.saturating_mul(MICROS).saturating_add(i64::from(money.nanos) / 1_000)
 }
 
-/// A row's micros as the wire has them.
+/// A row's micros as Money.
 pub fn money(micros: i64, currency_code: String) -> Money {
     let nanos = i32::try_from(micros % MICROS * 1_000).unwrap_or_default();
     Money { currency_code, units: micros / MICROS, nanos }
 }
 
-/// Free-form data as JSON. Notes a fault if it is too large or has a number that JSON lacks.
+/// Free-form data as JSON. Adds a violation if it is too large or has a number that JSON lacks.
 pub fn json(check: &mut Check<'_>, field: &str, data: Option<Struct>) -> Json {
     let json = match object(data.unwrap_or_default()) {
         Ok(json) => json,
@@ -47,10 +47,10 @@ pub fn json(check: &mut Check<'_>, field: &str, data: Option<Struct>) -> Json {
     if size > JSON_LIMIT {
         check.violation(field, format!("must be at most {JSON_LIMIT} bytes as JSON; it is {size}"));
     } else if plain > PLAIN_LIMIT {
-        let told = format!(
+        let description = format!(
             "must be at most {PLAIN_LIMIT} bytes with its numbers written out; it is {plain}"
         );
-        check.violation(field, told);
+        check.violation(field, description);
     }
     json
 }
@@ -75,7 +75,7 @@ fn zeros(json: &Json) -> usize {
     }
 }
 
-/// A row's JSON object as the wire has it; none if it is empty.
+/// A row's JSON object as a Struct; none if it is empty.
 pub fn structure(json: Json) -> Option<Struct> {
     match json {
         Json::Object(entries) if !entries.is_empty() => Some(fields(entries)),
@@ -120,7 +120,7 @@ fn from_json(json: Json) -> Value {
         Json::Null => Kind::NullValue(0),
         Json::Bool(value) => Kind::BoolValue(value),
         Json::String(value) => Kind::StringValue(value),
-        // JSONB keeps numbers exactly as they came in, and they came in as doubles.
+        // JSONB keeps numbers exactly as they were written, which was as doubles.
         Json::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or(f64::NAN)),
         Json::Object(entries) => Kind::StructValue(fields(entries)),
         Json::Array(values) => {

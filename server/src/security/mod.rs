@@ -1,3 +1,3 @@
-//! What proves who somebody is.
+//! Credentials.
 
 pub mod password;

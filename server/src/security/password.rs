@@ -9,11 +9,11 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::Passw
 use thiserror::Error;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// A password as a caller sent it. It is never shown, not even in a log of this program's own.
+/// A password as a caller sent it. It is never shown, not even in this program's own log.
 #[derive(Clone)]
 pub struct Password(String);
 
-/// A password could not be hashed or compared: a fault of this program or of what it stored.
+/// A password could not be hashed or compared: an error of this program or of the stored hash.
 #[derive(Debug, Error)]
 #[error("hashing a password: {0}")]
 pub struct PasswordError(String);
@@ -22,9 +22,9 @@ pub struct PasswordError(String);
 static CORES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
 
-/// What is compared where there is nothing to compare with, so that it takes as long.
-static NOBODYS: LazyLock<Result<String, PasswordError>> =
-    LazyLock::new(|| hash_now(&Password::new("nobody has this one".to_owned())));
+/// The hash to verify against when the user has none, so that both cases take equally long.
+static DECOY: LazyLock<Result<String, PasswordError>> =
+    LazyLock::new(|| hash_now(&Password::new("no user's password".to_owned())));
 
 impl Password {
     /// Takes a password in.
@@ -35,7 +35,7 @@ impl Password {
     /// Hashes it with a salt of its own, as a PHC string.
     ///
     /// # Errors
-    /// Only by a fault of this program or a system without randomness.
+    /// If the parameters are invalid or the system has no source of randomness.
     pub async fn hash(self) -> Result<String, PasswordError> {
         blocking(move || hash_now(&self)).await
     }
@@ -47,9 +47,9 @@ impl Password {
     /// If what is stored is no hash of Argon2id.
     pub async fn is_of(self, stored: Option<String>) -> Result<bool, PasswordError> {
         blocking(move || {
-            // Made by whoever comes first, whether or not it is needed then.
-            let nobodys = NOBODYS.as_ref().map_err(|error| PasswordError(error.0.clone()))?;
-            let hash = stored.as_ref().unwrap_or(nobodys);
+            // The first comparison makes it, also if that doesn't need it.
+            let decoy = DECOY.as_ref().map_err(|error| PasswordError(error.0.clone()))?;
+            let hash = stored.as_ref().unwrap_or(decoy);
             let hash = PasswordHash::new(hash).map_err(PasswordError::of)?;
             let verified = Argon2::default().verify_password(self.0.as_bytes(), &hash);
             match verified {
@@ -80,13 +80,13 @@ fn hash_now(password: &Password) -> Result<String, PasswordError> {
     Ok(hash.to_string())
 }
 
-/// Whoever leaves while it waits for a core has cost nothing.
+/// A call that is cancelled while it waits for a permit uses no core.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
 ) -> Result<T, PasswordError> {
     let permit = CORES.acquire().await.map_err(PasswordError::of)?;
     let work = spawn_blocking(move || {
-        // Held by the work, which goes on if its caller leaves.
+        // Held by the blocking task, which goes on if its call is cancelled.
         let _permit = permit;
         work()
     });
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_is_of_its_password_alone() {
+    async fn a_hash_verifies_its_own_password_only() {
         let hash = password("correct horse").hash().await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_ne!(hash, password("correct horse").hash().await.unwrap(), "each has its salt");
@@ -110,7 +110,7 @@ mod tests {
         for wrong in ["correct horsf", "Correct horse", "", "correct horse "] {
             assert!(!password(wrong).is_of(Some(hash.clone())).await.unwrap(), "{wrong:?}");
         }
-        assert!(!password("nobody has this one").is_of(None).await.unwrap());
+        assert!(!password("no user's password").is_of(None).await.unwrap());
         assert!(password("x").is_of(Some(String::new())).await.is_err());
         assert_eq!(format!("{:?}", password("secret")), "Password(***)");
     }

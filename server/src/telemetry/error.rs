@@ -4,7 +4,7 @@ use std::io;
 
 use tracing_subscriber::util::TryInitError;
 
-/// Why the program can't speak.
+/// Why the log or telemetry can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The level is not one; [`crate::config`] refuses it before.

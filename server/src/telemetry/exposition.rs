@@ -1,4 +1,4 @@
-//! The metrics in Prometheus's text form, for whoever asks.
+//! The metrics in Prometheus's text format.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use prometheus::{Registry, TextEncoder};
 
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
 
-/// What reads the metrics when the text is asked for.
+/// Collects the metrics for each scrape.
 pub(super) fn reader() -> Option<PrometheusExporter> {
     let registry = REGISTRY.get_or_init(Registry::new).clone();
     opentelemetry_prometheus::exporter().with_registry(registry).build().ok()

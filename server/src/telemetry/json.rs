@@ -40,7 +40,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
-            let mut fields = Fields::default();
+            let mut fields = EventFields::default();
             attributes.record(&mut fields);
             span.extensions_mut().insert(fields);
         }
@@ -48,7 +48,7 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+            && let Some(fields) = span.extensions_mut().get_mut::<EventFields>()
         {
             values.record(fields);
         }
@@ -56,7 +56,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if let Ok(line) = line(event, &context) {
-            // Where the log can't be written, there is no place to say so.
+            // An error of the log itself can't be reported.
             let _ = self.0.make_writer_for(event.metadata()).write_all(line.as_bytes());
         }
     }
@@ -67,9 +67,9 @@ fn line<S>(event: &Event<'_>, context: &Context<'_, S>) -> Result<String, fmt::E
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let mut fields = Fields::default();
+    let mut fields = EventFields::default();
     for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-        if let Some(own) = span.extensions().get::<Fields>() {
+        if let Some(own) = span.extensions().get::<EventFields>() {
             let own = own.0.iter().map(|(name, value)| (name.clone(), value.clone()));
             fields.0.extend(own);
         }
@@ -80,7 +80,7 @@ where
         fields.insert("trace_id", Value::from(span.trace_id().to_string()));
         fields.insert("span_id", Value::from(span.span_id().to_string()));
     }
-    // A span's "message" is no message of the event.
+    // A span's "message" isn't the event's message.
     fields.0.remove("message");
     event.record(&mut fields);
 
@@ -102,7 +102,7 @@ where
 }
 
 /// The trace context of the innermost span around an event that is exported. The exporter logs
-/// while it holds a span's lock, so its own events aren't asked for theirs.
+/// while it holds a span's lock, so the lookup for the exporter's own events would deadlock.
 fn traced<S>(event: &Event<'_>, context: &Context<'_, S>) -> Option<TraceContext>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -120,11 +120,11 @@ where
 
 /// The fields of a span or of a line, by their names.
 #[derive(Default)]
-struct Fields(BTreeMap<Cow<'static, str>, Value>);
+struct EventFields(BTreeMap<Cow<'static, str>, Value>);
 
-impl Fields {
+impl EventFields {
     fn insert(&mut self, name: &'static str, value: Value) {
-        // How a span is called in its trace is no field of the log.
+        // The `otel.` fields are for traces only.
         if name.starts_with("otel.") {
             return;
         }
@@ -136,7 +136,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.insert(field.name(), Value::from(value));
     }

@@ -1,5 +1,5 @@
-//! What spans say twice is left out before they are sent: each attribute costs some
-//! microseconds until it is with the collector.
+//! Removes redundant attributes from spans before they are exported: each attribute costs some
+//! microseconds on its way to the collector.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use opentelemetry_sdk::{
 /// conventions.
 const TOLD_TWICE: [&str; 3] = ["method", "operation", "trace_id"];
 
-/// Hands spans on without what they say twice.
+/// An exporter that removes redundant attributes.
 #[derive(Debug)]
 pub(super) struct Lean<P>(pub P);
 
@@ -24,7 +24,7 @@ impl<P: SpanProcessor> SpanProcessor for Lean<P> {
     }
 
     fn on_end(&self, mut span: SpanData) {
-        // A method that nobody knows is told by its path alone.
+        // An unknown method has no name but its path.
         let named = span.attributes.iter().any(|it| it.key.as_str() == "rpc.method");
         let twice = |key: &str| TOLD_TWICE.contains(&key) && (named || key != "method");
         span.attributes.retain(|attribute| !twice(attribute.key.as_str()));

@@ -1,5 +1,5 @@
-//! Traces and metrics go out by OTLP over gRPC where the standard variables name a collector,
-//! on a runtime of their own, so that a collector that is away holds nobody up.
+//! Exports traces and metrics by OTLP over gRPC where the standard variables name a collector. The
+//! exporter has a runtime of its own, so that an unreachable collector delays no call.
 
 use std::{env, sync::mpsc, time::Duration};
 
@@ -13,12 +13,12 @@ use opentelemetry_sdk::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::{error::TelemetryError, exposition, heard::Heard, lean::Lean};
+use super::{error::TelemetryError, exposition, lean::Lean, logging_exporter::LoggingExporter};
 
-/// How long the last of it may take to go out.
+/// The timeout of the last export at shutdown.
 const FLUSH: Duration = Duration::from_millis(1500);
 
-/// What is sent, and what sends it.
+/// The providers and their runtime.
 #[derive(Debug, Default)]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
@@ -27,7 +27,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts what the environment asks for.
+    /// Starts the exporters that the environment configures.
     pub(super) fn start() -> Result<Self, TelemetryError> {
         if is("OTEL_SDK_DISABLED", "true") {
             return Ok(Self::default());
@@ -57,7 +57,7 @@ impl Telemetry {
             true => {
                 let exporter = SpanExporter::builder().with_tonic().build()?;
                 let provider = SdkTracerProvider::builder().with_resource(resource());
-                let batches = BatchSpanProcessor::builder(Heard::new(exporter)).build();
+                let batches = BatchSpanProcessor::builder(LoggingExporter::new(exporter)).build();
                 let traces = provider.with_span_processor(Lean(batches)).build();
                 traces::set_on(traces.tracer("bookstore"));
                 Some(traces)
@@ -72,12 +72,12 @@ impl Telemetry {
         self.traces.as_ref().map(|traces| traces.tracer("bookstore"))
     }
 
-    /// Sends what is left, as far as the collector takes it in time.
+    /// Exports what is left, as far as the collector accepts it in time.
     pub fn finish(self) {
         let Some(runtime) = self.runtime else { return };
         let (done, wait) = mpsc::channel();
         let metrics_done = done.clone();
-        // In threads: a provider waits for its own as long as it likes.
+        // In threads, since a provider's shutdown has no timeout of its own.
         std::thread::spawn(move || {
             let _ = self.traces.map(|traces| traces.shutdown_with_timeout(FLUSH));
             let _ = done.send(());
@@ -107,7 +107,7 @@ fn is_wanted(signal: &str) -> bool {
         && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
 }
 
-/// Who speaks: by the standard variables, else by the program's name.
+/// The resource: from the standard variables, otherwise with the program's name as `service.name`.
 fn resource() -> Resource {
     let resource = Resource::builder().build();
     let named = resource.get(&"service.name".into()).map(|name| name.to_string());

@@ -1,4 +1,4 @@
-//! `OTEL_PROPAGATORS`: what is taken from callers, by the specification's names.
+//! `OTEL_PROPAGATORS`: which propagators apply to incoming calls, by the specification's names.
 
 use std::env;
 
@@ -7,7 +7,7 @@ use crate::traces;
 /// The variable.
 const NAME: &str = "OTEL_PROPAGATORS";
 
-/// What holds without it, by the specification.
+/// The default of the specification.
 const DEFAULT: &str = "tracecontext,baggage";
 
 /// What a list of propagators means.
@@ -15,7 +15,7 @@ const DEFAULT: &str = "tracecontext,baggage";
 struct Propagators {
     /// Whether a call belongs to the trace of its caller's `traceparent`.
     joins_callers: bool,
-    /// Names that mean nothing here.
+    /// Unknown names.
     unknown: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ impl Propagators {
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match name {
                 "tracecontext" => it.joins_callers = true,
-                // The service calls nobody, so there is nobody to carry baggage to.
+                // The service makes no outgoing calls, so it has nothing to send baggage to.
                 "baggage" | "none" => {}
                 unknown => it.unknown.push(unknown.to_owned()),
             }
@@ -34,8 +34,8 @@ impl Propagators {
     }
 }
 
-/// Holds what the environment says from now on. Unknown names are warned about and ignored, as
-/// the specification has it.
+/// Applies the environment's value from now on. Unknown names are warned about and ignored, as the
+/// specification has it.
 pub(super) fn apply() {
     let list = env::var(NAME).ok().filter(|list| !list.trim().is_empty());
     let propagators = Propagators::of(list.as_deref().unwrap_or(DEFAULT));
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_means_what_the_specification_says() {
+    fn a_list_of_propagators_is_read_as_specified() {
         let of = |list| {
             let Propagators { joins_callers, unknown } = Propagators::of(list);
             (joins_callers, unknown.join(" "))

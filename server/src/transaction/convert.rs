@@ -9,7 +9,7 @@ use prost_types::Any;
 use sea_orm::IsolationLevel;
 use tonic::{Request, Response, Status};
 
-use super::operations::{Execute, Part};
+use super::operations::{ExecuteWrites, Part};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     check::Check,
@@ -43,13 +43,13 @@ pub async fn execute(
             .collect();
         parts.into_iter().collect::<Option<Vec<Part>>>()
     })?;
-    let execute = Execute::new(parts, calls.max_message_size());
+    let execute = ExecuteWrites::new(parts, calls.max_message_size());
     let answer = calls.run(&context, call, Box::new(execute)).await?;
     let answer = ExecuteResponse::decode(&*answer);
     answer.map(Response::new).map_err(|error| status::internal(&error, &context.request_id))
 }
 
-/// Checks one of the requests. Its faults are named as those of an entry of a batch are.
+/// Checks one of the requests. Its violations are named like those of an entry of a batch.
 fn part(
     calls: &Calls,
     registry: &Registry,

@@ -1,14 +1,14 @@
-//! The limits of transactions that callers lead (Transact).
+//! The limits of interactive transactions (Transact).
 
 use std::time::Duration;
 
-/// What callers may do who lead a transaction.
+/// The limits of one interactive transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How long one waits to begin.
+pub struct TransactionLimits {
+    /// How long it waits to begin.
     pub wait: Duration,
-    /// How long one may be open that asks for nothing else.
+    /// How long it may be open if its caller sets no shorter time.
     pub total: Duration,
-    /// How long a caller may be silent.
+    /// How long it may be idle between two steps.
     pub idle: Duration,
 }

@@ -19,22 +19,22 @@ pub struct Part {
 }
 
 /// Writes that happen together or not at all, in their order.
-pub struct Execute {
+pub struct ExecuteWrites {
     parts: Vec<Part>,
     /// The greatest size of the answer, in bytes.
     limit: usize,
-    /// Which one was carried out last, or failed.
+    /// The index of the write that was carried out last, or failed.
     reached: AtomicUsize,
 }
 
-impl Execute {
+impl ExecuteWrites {
     /// `limit` is the greatest size of the answer, in bytes.
     pub fn new(parts: Vec<Part>, limit: usize) -> Self {
         Self { parts, limit, reached: AtomicUsize::new(0) }
     }
 }
 
-impl Write for Execute {
+impl Write for ExecuteWrites {
     fn name(&self) -> &'static str {
         "Execute"
     }
@@ -80,12 +80,12 @@ impl Write for Execute {
     }
 
     fn way_to_failure(&self) -> Option<&dyn Retrace> {
-        // Nothing came before the first one.
+        // The first write has none before it.
         (self.reached.load(Ordering::Relaxed) > 0).then_some(self as &dyn Retrace)
     }
 }
 
-impl Retrace for Execute {
+impl Retrace for ExecuteWrites {
     fn retrace<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async {
             for part in self.parts.iter().take(self.reached.load(Ordering::Relaxed)) {

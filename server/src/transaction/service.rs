@@ -10,11 +10,16 @@ use bookstore_proto::v1::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait, service::RoutesBuilder};
 
-use super::{convert, limits::Limits, session};
+use super::{convert, limits::TransactionLimits, session};
 use crate::rpc::{calls::Calls, registry::Registry};
 
 /// Adds the service to the server.
-pub fn serve(routes: &mut RoutesBuilder, calls: Calls, registry: Arc<Registry>, limits: Limits) {
+pub fn serve(
+    routes: &mut RoutesBuilder,
+    calls: Calls,
+    registry: Arc<Registry>,
+    limits: TransactionLimits,
+) {
     let limit = calls.max_message_size();
     let service = TransactionServiceServer::new(Service { calls, registry, limits });
     routes.add_service(service.max_decoding_message_size(limit));
@@ -23,7 +28,7 @@ pub fn serve(routes: &mut RoutesBuilder, calls: Calls, registry: Arc<Registry>, 
 struct Service {
     calls: Calls,
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: TransactionLimits,
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Transact: a transaction that its caller leads by messages.
+//! Transact: an interactive transaction over a bidirectional stream.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_types::pb;
 use tracing::{Instrument, Span};
 
-use super::{convert::any, limits::Limits};
+use super::{convert::any, limits::TransactionLimits};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     context::RequestContext,
@@ -30,59 +30,59 @@ use crate::rpc::{
     status,
 };
 
-/// Begins to lead a transaction, in a task of its own.
+/// Starts a task that serves the stream.
 ///
 /// # Errors
 /// Metadata that the method doesn't take.
 pub fn transact(
     calls: Calls,
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: TransactionLimits,
     request: Request<Streaming<TransactRequest>>,
 ) -> Result<Response<ReceiverStream<Result<TransactResponse, Status>>>, Status> {
     let context = calls::context(&request)?;
     if context.validate_only {
         return Err(status::metadata(&MetadataError::NotSupported("validate-only")));
     }
-    // One answer at a time: who doesn't read them isn't served further.
+    // One answer at a time: the next step isn't read before the caller has taken the answer.
     let (answers, stream) = mpsc::channel(1);
     let (idle, total) = calls.transaction_limits(limits.idle, limits.total);
-    let limits = Limits { idle, total, ..limits };
-    let session = Session { calls, registry, limits, context, answers };
+    let limits = TransactionLimits { idle, total, ..limits };
+    let session = TransactStream { calls, registry, limits, context, answers };
     tokio::spawn(session.run(request.into_inner()).in_current_span());
     Ok(Response::new(ReceiverStream::new(stream)))
 }
 
-/// A stream and what it needs.
-struct Session {
+/// A stream and what serves it.
+struct TransactStream {
     calls: Calls,
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: TransactionLimits,
     context: RequestContext,
     answers: mpsc::Sender<Result<TransactResponse, Status>>,
 }
 
-/// What a step leads to.
+/// The state after a step.
 enum Next {
     /// The transaction goes on.
     Open(Box<Transaction>, Answer),
-    /// It has ended as it should.
+    /// It has ended normally.
     Closed(Answer),
 }
 
-impl Session {
-    /// Leads the transaction to its end. Whatever ends this early drops the transaction, which
-    /// is a rollback.
+impl TransactStream {
+    /// Serves the stream to its end. If it ends early, the transaction is dropped, which rolls it
+    /// back.
     async fn run(self, mut requests: Streaming<TransactRequest>) {
         let lead = AssertUnwindSafe(self.lead(&mut requests)).catch_unwind();
         let led = tokio::select! {
-            // What has panicked has dropped its transaction.
+            // A panic has dropped the transaction.
             led = lead => led.unwrap_or_else(|_| Err(self.error(&StoreError::internal("a panic")))),
-            // The caller has left, also if a statement runs.
+            // The caller cancelled the call, perhaps during a statement.
             () = self.answers.closed() => return,
         };
         if let Err(status) = led {
-            // Nobody may be there to read it.
+            // The caller may be gone already.
             let _ = self.answers.send(Err(status)).await;
         }
     }
@@ -104,13 +104,14 @@ impl Session {
         loop {
             let transaction = match next {
                 Next::Closed(answer) => {
-                    self.tell(answer).await;
+                    self.send(answer).await;
                     return Ok(());
                 }
                 Next::Open(transaction, answer) => {
-                    // Who reads no answers holds it no longer than it may be open.
-                    let told = timeout(end.remaining(Duration::MAX), self.tell(answer));
-                    if told.await.is_err() {
+                    // A caller that doesn't read its answers can't hold the transaction past its
+                    // timeout.
+                    let sent = timeout(end.remaining(Duration::MAX), self.send(answer));
+                    if sent.await.is_err() {
                         transaction.roll_back().instrument(operation("TransactRollback")).await;
                         return Err(self.late());
                     }
@@ -121,7 +122,7 @@ impl Session {
             next = match self.next(requests, idle).await {
                 Ok(Some(Ok(step))) => {
                     let span = span(&step);
-                    // A commit that was sent may happen: its outcome is waited for.
+                    // A commit that was sent may take effect, so its outcome is awaited.
                     let end = match step {
                         Step::Commit(_) => self.context.deadline,
                         _ => end,
@@ -194,7 +195,8 @@ impl Session {
         })
     }
 
-    /// Tells of a commit: in a stream its token can't stand in the metadata, which is sent first.
+    /// The answer to a commit. A stream's metadata is sent first, so the consistency token is in
+    /// the message.
     fn committed(&self, done: &Done) -> Answer {
         let sealed = done.position.zip(self.calls.sealing_key());
         let consistency_token = sealed.map(|(position, key)| position.seal(&key));
@@ -211,13 +213,14 @@ impl Session {
                 return Err(out_of_order("the transaction has begun already"));
             }
             Step::Commit(_) => {
-                // What is kept under the key, as GetOutcome shows it.
+                // The response stored under the key, which GetOutcome returns.
                 let step = Some(Answer::Committed(Committed {
                     replayed: true,
                     consistency_token: String::new(),
                 }));
                 let kept = TransactResponse { step }.encode_to_vec();
-                // In a task of its own: a caller that leaves cancels nothing that may have happened.
+                // In a task of its own: a cancelled call must not cancel a commit that may have
+                // taken effect.
                 let committing = tokio::spawn(transaction.commit(kept).in_current_span()).await;
                 let done = committing.unwrap_or_else(|failure| {
                     Err(StoreError::internal(format!("the commit's task ended: {failure}")))
@@ -260,8 +263,8 @@ impl Session {
         transaction: &mut Transaction,
         request: &Any,
     ) -> Result<Answer, StepError> {
-        let refused = |told: &str| {
-            let violation = FieldViolation::new("request", told);
+        let refused = |description: &str| {
+            let violation = FieldViolation::new("request", description);
             StepError::Refused(StoreError::Invalid(vec![violation]))
         };
         let name = request.type_url.rsplit('/').next().unwrap_or_default();
@@ -300,8 +303,8 @@ impl Session {
         Ok(Answer::Response(any(&method.answer, answer)))
     }
 
-    /// Waits no longer than the transaction may be open. What is dropped then takes the
-    /// transaction with it, and what it was doing in the database is cancelled.
+    /// Waits no longer than the transaction may be open. The dropped future drops the transaction,
+    /// which cancels its running statement.
     async fn in_time<T>(
         &self,
         end: Deadline,
@@ -313,7 +316,7 @@ impl Session {
         }
     }
 
-    /// The time is over: the caller's own, or the transaction's.
+    /// The error after a timeout: the caller's deadline or the transaction's.
     fn late(&self) -> Status {
         match self.context.deadline.has_passed() {
             true => status::deadline_exceeded(),
@@ -326,9 +329,9 @@ impl Session {
     }
 
     /// Answers a step.
-    async fn tell(&self, answer: Answer) {
+    async fn send(&self, answer: Answer) {
         let answer = Ok(TransactResponse { step: Some(answer) });
-        // Whoever has left is noticed elsewhere.
+        // A closed stream is detected where the next step is read.
         let _ = self.answers.send(answer).await;
     }
 }
@@ -345,11 +348,11 @@ fn span(step: &Step) -> Span {
     }
 }
 
-fn out_of_order(told: &str) -> Status {
-    status::invalid(&[FieldViolation::new("step", told)])
+fn out_of_order(description: &str) -> Status {
+    status::invalid(&[FieldViolation::new("step", description)])
 }
 
-/// An error as an answer: the same details that a call's own error has.
+/// An error as an answer, with the details that a call's error status has.
 fn failure(status: &Status) -> Failure {
     let details = pb::Status::decode(status.details()).map(|status| status.details);
     Failure {

@@ -89,7 +89,7 @@ pub enum StoreError {
     /// All slots of transactions that callers lead are taken.
     #[error("too many transactions are open")]
     TransactionLimit,
-    /// A transaction that a caller leads was open for too long: nothing was changed.
+    /// An interactive transaction was open for too long: nothing was changed.
     #[error("the transaction was open for too long")]
     TransactionTimeout,
     /// The caller of a transaction sent no step for too long: nothing was changed.
@@ -127,7 +127,7 @@ pub enum StoreError {
     /// lost.
     #[error("the position was lost in a failover")]
     PositionLost,
-    /// No node can say whether the database has a position that the read must see.
+    /// No node can verify whether the database has a position that the read must see.
     #[error("the position can't be verified")]
     PositionUnverifiable,
     /// Any other error: a defect of this program, or a wrong setting.

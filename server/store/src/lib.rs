@@ -1,7 +1,8 @@
 //! The store: every session, transaction and retry of the service, on either engine.
 //!
-//! It knows neither the wire nor the tables of the bookstore. Resources give it [`Operation`]s and
-//! [`Query`]s, and [`Constraint`]s that map a constraint to a field of the request.
+//! It depends on neither the contract nor the tables of the bookstore. Resources give it
+//! [`Operation`]s and [`Query`]s, and [`Constraint`]s that map a constraint to a field of the
+//! request.
 //!
 //! | Module | Holds |
 //! |---|---|

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_read_as_nodes_tell_them() {
+    fn positions_are_read_as_nodes_report_them() {
         let read = |text| Position::parse(7, 1, text).map(|it| (it.system, it.timeline, it.number));
         assert_eq!(read("0/20 primary 0000000B"), Some((7, 11, 0x20)));
         assert_eq!(read("0/20 0/20 3"), Some((7, 3, 0x20)));

@@ -4,8 +4,8 @@ use crate::violation::FieldViolation;
 
 /// A precondition of a resource that the rows, or the request's credentials, don't meet.
 ///
-/// The resource makes it, with its reason and its message, beside the rule itself. The store
-/// rolls the transaction back and passes the precondition on; it knows no reason.
+/// The resource makes it, with its reason and its message, beside the rule itself. The store rolls
+/// the transaction back and passes the precondition on; it is independent of the reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Precondition {
@@ -14,7 +14,7 @@ pub struct Precondition {
     /// The identifier that programs read: `google.rpc.ErrorInfo.reason` (AIP-193), in
     /// UPPER_SNAKE_CASE, at most 63 characters. An enum of the contract has it as a value.
     pub reason: &'static str,
-    /// The text that people read, a phrase without a full stop.
+    /// The message, a phrase without a full stop.
     pub message: &'static str,
     /// The fields of the request that violate it. May be empty.
     pub violations: Vec<FieldViolation>,

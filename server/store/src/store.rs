@@ -225,9 +225,9 @@ impl Store {
         }
     }
 
-    /// Begins a transaction that the caller leads, which ends by `call.deadline`. Waits at most
-    /// `wait` for one of the slots of such transactions. With `reads` it is read-only, on a node
-    /// that is fresh enough.
+    /// Begins an interactive transaction, which ends by `call.deadline`. Waits at most `wait` for
+    /// one of the slots of such transactions. With `reads` it is read-only, on a node that is fresh
+    /// enough.
     ///
     /// # Errors
     /// [`StoreError::TransactionLimit`], those of a key, and those of the pool.
@@ -278,8 +278,8 @@ impl Store {
         migrations::exists(&self.0.topology)
     }
 
-    /// Compares the database's revisions with those that this program knows, and reads the
-    /// sealing key if none is missing.
+    /// Compares the database's revisions with those of this program, and reads the sealing key if
+    /// none is missing.
     ///
     /// # Errors
     /// If no node answers within `deadline`.

@@ -99,7 +99,7 @@ pub(super) async fn checklist(rounds: u32) {
 
 /// Makes the copy equal to the workspace. Equal files aren't written again, so that cargo doesn't
 /// build them again.
-fn synchronize(root: &Path, copy: &Path) {
+pub(super) fn synchronize(root: &Path, copy: &Path) {
     let (wanted, there) = (files(root), files(copy));
     for path in there.difference(&wanted) {
         fs::remove_file(copy.join(path)).expect("a file to remove");
@@ -114,7 +114,7 @@ fn synchronize(root: &Path, copy: &Path) {
 
 /// Links the built dependencies, so that they aren't built again. The workspace's own artifacts
 /// stay out: cargo would give the copy's the same names, and each would overwrite the other's.
-fn share_dependencies(built: &Path, copy: &Path) {
+pub(super) fn share_dependencies(built: &Path, copy: &Path) {
     let ours = Regex::new(r"(^|/)(lib)?(bookstore|suite)[_-]").expect("a pattern");
     for folder in ["deps", "build", ".fingerprint"] {
         let (from, to) = (built.join(folder), copy.join(folder));
@@ -189,7 +189,12 @@ fn named(root: &Path) -> BTreeSet<String> {
 }
 
 /// Runs cargo in the copy; returns its output.
-fn cargo(copy: &Path, target: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> String {
+pub(super) fn cargo(
+    copy: &Path,
+    target: &Path,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> String {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments).current_dir(copy).stdin(Stdio::null()).stderr(Stdio::inherit());

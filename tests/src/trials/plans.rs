@@ -1,7 +1,10 @@
 //! Over very many books and orders, every possible order of a list walks an index: on the first
 //! page and after ten thousand rows, without a sort and without needless reads.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bookstore_proto::v1::{
     GetBookRequest, ListBooksRequest, ListOrdersRequest, book_service_client::BookServiceClient,
@@ -11,7 +14,7 @@ use serde_json::Value;
 use tonic::{Code, transport::Channel};
 
 use super::plan_log::{PlanLog, Ran};
-use crate::{Database, Engine, Origin, Postgres, PostgresDatabase, TestServer};
+use crate::{Database, Engine, Origin, Postgres, PostgresDatabase, TestServer, run};
 
 /// A list under test.
 struct List {
@@ -76,11 +79,26 @@ const REFUSED: &[&str] =
 const PAGE: i32 = 1_000;
 const PAGES: usize = 10;
 
+/// How long a check of the schema may take over a million books.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// Checks the schema: it reads the catalogs and no row, so rows make no difference.
+async fn check(database: &Database, scale: u32) {
+    let began = Instant::now();
+    let told = run(&["migrate", "check"], &[("DATABASE_URL", &database.owner_url())]).await;
+    let took = began.elapsed();
+    assert_eq!(told.code, Some(0), "{told:?}");
+    eprintln!("migrate check: {} ms over {scale} books", took.as_millis());
+    // Beside other tests the time says nothing.
+    assert!(scale < 1_000_000 || took < CHECK, "a check took {took:?}");
+}
+
 /// Lists this many generated books, and orders, in every order.
 pub(super) async fn plans(scale: u32) {
     let database = Arc::new(Database::create(Engine::Postgres, Origin::Migrated).await);
     let Database::Postgres(postgres) = &*database else { return };
     generate(&database, postgres, scale).await;
+    check(&database, scale).await;
     let mut log = PlanLog::from_now(Postgres::shared().await.log(), postgres.name());
     // With one connection the log has the statements in the order of the calls.
     let server = TestServer::builder(Engine::Postgres)

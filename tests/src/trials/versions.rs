@@ -1,7 +1,11 @@
 //! An older and a newer program on one database, under load across a revision that expands the
-//! schema, in both orders: no call fails.
+//! schema, in both orders: no call fails. The older program, before and after it, is this one
+//! without the revision. PREVIOUS_RELEASE names the program of a release instead, `bookstore` or
+//! `bookstore-tests`: it then makes the database, too.
 
 use std::{
+    env,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -31,21 +35,32 @@ pub(super) async fn versions(calls: u32) {
     }]});
     std::fs::write(file.path(), revisions.to_string()).expect("the revisions");
     let path = file.path().to_string_lossy().into_owned();
+    let previous = env::var_os("PREVIOUS_RELEASE").map(PathBuf::from);
     for engine in [Engine::Sqlite, Engine::Postgres] {
         for newer_first in [true, false] {
-            let database = Arc::new(Database::create(engine, Origin::Migrated).await);
-            let older = TestServer::builder(engine).on(database.clone()).start().await;
+            let origin = if previous.is_some() { Origin::Empty } else { Origin::Migrated };
+            let database = Arc::new(Database::create(engine, origin).await);
+            let older = || {
+                let mut older = TestServer::builder(engine).on(database.clone());
+                if let Some(previous) = &previous {
+                    // As its schema's owner, since it migrates.
+                    older = older.program(previous).env("DATABASE_URL", &database.owner_url());
+                    older = older.env("DATABASE_MIGRATE", "true");
+                }
+                older
+            };
+            let early_older = older().start().await;
             let newer = || {
                 let newer = TestServer::builder(engine).on(database.clone());
                 let newer = newer.env(REVISIONS, &path).env("DATABASE_MIGRATE", "false");
                 newer.wait_for(Some("live")).start()
             };
             // The newer program waits for its schema, or starts once it is there.
-            let early = if newer_first { Some(newer().await) } else { None };
+            let early_newer = if newer_first { Some(newer().await) } else { None };
             let done = Arc::new(AtomicU32::new(0));
             let running = Arc::new(AtomicBool::new(true));
             let mut load: Vec<_> = (0..CALLERS)
-                .map(|_| tokio::spawn(call(older.channel(), done.clone(), running.clone())))
+                .map(|_| tokio::spawn(call(early_older.channel(), done.clone(), running.clone())))
                 .collect();
             let reached = async |count: u32| {
                 until("callers have made calls", Duration::from_secs(60), async || {
@@ -60,7 +75,7 @@ pub(super) async fn versions(calls: u32) {
             migrate.env("DATABASE_URL", database.owner_url()).env(REVISIONS, &path);
             let migrated = migrate.output().await.expect("the migration");
             assert!(migrated.status.success(), "{migrated:?}");
-            let newer = match early {
+            let newer = match early_newer {
                 Some(newer) => newer,
                 None => newer().await,
             };
@@ -69,9 +84,15 @@ pub(super) async fn versions(calls: u32) {
                 books.list_books(ListBooksRequest::default()).await.is_ok()
             })
             .await;
-            let both = (0..CALLERS)
-                .map(|_| tokio::spawn(call(newer.channel(), done.clone(), running.clone())));
-            load.extend(both);
+            // One of the older program that starts when the schema is newer already.
+            let late_older = older().env("DATABASE_MIGRATE", "false").start().await;
+            for server in [&newer, &late_older] {
+                load.extend(
+                    (0..CALLERS).map(|_| {
+                        tokio::spawn(call(server.channel(), done.clone(), running.clone()))
+                    }),
+                );
+            }
             let from = done.load(Ordering::Relaxed);
             let reached = until("callers have made calls", Duration::from_secs(120), async || {
                 done.load(Ordering::Relaxed) >= calls.max(from + calls / 3)
@@ -83,7 +104,7 @@ pub(super) async fn versions(calls: u32) {
                 let failed = caller.await.expect("a caller's task").err();
                 assert!(failed.is_none(), "{engine:?}, newer first {newer_first}: {failed:?}");
             }
-            for server in [&older, &newer] {
+            for server in [&early_older, &newer, &late_older] {
                 let plan = server.logs().so_far();
                 let failure = plan
                     .iter()

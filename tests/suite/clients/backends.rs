@@ -10,7 +10,7 @@ use super::{SOON, assert_orders, connect, connect_all, fill, order, writes::cut_
 on_every_engine!(
     calls_after_an_instance_is_killed_go_to_the_other,
     calls_skip_an_instance_that_reports_not_serving,
-    a_connection_that_was_ready_is_made_again_at_once,
+    lost_ready_connection_is_reopened_at_once,
 );
 
 const LIST: &str = "/bookstore.v1.BookService/ListBooks";
@@ -108,7 +108,7 @@ async fn calls_skip_an_instance_that_reports_not_serving(engine: Engine) {
 
 /// The pauses between attempts to connect grow only while none succeeds. If they grew after each
 /// lost connection, eight of them would take more than four seconds.
-async fn a_connection_that_was_ready_is_made_again_at_once(engine: Engine) {
+async fn lost_ready_connection_is_reopened_at_once(engine: Engine) {
     let server = TestServer::start(engine).await;
     let line = Line::to_service(server.address()).await;
     let client = connect(line.url());

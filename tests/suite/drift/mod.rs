@@ -2,6 +2,8 @@
 //! drift. And the running service's reaction to drift.
 
 mod cases;
+mod generate;
+mod new;
 mod service;
 mod snapshot;
 

@@ -10,7 +10,7 @@ use bookstore_migration::{
     check::{SNAPSHOT, Scratch, replayed},
     drift::compare,
     revision::Engine as Dialect,
-    session::Session,
+    session::MigrationSession,
     sql::dialect,
 };
 use bookstore_tests::{Database, Engine, Replicated, on_every_engine};
@@ -25,15 +25,15 @@ on_every_engine!(schema_built_from_entities_equals_the_migrated_one);
 /// How to rewrite the snapshot.
 const REWRITE: &str = "BOOKSTORE_WRITE_GOLDEN=1 cargo test --workspace drift::snapshot";
 
-async fn memory() -> Session {
+async fn memory() -> MigrationSession {
     let connection = SqliteConnection::connect("sqlite::memory:").await;
-    Session::sqlite(connection.expect("a database in memory"))
+    MigrationSession::sqlite(connection.expect("a database in memory"))
 }
 
 /// A session of the schema's owner, in a transaction.
-async fn owner(database: &Database) -> Session {
+async fn owner(database: &Database) -> MigrationSession {
     let connection = sqlx::PgConnection::connect(&database.owner_url()).await;
-    let session = Session::postgres(connection.expect("a session of the owner"));
+    let session = MigrationSession::postgres(connection.expect("a session of the owner"));
     session.execute_unprepared("BEGIN").await.expect("a transaction");
     session
 }

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
 
-use super::{Migrator, OURS, SOON, finished, is_head, migrated, names, until_sql};
+use super::{Migrator, OURS, SOON, finished, hold, is_head, migrated, names, until_sql};
 
 const ONE: &str = "m29990101_000001_one";
 
@@ -24,15 +24,6 @@ fn pid(child: &Child) -> Pid {
 async fn kill(mut child: Child) {
     child.start_kill().expect("a signal");
     child.wait().await.expect("its end");
-}
-
-/// Holds a lock on a table until the returned connection is closed or commits.
-async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
-    let Database::Postgres(postgres) = database else { panic!("PostgreSQL's") };
-    let mut session = postgres.connect().await;
-    let sql = format!("BEGIN; LOCK TABLE items IN {mode} MODE");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut session).await.expect("the lock");
-    session
 }
 
 /// Waits until the server has no session of a migrator; returns how long that took.
@@ -170,6 +161,27 @@ async fn index_left_by_a_killed_migrator_is_rebuilt() {
     assert!(next.errors.contains("dropped the invalid index items_extra_idx"), "{next:?}");
     assert_eq!(next.output, format!("applied {ONE}\n"));
     assert_eq!(database.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await, "0");
+    is_head(&database, &revisions).await;
+}
+
+/// The server drops the index, and the migrator is killed before it can record that.
+#[tokio::test]
+async fn index_dropped_by_a_killed_down_is_built_again_by_up() {
+    let database = migrated(Engine::Postgres).await;
+    let revisions = concurrently();
+    let migrator = Migrator::new(&database, &revisions);
+    migrator.ok(&["up"]).await;
+    let line = Line::to_url(database.owner_url()).await;
+    line.freeze_at(b"DROP INDEX CONCURRENTLY");
+    let through = Migrator::at(line.url().to_owned(), &revisions);
+    let child = through.spawn(&["down", "--yes"]);
+    let gone = "SELECT 1 WHERE to_regclass('items_extra_idx') IS NULL";
+    until_sql("the index is gone", &database, gone).await;
+    kill(child).await;
+    line.cut();
+    until_gone(&database).await;
+    let next = migrator.run(&["up"]).await;
+    assert_eq!((next.code, next.output), (Some(0), format!("applied {ONE}\n")), "{}", next.errors);
     is_head(&database, &revisions).await;
 }
 

@@ -3,6 +3,7 @@
 
 mod examples;
 mod kill;
+mod locks;
 mod offline;
 pub(crate) mod pooler;
 mod rebuild;
@@ -16,6 +17,7 @@ use bookstore_tests::{
     Database, Engine, Finished, Origin, REVISIONS, Row, catalog, program, until,
 };
 use serde_json::Value;
+use sqlx::Connection as _;
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
@@ -124,6 +126,15 @@ async fn names(database: &Database) -> Vec<Row> {
 /// Waits until SQL returns a row.
 async fn until_sql(what: &str, database: &Database, sql: &str) {
     until(what, SOON, async || !database.sql(sql).await.is_empty()).await;
+}
+
+/// Holds a lock on a table until the returned session is dropped or committed. The session has the
+/// migrator's role, so that the migrator may see its statement.
+async fn hold(database: &Database, mode: &str) -> sqlx::PgConnection {
+    let mut session = sqlx::PgConnection::connect(&database.owner_url()).await.expect("a session");
+    let sql = format!("BEGIN; LOCK TABLE items IN {mode} MODE");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut session).await.expect("the lock");
+    session
 }
 
 /// A condition on pg_stat_activity for a migrator's sessions.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use bookstore_tests::Engine;
+use bookstore_tests::{Engine, catalog};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,7 +10,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use super::{Migrator, migrated};
+use super::{Migrator, migrated, names};
 
 /// A message of PostgreSQL's protocol: its type, and all of its bytes.
 async fn message(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
@@ -41,6 +41,20 @@ async fn startup(stream: &mut TcpStream) -> Option<Vec<u8>> {
 /// The server's first messages of the only session, and that session.
 type Server = (Vec<u8>, TcpStream);
 
+/// Begins a session of the server with a client's first message.
+async fn begin(server: SocketAddr, first: &[u8]) -> Option<Server> {
+    let mut session = TcpStream::connect(server).await.ok()?;
+    session.write_all(first).await.ok()?;
+    let mut said = Vec::new();
+    loop {
+        let (kind, bytes) = message(&mut session).await?;
+        said.extend(bytes);
+        if kind == b'Z' {
+            return Some((said, session));
+        }
+    }
+}
+
 /// Gives the single server session to each transaction, as poolers in transaction mode do.
 pub(crate) async fn pool(listener: TcpListener, server: SocketAddr) {
     let shared: Arc<Mutex<Option<Server>>> = Arc::default();
@@ -50,17 +64,7 @@ pub(crate) async fn pool(listener: TcpListener, server: SocketAddr) {
             let first = startup(&mut client).await?;
             let mut held = shared.clone().lock_owned().await;
             if held.is_none() {
-                let mut session = TcpStream::connect(server).await.ok()?;
-                session.write_all(&first).await.ok()?;
-                let mut startup_answer = Vec::new();
-                loop {
-                    let (kind, bytes) = message(&mut session).await?;
-                    startup_answer.extend(bytes);
-                    if kind == b'Z' {
-                        break;
-                    }
-                }
-                *held = Some((startup_answer, session));
+                *held = Some(begin(server, &first).await?);
             }
             client.write_all(&held.as_ref()?.0).await.ok()?;
             drop(held);
@@ -95,21 +99,74 @@ pub(crate) async fn pool(listener: TcpListener, server: SocketAddr) {
     }
 }
 
-#[tokio::test]
-async fn transaction_mode_pooler_is_refused_with_a_reason() {
-    let database = migrated(Engine::Postgres).await;
-    let url = database.owner_url();
+/// Gives each client a session of its own, and another one once it has the lock.
+async fn exchange(listener: TcpListener, server: SocketAddr) {
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(exchange_one(client, server));
+    }
+}
+
+async fn exchange_one(mut client: TcpStream, server: SocketAddr) -> Option<()> {
+    let first = startup(&mut client).await?;
+    let (said, mut session) = begin(server, &first).await?;
+    client.write_all(&said).await.ok()?;
+    let (mut has_prepared, mut has_run) = (false, false);
+    loop {
+        let (kind, bytes) = message(&mut client).await?;
+        has_prepared |= bytes.windows(20).any(|part| part == b"pg_try_advisory_lock");
+        has_run |= has_prepared && kind == b'E';
+        session.write_all(&bytes).await.ok()?;
+        if kind != b'Q' && kind != b'S' {
+            continue;
+        }
+        loop {
+            let (kind, bytes) = message(&mut session).await?;
+            client.write_all(&bytes).await.ok()?;
+            if kind == b'Z' {
+                break;
+            }
+        }
+        if has_run {
+            session = begin(server, &first).await?.1;
+            (has_prepared, has_run) = (false, false);
+        }
+    }
+}
+
+/// A database's owner by way of a proxy.
+async fn through<F: Future<Output = ()> + Send + 'static>(
+    url: &str,
+    proxy: impl FnOnce(TcpListener, SocketAddr) -> F,
+) -> String {
     let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
     let (server, _) = server.expect("an address");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let near = listener.local_addr().expect("its address").to_string();
-    let pool = tokio::spawn(pool(listener, server.parse().expect("an address")));
-    let through = Migrator::at(url.replace(server, &near), &json!({}));
-    let errors = through.fails(&["up"], 1).await;
-    assert!(
-        errors.contains("goes through a pooler") && errors.contains("session mode"),
-        "{errors}"
-    );
-    assert!(errors.contains("two sessions share the server's process"), "{errors}");
-    pool.abort();
+    tokio::spawn(proxy(listener, server.parse().expect("an address")));
+    url.replace(server, &near)
+}
+
+/// The lock stays with the session that took it; nothing is changed without it.
+#[tokio::test]
+async fn session_exchanged_under_the_lock_is_refused() {
+    let database = migrated(Engine::Postgres).await;
+    let before = (catalog(&database).await, names(&database).await);
+    let url = through(&database.owner_url(), exchange).await;
+    let revisions = json!({"revisions": [{
+        "name": "m29990101_000001_one",
+        "up": [{"sql": "CREATE TABLE extra (id integer)"}], "down": [{"sql": "DROP TABLE extra"}],
+    }]});
+    let told = Migrator::at(url, &revisions).fails(&["up"], 1).await;
+    assert!(told.contains("goes through a pooler"), "{told}");
+    assert!(told.contains("this session went from the server's process"), "{told}");
+    assert_eq!((catalog(&database).await, names(&database).await), before);
+}
+
+#[tokio::test]
+async fn transaction_mode_pooler_is_refused_with_a_reason() {
+    let database = migrated(Engine::Postgres).await;
+    let through = Migrator::at(through(&database.owner_url(), pool).await, &json!({}));
+    let told = through.fails(&["up"], 1).await;
+    assert!(told.contains("goes through a pooler") && told.contains("session mode"), "{told}");
+    assert!(told.contains("two sessions share the server's process"), "{told}");
 }

@@ -148,6 +148,27 @@ async fn table_rebuild_with_dangling_references_is_rolled_back() {
     assert_eq!((counts(&database).await, catalog(&database).await), (rows, schema));
 }
 
+/// A revision after a rebuild has its references looked after, as the service has.
+#[tokio::test]
+async fn foreign_keys_are_on_after_a_rebuild() {
+    let database = migrated(Engine::Sqlite).await;
+    fill(&database).await;
+    let rows = counts(&database).await;
+    let rebuild =
+        json!({"rebuild": {"table": "users", "changes": [["add column", "\"note\" text", null]]}});
+    let back = json!({"rebuild": {"table": "users", "changes": [["drop column", "note"]]}});
+    let revisions = json!({"revisions": [
+        {"name": "m29990101_000001_one", "up": [rebuild], "down": [back]},
+        {"name": "m29990101_000002_two", "up": [{"sqlite": "DELETE FROM users"}], "down": []},
+    ]});
+    let migrator = Migrator::new(&database, &revisions);
+    let told = migrator.fails(&["up"], 1).await;
+    let parts = ["m29990101_000002_two", "FOREIGN KEY constraint failed", "rolled back"];
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    assert_eq!(counts(&database).await, rows);
+    assert_eq!(migrator.ok(&["current"]).await, "m29990101_000001_one\n");
+}
+
 /// SQLite's AUTOINCREMENT numbers.
 #[tokio::test]
 async fn table_rebuild_keeps_the_autoincrement_sequence() {

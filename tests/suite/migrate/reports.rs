@@ -256,3 +256,87 @@ async fn failed_step_outside_a_transaction_is_named_and_resumed() {
     migrator.ok(&["down", "-1", "--yes"]).await;
     assert_eq!(catalog(&database).await, before);
 }
+
+/// Runs `new` where it has nothing to write; answers what it prints.
+async fn nothing_new(migrator: &Migrator) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("mod.rs");
+    let before = "mod m20000101_000001_first;\n        m20000101_000001_first::revision(),\n";
+    std::fs::write(&list, before).expect("the list");
+    let path = folder.path().to_string_lossy().into_owned();
+    let new = migrator.run(&["new", "-m", "again", "--folder", &path]).await;
+    assert_eq!((new.code, new.output.as_str()), (Some(8), "nothing to do\n"), "{new:?}");
+    assert_eq!(std::fs::read_to_string(&list).expect("the list"), before);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1);
+    new.errors
+}
+
+/// SeaQL/sea-orm#2812: the second run without a change dropped a unique key.
+#[tokio::test]
+async fn repeated_new_finds_nothing_to_do_and_drops_nothing() {
+    let database = migrated(Engine::Postgres).await;
+    let head = Migrator::new(&database, &json!({}));
+    assert_eq!(nothing_new(&head).await, "");
+    assert_eq!(nothing_new(&head).await, "");
+    let revisions = file(json!([{
+        "name": "m29990101_000001_one",
+        "up": [{"sql": "CREATE UNIQUE INDEX \"items_name_status_key\" ON \"items\" (\"name\", \"status\")"}],
+        "down": [{"sql": "DROP INDEX \"items_name_status_key\""}],
+    }]));
+    let migrator = Migrator::new(&database, &revisions);
+    migrator.ok(&["up"]).await;
+    let told = nothing_new(&migrator).await;
+    let parts = ["items_name_status_key", "no entity declares", "--drop items_name_status_key"];
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    // Asked for, it is dropped, on both engines.
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = "mod m29990101_000001_one;\n        m29990101_000001_one::revision(),\n";
+    std::fs::write(folder.path().join("mod.rs"), list).expect("the list");
+    let path = folder.path().to_string_lossy().into_owned();
+    let drop = ["--drop", "items_name_status_key"];
+    let new = [&["new", "-m", "drop it", "--folder", &path, "--json"], &drop[..]].concat();
+    let new: Value = serde_json::from_str(&migrator.ok(&new).await).expect("JSON");
+    let written = new["file"].as_str().expect("a file");
+    let text = std::fs::read_to_string(written).expect("the revision");
+    assert_eq!(text.matches("DROP INDEX").count(), 2, "{text}");
+    assert_eq!(text.matches("CREATE UNIQUE INDEX").count(), 2, "{text}");
+    let unknown = migrator.run(&["new", "-m", "x", "--folder", &path, "--drop", "nothing"]).await;
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    assert!(unknown.errors.contains("--drop nothing"), "{unknown:?}");
+}
+
+/// ariga/atlas#3242: a CHECK of two comparisons was dropped and added again on each run.
+#[tokio::test]
+async fn other_spelling_of_a_check_is_no_difference() {
+    let database = migrated(Engine::Postgres).await;
+    let head = Migrator::new(&database, &json!({}));
+    let silent = async || {
+        assert_eq!(head.ok(&["check", "--json"]).await.trim(), "[]");
+        assert_eq!(nothing_new(&head).await, "");
+    };
+    silent().await;
+    let both = "SELECT count(*) FROM pg_constraint WHERE contype = 'c' \
+                AND connamespace = 'public'::regnamespace AND pg_get_constraintdef(oid) LIKE '%AND%'";
+    let both: u32 = database.value(both).await.parse().expect("a number");
+    assert!(both >= 15, "{both} CHECKs of two comparisons");
+    for (table, name, check) in [
+        (
+            "users",
+            "users_username_check",
+            "((1 <= length(\"username\"))) AND ((length(\"username\") <= (100)))",
+        ),
+        ("users", "users_role_check", "\"role\" IN ('ADMIN', 'USER')"),
+        ("items", "items_status_check", "length(\"status\") >= 1 AND length(\"status\") <= 50"),
+    ] {
+        database.sql(&format!("ALTER TABLE {table} DROP CONSTRAINT {name}")).await;
+        database.sql(&format!("ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({check})")).await;
+        silent().await;
+    }
+    // Another bound is one.
+    database.sql("ALTER TABLE items DROP CONSTRAINT items_status_check").await;
+    let wider = "ALTER TABLE items ADD CONSTRAINT items_status_check \
+                 CHECK (length(status) BETWEEN 1 AND 51)";
+    database.sql(wider).await;
+    let told = head.fails(&["check"], 1).await;
+    assert_eq!(told, "", "findings are the answer, no error");
+}

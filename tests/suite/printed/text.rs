@@ -163,7 +163,7 @@ fn compare(printed: &Value, said: &Value, run: &mut HashMap<String, String>, com
 }
 
 #[test]
-fn commands_and_answers_are_told_apart() {
+fn console_block_is_split_into_commands_and_answers() {
     let page = "x\n```console rs\n$ grpcurl -d '{\n  \"a\": 1}' \\\n    b c\n{\"d\": 2}\n```\ny";
     let blocks = printed(page);
     assert_eq!(blocks.len(), 1);
@@ -176,14 +176,14 @@ fn commands_and_answers_are_told_apart() {
 
 #[test]
 #[should_panic(expected = "left: Number(1)")]
-fn another_answer_is_found() {
+fn different_answer_is_found() {
     let answer = |text| Answer::read(text);
     answer("{\"a\": 1}").compare(&answer("{\"a\": \"1\"}"), &mut HashMap::new(), "");
 }
 
 #[test]
 #[should_panic(expected = "reason")]
-fn another_detail_is_found() {
+fn different_detail_is_found() {
     let refused = |reason| {
         let detail = format!("  1)\t{{\"reason\":\"{reason}\"}}");
         Answer::read(&format!("ERROR:\n  Code: Aborted\n  Message: x\n  Details:\n{detail}"))

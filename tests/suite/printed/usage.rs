@@ -1,4 +1,4 @@
-//! Every `bookstore` command that a document names has subcommands and flags that are there.
+//! Every `bookstore` command in a document has subcommands and flags that exist.
 
 use std::collections::BTreeSet;
 
@@ -23,14 +23,14 @@ fn commands(text: &str) -> BTreeSet<Vec<String>> {
     found.filter(|words| !words.iter().any(|word| word.contains('…'))).collect()
 }
 
-/// The code of a document: its blocks and what stands in backticks.
+/// The code of a document: its blocks and its spans in backticks.
 fn code(text: &str) -> String {
     let span = Regex::new(r"(?s)```.*?```|`[^`\n]+`").expect("a pattern");
     span.find_iter(text).map(|found| found.as_str()).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]
-async fn every_named_command_is_there() {
+async fn every_documented_command_and_flag_exists() {
     let mut count = 0;
     for (path, text) in tidy::files(".md") {
         if path == "CHANGELOG.md" {
@@ -55,7 +55,7 @@ async fn every_named_command_is_there() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_not_there_is_found() {
+async fn unknown_documented_command_is_reported() {
     let text =
         "`bookstore gone`, `bookstore serve`\n```sh\nX='a' bookstore migrate up --gone | cat\n```";
     let found = commands(&code(text));

@@ -1,4 +1,4 @@
-//! What the documents name is there: files, parts of files, tests, trials, and headings.
+//! The names in the documents exist: files, parts of files, tests, trials and headings.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -19,7 +19,8 @@ const FOLDERS: &[&str] = &[
     "proto",
 ];
 
-/// Paths that a document names and that are not there: what a reader makes, and other programs'.
+/// Parts of paths that a document may name although they do not exist: files that a reader makes,
+/// and files of other programs.
 const ELSEWHERE: &[&str] = &[
     "publisher",
     "YYYY",
@@ -47,7 +48,7 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a pattern")
 }
 
-/// The violations of one document. `sources` are the paths and texts of all files of Rust, `paths` the
+/// The violations in one document. `sources` are the paths and texts of all files of Rust, `paths` the
 /// paths of all files.
 pub(super) fn documents(
     root: &Path,
@@ -56,7 +57,7 @@ pub(super) fn documents(
     sources: &[(String, String)],
     paths: &[String],
 ) -> Vec<String> {
-    // A change is told of when it is made, and the names may go later.
+    // The changelog names what existed when a change was made.
     if path == "CHANGELOG.md" {
         return Vec::new();
     }
@@ -123,7 +124,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a path leads to a file or folder from one of the places that it may begin at. A name
-/// without a folder may stand anywhere.
+/// without a folder may be in any folder.
 fn is_there(root: &Path, folder: &str, named: &str, paths: &[String]) -> bool {
     let beside = FOLDERS.iter().chain([&folder]).any(|at| root.join(at).join(named).exists());
     beside || !named.contains('/') && paths.iter().any(|path| path.ends_with(&format!("/{named}")))
@@ -145,7 +146,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_not_there_is_found() {
+fn unknown_documented_name_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
     std::fs::create_dir(folder.path().join("server")).expect("a folder");

@@ -23,7 +23,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
 }
 
-/// The paths, from the root, of all files whose names end so.
+/// The paths, from the root, of all files with this ending.
 fn paths(ending: &str) -> Vec<String> {
     let (root, mut found) = (root(), Vec::new());
     let mut folders = vec![root.clone()];
@@ -89,7 +89,7 @@ fn every_link_of_the_documents_leads_to_a_file() {
 }
 
 #[test]
-fn every_path_and_test_that_documents_name_exists() {
+fn every_name_in_the_documents_exists() {
     let (sources, paths) = (files(".rs"), paths(""));
     assert_rule(".md", |path, text| documents::documents(&root(), path, text, &sources, &paths));
 }

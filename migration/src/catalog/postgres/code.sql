@@ -43,7 +43,8 @@ SELECT 'rule', c.relname::text, r.rulename::text, f.facet, f.value
 FROM pg_rewrite r
 JOIN pg_class c ON c.oid = r.ev_class
 CROSS JOIN LATERAL (VALUES
-    ('definition', pg_get_ruledef(r.oid)),
+    -- Of the pretty form, which names a visible table without its schema.
+    ('definition', pg_get_ruledef(r.oid, true)),
     ('state', CASE r.ev_enabled WHEN 'D' THEN 'DISABLED' WHEN 'R' THEN 'REPLICA' WHEN 'A' THEN 'ALWAYS' END),
     ('comment', obj_description(r.oid, 'pg_rewrite'))
 ) f (facet, value)

@@ -35,6 +35,7 @@ CROSS JOIN LATERAL (VALUES
     ('validity', CASE WHEN NOT k.convalidated THEN 'NOT VALID' END),
     ('enforcement', CASE WHEN NOT (to_jsonb(k) ->> 'conenforced')::boolean THEN 'NOT ENFORCED' END),
     ('inheritance', CASE WHEN k.connoinherit AND k.contype = 'c' THEN 'NO INHERIT' END),
+    ('inherited', CASE WHEN NOT k.conislocal THEN 'YES' END),
     ('index_validity', CASE WHEN NOT i.indisvalid OR NOT i.indisready OR NOT i.indislive THEN 'INVALID' END),
     ('comment', obj_description(k.oid, 'pg_constraint')),
     ('index_comment', obj_description(i.indexrelid, 'pg_class')),

@@ -25,7 +25,6 @@ CROSS JOIN LATERAL (VALUES
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n.at - 1])),
     ('predicate', pg_get_expr(i.indpred, i.indrelid)),
     ('validity', CASE WHEN NOT i.indisvalid OR NOT i.indisready OR NOT i.indislive THEN 'INVALID' END),
-    ('replica_identity', CASE WHEN i.indisreplident THEN 'YES' END),
     ('comment', obj_description(x.oid, 'pg_class')),
     ('sql', replace(replace(pg_get_indexdef(i.indexrelid),
         ' ON ' || quote_ident(current_schema()) || '.', ' ON '), ' ON ONLY ' || quote_ident(current_schema()) || '.', ' ON ONLY '))

@@ -3,10 +3,10 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Catalog, Key};
+use super::{Catalog, ObjectKey};
 use crate::{bookkeeping, expression::Engine};
 
-/// The questions, each answered with rows of kind, table, name, facet and value.
+/// The queries, each with rows of kind, table, name, facet and value.
 const QUESTIONS: &[&str] = &[
     include_str!("relations.sql"),
     include_str!("columns.sql"),
@@ -55,7 +55,7 @@ pub(super) async fn read<C: ConnectionTrait>(
     let mut catalog = Catalog::new(Engine::Postgres);
     for row in rows {
         let cell = |at: usize| row.try_get_by_index::<String>(at);
-        let key = Key { kind: cell(0)?, table: cell(1)?, name: cell(2)? };
+        let key = ObjectKey { kind: cell(0)?, table: cell(1)?, name: cell(2)? };
         let owner = if key.table.is_empty() { &key.name } else { &key.table };
         if !bookkeeping::TABLES.contains(&owner.as_str()) {
             catalog.set(&key, &cell(3)?, cell(4)?);
@@ -65,7 +65,7 @@ pub(super) async fn read<C: ConnectionTrait>(
     Ok(catalog)
 }
 
-/// A dropped column leaves its number behind: columns are counted instead.
+/// A dropped column keeps its number, so columns are counted instead.
 fn number_columns(catalog: &mut Catalog) {
     let tables: Vec<String> = catalog
         .objects
@@ -74,7 +74,7 @@ fn number_columns(catalog: &mut Catalog) {
         .map(|key| key.name.clone())
         .collect();
     for table in tables {
-        let columns: Vec<Key> =
+        let columns: Vec<ObjectKey> =
             catalog.columns(&table).into_iter().map(|(key, _)| key.clone()).collect();
         for (at, key) in columns.iter().enumerate() {
             catalog.set(key, "position", (at + 1).to_string());

@@ -9,7 +9,7 @@ CROSS JOIN LATERAL (VALUES
     ('collation', CASE WHEN t.typtype = 'd' THEN (SELECT quote_ident(l.collname) FROM pg_collation l WHERE l.oid = t.typcollation) END),
     ('null', CASE WHEN t.typtype = 'd' AND t.typnotnull THEN 'NOT NULL' END),
     ('default', t.typdefault),
-    ('checks', (SELECT string_agg(quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), ', ' ORDER BY k.conname)
+    ('checks', (SELECT string_agg(quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), E'\n' ORDER BY k.conname)
         FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c')),
     ('comment', obj_description(t.oid, 'pg_type'))
 ) f (facet, value)

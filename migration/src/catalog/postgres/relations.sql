@@ -11,7 +11,9 @@ CROSS JOIN LATERAL (VALUES
     ('persistence', CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED' END),
     ('row_security', CASE WHEN c.relrowsecurity THEN 'ENABLED' END),
     ('forced_row_security', CASE WHEN c.relforcerowsecurity THEN 'FORCED' END),
-    ('replica_identity', CASE c.relreplident WHEN 'f' THEN 'FULL' WHEN 'i' THEN 'INDEX'
+    ('replica_identity', CASE c.relreplident WHEN 'f' THEN 'FULL'
+        WHEN 'i' THEN (SELECT 'USING INDEX ' || quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+            WHERE i.indrelid = c.oid AND i.indisreplident)
         WHEN 'n' THEN CASE WHEN c.relkind IN ('r', 'p') THEN 'NOTHING' END END),
     ('inherits', (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)
         FROM pg_inherits i WHERE i.inhrelid = c.oid)),

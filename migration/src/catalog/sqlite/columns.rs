@@ -1,8 +1,8 @@
-//! A column of a CREATE TABLE. What is written at a column and could stand at the table is added
-//! as if it stood there.
+//! A column of a CREATE TABLE. A constraint of a column that could also be written at the table is
+//! added as a constraint of the table.
 
 use super::{
-    super::{Catalog, Key},
+    super::{Catalog, ObjectKey},
     constraint::{check, conflict, foreign_key, named},
     cursor::Cursor,
 };
@@ -22,10 +22,10 @@ const CONSTRAINTS: &[&str] = &[
     "as",
 ];
 
-/// Adds a column with what is said of it.
+/// Adds a column with its constraints.
 pub(super) fn add(catalog: &mut Catalog, table: &str, position: usize, part: &mut Cursor<'_>) {
     let Some(name) = part.name() else { return };
-    let key = Key::new("column", table, &name);
+    let key = ObjectKey::new("column", table, &name);
     catalog.set(&key, "position", position.to_string());
     let mut words = String::new();
     while !part.is_done() && !CONSTRAINTS.iter().any(|word| part.is(word)) {
@@ -47,16 +47,16 @@ pub(super) fn add(catalog: &mut Catalog, table: &str, position: usize, part: &mu
             continue;
         }
         if !constraint(catalog, &key, given.take(), part) {
-            // Something that this reader doesn't know is not passed over in silence.
+            // A construct that is unknown to this reader must not be ignored silently.
             catalog.set(&key, "further", part.rest());
         }
     }
 }
 
-/// Reads one constraint; answers whether it was one.
+/// Reads one constraint; returns whether it was one.
 fn constraint(
     catalog: &mut Catalog,
-    key: &Key,
+    key: &ObjectKey,
     given: Option<String>,
     part: &mut Cursor<'_>,
 ) -> bool {
@@ -71,7 +71,7 @@ fn constraint(
         }
     } else if part.eat("null") {
     } else if part.eat("primary key") {
-        let primary = Key::new("primary key", table, &named(given, table, name, "pkey"));
+        let primary = ObjectKey::new("primary key", table, &named(given, table, name, "pkey"));
         let descending = part.eat("desc");
         part.eat("asc");
         catalog.set(
@@ -84,7 +84,7 @@ fn constraint(
             catalog.set(&primary, "numbers", "AUTOINCREMENT");
         }
     } else if part.eat("unique") {
-        let unique = Key::new("unique", table, &named(given, table, name, "key"));
+        let unique = ObjectKey::new("unique", table, &named(given, table, name, "key"));
         catalog.set(&unique, "columns", name);
         conflict(catalog, &unique, part);
     } else if part.eat("check") {

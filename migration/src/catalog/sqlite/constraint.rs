@@ -1,14 +1,14 @@
 //! What a constraint of a table and one of a column have in common.
 
 use super::{
-    super::{Catalog, Key},
+    super::{Catalog, ObjectKey},
     cursor::Cursor,
 };
 
-/// Adds a CHECK. One without a name is known by its text.
+/// Adds a CHECK. One without a name is identified by its text.
 pub(super) fn check(catalog: &mut Catalog, table: &str, given: Option<String>, expression: &str) {
     let name = given.unwrap_or_else(|| format!("CHECK ({expression})"));
-    let key = Key::new("check", table, &name);
+    let key = ObjectKey::new("check", table, &name);
     catalog.set(&key, "expression", expression);
 }
 
@@ -20,7 +20,7 @@ pub(super) fn foreign_key(
     columns: &str,
     part: &mut Cursor<'_>,
 ) {
-    let key = Key::new("foreign key", table, &named(given, table, columns, "fkey"));
+    let key = ObjectKey::new("foreign key", table, &named(given, table, columns, "fkey"));
     catalog.set(&key, "columns", columns);
     catalog.set(&key, "references", part.name().unwrap_or_default());
     if let Some(referenced) = part.bracketed() {
@@ -38,7 +38,7 @@ pub(super) fn foreign_key(
                 catalog.set(&key, facet, action);
             }
         } else if part.eat("match") {
-            // SQLite reads MATCH and does nothing with it.
+            // SQLite parses MATCH and ignores it.
             part.word();
         } else if part.eat("not deferrable") {
             part.eat("initially deferred");
@@ -65,7 +65,7 @@ fn action(part: &mut Cursor<'_>) -> String {
 }
 
 /// `ON CONFLICT IGNORE` and its kin, where they aren't the default.
-pub(super) fn conflict(catalog: &mut Catalog, key: &Key, part: &mut Cursor<'_>) {
+pub(super) fn conflict(catalog: &mut Catalog, key: &ObjectKey, part: &mut Cursor<'_>) {
     if part.eat("on conflict") {
         let what = part.word().unwrap_or_default().to_uppercase();
         if what != "ABORT" {

@@ -1,4 +1,4 @@
-//! A place in the tokens of a CREATE statement.
+//! A position in the tokens of a CREATE statement.
 
 use crate::expression::{Engine, Spanned, tokens};
 
@@ -33,7 +33,7 @@ impl<'a> Cursor<'a> {
         self.peek(0).is_some_and(|token| token.is_symbol(symbol))
     }
 
-    /// Goes over keywords if they come next, all of them.
+    /// Consumes keywords if all of them come next.
     pub(super) fn eat(&mut self, keywords: &str) -> bool {
         let words: Vec<&str> = keywords.split(' ').collect();
         let found =
@@ -42,7 +42,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Goes over a symbol if it comes next.
+    /// Consumes a symbol if it comes next.
     pub(super) fn eat_symbol(&mut self, symbol: &str) -> bool {
         let found = self.is_symbol(symbol);
         self.at += usize::from(found);

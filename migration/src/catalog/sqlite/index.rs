@@ -1,14 +1,14 @@
-//! An index from its CREATE INDEX: what it is over, and over which rows.
+//! An index from its CREATE INDEX: its keys and its predicate.
 
 use super::{
-    super::{Catalog, Key},
+    super::{Catalog, ObjectKey},
     cursor::Cursor,
 };
 use crate::expression::{Engine, tokens};
 
 /// Adds an index. Each key column is a line: what, then a tab and how.
 pub(super) fn add(catalog: &mut Catalog, table: &str, name: &str, sql: &str) {
-    let key = Key::new("index", table, name);
+    let key = ObjectKey::new("index", table, name);
     catalog.set(&key, "sql", sql);
     let mut cursor = Cursor::new(sql);
     cursor.eat("create");
@@ -52,7 +52,7 @@ fn column(catalog: &Catalog, table: &str, definition: &str) -> String {
     };
     let own = match words.first().and_then(|word| word.name()) {
         Some(name) if end == 1 => {
-            catalog.facet(&Key::new("column", table, &name.to_lowercase()), "collation")
+            catalog.facet(&ObjectKey::new("column", table, &name.to_lowercase()), "collation")
         }
         _ => None,
     };

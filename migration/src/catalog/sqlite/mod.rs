@@ -1,5 +1,5 @@
-//! The reader of SQLite: the texts of sqlite_schema, which are all that says what CHECKs, collations,
-//! partial indexes and triggers are. No PRAGMA shows a CHECK.
+//! The reader of SQLite: the texts of sqlite_schema, the only source of CHECKs, collations, partial
+//! indexes and triggers. No PRAGMA shows a CHECK.
 
 mod columns;
 mod constraint;
@@ -9,7 +9,7 @@ mod table;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Catalog, Key};
+use super::{Catalog, ObjectKey};
 use crate::{bookkeeping, expression::Engine};
 
 /// Every object with its text, but those of SQLite itself, those that a key makes, and the
@@ -37,19 +37,19 @@ pub(super) async fn read<C: ConnectionTrait>(connection: &C) -> Result<Catalog, 
     Ok(catalog)
 }
 
-/// Takes the text of one object apart.
+/// Parses the text of one object.
 pub(super) fn add(catalog: &mut Catalog, kind: &str, name: &str, owner: &str, sql: &str) {
     let (name, owner) = (name.to_lowercase(), owner.to_lowercase());
     match kind {
         "table" => table::add(catalog, &name, sql),
         "index" => index::add(catalog, &owner, &name, sql),
-        "trigger" => code(catalog, &Key::new("trigger", &owner, &name), sql),
-        _ => code(catalog, &Key::new(kind, "", &name), sql),
+        "trigger" => code(catalog, &ObjectKey::new("trigger", &owner, &name), sql),
+        _ => code(catalog, &ObjectKey::new(kind, "", &name), sql),
     }
 }
 
 /// An object whose text is all that is known of it.
-fn code(catalog: &mut Catalog, key: &Key, sql: &str) {
+fn code(catalog: &mut Catalog, key: &ObjectKey, sql: &str) {
     catalog.set(key, "definition", sql);
     catalog.set(key, "sql", sql);
 }

@@ -1,7 +1,7 @@
 //! A table from its CREATE TABLE: columns, and constraints wherever they are written.
 
 use super::{
-    super::{Catalog, Key},
+    super::{Catalog, ObjectKey},
     columns,
     constraint::{check, conflict, foreign_key, key_columns, named},
     cursor::Cursor,
@@ -9,7 +9,7 @@ use super::{
 
 /// Adds a table with its columns and constraints.
 pub(super) fn add(catalog: &mut Catalog, name: &str, sql: &str) {
-    let key = Key::new("table", "", name);
+    let key = ObjectKey::new("table", "", name);
     catalog.set(&key, "sql", sql);
     let mut cursor = Cursor::new(sql);
     while !cursor.is_done() && !cursor.is("table") {
@@ -65,20 +65,20 @@ fn constraint(catalog: &mut Catalog, table: &str, part: &mut Cursor<'_>) -> bool
     let given = if part.eat("constraint") { part.name() } else { None };
     if part.eat("primary key") {
         let columns = key_columns(part.bracketed().unwrap_or_default());
-        let key = Key::new("primary key", table, &named(given, table, &columns, "pkey"));
+        let key = ObjectKey::new("primary key", table, &named(given, table, &columns, "pkey"));
         catalog.set(&key, "columns", columns);
         conflict(catalog, &key, part);
         true
     } else if part.eat("unique") {
         let columns = key_columns(part.bracketed().unwrap_or_default());
-        let key = Key::new("unique", table, &named(given, table, &columns, "key"));
+        let key = ObjectKey::new("unique", table, &named(given, table, &columns, "key"));
         catalog.set(&key, "columns", columns);
         conflict(catalog, &key, part);
         true
     } else if part.eat("check") {
         let expression = part.bracketed().unwrap_or_default();
         check(catalog, table, given, expression);
-        // SQLite reads a conflict clause behind a CHECK and does nothing with it.
+        // SQLite parses a conflict clause after a CHECK and ignores it.
         if part.eat("on conflict") {
             part.word();
         }

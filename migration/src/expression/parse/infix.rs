@@ -1,13 +1,17 @@
-//! What may stand behind an expression: operators, and the keywords that are some.
+//! What may follow an expression: operators, and keywords that are operators.
 
 use super::{
-    AND, COMPARISON, Engine, IS, Kind, Node, OR, OTHER, PATTERN, POSTFIX, PRODUCT, Parser, SUM,
-    Token,
+    AND, COMPARISON, Engine, ExpressionKind, IS, OR, OTHER, PATTERN, POSTFIX, PRODUCT, Parser, SUM,
+    SqlExpression, Token,
 };
 
 impl Parser<'_> {
     /// The next operator with what stands left of it. None inside if the expression ends here.
-    pub(super) fn infix(&mut self, left: &Node, least: u8) -> Option<Option<Node>> {
+    pub(super) fn infix(
+        &mut self,
+        left: &SqlExpression,
+        least: u8,
+    ) -> Option<Option<SqlExpression>> {
         let Some(next) = self.peek(0).cloned() else { return Some(None) };
         let start = self.at;
         let node = match &next.token {
@@ -21,19 +25,27 @@ impl Parser<'_> {
         Some(node)
     }
 
-    fn symbol(&mut self, left: &Node, symbol: &str, least: u8) -> Option<Option<Node>> {
+    fn symbol(
+        &mut self,
+        left: &SqlExpression,
+        symbol: &str,
+        least: u8,
+    ) -> Option<Option<SqlExpression>> {
         let sqlite = self.engine == Engine::Sqlite;
         let binds = match symbol {
             "::" => {
                 self.at += 1;
                 let target = self.type_name()?;
-                return Some(Some(Node::new(Kind::Cast(target), vec![left.clone()])));
+                return Some(Some(SqlExpression::new(
+                    ExpressionKind::Cast(target),
+                    vec![left.clone()],
+                )));
             }
             "[" => {
                 self.at += 1;
                 let mut arguments = vec![left.clone()];
                 arguments.extend(self.list("]")?);
-                return Some(Some(Node::operator("[]", arguments)));
+                return Some(Some(SqlExpression::operator("[]", arguments)));
             }
             ")" | "]" | "," | "(" | ";" | ":" | "." => return Some(None),
             "=" | "==" | "<>" | "!=" if sqlite => IS,
@@ -56,14 +68,19 @@ impl Parser<'_> {
                 let list = self.expression(0)?;
                 self.need(")")?;
                 let name = format!("{symbol} {quantifier}");
-                return Some(Some(Node::operator(&name, vec![left.clone(), list])));
+                return Some(Some(SqlExpression::operator(&name, vec![left.clone(), list])));
             }
         }
         let right = self.expression(binds + 1)?;
-        Some(Some(Node::operator(symbol, vec![left.clone(), right])))
+        Some(Some(SqlExpression::operator(symbol, vec![left.clone(), right])))
     }
 
-    fn keyword(&mut self, left: &Node, word: &str, least: u8) -> Option<Option<Node>> {
+    fn keyword(
+        &mut self,
+        left: &SqlExpression,
+        word: &str,
+        least: u8,
+    ) -> Option<Option<SqlExpression>> {
         let mut arguments = vec![left.clone()];
         let simple = match word {
             "or" => Some((OR, "or")),
@@ -76,22 +93,22 @@ impl Parser<'_> {
             }
             self.at += 1;
             arguments.push(self.expression(binds + 1)?);
-            return Some(Some(Node::operator(name, arguments)));
+            return Some(Some(SqlExpression::operator(name, arguments)));
         }
         match word {
             "collate" => {
                 self.at += 1;
                 let name = self.name()?;
-                return Some(Some(Node::new(Kind::Collate(name), arguments)));
+                return Some(Some(SqlExpression::new(ExpressionKind::Collate(name), arguments)));
             }
             "at" if least <= POSTFIX && self.eat_all(&["at", "time", "zone"]) => {
                 arguments.push(self.expression(POSTFIX)?);
-                return Some(Some(Node::operator("at time zone", arguments)));
+                return Some(Some(SqlExpression::operator("at time zone", arguments)));
             }
             "isnull" | "notnull" if least <= IS => {
                 self.at += 1;
                 let name = if word == "isnull" { "is null" } else { "is not null" };
-                return Some(Some(Node::operator(name, arguments)));
+                return Some(Some(SqlExpression::operator(name, arguments)));
             }
             "is" if least <= IS => {
                 self.at += 1;
@@ -101,7 +118,7 @@ impl Parser<'_> {
         }
         let negated = self.eat("not");
         if negated && self.engine == Engine::Sqlite && self.eat("null") {
-            return Some(Some(Node::operator("is not null", arguments)));
+            return Some(Some(SqlExpression::operator("is not null", arguments)));
         }
         if least > PATTERN {
             return Some(None);
@@ -109,11 +126,11 @@ impl Parser<'_> {
         self.pattern(arguments, negated)
     }
 
-    fn is(&mut self, mut arguments: Vec<Node>) -> Option<Node> {
+    fn is(&mut self, mut arguments: Vec<SqlExpression>) -> Option<SqlExpression> {
         let not = if self.eat("not") { "not " } else { "" };
         for word in ["null", "true", "false", "unknown"] {
             if self.eat(word) {
-                return Some(Node::operator(&format!("is {not}{word}"), arguments));
+                return Some(SqlExpression::operator(&format!("is {not}{word}"), arguments));
             }
         }
         let distinct = self.eat_all(&["distinct", "from"]);
@@ -124,10 +141,14 @@ impl Parser<'_> {
         // SQLite's IS is what SQL calls IS NOT DISTINCT FROM.
         let differs = (not.is_empty()) == distinct;
         let name = if differs { "is distinct from" } else { "is not distinct from" };
-        Some(Node::operator(name, arguments))
+        Some(SqlExpression::operator(name, arguments))
     }
 
-    fn pattern(&mut self, mut arguments: Vec<Node>, negated: bool) -> Option<Option<Node>> {
+    fn pattern(
+        &mut self,
+        mut arguments: Vec<SqlExpression>,
+        negated: bool,
+    ) -> Option<Option<SqlExpression>> {
         let name = if self.eat("in") {
             self.need("(")?;
             arguments.extend(self.list(")")?);
@@ -152,7 +173,7 @@ impl Parser<'_> {
             }
             name
         };
-        let node = Node::operator(name, arguments);
-        Some(Some(if negated { Node::operator("not", vec![node]) } else { node }))
+        let node = SqlExpression::operator(name, arguments);
+        Some(Some(if negated { SqlExpression::operator("not", vec![node]) } else { node }))
     }
 }

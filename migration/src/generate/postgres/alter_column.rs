@@ -1,25 +1,70 @@
 //! Columns of PostgreSQL that change.
 
 use super::{
-    columns::set_not_null,
-    planner::{Phase, Planner},
-    text::quoted,
+    columns::{definition, identity, set_not_null},
+    conditions::{computes, unless},
+    planner::{Phase, PostgresPlanner},
+    text::{comment, quoted},
 };
 use crate::{
-    catalog::{Facets, Key},
-    generate::{Action, Pair},
+    catalog::{Catalog, Facets, ObjectKey},
+    expression::identifiers,
+    generate::{Pair, PlannedAction},
 };
 
-impl Planner<'_> {
-    pub(super) fn change_column(&mut self, old: &Key, new: &Key, facets: &[String]) {
+impl PostgresPlanner<'_> {
+    /// Another expression of a generated column: that can't be altered, so the column is made anew,
+    /// with the indexes over it. A column that isn't generated any more keeps its values.
+    fn regenerate(&mut self, old: &ObjectKey, new: &ObjectKey) {
+        let statement = |catalog: &Catalog, other: &Catalog, key: &ObjectKey| {
+            let none = Facets::new();
+            let facets = catalog.objects.get(key).unwrap_or(&none);
+            let (table, column) = (quoted(&key.table), quoted(&key.name));
+            let alter = format!("ALTER TABLE {table}");
+            let Some(expression) = facets.get("generated") else {
+                return format!("{alter} ALTER COLUMN {column} DROP EXPRESSION IF EXISTS");
+            };
+            let mut parts = vec![
+                format!("{alter} DROP COLUMN {column}"),
+                format!("{alter} ADD COLUMN {}", definition(key, facets, true)),
+            ];
+            // Those that are in one of the schemas only are steps of their own.
+            let indexes = catalog.of_table(&key.table).filter(|(index, facets)| {
+                let over = ["keys", "include", "predicate"].iter().filter_map(|at| facets.get(*at));
+                index.kind == "index"
+                    && other.objects.contains_key(*index)
+                    && over
+                        .flat_map(|text| identifiers(catalog.engine, text))
+                        .any(|name| name == key.name)
+            });
+            parts.extend(indexes.filter_map(|(_, facets)| facets.get("sql").cloned()));
+            if let Some(text) = facets.get("comment") {
+                parts.push(comment(catalog, key, Some(text)));
+            }
+            let made = parts.join(";\n");
+            match self.answers.is_tolerant {
+                true => unless(&computes(key, expression), &made),
+                false => made,
+            }
+        };
+        let mut pair =
+            Pair::sql(statement(self.to, self.from, new), statement(self.from, self.to, old));
+        if self.from.facet(old, "generated").is_none() {
+            pair.up_loses = Some(format!("{} with its values", new.display()));
+        }
+        if self.to.facet(new, "generated").is_none() {
+            pair.down_loses = Some(format!("{} with its values", new.display()));
+        }
+        self.push(Phase::AlterColumns, pair);
+    }
+
+    pub(super) fn change_column(&mut self, old: &ObjectKey, new: &ObjectKey, facets: &[String]) {
         let none = Facets::new();
         let before = self.from.objects.get(old).unwrap_or(&none);
         let after = self.to.objects.get(new).unwrap_or(&none);
         let has = |name: &str| facets.iter().any(|facet| facet == name);
-        // What a column is computed from can't be altered: it is made anew.
         if has("generated") || has("storage_of_generated") {
-            self.drop(old);
-            self.create(new);
+            self.regenerate(old, new);
             return;
         }
         let alter =
@@ -30,29 +75,17 @@ impl Planner<'_> {
                 Pair::sql(retype(new, &alter, after, before), retype(new, &alter, before, after)),
             );
         }
-        if has("default") && !has("type") {
-            let statement = |facets: &Facets| match facets.get("default") {
-                Some(default) => format!("{alter} SET DEFAULT {default}"),
-                None => format!("{alter} DROP DEFAULT"),
-            };
-            self.push(Phase::AlterColumns, Pair::sql(statement(after), statement(before)));
-        }
-        if has("identity") {
-            let statement =
-                |now: &Facets, then: &Facets| match (now.get("identity"), then.get("identity")) {
-                    (Some(how), None) => format!("{alter} ADD GENERATED {how} AS IDENTITY"),
-                    (Some(how), Some(_)) => format!("{alter} SET GENERATED {how}"),
-                    (None, _) => format!("{alter} DROP IDENTITY IF EXISTS"),
-                };
-            let pair = Pair::sql(statement(after, before), statement(before, after));
+        let has_identity = has("identity") || has("identity_sequence");
+        if has_identity || has("default") && !has("type") {
+            let pair = Pair::sql(values(&alter, after, before), values(&alter, before, after));
             self.push(Phase::AlterColumns, pair);
         }
         if has("null") {
             if after.get("null").map(String::as_str) == Some("NOT NULL") {
                 if let Some(value) = self.answers.fill(new) {
                     let (table, column) = (new.table.clone(), new.name.clone());
-                    let fill = Action::Fill { table, column, value: value.to_owned() };
-                    self.push(Phase::AlterColumns, Pair::of(fill, Action::Nothing));
+                    let fill = PlannedAction::Fill { table, column, value: value.to_owned() };
+                    self.push(Phase::AlterColumns, Pair::of(fill, PlannedAction::Nothing));
                 }
                 for pair in set_not_null(new) {
                     self.push(Phase::AlterColumns, pair);
@@ -81,8 +114,27 @@ impl Planner<'_> {
     }
 }
 
+/// Where the values of new rows come from. A column has a default or is an identity, so the one
+/// goes before the other comes.
+fn values(alter: &str, facets: &Facets, other: &Facets) -> String {
+    let (default, is_identity) = (facets.get("default"), facets.contains_key("identity"));
+    let was_identity = other.contains_key("identity");
+    let mut parts = Vec::new();
+    if was_identity {
+        parts.push(format!("{alter} DROP IDENTITY IF EXISTS"));
+    }
+    match default {
+        Some(default) => parts.push(format!("{alter} SET DEFAULT {default}")),
+        None => parts.extend(other.get("default").map(|_| format!("{alter} DROP DEFAULT"))),
+    }
+    if is_identity {
+        parts.extend(identity(facets).map(|identity| format!("{alter} ADD {identity}")));
+    }
+    parts.join(";\n")
+}
+
 /// Another type, with the default that fits it.
-fn retype(key: &Key, alter: &str, facets: &Facets, other: &Facets) -> String {
+fn retype(key: &ObjectKey, alter: &str, facets: &Facets, other: &Facets) -> String {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let type_name = get("type").unwrap_or_default();
     let collation = get("collation").map(|name| format!(" COLLATE {name}")).unwrap_or_default();

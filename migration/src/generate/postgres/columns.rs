@@ -1,13 +1,16 @@
 //! Columns of PostgreSQL: how they are written, added and dropped.
 
-use super::text::{comment, quoted};
+use super::{
+    objects::sequence,
+    text::{comment, quoted},
+};
 use crate::{
-    catalog::{Catalog, Facets, Key},
-    generate::{Action, Answers, Pair},
+    catalog::{Catalog, Facets, ObjectKey},
+    generate::{Answers, Pair, PlannedAction},
 };
 
 /// A column as CREATE TABLE and ADD COLUMN take it.
-pub(super) fn definition(key: &Key, facets: &Facets, with_null: bool) -> String {
+pub(super) fn definition(key: &ObjectKey, facets: &Facets, with_null: bool) -> String {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let mut text = format!("{} {}", quoted(&key.name), get("type").unwrap_or_default());
     if let Some(collation) = get("collation").filter(|name| *name != "\"default\"") {
@@ -17,8 +20,8 @@ pub(super) fn definition(key: &Key, facets: &Facets, with_null: bool) -> String 
         let storage = get("storage_of_generated").unwrap_or("STORED");
         text.push_str(&format!(" GENERATED ALWAYS AS ({expression}) {storage}"));
     }
-    if let Some(identity) = get("identity") {
-        text.push_str(&format!(" GENERATED {identity} AS IDENTITY"));
+    if let Some(identity) = identity(facets) {
+        text.push_str(&format!(" {identity}"));
     }
     if with_null && get("null") == Some("NOT NULL") {
         text.push_str(" NOT NULL");
@@ -29,9 +32,16 @@ pub(super) fn definition(key: &Key, facets: &Facets, with_null: bool) -> String 
     text
 }
 
+/// `GENERATED … AS IDENTITY` with the options of its sequence.
+pub(super) fn identity(facets: &Facets) -> Option<String> {
+    let options = facets.get("identity_sequence").map(|text| sequence(text));
+    let options = options.map(|options| format!(" ({options})")).unwrap_or_default();
+    Some(format!("GENERATED {} AS IDENTITY{options}", facets.get("identity")?))
+}
+
 /// Adds a column to a table that is there. With a default that doesn't change within a statement no
 /// row is rewritten; with a value that is computed the column is filled in batches first.
-pub(super) fn add(catalog: &Catalog, key: &Key, answers: &Answers) -> Vec<Pair> {
+pub(super) fn add(catalog: &Catalog, key: &ObjectKey, answers: &Answers) -> Vec<Pair> {
     let none = Facets::new();
     let facets = catalog.objects.get(key).unwrap_or(&none);
     let table = quoted(&key.table);
@@ -50,26 +60,29 @@ pub(super) fn add(catalog: &Catalog, key: &Key, answers: &Answers) -> Vec<Pair> 
     let mut pairs = vec![first];
     if let Some(value) = fill {
         pairs.push(Pair::of(
-            Action::Fill {
+            PlannedAction::Fill {
                 table: key.table.clone(),
                 column: key.name.clone(),
                 value: value.to_owned(),
             },
-            Action::Nothing,
+            PlannedAction::Nothing,
         ));
         if facets.get("null").map(String::as_str) == Some("NOT NULL") {
             pairs.extend(set_not_null(key));
         }
     }
     if let Some(text) = facets.get("comment") {
-        pairs.push(Pair::of(Action::Sql(comment(key, Some(text))), Action::Nothing));
+        pairs.push(Pair::of(
+            PlannedAction::Sql(comment(catalog, key, Some(text))),
+            PlannedAction::Nothing,
+        ));
     }
     pairs
 }
 
 /// NOT NULL without reading the table under a lock that stops writes: a CHECK that isn't proven
 /// yet, its proof, and then SET NOT NULL, which the CHECK spares the look at every row.
-pub(super) fn set_not_null(key: &Key) -> Vec<Pair> {
+pub(super) fn set_not_null(key: &ObjectKey) -> Vec<Pair> {
     let (table, column) = (quoted(&key.table), quoted(&key.name));
     let check = quoted(&format!("{}_{}_not_null", key.table, key.name));
     let alter = format!("ALTER TABLE {table}");
@@ -78,7 +91,10 @@ pub(super) fn set_not_null(key: &Key) -> Vec<Pair> {
             format!("{alter} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"),
             format!("{alter} DROP CONSTRAINT IF EXISTS {check}"),
         ),
-        Pair::of(Action::Outside(format!("{alter} VALIDATE CONSTRAINT {check}")), Action::Nothing),
+        Pair::of(
+            PlannedAction::Outside(format!("{alter} VALIDATE CONSTRAINT {check}")),
+            PlannedAction::Nothing,
+        ),
         Pair::sql(
             format!("{alter} ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}"),
             format!("{alter} ALTER COLUMN {column} DROP NOT NULL"),

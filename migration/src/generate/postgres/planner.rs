@@ -1,13 +1,17 @@
 //! The steps in their order.
 
 use super::{
-    super::{Action, Answers, Pair},
+    super::{Answers, Pair, PlannedAction},
+    conditions::{exists, unless},
     create,
-    text::{bare, comment, quoted, signature},
+    objects::state,
+    properties::{PROPERTIES, property},
+    text::{comment, quoted, signature},
 };
 use crate::{
-    catalog::{Catalog, Facets, Key},
-    drift::{Change, Comparison},
+    catalog::{Catalog, ObjectKey},
+    drift::{Comparison, DifferenceKind},
+    generate::order::{bare, depth, needs_new_table},
 };
 
 /// The order of steps: what others depend on comes up first and goes down last.
@@ -22,6 +26,7 @@ pub(super) enum Phase {
     CreateTables,
     AddColumns,
     AlterColumns,
+    OwnSequences,
     AddConstraints,
     AddIndexes,
     AddForeignKeys,
@@ -32,76 +37,93 @@ pub(super) enum Phase {
     DropTypes,
 }
 
+/// The kinds of objects that may need others of the same phase.
+const NEEDS_ORDER: &[&str] =
+    &["table", "view", "type", "function", "sequence", "trigger", "rule", "policy"];
+
 /// Gathers the pairs with their phases.
-pub(super) struct Planner<'a> {
+pub(super) struct PostgresPlanner<'a> {
     pub(super) from: &'a Catalog,
     pub(super) to: &'a Catalog,
     pub(super) answers: &'a Answers,
-    pairs: Vec<(Phase, Pair)>,
+    /// The pairs, each with its phase and its place in it.
+    pairs: Vec<(Phase, i32, Pair)>,
 }
 
 /// The steps that make `comparison.expected` into `comparison.found`.
 pub(in crate::generate) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair> {
-    let mut planner =
-        Planner { from: comparison.expected, to: comparison.found, answers, pairs: Vec::new() };
+    let mut planner = PostgresPlanner {
+        from: comparison.expected,
+        to: comparison.found,
+        answers,
+        pairs: Vec::new(),
+    };
     for difference in &comparison.differences {
         let along = difference.along.iter();
         match difference.change {
-            Change::Added => {
+            DifferenceKind::Added => {
                 for key in difference.found.iter().chain(along) {
                     planner.create(key);
                 }
             }
-            Change::Removed => {
+            DifferenceKind::Removed => {
                 for key in difference.expected.iter().chain(along) {
                     planner.drop(key);
                 }
             }
-            Change::Renamed => {
+            DifferenceKind::Renamed => {
                 if let (Some(old), Some(new)) = (&difference.expected, &difference.found) {
                     planner.rename(old, new);
                 }
             }
-            Change::Changed => {
+            DifferenceKind::Changed => {
                 if let (Some(old), Some(new)) = (&difference.expected, &difference.found) {
                     planner.change(old, new, &difference.facets);
                 }
             }
-            Change::Order => {}
+            DifferenceKind::Order => {}
         }
     }
     // A stable sort keeps the order of tables within a phase.
-    planner.pairs.sort_by_key(|(phase, _)| *phase);
-    planner.pairs.into_iter().map(|(_, pair)| pair).collect()
+    planner.pairs.sort_by_key(|(phase, place, _)| (*phase, *place));
+    planner.pairs.into_iter().map(|(_, _, pair)| pair).collect()
 }
 
-impl Planner<'_> {
+impl PostgresPlanner<'_> {
     pub(super) fn push(&mut self, phase: Phase, pair: Pair) {
-        self.pairs.push((phase, pair));
+        self.pairs.push((phase, 0, pair));
     }
 
     /// Makes an object of the wanted schema.
-    pub(super) fn create(&mut self, key: &Key) {
+    fn create(&mut self, key: &ObjectKey) {
         let to = self.to;
         self.make(to, key, false);
     }
 
     /// Drops an object of the old schema: making it, the other way.
-    pub(super) fn drop(&mut self, key: &Key) {
+    fn drop(&mut self, key: &ObjectKey) {
         let from = self.from;
         self.make(from, key, true);
     }
 
     /// Makes an object of a catalog, or drops it where `reverse` says so.
-    fn make(&mut self, catalog: &Catalog, key: &Key, reverse: bool) {
+    fn make(&mut self, catalog: &Catalog, key: &ObjectKey, reverse: bool) {
         let other = if reverse { self.to } else { self.from };
-        // What is inside a new table comes with its CREATE TABLE.
+        // Parts of a new table are created by its CREATE TABLE.
         let in_new_table = !key.table.is_empty() && !other.has_table(&key.table);
         let inline = ["column", "primary key", "unique", "check", "exclusion"];
-        if in_new_table && inline.contains(&key.kind.as_str()) {
+        if in_new_table && catalog.has_table(&key.table) && inline.contains(&key.kind.as_str()) {
+            self.make_properties(catalog, key, &["comment"], reverse);
             return;
         }
+        if key.kind == "table" {
+            self.make_properties(catalog, key, PROPERTIES, reverse);
+        }
+        let is_of_view = !key.table.is_empty() && !catalog.has_table(&key.table);
+        let is_late =
+            is_of_view || (key.kind == "function" && needs_new_table(catalog, key, other));
         let (up, down) = match key.kind.as_str() {
+            _ if is_late => (Phase::AddDependents, Phase::DropDependents),
             "table" => (Phase::CreateTables, Phase::DropTables),
             "column" => (Phase::AddColumns, Phase::DropColumns),
             "index" => (Phase::AddIndexes, Phase::DropIndexes),
@@ -114,16 +136,51 @@ impl Planner<'_> {
             }
             _ => (Phase::AddDependents, Phase::DropDependents),
         };
+        // What others need comes first, and goes last.
+        let depth = match NEEDS_ORDER.contains(&key.kind.as_str()) || is_late {
+            true => depth(catalog, key),
+            false => 0,
+        };
         let mut pairs = create::pairs(catalog, key, self.answers, in_new_table);
         if reverse {
             pairs = pairs.into_iter().rev().map(Pair::reversed).collect();
         }
         for pair in pairs {
-            self.push(if reverse { down } else { up }, pair);
+            let (phase, place) = if reverse { (down, -depth) } else { (up, depth) };
+            self.pairs.push((phase, place, pair));
+        }
+        if let ("sequence", Some(owner)) = (key.kind.as_str(), catalog.facet(key, "owned_by")) {
+            let maybe = if self.answers.is_tolerant { "IF EXISTS " } else { "" };
+            let alter = format!("ALTER SEQUENCE {maybe}{} OWNED BY", quoted(&key.name));
+            let pair = Pair::sql(format!("{alter} {owner}"), format!("{alter} NONE"));
+            let (phase, pair) = match reverse {
+                true => (Phase::DropDependents, pair.reversed()),
+                false => (Phase::OwnSequences, pair),
+            };
+            self.push(phase, pair);
         }
     }
 
-    fn rename(&mut self, old: &Key, new: &Key) {
+    /// Sets what an object of a new table has beside its definition. It goes with the table.
+    fn make_properties(
+        &mut self,
+        catalog: &Catalog,
+        key: &ObjectKey,
+        facets: &[&str],
+        reverse: bool,
+    ) {
+        for facet in facets {
+            let Some(value) = catalog.facet(key, facet) else { continue };
+            let set = PlannedAction::Sql(property(catalog, key, facet, Some(value)));
+            let pair = Pair::of(set, PlannedAction::Nothing);
+            match reverse {
+                true => self.push(Phase::DropDependents, pair.reversed()),
+                false => self.push(Phase::Properties, pair),
+            }
+        }
+    }
+
+    fn rename(&mut self, old: &ObjectKey, new: &ObjectKey) {
         let (before, after) = (quoted(&old.name), quoted(&new.name));
         let table = quoted(&new.table);
         let statement = |from: &str, to: &str| match old.kind.as_str() {
@@ -138,21 +195,18 @@ impl Planner<'_> {
             ),
             _ => format!("ALTER TABLE {table} RENAME CONSTRAINT {from} TO {to}"),
         };
-        let tolerant = |from: &Key, to: &Key, text: String| {
+        let tolerant = |from: &ObjectKey, to: &ObjectKey, text: String| {
             if !self.answers.is_tolerant {
                 return text;
             }
-            create::unless(
-                &create::exists(to),
-                &format!("IF {} THEN {text}; END IF", create::exists(from)),
-            )
+            unless(&exists(to), &format!("IF {} THEN {text}; END IF", exists(from)))
         };
         let up = tolerant(old, new, statement(&before, &after));
         let down = tolerant(new, old, statement(&after, &before));
         self.push(Phase::Rename, Pair::sql(up, down));
     }
 
-    fn change(&mut self, old: &Key, new: &Key, facets: &[String]) {
+    fn change(&mut self, old: &ObjectKey, new: &ObjectKey, facets: &[String]) {
         match new.kind.as_str() {
             "column" => self.change_column(old, new, facets),
             "table" => self.change_table(old, new, facets),
@@ -162,36 +216,29 @@ impl Planner<'_> {
                 let validate = format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}");
                 self.push(
                     Phase::AddConstraints,
-                    Pair::of(Action::Outside(validate), Action::Nothing),
+                    Pair::of(PlannedAction::Outside(validate), PlannedAction::Nothing),
                 );
             }
-            "index" if facets == ["validity"] => {
+            _ if facets == ["constraint"] && self.answers.is_tolerant => self.exchange(old, new),
+            "index" | "primary key" | "unique" if matches!(facets, [one] if one.ends_with("validity")) =>
+            {
                 let name = quoted(&new.name);
                 let again = format!("REINDEX INDEX CONCURRENTLY {name}");
-                self.push(Phase::AddIndexes, Pair::of(Action::Outside(again), Action::Nothing));
+                self.push(
+                    Phase::AddIndexes,
+                    Pair::of(PlannedAction::Outside(again), PlannedAction::Nothing),
+                );
             }
             "function" if self.replaces(old, new) => {
-                let sql = |catalog: &Catalog, key: &Key| {
+                let sql = |catalog: &Catalog, key: &ObjectKey| {
                     catalog.facet(key, "sql").unwrap_or_default().trim().to_owned()
                 };
                 let pair = Pair::sql(sql(self.to, new), sql(self.from, old));
                 self.push(Phase::CreateTypes, pair);
             }
             "trigger" | "rule" if facets == ["state"] => {
-                let statement = |catalog: &Catalog, key: &Key| {
-                    let state = match catalog.facet(key, "state") {
-                        Some("DISABLED") => "DISABLE",
-                        Some("REPLICA") => "ENABLE REPLICA",
-                        Some(_) => "ENABLE ALWAYS",
-                        None => "ENABLE",
-                    };
-                    let kind = key.kind.to_uppercase();
-                    format!(
-                        "ALTER TABLE {} {state} {kind} {}",
-                        quoted(&key.table),
-                        quoted(&key.name)
-                    )
-                };
+                let statement =
+                    |catalog: &Catalog, key: &ObjectKey| state(key, catalog.facet(key, "state"));
                 let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
                 self.push(Phase::Properties, pair);
             }
@@ -202,63 +249,21 @@ impl Planner<'_> {
         }
     }
 
-    fn is_valid(&self, key: &Key) -> bool {
+    fn is_valid(&self, key: &ObjectKey) -> bool {
         self.to.facet(key, "validity").is_none()
     }
 
     /// Whether CREATE OR REPLACE may make the function: its result is the same.
-    fn replaces(&self, old: &Key, new: &Key) -> bool {
+    fn replaces(&self, old: &ObjectKey, new: &ObjectKey) -> bool {
         let same = |facet: &str| self.from.facet(old, facet) == self.to.facet(new, facet);
         same("returns") && same("arguments") && same("form") && self.to.facet(new, "sql").is_some()
     }
 
-    pub(super) fn comment(&mut self, old: &Key, new: &Key) {
-        let statement = |catalog: &Catalog, key: &Key| comment(key, catalog.facet(key, "comment"));
+    pub(super) fn comment(&mut self, old: &ObjectKey, new: &ObjectKey) {
+        let statement = |catalog: &Catalog, key: &ObjectKey| {
+            comment(catalog, key, catalog.facet(key, "comment"))
+        };
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
-    }
-
-    fn change_table(&mut self, old: &Key, new: &Key, facets: &[String]) {
-        let none = Facets::new();
-        let before = self.from.objects.get(old).unwrap_or(&none);
-        let after = self.to.objects.get(new).unwrap_or(&none);
-        let table = quoted(&new.name);
-        for facet in facets {
-            let statement = |facets: &Facets| {
-                let value = facets.get(facet).map(String::as_str);
-                match facet.as_str() {
-                    "persistence" => {
-                        let how = if value.is_some() { "UNLOGGED" } else { "LOGGED" };
-                        format!("ALTER TABLE {table} SET {how}")
-                    }
-                    "row_security" => {
-                        let how = if value.is_some() { "ENABLE" } else { "DISABLE" };
-                        format!("ALTER TABLE {table} {how} ROW LEVEL SECURITY")
-                    }
-                    "forced_row_security" => {
-                        let how = if value.is_some() { "FORCE" } else { "NO FORCE" };
-                        format!("ALTER TABLE {table} {how} ROW LEVEL SECURITY")
-                    }
-                    "replica_identity" => match value {
-                        Some(how @ ("FULL" | "NOTHING")) => {
-                            format!("ALTER TABLE {table} REPLICA IDENTITY {how}")
-                        }
-                        _ => format!("ALTER TABLE {table} REPLICA IDENTITY DEFAULT"),
-                    },
-                    "comment" => comment(new, value),
-                    "rights_of_all" => match value {
-                        Some(rights) => format!("GRANT {rights} ON {table} TO PUBLIC"),
-                        None => format!("REVOKE ALL ON {table} FROM PUBLIC"),
-                    },
-                    "triggers_of_foreign_keys" => {
-                        let how = if value.is_some() { "DISABLE" } else { "ENABLE" };
-                        format!("ALTER TABLE {table} {how} TRIGGER ALL")
-                    }
-                    // A proof finds that it is still another one.
-                    _ => String::new(),
-                }
-            };
-            self.push(Phase::Properties, Pair::sql(statement(after), statement(before)));
-        }
     }
 }

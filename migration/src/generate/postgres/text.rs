@@ -1,6 +1,9 @@
 //! Names, constants and comments, as SQL has them.
 
-use crate::catalog::Key;
+use crate::{
+    catalog::{Catalog, ObjectKey},
+    generate::order::bare,
+};
 
 /// A name in quotes.
 pub(super) fn quoted(name: &str) -> String {
@@ -13,16 +16,19 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// `COMMENT ON`, or its end.
-pub(super) fn comment(key: &Key, text: Option<&str>) -> String {
+pub(super) fn comment(catalog: &Catalog, key: &ObjectKey, text: Option<&str>) -> String {
     let (name, table) = (quoted(&key.name), quoted(&key.table));
     let object = match key.kind.as_str() {
+        "view" => match catalog.facet(key, "form") {
+            Some("materialized view") => format!("MATERIALIZED VIEW {name}"),
+            _ => format!("VIEW {name}"),
+        },
         "column" => format!("COLUMN {table}.{name}"),
         "table" => format!("TABLE {name}"),
         "index" => format!("INDEX {name}"),
-        "view" => format!("VIEW {name}"),
         "sequence" => format!("SEQUENCE {name}"),
         "type" => format!("TYPE {name}"),
-        "function" => format!("FUNCTION {}", signature(&key.name)),
+        "function" => format!("ROUTINE {}", signature(&key.name)),
         "trigger" => format!("TRIGGER {name} ON {table}"),
         "rule" => format!("RULE {name} ON {table}"),
         "policy" => format!("POLICY {name} ON {table}"),
@@ -35,9 +41,4 @@ pub(super) fn comment(key: &Key, text: Option<&str>) -> String {
 pub(super) fn signature(function: &str) -> String {
     let name = bare(function);
     format!("{}{}", quoted(name), &function[name.len()..])
-}
-
-/// A function's name without its arguments.
-pub(super) fn bare(function: &str) -> &str {
-    function.split('(').next().unwrap_or(function)
 }

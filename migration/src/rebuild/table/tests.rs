@@ -8,7 +8,7 @@ const TEXT: &str = "CREATE TABLE \"a\" (\n    \"id\" uuid_text NOT NULL, -- the 
     CONSTRAINT \"a_pkey\" PRIMARY KEY (\"id\"),\n    CHECK (\"b\" <> \"id\")\n) STRICT";
 
 fn edited(rebuild: &Rebuild) -> Result<String, String> {
-    let mut table = Table::parse(TEXT)?;
+    let mut table = TableDefinition::parse(TEXT)?;
     for change in &rebuild.changes {
         table.apply(change)?;
     }
@@ -16,7 +16,7 @@ fn edited(rebuild: &Rebuild) -> Result<String, String> {
 }
 
 #[test]
-fn what_is_not_named_stays_byte_for_byte() {
+fn unnamed_parts_stay_byte_for_byte() {
     assert_eq!(edited(&Rebuild::of("a")).as_deref(), Ok(TEXT));
     let there_and_back = Rebuild::of("a")
         .add_column("\"d\" integer", None)
@@ -30,8 +30,8 @@ fn what_is_not_named_stays_byte_for_byte() {
 
 #[test]
 fn columns_are_added_behind_the_last_and_filled() {
-    let mut table = Table::parse(TEXT).expect("a table");
-    let names = |table: &Table| -> Vec<(String, Option<String>)> {
+    let mut table = TableDefinition::parse(TEXT).expect("a table");
+    let names = |table: &TableDefinition| -> Vec<(String, Option<String>)> {
         table.columns().iter().map(|one| (one.name.clone(), one.value.clone())).collect()
     };
     let own = |name: &str| (name.to_owned(), Some(format!("\"{name}\"")));
@@ -55,7 +55,7 @@ fn columns_are_added_behind_the_last_and_filled() {
 }
 
 #[test]
-fn constraints_of_a_column_go_only_when_told() {
+fn constraints_of_a_column_are_dropped_only_if_named() {
     let lost = edited(&Rebuild::of("a").change_column("b", "\"b\" text"));
     assert!(lost.expect_err("refused").contains("CHECK"));
     assert!(edited(&Rebuild::of("a").replace_column("b", "\"b\" text")).is_ok());
@@ -69,9 +69,9 @@ fn not_null_is_set_before_the_other_clauses() {
 }
 
 #[test]
-fn what_is_not_there_is_told() {
+fn a_missing_part_is_reported() {
     let refused = |rebuild: Rebuild| edited(&rebuild).expect_err("refused");
     assert!(refused(Rebuild::of("a").drop_column("x")).contains("no column x"));
     assert!(refused(Rebuild::of("a").drop_constraint("x")).contains("no constraint x"));
-    assert!(Table::parse("CREATE VIRTUAL TABLE a USING fts5 (b)").is_err());
+    assert!(TableDefinition::parse("CREATE VIRTUAL TABLE a USING fts5 (b)").is_err());
 }

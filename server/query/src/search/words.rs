@@ -31,7 +31,7 @@ impl Words {
     /// phrase. A term without words is ignored.
     ///
     /// # Errors
-    /// A list without a term to look for, and more than `MOST_WORDS` words.
+    /// A list without a term to search for, and more than `MOST_WORDS` words.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut groups = vec![Group::default()];
         let mut count = 0;
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_said_to_postgresql() {
+    fn a_search_is_translated_for_postgresql() {
         let words = Words::parse(r#"dune "sand worm" -x -"y z" OR a"#).expect("a search");
         let wanted = "(('dune') & ('sand' <-> 'worm') & !('x') & !('y' <-> 'z')) | (('a'))";
         assert_eq!(words.to_tsquery(), wanted);

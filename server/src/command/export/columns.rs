@@ -9,23 +9,23 @@ use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::command::transfer::{
-    field::{Assignment, Field},
+    field::{Assignment, BookField},
     format::Format,
     json, money,
 };
 
-/// Which columns there are, and how they are written.
-pub struct Columns {
+/// The columns of an export and how they are written.
+pub struct ExportColumns {
     format: Format,
-    fields: Vec<(Field, String)>,
+    fields: Vec<(BookField, String)>,
     null: String,
     delimiter: u8,
     ambiguous: u64,
 }
 
-impl Columns {
-    /// The columns that were asked for; all fields of a book without any. Money is one value
-    /// in JSON and two columns in CSV.
+impl ExportColumns {
+    /// The given columns; without any, all fields of a book. Money is one value in JSON and two
+    /// columns in CSV.
     ///
     /// # Errors
     /// If two have the same header.
@@ -36,10 +36,11 @@ impl Columns {
         delimiter: u8,
     ) -> Result<Self, String> {
         let asked = asked.iter().map(|column| (column.field.clone(), column.text.clone()));
-        let mut fields: Vec<(Field, String)> = asked.collect();
+        let mut fields: Vec<(BookField, String)> = asked.collect();
         if fields.is_empty() {
-            let all = Field::ALL.into_iter();
-            let all = all.filter(|field| format == Format::Csv || *field != Field::CurrencyCode);
+            let all = BookField::ALL.into_iter();
+            let all =
+                all.filter(|field| format == Format::Csv || *field != BookField::CurrencyCode);
             fields = all.map(|field| (field.clone(), field.to_string())).collect();
         }
         let mut headers = BTreeSet::new();
@@ -51,13 +52,13 @@ impl Columns {
         Ok(Self { format, fields, null, delimiter, ambiguous: 0 })
     }
 
-    /// How many cells look unset and aren't.
+    /// How many cells have the text that stands for unset, but are set.
     #[must_use]
     pub fn ambiguous(&self) -> u64 {
         self.ambiguous
     }
 
-    /// What the file begins with.
+    /// The header of the file.
     ///
     /// # Errors
     /// If it can't be encoded.
@@ -68,7 +69,7 @@ impl Columns {
         }
     }
 
-    /// These books.
+    /// The rows of these books.
     ///
     /// # Errors
     /// If they can't be encoded.
@@ -81,7 +82,9 @@ impl Columns {
             let mut row = Vec::new();
             for (field, _) in &self.fields {
                 let cell = value(book, field).map(|value| match (field, value) {
-                    (Field::Price, _) => book.price.as_ref().map(money::write).unwrap_or_default(),
+                    (BookField::Price, _) => {
+                        book.price.as_ref().map(money::write).unwrap_or_default()
+                    }
                     (_, Json::String(text)) => text,
                     (_, value) => value.to_string(),
                 });
@@ -104,8 +107,7 @@ impl Columns {
         writer.into_inner().map_err(|error| error.to_string())
     }
 
-    /// A book as an object whose members stand in the order of the columns; what is unset is
-    /// left out.
+    /// A book as an object with its members in the order of the columns. Unset fields are omitted.
     fn line(&self, book: &Book) -> String {
         let members = self.fields.iter().filter_map(|(field, header)| {
             Some(format!("{}:{}", Json::from(header.as_str()), value(book, field)?))
@@ -115,14 +117,14 @@ impl Columns {
 }
 
 /// A field's value in the contract's JSON form; none if it is unset.
-fn value(book: &Book, field: &Field) -> Option<Json> {
+fn value(book: &Book, field: &BookField) -> Option<Json> {
     let text = |text: &String| Some(Json::from(text.as_str()));
     match field {
-        Field::Id => text(&book.id),
-        Field::Title => text(&book.title),
-        Field::Author => text(&book.author),
-        Field::Description => book.description.as_ref().and_then(text),
-        Field::Price => book.price.as_ref().map(|price| {
+        BookField::Id => text(&book.id),
+        BookField::Title => text(&book.title),
+        BookField::Author => text(&book.author),
+        BookField::Description => book.description.as_ref().and_then(text),
+        BookField::Price => book.price.as_ref().map(|price| {
             // 64-bit numbers are texts in protobuf's JSON.
             json!({
                 "currency_code": price.currency_code,
@@ -130,16 +132,16 @@ fn value(book: &Book, field: &Field) -> Option<Json> {
                 "nanos": price.nanos,
             })
         }),
-        Field::CurrencyCode => book.price.as_ref().and_then(|price| text(&price.currency_code)),
-        Field::Stock => Some(Json::from(book.stock)),
-        Field::CategoryId => book.category_id.as_ref().and_then(text),
-        Field::CoverImage => book.cover_image.as_ref().and_then(text),
-        Field::Attributes => book.attributes.as_ref().map(json::object),
-        Field::Attribute(key) => {
+        BookField::CurrencyCode => book.price.as_ref().and_then(|price| text(&price.currency_code)),
+        BookField::Stock => Some(Json::from(book.stock)),
+        BookField::CategoryId => book.category_id.as_ref().and_then(text),
+        BookField::CoverImage => book.cover_image.as_ref().and_then(text),
+        BookField::Attributes => book.attributes.as_ref().map(json::object),
+        BookField::Attribute(key) => {
             book.attributes.as_ref().and_then(|all| all.fields.get(key)).map(json::json)
         }
-        Field::CreateTime => book.create_time.as_ref().and_then(time),
-        Field::UpdateTime => book.update_time.as_ref().and_then(time),
+        BookField::CreateTime => book.create_time.as_ref().and_then(time),
+        BookField::UpdateTime => book.update_time.as_ref().and_then(time),
     }
 }
 

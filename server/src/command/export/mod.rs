@@ -1,7 +1,7 @@
 //! `bookstore export`: books of a running service into a file.
 
 mod columns;
-mod target;
+mod output_file;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
@@ -14,7 +14,7 @@ use clap::Args;
 use tokio::time::sleep;
 use tonic::Status;
 
-use self::{columns::Columns, target::Target};
+use self::{columns::ExportColumns, output_file::OutputFile};
 use super::{
     failure::Failure,
     transfer::{
@@ -38,36 +38,36 @@ pub struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     service: Service,
-    /// The file's format, if its name doesn't tell
+    /// The file's format, if its name has another ending
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Which books, in the language of ListBooks' filter [default: all]
+    /// The books to export, as a filter of ListBooks [default: all]
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
     filter: String,
-    /// In which order, as ListBooks takes it [default: create_time desc]
+    /// The order, as an order_by of ListBooks [default: create_time desc]
     #[arg(long, value_name = "ORDER", default_value = "", hide_default_value = true)]
     order_by: String,
-    /// A column, or a key in JSON Lines, and its field of Book. If one is given, no others are
-    /// written than those given
+    /// A column, or a key in JSON Lines, and its field of Book. If any are given, only those are
+    /// written
     #[arg(long = "column", value_name = "FIELD=HEADER")]
     columns: Vec<Assignment>,
     /// The text of a cell of CSV that is unset [default: the empty text]
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
-    /// What separates the cells of CSV; \t is a tab [default: ,]
+    /// The separator of the cells of CSV; \t is a tab [default: ,]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
 }
 
 /// Why an export stopped before its end.
-enum Stopped {
+enum ExportStopped {
     Failed(String),
     Interrupted(Signal),
 }
 
-impl From<String> for Stopped {
-    fn from(told: String) -> Self {
-        Self::Failed(told)
+impl From<String> for ExportStopped {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
     }
 }
 
@@ -86,8 +86,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let delimiter = arguments.delimiter.unwrap_or(b',');
     let null = arguments.null.clone().unwrap_or_default();
     let mut export = Export {
-        columns: Columns::new(format, &arguments.columns, null, delimiter)?,
-        target: Target::create(&arguments.file)?,
+        columns: ExportColumns::new(format, &arguments.columns, null, delimiter)?,
+        output: OutputFile::create(&arguments.file)?,
         books: client.book_transfer(),
         filter: arguments.filter.clone(),
         order_by: arguments.order_by.clone(),
@@ -99,16 +99,16 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let done = export.run().await;
     export.progress.end();
-    let Export { columns, target, count, .. } = export;
+    let Export { columns, output, count, .. } = export;
     match done {
         Ok(()) => {}
-        Err(Stopped::Failed(told)) => return Err(told.into()),
-        Err(Stopped::Interrupted(signal)) => {
+        Err(ExportStopped::Failed(reason)) => return Err(reason.into()),
+        Err(ExportStopped::Interrupted(signal)) => {
             eprintln!("interrupted; the file is as it was before");
             return Ok(ExitCode::from(signal.exit_code()));
         }
     }
-    target.finish().await?;
+    output.finish().await?;
     if columns.ambiguous() > 0 {
         eprintln!(
             "warning: {} cells have the text that stands for unset and will be read so; \
@@ -124,7 +124,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
-    /// How many books there are, where somebody looks at a bar; none if that can't be told.
+    /// The total for the progress bar. None if standard error is no terminal or the count fails.
     async fn total(&self, client: &Client) -> Option<u64> {
         if !std::io::stderr().is_terminal() {
             return None;
@@ -142,14 +142,14 @@ impl Arguments {
     }
 }
 
-/// An export under way.
+/// A running export.
 struct Export {
-    columns: Columns,
-    target: Target,
+    columns: ExportColumns,
+    output: OutputFile,
     books: BookTransferServiceClient<Transport>,
     filter: String,
     order_by: String,
-    /// Where the next stream begins: behind all that was written.
+    /// The page token of the next stream: behind all that is written.
     page_token: String,
     timer: ResumeTimer,
     progress: Progress,
@@ -158,75 +158,75 @@ struct Export {
 }
 
 /// How one stream ended.
-enum Broken {
+enum ExportStreamEnd {
     Stream(Option<Status>),
-    Stopped(Stopped),
+    Export(ExportStopped),
 }
 
-impl From<Status> for Broken {
+impl From<Status> for ExportStreamEnd {
     fn from(status: Status) -> Self {
         Self::Stream(Some(status))
     }
 }
 
-impl From<Stopped> for Broken {
-    fn from(stopped: Stopped) -> Self {
-        Self::Stopped(stopped)
+impl From<ExportStopped> for ExportStreamEnd {
+    fn from(stopped: ExportStopped) -> Self {
+        Self::Export(stopped)
     }
 }
 
 impl Export {
-    async fn run(&mut self) -> Result<(), Stopped> {
+    async fn run(&mut self) -> Result<(), ExportStopped> {
         let header = self.columns.header()?;
         self.write(header).await?;
         loop {
             let status = match self.stream().await {
                 Ok(()) => return Ok(()),
-                Err(Broken::Stopped(stopped)) => return Err(stopped),
-                Err(Broken::Stream(status)) => status,
+                Err(ExportStreamEnd::Export(stopped)) => return Err(stopped),
+                Err(ExportStreamEnd::Stream(status)) => status,
             };
             let error = status.map(Error::from);
-            let told =
+            let reason =
                 error.as_ref().map_or("the stream ended too early".into(), ToString::to_string);
             let first = self.timer.is_fresh();
             let pause = self.timer.pause(error.as_ref());
-            let Some(pause) = pause else { return Err(Stopped::Failed(told)) };
+            let Some(pause) = pause else { return Err(ExportStopped::Failed(reason)) };
             if first {
-                self.progress.note(&format!("trying again: {told}"));
+                self.progress.note(&format!("trying again: {reason}"));
             }
             tokio::select! {
                 () = sleep(pause) => {}
-                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal)),
+                signal = self.signals.wait() => return Err(ExportStopped::Interrupted(signal)),
             }
         }
     }
 
-    async fn stream(&mut self) -> Result<(), Broken> {
+    async fn stream(&mut self) -> Result<(), ExportStreamEnd> {
         let request = ExportBooksRequest {
             filter: self.filter.clone(),
             order_by: self.order_by.clone(),
             page_token: self.page_token.clone(),
         };
-        // This loop waits by itself, and tells why.
+        // The outer loop waits and prints the reason.
         let request = request.into_call().wait_for_ready(false);
         let mut client = self.books.clone();
         let mut answers = tokio::select! {
             answer = client.export_books(request) => answer?.into_inner(),
-            signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+            signal = self.signals.wait() => return Err(ExportStopped::Interrupted(signal).into()),
         };
         loop {
             let message = tokio::select! {
                 message = answers.message() => message?,
-                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+                signal = self.signals.wait() => return Err(ExportStopped::Interrupted(signal).into()),
             };
             let Some(ExportBooksResponse { books, next_page_token }) = message else {
-                return Err(Broken::Stream(None));
+                return Err(ExportStreamEnd::Stream(None));
             };
-            let bytes = self.columns.books(&books).map_err(Stopped::Failed)?;
+            let bytes = self.columns.books(&books).map_err(ExportStopped::Failed)?;
             self.write(bytes).await?;
             self.timer.reset();
             self.count += books.len() as u64;
-            self.progress.tell(self.count, self.count, 0);
+            self.progress.update(self.count, self.count, 0);
             if next_page_token.is_empty() {
                 return Ok(());
             }
@@ -234,11 +234,11 @@ impl Export {
         }
     }
 
-    /// Hands bytes to the file, which may be slow.
-    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Stopped> {
+    /// Passes bytes to the writer, which may be slow.
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), ExportStopped> {
         tokio::select! {
-            done = self.target.write(bytes) => Ok(done?),
-            signal = self.signals.wait() => Err(Stopped::Interrupted(signal)),
+            done = self.output.write(bytes) => Ok(done?),
+            signal = self.signals.wait() => Err(ExportStopped::Interrupted(signal)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A record of a file becomes a row of an import, or is told why it can't.
+//! Converts a record of a file into a row of an import, or says why it can't.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -7,31 +7,31 @@ use csv::ByteRecord;
 use serde_json::Value as Json;
 
 use super::{
-    draft::{Cell, Draft, FieldViolation, without_line},
-    plan::{Places, Plan, RAW},
+    draft::{BookDraft, Cell, RecordViolation, without_line},
+    mapping::{ColumnMapping, Places, RAW},
     source::{LARGEST, Raw, Record},
 };
 use crate::command::transfer::json;
 
-impl Plan {
-    /// The row that a record makes. Keys that nothing maps are put to the others.
+impl ColumnMapping {
+    /// The row of a record. Keys without a mapping are added to `unmapped`.
     ///
     /// # Errors
-    /// Everything that is wrong with the record and that the service wouldn't see.
+    /// Everything that is wrong with the record before the service's own checks.
     pub fn row(
         &self,
         record: &Record,
         unmapped: &mut Vec<String>,
-    ) -> Result<ImportBooksRow, Vec<FieldViolation>> {
-        let mut draft = Draft::default();
+    ) -> Result<ImportBooksRow, Vec<RecordViolation>> {
+        let mut draft = BookDraft::default();
         match &record.raw {
             Raw::Large(size) => {
                 let reason = format!("the record has {size} bytes, at most {LARGEST} are read");
-                return Err(vec![FieldViolation::new("", reason)]);
+                return Err(vec![RecordViolation::new("", reason)]);
             }
             Raw::Open => {
                 let reason = "a quote of the record is not closed up to the end of the file";
-                return Err(vec![FieldViolation::new("", reason)]);
+                return Err(vec![RecordViolation::new("", reason)]);
             }
             Raw::Cells(cells) => self.cells(cells, &mut draft)?,
             Raw::Line(line) => self.members(line, &mut draft, unmapped)?,
@@ -45,33 +45,35 @@ impl Plan {
         Ok(ImportBooksRow { line: record.line, book: Some(book), id })
     }
 
-    /// Tries the defaults, so that a wrong one is told before anything is read.
+    /// Checks the defaults, so that a wrong one is reported before the file is read.
     ///
     /// # Errors
-    /// All that are wrong, a line each.
+    /// All wrong defaults, a line each.
     pub fn check_defaults(&self) -> Result<(), String> {
-        let mut draft = Draft::default();
+        let mut draft = BookDraft::default();
         for (field, text) in &self.defaults {
             draft.set(field, Cell::Text(text));
         }
-        let told = |fault: FieldViolation| format!("--default {}: {}", fault.field, fault.reason);
-        let faults = draft.finish().err().unwrap_or_default();
-        let faults: Vec<_> = faults.into_iter().map(told).collect();
-        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+        let reason = |violation: RecordViolation| {
+            format!("--default {}: {}", violation.field, violation.reason)
+        };
+        let violations = draft.finish().err().unwrap_or_default();
+        let violations: Vec<_> = violations.into_iter().map(reason).collect();
+        if violations.is_empty() { Ok(()) } else { Err(violations.join("\n")) }
     }
 
-    fn cells(&self, cells: &ByteRecord, draft: &mut Draft) -> Result<(), Vec<FieldViolation>> {
+    fn cells(&self, cells: &ByteRecord, draft: &mut BookDraft) -> Result<(), Vec<RecordViolation>> {
         let Places::Columns { fields, id_from, header } = &self.places else { return Ok(()) };
         if cells.len() != header.len() {
             let (has, wants) = (cells.len(), header.len());
             let reason = format!("the record has {has} cells, the header has {wants}");
-            return Err(vec![FieldViolation::new("", reason)]);
+            return Err(vec![RecordViolation::new("", reason)]);
         }
         for (field, at) in fields {
             match std::str::from_utf8(&cells[*at]) {
                 Ok(text) if text == self.null => {}
                 Ok(text) => draft.set(field, Cell::Text(text)),
-                Err(_) => draft.fault(field, "is not UTF-8".into()),
+                Err(_) => draft.violation(field, "is not UTF-8".into()),
             }
         }
         if let Some(at) = id_from {
@@ -84,24 +86,24 @@ impl Plan {
     fn members(
         &self,
         line: &[u8],
-        draft: &mut Draft,
+        draft: &mut BookDraft,
         unmapped: &mut Vec<String>,
-    ) -> Result<(), Vec<FieldViolation>> {
+    ) -> Result<(), Vec<RecordViolation>> {
         let Places::Keys { id_from, .. } = &self.places else { return Ok(()) };
         let text = std::str::from_utf8(line)
-            .map_err(|_| vec![FieldViolation::new("", "the line is not UTF-8")])?;
+            .map_err(|_| vec![RecordViolation::new("", "the line is not UTF-8")])?;
         match serde_json::from_str(text) {
             Ok(Json::Object(_)) => {}
-            Ok(_) => return Err(vec![FieldViolation::new("", "the line is no JSON object")]),
+            Ok(_) => return Err(vec![RecordViolation::new("", "the line is no JSON object")]),
             Err(error) => {
                 let reason = format!("the line is no JSON: {}", without_line(&error));
-                return Err(vec![FieldViolation::new("", reason)]);
+                return Err(vec![RecordViolation::new("", reason)]);
             }
         }
         let (mut seen, mut made) = (BTreeSet::new(), id_from.is_none());
         for (key, value) in json::members(text) {
             if key == RAW {
-                return Err(vec![FieldViolation::new(
+                return Err(vec![RecordViolation::new(
                     "",
                     format!("the text in {RAW} is still to be mended"),
                 )]);
@@ -123,7 +125,7 @@ impl Plan {
             }
             for field in fields {
                 if !seen.insert(field.clone()) {
-                    draft.fault(&field, "stands twice in the line".into());
+                    draft.violation(&field, "stands twice in the line".into());
                 } else if value != "null" {
                     draft.set(&field, Cell::Json(value));
                 }

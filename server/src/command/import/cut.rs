@@ -1,5 +1,5 @@
-//! A file cut into numbered batches: the same way every time from the same file and
-//! options, so that a number means the same rows whenever an import goes on.
+//! Cuts a file into numbered batches. The same file and options give the same batches, so that a
+//! batch number means the same rows when an import is resumed.
 
 use std::io;
 
@@ -7,27 +7,27 @@ use bookstore_client::v1::ImportBooksRow;
 use prost::Message as _;
 
 use super::{
-    draft::FieldViolation,
-    plan::Plan,
+    draft::RecordViolation,
+    mapping::ColumnMapping,
     source::{Raw, Source},
 };
 
-/// The most bytes of a batch, encoded, and of the records that it was made of. A quarter of
-/// what the service takes by default.
+/// The most bytes of a batch, encoded, and of the records that it was made of. A quarter of the
+/// service's default `max_message_size`.
 const MOST_BYTES: usize = 1 << 20;
 
-/// A record that isn't imported, and why.
+/// A rejected record with its violations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reject {
     /// The line of the file where it begins.
     pub line: i64,
-    /// What stands there.
+    /// The record.
     pub raw: Raw,
     /// What is wrong, at least one thing.
-    pub faults: Vec<FieldViolation>,
+    pub violations: Vec<RecordViolation>,
 }
 
-/// Some of the file's records.
+/// Consecutive records of the file.
 #[derive(Debug, Default)]
 pub struct Piece {
     /// The number of its batch; none if none of its records can be sent.
@@ -40,29 +40,29 @@ pub struct Piece {
     pub rejects: Vec<Reject>,
     /// How many bytes of the file were read up to its end.
     pub read: u64,
-    /// Keys that were passed over for the first time.
+    /// Ignored keys that occur here for the first time.
     pub ignored: Vec<String>,
 }
 
 /// Cuts a file into pieces.
 pub struct Cutter {
     source: Source,
-    plan: Plan,
+    mapping: ColumnMapping,
     batch_size: usize,
-    /// A row that had no room any more, with its record.
+    /// A row that didn't fit into the batch, with its record.
     left: Option<(ImportBooksRow, Raw, u64)>,
     number: i64,
     ignored: Vec<String>,
 }
 
-/// Keys that are told as ignored, at most.
+/// The most keys that are reported as ignored.
 const MOST_IGNORED: usize = 100;
 
 impl Cutter {
-    /// Cuts pieces of so many records at most.
+    /// Cuts pieces of at most `batch_size` records.
     #[must_use]
-    pub fn new(source: Source, plan: Plan, batch_size: usize) -> Self {
-        Self { source, plan, batch_size, left: None, number: 0, ignored: Vec::new() }
+    pub fn new(source: Source, mapping: ColumnMapping, batch_size: usize) -> Self {
+        Self { source, mapping, batch_size, left: None, number: 0, ignored: Vec::new() }
     }
 
     /// The number of the last batch so far.
@@ -84,16 +84,16 @@ impl Cutter {
                 None => {
                     let Some(record) = self.source.next()? else { break };
                     let mut unmapped = Vec::new();
-                    let row = self.plan.row(&record, &mut unmapped);
+                    let row = self.mapping.row(&record, &mut unmapped);
                     self.note(unmapped, &mut piece);
                     let row = row.and_then(fitting);
                     match row {
                         Ok(row) => (row, record.raw, record.read),
-                        Err(faults) => {
+                        Err(violations) => {
                             weight += record.raw.weight();
                             piece.read = record.read;
                             let (line, raw) = (record.line, record.raw);
-                            piece.rejects.push(Reject { line, raw, faults });
+                            piece.rejects.push(Reject { line, raw, violations });
                             continue;
                         }
                     }
@@ -119,7 +119,8 @@ impl Cutter {
 
     fn note(&mut self, unmapped: Vec<String>, piece: &mut Piece) {
         for key in unmapped {
-            let known = super::plan::NOTES.contains(&key.as_str()) || self.ignored.contains(&key);
+            let known =
+                super::mapping::NOTES.contains(&key.as_str()) || self.ignored.contains(&key);
             if !known && self.ignored.len() < MOST_IGNORED {
                 self.ignored.push(key.clone());
                 piece.ignored.push(key);
@@ -129,11 +130,11 @@ impl Cutter {
 }
 
 /// A row that is small enough to be sent.
-fn fitting(row: ImportBooksRow) -> Result<ImportBooksRow, Vec<FieldViolation>> {
+fn fitting(row: ImportBooksRow) -> Result<ImportBooksRow, Vec<RecordViolation>> {
     let size = row.encoded_len();
     if size <= MOST_BYTES {
         return Ok(row);
     }
     let reason = format!("the row has {size} bytes, at most {MOST_BYTES} are sent");
-    Err(vec![FieldViolation::new("", reason)])
+    Err(vec![RecordViolation::new("", reason)])
 }

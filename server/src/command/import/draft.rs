@@ -1,4 +1,4 @@
-//! A row in the making: values as a file writes them become a book, field by field.
+//! Builds a row: converts the file's values into a book, field by field.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::command::transfer::{
-    field::Field,
+    field::BookField,
     json,
     money::{self, Amount},
 };
@@ -16,23 +16,23 @@ use crate::command::transfer::{
 /// The namespace of `--id-from`: an id is the UUID of version 5 of this and the text.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x5791_68d5_03ab_4e1f_b4d2_36f6_1e2d_6480);
 
-/// Something that is wrong with a record.
+/// A violation in a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldViolation {
-    /// The field at fault; empty for the record as a whole.
+pub struct RecordViolation {
+    /// The field; empty for the record as a whole.
     pub field: String,
     /// What is wrong, as a phrase that follows the field's name.
     pub reason: String,
 }
 
-impl FieldViolation {
-    /// A fault of a field.
+impl RecordViolation {
+    /// A violation of a field.
     pub fn new(field: impl ToString, reason: impl Into<String>) -> Self {
         Self { field: field.to_string(), reason: reason.into() }
     }
 }
 
-/// What stands in a file for a field.
+/// A field's value in a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cell<'a> {
     /// A cell of CSV, or a default.
@@ -41,9 +41,9 @@ pub(super) enum Cell<'a> {
     Json(&'a str),
 }
 
-/// A row in the making.
+/// A row that is being built.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct BookDraft {
     id: String,
     book: Book,
     amount: Option<Amount>,
@@ -51,60 +51,60 @@ pub(super) struct Draft {
     stock: Option<i32>,
     attributes: Option<Struct>,
     attribute: BTreeMap<String, Value>,
-    faults: Vec<FieldViolation>,
+    violations: Vec<RecordViolation>,
 }
 
-impl Draft {
-    /// Whether a field has a value, or a fault in its place.
-    pub(super) fn has(&self, field: &Field) -> bool {
+impl BookDraft {
+    /// Whether a field has a value or a violation.
+    pub(super) fn has(&self, field: &BookField) -> bool {
         let name = field.name();
         let set = match field {
-            Field::Id => !self.id.is_empty(),
+            BookField::Id => !self.id.is_empty(),
             // Titles and authors can't be empty, so empty is unset.
-            Field::Title => !self.book.title.is_empty(),
-            Field::Author => !self.book.author.is_empty(),
-            Field::Description => self.book.description.is_some(),
-            Field::Price => self.amount.is_some(),
-            Field::CurrencyCode => self.currency.is_some(),
-            Field::Stock => self.stock.is_some(),
-            Field::CategoryId => self.book.category_id.is_some(),
-            Field::CoverImage => self.book.cover_image.is_some(),
-            Field::Attributes => self.attributes.is_some(),
-            Field::Attribute(key) => {
+            BookField::Title => !self.book.title.is_empty(),
+            BookField::Author => !self.book.author.is_empty(),
+            BookField::Description => self.book.description.is_some(),
+            BookField::Price => self.amount.is_some(),
+            BookField::CurrencyCode => self.currency.is_some(),
+            BookField::Stock => self.stock.is_some(),
+            BookField::CategoryId => self.book.category_id.is_some(),
+            BookField::CoverImage => self.book.cover_image.is_some(),
+            BookField::Attributes => self.attributes.is_some(),
+            BookField::Attribute(key) => {
                 let given = self.attributes.as_ref().map(|all| &all.fields);
                 self.attribute.contains_key(key) || given.is_some_and(|all| all.contains_key(key))
             }
-            Field::CreateTime | Field::UpdateTime => true,
+            BookField::CreateTime | BookField::UpdateTime => true,
         };
-        set || self.faults.iter().any(|fault| fault.field == name)
+        set || self.violations.iter().any(|violation| violation.field == name)
     }
 
-    pub(super) fn set(&mut self, field: &Field, cell: Cell<'_>) {
+    pub(super) fn set(&mut self, field: &BookField, cell: Cell<'_>) {
         if let Err(reason) = self.try_set(field, cell) {
-            self.fault(field, reason);
+            self.violation(field, reason);
         }
     }
 
-    fn try_set(&mut self, field: &Field, cell: Cell<'_>) -> Result<(), String> {
+    fn try_set(&mut self, field: &BookField, cell: Cell<'_>) -> Result<(), String> {
         match field {
-            Field::Id => self.id = cell.text()?,
-            Field::Title => self.book.title = cell.text()?,
-            Field::Author => self.book.author = cell.text()?,
-            Field::Description => self.book.description = Some(cell.text()?),
-            Field::Price => self.price(cell)?,
-            Field::CurrencyCode => self.currency(cell.text()?)?,
-            Field::Stock => self.stock = Some(money::whole(&cell.number()?)?),
-            Field::CategoryId => self.book.category_id = Some(cell.text()?),
-            Field::CoverImage => self.book.cover_image = Some(cell.text()?),
-            Field::Attributes => self.attributes = Some(cell.object()?),
-            Field::Attribute(key) => {
+            BookField::Id => self.id = cell.text()?,
+            BookField::Title => self.book.title = cell.text()?,
+            BookField::Author => self.book.author = cell.text()?,
+            BookField::Description => self.book.description = Some(cell.text()?),
+            BookField::Price => self.price(cell)?,
+            BookField::CurrencyCode => self.currency(cell.text()?)?,
+            BookField::Stock => self.stock = Some(money::whole(&cell.number()?)?),
+            BookField::CategoryId => self.book.category_id = Some(cell.text()?),
+            BookField::CoverImage => self.book.cover_image = Some(cell.text()?),
+            BookField::Attributes => self.attributes = Some(cell.object()?),
+            BookField::Attribute(key) => {
                 let value = match cell {
                     Cell::Text(text) => Value { kind: Some(Kind::StringValue(text.to_owned())) },
                     Cell::Json(text) => json::value(parsed(text)?)?,
                 };
                 self.attribute.insert(key.clone(), value);
             }
-            Field::CreateTime | Field::UpdateTime => {}
+            BookField::CreateTime | BookField::UpdateTime => {}
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The price itself may have said it already.
+    /// The price may already have a currency of its own.
     fn currency(&mut self, code: String) -> Result<(), String> {
         match self.currency.replace(code.clone()) {
             Some(other) if other != code => {
@@ -148,24 +148,24 @@ impl Draft {
         }
     }
 
-    /// Notes what is wrong with a field.
-    pub(super) fn fault(&mut self, field: &Field, reason: String) {
-        self.faults.push(FieldViolation::new(field, reason));
+    /// Adds a violation of a field.
+    pub(super) fn violation(&mut self, field: &BookField, reason: String) {
+        self.violations.push(RecordViolation::new(field, reason));
     }
 
     /// Makes the id of a text, so that the same text has the same id every time.
     pub(super) fn make_id(&mut self, header: &[u8], text: &[u8]) {
         if text.is_empty() {
             let header = String::from_utf8_lossy(header);
-            self.fault(&Field::Id, format!("is made of {header:?}, which is empty"));
+            self.violation(&BookField::Id, format!("is made of {header:?}, which is empty"));
             return;
         }
         self.id = Uuid::new_v5(&NAMESPACE, text).to_string();
     }
 
-    pub(super) fn finish(self) -> Result<(Book, String), Vec<FieldViolation>> {
-        if !self.faults.is_empty() {
-            return Err(self.faults);
+    pub(super) fn finish(self) -> Result<(Book, String), Vec<RecordViolation>> {
+        if !self.violations.is_empty() {
+            return Err(self.violations);
         }
         let mut book = self.book;
         let currency_code = self.currency.unwrap_or_default();
@@ -189,7 +189,7 @@ impl Cell<'_> {
         }
     }
 
-    /// A number with all the digits that it is written with; JSON may have it in quotes.
+    /// A number with all its digits; JSON may have it in quotes.
     fn number(self) -> Result<String, String> {
         match self {
             Cell::Json(text) if !text.starts_with('"') => Ok(text.to_owned()),
@@ -211,7 +211,7 @@ fn parsed(text: &str) -> Result<Json, String> {
     serde_json::from_str(text).map_err(|error| without_line(&error))
 }
 
-/// A parser's words without the line, which is always the first.
+/// A parser's error text without its line, which is always 1.
 pub(super) fn without_line(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at character ")
 }

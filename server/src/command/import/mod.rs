@@ -3,7 +3,7 @@
 mod convert;
 mod cut;
 mod draft;
-mod plan;
+mod mapping;
 mod rejects;
 mod resume;
 mod session;
@@ -24,24 +24,24 @@ use tokio::sync::mpsc;
 
 use self::{
     cut::{Cutter, Piece},
-    plan::{Places, Plan, Wishes},
-    rejects::{Rejects, Shape, Start},
+    mapping::{ColumnMapping, MappingOptions, Places},
+    rejects::{Rejects, RejectsMode, Shape},
     resume::Resume,
-    session::{Counts, Session, Stopped},
-    source::{CsvSource, Input, JsonlSource, Raw, Source},
+    session::{Counts, ImportSession, ImportStopped},
+    source::{CsvSource, FileInput, JsonlSource, Raw, Source},
 };
 use super::{
     failure::Failure,
     transfer::{
         client::Service,
-        field::{Assignment, Field},
+        field::{Assignment, BookField},
         format::{Format, delimiter, is_pipe},
         progress::Progress,
     },
 };
 use crate::shutdown::Signals;
 
-/// The exit code of an import that came to its end and rejected records.
+/// The exit code of a complete import that rejected records.
 const REJECTED: u8 = 3;
 
 /// The arguments of `import`.
@@ -56,7 +56,7 @@ pub struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     service: Service,
-    /// The file's format, if its name doesn't tell
+    /// The file's format, if its name has another ending
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Takes a field of Book from a column, or from a key in JSON Lines. Without it the
@@ -85,10 +85,10 @@ pub struct Arguments {
         value_parser = updatable
     )]
     update: Vec<String>,
-    /// What separates the cells of CSV; \t is a tab [default: ,]
+    /// The separator of the cells of CSV; \t is a tab [default: ,]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
-    /// How many records go into a transaction at most
+    /// The most records of a transaction
     #[arg(
         long,
         value_name = "ROWS",
@@ -96,8 +96,8 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     batch_size: u16,
-    /// Goes on with an import that stopped, with the same file and options: all of it is
-    /// sent again, or what follows from this batch on
+    /// Resumes an import that stopped, with the same file and options. All of it is sent again, or
+    /// all from this batch on
     #[arg(long, value_name = "ID[:BATCH]")]
     resume: Option<Resume>,
     /// Where rejected records are written [default: FILE.rejects.csv or .jsonl]
@@ -107,8 +107,8 @@ pub struct Arguments {
 
 /// A field as an update mask names it.
 fn updatable(name: &str) -> Result<String, String> {
-    let known = Field::ALL.iter().filter(|field| field.is_updatable());
-    let mut names: Vec<_> = known.map(Field::in_book).collect();
+    let known = BookField::ALL.iter().filter(|field| field.is_updatable());
+    let mut names: Vec<_> = known.map(BookField::in_book).collect();
     names.dedup();
     if name == "*" || names.contains(&name) {
         return Ok(name.to_owned());
@@ -124,29 +124,29 @@ fn updatable(name: &str) -> Result<String, String> {
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let signals = Signals::install()?;
     let client = arguments.service.client()?;
-    let (source, plan, length) = arguments.open()?;
-    let options = arguments.options(&plan)?;
-    let shape = match &plan.places {
+    let (source, mapping, length) = arguments.open()?;
+    let options = arguments.options(&mapping)?;
+    let shape = match &mapping.places {
         Places::Columns { header, .. } => {
             Shape::Csv(header.clone(), arguments.delimiter.unwrap_or(b','))
         }
         Places::Keys { .. } => Shape::Jsonl,
     };
-    let start = arguments.resume.map_or(Start::New, |resume| match resume.batch {
-        Some(_) => Start::Append,
-        None => Start::Anew,
+    let start = arguments.resume.map_or(RejectsMode::New, |resume| match resume.batch {
+        Some(_) => RejectsMode::Append,
+        None => RejectsMode::Anew,
     });
     let rejects = Rejects::open(arguments.rejects_path(shape.format())?, shape, start)?;
     let progress = Progress::start(length);
     let id = options.import_id.clone();
     let file = arguments.file.display();
     progress.note(&format!("import {id}: {file} to {}", arguments.service.url()));
-    if !plan.ignored.is_empty() {
-        progress.note(&format!("ignored: {}", plan.ignored.join(", ")));
+    if !mapping.ignored.is_empty() {
+        progress.note(&format!("ignored: {}", mapping.ignored.join(", ")));
     }
     let first = arguments.resume.and_then(|resume| resume.batch).unwrap_or(1);
-    let cutter = Cutter::new(source, plan, usize::from(arguments.batch_size));
-    let mut session = Session {
+    let cutter = Cutter::new(source, mapping, usize::from(arguments.batch_size));
+    let mut session = ImportSession {
         client: client.book_transfer(),
         options,
         pieces: read(cutter, first),
@@ -171,12 +171,12 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let code = match done {
         Ok(()) if rejected == 0 => return Ok(ExitCode::SUCCESS),
         Ok(()) => return Ok(ExitCode::from(REJECTED)),
-        Err(Stopped::Interrupted(signal)) => {
+        Err(ImportStopped::Interrupted(signal)) => {
             eprintln!("interrupted; every batch is in as a whole or not at all");
             ExitCode::from(signal.exit_code())
         }
-        Err(Stopped::Failed(told)) => {
-            eprintln!("error: {told}");
+        Err(ImportStopped::Failed(reason)) => {
+            eprintln!("error: {reason}");
             ExitCode::FAILURE
         }
     };
@@ -186,7 +186,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Reads and cuts the file in a thread of its own, no further ahead than is needed.
+/// Reads and cuts the file in a thread of its own, only as far ahead as needed.
 fn read(mut cutter: Cutter, first: i64) -> mpsc::Receiver<std::io::Result<Piece>> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
@@ -195,14 +195,14 @@ fn read(mut cutter: Cutter, first: i64) -> mpsc::Receiver<std::io::Result<Piece>
                 Ok(Some(piece)) if is_before(&piece, cutter.number(), first) => continue,
                 Ok(Some(piece)) => Ok(piece),
                 Ok(None) if cutter.number() + 1 < first => {
-                    let told = format!("there are only {} batches in it", cutter.number());
-                    Err(std::io::Error::other(told))
+                    let reason = format!("there are only {} batches in it", cutter.number());
+                    Err(std::io::Error::other(reason))
                 }
                 Ok(None) => return,
                 Err(error) => Err(error),
             };
             let failed = piece.is_err();
-            // Nobody listens any more when the import has ended.
+            // The receiver is gone once the import has ended.
             if sender.blocking_send(piece).is_err() || failed {
                 return;
             }
@@ -211,29 +211,31 @@ fn read(mut cutter: Cutter, first: i64) -> mpsc::Receiver<std::io::Result<Piece>
     receiver
 }
 
-/// Whether a piece was dealt with before this batch: then its rejects are told, too.
+/// Whether a piece comes before this batch and was handled by an earlier run.
 fn is_before(piece: &Piece, number: i64, first: i64) -> bool {
     piece.number.map_or(number + 1 < first, |number| number < first)
 }
 
 impl Arguments {
-    /// The file's records and what becomes of them; also its length, if that is known.
-    fn open(&self) -> Result<(Source, Plan, Option<u64>), String> {
+    /// The file's records, their mapping, and the file's length, if it is known.
+    fn open(&self) -> Result<(Source, ColumnMapping, Option<u64>), String> {
         let format = Format::of(self.format, &self.file)?;
         let shown = self.file.display();
         if format == Format::Jsonl && (self.delimiter.is_some() || self.null.is_some()) {
             return Err("--delimiter and --null are for CSV; JSON has its own".into());
         }
-        let wishes = Wishes {
+        let options = MappingOptions {
             columns: self.columns.clone(),
             defaults: self.defaults.clone(),
             id_from: self.id_from.clone(),
             null: self.null.clone().unwrap_or_default(),
         };
         let (input, length) =
-            Input::open(&self.file).map_err(|error| format!("{shown}: {error}"))?;
-        let (source, plan) = match format {
-            Format::Jsonl => (Source::Jsonl(JsonlSource::new(input)), Plan::of_keys(&wishes)?),
+            FileInput::open(&self.file).map_err(|error| format!("{shown}: {error}"))?;
+        let (source, mapping) = match format {
+            Format::Jsonl => {
+                (Source::Jsonl(JsonlSource::new(input)), ColumnMapping::of_keys(&options)?)
+            }
             Format::Csv => {
                 let mut source = CsvSource::new(input, self.delimiter.unwrap_or(b','));
                 let header = source.next().map_err(|error| format!("{shown}: {error}"))?;
@@ -246,18 +248,21 @@ impl Arguments {
                     }
                     None => return Err(format!("{shown} is empty: it has no header")),
                 };
-                let plan = Plan::of_header(&wishes, header);
-                (Source::Csv(Box::new(source)), plan.map_err(|told| format!("{shown}: {told}"))?)
+                let mapping = ColumnMapping::of_header(&options, header);
+                (
+                    Source::Csv(Box::new(source)),
+                    mapping.map_err(|reason| format!("{shown}: {reason}"))?,
+                )
             }
         };
-        plan.check_defaults()?;
-        Ok((source, plan, length))
+        mapping.check_defaults()?;
+        Ok((source, mapping, length))
     }
 
-    /// What the service is told of the import.
-    fn options(&self, plan: &Plan) -> Result<ImportBooksOptions, String> {
+    /// The options of the import as the service takes them.
+    fn options(&self, mapping: &ColumnMapping) -> Result<ImportBooksOptions, String> {
         let mode = if self.key.is_some() { ImportMode::Upsert } else { ImportMode::Insert };
-        let given = plan.given();
+        let given = mapping.given();
         let named = self.update.iter().map(String::as_str).filter(|name| *name != "*");
         let missing = |name: &&str| given.as_ref().is_some_and(|given| !given.contains(name));
         if let Some(name) = named.clone().find(missing) {

@@ -1,5 +1,5 @@
-//! The rejects file: what wasn't imported, with the reasons, in a form that can be mended
-//! and imported again with the same options.
+//! The rejects file: the records that weren't imported, with the reasons. It can be corrected and
+//! imported again with the same options.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,20 +12,20 @@ use serde_json::Value as Json;
 
 use super::{
     cut::Reject,
-    draft::FieldViolation,
-    plan::{NOTES, RAW},
+    draft::RecordViolation,
+    mapping::{NOTES, RAW},
     source::Raw,
 };
 use crate::command::transfer::{format::Format, json};
 
-/// How the file is begun.
+/// How the file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum RejectsMode {
     /// It must not be there.
     New,
-    /// What an earlier try of the same import has written is written again.
+    /// It replaces what an earlier run of the same import wrote.
     Anew,
-    /// It goes on behind what an earlier try of the same import has written.
+    /// It appends to what an earlier run of the same import wrote.
     Append,
 }
 
@@ -42,35 +42,36 @@ pub enum Shape {
 pub struct Rejects {
     path: PathBuf,
     shape: Shape,
-    start: Start,
+    mode: RejectsMode,
     file: Option<File>,
-    /// Whether anything became of the import, so that what an earlier try wrote may go.
+    /// Whether the import has begun, so that the file of an earlier run may be replaced.
     begun: bool,
-    /// The last line of the source that it told of before.
-    told: i64,
+    /// The last line of the source that the file of an earlier run has.
+    last_written: i64,
 }
 
 impl Rejects {
-    /// Looks whether the file may be written.
+    /// Checks that the file can be written.
     ///
     /// # Errors
-    /// If it is there and mustn't be, or what an earlier try wrote can't be read.
-    pub fn open(path: PathBuf, shape: Shape, start: Start) -> Result<Self, String> {
+    /// If it exists and mustn't, or the file of an earlier run can't be read.
+    pub fn open(path: PathBuf, shape: Shape, mode: RejectsMode) -> Result<Self, String> {
         let shown = path.display().to_string();
-        let mut told = 0;
-        match (path.exists(), start) {
-            (true, Start::New) => {
+        let mut last_written = 0;
+        match (path.exists(), mode) {
+            (true, RejectsMode::New) => {
                 return Err(format!(
                     "{shown} is there already: move it away, or name another with --rejects"
                 ));
             }
-            (true, Start::Append) => {
-                told = last_line(&path, &shape).map_err(|error| format!("{shown}: {error}"))?;
+            (true, RejectsMode::Append) => {
+                last_written =
+                    last_line(&path, &shape).map_err(|error| format!("{shown}: {error}"))?;
             }
-            (true, Start::Anew) | (false, _) => {}
+            (true, RejectsMode::Anew) | (false, _) => {}
         }
         if !path.exists() {
-            // Found out now rather than when the first batch is committed.
+            // Checked now rather than when the first batch is committed.
             let tried = OpenOptions::new().write(true).create_new(true).open(&path);
             tried.and_then(|_| std::fs::remove_file(&path)).map_err(|error| {
                 format!(
@@ -79,35 +80,35 @@ impl Rejects {
                 )
             })?;
         }
-        Ok(Self { path, shape, start, file: None, told, begun: false })
+        Ok(Self { path, shape, mode, file: None, last_written, begun: false })
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// Writes what was rejected of a piece that is dealt with, in the order of the source.
+    /// Writes the rejects of a handled piece, in the order of the source.
     ///
     /// # Errors
     /// If it can't be written.
     pub fn write(&mut self, rejects: &[Reject]) -> io::Result<()> {
         let begun = std::mem::replace(&mut self.begun, true);
-        if !begun && self.start == Start::Anew && self.path.exists() {
+        if !begun && self.mode == RejectsMode::Anew && self.path.exists() {
             std::fs::remove_file(&self.path)?;
         }
-        let told = self.told;
-        let mut news = rejects.iter().filter(|reject| reject.line > told).peekable();
+        let last_written = self.last_written;
+        let mut news = rejects.iter().filter(|reject| reject.line > last_written).peekable();
         if news.peek().is_none() {
             return Ok(());
         }
         let mut bytes = Vec::new();
         if self.file.is_none() {
             let mut options = OpenOptions::new();
-            match self.start {
-                Start::Append => options.append(true).create(true),
-                Start::New | Start::Anew => options.write(true).create_new(true),
+            match self.mode {
+                RejectsMode::Append => options.append(true).create(true),
+                RejectsMode::New | RejectsMode::Anew => options.write(true).create_new(true),
             };
             let file = options.open(&self.path)?;
             if file.metadata()?.len() == 0 {
@@ -196,19 +197,20 @@ fn own_members(line: &[u8]) -> Vec<String> {
     own.map(|(key, value)| format!("{}:{value}", Json::from(key))).collect()
 }
 
-/// Line, field and reason of a record; several faults are joined.
+/// Line, field and reason of a record; several violations are joined.
 fn notes(reject: &Reject) -> (String, String, String) {
-    let phrase = |fault: &FieldViolation| match fault.field.as_str() {
-        "" => fault.reason.clone(),
-        field => format!("{field} {}", fault.reason),
+    let phrase = |violation: &RecordViolation| match violation.field.as_str() {
+        "" => violation.reason.clone(),
+        field => format!("{field} {}", violation.reason),
     };
-    let mut fields: Vec<&str> = reject.faults.iter().map(|fault| fault.field.as_str()).collect();
+    let mut fields: Vec<&str> =
+        reject.violations.iter().map(|violation| violation.field.as_str()).collect();
     fields.dedup();
-    let reasons: Vec<_> = reject.faults.iter().map(phrase).collect();
+    let reasons: Vec<_> = reject.violations.iter().map(phrase).collect();
     (reject.line.to_string(), fields.join(", "), reasons.join("; "))
 }
 
-/// The last line of the source that a rejects file tells of; 0 without one.
+/// The last line of the source that a rejects file has; 0 without one.
 fn last_line(path: &std::path::Path, shape: &Shape) -> io::Result<i64> {
     let mut file = BufReader::new(File::open(path)?);
     let mut last = 0;

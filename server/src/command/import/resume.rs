@@ -1,4 +1,4 @@
-//! How an import goes on: what `--resume` takes, and the command line that is printed.
+//! Resuming an import: the value of `--resume`, and the command line that is printed.
 
 use std::str::FromStr;
 
@@ -31,7 +31,7 @@ impl FromStr for Resume {
     }
 }
 
-/// The command line of this process, made to go on from a batch.
+/// The command line of this process, changed to resume from a batch.
 #[must_use]
 pub fn command(arguments: impl Iterator<Item = String>, id: &str, batch: i64) -> String {
     let mut words = Vec::new();
@@ -43,13 +43,13 @@ pub fn command(arguments: impl Iterator<Item = String>, id: &str, batch: i64) ->
             words.push(quoted(&word));
         }
     }
-    // Behind `--` nothing is a flag any more, so it stands before the file.
+    // After `--` nothing is a flag, so `--resume` is put before it.
     let at = words.iter().position(|word| word == "import").map_or(words.len(), |at| at + 1);
     words.splice(at..at, [FLAG.to_owned(), format!("{id}:{batch}")]);
     words.join(" ")
 }
 
-/// A word as a POSIX shell takes it.
+/// A word quoted for a POSIX shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read() {
+    fn a_resume_position_is_read() {
         let id = "6f1c7f2e-0d0b-4a3e-9a51-0d2b7c1e9f10";
         let read: Resume = format!("{id}:12").parse().unwrap();
         assert_eq!((read.id.to_string().as_str(), read.batch), (id, Some(12)));
@@ -74,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_repeated_with_the_new_place() {
-        let told = |words: &[&str]| command(words.iter().map(|&word| word.to_owned()), "ID", 7);
+    fn the_command_line_is_repeated_with_the_new_position() {
+        let resumed = |words: &[&str]| command(words.iter().map(|&word| word.to_owned()), "ID", 7);
         assert_eq!(
-            told(&["bookstore", "import", "--resume", "X:3", "my file.csv", "--null", ""]),
+            resumed(&["bookstore", "import", "--resume", "X:3", "my file.csv", "--null", ""]),
             "bookstore import --resume ID:7 'my file.csv' --null ''"
         );
         assert_eq!(
-            told(&["bin/x", "import", "--resume=X", "--default", "author=O'Hara", "--", "-"]),
+            resumed(&["bin/x", "import", "--resume=X", "--default", "author=O'Hara", "--", "-"]),
             r"bin/x import --resume ID:7 --default 'author=O'\''Hara' -- -"
         );
     }

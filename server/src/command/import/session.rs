@@ -1,5 +1,5 @@
-//! The stream that carries an import: batches out, acknowledgements in, and again from the
-//! first batch without one when it breaks.
+//! The stream of an import: sends batches, receives acknowledgements, and resumes at the first
+//! batch without one after a break.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,7 +22,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     cut::{Piece, Reject},
-    draft::FieldViolation,
+    draft::RecordViolation,
     rejects::Rejects,
 };
 use crate::{
@@ -33,38 +33,38 @@ use crate::{
 /// The most pieces that were sent and not acknowledged.
 const WINDOW: usize = 3;
 
-/// How long an interrupted import waits for what is on its way.
+/// How long an interrupted import waits for acknowledgements of sent batches.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Why an import stopped before its end.
 #[derive(Debug)]
-pub enum Stopped {
-    /// Nothing more can be done about it here.
+pub enum ImportStopped {
+    /// It failed, and a retry can't help.
     Failed(String),
-    /// A person or the system asked for it.
+    /// A signal stopped it.
     Interrupted(Signal),
 }
 
-impl From<String> for Stopped {
-    fn from(told: String) -> Self {
-        Self::Failed(told)
+impl From<String> for ImportStopped {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
     }
 }
 
-/// What became of the rows so far.
+/// The counts of rows so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Books that are new.
     pub inserted: i64,
-    /// Books that were there.
+    /// Books that existed.
     pub updated: i64,
     /// Records that weren't imported.
     pub rejected: i64,
 }
 
-/// An import under way.
-pub struct Session {
-    /// Where it goes.
+/// A running import.
+pub struct ImportSession {
+    /// The client of the service.
     pub client: BookTransferServiceClient<Transport>,
     /// What every stream of it begins with.
     pub options: ImportBooksOptions,
@@ -72,11 +72,11 @@ pub struct Session {
     pub pieces: mpsc::Receiver<io::Result<Piece>>,
     /// Where rejects go.
     pub rejects: Rejects,
-    /// Where it is told how far it is.
+    /// The progress display.
     pub progress: Progress,
     /// How long to go on after failures.
     pub timer: ResumeTimer,
-    /// How it is asked to stop.
+    /// The signals that stop it.
     pub signals: Signals,
     /// What became of the rows so far.
     pub counts: Counts,
@@ -89,30 +89,30 @@ pub struct Session {
 }
 
 /// How one stream ended.
-enum Broken {
+enum ImportStreamEnd {
     Stream(Status),
     Ended,
-    Stopped(Stopped),
+    Import(ImportStopped),
 }
 
-impl From<Status> for Broken {
+impl From<Status> for ImportStreamEnd {
     fn from(status: Status) -> Self {
         Self::Stream(status)
     }
 }
 
-impl From<Stopped> for Broken {
-    fn from(stopped: Stopped) -> Self {
-        Self::Stopped(stopped)
+impl From<ImportStopped> for ImportStreamEnd {
+    fn from(stopped: ImportStopped) -> Self {
+        Self::Import(stopped)
     }
 }
 
-impl Session {
-    /// Carries the import to its end.
+impl ImportSession {
+    /// Runs the import to its end.
     ///
     /// # Errors
-    /// Why it stopped before. What was acknowledged is counted then.
-    pub async fn run(&mut self) -> Result<(), Stopped> {
+    /// Why it stopped early. Acknowledged batches are counted.
+    pub async fn run(&mut self) -> Result<(), ImportStopped> {
         loop {
             self.fill().await?;
             if self.window.is_empty() {
@@ -120,33 +120,33 @@ impl Session {
             }
             let status = match self.stream().await {
                 Ok(()) => return Ok(()),
-                Err(Broken::Stopped(stopped)) => return Err(stopped),
-                Err(Broken::Stream(status)) => Some(status),
-                Err(Broken::Ended) => None,
+                Err(ImportStreamEnd::Import(stopped)) => return Err(stopped),
+                Err(ImportStreamEnd::Stream(status)) => Some(status),
+                Err(ImportStreamEnd::Ended) => None,
             };
             let error = status.map(Error::from);
-            let told =
+            let reason =
                 error.as_ref().map_or("the stream ended too early".into(), ToString::to_string);
             let first = self.timer.is_fresh();
             let Some(pause) = self.timer.pause(error.as_ref()) else {
-                return Err(Stopped::Failed(told));
+                return Err(ImportStopped::Failed(reason));
             };
             if first {
-                self.progress.note(&format!("trying again: {told}"));
+                self.progress.note(&format!("trying again: {reason}"));
             }
             tokio::select! {
                 () = sleep(pause) => {}
-                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal)),
+                signal = self.signals.wait() => return Err(ImportStopped::Interrupted(signal)),
             }
         }
     }
 
     /// Waits until there is a batch to send; pieces without one need no service.
-    async fn fill(&mut self) -> Result<(), Stopped> {
+    async fn fill(&mut self) -> Result<(), ImportStopped> {
         while !self.read && !self.window.iter().any(|piece| piece.number.is_some()) {
             tokio::select! {
                 piece = self.pieces.recv() => self.take(piece)?,
-                signal = self.signals.wait() => return Err(Stopped::Interrupted(signal)),
+                signal = self.signals.wait() => return Err(ImportStopped::Interrupted(signal)),
             }
             self.settle()?;
         }
@@ -154,18 +154,18 @@ impl Session {
     }
 
     /// One stream: it sends the whole window, and on from there.
-    async fn stream(&mut self) -> Result<(), Broken> {
+    async fn stream(&mut self) -> Result<(), ImportStreamEnd> {
         let (sender, receiver) = mpsc::channel(1);
         let step = |step| ImportBooksRequest { step: Some(step) };
         // The channel is new and takes one.
         let _ = sender.try_send(step(Step::Options(self.options.clone())));
         let mut sender = Some(sender);
-        // The loop around this waits by itself, and tells why.
+        // The outer loop waits and prints the reason.
         let request = Request::new(ReceiverStream::new(receiver)).wait_for_ready(false);
         let mut client = self.client.clone();
         let mut answers = tokio::select! {
             answer = client.import_books(request) => answer?.into_inner(),
-            signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+            signal = self.signals.wait() => return Err(ImportStopped::Interrupted(signal).into()),
         };
         let (mut sent, mut rows) = (0, 0);
         let mut last_sent = self.next - 1;
@@ -185,7 +185,7 @@ impl Session {
                 permit = reserve(sender.as_ref()), if waiting.is_some() => {
                     let Some((number, piece)) = waiting else { continue };
                     let Some(permit) = permit else {
-                        // The stream is gone; its answers say why.
+                        // The stream has ended; its answers hold the reason.
                         self.acknowledge(answers.message().await?)?;
                         continue;
                     };
@@ -207,13 +207,13 @@ impl Session {
         }
     }
 
-    /// Nothing is sent any more: waits for the answers to what is on its way.
+    /// Sends no more batches and waits for the acknowledgements of sent ones.
     async fn stop(
         &mut self,
         signal: Signal,
         mut answers: Streaming<ImportBooksResponse>,
         last_sent: i64,
-    ) -> Stopped {
+    ) -> ImportStopped {
         let latest = Instant::now() + LAST_ANSWERS;
         while self.next <= last_sent {
             tokio::select! {
@@ -227,39 +227,39 @@ impl Session {
                 again = self.signals.wait() => again.end_process(),
             }
         }
-        Stopped::Interrupted(signal)
+        ImportStopped::Interrupted(signal)
     }
 
-    /// Everything is acknowledged: says so, and lets the service compare its counts.
+    /// All batches are acknowledged: sends the end, so that the service compares the counts.
     async fn end(
         &mut self,
         sender: Option<mpsc::Sender<ImportBooksRequest>>,
         mut answers: Streaming<ImportBooksResponse>,
         batches: i64,
         rows: i64,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), ImportStreamEnd> {
         let end = ImportBooksRequest { step: Some(Step::End(ImportBooksEnd { batches, rows })) };
         if let Some(sender) = sender {
-            // If the stream is gone, its answers say why.
+            // If the stream has ended, its answers hold the reason.
             let _ = sender.send(end).await;
         }
         let answer = tokio::select! {
             answer = answers.message() => answer,
-            signal = self.signals.wait() => return Err(Stopped::Interrupted(signal).into()),
+            signal = self.signals.wait() => return Err(ImportStopped::Interrupted(signal).into()),
         };
         match answer {
             Ok(answer) => match answer.and_then(|answer| answer.step) {
                 Some(Answer::Summary(summary)) if summary.batches == batches => Ok(()),
                 other => Err(odd(&format!("{other:?} instead of the summary")).into()),
             },
-            // Every batch is committed and acknowledged: nothing is left to be tried again.
+            // Every batch is committed and acknowledged, so there is nothing to retry.
             Err(status) if Error::from(status.clone()).is_transient() => Ok(()),
             Err(status) => Err(status.into()),
         }
     }
 
-    /// A piece of the file came, or its end.
-    fn take(&mut self, piece: Option<io::Result<Piece>>) -> Result<(), Stopped> {
+    /// Takes a piece of the file, or its end.
+    fn take(&mut self, piece: Option<io::Result<Piece>>) -> Result<(), ImportStopped> {
         match piece {
             Some(Ok(piece)) => {
                 if !piece.ignored.is_empty() {
@@ -267,23 +267,23 @@ impl Session {
                 }
                 self.window.push_back(piece);
             }
-            Some(Err(error)) => return Err(Stopped::Failed(format!("the file: {error}"))),
+            Some(Err(error)) => return Err(ImportStopped::Failed(format!("the file: {error}"))),
             None => self.read = true,
         }
         Ok(())
     }
 
-    fn acknowledge(&mut self, answer: Option<ImportBooksResponse>) -> Result<(), Broken> {
-        let Some(answer) = answer else { return Err(Broken::Ended) };
+    fn acknowledge(&mut self, answer: Option<ImportBooksResponse>) -> Result<(), ImportStreamEnd> {
+        let Some(answer) = answer else { return Err(ImportStreamEnd::Ended) };
         let step = answer.step;
         let Some(Answer::Acknowledgement(acknowledgement)) = step else {
             return Err(odd(&format!("{step:?} instead of an acknowledgement")).into());
         };
         let expected = self.window.front().and_then(|piece| piece.number);
         if expected != Some(acknowledgement.number) {
-            let told =
+            let reason =
                 format!("acknowledgement {} instead of {expected:?}", acknowledgement.number);
-            return Err(odd(&told).into());
+            return Err(odd(&reason).into());
         }
         self.timer.reset();
         let Some(piece) = self.window.pop_front() else { return Ok(()) };
@@ -295,8 +295,8 @@ impl Session {
         Ok(())
     }
 
-    /// Lets go of pieces that wait for no acknowledgement.
-    fn settle(&mut self) -> Result<(), Stopped> {
+    /// Drops pieces that need no acknowledgement.
+    fn settle(&mut self) -> Result<(), ImportStopped> {
         while self.window.front().is_some_and(|piece| piece.number.is_none()) {
             if let Some(piece) = self.window.pop_front() {
                 self.finish(piece, None)?;
@@ -305,21 +305,21 @@ impl Session {
         Ok(())
     }
 
-    /// Writes what was rejected of a piece, and tells how far the import is.
+    /// Writes the rejects of a piece and updates the progress.
     fn finish(
         &mut self,
         piece: Piece,
         acknowledgement: Option<ImportBooksAcknowledgement>,
-    ) -> Result<(), Stopped> {
-        let mut reasons: BTreeMap<i64, Vec<FieldViolation>> = BTreeMap::new();
+    ) -> Result<(), ImportStopped> {
+        let mut reasons: BTreeMap<i64, Vec<RecordViolation>> = BTreeMap::new();
         for rejection in acknowledgement.into_iter().flat_map(|given| given.rejections) {
-            let faults = reasons.entry(rejection.line).or_default();
-            faults.push(FieldViolation { field: rejection.field, reason: rejection.reason });
+            let violations = reasons.entry(rejection.line).or_default();
+            violations.push(RecordViolation { field: rejection.field, reason: rejection.reason });
         }
         let mut rejects = piece.rejects;
         for (row, raw) in piece.rows.into_iter().zip(piece.raws) {
-            if let Some(faults) = reasons.remove(&row.line) {
-                rejects.push(Reject { line: row.line, raw, faults });
+            if let Some(violations) = reasons.remove(&row.line) {
+                rejects.push(Reject { line: row.line, raw, violations });
             }
         }
         rejects.sort_by_key(|reject| reject.line);
@@ -328,7 +328,7 @@ impl Session {
         self.rejects.write(&rejects).map_err(|error| format!("{shown}: {error}"))?;
         let Counts { inserted, updated, rejected } = self.counts;
         let count = |count: i64| u64::try_from(count).unwrap_or_default();
-        self.progress.tell(piece.read, count(inserted + updated + rejected), count(rejected));
+        self.progress.update(piece.read, count(inserted + updated + rejected), count(rejected));
         Ok(())
     }
 }
@@ -343,6 +343,6 @@ async fn reserve(
     sender?.reserve().await.ok()
 }
 
-fn odd(told: &str) -> Stopped {
-    Stopped::Failed(format!("the service answered {told}"))
+fn odd(reason: &str) -> ImportStopped {
+    ImportStopped::Failed(format!("the service answered {reason}"))
 }

@@ -6,56 +6,57 @@ use bookstore_client::v1::ImportBooksRow;
 
 use super::{cut::Reject, *};
 
-fn wishes(columns: &[&str], defaults: &[&str]) -> Wishes {
+fn options(columns: &[&str], defaults: &[&str]) -> MappingOptions {
     let read = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-    Wishes { columns: read(columns), defaults: read(defaults), ..Wishes::default() }
+    MappingOptions { columns: read(columns), defaults: read(defaults), ..MappingOptions::default() }
 }
 
-fn csv(text: &[u8], wishes: &Wishes, size: usize) -> (Cutter, Shape) {
-    let mut source = CsvSource::new(Input::new(Cursor::new(text.to_vec())).unwrap(), b',');
+fn csv(text: &[u8], options: &MappingOptions, size: usize) -> (Cutter, Shape) {
+    let mut source = CsvSource::new(FileInput::new(Cursor::new(text.to_vec())).unwrap(), b',');
     let Some(Raw::Cells(header)) = source.next().unwrap().map(|record| record.raw) else {
         unreachable!("a header")
     };
-    let plan = Plan::of_header(wishes, header.clone()).unwrap();
-    (Cutter::new(Source::Csv(Box::new(source)), plan, size), Shape::Csv(header, b','))
+    let mapping = ColumnMapping::of_header(options, header.clone()).unwrap();
+    (Cutter::new(Source::Csv(Box::new(source)), mapping, size), Shape::Csv(header, b','))
 }
 
-fn jsonl(text: &str, wishes: &Wishes) -> Cutter {
-    let source = JsonlSource::new(Input::new(Cursor::new(text.as_bytes().to_vec())).unwrap());
-    Cutter::new(Source::Jsonl(source), Plan::of_keys(wishes).unwrap(), 1_000)
+fn jsonl(text: &str, options: &MappingOptions) -> Cutter {
+    let source = JsonlSource::new(FileInput::new(Cursor::new(text.as_bytes().to_vec())).unwrap());
+    Cutter::new(Source::Jsonl(source), ColumnMapping::of_keys(options).unwrap(), 1_000)
 }
 
 fn pieces(mut cutter: Cutter) -> Vec<Piece> {
     std::iter::from_fn(|| cutter.next().unwrap()).collect()
 }
 
-/// All rows and all rejects, whatever the pieces.
+/// All rows and all rejects of all pieces.
 fn parts(cutter: Cutter) -> (Vec<ImportBooksRow>, Vec<Reject>) {
     let (rows, rejects): (Vec<_>, Vec<_>) =
         pieces(cutter).into_iter().map(|piece| (piece.rows, piece.rejects)).unzip();
     (rows.concat(), rejects.concat())
 }
 
-fn told(rejects: &[Reject]) -> Vec<String> {
-    let told = |reject: &Reject| {
-        let faults = reject.faults.iter();
-        let faults: Vec<_> =
-            faults.map(|fault| format!("{} {}", fault.field, fault.reason)).collect();
-        format!("{}: {}", reject.line, faults.join("; "))
+fn reported(rejects: &[Reject]) -> Vec<String> {
+    let reported = |reject: &Reject| {
+        let violations = reject.violations.iter();
+        let violations: Vec<_> = violations
+            .map(|violation| format!("{} {}", violation.field, violation.reason))
+            .collect();
+        format!("{}: {}", reject.line, violations.join("; "))
     };
-    rejects.iter().map(told).collect()
+    rejects.iter().map(reported).collect()
 }
 
 const PRICED: [&str; 2] = ["price=1.5", "price.currency_code=USD"];
 
 #[test]
-fn cells_become_values() {
+fn cells_are_converted_to_values() {
     let text = "id,title,author,price,stock,category_id,attributes,isbn,description\n\
         a,T,A,12.50,7,c,\"{\"\"n\"\":1,\"\"isbn\"\":2}\",x,\n\
         b,T,A,,,,,,d\n";
-    let wishes =
-        wishes(&["attributes.isbn=isbn"], &["price=1.5", "price.currency_code=USD", "stock=3"]);
-    let (rows, rejects) = parts(csv(text.as_bytes(), &wishes, 10).0);
+    let options =
+        options(&["attributes.isbn=isbn"], &["price=1.5", "price.currency_code=USD", "stock=3"]);
+    let (rows, rejects) = parts(csv(text.as_bytes(), &options, 10).0);
     assert!(rejects.is_empty());
     let [first, second] = rows.try_into().unwrap();
     assert_eq!((first.line, first.id.as_str()), (2, "a"));
@@ -74,41 +75,42 @@ fn cells_become_values() {
 }
 
 #[test]
-fn the_text_for_unset_is_anything() {
-    let mut wishes = wishes(&[], &PRICED);
-    wishes.null = "\\N".into();
+fn any_text_can_stand_for_unset() {
+    let mut options = options(&[], &PRICED);
+    options.null = "\\N".into();
     let text = b"title,author,description,cover_image\nT,A,\\N,\n";
-    let (rows, _) = parts(csv(text, &wishes, 10).0);
+    let (rows, _) = parts(csv(text, &options, 10).0);
     let book = rows[0].book.as_ref().unwrap();
     assert_eq!((book.description.as_deref(), book.cover_image.as_deref()), (None, Some("")));
 }
 
 #[test]
-fn an_id_is_made_of_a_text_and_always_the_same() {
-    let mut wishes = wishes(&[], &PRICED);
-    wishes.id_from = Some("isbn".into());
-    let (rows, rejects) = parts(csv(b"isbn,title,author\n978,T,A\n,T,A\n978,T,A\n", &wishes, 10).0);
+fn the_same_text_makes_the_same_id() {
+    let mut options = options(&[], &PRICED);
+    options.id_from = Some("isbn".into());
+    let (rows, rejects) =
+        parts(csv(b"isbn,title,author\n978,T,A\n,T,A\n978,T,A\n", &options, 10).0);
     let id = "64c4abff-29dc-52ba-b53f-fbd9e520f4ec";
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), [id, id]);
-    assert_eq!(told(&rejects), ["3: id is made of \"isbn\", which is empty"]);
+    assert_eq!(reported(&rejects), ["3: id is made of \"isbn\", which is empty"]);
     let lines = "{\"isbn\":\"978\",\"title\":\"T\"}\n{\"isbn\":978}\n{\"isbn\":null}\n{}";
-    let (rows, rejects) = parts(jsonl(lines, &wishes));
+    let (rows, rejects) = parts(jsonl(lines, &options));
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), [id, id]);
     assert_eq!(rejects.len(), 2);
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_its_line() {
+fn an_unreadable_record_is_reported_with_its_line() {
     let text = b"title,author,price,stock,attributes\n\
         \"T\n2\",A,1,1,\n\
         T,A,1e3,many,[1]\n\
         T,A,1\n\
         T,A,1,1,,\n\
         \xff,A,1,1,{\n";
-    let (rows, rejects) = parts(csv(text, &wishes(&[], &["price.currency_code=USD"]), 10).0);
+    let (rows, rejects) = parts(csv(text, &options(&[], &["price.currency_code=USD"]), 10).0);
     assert_eq!(rows.len(), 1);
     assert_eq!(
-        told(&rejects),
+        reported(&rejects),
         [
             "4: price must be a decimal number such as 12.5; it is \"1e3\"; \
              stock must be a whole number; it is \"many\"; attributes must be a JSON object",
@@ -121,7 +123,7 @@ fn what_cannot_be_read_is_told_with_its_line() {
 }
 
 #[test]
-fn lines_of_json_are_the_contract_s_or_flat() {
+fn json_lines_are_nested_or_flat() {
     let text = r#"{"title":"T","author":"A","price":{"currencyCode":"USD","units":"12","nanos":5000},"stock":2,"etag":"x"}
 {"title":"T","author":"A","price":12.10,"price.currency_code":"EUR","attributes.n":[1],"categoryId":null}
 {"title":"T","author":"A","price":"0.000001","year":1}
@@ -129,7 +131,7 @@ fn lines_of_json_are_the_contract_s_or_flat() {
 {"title":7,"price":{"cents":1}}
 {"_raw":"{","_line":3}
 "#;
-    let mut cutter = jsonl(text, &wishes(&[], &["price.currency_code=CHF"]));
+    let mut cutter = jsonl(text, &options(&[], &["price.currency_code=CHF"]));
     let piece = cutter.next().unwrap().unwrap();
     let price = |at: usize| {
         let price = piece.rows[at].book.as_ref().unwrap().price.clone().unwrap();
@@ -140,7 +142,7 @@ fn lines_of_json_are_the_contract_s_or_flat() {
     assert_eq!(price(2), (0, 1_000, "CHF".to_owned()));
     assert_eq!(piece.ignored, ["etag", "year"]);
     assert_eq!(
-        told(&piece.rejects),
+        reported(&piece.rejects),
         [
             "4: price.currency_code has two currencies, \"USD\" and \"EUR\"; \
              title stands twice in the line",
@@ -158,7 +160,7 @@ fn a_file_is_cut_the_same_way_every_time() {
     let huge = format!("T,A,{}\n", "d".repeat((1 << 20) - 20));
     let text = format!("title,author,description\n{bad}{body}{huge}{bad}");
     let cut = || {
-        let (cutter, _) = csv(text.as_bytes(), &wishes(&[], &PRICED), 4);
+        let (cutter, _) = csv(text.as_bytes(), &options(&[], &PRICED), 4);
         let pieces = pieces(cutter).into_iter();
         let cut = pieces.map(|piece| (piece.number, piece.rows.len(), piece.rejects.len()));
         cut.collect::<Vec<_>>()
@@ -168,28 +170,28 @@ fn a_file_is_cut_the_same_way_every_time() {
     assert_eq!(cut(), wanted);
     // Bytes end a batch as well.
     let two = format!("title,author,description\n{}{}T,A,\n", row(5), row(5));
-    let (cutter, _) = csv(two.as_bytes(), &wishes(&[], &PRICED), 4);
+    let (cutter, _) = csv(two.as_bytes(), &options(&[], &PRICED), 4);
     let rows: Vec<_> = pieces(cutter).iter().map(|piece| piece.rows.len()).collect();
     assert_eq!(rows, [1, 2]);
 }
 
 #[test]
-fn rejects_are_mended_and_read_again() {
+fn corrected_rejects_can_be_imported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("r.csv");
     let text = b"title,author,price,note\n\"T, \"\"1\"\"\",A,x,\xff\nT,A\nT,A,1,2,3\nT,A,,\n";
-    let wishes = wishes(&[], &["price.currency_code=USD"]);
-    let (cutter, shape) = csv(text, &wishes, 10);
+    let options = options(&[], &["price.currency_code=USD"]);
+    let (cutter, shape) = csv(text, &options, 10);
     let (rows, rejects) = parts(cutter);
     assert_eq!((rows.len(), rejects.len()), (1, 3));
     let open = |start| Rejects::open(path.clone(), shape.clone(), start);
-    open(Start::New).unwrap().write(&[]).unwrap();
+    open(RejectsMode::New).unwrap().write(&[]).unwrap();
     assert!(!path.exists(), "made without a reject");
-    open(Start::New).unwrap().write(&rejects[..2]).unwrap();
-    assert!(open(Start::New).is_err_and(|told| told.contains("is there already")));
+    open(RejectsMode::New).unwrap().write(&rejects[..2]).unwrap();
+    assert!(open(RejectsMode::New).is_err_and(|reported| reported.contains("is there already")));
 
-    // An import that goes on tells nothing twice.
-    open(Start::Append).unwrap().write(&rejects).unwrap();
+    // A resumed import writes no reject twice.
+    open(RejectsMode::Append).unwrap().write(&rejects).unwrap();
     let written = std::fs::read(&path).unwrap();
     let wanted = b"_line,_field,_reason,title,author,price,note\n\
         2,price,\"price must be a decimal number such as 12.5; it is \"\"x\"\"\",\"T, \"\"1\"\"\",A,x,\xff\n\
@@ -197,32 +199,32 @@ fn rejects_are_mended_and_read_again() {
         4,,\"the record has 5 cells, the header has 4\",T,A,1,2,3\n";
     assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(wanted));
     assert_eq!(written, wanted);
-    open(Start::Anew).unwrap().write(&rejects).unwrap();
+    open(RejectsMode::Anew).unwrap().write(&rejects).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), wanted);
 
-    // Read again they are the same rejects, and the notes are nobody's columns.
-    let (cutter, shape) = csv(wanted, &wishes, 10);
+    // Read again they are the same rejects, and the notes map to no field.
+    let (cutter, shape) = csv(wanted, &options, 10);
     let again = parts(cutter).1;
     assert_eq!(again.len(), 3);
     let other = folder.path().join("again.csv");
-    Rejects::open(other.clone(), shape, Start::New).unwrap().write(&again).unwrap();
+    Rejects::open(other.clone(), shape, RejectsMode::New).unwrap().write(&again).unwrap();
     let other = String::from_utf8_lossy(&std::fs::read(other).unwrap()).into_owned();
     assert!(other.starts_with("_line,_field,_reason,title,author,price,note\n2,price,"), "{other}");
     assert_eq!(other.lines().count(), 4);
 
     let mended = String::from_utf8_lossy(wanted).replace(",A,x,", ",A,9,");
-    let (rows, rejects) = parts(csv(mended.as_bytes(), &wishes, 10).0);
+    let (rows, rejects) = parts(csv(mended.as_bytes(), &options, 10).0);
     assert_eq!((rows.len(), rejects.len()), (1, 2));
     assert_eq!(rows[0].book.as_ref().unwrap().title, "T, \"1\"");
 }
 
 #[test]
-fn rejected_lines_of_json_keep_their_words() {
+fn rejected_json_lines_keep_their_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("r.jsonl");
     let text = "{\"title\":\"T\",\"stock\":1.50, \"n\" : 1e400 }\nno json\n{\"_line\":9,\"stock\":\"x\"}\n";
-    let rejects = parts(jsonl(text, &wishes(&[], &[]))).1;
-    let mut file = Rejects::open(path.clone(), Shape::Jsonl, Start::New).unwrap();
+    let rejects = parts(jsonl(text, &options(&[], &[]))).1;
+    let mut file = Rejects::open(path.clone(), Shape::Jsonl, RejectsMode::New).unwrap();
     file.write(&rejects).unwrap();
     let written = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<_> = written.lines().collect();
@@ -232,7 +234,7 @@ fn rejected_lines_of_json_keep_their_words() {
             && lines[2].ends_with(",\"stock\":\"x\"}"),
         "{written}"
     );
-    let mut file = Rejects::open(path.clone(), Shape::Jsonl, Start::Append).unwrap();
+    let mut file = Rejects::open(path.clone(), Shape::Jsonl, RejectsMode::Append).unwrap();
     file.write(&rejects).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bookstore_migration::check::{self, Replay, Report};
+use bookstore_migration::check::{self, ReplayPolicy, Report};
 use clap::Args;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ async fn report(context: &Context<'_>, arguments: &Arguments) -> Result<Report, 
     }
     let session = opener.open_for_inspection().await?;
     let scratch = opener.open_scratch_for(&session).await?;
-    let replay = if arguments.snapshot { Replay::Never } else { Replay::Allowed };
+    let replay = if arguments.snapshot { ReplayPolicy::Never } else { ReplayPolicy::Allowed };
     Ok(check::check(&session, scratch.as_ref(), replay, &context.chain).await?)
 }
 

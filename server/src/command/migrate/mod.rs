@@ -37,7 +37,7 @@ use crate::config::{Config, duration};
                   session ended: run it again;\n8 new finds nothing to do; 9 check could not be made; 64 wrong setting.")]
 pub struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    action: Verb,
     /// Answers one JSON document on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -53,7 +53,7 @@ pub struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum Verb {
     /// Applies the revisions up to TARGET.
     Up(up::Arguments),
     /// Reverts the revisions after TARGET. Says what would be undone and lost, and asks.
@@ -63,9 +63,9 @@ enum Action {
     /// Prints the newest revision that this program has.
     Heads,
     /// Lists the revisions, the newest first; with -v author, time and program.
-    History(read::History),
+    History(read::HistoryArguments),
     /// Prints a revision and its SQL, and what was applied where that is another.
-    Show(read::Show),
+    Show(read::ShowArguments),
     /// Lists every revision with its state. Changes nothing.
     Status,
     /// Compares the schema with what the migrations make. Changes nothing. Exit code 1: it differs.
@@ -75,9 +75,9 @@ enum Action {
     /// Prints the SQL from one revision to another, without a database.
     Sql(script::Arguments),
     /// Records that the database is at TARGET, without running a step.
-    Stamp(records::Stamp),
+    Stamp(records::StampArguments),
     /// Accepts that a revision was edited after it was applied.
-    Repair(records::Repair),
+    Repair(records::RepairArguments),
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -103,7 +103,7 @@ async fn run_action(
     arguments: &Arguments,
     output: Output,
 ) -> Result<ExitCode, Problem> {
-    if let Action::Heads = arguments.action {
+    if let Verb::Heads = arguments.action {
         // Several are shown before they are refused.
         output.heads(&heads(&revisions));
     }
@@ -116,18 +116,18 @@ async fn run_action(
     };
     let context = Context { config, chain, options, output };
     let done = match &arguments.action {
-        Action::Check(arguments) => return Ok(check::run(&context, arguments).await),
-        Action::Up(arguments) => up::run(&context, arguments).await,
-        Action::Down(arguments) => down::run(&context, arguments).await,
-        Action::Current => read::current(&context).await,
-        Action::Heads => Ok(()),
-        Action::History(arguments) => read::history(&context, arguments).await,
-        Action::Show(arguments) => read::show(&context, arguments).await,
-        Action::Status => read::status(&context).await,
-        Action::New(arguments) => return new::run(&context, arguments).await,
-        Action::Sql(arguments) => script::run(&context, arguments).await,
-        Action::Stamp(arguments) => records::stamp(&context, arguments).await,
-        Action::Repair(arguments) => records::repair(&context, arguments).await,
+        Verb::Check(arguments) => return Ok(check::run(&context, arguments).await),
+        Verb::Up(arguments) => up::run(&context, arguments).await,
+        Verb::Down(arguments) => down::run(&context, arguments).await,
+        Verb::Current => read::current(&context).await,
+        Verb::Heads => Ok(()),
+        Verb::History(arguments) => read::history(&context, arguments).await,
+        Verb::Show(arguments) => read::show(&context, arguments).await,
+        Verb::Status => read::status(&context).await,
+        Verb::New(arguments) => return new::run(&context, arguments).await,
+        Verb::Sql(arguments) => script::run(&context, arguments).await,
+        Verb::Stamp(arguments) => records::stamp(&context, arguments).await,
+        Verb::Repair(arguments) => records::repair(&context, arguments).await,
     };
     done.map(|()| ExitCode::SUCCESS)
 }

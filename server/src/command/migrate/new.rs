@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     };
     let parent = context.chain.head().map(|head| head.name.clone());
     let name = name(&context.chain.names(), &arguments.message)?;
-    let empty = "        // sql(r#\"ALTER TABLE …\"#),\n".to_owned();
+    let empty = "            // sql(r#\"ALTER TABLE …\"#),\n".to_owned();
     let (up, down) = if arguments.empty {
         (empty.clone(), empty)
     } else {
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
             }
         }
     };
-    let text = render(&Draft {
+    let text = render(&RevisionFile {
         name: &name,
         parent: parent.as_deref(),
         message: &arguments.message,
@@ -57,7 +57,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
 }
 
 /// What a file of a revision is made of.
-pub(super) struct Draft<'a> {
+pub(super) struct RevisionFile<'a> {
     pub(super) name: &'a str,
     pub(super) parent: Option<&'a str>,
     pub(super) message: &'a str,
@@ -68,8 +68,8 @@ pub(super) struct Draft<'a> {
 }
 
 /// The text of a revision's file.
-pub(super) fn render(draft: &Draft<'_>) -> String {
-    let Draft { name, parent, message, author, up, down } = draft;
+pub(super) fn render(draft: &RevisionFile<'_>) -> String {
+    let RevisionFile { name, parent, message, author, up, down } = draft;
     let method = |method: &str, value: Option<&str>| {
         value.map(|value| format!("        .{method}({value:?})\n")).unwrap_or_default()
     };
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_after_all_others() {
+    fn a_new_name_sorts_after_all_others() {
         let names = ["m20261125_000001_a".to_owned(), "m99991231_000007_b".to_owned()];
         let name = name(&names, "Add books.isbn, at last!").ok();
         assert_eq!(name.as_deref(), Some("m99991231_000008_add_books_isbn_at_last"));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_gets_two_lines() {
+    fn a_registered_revision_adds_two_lines() {
         let list = "//! Doc.\n\nmod m1_a;\n\nvec![\n        m1_a::revision(),\n    ]\n";
         let with = register(list, "m2_b").expect("a list");
         let expected = "//! Doc.\n\nmod m1_a;\nmod m2_b;\n\nvec![\n        m1_a::revision(),\n        \

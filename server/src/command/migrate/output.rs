@@ -56,9 +56,9 @@ impl Output {
     }
 
     /// Says why a verb failed.
-    pub(super) fn fail(self, told: &str, code: u8) {
-        print_error(&format!("error: {told}"));
-        self.json(&json!({"error": told, "exit_code": code}));
+    pub(super) fn fail(self, message: &str, code: u8) {
+        print_error(&format!("error: {message}"));
+        self.json(&json!({"error": message, "exit_code": code}));
     }
 
     /// Says something beside the answer.

@@ -1,7 +1,7 @@
 //! The verbs that change nothing: `current`, `history`, `show`, `status`.
 
 use bookstore_migration::{
-    bookkeeping::{self, Applied, State},
+    bookkeeping::{self, Applied, BookkeepingState},
     clock, listing,
     revision::{Engine, Revision},
     session::Opener as _,
@@ -17,7 +17,7 @@ use super::{
 
 /// The arguments of `history`.
 #[derive(Args)]
-pub(super) struct History {
+pub(super) struct HistoryArguments {
     /// With author, time and program.
     #[arg(short, long)]
     verbose: bool,
@@ -25,17 +25,17 @@ pub(super) struct History {
 
 /// The arguments of `show`.
 #[derive(Args)]
-pub(super) struct Show {
+pub(super) struct ShowArguments {
     /// The revision, or the beginning of its name.
     #[arg(default_value = "head")]
     revision: String,
 }
 
 /// What the database says of its revisions. One that isn't there has none.
-pub(super) async fn state(context: &Context<'_>) -> Result<State, Problem> {
+pub(super) async fn state(context: &Context<'_>) -> Result<BookkeepingState, Problem> {
     let opener = context.opener()?;
     if !opener.0.exists() {
-        return Ok(State::default());
+        return Ok(BookkeepingState::default());
     }
     let session = opener.open().await?;
     let state = bookkeeping::read(&session).await;
@@ -52,7 +52,7 @@ pub(super) fn newer(unknown: &[String]) -> String {
 }
 
 /// A revision as a line of `status`.
-struct Line {
+struct StatusRow {
     state: String,
     name: String,
     applied: Option<Applied>,
@@ -60,11 +60,11 @@ struct Line {
 }
 
 /// Every revision with its state, the oldest first; those of a newer program last.
-fn lines(context: &Context<'_>, state: &State, engine: Engine) -> Vec<Line> {
+fn lines(context: &Context<'_>, state: &BookkeepingState, engine: Engine) -> Vec<StatusRow> {
     let known = context.chain.revisions().iter().map(|revision| {
         let applied = state.get(&revision.name).cloned();
         let hash = applied.as_ref().and_then(|one| one.details.as_ref()).map(|one| &one.hash);
-        let told = match (&applied, state.half_of(&revision.name)) {
+        let shown = match (&applied, state.half_of(&revision.name)) {
             (Some(_), _) if hash.is_some_and(|hash| *hash != revision.hash(engine)) => {
                 "changed".to_owned()
             }
@@ -77,9 +77,9 @@ fn lines(context: &Context<'_>, state: &State, engine: Engine) -> Vec<Line> {
             (None, None) => "pending".to_owned(),
         };
         let (name, message) = (revision.name.clone(), revision.message.clone());
-        Line { state: told, name, applied, message }
+        StatusRow { state: shown, name, applied, message }
     });
-    let unknown = state.unknown(&context.chain).into_iter().map(|applied| Line {
+    let unknown = state.unknown(&context.chain).into_iter().map(|applied| StatusRow {
         state: "unknown".to_owned(),
         name: applied.name.clone(),
         message: applied.details.as_ref().map_or_else(String::new, |one| one.message.clone()),
@@ -92,14 +92,14 @@ pub(super) async fn status(context: &Context<'_>) -> Result<(), Problem> {
     let state = state(context).await?;
     let engine = context.opener()?.engine();
     let lines = lines(context, &state, engine);
-    let time = |line: &Line| line.applied.as_ref().map(|one| clock::text(one.applied_at));
-    let row = |line: &Line| {
+    let time = |line: &StatusRow| line.applied.as_ref().map(|one| clock::text(one.applied_at));
+    let row = |line: &StatusRow| {
         let time = or_dash(time(line).as_deref());
         vec![line.state.clone(), line.name.clone(), time, line.message.clone()]
     };
     let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
     context.output.table(&["STATE", "REVISION", "APPLIED", "MESSAGE"], &rows);
-    let document = |line: &Line| {
+    let document = |line: &StatusRow| {
         let state = line.state.split(' ').next();
         json!({"revision": line.name, "state": state, "applied_at": time(line), "message": line.message})
     };
@@ -137,14 +137,17 @@ pub(super) async fn current(context: &Context<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) async fn history(context: &Context<'_>, arguments: &History) -> Result<(), Problem> {
+pub(super) async fn history(
+    context: &Context<'_>,
+    arguments: &HistoryArguments,
+) -> Result<(), Problem> {
     let Context { chain, output, .. } = context;
     // The revisions are the program's; only times and programs are the database's.
     let state = match state(context).await {
         Ok(state) => state,
         Err(problem) => {
             output.note(&format!("what is applied isn't known: {}", problem.text()));
-            State::default()
+            BookkeepingState::default()
         }
     };
     let (mut rows, mut documents) = (Vec::new(), Vec::new());
@@ -187,7 +190,7 @@ pub(super) async fn history(context: &Context<'_>, arguments: &History) -> Resul
     Ok(())
 }
 
-pub(super) async fn show(context: &Context<'_>, arguments: &Show) -> Result<(), Problem> {
+pub(super) async fn show(context: &Context<'_>, arguments: &ShowArguments) -> Result<(), Problem> {
     let Context { chain, output, .. } = context;
     let opener = context.opener()?;
     let engine = opener.engine();
@@ -195,9 +198,9 @@ pub(super) async fn show(context: &Context<'_>, arguments: &Show) -> Result<(), 
         Some(Ok(session)) => (bookkeeping::read(&session).await?, Some(session)),
         Some(Err(error)) => {
             output.note(&format!("what is applied isn't known: {error}"));
-            (State::default(), None)
+            (BookkeepingState::default(), None)
         }
-        None => (State::default(), None),
+        None => (BookkeepingState::default(), None),
     };
     let mut names = chain.names();
     names.extend(state.unknown(chain).iter().map(|unknown| unknown.name.clone()));

@@ -11,7 +11,7 @@ use super::context::{Context, Problem};
 
 /// The arguments of `stamp`.
 #[derive(Args)]
-pub(super) struct Stamp {
+pub(super) struct StampArguments {
     /// Where the schema is: head, base, a revision or the beginning of its name.
     #[arg(allow_hyphen_values = true)]
     target: String,
@@ -22,7 +22,7 @@ pub(super) struct Stamp {
 
 /// The arguments of `repair`.
 #[derive(Args)]
-pub(super) struct Repair {
+pub(super) struct RepairArguments {
     /// The revision, or the beginning of its name.
     revision: String,
     /// Why both do the same; `history -v` shows it.
@@ -30,7 +30,10 @@ pub(super) struct Repair {
     reason: String,
 }
 
-pub(super) async fn stamp(context: &Context<'_>, arguments: &Stamp) -> Result<(), Problem> {
+pub(super) async fn stamp(
+    context: &Context<'_>,
+    arguments: &StampArguments,
+) -> Result<(), Problem> {
     let Context { chain, output, .. } = context;
     target::resolve(chain, &arguments.target, 0)?;
     let opener = context.opener()?;
@@ -58,7 +61,10 @@ pub(super) async fn stamp(context: &Context<'_>, arguments: &Stamp) -> Result<()
     Ok(())
 }
 
-pub(super) async fn repair(context: &Context<'_>, arguments: &Repair) -> Result<(), Problem> {
+pub(super) async fn repair(
+    context: &Context<'_>,
+    arguments: &RepairArguments,
+) -> Result<(), Problem> {
     let Context { chain, output, .. } = context;
     let name = target::find(chain, &arguments.revision)?;
     let opener = context.opener()?;

@@ -1,4 +1,4 @@
-//! The running service that a command is a client of.
+//! The client of a running service.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::config::duration;
 const VARIABLE: &str = "BOOKSTORE_SERVER";
 const DEFAULT: &str = "http://127.0.0.1:50051";
 
-/// Which service, and how long to wait for it.
+/// The service's address and how long to wait for it.
 #[derive(Args, Clone, Debug)]
 pub struct Service {
     /// Address of the service [default: http://127.0.0.1:50051] [env: BOOKSTORE_SERVER]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// How long to go on after a lost connection or a failure that passes, counted from
-    /// the last success
+    /// How long to retry after a lost connection or a transient failure, counted from the last
+    /// success
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     retry_for: Duration,
 }
@@ -40,7 +40,7 @@ impl Service {
         address(self.server.clone())
     }
 
-    /// How long to go on after a failure.
+    /// How long to retry after a failure.
     #[must_use]
     pub fn timer(&self) -> ResumeTimer {
         ResumeTimer::new(self.retry_for)
@@ -49,7 +49,7 @@ impl Service {
     /// A client of it, which connects in the background.
     ///
     /// # Errors
-    /// If the address is none.
+    /// If the address is malformed.
     pub fn client(&self) -> Result<Client, InvalidAddress> {
         Client::connect(self.url())
     }

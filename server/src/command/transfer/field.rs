@@ -1,12 +1,11 @@
-//! The fields of a book as files know them: their names on the command line, in headers
-//! and in JSON.
+//! The fields of a book in files: their names on the command line, in headers and in JSON.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-/// A field of `bookstore.v1.Book` that a column of a file can hold. The etag is none: it
-/// belongs to a state of a book, not to its data.
+/// A field of `bookstore.v1.Book` that a column of a file can hold. It can't hold the etag, which
+/// belongs to a state of a book and not to its data.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Field {
+pub enum BookField {
     /// `id`.
     Id,
     /// `title`.
@@ -27,7 +26,7 @@ pub enum Field {
     CoverImage,
     /// `attributes`: all of them, as a JSON object.
     Attributes,
-    /// `attributes.KEY`: one of them; whatever follows the first dot is its key.
+    /// `attributes.KEY`: one of them. The text after the first dot is its key.
     Attribute(String),
     /// `create_time`, which the service sets.
     CreateTime,
@@ -35,12 +34,12 @@ pub enum Field {
     UpdateTime,
 }
 
-use Field::{
+use BookField::{
     Attributes, Author, CategoryId, CoverImage, CreateTime, CurrencyCode, Description, Id, Price,
     Stock, Title, UpdateTime,
 };
 
-impl Field {
+impl BookField {
     /// All fields, in the order of an export's columns.
     pub const ALL: [Self; 12] = [
         Id,
@@ -57,7 +56,7 @@ impl Field {
         UpdateTime,
     ];
 
-    /// The fields that a book can't be without.
+    /// The required fields.
     pub const REQUIRED: [Self; 4] = [Title, Author, Price, CurrencyCode];
 
     /// Its name, such as `price.currency_code`.
@@ -80,7 +79,7 @@ impl Field {
         })
     }
 
-    /// The field of Book that it is, or is a part of: what an update mask names.
+    /// The field of Book that it is or is a part of, as an update mask names it.
     #[must_use]
     pub fn in_book(&self) -> &'static str {
         match self.name() {
@@ -89,7 +88,7 @@ impl Field {
         }
     }
 
-    /// Whether a file may say it. The others are the service's to set.
+    /// Whether an import may set it. The service sets the others.
     #[must_use]
     pub fn is_importable(&self) -> bool {
         !matches!(self, CreateTime | UpdateTime)
@@ -101,8 +100,8 @@ impl Field {
         self.is_importable() && *self != Id
     }
 
-    /// The field that a header names without being told: by its name, or as protobuf's
-    /// JSON writes that (`categoryId`).
+    /// The field that a header names without a mapping: by its name, or in lower camel case as in
+    /// protobuf's JSON (`categoryId`).
     #[must_use]
     pub fn of_header(header: &str) -> Option<Self> {
         let mut snake = String::new();
@@ -119,13 +118,13 @@ impl Field {
     }
 }
 
-impl fmt::Display for Field {
+impl fmt::Display for BookField {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.name())
     }
 }
 
-impl FromStr for Field {
+impl FromStr for BookField {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
@@ -143,8 +142,8 @@ impl FromStr for Field {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The field.
-    pub field: Field,
-    /// What stands behind the equals sign: a header, or a value.
+    pub field: BookField,
+    /// The text after the equals sign: a header, or a value.
     pub text: String,
 }
 
@@ -163,17 +162,17 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for field in Field::ALL.into_iter().chain([Field::Attribute("a.b".into())]) {
+        for field in BookField::ALL.into_iter().chain([BookField::Attribute("a.b".into())]) {
             assert_eq!(field.name().parse(), Ok(field.clone()));
-            assert_eq!(Field::of_header(&field.name()), Some(field));
+            assert_eq!(BookField::of_header(&field.name()), Some(field));
         }
-        assert_eq!(Field::of_header("categoryId"), Some(CategoryId));
-        assert_eq!(Field::of_header("price.currencyCode"), Some(CurrencyCode));
-        assert_eq!(Field::of_header("Title"), None);
-        assert_eq!(Field::of_header("attributes."), None);
-        assert!("etag".parse::<Field>().is_err());
+        assert_eq!(BookField::of_header("categoryId"), Some(CategoryId));
+        assert_eq!(BookField::of_header("price.currencyCode"), Some(CurrencyCode));
+        assert_eq!(BookField::of_header("Title"), None);
+        assert_eq!(BookField::of_header("attributes."), None);
+        assert!("etag".parse::<BookField>().is_err());
         assert_eq!(CurrencyCode.in_book(), "price");
-        assert_eq!(Field::Attribute("isbn".into()).in_book(), "attributes");
+        assert_eq!(BookField::Attribute("isbn".into()).in_book(), "attributes");
     }
 
     #[test]

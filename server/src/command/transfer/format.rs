@@ -23,10 +23,10 @@ impl Format {
         }
     }
 
-    /// What was asked for, or what the file's name ends in.
+    /// The given format, or that of the file name's ending.
     ///
     /// # Errors
-    /// If neither tells.
+    /// If neither names a format.
     pub fn of(asked: Option<Self>, path: &Path) -> Result<Self, String> {
         if let Some(format) = asked {
             return Ok(format);
@@ -52,10 +52,10 @@ pub fn is_pipe(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// What separates the cells of CSV: one ASCII character, or `\t` for a tab.
+/// Parses the separator of CSV: one ASCII character, or `\t` for a tab.
 ///
 /// # Errors
-/// If it is another, or one that CSV needs itself.
+/// If it is another text, or a character with a meaning in CSV.
 pub fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ending_tells_the_format() {
+    fn the_ending_of_the_name_gives_the_format() {
         let of = |name: &str| Format::of(None, Path::new(name));
         assert_eq!(of("a.csv"), Ok(Format::Csv));
         assert_eq!(of("A.CSV"), Ok(Format::Csv));

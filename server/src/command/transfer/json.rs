@@ -3,14 +3,14 @@
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Map, Number, Value as Json};
 
-/// How many messages a Struct may nest. Decoders give up at 100, and with the row its
-/// whole batch; ten are left for what stands around it.
+/// How many messages a Struct may nest. Decoders refuse more than 100, which would fail the whole
+/// batch. Ten levels are left for the enclosing messages.
 const MOST_NESTED: usize = 90;
 
-/// The largest whole number that a double holds with all smaller ones: 2^53.
+/// The largest whole number up to which a double holds all: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A JSON object as the wire has it.
+/// A JSON object as a Struct.
 ///
 /// # Errors
 /// If it nests too deeply, or holds a whole number that a double would change: a phrase
@@ -22,7 +22,7 @@ pub fn structure(entries: Map<String, Json>) -> Result<Struct, String> {
     fields(entries)
 }
 
-/// A value of any kind as the wire has it; see [`structure`].
+/// A JSON value as a Value; see [`structure`].
 ///
 /// # Errors
 /// As [`structure`].
@@ -61,8 +61,7 @@ fn to_wire(json: Json) -> Result<Value, String> {
     Ok(Value { kind: Some(kind) })
 }
 
-/// A number as the double that the wire has. A fraction becomes the nearest one, as
-/// everywhere; a whole number has to be one.
+/// A number as a double. A fraction is rounded to the nearest one; a whole number must be exact.
 fn double(number: &Number) -> Result<f64, String> {
     let value = number.as_f64().unwrap_or(f64::NAN);
     let whole = number.as_i128();
@@ -93,13 +92,13 @@ pub fn json(value: &Value) -> Json {
     }
 }
 
-/// A number without a fraction that says nothing.
+/// A number without a fraction of zero.
 fn shortest(number: f64) -> Number {
     if number.fract() == 0.0 && number.abs() <= EXACT {
         #[expect(clippy::cast_possible_truncation, reason = "whole, and within 53 bits")]
         return Number::from(number as i64);
     }
-    // What JSON lacks, the service doesn't take either.
+    // The service refuses infinities and NaN, which JSON lacks.
     Number::from_f64(number).unwrap_or_else(|| Number::from(0))
 }
 
@@ -119,7 +118,7 @@ pub fn members(object: &str) -> Vec<(String, &str)> {
     members
 }
 
-/// Where the string literal ends that the text begins with.
+/// The end of the string literal at the beginning of the text.
 fn text_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -131,7 +130,7 @@ fn text_end(text: &str) -> usize {
     text.len()
 }
 
-/// Where the value ends that the text begins with: at a comma or a brace of its own object.
+/// The end of the value at the beginning of the text: at a comma or a brace of its own object.
 fn value_end(text: &str) -> usize {
     let (mut at, mut depth) = (0, 0_usize);
     while let Some(byte) = text.as_bytes().get(at) {
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_survive() {
+    fn objects_are_converted_and_back() {
         for text in [
             "{}",
             r#"{"a":1,"b":-0.5,"c":[true,false,null,{"d":"é\n\"x\""}],"e":1e+300}"#,
@@ -170,22 +169,22 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_is_not_changed_in_silence() {
-        let told = read(r#"{"isbn":9007199254740993}"#).unwrap_err();
-        assert!(told.contains("9007199254740993"), "{told}");
+    fn an_inexact_whole_number_is_refused() {
+        let message = read(r#"{"isbn":9007199254740993}"#).unwrap_err();
+        assert!(message.contains("9007199254740993"), "{message}");
         assert!(read(r#"{"a":[18446744073709551615]}"#).is_err());
         assert!(read(r#"{"a":9007199254740994}"#).is_ok());
     }
 
     #[test]
-    fn what_a_decoder_would_give_up_on_is_refused() {
+    fn nesting_too_deep_for_a_decoder_is_refused() {
         let lists = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(read(&lists(44)).is_ok());
         assert!(read(&lists(46)).is_err());
     }
 
     #[test]
-    fn members_stand_as_they_are_written() {
+    fn members_keep_their_order_and_text() {
         let text = r#" { "a" : 1.10 , "b\"\\":"x,}\"", "c":[1,{"d":"]"}] ,"e":{} , "a":null } "#;
         let found = members(text);
         let wanted =

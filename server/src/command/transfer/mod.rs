@@ -1,5 +1,5 @@
-//! What `import` and `export` have in common. Both are clients of a running service:
-//! they know the contract and nothing of the server's insides.
+//! The common parts of `import` and `export`. Both are clients of a running service: they use the
+//! contract and nothing of the server.
 
 pub mod client;
 pub mod field;

@@ -93,12 +93,12 @@ mod tests {
         {
             assert!(read(bad).is_err(), "{bad}");
         }
-        let told = read("1.1234567").unwrap_err();
-        assert_eq!(told, "must have at most 6 digits behind the point; it has 7");
+        let message = read("1.1234567").unwrap_err();
+        assert_eq!(message, "must have at most 6 digits behind the point; it has 7");
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_amounts_are_read_back() {
         for (units, nanos, text) in [
             (0, 0, "0"),
             (100, 0, "100"),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_have_no_rest() {
+    fn a_whole_number_has_no_fraction() {
         assert_eq!(whole("12"), Ok(12));
         assert_eq!(whole("12.0"), Ok(12));
         assert_eq!(whole("-3"), Ok(-3));

@@ -1,4 +1,4 @@
-//! How far a transfer is: a bar on a terminal, a line every few seconds elsewhere.
+//! The progress of a transfer: a bar on a terminal, otherwise a line every few seconds.
 
 use std::{
     io::IsTerminal as _,
@@ -10,17 +10,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// The time between two lines where there is no terminal.
 const LINES: Duration = Duration::from_secs(5);
 
-/// What is told on standard error while a transfer runs.
+/// The progress on standard error.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
     length: Option<u64>,
     start: Instant,
-    told: Instant,
+    last_line: Instant,
 }
 
 impl Progress {
-    /// Begins to tell. The length is the whole of what [`Progress::tell`] counts, if it is
+    /// Starts the display. The length is the total that [`Progress::update`] counts up to, if it is
     /// known.
     #[must_use]
     pub fn start(length: Option<u64>) -> Self {
@@ -31,16 +31,17 @@ impl Progress {
                 }
                 None => (ProgressBar::new_spinner(), "{spinner} {msg}, {elapsed}"),
             };
-            // The templates are right; the default would do as well.
+            // The templates are valid. The default is the fallback.
             let style = ProgressStyle::with_template(template);
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         let now = Instant::now();
-        Self { bar, length, start: now, told: now }
+        Self { bar, length, start: now, last_line: now }
     }
 
-    /// Tells where it is: what is done of the length, and how many rows went through.
-    pub fn tell(&mut self, done: u64, rows: u64, rejected: u64) {
+    /// Updates the display: how much of the length is done, and how many rows were transferred and
+    /// rejected.
+    pub fn update(&mut self, done: u64, rows: u64, rejected: u64) {
         let seconds = self.start.elapsed().as_secs_f64();
         let mut message = format!("{rows} rows, {}/s", per_second(rows, seconds));
         if rejected > 0 {
@@ -49,8 +50,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.set_message(message);
-        } else if self.told.elapsed() >= LINES {
-            self.told = Instant::now();
+        } else if self.last_line.elapsed() >= LINES {
+            self.last_line = Instant::now();
             self.note(&match self.length.filter(|length| *length > 0) {
                 Some(length) => {
                     let percent = done.saturating_mul(100) / length;
@@ -62,7 +63,7 @@ impl Progress {
         }
     }
 
-    /// Says a line, without disturbing the bar.
+    /// Prints a line above the bar.
     #[expect(clippy::print_stderr, reason = "a command's own output")]
     pub fn note(&self, line: &str) {
         match &self.bar {
@@ -71,7 +72,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -100,7 +101,7 @@ fn remaining(done: u64, length: u64, seconds: f64) -> u64 {
 }
 
 #[test]
-fn the_rest_is_guessed_by_what_is_done() {
+fn the_remaining_time_is_estimated_from_the_progress() {
     assert_eq!(per_second(1_000, 2.0), 500);
     assert_eq!(remaining(25, 100, 10.0), 30);
     assert_eq!(remaining(100, 100, 10.0), 0);

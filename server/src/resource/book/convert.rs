@@ -1,4 +1,4 @@
-//! Books between the wire and the row, with the checks that the contract's rules don't say.
+//! Converts books between messages and rows, with the checks beyond the contract's rules.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::{
     rpc::{
         check::Check,
         etag,
-        list::{self, Fields, Page},
+        list::{self, ListFields, Page},
         paths::Paths,
         request::ReadRequest,
         standard::{self, Standard, standard_create, standard_delete, standard_update},
@@ -119,7 +119,7 @@ impl ReadRequest for ListBooksRequest {
     fn query(self, check: &mut Check<'_>) -> Option<ListBooks> {
         let category = category_columns(check, self.view, "books.category");
         let Self { page_size, page_token, skip, filter, order_by, total_size_mode, .. } = self;
-        let fields = Fields { page_size, page_token, skip, filter, order_by, total_size_mode };
+        let fields = ListFields { page_size, page_token, skip, filter, order_by, total_size_mode };
         let columns = check.columns::<Book>("books");
         let page = list::query::<Book>(check, ListBooks::NAME, fields, columns)?;
         Some(ListBooks { page, category })
@@ -151,7 +151,8 @@ impl ReadRequest for BatchGetBooksRequest {
         let (mut size, limit) = (0, query.ids.most);
         let mut books = Vec::with_capacity(rows.len());
         for (book, category) in rows {
-            // Each holds its category, which together may be far more than was read.
+            // Each message holds its category, so together they may be far larger than what was
+            // read.
             let book = with_category(book, category);
             size += book.encoded_len();
             if size > limit {
@@ -163,7 +164,7 @@ impl ReadRequest for BatchGetBooksRequest {
     }
 }
 
-/// What to read of categories that the answer holds at a path; none where the view has none.
+/// The columns to read of categories at a path of the answer; none if the view has no categories.
 fn category_columns(check: &Check<'_>, view: i32, path: &str) -> Option<Columns> {
     let with_category = [BookView::WithCategory as i32, BookView::Detail as i32];
     with_category.contains(&view).then(|| check.columns::<Category>(path))

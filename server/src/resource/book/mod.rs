@@ -21,7 +21,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of books in the service.
+/// The registration of books.
 pub const ENTRY: Entry = Entry {
     name: book_service_server::SERVICE_NAME,
     fields: Some(Book::FIELDS),

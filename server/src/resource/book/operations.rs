@@ -1,4 +1,4 @@
-//! What happens to books: writes over checked values. What is read of them stands in `view.rs`.
+//! The writes of books, with checked values. The reads are in `view.rs`.
 
 use bookstore_entity::{
     book::{ActiveModel, Model},
@@ -25,7 +25,7 @@ operations! {
     UpdateBooks(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Book>, crud::checks_of_update::<Book>;
 }
 
-/// Deletes books. They leave the carts, which change by that.
+/// Deletes books and removes them from carts, which get a new version.
 pub struct DeleteBooks(pub Vec<Removal>);
 
 impl Operation for DeleteBooks {
@@ -34,7 +34,7 @@ impl Operation for DeleteBooks {
 
     async fn apply(&self, connection: &Connection) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = self.0.iter().map(|removal| removal.id).collect();
-        // Carts before books: whoever changes a cart locks it before it looks at its books.
+        // Carts before books: every change of a cart locks the cart before it reads its books.
         lock_carts(connection, &ids).await?;
         crud::lock_all(connection, Book::FIELDS.table, "id", ids.iter().copied()).await?;
         change_carts(connection, &ids).await?;
@@ -46,8 +46,8 @@ impl Operation for DeleteBooks {
     }
 }
 
-/// Locks the carts that hold books, in the order of their ids. SQLite's transactions hold the
-/// whole file already.
+/// Locks the carts that hold books, in the order of their ids. On SQLite a transaction has locked
+/// the whole file already.
 async fn lock_carts(connection: &Connection, books: &[Uuid]) -> Result<(), StoreError> {
     if connection.get_database_backend() == DbBackend::Postgres {
         let mut carts = Sql::select();
@@ -62,8 +62,8 @@ async fn lock_carts(connection: &Connection, books: &[Uuid]) -> Result<(), Store
     Ok(())
 }
 
-/// Gives the carts that hold books a new version and time; the foreign key's CASCADE, which
-/// takes the books out of them, would leave both as they are.
+/// Gives the carts that hold books a new version and time; the foreign key's CASCADE, which removes
+/// the books from them, changes neither.
 async fn change_carts(connection: &Connection, books: &[Uuid]) -> Result<(), StoreError> {
     cart::Entity::update_many()
         .col_expr(cart::Column::UpdatedAt, Expr::value(bookstore_store::now()))

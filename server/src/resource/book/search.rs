@@ -23,7 +23,7 @@ impl ReadRequest for SearchBooksRequest {
 
     fn query(self, check: &mut Check<'_>) -> Option<SearchBooks> {
         let Self { query, page_size, page_token, skip, filter } = self;
-        let fields = search::Fields { query, page_size, page_token, skip, filter };
+        let fields = search::SearchFields { query, page_size, page_token, skip, filter };
         let columns = check.columns::<Book>("books");
         search::query::<Book>(check, SearchBooks::NAME, fields, columns).map(SearchBooks)
     }

@@ -1,4 +1,4 @@
-//! What is read of books: a view says how much of what belongs to them.
+//! The reads of books. A view selects which related resources they include.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -22,8 +22,8 @@ use crate::resource::{category::Category, review::Review};
 /// How many reviews are answered with a book.
 const LATEST_REVIEWS: u64 = 10;
 
-/// How many parts a rating is summed as, and how many parts of these. Doubles from 1 to 5 have
-/// at most 52 binary digits behind the point, so nothing is lost.
+/// A rating is summed as a whole number of these parts and a rest in parts of a part. Doubles from
+/// 1 to 5 have at most 52 binary digits behind the point, so nothing is lost.
 const RATING_PARTS: i64 = 1 << 26;
 
 /// The square of that.
@@ -36,9 +36,9 @@ pub type WithCategory = (Model, Option<Arc<category::Model>>);
 pub struct GetBook {
     /// Which one.
     pub one: One,
-    /// What of its category; none if it isn't asked for.
+    /// The columns of its category; none if it isn't selected.
     pub category: Option<Columns>,
-    /// What of its reviews; none if they aren't asked for.
+    /// The columns of its reviews; none if they aren't selected.
     pub reviews: Option<Columns>,
 }
 
@@ -46,7 +46,7 @@ pub struct GetBook {
 pub struct GetBooks {
     /// Which ones.
     pub ids: Ids,
-    /// What of their categories; none if they aren't asked for.
+    /// The columns of their categories; none if they aren't selected.
     pub category: Option<Columns>,
 }
 
@@ -54,7 +54,7 @@ pub struct GetBooks {
 pub struct ListBooks {
     /// Which page.
     pub page: ListQuery,
-    /// What of the books' categories; none if they aren't asked for.
+    /// The columns of the books' categories; none if they aren't selected.
     pub category: Option<Columns>,
 }
 
@@ -125,7 +125,7 @@ async fn categories(
     let found = crud::find_many::<Category>(connection, &Ids { ids, columns, most }).await?;
     let read = |book: &&Model| !book.category_id.is_some_and(|id| found.unread.contains(&id));
     let whole = books.iter().take_while(read);
-    // One that is gone since the book was read is none.
+    // A category that was deleted since the book was read is none.
     Ok(whole.map(|book| found.rows.get(&book.category_id?).cloned()).collect())
 }
 

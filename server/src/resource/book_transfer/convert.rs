@@ -1,4 +1,4 @@
-//! Imports and exports between the wire and the row: their steps, and the rows of a batch.
+//! Converts imports and exports between messages and rows: their steps, and the rows of a batch.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use prost::Message as _;
 use sea_orm::ActiveValue;
 use uuid::Uuid;
 
-use super::operations::{ExportBooks, ImportBooks, Imported, Rejection, Row};
+use super::operations::{ExportBooks, ImportBooks, ImportRow, Imported, Rejection};
 use crate::{
     resource::book::Book,
     rpc::{
@@ -31,23 +31,23 @@ use crate::{
 /// How many books a message of an export holds at most.
 const EXPORTED: i32 = 500;
 
-/// The most reasons that are told of one row.
+/// The most violations that are reported of one row.
 const REASONS: usize = 20;
 
-/// What an import does.
-pub struct Plan {
+/// The checked options of an import.
+pub struct ImportPlan {
     import_id: Uuid,
-    /// The columns that books which are there take over; none where they stay as they are.
+    /// The columns that the import changes in existing books; none if it doesn't update.
     change: Option<ActiveModel>,
-    /// The options as they came.
+    /// The encoded options, which are a part of the request's fingerprint.
     encoded: Vec<u8>,
 }
 
-impl Plan {
+impl ImportPlan {
     /// Checks the options of an import.
     ///
     /// # Errors
-    /// All that is wrong with them.
+    /// All their violations.
     pub fn of(call: &StreamCall, options: ImportBooksOptions) -> Result<Self, Refused> {
         let encoded = options.encode_to_vec();
         let message = ImportBooksRequest { step: Some(Step::Options(options.clone())) };
@@ -61,11 +61,11 @@ impl Plan {
         })
     }
 
-    /// Checks a batch: the operation that writes it, and what makes it happen once. What is
-    /// wrong with a row rejects that row.
+    /// Checks a batch. Returns the operation that writes it and its idempotency key. A violation of
+    /// a row rejects only that row.
     ///
     /// # Errors
-    /// What is wrong with the batch itself.
+    /// The violations of the batch itself.
     pub fn batch(
         &self,
         call: &StreamCall,
@@ -84,7 +84,7 @@ impl Plan {
             match call.checked(row, |row, check| values(check, row, &ids)) {
                 Ok((id, values)) => {
                     ids.insert(id);
-                    kept.push(Row { index, line, values });
+                    kept.push(ImportRow { index, line, values });
                 }
                 Err(Refused::Invalid(violations)) => {
                     rejections.extend(reasons(violations).map(|violation| Rejection {
@@ -104,7 +104,7 @@ impl Plan {
 /// Checks the end of an import.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// All its violations.
 pub fn end(call: &StreamCall, end: ImportBooksEnd) -> Result<ImportBooksEnd, Refused> {
     call.checked(ImportBooksRequest { step: Some(Step::End(end)) }, |_, _| Some(end))
 }
@@ -126,7 +126,7 @@ fn change(check: &mut Check<'_>, options: &ImportBooksOptions) -> Option<ActiveM
     Some(Book::values(check, "", Message::default(), &paths))
 }
 
-/// Holds a batch without its rows against the contract's rules.
+/// Checks a batch without its rows against the contract's rules.
 fn check_number_and_count(
     call: &StreamCall,
     number: i64,
@@ -172,17 +172,17 @@ fn values(
     Some((id?, values))
 }
 
-/// What is wrong with a row, each once and no more than can be told, at paths in Book.
+/// The violations of a row, each once and up to the limit, with paths in Book.
 fn reasons(violations: Vec<FieldViolation>) -> impl Iterator<Item = FieldViolation> {
-    let mut told: Vec<FieldViolation> = Vec::new();
+    let mut reported: Vec<FieldViolation> = Vec::new();
     for FieldViolation { field, description } in violations {
         let field = field.strip_prefix("book.").map(str::to_owned).unwrap_or(field);
         let violation = FieldViolation { field, description };
-        if told.len() < REASONS && !told.contains(&violation) {
-            told.push(violation);
+        if reported.len() < REASONS && !reported.contains(&violation) {
+            reported.push(violation);
         }
     }
-    told.into_iter()
+    reported.into_iter()
 }
 
 /// The acknowledgement of a batch.
@@ -208,7 +208,7 @@ impl ReadRequest for ExportBooksRequest {
 
     fn query(self, check: &mut Check<'_>) -> Option<ExportBooks> {
         let Self { filter, order_by, page_token } = self;
-        let fields = list::Fields {
+        let fields = list::ListFields {
             page_size: EXPORTED,
             page_token,
             skip: 0,

@@ -1,4 +1,4 @@
-//! Books in and out by the thousand: imports and exports, each a stream.
+//! Bulk imports and exports of books, each a stream.
 
 mod convert;
 mod operations;
@@ -12,7 +12,7 @@ use bookstore_query::Resource;
 use super::{Entry, book::Book};
 use crate::rpc::registry::Registry;
 
-/// The place of imports and exports in the service.
+/// The registration of imports and exports.
 pub const ENTRY: Entry =
     Entry { name: SERVICE_NAME, fields: Some(Book::FIELDS), register, serve: service::serve };
 

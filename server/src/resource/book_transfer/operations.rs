@@ -1,4 +1,4 @@
-//! What happens to books that come and go by the thousand.
+//! The operations of imports and exports.
 
 use bookstore_entity::book::{ActiveModel, Model};
 use bookstore_query::{
@@ -14,12 +14,12 @@ queries! {
     ExportBooks(ListQuery) -> Listed<Model> = list::list::<Book>;
 }
 
-/// A row that can be written as far as its own values tell.
+/// A row whose own values are valid.
 #[derive(Clone, Debug)]
-pub struct Row {
-    /// Its place in the batch.
+pub struct ImportRow {
+    /// Its index in the batch.
     pub index: usize,
-    /// Where it comes from.
+    /// Its line in the source.
     pub line: i64,
     /// All columns but the times and the version.
     pub values: ActiveModel,
@@ -32,16 +32,16 @@ pub struct Rejection {
     pub index: usize,
     /// Where it comes from.
     pub line: i64,
-    /// What is wrong with it.
+    /// Its violation.
     pub violation: FieldViolation,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Imported {
     /// How many books are new.
     pub inserted: i64,
-    /// How many books were there and are as the rows say now.
+    /// How many existing books were updated.
     pub updated: i64,
     /// Why the other rows weren't written, in their order.
     pub rejections: Vec<Rejection>,
@@ -50,10 +50,10 @@ pub struct Imported {
 /// Writes a batch of an import.
 pub struct ImportBooks {
     /// The rows to write, in their order.
-    pub rows: Vec<Row>,
-    /// Those that can't be written whatever the database holds, in their order.
+    pub rows: Vec<ImportRow>,
+    /// Rejections that don't depend on the database, in their order.
     pub rejections: Vec<Rejection>,
-    /// The columns that books which are there take over; without it they stay as they are.
+    /// The columns to change in existing books; without it existing books stay as they are.
     pub change: Option<ActiveModel>,
 }
 

@@ -10,7 +10,7 @@ use bookstore_proto::v1::{
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, async_trait, service::RoutesBuilder};
 
-use super::convert::{self, Plan};
+use super::convert::{self, ImportPlan};
 use crate::rpc::{calls::Calls, status, streams::StreamCall};
 
 /// Adds the service to the server.
@@ -42,17 +42,17 @@ impl BookTransferService for Service {
         request: Request<ExportBooksRequest>,
     ) -> Result<Response<Self::ExportBooksStream>, Status> {
         let call = StreamCall::begin(&self.0, &request)?;
-        let export = Export { call, next: Some(request.into_inner()) };
-        Ok(Response::new(stream::try_unfold(export, Export::next).boxed()))
+        let export = ExportStream { call, next: Some(request.into_inner()) };
+        Ok(Response::new(stream::try_unfold(export, ExportStream::next).boxed()))
     }
 }
 
-/// An import at one of its steps. A batch is read once the one before it is acknowledged:
-/// until then HTTP/2 holds the caller back.
+/// An import at one of its steps. A batch is read once the one before it is acknowledged: until
+/// then flow control of HTTP/2 slows the caller down.
 struct Import {
     call: StreamCall,
     messages: Streaming<ImportBooksRequest>,
-    plan: Option<Plan>,
+    plan: Option<ImportPlan>,
     /// The number of the last batch.
     last: Option<i64>,
     rows: i64,
@@ -74,7 +74,7 @@ impl Import {
             };
             let answer = match message.step {
                 Some(Step::Options(options)) if self.plan.is_none() => {
-                    self.plan = Some(Plan::of(&self.call, options)?);
+                    self.plan = Some(ImportPlan::of(&self.call, options)?);
                     continue;
                 }
                 Some(Step::Options(_)) => {
@@ -98,13 +98,13 @@ impl Import {
         if let Some(last) = self.last
             && last.checked_add(1) != Some(number)
         {
-            let told = format!("batch {number} came behind batch {last}");
-            return Err(status::import_out_of_order(&told));
+            let message = format!("batch {number} came behind batch {last}");
+            return Err(status::import_out_of_order(&message));
         }
         let rows = i64::try_from(batch.rows.len()).unwrap_or(i64::MAX);
         let (operation, once) = plan.batch(&self.call, batch)?;
-        let told = move |imported| convert::acknowledgement(number, imported);
-        let answer = self.call.write(operation, &once, told).await?;
+        let message = move |imported| convert::acknowledgement(number, imported);
+        let answer = self.call.write(operation, &once, message).await?;
         self.last = Some(number);
         self.rows += rows;
         self.sum.batches += 1;
@@ -120,11 +120,11 @@ impl Import {
         }
         let end = convert::end(&self.call, end)?;
         if (end.batches, end.rows) != (self.sum.batches, self.rows) {
-            let told = format!(
+            let message = format!(
                 "{} batches with {} rows came; the end tells of {} with {}",
                 self.sum.batches, self.rows, end.batches, end.rows
             );
-            return Err(status::import_incomplete(&told));
+            return Err(status::import_incomplete(&message));
         }
         self.ended = true;
         Ok(self.sum)
@@ -135,14 +135,14 @@ fn without_options() -> Status {
     status::import_out_of_order("the options come first")
 }
 
-/// An export at one of its messages: what to ask for next. Nobody asks before the caller has
-/// taken the last message, and nothing is held until then.
-struct Export {
+/// An export between two messages, with the next request. The next page is read only after the
+/// caller has taken the last message; no connection is held until then.
+struct ExportStream {
     call: StreamCall,
     next: Option<ExportBooksRequest>,
 }
 
-impl Export {
+impl ExportStream {
     async fn next(mut self) -> Result<Option<(ExportBooksResponse, Self)>, Status> {
         let Some(request) = self.next.take() else { return Ok(None) };
         let answer = self.call.read(request.clone()).await?;

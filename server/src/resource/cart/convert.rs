@@ -1,4 +1,4 @@
-//! Carts between the wire and the row.
+//! Converts carts between messages and rows.
 
 use bookstore_entity::cart::Model;
 use bookstore_proto::v1::{
@@ -9,7 +9,7 @@ use bookstore_store::{Query, StoreError};
 use uuid::Uuid;
 
 use super::operations::{
-    AddItem, Checkout, Clear, GetCart, Item, ItemChange, RemoveItem, Target, UpdateItem,
+    AddItem, CartItemRow, CartTarget, Checkout, Clear, GetCart, ItemChange, RemoveItem, UpdateItem,
 };
 use crate::{
     resource::order,
@@ -55,7 +55,7 @@ impl WriteRequest for CheckoutRequest {
     }
 }
 
-/// The requests that change what is in a cart, which are alike.
+/// The requests that change the items of a cart, which have the same form.
 macro_rules! changes {
     ($($request:ident => $operation:ident($change:expr);)+) => {$(
         impl WriteRequest for $request {
@@ -63,12 +63,12 @@ macro_rules! changes {
             type Answer = Cart;
 
             fn operation(self, check: &mut Check<'_>) -> Option<$operation> {
-                let change: fn(&Check<'_>, &Self, Target) -> Option<_> = $change;
+                let change: fn(&Check<'_>, &Self, CartTarget) -> Option<_> = $change;
                 let cart = target(check, &self.user_id, self.etag.clone())?;
                 change(check, &self, cart).map($operation)
             }
 
-            fn answer((cart, items): (Model, Vec<Item>)) -> Cart {
+            fn answer((cart, items): (Model, Vec<CartItemRow>)) -> Cart {
                 message(cart, items)
             }
         }
@@ -83,20 +83,20 @@ changes! {
 }
 
 /// The etag is read once the cart's id is known: it is the id that an etag is of.
-fn target(check: &Check<'_>, user_id: &str, etag: String) -> Option<Target> {
-    Some(Target { user_id: check.id(user_id)?, etag })
+fn target(check: &Check<'_>, user_id: &str, etag: String) -> Option<CartTarget> {
+    Some(CartTarget { user_id: check.id(user_id)?, etag })
 }
 
 fn item_change(
     check: &Check<'_>,
-    cart: Target,
+    cart: CartTarget,
     book_id: &str,
     quantity: i32,
 ) -> Option<ItemChange> {
     Some(ItemChange { cart, book_id: check.id(book_id)?, quantity })
 }
 
-fn message(cart: Model, items: Vec<Item>) -> Cart {
+fn message(cart: Model, items: Vec<CartItemRow>) -> Cart {
     Cart {
         id: cart.id.to_string(),
         user_id: cart.user_id.to_string(),
@@ -107,7 +107,7 @@ fn message(cart: Model, items: Vec<Item>) -> Cart {
     }
 }
 
-fn item(item: Item) -> CartItem {
+fn item(item: CartItemRow) -> CartItem {
     CartItem {
         book_id: item.book_id.to_string(),
         quantity: item.quantity,

@@ -1,4 +1,4 @@
-//! Carts: what users are about to buy.
+//! Carts: the books that users are about to buy.
 
 mod convert;
 mod operations;
@@ -13,7 +13,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of carts in the service.
+/// The registration of carts.
 pub const ENTRY: Entry = Entry {
     name: cart_service_server::SERVICE_NAME,
     fields: None,
@@ -30,7 +30,7 @@ fn register(registry: &mut Registry) {
     registry.write::<CheckoutRequest>();
 }
 
-/// The book that is put into a cart must be there.
+/// A book that is put into a cart must exist.
 static ITEM_BOOK: Constraint = Constraint {
     name: "cart_items_book_id_fkey",
     rule: ConstraintRule::Exists("books", "book"),

@@ -1,5 +1,5 @@
-//! What happens to carts: reads and writes over checked values. Whoever changes a cart locks
-//! its user against deletion first, then the cart, then books: all go the same way.
+//! The reads and writes of carts, with checked values. Every change of a cart locks its user
+//! against deletion first, then the cart, then books. The common order prevents deadlocks.
 
 use bookstore_entity::{
     cart::{self, Column, Entity, Model},
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::ITEM_BOOK;
 use crate::{
     resource::{
-        order::{self, Line, NewOrder},
+        order::{self, NewOrder, OrderLine},
         user::User,
     },
     rpc::etag,
@@ -33,14 +33,14 @@ const MOST_COPIES: i32 = 1_000;
 /// The most books in a cart.
 const MOST_BOOKS: usize = 100;
 
-/// There is something in the cart.
+/// The cart isn't empty.
 const CART_EMPTY: Precondition = Precondition::new("CART_EMPTY", "there is nothing in the cart");
 
 /// The cart has room for what is put into it.
 const CART_FULL: Precondition = Precondition::new("CART_FULL", "a cart doesn't hold that much");
 
-/// A cart with what is in it.
-type Filled = (Model, Vec<Item>);
+/// A cart with its items.
+type Filled = (Model, Vec<CartItemRow>);
 
 queries! {
     /// Reads a user's cart; none if nothing was ever put into it.
@@ -48,22 +48,22 @@ queries! {
 }
 
 operations! {
-    /// Puts copies of a book into a cart.
+    /// Adds copies of a book to a cart.
     AddItem(ItemChange) -> Filled = add, checks_of_book;
     /// Sets how many copies of a book are in a cart.
     UpdateItem(ItemChange) -> Filled = update, checks_of_book;
-    /// Takes a book out of a cart.
+    /// Removes a book from a cart.
     RemoveItem(ItemChange) -> Filled = remove, checks_of_book;
-    /// Takes everything out of a cart.
-    Clear(Target) -> Filled = clear, no_checks;
+    /// Removes all books from a cart.
+    Clear(CartTarget) -> Filled = clear, no_checks;
 }
 
 /// A cart that is to change.
 #[derive(Clone, Debug)]
-pub struct Target {
-    /// Whose it is.
+pub struct CartTarget {
+    /// The user.
     pub user_id: Uuid,
-    /// The etag that it must have, which only the cart's id makes readable; empty for any.
+    /// The etag that it must have, which can only be read with the cart's id; empty for any.
     pub etag: String,
 }
 
@@ -71,22 +71,22 @@ pub struct Target {
 #[derive(Clone, Debug)]
 pub struct ItemChange {
     /// The cart.
-    pub cart: Target,
+    pub cart: CartTarget,
     /// The book.
     pub book_id: Uuid,
-    /// How many copies; of no meaning where the book leaves.
+    /// How many copies; ignored where the book is removed.
     pub quantity: i32,
 }
 
-/// Orders what is in a cart and clears it.
+/// Orders the items of a cart and clears it.
 pub struct Checkout {
-    cart: Target,
+    cart: CartTarget,
     order: NewOrder,
 }
 
 impl Checkout {
     /// The order gets this id.
-    pub fn new(cart: Target, order_id: Uuid, shipping_address: String) -> Self {
+    pub fn new(cart: CartTarget, order_id: Uuid, shipping_address: String) -> Self {
         let (id_field, user_id) = ("order_id", cart.user_id);
         Self { cart, order: NewOrder { id: order_id, id_field, user_id, shipping_address } }
     }
@@ -101,8 +101,9 @@ impl Operation for Checkout {
         if items.is_empty() {
             return Err(CART_EMPTY.into());
         }
-        let line = |item: &Item| Line { book_id: item.book_id, quantity: item.quantity };
-        let lines: Vec<Line> = items.iter().map(line).collect();
+        let line =
+            |item: &CartItemRow| OrderLine { book_id: item.book_id, quantity: item.quantity };
+        let lines: Vec<OrderLine> = items.iter().map(line).collect();
         let placed = order::place(connection, &self.order, &lines).await?;
         empty(connection, &cart).await?;
         Ok(placed)
@@ -115,7 +116,7 @@ impl Operation for Checkout {
 
 /// A book in a cart.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Item {
+pub struct CartItemRow {
     /// The book.
     pub book_id: Uuid,
     /// How many copies.
@@ -133,12 +134,13 @@ async fn get(connection: &Connection, user_id: &Uuid) -> Result<Option<Filled>, 
         user_exists(connection, *user_id).await?;
         return Ok(None);
     };
-    // After the cart: if it changes in between, its etag is the old one and so refused later.
+    // Read after the cart: if the cart changes in between, the answer has the old etag, which a
+    // later write refuses.
     let items = items(connection, &cart).await?;
     Ok(Some((cart, items)))
 }
 
-async fn items(connection: &Connection, cart: &Model) -> Result<Vec<Item>, StoreError> {
+async fn items(connection: &Connection, cart: &Model) -> Result<Vec<CartItemRow>, StoreError> {
     let (parent, ids) = (cart_item::Column::CartId, [cart.id]);
     let items = children::<cart_item::Entity, _>(connection, parent, &ITEM, &ids, PAGE_BYTES);
     Ok(items.await?.pop().unwrap_or_default())
@@ -160,11 +162,11 @@ async fn one_user(
     }
 }
 
-/// Locks a cart, which is inserted if it wasn't there, gives it a new version and time, and
-/// reads what is in it.
-async fn change(connection: &Connection, target: &Target) -> Result<Filled, StoreError> {
+/// Locks a cart, which is inserted if it doesn't exist, gives it a new version and time, and reads
+/// its items.
+async fn change(connection: &Connection, target: &CartTarget) -> Result<Filled, StoreError> {
     let user = user::Entity::find_by_id(target.user_id).select_only().column(user::Column::Id);
-    // A deletion of the user takes the cart along: it locks them in this order too.
+    // A deletion of the user also deletes the cart. It locks them in this order too.
     let user = user.lock(LockType::KeyShare);
     one_user(connection, target.user_id, user).await?;
     let now = bookstore_store::now();
@@ -203,17 +205,17 @@ async fn add(connection: &Connection, change_of: &ItemChange) -> Result<Filled, 
     if let Some(item) = items.iter_mut().find(|item| item.book_id == book_id) {
         let room = MOST_COPIES - item.quantity;
         if quantity > room {
-            let told = format!("is more than the {room} copies that there is room for");
-            return Err(full("quantity", told, room));
+            let description = format!("is more than the {room} copies that there is room for");
+            return Err(full("quantity", description, room));
         }
         item.quantity += quantity;
         set_quantity(connection, &cart, item).await?;
     } else {
         if items.len() >= MOST_BOOKS {
-            let told = format!("is one more than the {MOST_BOOKS} books that a cart holds");
-            return Err(full("book_id", told, 0));
+            let description = format!("is one more than the {MOST_BOOKS} books that a cart holds");
+            return Err(full("book_id", description, 0));
         }
-        let item = Item { book_id, quantity, created_at: cart.updated_at };
+        let item = CartItemRow { book_id, quantity, created_at: cart.updated_at };
         insert(connection, &cart, &item).await?;
         items.push(item);
     }
@@ -241,7 +243,7 @@ async fn remove(connection: &Connection, change_of: &ItemChange) -> Result<Fille
     Ok((cart, items))
 }
 
-async fn clear(connection: &Connection, target: &Target) -> Result<Filled, StoreError> {
+async fn clear(connection: &Connection, target: &CartTarget) -> Result<Filled, StoreError> {
     let (cart, _) = change(connection, target).await?;
     empty(connection, &cart).await?;
     Ok((cart, Vec::new()))
@@ -253,7 +255,11 @@ async fn empty(connection: &Connection, cart: &Model) -> Result<(), StoreError> 
     Ok(())
 }
 
-async fn insert(connection: &Connection, cart: &Model, item: &Item) -> Result<(), StoreError> {
+async fn insert(
+    connection: &Connection,
+    cart: &Model,
+    item: &CartItemRow,
+) -> Result<(), StoreError> {
     let row = cart_item::ActiveModel {
         id: Set(Uuid::now_v7()),
         cart_id: Set(cart.id),
@@ -270,7 +276,7 @@ async fn insert(connection: &Connection, cart: &Model, item: &Item) -> Result<()
 async fn set_quantity(
     connection: &Connection,
     cart: &Model,
-    item: &Item,
+    item: &CartItemRow,
 ) -> Result<(), StoreError> {
     let version = cart_item::Column::Version;
     cart_item::Entity::update_many()
@@ -284,8 +290,8 @@ async fn set_quantity(
     Ok(())
 }
 
-fn full(field: &str, told: String, room: i32) -> StoreError {
-    CART_FULL.at(vec![FieldViolation::new(field, told)]).with("left", room).into()
+fn full(field: &str, description: String, room: i32) -> StoreError {
+    CART_FULL.at(vec![FieldViolation::new(field, description)]).with("left", room).into()
 }
 
 fn not_inside(book_id: Uuid) -> StoreError {
@@ -302,6 +308,6 @@ fn checks_of_book(change_of: &ItemChange) -> Vec<ConstraintCheck> {
     }]
 }
 
-fn no_checks(_: &Target) -> Vec<ConstraintCheck> {
+fn no_checks(_: &CartTarget) -> Vec<ConstraintCheck> {
     Vec::new()
 }

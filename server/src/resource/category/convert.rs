@@ -1,4 +1,4 @@
-//! Categories between the wire and the row, with the checks that the contract's rules don't say.
+//! Converts categories between messages and rows, with the checks beyond the contract's rules.
 
 use bookstore_entity::category::{ActiveModel, Model};
 use bookstore_proto::v1::{

@@ -1,4 +1,4 @@
-//! Categories: what books are sorted into.
+//! Categories of books.
 
 mod convert;
 mod operations;
@@ -19,7 +19,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of categories in the service.
+/// The registration of categories.
 pub const ENTRY: Entry = Entry {
     name: category_service_server::SERVICE_NAME,
     fields: Some(Category::FIELDS),

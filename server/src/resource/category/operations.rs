@@ -1,4 +1,4 @@
-//! What happens to categories: reads and writes over checked values.
+//! The reads and writes of categories, with checked values.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ queries! {
     GetCategoryStats(ListQuery) -> Listed<(Model, Vec<Figure>)> = list_stats;
 }
 
-/// What a category's books cost in one currency.
+/// The prices of a category's books in one currency.
 pub struct Figure {
     /// The currency's code.
     pub currency_code: String,
@@ -60,7 +60,7 @@ async fn figures(
     connection: &Connection,
     categories: &[Uuid],
 ) -> Result<Vec<Vec<Figure>>, StoreError> {
-    // A plain sum of prices would pass 64 bits at a million of the highest.
+    // A sum of a million of the highest prices would overflow 64 bits.
     let sum = |part| Expr::cust(format!(r#"CAST(sum("price_micros" {part} {MICROS}) AS bigint)"#));
     let mut select = SelectStatement::new();
     select
@@ -88,7 +88,7 @@ async fn figures(
         figures.entry(category).or_default().push(Figure { currency_code, count, mean_micros });
         last = Some(category);
     }
-    // Of the last one something may be missing, and all behind it is. A page's first category
+    // The last category may be incomplete, and those after it are missing. A page's first category
     // always fits: there are 17,576 currency codes.
     let whole = categories.iter().take_while(|category| !read.cut || last != Some(**category));
     Ok(whole.map(|category| figures.remove(category).unwrap_or_default()).collect())
@@ -101,7 +101,7 @@ operations! {
     UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::checks_of_update::<Category>;
 }
 
-/// Deletes categories. Their books stay, without a category; they change by that.
+/// Deletes categories. Their books stay without a category and get a new version.
 pub struct DeleteCategories(pub Vec<Removal>);
 
 impl Operation for DeleteCategories {
@@ -109,8 +109,8 @@ impl Operation for DeleteCategories {
     type Output = ();
 
     async fn apply(&self, connection: &Connection) -> Result<(), StoreError> {
-        // The categories first: nobody puts a book into one that is about to go, and a wrong
-        // etag costs nothing.
+        // The categories first: no other transaction can then put a book into one that is being
+        // deleted, and a wrong etag is found before any other work.
         crud::lock_for_delete::<Category>(connection, &self.0).await?;
         let ids: Vec<Uuid> = self.0.iter().map(|removal| removal.id).collect();
         unlink_books(connection, &ids).await?;
@@ -118,11 +118,11 @@ impl Operation for DeleteCategories {
     }
 }
 
-/// Takes books out of their categories in one statement, with a new version and time; the
-/// foreign key's SET NULL would leave both as they are.
+/// Removes books from their categories in one statement, with a new version and time; the foreign
+/// key's SET NULL changes neither.
 async fn unlink_books(connection: &Connection, categories: &[Uuid]) -> Result<(), StoreError> {
-    // Locked in the order of their ids, as every other write locks them: the UPDATE alone
-    // would go by another index, and end in deadlocks with batches of books.
+    // Locked in the order of their ids, as every other write locks them: the UPDATE alone would use
+    // another index and cause deadlocks with batches of books.
     let mut books = SelectStatement::new();
     books.column(book::Column::Id).from(book::Entity).and_where(crud::column_in(
         connection,

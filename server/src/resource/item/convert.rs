@@ -1,4 +1,4 @@
-//! Items between the wire and the row, with the checks that the contract's rules don't say.
+//! Converts items between messages and rows, with the checks beyond the contract's rules.
 
 use bookstore_entity::item::{ActiveModel, Model};
 use bookstore_proto::v1::{

@@ -1,4 +1,4 @@
-//! Items: merchandise that is no book.
+//! Items: merchandise other than books.
 
 mod convert;
 mod operations;
@@ -19,7 +19,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of items in the service.
+/// The registration of items.
 pub const ENTRY: Entry = Entry {
     name: item_service_server::SERVICE_NAME,
     fields: Some(Item::FIELDS),

@@ -1,4 +1,4 @@
-//! What happens to items: reads and writes over checked values.
+//! The reads and writes of items, with checked values.
 
 use bookstore_entity::item::{ActiveModel, Model};
 use bookstore_query::{

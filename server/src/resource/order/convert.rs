@@ -1,4 +1,4 @@
-//! Orders between the wire and the row.
+//! Converts orders between messages and rows.
 
 use std::collections::HashSet;
 
@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::{
     Order, STATUSES,
     operations::{
-        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, ListOrders, PlaceOrder,
-        ShipOrder, Step,
+        CancelOrder, ConfirmOrder, DeliverOrder, GetOrder, GetOrders, ListOrders, OrderTransition,
+        PlaceOrder, ShipOrder,
     },
-    placed::{Item, Line, NewOrder, WithItems},
+    placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
 };
 use crate::rpc::{
     check::Check,
@@ -68,13 +68,13 @@ impl WriteRequest for PlaceOrderRequest {
     fn operation(self, check: &mut Check<'_>) -> Option<PlaceOrder> {
         let mut books = HashSet::new();
         for (at, item) in self.items.iter().enumerate() {
-            // What is no id at all is at fault by the contract's rules.
+            // The contract's rules refuse a malformed id.
             if check.id(&item.book_id).is_some_and(|id| !books.insert(id)) {
                 check.violation(format!("items[{at}].book_id"), "stands in this order already");
             }
         }
         let line = |item: &PlaceOrderItem| {
-            Some(Line { book_id: check.id(&item.book_id)?, quantity: item.quantity })
+            Some(OrderLine { book_id: check.id(&item.book_id)?, quantity: item.quantity })
         };
         let lines = self.items.iter().map(line).collect::<Option<_>>()?;
         let id = match &*self.id {
@@ -91,7 +91,7 @@ impl WriteRequest for PlaceOrderRequest {
     }
 }
 
-/// The requests that make an order go one step further, which are alike.
+/// The requests that change an order's status, which have the same form.
 macro_rules! steps {
     ($($request:ident => $operation:ident;)+) => {$(
         impl WriteRequest for $request {
@@ -100,7 +100,7 @@ macro_rules! steps {
 
             fn operation(self, check: &mut Check<'_>) -> Option<$operation> {
                 let id = check.id(&self.id)?;
-                Some($operation(Step { id, expected: check.etag(id, &self.etag) }))
+                Some($operation(OrderTransition { id, expected: check.etag(id, &self.etag) }))
             }
 
             fn answer((order, items): WithItems) -> Message {
@@ -117,8 +117,8 @@ steps! {
     CancelOrderRequest => CancelOrder;
 }
 
-/// An order as the wire has it.
-pub fn message(order: Model, items: Vec<Item>) -> Message {
+/// An order as a message.
+pub fn message(order: Model, items: Vec<OrderItemRow>) -> Message {
     let currency = &order.currency_code;
     let items = items.into_iter().map(|item| OrderItem {
         book_id: item.book_id.to_string(),
@@ -138,7 +138,7 @@ pub fn message(order: Model, items: Vec<Item>) -> Message {
     }
 }
 
-/// A status as the contract has it.
+/// A status as the contract's enum.
 fn status(column: &str) -> OrderStatus {
     let name = STATUSES.iter().find(|(_, stored)| *stored == column).map(|(name, _)| *name);
     name.and_then(OrderStatus::from_str_name).unwrap_or_default()

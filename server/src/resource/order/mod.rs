@@ -1,4 +1,4 @@
-//! Orders: what users have bought, with their items.
+//! Orders of users, with their items.
 
 mod convert;
 mod operations;
@@ -19,13 +19,13 @@ use bookstore_store::{Constraint, ConstraintRule};
 
 pub use self::{
     convert::message,
-    placed::{Item, Line, NewOrder, WithItems},
+    placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
     placing::{constraint_checks, place},
 };
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of orders in the service.
+/// The registration of orders.
 pub const ENTRY: Entry = Entry {
     name: order_service_server::SERVICE_NAME,
     fields: Some(Order::FIELDS),
@@ -59,7 +59,7 @@ const SHIPPED: &str = "SHIPPED";
 const DELIVERED: &str = "DELIVERED";
 const CANCELLED: &str = "CANCELLED";
 
-/// Each status that an order may be given, with those from which it may; there is no other way.
+/// The transitions of an order's status: each status with those from which it can be reached.
 const TRANSITIONS: &[(&str, &[&str])] = &[
     (CONFIRMED, &[PENDING]),
     (SHIPPED, &[CONFIRMED]),

@@ -1,5 +1,5 @@
-//! What happens to orders: reads and writes over checked values. An order is always read with
-//! its items, which never change.
+//! The reads and writes of orders, with checked values. An order is always read with its items,
+//! which never change.
 
 use bookstore_entity::{
     order::{Column, Entity, Model},
@@ -22,12 +22,12 @@ use uuid::Uuid;
 
 use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
-    placed::{Item, Line, NewOrder, WithItems},
+    placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
     placing::{self, give_back, place},
 };
 use crate::rpc::stamp::{operations, queries};
 
-/// The order is in a status from which it can be given the next one.
+/// The order's status allows the transition.
 const ORDER_STATE: Precondition =
     Precondition::new("ORDER_STATE", "the order isn't in a state for that");
 
@@ -41,22 +41,22 @@ queries! {
 }
 
 operations! {
-    /// Accepts an order.
-    ConfirmOrder(Step) -> WithItems = confirm, no_checks;
-    /// Sends an order off.
-    ShipOrder(Step) -> WithItems = ship, no_checks;
-    /// Notes that an order has arrived.
-    DeliverOrder(Step) -> WithItems = deliver, no_checks;
-    /// Calls an order off, which gives back what it had taken.
-    CancelOrder(Step) -> WithItems = cancel, no_checks;
+    /// Confirms an order.
+    ConfirmOrder(OrderTransition) -> WithItems = confirm, no_checks;
+    /// Marks an order as shipped.
+    ShipOrder(OrderTransition) -> WithItems = ship, no_checks;
+    /// Marks an order as delivered.
+    DeliverOrder(OrderTransition) -> WithItems = deliver, no_checks;
+    /// Cancels an order and returns its copies to the stock.
+    CancelOrder(OrderTransition) -> WithItems = cancel, no_checks;
 }
 
 /// Places an order.
 pub struct PlaceOrder {
     /// The order.
     pub order: NewOrder,
-    /// What it is for.
-    pub lines: Vec<Line>,
+    /// Its lines.
+    pub lines: Vec<OrderLine>,
 }
 
 impl Operation for PlaceOrder {
@@ -72,12 +72,12 @@ impl Operation for PlaceOrder {
     }
 }
 
-/// An order that is to go one step further.
+/// A change of an order's status.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub struct OrderTransition {
     /// The order.
     pub id: Uuid,
-    /// The state it must have.
+    /// The etag that it must have.
     pub expected: Expected,
 }
 
@@ -113,36 +113,36 @@ async fn items(
     connection: &Connection,
     orders: &[Model],
     most: usize,
-) -> Result<Vec<Vec<Item>>, StoreError> {
+) -> Result<Vec<Vec<OrderItemRow>>, StoreError> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let parent = order_item::Column::OrderId;
     children::<order_item::Entity, _>(connection, parent, &ITEM, &ids, most).await
 }
 
-async fn confirm(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn confirm(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     advance(connection, step, CONFIRMED).await
 }
 
-async fn ship(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn ship(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     advance(connection, step, SHIPPED).await
 }
 
-async fn deliver(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn deliver(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     advance(connection, step, DELIVERED).await
 }
 
 /// The order's row is locked by the change of its status, which happens once; the books after it.
-async fn cancel(connection: &Connection, step: &Step) -> Result<WithItems, StoreError> {
+async fn cancel(connection: &Connection, step: &OrderTransition) -> Result<WithItems, StoreError> {
     let cancelled = advance(connection, step, CANCELLED).await?;
     give_back(connection, step.id).await?;
     Ok(cancelled)
 }
 
-/// Gives an order another status, if the one it has leads there: a condition of the change
-/// itself, so that of two who ask at once one comes second.
+/// Changes an order's status if its current status allows it. The UPDATE itself has the condition,
+/// so that of two concurrent calls only one succeeds.
 async fn advance(
     connection: &Connection,
-    step: &Step,
+    step: &OrderTransition,
     status: &'static str,
 ) -> Result<WithItems, StoreError> {
     let mut from = TRANSITIONS.iter().filter(|(to, _)| *to == status);
@@ -161,10 +161,10 @@ async fn advance(
     Ok((order, items.pop().unwrap_or_default()))
 }
 
-/// Why an order wasn't given another status.
+/// Why an order's status wasn't changed.
 async fn refused(
     connection: &Connection,
-    step: &Step,
+    step: &OrderTransition,
     from: &[&str],
 ) -> Result<StoreError, StoreError> {
     let (id, resource) = (step.id, Order::NAME);
@@ -180,18 +180,18 @@ async fn refused(
         return Ok(StoreError::EtagMismatch { resource, id, field: "etag".into() });
     }
     if from.contains(&order.status.as_str()) {
-        // It has come to that state in this very moment.
+        // Another transaction has just set that status.
         return Ok(crud::came_and_went());
     }
-    let told = format!("names an order that is {}", order.status);
+    let description = format!("names an order that is {}", order.status);
     let failed = ORDER_STATE
-        .at(vec![FieldViolation::new("id", told)])
+        .at(vec![FieldViolation::new("id", description)])
         .with("status", order.status)
         .with("resource", resource)
         .with("id", id);
     Ok(failed.into())
 }
 
-fn no_checks(_: &Step) -> Vec<ConstraintCheck> {
+fn no_checks(_: &OrderTransition) -> Vec<ConstraintCheck> {
     Vec::new()
 }

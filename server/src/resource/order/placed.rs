@@ -1,4 +1,4 @@
-//! Orders and their items as the operations handle them: to be placed, and placed.
+//! Orders and their items in the operations: to be placed, and placed.
 
 use bookstore_entity::order::Model;
 use sea_orm::FromQueryResult;
@@ -9,17 +9,17 @@ use uuid::Uuid;
 pub struct NewOrder {
     /// Its id.
     pub id: Uuid,
-    /// Where the request gives the id: `id`, `order_id`.
+    /// The request's field with the id: `id`, `order_id`.
     pub id_field: &'static str,
-    /// Who orders.
+    /// The user.
     pub user_id: Uuid,
-    /// Where it goes to.
+    /// The shipping address.
     pub shipping_address: String,
 }
 
-/// A book to order; each stands in an order once.
+/// A book to order; an order has each book once.
 #[derive(Clone, Copy, Debug)]
-pub struct Line {
+pub struct OrderLine {
     /// The book.
     pub book_id: Uuid,
     /// How many copies.
@@ -28,14 +28,14 @@ pub struct Line {
 
 /// A book of an order.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Item {
+pub struct OrderItemRow {
     /// The book.
     pub book_id: Uuid,
     /// How many copies.
     pub quantity: i32,
-    /// What one cost, in micros of the order's currency.
+    /// The price of a copy, in micros of the order's currency.
     pub price_micros: i64,
 }
 
 /// An order's row with its items.
-pub type WithItems = (Model, Vec<Item>);
+pub type WithItems = (Model, Vec<OrderItemRow>);

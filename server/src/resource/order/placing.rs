@@ -1,5 +1,6 @@
-//! Placing an order: the books' rows locked in the order of their ids, looked at, and taken.
-//! PostgreSQL does it in one statement; SQLite's transaction has the file for itself.
+//! Places an order: locks the books' rows in the order of their ids, checks them, and takes the
+//! copies. PostgreSQL does it in one statement. On SQLite the transaction has locked the whole
+//! file.
 
 use bookstore_entity::{
     book,
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     Order,
-    placed::{Item, Line, NewOrder, WithItems},
+    placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
 };
 
 /// All books of the order are sold in one currency.
@@ -30,21 +31,21 @@ const CURRENCY_MISMATCH: Precondition =
 const INSUFFICIENT_STOCK: Precondition =
     Precondition::new("INSUFFICIENT_STOCK", "there is too little in stock");
 
-/// What a locked book is like.
+/// A locked book.
 #[derive(Clone, Debug)]
-struct Seen {
+struct LockedBook {
     stock: i32,
     price_micros: i64,
     currency_code: String,
 }
 
-/// What the database knows of an order that is to be placed.
-struct Look {
-    /// Whether the order's id is taken already; then no book was looked at.
+/// The state of the database for an order that is to be placed.
+struct OrderState {
+    /// Whether the order's id is taken already; no book was read then.
     is_taken: bool,
     has_user: bool,
     /// The book of each line.
-    books: Vec<Option<Seen>>,
+    books: Vec<Option<LockedBook>>,
     /// Whether the order was placed by the same statement.
     placed: bool,
 }
@@ -53,23 +54,23 @@ struct Look {
 ///
 /// # Errors
 /// [`StoreError::AlreadyExists`], [`StoreError::ReferenceNotFound`], [`StoreError::Precondition`];
-/// [`StoreError::Constraint`] where the user or the id came or went in this very moment.
+/// [`StoreError::Constraint`] if the user or the id was inserted or deleted concurrently.
 pub async fn place(
     connection: &Connection,
     order: &NewOrder,
-    lines: &[Line],
+    lines: &[OrderLine],
 ) -> Result<WithItems, StoreError> {
     let now = bookstore_store::now();
-    // By their ids they stand in the lines' order.
+    // Sorted by id, they are in the lines' order.
     let mut ids: Vec<Uuid> = lines.iter().map(|_| Uuid::now_v7()).collect();
     ids.sort_unstable();
     let is_postgres = connection.get_database_backend() == DbBackend::Postgres;
-    let look = match is_postgres {
+    let state = match is_postgres {
         true => place_in_one(connection, order, lines, &ids, now).await?,
-        false => look(connection, order, lines).await?,
+        false => read_state(connection, order, lines).await?,
     };
-    let placed = look.placed;
-    let (model, items) = verdict(order, lines, look, now)?;
+    let placed = state.placed;
+    let (model, items) = verdict(order, lines, state, now)?;
     if !is_postgres {
         write(connection, &model, &items, &ids).await?;
     } else if !placed {
@@ -78,36 +79,36 @@ pub async fn place(
     Ok((model, items))
 }
 
-/// What the order comes to, or everything that stands in its way.
+/// The order's total, or every reason why it can't be placed.
 fn verdict(
     order: &NewOrder,
-    lines: &[Line],
-    look: Look,
+    lines: &[OrderLine],
+    state: OrderState,
     now: DateTime<Utc>,
 ) -> Result<WithItems, StoreError> {
-    if look.is_taken {
+    if state.is_taken {
         let violation = FieldViolation::new(order.id_field, "is already taken");
         return Err(StoreError::AlreadyExists(vec![violation]));
     }
     let mut missing = Vec::new();
-    if !look.has_user {
+    if !state.has_user {
         missing.push(FieldViolation::new("user_id", "names no user that exists"));
     }
-    for (at, _) in look.books.iter().enumerate().filter(|(_, book)| book.is_none()) {
+    for (at, _) in state.books.iter().enumerate().filter(|(_, book)| book.is_none()) {
         let field = format!("items[{at}].book_id");
         missing.push(FieldViolation::new(field, "names no book that exists"));
     }
     if !missing.is_empty() {
         return Err(StoreError::ReferenceNotFound(missing));
     }
-    let books: Vec<Seen> = look.books.into_iter().flatten().collect();
+    let books: Vec<LockedBook> = state.books.into_iter().flatten().collect();
     let currency = books.first().map(|book| book.currency_code.clone()).unwrap_or_default();
     one_currency(&books, &currency)?;
     enough(lines, &books)?;
-    let items: Vec<Item> = lines
+    let items: Vec<OrderItemRow> = lines
         .iter()
         .zip(books)
-        .map(|(line, book)| Item {
+        .map(|(line, book)| OrderItemRow {
             book_id: line.book_id,
             quantity: line.quantity,
             price_micros: book.price_micros,
@@ -133,12 +134,13 @@ fn verdict(
     Ok((model, items))
 }
 
-fn one_currency(books: &[Seen], currency: &str) -> Result<(), StoreError> {
+fn one_currency(books: &[LockedBook], currency: &str) -> Result<(), StoreError> {
     let others = books.iter().enumerate().filter(|(_, book)| book.currency_code != currency);
     let violations: Vec<FieldViolation> = others
         .map(|(at, book)| {
-            let told = format!("is sold in {}, the first one in {currency}", book.currency_code);
-            FieldViolation::new(format!("items[{at}].book_id"), told)
+            let description =
+                format!("is sold in {}, the first one in {currency}", book.currency_code);
+            FieldViolation::new(format!("items[{at}].book_id"), description)
         })
         .collect();
     match violations.is_empty() {
@@ -147,14 +149,14 @@ fn one_currency(books: &[Seen], currency: &str) -> Result<(), StoreError> {
     }
 }
 
-fn enough(lines: &[Line], books: &[Seen]) -> Result<(), StoreError> {
+fn enough(lines: &[OrderLine], books: &[LockedBook]) -> Result<(), StoreError> {
     let mut violations = Vec::new();
     let mut failed = INSUFFICIENT_STOCK;
     for (at, (line, book)) in lines.iter().zip(books).enumerate() {
         if book.stock < line.quantity {
             let (id, left) = (line.book_id, book.stock);
-            let told = format!("is more than the {left} left of book {id}");
-            violations.push(FieldViolation::new(format!("items[{at}].quantity"), told));
+            let description = format!("is more than the {left} left of book {id}");
+            violations.push(FieldViolation::new(format!("items[{at}].quantity"), description));
             // The facts are those of the first such book.
             if failed.facts.is_empty() {
                 failed = failed.with("book_id", id).with("left", left);
@@ -167,13 +169,12 @@ fn enough(lines: &[Line], books: &[Seen]) -> Result<(), StoreError> {
     }
 }
 
-/// One text however many lines there are. Whether the order can be placed is decided over the
-/// locked rows, which are as the last transaction has left them and not as the statement's
-/// snapshot has them; the parts that write depend on that, so all locks come before them.
-/// The stock is counted from the locked row: from the snapshot's, PostgreSQL would hold a number
-/// against the CHECK that is none any more, before it looks for the newer row.
-/// Where the id is taken nothing is locked: a transaction that changes that order may wait
-/// for the same books.
+/// One text however many lines there are. Whether the order can be placed is decided on the locked
+/// rows, which are newer than the statement's snapshot. The parts that write depend on that
+/// decision, so all locks are taken before them. The stock is counted from the locked row: with the
+/// snapshot's row, PostgreSQL would evaluate the CHECK on an outdated number before it finds the
+/// newer row. Where the id is taken nothing is locked: a transaction that changes that order may
+/// wait for the same books.
 const PLACE: &str = r#"WITH "line" AS MATERIALIZED (
     SELECT * FROM unnest($5::uuid[], $6::int4[], $7::uuid[])
         WITH ORDINALITY AS "line" ("book_id", "quantity", "id", "place")
@@ -218,10 +219,10 @@ FROM "fact", "line" LEFT JOIN "book" ON "book"."id" = "line"."book_id" ORDER BY 
 async fn place_in_one(
     connection: &Connection,
     order: &NewOrder,
-    lines: &[Line],
+    lines: &[OrderLine],
     ids: &[Uuid],
     now: DateTime<Utc>,
-) -> Result<Look, StoreError> {
+) -> Result<OrderState, StoreError> {
     let books: Vec<Uuid> = lines.iter().map(|line| line.book_id).collect();
     let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
     let values = [
@@ -234,29 +235,30 @@ async fn place_in_one(
         ids.to_vec().into(),
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, PLACE, values);
-    let mut look = Look { is_taken: false, has_user: false, books: Vec::new(), placed: false };
+    let mut state =
+        OrderState { is_taken: false, has_user: false, books: Vec::new(), placed: false };
     for row in connection.query_all_raw(statement).await? {
-        look.is_taken = row.try_get_by_index(0)?;
-        look.has_user = row.try_get_by_index(1)?;
+        state.is_taken = row.try_get_by_index(0)?;
+        state.has_user = row.try_get_by_index(1)?;
         let stock: Option<i32> = row.try_get_by_index(2)?;
-        look.books.push(match stock {
-            Some(stock) => Some(Seen {
+        state.books.push(match stock {
+            Some(stock) => Some(LockedBook {
                 stock,
                 price_micros: row.try_get_by_index(3)?,
                 currency_code: row.try_get_by_index(4)?,
             }),
             None => None,
         });
-        look.placed = row.try_get_by_index(5)?;
+        state.placed = row.try_get_by_index(5)?;
     }
-    Ok(look)
+    Ok(state)
 }
 
-async fn look(
+async fn read_state(
     connection: &Connection,
     order: &NewOrder,
-    lines: &[Line],
-) -> Result<Look, StoreError> {
+    lines: &[OrderLine],
+) -> Result<OrderState, StoreError> {
     let taken = Entity::find_by_id(order.id).select_only().column(Column::Id);
     let user = user::Entity::find_by_id(order.user_id).select_only().column(user::Column::Id);
     let ids: Vec<Uuid> = lines.iter().map(|line| line.book_id).collect();
@@ -272,13 +274,13 @@ async fn look(
         .await?;
     let books = lines.iter().map(|line| {
         let found = books.iter().find(|(id, ..)| *id == line.book_id);
-        found.map(|(_, stock, price_micros, currency_code)| Seen {
+        found.map(|(_, stock, price_micros, currency_code)| LockedBook {
             stock: *stock,
             price_micros: *price_micros,
             currency_code: currency_code.clone(),
         })
     });
-    Ok(Look {
+    Ok(OrderState {
         is_taken: taken.into_tuple::<Uuid>().one(connection).await?.is_some(),
         has_user: user.into_tuple::<Uuid>().one(connection).await?.is_some(),
         books: books.collect(),
@@ -289,7 +291,7 @@ async fn look(
 async fn write(
     connection: &Connection,
     order: &Model,
-    items: &[Item],
+    items: &[OrderItemRow],
     ids: &[Uuid],
 ) -> Result<(), StoreError> {
     let (id, now) = (order.id, order.created_at);
@@ -317,10 +319,10 @@ async fn write(
     Ok(())
 }
 
-/// Gives the copies of an order back to its books, locked in the order of their ids.
+/// Returns the copies of an order to its books, locked in the order of their ids.
 ///
 /// # Errors
-/// What the database answers.
+/// The rows of the result.
 pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), StoreError> {
     let backend = connection.get_database_backend();
     let order = Value::from(order);
@@ -336,7 +338,8 @@ pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), Store
     Ok(())
 }
 
-/// What of a new order constraints look at, where the look at them was overtaken.
+/// The constraint checks of a new order, for the case that a concurrent transaction changed a row
+/// after it was read.
 pub fn constraint_checks(order: &NewOrder) -> Vec<ConstraintCheck> {
     Order::CONSTRAINTS
         .iter()

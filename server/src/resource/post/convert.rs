@@ -1,4 +1,4 @@
-//! Posts between the wire and the row, with the checks that the contract's rules don't say.
+//! Converts posts between messages and rows, with the checks beyond the contract's rules.
 
 use bookstore_entity::post::{ActiveModel, Model};
 use bookstore_proto::v1::{
@@ -47,7 +47,7 @@ impl Standard for Post {
     }
 
     fn values(check: &mut Check<'_>, _: &str, post: Message, mask: &Paths) -> ActiveModel {
-        // What is no id has been refused.
+        // A malformed id was refused.
         let author_id = check.id(&post.author_id).unwrap_or_default();
         ActiveModel {
             title: mask.pick("title", post.title),

@@ -1,4 +1,4 @@
-//! Posts: what users write at length.
+//! Posts of users.
 
 mod convert;
 mod operations;
@@ -19,7 +19,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of posts in the service.
+/// The registration of posts.
 pub const ENTRY: Entry = Entry {
     name: post_service_server::SERVICE_NAME,
     fields: Some(Post::FIELDS),

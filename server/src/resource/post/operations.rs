@@ -1,4 +1,4 @@
-//! What happens to posts: reads and writes over checked values.
+//! The reads and writes of posts, with checked values.
 
 use bookstore_entity::post::{ActiveModel, Model};
 use bookstore_query::{

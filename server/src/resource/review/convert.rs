@@ -1,4 +1,4 @@
-//! Reviews between the wire and the row, with the checks that the contract's rules don't say.
+//! Converts reviews between messages and rows, with the checks beyond the contract's rules.
 
 use bookstore_entity::review::{ActiveModel, Model};
 use bookstore_proto::v1::{
@@ -48,7 +48,7 @@ impl Standard for Review {
     }
 
     fn values(check: &mut Check<'_>, _: &str, review: Message, mask: &Paths) -> ActiveModel {
-        // What is no id has been refused.
+        // A malformed id was refused.
         let user_id = check.id(&review.user_id).unwrap_or_default();
         let book_id = check.id(&review.book_id).unwrap_or_default();
         ActiveModel {

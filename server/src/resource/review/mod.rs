@@ -1,4 +1,4 @@
-//! Reviews: what users think of books.
+//! Reviews of books by users.
 
 mod convert;
 mod operations;
@@ -19,7 +19,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of reviews in the service.
+/// The registration of reviews.
 pub const ENTRY: Entry = Entry {
     name: review_service_server::SERVICE_NAME,
     fields: Some(Review::FIELDS),

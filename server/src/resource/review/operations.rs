@@ -1,4 +1,4 @@
-//! What happens to reviews: reads and writes over checked values.
+//! The reads and writes of reviews, with checked values.
 
 use bookstore_entity::review::{ActiveModel, Model};
 use bookstore_query::{

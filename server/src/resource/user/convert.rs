@@ -1,4 +1,4 @@
-//! Users between the wire and the row, with the checks that the contract's rules don't say.
+//! Converts users between messages and rows, with the checks beyond the contract's rules.
 
 use bookstore_entity::user::{ActiveModel, Model};
 use bookstore_proto::v1::{
@@ -50,7 +50,7 @@ impl Standard for User {
             role: role(&row.role).into(),
             avatar_url: row.avatar_url,
             bio: row.bio,
-            // Whoever asks: it never leaves.
+            // The password is never returned.
             password: String::new(),
             create_time: wire::timestamp(row.created_at),
             update_time: wire::timestamp(row.updated_at),
@@ -67,7 +67,7 @@ impl Standard for User {
 
     fn values(check: &mut Check<'_>, path: &str, user: Message, mask: &Paths) -> ActiveModel {
         let email = user.email.to_lowercase();
-        // A letter in lower case may be longer than it was.
+        // Lower-casing may lengthen a text.
         if mask.contains("email")
             && email.chars().count() > 255
             && user.email.chars().count() <= 255
@@ -153,13 +153,13 @@ fn password(user: Option<&Message>) -> Password {
     Password::new(user.map(|user| user.password.clone()).unwrap_or_default())
 }
 
-/// A role as the contract has it.
+/// A role as the contract's enum.
 fn role(column: &str) -> Role {
     let name = ROLES.iter().find(|(_, stored)| *stored == column).map(|(name, _)| *name);
     name.and_then(Role::from_str_name).unwrap_or_default()
 }
 
-/// A role as its column holds it; the contract's rules have refused what is none.
+/// A role as its column's text. The contract's rules have refused other numbers.
 fn column(role: i32) -> String {
     let name = Role::try_from(role).unwrap_or_default().as_str_name();
     let found = ROLES.iter().find(|(known, _)| *known == name);

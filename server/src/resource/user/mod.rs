@@ -1,4 +1,4 @@
-//! Users: who buys, reviews and writes.
+//! Users of the bookstore.
 
 mod convert;
 mod operations;
@@ -20,7 +20,7 @@ use bookstore_store::{Constraint, ConstraintRule};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
-/// The place of users in the service.
+/// The registration of users.
 pub const ENTRY: Entry = Entry {
     name: user_service_server::SERVICE_NAME,
     fields: Some(User::FIELDS),

@@ -1,4 +1,4 @@
-//! What happens to users: reads and writes over checked values.
+//! The reads and writes of users, with checked values.
 
 use std::collections::HashMap;
 
@@ -39,15 +39,15 @@ queries! {
 }
 
 operations! {
-    /// Deletes users, and with `force` their carts and what they have written.
+    /// Deletes users, and with `force` also their carts, reviews and posts.
     DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>;
 }
 
-/// A user to write, with the password that came along.
+/// A user to write, with the request's password.
 pub struct WithPassword<T> {
     /// The user. Where the password is to be written its hash is set, and empty at first.
     pub row: T,
-    /// The password; empty if none came.
+    /// The password; empty if the request has none.
     pub password: Password,
 }
 

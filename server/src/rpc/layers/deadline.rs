@@ -1,5 +1,5 @@
-//! Answers DEADLINE_EXCEEDED once the caller's time is over; what still runs below ends by
-//! the timeouts that it was started with.
+//! Answers DEADLINE_EXCEEDED once the deadline has passed. Work that still runs ends by its own
+//! timeouts.
 
 use std::time::Instant;
 
@@ -10,12 +10,16 @@ use axum::{
 };
 use tokio::time::timeout_at;
 
-use super::shared::Shared;
+use super::shared::LayerContext;
 use crate::rpc::{context::RequestContext, status};
 
 /// The layer. Methods that stream have no deadline here: theirs lasts longer than their first
 /// answer.
-pub async fn deadline(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn deadline(
+    State(shared): State<LayerContext>,
+    request: Request,
+    next: Next,
+) -> Response {
     let unary = shared.registry.at(request.uri().path()).is_some_and(|method| method.unary);
     let context = request.extensions().get::<RequestContext>();
     let deadline = context.and_then(|context| context.deadline.instant()).filter(|_| unary);

@@ -8,15 +8,19 @@ use axum::{
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use tonic::Status;
 
-use super::shared::{Shared, is_ours};
+use super::shared::{LayerContext, is_ours};
 use crate::rpc::status;
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
-pub async fn house_form(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn house_form(
+    State(shared): State<LayerContext>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path().to_owned();
     if !is_grpc(request.headers()) {
-        // As gRPC asks (PROTOCOL-HTTP2, Requests): whoever sends this speaks another protocol.
+        // As gRPC asks (PROTOCOL-HTTP2, Requests) for a content type of another protocol.
         let mut refusal = Response::default();
         *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return refusal;
@@ -31,7 +35,7 @@ pub async fn house_form(State(shared): State<Shared>, request: Request, next: Ne
     }
 }
 
-fn rewrite(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Status> {
+fn rewrite(shared: &LayerContext, headers: &HeaderMap, path: &str) -> Option<Status> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }

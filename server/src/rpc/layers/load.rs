@@ -1,4 +1,4 @@
-//! Sends calls away that the service has no room for.
+//! Refuses calls beyond the limit on calls in flight.
 
 use std::{
     pin::Pin,
@@ -13,30 +13,30 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 
-use super::shared::Shared;
-use crate::rpc::{context::RequestContext, load::Turn, status};
+use super::shared::LayerContext;
+use crate::rpc::{context::RequestContext, load::Permit, status};
 
 /// The layer. Only the contract's methods are counted: health and reflection are always
 /// answered.
-pub async fn load(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn load(State(shared): State<LayerContext>, request: Request, next: Next) -> Response {
     let method = shared.registry.at(request.uri().path());
     let context = request.extensions().get::<RequestContext>();
     let (Some(method), Some(context)) = (method, context) else { return next.run(request).await };
-    let Some(turn) = shared.load.turn(method.path, &context.request_id).await else {
+    let Some(permit) = shared.load.acquire(method.path, &context.request_id).await else {
         return status::overloaded().into_http();
     };
     let response = next.run(request).await;
     // An answer that is whole needs nothing more of the service, however slowly it is read.
     match method.unary {
         true => response,
-        false => response.map(|body| Body::new(Streaming { body, _turn: turn })),
+        false => response.map(|body| Body::new(Streaming { body, _permit: permit })),
     }
 }
 
 /// The body of a call that is in flight until its end.
 struct Streaming {
     body: Body,
-    _turn: Turn,
+    _permit: Permit,
 }
 
 impl http_body::Body for Streaming {

@@ -1,4 +1,4 @@
-//! Reads a call's metadata, tells of the call in the log, and writes the response's metadata.
+//! Reads a call's metadata, logs the call, and writes the response's metadata.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -22,7 +22,7 @@ use opentelemetry::KeyValue;
 use tonic::{Code, Status};
 use tracing::Instrument;
 
-use super::shared::{BESIDE, Shared, is_ours};
+use super::shared::{BESIDE, LayerContext, is_ours};
 use crate::{
     meters,
     rpc::{
@@ -35,7 +35,11 @@ use crate::{
 };
 
 /// The layer.
-pub async fn observe(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+pub async fn observe(
+    State(shared): State<LayerContext>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path().to_owned();
     let ours = is_ours(&path);
     let (request_id, refused) = match metadata::request_id(request.headers()) {
@@ -62,7 +66,8 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
         traces::join_caller(&span, request.headers());
     }
     let began = Instant::now();
-    let mut line = Line { began, quiet: !ours, method, name, code: None, span: span.clone() };
+    let mut line =
+        AccessLogLine { began, quiet: !ours, method, name, code: None, span: span.clone() };
 
     let answer = AnswerCell::default();
     let context = context(&shared, &request, &request_id, &answer, refused);
@@ -89,7 +94,7 @@ pub async fn observe(State(shared): State<Shared>, mut request: Request, next: N
 }
 
 fn context(
-    shared: &Shared,
+    shared: &LayerContext,
     request: &Request,
     request_id: &Arc<str>,
     answer: &AnswerCell,
@@ -98,19 +103,19 @@ fn context(
     if let Some(error) = refused {
         return Err(error);
     }
-    let wishes = metadata::wishes(request.headers())?;
+    let options = metadata::request_options(request.headers())?;
     let method = shared.registry.at(request.uri().path());
     Ok(RequestContext {
         method: method.map_or("", |method| method.path),
         request_id: request_id.clone(),
-        deadline: wishes.deadline,
-        consistency: wishes.consistency.unwrap_or(shared.consistency),
-        consistency_token: wishes.consistency_token,
+        deadline: options.deadline,
+        consistency: options.consistency.unwrap_or(shared.consistency),
+        consistency_token: options.consistency_token,
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
         principal: None,
-        idempotency: wishes.idempotency,
-        validate_only: wishes.validate_only,
-        repeated: wishes.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
+        idempotency: options.idempotency,
+        validate_only: options.validate_only,
+        repeated: options.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
@@ -118,7 +123,7 @@ fn context(
 
 /// The response's metadata: the request id, and what the call has learned.
 fn write_out(
-    shared: &Shared,
+    shared: &LayerContext,
     headers: &mut HeaderMap,
     request_id: &str,
     answer: &AnswerCell,
@@ -160,12 +165,12 @@ fn code(headers: &HeaderMap) -> Code {
     Status::from_header_map(headers).map_or(Code::Ok, |status| status.code())
 }
 
-/// The body of a call that streams: its line is told at its end, and errors at the end have the
+/// The body of a call that streams: its line is logged at its end, and errors at the end have the
 /// request id, as those at the beginning.
 struct Streamed {
     /// None once it has panicked.
     body: Option<Body>,
-    line: Option<Line>,
+    line: Option<AccessLogLine>,
     request_id: Arc<str>,
 }
 
@@ -177,7 +182,7 @@ impl http_body::Body for Streamed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // What the stream does, it does as it is asked for its next message.
+        // A stream does its work in `poll_frame`.
         let span = self.line.as_ref().map(|line| line.span.clone());
         let _entered = span.as_ref().map(tracing::Span::enter);
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
@@ -213,10 +218,10 @@ fn trailers(status: Status) -> HeaderMap {
     trailers
 }
 
-/// The call's line in the log. Dropped without a code, it tells that the caller has left.
-struct Line {
+/// The call's line in the log. If it is dropped without a code, the caller has cancelled the call.
+struct AccessLogLine {
     began: Instant,
-    /// Probes and reflection are told of at DEBUG: there are many, and nobody asks for them.
+    /// Health checks and reflection are logged at DEBUG, since there are many of them.
     quiet: bool,
     /// Of the service's own methods.
     method: Option<&'static str>,
@@ -226,7 +231,7 @@ struct Line {
     span: tracing::Span,
 }
 
-impl Drop for Line {
+impl Drop for AccessLogLine {
     fn drop(&mut self) {
         let _entered = self.span.enter();
         let duration_ms = self.began.elapsed().as_secs_f64() * 1e3;
@@ -240,7 +245,7 @@ impl Drop for Line {
             ];
             meters::CALLS.record(duration_ms / 1e3, &attributes);
         }
-        traces::end_call(&self.span, self.name, i32::from(number), code, is_fault(number));
+        traces::end_call(&self.span, self.name, i32::from(number), code, is_server_error(number));
         if self.quiet {
             tracing::debug!(code, duration_ms, "call");
         } else {
@@ -249,8 +254,9 @@ impl Drop for Line {
     }
 }
 
-/// Whether a code is the service's fault and not its caller's.
-fn is_fault(code: Code) -> bool {
+/// Whether a code is an error of the service and not of its caller (OpenTelemetry, semantic
+/// conventions for gRPC).
+fn is_server_error(code: Code) -> bool {
     matches!(
         code,
         Code::Unknown

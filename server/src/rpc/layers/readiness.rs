@@ -6,11 +6,15 @@ use axum::{
     response::Response,
 };
 
-use super::shared::{Shared, is_ours};
+use super::shared::{LayerContext, is_ours};
 use crate::rpc::{health::DatabaseState, status};
 
 /// The layer.
-pub async fn readiness(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn readiness(
+    State(shared): State<LayerContext>,
+    request: Request,
+    next: Next,
+) -> Response {
     if is_ours(request.uri().path()) {
         match &*shared.readiness.database() {
             DatabaseState::Unknown => return status::database_unavailable().into_http(),
@@ -18,7 +22,7 @@ pub async fn readiness(State(shared): State<Shared>, request: Request, next: Nex
                 return status::schema_pending(revisions).into_http();
             }
             DatabaseState::ShutOut(_) => return status::database_unavailable().into_http(),
-            // Calls that need nothing of what is gone are answered.
+            // Calls that don't need the missing objects are answered.
             DatabaseState::Incomplete(_) | DatabaseState::Right => {}
         }
     }

@@ -1,12 +1,12 @@
-//! What several layers need.
+//! The context of the layers.
 
 use std::sync::Arc;
 
 use crate::rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry};
 
-/// What the layers look at.
+/// The context of the layers.
 #[derive(Clone)]
-pub struct Shared {
+pub struct LayerContext {
     /// The methods of the service.
     pub registry: Arc<Registry>,
     /// Whether the database can be used.
@@ -15,7 +15,7 @@ pub struct Shared {
     pub load: Load,
     /// The most that a request may be, in bytes.
     pub max_message_size: usize,
-    /// Which node may answer a read that says nothing about it.
+    /// Which node may answer a read without `consistency`.
     pub consistency: Consistency,
     /// What seals positions; none until the schema has been found right.
     pub sealing_key: Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,

@@ -1,6 +1,5 @@
-//! The rules that the contract says in the Common Expression Language, by their ids. What a
-//! rule means is written here; its text and its message stand in the contract, for the tools of
-//! other languages.
+//! The contract's rules in the Common Expression Language, by their ids. This file implements them.
+//! Their expressions and messages are in the contract, for the tools of other languages.
 
 use prost_reflect::DynamicMessage;
 
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
     use crate::rpc::rules::options::predefined;
 
-    /// The contract's own expression, held against texts of all kinds: both say the same.
+    /// Compares this implementation with the contract's own expression for many texts.
     #[test]
     fn a_predefined_rule_means_what_its_expression_says() {
         let rule = DESCRIPTOR_POOL.get_extension_by_name("bookstore.v1.lower_uuid").unwrap();
@@ -61,7 +60,7 @@ mod tests {
         let mut texts = vec![good.to_owned(), String::new(), good.to_uppercase()];
         texts.extend([format!("{good}\n"), format!(" {good}"), good.replace('-', "")]);
         texts.extend([good.replace('f', "g"), good.replacen("-0", "0-", 1), "é".repeat(18)]);
-        // One character is another one, at each place.
+        // One character is replaced, at each position.
         for at in 0..good.len() {
             for other in ["-", "a", "0", "F", "_"] {
                 texts.push(format!("{}{other}{}", &good[..at], &good[at + 1..]));

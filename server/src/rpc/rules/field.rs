@@ -28,7 +28,7 @@ pub(super) struct FieldRules {
     pub(super) rule: ValueRule,
     /// The rules of each entry of a list.
     pub(super) items: Option<ValueRule>,
-    /// The rules of the message that it holds, each with what a caller is told of it.
+    /// The rules of its message, each with its description for callers.
     pub(super) expressions: Vec<(Holds, String)>,
 }
 
@@ -36,7 +36,7 @@ impl FieldRules {
     /// Reads the options of a field.
     ///
     /// # Errors
-    /// If a rule isn't known here or can't be read: a mistake in the build.
+    /// If a rule isn't known here or can't be read: an error of the build.
     pub(super) fn read(field: FieldDescriptor) -> Result<Self, String> {
         let behaviors = behaviors(&field);
         let options = option(field.options(), "buf.validate.field");

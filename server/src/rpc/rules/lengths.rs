@@ -1,5 +1,5 @@
-//! Looks at how long a request's parts are before they are looked into: millions of entries
-//! fit into a message of a few megabytes, and looking into each would take seconds.
+//! Checks the lengths of a request's lists and other parts before their contents: millions of
+//! entries fit into a message of a few megabytes, and checking each would take seconds.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,9 @@ const MASK_PATHS: u64 = 100;
 /// takes six times as much here.
 const STRUCT_BYTES: usize = 512 * 1024;
 
-/// Notes every list that is longer than its rule allows, and other parts that are too long.
-pub(super) fn look_at(
+/// Adds a violation for every list that is longer than its rule allows, and for other parts that
+/// are too long.
+pub(super) fn check(
     rules: &Messages,
     message: &MessageDescriptor,
     mut bytes: &[u8],
@@ -54,8 +55,8 @@ pub(super) fn look_at(
     let fields = rules.get(message.full_name()).map(Vec::as_slice).unwrap_or_default();
     for field in fields {
         let count = counts.get(&field.field.number()).copied().unwrap_or_default();
-        if let Some(told) = field.rule.excess_told(count) {
-            violations.push(FieldViolation::new(join(path, field.field.name()), told));
+        if let Some(description) = field.rule.excess_violation(count) {
+            violations.push(FieldViolation::new(join(path, field.field.name()), description));
         }
     }
     if !violations.is_empty() {
@@ -75,7 +76,7 @@ pub(super) fn look_at(
                 ));
             }
             "google.protobuf.Struct" => {}
-            _ => look_at(rules, &kind, part, &path, violations),
+            _ => check(rules, &kind, part, &path, violations),
         }
     }
 }

@@ -4,7 +4,7 @@ use prost_reflect::{DynamicMessage, ExtensionDescriptor, Value};
 
 use crate::rpc::behavior::option;
 
-/// A `buf.validate.Rule`: an expression with its id and what a caller is told.
+/// A `buf.validate.Rule`: an expression with its id and its message for callers.
 #[derive(Debug)]
 pub(super) struct Expression {
     pub(super) id: String,
@@ -45,7 +45,7 @@ pub(super) fn expressions(rules: &DynamicMessage) -> Vec<Expression> {
     list.iter().filter_map(Value::as_message).map(read).collect()
 }
 
-/// What a predefined rule means: the expressions of its declaration.
+/// The expressions of a predefined rule's declaration.
 pub(super) fn predefined(rule: &ExtensionDescriptor) -> Vec<Expression> {
     let meaning = option(rule.options(), "buf.validate.predefined");
     meaning.as_ref().and_then(Value::as_message).map(expressions).unwrap_or_default()

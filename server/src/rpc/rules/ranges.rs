@@ -1,4 +1,4 @@
-//! Ranges and paths as callers are told of them.
+//! Ranges and paths as violations show them.
 
 use std::fmt::Write as _;
 

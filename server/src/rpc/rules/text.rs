@@ -9,13 +9,13 @@ use super::{
     ranges::range,
 };
 
-/// What a caller is told where a pattern isn't kept; others are told the pattern.
+/// The descriptions of known patterns. For others the pattern itself is shown.
 const PATTERNS: &[(&str, &str)] = &[
     (r"^[^@\s]+@[^@\s]+$", "must have one @ with text before and behind it, and no white space"),
     ("^[A-Z]{3}$", "must be three capital letters, as in ISO 4217"),
 ];
 
-/// What a caller is told of a text with a NUL character, which PostgreSQL can't store.
+/// The description for a text with a NUL character, which PostgreSQL can't store.
 pub(super) const NUL: &str = "must not hold a NUL character";
 
 /// The rules of one text.
@@ -23,9 +23,9 @@ pub(super) const NUL: &str = "must not hold a NUL character";
 pub(super) struct TextRule {
     /// The least and the greatest number of characters.
     length: Option<(u64, u64)>,
-    /// A pattern, and what a caller is told of it.
+    /// A pattern and its description.
     pattern: Option<(Regex, String)>,
-    /// Predefined rules, each with what a caller is told of it.
+    /// Predefined rules, each with its description.
     predefined: Vec<(TextHolds, String)>,
 }
 
@@ -43,12 +43,12 @@ impl TextRule {
         }
         if let Some(pattern) = bound(rules, "pattern").as_ref().and_then(Value::as_str) {
             let regex = Regex::new(pattern).map_err(|error| error.to_string())?;
-            let told = PATTERNS.iter().find(|(known, _)| *known == pattern);
-            let told = match told {
-                Some((_, told)) => (*told).to_owned(),
+            let known = PATTERNS.iter().find(|(known, _)| *known == pattern);
+            let description = match known {
+                Some((_, description)) => (*description).to_owned(),
                 None => format!("must match {pattern}"),
             };
-            rule.pattern = Some((regex, told));
+            rule.pattern = Some((regex, description));
         }
         for (extension, value) in rules.extensions() {
             let name = extension.full_name();
@@ -70,7 +70,7 @@ impl TextRule {
         Ok(rule)
     }
 
-    /// Gives every rule that a text breaks to `fault`.
+    /// Calls `violation` for every rule that a text breaks.
     pub(super) fn check(&self, text: &str, mut violation: impl FnMut(String)) {
         let length = text.chars().count() as u64;
         if let Some((least, most)) = self.length
@@ -78,13 +78,13 @@ impl TextRule {
         {
             violation(format!("must have {} characters; it has {length}", range(least, most)));
         }
-        if let Some((pattern, told)) = &self.pattern
+        if let Some((pattern, description)) = &self.pattern
             && !pattern.is_match(text)
         {
-            violation(told.clone());
+            violation(description.clone());
         }
-        for (_, told) in self.predefined.iter().filter(|(holds, _)| !holds(text)) {
-            violation(told.clone());
+        for (_, description) in self.predefined.iter().filter(|(holds, _)| !holds(text)) {
+            violation(description.clone());
         }
         if text.contains('\0') {
             violation(NUL.into());

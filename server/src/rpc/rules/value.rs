@@ -1,4 +1,4 @@
-//! Rules of one value, of whichever type (`buf.validate.FieldRules`).
+//! Rules of one value of any type (`buf.validate.FieldRules`).
 
 use bookstore_store::FieldViolation;
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, Value};
@@ -15,7 +15,7 @@ pub(super) struct ValueRule {
     text: TextRule,
     bounds: Option<(i64, i64)>,
     double: Option<(f64, f64)>,
-    /// The enum whose values alone are allowed.
+    /// The enum to which the values are limited.
     defined: Option<EnumDescriptor>,
     /// The values that are not allowed, each by its number and its name.
     not_in: Vec<(i32, String)>,
@@ -61,15 +61,15 @@ impl ValueRule {
         Ok(rule)
     }
 
-    /// Notes every rule that a value breaks, at its path.
+    /// Adds a violation for every rule that a value breaks, at its path.
     pub(super) fn check(&self, value: &Value, path: &str, violations: &mut Vec<FieldViolation>) {
         let mut violation =
             |description: String| violations.push(FieldViolation::new(path, description));
         match value {
             Value::String(text) => self.text.check(text, violation),
             Value::List(items) => {
-                if let Some(told) = self.count_told(items.len() as u64) {
-                    violation(told);
+                if let Some(description) = self.count_violation(items.len() as u64) {
+                    violation(description);
                 }
             }
             Value::F64(number) => {
@@ -100,15 +100,15 @@ impl ValueRule {
         }
     }
 
-    /// What is wrong with a list of so many entries.
-    pub(super) fn count_told(&self, count: u64) -> Option<String> {
+    /// The violation of a list with so many entries, if there is one.
+    pub(super) fn count_violation(&self, count: u64) -> Option<String> {
         let (least, most) = self.count?;
-        let told = || format!("must have {} entries; it has {count}", range(least, most));
-        (!(least..=most).contains(&count)).then(told)
+        let description = || format!("must have {} entries; it has {count}", range(least, most));
+        (!(least..=most).contains(&count)).then(description)
     }
 
-    /// What is wrong with a list of so many entries, if it is too long.
-    pub(super) fn excess_told(&self, count: u64) -> Option<String> {
-        self.count.filter(|(_, most)| count > *most).and_then(|_| self.count_told(count))
+    /// The violation of a list with too many entries, if there is one.
+    pub(super) fn excess_violation(&self, count: u64) -> Option<String> {
+        self.count.filter(|(_, most)| count > *most).and_then(|_| self.count_violation(count))
     }
 }

@@ -1,5 +1,5 @@
-//! The standard requests as the store's queries and operations: what differs from resource
-//! to resource is names alone. A request that needs more is written out in its `convert.rs`.
+//! Macros that map the standard requests to queries and operations. The resources differ only in
+//! names. A request that needs more has its own code in its `convert.rs`.
 
 /// `Get`: one row by its id.
 macro_rules! standard_get {
@@ -37,7 +37,7 @@ macro_rules! standard_list {
 
             fn query(self, check: &mut $crate::rpc::check::Check<'_>) -> Option<$query> {
                 let Self { page_size, page_token, skip, filter, order_by, total_size_mode } = self;
-                let fields = $crate::rpc::list::Fields {
+                let fields = $crate::rpc::list::ListFields {
                     page_size,
                     page_token,
                     skip,

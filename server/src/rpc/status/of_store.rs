@@ -5,40 +5,42 @@ use bookstore_store::{ConstraintKind, FieldViolation, Precondition, Precondition
 use tonic::{Code, Status};
 
 use super::{
-    Answer, RETRY_LATER, RETRY_SOON, database_unavailable, deadline_exceeded, internal, invalid,
+    RETRY_LATER, RETRY_SOON, RichStatus, database_unavailable, deadline_exceeded, internal, invalid,
 };
 
-/// What the store could not do.
+/// The status of a store's error.
 pub fn store(error: &StoreError, request_id: &str) -> Status {
     use ErrorReason as Reason;
     let answer = match error {
         StoreError::Invalid(violations) => return invalid(violations),
         StoreError::NotFound { resource, id, field } => {
-            let told = format!("there is no {resource} {id}");
-            let mut answer = Answer::new(Code::NotFound, Reason::ResourceNotFound, &told)
+            let message = format!("there is no {resource} {id}");
+            let mut answer = RichStatus::new(Code::NotFound, Reason::ResourceNotFound, &message)
                 .at(&[FieldViolation::new(field, "names none that exists")])
                 .with("resource", resource)
                 .with("id", id);
-            answer.details.set_resource_info(*resource, id.to_string(), "", told);
+            answer.details.set_resource_info(*resource, id.to_string(), "", message);
             answer
         }
         StoreError::EtagMismatch { resource, id, field } => {
-            let told = format!("{resource} {id} has changed since this etag was given");
-            let mut answer = Answer::new(Code::Aborted, Reason::EtagMismatch, &told)
+            let message = format!("{resource} {id} has changed since this etag was given");
+            let mut answer = RichStatus::new(Code::Aborted, Reason::EtagMismatch, &message)
                 .at(&[FieldViolation::new(field, "is not the current one")])
                 .with("resource", resource)
                 .with("id", id);
-            answer.details.set_resource_info(*resource, id.to_string(), "", told);
+            answer.details.set_resource_info(*resource, id.to_string(), "", message);
             answer
         }
         StoreError::AlreadyExists(violations) => {
-            let told = told("already exists", violations);
-            Answer::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, told).at(violations)
+            let message = describe("already exists", violations);
+            RichStatus::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, message)
+                .at(violations)
         }
         StoreError::ReferenceNotFound(violations) => {
-            let told = told("a reference is missing", violations);
-            let mut answer = Answer::new(Code::FailedPrecondition, Reason::ReferenceNotFound, told)
-                .at(violations);
+            let message = describe("a reference is missing", violations);
+            let mut answer =
+                RichStatus::new(Code::FailedPrecondition, Reason::ReferenceNotFound, message)
+                    .at(violations);
             for violation in violations.iter().take(10) {
                 answer.details.add_precondition_failure_violation(
                     "REFERENCE",
@@ -49,9 +51,10 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             answer
         }
         StoreError::InUse(violations) => {
-            let told = told("other resources refer to this one", violations);
+            let message = describe("other resources refer to this one", violations);
             let mut answer =
-                Answer::new(Code::FailedPrecondition, Reason::ResourceInUse, told).at(violations);
+                RichStatus::new(Code::FailedPrecondition, Reason::ResourceInUse, message)
+                    .at(violations);
             for violation in violations.iter().take(10) {
                 answer.details.add_precondition_failure_violation(
                     "REFERRER",
@@ -65,18 +68,18 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
         StoreError::Constraint { kind, constraint, source } => {
             tracing::info!(%source, constraint, "a constraint was broken");
             match kind {
-                ConstraintKind::Unique => Answer::new(
+                ConstraintKind::Unique => RichStatus::new(
                     Code::AlreadyExists,
                     Reason::ResourceAlreadyExists,
                     "a value that must be unique was taken meanwhile",
                 )
                 .retry_after(RETRY_SOON),
-                ConstraintKind::Reference => Answer::new(
+                ConstraintKind::Reference => RichStatus::new(
                     Code::FailedPrecondition,
                     Reason::ResourceInUse,
                     "other resources still refer to this one",
                 ),
-                ConstraintKind::Check => Answer::new(
+                ConstraintKind::Check => RichStatus::new(
                     Code::InvalidArgument,
                     Reason::FieldInvalid,
                     "a value breaks a rule of the database",
@@ -84,65 +87,65 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             }
             .with("constraint", constraint)
         }
-        StoreError::AnswerTooLarge { size, limit } => Answer::new(
+        StoreError::AnswerTooLarge { size, limit } => RichStatus::new(
             Code::ResourceExhausted,
             Reason::AnswerTooLarge,
             format!("the answer would be {size} bytes, more than {limit}; ask for less"),
         )
         .with("size", size)
         .with("limit", limit),
-        StoreError::Conflict(_) => Answer::new(
+        StoreError::Conflict(_) => RichStatus::new(
             Code::Aborted,
             Reason::TransactionConflict,
             "the transaction collided with another one; nothing was changed",
         )
         .retry_after(RETRY_SOON),
-        StoreError::KeyInUse(_) => Answer::new(
+        StoreError::KeyInUse(_) => RichStatus::new(
             Code::Aborted,
             Reason::KeyInUse,
             "another call with this idempotency key hasn't ended yet",
         )
         .retry_after(RETRY_LATER),
-        StoreError::KeyReused => Answer::new(
+        StoreError::KeyReused => RichStatus::new(
             Code::InvalidArgument,
             Reason::IdempotencyKeyReused,
             "this idempotency key was used for another request",
         )
         .with("key", "idempotency-key"),
-        StoreError::KeyFenced => Answer::new(
+        StoreError::KeyFenced => RichStatus::new(
             Code::Aborted,
             Reason::KeyFenced,
             "this idempotency key was fenced off before the write came; nothing was changed",
         ),
-        StoreError::TransactionLimit => Answer::new(
+        StoreError::TransactionLimit => RichStatus::new(
             Code::ResourceExhausted,
             Reason::TransactionLimit,
             "too many transactions are open",
         )
         .retry_after(RETRY_LATER),
-        StoreError::TransactionTimeout => Answer::new(
+        StoreError::TransactionTimeout => RichStatus::new(
             Code::Aborted,
             Reason::TransactionTimeout,
             "the transaction was open for too long and was rolled back",
         ),
-        StoreError::TransactionIdle => Answer::new(
+        StoreError::TransactionIdle => RichStatus::new(
             Code::Aborted,
             Reason::TransactionTimeout,
             "nothing came for too long, and the transaction was rolled back",
         ),
-        StoreError::LockTimeout(_) => Answer::new(
+        StoreError::LockTimeout(_) => RichStatus::new(
             Code::Aborted,
             Reason::LockTimeout,
             "a lock wasn't free in time; nothing was changed",
         )
         .retry_after(RETRY_SOON),
-        StoreError::StatementTimeout(_) => Answer::new(
+        StoreError::StatementTimeout(_) => RichStatus::new(
             Code::DeadlineExceeded,
             Reason::StatementTimeout,
             "a statement ran longer than allowed; nothing was changed",
         ),
         StoreError::DeadlineExceeded => return deadline_exceeded(),
-        StoreError::PoolTimeout { waited_ms } => Answer::new(
+        StoreError::PoolTimeout { waited_ms } => RichStatus::new(
             Code::ResourceExhausted,
             Reason::PoolTimeout,
             format!("no database connection was free within {waited_ms} ms"),
@@ -150,8 +153,8 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
         .retry_after(RETRY_LATER),
         StoreError::DiskFull(source) => {
             tracing::error!(%source, "the database's disk is full");
-            let told = "the database's disk is full; nothing was changed";
-            Answer::new(Code::ResourceExhausted, Reason::DiskFull, told)
+            let message = "the database's disk is full; nothing was changed";
+            RichStatus::new(Code::ResourceExhausted, Reason::DiskFull, message)
         }
         StoreError::Unavailable(source) => {
             tracing::warn!(%source, "the database can't be reached");
@@ -163,22 +166,22 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
         }
         StoreError::CommitOutcomeUnknown(source) => {
             tracing::warn!(%source, "the connection broke during the commit");
-            Answer::new(
+            RichStatus::new(
                 Code::Unknown,
                 Reason::CommitOutcomeUnknown,
                 "the connection to the database broke during the commit; read to find out",
             )
         }
-        StoreError::PositionLost => Answer::new(
+        StoreError::PositionLost => RichStatus::new(
             Code::FailedPrecondition,
             Reason::WriteMayBeLost,
             "the token's position was given up in a failover: a write before it may be lost",
         )
         .with("key", "consistency-token"),
-        StoreError::PositionUnverifiable => Answer::new(
+        StoreError::PositionUnverifiable => RichStatus::new(
             Code::FailedPrecondition,
             Reason::TokenUnverifiable,
-            "nobody can say whether the database has the token's position",
+            "whether the database has the token's position can't be verified",
         )
         .with("key", "consistency-token"),
         StoreError::Internal(source) => return internal(source, request_id),
@@ -187,13 +190,13 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
 }
 
 /// A resource's own precondition. Its reason and its message come from the resource.
-fn of_precondition(failed: &Precondition) -> Answer {
+fn of_precondition(failed: &Precondition) -> RichStatus {
     let code = match failed.kind {
         PreconditionKind::State => Code::FailedPrecondition,
         PreconditionKind::Credentials => Code::Unauthenticated,
     };
-    let told = told(failed.message, &failed.violations);
-    let mut answer = Answer::because(code, failed.reason, told).at(&failed.violations);
+    let message = describe(failed.message, &failed.violations);
+    let mut answer = RichStatus::because(code, failed.reason, message).at(&failed.violations);
     for violation in failed.violations.iter().take(10) {
         let (field, description) = (&violation.field, &violation.description);
         answer.details.add_precondition_failure_violation(failed.reason, field, description);
@@ -202,7 +205,7 @@ fn of_precondition(failed: &Precondition) -> Answer {
     facts.fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
-fn told(what: &str, violations: &[FieldViolation]) -> String {
+fn describe(what: &str, violations: &[FieldViolation]) -> String {
     match violations.first() {
         Some(violation) => format!("{what}: {} {}", violation.field, violation.description),
         None => what.to_owned(),

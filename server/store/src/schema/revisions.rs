@@ -15,7 +15,7 @@ use crate::{
 /// The state of the database's schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// Every revision that this program knows is applied.
+    /// Every revision of this program is applied.
     Right {
         /// Applied revisions that this program doesn't know: those of a newer one.
         unknown: Vec<String>,

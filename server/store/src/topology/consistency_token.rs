@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_and_no_other() {
+    fn only_a_genuine_token_is_read_back() {
         let position = Position { system: u64::MAX, timeline: 3, number: 0x1_0000_00AB };
         let token = position.seal(&[7; 32]);
         assert_eq!(Position::open(&[7; 32], &token), Some(position));

@@ -135,17 +135,13 @@ impl Topology {
             }
         };
         node.probe_result.send_replace(now);
-        // Ends the exchanges with a server that was restarted.
+        // Ends the exchanges with a server that was restarted or doesn't answer.
         let started = now.map_or(0, |now| now.started);
         let has_restarted = match started {
             0 => false,
             started => ![0, started].contains(&node.started.swap(started, Ordering::Relaxed)),
         };
-        // Reads on a replica that doesn't answer go to another node. What runs on a primary may
-        // still end well: it is given up when a successor is seen.
-        let is_lost_replica =
-            before.is_some() && now.is_none() && memory.last_primary != Some(index);
-        if has_restarted || is_lost_replica {
+        if has_restarted || (before.is_some() && now.is_none()) {
             node.evict();
         }
         self.assess(&mut memory);
@@ -195,11 +191,11 @@ impl Topology {
         let snapshot = memory.assess(&probe_results);
         let before = self.snapshot.borrow().clone();
         let name = |index: usize| self.nodes[index].name.clone();
-        if let Some(old) = memory.replaced(&snapshot, &probe_results) {
-            // No write may reach the former primary any more, not even one that has begun.
-            self.nodes[old].evict();
-        }
         if before.primary != snapshot.primary {
+            if let Some(old) = before.primary {
+                // No write may reach the former primary any more, not even one that has begun.
+                self.nodes[old].evict();
+            }
             match snapshot.primary {
                 Some(new) => tracing::info!(
                     node = %name(new), timeline = snapshot.timeline, "this node is the primary"
@@ -266,9 +262,7 @@ impl Topology {
                 role,
                 timeline: seen.map(|seen| seen.timeline),
                 position: seen.map(|seen| seen.number),
-                lag: replica
-                    .filter(|replica| snapshot.knows_lag(replica))
-                    .and_then(|replica| snapshot.lag(replica, now)),
+                lag: replica.and_then(|replica| snapshot.lag(replica, now)),
                 lag_bytes: replica.and(behind),
                 in_use: node.in_use(),
                 is_ejected: node.is_ejected(seen),

@@ -1,4 +1,4 @@
-//! What a node says of itself when it is probed.
+//! The result of a probe of a node.
 
 use std::time::{Duration, Instant};
 

@@ -37,28 +37,17 @@ pub struct ReplicaState {
     pub had_all_at: Option<Instant>,
     /// Whether the replica has everything that is known to be written.
     pub is_current: bool,
-    /// Whether it receives the log of a primary.
-    pub is_streaming: bool,
 }
 
 impl TopologySnapshot {
     /// The greatest possible lag of a replica: the time since it had everything. It does not grow
-    /// while there is no primary and the replica receives nothing, since nothing is written then.
-    /// If it does receive, only this program can't see the primary, to which others may write.
+    /// while there is no primary, since nothing is written then.
     pub fn lag(&self, replica: &ReplicaState, now: Instant) -> Option<Duration> {
-        let is_known = self.knows_lag(replica);
-        if replica.is_current && is_known {
+        if replica.is_current {
             return Some(Duration::ZERO);
         }
-        let sees_end = self.primary.is_some() || !is_known;
-        let now = if sees_end { now } else { self.primary_at.unwrap_or(now) };
+        let now = if self.primary.is_some() { now } else { self.primary_at.unwrap_or(now) };
         replica.had_all_at.map(|had_all| now.saturating_duration_since(had_all))
-    }
-
-    /// Whether the lag of a replica is known: not if it receives the log of a primary that no probe
-    /// has found.
-    pub fn knows_lag(&self, replica: &ReplicaState) -> bool {
-        self.primary.is_some() || !replica.is_streaming
     }
 }
 
@@ -67,9 +56,6 @@ impl TopologySnapshot {
 pub struct Memory {
     system: Option<u64>,
     timeline: u32,
-    /// The last primary, and its timeline, until a successor is seen.
-    pub last_primary: Option<usize>,
-    last_timeline: u32,
     /// The primary's positions, oldest first.
     track: VecDeque<(Instant, u64)>,
 }
@@ -85,26 +71,6 @@ impl Memory {
             self.track.clear();
         }
         is_news
-    }
-
-    /// The last primary, if it is none any more: there is a successor, or it says so itself.
-    pub fn replaced(
-        &mut self,
-        snapshot: &TopologySnapshot,
-        probe_results: &[Option<ProbeResult>],
-    ) -> Option<usize> {
-        let is_replaced = |old: &usize| match snapshot.primary {
-            Some(new) => new != *old,
-            None => probe_results[*old].is_some() || snapshot.timeline > self.last_timeline,
-        };
-        let replaced = self.last_primary.filter(is_replaced);
-        if replaced.is_some() {
-            self.last_primary = None;
-        }
-        if snapshot.primary.is_some() {
-            (self.last_primary, self.last_timeline) = (snapshot.primary, snapshot.timeline);
-        }
-        replaced
     }
 
     /// Makes the snapshot. The first node in the list that answers determines the cluster.
@@ -140,7 +106,6 @@ impl Memory {
                     node: *node,
                     had_all_at: had_all.map(|(at, _)| *at),
                     is_current: last.is_some_and(|(_, number)| *number <= it.number),
-                    is_streaming: it.is_streaming,
                 }
             })
             .collect();
@@ -179,23 +144,6 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_is_given_up_for_a_successor_alone() {
-        let now = Instant::now();
-        let mut memory = Memory::default();
-        let mut replaced = |results: &[Option<ProbeResult>]| {
-            let snapshot = memory.assess(results);
-            memory.replaced(&snapshot, results)
-        };
-        let (old, replica) = (node(true, 1, 9, now), node(false, 1, 9, now));
-        assert_eq!(replaced(&[old, replica]), None);
-        assert_eq!(replaced(&[None, replica]), None, "it doesn't answer");
-        assert_eq!(replaced(&[old, replica]), None, "it answers again");
-        assert_eq!(replaced(&[None, replica]), None);
-        assert_eq!(replaced(&[None, node(true, 2, 9, now)]), Some(0), "a successor");
-        assert_eq!(replaced(&[None, node(false, 2, 9, now)]), Some(1), "its own word");
-    }
-
-    #[test]
     fn a_learned_timeline_counts_before_a_node_of_it_is_seen() {
         let now = Instant::now();
         let mut memory = Memory::default();
@@ -223,20 +171,11 @@ mod tests {
         let snapshot = memory.assess(&[node(true, 1, 30, after(3)), node(false, 1, 25, after(3))]);
         let lag = snapshot.lag(&snapshot.replicas[0], after(5));
         assert_eq!(lag, Some(Duration::from_secs(4)), "it had everything at 1");
-        let cut_off = |number| {
-            let replica = node(false, 1, number, after(9));
-            replica.map(|it| ProbeResult { is_streaming: false, ..it })
-        };
-        let snapshot = memory.assess(&[None, cut_off(25)]);
+        let snapshot = memory.assess(&[None, node(false, 1, 25, after(9))]);
         let lag = snapshot.lag(&snapshot.replicas[0], after(60));
         assert_eq!(lag, Some(Duration::from_secs(2)), "nothing is written without a primary");
-        let snapshot = memory.assess(&[None, cut_off(30)]);
-        assert_eq!(snapshot.lag(&snapshot.replicas[0], after(60)), Some(Duration::ZERO));
         let snapshot = memory.assess(&[None, node(false, 1, 30, after(9))]);
-        let replica = &snapshot.replicas[0];
-        let lag = snapshot.lag(replica, after(13));
-        assert_eq!(lag, Some(Duration::from_secs(10)), "others may write to a primary unseen here");
-        assert!(!snapshot.knows_lag(replica));
+        assert_eq!(snapshot.lag(&snapshot.replicas[0], after(60)), Some(Duration::ZERO));
         let snapshot = memory.assess(&[node(true, 1, 30, after(61)), node(false, 1, 5, after(61))]);
         assert_eq!(snapshot.lag(&snapshot.replicas[0], after(61)), None, "no probe is that old");
     }

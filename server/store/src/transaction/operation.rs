@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{constraint::ConstraintCheck, error::StoreError, session::connection::Connection};
 
-/// A change of the database: a struct that holds checked values and knows how to apply them.
+/// A change of the database: a struct that holds checked values and applies them.
 pub trait Operation: Send + Sync {
     /// The operation's name in spans, logs and metrics: `CreateBooks`.
     const NAME: &'static str;
@@ -31,7 +31,7 @@ pub trait Operation: Send + Sync {
     }
 }
 
-/// A read of the database: a struct that holds checked values and knows how to fetch.
+/// A read of the database: a struct that holds checked values and reads the rows.
 pub trait Query: Send + Sync {
     /// The query's name in spans, logs and metrics: `ListBooks`.
     const NAME: &'static str;

@@ -90,7 +90,7 @@ async fn on_primaries(
                 };
                 return (Ok(Done { position, ..done }), name);
             }
-            // What can't be asked now says nothing of the commit before, which may have happened.
+            // An error of this query says nothing about the commit before, which may have happened.
             Err(error) if error.ends_transaction() && !is_settled(&error) => {
                 Err(unknown.take().unwrap_or(error))
             }
@@ -126,7 +126,7 @@ async fn on_primaries(
         }
         choice = match topology.writer(end).await {
             Ok(choice) => choice,
-            // What the write came to says more.
+            // The write's own error has more information.
             Err(_) => return (done, name),
         };
         unknown = done.err().filter(|it| matches!(it, StoreError::CommitOutcomeUnknown(_)));

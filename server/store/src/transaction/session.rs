@@ -1,4 +1,4 @@
-//! Transactions that a caller leads step by step.
+//! Interactive transactions.
 
 use std::{sync::Arc, time::Duration};
 

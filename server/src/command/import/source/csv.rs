@@ -1,15 +1,15 @@
-//! CSV as RFC 4180 has it, with any kind of line end; blank lines are passed over.
+//! CSV (RFC 4180) with any kind of line end. Blank lines are skipped.
 
 use std::io;
 
 use csv::ByteRecord;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::{Input, LARGEST, Raw, Record};
+use super::{FileInput, LARGEST, Raw, Record};
 
 /// Reads records of CSV.
 pub struct CsvSource {
-    input: Input,
+    input: FileInput,
     reader: Reader,
     /// The cells of a record one behind the other, and where each ends.
     cells: Vec<u8>,
@@ -17,9 +17,9 @@ pub struct CsvSource {
 }
 
 impl CsvSource {
-    /// Reads from here, with cells that this byte separates.
+    /// Reads from here, with this byte as separator.
     #[must_use]
-    pub fn new(input: Input, delimiter: u8) -> Self {
+    pub fn new(input: FileInput, delimiter: u8) -> Self {
         let reader = ReaderBuilder::new().delimiter(delimiter).build();
         Self { input, reader, cells: vec![0; 4 << 10], ends: vec![0; 64] }
     }
@@ -43,7 +43,7 @@ impl CsvSource {
         loop {
             let size = self.input.read - start;
             if size > LARGEST {
-                // Read to its end, but kept no more.
+                // Read to its end, but no longer kept.
                 (written, ended) = (0, 0);
             }
             if written == self.cells.len() {
@@ -86,7 +86,8 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Vec<(i64, Vec<String>)> {
-        let mut source = CsvSource::new(Input::new(io::Cursor::new(text.to_vec())).unwrap(), b',');
+        let mut source =
+            CsvSource::new(FileInput::new(io::Cursor::new(text.to_vec())).unwrap(), b',');
         let mut records = Vec::new();
         while let Some(record) = source.next().unwrap() {
             let cells = match record.raw {
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_told_by_the_line_where_they_begin() {
+    fn a_record_has_the_line_where_it_begins() {
         let text = b"\xef\xbb\xbfa,b\r\n1,\"x\r\ny, \"\"z\"\"\"\r\n\r\n\n2,\xe2\x80\x9cq\xe2\x80\x9d\n3\n\n";
         let wanted: &[(i64, &[&str])] =
             &[(1, &["a", "b"]), (2, &["1", "x\r\ny, \"z\""]), (6, &["2", "“q”"]), (7, &["3"])];
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_record_is_passed_over() {
+    fn a_record_that_is_too_large_is_skipped() {
         let huge = usize::try_from(LARGEST).unwrap() + 10;
         let text = format!("a,b\n1,\"{}\"\n{}\n2,x\n", "y\n".repeat(huge / 2), ",".repeat(huge));
         let records = read(text.as_bytes());
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_nobody_closes_is_told() {
+    fn a_quote_without_an_end_is_reported() {
         assert_eq!(read(b"a,b\n1,\"x\n2,y\n"), rows(&[(1, &["a", "b"]), (2, &["Open"])]));
         assert_eq!(read(b"a\n\""), rows(&[(1, &["a"]), (2, &["Open"])]));
         for whole in [b"a\n\"x\"".as_slice(), b"a\n\"x\"\n", b"a\nx", b"a\n\"x\"y"] {

@@ -1,18 +1,18 @@
-//! JSON Lines: a value a line; blank lines are passed over.
+//! JSON Lines: a value a line. Blank lines are skipped.
 
 use std::io;
 
-use super::{Input, LARGEST, Raw, Record};
+use super::{FileInput, LARGEST, Raw, Record};
 
-/// Reads lines of JSON. What stands in them is looked at later.
+/// Reads lines of JSON. They are parsed later.
 pub struct JsonlSource {
-    input: Input,
+    input: FileInput,
 }
 
 impl JsonlSource {
     /// Reads from here.
     #[must_use]
-    pub fn new(input: Input) -> Self {
+    pub fn new(input: FileInput) -> Self {
         Self { input }
     }
 
@@ -60,7 +60,7 @@ impl JsonlSource {
 fn lines_are_counted() {
     let huge = "y".repeat(usize::try_from(LARGEST).unwrap() + 1);
     let text = format!("\u{feff}{{}}\r\n\n  \n[1]\n{huge}\nlast");
-    let mut source = JsonlSource::new(Input::new(io::Cursor::new(text.into_bytes())).unwrap());
+    let mut source = JsonlSource::new(FileInput::new(io::Cursor::new(text.into_bytes())).unwrap());
     let mut next = || source.next().unwrap().map(|record| (record.line, record.raw));
     assert_eq!(next(), Some((1, Raw::Line(b"{}".to_vec()))));
     assert_eq!(next(), Some((4, Raw::Line(b"[1]".to_vec()))));

@@ -1,4 +1,4 @@
-//! A file read record by record, in bounded memory whatever it holds.
+//! Reads a file record by record, in bounded memory.
 
 mod csv;
 mod jsonl;
@@ -14,8 +14,8 @@ use ::csv::ByteRecord;
 pub use self::{csv::CsvSource, jsonl::JsonlSource};
 use crate::command::transfer::format::is_pipe;
 
-/// The largest record, in bytes as it stands in the file. A quote that is left open would
-/// otherwise take the rest of the file into memory.
+/// The largest record, in bytes of the file. Without this limit an unclosed quote would read the
+/// rest of the file into memory.
 pub const LARGEST: u64 = 1 << 20;
 
 /// A record of a file as it was found.
@@ -27,8 +27,7 @@ pub enum Raw {
     Line(Vec<u8>),
     /// More than [`LARGEST`]: only its size is kept.
     Large(u64),
-    /// CSV with a quote that nobody closes: what it holds are other records, up to the end
-    /// of the file.
+    /// CSV with an unclosed quote: it holds all following records up to the end of the file.
     Open,
 }
 
@@ -44,18 +43,18 @@ impl Raw {
     }
 }
 
-/// A record with its place.
+/// A record with its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The line of the file where it begins, counted from 1.
     pub line: i64,
     /// How many bytes of the file were read up to its end.
     pub read: u64,
-    /// What stands there.
+    /// The record.
     pub raw: Raw,
 }
 
-/// Where records come from.
+/// A source of records.
 pub enum Source {
     /// Records of CSV; the first one is the header.
     Csv(Box<CsvSource>),
@@ -79,8 +78,8 @@ impl Source {
 /// A file's bytes, the first of which were read already.
 type Bytes = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
 
-/// The bytes of a file, counted, without the mark that some programs begin UTF-8 with.
-pub struct Input {
+/// The bytes of a file, counted, without a byte order mark.
+pub struct FileInput {
     bytes: BufReader<Bytes>,
     read: u64,
     line: i64,
@@ -89,8 +88,8 @@ pub struct Input {
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-impl Input {
-    /// Opens a file, or standard input for `-`; also tells the file's length, if it has one.
+impl FileInput {
+    /// Opens a file, or standard input for `-`. Also returns the file's length, if it has one.
     ///
     /// # Errors
     /// If it can't be read.
@@ -132,7 +131,7 @@ impl Input {
         Ok(self.bytes.buffer())
     }
 
-    /// Passes over as many of them.
+    /// Consumes as many of them.
     fn take(&mut self, count: usize) {
         for byte in &self.bytes.buffer()[..count] {
             // A line ends with CR, LF or both.

@@ -23,7 +23,11 @@ pub(in crate::command::migrate) struct Arguments {
     /// What rows that exist get in a new column: `books.isbn=EXPRESSION`.
     #[arg(long, value_name = "TABLE.COLUMN=SQL")]
     pub(super) fill: Vec<String>,
-    /// Answers every question with yes, but none about renames.
+    /// Drops an index that the revisions make and no entity declares; kept otherwise.
+    #[arg(long, value_name = "INDEX")]
+    pub(super) drop: Vec<String>,
+    /// Drops all of these indexes. It answers no other question: --rename says what was renamed, as
+    /// that is never guessed, and --fill gives values. An open question is an error.
     #[arg(long)]
     pub(super) yes: bool,
     /// Who wrote it.

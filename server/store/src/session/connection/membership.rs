@@ -1,4 +1,4 @@
-//! What a connection knows of its pool: its generation and its end of life.
+//! A connection's membership in its pool: its generation and its end of life.
 
 use std::time::Duration;
 

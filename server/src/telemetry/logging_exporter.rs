@@ -1,5 +1,5 @@
-//! Tells the log when the collector doesn't take traces, and when it does again: once each, for
-//! spans come by the thousand.
+//! Logs when the export of traces begins to fail, and when it works again. Each change is logged
+//! once, since spans are exported by the thousand.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -12,26 +12,26 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-/// Sends spans and tells how that went, if it is another way than before.
+/// Exports spans and logs a change between success and failure.
 #[derive(Debug)]
-pub(super) struct Heard<E> {
+pub(super) struct LoggingExporter<E> {
     exporter: E,
     fails: AtomicBool,
 }
 
-impl<E> Heard<E> {
+impl<E> LoggingExporter<E> {
     pub(super) fn new(exporter: E) -> Self {
         Self { exporter, fails: AtomicBool::new(false) }
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Heard<E> {
+impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
         let failed = self.fails.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !failed => {
-                tracing::warn!(%error, "the collector takes no traces, they are left out");
+                tracing::warn!(%error, "the collector takes no traces, they are dropped");
             }
             Ok(()) if failed => tracing::info!("the collector takes traces again"),
             _ => {}

@@ -1,4 +1,4 @@
-//! Where an export goes: standard output, or a file that is there only as a whole.
+//! The output of an export: standard output, or a file that gets its name only when it is complete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,24 +10,23 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::command::transfer::format::is_pipe;
 
-/// The file being written, by a thread of its own: a slow one holds up no signal.
-pub struct Target {
+/// The file being written. A thread of its own writes it, so that a slow disk delays no signal.
+pub struct OutputFile {
     bytes: Option<mpsc::Sender<Vec<u8>>>,
     outcome: oneshot::Receiver<io::Result<()>>,
     unfinished: Option<Unfinished>,
     shown: String,
 }
 
-/// A file under a name of its own, beside the one that it becomes. Dropped before that, it
-/// is removed.
+/// A temporary file beside the final one. Dropping it before the rename removes it.
 struct Unfinished {
     path: PathBuf,
     becomes: PathBuf,
     renamed: bool,
 }
 
-impl Target {
-    /// Begins the file; `-` is standard output.
+impl OutputFile {
+    /// Opens the output; `-` is standard output.
     ///
     /// # Errors
     /// If nothing can be written beside it.
@@ -48,13 +47,13 @@ impl Target {
         let (bytes, received) = mpsc::channel(1);
         let (ended, outcome) = oneshot::channel();
         std::thread::spawn(move || {
-            // Whoever waits for it may have been interrupted.
+            // The receiver may be gone after an interrupt.
             let _ = ended.send(sink.write_all(received));
         });
         Ok(Self { bytes: Some(bytes), outcome, unfinished, shown })
     }
 
-    /// Hands bytes on. At most one such piece waits.
+    /// Passes bytes to the writer. At most one piece is queued.
     ///
     /// # Errors
     /// If an earlier one couldn't be written.
@@ -66,7 +65,7 @@ impl Target {
         if taken { Ok(()) } else { Err(self.failure().await) }
     }
 
-    /// Waits until all is written and gives the file its name.
+    /// Waits until all is written, then renames the file.
     ///
     /// # Errors
     /// If that can't be done; the file is as it was before then.
@@ -96,7 +95,7 @@ impl Target {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if !self.renamed {
-            // What can't be removed still has a name that passes for nothing.
+            // A file that can't be removed keeps its temporary name, which no format has.
             drop(fs::remove_file(&self.path));
         }
     }
@@ -121,7 +120,7 @@ impl Sink {
                 while let Some(bytes) = received.blocking_recv() {
                     file.write_all(&bytes)?;
                 }
-                // It must not get its name before its content is safe.
+                // The content must be on disk before the rename.
                 file.sync_all()
             }
         }
