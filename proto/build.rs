@@ -39,7 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.include_file("contract.rs");
     // Requests hold books by the thousand and never their categories.
     config.boxed("bookstore.v1.Book.category");
-    let mut generator = tonic_prost_build::configure();
+    let codec = "crate::codec::BoundedCodec";
+    let mut generator = tonic_prost_build::configure().codec_path(codec);
     for message in compiler.descriptor_pool().all_messages() {
         if message.package_name() == "bookstore.v1" {
             let name = message.full_name();

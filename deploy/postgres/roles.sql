@@ -52,3 +52,31 @@ GRANT pg_monitor TO bookstore_app, bookstore_reader;
 -- The owner's function that reads where the histories of a failover parted, so that a token
 -- from before one can be verified: files of the data directory, and nothing outside it.
 GRANT EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint, boolean) TO bookstore_owner;
+
+-- What must not leave the service stays with it: bookstore_reader sees no key that seals
+-- tokens, no kept answer and no hash of a password; bookstore_app neither changes the keys nor
+-- the list of migrations. Tables that are not there yet get the same with the first run of
+-- this file after the migrations; run it then once more.
+DO $$
+DECLARE
+    columns text;
+BEGIN
+    IF to_regclass('public.sealing_keys') IS NOT NULL THEN
+        REVOKE ALL ON sealing_keys FROM bookstore_reader;
+        REVOKE INSERT, UPDATE, DELETE ON sealing_keys FROM bookstore_app;
+    END IF;
+    IF to_regclass('public.idempotency_keys') IS NOT NULL THEN
+        REVOKE ALL ON idempotency_keys FROM bookstore_reader;
+    END IF;
+    IF to_regclass('public.seaql_migrations') IS NOT NULL THEN
+        REVOKE INSERT, UPDATE, DELETE ON seaql_migrations FROM bookstore_app;
+    END IF;
+    IF to_regclass('public.users') IS NOT NULL THEN
+        REVOKE ALL ON users FROM bookstore_reader;
+        SELECT string_agg(quote_ident(column_name), ', ') INTO columns
+            FROM information_schema.columns
+            WHERE table_schema = 'public' AND table_name = 'users' AND column_name <> 'password_hash';
+        EXECUTE format('GRANT SELECT (%s) ON users TO bookstore_reader', columns);
+    END IF;
+END
+$$;

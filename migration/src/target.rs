@@ -64,7 +64,7 @@ pub fn resolve(
     Ok(chain.position(&name).map_or(head, |at| at + 1))
 }
 
-/// The revision of a name, or of the only one that begins so; the leading `m` may be left out.
+/// The revision of this name, or the only one whose name begins so. The leading `m` is optional.
 ///
 /// # Errors
 /// If there is none, or several.

@@ -3,6 +3,10 @@
 //! Everything here is generated from the `.proto` files beside this crate;
 //! their comments are the documentation.
 
+pub mod abridged;
+pub mod bounds;
+pub mod codec;
+
 use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;

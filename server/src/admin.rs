@@ -1,15 +1,9 @@
 //! The admin address: what operators, probes and collectors of metrics ask for, apart from
 //! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod connections;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -28,12 +22,12 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::Semaphore,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
+use self::connections::{AdminSlot, Connections};
 use crate::{
     drift::Drift,
     rpc::{
@@ -43,14 +37,14 @@ use crate::{
     telemetry,
 };
 
-/// Connections at a time: probes and collectors are few.
-const CONNECTIONS: usize = 64;
-
-/// A connection sends its first request within this time, or it is closed.
+/// A connection asks for something this often, or it is closed; an answer takes no longer.
 const REQUEST: Duration = Duration::from_secs(10);
 
 /// The timeout of the status query against the database.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Concurrent calls on one HTTP/2 connection.
+const STREAMS: u32 = 8;
 
 /// How many calls in flight `/calls` lists, the oldest first.
 const CALLS: usize = 100;
@@ -90,16 +84,13 @@ pub struct Admin {
 /// Answers on `listener` for as long as it is polled.
 pub async fn serve(listener: TcpListener, admin: Admin) {
     let services = router(admin);
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Connections::default();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let services = services.clone();
-                tokio::spawn(async move {
-                    connection(stream, services).await;
-                    drop(permit);
-                });
+            Ok((stream, peer)) => {
+                // Closed if all connections of the peer are being answered.
+                let Some(slot) = connections.admit(peer.ip()) else { continue };
+                tokio::spawn(connection(stream, services.clone(), slot));
             }
             Err(error) => {
                 // The process is out of file descriptors. Without the pause this loop would use a
@@ -128,32 +119,31 @@ fn router(admin: Admin) -> Router {
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection<S>(stream: S, services: Router)
+async fn connection<S>(stream: S, services: Router, slot: AdminSlot)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(REQUEST);
-    let asked = AtomicBool::new(false);
+    builder.http2().max_concurrent_streams(STREAMS);
     let answer = service_fn(|request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
-        let services = services.clone();
-        async move { Ok::<_, Infallible>(services.oneshot(request).await.into_response()) }
+        let (services, answering) = (services.clone(), slot.answering());
+        async move {
+            let answer = timeout(REQUEST, services.oneshot(request)).await;
+            drop(answering);
+            Ok::<_, Infallible>(match answer {
+                Ok(answer) => answer.into_response(),
+                Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+            })
+        }
     });
     let served = builder.serve_connection(TokioIo::new(stream), answer);
-    // The builder has no timeout for the first bytes, by which it detects HTTP/1.1 or HTTP/2.
-    let silent = async {
-        sleep(REQUEST).await;
-        if asked.load(Ordering::Relaxed) {
-            pending::<()>().await;
-        }
-    };
     tokio::select! {
         ended = served => if let Err(error) = ended {
             tracing::debug!(%error, "a connection to the admin address ended with an error");
         },
-        () = silent => tracing::debug!("a connection to the admin address sent no request"),
+        () = slot.ended(REQUEST) => tracing::debug!("a connection to the admin address was idle"),
     }
 }
 
@@ -290,10 +280,15 @@ mod tests {
 
     use super::*;
 
+    /// The slot of a connection.
+    fn slot() -> AdminSlot {
+        Connections::default().admit([127, 0, 0, 1].into()).expect("room")
+    }
+
     /// Sends bytes one by one and returns the response, `wanted` bytes at most.
     async fn talk(said: &'static [u8], wanted: usize) -> Vec<u8> {
         let (ours, theirs) = duplex(1);
-        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS))));
+        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS)), slot()));
         let (mut input, mut output) = split(ours);
         let talking = tokio::spawn(async move { output.write_all(said).await });
         let mut answer = vec![0; wanted];
@@ -320,7 +315,7 @@ mod tests {
         let ended = async |said: &'static [u8]| {
             let (mut ours, theirs) = duplex(64);
             let began = Instant::now();
-            let served = tokio::spawn(connection(theirs, Router::new()));
+            let served = tokio::spawn(connection(theirs, Router::new(), slot()));
             ours.write_all(said).await.unwrap();
             timeout(REQUEST * 12, served).await.expect("it is closed").unwrap();
             began.elapsed()

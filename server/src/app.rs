@@ -1,5 +1,7 @@
 //! Wires the service and runs it from start to stop.
 
+mod sweep;
+
 use std::{sync::Arc, time::Duration};
 
 use bookstore_migration::{
@@ -22,11 +24,12 @@ use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
     admin::{self, Admin},
+    budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
     listener::{self, ConnectionLimits, Socket},
     migrations::{self, StoreOpener},
-    resource::RESOURCES,
+    resource::{RESOURCES, user},
     rpc::{
         calls::Calls,
         consistency::Consistency,
@@ -36,9 +39,11 @@ use crate::{
         load::Load,
         registry::Registry,
         rules::Rules,
+        stored::StoredAnswers,
     },
     sample_data,
-    shutdown::{LastWord, Signal, Signals, Stop},
+    security::password::{self, Hashing},
+    shutdown::{Signal, Signals, Stop, TerminationMessage},
     telemetry, transaction,
 };
 
@@ -75,7 +80,7 @@ pub enum AppError {
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
     /// A signal stopped the service, and calls were still in flight after `shutdown_timeout`.
-    #[error("calls were in flight when shutdown_timeout was up: {0} cut")]
+    #[error("calls were in flight after shutdown_timeout: {0} cancelled")]
     CallsCut(usize),
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
@@ -112,6 +117,7 @@ pub fn open_store(database: &Database) -> Result<Store, AppError> {
         },
         sealing_key: database.token_key,
         command_timeout: database.command_timeout,
+        read_timeout: database.read_timeout,
         statement_log: StatementLog { echo: database.echo, slow: database.slow_query },
     })?;
     Ok(store)
@@ -135,7 +141,7 @@ pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Serves until a signal, then drains. `listening` gets the bound address. `last_word` writes the
+/// Serves until a signal, then drains. `listening` gets the bound address. `termination_message` writes the
 /// termination message if the program doesn't drain to its end.
 ///
 /// # Errors
@@ -144,10 +150,11 @@ pub async fn serve(
     config: &Config,
     chain: &Chain,
     sample_data: bool,
-    last_word: &LastWord,
+    termination_message: &TerminationMessage,
     listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
     let mut signals = Signals::install().map_err(AppError::Signals)?;
+    password::configure(hashing(config));
     let store = open_store(&config.database)?;
     store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
@@ -156,7 +163,10 @@ pub async fn serve(
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
     let load = Load::new(config.server.max_calls, config.server.max_calls_waiting);
-    let services = services(config, &calls, &readiness, &load)?;
+    let budget = budget(config);
+    budget.observe();
+    let stored = budget.clone();
+    let services = services(config, &calls, &readiness, &load, &budget)?;
 
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
@@ -175,9 +185,10 @@ pub async fn serve(
         preface_timeout: PREFACE_TIMEOUT,
         age: config.server.max_connection_age,
         drain: config.server.shutdown_timeout,
+        idle: config.server.stream_idle_timeout,
     };
-    let server =
-        tokio::spawn(listener::serve(socket, services, make_extensions, stop.clone(), limits));
+    let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
+    let server = tokio::spawn(server);
     listening(&address);
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -190,14 +201,16 @@ pub async fn serve(
             let needs = drift::needs(store.backend().into());
             tokio::spawn(readiness.clone().follow(store.clone(), chain.names(), needs));
             tokio::spawn(drift.examine(readiness.clone(), store.clone(), chain.clone()));
-            tokio::spawn(sweep(store.clone(), config.transactions.idempotency_retention));
+            let retention = config.transactions.idempotency_retention;
+            tokio::spawn(sweep::sweep(store.clone(), retention, stored));
+            tokio::spawn(user::renew(store.clone()));
             signals.wait().await
         }
     };
-    let last_word = last_word.clone();
+    let termination_message = termination_message.clone();
     tokio::spawn(async move {
         let signal = signals.wait().await;
-        last_word.say("a second signal ended the program at once", signal.exit_code());
+        termination_message.write("a second signal ended the program at once", signal.exit_code());
         signal.end_process()
     });
     tracing::info!(?signal, "stopping");
@@ -257,24 +270,6 @@ async fn listen(config: &Config) -> Result<Listening, AppError> {
     Ok(Listening { socket, address, admin })
 }
 
-/// Deletes old idempotency keys, for as long as the program runs.
-async fn sweep(store: Store, retention: Duration) {
-    // Ten sweeps per retention period: a key outlives its retention by a tenth at most.
-    let pause = (retention / 10).clamp(Duration::from_millis(200), Duration::from_mins(10));
-    loop {
-        sleep(pause).await;
-        match store.sweep_keys(retention).await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::debug!(deleted, "expired idempotency keys were deleted"),
-            // The database is unreachable or not migrated yet. The next sweep tries again.
-            Err(error) => tracing::debug!(
-                error = error.report(),
-                "expired idempotency keys could not be deleted"
-            ),
-        }
-    }
-}
-
 /// The work before the service is ready. If the future is dropped, each revision is applied whole
 /// or not at all.
 async fn prepare(
@@ -323,12 +318,42 @@ fn make_extensions() -> Extensions {
     extensions
 }
 
+/// How passwords are hashed, as the settings say.
+pub fn hashing(config: &Config) -> Hashing {
+    let memory_kib = u32::try_from(config.passwords.memory / 1024).unwrap_or(u32::MAX);
+    let threads = config.passwords.threads.and_then(|threads| usize::try_from(threads).ok());
+    let threads = threads.unwrap_or_else(|| password::threads(memory_kib));
+    Hashing { memory_kib, passes: config.passwords.passes, threads }
+}
+
+/// The most memory that the service takes beyond what it takes idle, in bytes: the sum of all
+/// budgets, with their reserves, of connections and of the buffers that hash passwords.
+pub fn most_memory(config: &Config) -> usize {
+    let connections = config.server.max_connections as usize * budget::CONNECTION;
+    budget(config).most() + connections + password::memory(&hashing(config))
+}
+
+/// What connections may hold, as the settings say.
+fn budget(config: &Config) -> Arc<Budget> {
+    let server = &config.server;
+    Budget::new(budget::Limits {
+        connection: server.max_connection_bytes,
+        received: server.max_received_bytes,
+        answered: server.max_answered_bytes,
+        decoded: server.max_decoded_bytes,
+        calls: server.max_calls_per_connection,
+        stored_keys: config.transactions.idempotency_max_keys,
+        stored_bytes: config.transactions.idempotency_max_bytes,
+    })
+}
+
 /// All services inside the layers.
 fn services(
     config: &Config,
     calls: &Calls,
     readiness: &Readiness,
     load: &Load,
+    budget: &Arc<Budget>,
 ) -> Result<axum::Router, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
@@ -338,6 +363,7 @@ fn services(
         (resource.serve)(&mut routes, calls.clone());
     }
     transaction::serve(&mut routes, calls.clone(), registry.clone(), limits);
+    StoredAnswers::install(calls, registry.clone());
     routes.add_service(HealthServer::new(readiness.clone()));
     let reflection = || {
         Reflection::configure()
@@ -351,6 +377,9 @@ fn services(
         registry,
         readiness: readiness.clone(),
         load: load.clone(),
+        budget: budget.clone(),
+        request_timeout: config.server.request_timeout,
+        stream_idle_timeout: config.server.stream_idle_timeout,
         max_message_size: calls.max_message_size(),
         consistency: match config.database.read_default {
             ReadDefault::Session => Consistency::Session,
@@ -359,8 +388,8 @@ fn services(
         },
         sealing_key: {
             let calls = calls.clone();
-            Arc::new(move || calls.sealing_key())
+            Box::new(move || calls.sealing_key())
         },
     };
-    Ok(layers::around(routes.routes().into_axum_router(), shared))
+    Ok(layers::around(routes.routes().into_axum_router(), Arc::new(shared)))
 }

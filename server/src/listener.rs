@@ -25,7 +25,7 @@ use hyper::{
     server::conn::http2,
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::Rng;
 use tokio::{
     io::AsyncReadExt,
@@ -36,10 +36,10 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
-    calls::{CallBody, InFlightCalls},
+    calls::{CallBody, InFlightCalls, NextCall},
     socket::{Accepted, Peer},
 };
-use crate::{meters, shutdown::Stop};
+use crate::{budget::Budget, meters, shutdown::Stop};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -47,15 +47,19 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// closing its connection is detected within their sum.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Concurrent calls per connection (SETTINGS_MAX_CONCURRENT_STREAMS). The client queues more.
-const CALLS_A_CONNECTION: u32 = 256;
-/// Streams that a peer may reset before the service has accepted them. More end the connection, so
-/// that a reset flood costs no memory.
+/// InFlightCalls at the same time on one connection beyond those that have permits: health and
+/// reflection. More of them wait at the client.
+const CALLS_BESIDE: u32 = 16;
+/// InFlightCalls that a peer may take back before they are seen here, so that opening
+/// and resetting streams in a loop ends the connection and costs no memory.
 const RESET_CALLS: usize = 256;
-/// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2).
-const METADATA_BYTES: u32 = 16 * 1024;
-/// A drain ends once no call has been in flight for this long. It is the round trip that a client
-/// needs to receive GOAWAY.
+/// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The layers take
+/// half of it and tell why; beyond this the transport answers 431 by itself.
+const METADATA_BYTES: u32 = 32 * 1024;
+/// What the transport may hold of the requests of a connection that are not read yet.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Without a call in flight for this long, a drain waits no more: it is the
+/// round trip that a client needs to take in the goodbye.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long cancelled calls may take to release what they hold.
 const CUT: Duration = Duration::from_secs(1);
@@ -66,7 +70,10 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration:
 /// Makes the extensions that all requests of a new connection carry.
 pub type MakeExtensions = fn() -> Extensions;
 
-/// The limits of connections.
+/// What the transport may hold of one request that is not read yet, in bytes.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// What connections may take.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// How many there may be; more are closed at once.
@@ -78,6 +85,8 @@ pub struct ConnectionLimits {
     pub age: Option<Duration>,
     /// How long calls in flight may take to end after the stop.
     pub drain: Duration,
+    /// How long a peer may take nothing of its answers before they, or it, are ended.
+    pub idle: Duration,
 }
 
 /// How [`serve`] ended.
@@ -99,6 +108,7 @@ pub async fn serve<S, B>(
     socket: Socket,
     service: S,
     make_extensions: MakeExtensions,
+    budget: Arc<Budget>,
     stop: Stop,
     limits: ConnectionLimits,
 ) -> Drained
@@ -113,7 +123,7 @@ where
 {
     let calls = InFlightCalls::default();
     let mut connections = JoinSet::new();
-    let each = Each { service, calls: calls.clone(), stop, limits };
+    let each = Each { service, calls: calls.clone(), budget, stop, limits };
     accept(&socket, &mut connections, &each, make_extensions).await;
     drop(socket);
     drain(connections, &calls, limits.drain).await
@@ -124,6 +134,7 @@ where
 struct Each<S> {
     service: S,
     calls: InFlightCalls,
+    budget: Arc<Budget>,
     stop: Stop,
     limits: ConnectionLimits,
 }
@@ -220,7 +231,8 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let Each { service, calls, stop, limits } = each;
+    let Each { service, calls, budget, stop, limits } = each;
+    let account = budget.open();
     let peer = stream.add_connect_info(&mut shared);
     let mut stopped = pin!(stop.wait());
     let mut aged = pin!(grow_old(limits.age));
@@ -235,35 +247,50 @@ where
     };
     let Some(received) = received else { return };
     let stream = tokio::io::join(received.chain(read), write);
+    let ends = account.clone();
+    let next = NextCall::default();
+    let tasks = next.clone();
     let answer = service_fn(move |mut request: Request<Incoming>| {
+        let budget = next.begin(&account);
         request.extensions_mut().extend(shared.clone());
+        request.extensions_mut().insert(budget.clone());
         let call = calls.begin();
         let answered = service.clone().oneshot(request);
         async move {
             let response = answered.await?;
-            Ok::<_, Infallible>(response.map(|body| CallBody::new(body, call)))
+            Ok::<_, Infallible>(response.map(|body| CallBody::new(body, call, budget)))
         }
     });
-    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    let mut http2 = http2::Builder::new(tasks);
     http2
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .max_concurrent_streams(CALLS_A_CONNECTION)
+        .max_concurrent_streams(ends.limits().calls.saturating_add(CALLS_BESIDE))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_pending_accept_reset_streams(RESET_CALLS)
         .max_header_list_size(METADATA_BYTES);
     let mut served = pin!(http2.serve_connection(TokioIo::new(stream), answer));
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
+        // Dropped, with its calls.
+        () = ends.ended(limits.idle) => return,
         () = &mut stopped => {
             served.as_mut().graceful_shutdown();
-            served.await
+            tokio::select! {
+                ended = served => ended,
+                () = ends.ended(limits.idle) => return,
+            }
         }
         // Calls in flight end normally. The client opens another connection, perhaps to a newer
         // instance.
         () = &mut aged => {
             served.as_mut().graceful_shutdown();
-            served.await
+            tokio::select! {
+                ended = served => ended,
+                () = ends.ended(limits.idle) => return,
+            }
         }
     };
     // A peer that closes the connection or doesn't speak HTTP/2 is no error of the service.

@@ -19,6 +19,10 @@ static ALL: &[&Descriptor] = &[
     &CALLS_SHED.descriptor,
     &CONNECTIONS.descriptor,
     &CONNECTIONS_REFUSED.descriptor,
+    &CONNECTIONS_ENDED.descriptor,
+    &BYTES_RECEIVED.descriptor,
+    &BYTES_DECODED.descriptor,
+    &BYTES_ANSWERED.descriptor,
 ];
 
 /// No attributes.
@@ -41,6 +45,34 @@ pub static CONNECTIONS_REFUSED: Counter = Counter::new(
     "bookstore.connections.refused",
     "{connection}",
     "Connections that were closed at once because there were as many as the service takes.",
+);
+
+/// No attributes.
+pub static CONNECTIONS_ENDED: Counter = Counter::new(
+    "bookstore.connections.ended",
+    "{connection}",
+    "Connections that were ended because they took no answers or held most of a budget.",
+);
+
+/// No attributes.
+pub static BYTES_RECEIVED: Gauge = Gauge::new(
+    "bookstore.budget.received",
+    "By",
+    "What the bytes of requests hold that come in or are carried out, of the budget of all.",
+);
+
+/// No attributes.
+pub static BYTES_DECODED: Gauge = Gauge::new(
+    "bookstore.budget.decoded",
+    "By",
+    "What requests hold that are decoded, estimated, of the budget of all connections.",
+);
+
+/// No attributes.
+pub static BYTES_ANSWERED: Gauge = Gauge::new(
+    "bookstore.budget.answered",
+    "By",
+    "What answers hold that were made and not taken, of the budget of all connections.",
 );
 
 /// Attributes `rpc.system`, `rpc.method` and `rpc.response.status_code`.

@@ -8,10 +8,13 @@ use prost_types::{Struct, Value, value::Kind};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
-use crate::rpc::{
-    calls::Calls,
-    consistency::Consistency,
-    context::{AnswerCell, RequestContext, SessionCell},
+use crate::{
+    budget,
+    rpc::{
+        calls::Calls,
+        consistency::Consistency,
+        context::{AnswerCell, RequestContext, SessionCell},
+    },
 };
 
 /// How many books there are.
@@ -80,6 +83,7 @@ fn request<R>(message: R) -> Request<R> {
         consistency: Consistency::Strong,
         consistency_token: None,
         session: SessionCell::default(),
+        budget: budget::unbounded(),
         principal: None,
         idempotency: None,
         validate_only: false,

@@ -93,9 +93,9 @@ impl Signals {
 /// The termination message: a file in which a process that fails writes its reason for its manager,
 /// as one line with a JSON object (Kubernetes, `terminationMessagePath`).
 #[derive(Clone, Debug, Default)]
-pub struct LastWord(Option<PathBuf>);
+pub struct TerminationMessage(Option<PathBuf>);
 
-impl LastWord {
+impl TerminationMessage {
     /// The longest reason in bytes: Kubernetes reads 4 KiB.
     const LENGTH: usize = 2048;
 
@@ -106,7 +106,7 @@ impl LastWord {
     }
 
     /// Writes why the process ends with this code.
-    pub fn say(&self, reason: &str, exit_code: u8) {
+    pub fn write(&self, reason: &str, exit_code: u8) {
         let Some(path) = &self.0 else { return };
         let reason = &reason[..reason.floor_char_boundary(Self::LENGTH)];
         let line = serde_json::json!({"reason": reason, "exit_code": exit_code});

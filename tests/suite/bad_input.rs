@@ -234,7 +234,7 @@ fn judge(case: &Case, answer: Result<Response<Vec<u8>>, Status>) -> Result<(), S
 }
 
 /// The form of every error; see errors.proto.
-fn form(status: &Status) -> Result<Refusal, String> {
+pub(crate) fn form(status: &Status) -> Result<Refusal, String> {
     let details = status.get_error_details();
     if details.error_info().is_none() {
         return Err(format!("no ErrorInfo: {status:?}"));

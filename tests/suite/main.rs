@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod abuse;
 mod admin;
 mod bad_input;
 mod batch;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use bookstore_server::meters;
+use bookstore_server::{meters, shutdown::Signal};
 use bookstore_tests::{Engine, TestServer, run};
 use regex::Regex;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -84,6 +84,13 @@ async fn every_migrate_exit_code_is_documented() {
     let wanted: Vec<String> = listed.split(';').map(number).collect();
     assert!(wanted.len() > 5, "{help}");
     assert_eq!(names("Migrations"), wanted);
+}
+
+/// 0 to 2 are those of any program; the others are the program's own.
+#[test]
+fn every_serve_exit_code_is_documented() {
+    let signals = [Signal::Interrupt, Signal::Terminate].map(|it| it.exit_code().to_string());
+    assert_eq!(names("Exit codes"), ["0", "1", "2", "64", &signals.join(", ")]);
 }
 
 /// A reason has its own line, or is in the list of reasons for callers.

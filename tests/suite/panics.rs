@@ -14,6 +14,7 @@ use bookstore_proto::v1::{
     transaction_service_client::TransactionServiceClient,
 };
 use bookstore_server::{
+    budget::{self, Budget},
     config::Address,
     listener::{self, ConnectionLimits, Socket},
     rpc::{
@@ -124,6 +125,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         sealing_key: None,
         pool: PoolOptions::default(),
         command_timeout: SOON,
+        read_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");
@@ -145,15 +147,28 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         Needs::default(),
     ));
     until("the database is probed", SOON, async || readiness.serves("ready") == Some(true)).await;
+    let (size, calls_at_once) = (64 << 20, 10);
+    let budget = Budget::new(budget::Limits {
+        stored_keys: 8,
+        stored_bytes: 1 << 20,
+        connection: size,
+        received: size,
+        answered: size,
+        decoded: size,
+        calls: calls_at_once,
+    });
     let shared = LayerContext {
         registry,
         readiness,
         load: Load::new(10, 0),
+        budget: Arc::clone(&budget),
+        request_timeout: SOON,
+        stream_idle_timeout: SOON,
         max_message_size: 1 << 20,
         consistency: Consistency::Session,
-        sealing_key: Arc::new(move || calls.sealing_key()),
+        sealing_key: Box::new(move || calls.sealing_key()),
     };
-    let services = layers::around(routes.routes().into_axum_router(), shared);
+    let services = layers::around(routes.routes().into_axum_router(), Arc::new(shared));
     let address = Address::Tcp("127.0.0.1:0".parse().expect("an address"));
     let socket = Socket::bind(&address).await.expect("a port");
     let address = socket.address().expect("its address");
@@ -162,13 +177,14 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         preface_timeout: SOON,
         age: None,
         drain: Duration::ZERO,
+        idle: SOON,
     };
     let make_extensions = || {
         let mut shared = http::Extensions::new();
         shared.insert(SessionCell::default());
         shared
     };
-    tokio::spawn(listener::serve(socket, services, make_extensions, stop, limits));
+    tokio::spawn(listener::serve(socket, services, make_extensions, budget, stop, limits));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.connect().await.expect("a connection")
 }

@@ -97,6 +97,11 @@ async fn every_documented_command_prints_its_documented_answer() {
                         _ => Answer::read(&run(&program, server.address(), &command).await),
                     };
                     let printed = Answer::read(&block.answer);
+                    // Only grpcurl-rs prints no details.
+                    assert!(
+                        kind == Kind::Rs || !said.lacks_details(),
+                        "{path}: {command}: no details"
+                    );
                     printed.compare(&said, &mut actual, &format!("{path}, {kind:?}: {command}"));
                 }
                 count += 1;

@@ -33,6 +33,7 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
         sealing_key: None,
         pool: PoolOptions { size: 1, max_overflow: 0, timeout: SOON, ..PoolOptions::default() },
         command_timeout: SOON,
+        read_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     let store = store.expect("a store");
@@ -58,6 +59,8 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
         idempotency: None,
         validate_only: false,
         attempts: Attempts::default(),
+        meter: None,
+        large_answers: None,
     };
     let committed = store.run(call, write).await.expect("a successful call");
     let created = Category::decode(&*committed.answer).expect("a category");

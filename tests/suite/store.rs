@@ -43,6 +43,7 @@ async fn store(engine: Engine, pool: PoolOptions) -> (Arc<Database>, Store) {
         sealing_key: None,
         pool,
         command_timeout: SOON,
+        read_timeout: SOON,
         statement_log: StatementLog::default(),
     });
     (database, store.expect("a store"))
@@ -65,6 +66,8 @@ fn call(deadline: Deadline) -> Call {
         idempotency: None,
         validate_only: false,
         attempts: Attempts::default(),
+        meter: None,
+        large_answers: None,
     }
 }
 

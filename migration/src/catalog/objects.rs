@@ -68,7 +68,7 @@ impl Catalog {
         self.objects.get(key)?.get(facet).map(String::as_str)
     }
 
-    /// The objects of a table, itself left out.
+    /// The objects of a table, without the table itself.
     pub fn of_table<'a>(
         &'a self,
         table: &'a str,

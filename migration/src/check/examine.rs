@@ -73,7 +73,7 @@ impl<C: ConnectionTrait> Inside<'_, C> {
             weighed.push(origin);
         }
         if !unknown.is_empty() {
-            // What a newer program's revisions make can't be told from drift.
+            // What a newer program's revisions make can't be distinguished from drift.
             findings.iter_mut().for_each(|finding| finding.level = Severity::Note);
         }
         findings.extend(pending.into_iter().map(|name| revision("pending", name, Severity::Error)));

@@ -73,5 +73,5 @@ pub enum Event {
     },
 }
 
-/// Who is told.
+/// The receiver of the events.
 pub type EventReport<'a> = &'a mut (dyn FnMut(Event) + Send);

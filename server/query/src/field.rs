@@ -41,6 +41,8 @@ pub struct Field {
 pub enum Kind {
     /// Text, compared code point by code point.
     Text,
+    /// Text of thousands of characters, such as a description: `:` takes a shorter pattern.
+    LongText,
     /// A whole number of at most 64 bits.
     Integer,
     /// A decimal number with at most six fraction digits; the column holds millionths.
@@ -82,7 +84,7 @@ impl Kind {
     /// The form of a value of this kind, as the end of a sentence.
     pub(crate) fn wanted(self) -> String {
         match self {
-            Kind::Text => "text".to_owned(),
+            Kind::Text | Kind::LongText => "text".to_owned(),
             Kind::Integer => "a whole number of at most 64 bits, such as 5".to_owned(),
             Kind::Micros => {
                 "a decimal number with at most 6 fraction digits, such as 12.50".to_owned()

@@ -27,3 +27,29 @@ pub mod page_token;
 pub mod search;
 
 pub use self::crud::Resource;
+
+/// What a query takes.
+pub trait QueryInput {
+    /// Whether the query may look at any number of rows ([`bookstore_store::Query::SCANS`]).
+    const SCANS: bool;
+}
+
+impl QueryInput for uuid::Uuid {
+    const SCANS: bool = false;
+}
+
+impl QueryInput for crud::One {
+    const SCANS: bool = false;
+}
+
+impl QueryInput for crud::Ids {
+    const SCANS: bool = false;
+}
+
+impl QueryInput for list::ListQuery {
+    const SCANS: bool = true;
+}
+
+impl QueryInput for search::SearchQuery {
+    const SCANS: bool = true;
+}

@@ -157,7 +157,7 @@ fn request_hash(request: [&str; 3]) -> [u8; HASH_BYTES] {
 
 fn write(bytes: &mut Vec<u8>, kind: Kind, value: &Value) -> Option<()> {
     match (kind, value) {
-        (Kind::Text | Kind::Enum(_), Value::String(Some(text))) => {
+        (Kind::Text | Kind::LongText | Kind::Enum(_), Value::String(Some(text))) => {
             bytes.extend(u32::try_from(text.len()).ok()?.to_be_bytes());
             bytes.extend(text.as_bytes());
         }
@@ -180,7 +180,7 @@ fn write(bytes: &mut Vec<u8>, kind: Kind, value: &Value) -> Option<()> {
 
 fn read(bytes: &mut &[u8], kind: Kind) -> Option<Value> {
     let value = match kind {
-        Kind::Text | Kind::Enum(_) => {
+        Kind::Text | Kind::LongText | Kind::Enum(_) => {
             let length = u32::from_be_bytes(take(bytes)?);
             let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
             *bytes = rest;

@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 use self::failure::Failure;
 use crate::{
     config::{Config, ConfigError, SettingFlags, environment},
-    shutdown::LastWord,
+    shutdown::TerminationMessage,
     telemetry,
 };
 
@@ -27,7 +27,7 @@ use crate::{
 const USAGE: u8 = 64;
 
 /// The variable that names the file for the termination message.
-const LAST_WORD: &str = "TERMINATION_LOG";
+const TERMINATION_LOG: &str = "TERMINATION_LOG";
 
 /// The bookstore's data service: gRPC over SQLite or PostgreSQL.
 #[derive(Parser)]
@@ -91,12 +91,14 @@ fn mistyped(error: &clap::Error) -> ExitCode {
 
 /// The commands of the service itself, which need its settings.
 fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
-    let last_word = environment().find(|(name, path)| name == LAST_WORD && !path.is_empty());
-    let last_word = LastWord::to(last_word.map(|(_, path)| path.into()));
+    let termination_message =
+        environment().find(|(name, path)| name == TERMINATION_LOG && !path.is_empty());
+    let termination_message =
+        TerminationMessage::to(termination_message.map(|(_, path)| path.into()));
     let mut config = match Config::load(&program.settings, environment()) {
         Ok(config) => config,
         Err(error) => {
-            last_word.say(&error.to_string(), USAGE);
+            termination_message.write(&error.to_string(), USAGE);
             return refuse(&error);
         }
     };
@@ -106,21 +108,25 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
     if let Command::Config = program.command {
         return config::run(&config);
     }
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        termination_message.write(&error.to_string(), 1);
+        fail(error)
+    };
     let telemetry = match telemetry::start(&config.log, config.database.echo) {
         Ok(telemetry) => telemetry,
-        Err(error) => return fail(&error),
+        Err(error) => return failed(&error),
     };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
+        Err(error) => return failed(&error),
     };
     let code = runtime.block_on(async {
         let done = match program.command {
             Command::Serve(arguments) => match Chain::new(revisions) {
-                Ok(chain) => serve::run(&config, &chain, &arguments, &last_word).await,
+                Ok(chain) => serve::run(&config, &chain, &arguments, &termination_message).await,
                 Err(error) => Err(error.into()),
             },
             Command::Migrate(arguments) => {
@@ -132,10 +138,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                last_word.say(&error.to_string(), 1);
-                fail(&*error)
-            }
+            Err(error) => failed(&*error),
         }
     });
     // What still runs had its time to end, so the runtime doesn't wait for it.

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use crate::{
     app,
     config::{Address, Config},
-    shutdown::LastWord,
+    shutdown::TerminationMessage,
 };
 
 /// The arguments of `serve`.
@@ -36,9 +36,9 @@ pub async fn run(
     config: &Config,
     chain: &Chain,
     arguments: &Arguments,
-    last_word: &LastWord,
+    termination_message: &TerminationMessage,
 ) -> Result<(), Failure> {
-    app::serve(config, chain, arguments.sample_data, last_word, announce).await?;
+    app::serve(config, chain, arguments.sample_data, termination_message, announce).await?;
     Ok(())
 }
 

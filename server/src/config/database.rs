@@ -6,8 +6,8 @@ use super::{
     settings::{
         DATABASE_COMMAND_TIMEOUT, DATABASE_ECHO, DATABASE_FAILOVER_WAIT, DATABASE_MAX_OVERFLOW,
         DATABASE_MIGRATE, DATABASE_POOL_RECYCLE, DATABASE_POOL_SIZE, DATABASE_POOL_TIMEOUT,
-        DATABASE_PRE_PING, DATABASE_READ_DEFAULT, DATABASE_REPLICA_MAX_LAG, DATABASE_REPLICA_URLS,
-        DATABASE_REPLICA_WAIT, DATABASE_SLOW_QUERY, DATABASE_URL, TOKEN_KEY,
+        DATABASE_PRE_PING, DATABASE_READ_DEFAULT, DATABASE_READ_TIMEOUT, DATABASE_REPLICA_MAX_LAG,
+        DATABASE_REPLICA_URLS, DATABASE_REPLICA_WAIT, DATABASE_SLOW_QUERY, DATABASE_URL, TOKEN_KEY,
     },
     url::{DatabaseUrl, Engine},
     values::{self, SettingValues},
@@ -44,6 +44,8 @@ pub struct Database {
     pub pool_timeout: Duration,
     /// `database_command_timeout`: how long one statement may run. Default 60 s.
     pub command_timeout: Duration,
+    /// `database_read_timeout`: how long a read of a single call may take. Default 5 s.
+    pub read_timeout: Duration,
     /// `database_echo`: whether every statement is logged. Default false.
     pub echo: bool,
     /// `database_slow_query`: statements that take longer are logged as warnings; `None` (given as
@@ -89,7 +91,9 @@ impl Database {
         let pool_size = values.read(&DATABASE_POOL_SIZE, values::whole(1..=1000));
         let max_overflow = values.read(&DATABASE_MAX_OVERFLOW, values::whole(0..=1000));
         let pool_timeout = values.read(&DATABASE_POOL_TIMEOUT, values::duration(pool_wait));
-        let command_timeout = values.read(&DATABASE_COMMAND_TIMEOUT, values::duration(command));
+        let command_timeout =
+            values.read(&DATABASE_COMMAND_TIMEOUT, values::duration(command.clone()));
+        let read_timeout = values.read(&DATABASE_READ_TIMEOUT, values::duration(command));
         let hour = Duration::from_hours(1);
         let replicas = values.read(&DATABASE_REPLICA_URLS, DatabaseUrl::parse_replicas);
         let read_default = values.read(&DATABASE_READ_DEFAULT, |text| match text {
@@ -133,6 +137,7 @@ impl Database {
             max_overflow: max_overflow?,
             pool_timeout: pool_timeout?,
             command_timeout: command_timeout?,
+            read_timeout: read_timeout?,
             echo: echo?,
             slow_query: slow_query.map(|time| (!time.is_zero()).then_some(time))?,
             migrate: migrate?.unwrap_or(on_its_own),

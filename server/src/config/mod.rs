@@ -6,6 +6,7 @@ mod flags;
 mod layers;
 mod log;
 mod names;
+mod passwords;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use self::{
     database::{Database, ReadDefault},
     flags::SettingFlags,
     log::{Log, LogFormat, level as log_level},
+    passwords::Passwords,
     server::{Address, Server},
     settings::{SETTINGS, Setting},
     transactions::Transactions,
@@ -38,6 +40,8 @@ pub struct Config {
     pub database: Database,
     /// Transactions and their keys.
     pub transactions: Transactions,
+    /// How passwords are hashed.
+    pub passwords: Passwords,
     /// The port and its end.
     pub server: Server,
     /// The log.
@@ -86,10 +90,11 @@ impl Config {
         let mut values = SettingValues::new(layers);
         let database = Database::read(&mut values);
         let transactions = Transactions::read(&mut values);
+        let passwords = Passwords::read(&mut values);
         let server = Server::read(&mut values);
         let log = Log::read(&mut values);
-        let (Some(database), Some(transactions), Some(server), Some(log), []) =
-            (database, transactions, server, log, values.problems.as_slice())
+        let (Some(database), Some(transactions), Some(passwords), Some(server), Some(log), []) =
+            (database, transactions, passwords, server, log, values.problems.as_slice())
         else {
             return Err(ConfigError { problems: values.problems });
         };
@@ -111,7 +116,7 @@ impl Config {
             origin: given.origin.to_string(),
         };
         let origins = values.given.into_iter().map(in_force).collect();
-        Ok(Self { database, transactions, server, log, warnings, origins })
+        Ok(Self { database, transactions, passwords, server, log, warnings, origins })
     }
 
     /// The settings in force in the form of a file: each with its description and the origin of its

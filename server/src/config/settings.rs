@@ -31,19 +31,18 @@ pub(super) const DATABASE_URL: Setting = Setting {
 pub(super) const DATABASE_REPLICA_URLS: Setting = Setting {
     key: "database_replica_urls",
     default: "",
-    doc: "Further nodes of the same PostgreSQL cluster, URLs with spaces between them; which one is \
-          the primary is found out.",
+    doc: "URLs of further nodes of the same PostgreSQL cluster, separated by spaces; the service finds the primary itself.",
     secret: true,
 };
 pub(super) const DATABASE_READ_DEFAULT: Setting = plain(
     "database_read_default",
     "session",
-    "Which node may answer a read that says nothing about it: session, strong or eventual.",
+    "Which node may answer a read without the metadata consistency: session, strong or eventual.",
 );
 pub(super) const DATABASE_REPLICA_MAX_LAG: Setting = plain(
     "database_replica_max_lag",
     "1s",
-    "How far a replica may lag that answers reads, from 0s to 1h.",
+    "The largest lag of a replica that answers reads, from 0s to 1h.",
 );
 pub(super) const DATABASE_REPLICA_WAIT: Setting = plain(
     "database_replica_wait",
@@ -54,7 +53,7 @@ pub(super) const DATABASE_REPLICA_WAIT: Setting = plain(
 pub(super) const DATABASE_FAILOVER_WAIT: Setting = plain(
     "database_failover_wait",
     "10s",
-    "How long calls wait for a primary where there are several nodes and none is one, from 0s to 5m.",
+    "How long calls wait for a primary while none of several nodes is one, from 0s to 5m.",
 );
 pub(super) const DATABASE_POOL_SIZE: Setting =
     plain("database_pool_size", "10", "Connections to each node that stay open, from 1 to 1000.");
@@ -83,6 +82,12 @@ pub(super) const DATABASE_COMMAND_TIMEOUT: Setting = plain(
     "60s",
     "How long one statement may run where the call's deadline is later, from 100ms to 24h.",
 );
+pub(super) const DATABASE_READ_TIMEOUT: Setting = plain(
+    "database_read_timeout",
+    "5s",
+    "How long a read of a single call may take where its deadline is later, from 100ms to 24h; \
+     exports have database_command_timeout.",
+);
 pub(super) const DATABASE_ECHO: Setting =
     plain("database_echo", "false", "Whether every statement is logged, without its values.");
 pub(super) const DATABASE_SLOW_QUERY: Setting = plain(
@@ -107,22 +112,48 @@ pub(super) const IDEMPOTENCY_RETENTION: Setting = plain(
     "24h",
     "How long idempotency keys are kept with their answers, from 1s to 720h.",
 );
+pub(super) const IDEMPOTENCY_MAX_KEYS: Setting = plain(
+    "idempotency_max_keys",
+    "1000000",
+    "How many idempotency keys are kept at the same time, fences included, from 1 to 1000000000; a \
+     connection may store a quarter.",
+);
+pub(super) const IDEMPOTENCY_MAX_BYTES: Setting = plain(
+    "idempotency_max_bytes",
+    "1024MiB",
+    "The total size of the stored answers, from 1MiB to 1048576MiB; a connection may store a quarter.",
+);
 pub(super) const TRANSACTION_WAIT: Setting = plain(
     "transaction_wait",
     "2s",
-    "How long Transact waits to begin while half of the connections are taken by others of its \
-     kind, from 0s to 1m.",
+    "How long Transact waits to begin while other transactions of Transact use half of the connections, from 0s to 1m.",
 );
 pub(super) const TRANSACTION_TIMEOUT: Setting = plain(
     "transaction_timeout",
     "5s",
-    "How long a transaction of Transact may be open that asks for nothing else, from 100ms to 1m; \
-     on SQLite at most 5s.",
+    "How long a transaction of Transact may be open, whatever it asks for, from 100ms to 1m; on \
+     SQLite at most 5s.",
 );
 pub(super) const TRANSACTION_IDLE_TIMEOUT: Setting = plain(
     "transaction_idle_timeout",
     "2s",
     "How long a caller of Transact may be silent, from 100ms to 1m; on SQLite at most 500ms.",
+);
+pub(super) const PASSWORD_MEMORY: Setting = plain(
+    "password_memory",
+    "19MiB",
+    "The memory that hashing a password takes (Argon2id), from 7MiB to 1024MiB; a hash that took \
+     less is renewed at the next right password.",
+);
+pub(super) const PASSWORD_PASSES: Setting = plain(
+    "password_passes",
+    "2",
+    "The number of passes of Argon2id, from 1 to 100; a hash with fewer is renewed as well.",
+);
+pub(super) const PASSWORD_THREADS: Setting = plain(
+    "password_threads",
+    "auto",
+    "The threads that hash passwords, each with its memory, from 1 to 64; auto is one for each core, as far as they take 40 MiB together.",
 );
 pub(super) const LISTEN_ADDR: Setting = plain(
     "listen_addr",
@@ -137,7 +168,7 @@ pub(super) const ADMIN_ADDR: Setting = plain(
 );
 pub(super) const MAX_CONNECTIONS: Setting = plain(
     "max_connections",
-    "10000",
+    "1000",
     "Connections of callers at a time, from 1 to 1000000; more are closed at once.",
 );
 pub(super) const MAX_CONNECTION_AGE: Setting = plain(
@@ -156,6 +187,44 @@ pub(super) const MAX_CALLS_WAITING: Setting = plain(
     "200",
     "Calls beyond those that wait for a permit, for a second at most, from 0 to 100000.",
 );
+pub(super) const MAX_CALLS_PER_CONNECTION: Setting = plain(
+    "max_calls_per_connection",
+    "auto",
+    "Calls of one connection that are carried out at the same time, of which half may stream, from \
+     1 to 100000; auto is a quarter of max_calls, too few for a mesh with one connection for all.",
+);
+pub(super) const REQUEST_TIMEOUT: Setting = plain(
+    "request_timeout",
+    "10s",
+    "How long the service waits for the whole request of a call, from 100ms to 10m.",
+);
+pub(super) const STREAM_IDLE_TIMEOUT: Setting = plain(
+    "stream_idle_timeout",
+    "30s",
+    "How long the service waits for a stream's next message, or for the caller to read some of an answer, before it ends the stream or call, from 100ms to 1h.",
+);
+pub(super) const MAX_CONNECTION_BYTES: Setting = plain(
+    "max_connection_bytes",
+    "8MiB",
+    "The memory of one connection for requests that come in, and for answers that are not taken, \
+     each, from 64KiB to 1024MiB; at least twice max_message_size is in force.",
+);
+pub(super) const MAX_RECEIVED_BYTES: Setting = plain(
+    "max_received_bytes",
+    "48MiB",
+    "The memory of all connections for requests that come in, from 1MiB to 65536MiB.",
+);
+pub(super) const MAX_DECODED_BYTES: Setting = plain(
+    "max_decoded_bytes",
+    "48MiB",
+    "The memory of all connections for requests that are decoded, as it is estimated, from 1MiB to \
+     65536MiB; one request may take half.",
+);
+pub(super) const MAX_ANSWERED_BYTES: Setting = plain(
+    "max_answered_bytes",
+    "48MiB",
+    "The memory of all connections for answers that are not taken, from 1MiB to 65536MiB.",
+);
 pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "max_message_size",
     "4MiB",
@@ -170,7 +239,7 @@ pub(super) const SHUTDOWN_PAUSE: Setting = plain(
 pub(super) const SHUTDOWN_TIMEOUT: Setting = plain(
     "shutdown_timeout",
     "25s",
-    "How long calls in flight may take to end before they are cut, from 0s to 1h.",
+    "How long calls in flight may take to end before they are cancelled, from 0s to 1h.",
 );
 pub(super) const LOG_LEVEL: Setting = plain(
     "log_level",
@@ -197,20 +266,33 @@ pub const SETTINGS: &[Setting] = &[
     DATABASE_POOL_RECYCLE,
     DATABASE_PRE_PING,
     DATABASE_COMMAND_TIMEOUT,
+    DATABASE_READ_TIMEOUT,
     DATABASE_ECHO,
     DATABASE_SLOW_QUERY,
     DATABASE_MIGRATE,
     TOKEN_KEY,
     IDEMPOTENCY_RETENTION,
+    IDEMPOTENCY_MAX_KEYS,
+    IDEMPOTENCY_MAX_BYTES,
     TRANSACTION_WAIT,
     TRANSACTION_TIMEOUT,
     TRANSACTION_IDLE_TIMEOUT,
+    PASSWORD_MEMORY,
+    PASSWORD_PASSES,
+    PASSWORD_THREADS,
     LISTEN_ADDR,
     ADMIN_ADDR,
     MAX_CONNECTIONS,
     MAX_CONNECTION_AGE,
     MAX_CALLS,
     MAX_CALLS_WAITING,
+    MAX_CALLS_PER_CONNECTION,
+    REQUEST_TIMEOUT,
+    STREAM_IDLE_TIMEOUT,
+    MAX_CONNECTION_BYTES,
+    MAX_RECEIVED_BYTES,
+    MAX_DECODED_BYTES,
+    MAX_ANSWERED_BYTES,
     MAX_MESSAGE_SIZE,
     SHUTDOWN_PAUSE,
     SHUTDOWN_TIMEOUT,

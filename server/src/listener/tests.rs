@@ -23,6 +23,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 
 use super::*;
+use crate::budget;
 
 /// The timeout of what must not wait.
 const SOON: Duration = Duration::from_secs(60);
@@ -30,8 +31,24 @@ const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_mins(10);
 
 /// Limits that no test reaches.
-const LIMITS: ConnectionLimits =
-    ConnectionLimits { connections: 100, preface_timeout: LONG, age: None, drain: LONG };
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    connections: 100,
+    preface_timeout: LONG,
+    age: None,
+    drain: LONG,
+    idle: LONG,
+};
+
+/// Budgets that no test reaches.
+const BUDGET: budget::Limits = budget::Limits {
+    stored_keys: 1,
+    stored_bytes: 1,
+    connection: 64 << 20,
+    received: 64 << 20,
+    answered: 64 << 20,
+    decoded: 64 << 20,
+    calls: 100,
+};
 
 struct TestListener {
     address: SocketAddr,
@@ -75,7 +92,14 @@ impl TestListener {
             })
         };
         let socket = Socket::Tcp(listener);
-        let served = tokio::spawn(serve(socket, service, Extensions::new, stop.clone(), limits));
+        let served = tokio::spawn(serve(
+            socket,
+            service,
+            Extensions::new,
+            Budget::new(BUDGET),
+            stop.clone(),
+            limits,
+        ));
         Self { address, stop, served, running, begun, go_on }
     }
 

@@ -1,13 +1,14 @@
 //! Carries calls out: check the request, read or write, answer. Handlers call this.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
+use bookstore_proto::bounds;
 use bookstore_store::{
-    Attempts, Begun, Call, FieldViolation, Freshness, IdempotencyKey, Position, Query, Store,
-    StoreError, Write, telemetry::traces,
+    Attempts, Begun, Call, FieldViolation, Freshness, IdempotencyKey, LargeAnswers, Limit, Meter,
+    Position, Query, Store, StoreError, Write, telemetry::traces,
 };
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -21,11 +22,13 @@ use super::{
     check::Check,
     consistency::Consistency,
     context::RequestContext,
+    load::WAIT,
     metadata_error::MetadataError,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,
 };
+use crate::budget::BudgetSide;
 
 /// What every handler needs. Cheap to clone.
 #[derive(Clone)]
@@ -36,13 +39,21 @@ struct CallsState {
     rules: Rules,
     max_message_size: usize,
     streams_end: watch::Sender<bool>,
+    large_answers: OnceLock<Arc<dyn LargeAnswers>>,
 }
 
 impl Calls {
     /// `max_message_size` bounds requests and answers, in bytes.
     pub fn new(store: Store, rules: Rules, max_message_size: usize) -> Self {
         let streams_end = watch::Sender::new(false);
-        Self(Arc::new(CallsState { store, rules, max_message_size, streams_end }))
+        let large_answers = OnceLock::new();
+        Self(Arc::new(CallsState { store, rules, max_message_size, streams_end, large_answers }))
+    }
+
+    /// From now on large answers under idempotency keys are stored by these. Only the first ones
+    /// count.
+    pub fn set_large_answers(&self, large_answers: Arc<dyn LargeAnswers>) {
+        self.0.large_answers.get_or_init(|| large_answers);
     }
 
     /// The most that a request or an answer may be, in bytes.
@@ -76,7 +87,8 @@ impl Calls {
         request: Request<R>,
     ) -> Result<Response<R::Answer>, Status> {
         let context = context(&request)?;
-        Ok(Response::new(self.read_for(&context, request.into_inner()).await?))
+        let answer = self.read_for(&context, Limit::Call, request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 
     /// The same, for a call that reads more than once.
@@ -86,6 +98,7 @@ impl Calls {
     pub(super) async fn read_for<R: ReadRequest>(
         &self,
         context: &RequestContext,
+        limit: Limit,
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
@@ -93,12 +106,26 @@ impl Calls {
         let began = Instant::now();
         let freshness = self.freshness(context)?;
         let read = async {
-            let read = self.0.store.read(freshness, context.deadline, checked.query()).await;
+            let budget = &context.budget;
+            let read = || {
+                let (store, query) = (&self.0.store, checked.query());
+                store.read(freshness, context.deadline, limit, Some(budget.clone()), query)
+            };
+            let again = read;
+            let mut read = again().await;
+            if let (Err(StoreError::Overloaded), None) = (&read.result, budget.excess()) {
+                // Once the answers before are taken there may be room.
+                budget.reset();
+                let account = budget.account();
+                let most = account.limit(BudgetSide::Answered) / 2;
+                drop(account.take(BudgetSide::Answered, most, WAIT).await);
+                read = again().await;
+            }
             context.note_read(read.node, read.position, began.elapsed());
             if read.result.is_ok() && context.consistency == Consistency::Session {
                 context.session.verified();
             }
-            checked.answer(read.result?).await
+            checked.answer(read.result.map_err(|error| self.in_excess(context, error))?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
         let answer = read.map_err(|error| context.status(&error))?;
@@ -175,11 +202,11 @@ impl Calls {
     /// # Errors
     /// UNAVAILABLE until the schema has been found right; UNKNOWN for a repeated write without
     /// an idempotency key.
-    pub fn call(
+    pub fn call<R: Message + Name>(
         &self,
         context: &RequestContext,
         isolation: IsolationLevel,
-        request: &impl Message,
+        request: &R,
     ) -> Result<Call, Status> {
         let Some(sealing_key) = self.0.store.sealing_key() else {
             return Err(status::schema_pending(&[]));
@@ -193,7 +220,13 @@ impl Calls {
         }
         // Decoded and encoded again, a request is always the same bytes: prost writes fields by
         // their numbers and maps, which are B-trees, by their keys.
-        let key = |key| IdempotencyKey::new(&sealing_key, key, &request.encode_to_vec());
+        let key = |key| {
+            let mut bytes = request.encode_to_vec();
+            if R::PACKAGE == "bookstore.v1" {
+                bytes = bounds::without_passwords(R::NAME, &bytes);
+            }
+            IdempotencyKey::new(&sealing_key, key, &bytes)
+        };
         Ok(Call {
             method: context.method,
             principal: context.principal.clone(),
@@ -202,6 +235,8 @@ impl Calls {
             idempotency: context.idempotency.map(key),
             validate_only: context.validate_only,
             attempts: Attempts::default(),
+            meter: Some(context.budget.clone()),
+            large_answers: self.0.large_answers.get().cloned(),
         })
     }
 
@@ -232,8 +267,18 @@ impl Calls {
                     // The session's next read sees the write, if it has happened.
                     context.session.note(position);
                 }
-                Err(status::store(&error, &context.request_id))
+                Err(status::store(&self.in_excess(context, error), &context.request_id))
             }
+        }
+    }
+
+    /// Rows that no connection may hold make too large an answer, however long one waits.
+    fn in_excess(&self, context: &RequestContext, error: StoreError) -> StoreError {
+        match (error, context.budget.excess()) {
+            (StoreError::Overloaded, Some(size)) => {
+                StoreError::AnswerTooLarge { size, limit: self.0.max_message_size }
+            }
+            (error, _) => error,
         }
     }
 

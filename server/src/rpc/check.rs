@@ -7,6 +7,7 @@ use bookstore_query::{
     crud::{Columns, Expected},
 };
 use bookstore_store::FieldViolation;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, etag, paths::Paths};
@@ -73,6 +74,29 @@ impl<'a> Check<'a> {
     pub fn once(&mut self, field: &str, id: Uuid) {
         if !self.ids.insert(id) {
             self.violation(field, "stands in this batch already");
+        }
+    }
+
+    /// Notes a violation if a name has characters that can't be seen or distinguished: control,
+    /// format, unassigned and private ones, and separators of lines (Unicode's general categories
+    /// Cc, Cf, Cn, Co, Zl and Zp). With them one name would look like another.
+    pub fn visible(&mut self, field: impl Into<String>, text: &str) {
+        use GeneralCategory as Category;
+        let hidden = |letter: &char| {
+            matches!(
+                letter.general_category(),
+                Category::Control
+                    | Category::Format
+                    | Category::Unassigned
+                    | Category::PrivateUse
+                    | Category::LineSeparator
+                    | Category::ParagraphSeparator
+            )
+        };
+        // That one has a rule of its own.
+        if let Some(letter) = text.chars().filter(|letter| *letter != '\0').find(hidden) {
+            let description = format!("must not hold the character U+{:04X}", u32::from(letter));
+            self.violation(field, description);
         }
     }
 

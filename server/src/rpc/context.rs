@@ -10,6 +10,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, consistency::Consistency, status};
+use crate::budget::CallBudget;
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct RequestContext {
     pub consistency_token: Option<String>,
     /// How far the connection's session has come.
     pub session: SessionCell,
+    /// What the call holds of its connection's budget.
+    pub budget: Arc<CallBudget>,
     /// The authenticated caller; none, since callers are not authenticated.
     pub principal: Option<String>,
     /// The key under which a write happens once (`idempotency-key`).

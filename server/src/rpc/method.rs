@@ -1,5 +1,7 @@
 //! The properties of a method.
 
+use std::sync::Arc;
+
 /// A method of the service.
 pub struct Method {
     /// Its path: `/bookstore.v1.BookService/GetBook`.
@@ -10,6 +12,10 @@ pub struct Method {
     pub answer: String,
     /// Whether it takes one message and answers one.
     pub unary: bool,
+    /// Whether it takes more than one message.
+    pub streams_requests: bool,
+    /// The full name of the message that it takes.
+    pub request: Arc<str>,
     /// Whether a second call with the same request changes nothing more, by the contract's
     /// `idempotency_level`.
     pub idempotent: bool,

@@ -23,5 +23,6 @@ pub mod search;
 pub(crate) mod stamp;
 pub mod standard;
 pub mod status;
+pub mod stored;
 pub mod streams;
 pub mod wire;

@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_proto::{
+    DESCRIPTOR_POOL,
+    codec::{self, Refusal},
+};
 use bookstore_store::Write;
 use prost::Name;
 use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
@@ -14,6 +17,7 @@ use super::{
     calls::{Calls, Refused},
     method::{Method, MethodKind},
     request::{Read, ReadRequest, WriteRequest},
+    rules::field_violations,
 };
 
 /// A request that was decoded and checked, ready to run on a connection.
@@ -71,10 +75,20 @@ impl Registry {
                 self.by_path.insert(path, request.clone());
                 let answer = method.output().full_name().to_owned();
                 let unary = !method.is_client_streaming() && !method.is_server_streaming();
+                let streams_requests = method.is_client_streaming();
+                let name = request.as_str().into();
                 let options = method.method_descriptor_proto().options.as_ref();
                 let level = options.map(|options| options.idempotency_level());
                 let idempotent = level.is_some_and(|it| it != IdempotencyLevel::IdempotencyUnknown);
-                let method = Method { path, kind, answer, unary, idempotent };
+                let method = Method {
+                    path,
+                    kind,
+                    answer,
+                    unary,
+                    streams_requests,
+                    request: name,
+                    idempotent,
+                };
                 self.by_request.insert(request, Registered { method, prepare });
             }
             None => self.unknown.push(request),
@@ -122,7 +136,10 @@ impl Registered {
 }
 
 fn decode<R: Name + Default>(bytes: &[u8]) -> Result<R, Refused> {
-    R::decode(bytes).map_err(|_| Refused::Malformed)
+    codec::decode(bytes).map_err(|refusal| match refusal {
+        Refusal::Malformed(_) => Refused::Malformed,
+        Refusal::TooLarge(violations) => Refused::Invalid(field_violations(violations)),
+    })
 }
 
 /// The full name of the message that answers the method at a path.

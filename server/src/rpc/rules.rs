@@ -4,18 +4,19 @@
 
 mod expressions;
 mod field;
-mod lengths;
+mod free_form;
 mod options;
 mod ranges;
 mod text;
 mod value;
 
-use bookstore_proto::DESCRIPTOR_POOL;
+use bookstore_proto::{DESCRIPTOR_POOL, bounds};
 use bookstore_store::FieldViolation;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use self::{
     field::{FieldRules, Messages},
+    free_form::{forbid_nul, pass_over},
     ranges::join,
     text::NUL,
 };
@@ -46,13 +47,22 @@ impl Rules {
         &self,
         request: &impl ReflectMessage,
     ) -> Result<Vec<FieldViolation>, Vec<FieldViolation>> {
-        let bytes = request.encode_to_vec();
+        let mut bytes = request.encode_to_vec();
         let mut violations = Vec::new();
-        lengths::check(&self.0, &request.descriptor(), &bytes, "", &mut violations);
-        if !violations.is_empty() {
-            return Err(violations);
+        let descriptor = request.descriptor();
+        if let Some(measure) = bounds::measure(descriptor.name(), &bytes) {
+            if !measure.violations.is_empty() {
+                return Err(field_violations(measure.violations));
+            }
+            // Free-form data has no rules but this one, and would take a hundred times its bytes.
+            for data in measure.free_form {
+                if data.has_nul {
+                    violations.push(FieldViolation::new(data.field, NUL));
+                }
+                pass_over(&mut bytes[data.bytes]);
+            }
         }
-        let message = DynamicMessage::decode(request.descriptor(), bytes.as_slice());
+        let message = DynamicMessage::decode(descriptor, bytes.as_slice());
         let message =
             message.map_err(|_| vec![FieldViolation::new("", "can't be decoded again")])?;
         self.check_message(&message, "", &mut violations);
@@ -132,24 +142,7 @@ impl Rules {
     }
 }
 
-/// Texts inside well-known types, such as a Struct's names and values.
-fn forbid_nul(value: &Value, path: &str, violations: &mut Vec<FieldViolation>) {
-    match value {
-        Value::String(text) if text.contains('\0') => {
-            violations.push(FieldViolation::new(path, NUL))
-        }
-        Value::Message(message) => {
-            message.fields().for_each(|(_, value)| forbid_nul(value, path, violations));
-        }
-        Value::List(items) => items.iter().for_each(|item| forbid_nul(item, path, violations)),
-        Value::Map(entries) => {
-            for (key, value) in entries {
-                if key.as_str().is_some_and(|key| key.contains('\0')) {
-                    violations.push(FieldViolation::new(path, NUL));
-                }
-                forbid_nul(value, path, violations);
-            }
-        }
-        _ => {}
-    }
+/// What the decoder refuses, as the rules tell it.
+pub fn field_violations(found: Vec<bounds::Violation>) -> Vec<FieldViolation> {
+    found.into_iter().map(|it| FieldViolation::new(it.field, it.description)).collect()
 }

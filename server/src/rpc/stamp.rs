@@ -9,6 +9,7 @@ macro_rules! queries {
 
         impl bookstore_store::Query for $name {
             const NAME: &'static str = stringify!($name);
+            const SCANS: bool = <$input as bookstore_query::QueryInput>::SCANS;
             type Output = $output;
 
             async fn fetch(

@@ -6,7 +6,7 @@ mod of_store;
 
 use std::{collections::HashMap, time::Duration};
 
-use bookstore_proto::v1::ErrorReason;
+use bookstore_proto::{codec, v1::ErrorReason};
 use bookstore_store::FieldViolation;
 use tonic::{
     Code, Status,
@@ -15,7 +15,7 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt};
 
 pub use self::of_store::store;
-use super::metadata_error::MetadataError;
+use super::{metadata_error::MetadataError, rules};
 
 /// The metadata with the pushback: the delay before a retry (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -203,6 +203,51 @@ pub fn message_too_large(limit: usize) -> Status {
         .into_status()
 }
 
+/// A request that would take more memory than one connection may have for it.
+pub fn too_large_decoded(limit: usize) -> Status {
+    let message = format!("the request has so many parts that it takes more than {limit} bytes");
+    RichStatus::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
+        .with("limit", limit)
+        .into_status()
+}
+
+/// Metadata larger than the service takes.
+pub fn metadata_too_large(size: usize, limit: usize) -> Status {
+    let message = format!("the metadata has {size} bytes; at most {limit} are taken");
+    RichStatus::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message)
+        .with("limit", limit)
+        .into_status()
+}
+
+/// Lists and other parts that the codec didn't decode because they are larger than they may be.
+fn too_large(refusal: &Status) -> Status {
+    invalid(&rules::field_violations(codec::violations(refusal)))
+}
+
+/// A unary call that sent a second message.
+pub fn second_message() -> Status {
+    let message = "the method takes one message, and more came";
+    RichStatus::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
+}
+
+/// A request that didn't come whole in time.
+pub fn request_timeout(limit: Duration) -> Status {
+    let message = format!("the request did not come whole within {limit:?} (request_timeout)");
+    RichStatus::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+}
+
+/// A stream whose next message didn't come in time.
+pub fn stream_idle(limit: Duration) -> Status {
+    let message = format!("no message came within {limit:?} (stream_idle_timeout)");
+    RichStatus::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
+}
+
+/// A caller that has left; it doesn't read this.
+pub fn cancelled() -> Status {
+    let message = "the caller has left";
+    RichStatus::new(Code::Cancelled, ErrorReason::Unspecified, message).into_status()
+}
+
 /// Bytes that are no message of the method's type.
 pub fn malformed_message() -> Status {
     let message = "the request can't be decoded as the method's message";
@@ -217,7 +262,12 @@ pub fn of_transport(
     is_method: bool,
     max_message_size: usize,
 ) -> Option<Status> {
+    // Our own, which a layer put into the body of a call that streams.
+    if !status.details().is_empty() {
+        return Some(status.clone());
+    }
     match status.code() {
+        Code::InvalidArgument => Some(too_large(status)),
         // For a known method tonic answers this only if it can't decompress the request.
         Code::Unimplemented if is_method => Some(encoding_not_supported(status.message())),
         Code::Unimplemented => Some(method_not_found(path)),

@@ -1,6 +1,6 @@
 //! Streaming calls: checks each message and runs its reads and writes.
 
-use bookstore_store::{FieldViolation, Operation};
+use bookstore_store::{FieldViolation, Limit, Meter, Operation};
 use futures_util::FutureExt;
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
@@ -115,7 +115,11 @@ impl StreamCall {
     pub async fn read<R: ReadRequest>(&self, request: R) -> Result<R::Answer, Status> {
         match self.end().now_or_never() {
             Some(ended) => Err(ended),
-            None => self.in_time(self.calls.read_for(&self.context, request)).await,
+            None => {
+                // What was read before is encoded.
+                self.context.budget.reset();
+                self.in_time(self.calls.read_for(&self.context, Limit::Statement, request)).await
+            }
         }
     }
 

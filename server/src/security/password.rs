@@ -1,71 +1,111 @@
-//! Passwords: hashed with Argon2id (RFC 9106), in a small pool of blocking threads.
+//! Passwords: hashed with Argon2id (RFC 9106) by a few threads (`workers`), and compared.
 //!
-//! A hash takes tens of milliseconds of a core and 19 MiB on purpose, so no more of them run
-//! at once than there are cores.
+//! A hash takes tens of milliseconds of a core and 19 MiB on purpose, so no more of them run at
+//! once than there are threads, and few calls wait for one.
 
-use std::{fmt, sync::LazyLock, thread::available_parallelism};
+mod workers;
 
-use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
-use thiserror::Error;
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use std::fmt;
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
+};
+use rand::Rng;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+pub use self::workers::{Hashing, PasswordError, configure, memory, threads};
 
 /// A password as a caller sent it. It is never shown, not even in this program's own log.
 #[derive(Clone)]
-pub struct Password(String);
+pub struct Password {
+    /// Composed (Unicode Normalization Form C): keyboards differ in what they send for é.
+    composed: String,
+    /// As it was typed, where that differs: older hashes are of that.
+    typed: Option<String>,
+}
 
-/// A password could not be hashed or compared: an error of this program or of the stored hash.
-#[derive(Debug, Error)]
-#[error("hashing a password: {0}")]
-pub struct PasswordError(String);
-
-/// One permit a core.
-static CORES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
-
-/// The hash to verify against when the user has none, so that both cases take equally long.
-static DECOY: LazyLock<Result<String, PasswordError>> =
-    LazyLock::new(|| hash_now(&Password::new("no user's password".to_owned())));
+/// Whether a password is the one of a stored hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// It is another one, or nothing is stored.
+    Wrong,
+    /// It is that one, and the hash is as the settings want it.
+    Right,
+    /// It is that one, and the hash should be made anew.
+    Weak,
+}
 
 impl Password {
     /// Takes a password in.
     pub fn new(text: String) -> Self {
-        Self(text)
+        match is_nfc(&text) {
+            true => Self { composed: text, typed: None },
+            false => Self { composed: text.nfc().collect(), typed: Some(text) },
+        }
     }
 
     /// Hashes it with a salt of its own, as a PHC string.
     ///
     /// # Errors
-    /// If the parameters are invalid or the system has no source of randomness.
+    /// If too many calls wait; else by a fault of this program or a system without randomness.
     pub async fn hash(self) -> Result<String, PasswordError> {
-        blocking(move || hash_now(&self)).await
+        let hashes = hash_all(vec![Some(self)]).await?;
+        hashes.into_iter().flatten().next().ok_or_else(|| PasswordError::of("no hash"))
     }
 
     /// Whether a stored hash is that of this password; never without one. It takes as long
     /// with one as without.
     ///
     /// # Errors
-    /// If what is stored is no hash of Argon2id.
-    pub async fn is_of(self, stored: Option<String>) -> Result<bool, PasswordError> {
-        blocking(move || {
-            // The first comparison makes it, also if that doesn't need it.
-            let decoy = DECOY.as_ref().map_err(|error| PasswordError(error.0.clone()))?;
-            let hash = stored.as_ref().unwrap_or(decoy);
+    /// If too many calls wait, or what is stored is no hash of Argon2id.
+    pub async fn is_of(self, stored: Option<String>) -> Result<Match, PasswordError> {
+        let _slot = workers::slot(1)?;
+        let hashing = workers::hashing();
+        workers::run(move |memory| {
+            let made_up = hashing.made_up();
+            let hash = stored.as_deref().unwrap_or(&made_up);
             let hash = PasswordHash::new(hash).map_err(PasswordError::of)?;
-            let verified = Argon2::default().verify_password(self.0.as_bytes(), &hash);
-            match verified {
-                Ok(()) => Ok(stored.is_some()),
-                Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(error) => Err(PasswordError::of(error)),
+            let mut found = verify(&self.composed, &hash, memory)?;
+            let mut weak = is_weaker(&hash, &hashing);
+            if let (false, Some(typed)) = (found, &self.typed) {
+                found = verify(typed, &hash, memory)?;
+                weak = true;
             }
+            Ok(match (found && stored.is_some(), weak) {
+                (false, _) => Match::Wrong,
+                (true, false) => Match::Right,
+                (true, true) => Match::Weak,
+            })
         })
         .await
     }
 }
 
-impl PasswordError {
-    fn of(error: impl fmt::Display) -> Self {
-        Self(error.to_string())
+/// Hashes passwords one after the other, so that a call with many takes turns with others.
+///
+/// # Errors
+/// If too many calls wait; else by a fault of this program or a system without randomness.
+pub async fn hash_all(
+    passwords: Vec<Option<Password>>,
+) -> Result<Vec<Option<String>>, PasswordError> {
+    let count = passwords.iter().flatten().count();
+    if count == 0 {
+        return Ok(passwords.into_iter().map(|_| None).collect());
     }
+    let _slot = workers::slot(count)?;
+    let mut hashes = Vec::with_capacity(passwords.len());
+    for password in passwords {
+        hashes.push(match password {
+            None => None,
+            Some(password) => {
+                let hashing = workers::hashing();
+                let hashed = workers::run(move |memory| hash_now(&password, &hashing, memory));
+                Some(hashed.await?)
+            }
+        });
+    }
+    Ok(hashes)
 }
 
 impl fmt::Debug for Password {
@@ -74,23 +114,73 @@ impl fmt::Debug for Password {
     }
 }
 
-fn hash_now(password: &Password) -> Result<String, PasswordError> {
-    let hash: PasswordHash =
-        Argon2::default().hash_password(password.0.as_bytes()).map_err(PasswordError::of)?;
+/// The bytes of a salt, as RFC 9106 recommends.
+const SALT: usize = 16;
+
+fn hash_now(
+    password: &Password,
+    hashing: &Hashing,
+    memory: &mut Vec<Block>,
+) -> Result<String, PasswordError> {
+    let salt: [u8; SALT] = rand::rng().random();
+    let params = hashing.params().map_err(PasswordError::of)?;
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    fill(&params, Version::V0x13, password.composed.as_bytes(), &salt, &mut output, memory)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).map_err(PasswordError::of)?,
+        salt: Some(Salt::new(&salt).map_err(PasswordError::of)?),
+        hash: Some(Output::new(&output).map_err(PasswordError::of)?),
+    };
     Ok(hash.to_string())
 }
 
-/// A call that is cancelled while it waits for a permit uses no core.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
-) -> Result<T, PasswordError> {
-    let permit = CORES.acquire().await.map_err(PasswordError::of)?;
-    let work = spawn_blocking(move || {
-        // Held by the blocking task, which goes on if its call is cancelled.
-        let _permit = permit;
-        work()
-    });
-    work.await.map_err(PasswordError::of)?
+fn verify(
+    password: &str,
+    hash: &PasswordHash,
+    memory: &mut Vec<Block>,
+) -> Result<bool, PasswordError> {
+    let params = Params::try_from(hash).map_err(PasswordError::of)?;
+    let version = match hash.version {
+        Some(version) => Version::try_from(version).map_err(PasswordError::of)?,
+        None => Version::V0x13,
+    };
+    let (Some(salt), Some(stored)) = (&hash.salt, &hash.hash) else {
+        return Err(PasswordError::of("a hash without a salt or without its value"));
+    };
+    if hash.algorithm != Algorithm::Argon2id.ident() {
+        return Err(PasswordError::of("a hash of another algorithm"));
+    }
+    let mut output = vec![0; stored.len()];
+    fill(&params, version, password.as_bytes(), salt, &mut output, memory)?;
+    // Compares in constant time.
+    Ok(Output::new(&output).map_err(PasswordError::of)? == *stored)
+}
+
+fn fill(
+    params: &Params,
+    version: Version,
+    password: &[u8],
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Vec<Block>,
+) -> Result<(), PasswordError> {
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::default());
+    }
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
+    argon2
+        .hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])
+        .map_err(PasswordError::of)
+}
+
+/// Whether a hash took less memory or fewer passes than the settings want.
+fn is_weaker(hash: &PasswordHash, hashing: &Hashing) -> bool {
+    Params::try_from(hash).is_ok_and(|params| {
+        params.m_cost() < hashing.memory_kib || params.t_cost() < hashing.passes
+    })
 }
 
 #[cfg(test)]
@@ -106,12 +196,44 @@ mod tests {
         let hash = password("correct horse").hash().await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_ne!(hash, password("correct horse").hash().await.unwrap(), "each has its salt");
-        assert!(password("correct horse").is_of(Some(hash.clone())).await.unwrap());
+        let compare = async |text: &str| password(text).is_of(Some(hash.clone())).await.unwrap();
+        assert_eq!(compare("correct horse").await, Match::Right);
         for wrong in ["correct horsf", "Correct horse", "", "correct horse "] {
-            assert!(!password(wrong).is_of(Some(hash.clone())).await.unwrap(), "{wrong:?}");
+            assert_eq!(compare(wrong).await, Match::Wrong, "{wrong:?}");
         }
-        assert!(!password("no user's password").is_of(None).await.unwrap());
+        assert_eq!(password("no user's password").is_of(None).await.unwrap(), Match::Wrong);
         assert!(password("x").is_of(Some(String::new())).await.is_err());
         assert_eq!(format!("{:?}", password("secret")), "Password(***)");
+    }
+
+    #[tokio::test]
+    async fn a_composed_letter_is_the_decomposed_one() {
+        let hash = password("caf\u{e9} au lait").hash().await.unwrap();
+        let decomposed = password("cafe\u{301} au lait").is_of(Some(hash)).await.unwrap();
+        assert_eq!(decomposed, Match::Right);
+        // As it was made before passwords were composed.
+        let old = Password { composed: "cafe\u{301} au lait".to_owned(), typed: None };
+        let old = old.hash().await.unwrap();
+        let typed = password("cafe\u{301} au lait").is_of(Some(old)).await.unwrap();
+        assert_eq!(typed, Match::Weak, "it is made anew, composed");
+    }
+
+    /// The example of the standard's authors with the smallest parameters.
+    #[tokio::test]
+    async fn a_weaker_hash_is_told() {
+        let weaker = Hashing { memory_kib: 8, passes: 1, threads: 1 };
+        let hash = hash_now(&password("correct horse"), &weaker, &mut Vec::new()).unwrap();
+        let compared = password("correct horse").is_of(Some(hash.clone())).await.unwrap();
+        assert_eq!(compared, Match::Weak);
+        assert_eq!(password("wrong").is_of(Some(hash)).await.unwrap(), Match::Wrong);
+    }
+
+    /// What another implementation of Argon2id made.
+    #[tokio::test]
+    async fn hashes_of_others_are_read() {
+        use argon2::PasswordHasher;
+        let theirs: PasswordHash = Argon2::default().hash_password(b"correct horse").unwrap();
+        let compared = password("correct horse").is_of(Some(theirs.to_string())).await.unwrap();
+        assert_eq!(compared, Match::Right);
     }
 }

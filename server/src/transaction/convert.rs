@@ -1,13 +1,15 @@
 //! Transactions between the wire and the store.
 
 use bookstore_proto::v1::{
-    ExecuteRequest, ExecuteResponse, GetOutcomeRequest, GetOutcomeResponse, Outcome as State,
+    ExecuteRequest, ExecuteResponse, Failure, GetOutcomeRequest, GetOutcomeResponse,
+    Outcome as State,
 };
 use bookstore_store::{LookUpOutcome, Outcome};
 use prost::Message;
 use prost_types::Any;
 use sea_orm::IsolationLevel;
 use tonic::{Request, Response, Status};
+use tonic_types::pb;
 
 use super::operations::{ExecuteWrites, Part};
 use crate::rpc::{
@@ -112,4 +114,14 @@ impl WriteRequest for GetOutcomeRequest {
 /// An encoded message with its type.
 pub fn any(name: &str, value: Vec<u8>) -> Any {
     Any { type_url: format!("{TYPES}/{name}"), value }
+}
+
+/// An error as an answer, with the details that a call's error status has.
+pub(super) fn failure(status: &Status) -> Failure {
+    let details = pb::Status::decode(status.details()).map(|status| status.details);
+    Failure {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: details.unwrap_or_default(),
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bookstore_proto::v1::ExecuteResponse;
 use bookstore_store::{Connection, ConstraintCheck, Retrace, StoreError, Write};
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::BoxFuture;
 use prost::Message;
 use prost_types::Any;
 
@@ -41,8 +41,11 @@ impl Write for ExecuteWrites {
 
     fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async {
-            let prepared = self.parts.iter_mut().map(|part| part.write.prepare());
-            try_join_all(prepared).await.map(drop)
+            // One after the other, so that a call takes turns with others for what is scarce.
+            for part in &mut self.parts {
+                part.write.prepare().await?;
+            }
+            Ok(())
         })
     }
 

@@ -1,10 +1,20 @@
 //! Transact: an interactive transaction over a bidirectional stream.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use bookstore_proto::v1::{
-    Begin, Begun as BegunMessage, Committed, Failure, Isolation, RolledBack, TransactRequest,
-    TransactResponse, transact_request::Step, transact_response::Step as Answer,
+use bookstore_proto::{
+    bounds,
+    v1::{
+        Begin, Begun as BegunMessage, Committed, Isolation, RolledBack, TransactRequest,
+        TransactResponse, transact_request::Step, transact_response::Step as Answer,
+    },
 };
 use bookstore_store::{
     Begun, Committed as Done, Deadline, FieldViolation, Freshness, StepError, StoreError,
@@ -17,10 +27,12 @@ use sea_orm::IsolationLevel;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tonic_types::pb;
 use tracing::{Instrument, Span};
 
-use super::{convert::any, limits::TransactionLimits};
+use super::{
+    convert::{any, failure},
+    limits::TransactionLimits,
+};
 use crate::rpc::{
     calls::{self, Calls, Refused},
     context::RequestContext,
@@ -48,7 +60,14 @@ pub fn transact(
     let (answers, stream) = mpsc::channel(1);
     let (idle, total) = calls.transaction_limits(limits.idle, limits.total);
     let limits = TransactionLimits { idle, total, ..limits };
-    let session = TransactStream { calls, registry, limits, context, answers };
+    let session = TransactStream {
+        calls,
+        registry,
+        limits,
+        context,
+        answers,
+        passwords: AtomicUsize::new(0),
+    };
     tokio::spawn(session.run(request.into_inner()).in_current_span());
     Ok(Response::new(ReceiverStream::new(stream)))
 }
@@ -60,6 +79,8 @@ struct TransactStream {
     limits: TransactionLimits,
     context: RequestContext,
     answers: mpsc::Sender<Result<TransactResponse, Status>>,
+    /// The passwords of all steps so far.
+    passwords: AtomicUsize,
 }
 
 /// The state after a step.
@@ -95,12 +116,16 @@ impl TransactStream {
             None => return Ok(()),
         };
         let asked = Duration::from_millis(u64::try_from(begin.timeout_ms).unwrap_or_default());
-        let total = if asked.is_zero() { self.limits.total } else { asked };
+        // A ceiling, whatever is asked for: others wait for the rows that this one locks.
+        let total = if asked.is_zero() { self.limits.total } else { asked.min(self.limits.total) };
         let (_, total) = self.calls.transaction_limits(self.limits.idle, total);
         let end = Deadline::after(self.context.deadline.remaining(total));
         let mut next = self
             .in_time(end, self.begin(&begin, end).instrument(operation("TransactBegin")))
             .await?;
+        // Steps that do nothing, such as a savepoint, take from one idle time together.
+        let mut active = Instant::now();
+        let share = (active + self.limits.idle).into();
         loop {
             let transaction = match next {
                 Next::Closed(answer) => {
@@ -118,8 +143,12 @@ impl TransactStream {
                     transaction
                 }
             };
-            let idle = end.remaining(self.limits.idle);
-            next = match self.next(requests, idle).await {
+            let idle = end.remaining(self.limits.idle.saturating_sub(active.elapsed()));
+            let step = tokio::select! {
+                step = self.next(requests, idle) => step,
+                () = transaction.yields(share) => Err(self.late()),
+            };
+            next = match step {
                 Ok(Some(Ok(step))) => {
                     let span = span(&step);
                     // A commit that was sent may take effect, so its outcome is awaited.
@@ -127,7 +156,13 @@ impl TransactStream {
                         Step::Commit(_) => self.context.deadline,
                         _ => end,
                     };
-                    self.in_time(end, self.step(transaction, step).instrument(span)).await?
+                    let works = matches!(step, Step::Request(_));
+                    let next = self.in_time(end, self.step(transaction, step).instrument(span));
+                    let next = next.await?;
+                    if works && !matches!(next, Next::Open(_, Answer::Failure(_))) {
+                        active = Instant::now();
+                    }
+                    next
                 }
                 Ok(Some(Err(refused))) => {
                     Next::Open(transaction, Answer::Failure(failure(&refused)))
@@ -155,9 +190,12 @@ impl TransactStream {
             () = self.calls.streams_end() => return Err(status::shutting_down()),
             message = timeout(idle, requests.message()) => message,
         };
-        let Some(message) = message.map_err(|_| self.error(&StoreError::TransactionIdle))?? else {
-            return Ok(None);
+        let message = message.map_err(|_| self.error(&StoreError::TransactionIdle))?;
+        let in_form = |error: Status| {
+            let limit = self.calls.max_message_size();
+            status::of_transport(&error, self.context.method, true, limit).unwrap_or(error)
         };
+        let Some(message) = message.map_err(in_form)? else { return Ok(None) };
         let step = self.calls.checked(message, |message, check| {
             if message.step.is_none() {
                 check.violation("step", "is required");
@@ -278,6 +316,12 @@ impl TransactStream {
         if method.kind == MethodKind::Write && transaction.only_reads() {
             return Err(refused("writes, and the transaction only reads"));
         }
+        let short = name.strip_prefix("bookstore.v1.").unwrap_or(name);
+        let passwords = bounds::measure(short, &request.value).map_or(0, |it| it.passwords);
+        if self.passwords.fetch_add(passwords, Ordering::Relaxed) + passwords > bounds::PASSWORDS {
+            let most = bounds::PASSWORDS;
+            return Err(refused(&format!("brings more than {most} passwords to the transaction")));
+        }
         let prepared = registered.prepare(&self.calls, &request.value);
         let answer = match prepared {
             Ok(Prepared::Write(mut write)) => {
@@ -350,14 +394,4 @@ fn span(step: &Step) -> Span {
 
 fn out_of_order(description: &str) -> Status {
     status::invalid(&[FieldViolation::new("step", description)])
-}
-
-/// An error as an answer, with the details that a call's error status has.
-fn failure(status: &Status) -> Failure {
-    let details = pb::Status::decode(status.details()).map(|status| status.details);
-    Failure {
-        code: status.code().into(),
-        message: status.message().to_owned(),
-        details: details.unwrap_or_default(),
-    }
 }

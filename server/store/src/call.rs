@@ -4,7 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sea_orm::IsolationLevel;
 
-use crate::{deadline::Deadline, idempotency::key::IdempotencyKey, position::Position};
+use crate::{
+    deadline::Deadline,
+    idempotency::{key::IdempotencyKey, large::LargeAnswers},
+    position::Position,
+    session::rows::Meter,
+};
 
 /// What the store must know of the call that a write belongs to.
 #[derive(Clone, Debug)]
@@ -24,6 +29,10 @@ pub struct Call {
     pub validate_only: bool,
     /// Counts the attempts. The caller can read it after a failure too.
     pub attempts: Attempts,
+    /// Counts the memory of the rows that the call reads; `None` counts nothing.
+    pub meter: Option<Arc<dyn Meter>>,
+    /// Stores large answers abridged; `None` stores them whole.
+    pub large_answers: Option<Arc<dyn LargeAnswers>>,
 }
 
 impl Call {

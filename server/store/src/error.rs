@@ -55,6 +55,9 @@ pub enum StoreError {
     /// A resource's own precondition failed: nothing was changed.
     #[error("{}: {}", .0.reason, .0.message)]
     Precondition(Precondition),
+    /// A limit on calls of this kind is reached. The call can be repeated later.
+    #[error("too many calls wait for the same resource")]
+    Overloaded,
     /// A constraint was broken, and the store has not found the field that violates it.
     #[error("constraint {constraint} broken")]
     Constraint {
@@ -233,10 +236,17 @@ impl From<DbErr> for StoreError {
             Cause::Idle => Self::TransactionIdle,
             Cause::Unavailable => Self::Unavailable(error),
             Cause::Deadline => Self::DeadlineExceeded,
+            Cause::NoRoom => Self::Overloaded,
             Cause::Other => Self::Internal(error),
         }
     }
 }
+
+/// The text by which a [`DbErr`] says that rows would take more memory than the call may.
+pub(crate) const NO_ROOM: &str = "there is no room for more rows";
+
+/// The text by which a [`DbErr`] says that a read took longer than it may.
+pub(crate) const READ_TIMEOUT: &str = "the read took longer than database_read_timeout";
 
 /// The text by which a [`DbErr`] says that the deadline had passed before a statement began.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before the statement began";
@@ -253,6 +263,7 @@ enum Cause {
     Idle,
     Unavailable,
     Deadline,
+    NoRoom,
     Other,
 }
 
@@ -261,6 +272,8 @@ impl Cause {
         let (DbErr::Exec(runtime) | DbErr::Query(runtime) | DbErr::Conn(runtime)) = error else {
             return match error {
                 DbErr::Custom(text) if text == DEADLINE_PASSED => Self::Deadline,
+                DbErr::Custom(text) if text == NO_ROOM => Self::NoRoom,
+                DbErr::Custom(text) if text == READ_TIMEOUT => Self::StatementTimeout,
                 _ => Self::Other,
             };
         };

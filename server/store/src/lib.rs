@@ -7,6 +7,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | `store` | [`Store`]: writes ([`Store::run`]), reads ([`Store::read`], [`Store::reader`]), and all else that the service calls |
+//! | `read_limits` | how long a read may take, and how many may scan at a time |
 //! | `schema` | whether the database has the schema that the program needs; sessions for migrations |
 //! | `transaction` | [`Operation`], [`Query`], [`Write`]; begin, commit, rollback, retries; transactions that callers lead |
 //! | `idempotency` | keys under which a write happens once, and their outcomes ([`LookUpOutcome`]) |
@@ -33,6 +34,7 @@ mod idempotency;
 mod pool;
 mod position;
 mod precondition;
+mod read_limits;
 mod schema;
 pub mod sealing;
 mod session;
@@ -48,15 +50,16 @@ pub use self::{
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
     error::{ConstraintKind, StoreError},
-    idempotency::{IdempotencyKey, LookUpOutcome, Outcome},
+    idempotency::{CountKeys, IdempotencyKey, LargeAnswers, LookUpOutcome, Outcome},
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
+    read_limits::Limit,
     schema::{Needs, Schema},
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Connection, driver::Access},
-        rows::Rows,
+        rows::{Meter, Rows},
         statement_log::StatementLog,
     },
     store::{ReadResult, Store, StoreOptions},

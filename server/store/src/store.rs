@@ -18,9 +18,11 @@ use crate::{
     },
     pool::{PoolOptions, PoolStats, PooledConnection, options::MOST_DEAD_SESSIONS},
     position::{Freshness, Position},
+    read_limits::{Limit, ReadLimits},
     schema::{Needs, Schema, migrations, needs, revisions},
     session::{
         connect::{Connector, PlainConnection},
+        rows::Meter,
         statement_log::StatementLog,
     },
     topology::{
@@ -49,6 +51,8 @@ pub struct StoreOptions {
     pub topology: TopologyOptions,
     /// The statement timeout.
     pub command_timeout: Duration,
+    /// The timeout of unary reads ([`Limit::Call`]).
+    pub read_timeout: Duration,
     /// Which statements are logged.
     pub statement_log: StatementLog,
     /// The key that seals tokens; `None` for the one in the database.
@@ -67,6 +71,7 @@ struct StoreInner {
     given_key: Option<[u8; 32]>,
     key_locks: Arc<KeyLocks>,
     slots: Slots,
+    limits: ReadLimits,
 }
 
 /// The result of a read, with the node that answered.
@@ -86,8 +91,8 @@ impl Store {
     /// # Errors
     /// If there is no node, or a URL is invalid.
     pub fn new(options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { nodes, pool, topology, command_timeout, statement_log, sealing_key } =
-            options;
+        let StoreOptions { nodes, pool, topology, command_timeout, .. } = options;
+        let StoreOptions { read_timeout, statement_log, sealing_key, .. } = options;
         // SQLite has one writer at a time. Several connections would compete for its lock.
         let one = PoolOptions { size: 1, max_overflow: 0, ..pool };
         let few = PoolOptions { size: pool.size.min(SQLITE_READERS), max_overflow: 0, ..pool };
@@ -104,6 +109,11 @@ impl Store {
             DbBackend::Sqlite => Slots::separate(one.most(), few.most()),
             _ => Slots::shared(pool.most()),
         };
+        let readers = match first.connector.backend() {
+            DbBackend::Sqlite => few.most(),
+            _ => pool.most(),
+        };
+        let limits = ReadLimits::new(read_timeout, pool.timeout, readers);
         let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
         Ok(Self(Arc::new(StoreInner {
             topology,
@@ -111,6 +121,7 @@ impl Store {
             given_key: sealing_key,
             key_locks: Arc::default(),
             slots,
+            limits,
         })))
     }
 
@@ -183,16 +194,29 @@ impl Store {
         &self,
         freshness: Freshness,
         deadline: Deadline,
+        limit: Limit,
+        meter: Option<Arc<dyn Meter>>,
         query: &Q,
     ) -> ReadResult<Q::Output> {
         let topology = &self.0.topology;
+        let refused = |error| ReadResult { result: Err(error), node: None, position: None };
+        let _permit = match Q::SCANS {
+            false => None,
+            true => match self.0.limits.scan(deadline).await {
+                Ok(permit) => Some(permit),
+                Err(error) => return refused(error),
+            },
+        };
+        let end = self.0.limits.end(limit);
         let mut avoid = Vec::new();
         loop {
             let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
                 Ok(choice) => choice,
-                Err(error) => return ReadResult { result: Err(error), node: None, position: None },
+                Err(error) => return refused(error),
             };
             pooled.set_deadline(deadline);
+            pooled.set_read_end(end);
+            pooled.set_meter(meter.clone());
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
             let result = tokio::select! {
                 result = query.fetch(&pooled) => result,
@@ -263,6 +287,8 @@ impl Store {
                 idempotency: None,
                 validate_only: false,
                 attempts: Attempts::default(),
+                meter: None,
+                large_answers: None,
             };
             let done = self.run(call, Box::new(SweepKeys { retention })).await?;
             let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();

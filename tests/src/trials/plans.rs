@@ -85,9 +85,9 @@ const CHECK: Duration = Duration::from_secs(2);
 /// Checks the schema: it reads the catalogs and no row, so rows make no difference.
 async fn check(database: &Database, scale: u32) {
     let began = Instant::now();
-    let told = run(&["migrate", "check"], &[("DATABASE_URL", &database.owner_url())]).await;
+    let output = run(&["migrate", "check"], &[("DATABASE_URL", &database.owner_url())]).await;
     let took = began.elapsed();
-    assert_eq!(told.code, Some(0), "{told:?}");
+    assert_eq!(output.code, Some(0), "{output:?}");
     eprintln!("migrate check: {} ms over {scale} books", took.as_millis());
     // Beside other tests the time says nothing.
     assert!(scale < 1_000_000 || took < CHECK, "a check took {took:?}");

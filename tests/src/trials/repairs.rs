@@ -63,7 +63,11 @@ async fn head(engine: Engine) -> (Database, String) {
     let database = Database::create(engine, Origin::Migrated).await;
     // Only a superuser may make some of the drifts again.
     let url = match &database {
-        Database::Postgres(postgres) => postgres.url("postgres"),
+        Database::Postgres(postgres) => {
+            // A sequence has the owner of its table.
+            database.sql("REASSIGN OWNED BY bookstore_owner TO postgres").await;
+            postgres.url("postgres")
+        }
         Database::Sqlite(_) => {
             let up = run(&["migrate", "up"], &[("DATABASE_URL", &database.owner_url())]).await;
             assert_eq!(up.code, Some(0), "{up:?}");
@@ -92,8 +96,8 @@ async fn mend(engine: Engine, case: Drift) -> Option<PathBuf> {
     let arguments = ["migrate", "new", "--from-drift", "--json", "-m", &message, "--folder", path];
     let new = run(&arguments, &[("DATABASE_URL", &url)]).await;
     assert_eq!(new.code, Some(0), "{what}: {new:?}");
-    let told: Value = serde_json::from_str(&new.output).expect("JSON");
-    let file = PathBuf::from(told["file"].as_str().expect("the file"));
+    let printed: Value = serde_json::from_str(&new.output).expect("JSON");
+    let file = PathBuf::from(printed["file"].as_str().expect("the file"));
     let text = fs::read_to_string(&file).expect("the revision");
 
     let own = folder.path().join("revisions.json");
@@ -127,9 +131,9 @@ async fn mend(engine: Engine, case: Drift) -> Option<PathBuf> {
 async fn check(url: &str, revisions: Option<&Path>) -> (Option<i32>, Vec<Value>) {
     let mut settings = vec![("DATABASE_URL", url)];
     settings.extend(revisions.map(|file| (REVISIONS, file.to_str().expect("a path"))));
-    let told = run(&["migrate", "check", "--json"], &settings).await;
-    let list = serde_json::from_str(&told.output);
-    (told.code, list.unwrap_or_else(|error| panic!("{error}: {told:?}")))
+    let finished = run(&["migrate", "check", "--json"], &settings).await;
+    let list = serde_json::from_str(&finished.output);
+    (finished.code, list.unwrap_or_else(|error| panic!("{error}: {finished:?}")))
 }
 
 /// The schema of a database.

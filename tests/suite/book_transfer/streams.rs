@@ -163,7 +163,7 @@ async fn stop_ends_open_streams_between_two_messages(engine: Engine) {
     assert_eq!(count(&server).await, 1);
 }
 
-/// A batch in flight when the service is told to stop is acknowledged first.
+/// A batch in flight when the service gets SIGTERM is acknowledged first.
 #[tokio::test]
 async fn stop_during_an_import_batch_acknowledges_it_first() {
     let mut server =

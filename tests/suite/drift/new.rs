@@ -52,18 +52,18 @@ async fn new_on_an_unchanged_head_writes_nothing(engine: Engine) {
     let database = migrated(engine).await;
     let folder = folder(&head());
     let url = database.owner_url();
-    let told = new(&url, None, &folder, &["--from-drift"]).await;
-    assert_eq!(told.code, Some(8), "{told:?}");
-    let told = new(&url, None, &folder, &["--yes"]).await;
+    let finished = new(&url, None, &folder, &["--from-drift"]).await;
+    assert_eq!(finished.code, Some(8), "{finished:?}");
+    let finished = new(&url, None, &folder, &["--yes"]).await;
     match engine {
         Engine::Postgres => {
-            assert_eq!(told.code, Some(8), "{told:?}");
-            let said: Value = serde_json::from_str(&told.output).expect("JSON");
+            assert_eq!(finished.code, Some(8), "{finished:?}");
+            let said: Value = serde_json::from_str(&finished.output).expect("JSON");
             assert_eq!(said, json!({"revision": null, "file": null}));
         }
         Engine::Sqlite => {
-            assert_eq!(told.code, Some(1), "{told:?}");
-            assert!(told.errors.contains("PostgreSQL"), "{told:?}");
+            assert_eq!(finished.code, Some(1), "{finished:?}");
+            assert!(finished.errors.contains("PostgreSQL"), "{finished:?}");
         }
     }
     assert_eq!(files(&folder), Vec::<String>::new());
@@ -81,18 +81,18 @@ async fn new_refuses_drift_that_no_step_repairs(engine: Engine) {
     database.sql(alone).await;
     let folder = folder(&head());
     if engine == Engine::Postgres {
-        let told = new(&database.owner_url(), None, &folder, &["--from-drift"]).await;
-        assert_eq!(told.code, Some(1), "{told:?}");
-        assert!(told.errors.contains(object), "{told:?}");
+        let finished = new(&database.owner_url(), None, &folder, &["--from-drift"]).await;
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(finished.errors.contains(object), "{finished:?}");
         database.sql("DROP INDEX \"posts_title_id_idx\"").await;
-        let told = new(&database.owner_url(), None, &folder, &["--from-drift"]).await;
-        assert_eq!(told.code, Some(1), "{told:?}");
+        let finished = new(&database.owner_url(), None, &folder, &["--from-drift"]).await;
+        assert_eq!(finished.code, Some(1), "{finished:?}");
         let says = ["was not written", object];
-        assert!(says.iter().all(|word| told.errors.contains(word)), "{told:?}");
+        assert!(says.iter().all(|word| finished.errors.contains(word)), "{finished:?}");
     } else {
         // Rows of a plain table may be lost; that is said, and the file written.
-        let told = new(&database.owner_url(), None, &folder, &["--from-drift"]).await;
-        assert_eq!(told.code, Some(0), "{told:?}");
+        let finished = new(&database.owner_url(), None, &folder, &["--from-drift"]).await;
+        assert_eq!(finished.code, Some(0), "{finished:?}");
         let file = files(&folder).pop().expect("a file");
         let text = fs::read_to_string(folder.path().join(file)).expect("a revision");
         assert!(text.contains("// Data loss: notes with its rows."), "{text}");
@@ -117,9 +117,9 @@ async fn new_writes_what_the_entities_are_ahead_by(engine: Engine) {
     };
     play(Vec::new());
     // It is tried in a database that it changes nothing of.
-    let told = new(&place.owner_url(), Some(&file), &folder, &[]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    let said: Value = serde_json::from_str(&told.output).expect("JSON");
+    let finished = new(&place.owner_url(), Some(&file), &folder, &[]).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let said: Value = serde_json::from_str(&finished.output).expect("JSON");
     let path = said["file"].as_str().expect("a file");
     let text = fs::read_to_string(path).expect("a revision");
     assert!(text.contains(&format!(".after({:?})", kept[kept.len() - 1])), "{text}");
@@ -132,9 +132,9 @@ async fn new_writes_what_the_entities_are_ahead_by(engine: Engine) {
     let migrate = async |arguments: &[&str]| -> Finished {
         let settings =
             [("DATABASE_URL", url.as_str()), (REVISIONS, file.to_str().expect("a path"))];
-        let told = run(&[&["migrate"], arguments].concat(), &settings).await;
-        assert_eq!(told.code, Some(0), "{arguments:?}: {told:?}");
-        told
+        let finished = run(&[&["migrate"], arguments].concat(), &settings).await;
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        finished
     };
     migrate(&["up"]).await;
     let before = schema(&database).await;
@@ -142,8 +142,8 @@ async fn new_writes_what_the_entities_are_ahead_by(engine: Engine) {
     migrate(&["up"]).await;
     migrate(&["check"]).await;
     if engine == Engine::Postgres {
-        let told = new(&url, Some(&file), &folder, &[]).await;
-        assert_eq!(told.code, Some(8), "{told:?}");
+        let finished = new(&url, Some(&file), &folder, &[]).await;
+        assert_eq!(finished.code, Some(8), "{finished:?}");
     }
     migrate(&["down", "--yes", "--allow-data-loss"]).await;
     assert_eq!(schema(&database).await, before);
@@ -199,9 +199,9 @@ async fn new_refuses_answers_about_unknown_names() {
         ("--fill", "posts.nothing=1", "there is to be no column posts.nothing"),
         ("--fill", "posts", "expected TABLE.COLUMN=EXPRESSION"),
     ] {
-        let told = new(&database.owner_url(), None, &folder, &[answer, value]).await;
-        assert_eq!(told.code, Some(1), "{answer} {value}: {told:?}");
-        assert!(told.errors.contains(says), "{answer} {value}: {told:?}");
+        let finished = new(&database.owner_url(), None, &folder, &[answer, value]).await;
+        assert_eq!(finished.code, Some(1), "{answer} {value}: {finished:?}");
+        assert!(finished.errors.contains(says), "{answer} {value}: {finished:?}");
     }
     assert_eq!(files(&folder), Vec::<String>::new());
 }

@@ -114,7 +114,7 @@ async fn stop_cuts_a_call_at_the_drain_timeout() {
     assert_eq!(ended.status.code(), Some(1), "one call was cut");
     let message = super::socket::reason(&path);
     assert_eq!(message["exit_code"], 1, "{message}");
-    let reason = "calls were in flight when shutdown_timeout was up: 1 cut";
+    let reason = "calls were in flight after shutdown_timeout: 1 cancelled";
     assert_eq!(message["reason"], reason, "{message}");
     assert!(ended.took.at_least(Duration::from_millis(500)), "it took only {:?}", ended.took);
     assert!(ended.took.at_most(AT_ONCE), "it took {:?}", ended.took);

@@ -61,8 +61,8 @@ async fn table_lock_timeout_is_retried() {
     let before = names(&database).await;
     let holder = hold(&database, "ACCESS SHARE").await;
     let few = ["up", "--lock-timeout", "100ms", "--lock-tries", "2"];
-    let told = migrator.fails(&few, 1).await;
-    assert!(told.contains("rolled back, 2 times, since a lock didn't come"), "{told}");
+    let output = migrator.fails(&few, 1).await;
+    assert!(output.contains("rolled back, 2 times, since a lock didn't come"), "{output}");
     assert_eq!(names(&database).await, before);
     let child = migrator.spawn(&["up", "--lock-timeout", "100ms", "--lock-tries", "1000"]);
     // A try of the lock that began after another one had failed.
@@ -93,10 +93,10 @@ async fn long_step_reports_elapsed_time_and_blockers() {
     drop(holder);
     let finished = finished(child).await;
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    let told = finished.errors.lines().find(|line| line.contains("waits for process"));
-    let told = told.unwrap_or_else(|| panic!("{finished:?}"));
+    let output = finished.errors.lines().find(|line| line.contains("waits for process"));
+    let output = output.unwrap_or_else(|| panic!("{finished:?}"));
     let parts = [ONE, "ALTER TABLE items", " s; ", "LOCK TABLE items IN ACCESS SHARE MODE"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    assert!(parts.iter().all(|part| output.contains(part)), "{output}");
 }
 
 /// A limit would leave an invalid index, though nothing is behind it in the queue.
@@ -121,7 +121,7 @@ async fn concurrent_index_build_has_no_lock_timeout() {
     is_head(&database, &revisions).await;
 }
 
-/// What breaks a claim is told at once, though a step before it waits for a lock.
+/// A broken precondition is reported at once, though a step before it waits for a lock.
 #[tokio::test]
 async fn question_is_asked_before_a_lock_is_awaited() {
     let database = migrated(Engine::Postgres).await;
@@ -141,8 +141,8 @@ async fn question_is_asked_before_a_lock_is_awaited() {
     );
     let migrator = Migrator::new(&database, &revisions);
     let holder = hold(&database, "ACCESS SHARE").await;
-    let told = migrator.fails(&["up", "--lock-timeout", "100ms", "--lock-tries", "1"], 4).await;
-    assert!(told.contains("no duplicate items.name") && told.contains("2 rows"), "{told}");
+    let output = migrator.fails(&["up", "--lock-timeout", "100ms", "--lock-tries", "1"], 4).await;
+    assert!(output.contains("no duplicate items.name") && output.contains("2 rows"), "{output}");
     drop(holder);
     database.sql("DELETE FROM items").await;
     migrator.ok(&["up"]).await;

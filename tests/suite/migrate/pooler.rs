@@ -156,9 +156,9 @@ async fn session_exchanged_under_the_lock_is_refused() {
         "name": "m29990101_000001_one",
         "up": [{"sql": "CREATE TABLE extra (id integer)"}], "down": [{"sql": "DROP TABLE extra"}],
     }]});
-    let told = Migrator::at(url, &revisions).fails(&["up"], 1).await;
-    assert!(told.contains("goes through a pooler"), "{told}");
-    assert!(told.contains("this session went from the server's process"), "{told}");
+    let output = Migrator::at(url, &revisions).fails(&["up"], 1).await;
+    assert!(output.contains("goes through a pooler"), "{output}");
+    assert!(output.contains("this session went from the server's process"), "{output}");
     assert_eq!((catalog(&database).await, names(&database).await), before);
 }
 
@@ -166,7 +166,10 @@ async fn session_exchanged_under_the_lock_is_refused() {
 async fn transaction_mode_pooler_is_refused_with_a_reason() {
     let database = migrated(Engine::Postgres).await;
     let through = Migrator::at(through(&database.owner_url(), pool).await, &json!({}));
-    let told = through.fails(&["up"], 1).await;
-    assert!(told.contains("goes through a pooler") && told.contains("session mode"), "{told}");
-    assert!(told.contains("two sessions share the server's process"), "{told}");
+    let output = through.fails(&["up"], 1).await;
+    assert!(
+        output.contains("goes through a pooler") && output.contains("session mode"),
+        "{output}"
+    );
+    assert!(output.contains("two sessions share the server's process"), "{output}");
 }

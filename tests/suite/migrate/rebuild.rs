@@ -162,9 +162,9 @@ async fn foreign_keys_are_on_after_a_rebuild() {
         {"name": "m29990101_000002_two", "up": [{"sqlite": "DELETE FROM users"}], "down": []},
     ]});
     let migrator = Migrator::new(&database, &revisions);
-    let told = migrator.fails(&["up"], 1).await;
+    let output = migrator.fails(&["up"], 1).await;
     let parts = ["m29990101_000002_two", "FOREIGN KEY constraint failed", "rolled back"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    assert!(parts.iter().all(|part| output.contains(part)), "{output}");
     assert_eq!(counts(&database).await, rows);
     assert_eq!(migrator.ok(&["current"]).await, "m29990101_000001_one\n");
 }

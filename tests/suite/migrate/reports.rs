@@ -285,9 +285,9 @@ async fn repeated_new_finds_nothing_to_do_and_drops_nothing() {
     }]));
     let migrator = Migrator::new(&database, &revisions);
     migrator.ok(&["up"]).await;
-    let told = nothing_new(&migrator).await;
+    let message = nothing_new(&migrator).await;
     let parts = ["items_name_status_key", "no entity declares", "--drop items_name_status_key"];
-    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     // Asked for, it is dropped, on both engines.
     let folder = tempfile::tempdir().expect("a folder");
     let list = "mod m29990101_000001_one;\n        m29990101_000001_one::revision(),\n";
@@ -337,6 +337,6 @@ async fn other_spelling_of_a_check_is_no_difference() {
     let wider = "ALTER TABLE items ADD CONSTRAINT items_status_check \
                  CHECK (length(status) BETWEEN 1 AND 51)";
     database.sql(wider).await;
-    let told = head.fails(&["check"], 1).await;
-    assert_eq!(told, "", "findings are the answer, no error");
+    let message = head.fails(&["check"], 1).await;
+    assert_eq!(message, "", "findings are the answer, no error");
 }

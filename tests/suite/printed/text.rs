@@ -105,6 +105,11 @@ impl Answer {
         Self { values: values.collect(), refusal }
     }
 
+    /// Whether it is an error without details.
+    pub(super) fn lacks_details(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.details.is_empty())
+    }
+
     /// Fails where an answer is not the printed one. Notes what the printed values that change
     /// are in this run.
     pub(super) fn compare(&self, said: &Self, run: &mut HashMap<String, String>, command: &str) {

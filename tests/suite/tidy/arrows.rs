@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "admin",
+            "budget",
             "config",
             "drift",
             "listener",
@@ -51,16 +52,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meters", &[]),
     ("migrations", &[]),
     ("traces", &[]),
+    ("budget", &["meters"]),
     ("resource", &["meters", "rpc", "security", "traces"]),
     ("transaction", &["meters", "rpc", "security", "traces"]),
-    ("rpc", &["meters", "security", "traces"]),
+    ("rpc", &["budget", "meters", "security", "traces"]),
     ("security", &[]),
     ("admin", &["config", "drift", "listener", "meters", "rpc", "shutdown", "telemetry"]),
     ("drift", &["migrations", "rpc"]),
-    ("sample_data", &["rpc"]),
+    ("sample_data", &["budget", "rpc"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
-    ("listener", &["config", "meters", "shutdown", "telemetry"]),
+    ("listener", &["budget", "config", "meters", "shutdown", "telemetry"]),
     ("shutdown", &["config", "telemetry"]),
 ];
 

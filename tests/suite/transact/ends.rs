@@ -3,17 +3,19 @@
 use std::time::{Duration, Instant};
 
 use bookstore_proto::v1::{
-    Begin, GetBookRequest, TransactRequest, transact_request::Step,
+    Begin, GetBookRequest, Savepoint, TransactRequest, transact_request::Step,
     transact_response::Step as Answer,
 };
 use bookstore_tests::{Engine, Line, Replicated, Stopwatch, TestServer, on_every_engine, until};
+use prost::Message;
 use prost_types::Any;
 use serde_json::json;
 use tonic::Code;
 
 use super::{CREATE, GET, Led, a_new_book, books};
 use crate::{
-    client::{self, Refusal, id},
+    bad_input::{descriptor, send},
+    client::{self, Refusal, a_book, id},
     lifecycle::{Held, SOON, waits_for_lock},
     standard::{answer, refusal},
 };
@@ -205,4 +207,49 @@ async fn caller_that_reads_no_answers_is_ended() {
         client::books(&server).create_book(other).await.is_ok()
     })
     .await;
+}
+
+/// On SQLite a transaction holds the only connection that writes. It works without a pause, and
+/// ends as soon as another write waits for longer than a caller may be silent.
+#[tokio::test]
+async fn a_transaction_on_sqlite_yields_to_others() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let mut led = Led::begun(&server).await;
+    led.call(CREATE, a_new_book(1)).await.expect("a book");
+    let (channel, watch) = (server.channel(), Stopwatch::start());
+    let request = json!({"book": a_book("Dune")});
+    let body = client::dynamic(descriptor(CREATE).input(), request).encode_to_vec();
+    let other = tokio::spawn(async move {
+        let answer = send(channel, "/bookstore.v1.BookService/CreateBook", body, &[]).await;
+        (answer.map(drop), watch.stop())
+    });
+    let began = Instant::now();
+    let refused = loop {
+        match led.call(GET, json!({"id": id(1)})).await {
+            Ok(_) => assert!(began.elapsed() < SOON, "it goes on"),
+            Err(refused) => break refused,
+        }
+    };
+    refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    let (answer, took) = other.await.expect("no panic");
+    answer.expect("a book of another caller");
+    assert!(took.at_most(Duration::from_secs(2)), "{took:?}");
+}
+
+/// Savepoints don't renew the idle time. The pause paces them below their limit in number.
+#[tokio::test]
+async fn savepoints_do_not_keep_a_transaction_open() {
+    let server = TestServer::builder(Engine::Postgres).env("TRANSACTION_IDLE_TIMEOUT", "500ms");
+    let server = server.start().await;
+    let mut led = Led::begun(&server).await;
+    let watch = Stopwatch::start();
+    let status = loop {
+        match led.step(Step::Savepoint(Savepoint { name: "s".to_owned() })).await {
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(status) => break status,
+        }
+    };
+    Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    let took = watch.stop();
+    assert!(took.at_most(Duration::from_secs(2)), "{took:?}");
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The steps that make an object, each with its way back. `is_new` is of what belongs to a table
-/// that is made in the same revision: nobody waits for its locks.
+/// that is made in the same revision: no other session waits for its locks.
 pub(super) fn pairs(
     catalog: &Catalog,
     key: &ObjectKey,

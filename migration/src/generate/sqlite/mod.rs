@@ -94,7 +94,7 @@ fn text_of(key: &ObjectKey) -> bool {
     ["index", "trigger", "view"].contains(&key.kind.as_str())
 }
 
-/// The old name of a table that is told by its old name or by its new one.
+/// The old name of a table that is given by its old or its new name.
 fn comparison_old(comparison: &Comparison<'_>, table: &str) -> String {
     let renamed = comparison.renames.tables.iter().find(|(_, new)| *new == table);
     renamed.map_or_else(|| table.to_owned(), |(old, _)| old.clone())

@@ -55,13 +55,76 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode
             return Err(Invalid(format!("{name} is compared by a path below it: {name}.key")));
         }
         Kind::Json => Test::Json(path, attributes::test(&name, comparator, operand)?),
-        Kind::Text => value::text(&name, comparator, operand)?,
+        Kind::Text | Kind::LongText => {
+            bound_pattern(&name, field.kind, comparator, operand)?;
+            value::text(&name, comparator, operand)?
+        }
         kind => Test::Compare(
             operator(&name, kind, comparator)?,
             value::typed(kind, operand).ok_or_else(|| ill_typed(&name, kind, operand))?,
         ),
     };
     Ok(FilterNode::Test(field, test))
+}
+
+/// The most characters that `:` looks for. A text that nearly matches takes their number times
+/// its own length.
+const PATTERN: usize = 200;
+
+/// The same for texts of thousands of characters.
+const LONG_PATTERN: usize = 64;
+
+/// The most texts that a filter looks for with `:`, and those among them in long texts.
+const PATTERNS: (usize, usize) = (32, 1);
+
+fn bound_pattern(
+    name: &str,
+    kind: Kind,
+    comparator: Comparator,
+    operand: Operand<'_>,
+) -> Result<(), Invalid> {
+    let most = if kind == Kind::LongText { LONG_PATTERN } else { PATTERN };
+    let length = operand.text.chars().count();
+    match comparator == Comparator::Has && length > most {
+        true => {
+            Err(Invalid(format!("{name}: looks for at most {most} characters; these are {length}")))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Counts what a filter looks for with `:`.
+///
+/// # Errors
+/// If that is too much.
+pub(crate) fn bound_patterns(node: &FilterNode) -> Result<(), Invalid> {
+    let (all, long) = patterns(node);
+    if all > PATTERNS.0 {
+        let most = PATTERNS.0;
+        return Err(Invalid(format!(
+            "a filter looks for at most {most} texts with :; these are {all}"
+        )));
+    }
+    if long > PATTERNS.1 {
+        return Err(Invalid(
+            "a filter looks for one text with : in long texts, not more".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn patterns(node: &FilterNode) -> (usize, usize) {
+    match node {
+        FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes
+            .iter()
+            .map(patterns)
+            .fold((0, 0), |(all, long), (more, longer)| (all + more, long + longer)),
+        FilterNode::Not(node) => patterns(node),
+        FilterNode::Test(field, Test::Contains(_)) => {
+            (1, usize::from(field.kind == Kind::LongText))
+        }
+        FilterNode::Test(..) => (0, 0),
+    }
 }
 
 /// Finds the field of a path, and the rest of the path inside a JSON object.

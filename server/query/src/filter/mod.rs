@@ -40,6 +40,8 @@ pub const DEEPEST: usize = 16;
 ///   quoted value is a string, a bare one a number, `true`, `false` or else a string;
 ///   `=` and `!=` tell these types apart, `<` and its like hold for numbers
 ///   only. A key whose value is `null` is set.
+/// - `:` looks for at most 200 characters, in long texts 64; a filter has at most 32 of them,
+///   and one in a long text.
 /// - There is no `null`, no function, no value without a field.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -62,6 +64,9 @@ impl Filter {
             Some(expression) => Some(check::check(expression, fields)?),
             None => None,
         };
+        if let Some(root) = &root {
+            check::bound_patterns(root)?;
+        }
         Ok(Filter { table: fields.table, root, canonical: parsed.to_string() })
     }
 

@@ -85,7 +85,13 @@ pub(crate) fn typed(kind: Kind, operand: Operand<'_>) -> Option<Value> {
             (id.hyphenated().to_string() == text).then(|| id.into())
         }
         Kind::Time => time(text).map(Value::from),
-        Kind::Integer | Kind::Micros | Kind::Double | Kind::Bool | Kind::Text | Kind::Json => None,
+        Kind::Integer
+        | Kind::Micros
+        | Kind::Double
+        | Kind::Bool
+        | Kind::Text
+        | Kind::LongText
+        | Kind::Json => None,
     }
 }
 

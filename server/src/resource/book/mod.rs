@@ -55,7 +55,11 @@ impl Resource for Book {
             Field { kind: Kind::Id, ..Field::filterable("id", "id") },
             Field { sortable: true, ..Field::filterable("title", "title") },
             Field { sortable: true, ..Field::filterable("author", "author") },
-            Field { nullable: true, ..Field::filterable("description", "description") },
+            Field {
+                kind: Kind::LongText,
+                nullable: true,
+                ..Field::filterable("description", "description")
+            },
             Field {
                 kind: Kind::Micros,
                 sortable: true,

@@ -101,6 +101,7 @@ impl Query for GetBooks {
 
 impl Query for ListBooks {
     const NAME: &'static str = "ListBooks";
+    const SCANS: bool = true;
     type Output = Listed<WithCategory>;
 
     async fn fetch(&self, connection: &Connection) -> Result<Self::Output, StoreError> {

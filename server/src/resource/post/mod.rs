@@ -51,7 +51,7 @@ impl Resource for Post {
         fields: &[
             Field { kind: Kind::Id, ..Field::filterable("id", "id") },
             Field { sortable: true, ..Field::filterable("title", "title") },
-            Field::filterable("content", "content"),
+            Field { kind: Kind::LongText, ..Field::filterable("content", "content") },
             Field { kind: Kind::Id, ..Field::filterable("author_id", "author_id") },
             Field {
                 kind: Kind::Time,

@@ -53,7 +53,11 @@ impl Resource for Review {
             Field { kind: Kind::Id, ..Field::filterable("user_id", "user_id") },
             Field { kind: Kind::Id, ..Field::filterable("book_id", "book_id") },
             Field { kind: Kind::Double, sortable: true, ..Field::filterable("rating", "rating") },
-            Field { nullable: true, ..Field::filterable("comment", "comment") },
+            Field {
+                kind: Kind::LongText,
+                nullable: true,
+                ..Field::filterable("comment", "comment")
+            },
             Field {
                 kind: Kind::Time,
                 sortable: true,

@@ -14,6 +14,8 @@ use bookstore_query::{
 };
 use bookstore_store::StoreError;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::{
     ROLES, User,
     operations::{
@@ -66,8 +68,15 @@ impl Standard for User {
     }
 
     fn values(check: &mut Check<'_>, path: &str, user: Message, mask: &Paths) -> ActiveModel {
-        let email = user.email.to_lowercase();
-        // Lower-casing may lengthen a text.
+        for (field, text) in
+            [("email", &user.email), ("username", &user.username), ("full_name", &user.full_name)]
+        {
+            if mask.contains(field) {
+                check.visible(format!("{path}.{field}"), text);
+            }
+        }
+        let email = as_stored(&user.email);
+        // A letter in lower case may be longer than it was.
         if mask.contains("email")
             && email.chars().count() > 255
             && user.email.chars().count() <= 255
@@ -79,8 +88,8 @@ impl Standard for User {
         }
         ActiveModel {
             email: mask.pick("email", email),
-            username: mask.pick("username", user.username),
-            full_name: mask.pick("full_name", user.full_name),
+            username: mask.pick("username", user.username.nfc().collect()),
+            full_name: mask.pick("full_name", user.full_name.nfc().collect()),
             // Hashed later, by the operation; nothing is stored without that.
             password_hash: mask.pick("password", String::new()),
             is_active: mask.pick("is_active", user.is_active.unwrap_or(true)),
@@ -128,7 +137,7 @@ impl ReadRequest for VerifyPasswordRequest {
 
     fn query(self, _: &mut Check<'_>) -> Option<VerifyPassword> {
         let password = Password::new(self.password);
-        Some(VerifyPassword { email: self.email.to_lowercase(), password })
+        Some(VerifyPassword { email: as_stored(&self.email), password })
     }
 
     fn answer(
@@ -147,6 +156,11 @@ fn order_counts(
         user: Some(User::message(user)),
         order_count,
     })
+}
+
+/// An email as its column has it: composed and in lower case, so that each is there once.
+fn as_stored(email: &str) -> String {
+    email.nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
 fn password(user: Option<&Message>) -> Password {

@@ -2,6 +2,7 @@
 
 mod convert;
 mod operations;
+mod renewal;
 mod service;
 
 use bookstore_entity::user;
@@ -17,6 +18,7 @@ use bookstore_query::{
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
+pub use self::renewal::renew;
 use super::Entry;
 use crate::rpc::registry::Registry;
 

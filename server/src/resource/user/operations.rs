@@ -13,14 +13,16 @@ use bookstore_query::{
 use bookstore_store::{
     Connection, ConstraintCheck, Operation, Precondition, PreconditionKind, Query, StoreError,
 };
-use futures_util::future::try_join_all;
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::User;
+use super::{
+    User,
+    renewal::{self, Renewal},
+};
 use crate::{
     rpc::stamp::{operations, queries},
-    security::password::{Password, PasswordError},
+    security::password::{self, Match, Password, PasswordError},
 };
 
 /// There is an active user with the email and the password of the request.
@@ -125,9 +127,15 @@ impl Query for VerifyPassword {
 
     async fn conclude(&self, user: Option<Model>) -> Result<Option<Model>, StoreError> {
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let is_theirs = self.password.clone().is_of(stored).await.map_err(violation)?;
-        match user.filter(|user| is_theirs && user.is_active) {
-            Some(user) => Ok(Some(user)),
+        let found = self.password.clone().is_of(stored).await.map_err(violation)?;
+        match user.filter(|user| found != Match::Wrong && user.is_active) {
+            Some(user) => {
+                if found == Match::Weak {
+                    let (weak, password) = (user.password_hash.clone(), self.password.clone());
+                    renewal::ask(Renewal { id: user.id, weak, password });
+                }
+                Ok(Some(user))
+            }
             None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
         }
     }
@@ -152,15 +160,9 @@ async fn list_order_counts(
     Ok(users.beside(counts))
 }
 
-/// Hashes the passwords that are to be written, as many at once as there are cores.
+/// Hashes the passwords that are to be written.
 async fn hashes(passwords: Vec<Option<Password>>) -> Result<Vec<Option<String>>, StoreError> {
-    let hash = |password: Option<Password>| async {
-        match password {
-            Some(password) => password.hash().await.map(Some).map_err(violation),
-            None => Ok(None),
-        }
-    };
-    try_join_all(passwords.into_iter().map(hash)).await
+    password::hash_all(passwords).await.map_err(violation)
 }
 
 /// Sets the hash where it is to be written.
@@ -175,5 +177,8 @@ fn rows<T: Clone>(users: &[WithPassword<T>]) -> Vec<T> {
 }
 
 fn violation(error: PasswordError) -> StoreError {
-    StoreError::internal(error.to_string())
+    match error {
+        PasswordError::Busy => StoreError::Overloaded,
+        PasswordError::Fault(_) => StoreError::internal(error.to_string()),
+    }
 }

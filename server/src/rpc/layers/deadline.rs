@@ -1,7 +1,7 @@
 //! Answers DEADLINE_EXCEEDED once the deadline has passed. Work that still runs ends by its own
 //! timeouts.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -16,7 +16,7 @@ use crate::rpc::{context::RequestContext, status};
 /// The layer. Methods that stream have no deadline here: theirs lasts longer than their first
 /// answer.
 pub async fn deadline(
-    State(shared): State<LayerContext>,
+    State(shared): State<Arc<LayerContext>>,
     request: Request,
     next: Next,
 ) -> Response {

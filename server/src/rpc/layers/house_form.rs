@@ -1,29 +1,52 @@
 //! Gives errors that come from the transport, not from our handlers, the contract's form.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use tonic::Status;
 
-use super::shared::{LayerContext, is_ours};
+use super::{
+    receive::size_of_headers,
+    shared::{LayerContext, is_ours},
+};
 use crate::rpc::status;
+
+/// The most metadata of a call, in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The transport
+/// takes a little more, so that most who send too much learn why.
+const METADATA: usize = 16 * 1024;
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
 pub async fn house_form(
-    State(shared): State<LayerContext>,
+    State(shared): State<Arc<LayerContext>>,
     request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path().to_owned();
+    if request.method() != Method::POST {
+        // As gRPC asks (PROTOCOL-HTTP2, Requests): every call is a POST.
+        let mut refusal = Response::default();
+        *refusal.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return refusal;
+    }
     if !is_grpc(request.headers()) {
         // As gRPC asks (PROTOCOL-HTTP2, Requests) for a content type of another protocol.
         let mut refusal = Response::default();
         *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return refusal;
+    }
+    let size = size_of_headers(request.headers());
+    if size > METADATA {
+        return status::metadata_too_large(size, METADATA).into_http();
     }
     let response = next.run(request).await;
     if !is_ours(&path) {

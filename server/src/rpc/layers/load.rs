@@ -1,4 +1,6 @@
-//! Refuses calls beyond the limit on calls in flight.
+//! Sends calls away that the service has no room for.
+//!
+//! A permit is taken once a call's request is there: what comes slowly holds none.
 
 use std::{
     pin::Pin,
@@ -7,29 +9,45 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::Request,
     middleware::Next,
     response::Response,
 };
 use http_body::{Frame, SizeHint};
 
 use super::shared::LayerContext;
-use crate::rpc::{context::RequestContext, load::Permit, status};
+use crate::rpc::{
+    context::RequestContext,
+    load::{CallKind, Permit, WAIT},
+    status,
+};
 
-/// The layer. Only the contract's methods are counted: health and reflection are always
-/// answered.
-pub async fn load(State(shared): State<LayerContext>, request: Request, next: Next) -> Response {
+/// Runs a call once it has its permit. Only the contract's methods are counted: health and
+/// reflection are always answered. A call whose requests stream has its permit from its first message on, which
+/// [`super::receive`] sees.
+pub async fn load(shared: &LayerContext, request: Request, next: Next) -> Response {
     let method = shared.registry.at(request.uri().path());
     let context = request.extensions().get::<RequestContext>();
-    let (Some(method), Some(context)) = (method, context) else { return next.run(request).await };
-    let Some(permit) = shared.load.acquire(method.path, &context.request_id).await else {
-        return status::overloaded().into_http();
+    let (Some(method), Some(context)) = (method, context) else {
+        return next.run(request).await;
     };
+    let account = context.budget.account();
+    // A connection that doesn't take its answers gets no further ones.
+    if !account.has_room(WAIT).await {
+        return status::overloaded().into_http();
+    }
+    if method.streams_requests {
+        return next.run(request).await;
+    }
+    let kind = if method.unary { CallKind::Unary } else { CallKind::Stream };
+    let permit = shared.load.permit(account, kind, method.path, &context.request_id).await;
+    let Some(permit) = permit else { return status::overloaded().into_http() };
     let response = next.run(request).await;
-    // An answer that is whole needs nothing more of the service, however slowly it is read.
-    match method.unary {
-        true => response,
-        false => response.map(|body| Body::new(Streaming { body, _permit: permit })),
+    // An answer that is whole needs nothing more of the service but the memory that its
+    // connection's account has it for.
+    match kind {
+        CallKind::Unary => response,
+        CallKind::Stream => response.map(|body| Body::new(Streaming { body, _permit: permit })),
     }
 }
 

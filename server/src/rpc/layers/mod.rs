@@ -5,15 +5,18 @@ mod house_form;
 mod load;
 mod observe;
 mod readiness;
+mod receive;
 mod shared;
+
+use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn_with_state};
 use tower::ServiceBuilder;
 
-pub use self::shared::LayerContext;
+pub use self::{receive::WINDOW, shared::LayerContext};
 
 /// Puts the layers around the services.
-pub fn around(services: Router, shared: LayerContext) -> Router {
+pub fn around(services: Router, shared: Arc<LayerContext>) -> Router {
     let layers = ServiceBuilder::new()
         // Outermost, so that every answer has its request id and its line in the log: reads
         // the metadata into the RequestContext and writes out what the call has learned.
@@ -25,8 +28,8 @@ pub fn around(services: Router, shared: LayerContext) -> Router {
         .layer(from_fn_with_state(shared.clone(), deadline::deadline))
         // Health and reflection answer without a database.
         .layer(from_fn_with_state(shared.clone(), readiness::readiness))
-        // Innermost: calls that are refused above need no permit, and the deadline bounds the wait
-        // for one.
-        .layer(from_fn_with_state(shared, load::load));
+        // Innermost: what is refused above is not read. A unary request is received whole, then
+        // the call takes its permit of load; the deadline bounds both waits.
+        .layer(from_fn_with_state(shared, receive::receive));
     services.layer(layers)
 }

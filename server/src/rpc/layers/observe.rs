@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 use super::shared::{BESIDE, LayerContext, is_ours};
 use crate::{
+    budget::CallBudget,
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
@@ -36,7 +37,7 @@ use crate::{
 
 /// The layer.
 pub async fn observe(
-    State(shared): State<LayerContext>,
+    State(shared): State<Arc<LayerContext>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -58,7 +59,7 @@ pub async fn observe(
         "call",
         otel.kind = named("server"),
         otel.name = named(name.unwrap_or("other")),
-        method = path,
+        method = if name.is_some() { &*path } else { cut(&path) },
         %request_id,
         trace_id
     );
@@ -112,6 +113,7 @@ fn context(
         consistency: options.consistency.unwrap_or(shared.consistency),
         consistency_token: options.consistency_token,
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
+        budget: budget(shared, request),
         principal: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
@@ -119,6 +121,12 @@ fn context(
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
+}
+
+/// What the call may hold.
+fn budget(shared: &LayerContext, request: &Request) -> Arc<CallBudget> {
+    let known = request.extensions().get::<Arc<CallBudget>>().cloned();
+    known.unwrap_or_else(|| shared.budget.open().begin_call())
 }
 
 /// The response's metadata: the request id, and what the call has learned.
@@ -266,6 +274,12 @@ fn is_server_error(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
+}
+
+/// The path of a method that isn't there, as much of it as the log needs.
+fn cut(path: &str) -> &str {
+    const PATH: usize = 100;
+    &path[..path.floor_char_boundary(PATH)]
 }
 
 /// A code as gRPC writes it.

@@ -1,5 +1,7 @@
 //! Refuses calls until the database has the schema that this program needs.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -11,7 +13,7 @@ use crate::rpc::{health::DatabaseState, status};
 
 /// The layer.
 pub async fn readiness(
-    State(shared): State<LayerContext>,
+    State(shared): State<Arc<LayerContext>>,
     request: Request,
     next: Next,
 ) -> Response {

@@ -1,11 +1,13 @@
 //! The context of the layers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry};
+use crate::{
+    budget::Budget,
+    rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry},
+};
 
-/// The context of the layers.
-#[derive(Clone)]
+/// What the layers look at.
 pub struct LayerContext {
     /// The methods of the service.
     pub registry: Arc<Registry>,
@@ -13,12 +15,18 @@ pub struct LayerContext {
     pub readiness: Readiness,
     /// The calls in flight.
     pub load: Load,
+    /// The memory that calls may hold.
+    pub budget: Arc<Budget>,
+    /// Within what a call's one request must come whole.
+    pub request_timeout: Duration,
+    /// Within what the next message of a stream must come.
+    pub stream_idle_timeout: Duration,
     /// The most that a request may be, in bytes.
     pub max_message_size: usize,
     /// Which node may answer a read without `consistency`.
     pub consistency: Consistency,
     /// What seals positions; none until the schema has been found right.
-    pub sealing_key: Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
+    pub sealing_key: Box<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
 }
 
 /// Whether a path belongs to the contract, not to health or reflection.

@@ -106,9 +106,4 @@ impl ValueRule {
         let description = || format!("must have {} entries; it has {count}", range(least, most));
         (!(least..=most).contains(&count)).then(description)
     }
-
-    /// The violation of a list with too many entries, if there is one.
-    pub(super) fn excess_violation(&self, count: u64) -> Option<String> {
-        self.count.filter(|(_, most)| count > *most).and_then(|_| self.count_violation(count))
-    }
 }

@@ -5,7 +5,8 @@ use bookstore_store::{ConstraintKind, FieldViolation, Precondition, Precondition
 use tonic::{Code, Status};
 
 use super::{
-    RETRY_LATER, RETRY_SOON, RichStatus, database_unavailable, deadline_exceeded, internal, invalid,
+    RETRY_LATER, RETRY_SOON, RichStatus, database_unavailable, deadline_exceeded, internal,
+    invalid, overloaded,
 };
 
 /// The status of a store's error.
@@ -13,6 +14,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
     use ErrorReason as Reason;
     let answer = match error {
         StoreError::Invalid(violations) => return invalid(violations),
+        StoreError::Overloaded => return overloaded(),
         StoreError::NotFound { resource, id, field } => {
             let message = format!("there is no {resource} {id}");
             let mut answer = RichStatus::new(Code::NotFound, Reason::ResourceNotFound, &message)

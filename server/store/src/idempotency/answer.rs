@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    call::Call, clock::now, error::StoreError, idempotency::key::IdempotencyKey,
+    call::Call,
+    clock::now,
+    error::StoreError,
+    idempotency::{key::IdempotencyKey, large},
     session::connection::Connection,
 };
 
@@ -55,6 +58,13 @@ pub(crate) async fn find(
         (Some(fingerprint), Some(answer))
             if method == call.method && fingerprint == key.fingerprint =>
         {
+            let answer = match (large::abridged(answer), &call.large_answers) {
+                (Err(whole), _) => whole,
+                (Ok(abridged), None) => abridged,
+                (Ok(abridged), Some(large_answers)) => {
+                    large_answers.restore(call.method, abridged, connection).await?
+                }
+            };
             Ok(Some(answer))
         }
         (Some(_), Some(_)) => Err(StoreError::KeyReused),
@@ -72,9 +82,10 @@ pub(crate) fn row_of(principal: &str, key: Uuid) -> SelectStatement {
     select
 }
 
-/// Stores the answer of a call under its key.
+/// Stores the answer of a call under its key, abridged if it is large.
 ///
 /// # Errors
+/// [`StoreError::Overloaded`] where no more may be stored.
 /// [`StoreError::Conflict`] if a duplicate request has stored its answer first. That happens
 /// under SERIALIZABLE only: its snapshot is older than the wait for the lock, so [`find`] does
 /// not see the row.
@@ -84,6 +95,8 @@ pub(crate) async fn keep(
     key: &IdempotencyKey,
     answer: &[u8],
 ) -> Result<(), StoreError> {
+    let answer = large::stored(call.large_answers.as_deref(), call.method, answer);
+    charge(connection, answer.len())?;
     let mut insert = Query::insert();
     insert
         .into_table(Alias::new(TABLE))
@@ -95,13 +108,24 @@ pub(crate) async fn keep(
             key.key.into(),
             call.method.into(),
             key.fingerprint.to_vec().into(),
-            answer.to_vec().into(),
+            answer.into(),
             now().into(),
         ]);
     match connection.execute(&insert).await.map_err(StoreError::from) {
         Ok(_) => Ok(()),
         Err(StoreError::Constraint { source, .. }) => Err(StoreError::Conflict(source)),
         Err(error) => Err(error),
+    }
+}
+
+/// Counts an answer, or a fence of no bytes, before it is stored.
+///
+/// # Errors
+/// [`StoreError::Overloaded`] where no more may be stored.
+pub(crate) fn charge(connection: &Connection, bytes: usize) -> Result<(), StoreError> {
+    match connection.meter().is_none_or(|meter| meter.store(bytes)) {
+        true => Ok(()),
+        false => Err(StoreError::Overloaded),
     }
 }
 

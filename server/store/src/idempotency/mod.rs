@@ -7,10 +7,13 @@
 pub(crate) mod answer;
 pub(crate) mod key;
 pub(crate) mod key_lock;
+pub(crate) mod large;
 pub(crate) mod outcome;
 pub(crate) mod sweep;
 
 pub use self::{
     key::IdempotencyKey,
+    large::LargeAnswers,
     outcome::{LookUpOutcome, Outcome},
+    sweep::CountKeys,
 };

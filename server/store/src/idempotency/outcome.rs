@@ -9,7 +9,10 @@ use uuid::Uuid;
 use crate::{
     clock::now,
     error::StoreError,
-    idempotency::answer::{TABLE, lock_number, row_of, try_lock},
+    idempotency::{
+        answer::{TABLE, charge, lock_number, row_of, try_lock},
+        large,
+    },
     session::connection::Connection,
     transaction::operation::Operation,
 };
@@ -21,7 +24,7 @@ pub enum Outcome {
     Committed {
         /// The full name of the method that was called.
         method: String,
-        /// Its encoded response.
+        /// Its encoded response; if that was large, with nothing but ids in its resources.
         answer: Vec<u8>,
     },
     /// The write's transaction has not ended.
@@ -59,13 +62,17 @@ impl Operation for LookUpOutcome {
         if let Some(row) = connection.query_one(&select).await? {
             let answer: Option<Vec<u8>> = row.try_get_by_index(1)?;
             return Ok(match answer {
-                Some(answer) => Outcome::Committed { method: row.try_get_by_index(0)?, answer },
+                Some(answer) => {
+                    let answer = large::abridged(answer).unwrap_or_else(|whole| whole);
+                    Outcome::Committed { method: row.try_get_by_index(0)?, answer }
+                }
                 None => Outcome::Fenced,
             });
         }
         if !fence {
             return Ok(Outcome::NotFound);
         }
+        charge(connection, 0)?;
         let mut insert = Query::insert();
         insert
             .into_table(Alias::new(TABLE))

@@ -1,10 +1,10 @@
-//! The deletion of old keys.
+//! The deletion of old keys, and the count of those that are there.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
-    ConnectionTrait,
+    ConnectionTrait, Statement,
     sea_query::{Alias, Expr, ExprTrait, Order, Query},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     error::StoreError,
     idempotency::answer::{TABLE, try_lock},
     session::connection::Connection,
-    transaction::operation::Write,
+    transaction::{self, operation::Write},
 };
 
 /// The advisory lock of the instance that deletes. A key's lock has the same number with a
@@ -63,5 +63,22 @@ impl Write for SweepKeys {
 
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
+    }
+}
+
+/// Counts the keys and the bytes of the answers that are stored under them.
+pub struct CountKeys;
+
+impl transaction::operation::Query for CountKeys {
+    const NAME: &'static str = "CountKeys";
+    const SCANS: bool = true;
+    type Output = (u64, u64);
+
+    async fn fetch(&self, connection: &Connection) -> Result<(u64, u64), StoreError> {
+        let sql = format!("SELECT COUNT(*), COALESCE(SUM(LENGTH(answer)), 0) FROM {TABLE}");
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        let Some(row) = connection.query_one_raw(statement).await? else { return Ok((0, 0)) };
+        let count = |index| row.try_get_by_index::<i64>(index);
+        Ok((count(0)?.unsigned_abs(), count(1)?.unsigned_abs()))
     }
 }

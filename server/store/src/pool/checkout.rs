@@ -2,7 +2,10 @@
 
 use std::{
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,6 +27,22 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// tries an opening.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
+/// A caller that waits for a permit. It counts until this is dropped.
+struct PermitWaiter<'a>(&'a AtomicUsize);
+
+impl<'a> PermitWaiter<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for PermitWaiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Pool {
     /// Checks out a connection: an idle one, or a new one while there is room for it. If the server
     /// refuses a new one because of its limit, the call waits for one that returns, of either
@@ -43,7 +62,9 @@ impl Pool {
             true => StoreError::DeadlineExceeded,
             false => otherwise,
         };
+        let waiting = PermitWaiter::begin(&self.waiting);
         let permit = timeout(limit, self.permits.clone().acquire_owned()).await;
+        drop(waiting);
         // Waits that timed out count too: they show that the pool is too small.
         POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
         let Ok(permit) = permit else {

@@ -1,6 +1,10 @@
 //! A connection that is checked out of a pool.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -25,6 +29,11 @@ pub struct PooledConnection {
 }
 
 impl PooledConnection {
+    /// Whether callers wait for a connection of the same pool.
+    pub(crate) fn others_wait(&self) -> bool {
+        self.pool.waiting.load(Ordering::Relaxed) > 0
+    }
+
     pub(crate) fn new(
         pool: Arc<Pool>,
         permit: OwnedSemaphorePermit,
@@ -90,6 +99,8 @@ impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         connection.set_deadline(Deadline::NONE);
+        // An idle connection must not keep the memory of its last call charged.
+        connection.set_meter(None);
         let (pool, permit) = (self.pool.clone(), self.permits.0.take());
         if connection.is_broken() || connection.is_evicted() {
             pool.discard(connection);

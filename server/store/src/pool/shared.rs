@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct Pool {
     pub(crate) options: PoolOptions,
     /// One permit for each checked-out connection. Callers wait in the order of their arrival.
     pub(crate) permits: Arc<Semaphore>,
+    /// How many callers wait for a permit.
+    pub(crate) waiting: AtomicUsize,
     idle_list: Mutex<IdleList>,
     /// The current generation. The pool never checks out a connection of an earlier one.
     pub(crate) generation: watch::Sender<u64>,
@@ -73,6 +75,7 @@ impl Pool {
             control,
             options,
             permits,
+            waiting: AtomicUsize::new(0),
             idle_list,
             generation,
             returned: Notify::new(),

@@ -53,6 +53,8 @@ pub(crate) struct Connector {
     is_read_only: Arc<AtomicBool>,
     /// When the sessions were last found to be this program's alone.
     unshared_at: Arc<Mutex<Option<Instant>>>,
+    /// Whether the URL wants SQLite's file to be made.
+    makes_file: bool,
 }
 
 #[derive(Clone)]
@@ -114,6 +116,7 @@ impl Connector {
             command_timeout,
             is_read_only: Arc::default(),
             unshared_at: Arc::default(),
+            makes_file: url.contains("mode=rwc"),
         })
     }
 
@@ -142,6 +145,7 @@ impl Connector {
                 self.open_postgres(options, access).await.map_err(refused)?
             }
             EngineOptions::Sqlite(options) => {
+                self.create_sqlite_file();
                 open_sqlite(options, access).await.map_err(unavailable)?
             }
         };
@@ -194,6 +198,19 @@ impl Connector {
         }
     }
 
+    /// Creates the file of a SQLite database with mode 0600 if the URL asks for a new one: it
+    /// holds password hashes. SQLite gives the WAL file the same mode. An error shows when SQLite
+    /// opens the file.
+    fn create_sqlite_file(&self) {
+        let mut file = std::fs::OpenOptions::new();
+        file.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        if let Some(path) = self.sqlite_file().filter(|_| self.makes_file) {
+            let _ = file.open(path);
+        }
+    }
+
     /// Opens a plain connection for migrations. It has no statement timeout, since building an index
     /// may take hours.
     ///
@@ -209,6 +226,7 @@ impl Connector {
                 Ok(PlainConnection::Postgres(Box::new(session)))
             }
             EngineOptions::Sqlite(options) => {
+                self.create_sqlite_file();
                 let session = options.connect().await.map_err(unavailable)?;
                 Ok(PlainConnection::Sqlite(Box::new(session)))
             }

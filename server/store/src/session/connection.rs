@@ -29,11 +29,11 @@ use self::{
 };
 use crate::{
     deadline::Deadline,
-    error::{DEADLINE_PASSED, breaks_connection},
+    error::{DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
     position::Position,
     session::{
-        rows::{Rows, Take},
-        statement_log::Statements,
+        rows::{Meter, Reading, Rows, Take},
+        statement_log::{Statements, is_late},
     },
 };
 
@@ -58,6 +58,10 @@ pub struct Connection {
     membership: Option<PoolMembership>,
     /// The position that the last query has seen, if it is known.
     seen: std::sync::Mutex<Option<Position>>,
+    /// After which the statements of a read are left.
+    read_end: std::sync::Mutex<Deadline>,
+    /// Counts the rows of the call that the connection is checked out for.
+    meter: std::sync::Mutex<Option<Arc<dyn Meter>>>,
 }
 
 impl Connection {
@@ -85,6 +89,8 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
             seen: std::sync::Mutex::default(),
+            read_end: std::sync::Mutex::default(),
+            meter: std::sync::Mutex::default(),
         }
     }
 
@@ -104,6 +110,27 @@ impl Connection {
     /// Forgets what the previous call has read. The pool calls it at each checkout.
     pub(crate) fn reset(&self) {
         *self.seen() = None;
+        self.set_meter(None);
+        self.set_read_end(Deadline::NONE);
+    }
+
+    /// Statements of the read that begins now are left once this has passed.
+    pub(crate) fn set_read_end(&self, end: Deadline) {
+        *self.read_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = end;
+    }
+
+    /// When the read ends that the connection is checked out for.
+    pub(crate) fn read_end(&self) -> Deadline {
+        *self.read_end.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// From now on the rows that are read are counted there.
+    pub(crate) fn set_meter(&self, meter: Option<Arc<dyn Meter>>) {
+        *self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = meter;
+    }
+
+    pub(crate) fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Sets the deadline after which no statement begins.
@@ -222,9 +249,13 @@ impl Connection {
         let (exchange, mut read) =
             self.prepared(&logged, &statement, ROWS, Take::Bytes(most)).await?;
         self.note_position(&mut read);
-        if read.as_ref().is_ok_and(|read| read.cut) {
+        let no_room = read.as_ref().is_ok_and(|read| read.no_room);
+        if no_room || read.as_ref().is_ok_and(|read| read.cut) {
             // The rest of the answer is unread, so the connection stays in flight.
             drop(exchange);
+            if no_room {
+                return Err(DbErr::Custom(NO_ROOM.into()));
+            }
             return read.map_err(|error| DbErr::Custom(error.to_string()));
         }
         exchange.end(read)
@@ -241,18 +272,19 @@ impl Connection {
         self.check_deadline()?;
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
-        let run = purpose.run(&mut exchange.driver, statement, take);
+        let reading = Reading { take, meter: self.meter() };
+        let run = purpose.run(&mut exchange.driver, statement, reading.clone());
         let run = self.unless_evicted(Duration::ZERO, run);
-        let mut result = self.log.around(logged, limit, run).await;
+        let mut result = self.log.around(logged, limit, self.read_end(), run).await;
         // SQLSTATE 0A000: the schema has changed since the statement was prepared. Outside a
         // transaction it is safe to prepare and run it once more.
         if self.state() == TransactionState::Idle && result.as_ref().is_err_and(is_stale_plan) {
             if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
                 let _ = postgres.clear_cached_statements().await;
             }
-            let run = purpose.run(&mut exchange.driver, statement, take);
+            let run = purpose.run(&mut exchange.driver, statement, reading);
             let run = self.unless_evicted(Duration::ZERO, run);
-            result = self.log.around(logged, limit, run).await;
+            result = self.log.around(logged, limit, self.read_end(), run).await;
         }
         Ok((exchange, result))
     }
@@ -267,6 +299,10 @@ pub(crate) struct Exchange<'a> {
 impl Exchange<'_> {
     /// Ends the exchange. Records whether the session is broken or its transaction has failed.
     pub(crate) fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, DbErr> {
+        if result.as_ref().is_err_and(is_late) {
+            // It may still run: the connection is in use until it has ended.
+            return Err(DbErr::Custom(READ_TIMEOUT.into()));
+        }
         self.connection.in_flight.store(false, Ordering::Release);
         if let Driver::Sqlite(_, interrupt) = &*self.driver {
             interrupt.disarm();
@@ -283,6 +319,15 @@ impl Exchange<'_> {
             }
             DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
         })
+    }
+}
+
+/// Where there was no room for all rows, the rest of the answer is still to come: the exchange is
+/// left open, and the connection is in use until it has been read.
+fn room(read: &Result<Rows, sqlx::Error>) -> Result<(), DbErr> {
+    match read.as_ref().is_ok_and(|read| read.no_room) {
+        true => Err(DbErr::Custom(NO_ROOM.into())),
+        false => Ok(()),
     }
 }
 
@@ -312,12 +357,12 @@ impl ConnectionTrait for Connection {
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
                 let run = async { text.execute(&mut **postgres).await.map(Into::into) };
-                self.log.around(sql, limit, self.unless_evicted(Duration::ZERO, run)).await
+                let run = self.unless_evicted(Duration::ZERO, run);
+                self.log.around(sql, limit, self.read_end(), run).await
             }
             Driver::Sqlite(sqlite, _) => {
-                self.log
-                    .around(sql, limit, async { text.execute(&mut **sqlite).await.map(Into::into) })
-                    .await
+                let run = async { text.execute(&mut **sqlite).await.map(Into::into) };
+                self.log.around(sql, limit, self.read_end(), run).await
             }
         };
         exchange.end(result)
@@ -327,6 +372,7 @@ impl ConnectionTrait for Connection {
         let (logged, statement) = self.with_position(statement);
         let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::One).await?;
         self.note_position(&mut read);
+        room(&read)?;
         Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
@@ -334,6 +380,7 @@ impl ConnectionTrait for Connection {
         let (logged, statement) = self.with_position(statement);
         let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::All).await?;
         self.note_position(&mut read);
+        room(&read)?;
         Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
     }
 }

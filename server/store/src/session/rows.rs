@@ -1,5 +1,7 @@
 //! Reads the rows of an answer: all, the first, or as many as fit into a size.
 
+use std::{fmt::Debug, sync::Arc};
+
 use futures_util::{StreamExt, stream::BoxStream};
 use sea_orm::QueryResult;
 use sqlx::{Decode, Row, Sqlite, TypeInfo, ValueRef, postgres::PgRow, sqlite::SqliteRow};
@@ -15,6 +17,49 @@ pub(crate) enum Take {
     Bytes(usize),
 }
 
+/// What is read, and what counts the memory that it takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) take: Take,
+    pub(crate) meter: Option<Arc<dyn Meter>>,
+}
+
+/// Counts the memory of the rows that a call reads.
+pub trait Meter: Debug + Send + Sync {
+    /// Takes so many bytes more; false where there is no room for them.
+    fn grow(&self, bytes: usize) -> bool;
+
+    /// Gives all back: the call begins anew.
+    fn reset(&self);
+
+    /// Counts what is stored under a key: an answer of so many bytes, or a fence of none. False
+    /// where no more may be stored.
+    fn store(&self, bytes: usize) -> bool;
+}
+
+/// What a value of a JSON text takes beside its bytes, and an object.
+const JSON_VALUE: usize = 64;
+const JSON_OBJECT: usize = 1_400;
+
+/// What a row takes beside its values.
+const ROW: usize = 48;
+
+/// The memory that values of JSON take, by the signs that begin or end them. A text that begins
+/// as JSON does and has such signs as well is weighed too heavy, which does no harm.
+fn json(text: &[u8]) -> usize {
+    // PostgreSQL sends a version before it (jsonb_send).
+    let text = text.strip_prefix(&[1]).unwrap_or(text);
+    if !matches!(text.first(), Some(b'{' | b'[')) {
+        return 0;
+    }
+    let sign = |byte: &u8| match byte {
+        b'{' => JSON_OBJECT,
+        b',' | b'[' => JSON_VALUE,
+        _ => 0,
+    };
+    text.iter().map(sign).sum()
+}
+
 /// The rows that were read.
 #[derive(Debug, Default)]
 pub struct Rows {
@@ -24,18 +69,29 @@ pub struct Rows {
     pub rows: Vec<(QueryResult, usize)>,
     /// Whether rows stayed unread because of the size.
     pub cut: bool,
+    /// Whether there was no room for a row that was wanted.
+    pub(crate) no_room: bool,
 }
 
 /// A row of either engine.
 pub(crate) trait Sized: Into<QueryResult> {
     /// The size of its values in bytes.
     fn size(&self) -> usize;
+
+    /// The memory that it takes until its answer is encoded, in bytes.
+    fn weight(&self) -> usize;
 }
 
 impl Sized for PgRow {
     fn size(&self) -> usize {
         let value = |index| Some(self.try_get_raw(index).ok()?.as_bytes().ok()?.len());
         (0..self.len()).filter_map(value).sum()
+    }
+
+    fn weight(&self) -> usize {
+        let weigh = |bytes: &[u8]| bytes.len() + json(bytes);
+        let value = |index| Some(weigh(self.try_get_raw(index).ok()?.as_bytes().ok()?));
+        (0..self.len()).filter_map(value).sum::<usize>() + ROW
     }
 }
 
@@ -51,13 +107,28 @@ impl Sized for SqliteRow {
         };
         (0..self.len()).filter_map(value).sum()
     }
+
+    fn weight(&self) -> usize {
+        let value = |index| {
+            let value = self.try_get_raw(index).ok()?;
+            match value.type_info().name() {
+                "TEXT" | "BLOB" => {
+                    let bytes = <&[u8] as Decode<Sqlite>>::decode(value).ok()?;
+                    Some(bytes.len() + json(bytes))
+                }
+                _ => Some(size_of::<i64>()),
+            }
+        };
+        (0..self.len()).filter_map(value).sum::<usize>() + ROW
+    }
 }
 
 /// Reads an answer as far as `take` says.
 pub(crate) async fn read<R: Sized>(
     mut answer: BoxStream<'_, Result<R, sqlx::Error>>,
-    take: Take,
+    reading: Reading,
 ) -> Result<Rows, sqlx::Error> {
+    let Reading { take, meter } = reading;
     let mut read = Rows::default();
     let mut total = 0;
     while let Some(row) = answer.next().await {
@@ -72,6 +143,14 @@ pub(crate) async fn read<R: Sized>(
             && !read.rows.is_empty()
         {
             read.cut = true;
+            break;
+        }
+        if let Some(meter) = &meter
+            && !meter.grow(row.weight())
+        {
+            // A page may end earlier; what was asked for as a whole may not.
+            read.cut = matches!(take, Take::Bytes(_)) && !read.rows.is_empty();
+            read.no_room = !read.cut;
             break;
         }
         read.rows.push((row.into(), size));

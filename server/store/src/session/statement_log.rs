@@ -9,10 +9,12 @@ use std::{
 };
 
 use opentelemetry::{KeyValue, StringValue};
+use thiserror::Error;
 use tokio::time::timeout;
 use tracing::Level;
 
 use crate::{
+    deadline::Deadline,
     session::command_tag::command_tag,
     telemetry::{meters, traces},
 };
@@ -68,18 +70,24 @@ pub(crate) struct Statements {
 
 impl Statements {
     /// Runs an exchange with the database and records it. The database ends a statement after
-    /// `limit`. If no answer comes 5 s later either, the connection counts as lost.
+    /// `limit`. If no answer comes 5 s later either, the connection counts as lost. After `end`
+    /// the statement is abandoned ([`is_late`]).
     pub(crate) async fn around<T>(
         &self,
         sql: &str,
         limit: Duration,
+        end: Deadline,
         exchange: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let command = command_tag(sql);
         let span = traces::statement(command, || self.database.of_statement(command, sql));
         let began = Instant::now();
-        let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-        let result = timeout(limit.saturating_add(GRACE), exchange).await.unwrap_or_else(silent);
+        let silent = |_| match end.has_passed() {
+            true => Err(std::io::Error::other(Late).into()),
+            false => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        };
+        let wait = end.remaining(limit.saturating_add(GRACE));
+        let result = timeout(wait, exchange).await.unwrap_or_else(silent);
         drop(span);
         let elapsed = began.elapsed();
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;
@@ -95,4 +103,15 @@ impl Statements {
         }
         result
     }
+}
+
+/// A statement ran past the end of its read.
+#[derive(Debug, Error)]
+#[error("the read took longer than database_read_timeout")]
+struct Late;
+
+/// Whether a statement was abandoned because its read took too long. It may still run.
+pub(crate) fn is_late(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Io(error) = error else { return false };
+    error.get_ref().is_some_and(|error| error.is::<Late>())
 }

@@ -115,11 +115,13 @@ impl Connection {
         let result = match &mut *exchange.driver {
             Driver::Postgres(postgres, _) => {
                 let run = self.unless_evicted(Duration::ZERO, text.execute(&mut **postgres));
-                self.log().around(sql, limit, run).await.map(drop)
+                self.log().around(sql, limit, self.read_end(), run).await.map(drop)
             }
-            Driver::Sqlite(sqlite, _) => {
-                self.log().around(sql, limit, text.execute(&mut **sqlite)).await.map(drop)
-            }
+            Driver::Sqlite(sqlite, _) => self
+                .log()
+                .around(sql, limit, self.read_end(), text.execute(&mut **sqlite))
+                .await
+                .map(drop),
         };
         exchange.end(result)
     }
@@ -157,11 +159,18 @@ impl Connection {
                         None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
                     }
                 };
-                self.log().around("COMMIT", limit, self.unless_evicted(COMMIT_GRACE, commit)).await
+                self.log()
+                    .around(
+                        "COMMIT",
+                        limit,
+                        Deadline::NONE,
+                        self.unless_evicted(COMMIT_GRACE, commit),
+                    )
+                    .await
             }
             Driver::Sqlite(sqlite, _) => {
                 let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
-                self.log().around("COMMIT", limit, commit).await.map(|_| {
+                self.log().around("COMMIT", limit, Deadline::NONE, commit).await.map(|_| {
                     let commits = SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1;
                     Ok(Some(Position::of_sqlite(commits)))
                 })
@@ -201,6 +210,7 @@ impl Connection {
     /// Rolls back. If that fails, the pool closes the connection.
     pub(crate) async fn rollback(&self) {
         self.set_deadline(Deadline::NONE);
+        self.set_read_end(Deadline::NONE);
         if self.is_broken() {
             // The session has ended, and the database rolls back by itself.
             return;
@@ -212,11 +222,11 @@ impl Connection {
             Driver::Postgres(postgres, _) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **postgres);
                 let rollback = self.unless_evicted(Duration::ZERO, rollback);
-                self.log().around(sql, limit, rollback).await.map(drop)
+                self.log().around(sql, limit, Deadline::NONE, rollback).await.map(drop)
             }
             Driver::Sqlite(sqlite, _) => {
                 let rollback = sqlx::raw_sql(sql).execute(&mut **sqlite);
-                match self.log().around(sql, limit, rollback).await {
+                match self.log().around(sql, limit, Deadline::NONE, rollback).await {
                     // A full disk and some other errors have ended the transaction already
                     // (sqlite.org/lang_transaction.html).
                     Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("1") => {

@@ -35,6 +35,9 @@ pub trait Operation: Send + Sync {
 pub trait Query: Send + Sync {
     /// The query's name in spans, logs and metrics: `ListBooks`.
     const NAME: &'static str;
+    /// Whether it may scan any number of rows, as lists and searches do. Such queries share half
+    /// of a node's connections, so that the others find a free one. Default false.
+    const SCANS: bool = false;
     /// What [`Query::fetch`] returns.
     type Output: Send;
 

@@ -202,6 +202,10 @@ async fn attempt(
     write: &dyn Write,
 ) -> Result<Done, StoreError> {
     connection.set_deadline(call.deadline);
+    if let Some(meter) = &call.meter {
+        meter.reset();
+    }
+    connection.set_meter(call.meter.clone());
     let lock = call.stored_key().map(|key| answer::lock(call, key));
     let begin = Begin { isolation: call.isolation, read_only: false, lock };
     connection.begin(begin).await.map_err(|error| match error {

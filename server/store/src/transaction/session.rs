@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use sea_orm::DbBackend;
+use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
 
 /// The savepoint before the last write. A write that fails is rolled back to it.
 const BEFORE_WRITE: &str = "before_write";
+
+/// How often a transaction on SQLite looks whether another write waits.
+const YIELD_PERIOD: Duration = Duration::from_millis(20);
 
 /// How many savepoints a caller may set.
 const MOST_SAVEPOINTS: usize = 100;
@@ -132,6 +135,7 @@ pub(crate) async fn begin(
         let pooled = choice.pooled;
         call.attempts.note(pooled.node());
         pooled.set_deadline(call.deadline);
+        pooled.set_meter(call.meter.clone());
         let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
         match pooled.begin(begin).await {
             Ok(()) => break pooled,
@@ -186,12 +190,25 @@ impl Transaction {
         self.pooled.access() == Access::ReadOnly
     }
 
+    /// Waits until the transaction has to end for the sake of others: on SQLite, where it holds
+    /// the only connection that writes, from `share` on as soon as another write waits for it.
+    pub async fn yields(&self, share: Instant) {
+        if self.only_reads() || self.pooled.get_database_backend() != DbBackend::Sqlite {
+            return std::future::pending().await;
+        }
+        sleep_until(share).await;
+        while !self.pooled.others_wait() {
+            sleep(YIELD_PERIOD).await;
+        }
+    }
+
     /// Applies a write as a whole or not at all, and returns its encoded response.
     ///
     /// # Errors
     /// Refused with those of the operation, and with broken constraints by the request's fields.
     pub async fn write(&mut self, write: &mut dyn Write) -> Result<Vec<u8>, StepError> {
         write.prepare().await.map_err(StepError::Refused)?;
+        self.begin_step();
         let before = self.has_written.then_some(BEFORE_WRITE);
         self.pooled.save(before, BEFORE_WRITE).await.map_err(StepError::Ended)?;
         self.has_written = true;
@@ -221,11 +238,19 @@ impl Transaction {
         &mut self,
         query: impl for<'a> FnOnce(&'a Connection) -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> Result<T, StepError> {
+        self.begin_step();
         let answer = query(&self.pooled).await;
         answer.map_err(|error| match self.pooled.state() {
             TransactionState::Transaction if !error.ends_transaction() => StepError::Refused(error),
             _ => StepError::Ended(error),
         })
+    }
+
+    /// The rows of the step before have been answered.
+    fn begin_step(&self) {
+        if let Some(meter) = &self.call.meter {
+            meter.reset();
+        }
     }
 
     /// Sets a savepoint. It hides an older one of the same name (PostgreSQL, SAVEPOINT).

@@ -56,7 +56,7 @@ impl Pace {
 /// All callers.
 pub(super) struct Callers {
     stop: Arc<AtomicBool>,
-    /// How often a writer was told to retry.
+    /// How often a writer was asked to retry.
     pub(super) retries: Arc<AtomicU64>,
     acknowledged: Arc<Mutex<Vec<String>>>,
     writers: Vec<Arc<Pace>>,

@@ -168,7 +168,8 @@ async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
     Ok(report.found)
 }
 
-/// What an answer names that is nowhere: a rename that isn't one would be left out in silence.
+/// An error if an answer names a table or column that doesn't exist. Without it, a mistyped rename
+/// would have no effect and no message.
 fn unknown(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
     let was = |key: &ObjectKey| schemas.iter().any(|(_, from, _)| from.objects.contains_key(key));
     let is = |key: &ObjectKey| schemas.iter().any(|(_, _, to)| to.objects.contains_key(key));

@@ -7,13 +7,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres, Sqlite, SqliteConnection};
 
 use crate::session::{
     connection::driver::Driver,
-    rows::{self, Rows, Take},
+    rows::{self, Reading, Rows},
 };
 
 /// What a statement is run for, with the code that runs it on each driver.
 pub(crate) struct Purpose<T> {
-    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Take) -> Exchanged<'a, T>,
-    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Take) -> Exchanged<'a, T>,
+    postgres: for<'a> fn(&'a mut PgConnection, PgQuery<'a>, Reading) -> Exchanged<'a, T>,
+    sqlite: for<'a> fn(&'a mut SqliteConnection, SqliteQuery<'a>, Reading) -> Exchanged<'a, T>,
 }
 
 type PgQuery<'a> = sqlx::query::Query<'a, Postgres, SqlxValues>;
@@ -22,11 +22,11 @@ type Exchanged<'a, T> = BoxFuture<'a, Result<T, sqlx::Error>>;
 
 /// The rows that the statement returns.
 pub(crate) const ROWS: Purpose<Rows> = Purpose {
-    postgres: |driver, query, take| {
-        Box::pin(async move { rows::read(query.fetch(driver), take).await })
+    postgres: |driver, query, reading| {
+        Box::pin(async move { rows::read(query.fetch(driver), reading).await })
     },
-    sqlite: |driver, query, take| {
-        Box::pin(async move { rows::read(query.fetch(driver), take).await })
+    sqlite: |driver, query, reading| {
+        Box::pin(async move { rows::read(query.fetch(driver), reading).await })
     },
 };
 
@@ -41,16 +41,18 @@ impl<T> Purpose<T> {
         &self,
         driver: &'a mut Driver,
         statement: &'a Statement,
-        take: Take,
+        reading: Reading,
     ) -> Exchanged<'a, T> {
         let values = SqlxValues(statement.values.clone().unwrap_or(sea_orm::Values(Vec::new())));
         // The text comes from SeaORM's builder or from a constant. Values are bound.
         let sql = AssertSqlSafe(statement.sql.as_str());
         match driver {
             Driver::Postgres(postgres, _) => {
-                (self.postgres)(postgres, sqlx::query_with(sql, values), take)
+                (self.postgres)(postgres, sqlx::query_with(sql, values), reading)
             }
-            Driver::Sqlite(sqlite, _) => (self.sqlite)(sqlite, sqlx::query_with(sql, values), take),
+            Driver::Sqlite(sqlite, _) => {
+                (self.sqlite)(sqlite, sqlx::query_with(sql, values), reading)
+            }
         }
     }
 }
