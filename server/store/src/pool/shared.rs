@@ -113,6 +113,11 @@ impl Pool {
         drop(idle);
     }
 
+    /// Whether the pool holds no connection: the next call depends on an opening.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.idle_list().open == 0
+    }
+
     /// The current figures of the pool.
     pub(crate) fn stats(&self) -> PoolStats {
         let idle_list = self.idle_list();

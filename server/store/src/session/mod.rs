@@ -2,6 +2,7 @@
 //! cancelled.
 
 mod command_tag;
+pub(crate) mod condition;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod control;
@@ -9,4 +10,5 @@ mod interrupt;
 mod pooler;
 pub(crate) mod rows;
 pub(crate) mod settings;
+mod sqlite_file;
 pub(crate) mod statement_log;

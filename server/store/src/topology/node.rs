@@ -19,8 +19,10 @@ use crate::{
     error::StoreError,
     pool::{PoolOptions, limit::is_of_limit, shared::Pool},
     session::{
-        connect::Connector, connection::driver::Access, control::ControlConnection,
-        settings::READ_ONLY, statement_log::StatementLog,
+        connect::Connector,
+        connection::{Connection, driver::Access},
+        control::ControlConnection,
+        statement_log::StatementLog,
     },
     telemetry::meters::NODE_BANS,
     topology::probe::{self, PERIOD, PROBE_TIMEOUT, ProbeResult},
@@ -228,28 +230,45 @@ impl Node {
         Ok(seen)
     }
 
-    /// Whether an operator has made the database read-only. A new session is asked while it is
-    /// so; before that the control connection, which learns of a change of the server's
-    /// configuration.
-    pub(crate) async fn is_read_only(&self) -> bool {
+    /// Runs a query on the control connection, or on a pooled one where the server takes no more
+    /// connections.
+    ///
+    /// # Errors
+    /// Those of the query, and those of a connection.
+    pub(crate) async fn ask<T>(
+        &self,
+        deadline: Deadline,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError> + Copy,
+    ) -> Result<T, StoreError> {
+        match self.control.ask(deadline, query).await {
+            Err(error) if is_of_limit(&error) => {
+                let pooled = self.readers.check_out(Access::ReadOnly, deadline).await?;
+                pooled.set_deadline(deadline);
+                query(&pooled).await
+            }
+            asked => asked,
+        }
+    }
+
+    /// Asks whether an operator has made the database read-only, and records it. While it is so, a
+    /// new session is opened, since only that shows when it ends.
+    pub(crate) async fn examine_read_only(&self) {
         let deadline = Deadline::after(PROBE_TIMEOUT);
-        if !self.connector.is_read_only() {
-            let asked = self.control.ask(deadline, async |it| probe::is_read_only(it).await);
+        let condition = self.connector.condition();
+        if !condition.is_read_only() {
+            let asked = self.ask(deadline, async |it| probe::is_read_only(it).await);
             if asked.await.is_ok_and(|is_read_only| is_read_only) {
-                self.connector.note_read_only();
-                tracing::warn!(node = %self.name, "{}", READ_ONLY);
+                condition.set_read_only(true);
             }
         } else if let Ok(Ok(session)) =
             timeout(PROBE_TIMEOUT, self.connector.quiet().open(Access::ReadOnly)).await
         {
             session.close().await;
-            if !self.connector.is_read_only() {
-                tracing::info!(node = %self.name, "the database takes writes again");
+            if !condition.is_read_only() {
                 // Its session was opened in the read-only mode, which it would go on to report.
                 self.control.close().await;
             }
         }
-        self.connector.is_read_only()
     }
 
     /// Evicts all connections to the node.
