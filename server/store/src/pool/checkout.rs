@@ -15,8 +15,11 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{idle::Candidate, limit::is_of_limit, pooled::PooledConnection, shared::Pool},
-    session::connection::{Connection, driver::Access, membership::PoolMembership},
+    pool::{idle::Candidate, pooled::PooledConnection, shared::Pool},
+    session::{
+        connection::{Connection, driver::Access, membership::PoolMembership},
+        limit::is_of_limit,
+    },
     telemetry::meters::POOL_WAIT,
 };
 

@@ -6,8 +6,11 @@ use std::{
 };
 
 use crate::{
-    pool::{limit::OpeningLimit, options::PoolOptions},
-    session::connection::{Connection, driver::Access},
+    pool::options::PoolOptions,
+    session::{
+        connection::{Connection, driver::Access},
+        limit::OpeningLimit,
+    },
 };
 
 /// The idle time after which the pool closes a connection beyond its size.

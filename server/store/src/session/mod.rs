@@ -7,6 +7,7 @@ pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod control;
 mod interrupt;
+pub(crate) mod limit;
 mod pooler;
 pub(crate) mod rows;
 pub(crate) mod settings;

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{limit::is_of_limit, pooled::PooledConnection},
+    pool::pooled::PooledConnection,
     position::{Freshness, Position},
-    session::connection::driver::Access,
+    session::{connection::driver::Access, limit::is_of_limit},
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
     topology::{
         history::{self, TimelineHistory},

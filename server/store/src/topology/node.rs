@@ -17,11 +17,12 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{PoolOptions, limit::is_of_limit, shared::Pool},
+    pool::{PoolOptions, shared::Pool},
     session::{
         connect::Connector,
         connection::{Connection, driver::Access},
         control::ControlConnection,
+        limit::is_of_limit,
         statement_log::StatementLog,
     },
     telemetry::meters::NODE_BANS,
@@ -180,8 +181,8 @@ impl Node {
     pub(crate) async fn probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
         let probe = async |connection: &_| probe::probe(connection).await;
         let seen = match self.probes.ask(deadline, probe).await {
-            // The server takes no more connections, and the control connection is there.
-            Err(error) if is_of_limit(&error) => self.control.ask(deadline, probe).await,
+            // The server takes no more connections.
+            Err(error) if is_of_limit(&error) => self.ask(deadline, probe).await,
             // The session of the probes has ended, which says nothing of the node.
             Err(StoreError::Unavailable(_)) => self.probes.ask(deadline, probe).await,
             seen => seen,
