@@ -77,8 +77,9 @@ impl Store {
             DbBackend::Sqlite => (one, Some(few)),
             _ => (pool, None),
         };
+        let is_single = nodes.len() == 1;
         let open = |(name, url): &(String, String)| {
-            Node::new(name, url, statement_log.clone(), command_timeout, pools)
+            Node::new(name, url, statement_log.clone(), command_timeout, is_single, pools)
         };
         let nodes: Vec<_> = nodes.iter().map(open).collect::<Result<_, _>>()?;
         let first = nodes.first().ok_or_else(|| StoreError::internal("there is no node"))?;

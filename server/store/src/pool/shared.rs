@@ -113,9 +113,10 @@ impl Pool {
         drop(idle);
     }
 
-    /// Whether the pool holds no connection: the next call depends on an opening.
+    /// Whether the pool holds no connection that answers: the next call depends on an opening.
     pub(crate) fn is_empty(&self) -> bool {
-        self.idle_list().open == 0
+        let idle_list = self.idle_list();
+        idle_list.open == idle_list.opening
     }
 
     /// The current figures of the pool.

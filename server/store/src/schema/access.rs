@@ -131,3 +131,47 @@ async fn try_disk(connection: &PooledConnection) -> Result<(), StoreError> {
     }
     connection.commit().await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        pool::PoolOptions, session::statement_log::StatementLog, topology::TopologyOptions,
+    };
+
+    #[tokio::test]
+    async fn full_disk_refuses_writes_until_a_row_can_be_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("b.db").display());
+        let one = PoolOptions { size: 1, max_overflow: 0, ..PoolOptions::default() };
+        let timeout = Duration::from_secs(5);
+        let node =
+            Node::new("one", &url, StatementLog::default(), timeout, true, |_| (one, Some(one)));
+        let node = node.expect("a node");
+        let topology = Topology::new(vec![node.clone()], 1, TopologyOptions::default());
+        let run = async |sql: &str| {
+            let pooled = node.writers.check_out(Access::ReadWrite, Deadline::NONE).await;
+            pooled.expect("a connection").execute_unprepared(sql).await
+        };
+        let table = format!(
+            "CREATE TABLE {TABLE} (principal text, key blob, method text, request_mark blob, \
+             answer blob, created_at text)"
+        );
+        run(&table).await.expect("a table");
+        let refused = async || refuses_writes(&topology, Deadline::after(timeout)).await;
+        assert_eq!(refused().await, None);
+        // The limit of a database's size has the same result code as a full disk.
+        run("PRAGMA max_page_count = 3").await.expect("a limit");
+        assert_eq!(refused().await, None, "no write has failed yet");
+        let large = format!("INSERT INTO {TABLE} (answer) VALUES (randomblob(100000))");
+        run(&large).await.expect_err("a full disk");
+        assert_eq!(refused().await.as_deref(), Some(FULL));
+        assert_eq!(refused().await.as_deref(), Some(FULL), "it is still full");
+        run("PRAGMA max_page_count = 100000").await.expect("no limit");
+        assert_eq!(refused().await, None);
+        let deleted = run(&format!("DELETE FROM {TABLE}")).await.expect("no rows");
+        assert_eq!(deleted.rows_affected(), 0, "nothing is left of the trial");
+    }
+}

@@ -19,7 +19,7 @@ use crate::{
     session::{
         connect::Connector,
         connection::{Connection, driver::Access},
-        limit::{OpeningLimit, is_of_limit},
+        limit::{OpeningLimit, is_of_limit, late_opening},
     },
 };
 
@@ -90,11 +90,26 @@ impl ControlConnection {
         deadline: Deadline,
         query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.ask_within(Duration::MAX, deadline, query).await
+    }
+
+    /// The same where there is another connection to ask, if this one isn't free within `patience`:
+    /// a pooler may let an opening wait.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        deadline: Deadline,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let asked = async {
-            let mut slot = self.connection.clone().lock_owned().await;
+            let slot = timeout(patience, self.connection.clone().lock_owned()).await;
+            let mut slot = slot.map_err(|_| late_opening())?;
             let checked_out = match slot.take() {
                 Some(connection) => ControlGuard { slot: Some(slot), connection: Some(connection) },
-                None => self.opened(slot, deadline).await?,
+                None => self.opened(slot, patience, deadline).await?,
             };
             checked_out.connection().set_deadline(deadline);
             let answer = query(checked_out.connection()).await;
@@ -113,6 +128,7 @@ impl ControlConnection {
     async fn opened(
         &self,
         slot: OwnedMutexGuard<Option<Connection>>,
+        patience: Duration,
         deadline: Deadline,
     ) -> Result<ControlGuard, StoreError> {
         lock(&self.openings).begin()?;
@@ -125,7 +141,8 @@ impl ControlConnection {
             let connection = opened?;
             Ok(ControlGuard { slot: Some(slot), connection: Some(connection) })
         });
-        opening.await.unwrap_or_else(|failure| Err(StoreError::internal(failure.to_string())))
+        let opened = timeout(patience, opening).await.map_err(|_| late_opening())?;
+        opened.unwrap_or_else(|failure| Err(StoreError::internal(failure.to_string())))
     }
 
     /// Cancels the statement that a session runs (PostgreSQL, 9.28.2. Server Signaling

@@ -16,7 +16,7 @@ pub(crate) struct FileId(u64, u64);
 
 /// The files of a database that was opened.
 #[derive(Clone, Debug)]
-struct Opened {
+struct OpenFiles {
     database: FileId,
     log: Option<FileId>,
     log_index: Option<FileId>,
@@ -28,14 +28,14 @@ struct Opened {
 #[derive(Debug)]
 pub(crate) struct SqliteFile {
     path: PathBuf,
-    opened: Mutex<Option<Opened>>,
+    opened: Mutex<Option<OpenFiles>>,
 }
 
 /// The files of one session.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionFile {
     file: Arc<SqliteFile>,
-    opened: Opened,
+    opened: OpenFiles,
     _session: Arc<()>,
 }
 
@@ -101,7 +101,7 @@ impl SqliteFile {
         let session = sessions.and_then(|opened| opened.sessions.upgrade()).unwrap_or_default();
         let sessions = Arc::downgrade(&session);
         let (log, log_index) = (self.id("-wal"), self.id("-shm"));
-        let now = Opened { database, log, log_index, sessions };
+        let now = OpenFiles { database, log, log_index, sessions };
         *opened = Some(now.clone());
         Ok(Some(SessionFile { file: self.clone(), opened: now, _session: session }))
     }
@@ -118,7 +118,7 @@ impl SqliteFile {
         self.state_of(&opened).err().or_else(|| self.is_read_only())
     }
 
-    fn state_of(&self, opened: &Opened) -> Result<(), String> {
+    fn state_of(&self, opened: &OpenFiles) -> Result<(), String> {
         let name = self.path.display();
         match self.id("") {
             None => Err(format!("the database's file {name} was removed")),
@@ -154,7 +154,7 @@ impl SqliteFile {
         file_id(Path::new(&name)).ok()
     }
 
-    fn opened(&self) -> MutexGuard<'_, Option<Opened>> {
+    fn opened(&self) -> MutexGuard<'_, Option<OpenFiles>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

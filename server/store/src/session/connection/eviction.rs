@@ -2,7 +2,6 @@
 
 use std::{io, time::Duration};
 
-use sea_orm::DbErr;
 use tokio::time::sleep;
 
 use crate::{
@@ -35,17 +34,20 @@ impl Connection {
         Err(StoreError::Unsuitable(reason))
     }
 
-    /// The same session of PostgreSQL with another access.
+    /// The same session with this access, once it has answered.
     ///
     /// # Errors
-    /// What the database answers.
-    pub(crate) async fn switched(self, access: Access) -> Result<Self, DbErr> {
-        let sql = match access {
-            Access::ReadWrite => "SET default_transaction_read_only = off",
-            Access::ReadOnly => "SET default_transaction_read_only = on",
+    /// The connection itself, if it doesn't.
+    pub(crate) async fn with_access(self, access: Access) -> Result<Self, Self> {
+        let answer = match access {
+            same if same == self.access => self.recover().await,
+            Access::ReadWrite => self.control("SET default_transaction_read_only = off").await,
+            Access::ReadOnly => self.control("SET default_transaction_read_only = on").await,
         };
-        self.control(sql).await?;
-        Ok(Self { access, ..self })
+        match answer {
+            Ok(()) => Ok(Self { access, ..self }),
+            Err(_) => Err(self),
+        }
     }
 
     /// Whether the connection has reached its lifetime.
