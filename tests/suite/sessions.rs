@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{
-    Database, Engine, Origin, Postgres, TestServer, reverse_settings, run, until,
+    Database, Engine, Origin, Postgres, Replicated, TestServer, reverse_settings, run, until,
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -44,16 +44,36 @@ async fn settings_of_a_role_change_no_answer() {
     // A time without its zone would be another one in this role's time zone.
     let time = created.create_time.expect("a time").to_string();
     assert_eq!(titles(&mut books, &format!("create_time = \"{time}\"")).await, [title]);
-    // An acknowledged write survives a crash, so that the service's own sessions ignore this one.
-    let mut session = sqlx::PgConnection::connect(&database.url()).await.expect("a session");
-    let of_role = sqlx::query_scalar::<_, String>("SHOW synchronous_commit");
-    assert_eq!(of_role.fetch_one(&mut session).await.expect("a setting"), "off");
     // The role's limit of an idle session is 300 ms.
     let idle = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bookstore_app' \
                 AND datname = current_database() AND state = 'idle' \
                 AND now() - state_change > interval '600 ms'";
     until("a session is idle", SOON, async || database.value(idle).await != "0").await;
     assert_eq!(titles(&mut books, "").await, [title]);
+}
+
+/// An acknowledged write survives a crash of the server, also where a role gives that up.
+#[tokio::test]
+async fn acknowledged_write_survives_a_crash_whatever_the_role_sets() {
+    let mut cluster = Replicated::start(0).await;
+    let lazily = "ALTER ROLE bookstore_app SET synchronous_commit = off; \
+                  ALTER SYSTEM SET wal_writer_delay = '10s'; SELECT pg_reload_conf()";
+    for statement in lazily.split_inclusive(';') {
+        cluster.execute(0, statement).await;
+    }
+    let url = cluster.url("bookstore_app", 0);
+    let server = TestServer::builder(Engine::Postgres).url(&url).start().await;
+    let mut books = client::books(&server);
+    for title in ["One", "Two"] {
+        done(books.create_book(create("", a_book(title))).await);
+        cluster.kill(0).await;
+        cluster.restart(0).await;
+        let list =
+            || message::<ListBooksRequest>(json!({"filter": format!("title = \"{title}\"")}));
+        until("the service reads again", SOON, async || books.list_books(list()).await.is_ok())
+            .await;
+        assert_eq!(titles(&mut books, &format!("title = \"{title}\"")).await, [title]);
+    }
 }
 
 async fn titles(books: &mut Books, filter: &str) -> Vec<String> {

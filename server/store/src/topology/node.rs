@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{PoolOptions, shared::Pool},
+    pool::{PoolOptions, options::MOST_DEAD_SESSIONS, shared::Pool},
     session::{
         connect::Connector,
         connection::{Connection, driver::Access},
@@ -188,14 +188,9 @@ impl Node {
     /// If it doesn't answer in time.
     pub(crate) async fn probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
         let probe = async |connection: &_| probe::probe(connection).await;
-        let seen = match self.probes.ask_within(self.patience(), deadline, probe).await {
-            // The server takes no more connections, or lets this one wait.
-            Err(error) if is_of_limit(&error) || is_late_opening(&error) => {
-                self.ask(deadline, probe).await
-            }
-            // The session of the probes has ended, which says nothing of the node.
-            Err(StoreError::Unavailable(_)) => self.probes.ask(deadline, probe).await,
-            seen => seen,
+        let seen = match self.ask_first(&self.probes, deadline, probe).await {
+            Some(seen) => seen,
+            None => self.ask(deadline, probe).await,
         };
         let seen = seen.inspect_err(|error| {
             if matches!(error, StoreError::Unsuitable(_)) {
@@ -253,14 +248,40 @@ impl Node {
         deadline: Deadline,
         query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError> + Copy,
     ) -> Result<T, StoreError> {
-        match self.control.ask_within(self.patience(), deadline, query).await {
-            Err(error) if is_of_limit(&error) || is_late_opening(&error) => {
-                let pooled = self.readers.check_out(Access::ReadOnly, deadline).await?;
-                pooled.set_deadline(deadline);
-                query(&pooled).await
-            }
-            asked => asked,
+        if let Some(asked) = self.ask_first(&self.control, deadline, query).await {
+            return asked;
         }
+        let mut dead_sessions = 0;
+        loop {
+            let pooled = self.readers.check_out(Access::ReadOnly, deadline).await?;
+            pooled.set_deadline(deadline);
+            match query(&pooled).await {
+                // The session had ended while it was idle.
+                Err(error) if error.is_of_ended_session() && dead_sessions < MOST_DEAD_SESSIONS => {
+                    dead_sessions += 1;
+                }
+                asked => return asked,
+            }
+        }
+    }
+
+    /// Runs a query on a connection outside the pool. `None` if it isn't open, and the server takes
+    /// no more connections or a pooler lets this one wait.
+    async fn ask_first<T>(
+        &self,
+        first: &ControlConnection,
+        deadline: Deadline,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError> + Copy,
+    ) -> Option<Result<T, StoreError>> {
+        let is_full = |error: &StoreError| is_of_limit(error) || is_late_opening(error);
+        let mut asked = first.ask_within(self.patience(), deadline, query).await;
+        if let Err(StoreError::Unavailable(_)) = &asked
+            && !asked.as_ref().is_err_and(is_full)
+        {
+            // The session had ended, which says nothing of the node.
+            asked = first.ask_within(self.patience(), deadline, query).await;
+        }
+        (!asked.as_ref().is_err_and(is_full)).then_some(asked)
     }
 
     /// How long a question waits for the control connection: for ever, if there is no other.
