@@ -20,6 +20,7 @@ mod repairs;
 mod replicas;
 mod resume;
 mod search;
+mod soak;
 mod steady;
 mod stock;
 mod stops;
@@ -159,6 +160,12 @@ pub const TRIALS: &[Trial] = &[
         about: "searches this many books on each engine, and prints the cost",
         scale: 100_000,
         work: |scale| Box::pin(search::search(scale)),
+    },
+    Trial {
+        name: "soak",
+        about: "mixed load with faults on each engine for this many seconds; what the service holds stays flat",
+        scale: 1_800,
+        work: |scale| Box::pin(soak::soak(scale)),
     },
     Trial {
         name: "stock",

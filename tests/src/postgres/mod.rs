@@ -19,8 +19,9 @@ use std::{
     thread,
 };
 
+pub use pgbouncer::is_installed as has_pgbouncer;
 pub use replicated::Replicated;
-pub use role_settings::reverse_settings;
+pub use role_settings::{VARIABLE as REVERSED_SETTINGS, reverse_settings};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -150,7 +151,7 @@ impl Postgres {
         let mut connection = self.connect(name).await;
         execute(&mut connection, ROLES.to_owned()).await;
         // A run of the suite may turn every setting of the roles round.
-        if std::env::var_os("BOOKSTORE_TEST_REVERSED_SETTINGS").is_some() {
+        if std::env::var_os(REVERSED_SETTINGS).is_some() {
             execute(&mut connection, reverse_settings(name)).await;
         }
         drop(connection.close().await);

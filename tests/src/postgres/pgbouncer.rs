@@ -20,7 +20,7 @@ pub(crate) struct PgBouncer {
 }
 
 /// Whether the program is installed.
-pub(crate) fn is_installed() -> bool {
+pub fn is_installed() -> bool {
     find("pgbouncer").is_some()
 }
 

@@ -1,8 +1,11 @@
 //! Settings that a role, a database or a server may bring along, each turned to the value that the
 //! program doesn't expect.
 
+/// The environment variable that reverses them for a whole run of the suite.
+pub const VARIABLE: &str = "BOOKSTORE_TEST_REVERSED_SETTINGS";
+
 /// Each setting with its value, as SQL. The order has no meaning.
-const REVERSED_SETTINGS: &[(&str, &str)] = &[
+const VALUES: &[(&str, &str)] = &[
     ("standard_conforming_strings", "off"),
     ("backslash_quote", "off"),
     ("default_transaction_isolation", "'serializable'"),
@@ -33,7 +36,7 @@ const ROLES: &[&str] = &["bookstore_app", "bookstore_owner"];
 /// The statements that give the roles these settings in one database.
 pub fn reverse_settings(database: &str) -> String {
     let statements = ROLES.iter().flat_map(|role| {
-        REVERSED_SETTINGS.iter().map(move |(name, value)| {
+        VALUES.iter().map(move |(name, value)| {
             format!("ALTER ROLE {role} IN DATABASE {database} SET {name} = {value};")
         })
     });
