@@ -2,10 +2,7 @@
 
 use std::{
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,22 +34,6 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 /// How long an opening may take before its caller takes a connection of the other access too.
 const PROMPT: Duration = Duration::from_millis(50);
 
-/// A caller that waits for a permit. It counts until this is dropped.
-struct PermitWaiter<'a>(&'a AtomicUsize);
-
-impl<'a> PermitWaiter<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for PermitWaiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Pool {
     /// Checks out a connection: an idle one, or a new one while there is room for it. If the server
     /// refuses a new one because of its limit, or lets it wait, the call takes one that returns, of
@@ -72,9 +53,13 @@ impl Pool {
             true => StoreError::DeadlineExceeded,
             false => otherwise,
         };
-        let waiting = PermitWaiter::begin(&self.waiting);
-        let permit = timeout(limit, self.permits.clone().acquire_owned()).await;
-        drop(waiting);
+        let permit = match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Ok(permit)),
+            Err(_) => {
+                let _waiting = self.waiters.begin();
+                timeout(limit, self.permits.clone().acquire_owned()).await
+            }
+        };
         // Waits that timed out count too: they show that the pool is too small.
         POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
         let Ok(permit) = permit else {

@@ -8,6 +8,7 @@ mod idle;
 pub(crate) mod options;
 pub(crate) mod pooled;
 pub(crate) mod shared;
+pub(crate) mod waiters;
 
 pub use self::{
     options::{PoolOptions, PoolStats},

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU32},
     },
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{PoolOptions, options::MOST_DEAD_SESSIONS, shared::Pool},
+    pool::{PoolOptions, options::MOST_DEAD_SESSIONS, shared::Pool, waiters::Waiters},
     session::{
         connect::Connector,
         connection::{Connection, driver::Access},
@@ -65,8 +65,8 @@ pub(crate) struct Node {
     probing: tokio::sync::Mutex<()>,
     /// Wakes the probes of the node.
     pub wake: Arc<Notify>,
-    /// The number of reads that wait for the node to reach a position.
-    pub(crate) waiting: AtomicUsize,
+    /// The reads that wait for the node to reach a position.
+    pub(crate) waiters: Waiters,
     failures: Mutex<Failures>,
 }
 
@@ -177,7 +177,7 @@ impl Node {
             last: Mutex::default(),
             probing: tokio::sync::Mutex::default(),
             wake,
-            waiting: AtomicUsize::new(0),
+            waiters: Waiters::default(),
             failures: Mutex::default(),
         }))
     }
@@ -356,14 +356,7 @@ impl Node {
     /// Waits until a probe shows the node at a position, and returns its result; `None` if the
     /// node stops to answer.
     pub(crate) async fn reaches(&self, number: u64) -> Option<ProbeResult> {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
+        let _waiting = self.waiters.begin();
         self.wake.notify_one();
         let mut seen = self.probe_result.subscribe();
         let there = |seen: &Option<ProbeResult>| seen.is_none_or(|seen| seen.number >= number);
