@@ -13,6 +13,7 @@ mod history;
 mod kills;
 mod orders;
 mod patroni;
+mod pgbouncer;
 mod placing;
 mod plan_log;
 mod plans;
@@ -20,6 +21,7 @@ mod repairs;
 mod replicas;
 mod resume;
 mod search;
+mod soak;
 mod steady;
 mod stock;
 mod stops;
@@ -125,6 +127,12 @@ pub const TRIALS: &[Trial] = &[
         work: |scale| Box::pin(patroni::patroni(scale)),
     },
     Trial {
+        name: "pgbouncer",
+        about: "calls this many times through PgBouncer in session mode; the other modes are refused",
+        scale: 20_000,
+        work: |scale| Box::pin(pgbouncer::pgbouncer(scale)),
+    },
+    Trial {
         name: "placing",
         about: "places this many orders in one statement and statement by statement, and compares the cost",
         scale: 2_000,
@@ -159,6 +167,12 @@ pub const TRIALS: &[Trial] = &[
         about: "searches this many books on each engine, and prints the cost",
         scale: 100_000,
         work: |scale| Box::pin(search::search(scale)),
+    },
+    Trial {
+        name: "soak",
+        about: "mixed load with faults on each engine for this many seconds; what the service holds stays flat",
+        scale: 1_800,
+        work: |scale| Box::pin(soak::soak(scale)),
     },
     Trial {
         name: "stock",
