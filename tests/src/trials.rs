@@ -14,6 +14,7 @@ mod ipv6;
 mod kills;
 mod orders;
 mod patroni;
+mod pgbouncer;
 mod placing;
 mod plan_log;
 mod plans;
@@ -22,6 +23,7 @@ mod replicas;
 mod resume;
 mod search;
 mod slow_log;
+mod soak;
 mod steady;
 mod stock;
 mod stops;
@@ -133,6 +135,12 @@ pub const TRIALS: &[Trial] = &[
         work: |scale| Box::pin(patroni::patroni(scale)),
     },
     Trial {
+        name: "pgbouncer",
+        about: "calls this many times through PgBouncer in session mode; the other modes are refused",
+        scale: 20_000,
+        work: |scale| Box::pin(pgbouncer::pgbouncer(scale)),
+    },
+    Trial {
         name: "placing",
         about: "places this many orders in one statement and statement by statement, and compares the cost",
         scale: 2_000,
@@ -173,6 +181,12 @@ pub const TRIALS: &[Trial] = &[
         about: "makes this many calls while the reader of standard error is stopped, slow and gone",
         scale: 50_000,
         work: |scale| Box::pin(slow_log::slow_log(scale)),
+    },
+    Trial {
+        name: "soak",
+        about: "mixed load with faults on each engine for this many seconds; what the service holds stays flat",
+        scale: 1_800,
+        work: |scale| Box::pin(soak::soak(scale)),
     },
     Trial {
         name: "stock",

@@ -44,6 +44,7 @@ mod registry;
 mod replicas;
 mod review;
 mod roles;
+mod sessions;
 mod settings;
 mod standard;
 mod store;

@@ -24,6 +24,7 @@ use super::{
     context::RequestContext,
     load::WAIT,
     metadata_error::MetadataError,
+    refused::Refused,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,
@@ -133,6 +134,9 @@ impl Calls {
                 found = read().await;
             }
             context.note_read(found.node, found.position, began.elapsed());
+            if found.result.is_ok() && context.consistency == Consistency::Session {
+                context.session.verified();
+            }
             checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
@@ -155,11 +159,19 @@ impl Calls {
         let session = || context.session.position();
         Ok(match (context.consistency, token) {
             (Consistency::Strong, _) => Freshness::Strong,
-            (Consistency::Session, Some(token)) => match session() {
-                Some(session) => Freshness::Both(session, token),
-                None => Freshness::AtLeast(token),
-            },
-            (Consistency::Session, None) => Freshness::Session(session()),
+            (Consistency::Session, token) => {
+                let unverified = context.session.unverified();
+                match (unverified.or(session()), unverified.and(session()), token) {
+                    (Some(older), Some(last), Some(token)) => {
+                        Freshness::Both(older, last.later(token))
+                    }
+                    (Some(one), None, Some(other)) | (Some(one), Some(other), None) => {
+                        Freshness::Both(one, other)
+                    }
+                    (None, _, Some(token)) => Freshness::AtLeast(token),
+                    (session, _, None) => Freshness::Session(session),
+                }
+            }
             (Consistency::Eventual | Consistency::AtLeast, Some(token)) => {
                 Freshness::AtLeast(token)
             }
@@ -261,6 +273,12 @@ impl Calls {
             }
             Err(error) => {
                 context.answer.note_failed_write(&attempts, began.elapsed());
+                if let StoreError::CommitOutcomeUnknown(_) = error
+                    && let Some(position) = self.0.store.position().await
+                {
+                    // The session's next read sees the write, if it has happened.
+                    context.session.note(position);
+                }
                 Err(status::store(&self.in_excess(context, error), &context.request_id))
             }
         }
@@ -353,27 +371,6 @@ impl Calls {
         count: usize,
     ) -> Option<FieldViolation> {
         self.0.rules.violation_of_count::<M>(field, count)
-    }
-}
-
-/// Why a request isn't carried out.
-#[derive(Debug)]
-pub enum Refused {
-    /// Its values break rules.
-    Invalid(Vec<FieldViolation>),
-    /// Its bytes are no message of its type.
-    Malformed,
-    /// The schema has not been found right yet.
-    NotReady,
-}
-
-impl From<Refused> for Status {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Invalid(violations) => status::invalid(&violations),
-            Refused::Malformed => status::malformed_message(),
-            Refused::NotReady => status::schema_pending(&[]),
-        }
     }
 }
 

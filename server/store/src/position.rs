@@ -50,8 +50,8 @@ pub struct Position {
 /// Reads the position of a session of PostgreSQL. As a column of another query it covers all that
 /// the query sees.
 ///
-/// On a primary it is the flush position, since a commit becomes visible after its flush; without
-/// synchronous commits it is the insert position (PostgreSQL, 20.5. Write Ahead Log). On a replica
+/// On a primary it is the flush position, since a commit becomes visible after its flush: sessions
+/// commit synchronously, whatever their role sets (PostgreSQL, 20.5. Write Ahead Log). On a replica
 /// it is the replay position, the receive position and the received timeline. PostgreSQL evaluates
 /// the parts from left to right.
 pub(crate) const POSITION: &str = "\
@@ -59,8 +59,7 @@ pub(crate) const POSITION: &str = "\
     THEN coalesce(pg_last_wal_replay_lsn()::text, '') || ' ' \
     || coalesce(pg_last_wal_receive_lsn()::text, '') || ' ' \
     || coalesce((SELECT received_tli::text FROM pg_stat_get_wal_receiver()), '') \
-    ELSE (CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() \
-    ELSE pg_current_wal_flush_lsn() END)::text || ' primary ' \
+    ELSE pg_current_wal_flush_lsn()::text || ' primary ' \
     || left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
 impl Position {
