@@ -11,7 +11,6 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    middleware::Next,
     response::Response,
 };
 use http_body::{Frame, SizeHint};
@@ -23,28 +22,28 @@ use crate::rpc::{
     status,
 };
 
-/// Runs a call once it has its permit. Health and reflection need none. A call whose requests stream has its permit from its first
-/// message on, which [`super::receive`] takes and puts into `streamed`.
-pub async fn load(
+/// Runs a call once it has its permit. Health and reflection need none. A call whose requests stream
+/// has its permit from its first message on, which [`super::receive`] takes and puts into `streamed`.
+pub async fn load<F: Future<Output = Response>>(
     shared: &LayerContext,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
     streamed: Option<StreamPermit>,
 ) -> Response {
     let method = shared.registry.at(request.uri().path());
     let context = request.extensions().get::<RequestContext>();
     let (Some(method), Some(context)) = (method, context) else {
-        return next.run(request).await;
+        return next(request).await;
     };
     if let Some(permit) = streamed {
-        let response = next.run(request).await;
+        let response = next(request).await;
         return response.map(|body| Body::new(Streaming { body, _permit: permit }));
     }
     let kind = if method.unary { CallKind::Unary } else { CallKind::Stream };
     let permit =
         shared.load.permit(context.budget.account(), kind, method.path, &context.request_id).await;
     let Some(permit) = permit else { return status::overloaded().into_http() };
-    let response = next.run(request).await;
+    let response = next(request).await;
     // An answer that is whole needs nothing more of the service but the memory that its
     // connection's account has it for.
     match kind {

@@ -8,8 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use bookstore_proto::bounds;
@@ -40,10 +39,10 @@ pub const WINDOW: usize = 64 * 1024;
 const PREFIX: usize = 5;
 
 /// The layer.
-pub async fn receive(
-    State(shared): State<Arc<LayerContext>>,
+pub async fn receive<F: Future<Output = Response>>(
+    shared: &LayerContext,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let budget = shared.budget_of(&request);
     let account = budget.account();
@@ -93,7 +92,7 @@ pub async fn receive(
             held: held.clone(),
         };
         *request.body_mut() = Body::from_stream(stream::try_unfold(messages, RequestStream::next));
-        return load(&shared, request, next, Some(held)).await;
+        return load(shared, request, next, Some(held)).await;
     }
     let body = match timeout(shared.request_timeout, receiver.only()).await {
         Ok(Ok(body)) => body,
@@ -101,7 +100,7 @@ pub async fn receive(
         Err(_) => return status::request_timeout(shared.request_timeout).into_http(),
     };
     *request.body_mut() = Body::from(body);
-    let response = load(&shared, request, next, None).await;
+    let response = load(shared, request, next, None).await;
     // The answer may go on for long: the call is held until its end, its request is not.
     let Receiver { mut held, .. } = receiver;
     held.set(CALL);
