@@ -186,7 +186,7 @@ impl Shape {
         match (self, &reject.raw) {
             // As it is written, so that a person can see and correct it.
             (Self::Csv(header, delimiter, escape), Raw::Misquoted { text, .. })
-                if !header.iter().any(|name| is_note(name)) =>
+                if !header.iter().any(is_note) =>
             {
                 let notes = [line.as_bytes(), field.as_bytes(), reason.as_bytes()];
                 cells(bytes, *delimiter, *escape, notes.into_iter())?;

@@ -68,8 +68,8 @@ impl Progress {
     /// Prints a line above the bar.
     pub fn note(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| print::error(&line)),
-            None => print::error(&line),
+            Some(bar) => bar.suspend(|| print::error(line)),
+            None => print::error(line),
         }
     }
 

@@ -29,7 +29,7 @@ fn a_shown_url_has_no_secret() {
 
 /// The names of the nodes of a URL.
 fn names(text: &str) -> Vec<String> {
-    let url = DatabaseUrl::parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
+    let url = DatabaseUrl::parse(text).expect(text);
     url.nodes().iter().map(|(name, _)| name.clone()).collect()
 }
 
@@ -67,7 +67,7 @@ fn a_node_has_the_address_that_is_dialed() {
 fn the_driver_reads_the_same() {
     use sqlx::postgres::{PgConnectOptions, PgSslMode};
     let options = |text: &str| {
-        let url = DatabaseUrl::parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
+        let url = DatabaseUrl::parse(text).expect(text);
         url.nodes()[0].1.parse::<PgConnectOptions>().unwrap()
     };
     let read = options(
