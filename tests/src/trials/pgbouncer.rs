@@ -76,7 +76,7 @@ async fn call(mut books: BookServiceClient<Channel>, caller: u32, calls: u32) {
                 assert_eq!((book.id, book.stock), (id.clone(), stock));
             }
             1 => {
-                let get = GetBookRequest { id: id.clone() };
+                let get = GetBookRequest { id: id.clone(), ..Default::default() };
                 let mut get = Request::new(get);
                 get.metadata_mut().insert("consistency", "strong".parse().expect("ASCII"));
                 let book = books.get_book(get).await.expect("a book").into_inner();
