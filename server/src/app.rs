@@ -33,12 +33,12 @@ use crate::{
     rpc::{
         calls::Calls,
         consistency::Consistency,
-        context::SessionCell,
         health::Readiness,
         layers::{self, LayerContext},
         load::Load,
         registry::Registry,
         rules::Rules,
+        session::SessionCell,
         stored::StoredAnswers,
     },
     sample_data,

@@ -45,14 +45,14 @@ mod transaction;
 mod violation;
 
 pub use self::{
-    call::{Attempts, Call, Committed},
+    call::{Attempts, Call, Committed, WriteObserver},
     clock::now,
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
     error::{ConstraintKind, StoreError},
     idempotency::{CountKeys, IdempotencyKey, LargeAnswers, LookUpOutcome, Outcome},
     pool::{PoolOptions, PoolStats, PooledConnection},
-    position::{Freshness, Position},
+    position::{Bounds, Freshness, Position},
     precondition::{Precondition, PreconditionKind},
     read_limits::Limit,
     schema::{Needs, Schema},

@@ -27,9 +27,10 @@ use crate::{
     budget::CallBudget,
     meters,
     rpc::{
-        context::{AnswerCell, RequestContext, SessionCell},
+        context::{AnswerCell, RequestContext},
         metadata,
         metadata_error::MetadataError,
+        session::SessionCell,
         status,
     },
     traces,
