@@ -34,7 +34,7 @@ pub use database::{Database, Row, SqliteDatabase};
 pub use drifts::{Drift, drifts};
 pub use engine::Engine;
 pub use guard::hold;
-pub use line::Line;
+pub use line::{Line, Side};
 pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated, psql, reverse_settings};
 pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};

@@ -36,17 +36,17 @@ on_every_engine!(
     read_only_transaction_refuses_writes,
 );
 
-const CREATE: &str = "BookService/CreateBook";
+pub(crate) const CREATE: &str = "BookService/CreateBook";
 const GET: &str = "BookService/GetBook";
 
 /// An open stream.
-struct Led {
+pub(crate) struct Led {
     steps: mpsc::Sender<TransactRequest>,
     answers: Streaming<TransactResponse>,
 }
 
 impl Led {
-    async fn open(server: &TestServer, key: Option<&str>) -> Self {
+    pub(crate) async fn open(server: &TestServer, key: Option<&str>) -> Self {
         Self::open_at(server.address(), key).await
     }
 
@@ -67,18 +67,18 @@ impl Led {
         Self { steps, answers }
     }
 
-    async fn begun(server: &TestServer) -> Self {
+    pub(crate) async fn begun(server: &TestServer) -> Self {
         Self::begun_at(server.address()).await
     }
 
-    async fn begun_at(address: SocketAddr) -> Self {
+    pub(crate) async fn begun_at(address: SocketAddr) -> Self {
         let mut led = Self::open_at(address, None).await;
         let begun = led.step(Step::Begin(Begin::default())).await;
         assert!(matches!(begun, Ok(Answer::Begun(_))), "{begun:?}");
         led
     }
 
-    async fn step(&mut self, step: Step) -> Result<Answer, Status> {
+    pub(crate) async fn step(&mut self, step: Step) -> Result<Answer, Status> {
         // The service may have ended the stream already, and the stream has the reason.
         drop(self.steps.send(TransactRequest { step: Some(step) }).await);
         let answer = self.answers.message().await?.expect("an answer to each step");
@@ -86,7 +86,7 @@ impl Led {
     }
 
     /// Makes a call inside the transaction.
-    async fn call(&mut self, method: &str, request: Value) -> Result<Value, Refusal> {
+    pub(crate) async fn call(&mut self, method: &str, request: Value) -> Result<Value, Refusal> {
         let contract = descriptor(method);
         let name = contract.input().full_name().to_owned();
         let value = crate::client::dynamic(contract.input(), request).encode_to_vec();
@@ -112,7 +112,7 @@ impl Led {
         }
     }
 
-    async fn commit(&mut self) -> Result<Committed, Status> {
+    pub(crate) async fn commit(&mut self) -> Result<Committed, Status> {
         match self.step(Step::Commit(bookstore_proto::v1::Commit {})).await? {
             Answer::Committed(committed) => {
                 assert!(self.answers.message().await?.is_none(), "the stream's end");
@@ -127,7 +127,7 @@ fn named(name: &str) -> Savepoint {
     Savepoint { name: name.to_owned() }
 }
 
-fn a_new_book(number: u32) -> Value {
+pub(crate) fn a_new_book(number: u32) -> Value {
     json!({"id": id(number), "book": a_book("led")})
 }
 

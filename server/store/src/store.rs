@@ -239,8 +239,8 @@ impl Store {
                 let position = pooled.position(pooled.timeline()).await;
                 return ReadResult { result, node: Some(pooled.node()), position };
             }
-            // A recovery conflict is no failure of the node, and its probes judge one that is slow.
-            if matches!(result, Err(StoreError::Unavailable(_))) && !is_left {
+            // A recovery conflict is no failure of the node.
+            if matches!(result, Err(StoreError::Unavailable(_))) {
                 topology.eject(node);
             }
             avoid.push(node);
