@@ -12,6 +12,7 @@ mod history;
 mod kills;
 mod orders;
 mod patroni;
+mod pgbouncer;
 mod placing;
 mod plan_log;
 mod plans;
@@ -116,6 +117,12 @@ pub const TRIALS: &[Trial] = &[
         about: "switches over, kills the primary and loses its node under Patroni, this many times",
         scale: 1,
         work: |scale| Box::pin(patroni::patroni(scale)),
+    },
+    Trial {
+        name: "pgbouncer",
+        about: "calls this many times through PgBouncer in session mode; the other modes are refused",
+        scale: 20_000,
+        work: |scale| Box::pin(pgbouncer::pgbouncer(scale)),
     },
     Trial {
         name: "placing",

@@ -1,6 +1,9 @@
 //! What a session needs is set or checked as it is opened: settings of roles, the encoding, an
 //! operator's read-only mode, poolers.
 
+mod files;
+mod limits;
+
 use std::sync::Arc;
 
 use bookstore_proto::v1::ListBooksRequest;
@@ -41,6 +44,12 @@ async fn settings_of_a_role_change_no_answer() {
     // A time without its zone would be another one in this role's time zone.
     let time = created.create_time.expect("a time").to_string();
     assert_eq!(titles(&mut books, &format!("create_time = \"{time}\"")).await, [title]);
+    // An acknowledged write survives a crash, so that the service's own sessions ignore this one.
+    let mut session = <sqlx::PgConnection as sqlx::Connection>::connect(&database.url())
+        .await
+        .expect("a session");
+    let of_role = sqlx::query_scalar::<_, String>("SHOW synchronous_commit");
+    assert_eq!(of_role.fetch_one(&mut session).await.expect("a setting"), "off");
     // The role's limit of an idle session is 300 ms.
     let idle = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bookstore_app' \
                 AND datname = current_database() AND state = 'idle' \

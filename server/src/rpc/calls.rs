@@ -24,6 +24,7 @@ use super::{
     context::RequestContext,
     load::WAIT,
     metadata_error::MetadataError,
+    refused::Refused,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     session::SessionWrite,
@@ -341,27 +342,6 @@ impl Calls {
         count: usize,
     ) -> Option<FieldViolation> {
         self.0.rules.violation_of_count::<M>(field, count)
-    }
-}
-
-/// Why a request isn't carried out.
-#[derive(Debug)]
-pub enum Refused {
-    /// Its values break rules.
-    Invalid(Vec<FieldViolation>),
-    /// Its bytes are no message of its type.
-    Malformed,
-    /// The schema has not been found right yet.
-    NotReady,
-}
-
-impl From<Refused> for Status {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Invalid(violations) => status::invalid(&violations),
-            Refused::Malformed => status::malformed_message(),
-            Refused::NotReady => status::schema_pending(&[]),
-        }
     }
 }
 

@@ -9,10 +9,11 @@ use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
 use super::{
-    calls::{self, Calls, Refused},
+    calls::{self, Calls},
     check::Check,
     context::RequestContext,
     metadata_error::MetadataError,
+    refused::Refused,
     request::{Answered, ReadRequest},
     status,
 };

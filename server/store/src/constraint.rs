@@ -12,8 +12,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
-    error::{ConstraintKind, StoreError},
-    session::connection::Connection,
+    cause::ConstraintKind, error::StoreError, session::connection::Connection,
     violation::FieldViolation,
 };
 

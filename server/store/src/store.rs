@@ -16,6 +16,7 @@ use crate::{
         key_lock::KeyLocks,
         sweep::{self, SweepKeys},
     },
+    options::StoreOptions,
     pool::{PoolOptions, PoolStats, PooledConnection, options::MOST_DEAD_SESSIONS},
     position::{Freshness, Position},
     read_limits::{Limit, ReadLimits},
@@ -23,11 +24,8 @@ use crate::{
     session::{
         connect::{Connector, PlainConnection},
         rows::Meter,
-        statement_log::StatementLog,
     },
-    topology::{
-        NodeStatus, TopologyOptions, choose::Choice, follow::follow, node::Node, nodes::Topology,
-    },
+    topology::{NodeStatus, choose::Choice, follow::follow, node::Node, nodes::Topology},
     transaction::{
         operation::{Query, Write},
         runner,
@@ -37,27 +35,6 @@ use crate::{
 
 /// The most connections that read a SQLite file. Each has a thread of its own.
 const SQLITE_READERS: u32 = 4;
-
-/// How a store is opened.
-#[derive(Clone)]
-pub struct StoreOptions {
-    /// The nodes, each with a name for reports and a URL (`sqlite:`, `postgres:` or
-    /// `postgresql:`), which is a secret. At least one. The first that answers determines the
-    /// cluster.
-    pub nodes: Vec<(String, String)>,
-    /// The pool of each node. SQLite has one connection for writing and up to four for reading.
-    pub pool: PoolOptions,
-    /// How reads and writes find their node.
-    pub topology: TopologyOptions,
-    /// The statement timeout.
-    pub command_timeout: Duration,
-    /// The timeout of unary reads ([`Limit::Call`]).
-    pub read_timeout: Duration,
-    /// Which statements are logged.
-    pub statement_log: StatementLog,
-    /// The key that seals tokens; `None` for the one in the database.
-    pub sealing_key: Option<[u8; 32]>,
-}
 
 /// The database as the service uses it. Clones share one state.
 #[derive(Clone)]
@@ -100,8 +77,9 @@ impl Store {
             DbBackend::Sqlite => (one, Some(few)),
             _ => (pool, None),
         };
+        let is_single = nodes.len() == 1;
         let open = |(name, url): &(String, String)| {
-            Node::new(name, url, statement_log.clone(), command_timeout, pools)
+            Node::new(name, url, statement_log.clone(), command_timeout, is_single, pools)
         };
         let nodes: Vec<_> = nodes.iter().map(open).collect::<Result<_, _>>()?;
         let first = nodes.first().ok_or_else(|| StoreError::internal("there is no node"))?;

@@ -1,7 +1,9 @@
 //! PostgreSQL for tests: one cluster a run, one database a test.
 
 pub(crate) mod cluster;
+pub(crate) mod managers;
 pub(crate) mod patroni;
+pub(crate) mod pgbouncer;
 mod processes;
 mod programs;
 mod replicated;

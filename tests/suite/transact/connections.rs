@@ -55,6 +55,12 @@ async fn calls_wait_where_the_server_takes_no_more_connections() {
     join_all(callers).await;
     let open: u32 = server.database().value(SESSIONS).await.parse().expect("a number");
     assert!((1..=5).contains(&open), "{open}");
+    // At most one for each slot of the pool at first, and few from then on: it was one a call.
+    let log = bookstore_tests::Postgres::shared().await.log();
+    let log = std::fs::read_to_string(log).expect("the server's log");
+    let is_refusal = |line: &&str| line.contains(&format!("\"{name}\"")) && line.contains("53300");
+    let refused = log.lines().filter(is_refusal).count();
+    assert!((1..80).contains(&refused), "{refused} refused openings");
     // One caller at a time: the sessions that are there may all be for writing.
     for _ in 0..5 {
         let get = GetBookRequest { id: id(1), ..Default::default() };
@@ -119,12 +125,19 @@ async fn idle_limit_in_the_database_follows_the_transaction() {
     let mut led = Led::open(&server, None).await;
     let asked = Begin { timeout_ms: 1_500, ..Begin::default() };
     led.step(Step::Begin(asked)).await.expect("a transaction");
-    let log = std::fs::read_to_string(bookstore_tests::Postgres::shared().await.log());
-    let log = log.expect("the server's log");
-    let limit = log.lines().filter(|line| line.contains(&format!("\"{name}\""))).find_map(|line| {
-        let (_, rest) = line.split_once("SET LOCAL idle_in_transaction_session_timeout = ")?;
-        rest.split_once(';')?.0.parse::<u64>().ok()
-    });
+    let log = bookstore_tests::Postgres::shared().await.log();
+    let mut limit = None;
+    // The server writes its log in the background.
+    until("the transaction is logged", SOON, async || {
+        let log = std::fs::read_to_string(&log).expect("the server's log");
+        let mut lines = log.lines().filter(|line| line.contains(&format!("\"{name}\"")));
+        limit = lines.find_map(|line| {
+            let (_, rest) = line.split_once("SET LOCAL idle_in_transaction_session_timeout = ")?;
+            rest.split_once(';')?.0.parse::<u64>().ok()
+        });
+        limit.is_some()
+    })
+    .await;
     let limit = Duration::from_millis(limit.expect("a limit"));
     assert!(limit <= Duration::from_millis(2_501), "{limit:?}");
     led.commit().await.expect("a commit");

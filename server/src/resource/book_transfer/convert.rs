@@ -18,10 +18,10 @@ use super::operations::{ExportBooks, ImportBooks, ImportRow, Imported, Rejection
 use crate::{
     resource::book::Book,
     rpc::{
-        calls::Refused,
         check::Check,
         field_mask, list,
         paths::Paths,
+        refused::Refused,
         request::ReadRequest,
         standard::Standard,
         streams::{Once, StreamCall},

@@ -10,13 +10,20 @@ use std::{
 };
 
 use sea_orm::DbErr;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{idle::Candidate, limit::is_of_limit, pooled::PooledConnection, shared::Pool},
-    session::connection::{Connection, driver::Access, membership::PoolMembership},
+    pool::{idle::Candidate, pooled::PooledConnection, shared::Pool},
+    session::{
+        connection::{Connection, driver::Access, membership::PoolMembership},
+        limit::{is_late_opening, is_of_limit, late_opening},
+    },
     telemetry::meters::POOL_WAIT,
 };
 
@@ -26,6 +33,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// The shortest time between two searches of a caller that no return has woken: another caller
 /// tries an opening.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+
+/// How long an opening may take before its caller takes a connection of the other access too.
+const PROMPT: Duration = Duration::from_millis(50);
 
 /// A caller that waits for a permit. It counts until this is dropped.
 struct PermitWaiter<'a>(&'a AtomicUsize);
@@ -45,8 +55,8 @@ impl Drop for PermitWaiter<'_> {
 
 impl Pool {
     /// Checks out a connection: an idle one, or a new one while there is room for it. If the server
-    /// refuses a new one because of its limit, the call waits for one that returns, of either
-    /// access.
+    /// refuses a new one because of its limit, or lets it wait, the call takes one that returns, of
+    /// either access.
     ///
     /// # Errors
     /// [`StoreError::PoolTimeout`] if none is free in time, [`StoreError::DeadlineExceeded`],
@@ -72,104 +82,142 @@ impl Pool {
             return Err(late(StoreError::PoolTimeout { waited_ms }));
         };
         let mut permit = permit.map_err(|_| StoreError::internal("the pool is closed"))?;
+        let mut opening: Option<PendingOpening> = None;
         let mut refusal = None;
         loop {
             let mut returned = pin!(self.returned.notified());
-            let mut found = self.idle_list().find(access, &self.options);
+            let patience = opening.as_ref().map(|opening| opening.began.elapsed() < PROMPT);
+            let mut found = self.idle_list().find(access, &self.options, patience);
             if matches!(found, Candidate::Wait(_)) {
                 // A return between the search and the wait would be missed otherwise.
                 returned.as_mut().enable();
-                found = self.idle_list().find(access, &self.options);
+                found = self.idle_list().find(access, &self.options, patience);
             }
-            let Candidate::Wait(pause) = found else {
-                match self.clone().connect(found, permit, access, deadline).await {
-                    Ok(pooled) => return Ok(pooled),
-                    Err((error, kept)) => match kept.filter(|_| is_of_limit(&error)) {
-                        Some(kept) => (permit, refusal) = (kept, Some(error)),
-                        None => return Err(error),
-                    },
+            let pause = match found {
+                Candidate::Ready(connection) => {
+                    connection.reset();
+                    return Ok(PooledConnection::new(self.clone(), permit, connection));
                 }
-                continue;
+                Candidate::NeedsPing(connection) | Candidate::Switch(connection) => {
+                    match self.clone().revived(connection, permit, access, deadline).await? {
+                        Ok(pooled) => return Ok(pooled),
+                        Err(kept) => permit = kept,
+                    }
+                    continue;
+                }
+                Candidate::Replace(old) => {
+                    opening = Some(self.clone().open_in_background(access, Some(old)));
+                    PROMPT
+                }
+                Candidate::OpenNew => {
+                    opening = Some(self.clone().open_in_background(access, None));
+                    PROMPT
+                }
+                Candidate::Wait(pause) => pause,
             };
             let left = limit.saturating_sub(began.elapsed());
             if left.is_zero() {
                 let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 return Err(late(match refusal {
                     // The pool has no connection that could have returned.
-                    Some(refusal) if self.idle_list().open == 0 => refusal,
+                    Some(refusal) if self.is_empty() => refusal,
+                    None if self.is_empty() => late_opening(),
                     _ => StoreError::PoolTimeout { waited_ms },
                 }));
             }
-            let pause = pause.max(SHORTEST_WAIT).min(left);
-            let _ = timeout(pause, returned).await;
+            let pause = sleep(pause.max(SHORTEST_WAIT).min(left));
+            let opened = async {
+                match &mut opening {
+                    Some(opening) => (&mut opening.task).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ended = tokio::select! {
+                ended = opened => ended,
+                () = returned => continue,
+                () = pause => continue,
+            };
+            opening = None;
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if is_of_limit(&error) => refusal = Some(error),
+                Ok(Err(error)) => return Err(late(error)),
+                Err(failure) => return Err(StoreError::internal(format!("opening: {failure}"))),
+            }
         }
     }
 
-    /// Makes a connection of a candidate, in a task of its own, so that a caller that stops waiting
-    /// doesn't drop a half-opened connection. Dropping the result returns the connection to the idle
-    /// list.
+    /// Checks out a connection that needs a round trip first: a ping, or another access. In a task
+    /// of its own, so that a caller that stops waiting doesn't drop it half-way.
     ///
     /// # Errors
-    /// With the permit, if the server has refused the connection.
-    async fn connect(
+    /// [`StoreError::DeadlineExceeded`]. Returns the permit if the connection doesn't answer.
+    async fn revived(
         self: Arc<Self>,
-        found: Candidate,
+        connection: Connection,
         permit: OwnedSemaphorePermit,
         access: Access,
         deadline: Deadline,
-    ) -> Result<PooledConnection, (StoreError, Option<OwnedSemaphorePermit>)> {
-        let pooled = |pool: Arc<Self>, permit, connection: Connection| {
-            connection.reset();
-            PooledConnection::new(pool, permit, connection)
-        };
-        let found = match found {
-            Candidate::Ready(connection) => return Ok(pooled(self, permit, connection)),
-            other => other,
-        };
-        let slot = Opening(Some(self.clone()));
-        let opening = tokio::spawn(async move {
-            let pool = self;
-            match found {
-                Candidate::NeedsPing(connection) => {
-                    let answers = timeout(PING_TIMEOUT, connection.recover()).await;
-                    if answers.is_ok_and(|answer| answer.is_ok()) {
-                        slot.done();
-                        return Ok(pooled(pool, permit, connection));
-                    }
-                    pool.drop_connection(connection);
+    ) -> Result<Result<PooledConnection, OwnedSemaphorePermit>, StoreError> {
+        let slot = Opening::of(&self);
+        let task = tokio::spawn(async move {
+            let answer = timeout(PING_TIMEOUT, connection.with_access(access)).await;
+            match answer {
+                Ok(Ok(connection)) => {
+                    slot.done();
+                    connection.reset();
+                    Ok(PooledConnection::new(self, permit, connection))
                 }
-                Candidate::Switch(connection) => {
-                    let switched = timeout(PING_TIMEOUT, connection.switched(access)).await;
-                    if let Ok(Ok(connection)) = switched {
-                        slot.done();
-                        return Ok(pooled(pool, permit, connection));
-                    }
+                Ok(Err(broken)) => {
+                    self.drop_connection(broken);
+                    Err(permit)
                 }
-                // Closed before the new one is opened, so that the database doesn't see more
-                // sessions than the pool may have.
-                Candidate::Replace(old) => old.close().await,
-                Candidate::Ready(_) | Candidate::OpenNew | Candidate::Wait(_) => {}
+                Err(_) => Err(permit),
             }
-            match pool.opened(access).await {
+        });
+        match timeout(deadline.remaining(Duration::MAX), task).await {
+            Ok(Ok(revived)) => Ok(revived),
+            Ok(Err(failure)) => Err(StoreError::internal(format!("a ping: {failure}"))),
+            Err(_) => Err(StoreError::DeadlineExceeded),
+        }
+    }
+
+    /// Opens a connection for the idle list, in a slot that is taken already. Its caller takes it, or
+    /// one that returns before.
+    fn open_in_background(
+        self: Arc<Self>,
+        access: Access,
+        old: Option<Connection>,
+    ) -> PendingOpening {
+        let slot = Opening::of(&self);
+        let task = tokio::spawn(async move {
+            // Closed before the new one is opened, so that the database doesn't see more sessions
+            // than the pool may have.
+            if let Some(old) = old {
+                old.close().await;
+            }
+            match self.opened(access).await {
                 Ok(connection) => {
                     slot.done();
-                    pool.idle_list().limit.opened();
-                    Ok(pooled(pool, permit, connection))
+                    self.idle_list().limit.opened();
+                    match connection.is_evicted() {
+                        true => self.discard(connection),
+                        false => self.put_back(connection),
+                    }
+                    Ok(())
                 }
                 Err(error) => {
-                    match is_of_limit(&error) {
-                        true => pool.idle_list().limit.refused(Instant::now()),
-                        false => pool.lost.notify_one(),
+                    // Others are answered: the server, or a pooler, lets this one wait.
+                    let is_queued = is_late_opening(&error) && !self.is_empty();
+                    match is_of_limit(&error) || is_queued {
+                        true => self.idle_list().limit.refused(Instant::now()),
+                        false => self.lost.notify_one(),
                     }
-                    Err((error, Some(permit)))
+                    Err(error)
                 }
             }
         });
-        match timeout(deadline.remaining(Duration::MAX), opening).await {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(failure)) => Err((StoreError::internal(format!("opening: {failure}")), None)),
-            Err(_) => Err((StoreError::DeadlineExceeded, None)),
-        }
+        PendingOpening { task, began: Instant::now() }
     }
 
     /// Opens a connection of the current generation.
@@ -187,21 +235,34 @@ impl Pool {
             }
         };
         let opened = timeout(self.options.timeout, opened).await;
-        let late = || DbErr::Custom("opening a connection took too long".into());
-        let opened = opened.unwrap_or_else(|_| Err(StoreError::Unavailable(late())));
+        let opened = opened.unwrap_or_else(|_| Err(late_opening()));
         let membership = PoolMembership::new(generation, current, self.lifetime());
         opened.map(|connection| connection.with_membership(membership))
     }
 }
 
-/// A slot for a connection that is being opened. Dropping it frees the slot.
+/// An opening that a caller has begun. It goes on without the caller.
+struct PendingOpening {
+    task: JoinHandle<Result<(), StoreError>>,
+    began: Instant,
+}
+
+/// A slot for a connection that is being opened, or pinged. Dropping it frees the slot.
 struct Opening(Option<Arc<Pool>>);
 
 impl Opening {
+    /// A slot that is taken already.
+    fn of(pool: &Arc<Pool>) -> Self {
+        pool.idle_list().opening += 1;
+        Self(Some(pool.clone()))
+    }
+
     /// Keeps the slot: the connection is open.
     fn done(mut self) {
         if let Some(pool) = self.0.take() {
-            pool.idle_list().limit.ended();
+            let mut idle_list = pool.idle_list();
+            idle_list.opening -= 1;
+            idle_list.limit.ended();
         }
     }
 }
@@ -211,6 +272,7 @@ impl Drop for Opening {
         if let Some(pool) = &self.0 {
             let mut idle_list = pool.idle_list();
             idle_list.open -= 1;
+            idle_list.opening -= 1;
             idle_list.limit.ended();
             drop(idle_list);
             pool.returned.notify_one();

@@ -6,8 +6,11 @@ use std::{
 };
 
 use crate::{
-    pool::{limit::OpeningLimit, options::PoolOptions},
-    session::connection::{Connection, driver::Access},
+    pool::options::PoolOptions,
+    session::{
+        connection::{Connection, driver::Access},
+        limit::OpeningLimit,
+    },
 };
 
 /// The idle time after which the pool closes a connection beyond its size.
@@ -21,6 +24,8 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 pub(crate) struct IdleList {
     /// The number of all connections: checked out, idle, being opened or being closed.
     pub(crate) open: u32,
+    /// The number of those that are being opened or pinged.
+    pub(crate) opening: u32,
     /// The idle connections. The one used last is at the back. It is checked out first, since its
     /// caches are warm.
     pub(crate) idle: VecDeque<Idle>,
@@ -46,7 +51,7 @@ pub(crate) enum Candidate {
     OpenNew,
     /// A connection to close first, since it is too old.
     Replace(Connection),
-    /// A connection with the other access, where no more may be opened.
+    /// A connection with the other access, where no more may be opened now.
     Switch(Connection),
     /// Nothing: a connection may return, and after this time an opening may be tried.
     Wait(Duration),
@@ -55,28 +60,39 @@ pub(crate) enum Candidate {
 impl IdleList {
     /// Finds a connection or a slot. A caller with a permit always gets one, since there are as
     /// many permits as slots, unless the server takes fewer connections than the pool has slots.
-    pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Candidate {
+    /// `prompt` is of a caller that has begun an opening: whether that may still end promptly.
+    pub(crate) fn find(
+        &mut self,
+        access: Access,
+        options: &PoolOptions,
+        prompt: Option<bool>,
+    ) -> Candidate {
         let now = Instant::now();
+        let may_open = prompt.is_none();
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
             && let Some(idle) = self.idle.remove(at)
         {
             return match idle.connection {
                 // An old one is better than none.
-                old if old.is_old() && self.limit.allows(now) => Candidate::Replace(old),
+                old if old.is_old() && may_open && self.limit.allows(now) => {
+                    Candidate::Replace(old)
+                }
                 silent if options.pre_ping && idle.since.elapsed() >= PING_AFTER => {
                     Candidate::NeedsPing(silent)
                 }
                 ready => Candidate::Ready(ready),
             };
         }
-        if self.open < options.most() && self.limit.allows(now) {
+        if may_open && self.open < options.most() && self.limit.allows(now) {
             self.open += 1;
             return Candidate::OpenNew;
         }
-        match self.idle.pop_front() {
-            Some(idle) => Candidate::Switch(idle.connection),
-            None => Candidate::Wait(self.limit.next(now)),
+        if prompt != Some(true)
+            && let Some(idle) = self.idle.pop_front()
+        {
+            return Candidate::Switch(idle.connection);
         }
+        Candidate::Wait(self.limit.next(now))
     }
 
     /// Removes the connections beyond `size` that were idle for 10 s.

@@ -5,7 +5,6 @@
 
 mod checkout;
 mod idle;
-pub(crate) mod limit;
 pub(crate) mod options;
 pub(crate) mod pooled;
 pub(crate) mod shared;

@@ -113,6 +113,12 @@ impl Pool {
         drop(idle);
     }
 
+    /// Whether the pool holds no connection that answers: the next call depends on an opening.
+    pub(crate) fn is_empty(&self) -> bool {
+        let idle_list = self.idle_list();
+        idle_list.open == idle_list.opening
+    }
+
     /// The current figures of the pool.
     pub(crate) fn stats(&self) -> PoolStats {
         let idle_list = self.idle_list();

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    schema::nodes::nodes_to_ask,
+    schema::{access, nodes::nodes_to_ask},
     session::connection::Connection,
     topology::{nodes::Topology, probe},
 };
@@ -19,8 +19,8 @@ pub enum Schema {
     Right {
         /// Applied revisions that this program doesn't know: those of a newer one.
         unknown: Vec<String>,
-        /// Whether there is a primary, and no operator has made it read-only.
-        primary: bool,
+        /// Why writes are refused, in a sentence; `None` if they are taken.
+        refuses_writes: Option<String>,
     },
     /// These revisions are missing.
     Pending(Vec<String>),
@@ -46,10 +46,16 @@ pub(crate) async fn compare(
     let examine = async |connection: &Connection| examine(topology, connection, known).await;
     let mut last = StoreError::internal("there is no node");
     for node in nodes_to_ask(topology) {
-        match topology.nodes[node].control.ask(deadline, examine).await {
-            Ok((Schema::Right { unknown, primary }, key)) => {
-                let primary = primary && !is_read_only(topology).await;
-                return Ok((Schema::Right { unknown, primary }, key));
+        let node = &topology.nodes[node];
+        access::check_file(node).await;
+        match node.ask(deadline, examine).await {
+            Ok((Schema::Right { unknown, refuses_writes }, key)) => {
+                access::check_reads(topology, node, deadline).await?;
+                let refuses_writes = match refuses_writes {
+                    None => access::refuses_writes(topology, deadline).await,
+                    refused => refused,
+                };
+                return Ok((Schema::Right { unknown, refuses_writes }, key));
             }
             Ok(other) => return Ok(other),
             Err(error) => last = error,
@@ -88,8 +94,9 @@ async fn examine(
     let key = read_sealing_key(connection).await?;
     let known: HashSet<&String> = known.iter().collect();
     let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
-    let primary = takes_writes(topology, connection).await?;
-    Ok((Schema::Right { unknown, primary }, Some(key)))
+    let no_primary = "there is no primary".to_owned();
+    let refuses_writes = (!takes_writes(topology, connection).await?).then_some(no_primary);
+    Ok((Schema::Right { unknown, refuses_writes }, Some(key)))
 }
 
 /// Whether an applied revision that this program doesn't know requires another unknown one.
@@ -152,13 +159,4 @@ async fn takes_writes(topology: &Topology, connection: &Connection) -> Result<bo
         }
     }
     Ok(true)
-}
-
-/// Whether an operator has made the primary read-only.
-async fn is_read_only(topology: &Topology) -> bool {
-    let primary = topology.snapshot().primary.map(|primary| &topology.nodes[primary]);
-    match primary.filter(|node| node.connector.backend() == DbBackend::Postgres) {
-        Some(primary) => primary.is_read_only().await,
-        None => false,
-    }
 }

@@ -3,10 +3,7 @@
 use std::{
     path::Path,
     str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +19,7 @@ use tokio::sync::Mutex;
 use crate::{
     error::StoreError,
     session::{
+        condition::Condition,
         connection::{
             Connection,
             driver::{Access, Driver, ServerIdentity},
@@ -29,6 +27,7 @@ use crate::{
         interrupt::Interrupt,
         pooler,
         settings::{self, Opened, Refusal, SessionUse},
+        sqlite_file::{SqliteFile, is_full},
         statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
@@ -49,8 +48,8 @@ pub(crate) struct Connector {
     engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
-    /// Whether the last session was read-only as it was opened: by an operator.
-    is_read_only: Arc<AtomicBool>,
+    /// What the sessions have found out.
+    condition: Arc<Condition>,
     /// When the sessions were last found to be this program's alone.
     unshared_at: Arc<Mutex<Option<Instant>>>,
     /// Whether the URL wants SQLite's file to be made.
@@ -60,7 +59,7 @@ pub(crate) struct Connector {
 #[derive(Clone)]
 enum EngineOptions {
     Postgres(Box<PgConnectOptions>),
-    Sqlite(Box<SqliteConnectOptions>),
+    Sqlite(Box<SqliteConnectOptions>, Arc<SqliteFile>),
 }
 
 impl Connector {
@@ -86,7 +85,8 @@ impl Connector {
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
-            EngineOptions::Sqlite(Box::new(options))
+            let file = Arc::new(SqliteFile::new(options.get_filename().to_owned()));
+            EngineOptions::Sqlite(Box::new(options), file)
         } else {
             let options = PgConnectOptions::from_str(url)
                 .map_err(unreadable)?
@@ -103,7 +103,7 @@ impl Connector {
                 address: Some(options.get_host().into()),
                 namespace: options.get_database().map(Arc::from),
             },
-            EngineOptions::Sqlite(options) => DatabaseAttributes {
+            EngineOptions::Sqlite(options, _) => DatabaseAttributes {
                 system: "sqlite",
                 address: None,
                 namespace: Some(options.get_filename().display().to_string().into()),
@@ -114,7 +114,7 @@ impl Connector {
             engine,
             log,
             command_timeout,
-            is_read_only: Arc::default(),
+            condition: Arc::default(),
             unshared_at: Arc::default(),
             makes_file: url.contains("mode=rwc"),
         })
@@ -124,7 +124,7 @@ impl Connector {
     pub(crate) fn backend(&self) -> DbBackend {
         match self.engine {
             EngineOptions::Postgres(_) => DbBackend::Postgres,
-            EngineOptions::Sqlite(_) => DbBackend::Sqlite,
+            EngineOptions::Sqlite(..) => DbBackend::Sqlite,
         }
     }
 
@@ -140,16 +140,23 @@ impl Connector {
     /// [`StoreError::Unavailable`] for every reason that passes, since no statement has run yet;
     /// [`StoreError::Unsuitable`] if the database lacks what a session needs.
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
-        let driver = match &self.engine {
-            EngineOptions::Postgres(options) => {
-                self.open_postgres(options, access).await.map_err(refused)?
-            }
-            EngineOptions::Sqlite(options) => {
-                self.create_sqlite_file();
-                open_sqlite(options, access).await.map_err(unavailable)?
-            }
+        let connection = |driver| {
+            let condition = self.condition.clone();
+            Connection::new(driver, access, self.log.clone(), self.command_timeout, condition)
         };
-        Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
+        match &self.engine {
+            EngineOptions::Postgres(options) => {
+                let driver = self.open_postgres(options, access).await.map_err(refused)?;
+                Ok(connection(driver))
+            }
+            EngineOptions::Sqlite(options, file) => {
+                let before = file.check_before_open().map_err(StoreError::Unsuitable)?;
+                let options = self.for_opening(options, file);
+                let driver = open_sqlite(options, access).await.map_err(unavailable)?;
+                let file = file.session(before).map_err(StoreError::Unsuitable)?;
+                Ok(connection(driver).with_file(file))
+            }
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
@@ -163,7 +170,7 @@ impl Connector {
         let read_only = access == Access::ReadOnly;
         let session_use = SessionUse::Service { read_only, timeout };
         let opened = settings::apply(&mut session, session_use).await?;
-        self.is_read_only.store(opened.is_read_only, Ordering::Release);
+        self.condition.set_read_only(opened.is_read_only);
         if opened.is_read_only && !read_only {
             let _ = session.close().await;
             return Err(Refusal::Unsuitable(settings::READ_ONLY.to_owned()));
@@ -179,23 +186,56 @@ impl Connector {
         Ok(Driver::Postgres(Box::new(session), ServerIdentity { process, system, started }))
     }
 
-    /// Whether an operator has made transactions read-only by default, as the last session has
-    /// found.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.is_read_only.load(Ordering::Acquire)
+    /// What the sessions have found out.
+    pub(crate) fn condition(&self) -> &Condition {
+        &self.condition
     }
 
-    /// Records that an operator has made transactions read-only by default.
-    pub(crate) fn note_read_only(&self) {
-        self.is_read_only.store(true, Ordering::Release);
+    /// Why nothing can be written, as far as that is known without a question to the database: an
+    /// operator's read-only mode, or what has happened to SQLite's file.
+    pub(crate) fn refuses_writes(&self) -> Option<String> {
+        match &self.engine {
+            EngineOptions::Postgres(_) => {
+                self.condition.is_read_only().then(|| settings::READ_ONLY.to_owned())
+            }
+            EngineOptions::Sqlite(_, file) => file.refuses_writes(),
+        }
+    }
+
+    /// Whether the name of SQLite's file leads to another file than the sessions have, or to none.
+    pub(crate) fn has_moved(&self) -> bool {
+        match &self.engine {
+            EngineOptions::Postgres(_) => false,
+            EngineOptions::Sqlite(_, file) => file.has_moved(),
+        }
+    }
+
+    /// Whether the file system of SQLite's file has no room; `false` on PostgreSQL, which doesn't
+    /// say.
+    pub(crate) fn is_file_system_full(&self) -> bool {
+        self.sqlite_file().is_some_and(is_full)
     }
 
     /// The file of a SQLite database; `None` on PostgreSQL.
     pub(crate) fn sqlite_file(&self) -> Option<&Path> {
         match &self.engine {
             EngineOptions::Postgres(_) => None,
-            EngineOptions::Sqlite(options) => Some(options.get_filename()),
+            EngineOptions::Sqlite(_, file) => Some(file.path()),
         }
+    }
+
+    /// The options of a session that is opened now. A file that was there is not created again:
+    /// the empty one would be answered from.
+    fn for_opening(
+        &self,
+        options: &SqliteConnectOptions,
+        file: &SqliteFile,
+    ) -> SqliteConnectOptions {
+        if file.was_opened() {
+            return options.clone().create_if_missing(false);
+        }
+        self.create_sqlite_file();
+        options.clone()
     }
 
     /// Creates the file of a SQLite database with mode 0600 if the URL asks for a new one: it
@@ -225,8 +265,8 @@ impl Connector {
                 settings::apply(&mut session, SessionUse::Migrations).await.map_err(refused)?;
                 Ok(PlainConnection::Postgres(Box::new(session)))
             }
-            EngineOptions::Sqlite(options) => {
-                self.create_sqlite_file();
+            EngineOptions::Sqlite(options, file) => {
+                let options = self.for_opening(options, file);
                 let session = options.connect().await.map_err(unavailable)?;
                 Ok(PlainConnection::Sqlite(Box::new(session)))
             }
@@ -256,17 +296,16 @@ pub enum PlainConnection {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-async fn open_sqlite(
-    options: &SqliteConnectOptions,
-    access: Access,
-) -> Result<Driver, sqlx::Error> {
+async fn open_sqlite(options: SqliteConnectOptions, access: Access) -> Result<Driver, sqlx::Error> {
     // Readers too open the file for writing, since SQLite's write-ahead log requires it.
     // `query_only` makes the session read-only.
     let options = match access {
-        Access::ReadWrite => options.clone(),
-        Access::ReadOnly => options.clone().pragma("query_only", "on"),
+        Access::ReadWrite => options,
+        Access::ReadOnly => options.pragma("query_only", "on"),
     };
     let mut session = options.connect().await?;
+    // Opens the write-ahead log.
+    sqlx::raw_sql("SELECT count(*) FROM sqlite_schema").execute(&mut session).await?;
     let interrupt = Interrupt::install(&mut session).await?;
     Ok(Driver::Sqlite(Box::new(session), interrupt))
 }

@@ -70,27 +70,9 @@ pub(crate) async fn apply(
     // The SHOW commands come first; the checks are the last row.
     let shown = |at: usize| text(rows.get(at), 0);
     let (was_read_only, encoding, version) = (shown(0)?, shown(1)?, shown(2)?);
-    if number(&version)? < OLDEST_SERVER {
-        return Err(Refusal::Unsuitable(format!(
-            "the server is PostgreSQL {}, and {} or newer is needed",
-            number(&version)? / 10_000,
-            OLDEST_SERVER / 10_000
-        )));
-    }
-    if encoding != ENCODING {
-        return Err(Refusal::Unsuitable(format!(
-            "the database's encoding is {encoding}, and {ENCODING} is needed"
-        )));
-    }
     let last = |at: usize| text(rows.last(), at);
-    if last(3)? != "true" {
-        return Err(Refusal::Unsuitable(format!(
-            "the database has no collation {COLLATION}: a server that is built with ICU is needed"
-        )));
-    }
-    if last(4)? != "true" {
-        return Err(Refusal::Unsuitable(shared_session("another client has used this session")));
-    }
+    let (has_collation, is_unused) = (last(3)? == "true", last(4)? == "true");
+    check(number(&version)?, &encoding, has_collation, is_unused).map_err(Refusal::Unsuitable)?;
     Ok(Opened {
         process: i32::try_from(number(&last(0)?)?).unwrap_or_default(),
         // PostgreSQL shows the unsigned 64-bit identifier as a signed number.
@@ -98,6 +80,31 @@ pub(crate) async fn apply(
         started: number(&last(2)?)?,
         is_read_only: was_read_only == "on",
     })
+}
+
+/// Checks what can't be set: the server's version, the encoding, the collation, and that no other
+/// client uses the session.
+///
+/// # Errors
+/// A sentence that says what there is and what is needed.
+fn check(version: i64, encoding: &str, has_collation: bool, is_unused: bool) -> Result<(), String> {
+    let major = |version: i64| version / 10_000;
+    if version < OLDEST_SERVER {
+        let (found, needed) = (major(version), major(OLDEST_SERVER));
+        return Err(format!("the server is PostgreSQL {found}, and {needed} or newer is needed"));
+    }
+    if encoding != ENCODING {
+        return Err(format!("the database's encoding is {encoding}, and {ENCODING} is needed"));
+    }
+    if !has_collation {
+        return Err(format!(
+            "the database has no collation {COLLATION}: a server that is built with ICU is needed"
+        ));
+    }
+    match is_unused {
+        true => Ok(()),
+        false => Err(shared_session("another client has used this session")),
+    }
 }
 
 /// The sentence about an operator's read-only mode.
@@ -178,4 +185,23 @@ fn text(row: Option<&PgRow>, at: usize) -> Result<String, sqlx::Error> {
 
 fn number(text: &str) -> Result<i64, sqlx::Error> {
     text.parse().map_err(|_| sqlx::Error::Protocol("a number was expected".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_that_lacks_something_is_refused_in_a_sentence() {
+        assert_eq!(check(150_000, ENCODING, true, true), Ok(()));
+        for ((version, encoding, has_collation, is_unused), sentence) in [
+            ((140_012, ENCODING, true, true), "the server is PostgreSQL 14, and 15 or newer"),
+            ((180_000, "SQL_ASCII", true, true), "encoding is SQL_ASCII, and UTF8 is needed"),
+            ((180_000, ENCODING, false, true), "no collation und-x-icu"),
+            ((180_000, ENCODING, true, false), "another client has used this session"),
+        ] {
+            let refusal = check(version, encoding, has_collation, is_unused);
+            assert!(refusal.as_ref().is_err_and(|it| it.contains(sentence)), "{refusal:?}");
+        }
+    }
 }

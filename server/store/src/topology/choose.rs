@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{limit::is_of_limit, pooled::PooledConnection},
+    pool::pooled::PooledConnection,
     position::{Freshness, Position},
-    session::{connection::driver::Access, settings::READ_ONLY},
+    session::{connection::driver::Access, limit::is_of_limit},
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
     topology::{nodes::Topology, probe::ProbeResult, snapshot::TopologySnapshot},
 };
@@ -163,8 +163,10 @@ impl Topology {
         loop {
             let (index, timeline) = self.known_primary(deadline, end).await?;
             let node = &self.nodes[index];
-            if access == Access::ReadWrite && node.connector.is_read_only() {
-                return Err(StoreError::Unsuitable(READ_ONLY.to_owned()));
+            if access == Access::ReadWrite
+                && let Some(reason) = node.connector.refuses_writes()
+            {
+                return Err(StoreError::Unsuitable(reason));
             }
             let pool = match access {
                 Access::ReadWrite => &node.writers,

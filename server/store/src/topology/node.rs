@@ -17,14 +17,20 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{PoolOptions, limit::is_of_limit, shared::Pool},
+    pool::{PoolOptions, shared::Pool},
     session::{
-        connect::Connector, connection::driver::Access, control::ControlConnection,
-        settings::READ_ONLY, statement_log::StatementLog,
+        connect::Connector,
+        connection::{Connection, driver::Access},
+        control::ControlConnection,
+        limit::{is_late_opening, is_of_limit},
+        statement_log::StatementLog,
     },
     telemetry::meters::NODE_BANS,
     topology::probe::{self, PERIOD, PROBE_TIMEOUT, ProbeResult},
 };
+
+/// How long a question waits for the control connection, before a pooled one is asked.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a node is ejected after its first failure. The time doubles with each further one.
 const FIRST_BAN: Duration = Duration::from_millis(250);
@@ -44,8 +50,9 @@ pub(crate) struct Node {
     /// The same pool as `writers` on PostgreSQL.
     pub readers: Arc<Pool>,
     pub control: Arc<ControlConnection>,
-    /// The connection of the probes alone: no other question delays them.
-    pub probes: ControlConnection,
+    /// The connection of the probes alone: no other question delays them. A single node, whose
+    /// probes change no routing, has the control connection for them.
+    pub probes: Arc<ControlConnection>,
     /// The last probe result; `None` while the node doesn't answer.
     pub(crate) probe_result: watch::Sender<Option<ProbeResult>>,
     /// The last probe result that was an answer.
@@ -133,7 +140,7 @@ impl NodeRole {
 
 impl Node {
     /// Reads a URL; nothing is connected yet. `readers` is the pool for reading, where that is
-    /// another than the one for writing.
+    /// another than the one for writing. A single node's probes change no routing.
     ///
     /// # Errors
     /// If the URL can't be read.
@@ -142,12 +149,16 @@ impl Node {
         url: &str,
         log: StatementLog,
         command_timeout: Duration,
+        is_single: bool,
         pools: impl FnOnce(&Connector) -> (PoolOptions, Option<PoolOptions>),
     ) -> Result<Arc<Self>, StoreError> {
         let connector = Connector::new(url, log, command_timeout)?;
         let control = Arc::new(ControlConnection::new(connector.clone()));
         let (writing, reading) = pools(&connector);
-        let probes = ControlConnection::new(connector.clone());
+        let probes = match is_single {
+            true => control.clone(),
+            false => Arc::new(ControlConnection::new(connector.clone())),
+        };
         let wake = Arc::<Notify>::default();
         let pool =
             |options| Pool::new(name, connector.clone(), control.clone(), options, wake.clone());
@@ -177,9 +188,11 @@ impl Node {
     /// If it doesn't answer in time.
     pub(crate) async fn probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
         let probe = async |connection: &_| probe::probe(connection).await;
-        let seen = match self.probes.ask(deadline, probe).await {
-            // The server takes no more connections, and the control connection is there.
-            Err(error) if is_of_limit(&error) => self.control.ask(deadline, probe).await,
+        let seen = match self.probes.ask_within(self.patience(), deadline, probe).await {
+            // The server takes no more connections, or lets this one wait.
+            Err(error) if is_of_limit(&error) || is_late_opening(&error) => {
+                self.ask(deadline, probe).await
+            }
             // The session of the probes has ended, which says nothing of the node.
             Err(StoreError::Unavailable(_)) => self.probes.ask(deadline, probe).await,
             seen => seen,
@@ -207,6 +220,8 @@ impl Node {
             return Ok(seen);
         }
         let guard = match (self.probing.try_lock(), within(2 * PERIOD)) {
+            // Each call waits for a connection of its own.
+            _ if self.readers.is_empty() => return self.fresh_probe(deadline).await,
             (Ok(guard), _) => Ok(guard),
             (Err(_), Some(seen)) => return Ok(seen),
             (Err(_), None) => timeout(deadline.remaining(Duration::MAX), self.probing.lock()).await,
@@ -228,28 +243,50 @@ impl Node {
         Ok(seen)
     }
 
-    /// Whether an operator has made the database read-only. A new session is asked while it is
-    /// so; before that the control connection, which learns of a change of the server's
-    /// configuration.
-    pub(crate) async fn is_read_only(&self) -> bool {
+    /// Runs a query on the control connection, or on a pooled one where the server takes no more
+    /// connections.
+    ///
+    /// # Errors
+    /// Those of the query, and those of a connection.
+    pub(crate) async fn ask<T>(
+        &self,
+        deadline: Deadline,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError> + Copy,
+    ) -> Result<T, StoreError> {
+        match self.control.ask_within(self.patience(), deadline, query).await {
+            Err(error) if is_of_limit(&error) || is_late_opening(&error) => {
+                let pooled = self.readers.check_out(Access::ReadOnly, deadline).await?;
+                pooled.set_deadline(deadline);
+                query(&pooled).await
+            }
+            asked => asked,
+        }
+    }
+
+    /// How long a question waits for the control connection: for ever, if there is no other.
+    fn patience(&self) -> Duration {
+        if self.readers.is_empty() { Duration::MAX } else { PATIENCE }
+    }
+
+    /// Asks whether an operator has made the database read-only, and records it. While it is so, a
+    /// new session is opened, since only that shows when it ends.
+    pub(crate) async fn examine_read_only(&self) {
         let deadline = Deadline::after(PROBE_TIMEOUT);
-        if !self.connector.is_read_only() {
-            let asked = self.control.ask(deadline, async |it| probe::is_read_only(it).await);
+        let condition = self.connector.condition();
+        if !condition.is_read_only() {
+            let asked = self.ask(deadline, async |it| probe::is_read_only(it).await);
             if asked.await.is_ok_and(|is_read_only| is_read_only) {
-                self.connector.note_read_only();
-                tracing::warn!(node = %self.name, "{}", READ_ONLY);
+                condition.set_read_only(true);
             }
         } else if let Ok(Ok(session)) =
             timeout(PROBE_TIMEOUT, self.connector.quiet().open(Access::ReadOnly)).await
         {
             session.close().await;
-            if !self.connector.is_read_only() {
-                tracing::info!(node = %self.name, "the database takes writes again");
+            if !condition.is_read_only() {
                 // Its session was opened in the read-only mode, which it would go on to report.
                 self.control.close().await;
             }
         }
-        self.connector.is_read_only()
     }
 
     /// Evicts all connections to the node.

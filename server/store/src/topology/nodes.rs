@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::limit::is_of_limit,
+    session::limit::is_of_limit,
     telemetry::meters::{NODE_LAG, ROLE_CHANGES},
     topology::{
         history::TimelineHistory,

@@ -122,13 +122,20 @@ pub(crate) fn check_process(opened: i32, now: i32) -> Result<(), StoreError> {
     Err(StoreError::Unsuitable(shared_session(&sign)))
 }
 
-/// Whether the server's configuration makes transactions of new sessions read-only.
+/// Whether transactions of new sessions of this role are read-only by default: as the role or the
+/// database say now, or as the server's configuration does.
 ///
 /// # Errors
 /// What the database answers.
 pub(crate) async fn is_read_only(connection: &Connection) -> Result<bool, StoreError> {
-    let sql =
-        "SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only'";
+    let sql = "SELECT coalesce((SELECT option_value::boolean \
+               FROM pg_db_role_setting, pg_options_to_table(setconfig) \
+               WHERE option_name = 'default_transaction_read_only' \
+               AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+               AND setrole IN (0, session_user::regrole::oid) \
+               ORDER BY setrole = 0, setdatabase = 0 LIMIT 1), \
+               (SELECT reset_val = 'on' FROM pg_settings \
+               WHERE name = 'default_transaction_read_only'), false)";
     let statement = Statement::from_string(DbBackend::Postgres, sql);
     let row = connection.query_one_raw(statement).await?;
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default())

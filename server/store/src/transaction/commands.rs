@@ -13,14 +13,19 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, RuntimeErr};
 use sqlx::{AssertSqlSafe, Connection as _, Either, Row};
 
 use crate::{
+    cause::breaks_connection,
     deadline::Deadline,
-    error::{StoreError, breaks_connection},
+    error::StoreError,
     position::{POSITION, Position},
     session::connection::{Connection, driver::Driver, state::TransactionState},
 };
 
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a write's transaction may be idle between two statements before the server ends it: this
+/// program is cut off or hangs.
+pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(10);
 
 /// How much longer than its own times a transaction may be idle before the server ends its session.
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
@@ -143,6 +148,10 @@ impl Connection {
                 "the primary is another one".into(),
             )));
         }
+        if let Err(error) = self.check_file() {
+            self.rollback().await;
+            return Err(error);
+        }
         // No deadline: the outcome of a commit is worth a wait beyond it.
         self.set_deadline(Deadline::NONE);
         let limit = self.command_timeout();
@@ -182,7 +191,13 @@ impl Connection {
             Ok(position) => {
                 self.set_state(TransactionState::Idle);
                 // The commit succeeded, even if reading the position failed.
-                Ok(exchange.end(position).unwrap_or_default())
+                let position = exchange.end(position).unwrap_or_default();
+                match self.check_file() {
+                    Ok(()) => Ok(position),
+                    Err(error) => {
+                        Err(StoreError::CommitOutcomeUnknown(DbErr::Custom(error.to_string())))
+                    }
+                }
             }
             Err(error) => {
                 let lost = breaks_connection(&error) && !has_ended_session(&error);

@@ -26,7 +26,10 @@ use crate::{
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
     topology::{choose::Choice, nodes::Topology},
-    transaction::{commands::Begin, operation::Write},
+    transaction::{
+        commands::{Begin, LONGEST_IDLE},
+        operation::Write,
+    },
 };
 
 /// How long the store repeats a write without a deadline, unless the statement timeout is
@@ -38,10 +41,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The pause before the next primary is tried.
 const LOST_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long a write's transaction may be idle between two statements before the server ends it: this
-/// program is cut off or hangs.
-const LONGEST_IDLE: Duration = Duration::from_secs(10);
 
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);

@@ -1,11 +1,16 @@
-//! The end of a connection that its pool evicts or replaces.
+//! The end of a connection that its pool evicts or replaces, or whose file is gone.
 
 use std::{io, time::Duration};
 
-use sea_orm::DbErr;
 use tokio::time::sleep;
 
-use crate::session::connection::{Connection, driver::Access, membership::PoolMembership};
+use crate::{
+    error::StoreError,
+    session::{
+        connection::{Connection, driver::Access, membership::PoolMembership},
+        sqlite_file::SessionFile,
+    },
+};
 
 impl Connection {
     /// The same connection as a member of a pool.
@@ -13,17 +18,36 @@ impl Connection {
         Self { membership: Some(membership), ..self }
     }
 
-    /// The same session of PostgreSQL with another access.
+    /// The same connection with the files that its session has open.
+    pub(crate) fn with_file(self, file: Option<SessionFile>) -> Self {
+        Self { file, ..self }
+    }
+
+    /// Checks that the session writes where others will read: SQLite's file may have been removed
+    /// or replaced.
     ///
     /// # Errors
-    /// What the database answers.
-    pub(crate) async fn switched(self, access: Access) -> Result<Self, DbErr> {
-        let sql = match access {
-            Access::ReadWrite => "SET default_transaction_read_only = off",
-            Access::ReadOnly => "SET default_transaction_read_only = on",
+    /// [`StoreError::Unsuitable`]. The connection must not be used again.
+    pub(crate) fn check_file(&self) -> Result<(), StoreError> {
+        let Some(Err(reason)) = self.file.as_ref().map(SessionFile::check) else { return Ok(()) };
+        self.broken.store(true, std::sync::atomic::Ordering::Release);
+        Err(StoreError::Unsuitable(reason))
+    }
+
+    /// The same session with this access, once it has answered.
+    ///
+    /// # Errors
+    /// The connection itself, if it doesn't.
+    pub(crate) async fn with_access(self, access: Access) -> Result<Self, Self> {
+        let answer = match access {
+            same if same == self.access => self.recover().await,
+            Access::ReadWrite => self.control("SET default_transaction_read_only = off").await,
+            Access::ReadOnly => self.control("SET default_transaction_read_only = on").await,
         };
-        self.control(sql).await?;
-        Ok(Self { access, ..self })
+        match answer {
+            Ok(()) => Ok(Self { access, ..self }),
+            Err(_) => Err(self),
+        }
     }
 
     /// Whether the connection has reached its lifetime.

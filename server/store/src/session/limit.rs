@@ -64,6 +64,20 @@ impl OpeningLimit {
     }
 }
 
+/// The text of an opening that has not ended in time.
+const LATE_OPENING: &str = "opening a connection took too long";
+
+/// The error of an opening that has not ended in time: of a server that hangs, or of a pooler that
+/// lets it wait.
+pub(crate) fn late_opening() -> StoreError {
+    StoreError::Unavailable(DbErr::Custom(LATE_OPENING.into()))
+}
+
+/// Whether an error is that of an opening that has not ended in time.
+pub(crate) fn is_late_opening(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(DbErr::Custom(text)) if text == LATE_OPENING)
+}
+
 /// Whether the server, or a pooler, has refused a connection because it has too many: SQLSTATE
 /// 53300 (PostgreSQL, Appendix A), or PgBouncer's `max_client_conn`.
 pub(crate) fn is_of_limit(error: &StoreError) -> bool {
