@@ -57,7 +57,7 @@ async fn change_is_later_than_the_one_before(engine: Engine) {
     };
     let items = json!([{"book_id": book["id"], "quantity": 2}]);
     let order = json!({"user_id": user["id"], "shipping_address": "here", "items": items});
-    let order = answer(&server, "OrderService/PlaceOrder", json!({"order": order})).await;
+    let order = answer(&server, "OrderService/PlaceOrder", order).await;
     changed("an order").await;
     answer(&server, "OrderService/CancelOrder", json!({"id": order["id"]})).await;
     changed("a cancelled order").await;

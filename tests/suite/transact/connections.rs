@@ -104,7 +104,7 @@ async fn commit_of_an_ended_session_is_reported_as_rolled_back() {
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     let idle = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                 WHERE usename = 'bookstore_app' AND datname = current_database() \
-                AND state = 'idle in transaction'";
+                AND xact_start IS NOT NULL AND query LIKE 'INSERT INTO \"books\"%'";
     assert_eq!(server.database().value(idle).await, "1");
     let left = idle.replace("pg_terminate_backend(pid)", "*");
     until("the session has ended", SOON, async || server.database().value(&left).await == "0")
@@ -161,10 +161,12 @@ async fn swallowed_steps_answer_in_their_time() {
     };
     let (mut calls, mut commits, mut silent) = (begun(1).await, begun(2).await, begun(3).await);
     let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bookstore_app' \
-                AND datname = current_database() AND state = 'idle in transaction'";
+                AND datname = current_database() AND xact_start IS NOT NULL \
+                AND query LIKE 'INSERT INTO \"books\"%'";
     assert_eq!(database.database().value(open).await, "3");
     line.freeze();
     let watch = Stopwatch::start();
+
     let call = async {
         let refused = calls.call(CREATE, a_new_book(4)).await.expect_err("no answer");
         refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
