@@ -7,7 +7,7 @@ use bookstore_tests::{Engine, Line, Replicated, SOON, TestServer, until};
 use futures_util::future::join_all;
 use tonic::Code;
 
-use super::{EVENTUAL, answers, create, read, reason, serve};
+use super::{EVENTUAL, answers, create, read, reason};
 use crate::{
     admin, client,
     transact::{CREATE, Led, a_new_book},
@@ -20,6 +20,13 @@ const PROBES: &str = "SELECT min(pid) FROM pg_stat_activity WHERE usename = 'boo
 const OPEN: &str = "SELECT min(pid) FROM pg_stat_activity WHERE usename = 'bookstore_app' \
                     AND xact_start IS NOT NULL AND query LIKE 'INSERT INTO \"books\"%'";
 
+/// A service whose calls and transactions may wait.
+async fn patient(cluster: &Replicated) -> TestServer {
+    let server = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
+    let server = server.env("DATABASE_FAILOVER_WAIT", "1m").env("TRANSACTION_TIMEOUT", "1m");
+    server.env("TRANSACTION_IDLE_TIMEOUT", "1m").start().await
+}
+
 /// How often the service has found no primary.
 fn losses(server: &TestServer) -> usize {
     server.logs().so_far().iter().filter(|line| line.contains("there is no primary")).count()
@@ -30,7 +37,7 @@ fn losses(server: &TestServer) -> usize {
 #[tokio::test]
 async fn primary_that_stands_still_ends_no_call() {
     let cluster = Replicated::start(1).await;
-    let server = serve(&cluster, "1m").await;
+    let server = patient(&cluster).await;
     let mut open = Led::begun(&server).await;
     open.call(CREATE, a_new_book(1)).await.expect("a book");
     let session = cluster.value(0, OPEN).await;
@@ -60,7 +67,7 @@ async fn primary_that_stands_still_ends_no_call() {
 #[tokio::test]
 async fn slow_probe_ends_no_call() {
     let cluster = Replicated::start(1).await;
-    let server = serve(&cluster, "1m").await;
+    let server = patient(&cluster).await;
     let mut open = Led::begun(&server).await;
     open.call(CREATE, a_new_book(1)).await.expect("a book");
     let slow = cluster.value(0, PROBES).await;
