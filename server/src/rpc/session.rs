@@ -23,10 +23,10 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// The last position that a client's connection has written or read. Each of its reads needs at
 /// least this position, so that a session never goes back.
 #[derive(Clone, Debug, Default)]
-pub struct SessionCell(Arc<Session>);
+pub struct SessionCell(Arc<SessionState>);
 
 #[derive(Debug, Default)]
-struct Session {
+struct SessionState {
     positions: Mutex<SessionPositions>,
     /// Notified when a write has ended whose caller had left.
     ended: Notify,

@@ -40,7 +40,7 @@ impl TransactStream {
             Ok(done) => done,
             Err(_) if self.context.deadline.has_passed() => Err(status::deadline_exceeded()),
             Err(_) => Err(self.error(&StoreError::CommitOutcomeUnknown(DbErr::Custom(
-                "COMMIT was not answered in time".to_owned(),
+                "the commit was not answered in time".to_owned(),
             )))),
         }
     }

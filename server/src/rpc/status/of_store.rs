@@ -171,7 +171,7 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             RichStatus::new(
                 Code::Unknown,
                 Reason::CommitOutcomeUnknown,
-                "COMMIT was not answered, so the write happened or it didn't: GetOutcome answers by \
+                "the commit was not answered, so the write happened or it didn't: GetOutcome answers by \
                  its idempotency-key; without a key, read in the same session",
             )
         }

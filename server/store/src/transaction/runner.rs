@@ -241,7 +241,7 @@ async fn attempt(
     let begun = tokio::select! {
         biased;
         begun = connection.begin(begin) => begun,
-        () = silent => Err(StoreError::Unavailable(DbErr::Custom("no answer to BEGIN".into()))),
+        () = silent => Err(StoreError::Unavailable(DbErr::Custom("the primary does not answer".into()))),
     };
     begun.map_err(|error| match error {
         // BEGIN waits for no other lock.

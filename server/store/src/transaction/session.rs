@@ -150,7 +150,7 @@ pub(crate) async fn begin(
             biased;
             begun = pooled.begin(begin) => begun,
             () = topology.is_left(node, is_primary) => {
-                Err(StoreError::Unavailable(DbErr::Custom("no answer to BEGIN".into())))
+                Err(StoreError::Unavailable(DbErr::Custom("the primary does not answer".into())))
             }
         };
         match begun {
