@@ -13,7 +13,8 @@ use crate::{
     rpc::{
         calls::Calls,
         consistency::Consistency,
-        context::{AnswerCell, RequestContext, SessionCell},
+        context::{AnswerCell, RequestContext},
+        session::SessionCell,
     },
 };
 

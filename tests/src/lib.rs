@@ -34,7 +34,7 @@ pub use database::{Database, Row, SqliteDatabase};
 pub use drifts::{Drift, drifts};
 pub use engine::Engine;
 pub use guard::hold;
-pub use line::Line;
+pub use line::{Line, Side};
 pub use postgres::{
     Origin, Postgres, PostgresDatabase, REVERSED_SETTINGS, Replicated, has_pgbouncer, psql,
     reverse_settings,

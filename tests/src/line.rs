@@ -28,6 +28,18 @@ enum State {
     CutAt(&'static [u8]),
     /// The same, but the connections are frozen then.
     FreezeAt(&'static [u8]),
+    /// Open until a server has sent these bytes. Then that connection alone is closed, behind them
+    /// or before them.
+    EndAtAnswer(&'static [u8], Side),
+}
+
+/// A side of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Before the first of them.
+    Before,
+    /// Behind the last of them.
+    Behind,
 }
 
 /// A TCP proxy to a database of the tests' cluster, or to a service. Dropping it cuts its
@@ -95,6 +107,12 @@ impl Line {
         self.state.send_replace(State::FreezeAt(bytes));
     }
 
+    /// Forwards the database's bytes up to the next ones that contain these, and closes that
+    /// connection there. The others stay open.
+    pub fn end_at_answer(&self, bytes: &'static [u8], side: Side) {
+        self.state.send_replace(State::EndAtAnswer(bytes, side));
+    }
+
     /// Waits until [`Self::cut_at`] has cut the connections.
     ///
     /// # Panics
@@ -104,6 +122,11 @@ impl Line {
         let cut = state.wait_for(|state| *state == State::Cut);
         let cut = tokio::time::timeout(SOON, cut).await;
         assert!(cut.is_ok_and(|cut| cut.is_ok()), "the bytes to cut at were not sent");
+    }
+
+    /// Whether all bytes are forwarded, also after [`Self::end_at_answer`] has closed a connection.
+    pub fn is_open(&self) -> bool {
+        *self.state.borrow() == State::Open
     }
 
     /// Forwards nothing more. Connections stay open, as with a lost network.
@@ -175,6 +198,15 @@ async fn pump(
         let thawed = seen.wait_for(|state| *state != State::Frozen).await;
         let Ok(now) = thawed.map(|state| *state) else { return };
         if now == State::Cut {
+            return;
+        }
+        if let State::EndAtAnswer(wanted, side) = now
+            && !asks
+            && let Some(at) = bytes[..size].windows(wanted.len()).position(|it| it == wanted)
+        {
+            state.send_replace(State::Open);
+            let end = if side == Side::Behind { at + wanted.len() } else { at };
+            let _ = to.write_all(&bytes[..end]).await;
             return;
         }
         let may = left.load(Ordering::Relaxed).min(size);

@@ -15,6 +15,7 @@ mod cart;
 mod category;
 mod client;
 mod clients;
+mod clocks;
 mod cluster;
 mod contract;
 mod drift;

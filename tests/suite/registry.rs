@@ -56,6 +56,7 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
         attempts: Attempts::default(),
         meter: None,
         large_answers: None,
+        observer: None,
     };
     let committed = store.run(call, write).await.expect("a successful call");
     let created = Category::decode(&*committed.answer).expect("a category");

@@ -2,6 +2,8 @@
 //! failover.
 
 mod lost_primary;
+mod session;
+mod suspect;
 
 use std::{
     sync::{

@@ -68,6 +68,7 @@ fn call(deadline: Deadline) -> Call {
         attempts: Attempts::default(),
         meter: None,
         large_answers: None,
+        observer: None,
     }
 }
 

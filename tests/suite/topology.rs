@@ -135,7 +135,10 @@ async fn replica_that_followed_a_promotion_answers_without_a_primary() {
         let status = client::books(&server).get_book(read).await.expect_err("no such book");
         assert_eq!(status.code(), Code::NotFound, "{status:?}");
     }
-    until_node(address, &second, "the last node is a replica", replica).await;
+    until_node(address, &second, "the last node is a replica of unknown lag", |node| {
+        node["role"] == "replica" && node["timeline"] == 2 && node["lag_ms"].is_null()
+    })
+    .await;
 }
 
 /// A service that has learned of a timeline but not probed its primary can't read histories yet.

@@ -36,7 +36,7 @@ on_every_engine!(
     read_only_transaction_refuses_writes,
 );
 
-const CREATE: &str = "BookService/CreateBook";
+pub(crate) const CREATE: &str = "BookService/CreateBook";
 const GET: &str = "BookService/GetBook";
 
 /// An open stream.
@@ -46,7 +46,7 @@ pub(crate) struct Led {
 }
 
 impl Led {
-    async fn open(server: &TestServer, key: Option<&str>) -> Self {
+    pub(crate) async fn open(server: &TestServer, key: Option<&str>) -> Self {
         Self::open_at(server.address(), key).await
     }
 
@@ -71,14 +71,14 @@ impl Led {
         Self::begun_at(server.address()).await
     }
 
-    async fn begun_at(address: SocketAddr) -> Self {
+    pub(crate) async fn begun_at(address: SocketAddr) -> Self {
         let mut led = Self::open_at(address, None).await;
         let begun = led.step(Step::Begin(Begin::default())).await;
         assert!(matches!(begun, Ok(Answer::Begun(_))), "{begun:?}");
         led
     }
 
-    async fn step(&mut self, step: Step) -> Result<Answer, Status> {
+    pub(crate) async fn step(&mut self, step: Step) -> Result<Answer, Status> {
         // The service may have ended the stream already, and the stream has the reason.
         drop(self.steps.send(TransactRequest { step: Some(step) }).await);
         let answer = self.answers.message().await?.expect("an answer to each step");
@@ -127,7 +127,7 @@ fn named(name: &str) -> Savepoint {
     Savepoint { name: name.to_owned() }
 }
 
-fn a_new_book(number: u32) -> Value {
+pub(crate) fn a_new_book(number: u32) -> Value {
     json!({"id": id(number), "book": a_book("led")})
 }
 

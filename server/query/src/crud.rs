@@ -6,6 +6,7 @@ mod import;
 mod read;
 mod removal;
 mod resource;
+mod times;
 mod write;
 
 pub(crate) use self::ids::column;
@@ -16,6 +17,7 @@ pub use self::{
     read::{FoundRows, Ids, One, find_many, get, get_many},
     removal::{checks_of_removal, delete, lock_for_delete},
     resource::{Change, Expected, Fixed, Insert, Removal, Resource, Row, Values},
+    times::{later, later_sql},
     write::{
         came_and_went, checks_of_insert, checks_of_update, insert, lock_all, state_is, update,
     },

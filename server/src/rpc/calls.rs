@@ -27,6 +27,7 @@ use super::{
     refused::Refused,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
+    session::SessionWrite,
     status,
 };
 use crate::budget::BudgetSide;
@@ -117,6 +118,9 @@ impl Calls {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
         let span = traces::operation(R::Query::NAME);
         let began = Instant::now();
+        if let Consistency::Session | Consistency::Strong = context.consistency {
+            context.session.settled(context.deadline).await;
+        }
         let freshness = self.freshness(context)?;
         let read = async {
             let budget = &context.budget;
@@ -134,8 +138,8 @@ impl Calls {
                 found = read().await;
             }
             context.note_read(found.node, found.position, began.elapsed());
-            if found.result.is_ok() && context.consistency == Consistency::Session {
-                context.session.verified();
+            if found.result.is_ok() {
+                context.session.verified(freshness, found.position);
             }
             checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
@@ -156,27 +160,7 @@ impl Calls {
     /// INVALID_ARGUMENT if the token was altered or never came from here.
     pub fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
         let token = self.position(context)?;
-        let session = || context.session.position();
-        Ok(match (context.consistency, token) {
-            (Consistency::Strong, _) => Freshness::Strong,
-            (Consistency::Session, token) => {
-                let unverified = context.session.unverified();
-                match (unverified.or(session()), unverified.and(session()), token) {
-                    (Some(older), Some(last), Some(token)) => {
-                        Freshness::Both(older, last.later(token))
-                    }
-                    (Some(one), None, Some(other)) | (Some(one), Some(other), None) => {
-                        Freshness::Both(one, other)
-                    }
-                    (None, _, Some(token)) => Freshness::AtLeast(token),
-                    (session, _, None) => Freshness::Session(session),
-                }
-            }
-            (Consistency::Eventual | Consistency::AtLeast, Some(token)) => {
-                Freshness::AtLeast(token)
-            }
-            (Consistency::Eventual | Consistency::AtLeast, None) => Freshness::Eventual,
-        })
+        Ok(context.session.freshness(context.consistency, token))
     }
 
     /// The position in the caller's token.
@@ -249,6 +233,7 @@ impl Calls {
             attempts: Attempts::default(),
             meter: Some(context.budget.clone()),
             large_answers: self.0.large_answers.get().cloned(),
+            observer: None,
         })
     }
 
@@ -259,13 +244,16 @@ impl Calls {
     pub async fn run(
         &self,
         context: &RequestContext,
-        call: Call,
+        mut call: Call,
         write: Box<dyn Write>,
     ) -> Result<Vec<u8>, Status> {
         let (began, attempts) = (Instant::now(), call.attempts.clone());
+        let observer = SessionWrite::new(context.session.clone());
+        let _held = observer.held();
+        call.observer = Some(observer);
         match self.0.store.run(call, write).await {
             Ok(committed) => {
-                context.note_write(&committed, began.elapsed());
+                context.answer.note_write(&committed, began.elapsed());
                 match &context.field_mask {
                     None => Ok(committed.answer),
                     Some(mask) => pruned(&committed.answer, mask, &context.request_id),
@@ -273,12 +261,6 @@ impl Calls {
             }
             Err(error) => {
                 context.answer.note_failed_write(&attempts, began.elapsed());
-                if let StoreError::CommitOutcomeUnknown(_) = error
-                    && let Some(position) = self.0.store.position().await
-                {
-                    // The session's next read sees the write, if it has happened.
-                    context.session.note(position);
-                }
                 Err(status::store(&self.in_excess(context, error), &context.request_id))
             }
         }
@@ -303,9 +285,9 @@ impl Calls {
         context: &RequestContext,
         call: Call,
         reads: Option<Freshness>,
-        wait: Duration,
+        (wait, idle): (Duration, Duration),
     ) -> Result<Begun, Status> {
-        let begun = self.0.store.begin(call, reads, wait).await;
+        let begun = self.0.store.begin(call, reads, (wait, idle)).await;
         begun.map_err(|error| status::store(&error, &context.request_id))
     }
 

@@ -22,6 +22,7 @@ pub mod registry;
 pub mod request;
 pub mod rules;
 pub mod search;
+pub mod session;
 pub(crate) mod stamp;
 pub mod standard;
 pub mod status;

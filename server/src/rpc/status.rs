@@ -167,7 +167,8 @@ pub fn metadata(error: &MetadataError) -> Status {
 
 /// The call's deadline has passed.
 pub fn deadline_exceeded() -> Status {
-    let message = "the deadline passed before the answer was there";
+    let message = "the deadline passed before the answer was there; a write may have happened: \
+                   GetOutcome answers by its idempotency-key";
     RichStatus::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message).into_status()
 }
 
@@ -318,7 +319,7 @@ pub fn import_expired(since: DateTime<Utc>) -> Status {
 /// A write without a key that the caller's library retries.
 pub fn repeated_without_key() -> Status {
     let message = "an earlier attempt of this write may have happened, and it has no \
-                   idempotency-key: it was not carried out again; read to find out";
+                   idempotency-key: it was not carried out again; read in the same session to find out";
     let answer = RichStatus::new(Code::Unknown, ErrorReason::CommitOutcomeUnknown, message);
     let mut status = answer.into_status();
     status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static(NEVER));

@@ -5,6 +5,7 @@ mod limits;
 mod operations;
 mod service;
 mod session;
+mod timing;
 
 use std::sync::Arc;
 

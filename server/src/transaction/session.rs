@@ -18,7 +18,7 @@ use bookstore_proto::{
 };
 use bookstore_store::{
     Begun, Committed as Done, Deadline, FieldViolation, Freshness, StepError, StoreError,
-    Transaction, telemetry::traces::operation,
+    Transaction, WriteObserver, telemetry::traces::operation,
 };
 use futures_util::FutureExt;
 use prost::Message;
@@ -40,6 +40,7 @@ use crate::rpc::{
     method::MethodKind,
     refused::Refused,
     registry::{Prepared, Registry},
+    session::SessionWrite,
     status,
 };
 
@@ -75,18 +76,18 @@ pub fn transact(
 }
 
 /// A stream and what serves it.
-struct TransactStream {
+pub(super) struct TransactStream {
     calls: Calls,
     registry: Arc<Registry>,
     limits: TransactionLimits,
-    context: RequestContext,
+    pub(super) context: RequestContext,
     answers: mpsc::Sender<Result<TransactResponse, Status>>,
     /// The passwords of all steps so far.
     passwords: AtomicUsize,
 }
 
 /// The state after a step.
-enum Next {
+pub(super) enum Next {
     /// The transaction goes on.
     Open(Box<Transaction>, Answer),
     /// It has ended normally.
@@ -147,14 +148,16 @@ impl TransactStream {
             next = match step {
                 Ok(Some(Ok(step))) => {
                     let span = span(&step);
-                    // A commit that was sent may take effect, so its outcome is awaited.
-                    let end = match step {
-                        Step::Commit(_) => self.context.deadline,
-                        _ => end,
-                    };
                     let works = matches!(step, Step::Request(_));
-                    let next = self.in_time(end, self.step(transaction, step).instrument(span));
-                    let next = next.await?;
+                    let next = match step {
+                        Step::Commit(_) => {
+                            self.commit_in_time(end, self.step(transaction, step).instrument(span))
+                                .await?
+                        }
+                        _ => {
+                            self.in_time(end, self.step(transaction, step).instrument(span)).await?
+                        }
+                    };
                     if works && !matches!(next, Next::Open(_, Answer::Failure(_))) {
                         active = Instant::now();
                     }
@@ -225,7 +228,8 @@ impl TransactStream {
             IsolationLevel::Serializable => reads.map(|_| Freshness::Strong),
             _ => reads,
         };
-        Ok(match self.calls.begin(&self.context, call, reads, self.limits.wait).await? {
+        let waits = (self.limits.wait, self.limits.idle);
+        Ok(match self.calls.begin(&self.context, call, reads, waits).await? {
             Begun::Open(transaction) => {
                 let left = end.remaining(Duration::MAX).as_millis();
                 let timeout_ms = i32::try_from(left).unwrap_or(i32::MAX);
@@ -261,12 +265,20 @@ impl TransactStream {
                 let kept = TransactResponse { step }.encode_to_vec();
                 // In a task of its own: a cancelled call must not cancel a commit that may have
                 // taken effect.
-                let committing = tokio::spawn(transaction.commit(kept).in_current_span()).await;
+                let write = SessionWrite::new(self.context.session.clone());
+                let _held = write.held();
+                write.begun();
+                let committing = async move {
+                    let done = transaction.commit(kept).await;
+                    write.ended(&done);
+                    done
+                };
+                let committing = tokio::spawn(committing.in_current_span()).await;
                 let done = committing.unwrap_or_else(|failure| {
                     Err(StoreError::internal(format!("the commit's task ended: {failure}")))
                 });
                 let done = done.map_err(|error| self.error(&error))?;
-                self.context.note_write(&done, Duration::ZERO);
+                self.context.answer.note_write(&done, Duration::ZERO);
                 return Ok(Next::Closed(self.committed(&done)));
             }
             Step::Rollback(_) => {
@@ -351,28 +363,7 @@ impl TransactStream {
         Ok(Answer::Response(any(&method.answer, answer)))
     }
 
-    /// Waits no longer than the transaction may be open. The dropped future drops the transaction,
-    /// which cancels its running statement.
-    async fn in_time<T>(
-        &self,
-        end: Deadline,
-        work: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        match timeout(end.remaining(Duration::MAX), work).await {
-            Ok(done) => done.map_err(|status| if end.has_passed() { self.late() } else { status }),
-            Err(_) => Err(self.late()),
-        }
-    }
-
-    /// The error after a timeout: the caller's deadline or the transaction's.
-    fn late(&self) -> Status {
-        match self.context.deadline.has_passed() {
-            true => status::deadline_exceeded(),
-            false => self.error(&StoreError::TransactionTimeout),
-        }
-    }
-
-    fn error(&self, error: &StoreError) -> Status {
+    pub(super) fn error(&self, error: &StoreError) -> Status {
         status::store(error, &self.context.request_id)
     }
 

@@ -1,11 +1,15 @@
 //! A call to the store: what a write brings along, how often it was attempted, and its result.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use sea_orm::IsolationLevel;
 
 use crate::{
     deadline::Deadline,
+    error::StoreError,
     idempotency::{key::IdempotencyKey, large::LargeAnswers},
     position::Position,
     session::rows::Meter,
@@ -33,6 +37,17 @@ pub struct Call {
     pub meter: Option<Arc<dyn Meter>>,
     /// Stores large answers abridged; `None` stores them whole.
     pub large_answers: Option<Arc<dyn LargeAnswers>>,
+    /// Learns how the write ends; `None` if only the caller does.
+    pub observer: Option<Arc<dyn WriteObserver>>,
+}
+
+/// Learns how a write ends, also if its caller has left before.
+pub trait WriteObserver: Debug + Send + Sync {
+    /// The write runs to its end from now on.
+    fn begun(&self);
+
+    /// The write has ended.
+    fn ended(&self, result: &Result<Committed, StoreError>);
 }
 
 impl Call {

@@ -48,7 +48,7 @@ mod transaction;
 mod violation;
 
 pub use self::{
-    call::{Attempts, Call, Committed},
+    call::{Attempts, Call, Committed, WriteObserver},
     cause::ConstraintKind,
     clock::now,
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
@@ -57,7 +57,7 @@ pub use self::{
     idempotency::{CountKeys, IdempotencyKey, LargeAnswers, LookUpOutcome, Outcome},
     options::StoreOptions,
     pool::{PoolOptions, PoolStats, PooledConnection},
-    position::{Freshness, Position},
+    position::{Bounds, Freshness, Position},
     precondition::{Precondition, PreconditionKind},
     read_limits::Limit,
     schema::{Needs, Schema},

@@ -10,8 +10,8 @@ pub enum Freshness {
     Session(Option<Position>),
     /// The node has reached this position.
     AtLeast(Position),
-    /// The node has reached both positions, which may be of different timelines.
-    Both(Position, Position),
+    /// The node has all that these bounds ask for.
+    All(Bounds),
     /// The node lags by no more than the allowed time.
     Eventual,
 }
@@ -25,13 +25,58 @@ impl Default for Freshness {
 impl Freshness {
     /// The positions that the read must see.
     pub(crate) fn bounds(self) -> impl Iterator<Item = Position> {
-        let (one, other) = match self {
-            Self::Strong | Self::Eventual => (None, None),
-            Self::Session(position) => (position, None),
-            Self::AtLeast(position) => (Some(position), None),
-            Self::Both(one, other) => (Some(one), Some(other)),
+        let bounds = match self {
+            Self::Strong | Self::Eventual => Bounds::default(),
+            Self::Session(position) => Bounds::of(position),
+            Self::AtLeast(position) => Bounds::of([position]),
+            Self::All(bounds) => bounds,
         };
-        one.into_iter().chain(other)
+        bounds.positions.into_iter().flatten()
+    }
+
+    /// Whether only the primary may answer.
+    pub(crate) fn needs_primary(self) -> bool {
+        match self {
+            Self::Strong => true,
+            Self::All(bounds) => bounds.primary_only,
+            _ => false,
+        }
+    }
+}
+
+/// The positions that a read must see. They may be of different timelines: one that a failover has
+/// discarded is lost, however late the others are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    positions: [Option<Position>; Self::MOST],
+    /// How many commits of unknown outcome the session has had since its last read.
+    pub unknown_commits: u32,
+    /// Whether only the primary may answer, as it alone shows whether such commits have happened.
+    pub primary_only: bool,
+}
+
+impl Bounds {
+    /// The most positions.
+    pub const MOST: usize = 4;
+
+    /// These positions, of which the last [`Bounds::MOST`] count.
+    pub fn of(positions: impl IntoIterator<Item = Position>) -> Self {
+        let mut bounds = Self::default();
+        for position in positions {
+            bounds.positions.rotate_left(1);
+            bounds.positions[Self::MOST - 1] = Some(position);
+        }
+        bounds
+    }
+
+    /// Whether there is nothing that a read must see.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a position is among them.
+    pub fn contains(&self, position: &Position) -> bool {
+        self.positions.contains(&Some(*position))
     }
 }
 
@@ -63,6 +108,15 @@ pub(crate) const POSITION: &str = "\
     || left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
 impl Position {
+    /// The number of a position that is somewhere on its timeline: only the primary has it for
+    /// certain.
+    pub(crate) const UNKNOWN: u64 = u64::MAX;
+
+    /// Whether the position is known no closer than by its timeline.
+    pub fn is_unknown(&self) -> bool {
+        self.number == Self::UNKNOWN
+    }
+
     /// A position on SQLite, where every read sees every commit.
     pub(crate) fn of_sqlite(commits: u64) -> Self {
         Self { system: 0, timeline: 0, number: commits }
@@ -128,6 +182,16 @@ mod tests {
         assert_eq!(read("0/20 0/30 3"), Some((7, 3, 0x21)), "a record may be under way");
         assert_eq!(read("0/20  "), Some((7, 1, 0x20)), "nothing is received");
         assert_eq!(read(" 0/20 3"), None, "nothing is replayed");
+    }
+
+    #[test]
+    fn bounds_keep_the_last_positions() {
+        let at = |number| Position { system: 7, timeline: 1, number };
+        assert!(Bounds::of(None).is_empty());
+        let bounds = Bounds::of((1..=6).map(at));
+        let kept: Vec<_> = Freshness::All(bounds).bounds().map(|it| it.number).collect();
+        assert_eq!(kept, [3, 4, 5, 6]);
+        assert!(bounds.contains(&at(3)) && !bounds.contains(&at(2)));
     }
 
     #[test]

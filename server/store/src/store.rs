@@ -144,13 +144,6 @@ impl Store {
         runner::run(self.0.topology.clone(), choice, call, write, key_lock).await
     }
 
-    /// The position of the primary now; `None` if it is unknown.
-    pub async fn position(&self) -> Option<Position> {
-        let topology = &self.0.topology;
-        let primary = topology.snapshot().primary?;
-        topology.nodes[primary].writers.position().await
-    }
-
     /// Checks out a read-only connection to a node that is fresh enough.
     ///
     /// # Errors
@@ -196,9 +189,11 @@ impl Store {
             pooled.set_read_end(end);
             pooled.set_meter(meter.clone());
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
-            let result = tokio::select! {
-                result = query.fetch(&pooled) => result,
-                () = pooled.evicted() => Err(lost()),
+            let is_primary = topology.snapshot().primary == Some(node);
+            let (result, is_left) = tokio::select! {
+                result = query.fetch(&pooled) => (result, false),
+                () = pooled.evicted() => (Err(lost()), false),
+                () = topology.is_left(node, is_primary) => (Err(lost()), true),
             };
             // A session that had ended while it was idle: there are others, or new ones.
             let again = topology.is_single()
@@ -215,7 +210,10 @@ impl Store {
                 Err(StoreError::Conflict(_)) => topology.snapshot().primary != Some(node),
                 _ => false,
             };
-            if !elsewhere || topology.is_single() || avoid.len() > topology.nodes.len() {
+            // The read has waited for the primary already.
+            let has_waited = is_left && freshness.needs_primary();
+            let most = topology.nodes.len();
+            if !elsewhere || has_waited || topology.is_single() || avoid.len() > most {
                 let position = pooled.position(pooled.timeline()).await;
                 return ReadResult { result, node: Some(pooled.node()), position };
             }
@@ -229,7 +227,8 @@ impl Store {
 
     /// Begins an interactive transaction, which ends by `call.deadline`. Waits at most `wait` for
     /// one of the slots of such transactions. With `reads` it is read-only, on a node that is fresh
-    /// enough.
+    /// enough. `idle` is the longest time between two steps: if this program is cut off, the
+    /// database ends the transaction soon after it.
     ///
     /// # Errors
     /// [`StoreError::TransactionLimit`], those of a key, and those of the pool.
@@ -237,10 +236,10 @@ impl Store {
         &self,
         call: Call,
         reads: Option<Freshness>,
-        wait: Duration,
+        (wait, idle): (Duration, Duration),
     ) -> Result<Begun, StoreError> {
         let key_lock = self.0.key_locks.take_for(&call).await?;
-        session::begin(&self.0.topology, &self.0.slots, key_lock, call, reads, wait).await
+        session::begin(&self.0.topology, &self.0.slots, key_lock, call, reads, (wait, idle)).await
     }
 
     /// The greatest idle time and duration of transactions that callers lead, given the configured
@@ -267,6 +266,7 @@ impl Store {
                 attempts: Attempts::default(),
                 meter: None,
                 large_answers: None,
+                observer: None,
             };
             let done = self.run(call, Box::new(SweepKeys { retention })).await?;
             let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();

@@ -74,6 +74,17 @@ pub(crate) fn freeze(directory: &Path) -> Vec<i32> {
     all
 }
 
+/// Stops one process. Blocks.
+pub(crate) fn freeze_one(process: i32) {
+    signal(process, Signal::STOP);
+    await_state(process, &['T', 'Z', 'X']);
+}
+
+/// Continues one process.
+pub(crate) fn thaw_one(process: i32) {
+    signal(process, Signal::CONT);
+}
+
 /// Continues the stopped processes.
 pub(crate) fn thaw(directory: &Path) {
     for process in all(directory) {

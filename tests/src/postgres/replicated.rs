@@ -212,6 +212,16 @@ impl Replicated {
         processes::freeze(&self.nodes[node].directory);
     }
 
+    /// Stops one of a node's sessions, by its process: it answers nothing and closes nothing.
+    pub fn freeze_session(&self, process: i32) {
+        processes::freeze_one(process);
+    }
+
+    /// Continues a stopped session.
+    pub fn thaw_session(&self, process: i32) {
+        processes::thaw_one(process);
+    }
+
     /// Continues a frozen node.
     pub fn thaw(&self, node: usize) {
         processes::thaw(&self.nodes[node].directory);

@@ -1,7 +1,10 @@
 //! SQLite's files removed, replaced and made read-only under a running service: what can't be found
 //! again is not acknowledged.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{Database, Engine, TestServer, until};

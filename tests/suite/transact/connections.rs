@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bookstore_proto::v1::{Begin, GetBookRequest, transact_request::Step};
-use bookstore_tests::{Engine, TestServer, until};
+use bookstore_tests::{Engine, Line, Stopwatch, TestServer, until};
 use futures_util::future::join_all;
 use tonic::Code;
 
@@ -104,7 +104,7 @@ async fn commit_of_an_ended_session_is_reported_as_rolled_back() {
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     let idle = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                 WHERE usename = 'bookstore_app' AND datname = current_database() \
-                AND state = 'idle in transaction'";
+                AND xact_start IS NOT NULL AND query LIKE 'INSERT INTO \"books\"%'";
     assert_eq!(server.database().value(idle).await, "1");
     let left = idle.replace("pg_terminate_backend(pid)", "*");
     until("the session has ended", SOON, async || server.database().value(&left).await == "0")
@@ -141,4 +141,51 @@ async fn idle_limit_in_the_database_follows_the_transaction() {
     let limit = Duration::from_millis(limit.expect("a limit"));
     assert!(limit <= Duration::from_millis(2_501), "{limit:?}");
     led.commit().await.expect("a commit");
+}
+
+/// The network swallows everything: each step answers in its time, and the database's locks are
+/// free soon after.
+#[tokio::test]
+async fn swallowed_steps_answer_in_their_time() {
+    let database = TestServer::start(Engine::Postgres).await;
+    let line = Line::to(&database.database()).await;
+    let server = TestServer::builder(Engine::Postgres).url(line.url());
+    let server = server.env("TRANSACTION_IDLE_TIMEOUT", "1s").start().await;
+    let begun = async |number| {
+        let mut led = Led::open(&server, None).await;
+        led.step(Step::Begin(Begin { timeout_ms: 2_000, ..Begin::default() }))
+            .await
+            .expect("begun");
+        led.call(CREATE, a_new_book(number)).await.expect("a book");
+        led
+    };
+    let (mut calls, mut commits, mut silent) = (begun(1).await, begun(2).await, begun(3).await);
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bookstore_app' \
+                AND datname = current_database() AND xact_start IS NOT NULL \
+                AND query LIKE 'INSERT INTO \"books\"%'";
+    assert_eq!(database.database().value(open).await, "3");
+    line.freeze();
+    let watch = Stopwatch::start();
+
+    let call = async {
+        let refused = calls.call(CREATE, a_new_book(4)).await.expect_err("no answer");
+        refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    };
+    let commit = async {
+        let status = commits.commit().await.expect_err("no answer");
+        Refusal::from(&status).is(Code::Unknown, "COMMIT_OUTCOME_UNKNOWN", &[]);
+    };
+    let silence = async {
+        let status = silent.answers.message().await.expect_err("its caller is silent");
+        Refusal::from(&status).is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    };
+    let free = until("no transaction is open in the database", SOON, async || {
+        database.database().value(open).await == "0"
+    });
+    tokio::join!(call, commit, silence, free);
+    let took = watch.stop();
+    assert!(took.at_most(Duration::from_secs(10)), "{took:?}");
+    line.restore();
+    let count = "SELECT count(*) FROM books";
+    assert_eq!(database.database().value(count).await, "0", "no transaction is committed");
 }

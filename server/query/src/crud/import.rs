@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::crud::{
     ids::{column, column_in},
     resource::{Resource, Values},
+    times::later_sql,
     write::stamped,
 };
 
@@ -188,7 +189,10 @@ fn from_arrays<R: Resource>(
             let set =
                 taken_over::<R>(change).map(|name| format!("\"{name}\" = EXCLUDED.\"{name}\""));
             let set = set.collect::<Vec<_>>().join(", ");
-            format!("UPDATE SET {set}, \"version\" = \"{table}\".\"version\" + 1")
+            let later = later_import(DbBackend::Postgres, table);
+            format!(
+                "UPDATE SET {set}, \"updated_at\" = {later}, \"version\" = \"{table}\".\"version\" + 1"
+            )
         }
     };
     let sql = format!(
@@ -221,6 +225,10 @@ fn from_values<R: Resource>(
             let version = (Alias::new(R::FIELDS.table), Alias::new("version"));
             on_conflict
                 .update_columns(taken_over::<R>(change).map(Alias::new))
+                .value(
+                    Alias::new("updated_at"),
+                    Expr::cust(later_import(DbBackend::Sqlite, R::FIELDS.table)),
+                )
                 .value(Alias::new("version"), Expr::col(version).add(1))
         }
     };
@@ -232,7 +240,12 @@ fn from_values<R: Resource>(
 /// The columns that an existing row takes over from an imported one.
 fn taken_over<R: Resource>(change: &Values<R>) -> impl Iterator<Item = &'static str> {
     let set = own_columns::<R>().filter(|column| change.get(*column).is_set());
-    set.map(|column| column.as_str()).filter(|name| *name != "id").chain(["updated_at"])
+    set.map(|column| column.as_str()).filter(|name| *name != "id")
+}
+
+/// The time of a row that an imported one changes.
+fn later_import(backend: DbBackend, table: &str) -> String {
+    later_sql(backend, r#"EXCLUDED."updated_at""#, &format!(r#""{table}"."updated_at""#))
 }
 
 fn id_of<R: Resource>(row: &Values<R>) -> Option<Uuid> {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::crud::{
     ids::{column, column_in, id_is},
     resource::{Change, Expected, Fixed, Insert, Resource, Row, Values},
+    times::later,
 };
 
 /// Inserts rows and returns them.
@@ -98,10 +99,11 @@ async fn update_one<R: Resource>(
     connection: &Connection,
     change: &Change<Values<R>>,
 ) -> Result<Row<R>, StoreError> {
+    let backend = connection.get_database_backend();
     for _ in 0..ROUNDS {
         let mut rows = R::Entity::update_many()
             .set(change.values.clone())
-            .col_expr(column::<R>("updated_at")?, Expr::value(now()))
+            .col_expr(column::<R>("updated_at")?, later(backend, now(), "\"updated_at\""))
             .col_expr(column::<R>("version")?, Expr::col(Alias::new("version")).add(1))
             .filter(id_is(change.id))
             .filter(state_is(change.expected))

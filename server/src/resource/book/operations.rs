@@ -66,7 +66,14 @@ async fn lock_carts(connection: &Connection, books: &[Uuid]) -> Result<(), Store
 /// the books from them, changes neither.
 async fn change_carts(connection: &Connection, books: &[Uuid]) -> Result<(), StoreError> {
     cart::Entity::update_many()
-        .col_expr(cart::Column::UpdatedAt, Expr::value(bookstore_store::now()))
+        .col_expr(
+            cart::Column::UpdatedAt,
+            crud::later(
+                connection.get_database_backend(),
+                bookstore_store::now(),
+                r#""updated_at""#,
+            ),
+        )
         .col_expr(cart::Column::Version, Expr::col(cart::Column::Version).add(1))
         .filter(Expr::col(cart::Column::Id).in_subquery(holding(connection, books)))
         .exec(connection)

@@ -5,14 +5,19 @@ use bookstore_entity::{
     cart::{self, Column, Entity, Model},
     cart_item, user,
 };
-use bookstore_query::{Resource, children::children, crud::Expected, list::PAGE_BYTES};
+use bookstore_query::{
+    Resource,
+    children::children,
+    crud::{self, Expected},
+    list::PAGE_BYTES,
+};
 use bookstore_store::{
     Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
     sea_query::{Expr, ExprTrait, LockType, OnConflict},
 };
 use uuid::Uuid;
@@ -178,8 +183,14 @@ async fn change(connection: &Connection, target: &CartTarget) -> Result<Filled, 
         version: Set(1),
     };
     let version = Expr::col((Entity, Column::Version)).add(1);
+    // Later than the change before, whatever the clock says: it orders the items.
+    let later = crud::later_sql(
+        connection.get_database_backend(),
+        r#""excluded"."updated_at""#,
+        r#""carts"."updated_at""#,
+    );
     let again = OnConflict::column(Column::UserId)
-        .update_column(Column::UpdatedAt)
+        .value(Column::UpdatedAt, Expr::cust(later))
         .value(Column::Version, version)
         .to_owned();
     let cart = Entity::insert(row).on_conflict(again).exec_with_returning(connection).await?;

@@ -134,7 +134,14 @@ async fn unlink_books(connection: &Connection, categories: &[Uuid]) -> Result<()
     }
     book::Entity::update_many()
         .col_expr(book::Column::CategoryId, Expr::value(None::<Uuid>))
-        .col_expr(book::Column::UpdatedAt, Expr::value(bookstore_store::now()))
+        .col_expr(
+            book::Column::UpdatedAt,
+            crud::later(
+                connection.get_database_backend(),
+                bookstore_store::now(),
+                r#""updated_at""#,
+            ),
+        )
         .col_expr(book::Column::Version, Expr::col(book::Column::Version).add(1))
         .filter(book::Column::Id.in_subquery(books))
         .exec(connection)

@@ -15,7 +15,7 @@ use bookstore_store::{
     Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
 };
 use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
@@ -149,7 +149,14 @@ async fn advance(
     let from = from.next().map_or(&[][..], |(_, from)| *from);
     let mut rows = Entity::update_many()
         .col_expr(Column::Status, Expr::value(status))
-        .col_expr(Column::UpdatedAt, Expr::value(bookstore_store::now()))
+        .col_expr(
+            Column::UpdatedAt,
+            crud::later(
+                connection.get_database_backend(),
+                bookstore_store::now(),
+                r#""updated_at""#,
+            ),
+        )
         .col_expr(Column::Version, Expr::col(Column::Version).add(1))
         .filter(Column::Id.eq(step.id))
         .filter(Column::Status.is_in(from.iter().copied()))

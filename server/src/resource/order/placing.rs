@@ -7,7 +7,10 @@ use bookstore_entity::{
     order::{ActiveModel, Column, Entity, Model},
     order_item, user,
 };
-use bookstore_query::{Resource, crud::column_in};
+use bookstore_query::{
+    Resource,
+    crud::{column_in, later, later_sql},
+};
 use bookstore_store::{Connection, ConstraintCheck, FieldViolation, Precondition, StoreError};
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -200,7 +203,8 @@ const PLACE: &str = r#"WITH "line" AS MATERIALIZED (
     RETURNING 1
 ), "taken" AS (
     UPDATE "books" SET "stock" = "book"."stock" - "line"."quantity",
-        "version" = "books"."version" + 1, "updated_at" = $4
+        "version" = "books"."version" + 1,
+        "updated_at" = greatest($4, "books"."updated_at" + interval '1 microsecond')
     FROM "verdict", "line" JOIN "book" ON "book"."id" = "line"."book_id"
     WHERE "verdict"."good" AND "books"."id" = "book"."id"
     RETURNING 1
@@ -311,7 +315,10 @@ async fn write(
         book::Entity::update_many()
             .col_expr(book::Column::Stock, Expr::col(book::Column::Stock).sub(item.quantity))
             .col_expr(book::Column::Version, Expr::col(book::Column::Version).add(1))
-            .col_expr(book::Column::UpdatedAt, Expr::value(now))
+            .col_expr(
+                book::Column::UpdatedAt,
+                later(connection.get_database_backend(), now, r#""updated_at""#),
+            )
             .filter(book::Column::Id.eq(item.book_id))
             .exec(connection)
             .await?;
@@ -331,7 +338,10 @@ pub async fn give_back(connection: &Connection, order: Uuid) -> Result<(), Store
         let lock = Statement::from_sql_and_values(backend, lock, [order.clone()]);
         connection.query_all_raw(lock).await?;
     }
-    let back = r#"UPDATE "books" SET "stock" = "stock" + (SELECT sum("quantity") FROM "order_items" WHERE "order_id" = $1 AND "book_id" = "books"."id"), "version" = "version" + 1, "updated_at" = $2 WHERE "id" IN (SELECT "book_id" FROM "order_items" WHERE "order_id" = $1)"#;
+    let later = later_sql(backend, "$2", r#""updated_at""#);
+    let back = format!(
+        r#"UPDATE "books" SET "stock" = "stock" + (SELECT sum("quantity") FROM "order_items" WHERE "order_id" = $1 AND "book_id" = "books"."id"), "version" = "version" + 1, "updated_at" = {later} WHERE "id" IN (SELECT "book_id" FROM "order_items" WHERE "order_id" = $1)"#
+    );
     let back =
         Statement::from_sql_and_values(backend, back, [order, bookstore_store::now().into()]);
     connection.execute_raw(back).await?;

@@ -58,6 +58,7 @@ pub async fn renew(store: Store) {
             attempts: Attempts::default(),
             meter: None,
             large_answers: None,
+            observer: None,
         };
         match store.run(call, Box::new(RenewHash { id, weak, hash })).await {
             Ok(_) => tracing::info!(user_id = %id, "a weak hash of a password was made anew"),

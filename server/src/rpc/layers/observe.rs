@@ -27,9 +27,10 @@ use super::shared::{BESIDE, LayerContext, is_ours};
 use crate::{
     meters,
     rpc::{
-        context::{AnswerCell, RequestContext, SessionCell},
+        context::{AnswerCell, RequestContext},
         metadata,
         metadata_error::MetadataError,
+        session::SessionCell,
         status,
     },
     traces,

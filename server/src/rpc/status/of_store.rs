@@ -171,7 +171,8 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             RichStatus::new(
                 Code::Unknown,
                 Reason::CommitOutcomeUnknown,
-                "the connection to the database broke during the commit; read to find out",
+                "the commit was not answered, so the write happened or it didn't: GetOutcome answers by \
+                 its idempotency-key; without a key, read in the same session",
             )
         }
         StoreError::PositionLost => RichStatus::new(

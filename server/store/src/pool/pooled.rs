@@ -1,8 +1,8 @@
 //! A connection that is checked out of a pool.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
     deadline::Deadline,
@@ -10,6 +10,9 @@ use crate::{
     position::Position,
     session::connection::{Connection, state::TransactionState},
 };
+
+/// How long the end of a commit without an answer is waited for.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// A connection that is checked out of a pool. Dropping it returns the connection.
 ///
@@ -55,9 +58,25 @@ impl PooledConnection {
     }
 
     /// The node's position now, by its control connection. It covers a commit whose answer ended
-    /// before its position came. `None` if the node doesn't answer.
+    /// before its position came. If the node doesn't answer, only the timeline is known.
     pub(crate) async fn position_now(&self) -> Option<Position> {
-        self.pool.position().await.map(|it| it.on(self.timeline))
+        match self.pool.position().await {
+            Some(position) => Some(position.on(self.timeline)),
+            None => self.server().map(|server| Position {
+                system: server.system,
+                timeline: self.timeline,
+                number: Position::UNKNOWN,
+            }),
+        }
+    }
+
+    /// After a commit without an answer: waits up to a second until the session's transaction has
+    /// ended, so that a read shows whether it has happened.
+    pub(crate) async fn settle(&self) {
+        let Some(server) = self.server() else { return };
+        if timeout(SETTLING, self.pool.settle(server.process)).await.is_err() {
+            tracing::info!("a commit without an answer has not ended yet");
+        }
     }
 
     /// Holds one more permit until the connection returns to the pool.

@@ -209,6 +209,20 @@ impl Pool {
         asked.await.ok()
     }
 
+    /// Waits until a session has ended its transaction, or until the node doesn't answer. A session
+    /// that waits for its next statement is ended: COMMIT has never come there. One that waits for
+    /// replicas is left alone, since its end would acknowledge the commit without them.
+    pub(crate) async fn settle(&self, process: i32) {
+        loop {
+            let deadline = Deadline::after(RECOVERY);
+            let asked = self.control.ask(deadline, async |it| it.is_ending(process).await);
+            if !asked.await.is_ok_and(|is_ending| is_ending) {
+                return;
+            }
+            sleep(CANCEL_PERIOD / 5).await;
+        }
+    }
+
     /// The lifetime of a new connection, varied so that not all end at once.
     pub(crate) fn lifetime(&self) -> Duration {
         self.options.recycle.mul_f64(rand::rng().random_range(0.9..=1.1))

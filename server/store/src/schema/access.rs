@@ -15,7 +15,7 @@ use crate::{
     pool::pooled::PooledConnection,
     session::connection::driver::Access,
     topology::{node::Node, nodes::Topology},
-    transaction::commands::Begin,
+    transaction::commands::{Begin, LONGEST_IDLE},
 };
 
 /// The size of the row that tries whether the disk has room, in bytes: more than what is free in
@@ -109,7 +109,12 @@ async fn try_disk(connection: &PooledConnection) -> Result<(), StoreError> {
             bytes.into(),
             now().into(),
         ]);
-    let begin = || Begin { isolation: IsolationLevel::ReadCommitted, read_only: false, lock: None };
+    let begin = || Begin {
+        isolation: IsolationLevel::ReadCommitted,
+        read_only: false,
+        lock: None,
+        idle: LONGEST_IDLE,
+    };
     connection.begin(begin()).await?;
     let inserted = connection.execute(&insert).await.map_err(StoreError::from);
     if connection.get_database_backend() == DbBackend::Postgres {

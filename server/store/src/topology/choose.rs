@@ -1,6 +1,6 @@
 //! The choice of the node for a read or a write.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use opentelemetry::KeyValue;
 use rand::seq::IndexedRandom;
@@ -14,13 +14,7 @@ use crate::{
     position::{Freshness, Position},
     session::{connection::driver::Access, limit::is_of_limit},
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
-    topology::{
-        history::{self, TimelineHistory},
-        node::Node,
-        nodes::Topology,
-        probe::{PROBE_TIMEOUT, ProbeResult},
-        snapshot::TopologySnapshot,
-    },
+    topology::{nodes::Topology, probe::ProbeResult, snapshot::TopologySnapshot},
 };
 
 /// The primary's name for callers, whichever node it is.
@@ -31,6 +25,19 @@ pub(crate) struct Choice {
     /// The index of the node.
     pub node: usize,
     pub pooled: PooledConnection,
+}
+
+/// What a read needs of a replica.
+#[derive(Clone, Copy)]
+struct ReplicaNeed {
+    /// The position that it must have reached.
+    bound: u64,
+    /// Whether the lag may be unknown, since the primary's position is.
+    takes_unknown: bool,
+}
+
+fn known(snapshot: &TopologySnapshot) -> Option<(usize, u32)> {
+    Some((snapshot.primary?, snapshot.timeline))
 }
 
 impl Topology {
@@ -80,12 +87,15 @@ impl Topology {
         if self.is_single() {
             return self.primary(Access::ReadOnly, deadline, end).await;
         }
-        if freshness == Freshness::Strong {
+        if freshness.needs_primary() {
             return self.instead("strong", deadline, end).await;
         }
+        // A position is all that such a caller needs, and `eventual` needs none.
+        let need =
+            ReplicaNeed { bound, takes_unknown: bound > 0 || freshness == Freshness::Eventual };
         let mut avoid = avoid;
         loop {
-            match self.replica(bound, deadline, avoid).await {
+            match self.replica(need, deadline, avoid).await {
                 Ok(choice) => return Ok(choice),
                 // None of the known nodes has it.
                 Err("position") => return self.instead("position", deadline, end).await,
@@ -93,7 +103,7 @@ impl Topology {
                     biased;
                     choice = self.instead(reason, deadline, end) => return choice,
                     // Also a node that has failed in this call: there is no other.
-                    () = self.replica_returns() => avoid = &[],
+                    () = self.replica_returns(need) => avoid = &[],
                 },
             }
         }
@@ -123,13 +133,13 @@ impl Topology {
     }
 
     /// Waits until a replica may answer reads while there is no primary.
-    async fn replica_returns(&self) {
+    async fn replica_returns(&self, need: ReplicaNeed) {
         let mut snapshots = self.snapshot.subscribe();
         let returned = async {
             // The current snapshot has no usable replica.
             snapshots.changed().await.ok()?;
             let there = snapshots.wait_for(|snapshot| {
-                snapshot.primary.is_none() && !self.usable(snapshot, &[]).is_empty()
+                snapshot.primary.is_none() && !self.usable(snapshot, need, &[]).is_empty()
             });
             there.await.ok().map(drop)
         };
@@ -139,7 +149,7 @@ impl Topology {
     }
 
     /// Until when a call that begins now waits for a primary.
-    fn primary_deadline(&self, deadline: Deadline) -> Deadline {
+    pub(crate) fn primary_deadline(&self, deadline: Deadline) -> Deadline {
         Deadline::after(deadline.remaining(self.options.failover_wait))
     }
 
@@ -164,7 +174,9 @@ impl Topology {
             };
             match pool.check_out(access, deadline).await {
                 Ok(mut pooled) => {
-                    if pooled.is_evicted() {
+                    // Another primary may have been found during the checkout.
+                    let now = known(&self.snapshot.borrow());
+                    if pooled.is_evicted() || now.is_some_and(|now| now != (index, timeline)) {
                         continue;
                     }
                     pooled.leads_to(PRIMARY.into(), timeline);
@@ -185,12 +197,11 @@ impl Topology {
     }
 
     /// The primary and its timeline. Waits until there is a primary.
-    async fn known_primary(
+    pub(crate) async fn known_primary(
         &self,
         deadline: Deadline,
         end: Deadline,
     ) -> Result<(usize, u32), StoreError> {
-        let known = |snapshot: &TopologySnapshot| Some((snapshot.primary?, snapshot.timeline));
         if let Some(known) = known(&self.snapshot.borrow()) {
             return Ok(known);
         }
@@ -213,12 +224,20 @@ impl Topology {
     }
 
     /// The replicas that may answer reads and aren't in `avoid`.
-    fn usable(&self, snapshot: &TopologySnapshot, avoid: &[usize]) -> Vec<(usize, ProbeResult)> {
+    fn usable(
+        &self,
+        snapshot: &TopologySnapshot,
+        need: ReplicaNeed,
+        avoid: &[usize],
+    ) -> Vec<(usize, ProbeResult)> {
         let now = Instant::now();
         let near = |lag: std::time::Duration| lag <= self.options.max_lag;
         let following = snapshot.replicas.iter().filter(|it| !avoid.contains(&it.node));
         following
-            .filter(|replica| snapshot.lag(replica, now).is_some_and(near))
+            .filter(|replica| {
+                snapshot.lag(replica, now).is_some_and(near)
+                    || need.takes_unknown && snapshot.last_lag(replica, now).is_some_and(near)
+            })
             .filter_map(|replica| {
                 let node = &self.nodes[replica.node];
                 let seen = (*node.probe_result.borrow())?;
@@ -227,14 +246,16 @@ impl Topology {
             .collect()
     }
 
-    /// Checks out a connection to a replica that has reached `bound`, or returns why there is none.
+    /// Checks out a connection to a replica that has what a read needs, or returns why there is
+    /// none.
     async fn replica(
         &self,
-        bound: u64,
+        need: ReplicaNeed,
         deadline: Deadline,
         avoid: &[usize],
     ) -> Result<Choice, &'static str> {
-        let usable = self.usable(&self.snapshot(), avoid);
+        let bound = need.bound;
+        let usable = self.usable(&self.snapshot(), need, avoid);
         let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
         let picked = match there.as_slice() {
             [] => self.nearest(&usable, bound, deadline).await?,
@@ -275,6 +296,9 @@ impl Topology {
         deadline: Deadline,
     ) -> Result<(usize, ProbeResult), &'static str> {
         let nearest = usable.iter().max_by_key(|(_, seen)| seen.number).ok_or("no-replica")?;
+        if bound == Position::UNKNOWN {
+            return Err("position");
+        }
         let began = Instant::now();
         let limit = deadline.remaining(self.options.replica_wait);
         let reached = timeout(limit, self.nodes[nearest.0].reaches(bound)).await;
@@ -282,100 +306,6 @@ impl Topology {
         let attribute = KeyValue::new("reached", reached.is_some());
         POSITION_WAIT.record(began.elapsed().as_secs_f64(), &[attribute]);
         reached.map(|seen| (nearest.0, seen)).ok_or("position")
-    }
-
-    /// The number that a node on the current timeline must have reached to have a position, and
-    /// that timeline. On a newer timeline the position may be lost.
-    ///
-    /// # Errors
-    /// [`StoreError::PositionLost`] if the position's timeline was left before it,
-    /// [`StoreError::PositionUnverifiable`] if that can't be known.
-    async fn number_of(
-        &self,
-        position: Position,
-        deadline: Deadline,
-    ) -> Result<(u64, u32), StoreError> {
-        if position.timeline == 0 {
-            return Ok((0, u32::MAX));
-        }
-        let (mut index, system, mut timeline) = self.current_timeline(deadline).await?;
-        if system != position.system {
-            return Err(StoreError::PositionUnverifiable);
-        }
-        if position.timeline > timeline {
-            // The instance that gave the position out has seen a promotion that this one hasn't.
-            if self.is_single() {
-                timeline = self.nodes[0].fresh_probe(deadline).await?.timeline;
-                if position.timeline > timeline {
-                    return Err(StoreError::PositionUnverifiable);
-                }
-            } else {
-                self.learn_timeline(position.timeline);
-                (index, timeline) =
-                    self.known_primary(deadline, self.primary_deadline(deadline)).await?;
-            }
-        }
-        if position.timeline >= timeline {
-            return Ok((position.number, timeline));
-        }
-        let history = self.history_of(&self.nodes[index], timeline, deadline).await?;
-        match history.left_at(position.timeline) {
-            Some(left) if position.number <= left => Ok((position.number, timeline)),
-            _ => Err(StoreError::PositionLost),
-        }
-    }
-
-    /// A node on the current timeline, its cluster, and the timeline.
-    async fn current_timeline(&self, deadline: Deadline) -> Result<(usize, u64, u32), StoreError> {
-        if self.is_single() {
-            let seen = self.nodes[0].recent_probe(deadline).await?;
-            return Ok((0, seen.system, seen.timeline));
-        }
-        let known = |snapshot: &TopologySnapshot| {
-            let follower = snapshot.replicas.first().map(|replica| replica.node);
-            Some((snapshot.primary.or(follower)?, snapshot.system?, snapshot.timeline))
-        };
-        if let Some(known) = known(&self.snapshot.borrow()) {
-            return Ok(known);
-        }
-        // No node has been seen yet, or none on the learned timeline.
-        self.known_primary(deadline, self.primary_deadline(deadline)).await?;
-        let none = || StoreError::Unavailable(DbErr::Custom("there is no primary".into()));
-        known(&self.snapshot()).ok_or_else(none)
-    }
-
-    async fn history_of(
-        &self,
-        node: &Node,
-        timeline: u32,
-        deadline: Deadline,
-    ) -> Result<Arc<TimelineHistory>, StoreError> {
-        let known = || self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
-            return Ok(history.clone());
-        }
-        // The connection is that of the probes, which bounds how long it can be held.
-        let soon = Deadline::after(deadline.remaining(PROBE_TIMEOUT));
-        let ask = || node.control.ask(soon, async |it| history::read(it, timeline).await);
-        let read = match ask().await {
-            // The node may have been restarted since the connection was opened.
-            Err(StoreError::Unavailable(_)) => ask().await,
-            read => read,
-        };
-        let read = match read {
-            Ok(read) => read,
-            Err(StoreError::DeadlineExceeded) if !deadline.has_passed() => {
-                let message = "reading the node's timeline history took too long";
-                return Err(StoreError::Unavailable(DbErr::Custom(message.into())));
-            }
-            Err(error @ (StoreError::Unavailable(_) | StoreError::DeadlineExceeded)) => {
-                return Err(error);
-            }
-            Err(_) => None,
-        };
-        let history = Arc::new(read.ok_or(StoreError::PositionUnverifiable)?);
-        *known() = Some((timeline, history.clone()));
-        Ok(history)
     }
 }
 

@@ -11,7 +11,9 @@ mod history;
 pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod probe;
+mod silence;
 mod snapshot;
+mod verify;
 
 pub use self::{
     node::{NodeRole, NodeStatus},

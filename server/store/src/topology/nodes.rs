@@ -131,17 +131,18 @@ impl Topology {
                 if before.is_some() {
                     tracing::warn!(node = %node.name, error = error.report(), "a node is gone");
                 }
+                // Calls on the node go on: it may only be slow. New calls don't go there.
                 None
             }
         };
         node.probe_result.send_replace(now);
-        // Ends the exchanges with a server that was restarted or doesn't answer.
+        // A restart has ended the sessions of the server before.
         let started = now.map_or(0, |now| now.started);
         let has_restarted = match started {
             0 => false,
             started => ![0, started].contains(&node.started.swap(started, Ordering::Relaxed)),
         };
-        if has_restarted || (before.is_some() && now.is_none()) {
+        if has_restarted {
             node.evict();
         }
         self.assess(&mut memory);
@@ -191,11 +192,11 @@ impl Topology {
         let snapshot = memory.assess(&probe_results);
         let before = self.snapshot.borrow().clone();
         let name = |index: usize| self.nodes[index].name.clone();
+        if let Some(old) = memory.replaced(&snapshot) {
+            // No write may reach the former primary any more, not even one that has begun.
+            self.nodes[old].evict();
+        }
         if before.primary != snapshot.primary {
-            if let Some(old) = before.primary {
-                // No write may reach the former primary any more, not even one that has begun.
-                self.nodes[old].evict();
-            }
             match snapshot.primary {
                 Some(new) => tracing::info!(
                     node = %name(new), timeline = snapshot.timeline, "this node is the primary"
@@ -219,13 +220,19 @@ impl Topology {
     }
 
     /// Ejects a node for a while, since the connection to it was lost, unless half of the nodes
-    /// are ejected.
+    /// are ejected. The primary is not ejected: calls that need it have no other node.
     pub(crate) fn eject(&self, index: usize) {
+        // Concurrent failures must not eject more than half.
+        let memory = self.memory();
+        if self.snapshot.borrow().primary == Some(index) {
+            return;
+        }
         let is_out = |node: &Arc<Node>| node.is_ejected(*node.probe_result.borrow());
         let out = self.nodes.iter().filter(|node| is_out(node)).count();
         if is_out(&self.nodes[index]) || (out + 1) * 2 <= self.nodes.len() {
             self.nodes[index].failed();
         }
+        drop(memory);
     }
 
     /// Whether there is a primary.
@@ -262,7 +269,10 @@ impl Topology {
                 role,
                 timeline: seen.map(|seen| seen.timeline),
                 position: seen.map(|seen| seen.number),
-                lag: replica.and_then(|replica| snapshot.lag(replica, now)),
+                // Without a primary no one knows what has been written.
+                lag: replica
+                    .filter(|_| snapshot.primary.is_some())
+                    .and_then(|replica| snapshot.lag(replica, now)),
                 lag_bytes: replica.and(behind),
                 in_use: node.in_use(),
                 is_ejected: node.is_ejected(seen),

@@ -16,6 +16,15 @@ pub(crate) const PERIOD: Duration = Duration::from_millis(250);
 /// How long a node may take to answer a probe before it counts as gone.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Reads what a streaming replica knows of its primary: the position that the primary had flushed
+/// when it sent its last message, and how many milliseconds ago that was. The clocks of the two may
+/// differ; the older time counts.
+const RECEIVED: &str = "\
+    SELECT latest_end_lsn::text || ' ' || (extract(epoch FROM greatest(interval '0', \
+    clock_timestamp() - last_msg_receipt_time, clock_timestamp() - last_msg_send_time)) \
+    * 1000)::bigint \
+    FROM pg_stat_get_wal_receiver() WHERE status = 'streaming'";
+
 /// The result of one probe of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeResult {
@@ -32,6 +41,9 @@ pub struct ProbeResult {
     /// Whether a replica receives the log. If not, or if the database role may not see it, the
     /// lag is unknown.
     pub is_streaming: bool,
+    /// The primary's position in the last message that a streaming replica has received from it,
+    /// and when that came at the latest.
+    pub received: Option<(u64, Instant)>,
     /// When the probe began.
     pub at: Instant,
 }
@@ -62,7 +74,8 @@ pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreE
         "SELECT ({POSITION}), \
          coalesce((SELECT status = 'streaming' FROM pg_stat_get_wal_receiver()), false), \
          (SELECT greatest(c.timeline_id, r.min_recovery_end_timeline) \
-         FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r), pg_backend_pid()"
+         FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r), pg_backend_pid(), \
+         ({RECEIVED})"
     );
     let statement = Statement::from_string(DbBackend::Postgres, sql);
     let row = connection.query_one_raw(statement).await?;
@@ -72,6 +85,7 @@ pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreE
     let server = connection.server();
     let server = server.ok_or_else(|| StoreError::internal("a node without a server"))?;
     check_process(server.process, row.try_get_by_index(3)?)?;
+    let received: Option<String> = row.try_get_by_index(4)?;
     let strange = || StoreError::internal(format!("a node's position is {position:?}"));
     let control = u32::try_from(control).map_err(|_| strange())?;
     let parsed = Position::parse(server.system, 0, &position).ok_or_else(strange)?;
@@ -84,8 +98,16 @@ pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreE
         timeline: if is_primary { parsed.timeline } else { parsed.timeline.max(control) },
         number: replayed,
         is_streaming,
+        received: received.and_then(|text| received_at(&text, at)),
         at,
     })
+}
+
+/// Parses the answer to [`RECEIVED`] of a probe that began at `at`.
+fn received_at(text: &str, at: Instant) -> Option<(u64, Instant)> {
+    let (number, age_ms) = text.split_once(' ')?;
+    let age = Duration::from_millis(age_ms.parse().ok()?);
+    Some((parse_lsn(number)?, at.checked_sub(age)?))
 }
 
 /// Checks that a session is still the one that was opened.
@@ -124,6 +146,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_replica_has_received_is_read() {
+        let at = Instant::now();
+        let before = at.checked_sub(Duration::from_millis(250));
+        assert_eq!(received_at("0/20 250", at), before.map(|before| (0x20, before)));
+        assert_eq!(received_at("0/20 ", at), None);
+        assert_eq!(received_at("250", at), None);
+    }
+
+    #[test]
     fn a_replica_never_goes_back_while_it_runs() {
         let seen = |started, is_primary, timeline| ProbeResult {
             system: 7,
@@ -132,6 +163,7 @@ mod tests {
             timeline,
             number: 9,
             is_streaming: false,
+            received: None,
             at: Instant::now(),
         };
         let replica = |started, timeline| seen(started, false, timeline);

@@ -5,10 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::topology::probe::ProbeResult;
+use crate::topology::probe::{PERIOD, ProbeResult};
 
 /// How many positions of the primary are kept: those of 30 s.
 const REMEMBERED: usize = 120;
+
+/// How old the primary's position may be before replicas are asked for what they have received
+/// from the primary.
+const STALE_AFTER: Duration = PERIOD.saturating_mul(2);
+
+/// How old the primary's position may be to count as the current one.
+const CURRENT_FOR: Duration = PERIOD.saturating_mul(3);
 
 /// The roles of all nodes at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +30,8 @@ pub struct TopologySnapshot {
     pub replicas: Vec<ReplicaState>,
     /// The nodes of foreign clusters. No call goes there.
     pub foreign: Vec<usize>,
-    /// When a probe has last found a primary.
-    pub primary_at: Option<Instant>,
+    /// The time of the primary's last known position.
+    pub known_at: Option<Instant>,
 }
 
 /// The progress of a replica.
@@ -40,14 +47,23 @@ pub struct ReplicaState {
 }
 
 impl TopologySnapshot {
-    /// The greatest possible lag of a replica: the time since it had everything. It does not grow
-    /// while there is no primary, since nothing is written then.
+    /// The greatest possible lag of a replica: the time since it had everything. It grows while the
+    /// primary's position is not known, since the primary may write then.
     pub fn lag(&self, replica: &ReplicaState, now: Instant) -> Option<Duration> {
-        if replica.is_current {
+        if replica.is_current && !self.is_stale(now) {
             return Some(Duration::ZERO);
         }
-        let now = if self.primary.is_some() { now } else { self.primary_at.unwrap_or(now) };
         replica.had_all_at.map(|had_all| now.saturating_duration_since(had_all))
+    }
+
+    /// The lag of a replica when the primary's position was known last, if that is no longer known.
+    pub fn last_lag(&self, replica: &ReplicaState, now: Instant) -> Option<Duration> {
+        let (known, had_all) = self.known_at.zip(replica.had_all_at)?;
+        self.is_stale(now).then(|| known.saturating_duration_since(had_all))
+    }
+
+    fn is_stale(&self, now: Instant) -> bool {
+        self.known_at.is_none_or(|known| now.saturating_duration_since(known) > CURRENT_FOR)
     }
 }
 
@@ -58,6 +74,10 @@ pub struct Memory {
     timeline: u32,
     /// The primary's positions, oldest first.
     track: VecDeque<(Instant, u64)>,
+    /// When a probe has last found a primary.
+    primary_at: Option<Instant>,
+    /// The last primary and its timeline, until a successor is seen.
+    primary: Option<(usize, u32)>,
 }
 
 impl Memory {
@@ -91,9 +111,23 @@ impl Memory {
         if let Some((_, primary)) = primary
             && self.track.back().is_none_or(|(at, _)| *at < primary.at)
         {
-            self.track.push_back((primary.at, primary.number));
-            if self.track.len() > REMEMBERED {
-                self.track.pop_front();
+            self.extend_track(primary.at, primary.number);
+        }
+        if let Some((_, primary)) = primary {
+            self.primary_at = Some(primary.at);
+        }
+        // Only this process may fail to reach the primary. Its replicas know of newer positions.
+        let unseen = |at: Instant| {
+            let since = |seen| at.saturating_duration_since(seen) > STALE_AFTER;
+            self.primary_at.is_none_or(since)
+        };
+        let received = following.iter().filter_map(|(_, it)| it.received);
+        for (number, at) in received.filter(|(_, at)| unseen(*at)).collect::<Vec<_>>() {
+            let is_news = |(last, known): &(Instant, u64)| {
+                at.saturating_duration_since(*last) > PERIOD / 2 && number >= *known
+            };
+            if self.track.back().is_none_or(is_news) {
+                self.extend_track(at, number);
             }
         }
         let replicas = following
@@ -115,8 +149,30 @@ impl Memory {
             primary: primary.map(|(node, _)| *node),
             replicas,
             foreign,
-            primary_at: self.track.back().map(|(at, _)| *at),
+            known_at: self.track.back().map(|(at, _)| *at),
         }
+    }
+
+    fn extend_track(&mut self, at: Instant, number: u64) {
+        self.track.push_back((at, number));
+        if self.track.len() > REMEMBERED {
+            self.track.pop_front();
+        }
+    }
+
+    /// The last primary, once a snapshot shows its successor: another primary, or a newer timeline.
+    /// A primary that doesn't answer has none.
+    pub fn replaced(&mut self, snapshot: &TopologySnapshot) -> Option<usize> {
+        let before = self.primary;
+        if let Some(primary) = snapshot.primary {
+            self.primary = Some((primary, snapshot.timeline));
+        }
+        let (old, timeline) = before.filter(|(old, _)| snapshot.primary != Some(*old))?;
+        let has_successor = snapshot.primary.is_some() || snapshot.timeline > timeline;
+        if has_successor && snapshot.primary.is_none() {
+            self.primary = None;
+        }
+        has_successor.then_some(old)
     }
 }
 
@@ -125,8 +181,17 @@ mod tests {
     use super::*;
 
     fn node(is_primary: bool, timeline: u32, number: u64, at: Instant) -> Option<ProbeResult> {
-        let (system, started, is_streaming) = (7, 1, !is_primary);
-        Some(ProbeResult { system, started, is_primary, timeline, number, is_streaming, at })
+        let (system, started, is_streaming, received) = (7, 1, !is_primary, None);
+        Some(ProbeResult {
+            system,
+            started,
+            is_primary,
+            timeline,
+            number,
+            is_streaming,
+            received,
+            at,
+        })
     }
 
     #[test]
@@ -161,6 +226,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_successor_replaces_a_primary() {
+        let now = Instant::now();
+        let mut memory = Memory::default();
+        let mut assess = |probe_results: &[Option<ProbeResult>]| {
+            let snapshot = memory.assess(probe_results);
+            (snapshot.primary, memory.replaced(&snapshot))
+        };
+        let replica = node(false, 1, 9, now);
+        assert_eq!(assess(&[node(true, 1, 9, now), replica]), (Some(0), None));
+        assert_eq!(assess(&[None, replica]), (None, None), "it doesn't answer");
+        assert_eq!(assess(&[node(true, 1, 9, now), replica]), (Some(0), None), "it is back");
+        assert_eq!(assess(&[None, node(true, 2, 9, now)]), (Some(1), Some(0)));
+        assert_eq!(assess(&[node(true, 1, 9, now), node(true, 2, 9, now)]), (Some(1), None));
+        // A replica follows a primary that can't be seen.
+        assert_eq!(assess(&[node(false, 3, 9, now), node(true, 2, 9, now)]), (None, Some(1)));
+        assert_eq!(assess(&[node(false, 3, 9, now), None]), (None, None), "once");
+    }
+
+    #[test]
     fn lag_is_the_time_since_a_replica_had_everything() {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
@@ -169,14 +253,44 @@ mod tests {
             memory.assess(&[node(true, 1, number, after(at)), node(false, 1, 20, after(at))]);
         }
         let snapshot = memory.assess(&[node(true, 1, 30, after(3)), node(false, 1, 25, after(3))]);
-        let lag = snapshot.lag(&snapshot.replicas[0], after(5));
-        assert_eq!(lag, Some(Duration::from_secs(4)), "it had everything at 1");
-        let snapshot = memory.assess(&[None, node(false, 1, 25, after(9))]);
-        let lag = snapshot.lag(&snapshot.replicas[0], after(60));
-        assert_eq!(lag, Some(Duration::from_secs(2)), "nothing is written without a primary");
+        let replica = &snapshot.replicas[0];
+        let (had_all, known) = (Duration::from_secs(1), Duration::from_secs(3));
+        assert_eq!(snapshot.lag(replica, after(5)), Some(Duration::from_secs(5) - had_all));
+        assert_eq!(snapshot.last_lag(replica, after(5)), Some(known - had_all));
+        assert_eq!(snapshot.last_lag(replica, after(3)), None, "the lag is known");
+        let snapshot = memory.assess(&[node(true, 1, 30, after(4)), node(false, 1, 30, after(4))]);
+        let replica = &snapshot.replicas[0];
+        assert_eq!(snapshot.lag(replica, after(4)), Some(Duration::ZERO));
+        // The primary doesn't answer and may write.
         let snapshot = memory.assess(&[None, node(false, 1, 30, after(9))]);
-        assert_eq!(snapshot.lag(&snapshot.replicas[0], after(60)), Some(Duration::ZERO));
+        let replica = &snapshot.replicas[0];
+        assert_eq!(snapshot.lag(replica, after(60)), Some(Duration::from_secs(56)));
+        assert_eq!(snapshot.last_lag(replica, after(60)), Some(Duration::ZERO));
         let snapshot = memory.assess(&[node(true, 1, 30, after(61)), node(false, 1, 5, after(61))]);
         assert_eq!(snapshot.lag(&snapshot.replicas[0], after(61)), None, "no probe is that old");
+    }
+
+    #[test]
+    fn replicas_show_what_an_unseen_primary_writes() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let replica = |seconds, replayed, received| {
+            let received = Some((received, after(seconds)));
+            node(false, 1, replayed, after(seconds)).map(|it| ProbeResult { received, ..it })
+        };
+        let mut memory = Memory::default();
+        memory.assess(&[node(true, 1, 10, after(0)), replica(0, 10, 10)]);
+        let lag = |memory: &mut Memory, replica, seconds| {
+            let snapshot = memory.assess(&[None, replica]);
+            snapshot.lag(&snapshot.replicas[0], after(seconds))
+        };
+        // It follows the primary.
+        assert_eq!(lag(&mut memory, replica(5, 20, 20), 5), Some(Duration::ZERO));
+        assert_eq!(lag(&mut memory, replica(5, 20, 20), 7), Some(Duration::from_secs(2)));
+        // It receives, but doesn't replay.
+        assert_eq!(lag(&mut memory, replica(9, 20, 30), 9), Some(Duration::from_secs(4)));
+        let snapshot = memory.assess(&[None, replica(9, 20, 30)]);
+        let lag = snapshot.last_lag(&snapshot.replicas[0], after(20));
+        assert_eq!(lag, Some(Duration::from_secs(4)), "it was known to be late");
     }
 }

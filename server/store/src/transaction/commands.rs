@@ -23,7 +23,11 @@ use crate::{
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much longer than its own time a transaction may be idle before the server ends its session.
+/// How long a write's transaction may be idle between two statements before the server ends it: this
+/// program is cut off or hangs.
+pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(10);
+
+/// How much longer than its own times a transaction may be idle before the server ends its session.
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
 
 /// How long a commit's answer is waited for once its node was evicted: without it no one can know
@@ -45,6 +49,8 @@ pub(crate) struct Begin {
     /// An advisory lock to take in the same round trip. SQLite needs none, since it has one
     /// writer at a time.
     pub lock: Option<i64>,
+    /// The longest time between two statements.
+    pub idle: Duration,
 }
 
 impl Connection {
@@ -53,7 +59,7 @@ impl Connection {
         if self.deadline().has_passed() {
             return Err(StoreError::DeadlineExceeded);
         }
-        let Begin { isolation, read_only, lock } = begin;
+        let Begin { isolation, read_only, lock, idle } = begin;
         let sql = match self.get_database_backend() {
             DbBackend::Postgres => {
                 // Rounded up, so that the deadline has passed when the timeout fires. 0 would
@@ -62,9 +68,9 @@ impl Connection {
                 // Shorter than the statement timeout, so that the error names the lock. A nearer
                 // deadline ends the statement itself.
                 let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
-                // If this program is cut off, its locks are free again when the transaction's own
-                // time is over.
-                let idle = statement + IDLE_MARGIN.as_millis();
+                // If this program is cut off, its locks are free again soon after the time in which
+                // it would have sent the next statement.
+                let idle = idle.as_millis().min(statement) + IDLE_MARGIN.as_millis();
                 let mut sql = format!(
                     "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
                      SET LOCAL idle_in_transaction_session_timeout = {idle}; \

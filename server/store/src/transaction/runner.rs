@@ -11,6 +11,7 @@ use std::{
 
 use opentelemetry::KeyValue;
 use rand::Rng;
+use sea_orm::DbErr;
 use tokio::time::sleep;
 use tracing::Instrument;
 
@@ -25,7 +26,10 @@ use crate::{
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
     topology::{choose::Choice, nodes::Topology},
-    transaction::{commands::Begin, operation::Write},
+    transaction::{
+        commands::{Begin, LONGEST_IDLE},
+        operation::Write,
+    },
 };
 
 /// How long the store repeats a write without a deadline, unless the statement timeout is
@@ -52,11 +56,25 @@ pub(crate) async fn run(
     let span = traces::operation(write.name());
     let task = tokio::spawn(
         async move {
+            let observer = call.observer.clone();
+            if let Some(observer) = &observer {
+                observer.begun();
+            }
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
             // Released after the connection, which a waiting duplicate may need.
             drop(key_lock);
-            let Done { answer, position, replayed } = done?;
-            Ok(Committed { answer, position, node, attempts: call.attempts.count(), replayed })
+            let attempts = call.attempts.count();
+            let result = done.map(|Done { answer, position, replayed }| Committed {
+                answer,
+                position,
+                node,
+                attempts,
+                replayed,
+            });
+            if let Some(observer) = &observer {
+                observer.ended(&result);
+            }
+            result
         }
         .instrument(span),
     );
@@ -79,8 +97,11 @@ async fn on_primaries(
     let mut dead_sessions = 0;
     loop {
         let Choice { node, pooled } = choice;
-        let done = attempts(&pooled, call, write).await;
+        let done = attempts(topology, node, &pooled, call, write).await;
         let name = pooled.node();
+        if let Err(StoreError::CommitOutcomeUnknown(_)) = done {
+            pooled.settle().await;
+        }
         let done = match done {
             Ok(done) => {
                 let position = match done.position {
@@ -96,6 +117,10 @@ async fn on_primaries(
             }
             done => done,
         };
+        // It has waited for the primary to answer, as long as for another one.
+        let has_waited = topology.is_silent(node)
+            && !pooled.is_evicted()
+            && matches!(done, Err(StoreError::Unavailable(_)));
         drop(pooled);
         let has_ended = done.as_ref().is_err_and(StoreError::is_of_ended_session);
         let again = match &done {
@@ -107,7 +132,7 @@ async fn on_primaries(
         let end = *end.get_or_insert_with(|| {
             Deadline::after(call.deadline.remaining(topology.options.failover_wait))
         });
-        if !again || end.has_passed() {
+        if !again || end.has_passed() || (has_waited && !has_ended) {
             return (done, name);
         }
         if topology.is_single() {
@@ -147,6 +172,8 @@ struct Done {
 
 /// Attempts the write until it succeeds, fails for good, or its time is over.
 async fn attempts(
+    topology: &Topology,
+    node: usize,
     connection: &PooledConnection,
     call: &Call,
     write: &dyn Write,
@@ -160,7 +187,8 @@ async fn attempts(
     let mut longest = FIRST_PAUSE;
     loop {
         let attempt_number = call.attempts.note(connection.node());
-        let error = match attempt(connection, call, write).await {
+        let silent = topology.is_left(node, true);
+        let error = match attempt(connection, silent, call, write).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -195,9 +223,11 @@ async fn attempts(
     }
 }
 
-/// Begins, applies and commits; or rolls back and explains the error.
+/// Begins, applies and commits; or rolls back and explains the error. If `silent` ends before the
+/// transaction has begun, nothing is changed.
 async fn attempt(
     connection: &Connection,
+    silent: impl Future<Output = ()>,
     call: &Call,
     write: &dyn Write,
 ) -> Result<Done, StoreError> {
@@ -207,8 +237,13 @@ async fn attempt(
     }
     connection.set_meter(call.meter.clone());
     let lock = call.stored_key().map(|key| answer::lock(call, key));
-    let begin = Begin { isolation: call.isolation, read_only: false, lock };
-    connection.begin(begin).await.map_err(|error| match error {
+    let begin = Begin { isolation: call.isolation, read_only: false, lock, idle: LONGEST_IDLE };
+    let begun = tokio::select! {
+        biased;
+        begun = connection.begin(begin) => begun,
+        () = silent => Err(StoreError::Unavailable(DbErr::Custom("the primary does not answer".into()))),
+    };
+    begun.map_err(|error| match error {
         // BEGIN waits for no other lock.
         StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
         StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
@@ -253,7 +288,8 @@ async fn explained(
     // Applies the earlier operations again, or values that they had taken would seem free.
     let again = async {
         let isolation = call.isolation;
-        connection.begin(Begin { isolation, read_only: false, lock: None }).await?;
+        let begin = Begin { isolation, read_only: false, lock: None, idle: LONGEST_IDLE };
+        connection.begin(begin).await?;
         way.retrace(connection).await
     };
     let error = match again.await {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until, timeout},
@@ -17,13 +17,20 @@ use crate::{
     pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
     position::Freshness,
     session::connection::{Connection, driver::Access, state::TransactionState},
-    topology::nodes::Topology,
+    topology::{choose::Choice, nodes::Topology},
     transaction::{commands::Begin, operation::Write},
     violation::FieldViolation,
 };
 
 /// The savepoint before the last write. A write that fails is rolled back to it.
 const BEFORE_WRITE: &str = "before_write";
+
+/// How much longer than its caller may be silent a transaction may be idle in the database: a step
+/// may wait here, for a password to be hashed.
+const IDLE_MARGIN: Duration = Duration::from_secs(2);
+
+/// How long a rollback may take. The database ends a transaction whose session is closed.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many savepoints a caller may set.
 const MOST_SAVEPOINTS: usize = 100;
@@ -108,7 +115,7 @@ impl StepError {
 }
 
 /// Begins a transaction that a caller leads. `reads` is the freshness of one that only reads,
-/// `wait` the time to wait for a slot.
+/// `wait` the time to wait for a slot, `idle` the longest time between two steps.
 ///
 /// # Errors
 /// [`StoreError::TransactionLimit`], those of a key, and those of a connection.
@@ -118,7 +125,7 @@ pub(crate) async fn begin(
     key_lock: Option<KeyLock>,
     call: Call,
     reads: Option<Freshness>,
-    wait: Duration,
+    (wait, idle): (Duration, Duration),
 ) -> Result<Begun, StoreError> {
     // On SQLite, where there is one node, it waits for the open transaction's connection too.
     let writers = &topology.nodes[0].writers;
@@ -133,12 +140,21 @@ pub(crate) async fn begin(
             Some(freshness) => topology.reader(freshness, call.deadline, &[]).await?,
             None => topology.writer(call.deadline).await?,
         };
-        let pooled = choice.pooled;
+        let Choice { node, pooled } = choice;
         call.attempts.note(pooled.node());
         pooled.set_deadline(call.deadline);
         pooled.set_meter(call.meter.clone());
-        let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
-        match pooled.begin(begin).await {
+        let (isolation, idle) = (call.isolation, idle + IDLE_MARGIN);
+        let begin = Begin { isolation, read_only: reads.is_some(), lock, idle };
+        let is_primary = topology.snapshot().primary == Some(node);
+        let begun = tokio::select! {
+            biased;
+            begun = pooled.begin(begin) => begun,
+            () = topology.is_left(node, is_primary) => {
+                Err(StoreError::Unavailable(DbErr::Custom("the primary does not answer".into())))
+            }
+        };
+        match begun {
             Ok(()) => break pooled,
             // The session had ended while it was idle.
             Err(error) if error.is_of_ended_session() && dead_sessions < MOST_DEAD_SESSIONS => {
@@ -299,11 +315,16 @@ impl Transaction {
 
     /// Rolls the transaction back.
     pub async fn roll_back(self) {
-        self.pooled.rollback().await;
+        // A late one goes on when the connection is dropped.
+        let _ = timeout(ROLLBACK_TIMEOUT, self.pooled.rollback()).await;
     }
 
     async fn end(self) -> Result<Committed, StoreError> {
-        let position = match self.pooled.commit().await? {
+        let committed = self.pooled.commit().await;
+        if let Err(StoreError::CommitOutcomeUnknown(_)) = committed {
+            self.pooled.settle().await;
+        }
+        let position = match committed? {
             Some(position) => Some(position.on(self.pooled.timeline())),
             None => self.pooled.position_now().await,
         };

@@ -2,9 +2,10 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use crate::{
+    error::StoreError,
     position::{POSITION, Position},
     session::{
         connection::{Connection, driver::Access},
@@ -37,6 +38,18 @@ impl Connection {
             }
         };
         seen.map(|seen| seen.on(timeline))
+    }
+
+    /// Whether the transaction of another session will end by itself or by this call. One that
+    /// waits for synchronous replicas may last.
+    pub(crate) async fn is_ending(&self, process: i32) -> Result<bool, StoreError> {
+        let sql = "SELECT CASE WHEN state LIKE 'idle in transaction%' \
+                   THEN pg_terminate_backend(pid) ELSE wait_event IS DISTINCT FROM 'SyncRep' END \
+                   FROM pg_stat_activity WHERE pid = $1 AND xact_start IS NOT NULL";
+        let values = [Value::from(process)];
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        let row = self.query_one_raw(statement).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default())
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Option<Position>> {

@@ -1,0 +1,194 @@
+//! What a session is promised when connections are lost: it sees its writes, and it is told of lost
+//! ones.
+
+use std::time::Duration;
+
+use bookstore_proto::v1::{
+    Book, GetBookRequest, GetOutcomeRequest, Outcome,
+    transaction_service_client::TransactionServiceClient,
+};
+use bookstore_tests::{Engine, Line, Replicated, SOON, Side, TestServer, until};
+use tonic::{Request, Response, Status, transport::Channel};
+use uuid::Uuid;
+
+use super::{Metadata, STRONG, create, reason, serve};
+use crate::client::{self, message};
+
+/// PostgreSQL's answer to COMMIT (55.7. Message Formats: CommandComplete).
+const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+
+type Books = bookstore_proto::v1::book_service_client::BookServiceClient<Channel>;
+
+async fn retitle(books: &mut Books, id: &str, title: &str) -> Result<Response<Book>, Status> {
+    let book = serde_json::json!({"id": id, "title": title});
+    books
+        .update_book(message::<bookstore_proto::v1::UpdateBookRequest>(
+            serde_json::json!({"book": book, "update_mask": "title"}),
+        ))
+        .await
+}
+
+async fn title(books: &mut Books, id: &str, metadata: Metadata) -> Result<String, Status> {
+    let mut request = Request::new(GetBookRequest { id: id.to_owned(), ..Default::default() });
+    for (key, value) in metadata {
+        request.metadata_mut().insert(*key, value.parse().expect("ASCII"));
+    }
+    Ok(books.get_book(request).await?.into_inner().title)
+}
+
+/// A primary behind a line, and a replica that replays a minute late.
+async fn late_replica() -> (Replicated, Line, TestServer, String) {
+    let cluster = Replicated::start(1).await;
+    let line = Line::to_url(cluster.url("bookstore_app", 0)).await;
+    let server = TestServer::builder(Engine::Postgres)
+        .url(line.url())
+        .env("DATABASE_REPLICA_URLS", &cluster.url("bookstore_app", 1))
+        .env("DATABASE_REPLICA_MAX_LAG", "1h")
+        .start()
+        .await;
+    let id = create(&server, "Dune").await.expect("a book").into_inner().id;
+    cluster.caught_up(0, 1).await;
+    super::answers(&server, &id, &cluster.name(1)).await;
+    cluster.delay(1, Duration::from_mins(1)).await;
+    (cluster, line, server, id)
+}
+
+/// The connection ends behind the answer to COMMIT, so the write's position isn't known.
+#[tokio::test]
+async fn write_whose_position_is_lost_is_seen_by_its_session() {
+    let (_cluster, line, server, id) = late_replica().await;
+    let mut books = client::books(&server);
+    line.end_at_answer(COMMITTED, Side::Behind);
+    let written = retitle(&mut books, &id, "Emma").await.expect("an acknowledged write");
+    assert!(written.metadata().contains_key("consistency-token"), "{written:?}");
+    assert_eq!(title(&mut books, &id, &[]).await.expect("a read"), "Emma");
+    // No connection is left that could tell the position.
+    let mut writer = books.clone();
+    let write = retitle(&mut writer, &id, "Persuasion");
+    let lost = async {
+        line.end_at_answer(COMMITTED, Side::Behind);
+        until("the connection has ended", SOON, async || line.is_open()).await;
+        line.cut();
+    };
+    let (written, ()) = tokio::join!(write, lost);
+    written.expect("an acknowledged write");
+    line.restore();
+    let read = async || title(&mut client::books(&server), &id, &[]).await;
+    until("the primary answers", SOON, async || read().await.is_ok()).await;
+    assert_eq!(read().await.expect("a read"), "Persuasion");
+}
+
+/// The connection ends before the answer to COMMIT: the session's next read sees the write.
+#[tokio::test]
+async fn unknown_commit_is_seen_by_its_session() {
+    let (_cluster, line, server, id) = late_replica().await;
+    let mut books = client::books(&server);
+    line.end_at_answer(COMMITTED, Side::Before);
+    let status = retitle(&mut books, &id, "Emma").await.expect_err("an unknown outcome");
+    assert_eq!(reason(&status).1, "COMMIT_OUTCOME_UNKNOWN");
+    assert!(status.message().contains("GetOutcome"), "{status:?}");
+    assert_eq!(title(&mut books, &id, &[]).await.expect("a read"), "Emma");
+}
+
+/// COMMIT doesn't reach the database: the session's next read shows that nothing happened, and that
+/// stays so.
+#[tokio::test]
+async fn commit_that_never_came_does_not_happen_later() {
+    let (cluster, line, server, id) = late_replica().await;
+    let mut books = client::books(&server);
+    line.cut_at(b"COMMIT; SELECT");
+    let mut writer = books.clone();
+    let write = retitle(&mut writer, &id, "Emma");
+    let restored = async {
+        line.is_cut().await;
+        line.restore();
+    };
+    let (written, ()) = tokio::join!(write, restored);
+    written.expect_err("an unknown outcome");
+    let seen = title(&mut books, &id, &[]).await.expect("a read");
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bookstore_app' \
+                    AND xact_start IS NOT NULL AND state LIKE 'idle in transaction%'";
+    assert_eq!(cluster.value(0, sessions).await, "0", "the transaction has ended");
+    let now = cluster.value(0, "SELECT title FROM books").await;
+    assert_eq!(now, seen, "the read was the last word");
+}
+
+/// A failover loses a write. Whatever the session does first, its next read says so, once.
+#[tokio::test]
+async fn lost_write_is_reported_whatever_came_first() {
+    for first in ["read", "strong read", "write"] {
+        let mut cluster = Replicated::start(1).await;
+        let server = serve(&cluster, "30s").await;
+        let id = create(&server, "Dune").await.expect("a book").into_inner().id;
+        cluster.caught_up(0, 1).await;
+        cluster.execute(1, "ALTER SYSTEM SET primary_conninfo = ''; SELECT pg_reload_conf()").await;
+        until("the replica receives nothing", SOON, async || {
+            cluster.value(0, "SELECT count(*) FROM pg_stat_replication").await == "0"
+        })
+        .await;
+        let mut books = client::books(&server);
+        retitle(&mut books, &id, "lost").await.expect("an acknowledged write");
+        cluster.kill(0).await;
+        cluster.promote(1).await;
+        match first {
+            "strong read" => {
+                let title = title(&mut books, &id, STRONG).await.expect("a strong read");
+                assert_eq!(title, "Dune", "the write is lost");
+            }
+            "write" => drop(create(&server, "Emma").await.expect("a write")),
+            _ => {}
+        }
+        let status = title(&mut books, &id, &[]).await.expect_err("a lost write");
+        assert_eq!(reason(&status).1, "WRITE_MAY_BE_LOST", "{first}: {status:?}");
+        let title = title(&mut books, &id, &[]).await.expect("a read without the lost position");
+        assert_eq!(title, "Dune", "{first}");
+    }
+}
+
+/// A commit waits for a synchronous replica that stands still, beyond its caller's deadline. Its
+/// outcome is in progress, and the session's read sees the write when it has happened.
+#[tokio::test]
+async fn commit_that_waits_for_a_replica_has_an_outcome() {
+    let cluster = Replicated::start(1).await;
+    let server = TestServer::builder(Engine::Postgres);
+    let server = server.url(&cluster.url("bookstore_app", 0)).start().await;
+    let mut books = client::books(&server);
+    let id = create(&server, "Dune").await.expect("a book").into_inner().id;
+    let wait = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'; SELECT pg_reload_conf()";
+    cluster.execute(0, wait).await;
+    retitle(&mut books, &id, "Emma").await.expect("a write that the replica has");
+    cluster.freeze(1);
+    let key = Uuid::new_v4().to_string();
+    let mut late: Request<bookstore_proto::v1::UpdateBookRequest> = Request::new(message(
+        serde_json::json!({"book": {"id": id, "title": "Persuasion"}, "update_mask": "title"}),
+    ));
+    late.metadata_mut().insert("idempotency-key", key.parse().expect("ASCII"));
+    late.set_timeout(Duration::from_secs(1));
+    books.update_book(late).await.expect_err("a deadline that passes");
+    let mut outcomes = TransactionServiceClient::new(server.channel());
+    let mut outcome = async || {
+        let ask = GetOutcomeRequest { idempotency_key: key.clone(), fence: true };
+        outcomes.get_outcome(ask).await.expect("an outcome").into_inner().outcome()
+    };
+    assert_eq!(outcome().await, Outcome::InProgress);
+    cluster.thaw(1);
+    until("the write has happened", SOON, async || outcome().await == Outcome::Committed).await;
+    assert_eq!(title(&mut books, &id, &[]).await.expect("a read"), "Persuasion");
+}
+
+/// A write whose caller leaves during COMMIT: the session's next read waits for its end.
+#[tokio::test]
+async fn read_after_a_passed_deadline_sees_the_write() {
+    let (_cluster, line, server, id) = late_replica().await;
+    let mut books = client::books(&server);
+    line.freeze_at(b"COMMIT; SELECT");
+    let mut request: Request<bookstore_proto::v1::UpdateBookRequest> = Request::new(message(
+        serde_json::json!({"book": {"id": id, "title": "Emma"}, "update_mask": "title"}),
+    ));
+    request.set_timeout(Duration::from_millis(700));
+    books.update_book(request).await.expect_err("a deadline that passes");
+    let read = title(&mut books, &id, &[]);
+    let restore = async { line.restore() };
+    let (read, ()) = tokio::join!(read, restore);
+    assert_eq!(read.expect("a read"), "Emma");
+}
