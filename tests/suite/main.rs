@@ -16,6 +16,7 @@ mod category;
 mod client;
 mod clients;
 mod cluster;
+mod coalescing;
 mod contract;
 mod drift;
 mod exceptions;

@@ -27,6 +27,7 @@
 
 mod call;
 mod clock;
+mod coalescing;
 mod constraint;
 mod deadline;
 mod error;
@@ -47,6 +48,7 @@ mod violation;
 pub use self::{
     call::{Attempts, Call, Committed},
     clock::now,
+    coalescing::row::{RowById, RowKind},
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
     error::{ConstraintKind, StoreError},

@@ -7,6 +7,7 @@ mod eviction;
 pub(crate) mod membership;
 mod position;
 mod purpose;
+mod session_position;
 pub(crate) mod state;
 
 use std::{
@@ -24,8 +25,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use self::{
     driver::{Access, Driver, ServerIdentity},
     membership::PoolMembership,
-    position::SessionPosition,
     purpose::{EFFECT, Purpose, ROWS},
+    session_position::SessionPosition,
     state::{ConnectionState, TransactionState},
 };
 use crate::{

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The primary's name for callers, whichever node it is.
-const PRIMARY: &str = "primary";
+pub(crate) const PRIMARY: &str = "primary";
 
 /// A connection to the node that was picked.
 pub(crate) struct Choice {
@@ -208,7 +208,11 @@ impl Topology {
     }
 
     /// The replicas that may answer reads and aren't in `avoid`.
-    fn usable(&self, snapshot: &TopologySnapshot, avoid: &[usize]) -> Vec<(usize, ProbeResult)> {
+    pub(super) fn usable(
+        &self,
+        snapshot: &TopologySnapshot,
+        avoid: &[usize],
+    ) -> Vec<(usize, ProbeResult)> {
         let now = Instant::now();
         let near = |lag: std::time::Duration| lag <= self.options.max_lag;
         let following = snapshot.replicas.iter().filter(|it| !avoid.contains(&it.node));
@@ -285,7 +289,7 @@ impl Topology {
     /// # Errors
     /// [`StoreError::PositionLost`] if the position's timeline was left before it,
     /// [`StoreError::PositionUnverifiable`] if that can't be known.
-    async fn number_of(
+    pub(super) async fn number_of(
         &self,
         position: Position,
         deadline: Deadline,

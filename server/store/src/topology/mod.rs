@@ -11,6 +11,7 @@ mod history;
 pub(crate) mod node;
 pub(crate) mod nodes;
 mod probe;
+pub(crate) mod route;
 mod snapshot;
 
 pub use self::{

@@ -4,21 +4,13 @@
 //! once answered by a primary asks for the log sequence number alone, and keeps the timeline. A
 //! session of a replica asks for its role each time: the replica may be promoted meanwhile.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, Ordering},
-};
-
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use sqlx::Row;
 
 use crate::{
     position::{POSITION, PRIMARY_LSN, Position},
     session::{
-        connection::{
-            Connection,
-            driver::{Access, ServerIdentity},
-        },
+        connection::{Connection, driver::Access},
         rows::{Rows, Take},
     },
 };
@@ -28,40 +20,6 @@ const POSITION_COLUMN: &str = "bookstore_position";
 
 /// The column that is true in rows of the query itself. Without any, the only row has NULL here.
 const ROW_COLUMN: &str = "bookstore_row";
-
-/// What a session knows of positions.
-#[derive(Debug, Default)]
-pub(super) struct SessionPosition {
-    /// The position that the last query has seen, if it is known.
-    seen: Mutex<Option<Position>>,
-    /// The timeline of the primary that runs the session; 0 while none has answered.
-    primary_timeline: AtomicU32,
-}
-
-impl SessionPosition {
-    fn seen(&self) -> MutexGuard<'_, Option<Position>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets what the last query has seen.
-    pub(super) fn forget(&self) {
-        *self.seen() = None;
-    }
-
-    /// The timeline of the primary that runs the session, if it is known to be one.
-    fn primary_timeline(&self) -> Option<u32> {
-        Some(self.primary_timeline.load(Ordering::Relaxed)).filter(|timeline| *timeline > 0)
-    }
-
-    /// Reads an answer to [`POSITION`], and keeps the timeline of a primary.
-    fn learn(&self, server: ServerIdentity, text: &str) -> Option<Position> {
-        let position = Position::parse(server.system, 0, text)?;
-        if Position::is_of_primary(text) {
-            self.primary_timeline.store(position.timeline, Ordering::Relaxed);
-        }
-        Some(position)
-    }
-}
 
 /// How a statement returns the position at which it was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,11 +101,10 @@ impl Connection {
         }
         let column = match (self.position.primary_timeline(), take) {
             (None, _) => PositionColumn::Role,
-            // What is asked for by its id mostly exists, and only the last page of a list may be
-            // empty.
-            (Some(timeline), Take::One | Take::Bytes(_)) => PositionColumn::NumberOfRow(timeline),
-            // A book may have no review.
-            (Some(timeline), Take::All) => PositionColumn::Number(timeline),
+            // The cheapest form. What is asked for by its id mostly exists.
+            (Some(timeline), Take::One) => PositionColumn::NumberOfRow(timeline),
+            // A page may be empty, and a book may have no review.
+            (Some(timeline), Take::All | Take::Bytes(_)) => PositionColumn::Number(timeline),
         };
         // The position is evaluated once, after the snapshot was taken.
         let joined = |position| {
