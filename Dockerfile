@@ -10,16 +10,18 @@ WORKDIR /build
 # The dependencies first, under empty members: this layer is built again only when a manifest
 # or the lock changes.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY entity/Cargo.toml entity/
 COPY migration/Cargo.toml migration/
 COPY proto/Cargo.toml proto/
 COPY server/Cargo.toml server/
+COPY server/client/Cargo.toml server/client/
 COPY server/query/Cargo.toml server/query/
 COPY server/store/Cargo.toml server/store/
 COPY tests/Cargo.toml tests/
-RUN mkdir -p entity/src migration/src proto/src server/src server/query/src server/store/src tests/src tests/suite \
+RUN mkdir -p entity/src migration/src proto/src server/src server/client/src server/query/src server/store/src tests/src tests/suite \
     && touch entity/src/lib.rs migration/src/lib.rs proto/src/lib.rs server/src/lib.rs \
-        server/query/src/lib.rs server/store/src/lib.rs \
+        server/client/src/lib.rs server/query/src/lib.rs server/store/src/lib.rs \
         tests/src/lib.rs tests/suite/main.rs \
     && echo 'fn main() {}' | tee proto/build.rs >server/src/main.rs \
     && cargo build --release --locked --package bookstore-server

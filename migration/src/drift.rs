@@ -15,6 +15,7 @@ mod repair;
 mod tests;
 mod words;
 
+pub(crate) use self::rename::bare;
 pub use self::{
     compare::{compare, compare_renamed},
     difference::{Comparison, Difference, DifferenceKind},

@@ -9,6 +9,7 @@ mod names;
 mod normal;
 mod parse;
 mod scope;
+mod stable;
 mod tokens;
 mod types;
 
@@ -18,6 +19,7 @@ pub use self::{
     code::normal_code,
     normal::normal_form,
     scope::{ColumnType, Scope},
+    stable::is_stable,
     tokens::{Spanned, Token, identifiers, tokens},
     types::normal_type,
 };

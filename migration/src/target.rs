@@ -28,6 +28,18 @@ pub enum TargetError {
         /// The database's revision.
         current: String,
     },
+    /// It counts beyond an end of the chain.
+    #[error("{target} from {current} is beyond {end}, which is {left} revisions away")]
+    TooFar {
+        /// What was given.
+        target: String,
+        /// The revision that it counts from.
+        current: String,
+        /// `base` or `head`.
+        end: &'static str,
+        /// How many revisions there are on this way.
+        left: usize,
+    },
     /// A range that isn't written as FROM:TO.
     #[error("{0} is no range: FROM:TO, as in base:head or head:-2")]
     NoRange(String),
@@ -39,7 +51,7 @@ pub type ChainPosition = usize;
 /// Resolves a target relative to a position. `base` is 0.
 ///
 /// # Errors
-/// If there is no such revision.
+/// If there is no such revision, or fewer than are counted.
 pub fn resolve(
     chain: &Chain,
     target: &str,
@@ -52,16 +64,41 @@ pub fn resolve(
         "current" => return Ok(from),
         _ => {}
     }
+    let too_far = |end, left| TargetError::TooFar {
+        target: target.to_owned(),
+        current: name_of(chain, from),
+        end,
+        left,
+    };
     if let Some(count) = target.strip_prefix('-').and_then(|count| count.parse::<usize>().ok()) {
-        return Ok(from.saturating_sub(count));
+        return from.checked_sub(count).ok_or_else(|| too_far("base", from));
     }
     // A number without a sign, as `up 2` was before; names are never so short.
     let count = target.strip_prefix('+').unwrap_or(target);
     if let Some(count) = count.parse::<usize>().ok().filter(|_| count.len() <= 4) {
-        return Ok((from + count).min(head));
+        let to = from.checked_add(count).filter(|to| *to <= head);
+        return to.ok_or_else(|| too_far("head", head.saturating_sub(from)));
     }
     let name = find(chain, target)?;
     Ok(chain.position(&name).map_or(head, |at| at + 1))
+}
+
+/// Whether a target exists from some position of the chain.
+///
+/// # Errors
+/// If there is none.
+pub fn check(chain: &Chain, target: &str) -> Result<(), TargetError> {
+    let from_head = || resolve(chain, target, chain.revisions().len());
+    match resolve(chain, target, 0) {
+        Err(TargetError::TooFar { .. }) => from_head().map(|_| ()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// The name of a position: that of the last revision before it, or `base`.
+pub fn name_of(chain: &Chain, position: ChainPosition) -> String {
+    let last = position.checked_sub(1).and_then(|at| chain.revisions().get(at));
+    last.map_or_else(|| "base".to_owned(), |revision| revision.name.clone())
 }
 
 /// The revision of this name, or the only one whose name begins so. The leading `m` is optional.
@@ -124,13 +161,33 @@ mod tests {
         assert_eq!(place("head"), Ok(head));
         assert_eq!(place("base"), Ok(0));
         assert_eq!(place("-1"), Ok(2));
-        assert_eq!(place("-99"), Ok(0));
+        assert_eq!(place("-3"), Ok(0));
         assert_eq!(place("+2"), Ok(5));
         assert_eq!(place("2"), Ok(5));
-        assert_eq!(place("+99"), Ok(head));
         assert_eq!(place("m20261121_000004_create_items"), Ok(4));
         assert_eq!(place("20261121_000004"), Ok(4));
         assert_eq!(place("m20261125"), Ok(head));
+    }
+
+    #[test]
+    fn a_count_beyond_an_end_is_refused() {
+        let chain = chain();
+        let head = chain.revisions().len();
+        let refused = |target: &str, end, left| {
+            let current = "m20261121_000003_create_books".to_owned();
+            let error = TargetError::TooFar { target: target.to_owned(), current, end, left };
+            assert_eq!(resolve(&chain, target, 3), Err(error));
+        };
+        refused("-4", "base", 3);
+        refused("-99", "base", 3);
+        refused("+99", "head", head - 3);
+        refused(&format!("{}", head - 2), "head", head - 3);
+        assert_eq!(resolve(&chain, &format!("+{}", head - 3), 3), Ok(head));
+        // Before the database's position is known, a count is refused only if no position has it.
+        assert_eq!(check(&chain, "-1").and(check(&chain, "+1")), Ok(()));
+        assert!(matches!(check(&chain, "+99"), Err(TargetError::TooFar { .. })));
+        assert!(matches!(check(&chain, "-99"), Err(TargetError::TooFar { .. })));
+        assert_eq!(check(&chain, "-1x"), Err(TargetError::NoSuch("-1x".to_owned())));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use crate::bounds::{self, Violation};
+use crate::bounds::{self, Measure, Violation};
 
 /// Encodes messages of type `T` and decodes those of type `U`.
 #[derive(Clone, Debug)]
@@ -90,13 +90,24 @@ pub enum Refusal {
 /// # Errors
 /// What is too large, or that the bytes are no message of the type.
 pub fn decode<U: Message + Name + Default>(bytes: &[u8]) -> Result<U, Refusal> {
-    if U::PACKAGE == "bookstore.v1"
-        && let Some(measure) = bounds::measure(U::NAME, bytes)
-        && !measure.violations.is_empty()
-    {
-        return Err(Refusal::TooLarge(measure.violations));
+    let is_ours = U::PACKAGE == "bookstore.v1";
+    decode_measured(bytes, is_ours.then(|| bounds::measure(U::NAME, bytes)).flatten())
+}
+
+/// The same for a message whose measure is known.
+///
+/// # Errors
+/// What is too large, or that the bytes are no message of the type.
+pub fn decode_measured<U: Message + Default>(
+    bytes: &[u8],
+    measure: Option<Measure>,
+) -> Result<U, Refusal> {
+    match measure {
+        Some(measure) if !measure.violations.is_empty() => {
+            Err(Refusal::TooLarge(measure.violations))
+        }
+        _ => U::decode(bytes).map_err(Refusal::Malformed),
     }
-    U::decode(bytes).map_err(Refusal::Malformed)
 }
 
 impl From<Refusal> for Status {

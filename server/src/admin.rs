@@ -88,9 +88,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Closed if all connections of the peer are being answered.
-                let Some(slot) = connections.admit(peer.ip()) else { continue };
-                tokio::spawn(connection(stream, services.clone(), slot));
+                tokio::spawn(connection(stream, services.clone(), connections.admit(peer.ip())));
             }
             Err(error) => {
                 // The process is out of file descriptors. Without the pause this loop would use a
@@ -282,7 +280,7 @@ mod tests {
 
     /// The slot of a connection.
     fn slot() -> AdminSlot {
-        Connections::default().admit([127, 0, 0, 1].into()).expect("room")
+        Connections::default().admit([127, 0, 0, 1].into())
     }
 
     /// Sends bytes one by one and returns the response, `wanted` bytes at most.

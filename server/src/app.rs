@@ -354,7 +354,7 @@ fn services(
     readiness: &Readiness,
     load: &Load,
     budget: &Arc<Budget>,
-) -> Result<axum::Router, AppError> {
+) -> Result<layers::Layered, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
     let registry = Arc::new(registry()?);

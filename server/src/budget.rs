@@ -7,11 +7,12 @@
 mod account;
 mod call;
 mod held;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    account::{Account, Budget, BudgetSide, CONNECTION, Limits},
-    call::{CALL, CallBudget, INCLUDED, unbounded},
+    account::{Account, Budget, BudgetSide, CALL, CONNECTION, Limits, UNCHARGED},
+    call::{CallBudget, INCLUDED, unbounded},
     held::Held,
 };

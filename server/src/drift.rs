@@ -64,10 +64,7 @@ async fn compare(
 /// What the program's statements name: every column of every entity, the keys of `ON CONFLICT`
 /// and the functions.
 pub fn needs(engine: Engine) -> Needs {
-    let on = match engine {
-        Engine::Postgres => schema::On::Postgres,
-        Engine::Sqlite => schema::On::Sqlite,
-    };
+    let on = schema::On::from(engine);
     let mut needs = Needs::default();
     for table in schema::tables() {
         let name = table.name.clone();

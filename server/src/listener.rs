@@ -39,7 +39,11 @@ use self::{
     calls::{CallBody, InFlightCalls, NextCall},
     socket::{Accepted, Peer},
 };
-use crate::{budget::Budget, meters, shutdown::Stop};
+use crate::{
+    budget::{self, Budget},
+    meters,
+    shutdown::Stop,
+};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -72,6 +76,10 @@ pub type MakeExtensions = fn() -> Extensions;
 
 /// What the transport may hold of one request that is not read yet, in bytes.
 pub const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// What the budget counts for a call that waits is what the transport may hold of one.
+const _: () =
+    assert!(budget::UNCHARGED == budget::CALL + STREAM_WINDOW as usize + METADATA_BYTES as usize);
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -276,16 +284,9 @@ where
         ended = served.as_mut() => ended,
         // Dropped, with its calls.
         () = ends.ended(limits.idle) => return,
-        () = &mut stopped => {
-            served.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = served => ended,
-                () = ends.ended(limits.idle) => return,
-            }
-        }
         // Calls in flight end normally. The client opens another connection, perhaps to a newer
         // instance.
-        () = &mut aged => {
+        () = either(&mut stopped, &mut aged) => {
             served.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = served => ended,
@@ -296,6 +297,14 @@ where
     // A peer that closes the connection or doesn't speak HTTP/2 is no error of the service.
     if let Err(error) = ended {
         tracing::debug!(%error, peer, "a connection ended with an error");
+    }
+}
+
+/// Ends with the first of the two.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Drift {
     pub number: usize,
     /// What a check says: `error column.type`, `note table.order`, or `equal` and a word.
     pub verdict: &'static str,
+    /// How many findings are errors.
+    pub errors: usize,
     /// Words that the findings name.
     pub names: Vec<&'static str>,
     /// The SQL that changes it.
@@ -30,7 +32,13 @@ pub fn drifts(engine: Engine) -> Vec<Drift> {
     let case = |(number, part): (usize, &'static str)| {
         let (head, sql) = part.split_once('\n').expect("a line and its SQL");
         let (verdict, names) = head.split_once(": ").expect("a verdict and names");
-        Drift { number, verdict, names: names.split([' ', '.']).collect(), sql }
+        let (verdict, count) = match verdict.rsplit_once(' ') {
+            Some((verdict, count)) if count.parse::<usize>().is_ok() => (verdict, count),
+            _ => (verdict, "1"),
+        };
+        let is_error = verdict.starts_with("error ");
+        let errors = if is_error { count.parse().expect("a number") } else { 0 };
+        Drift { number, verdict, errors, names: names.split([' ', '.']).collect(), sql }
     };
     text.split("\n-- case: ").skip(1).enumerate().map(case).collect()
 }

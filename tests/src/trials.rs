@@ -2,6 +2,7 @@
 
 mod bulk;
 mod checklist;
+mod cost;
 mod crowd;
 mod deadlines;
 mod drops;
@@ -56,6 +57,12 @@ pub const TRIALS: &[Trial] = &[
         about: "adds a resource by CONTRIBUTING.md's checklist in a copy, builds and tests it this many times",
         scale: 1,
         work: |scale| Box::pin(checklist::checklist(scale)),
+    },
+    Trial {
+        name: "cost",
+        about: "counts instructions of calls in valgrind, 500 times this many, and compares with tests/cost.toml",
+        scale: 2,
+        work: |scale| Box::pin(cost::cost(scale)),
     },
     Trial {
         name: "crowd",

@@ -2,6 +2,7 @@
 
 mod silence;
 mod stored;
+mod streams;
 
 use std::{
     fs,
@@ -58,7 +59,7 @@ fn user(name: &str, password: &str) -> Value {
 }
 
 /// A call as HTTP/2 has it, with a body of its own making.
-fn request(path: &str, body: Body) -> Request<Body> {
+pub(crate) fn request(path: &str, body: Body) -> Request<Body> {
     let request = Request::builder().method(Method::POST).uri(path);
     let request = request.header("content-type", "application/grpc").header("te", "trailers");
     request.body(body).expect("a request")
@@ -70,7 +71,7 @@ fn whole(bytes: Vec<u8>) -> Body {
 }
 
 /// A message with its prefix.
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("a short message");
     let mut framed = vec![0];
     framed.extend_from_slice(&length.to_be_bytes());
@@ -107,9 +108,9 @@ fn the_sum_of_all_budgets_is_bounded_and_told() {
 }
 
 /// A body that is never sent, for as long as the sender lives.
-type Endless = tokio::sync::mpsc::Sender<Result<Vec<u8>, Status>>;
+pub(crate) type Endless = tokio::sync::mpsc::Sender<Result<Vec<u8>, Status>>;
 
-fn endless() -> (Endless, Body) {
+pub(crate) fn endless() -> (Endless, Body) {
     let (sender, pieces) = tokio::sync::mpsc::channel(1);
     let frames = http_body_util::StreamBody::new(futures_util::StreamExt::map(
         ReceiverStream::new(pieces),
@@ -144,7 +145,10 @@ async fn a_request_that_does_not_come_holds_no_permit(engine: Engine) {
 }
 
 /// A connection whose answers have a window of so many bytes.
-async fn narrow(address: SocketAddr, window: u32) -> hyper::client::conn::http2::SendRequest<Body> {
+pub(crate) async fn narrow(
+    address: SocketAddr,
+    window: u32,
+) -> hyper::client::conn::http2::SendRequest<Body> {
     let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
     let mut builder =
         hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());

@@ -39,7 +39,7 @@ const CREATE: &str = "BookService/CreateBook";
 const GET: &str = "BookService/GetBook";
 
 /// An open stream.
-struct Led {
+pub(crate) struct Led {
     steps: mpsc::Sender<TransactRequest>,
     answers: Streaming<TransactResponse>,
 }
@@ -66,7 +66,7 @@ impl Led {
         Self { steps, answers }
     }
 
-    async fn begun(server: &TestServer) -> Self {
+    pub(crate) async fn begun(server: &TestServer) -> Self {
         Self::begun_at(server.address()).await
     }
 
@@ -85,7 +85,7 @@ impl Led {
     }
 
     /// Makes a call inside the transaction.
-    async fn call(&mut self, method: &str, request: Value) -> Result<Value, Refusal> {
+    pub(crate) async fn call(&mut self, method: &str, request: Value) -> Result<Value, Refusal> {
         let contract = descriptor(method);
         let name = contract.input().full_name().to_owned();
         let value = crate::client::dynamic(contract.input(), request).encode_to_vec();
@@ -111,7 +111,7 @@ impl Led {
         }
     }
 
-    async fn commit(&mut self) -> Result<Committed, Status> {
+    pub(crate) async fn commit(&mut self) -> Result<Committed, Status> {
         match self.step(Step::Commit(bookstore_proto::v1::Commit {})).await? {
             Answer::Committed(committed) => {
                 assert!(self.answers.message().await?.is_none(), "the stream's end");

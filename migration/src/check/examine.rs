@@ -14,8 +14,9 @@ use crate::{
 pub struct Report {
     /// The differences, errors first.
     pub findings: Vec<Finding>,
-    /// Where the expected schema comes from.
-    pub origin: SchemaOrigin,
+    /// Where the expected schema comes from; none if no revision is applied and so no schema was
+    /// compared.
+    pub origin: Option<SchemaOrigin>,
     /// The last revision that is applied; none if none is.
     pub revision: Option<String>,
     /// The actual schema.
@@ -63,14 +64,14 @@ impl<C: ConnectionTrait> Inside<'_, C> {
         let unknown: Vec<&String> = applied.iter().filter(|name| !known.contains(name)).collect();
         let revisions: Vec<_> =
             chain.revisions().iter().filter(|one| applied.contains(&one.name)).cloned().collect();
-        let mut weighed = Vec::new();
+        let mut origin = None;
         let mut findings: Vec<Finding> = Vec::new();
         if !applied.is_empty() {
-            let (expected, origin) = expected::schema(self, scratch, replay, &revisions).await?;
+            let (expected, source) = expected::schema(self, scratch, replay, &revisions).await?;
             let comparison = compare(&expected, &found);
             findings = comparison.findings();
             rows::weigh(self, &mut findings).await?;
-            weighed.push(origin);
+            origin = Some(source);
         }
         if !unknown.is_empty() {
             // What a newer program's revisions make can't be distinguished from drift.
@@ -79,12 +80,7 @@ impl<C: ConnectionTrait> Inside<'_, C> {
         findings.extend(pending.into_iter().map(|name| revision("pending", name, Severity::Error)));
         findings.extend(unknown.into_iter().map(|name| revision("unknown", name, Severity::Note)));
         findings.sort_by_key(|finding| finding.level);
-        Ok(Report {
-            findings,
-            origin: weighed.pop().unwrap_or(SchemaOrigin::Replay),
-            revision: applied.last().cloned(),
-            found,
-        })
+        Ok(Report { findings, origin, revision: applied.last().cloned(), found })
     }
 }
 

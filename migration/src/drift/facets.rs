@@ -11,6 +11,11 @@ use crate::{
 /// Facets that are no part of what an object is: its text as a whole, and its place.
 const UNCOMPARED: &[&str] = &["sql", "position"];
 
+/// Facets that only describe another one. If an object has that other one on one side alone, it is
+/// the difference.
+const DESCRIBING: &[(&str, &str)] =
+    &[("storage_of_generated", "generated"), ("identity_sequence", "identity")];
+
 /// The facets in which two objects differ.
 pub(super) fn differing(
     expected: &Catalog,
@@ -26,7 +31,10 @@ pub(super) fn differing(
     let casts_follow = types_differ(expected, found, key, there, renames);
     let mut differing = Vec::new();
     for name in names {
-        if UNCOMPARED.contains(&name.as_str()) {
+        let described = DESCRIBING.iter().find(|(describing, _)| describing == name);
+        let is_on_one_side = described
+            .is_some_and(|(_, other)| before.contains_key(*other) != after.contains_key(*other));
+        if UNCOMPARED.contains(&name.as_str()) || is_on_one_side {
             continue;
         }
         // A word of a statement may equal a renamed column's name and be none.

@@ -108,7 +108,7 @@ fn belongs(catalog: &Catalog, parent: &ObjectKey, child: &ObjectKey) -> bool {
         }
         "function" => {
             let facets = ["definition", "generated", "default", "expression", "keys", "predicate"];
-            named(&facets).contains(&bare(&parent.name))
+            named(&facets).contains(bare(&parent.name))
         }
         "type" => facet("type").trim_end_matches("[]") == parent.name,
         _ => false,

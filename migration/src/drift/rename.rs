@@ -64,7 +64,7 @@ impl Renames {
         for (old, facets) in functions(expected, found) {
             if let Some(at) = added.iter().position(|(_, other)| *other == facets) {
                 let (new, _) = added.remove(at);
-                self.functions.insert(bare(&old), bare(&new));
+                self.functions.insert(bare(&old).to_owned(), bare(&new).to_owned());
             }
         }
     }
@@ -79,6 +79,12 @@ impl Renames {
         self.tables.get(table).cloned().unwrap_or_else(|| table.to_owned())
     }
 
+    /// A table's old name.
+    pub fn old_table(&self, table: &str) -> String {
+        let renamed = self.tables.iter().find(|(_, new)| *new == table);
+        renamed.map_or(table, |(old, _)| old).to_owned()
+    }
+
     /// The new names of the columns of a table, which has its old name here.
     pub fn columns_of(&self, table: &str) -> HashMap<String, String> {
         let own = self.columns.iter().filter(|((owner, _), _)| owner == table);
@@ -91,8 +97,8 @@ impl Renames {
         let name = match key.kind.as_str() {
             "table" => self.new_table(&key.name),
             "column" => column().unwrap_or_else(|| key.name.clone()),
-            "function" => match self.functions.get(&bare(&key.name)) {
-                Some(new) => key.name.replacen(&bare(&key.name), new, 1),
+            "function" => match self.functions.get(bare(&key.name)) {
+                Some(new) => key.name.replacen(bare(&key.name), new, 1),
                 None => key.name.clone(),
             },
             _ => key.name.clone(),
@@ -102,8 +108,8 @@ impl Renames {
 }
 
 /// A function's name without its arguments.
-pub(super) fn bare(function: &str) -> String {
-    function.split('(').next().unwrap_or(function).to_owned()
+pub(crate) fn bare(function: &str) -> &str {
+    function.split('(').next().unwrap_or(function)
 }
 
 /// What a column is, apart from its name.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     catalog::{Catalog, ObjectKey},
+    drift::bare,
     expression::identifiers,
 };
 
@@ -57,9 +58,4 @@ pub(super) fn needs_new_table(catalog: &Catalog, key: &ObjectKey, other: &Catalo
     tables
         .into_iter()
         .any(|table| names.contains(&table.name) && !other.objects.contains_key(table))
-}
-
-/// A function's name without its arguments.
-pub(super) fn bare(function: &str) -> &str {
-    function.split('(').next().unwrap_or(function)
 }

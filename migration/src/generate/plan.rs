@@ -2,7 +2,7 @@
 
 use super::{Answers, Pair, postgres, sqlite};
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, ObjectKey},
     drift::{Comparison, Renames, compare_renamed},
     expression::Engine,
 };
@@ -42,42 +42,31 @@ fn questions(
     let mut questions = Vec::new();
     // Columns that may be others under a new name: whether they need values is not known yet.
     let mut renamed = Vec::new();
-    if !answers.is_tolerant {
-        let guessed = Renames::guess(from, to);
-        let open = |key: String| !answers.not_renamed.contains(&key);
-        let columns = guessed.columns.iter().filter(|((table, old), _)| {
-            let key = (table.clone(), old.clone());
-            open(format!("{table}.{old}")) && !answers.renames.columns.contains_key(&key)
-        });
-        for ((table, old), new) in columns {
-            renamed.push((answers.renames.new_table(table), new.clone()));
-            questions.push(format!(
-                "is {table}.{new} the new name of {table}.{old}? Say --rename {table}.{old}:{table}.{new}, \
-                 or --rename {table}.{old}: if it is another column"
-            ));
+    let guessed = Renames::guess(from, to);
+    let open = |key: &str| !answers.not_renamed.iter().any(|known| known == key);
+    for ((table, old), new) in &guessed.columns {
+        let key = (table.clone(), old.clone());
+        if !open(&format!("{table}.{old}")) || answers.renames.columns.contains_key(&key) {
+            continue;
         }
-        let tables = guessed.tables.iter();
-        let tables = tables
-            .filter(|(old, _)| open((*old).clone()) && !answers.renames.tables.contains_key(*old));
-        for (old, new) in tables {
-            questions.push(format!(
-                "is {new} the new name of {old}? Say --rename {old}:{new}, or --rename {old}: if it is \
-                 another table"
-            ));
+        renamed.push((answers.renames.new_table(table), new.clone()));
+        questions.push(rename_question(from.engine, answers, &format!("{table}."), old, new));
+    }
+    for (old, new) in &guessed.tables {
+        if open(old) && !answers.renames.tables.contains_key(old) {
+            questions.push(rename_question(from.engine, answers, "", old, new));
         }
     }
     for difference in &comparison.differences {
         let keys = [difference.found.as_ref()].into_iter().flatten().chain(&difference.along);
-        for key in keys.filter(|key| key.kind == "column" && from.has_table(&key.table)) {
+        for key in keys.filter(|key| key.kind == "column") {
             let get = |facet: &str| to.facet(key, facet);
-            let is_new = from.facet(key, "type").is_none();
             let needs_value = get("null") == Some("NOT NULL")
                 && get("default").is_none()
                 && get("generated").is_none()
                 && get("identity").is_none();
-            if is_new
-                && needs_value
-                && !comparison.renames.columns.values().any(|new| *new == key.name)
+            if needs_value
+                && is_new_column(from, &comparison.renames, key)
                 && answers.fill(key).is_none()
                 && !renamed.contains(&(key.table.clone(), key.name.clone()))
             {
@@ -91,4 +80,23 @@ fn questions(
         }
     }
     questions
+}
+
+/// Asks whether a table, or a column of the table that `owner` ends with a point, was renamed.
+fn rename_question(engine: Engine, answers: &Answers, owner: &str, old: &str, new: &str) -> String {
+    let what = if owner.is_empty() { "table" } else { "column" };
+    let (old, new) = (format!("{owner}{old}"), format!("{owner}{new}"));
+    let yes = match answers.rename_by_hand(engine, &old, &new) {
+        Some(statement) => format!("If it is, run {statement}. Say"),
+        None => format!("Say --rename {old}:{new}, or"),
+    };
+    format!("is {new} the new name of {old}? {yes} --rename {old}: if it is another {what}")
+}
+
+/// Whether a column comes to a table that is there already, maybe under another name: no column of
+/// the old schema becomes it.
+fn is_new_column(from: &Catalog, renames: &Renames, key: &ObjectKey) -> bool {
+    let mut known = from.objects.keys().map(|old| renames.new_key(old));
+    let mut tables = from.objects.keys().filter(|old| old.kind == "table");
+    tables.any(|old| renames.new_table(&old.name) == key.table) && !known.any(|new| new == *key)
 }

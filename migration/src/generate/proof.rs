@@ -12,6 +12,7 @@ use crate::{
     replay::{replay, replay_down},
     revision::{Engine, Revision},
     session::{MigrationSession, Opener},
+    sql::quoted,
 };
 
 /// Why a revision is not shown.
@@ -77,7 +78,7 @@ impl ProofSession {
         let tables = catalog.objects.iter().filter(|(key, facets)| {
             key.kind == "table" && facets.get("form").is_some_and(|form| form == "table")
         });
-        let names = tables.map(|(key, _)| format!("\"{}\"", key.name.replace('"', "\"\"")));
+        let names = tables.map(|(key, _)| quoted(&key.name));
         let names: Vec<String> = names.collect();
         let statements = match self.session.engine() {
             Engine::Postgres => vec![format!("TRUNCATE {}", names.join(", "))],

@@ -1,15 +1,11 @@
 //! Steps as Rust, for the file of a revision, and as data, for the proof of it.
 
-use std::collections::BTreeSet;
-
 use super::{Pair, PlannedAction};
 use crate::revision::{Backfill, Engine, Rebuild, Step, backfill, postgres, rebuild, sqlite};
 
 /// What the file of a revision is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RevisionSource {
-    /// The names that its steps use: `postgres, sqlite`.
-    pub uses: String,
     /// The steps up, each on lines of its own.
     pub up: String,
     /// The steps down.
@@ -18,18 +14,17 @@ pub struct RevisionSource {
 
 /// The source of steps of both engines.
 pub fn source(plans: &[(Engine, Vec<Pair>)]) -> RevisionSource {
-    let mut uses = BTreeSet::new();
     let (mut up, mut down) = (String::new(), String::new());
     for (engine, pairs) in plans {
         let keeps = runs_step_by_step(pairs);
         for pair in pairs {
-            up.push_str(&line(*engine, &pair.up, pair.up_loses.as_deref(), keeps, &mut uses));
+            up.push_str(&line(*engine, &pair.up, pair.up_loses.as_deref(), keeps));
         }
         for pair in pairs.iter().rev() {
-            down.push_str(&line(*engine, &pair.down, pair.down_loses.as_deref(), keeps, &mut uses));
+            down.push_str(&line(*engine, &pair.down, pair.down_loses.as_deref(), keeps));
         }
     }
-    RevisionSource { uses: uses.into_iter().collect::<Vec<_>>().join(", "), up, down }
+    RevisionSource { up, down }
 }
 
 /// The steps as data: up and down.
@@ -83,7 +78,6 @@ fn line(
     action: &PlannedAction,
     loses: Option<&str>,
     keeps_nothing: bool,
-    uses: &mut BTreeSet<&'static str>,
 ) -> String {
     let maker = match engine {
         Engine::Postgres => "postgres",
@@ -92,19 +86,15 @@ fn line(
     let step = match action {
         PlannedAction::Nothing if !keeps_nothing => return String::new(),
         PlannedAction::Nothing => {
-            uses.insert(maker);
             format!("{maker}({})", raw(NOTHING))
         }
         PlannedAction::Sql(text) => {
-            uses.insert(maker);
             format!("{maker}({})", raw(text))
         }
         PlannedAction::Outside(text) => {
-            uses.insert(maker);
             format!("{maker}({}).outside_transaction()", raw(text))
         }
         PlannedAction::Define { table, create, values } => {
-            uses.extend(["Rebuild", "rebuild"]);
             let mut text = format!("rebuild(Rebuild::of({table:?}).define({})", raw(create));
             for (column, value) in values {
                 text.push_str(&format!(".copy({column:?}, {})", raw(value)));
@@ -112,7 +102,6 @@ fn line(
             text + ")"
         }
         PlannedAction::Fill { table, column, value } => {
-            uses.extend(["Backfill", "Engine", "backfill"]);
             let set = raw(&format!("\"{column}\" = {value}"));
             let only = raw(&format!("\"{column}\" IS NULL"));
             let on = match engine {

@@ -8,7 +8,7 @@ mod table;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use self::table::TableDefinition;
-use crate::revision::Rebuild;
+use crate::{revision::Rebuild, sql::quoted};
 
 /// Rebuilds the table.
 ///
@@ -59,7 +59,6 @@ pub async fn plan<C: ConnectionTrait>(
         new.apply(change).map_err(refuse)?;
     }
     let temporary = format!("new_{name}");
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let literal = |name: &str| format!("'{}'", name.replace('\'', "''"));
     let (from, to) = (quoted(name), quoted(&temporary));
     let mut columns: Vec<(String, String)> = new
@@ -120,7 +119,7 @@ pub(crate) async fn lost_columns<C: ConnectionTrait>(
         let _ = new.apply(change);
     }
     let is_kept = |name: &str| {
-        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        let quoted = quoted(name);
         new.columns().iter().any(|column| {
             column.name.eq_ignore_ascii_case(name) || column.value.as_deref() == Some(&quoted)
         })

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use crate::{
     revision::{Engine, TableChange},
-    sql::lexer::{StatementToken, tokens},
+    sql::{
+        lexer::{StatementToken, tokens},
+        quoted,
+    },
 };
 
 /// A part between the commas: a column, or a constraint of the table.
@@ -53,10 +56,6 @@ const CLAUSES: [&str; 10] = [
     "generated",
     "as",
 ];
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// Each token with how deep in parentheses it stands.
 fn with_depth(text: &str) -> Vec<(usize, StatementToken<'_>)> {

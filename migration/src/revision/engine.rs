@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bookstore_entity::schema::On;
 use sea_orm::{ConnectionTrait, DbBackend};
 
 /// A database engine.
@@ -41,6 +42,15 @@ impl From<DbBackend> for Engine {
 }
 
 impl From<Engine> for DbBackend {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Postgres => Self::Postgres,
+            Engine::Sqlite => Self::Sqlite,
+        }
+    }
+}
+
+impl From<Engine> for On {
     fn from(engine: Engine) -> Self {
         match engine {
             Engine::Postgres => Self::Postgres,

@@ -11,7 +11,10 @@ use crate::{
     error::MigrationError,
     rebuild,
     revision::{Action, Direction, Engine, Revision, Step},
-    sql::facts::{self, ConcurrentIndex, DroppedObject},
+    sql::{
+        facts::{self, ConcurrentIndex, DroppedObject},
+        quoted,
+    },
 };
 
 /// What `down` would undo.
@@ -75,7 +78,6 @@ async fn rows_of<C: ConnectionTrait>(
     connection: &C,
     loss: &DroppedObject,
 ) -> Result<Option<String>, MigrationError> {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let manager = crate::manager::SchemaManager::new(connection);
     let (rows, what) = match loss {
         DroppedObject::Table(table) if manager.has_table(table).await? => {

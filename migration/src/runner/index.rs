@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::{Event, EventReport};
-use crate::{session::MigrationSession, sql::facts::ConcurrentIndex};
+use crate::{
+    session::MigrationSession,
+    sql::{facts::ConcurrentIndex, quoted},
+};
 
 /// How often a build by another session is checked for.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -85,8 +88,8 @@ pub(super) async fn clean_up(
         }
         tokio::time::sleep(PERIOD).await;
     }
-    let name = index.name.replace('"', "\"\"");
-    session.execute_unprepared(&format!(r#"DROP INDEX CONCURRENTLY "{name}""#)).await?;
+    let name = quoted(&index.name);
+    session.execute_unprepared(&format!("DROP INDEX CONCURRENTLY {name}")).await?;
     report(Event::IndexDropped { index: index.name.clone() });
     Ok(IndexState::Absent)
 }

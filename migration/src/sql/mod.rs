@@ -4,3 +4,6 @@
 pub mod dialect;
 pub mod facts;
 pub mod lexer;
+mod quoted;
+
+pub(crate) use self::quoted::quoted;

@@ -1,5 +1,5 @@
 //! The connections to the operators' port: few by peer and in all, so that a probe always finds
-//! room. The oldest that is idle makes room for a new one.
+//! room. The oldest makes room for a new one, those that are idle first.
 
 use std::{
     net::IpAddr,
@@ -44,15 +44,16 @@ pub(super) struct AdminSlot {
 }
 
 impl Connections {
-    /// A slot for a new connection of a peer. Where there are too many, the oldest idle one is
-    /// ended; none if all of them are being answered.
-    pub(super) fn admit(&self, peer: IpAddr) -> Option<AdminSlot> {
+    /// A slot for a new connection of a peer. Where the peer has too many, its oldest idle one is
+    /// ended, or its oldest where none is idle; likewise where there are too many in all. So
+    /// requests that come slowly keep no probe out.
+    pub(super) fn admit(&self, peer: IpAddr) -> AdminSlot {
         let mut open = self.open();
         let by_peer = open.iter().filter(|it| it.peer == peer).count();
         let ends = if by_peer >= BY_PEER {
-            Some(open.iter().position(|it| it.peer == peer && it.is_idle())?)
+            oldest(&open, |it| it.peer == peer)
         } else if open.len() >= IN_ALL {
-            Some(open.iter().position(|it| it.is_idle())?)
+            oldest(&open, |_| true)
         } else {
             None
         };
@@ -67,12 +68,21 @@ impl Connections {
         });
         open.push(connection.clone());
         drop(open);
-        Some(AdminSlot { all: self.clone(), connection })
+        AdminSlot { all: self.clone(), connection }
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Arc<AdminConnection>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The oldest idle one of some connections, or the oldest of them.
+fn oldest(
+    open: &[Arc<AdminConnection>],
+    is_one: impl Fn(&AdminConnection) -> bool,
+) -> Option<usize> {
+    let idle = open.iter().position(|it| is_one(it) && it.is_idle());
+    idle.or_else(|| open.iter().position(|it| is_one(it)))
 }
 
 impl AdminConnection {
@@ -126,19 +136,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_oldest_idle_one_makes_room() {
+    async fn the_oldest_makes_room_idle_ones_first() {
         let (all, peer) = (Connections::default(), IpAddr::from([127, 0, 0, 1]));
-        let slots: Vec<AdminSlot> = (0..BY_PEER).map(|_| all.admit(peer).unwrap()).collect();
+        let slots: Vec<AdminSlot> = (0..BY_PEER).map(|_| all.admit(peer)).collect();
         let busy = slots[0].answering();
-        let fifth = all.admit(peer).expect("room");
+        let fifth = all.admit(peer);
         let idle = Duration::from_secs(60);
         assert!(slots[1].ended(idle).now_or_never().is_some(), "the oldest that is idle");
         assert!(slots[0].ended(idle).now_or_never().is_none(), "it is being answered");
         assert!(slots[2].ended(idle).now_or_never().is_none());
         let all_busy = [slots[2].answering(), slots[3].answering(), fifth.answering()];
-        assert!(all.admit(peer).is_none(), "all are being answered");
-        assert!(all.admit(IpAddr::from([127, 0, 0, 2])).is_some(), "another peer has its own");
-        drop((busy, all_busy, slots, fifth));
+        let other = all.admit(IpAddr::from([127, 0, 0, 2]));
+        assert!(slots[0].ended(idle).now_or_never().is_none(), "another peer has its own");
+        let sixth = all.admit(peer);
+        assert!(slots[0].ended(idle).now_or_never().is_some(), "the oldest, though it is busy");
+        let others = [&slots[2], &slots[3], &fifth, &sixth];
+        assert!(others.iter().all(|it| it.ended(idle).now_or_never().is_none()));
+        drop((busy, all_busy, slots, fifth, sixth, other));
         assert!(all.open().is_empty());
     }
 
@@ -147,8 +161,8 @@ mod tests {
         let all = Connections::default();
         let peer = |number: usize| IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]);
         let slots: Vec<AdminSlot> =
-            (0..IN_ALL).map(|number| all.admit(peer(number / BY_PEER)).unwrap()).collect();
-        let _next = all.admit(peer(200)).expect("room");
+            (0..IN_ALL).map(|number| all.admit(peer(number / BY_PEER))).collect();
+        let _next = all.admit(peer(200));
         assert!(slots[0].ended(Duration::from_secs(60)).now_or_never().is_some());
         assert_eq!(all.open().len(), IN_ALL);
     }
@@ -156,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn an_idle_one_is_ended() {
         let all = Connections::default();
-        let slot = all.admit(IpAddr::from([127, 0, 0, 1])).unwrap();
+        let slot = all.admit(IpAddr::from([127, 0, 0, 1]));
         let idle = Duration::from_millis(20);
         timeout(Duration::from_secs(5), slot.ended(idle)).await.expect("an end");
         let _answering = slot.answering();

@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::stored::Stored;
 use crate::meters;
 
 /// What connections may hold, in bytes.
@@ -29,9 +30,10 @@ pub struct Limits {
     pub decoded: usize,
     /// Calls that one connection may have a permit for, streams included.
     pub calls: u32,
-    /// Idempotency keys that are stored at the same time. One connection may store a quarter.
+    /// Idempotency keys that are stored at the same time. One connection may store a quarter
+    /// between two counts.
     pub stored_keys: usize,
-    /// Bytes of the answers under them. One connection may store a quarter.
+    /// Bytes of the answers under them. One connection may store a quarter between two counts.
     pub stored_bytes: usize,
 }
 
@@ -45,11 +47,26 @@ pub(super) const RESERVE: usize = 8;
 /// What a connection takes beside what its account holds, in bytes: its buffers and its state.
 pub const CONNECTION: usize = 32 * 1024;
 
+/// What a call takes beside larger messages, in bytes: its task, its layers, its handler, and as
+/// much of each of its request, its rows and its answer as is not charged by itself.
+pub const CALL: usize = 16 * 1024;
+
+/// How many calls may wait for room in a sum at the same time, in each of the three.
+pub(super) const WAITERS: usize = 128;
+
+/// What a call takes that waits for room with nothing charged yet, in bytes: its task, and in the
+/// transport its window ([`crate::listener::STREAM_WINDOW`]) and its metadata.
+pub const UNCHARGED: usize = CALL + 64 * 1024 + 32 * 1024;
+
 /// The calls of a connection for which there is room before those that have ended are sorted out.
 pub(super) const CALLS_ROOM: usize = 16;
 
 /// How long a connection waits for room in the sum before the one that holds most is ended.
 pub(super) const PRESSURE: Duration = Duration::from_millis(300);
+
+/// How long a connection that was ended may take to give back what it holds before another one
+/// is ended.
+const GIVING_BACK: Duration = Duration::from_secs(1);
 
 /// The budgets of all connections.
 #[derive(Debug)]
@@ -61,28 +78,6 @@ pub struct Budget {
     stored: Stored,
     accounts: Mutex<BTreeMap<u64, Weak<Inner>>>,
     next: AtomicU64,
-}
-
-/// What is stored under idempotency keys, about: writes that were rolled back count until the
-/// next recount.
-#[derive(Debug, Default)]
-pub(super) struct Stored {
-    keys: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Stored {
-    /// Counts one more key, unless that is too much.
-    fn grow(&self, bytes: usize, most_keys: usize, most_bytes: usize) -> bool {
-        let keys = self.keys.fetch_add(1, Ordering::Relaxed);
-        let used = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_room = keys < most_keys && used.saturating_add(bytes) <= most_bytes;
-        if !has_room {
-            self.keys.fetch_sub(1, Ordering::Relaxed);
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        has_room
-    }
 }
 
 /// Which of the two budgets.
@@ -107,12 +102,13 @@ pub(super) struct Inner {
     received: AtomicUsize,
     answered: AtomicUsize,
     decoded: AtomicUsize,
-    /// What the connection has stored since it was opened.
+    /// What the connection has stored since the last recount.
     stored: Stored,
     /// When an answer's byte was taken last, in milliseconds since `opened`.
     pub(super) taken: AtomicU64,
     opened: Instant,
-    ended: AtomicBool,
+    /// Since when the connection has to end.
+    ended: OnceLock<Instant>,
     end: Notify,
     /// Permits of calls, and of those among them that stream.
     calls: Arc<Semaphore>,
@@ -185,7 +181,7 @@ impl Budget {
             stored: Stored::default(),
             taken: AtomicU64::new(0),
             opened: Instant::now(),
-            ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
             end: Notify::new(),
             calls: Arc::new(Semaphore::new(self.limits.calls as usize)),
             streams: Arc::new(Semaphore::new((self.limits.calls as usize).div_ceil(2))),
@@ -196,17 +192,22 @@ impl Budget {
         account
     }
 
-    /// The most that all connections may hold, reserves included, in bytes.
+    /// The most that all connections may hold, in bytes: with the reserves, and with the calls that
+    /// wait for room to be received. Those that wait for other room are charged already.
     pub fn most(&self) -> usize {
         let totals = [&self.received, &self.decoded, &self.answered];
-        totals.map(|total| total.limit + total.limit / RESERVE).iter().sum()
+        let charged: usize = totals.map(|total| total.limit + total.limit / RESERVE).iter().sum();
+        charged + WAITERS * UNCHARGED
     }
 
-    /// Says how much is stored under idempotency keys in fact.
+    /// Says how much is stored under idempotency keys in fact. What each connection may store is
+    /// counted from here on.
     pub fn set_stored(&self, keys: u64, bytes: u64) {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX / 2);
-        self.stored.keys.store(count(keys), Ordering::Relaxed);
-        self.stored.bytes.store(count(bytes), Ordering::Relaxed);
+        self.stored.set(count(keys), count(bytes));
+        // Collected first: the last clone of an account takes the lock.
+        let open: Vec<_> = self.accounts().values().filter_map(Weak::upgrade).collect();
+        open.iter().for_each(|inner| inner.stored.set(0, 0));
     }
 
     /// How many bytes all connections hold.
@@ -226,21 +227,33 @@ impl Budget {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the connection that holds most, so that the others are answered.
+    /// Ends the connection that holds most, so that the others are answered. One at a time, and
+    /// none that holds little: its end would help nobody else.
     pub(super) fn relieve(&self, side: BudgetSide) {
-        let open: Vec<Arc<Inner>> = self.accounts().values().filter_map(Weak::upgrade).collect();
-        let held = |inner: &&Arc<Inner>| inner.used(side).load(Ordering::Relaxed);
-        let most =
-            open.iter().filter(|inner| !inner.ended.load(Ordering::Relaxed)).max_by_key(held);
-        if let Some(inner) = most {
-            let bytes = inner.used(side).load(Ordering::Relaxed);
+        let held = |inner: &Inner| inner.used(side).load(Ordering::Relaxed);
+        let gives_back = |inner: &Inner| {
+            let ended = inner.ended.get().is_some_and(|since| since.elapsed() < GIVING_BACK);
+            ended && held(inner) > SMALL
+        };
+        // Locked throughout: those who wait come here at the same time.
+        let accounts = self.accounts();
+        let open: Vec<Arc<Inner>> = accounts.values().filter_map(Weak::upgrade).collect();
+        let running = open.iter().filter(|inner| inner.ended.get().is_none());
+        let most = running.map(|inner| (held(inner), inner)).max_by_key(|(bytes, _)| *bytes);
+        let most = most.filter(|(bytes, _)| *bytes > SMALL);
+        let ends = most.filter(|_| !open.iter().any(|inner| gives_back(inner)));
+        if let Some((_, inner)) = ends {
+            inner.end();
+        }
+        // The last clone of an account takes the lock.
+        drop(accounts);
+        if let Some((bytes, _)) = ends {
             tracing::warn!(
                 ?side,
                 bytes,
                 "the budget of all is used up: the connection that holds most is ended"
             );
             meters::CONNECTIONS_ENDED.add(1, &[]);
-            inner.end();
         }
     }
 }
@@ -259,7 +272,7 @@ impl Inner {
     }
 
     fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+        self.ended.get_or_init(Instant::now);
         self.end.notify_one();
     }
 }
@@ -323,7 +336,7 @@ impl Account {
         let step = (idle / 8).max(Duration::from_millis(10));
         loop {
             let ended = timeout(step, inner.end.notified()).await.is_ok();
-            if ended || inner.ended.load(Ordering::Acquire) {
+            if ended || inner.ended.get().is_some() {
                 return;
             }
             let now = self.now();
@@ -347,7 +360,11 @@ impl Account {
     pub(super) fn store(&self, bytes: usize) -> bool {
         let Limits { stored_keys, stored_bytes, .. } = self.0.budget.limits;
         let own = self.0.stored.grow(bytes, stored_keys.div_ceil(4), stored_bytes / 4);
-        own && self.0.budget.stored.grow(bytes, stored_keys, stored_bytes)
+        let all = own && self.0.budget.stored.grow(bytes, stored_keys, stored_bytes);
+        if own && !all {
+            self.0.stored.give_back(bytes);
+        }
+        all
     }
 
     pub(super) fn now(&self) -> u64 {

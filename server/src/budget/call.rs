@@ -17,12 +17,8 @@ use super::{
     held::Held,
 };
 
-/// What a call takes beside larger messages, in bytes: its task, its layers, its handler, and
-/// [`INCLUDED`] bytes of each of its request, its rows and its answer.
-pub const CALL: usize = 16 * 1024;
-
-/// The size up to which a request, rows and an answer are part of [`CALL`] and not charged by
-/// themselves, in bytes.
+/// The size up to which a request, rows and an answer are part of [`CALL`](super::account::CALL)
+/// and not charged by themselves, in bytes.
 pub const INCLUDED: usize = 2 * 1024;
 
 /// A call of a connection: its memory, from its first byte to the last one of its answer.
@@ -78,7 +74,7 @@ impl CallBudget {
         *self.request.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
-    /// Charges a frame of the answer; none where [`CALL`] has it.
+    /// Charges a frame of the answer; none where the call's own charge includes it.
     pub(crate) fn charge_frame(&self, bytes: usize) -> Option<Held> {
         // The body itself counts as one.
         let is_alone = self.waiting.load(Ordering::Relaxed) <= 1;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout_at;
 
-use super::account::{Account, BudgetSide, PRESSURE, RESERVE, SMALL};
+use super::account::{Account, BudgetSide, PRESSURE, RESERVE, SMALL, WAITERS};
 
 /// Bytes that an account holds until this is dropped.
 #[derive(Debug)]
@@ -82,7 +82,8 @@ impl Held {
     }
 
     /// Waits for room for more bytes. Where the sum is used up for long, the connection that
-    /// holds most of it is ended.
+    /// holds most of it is ended, and after a while the next one. Where [`WAITERS`] wait already,
+    /// nothing more waits.
     pub async fn grow(&mut self, bytes: usize, within: Duration) -> bool {
         if self.try_grow(bytes) {
             return true;
@@ -92,10 +93,16 @@ impl Held {
         }
         let inner = self.account.0.clone();
         let total = inner.budget.total(self.side);
+        let pause = PRESSURE.min(within / 2);
         let begun = tokio::time::Instant::now();
-        let (pressure, end) = (begun + PRESSURE.min(within / 2), begun + within);
-        let mut relieved = false;
-        let _waiting = RoomWaiter::begin(&total.waiting);
+        let (mut pressure, end) = (begun + pause, begun + within);
+        let Some(_waiting) = RoomWaiter::begin(&total.waiting) else {
+            // Those that wait may wait for room in their own connections and end no other.
+            if self.fits_own(bytes) {
+                inner.budget.relieve(self.side);
+            }
+            return false;
+        };
         loop {
             let mut freed = pin!(total.freed.notified());
             // Registered before the next try, so that nothing is missed between the two.
@@ -103,17 +110,22 @@ impl Held {
             if self.try_grow(bytes) {
                 return true;
             }
-            let until = if relieved { end } else { pressure };
-            if timeout_at(until, freed).await.is_err() {
-                if relieved {
+            if timeout_at(pressure.min(end), freed).await.is_err() {
+                let now = tokio::time::Instant::now();
+                if now >= end {
                     return false;
                 }
-                relieved = true;
-                if self.account.used(self.side) + bytes <= self.account.limit(self.side) {
+                pressure = now + pause;
+                if self.fits_own(bytes) {
                     inner.budget.relieve(self.side);
                 }
             }
         }
+    }
+
+    /// Whether the connection's own limit has room for more bytes.
+    fn fits_own(&self, bytes: usize) -> bool {
+        self.account.used(self.side) + bytes <= self.account.limit(self.side)
     }
 
     /// Takes bytes that are there already.
@@ -167,9 +179,10 @@ impl Held {
 struct RoomWaiter<'a>(&'a AtomicUsize);
 
 impl<'a> RoomWaiter<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
+    fn begin(count: &'a AtomicUsize) -> Option<Self> {
+        let free = |waiting| (waiting < WAITERS).then_some(waiting + 1);
+        let taken = count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, free);
+        taken.ok().map(|_| Self(count))
     }
 }
 

@@ -6,7 +6,9 @@ use bookstore_store::Meter;
 use futures_util::{FutureExt, future::poll_fn};
 use tokio::time::timeout;
 
-use super::{Account, Budget, BudgetSide, CONNECTION, INCLUDED, Limits};
+use super::{
+    Account, Budget, BudgetSide, CONNECTION, INCLUDED, Limits, UNCHARGED, account::WAITERS,
+};
 
 const MIB: usize = 1 << 20;
 const SOON: Duration = Duration::from_secs(20);
@@ -42,7 +44,7 @@ fn a_connection_and_all_together_have_limits() {
     assert!(take(&three, 300 * 1024).is_some());
     drop((other, small));
     assert_eq!((budget.used(BudgetSide::Received), one.used(BudgetSide::Received)), (0, 0));
-    assert_eq!(budget.most(), 3 * (2 * MIB + 2 * MIB / 8));
+    assert_eq!(budget.most(), 3 * (2 * MIB + 2 * MIB / 8) + WAITERS * UNCHARGED);
     const { assert!(CONNECTION > 0) };
 }
 
@@ -79,6 +81,83 @@ async fn the_connection_that_holds_most_is_ended() {
     timeout(SOON, end).await.expect("it is ended").unwrap();
     assert!(less.ended(Duration::from_hours(1)).now_or_never().is_none());
     drop(other);
+}
+
+/// Ends with its connection and gives back what that holds then.
+fn holder(account: &Account, bytes: usize) -> tokio::task::JoinHandle<()> {
+    let (account, held) = (account.clone(), take(account, bytes).expect("room"));
+    tokio::spawn(async move {
+        account.ended(Duration::from_hours(1)).await;
+        // As long as a busy service may take.
+        tokio::time::sleep(SHORT).await;
+        drop(held);
+    })
+}
+
+#[tokio::test]
+async fn many_who_wait_end_one_connection() {
+    let budget = Budget::new(LIMITS);
+    let [most, less] = [(); 2].map(|()| budget.open());
+    let (most, less) = (holder(&most, MIB), holder(&less, MIB - 1));
+    let waiters = (0..20).map(|_| {
+        let account = budget.open();
+        async move { account.take(BudgetSide::Received, 50 * 1024, SOON).await }
+    });
+    let taken = futures_util::future::join_all(waiters).await;
+    assert!(taken.iter().all(Option::is_some), "what the one gives back is enough for all");
+    timeout(SOON, most).await.expect("it is ended").unwrap();
+    assert!(!less.is_finished(), "the other one goes on");
+    less.abort();
+}
+
+#[tokio::test]
+async fn the_next_connection_is_ended_where_one_is_not_enough() {
+    let budget = Budget::new(LIMITS);
+    let accounts = [(); 3].map(|()| budget.open());
+    let [most, more, least] = [700, 680, 660].map(|kib| kib * 1024);
+    let [one, two, three] = &accounts;
+    let ended = [holder(one, most), holder(two, more)];
+    let least = holder(three, least);
+    let late = budget.open().take(BudgetSide::Received, MIB, SOON).await;
+    assert!(late.is_some(), "it gets what two have held");
+    for ended in ended {
+        timeout(SOON, ended).await.expect("it is ended").unwrap();
+    }
+    assert!(!least.is_finished(), "the third one goes on");
+    least.abort();
+}
+
+#[tokio::test]
+async fn only_so_many_calls_wait() {
+    let budget = Budget::new(LIMITS);
+    let full = budget.open();
+    let held = take(&full, MIB);
+    let wait = || {
+        let account = full.clone();
+        async move { account.take(BudgetSide::Received, 1, SOON).await }.boxed()
+    };
+    let mut waiting: Vec<_> = (0..WAITERS).map(|_| wait()).collect();
+    assert!(waiting.iter_mut().all(|it| it.now_or_never().is_none()), "they wait");
+    let one_more = wait().now_or_never();
+    assert!(one_more.expect("it does not wait").is_none(), "it is refused");
+    // Those above end no connection, so another call that finds the sum used up does.
+    let most = holder(&budget.open(), MIB);
+    let late = budget.open();
+    assert!(late.take(BudgetSide::Received, MIB, SOON).await.is_none());
+    timeout(SOON, most).await.expect("it is ended").unwrap();
+    waiting.pop();
+    assert!(wait().now_or_never().is_none(), "one that leaves makes room");
+    drop((held, waiting));
+    assert!(late.take(BudgetSide::Received, MIB, SOON).await.is_some());
+}
+
+#[tokio::test]
+async fn connections_that_hold_little_are_not_ended() {
+    let budget = Budget::new(LIMITS);
+    let small: Vec<_> = (0..9).map(|_| holder(&budget.open(), 256 * 1024)).collect();
+    assert!(budget.open().take(BudgetSide::Received, MIB, 10 * SHORT).await.is_none());
+    assert!(small.iter().all(|it| !it.is_finished()), "none holds more than its part");
+    small.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]
@@ -145,7 +224,14 @@ fn what_is_stored_has_limits() {
     assert!(!store(&two, 1_001), "a quarter of the bytes");
     assert!(store(&two, 1_000));
     budget.set_stored(8, 0);
-    assert!(!store(&budget.open(), 1), "all keys");
+    for _ in 0..2 {
+        assert!(!store(&one, 1), "all keys");
+    }
+    budget.set_stored(6, 0);
+    assert!(
+        store(&one, 1) && store(&one, 1),
+        "a quarter after each count, refused ones not counted"
+    );
     budget.set_stored(0, 3_900);
     assert!(!store(&budget.open(), 200) && store(&budget.open(), 100), "all bytes");
 }

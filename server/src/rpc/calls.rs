@@ -111,18 +111,17 @@ impl Calls {
                 let (store, query) = (&self.0.store, checked.query());
                 store.read(freshness, context.deadline, limit, Some(budget.clone()), query)
             };
-            let again = read;
-            let mut read = again().await;
-            if let (Err(StoreError::Overloaded), None) = (&read.result, budget.excess()) {
+            let mut found = read().await;
+            if let (Err(StoreError::Overloaded), None) = (&found.result, budget.excess()) {
                 // Once the answers before are taken there may be room.
                 budget.reset();
                 let account = budget.account();
                 let most = account.limit(BudgetSide::Answered) / 2;
                 drop(account.take(BudgetSide::Answered, most, WAIT).await);
-                read = again().await;
+                found = read().await;
             }
-            context.note_read(read.node, read.position, began.elapsed());
-            checked.answer(read.result.map_err(|error| self.in_excess(context, error))?).await
+            context.note_read(found.node, found.position, began.elapsed());
+            checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
         let answer = read.map_err(|error| context.status(&error))?;

@@ -114,7 +114,10 @@ impl Load {
         for (slot, source) in taken.iter_mut().zip(sources) {
             if let Some(source) = source {
                 *slot = now(source);
-                all &= slot.is_some();
+                all = slot.is_some();
+                if !all {
+                    break;
+                }
             }
         }
         if all {

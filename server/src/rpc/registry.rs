@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use bookstore_proto::{
     DESCRIPTOR_POOL,
+    bounds::{self, Measure},
     codec::{self, Refusal},
 };
 use bookstore_store::Write;
@@ -29,7 +30,7 @@ pub enum Prepared {
 }
 
 /// Decodes and checks an encoded request.
-type Prepare = fn(&Calls, &[u8]) -> Result<Prepared, Refused>;
+type Prepare = fn(&Calls, &[u8], Option<Measure>) -> Result<Prepared, Refused>;
 
 /// A method with what decodes its requests.
 pub struct Registered {
@@ -49,21 +50,21 @@ pub struct Registry {
 impl Registry {
     /// Adds the method that takes this reading request.
     pub fn read<R: ReadRequest>(&mut self) {
-        self.add::<R>(MethodKind::Read, |calls, bytes| {
-            Ok(Prepared::Read(Box::new(calls.prepare_read(decode::<R>(bytes)?, None)?)))
+        self.add::<R>(MethodKind::Read, |calls, bytes, measure| {
+            Ok(Prepared::Read(Box::new(calls.prepare_read(decode::<R>(bytes, measure)?, None)?)))
         });
     }
 
     /// Adds the method that takes this writing request.
     pub fn write<R: WriteRequest>(&mut self) {
-        self.add::<R>(MethodKind::Write, |calls, bytes| {
-            Ok(Prepared::Write(Box::new(calls.prepare_write(decode::<R>(bytes)?)?)))
+        self.add::<R>(MethodKind::Write, |calls, bytes, measure| {
+            Ok(Prepared::Write(Box::new(calls.prepare_write(decode::<R>(bytes, measure)?)?)))
         });
     }
 
     /// Adds a method that its service implements itself; it can't be prepared.
     pub fn direct<R: Name>(&mut self) {
-        self.add::<R>(MethodKind::Direct, |_, _| Err(Refused::Malformed));
+        self.add::<R>(MethodKind::Direct, |_, _, _| Err(Refused::Malformed));
     }
 
     fn add<R: Name>(&mut self, kind: MethodKind, prepare: Prepare) {
@@ -131,12 +132,30 @@ impl Registered {
     /// # Errors
     /// All its violations.
     pub fn prepare(&self, calls: &Calls, request: &[u8]) -> Result<Prepared, Refused> {
-        (self.prepare)(calls, request)
+        self.prepare_measured(calls, request, self.measure(request))
+    }
+
+    /// The same for a request whose measure is known.
+    ///
+    /// # Errors
+    /// All its violations.
+    pub fn prepare_measured(
+        &self,
+        calls: &Calls,
+        request: &[u8],
+        measure: Option<Measure>,
+    ) -> Result<Prepared, Refused> {
+        (self.prepare)(calls, request, measure)
+    }
+
+    /// Measures an encoded request of the method.
+    pub fn measure(&self, request: &[u8]) -> Option<Measure> {
+        bounds::measure(self.method.request.strip_prefix("bookstore.v1.")?, request)
     }
 }
 
-fn decode<R: Name + Default>(bytes: &[u8]) -> Result<R, Refused> {
-    codec::decode(bytes).map_err(|refusal| match refusal {
+fn decode<R: Name + Default>(bytes: &[u8], measure: Option<Measure>) -> Result<R, Refused> {
+    codec::decode_measured(bytes, measure).map_err(|refusal| match refusal {
         Refusal::Malformed(_) => Refused::Malformed,
         Refusal::TooLarge(violations) => Refused::Invalid(field_violations(violations)),
     })

@@ -168,6 +168,7 @@ fn fill(
 ) -> Result<(), PasswordError> {
     let blocks = params.block_count();
     if memory.len() < blocks {
+        memory.reserve_exact(blocks - memory.len());
         memory.resize(blocks, Block::default());
     }
     let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());

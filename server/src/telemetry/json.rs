@@ -1,16 +1,13 @@
 //! The log as JSON: one flat object a line. Time, level, target and message come first, then
 //! the fields of the event and of the spans around it. The nearer field of two of one name wins.
+//!
+//! Each value is encoded once: those of a span as the span begins, so that a line copies bytes.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fmt::{self, Debug, Write as _},
-    io::Write as _,
-};
+use std::{cell::Cell, fmt::Debug, io::Write as _, ops::Range};
 
 use bookstore_store::telemetry::traces;
 use opentelemetry::{Context as TraceContext, trace::TraceContextExt};
-use serde_json::Value;
+use serde::{Serialize, Serializer};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -29,6 +26,9 @@ use tracing_subscriber::{
 
 /// Names that the line itself uses; a field of that name gets a `_` in front.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
+
+/// The field that holds an event's text.
+const MESSAGE: &str = "message";
 
 /// Writes every event as a line. A span keeps its fields as values for the events within it.
 pub(super) struct Lines<W>(pub(super) W);
@@ -55,50 +55,80 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if let Ok(line) = line(event, &context) {
-            // An error of the log itself can't be reported.
-            let _ = self.0.make_writer_for(event.metadata()).write_all(line.as_bytes());
-        }
+        // Taken, not borrowed: a value that logs while it is formatted begins a line of its own.
+        let mut buffers = BUFFERS.take();
+        buffers.write(event, &context);
+        // An error of the log itself can't be reported.
+        let _ = self.0.make_writer_for(event.metadata()).write_all(&buffers.line);
+        BUFFERS.set(buffers);
     }
 }
 
-/// The line of an event, with its end.
-fn line<S>(event: &Event<'_>, context: &Context<'_, S>) -> Result<String, fmt::Error>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    let mut fields = EventFields::default();
-    for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-        if let Some(own) = span.extensions().get::<EventFields>() {
-            let own = own.0.iter().map(|(name, value)| (name.clone(), value.clone()));
-            fields.0.extend(own);
-        }
-    }
-    if let Some(traced) = traced(event, context) {
-        let span = traced.span();
-        let span = span.span_context();
-        fields.insert("trace_id", Value::from(span.trace_id().to_string()));
-        fields.insert("span_id", Value::from(span.span_id().to_string()));
-    }
-    // A span's "message" isn't the event's message.
-    fields.0.remove("message");
-    event.record(&mut fields);
+thread_local! {
+    /// Kept from line to line, so that a line allocates nothing.
+    static BUFFERS: Cell<Buffers> = Cell::default();
+}
 
-    let mut line = String::from("{\"timestamp\":\"");
-    SystemTime.format_time(&mut Writer::new(&mut line))?;
-    let metadata = event.metadata();
-    write!(
-        line,
-        "\",\"level\":\"{}\",\"target\":{},\"message\":{}",
-        metadata.level(),
-        Value::from(metadata.target()),
-        fields.0.remove("message").unwrap_or_else(|| Value::from("")),
-    )?;
-    for (name, value) in fields.0 {
-        write!(line, ",{}:{value}", Value::from(name))?;
+/// A line above this many bytes leaves its buffers behind.
+const KEPT: usize = 16 * 1024;
+
+/// What a line is written with.
+#[derive(Default)]
+struct Buffers {
+    line: Vec<u8>,
+    /// The event's own fields.
+    fields: EventFields,
+    /// The names that the line has.
+    written: Vec<&'static str>,
+}
+
+impl Buffers {
+    /// Writes the line of an event, with its end.
+    fn write<S>(&mut self, event: &Event<'_>, context: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        if self.line.capacity() > KEPT || self.fields.json.capacity() > KEPT {
+            *self = Self::default();
+        }
+        let Self { line, fields, written } = self;
+        line.clear();
+        written.clear();
+        fields.clear();
+        event.record(fields);
+        let mut time = String::with_capacity(32);
+        // It writes to a String, which takes everything.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+        let metadata = event.metadata();
+        line.extend_from_slice(b"{\"timestamp\":\"");
+        line.extend_from_slice(time.as_bytes());
+        line.extend_from_slice(b"\",\"level\":\"");
+        line.extend_from_slice(metadata.level().as_str().as_bytes());
+        line.extend_from_slice(b"\",\"target\":");
+        encode(line, metadata.target());
+        line.extend_from_slice(b",\"message\":");
+        match fields.get(MESSAGE) {
+            Some(message) => line.extend_from_slice(message),
+            None => line.extend_from_slice(b"\"\""),
+        }
+        // A span's "message" isn't the event's message.
+        written.push(MESSAGE);
+        fields.write(line, written);
+        if let Some(traced) = traced(event, context) {
+            let span = traced.span();
+            let span = span.span_context();
+            fields.clear();
+            fields.put("trace_id", &span.trace_id().to_string());
+            fields.put("span_id", &span.span_id().to_string());
+            fields.write(line, written);
+        }
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(own) = span.extensions().get::<EventFields>() {
+                own.write(line, written);
+            }
+        }
+        line.extend_from_slice(b"}\n");
     }
-    line.push_str("}\n");
-    Ok(line)
 }
 
 /// The trace context of the innermost span around an event that is exported. The exporter logs
@@ -118,46 +148,89 @@ where
     around.span().span_context().is_valid().then_some(around)
 }
 
-/// The fields of a span or of a line, by their names.
+/// The fields of a span or of an event, encoded.
 #[derive(Default)]
-struct EventFields(BTreeMap<Cow<'static, str>, Value>);
+struct EventFields {
+    /// The names, and where the value of each is.
+    names: Vec<(&'static str, Range<usize>)>,
+    json: Vec<u8>,
+}
 
 impl EventFields {
-    fn insert(&mut self, name: &'static str, value: Value) {
+    fn clear(&mut self) {
+        self.names.clear();
+        self.json.clear();
+    }
+
+    fn put<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
         // The `otel.` fields are for traces only.
         if name.starts_with("otel.") {
             return;
         }
-        let name = match RESERVED.contains(&name) {
-            true => Cow::Owned(format!("_{name}")),
-            false => Cow::Borrowed(name),
-        };
-        self.0.insert(name, value);
+        let begin = self.json.len();
+        encode(&mut self.json, value);
+        self.names.push((name, begin..self.json.len()));
+    }
+
+    /// The value that was recorded last.
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let (_, range) = self.names.iter().rfind(|(known, _)| *known == name)?;
+        self.json.get(range.clone())
+    }
+
+    /// Writes the fields that the line doesn't have yet. Of two values of one name the later counts.
+    fn write(&self, line: &mut Vec<u8>, written: &mut Vec<&'static str>) {
+        for (name, range) in self.names.iter().rev() {
+            if written.contains(name) {
+                continue;
+            }
+            written.push(name);
+            line.extend_from_slice(if RESERVED.contains(name) { b",\"_" } else { b",\"" });
+            // Names are written in the program's text; no quotes occur in them.
+            line.extend_from_slice(name.as_bytes());
+            line.extend_from_slice(b"\":");
+            line.extend_from_slice(self.json.get(range.clone()).unwrap_or(b"null"));
+        }
+    }
+}
+
+/// Appends a value as JSON.
+fn encode<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    // Neither the Vec nor a number or a text can fail.
+    let _ = serde_json::to_writer(json, value);
+}
+
+/// A value by its `Debug` text, without a String in between.
+struct ByDebug<'a>(&'a dyn Debug);
+
+impl Serialize for ByDebug<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:?}", self.0))
     }
 }
 
 impl Visit for EventFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.insert(field.name(), Value::from(value));
+        self.put(field.name(), &value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.insert(field.name(), Value::from(value));
+        self.put(field.name(), &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.insert(field.name(), Value::from(value));
+        self.put(field.name(), &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.insert(field.name(), Value::from(value));
+        self.put(field.name(), &value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.insert(field.name(), Value::from(value));
+        self.put(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.insert(field.name(), Value::from(format!("{value:?}")));
+        self.put(field.name(), &ByDebug(value));
     }
 }

@@ -56,7 +56,8 @@ pub fn transact(
     if context.validate_only {
         return Err(status::metadata(&MetadataError::NotSupported("validate-only")));
     }
-    // One answer at a time: the next step isn't read before the caller has taken the answer.
+    // One answer at a time: `next` reads no step until the transport has taken it. The transport
+    // takes one when it has sent the one before, as far as the peer's window allows.
     let (answers, stream) = mpsc::channel(1);
     let (idle, total) = calls.transaction_limits(limits.idle, limits.total);
     let limits = TransactionLimits { idle, total, ..limits };
@@ -133,13 +134,7 @@ impl TransactStream {
                     return Ok(());
                 }
                 Next::Open(transaction, answer) => {
-                    // A caller that doesn't read its answers can't hold the transaction past its
-                    // timeout.
-                    let sent = timeout(end.remaining(Duration::MAX), self.send(answer));
-                    if sent.await.is_err() {
-                        transaction.roll_back().instrument(operation("TransactRollback")).await;
-                        return Err(self.late());
-                    }
+                    self.send(answer).await;
                     transaction
                 }
             };
@@ -179,16 +174,22 @@ impl TransactStream {
         }
     }
 
-    /// The next step, or what is wrong with it; none at the stream's end.
+    /// The next step, or what is wrong with it; none at the stream's end. A caller that doesn't
+    /// take its answers is idle.
     async fn next(
         &self,
         requests: &mut Streaming<TransactRequest>,
         idle: Duration,
     ) -> Result<Option<Result<Step, Status>>, Status> {
+        let message = async {
+            // There is room once the transport has taken the answer before.
+            drop(self.answers.reserve().await);
+            requests.message().await
+        };
         let message = tokio::select! {
             biased;
             () = self.calls.streams_end() => return Err(status::shutting_down()),
-            message = timeout(idle, requests.message()) => message,
+            message = timeout(idle, message) => message,
         };
         let message = message.map_err(|_| self.error(&StoreError::TransactionIdle))?;
         let in_form = |error: Status| {
@@ -316,15 +317,17 @@ impl TransactStream {
         if method.kind == MethodKind::Write && transaction.only_reads() {
             return Err(refused("writes, and the transaction only reads"));
         }
-        let short = name.strip_prefix("bookstore.v1.").unwrap_or(name);
-        let passwords = bounds::measure(short, &request.value).map_or(0, |it| it.passwords);
-        if self.passwords.fetch_add(passwords, Ordering::Relaxed) + passwords > bounds::PASSWORDS {
-            let most = bounds::PASSWORDS;
+        let measure = registered.measure(&request.value);
+        let before = self.passwords.load(Ordering::Relaxed);
+        let passwords = before + measure.as_ref().map_or(0, |it| it.passwords);
+        let most = bounds::PASSWORDS;
+        if passwords > most {
             return Err(refused(&format!("brings more than {most} passwords to the transaction")));
         }
-        let prepared = registered.prepare(&self.calls, &request.value);
-        let answer = match prepared {
+        let answer = match registered.prepare_measured(&self.calls, &request.value, measure) {
             Ok(Prepared::Write(mut write)) => {
+                // Those of refused steps aren't hashed.
+                self.passwords.store(passwords, Ordering::Relaxed);
                 let span = operation(write.name());
                 transaction.write(&mut *write).instrument(span).await?
             }
@@ -372,7 +375,7 @@ impl TransactStream {
         status::store(error, &self.context.request_id)
     }
 
-    /// Answers a step.
+    /// Answers a step. There is room, since [`Self::next`] has waited for it.
     async fn send(&self, answer: Answer) {
         let answer = Ok(TransactResponse { step: Some(answer) });
         // A closed stream is detected where the next step is read.

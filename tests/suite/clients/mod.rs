@@ -5,6 +5,7 @@ mod backends;
 mod config;
 mod documents;
 mod errors;
+mod snippets;
 mod tokens;
 mod transactions;
 mod writes;

@@ -35,7 +35,10 @@ async fn judge(engine: Engine, case: &Drift) -> Option<String> {
     let Some((level, kind)) = case.verdict.split_once(' ') else { return Some(shown) };
     let expected = if level == "error" { Some(1) } else { Some(0) };
     let text = format!("{list:?}");
+    let errors = list.iter().filter(|finding| finding["level"] == "error").count();
+    let shown = format!("{errors} errors, {} expected: {shown}", case.errors);
     let right = code == expected
+        && errors == case.errors
         && list.first().is_some_and(|first| first["kind"] == kind && first["level"] == level)
         && case.names.iter().all(|name| text.contains(name));
     (!right).then_some(shown)

@@ -25,7 +25,7 @@ on_every_engine!(
 );
 
 /// Where plans are tried.
-struct Place(Database);
+pub(super) struct Place(pub(super) Database);
 
 #[async_trait::async_trait]
 impl Opener for Place {
@@ -57,7 +57,7 @@ impl Opener for Place {
 }
 
 /// The plan for a change that SQL makes of the head, with both schemas.
-async fn planned(
+pub(super) async fn planned(
     place: &Place,
     change: &str,
     answers: &Answers,
@@ -73,7 +73,7 @@ async fn planned(
 }
 
 /// Applies a plan and reverts it where nothing stays.
-async fn proven(
+pub(super) async fn proven(
     place: &Place,
     from: &Catalog,
     to: &Catalog,
@@ -121,6 +121,23 @@ const CHANGES: &[Change] = &[
             r#"postgres(r#"ALTER TABLE "posts" ADD COLUMN "rank" integer NOT NULL DEFAULT 7"#,
         ],
         sqlite: &[r#"sqlite(r#"ALTER TABLE "posts" ADD COLUMN "rank" integer NOT NULL DEFAULT 7"#],
+    },
+    // One that must not be NULL, with a default that is another for each row: in steps, too.
+    Change {
+        sql: [
+            r#"ALTER TABLE "categories" ADD COLUMN "token" uuid NOT NULL DEFAULT gen_random_uuid()"#,
+            r#"ALTER TABLE "categories" ADD COLUMN "token" integer NOT NULL DEFAULT 7"#,
+        ],
+        fill: None,
+        postgres: &[
+            r#"ADD COLUMN "token" uuid;"#,
+            r#"ALTER COLUMN "token" SET DEFAULT gen_random_uuid()"#,
+            r#"backfill(Backfill::of("categories").set(r#""token" = gen_random_uuid()"#,
+            r#"CHECK ("token" IS NOT NULL) NOT VALID"#,
+            r#"VALIDATE CONSTRAINT "categories_token_not_null""#,
+            r#"ALTER COLUMN "token" SET NOT NULL"#,
+        ],
+        sqlite: &[r#"ADD COLUMN "token" integer NOT NULL DEFAULT 7"#],
     },
     // One that must not be NULL, with a computed value: in steps.
     Change {

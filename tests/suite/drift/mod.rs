@@ -4,8 +4,10 @@
 mod cases;
 mod generate;
 mod new;
+mod renames;
 mod service;
 mod snapshot;
+mod values;
 
 use bookstore_tests::{Database, Engine, Finished, Origin, on_every_engine, run};
 use serde_json::Value;
@@ -99,9 +101,16 @@ async fn check_reports_pending_and_unknown_revisions(engine: Engine) {
     let kinds: Vec<&str> = list.iter().filter_map(|finding| finding["kind"].as_str()).collect();
     assert_eq!((code, kinds), (Some(0), vec!["column.added", "revision.unknown"]));
     let empty = Database::create(engine, Origin::Empty).await;
-    if engine == Engine::Postgres {
-        let (code, list) = findings(&empty.owner_url(), &[]).await;
-        assert_eq!((code, list.len()), (Some(1), bookstore_tests::known_revisions().len()));
-        assert!(list.iter().all(|finding| finding["kind"] == "revision.pending"), "{list:#?}");
+    if let Database::Sqlite(file) = &empty {
+        std::fs::File::create(file.path()).expect("an empty file");
     }
+    // A table of another program.
+    empty.sql("CREATE TABLE \"other\" (\"id\" integer)").await;
+    let checked = check(&empty.owner_url(), &[]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(checked.output.contains("no schema was compared"), "{checked:?}");
+    assert!(!checked.output.contains("compared by"), "{checked:?}");
+    let (code, list) = findings(&empty.owner_url(), &[]).await;
+    assert_eq!((code, list.len()), (Some(1), bookstore_tests::known_revisions().len()));
+    assert!(list.iter().all(|finding| finding["kind"] == "revision.pending"), "{list:#?}");
 }

@@ -19,7 +19,7 @@ on_every_engine!(
 );
 
 /// A folder of revisions, with the list that a new one is added to.
-fn folder(newest: &str) -> TempDir {
+pub(super) fn folder(newest: &str) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let list = format!("mod {newest};\n\nvec![\n        {newest}::revision(),\n    ]\n");
     fs::write(folder.path().join("mod.rs"), list).expect("a list");
@@ -27,7 +27,12 @@ fn folder(newest: &str) -> TempDir {
 }
 
 /// What `new` says for a database.
-async fn new(url: &str, revisions: Option<&Path>, folder: &TempDir, more: &[&str]) -> Finished {
+pub(super) async fn new(
+    url: &str,
+    revisions: Option<&Path>,
+    folder: &TempDir,
+    more: &[&str],
+) -> Finished {
     let path = folder.path().to_str().expect("a path");
     let arguments = ["migrate", "new", "--json", "-m", "a test's", "--folder", path];
     let mut settings = vec![("DATABASE_URL", url)];
@@ -36,14 +41,14 @@ async fn new(url: &str, revisions: Option<&Path>, folder: &TempDir, more: &[&str
 }
 
 /// The files of a folder beside its list.
-fn files(folder: &TempDir) -> Vec<String> {
+pub(super) fn files(folder: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(folder.path()).expect("a folder");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());
     names.filter(|name| name != "mod.rs").collect()
 }
 
-fn head() -> String {
+pub(super) fn head() -> String {
     known_revisions().pop().expect("a head")
 }
 

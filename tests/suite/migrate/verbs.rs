@@ -3,7 +3,7 @@
 use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, run};
 use serde_json::{Value, json};
 
-use super::{Migrator, migrated, names};
+use super::{Migrator, finished, migrated, names};
 
 on_every_engine!(
     migrate_target_is_accepted_in_every_form,
@@ -12,6 +12,8 @@ on_every_engine!(
     every_verb_prints_json,
     dry_run_changes_nothing,
     two_heads_are_refused,
+    a_target_that_does_not_exist_is_refused,
+    a_closed_pipe_stops_no_migration,
 );
 
 async fn migrate_target_is_accepted_in_every_form(engine: Engine) {
@@ -26,7 +28,7 @@ async fn migrate_target_is_accepted_in_every_form(engine: Engine) {
         (&["up", "20261121_000006"], "m20261121_000006_create_posts"),
         (&["up", "m20261121_000004"], "m20261121_000006_create_posts"),
         (&["up", "head"], "m20261125_000001_create_timeline_history (head)"),
-        (&["up", "+1"], "m20261125_000001_create_timeline_history (head)"),
+        (&["up"], "m20261125_000001_create_timeline_history (head)"),
         (&["down", "-1", "--yes"], "m20261121_000030_index_words_of_books"),
         (&["down", "--yes"], "m20261121_000020_create_idempotency_keys"),
         (
@@ -169,6 +171,94 @@ async fn two_heads_are_refused(engine: Engine) {
             "{verb}: {errors}"
         );
     }
+}
+
+/// With no database yet, with one at base and with one at head. SQLite's file isn't made by it.
+async fn a_target_that_does_not_exist_is_refused(engine: Engine) {
+    let database = Database::create(engine, Origin::Empty).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    let refuses = async |cases: &[(&[&str], &str)]| {
+        for (arguments, says) in cases {
+            let errors = migrator.fails(arguments, 6).await;
+            assert!(errors.contains(says), "{arguments:?}: {errors}");
+        }
+    };
+    let not_below_base: &[(&[&str], &str)] = &[
+        (&["down", "nonsense"], "there is no revision nonsense"),
+        (&["down", "-1x"], "there is no revision -1x"),
+        (&["down", "head"], "head is no way down from base"),
+        (&["down", "+1"], "+1 is no way down from base"),
+        (&["down", "-1"], "-1 from base is beyond base, which is 0 revisions away"),
+        (&["up", "+99"], "beyond head"),
+        (&["stamp", "+99"], "beyond head"),
+    ];
+    refuses(not_below_base).await;
+    assert_eq!(migrator.ok(&["down", "--yes"]).await, "nothing to revert\n");
+    migrator.ok(&["up", "+1"]).await;
+    migrator.ok(&["down", "--yes", "--allow-data-loss"]).await;
+    refuses(not_below_base).await;
+    migrator.ok(&["up"]).await;
+    refuses(&[
+        (&["up", "+1"], "is beyond head, which is 0 revisions away"),
+        (&["down", "-13", "--yes"], "is beyond base, which is 12 revisions away"),
+        (&["down", "+1"], "+1 is no way down from m20261125_000001_create_timeline_history"),
+        (&["sql", "m20261121_000004:-5"], "is beyond base, which is 4 revisions away"),
+    ])
+    .await;
+    assert_eq!(names(&database).await.len(), 12);
+}
+
+/// The reader of a pipe may leave, as `head` does: what is printed is lost, and the work goes on.
+async fn a_closed_pipe_stops_no_migration(engine: Engine) {
+    let database = Database::create(engine, Origin::Empty).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    for arguments in [&["sql"][..], &["up"]] {
+        let mut child = migrator.spawn(arguments);
+        drop(child.stdout.take());
+        let finished = finished(child).await;
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        assert!(!finished.errors.contains("panicked"), "{arguments:?}: {finished:?}");
+    }
+    assert_eq!(names(&database).await.len(), 12);
+}
+
+/// A disk that is full is another thing than a reader that left.
+#[tokio::test]
+async fn output_that_can_not_be_written_is_an_error() {
+    let database = Database::create(Engine::Sqlite, Origin::Empty).await;
+    let migrator = Migrator::new(&database, &json!({}));
+    let full = std::fs::File::create("/dev/full").expect("a full device");
+    let child = migrator.command(&["sql"]).stdout(full).spawn().expect("the program starts");
+    let finished = finished(child).await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.errors.contains("standard output can't be written"), "{finished:?}");
+}
+
+/// What can't be meant is refused before anything is opened or written.
+#[tokio::test]
+async fn a_command_line_that_can_not_be_meant_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = include_str!("../../../migration/src/revisions/mod.rs");
+    std::fs::write(folder.path().join("mod.rs"), list).expect("the list");
+    let path = folder.path().to_string_lossy().into_owned();
+    let new = ["migrate", "new", "--empty", "--folder", &path, "-m"];
+    for (arguments, says) in [
+        ([&new[..], &["x", "--rename", "a.b:a.c"]].concat(), "--rename"),
+        ([&new[..], &["x", "--fill", "a.b=1"]].concat(), "--fill"),
+        ([&new[..], &["x", "--drop", "a"]].concat(), "--drop"),
+        ([&new[..], &["x", "--yes"]].concat(), "--yes"),
+        ([&new[..], &["x", "--from-drift"]].concat(), "--from-drift"),
+        ([&new[..], &["two\nlines"]].concat(), "one line without control characters, not \\n"),
+        ([&new[..], &["two\rlines"]].concat(), "one line without control characters, not \\r"),
+        ([&new[..], &["turned \u{202e}text"]].concat(), "control characters, not \\u{202e}"),
+        (vec!["migrate", "repair", "m20261121_000003", "--reason", ""], "--reason"),
+        (vec!["migrate", "repair", "m20261121_000003", "--reason", " "], "it is blank"),
+    ] {
+        let finished = run(&arguments, &[]).await;
+        assert_eq!(finished.code, Some(2), "{arguments:?}: {finished:?}");
+        assert!(finished.errors.contains(says), "{arguments:?}: {finished:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ const ELSEWHERE: &[&str] = &[
 const SPAN: &str = r"`([^`\n]+)`";
 const PATH: &str =
     r"^(?:\.?[\w-]+/)+(?:[\w.-]+)?$|^[\w-]+\.(?:rs|proto|toml|yml|yaml|sql|md|json|sh)$";
-/// A name of or in a file, and the two as neighbours in a table.
+/// A name that a file defines, of or in it, and the two as neighbours in a table.
 const PART: &str =
     r"`(\w+::)?(\w+)`,? (?:of|in) `([\w./-]+\.rs)`|`([\w./-]+\.rs)` \| `(\w+::)?(\w+)`";
 const TRIAL: &str = r"-- trial ([a-z]+)|\btrials? ((?:`[a-z]+`(?:, | and )?)+)";
@@ -77,7 +77,7 @@ pub(super) fn documents(
     for found in part.captures_iter(text) {
         let (file, part) = (either(&found, 3, 4), either(&found, 2, 6));
         let is_there =
-            sources.iter().any(|(source, code)| source.ends_with(file) && has(code, part));
+            sources.iter().any(|(source, code)| source.ends_with(file) && defines(code, part));
         if !is_there && !ELSEWHERE.iter().any(|part| file.contains(part)) {
             violations.push(format!("{path}: no {part} in {file}"));
         }
@@ -130,9 +130,13 @@ fn is_there(root: &Path, folder: &str, named: &str, paths: &[String]) -> bool {
     beside || !named.contains('/') && paths.iter().any(|path| path.ends_with(&format!("/{named}")))
 }
 
-/// Whether a file defines or names something.
-fn has(code: &str, part: &str) -> bool {
-    Regex::new(&format!(r"\b{part}\b")).expect("a pattern").is_match(code)
+/// Whether a file defines an item, a test or a public field, such as a setting. A use of the name or
+/// a word in a comment is no definition.
+fn defines(code: &str, part: &str) -> bool {
+    let item = "(?:(?:const |async |unsafe )*fn|struct|enum|union|trait|type|const|static|mod|macro_rules!) +";
+    let text =
+        format!(r"(?m)^ *(?:(?:pub(?:\([\w ]+\))? )?{item}{part}\b|pub(?:\([\w ]+\))? {part}:)");
+    pattern(&text).is_match(code)
 }
 
 /// The anchors of a page's headings, as GitHub makes them.
@@ -150,13 +154,15 @@ fn unknown_documented_name_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
     std::fs::create_dir(folder.path().join("server")).expect("a folder");
-    write("server/a.rs", "fn read() {}").expect("a file");
+    let code =
+        "/// It writes, maybe.\nfn read() { write() }\nstruct A {\n    pub(crate) limit: u32,\n}\n";
+    write("server/a.rs", code).expect("a file");
     write("there.md", "# A heading, `or` two\n").expect("a file");
-    let sources = [("server/a.rs".to_owned(), "fn read() {}".to_owned())];
+    let sources = [("server/a.rs".to_owned(), code.to_owned())];
     let paths = ["server/a.rs".to_owned()];
     let find = |text: &str| documents(folder.path(), "README.md", text, &sources, &paths);
     let good = "`server/a.rs` `a.rs` `server/` `SELECT 1/2` trial `drops` `read` of `server/a.rs`\n\
-                | `server/a.rs` | `read` |\n[x](there.md#a-heading-or-two)\n```\n`server/gone.rs`\n```\n";
+                | `server/a.rs` | `read` |\n`limit` in `a.rs`\n[x](there.md#a-heading-or-two)\n```\n`server/gone.rs`\n```\n";
     assert_eq!(find(good), Vec::<String>::new());
     for (bad, fault) in [
         ("see `server/gone.rs`", "README.md: no file server/gone.rs"),

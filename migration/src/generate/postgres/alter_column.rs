@@ -26,7 +26,7 @@ impl PostgresPlanner<'_> {
             };
             let mut parts = vec![
                 format!("{alter} DROP COLUMN {column}"),
-                format!("{alter} ADD COLUMN {}", definition(key, facets, true)),
+                format!("{alter} ADD COLUMN {}", definition(key, facets, false)),
             ];
             // Those that are in one of the schemas only are steps of their own.
             let indexes = catalog.of_table(&key.table).filter(|(index, facets)| {

@@ -6,11 +6,13 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, Facets, ObjectKey},
+    expression::is_stable,
     generate::{Answers, Pair, PlannedAction},
 };
 
-/// A column as CREATE TABLE and ADD COLUMN take it.
-pub(super) fn definition(key: &ObjectKey, facets: &Facets, with_null: bool) -> String {
+/// A column as CREATE TABLE and ADD COLUMN take it. One whose rows are filled later comes without
+/// its NOT NULL, which they break, and without its default, which they would get instead.
+pub(super) fn definition(key: &ObjectKey, facets: &Facets, is_filled_later: bool) -> String {
     let get = |facet: &str| facets.get(facet).map(String::as_str);
     let mut text = format!("{} {}", quoted(&key.name), get("type").unwrap_or_default());
     if let Some(collation) = get("collation").filter(|name| *name != "\"default\"") {
@@ -23,7 +25,10 @@ pub(super) fn definition(key: &ObjectKey, facets: &Facets, with_null: bool) -> S
     if let Some(identity) = identity(facets) {
         text.push_str(&format!(" {identity}"));
     }
-    if with_null && get("null") == Some("NOT NULL") {
+    if is_filled_later {
+        return text;
+    }
+    if get("null") == Some("NOT NULL") {
         text.push_str(" NOT NULL");
     }
     if let Some(default) = get("default") {
@@ -44,15 +49,27 @@ pub(super) fn identity(facets: &Facets) -> Option<String> {
 pub(super) fn add(catalog: &Catalog, key: &ObjectKey, answers: &Answers) -> Vec<Pair> {
     let none = Facets::new();
     let facets = catalog.objects.get(key).unwrap_or(&none);
+    // A column of the old schema is dropped after its table is renamed.
+    let key = &ObjectKey { table: answers.renames.new_table(&key.table), ..key.clone() };
     let table = quoted(&key.table);
     let (maybe_not, maybe) =
         if answers.is_tolerant { ("IF NOT EXISTS ", "IF EXISTS ") } else { ("", "") };
     let drop = format!("ALTER TABLE {table} DROP COLUMN {maybe}{}", quoted(&key.name));
-    let fill = answers.fill(key);
-    let add = format!(
+    // PostgreSQL rewrites the table under a lock that stops reads if a default is computed for each
+    // row. So the values of such a default are filled in batches, too.
+    let default = facets.get("default").map(String::as_str);
+    let computed = default.filter(|default| !is_stable(catalog.engine, default));
+    let fill = answers.fill(key).or(computed);
+    let mut add = format!(
         "ALTER TABLE {table} ADD COLUMN {maybe_not}{}",
-        definition(key, facets, fill.is_none())
+        definition(key, facets, fill.is_some())
     );
+    if let (Some(_), Some(default)) = (fill, default) {
+        let column = quoted(&key.name);
+        add.push_str(&format!(
+            ";\nALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}"
+        ));
+    }
     let mut first = Pair::sql(add, drop);
     if !facets.contains_key("generated") {
         first.down_loses = Some(format!("{} with its values", key.display()));
@@ -68,7 +85,9 @@ pub(super) fn add(catalog: &Catalog, key: &ObjectKey, answers: &Answers) -> Vec<
             PlannedAction::Nothing,
         ));
         if facets.get("null").map(String::as_str) == Some("NOT NULL") {
-            pairs.extend(set_not_null(key));
+            // Going down drops the column, with its CHECK and its NOT NULL.
+            let steps = set_not_null(key).into_iter();
+            pairs.extend(steps.map(|step| Pair::of(step.up, PlannedAction::Nothing)));
         }
     }
     if let Some(text) = facets.get("comment") {

@@ -123,7 +123,7 @@ fn create_table(catalog: &Catalog, key: &ObjectKey, maybe_not: &str) -> String {
     let columns = catalog.columns(&key.name).into_iter();
     let mut parts: Vec<String> = columns
         .filter(|(_, facets)| is_own(facets))
-        .map(|(column, facets)| columns::definition(column, facets, true))
+        .map(|(column, facets)| columns::definition(column, facets, false))
         .collect();
     let constraints = catalog.of_table(&key.name);
     for (constraint, facets) in constraints.filter(|(_, facets)| is_own(facets)) {

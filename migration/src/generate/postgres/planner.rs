@@ -10,18 +10,20 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, ObjectKey},
-    drift::{Comparison, DifferenceKind},
-    generate::order::{bare, depth, needs_new_table},
+    drift::{Comparison, DifferenceKind, bare},
+    generate::order::{depth, needs_new_table},
 };
 
-/// The order of steps: what others depend on comes up first and goes down last.
+/// The order of steps: what others depend on comes up first and goes down last. Steps before
+/// [`Phase::Rename`] name what the old schema has, and those after it what the new one has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    Rename,
     DropDependents,
     DropForeignKeys,
     DropIndexes,
     DropConstraints,
+    DropConflictingTables,
+    Rename,
     CreateTypes,
     CreateTables,
     AddColumns,
@@ -110,7 +112,10 @@ impl PostgresPlanner<'_> {
     fn make(&mut self, catalog: &Catalog, key: &ObjectKey, reverse: bool) {
         let other = if reverse { self.to } else { self.from };
         // Parts of a new table are created by its CREATE TABLE.
-        let in_new_table = !key.table.is_empty() && !other.has_table(&key.table);
+        let renames = &self.answers.renames;
+        let there =
+            if reverse { renames.new_table(&key.table) } else { renames.old_table(&key.table) };
+        let in_new_table = !key.table.is_empty() && !other.has_table(&there);
         let inline = ["column", "primary key", "unique", "check", "exclusion"];
         if in_new_table && catalog.has_table(&key.table) && inline.contains(&key.kind.as_str()) {
             self.make_properties(catalog, key, &["comment"], reverse);
@@ -124,6 +129,9 @@ impl PostgresPlanner<'_> {
             is_of_view || (key.kind == "function" && needs_new_table(catalog, key, other));
         let (up, down) = match key.kind.as_str() {
             _ if is_late => (Phase::AddDependents, Phase::DropDependents),
+            "table" if shares_index_name(catalog, key, other) => {
+                (Phase::CreateTables, Phase::DropConflictingTables)
+            }
             "table" => (Phase::CreateTables, Phase::DropTables),
             "column" => (Phase::AddColumns, Phase::DropColumns),
             "index" => (Phase::AddIndexes, Phase::DropIndexes),
@@ -203,7 +211,9 @@ impl PostgresPlanner<'_> {
         };
         let up = tolerant(old, new, statement(&before, &after));
         let down = tolerant(new, old, statement(&after, &before));
-        self.push(Phase::Rename, Pair::sql(up, down));
+        // The steps for what a table has use its new name.
+        let place = if old.kind == "table" { -1 } else { 0 };
+        self.pairs.push((Phase::Rename, place, Pair::sql(up, down)));
     }
 
     fn change(&mut self, old: &ObjectKey, new: &ObjectKey, facets: &[String]) {
@@ -266,4 +276,13 @@ impl PostgresPlanner<'_> {
         let pair = Pair::sql(statement(self.to, new), statement(self.from, old));
         self.push(Phase::Properties, pair);
     }
+}
+
+/// Whether an index of a table has the name of one of the other schema: names of indexes are unique
+/// in a schema (PostgreSQL, CREATE INDEX), so the table must go before that one is made.
+fn shares_index_name(catalog: &Catalog, table: &ObjectKey, other: &Catalog) -> bool {
+    let is_index =
+        |key: &ObjectKey| ["index", "primary key", "unique", "exclusion"].contains(&&*key.kind);
+    let mut own = catalog.of_table(&table.name).filter(|(key, _)| is_index(key));
+    own.any(|(key, _)| other.objects.keys().any(|one| is_index(one) && one.name == key.name))
 }

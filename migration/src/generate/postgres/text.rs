@@ -1,14 +1,10 @@
 //! Names, constants and comments, as SQL has them.
 
+pub(super) use crate::sql::quoted;
 use crate::{
     catalog::{Catalog, ObjectKey},
-    generate::order::bare,
+    drift::bare,
 };
-
-/// A name in quotes.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// A text in quotes.
 pub(super) fn literal(text: &str) -> String {

@@ -9,6 +9,7 @@ use crate::{
     catalog::{Catalog, Facets, ObjectKey},
     drift::{Comparison, Difference, DifferenceKind},
     expression::{Engine, Token, tokens},
+    sql::quoted,
 };
 
 /// The steps that make `comparison.expected` into `comparison.found`.
@@ -23,7 +24,7 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
     for difference in &comparison.differences {
         for (change, key) in planner.single(difference) {
             let owner = if key.kind == "table" { &key.name } else { &key.table };
-            let is_there = planner.from.has_table(&comparison_old(comparison, owner))
+            let is_there = planner.from.has_table(&comparison.renames.old_table(owner))
                 && planner.to.has_table(&comparison.renames.new_table(owner));
             match (key.kind.as_str(), change) {
                 ("table", DifferenceKind::Renamed) | ("column", DifferenceKind::Renamed) => {
@@ -92,12 +93,6 @@ pub(super) fn pairs(comparison: &Comparison<'_>, answers: &Answers) -> Vec<Pair>
 /// Whether an object is made by a text of its own, and not as a part of its table.
 fn text_of(key: &ObjectKey) -> bool {
     ["index", "trigger", "view"].contains(&key.kind.as_str())
-}
-
-/// The old name of a table that is given by its old or its new name.
-fn comparison_old(comparison: &Comparison<'_>, table: &str) -> String {
-    let renamed = comparison.renames.tables.iter().find(|(_, new)| *new == table);
-    renamed.map_or_else(|| table.to_owned(), |(old, _)| old.clone())
 }
 
 struct SqlitePlanner<'a> {
@@ -169,7 +164,7 @@ impl SqlitePlanner<'_> {
 
     /// Makes a table anew as the wanted schema has it.
     fn redefine(&self, comparison: &Comparison<'_>, table: &str) -> Pair {
-        let old = comparison_old(comparison, table);
+        let old = comparison.renames.old_table(table);
         let text = |catalog: &Catalog, table: &str| {
             catalog.facet(&ObjectKey::new("table", "", table), "sql").unwrap_or_default().to_owned()
         };
@@ -240,10 +235,6 @@ impl SqlitePlanner<'_> {
         });
         values.collect()
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// `CREATE TABLE IF NOT EXISTS`, whatever the text begins with.

@@ -53,9 +53,13 @@ async fn report(context: &Context<'_>, arguments: &Arguments) -> Result<Report, 
 }
 
 fn conclusion(report: &Report) -> String {
+    let count = report.findings.len();
+    let Some(origin) = report.origin else {
+        return format!("{count} findings: no revision is applied, so no schema was compared");
+    };
     let revision = report.revision.as_deref().unwrap_or("no revision");
-    let origin = report.origin.name();
-    match report.findings.len() {
+    let origin = origin.name();
+    match count {
         0 => format!("the schema is that of {revision} (compared by {origin})"),
         count => format!("{count} findings against {revision} (compared by {origin})"),
     }

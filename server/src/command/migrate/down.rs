@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use bookstore_migration::{
+    chain::Chain,
     error::MigrationError,
     runner::{DownPlan, Event, Runner},
-    target::{self, TargetError},
+    target::{self, ChainPosition, TargetError},
 };
 use clap::Args;
 use serde_json::json;
@@ -15,9 +16,10 @@ use super::context::{Context, Problem};
 /// The arguments of `down`.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Where to go: base, -N, a revision, which stays, or the beginning of its name.
-    #[arg(default_value = "-1", allow_hyphen_values = true)]
-    target: String,
+    /// Where to go: base, -N, a revision, which stays, or the beginning of its name. Without it the
+    /// last revision is reverted, if one is applied.
+    #[arg(allow_hyphen_values = true)]
+    target: Option<String>,
     /// Doesn't ask.
     #[arg(long)]
     yes: bool,
@@ -30,6 +32,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let Context { chain, output, .. } = context;
     let opener = context.opener()?;
     if !opener.0.exists() {
+        // A wrong target is wrong here, too.
+        resolved(&context.chain, arguments.target.as_deref(), 0, false)?;
         output.line("nothing to revert");
         output.json(&json!({"reverted": []}));
         return Ok(());
@@ -52,23 +56,9 @@ async fn down(
     runner: &mut Runner<'_>,
 ) -> Result<Vec<String>, Problem> {
     let place = runner.place()?;
-    let target = &arguments.target;
-    // A number of revisions, as `down 2` was before. The half of one counts as one.
-    let sign = if target.parse::<u16>().is_ok() && !target.starts_with('+') { "-" } else { "" };
     let next = context.chain.revisions().get(place);
     let half = next.is_some_and(|next| runner.state().half_of(&next.name).is_some());
-    let from = place + usize::from(half);
-    let to = target::resolve(&context.chain, &format!("{sign}{target}"), from)?;
-    if to > from || to > place && !half {
-        let current = match place.checked_sub(1) {
-            Some(at) => context.chain.revisions()[at].name.clone(),
-            None => "base".to_owned(),
-        };
-        let target = target.clone();
-        return Err(
-            MigrationError::from(TargetError::WrongWay { target, way: "down", current }).into()
-        );
-    }
+    let to = resolved(&context.chain, arguments.target.as_deref(), place, half)?;
     let plan = runner.plan_down(to).await?;
     if plan.revisions.is_empty() {
         return Ok(Vec::new());
@@ -79,9 +69,33 @@ async fn down(
     }
     if !arguments.yes {
         tell(context, &plan);
-        confirm(context)?;
+        confirm()?;
     }
     Ok(runner.down(to, arguments.allow_data_loss).await?)
+}
+
+/// The position that a target names, which is not after `place`. The half of a revision after
+/// `place` counts as one.
+fn resolved(
+    chain: &Chain,
+    target: Option<&str>,
+    place: ChainPosition,
+    half: bool,
+) -> Result<ChainPosition, MigrationError> {
+    let from = place + usize::from(half);
+    let Some(target) = target else { return Ok(from.saturating_sub(1)) };
+    // A number of revisions, as `down 2` was before.
+    let sign = if target.parse::<u16>().is_ok() && !target.starts_with('+') { "-" } else { "" };
+    let wrong_way = || TargetError::WrongWay {
+        target: target.to_owned(),
+        way: "down",
+        current: target::name_of(chain, place),
+    };
+    match target::resolve(chain, &format!("{sign}{target}"), from) {
+        Ok(to) if to > from || to > place && !half => Err(wrong_way().into()),
+        Err(TargetError::TooFar { end: "head", .. }) => Err(wrong_way().into()),
+        other => Ok(other?),
+    }
 }
 
 fn tell(context: &Context<'_>, plan: &DownPlan) {
@@ -99,7 +113,7 @@ fn tell(context: &Context<'_>, plan: &DownPlan) {
 }
 
 /// Asks at the terminal. Without one, `--yes` is the only way.
-fn confirm(_context: &Context<'_>) -> Result<(), Problem> {
+fn confirm() -> Result<(), Problem> {
     let mut input = std::io::stdin().lock();
     if !input.is_terminal() {
         return Err(MigrationError::NotConfirmed.into());

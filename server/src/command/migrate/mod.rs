@@ -5,6 +5,7 @@
 mod check;
 mod context;
 mod down;
+mod line;
 mod new;
 mod output;
 mod read;
@@ -16,7 +17,7 @@ use std::{process::ExitCode, time::Duration};
 
 use bookstore_migration::{
     chain::{Chain, heads},
-    error::MigrationError,
+    error::{MigrationError, exit},
     revision::Revision,
     runner::Options,
 };
@@ -88,12 +89,16 @@ fn time(text: &str) -> Result<Duration, String> {
 pub async fn run(config: &Config, revisions: Vec<Revision>, arguments: &Arguments) -> ExitCode {
     let output = Output { is_json: arguments.json };
     let done = run_action(config, revisions, arguments, output).await;
-    match done {
-        Ok(code) => code,
-        Err(problem) => {
-            output.fail(&problem.text(), problem.exit_code());
-            ExitCode::from(problem.exit_code())
+    let code = done.unwrap_or_else(|problem| {
+        output.fail(&problem.text(), problem.exit_code());
+        ExitCode::from(problem.exit_code())
+    });
+    match output::failure() {
+        Some(error) => {
+            output.note(&format!("error: standard output can't be written: {error}"));
+            ExitCode::from(exit::FAILED)
         }
+        None => code,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What `migrate` prints: tables for people, JSON for programs, progress on standard error.
 
-use std::io::IsTerminal as _;
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::OnceLock,
+};
 
 use bookstore_migration::{
     revision::{Direction, Revision},
@@ -16,14 +19,29 @@ pub(super) struct Output {
     pub(super) is_json: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "a command's own output")]
+/// The first error of writing to standard output, after which nothing more is written to it.
+static FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints to standard output. An error ends no migration in its midst: [`failure`] reports it.
 fn print(text: &str) {
-    println!("{}", text.trim_end());
+    if FAILURE.get().is_some() {
+        return;
+    }
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        // Only the first counts.
+        let _ = FAILURE.set(error);
+    }
 }
 
-#[expect(clippy::print_stderr, reason = "a command's own output")]
+/// Why standard output could not be written. A reader that wants no more, as `head`, is no failure.
+pub(super) fn failure() -> Option<&'static io::Error> {
+    FAILURE.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+}
+
 fn print_error(text: &str) {
-    eprintln!("{text}");
+    // There is no place left to report that standard error can't be written.
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 impl Output {
@@ -84,7 +102,7 @@ impl Output {
                     Direction::Down => "reverted",
                 };
                 // Programs read the two words.
-                let took = if std::io::stdout().is_terminal() {
+                let took = if io::stdout().is_terminal() {
                     format!(" ({:.1} s)", elapsed.as_secs_f64())
                 } else {
                     String::new()

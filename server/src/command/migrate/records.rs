@@ -7,7 +7,10 @@ use bookstore_migration::{
 use clap::Args;
 use serde_json::json;
 
-use super::context::{Context, Problem};
+use super::{
+    context::{Context, Problem},
+    line::line,
+};
 
 /// The arguments of `stamp`.
 #[derive(Args)]
@@ -26,7 +29,7 @@ pub(super) struct RepairArguments {
     /// The revision, or the beginning of its name.
     revision: String,
     /// Why both do the same; `history -v` shows it.
-    #[arg(long)]
+    #[arg(long, value_parser = line)]
     reason: String,
 }
 
@@ -35,7 +38,7 @@ pub(super) async fn stamp(
     arguments: &StampArguments,
 ) -> Result<(), Problem> {
     let Context { chain, output, .. } = context;
-    target::resolve(chain, &arguments.target, 0)?;
+    target::check(chain, &arguments.target)?;
     let opener = context.opener()?;
     let mut report = |event: Event| output.event(&event);
     let mut runner = Runner::start(&opener, chain, context.options, &mut report).await?;

@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         return dry_run(context, &arguments.target).await;
     }
     // A target that there isn't is no reason to make a file or to wait for a lock.
-    target::resolve(chain, &arguments.target, 0)?;
+    target::check(chain, &arguments.target)?;
     let mut report = |event: Event| output.event(&event);
     let mut runner = Runner::start(&opener, chain, context.options, &mut report).await?;
     let done = async {

@@ -1,12 +1,6 @@
 //! Gives errors that come from the transport, not from our handlers, the contract's form.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
@@ -25,10 +19,10 @@ const METADATA: usize = 16 * 1024;
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
-pub async fn house_form(
-    State(shared): State<Arc<LayerContext>>,
+pub async fn house_form<F: Future<Output = Response>>(
+    shared: &LayerContext,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let path = request.uri().path().to_owned();
     if request.method() != Method::POST {
@@ -48,11 +42,11 @@ pub async fn house_form(
     if size > METADATA {
         return status::metadata_too_large(size, METADATA).into_http();
     }
-    let response = next.run(request).await;
+    let response = next(request).await;
     if !is_ours(&path) {
         return response;
     }
-    match rewrite(&shared, response.headers(), &path) {
+    match rewrite(shared, response.headers(), &path) {
         Some(rewritten) => rewritten.into_http(),
         None => response,
     }

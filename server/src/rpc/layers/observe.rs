@@ -1,20 +1,21 @@
 //! Reads a call's metadata, logs the call, and writes the response's metadata.
 
 use std::{
+    cell::Cell,
+    fmt,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
-use bookstore_store::telemetry::traces::named;
+use bookstore_store::{Position, telemetry::traces::named};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
@@ -24,7 +25,6 @@ use tracing::Instrument;
 
 use super::shared::{BESIDE, LayerContext, is_ours};
 use crate::{
-    budget::CallBudget,
     meters,
     rpc::{
         context::{AnswerCell, RequestContext, SessionCell},
@@ -36,10 +36,10 @@ use crate::{
 };
 
 /// The layer.
-pub async fn observe(
-    State(shared): State<Arc<LayerContext>>,
+pub async fn observe<F: Future<Output = Response>>(
+    shared: &LayerContext,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let path = request.uri().path().to_owned();
     let ours = is_ours(&path);
@@ -71,19 +71,19 @@ pub async fn observe(
         AccessLogLine { began, quiet: !ours, method, name, code: None, span: span.clone() };
 
     let answer = AnswerCell::default();
-    let context = context(&shared, &request, &request_id, &answer, refused);
+    let context = context(shared, &request, &request_id, &answer, refused);
     let mut response = match context {
         Err(error) if ours => status::metadata(&error).into_http(),
         context => {
             if let Ok(context) = context {
                 request.extensions_mut().insert(context);
             }
-            let run = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span);
+            let run = AssertUnwindSafe(next(request)).catch_unwind().instrument(span);
             run.await.unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
         }
     };
     if ours {
-        write_out(&shared, response.headers_mut(), &request_id, &answer, line.began);
+        write_out(shared, response.headers_mut(), &request_id, &answer, line.began);
     }
     let streams = shared.registry.at(&path).is_some_and(|method| !method.unary);
     if streams && !response.headers().contains_key("grpc-status") {
@@ -113,7 +113,7 @@ fn context(
         consistency: options.consistency.unwrap_or(shared.consistency),
         consistency_token: options.consistency_token,
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
-        budget: budget(shared, request),
+        budget: shared.budget_of(request),
         principal: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
@@ -121,12 +121,6 @@ fn context(
         field_mask: metadata::field_mask(request.headers(), method)?,
         answer: answer.clone(),
     })
-}
-
-/// What the call may hold.
-fn budget(shared: &LayerContext, request: &Request) -> Arc<CallBudget> {
-    let known = request.extensions().get::<Arc<CallBudget>>().cloned();
-    known.unwrap_or_else(|| shared.budget.open().begin_call())
 }
 
 /// The response's metadata: the request id, and what the call has learned.
@@ -138,33 +132,63 @@ fn write_out(
     began: Instant,
 ) {
     let facts = answer.facts();
-    let mut put = |key: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(key, value);
-        }
-    };
-    put("request-id", request_id);
-    if let Some(node) = facts.node {
-        put("served-by", &node);
+    let mut put = |key: &'static str, value: HeaderValue| drop(headers.insert(key, value));
+    let text = |value: &str| HeaderValue::from_str(value).ok();
+    if let Some(value) = text(request_id) {
+        put("request-id", value);
+    }
+    if let Some(value) = facts.node.and_then(|node| text(&node)) {
+        put("served-by", value);
     }
     if let Some(attempts) = facts.attempts {
-        put("attempts", &attempts.to_string());
+        put("attempts", attempts.into());
     }
-    if let Some((position, key)) = facts.position.zip((shared.sealing_key)()) {
-        put("consistency-token", &position.seal(&key));
+    if let Some((position, key)) = facts.position.zip((shared.sealing_key)())
+        && let Some(token) = token(&position, &key)
+    {
+        put("consistency-token", token);
     }
     if facts.replayed {
-        put("idempotent-replay", "true");
+        put("idempotent-replay", HeaderValue::from_static("true"));
     }
-    // As in the W3C's Server Timing: milliseconds.
-    let total = began.elapsed().as_secs_f64() * 1e3;
     let timing = match facts.database {
         Some(database) => {
-            format!("db;dur={:.3}, total;dur={total:.3}", database.as_secs_f64() * 1e3)
+            format!("db;dur={}, total;dur={}", Milliseconds(database), since(began))
         }
-        None => format!("total;dur={total:.3}"),
+        None => format!("total;dur={}", since(began)),
     };
-    put("server-timing", &timing);
+    if let Some(value) = text(&timing) {
+        put("server-timing", value);
+    }
+}
+
+/// A sealed position as metadata. While nothing is written all calls have the same one, so the
+/// thread keeps the last.
+fn token(position: &Position, key: &[u8; 32]) -> Option<HeaderValue> {
+    thread_local! {
+        static LAST: Cell<Option<(Position, [u8; 32], HeaderValue)>> = const { Cell::new(None) };
+    }
+    let known = LAST.take().filter(|(of, with, _)| of == position && with == key);
+    let token = match known {
+        Some((_, _, token)) => token,
+        None => HeaderValue::from_str(&position.seal(key)).ok()?,
+    };
+    LAST.set(Some((*position, *key, token.clone())));
+    Some(token)
+}
+
+fn since(began: Instant) -> Milliseconds {
+    Milliseconds(began.elapsed())
+}
+
+/// A time as in the W3C's Server Timing: milliseconds, here to the microsecond.
+struct Milliseconds(Duration);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(formatter, "{}.{:03}", micros / 1000, micros % 1000)
+    }
 }
 
 /// The code of a response: errors have it in their headers, and an answer that has begun is

@@ -1,21 +1,15 @@
 //! Refuses calls until the database has the schema that this program needs.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 
 use super::shared::{LayerContext, is_ours};
 use crate::rpc::{health::DatabaseState, status};
 
 /// The layer.
-pub async fn readiness(
-    State(shared): State<Arc<LayerContext>>,
+pub async fn readiness<F: Future<Output = Response>>(
+    shared: &LayerContext,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     if is_ours(request.uri().path()) {
         match &*shared.readiness.database() {
@@ -28,5 +22,5 @@ pub async fn readiness(
             DatabaseState::Incomplete(_) | DatabaseState::Right => {}
         }
     }
-    next.run(request).await
+    next(request).await
 }

@@ -8,8 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use bookstore_proto::bounds;
@@ -19,12 +18,15 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::{load::load, shared::LayerContext};
+use super::{
+    load::{StreamPermit, load},
+    shared::{HEALTH, LayerContext, REFLECTION},
+};
 use crate::{
-    budget::{Account, BudgetSide, CALL, CallBudget, Held, INCLUDED},
+    budget::{Account, BudgetSide, CALL, Held, INCLUDED},
     rpc::{
         context::RequestContext,
-        load::{CallKind, Load, Permit, WAIT},
+        load::{CallKind, Load, WAIT},
         status,
     },
 };
@@ -36,17 +38,13 @@ pub const WINDOW: usize = 64 * 1024;
 /// What stands before a message: whether it is compressed, and its length in four bytes.
 const PREFIX: usize = 5;
 
-/// The methods beside the contract's whose requests stream.
-const REFLECTION: &str = "/grpc.reflection.";
-
 /// The layer.
-pub async fn receive(
-    State(shared): State<Arc<LayerContext>>,
+pub async fn receive<F: Future<Output = Response>>(
+    shared: &LayerContext,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let budget = request.extensions().get::<Arc<CallBudget>>().cloned();
-    let budget = budget.unwrap_or_else(|| shared.budget.open().begin_call());
+    let budget = shared.budget_of(&request);
     let account = budget.account();
     let path = request.uri().path();
     let method = shared.registry.at(path);
@@ -54,17 +52,27 @@ pub async fn receive(
         Some(method) => method.streams_requests,
         None => path.starts_with(REFLECTION),
     };
+    let is_health = path.starts_with(HEALTH);
     let window = if streams { WINDOW } else { 0 };
     let cost = CALL + size_of_headers(request.headers()) + window;
-    let Some(held) = account.take(BudgetSide::Received, cost, WAIT).await else {
+    let Some(mut held) = account.take(BudgetSide::Received, cost, WAIT).await else {
         return status::overloaded().into_http();
     };
+    // A connection that doesn't take its answers gets no further ones, except of health.
+    if !is_health && !account.has_room(WAIT).await {
+        return status::overloaded().into_http();
+    }
+    if streams {
+        // The messages end with the peer's half of the stream. The call ends with its answer, and
+        // until then it takes its memory.
+        budget.hold(held.split(CALL));
+    }
     let mut receiver = Receiver {
         body: std::mem::take(request.body_mut()),
         rest: Bytes::new(),
+        base: held.bytes(),
         held,
         decoded: account.nothing(BudgetSide::Decoded),
-        base: cost,
         request: method.map(|method| method.request.clone()),
         limit: shared.max_message_size,
     };
@@ -76,10 +84,15 @@ pub async fn receive(
             method: method.path,
             request_id: context.request_id.clone(),
         });
-        let messages =
-            RequestStream { receiver, idle: shared.stream_idle_timeout, permit, held: None };
+        let held = StreamPermit::default();
+        let messages = RequestStream {
+            receiver,
+            idle: shared.stream_idle_timeout,
+            permit,
+            held: held.clone(),
+        };
         *request.body_mut() = Body::from_stream(stream::try_unfold(messages, RequestStream::next));
-        return load(&shared, request, next).await;
+        return load(shared, request, next, Some(held)).await;
     }
     let body = match timeout(shared.request_timeout, receiver.only()).await {
         Ok(Ok(body)) => body,
@@ -87,7 +100,7 @@ pub async fn receive(
         Err(_) => return status::request_timeout(shared.request_timeout).into_http(),
     };
     *request.body_mut() = Body::from(body);
-    let response = load(&shared, request, next).await;
+    let response = load(shared, request, next, None).await;
     // The answer may go on for long: the call is held until its end, its request is not.
     let Receiver { mut held, .. } = receiver;
     held.set(CALL);
@@ -211,7 +224,7 @@ struct RequestStream {
     receiver: Receiver,
     idle: Duration,
     permit: Option<Wanted>,
-    held: Option<Permit>,
+    held: StreamPermit,
 }
 
 /// The permit that a call takes with its first message.
@@ -230,7 +243,7 @@ impl RequestStream {
         let Some(message) = message else { return Ok(None) };
         if let Some(Wanted { load, account, method, request_id }) = self.permit.take() {
             let permit = load.permit(&account, CallKind::Stream, method, &request_id).await;
-            self.held = Some(permit.ok_or_else(status::overloaded)?);
+            self.held.set(permit.ok_or_else(status::overloaded)?);
         }
         Ok(Some((message, self)))
     }

@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::extract::Request;
+
 use crate::{
-    budget::Budget,
+    budget::{Budget, CallBudget},
     rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry},
 };
 
@@ -29,9 +31,23 @@ pub struct LayerContext {
     pub sealing_key: Box<dyn Fn() -> Option<[u8; 32]> + Send + Sync>,
 }
 
+impl LayerContext {
+    /// What a call may hold. The listener has begun it, except in tests without one.
+    pub(super) fn budget_of(&self, request: &Request) -> Arc<CallBudget> {
+        let begun = request.extensions().get::<Arc<CallBudget>>().cloned();
+        begun.unwrap_or_else(|| self.budget.open().begin_call())
+    }
+}
+
+/// The beginning of the paths of health.
+pub(super) const HEALTH: &str = "/grpc.health.v1.";
+
+/// The beginning of the paths of reflection, whose requests stream.
+pub(super) const REFLECTION: &str = "/grpc.reflection.";
+
 /// Whether a path belongs to the contract, not to health or reflection.
 pub(super) fn is_ours(path: &str) -> bool {
-    !path.starts_with("/grpc.health.v1.") && !path.starts_with("/grpc.reflection.")
+    !path.starts_with(HEALTH) && !path.starts_with(REFLECTION)
 }
 
 /// The methods beside the contract's: those of health and reflection, by path.

@@ -72,6 +72,11 @@ impl Hashing {
         Params::new(self.memory_kib, self.passes, 1, None)
     }
 
+    /// The blocks of a hash's memory.
+    fn blocks(&self) -> usize {
+        self.params().map_or(0, |params| params.block_count())
+    }
+
     /// What is compared where there is nothing to compare with, so that it takes as long. No
     /// password has this hash: it is of zeros.
     pub(super) fn made_up(&self) -> String {
@@ -136,12 +141,22 @@ impl Workers {
                 }
             };
             drop(jobs);
-            job(&mut memory);
+            carry_out(job, &mut memory, hashing().blocks());
         }
     }
 
     fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs work with a buffer. A stored hash may have taken more memory than the settings want:
+/// afterwards the buffer has at most `blocks` again.
+fn carry_out(job: Job, memory: &mut Vec<Block>, blocks: usize) {
+    job(memory);
+    if memory.len() > blocks {
+        memory.truncate(blocks);
+        memory.shrink_to_fit();
     }
 }
 
@@ -245,6 +260,19 @@ mod tests {
         }
         run(|_| Ok(())).await.unwrap();
         assert_eq!(begun.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_grew_is_cut_again() {
+        let (mut memory, blocks) = (Vec::new(), hashing().blocks());
+        assert_eq!(blocks * 1024 * hashing().threads, super::memory(&hashing()));
+        let to = |blocks| Box::new(move |it: &mut Vec<_>| it.resize(blocks, Block::default()));
+        carry_out(to(blocks), &mut memory, blocks);
+        let usual = memory.as_ptr();
+        carry_out(Box::new(|_| ()), &mut memory, blocks);
+        assert_eq!(usual, memory.as_ptr(), "it is kept");
+        carry_out(to(2 * blocks), &mut memory, blocks);
+        assert_eq!((memory.len(), memory.capacity()), (blocks, blocks));
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! The checkout: a caller waits for a permit, then takes an idle connection or opens one.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,22 +18,6 @@ use crate::{
 
 /// How long the ping of an idle connection may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A caller that waits for a permit. It counts until this is dropped.
-struct PermitWaiter<'a>(&'a AtomicUsize);
-
-impl<'a> PermitWaiter<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for PermitWaiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 impl Pool {
     /// Checks out a connection: an idle one, or a new one while there is room for it.
@@ -55,9 +36,13 @@ impl Pool {
             true => StoreError::DeadlineExceeded,
             false => otherwise,
         };
-        let waiting = PermitWaiter::begin(&self.waiting);
-        let permit = timeout(limit, self.permits.clone().acquire_owned()).await;
-        drop(waiting);
+        let permit = match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Ok(permit)),
+            Err(_) => {
+                let _waiting = self.waiters.begin();
+                timeout(limit, self.permits.clone().acquire_owned()).await
+            }
+        };
         // Waits that timed out count too: they show that the pool is too small.
         POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
         let Ok(permit) = permit else {

@@ -8,6 +8,7 @@ mod idle;
 mod options;
 pub(crate) mod pooled;
 pub(crate) mod shared;
+pub(crate) mod waiters;
 
 pub use self::{
     options::{PoolOptions, PoolStats},

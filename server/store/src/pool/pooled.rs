@@ -1,10 +1,6 @@
 //! A connection that is checked out of a pool.
 
-use std::{
-    fmt,
-    ops::Deref,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -28,9 +24,9 @@ pub struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// Whether callers wait for a connection of the same pool.
-    pub(crate) fn others_wait(&self) -> bool {
-        self.pool.waiting.load(Ordering::Relaxed) > 0
+    /// Waits until a caller waits for a connection of the same pool.
+    pub(crate) async fn others_wait(&self) {
+        self.pool.waiters.any().await;
     }
 
     pub(crate) fn new(

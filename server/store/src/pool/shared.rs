@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     pool::{
         idle::{Idle, IdleList, SURPLUS_IDLE},
         options::{PoolOptions, PoolStats},
+        waiters::Waiters,
     },
     session::{
         connect::Connector,
@@ -41,8 +42,9 @@ pub(crate) struct Pool {
     pub(crate) options: PoolOptions,
     /// One permit for each checked-out connection. Callers wait in the order of their arrival.
     pub(crate) permits: Arc<Semaphore>,
-    /// How many callers wait for a permit.
-    pub(crate) waiting: AtomicUsize,
+    /// The callers that wait for a permit. On SQLite also those that wait to begin an interactive
+    /// transaction that writes.
+    pub(crate) waiters: Waiters,
     idle_list: Mutex<IdleList>,
     /// The current generation. The pool never checks out a connection of an earlier one.
     pub(crate) generation: watch::Sender<u64>,
@@ -70,7 +72,7 @@ impl Pool {
             control,
             options,
             permits,
-            waiting: AtomicUsize::new(0),
+            waiters: Waiters::default(),
             idle_list,
             generation,
             lost,

@@ -82,53 +82,50 @@ pub struct Rows {
     pub(crate) no_room: bool,
 }
 
+/// The sizes of a row, in bytes.
+pub(crate) struct RowSizes {
+    /// Of its values.
+    values: usize,
+    /// Of the memory that it takes until its answer is encoded.
+    memory: usize,
+}
+
+impl RowSizes {
+    const NONE: Self = Self { values: 0, memory: ROW };
+
+    fn with(self, value: &[u8]) -> Self {
+        let memory = self.memory + value.len() + json(value);
+        Self { values: self.values + value.len(), memory }
+    }
+}
+
 /// A row of either engine.
 pub(crate) trait Sized: Into<QueryResult> {
-    /// The size of its values in bytes.
-    fn size(&self) -> usize;
-
-    /// The memory that it takes until its answer is encoded, in bytes.
-    fn weight(&self) -> usize;
+    /// Its sizes. Every value is read for them.
+    fn sizes(&self) -> RowSizes;
 }
 
 impl Sized for PgRow {
-    fn size(&self) -> usize {
-        let value = |index| Some(self.try_get_raw(index).ok()?.as_bytes().ok()?.len());
-        (0..self.len()).filter_map(value).sum()
-    }
-
-    fn weight(&self) -> usize {
-        let weigh = |bytes: &[u8]| bytes.len() + json(bytes);
-        let value = |index| Some(weigh(self.try_get_raw(index).ok()?.as_bytes().ok()?));
-        (0..self.len()).filter_map(value).sum::<usize>() + ROW
+    fn sizes(&self) -> RowSizes {
+        let value = |index| self.try_get_raw(index).ok()?.as_bytes().ok();
+        (0..self.len()).filter_map(value).fold(RowSizes::NONE, RowSizes::with)
     }
 }
 
 impl Sized for SqliteRow {
-    fn size(&self) -> usize {
-        let value = |index| {
-            let value = self.try_get_raw(index).ok()?;
+    fn sizes(&self) -> RowSizes {
+        let add = |sizes: RowSizes, index| {
+            let Ok(value) = self.try_get_raw(index) else { return sizes };
             // Reading a number as bytes would convert it to text.
             match value.type_info().name() {
-                "TEXT" | "BLOB" => Some(<&[u8] as Decode<Sqlite>>::decode(value).ok()?.len()),
-                _ => Some(size_of::<i64>()),
+                "TEXT" | "BLOB" => match <&[u8] as Decode<Sqlite>>::decode(value) {
+                    Ok(bytes) => sizes.with(bytes),
+                    Err(_) => sizes,
+                },
+                _ => sizes.with(&[0; size_of::<i64>()]),
             }
         };
-        (0..self.len()).filter_map(value).sum()
-    }
-
-    fn weight(&self) -> usize {
-        let value = |index| {
-            let value = self.try_get_raw(index).ok()?;
-            match value.type_info().name() {
-                "TEXT" | "BLOB" => {
-                    let bytes = <&[u8] as Decode<Sqlite>>::decode(value).ok()?;
-                    Some(bytes.len() + json(bytes))
-                }
-                _ => Some(size_of::<i64>()),
-            }
-        };
-        (0..self.len()).filter_map(value).sum::<usize>() + ROW
+        (0..self.len()).fold(RowSizes::NONE, add)
     }
 }
 
@@ -142,10 +139,10 @@ pub(crate) async fn read<R: Sized>(
     let mut total = 0;
     while let Some(row) = answer.next().await {
         let row = row?;
-        let size = match take {
-            Take::Bytes(_) => row.size(),
-            Take::One | Take::All => 0,
-        };
+        let is_cut = matches!(take, Take::Bytes(_));
+        let sizes = (is_cut || meter.is_some()).then(|| row.sizes());
+        let sizes = sizes.unwrap_or(RowSizes::NONE);
+        let size = if is_cut { sizes.values } else { 0 };
         total += size;
         if let Take::Bytes(most) = take
             && total > most
@@ -155,10 +152,10 @@ pub(crate) async fn read<R: Sized>(
             break;
         }
         if let Some(meter) = &meter
-            && !meter.grow(row.weight())
+            && !meter.grow(sizes.memory)
         {
             // A page may end earlier; what was asked for as a whole may not.
-            read.cut = matches!(take, Take::Bytes(_)) && !read.rows.is_empty();
+            read.cut = is_cut && !read.rows.is_empty();
             read.no_room = !read.cut;
             break;
         }

@@ -1,7 +1,7 @@
 //! Probes every node periodically.
 
 use std::{
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -41,7 +41,7 @@ async fn follow_node(topology: Weak<Topology>, index: usize) {
         held.note(index, seen);
         let primary = held.snapshot.borrow().primary.is_some();
         drop(held);
-        let is_waited_for = misses == 0 && node.waiting.load(Ordering::Relaxed) > 0;
+        let is_waited_for = misses == 0 && node.waiters.count() > 0;
         let pause = match misses {
             _ if is_waited_for => HURRIED,
             _ if !primary => WITHOUT_PRIMARY,

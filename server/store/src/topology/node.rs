@@ -1,10 +1,7 @@
 //! One node: its connections, its last probe result, and its failures.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,7 +14,7 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{PoolOptions, shared::Pool},
+    pool::{PoolOptions, shared::Pool, waiters::Waiters},
     session::{connect::Connector, control::ControlConnection, statement_log::StatementLog},
     telemetry::meters::NODE_BANS,
     topology::probe::{self, PERIOD, ProbeResult},
@@ -49,8 +46,8 @@ pub(crate) struct Node {
     probing: tokio::sync::Mutex<()>,
     /// Wakes the probes of the node.
     pub wake: Arc<Notify>,
-    /// The number of reads that wait for the node to reach a position.
-    pub(crate) waiting: AtomicUsize,
+    /// The reads that wait for the node to reach a position.
+    pub(crate) waiters: Waiters,
     failures: Mutex<Failures>,
 }
 
@@ -153,7 +150,7 @@ impl Node {
             last: Mutex::default(),
             probing: tokio::sync::Mutex::default(),
             wake,
-            waiting: AtomicUsize::new(0),
+            waiters: Waiters::default(),
             failures: Mutex::default(),
         }))
     }
@@ -249,14 +246,7 @@ impl Node {
     /// Waits until a probe shows the node at a position, and returns its result; `None` if the
     /// node stops to answer.
     pub(crate) async fn reaches(&self, number: u64) -> Option<ProbeResult> {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
+        let _waiting = self.waiters.begin();
         self.wake.notify_one();
         let mut seen = self.probe_result.subscribe();
         let there = |seen: &Option<ProbeResult>| seen.is_none_or(|seen| seen.number >= number);

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
@@ -24,9 +24,6 @@ use crate::{
 
 /// The savepoint before the last write. A write that fails is rolled back to it.
 const BEFORE_WRITE: &str = "before_write";
-
-/// How often a transaction on SQLite looks whether another write waits.
-const YIELD_PERIOD: Duration = Duration::from_millis(20);
 
 /// How many savepoints a caller may set.
 const MOST_SAVEPOINTS: usize = 100;
@@ -123,7 +120,11 @@ pub(crate) async fn begin(
     reads: Option<Freshness>,
     wait: Duration,
 ) -> Result<Begun, StoreError> {
+    // On SQLite, where there is one node, it waits for the open transaction's connection too.
+    let writers = &topology.nodes[0].writers;
+    let waiting = reads.is_none().then(|| writers.waiters.begin());
     let slot = slots.take(reads.is_some(), call.deadline.remaining(wait)).await?;
+    drop(waiting);
     let choice = match reads {
         Some(freshness) => topology.reader(freshness, call.deadline, &[]).await?,
         None => topology.writer(call.deadline).await?,
@@ -187,9 +188,7 @@ impl Transaction {
             return std::future::pending().await;
         }
         sleep_until(share).await;
-        while !self.pooled.others_wait() {
-            sleep(YIELD_PERIOD).await;
-        }
+        self.pooled.others_wait().await;
     }
 
     /// Applies a write as a whole or not at all, and returns its encoded response.

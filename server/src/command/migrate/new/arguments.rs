@@ -4,18 +4,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::command::migrate::line::line;
+
 /// The arguments of `new`.
 #[derive(Args)]
 pub(in crate::command::migrate) struct Arguments {
     /// What the revision is for, in one line; its name is made of it.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = line)]
     pub(super) message: String,
     /// Writes a revision without steps.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["from_drift", "rename", "fill", "drop", "yes"])]
     pub(super) empty: bool,
     /// Writes what mends the drift of the database, as `check` finds it, instead of what the
     /// entities have changed.
-    #[arg(long, conflicts_with = "empty")]
+    #[arg(long)]
     pub(super) from_drift: bool,
     /// A column or a table has a new name: `posts.body:posts.content`, `posts:articles`.
     #[arg(long, value_name = "OLD:NEW")]

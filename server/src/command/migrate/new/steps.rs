@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use bookstore_entity::schema::{self, On};
+use bookstore_entity::schema;
 use bookstore_migration::{
     catalog::{Catalog, ObjectKey},
     check::{self, ReplayPolicy},
-    drift::{Severity, compare},
+    drift::{Renames, Severity, compare},
     generate::{
         Answers, RevisionPlan, RevisionSource, keep, plan, prove, prove_repair, scratch_schema,
         source, steps, undeclared_indexes,
@@ -20,7 +20,7 @@ use bookstore_migration::{
 use super::Arguments;
 use crate::{
     command::migrate::context::{Context, Problem},
-    migrations::InMemory,
+    migrations::{InMemory, StoreOpener},
 };
 
 /// The source of the steps; none if there is nothing to do.
@@ -43,9 +43,9 @@ pub(super) async fn written(
             Engine::Sqlite => &InMemory,
         };
         let (from, mut to) = match arguments.from_drift {
-            true => (live(context).await?, scratch_schema(own, revisions, "").await?),
+            true => (live(context, &opener).await?, scratch_schema(own, revisions, "").await?),
             false => {
-                let wanted = dialect::resolve(&schema::create(on(engine)), engine);
+                let wanted = dialect::resolve(&schema::create(engine.into()), engine);
                 let from = scratch_schema(own, revisions, "").await?;
                 (from, scratch_schema(own, &[], &wanted).await?)
             }
@@ -61,6 +61,13 @@ pub(super) async fn written(
     if let Some(unknown) = unknown(&answers, &proofs) {
         return Err(unknown.into());
     }
+    if let Some(statement) = rename_by_hand(&answers, &proofs) {
+        return Err(format!(
+            "SQLite has no conditional rename, so no revision can rename it back: run {statement} \
+             by hand"
+        )
+        .into());
+    }
     if let Some(unknown) = arguments.drop.iter().find(|name| !undeclared.contains(*name)) {
         let message = "the revisions make no index of that name, or an entity declares it";
         return Err(format!("--drop {unknown}: {message}").into());
@@ -71,7 +78,9 @@ pub(super) async fn written(
              --drop {name} drops it"
         ));
     }
-    questions.dedup();
+    // Both engines ask most of them.
+    let mut asked = BTreeSet::new();
+    questions.retain(|question| asked.insert(question.clone()));
     if !questions.is_empty() {
         return Err(questions.join("\n").into());
     }
@@ -134,11 +143,17 @@ fn left(schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
-fn on(engine: Engine) -> On {
-    match engine {
-        Engine::Postgres => On::Postgres,
-        Engine::Sqlite => On::Sqlite,
-    }
+/// The statement for the first rename that no step can make.
+fn rename_by_hand(answers: &Answers, schemas: &[(Engine, Catalog, Catalog)]) -> Option<String> {
+    let Renames { tables, columns, .. } = &answers.renames;
+    let columns = columns.iter().map(|((table, old), new)| {
+        let table = answers.renames.new_table(table);
+        (format!("{table}.{old}"), format!("{table}.{new}"))
+    });
+    let tables = tables.iter().map(|(old, new)| (old.clone(), new.clone()));
+    let mut renames = tables.chain(columns);
+    let (engine, _, _) = schemas.first()?;
+    renames.find_map(|(old, new)| answers.rename_by_hand(*engine, &old, &new))
 }
 
 /// Drift is of one database; entities are for both engines, and PostgreSQL needs a server to be
@@ -155,13 +170,16 @@ fn engines(arguments: &Arguments, own: Engine) -> Result<Vec<Engine>, Problem> {
 }
 
 /// The schema of the database as it is. A database that isn't at head has to be migrated first.
-async fn live(context: &Context<'_>) -> Result<Catalog, Problem> {
-    let opener = context.opener()?;
+async fn live(context: &Context<'_>, opener: &StoreOpener) -> Result<Catalog, Problem> {
     let session = opener.open_for_inspection().await?;
-    let scratch = opener.open_scratch_for(&session).await?;
-    let report =
-        check::check(&session, scratch.as_ref(), ReplayPolicy::Allowed, &context.chain).await?;
+    let report = async {
+        let scratch = opener.open_scratch_for(&session).await?;
+        let policy = ReplayPolicy::Allowed;
+        Ok::<_, Problem>(check::check(&session, scratch.as_ref(), policy, &context.chain).await?)
+    };
+    let report = report.await;
     session.close().await;
+    let report = report?;
     if report.findings.iter().any(|finding| finding.kind.starts_with("revision.")) {
         return Err("the database isn't at this program's head: migrate it first".into());
     }
