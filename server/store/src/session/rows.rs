@@ -63,8 +63,8 @@ fn json(text: &[u8]) -> usize {
 /// The memory that a row takes until its answer is encoded, in bytes.
 pub(crate) fn weight(row: &QueryResult) -> usize {
     match (row.try_as_pg_row(), row.try_as_sqlite_row()) {
-        (Some(row), _) => row.weight(),
-        (_, Some(row)) => row.weight(),
+        (Some(row), _) => row.sizes().memory,
+        (_, Some(row)) => row.sizes().memory,
         (None, None) => 0,
     }
 }
