@@ -24,3 +24,9 @@ pub mod traces;
 pub mod transaction;
 
 pub use command::{main, main_with};
+
+/// A request allocates a few hundred small blocks. This allocator takes less time for them than the
+/// system's. It takes the place of the C library's too, which SQLite uses. Huge pages would only
+/// make memory grow (docs/measurements.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
