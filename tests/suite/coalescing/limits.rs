@@ -61,15 +61,15 @@ async fn rows_of_a_batch_count_for_their_own_calls(engine: Engine) {
     let fixture = Fixture::start(engine, 4).await;
     fixture.change(2, &format!("description = '{}'", "x".repeat(5_000))).await;
     let meters: Vec<_> = (0..4).map(|_| Arc::new(Bytes(AtomicUsize::new(0), 4_000))).collect();
-    let first = fixture.occupy().await;
-    let reads: Vec<_> = (1..=4)
-        .zip(&meters)
-        .map(|(number, meter)| {
+    let begin = || {
+        let metered = |(number, meter): (usize, &Arc<Bytes>)| {
+            meter.0.store(0, Ordering::Relaxed);
             let query = fixture.query(number, false);
             fixture.begin_metered(query, Deadline::NONE, Some(meter.clone()))
-        })
-        .collect();
-    joined().await;
+        };
+        (1..=4).zip(&meters).map(metered).collect()
+    };
+    let (first, reads) = fixture.queued(begin).await;
     fixture.release();
     for (number, read) in (1..).zip(reads) {
         match number {
@@ -93,11 +93,7 @@ async fn rows_beyond_the_size_of_a_batch_are_read_alone(engine: Engine) {
     // 2 MB together.
     let description = format!("description = '{}'", "x".repeat(10_000));
     fixture.database.sql(&format!("UPDATE categories SET {description}")).await;
-    let first = fixture.occupy().await;
-    let reads: Vec<_> = (1..=200)
-        .map(|number| fixture.begin(fixture.query(number, false), Deadline::NONE))
-        .collect();
-    joined().await;
+    let (first, reads) = fixture.queued(|| fixture.reads(1..=200)).await;
     fixture.release();
     for (number, read) in (1..).zip(reads) {
         assert_eq!(name(read).await, format!("category {number}"));
@@ -131,10 +127,7 @@ async fn plans_of_batches_are_generic(engine: Engine) {
 
 async fn batch_is_cancelled_when_all_have_left(engine: Engine) {
     let fixture = Fixture::start(engine, 4).await;
-    let first = fixture.occupy().await;
-    let reads: Vec<_> =
-        (1..=4).map(|number| fixture.begin(fixture.query(number, false), Deadline::NONE)).collect();
-    joined().await;
+    let (first, reads) = fixture.queued(|| fixture.reads(1..=4)).await;
     let Database::Postgres(database) = &*fixture.database else { panic!("PostgreSQL") };
     let mut locker = database.connect().await;
     sqlx::raw_sql("BEGIN; LOCK TABLE categories").execute(&mut locker).await.expect("a lock");
