@@ -6,7 +6,6 @@ use std::{
 };
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
-use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -45,8 +44,7 @@ impl RunningStatement {
     /// Reads the rows of these members, in a task: no caller that leaves ends it for the others.
     pub(super) fn start(self, members: Vec<Member>) {
         in_background(async move {
-            let span = members.first().map_or_else(tracing::Span::none, |it| it.span.clone());
-            run(&self.topology, self.key, members).instrument(span).await;
+            run(&self.topology, self.key, members).await;
         });
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::DbErr;
+use opentelemetry::KeyValue;
+use sea_orm::{DbBackend, DbErr};
 use tokio::{sync::oneshot, time::timeout};
 
 pub(crate) use crate::coalescing::{batch::RunningStatement, queue::Found};
@@ -15,6 +16,7 @@ use crate::{
     error::{READ_TIMEOUT, StoreError},
     position::Freshness,
     session::rows::Meter,
+    telemetry::traces,
     topology::nodes::Topology,
 };
 
@@ -60,7 +62,11 @@ impl Coalescer {
             }
             Joined::Waits(receiver) => receiver,
         };
-        match self.reply(key, receiver, deadline, end).await {
+        // The statement belongs to no single trace, so each of its reads has a span for it.
+        let span = traces::statement("SELECT", || self.attributes(row, key));
+        let replied = self.reply(key, receiver, deadline, end).await;
+        drop(span);
+        match replied {
             Ok(Reply::Row(found)) => {
                 if meter.is_some_and(|meter| !meter.grow(found.weight)) {
                     return Coalesced::Failed(StoreError::Overloaded);
@@ -74,6 +80,21 @@ impl Coalescer {
             }
             Err(error) => Coalesced::Failed(error),
         }
+    }
+
+    /// The attributes of the span of a read in a batch.
+    fn attributes(&self, row: RowById, (node, kind): QueueKey) -> Vec<KeyValue> {
+        let backend = self.topology.nodes[node].connector.backend();
+        let system = match backend {
+            DbBackend::Postgres => "postgresql",
+            _ => "sqlite",
+        };
+        let text = (kind.statement)(backend, &[row.id]).sql;
+        vec![
+            KeyValue::new("db.system.name", system),
+            KeyValue::new("db.operation.name", "SELECT"),
+            KeyValue::new("db.query.text", text),
+        ]
     }
 
     /// Waits for the reply of a batch, until the read's own deadline or end.

@@ -8,7 +8,6 @@ use std::{
 
 use sea_orm::QueryResult;
 use tokio::sync::oneshot;
-use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
@@ -37,7 +36,6 @@ pub(super) struct Member {
     pub(super) deadline: Deadline,
     /// When `database_read_timeout` ends the read.
     pub(super) end: Deadline,
-    pub(super) span: Span,
     since: Instant,
     pub(super) reply: oneshot::Sender<Reply>,
 }
@@ -129,8 +127,8 @@ impl Queues {
             return Joined::First(queue.begin());
         }
         let (reply, receiver) = oneshot::channel();
-        let (span, since) = (Span::current(), Instant::now());
-        queue.members.push_back(Member { id, route, deadline, end, span, since, reply });
+        let since = Instant::now();
+        queue.members.push_back(Member { id, route, deadline, end, since, reply });
         Joined::Waits(receiver)
     }
 
