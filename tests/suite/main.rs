@@ -17,6 +17,7 @@ mod client;
 mod clients;
 mod clocks;
 mod cluster;
+mod coalescing;
 mod contract;
 mod drift;
 mod exceptions;

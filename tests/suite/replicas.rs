@@ -2,6 +2,7 @@
 //! failover.
 
 mod lost_primary;
+mod positions;
 mod session;
 mod suspect;
 

@@ -14,7 +14,7 @@ pub use self::{
     columns::{Columns, select},
     ids::{column_in, position_in},
     import::{Landed, import},
-    read::{FoundRows, Ids, One, find_many, get, get_many},
+    read::{FoundRows, Ids, One, find_many, get, get_many, of_row, row_by_id},
     removal::{checks_of_removal, delete, lock_for_delete},
     resource::{Change, Expected, Fixed, Insert, Removal, Resource, Row, Values},
     times::{later, later_sql},

@@ -1,9 +1,11 @@
 //! Macros for queries and operations that only call one function: each is one line and gets the
 //! name that spans and metrics show.
 
-/// `GetBook(Uuid) -> Model = crud::get::<Book>;` makes a [`Query`](super::Query) of that name.
+/// `ListBooks(ListQuery) -> Listed<Model> = list::list::<Book>;` makes a [`Query`](super::Query) of
+/// that name. For a query of one row by its id, two more functions let it share statements:
+/// `GetBook(One) -> Model = crud::get::<Book>, crud::row_by_id::<Book>, crud::of_row::<Book>;`.
 macro_rules! queries {
-    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $fetch:path;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $fetch:path $(, $row_by_id:path, $of_row:path)?;)+) => {$(
         $(#[$doc])*
         pub struct $name(pub $input);
 
@@ -18,6 +20,18 @@ macro_rules! queries {
             ) -> Result<$output, bookstore_store::StoreError> {
                 $fetch(connection, &self.0).await
             }
+            $(
+                fn row_by_id(&self) -> Option<bookstore_store::RowById> {
+                    Some($row_by_id(&self.0))
+                }
+
+                fn of_row(
+                    &self,
+                    row: Option<&sea_orm::QueryResult>,
+                ) -> Result<$output, bookstore_store::StoreError> {
+                    $of_row(&self.0, row)
+                }
+            )?
         }
     )+};
 }

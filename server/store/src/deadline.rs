@@ -10,6 +10,11 @@ impl Deadline {
     /// No deadline.
     pub const NONE: Self = Self(None);
 
+    /// The later of two deadlines; none if one of them is none.
+    pub(crate) fn later(self, other: Self) -> Self {
+        Self(self.0.zip(other.0).map(|(one, other)| one.max(other)))
+    }
+
     /// A deadline after this time from now.
     pub fn after(duration: Duration) -> Self {
         // A time that the clock can't represent is no deadline.

@@ -29,6 +29,7 @@
 mod call;
 mod cause;
 mod clock;
+mod coalescing;
 mod constraint;
 mod deadline;
 mod error;
@@ -51,6 +52,7 @@ pub use self::{
     call::{Attempts, Call, Committed, WriteObserver},
     cause::ConstraintKind,
     clock::now,
+    coalescing::row::{RowById, RowKind},
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
     error::StoreError,

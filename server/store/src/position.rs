@@ -92,13 +92,16 @@ pub struct Position {
     pub number: u64,
 }
 
+/// What [`POSITION`] answers on a primary in place of the receive position.
+const PRIMARY: &str = "primary";
+
 /// Reads the position of a session of PostgreSQL. As a column of another query it covers all that
 /// the query sees.
 ///
-/// On a primary it is the flush position, since a commit becomes visible after its flush: sessions
-/// commit synchronously, whatever their role sets (PostgreSQL, 20.5. Write Ahead Log). On a replica
-/// it is the replay position, the receive position and the received timeline. PostgreSQL evaluates
-/// the parts from left to right.
+/// On a primary it is the flush position and the timeline: a commit becomes visible after its flush,
+/// since sessions commit synchronously, whatever their role sets (PostgreSQL, 20.5. Write Ahead
+/// Log). On a replica it is the replay position, the receive position and the received timeline.
+/// PostgreSQL evaluates the parts from left to right.
 pub(crate) const POSITION: &str = "\
     SELECT CASE WHEN pg_is_in_recovery() \
     THEN coalesce(pg_last_wal_replay_lsn()::text, '') || ' ' \
@@ -106,6 +109,9 @@ pub(crate) const POSITION: &str = "\
     || coalesce((SELECT received_tli::text FROM pg_stat_get_wal_receiver()), '') \
     ELSE pg_current_wal_flush_lsn()::text || ' primary ' \
     || left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
+
+/// Reads the flush position of a primary alone, as 8 bytes. A replica answers an error.
+pub(crate) const PRIMARY_LSN: &str = "SELECT pg_lsn_send(pg_current_wal_flush_lsn())";
 
 impl Position {
     /// The number of a position that is somewhere on its timeline: only the primary has it for
@@ -127,7 +133,7 @@ impl Position {
         let mut parts = text.split(' ');
         let (lsn, received, branch) = (parts.next()?, parts.next()?, parts.next()?);
         let number = parse_lsn(lsn)?;
-        if received == "primary" {
+        if received == PRIMARY {
             let timeline = u32::from_str_radix(branch, 16).ok()?;
             return Some(Self { system, timeline, number });
         }
@@ -136,6 +142,11 @@ impl Position {
         let under_way = parse_lsn(received).is_some_and(|received| received > number);
         let timeline = branch.parse().unwrap_or(timeline);
         Some(Self { system, timeline, number: number + u64::from(under_way) })
+    }
+
+    /// Whether an answer to [`POSITION`] comes from a primary.
+    pub(crate) fn is_of_primary(text: &str) -> bool {
+        text.split(' ').nth(1) == Some(PRIMARY)
     }
 
     /// The same position on this timeline, if its own is unknown.

@@ -10,6 +10,7 @@ use sea_orm::{DbBackend, DbErr, IsolationLevel};
 
 use crate::{
     call::{Attempts, Call, Committed},
+    coalescing::coalescer::{Coalesced, Coalescer},
     deadline::Deadline,
     error::StoreError,
     idempotency::{
@@ -49,6 +50,7 @@ struct StoreInner {
     key_locks: Arc<KeyLocks>,
     slots: Slots,
     limits: ReadLimits,
+    coalescer: Coalescer,
 }
 
 /// The result of a read, with the node that answered.
@@ -93,8 +95,10 @@ impl Store {
         };
         let limits = ReadLimits::new(read_timeout, pool.timeout, readers);
         let topology = Topology::new(nodes, pool.most() as usize / 2, topology);
+        let coalescer = Coalescer::new(&topology);
         Ok(Self(Arc::new(StoreInner {
             topology,
+            coalescer,
             sealing_key: RwLock::default(),
             given_key: sealing_key,
             key_locks: Arc::default(),
@@ -179,6 +183,19 @@ impl Store {
             },
         };
         let end = self.0.limits.end(limit);
+        // Held until the read has ended.
+        let mut _running = None;
+        if let (Some(row), Limit::Call) = (query.row_by_id(), limit) {
+            let ends = (deadline, end);
+            match self.0.coalescer.read(row, freshness, ends, meter.as_ref()).await {
+                Coalesced::Alone(running) => _running = running,
+                Coalesced::Found(found) => {
+                    let result = found.take(|row| query.of_row(row));
+                    return ReadResult { result, node: Some(found.node), position: found.position };
+                }
+                Coalesced::Failed(error) => return refused(error),
+            }
+        }
         let mut avoid = Vec::new();
         loop {
             let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {

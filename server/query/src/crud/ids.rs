@@ -29,7 +29,12 @@ pub(crate) fn id_is(id: Uuid) -> SimpleExpr {
 /// Whether a column of ids has one of these. The ids are bound as one array on PostgreSQL and as
 /// one JSON text on SQLite, so that the SQL text doesn't depend on their number.
 pub fn column_in(connection: &Connection, column: &'static str, ids: &[Uuid]) -> SimpleExpr {
-    match connection.get_database_backend() {
+    is_one_of(connection.get_database_backend(), column, ids)
+}
+
+/// The same for an engine.
+pub(crate) fn is_one_of(backend: DbBackend, column: &'static str, ids: &[Uuid]) -> SimpleExpr {
+    match backend {
         DbBackend::Postgres => Expr::col(Alias::new(column)).eq(PgFunc::any(ids.to_vec())),
         _ => {
             let text = format!(r#""{column}" IN (SELECT unhex(value) FROM json_each(?))"#);

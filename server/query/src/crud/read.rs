@@ -5,18 +5,24 @@ use std::{
     sync::Arc,
 };
 
-use bookstore_store::{Connection, StoreError};
+use bookstore_store::{Connection, RowById, RowKind, StoreError};
 use sea_orm::{
-    ConnectionTrait, FromQueryResult, ModelTrait, QueryFilter, QueryTrait, Value,
+    ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryFilter, QueryResult, QueryTrait,
+    Statement, Value,
     sea_query::{Order, SimpleExpr},
 };
 use uuid::Uuid;
 
 use crate::crud::{
     columns::{Columns, select},
-    ids::{column, column_in, id_is, position_in},
+    ids::{column, column_in, id_is, is_one_of, position_in},
     resource::{Resource, Row},
 };
+
+/// How many elements PostgreSQL expects of an array whose value it doesn't know. A plan for fewer
+/// would seem cheaper, so PostgreSQL would plan the statement anew each time, in place of using its
+/// generic plan (PREPARE, Notes).
+const PLANNED_IDS: usize = 10;
 
 /// A row to read.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +64,40 @@ pub async fn get<R: Resource>(
     let select = select::<R>(connection.get_database_backend(), columns);
     let row = select.filter(id_is(id)).one(connection).await?;
     row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id, field: "id".into() })
+}
+
+/// The row that [`get`] reads, for [`Query::row_by_id`](bookstore_store::Query::row_by_id).
+pub fn row_by_id<R: Resource>(&One { id, columns }: &One) -> RowById {
+    let kind = match columns {
+        Columns::Narrow if !R::LARGE.is_empty() => {
+            let statement = |backend, ids: &[Uuid]| rows::<R>(backend, Columns::Narrow, ids);
+            RowKind { resource: R::NAME, columns: "narrow", statement }
+        }
+        _ => {
+            let statement = |backend, ids: &[Uuid]| rows::<R>(backend, Columns::All, ids);
+            RowKind { resource: R::NAME, columns: "all", statement }
+        }
+    };
+    RowById { kind, id }
+}
+
+/// What [`get`] returns, for [`Query::of_row`](bookstore_store::Query::of_row).
+///
+/// # Errors
+/// [`StoreError::NotFound`] at the field `id`.
+pub fn of_row<R: Resource>(one: &One, row: Option<&QueryResult>) -> Result<Row<R>, StoreError> {
+    let missing = || StoreError::NotFound { resource: R::NAME, id: one.id, field: "id".into() };
+    Ok(Row::<R>::from_query_result(row.ok_or_else(missing)?, "")?)
+}
+
+/// The statement that reads rows by their ids.
+fn rows<R: Resource>(backend: DbBackend, columns: Columns, ids: &[Uuid]) -> Statement {
+    let mut ids = ids.to_vec();
+    if let (DbBackend::Postgres, Some(first)) = (backend, ids.first().copied()) {
+        // A repeated id changes nothing.
+        ids.resize(ids.len().max(PLANNED_IDS), first);
+    }
+    select::<R>(backend, columns).filter(is_one_of(backend, "id", &ids)).build(backend)
 }
 
 /// Reads rows in one statement. Returns a row for each id, in the order of the ids.

@@ -8,10 +8,10 @@ use bookstore_query::{
     list::{self, ListQuery, Listed, PAGE_BYTES},
     mean::mean,
 };
-use bookstore_store::{Connection, Query, StoreError};
+use bookstore_store::{Connection, Query, RowById, StoreError};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    ColumnTrait, ConnectionTrait, DbBackend, FromQueryResult, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, QueryTrait,
     sea_query::{Expr, JoinType, Query as Sql},
 };
 use uuid::Uuid;
@@ -81,6 +81,15 @@ impl Query for GetBook {
             None => None,
         };
         Ok(((book, category.flatten()), reviews))
+    }
+
+    fn row_by_id(&self) -> Option<RowById> {
+        let alone = self.category.is_none() && self.reviews.is_none();
+        alone.then(|| crud::row_by_id::<Book>(&self.one))
+    }
+
+    fn of_row(&self, row: Option<&QueryResult>) -> Result<Self::Output, StoreError> {
+        Ok(((crud::of_row::<Book>(&self.one, row)?, None), None))
     }
 }
 

@@ -26,7 +26,7 @@ const MICROS: i64 = 1_000_000;
 
 queries! {
     /// Reads one category.
-    GetCategory(One) -> Model = crud::get::<Category>;
+    GetCategory(One) -> Model = crud::get::<Category>, crud::row_by_id::<Category>, crud::of_row::<Category>;
     /// Reads many categories by their ids.
     GetCategories(Ids) -> Vec<Model> = crud::get_many::<Category>;
     /// Reads a page of the list.

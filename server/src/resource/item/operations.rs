@@ -11,7 +11,7 @@ use crate::rpc::stamp::{operations, queries};
 
 queries! {
     /// Reads one item.
-    GetItem(One) -> Model = crud::get::<Item>;
+    GetItem(One) -> Model = crud::get::<Item>, crud::row_by_id::<Item>, crud::of_row::<Item>;
     /// Reads many items by their ids.
     GetItems(Ids) -> Vec<Model> = crud::get_many::<Item>;
     /// Reads a page of the list.

@@ -11,7 +11,7 @@ use crate::rpc::stamp::{operations, queries};
 
 queries! {
     /// Reads one post.
-    GetPost(One) -> Model = crud::get::<Post>;
+    GetPost(One) -> Model = crud::get::<Post>, crud::row_by_id::<Post>, crud::of_row::<Post>;
     /// Reads many posts by their ids.
     GetPosts(Ids) -> Vec<Model> = crud::get_many::<Post>;
     /// Reads a page of the list.

@@ -11,7 +11,7 @@ use crate::rpc::stamp::{operations, queries};
 
 queries! {
     /// Reads one review.
-    GetReview(One) -> Model = crud::get::<Review>;
+    GetReview(One) -> Model = crud::get::<Review>, crud::row_by_id::<Review>, crud::of_row::<Review>;
     /// Reads many reviews by their ids.
     GetReviews(Ids) -> Vec<Model> = crud::get_many::<Review>;
     /// Reads a page of the list.

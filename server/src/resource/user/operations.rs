@@ -31,7 +31,7 @@ const PASSWORD_MISMATCH: Precondition =
 
 queries! {
     /// Reads one user.
-    GetUser(One) -> Model = crud::get::<User>;
+    GetUser(One) -> Model = crud::get::<User>, crud::row_by_id::<User>, crud::of_row::<User>;
     /// Reads many users by their ids.
     GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>;
     /// Reads a page of the list.

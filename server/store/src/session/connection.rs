@@ -7,6 +7,7 @@ mod eviction;
 pub(crate) mod membership;
 mod position;
 mod purpose;
+mod session_position;
 pub(crate) mod state;
 
 use std::{
@@ -25,12 +26,12 @@ use self::{
     driver::{Access, Driver, ServerIdentity},
     membership::PoolMembership,
     purpose::{EFFECT, Purpose, ROWS},
+    session_position::SessionPosition,
     state::{ConnectionState, TransactionState},
 };
 use crate::{
     cause::{Cause, DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
     deadline::Deadline,
-    position::Position,
     session::{
         condition::Condition,
         rows::{Meter, Reading, Rows, Take},
@@ -62,8 +63,7 @@ pub struct Connection {
     stale: AtomicBool,
     deadline: std::sync::Mutex<Deadline>,
     membership: Option<PoolMembership>,
-    /// The position that the last query has seen, if it is known.
-    seen: std::sync::Mutex<Option<Position>>,
+    position: SessionPosition,
     /// After which the statements of a read are left.
     read_end: std::sync::Mutex<Deadline>,
     /// Counts the rows of the call that the connection is checked out for.
@@ -97,7 +97,7 @@ impl Connection {
             stale: AtomicBool::new(false),
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
-            seen: std::sync::Mutex::default(),
+            position: SessionPosition::default(),
             read_end: std::sync::Mutex::default(),
             meter: std::sync::Mutex::default(),
         }
@@ -118,7 +118,7 @@ impl Connection {
 
     /// Forgets what the previous call has read. The pool calls it at each checkout.
     pub(crate) fn reset(&self) {
-        *self.seen() = None;
+        self.position.forget();
         self.set_meter(None);
         self.set_read_end(Deadline::NONE);
     }
@@ -254,10 +254,10 @@ impl Connection {
     /// # Errors
     /// What the database answers.
     pub async fn query_up_to(&self, statement: Statement, most: usize) -> Result<Rows, DbErr> {
-        let (logged, statement) = self.with_position(statement);
-        let (exchange, mut read) =
-            self.prepared(&logged, &statement, ROWS, Take::Bytes(most)).await?;
-        self.note_position(&mut read);
+        let take = Take::Bytes(most);
+        let (logged, statement, column) = self.with_position(statement, take);
+        let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, take).await?;
+        self.note_position(column, &mut read);
         let no_room = read.as_ref().is_ok_and(|read| read.no_room);
         if no_room || read.as_ref().is_ok_and(|read| read.cut) {
             // The rest of the answer is unread, so the connection stays in flight.
@@ -382,17 +382,17 @@ impl ConnectionTrait for Connection {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (logged, statement) = self.with_position(statement);
+        let (logged, statement, column) = self.with_position(statement, Take::One);
         let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::One).await?;
-        self.note_position(&mut read);
+        self.note_position(column, &mut read);
         room(&read)?;
         Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (logged, statement) = self.with_position(statement);
+        let (logged, statement, column) = self.with_position(statement, Take::All);
         let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::All).await?;
-        self.note_position(&mut read);
+        self.note_position(column, &mut read);
         room(&read)?;
         Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
     }

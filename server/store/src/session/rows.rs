@@ -60,6 +60,15 @@ fn json(text: &[u8]) -> usize {
     text.iter().map(sign).sum()
 }
 
+/// The memory that a row takes until its answer is encoded, in bytes.
+pub(crate) fn weight(row: &QueryResult) -> usize {
+    match (row.try_as_pg_row(), row.try_as_sqlite_row()) {
+        (Some(row), _) => row.sizes().memory,
+        (_, Some(row)) => row.sizes().memory,
+        (None, None) => 0,
+    }
+}
+
 /// The rows that were read.
 #[derive(Debug, Default)]
 pub struct Rows {

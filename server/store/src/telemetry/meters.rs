@@ -10,6 +10,8 @@ pub static ALL: &[&Descriptor] = &[
     &POOL_WAIT.descriptor,
     &POOL_CONNECTIONS.descriptor,
     &READS_ROUTED.descriptor,
+    &READS_COALESCED.descriptor,
+    &BATCHES.descriptor,
     &POSITION_WAIT.descriptor,
     &PRIMARY_WAIT.descriptor,
     &NODE_LAG.descriptor,
@@ -60,6 +62,20 @@ pub static READS_ROUTED: Counter = Counter::new(
     "bookstore.reads.routed",
     "{read}",
     "Reads by the node that answered them and the reason why it was that one.",
+);
+
+/// The reads of rows by id that a batch has answered.
+pub static READS_COALESCED: Counter = Counter::new(
+    "bookstore.reads.coalesced",
+    "{read}",
+    "Reads of a row by its id that shared a statement with other calls.",
+);
+
+/// The statements that have read rows for several calls.
+pub static BATCHES: Counter = Counter::new(
+    "bookstore.reads.batches",
+    "{statement}",
+    "Statements that read rows by id for calls that had waited for it.",
 );
 
 /// Attribute `reached`: whether the replica reached the position in time.

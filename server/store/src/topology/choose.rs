@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The primary's name for callers, whichever node it is.
-const PRIMARY: &str = "primary";
+pub(crate) const PRIMARY: &str = "primary";
 
 /// A connection to the node that was picked.
 pub(crate) struct Choice {
@@ -29,11 +29,18 @@ pub(crate) struct Choice {
 
 /// What a read needs of a replica.
 #[derive(Clone, Copy)]
-struct ReplicaNeed {
+pub(super) struct ReplicaNeed {
     /// The position that it must have reached.
     bound: u64,
     /// Whether the lag may be unknown, since the primary's position is.
     takes_unknown: bool,
+}
+
+impl ReplicaNeed {
+    /// A position is all that its caller needs, and `eventual` needs none.
+    pub(super) fn of(freshness: Freshness, bound: u64) -> Self {
+        Self { bound, takes_unknown: bound > 0 || freshness == Freshness::Eventual }
+    }
 }
 
 fn known(snapshot: &TopologySnapshot) -> Option<(usize, u32)> {
@@ -90,9 +97,7 @@ impl Topology {
         if freshness.needs_primary() {
             return self.instead("strong", deadline, end).await;
         }
-        // A position is all that such a caller needs, and `eventual` needs none.
-        let need =
-            ReplicaNeed { bound, takes_unknown: bound > 0 || freshness == Freshness::Eventual };
+        let need = ReplicaNeed::of(freshness, bound);
         let mut avoid = avoid;
         loop {
             match self.replica(need, deadline, avoid).await {
@@ -224,7 +229,7 @@ impl Topology {
     }
 
     /// The replicas that may answer reads and aren't in `avoid`.
-    fn usable(
+    pub(super) fn usable(
         &self,
         snapshot: &TopologySnapshot,
         need: ReplicaNeed,

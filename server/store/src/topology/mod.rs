@@ -11,6 +11,7 @@ mod history;
 pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod probe;
+pub(crate) mod route;
 mod silence;
 mod snapshot;
 mod verify;

@@ -1,8 +1,12 @@
 //! What a resource gives to the store: operations that write and queries that read.
 
 use futures_util::future::BoxFuture;
+use sea_orm::QueryResult;
 
-use crate::{constraint::ConstraintCheck, error::StoreError, session::connection::Connection};
+use crate::{
+    coalescing::row::RowById, constraint::ConstraintCheck, error::StoreError,
+    session::connection::Connection,
+};
 
 /// A change of the database: a struct that holds checked values and applies them.
 pub trait Operation: Send + Sync {
@@ -46,6 +50,22 @@ pub trait Query: Send + Sync {
         &self,
         connection: &Connection,
     ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+
+    /// The row that the query is for, if it reads one row by its id and nothing else. The store may
+    /// read it together with the rows of other calls, and then calls [`Query::of_row`] in place of
+    /// [`Query::fetch`]. Default `None`.
+    fn row_by_id(&self) -> Option<RowById> {
+        None
+    }
+
+    /// Makes the output of the row; `None` if there is no such row.
+    ///
+    /// # Errors
+    /// Those of [`Query::fetch`] on the same row.
+    fn of_row(&self, row: Option<&QueryResult>) -> Result<Self::Output, StoreError> {
+        let _ = row;
+        Err(StoreError::internal("a query that reads no single row"))
+    }
 
     /// Does slow work that needs no database, such as comparing a password. The store calls it
     /// after it has returned the connection to the pool.

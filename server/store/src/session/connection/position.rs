@@ -1,15 +1,18 @@
 //! The position that a connection has seen: each query returns the one at which it was answered.
+//!
+//! A primary becomes a replica only by a restart, which ends its sessions. So a session that was
+//! once answered by a primary asks for the log sequence number alone, and keeps the timeline. A
+//! session of a replica asks for its role each time: the replica may be promoted meanwhile.
 
-use std::sync::{MutexGuard, PoisonError};
-
-use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
+use sqlx::Row;
 
 use crate::{
     error::StoreError,
-    position::{POSITION, Position},
+    position::{POSITION, PRIMARY_LSN, Position},
     session::{
         connection::{Connection, driver::Access},
-        rows::Rows,
+        rows::{Rows, Take},
     },
 };
 
@@ -19,22 +22,36 @@ const POSITION_COLUMN: &str = "bookstore_position";
 /// The column that is true in rows of the query itself. Without any, the only row has NULL here.
 const ROW_COLUMN: &str = "bookstore_row";
 
+/// How a statement returns the position at which it was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PositionColumn {
+    /// Not at all.
+    None,
+    /// As the answer to [`POSITION`], without rows too.
+    Role,
+    /// As the answer to [`PRIMARY_LSN`] of a primary on this timeline, without rows too.
+    Number(u32),
+    /// The same in each row. Without rows there is none.
+    NumberOfRow(u32),
+}
+
 impl Connection {
     /// A position that covers all reads since the checkout. `timeline` is used if the node
     /// reports none. `None` if the node doesn't answer.
     pub(crate) async fn position(&self, timeline: u32) -> Option<Position> {
         let Some(server) = self.server else { return Some(Position::of_sqlite(0)) };
-        let seen = self.seen().take();
+        let seen = self.position.seen().take();
         let seen = match seen {
             Some(seen) => Some(seen),
             // The session can't answer.
             None if self.is_broken() || self.is_in_flight() => None,
-            // No query has returned a position yet.
+            // No query has returned a position, or the last one had no row. A later position covers
+            // it too.
             None => {
                 let statement = Statement::from_string(self.backend, POSITION);
                 let row = self.query_one_raw(statement).await.ok()??;
                 let text: Option<String> = row.try_get_by_index(0).ok()?;
-                Position::parse(server.system, 0, &text?)
+                self.position.learn(server, &text?)
             }
         };
         seen.map(|seen| seen.on(timeline))
@@ -52,37 +69,79 @@ impl Connection {
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default())
     }
 
-    pub(crate) fn seen(&self) -> MutexGuard<'_, Option<Position>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records the position in the first row. Removes that row if the query itself has none.
-    pub(crate) fn note_position(&self, read: &mut Result<Rows, sqlx::Error>) {
+    /// Records the position of the first row. Removes that row if the query itself has none.
+    pub(crate) fn note_position(
+        &self,
+        column: PositionColumn,
+        read: &mut Result<Rows, sqlx::Error>,
+    ) {
         let (Some(server), Ok(read)) = (self.server, read) else { return };
-        let Some((row, _)) = read.rows.first() else { return };
-        let Ok(text) = row.try_get::<String>("", POSITION_COLUMN) else { return };
-        *self.seen() = Position::parse(server.system, 0, &text);
-        if !row.try_get("", ROW_COLUMN).unwrap_or(false) {
+        let row = read.rows.first().map(|(row, _)| row);
+        let number = |timeline| {
+            let number = row.and_then(number)?;
+            Some(Position { system: server.system, timeline, number })
+        };
+        let position = match column {
+            PositionColumn::None => return,
+            PositionColumn::Role => {
+                let text = row.and_then(|row| row.try_get::<String>("", POSITION_COLUMN).ok());
+                text.and_then(|text| self.position.learn(server, &text))
+            }
+            PositionColumn::Number(timeline) | PositionColumn::NumberOfRow(timeline) => {
+                number(timeline)
+            }
+        };
+        // The position of an earlier query doesn't cover this one.
+        *self.position.seen() = position;
+        let wrapped = matches!(column, PositionColumn::Role | PositionColumn::Number(_));
+        if wrapped && !row.is_some_and(|row| row.try_get("", ROW_COLUMN).unwrap_or(false)) {
             read.rows.clear();
         }
     }
 
     /// Adds the position to a query as one more column, in the same round trip, if the session is
     /// a reader's of PostgreSQL. Returns the text to log too, which is the query's own.
-    pub(crate) fn with_position(&self, statement: Statement) -> (String, Statement) {
+    pub(crate) fn with_position(
+        &self,
+        statement: Statement,
+        take: Take,
+    ) -> (String, Statement, PositionColumn) {
         let reads = self.membership.is_some() && self.access == Access::ReadOnly;
         let sql = &statement.sql;
         let selects = sql.starts_with("SELECT ") || sql.starts_with("WITH ");
         if !reads || !selects || self.backend != DbBackend::Postgres || sql == POSITION {
-            return (statement.sql.clone(), statement);
+            return (statement.sql.clone(), statement, PositionColumn::None);
         }
+        let column = match (self.position.primary_timeline(), take) {
+            (None, _) => PositionColumn::Role,
+            // The cheapest form. What is asked for by its id mostly exists.
+            (Some(timeline), Take::One) => PositionColumn::NumberOfRow(timeline),
+            // A page may be empty, and a book may have no review.
+            (Some(timeline), Take::All | Take::Bytes(_)) => PositionColumn::Number(timeline),
+        };
+        // The position is evaluated once, after the snapshot was taken.
+        let joined = |position| {
+            format!(
+                "SELECT q.*, p.{POSITION_COLUMN} FROM ({position}) AS p ({POSITION_COLUMN}) \
+                 LEFT JOIN (SELECT t.*, true AS {ROW_COLUMN} FROM ({sql}) AS t) AS q ON true"
+            )
+        };
+        let sql = match column {
+            PositionColumn::None => sql.clone(),
+            PositionColumn::Role => joined(POSITION),
+            PositionColumn::Number(_) => joined(PRIMARY_LSN),
+            PositionColumn::NumberOfRow(_) => {
+                format!("SELECT t.*, ({PRIMARY_LSN}) AS {POSITION_COLUMN} FROM ({sql}) AS t")
+            }
+        };
         let logged = statement.sql.clone();
-        // The position is evaluated once, after the snapshot was taken, and returned without
-        // rows too.
-        let sql = format!(
-            "SELECT q.*, p.{POSITION_COLUMN} FROM ({POSITION}) AS p ({POSITION_COLUMN}) \
-             LEFT JOIN (SELECT t.*, true AS {ROW_COLUMN} FROM ({sql}) AS t) AS q ON true"
-        );
-        (logged, Statement { sql, ..statement })
+        (logged, Statement { sql, ..statement }, column)
     }
+}
+
+/// The log sequence number in a row.
+fn number(row: &QueryResult) -> Option<u64> {
+    let row = row.try_as_pg_row()?;
+    let bytes: &[u8] = row.try_get(POSITION_COLUMN).ok()?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }

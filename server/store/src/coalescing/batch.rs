@@ -1,0 +1,151 @@
+//! A batch: one statement for the rows of many reads.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use uuid::Uuid;
+
+use crate::{
+    coalescing::queue::{Found, Member, QueueKey, Queues, Reply},
+    deadline::Deadline,
+    error::StoreError,
+    pool::shared::in_background,
+    position::Position,
+    session::rows,
+    telemetry::meters::{BATCHES, READS_COALESCED},
+    topology::{nodes::Topology, route::Route},
+};
+
+/// The most that the rows of a batch may hold together, in bytes. What is beyond is read alone,
+/// since a row counts for its own call only once it is handed over.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A running statement of a queue: a read of its own or a batch. Dropping it starts the next batch.
+pub(crate) struct RunningStatement {
+    queues: Arc<Queues>,
+    topology: Arc<Topology>,
+    key: QueueKey,
+    number: u64,
+}
+
+impl RunningStatement {
+    pub(super) fn new(
+        queues: &Arc<Queues>,
+        topology: &Arc<Topology>,
+        key: QueueKey,
+        number: u64,
+    ) -> Self {
+        Self { queues: queues.clone(), topology: topology.clone(), key, number }
+    }
+
+    /// Reads the rows of these members, in a task: no caller that leaves ends it for the others.
+    pub(super) fn start(self, members: Vec<Member>) {
+        in_background(async move {
+            run(&self.topology, self.key, members).await;
+        });
+    }
+}
+
+impl Drop for RunningStatement {
+    fn drop(&mut self) {
+        if let Some((number, members)) = self.queues.ended(self.key, self.number) {
+            Self::new(&self.queues, &self.topology, self.key, number).start(members);
+        }
+    }
+}
+
+/// What a batch has read.
+struct BatchRows {
+    rows: HashMap<Uuid, (Arc<Mutex<QueryResult>>, usize)>,
+    /// Whether rows stayed unread because of the size.
+    cut: bool,
+    node: Arc<str>,
+    position: Option<Position>,
+}
+
+async fn run(topology: &Topology, key: QueueKey, mut members: Vec<Member>) {
+    members.retain(|member| !member.reply.is_closed());
+    let Some(first) = members.first() else { return };
+    let route = first.route.clone();
+    // The others have seen another start or another timeline of the node.
+    let (mut members, others): (Vec<_>, Vec<_>) =
+        members.into_iter().partition(|member| member.route.is_same(&route));
+    for other in others {
+        // A caller may have left.
+        let _ = other.reply.send(Reply::Alone);
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    let ids = members.iter().map(|member| member.id).filter(|id| seen.insert(*id)).collect();
+    let latest = |of: fn(&Member) -> Deadline| members.iter().map(of).reduce(Deadline::later);
+    let ends = (latest(|it| it.deadline), latest(|it| it.end));
+    let ends = (ends.0.unwrap_or_default(), ends.1.unwrap_or_default());
+    let read = tokio::select! {
+        read = read(topology, key, &route, ids, ends) => read,
+        // Dropping the statement cancels it.
+        () = all_left(&mut members) => return,
+    };
+    if members.len() > 1 {
+        BATCHES.add(1, &[]);
+        READS_COALESCED.add(members.len() as u64, &[]);
+    }
+    for member in members {
+        let reply = reply_to(&member, &read);
+        let _ = member.reply.send(reply);
+    }
+}
+
+/// Waits until no member waits any more.
+async fn all_left(members: &mut [Member]) {
+    for member in members {
+        member.reply.closed().await;
+    }
+}
+
+fn reply_to(member: &Member, read: &Result<Option<BatchRows>, StoreError>) -> Reply {
+    let read = match read {
+        Ok(Some(read)) if member.route.accepts(read.position) => read,
+        Err(StoreError::PoolTimeout { waited_ms }) => {
+            return Reply::PoolTimeout { waited_ms: *waited_ms };
+        }
+        Ok(_) | Err(_) => return Reply::Alone,
+    };
+    let found = read.rows.get(&member.id);
+    if found.is_none() && read.cut {
+        return Reply::Alone;
+    }
+    Reply::Row(Found {
+        row: found.map(|(row, _)| row.clone()),
+        weight: found.map_or(0, |(_, weight)| *weight),
+        node: read.node.clone(),
+        position: read.position,
+    })
+}
+
+/// Reads the rows in one statement; `None` if the node's role or server has changed.
+async fn read(
+    topology: &Topology,
+    (_, kind): QueueKey,
+    route: &Route,
+    ids: Vec<Uuid>,
+    (deadline, end): (Deadline, Deadline),
+) -> Result<Option<BatchRows>, StoreError> {
+    let Some(pooled) = topology.check_out_route(route, deadline).await? else { return Ok(None) };
+    pooled.set_deadline(deadline);
+    pooled.set_read_end(end);
+    let statement = (kind.statement)(pooled.get_database_backend(), &ids);
+    let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
+    let answer = tokio::select! {
+        answer = pooled.query_up_to(statement, BATCH_BYTES) => answer?,
+        () = pooled.evicted() => return Err(lost()),
+    };
+    let mut rows = HashMap::with_capacity(answer.rows.len());
+    for (row, _) in answer.rows {
+        let (id, weight) = (row.try_get("", "id")?, rows::weight(&row));
+        rows.insert(id, (Arc::new(Mutex::new(row)), weight));
+    }
+    let position = pooled.position(pooled.timeline()).await;
+    Ok(Some(BatchRows { rows, cut: answer.cut, node: pooled.node(), position }))
+}

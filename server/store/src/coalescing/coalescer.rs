@@ -1,0 +1,126 @@
+//! What a read of one row does under load: it joins a batch and takes its row out of it.
+
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::KeyValue;
+use sea_orm::{DbBackend, DbErr};
+use tokio::{sync::oneshot, time::timeout};
+
+pub(crate) use crate::coalescing::{batch::RunningStatement, queue::Found};
+use crate::{
+    cause::READ_TIMEOUT,
+    coalescing::{
+        queue::{Joined, PATIENCE, QueueKey, Queues, Reply},
+        row::RowById,
+    },
+    deadline::Deadline,
+    error::StoreError,
+    position::Freshness,
+    session::rows::Meter,
+    telemetry::traces,
+    topology::nodes::Topology,
+};
+
+/// Lets reads of single rows share statements.
+pub(crate) struct Coalescer {
+    topology: Arc<Topology>,
+    queues: Arc<Queues>,
+}
+
+/// How a read of one row goes on.
+pub(crate) enum Coalesced {
+    /// It runs its own statement. Others may wait for its end.
+    Alone(Option<RunningStatement>),
+    /// A batch has read the row.
+    Found(Found),
+    /// It has failed.
+    Failed(StoreError),
+}
+
+impl Coalescer {
+    pub(crate) fn new(topology: &Arc<Topology>) -> Self {
+        Self { topology: topology.clone(), queues: Arc::default() }
+    }
+
+    /// Reads a row with others if statements of its kind run on its node already. `end` is when
+    /// `database_read_timeout` ends the read.
+    pub(crate) async fn read(
+        &self,
+        row: RowById,
+        freshness: Freshness,
+        (deadline, end): (Deadline, Deadline),
+        meter: Option<&Arc<dyn Meter>>,
+    ) -> Coalesced {
+        // The read waits for its position, and fails if it can't be had, by itself.
+        let Some(route) = self.topology.route(freshness, deadline).await else {
+            return Coalesced::Alone(None);
+        };
+        let (key, name) = ((route.node, row.kind), route.clone());
+        let receiver = match self.queues.join(key, row.id, route, (deadline, end)) {
+            Joined::First(number) => {
+                let running = RunningStatement::new(&self.queues, &self.topology, key, number);
+                return Coalesced::Alone(Some(running));
+            }
+            Joined::Waits(receiver) => receiver,
+        };
+        // The statement belongs to no single trace, so each of its reads has a span for it.
+        let span = traces::statement("SELECT", || self.attributes(row, key));
+        let replied = self.reply(key, receiver, deadline, end).await;
+        drop(span);
+        match replied {
+            Ok(Reply::Row(found)) => {
+                if meter.is_some_and(|meter| !meter.grow(found.weight)) {
+                    return Coalesced::Failed(StoreError::Overloaded);
+                }
+                self.topology.routed(&name);
+                Coalesced::Found(found)
+            }
+            Ok(Reply::Alone) => Coalesced::Alone(None),
+            Ok(Reply::PoolTimeout { waited_ms }) => {
+                Coalesced::Failed(StoreError::PoolTimeout { waited_ms })
+            }
+            Err(error) => Coalesced::Failed(error),
+        }
+    }
+
+    /// The attributes of the span of a read in a batch.
+    fn attributes(&self, row: RowById, (node, kind): QueueKey) -> Vec<KeyValue> {
+        let backend = self.topology.nodes[node].connector.backend();
+        let system = match backend {
+            DbBackend::Postgres => "postgresql",
+            _ => "sqlite",
+        };
+        let text = (kind.statement)(backend, &[row.id]).sql;
+        vec![
+            KeyValue::new("db.system.name", system),
+            KeyValue::new("db.operation.name", "SELECT"),
+            KeyValue::new("db.query.text", text),
+        ]
+    }
+
+    /// Waits for the reply of a batch, until the read's own deadline or end.
+    async fn reply(
+        &self,
+        key: QueueKey,
+        mut receiver: oneshot::Receiver<Reply>,
+        deadline: Deadline,
+        end: Deadline,
+    ) -> Result<Reply, StoreError> {
+        let remaining = |cap| end.remaining(deadline.remaining(cap));
+        let replied = match timeout(remaining(PATIENCE), &mut receiver).await {
+            Ok(replied) => Ok(replied),
+            Err(_) => {
+                if let Some((number, members)) = self.queues.overdue(key) {
+                    RunningStatement::new(&self.queues, &self.topology, key, number).start(members);
+                }
+                timeout(remaining(Duration::MAX), &mut receiver).await
+            }
+        };
+        match replied {
+            // A batch that ended without a reply was no success.
+            Ok(reply) => Ok(reply.unwrap_or(Reply::Alone)),
+            Err(_) if deadline.has_passed() => Err(StoreError::DeadlineExceeded),
+            Err(_) => Err(DbErr::Custom(READ_TIMEOUT.into()).into()),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The route of a read that others may join: its node, and what the choice was verified against.
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use rand::seq::IndexedRandom;
+
+use crate::{
+    deadline::Deadline,
+    error::StoreError,
+    pool::pooled::PooledConnection,
+    position::{Freshness, Position},
+    session::connection::driver::Access,
+    telemetry::meters::READS_ROUTED,
+    topology::{
+        choose::{PRIMARY, ReplicaNeed},
+        nodes::Topology,
+    },
+};
+
+/// The node that answers a read, and what makes its answer fresh enough.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    /// The index of the node.
+    pub(crate) node: usize,
+    /// Its name for callers.
+    name: Arc<str>,
+    /// Its timeline; 0 if it is unknown.
+    timeline: u32,
+    /// When the probed server of a replica was started; `None` at the primary.
+    started: Option<i64>,
+    /// The number that the position of the answer must have reached; 0 without a position.
+    bound: u64,
+    /// The newest timeline on which that number is right.
+    verified_timeline: u32,
+    /// Why the node was chosen.
+    reason: &'static str,
+}
+
+impl Route {
+    /// Whether both routes lead to the same node in the same state.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let state = |route: &Self| (route.node, route.timeline, route.started);
+        state(self) == state(other)
+    }
+
+    /// Whether an answer at this position is fresh enough. Without a position it is what the probe
+    /// has shown.
+    pub(crate) fn accepts(&self, position: Option<Position>) -> bool {
+        let reached = |position: Position| {
+            position.timeline <= self.verified_timeline && position.number >= self.bound
+        };
+        self.bound == 0 || position.is_none_or(reached)
+    }
+}
+
+impl Topology {
+    /// The route of a read that a node can answer at once. `None` if it must wait for a node or for
+    /// a position, or fails.
+    pub(crate) async fn route(&self, freshness: Freshness, deadline: Deadline) -> Option<Route> {
+        let (mut bound, mut verified_timeline) = (0, u32::MAX);
+        for position in freshness.bounds() {
+            let (number, timeline) = self.number_of(position, deadline).await.ok()?;
+            (bound, verified_timeline) = (bound.max(number), verified_timeline.min(timeline));
+        }
+        let snapshot = self.snapshot.borrow();
+        let route = if self.is_single() || freshness.needs_primary() {
+            let (node, name, timeline) = (snapshot.primary?, PRIMARY.into(), snapshot.timeline);
+            let (started, reason) = (None, "strong");
+            Route { node, name, timeline, started, bound, verified_timeline, reason }
+        } else {
+            let mut there = self.usable(&snapshot, ReplicaNeed::of(freshness, bound), &[]);
+            there.retain(|(_, seen)| seen.number >= bound);
+            let two = there.choose_multiple(&mut rand::rng(), 2);
+            let (node, seen) = *two.min_by_key(|(node, _)| self.nodes[*node].in_use())?;
+            let (name, timeline) = (self.nodes[node].name.clone(), seen.timeline);
+            let (started, reason) = (Some(seen.started), "replica");
+            Route { node, name, timeline, started, bound, verified_timeline, reason }
+        };
+        (route.timeline <= verified_timeline).then_some(route)
+    }
+
+    /// Checks out a connection for a route. `None` if the node has another role by now, or was
+    /// restarted: it may be at an earlier position than the probe has shown.
+    ///
+    /// # Errors
+    /// What can happen to a connection.
+    pub(crate) async fn check_out_route(
+        &self,
+        route: &Route,
+        deadline: Deadline,
+    ) -> Result<Option<PooledConnection>, StoreError> {
+        let readers = &self.nodes[route.node].readers;
+        let mut pooled = readers.check_out(Access::ReadOnly, deadline).await?;
+        let is_same = match route.started {
+            Some(started) => pooled.server().is_some_and(|server| server.started == started),
+            None => {
+                let snapshot = self.snapshot.borrow();
+                (snapshot.primary, snapshot.timeline) == (Some(route.node), route.timeline)
+            }
+        };
+        pooled.leads_to(route.name.clone(), route.timeline);
+        Ok((is_same && !pooled.is_evicted()).then_some(pooled))
+    }
+
+    /// Counts a read that was answered on a route.
+    pub(crate) fn routed(&self, route: &Route) {
+        if !self.is_single() {
+            let node = KeyValue::new("node", route.name.to_string());
+            READS_ROUTED.add(1, &[node, KeyValue::new("reason", route.reason)]);
+        }
+    }
+}
