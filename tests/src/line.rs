@@ -31,6 +31,8 @@ enum State {
     /// Open until a server has sent these bytes. Then that connection alone is closed, behind them
     /// or before them.
     EndAtAnswer(&'static [u8], Side),
+    /// The same behind them, and every connection is cut.
+    CutBehindAnswer(&'static [u8]),
 }
 
 /// A side of some bytes.
@@ -124,9 +126,10 @@ impl Line {
         assert!(cut.is_ok_and(|cut| cut.is_ok()), "the bytes to cut at were not sent");
     }
 
-    /// Whether all bytes are forwarded, also after [`Self::end_at_answer`] has closed a connection.
-    pub fn is_open(&self) -> bool {
-        *self.state.borrow() == State::Open
+    /// Forwards the database's bytes up to the next ones that contain these, and cuts every
+    /// connection behind them.
+    pub fn cut_behind_answer(&self, bytes: &'static [u8]) {
+        self.state.send_replace(State::CutBehindAnswer(bytes));
     }
 
     /// Forwards nothing more. Connections stay open, as with a lost network.
@@ -200,13 +203,17 @@ async fn pump(
         if now == State::Cut {
             return;
         }
-        if let State::EndAtAnswer(wanted, side) = now
-            && !asks
+        let end = match now {
+            State::EndAtAnswer(wanted, side) => Some((wanted, side, State::Open)),
+            State::CutBehindAnswer(wanted) => Some((wanted, Side::Behind, State::Cut)),
+            _ => None,
+        };
+        if let Some((wanted, side, next)) = end.filter(|_| !asks)
             && let Some(at) = bytes[..size].windows(wanted.len()).position(|it| it == wanted)
         {
-            state.send_replace(State::Open);
             let end = if side == Side::Behind { at + wanted.len() } else { at };
             let _ = to.write_all(&bytes[..end]).await;
+            state.send_replace(next);
             return;
         }
         let may = left.load(Ordering::Relaxed).min(size);

@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn times_go_on_when_the_clock_is_set_back() {
         let last = AtomicI64::new(i64::MIN);
-        let mut given = |clock| next(&last, clock).map(|time| time.timestamp_micros());
+        let given = |clock| next(&last, clock).map(|time| time.timestamp_micros());
         assert_eq!(given(1_000), Some(1_000));
         assert_eq!(given(1_000), Some(1_001), "twice in a microsecond");
         assert_eq!(given(10), Some(1_002), "set back");
