@@ -137,9 +137,12 @@ async fn read(
     pooled.set_read_end(end);
     let statement = (kind.statement)(pooled.get_database_backend(), &ids);
     let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
+    let is_primary = topology.snapshot().primary == Some(route.node);
     let answer = tokio::select! {
         answer = pooled.query_up_to(statement, BATCH_BYTES) => answer?,
         () = pooled.evicted() => return Err(lost()),
+        // Each member may go to another node.
+        () = topology.is_left(route.node, is_primary) => return Err(lost()),
     };
     let mut rows = HashMap::with_capacity(answer.rows.len());
     for (row, _) in answer.rows {
