@@ -59,7 +59,7 @@ async fn call(mut books: BookServiceClient<Channel>, caller: u32, calls: u32) {
     let id = Uuid::new_v4().to_string();
     let mut book = a_book(&author, 0);
     book.id = id.clone();
-    let create = CreateBookRequest { book: Some(book), id: id.clone(), ..Default::default() };
+    let create = CreateBookRequest { book: Some(book), id: id.clone() };
     books.create_book(create).await.expect("a book");
     for round in 0..calls {
         let stock = i32::try_from(round % 1_000).expect("a small number");
@@ -93,7 +93,7 @@ async fn call(mut books: BookServiceClient<Channel>, caller: u32, calls: u32) {
                 let list = ListBooksRequest { filter: filter.clone(), ..Default::default() };
                 let list = books.list_books(list).await.expect("a list").into_inner().books;
                 let authors: Vec<_> = list.into_iter().map(|book| book.author).collect();
-                assert_eq!(authors, [author.clone()], "{filter}");
+                assert_eq!(authors, std::slice::from_ref(&author), "{filter}");
             }
         }
     }

@@ -153,7 +153,7 @@ async fn connection(address: &str, stop: &AtomicBool, tally: &[AtomicU64; 2], ro
     let channel = Channel::from_shared(address.to_owned()).expect("an address").connect_lazy();
     let mut books = BookServiceClient::new(channel.clone());
     let id = Uuid::new_v4().to_string();
-    let own = CreateBookRequest { book: Some(a_book(0)), id: id.clone(), ..Default::default() };
+    let own = CreateBookRequest { book: Some(a_book(0)), id: id.clone() };
     if books.create_book(own).await.is_err() {
         // A fault: another connection tries.
         tally[1].fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,10 @@
 //! SQLite's files removed, replaced and made read-only under a running service: what can't be found
 //! again is not acknowledged.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{Database, Engine, TestServer, until};
@@ -19,7 +22,7 @@ fn files(server: &TestServer) -> [PathBuf; 3] {
     [path.clone(), beside("-wal"), beside("-shm")]
 }
 
-fn away(path: &PathBuf) -> PathBuf {
+fn away(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.away", path.display()))
 }
 
@@ -114,7 +117,6 @@ async fn read_only_file_stops_writes_alone() {
     let [file, ..] = files(&server);
     let is_read_only = |is: bool| {
         let mut mode = fs::metadata(&file).expect("its mode").permissions();
-        #[expect(clippy::permissions_set_readonly_false, reason = "the file is the test's own")]
         mode.set_readonly(is);
         fs::set_permissions(&file, mode).expect("a mode");
     };
