@@ -270,6 +270,12 @@ impl Builder {
         self
     }
 
+    /// Listens on this address instead of a port of 127.0.0.1.
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
+    }
+
     /// Runs this program rather than the one under test, as that of another release. Unless it is
     /// built from `bookstore-tests` too, it doesn't end by itself when the test process is killed.
     pub fn program(mut self, path: &Path) -> Self {

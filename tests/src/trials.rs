@@ -10,6 +10,7 @@ mod failover;
 mod files;
 mod goodbooks;
 mod history;
+mod ipv6;
 mod kills;
 mod orders;
 mod patroni;
@@ -21,6 +22,7 @@ mod repairs;
 mod replicas;
 mod resume;
 mod search;
+mod slow_log;
 mod soak;
 mod steady;
 mod stock;
@@ -109,6 +111,12 @@ pub const TRIALS: &[Trial] = &[
         work: |scale| Box::pin(history::history(scale)),
     },
     Trial {
+        name: "ipv6",
+        about: "makes this many calls with the service and two nodes on ::1 alone",
+        scale: 10_000,
+        work: |scale| Box::pin(ipv6::ipv6(scale)),
+    },
+    Trial {
         name: "kills",
         about: "kills migrations at random moments, this many times on each engine; the next run ends at head",
         scale: 50,
@@ -167,6 +175,12 @@ pub const TRIALS: &[Trial] = &[
         about: "searches this many books on each engine, and prints the cost",
         scale: 100_000,
         work: |scale| Box::pin(search::search(scale)),
+    },
+    Trial {
+        name: "slow-log",
+        about: "makes this many calls while the reader of standard error is stopped, slow and gone",
+        scale: 50_000,
+        work: |scale| Box::pin(slow_log::slow_log(scale)),
     },
     Trial {
         name: "soak",

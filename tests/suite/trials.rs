@@ -109,3 +109,13 @@ async fn pooler_in_session_mode_answers_as_postgresql_does() {
 async fn long_load_with_faults_leaves_nothing_behind() {
     trial("soak", 25).await;
 }
+
+#[tokio::test]
+async fn calls_do_not_wait_for_the_reader_of_the_log() {
+    trial("slow-log", 800).await;
+}
+
+#[tokio::test]
+async fn service_and_nodes_work_on_ipv6_alone() {
+    trial("ipv6", 200).await;
+}

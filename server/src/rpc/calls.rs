@@ -41,20 +41,32 @@ struct CallsState {
     max_message_size: usize,
     streams_end: watch::Sender<bool>,
     large_answers: OnceLock<Arc<dyn LargeAnswers>>,
+    key_retention: OnceLock<Duration>,
 }
 
 impl Calls {
     /// `max_message_size` bounds requests and answers, in bytes.
     pub fn new(store: Store, rules: Rules, max_message_size: usize) -> Self {
         let streams_end = watch::Sender::new(false);
-        let large_answers = OnceLock::new();
-        Self(Arc::new(CallsState { store, rules, max_message_size, streams_end, large_answers }))
+        Self(Arc::new(CallsState {
+            store,
+            rules,
+            max_message_size,
+            streams_end,
+            large_answers: OnceLock::new(),
+            key_retention: OnceLock::new(),
+        }))
     }
 
     /// From now on large answers under idempotency keys are stored by these. Only the first ones
     /// count.
     pub fn set_large_answers(&self, large_answers: Arc<dyn LargeAnswers>) {
         self.0.large_answers.get_or_init(|| large_answers);
+    }
+
+    /// How long idempotency keys are kept: 24 hours unless it was set before.
+    pub fn key_retention(&self) -> &OnceLock<Duration> {
+        &self.0.key_retention
     }
 
     /// The most that a request or an answer may be, in bytes.

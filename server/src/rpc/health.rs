@@ -20,6 +20,7 @@ use tonic_health::pb::{
 };
 
 use super::status;
+use crate::budget::ConnectionAge;
 
 /// The period of the database probe.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -143,6 +144,26 @@ impl Readiness {
     /// Ends every Watch, so that none of them keeps a connection open.
     pub fn end_watches(&self) {
         self.0.watches_ended.send_replace(true);
+    }
+
+    /// When a stream ends that has no end of its own: with the Watches, or with the greatest age of
+    /// its connection. The future borrows nothing.
+    pub fn end_of_stream<T>(
+        &self,
+        request: &Request<T>,
+    ) -> impl Future<Output = ()> + Send + 'static + use<T> {
+        let mut ended = self.0.watches_ended.subscribe();
+        let kept = self.0.clone();
+        let age = request.extensions().get::<ConnectionAge>().cloned().unwrap_or_default();
+        let reached = age.reached();
+        async move {
+            tokio::select! {
+                // The sender is kept, so the wait can't end by itself.
+                _ = ended.wait_for(|ended| *ended) => {}
+                () = reached => {}
+            }
+            drop(kept);
+        }
     }
 
     /// Probes the state of the database until the program stops, and whether it has `needs`.
@@ -291,7 +312,7 @@ impl Health for Readiness {
 
     type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
 
-    /// Sends each change of a status until the program stops. For an unknown name it sends
+    /// Sends each change of a status until the program stops or the connection is aged. For an unknown name it sends
     /// SERVICE_UNKNOWN once and stays open, as the protocol asks.
     async fn watch(
         &self,
@@ -303,8 +324,7 @@ impl Health for Readiness {
             Some(status) => WatchStream::new(status).boxed(),
             None => stream::iter([ServingStatus::ServiceUnknown]).chain(stream::pending()).boxed(),
         };
-        let mut ended = self.0.watches_ended.subscribe();
-        let ended = async move { ended.wait_for(|ended| *ended).await.map(drop) };
+        let ended = self.end_of_stream(&request);
         // The end may come before the last change was sent, so the last status is sent in any case.
         let last = stream::iter(last).map(|status| *status.borrow());
         let mut last_sent = None;

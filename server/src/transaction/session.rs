@@ -259,8 +259,7 @@ impl TransactStream {
                     consistency_token: String::new(),
                 }));
                 let kept = TransactResponse { step }.encode_to_vec();
-                // In a task of its own: a cancelled call must not cancel a commit that may have
-                // taken effect.
+                // In a task of its own: a cancelled call must not cancel a commit under way.
                 let committing = tokio::spawn(transaction.commit(kept).in_current_span()).await;
                 let done = committing.unwrap_or_else(|failure| {
                     Err(StoreError::internal(format!("the commit's task ended: {failure}")))

@@ -1,5 +1,7 @@
 //! Opens connections to a database, with the settings of their sessions. No other file does.
 
+mod tls;
+
 use std::{
     path::Path,
     str::FromStr,
@@ -35,6 +37,9 @@ use crate::{
 /// How many prepared statements a session caches. A list has one text for each shape of filter,
 /// order and page size.
 const STATEMENT_CACHE: usize = 256;
+
+/// The `application_name` of sessions for which the URL has none.
+const APPLICATION_NAME: &str = "bookstore";
 
 /// How long a SQLite session waits for another process's lock on the file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,9 +93,12 @@ impl Connector {
             let file = Arc::new(SqliteFile::new(options.get_filename().to_owned()));
             EngineOptions::Sqlite(Box::new(options), file)
         } else {
-            let options = PgConnectOptions::from_str(url)
-                .map_err(unreadable)?
-                .application_name("bookstore")
+            let mut options = PgConnectOptions::from_str(url).map_err(unreadable)?;
+            let is_named = options.get_application_name().is_some_and(|name| !name.is_empty());
+            if !is_named {
+                options = options.application_name(APPLICATION_NAME);
+            }
+            let options = options
                 // A startup parameter that poolers refuse. It is set afterwards.
                 .extra_float_digits(None)
                 .statement_cache_capacity(STATEMENT_CACHE)
@@ -110,13 +118,15 @@ impl Connector {
             },
         };
         let log = Arc::new(Statements { log, database });
+        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+        let mode = parameters.split('&').filter_map(|pair| pair.strip_prefix("mode=")).next_back();
         Ok(Self {
             engine,
             log,
             command_timeout,
             condition: Arc::default(),
             unshared_at: Arc::default(),
-            makes_file: url.contains("mode=rwc"),
+            makes_file: mode == Some("rwc"),
         })
     }
 
@@ -159,13 +169,12 @@ impl Connector {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     async fn open_postgres(
         &self,
         options: &PgConnectOptions,
         access: Access,
     ) -> Result<Driver, Refusal> {
-        let mut session: PgConnection = options.connect().await?;
+        let mut session: PgConnection = tls::connect(options).await?;
         let timeout = self.command_timeout.as_millis().max(1);
         let read_only = access == Access::ReadOnly;
         let session_use = SessionUse::Service { read_only, timeout };
@@ -177,7 +186,7 @@ impl Connector {
         }
         let mut unshared_at = self.unshared_at.lock().await;
         if unshared_at.is_none_or(|at| at.elapsed() >= UNSHARED_FOR) {
-            let other = || async { options.connect().await };
+            let other = || tls::connect(options);
             pooler::refuse_shared_sessions(&mut session, opened.process, other).await?;
             *unshared_at = Some(Instant::now());
         }
@@ -260,8 +269,11 @@ impl Connector {
     pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
         match &self.engine {
             EngineOptions::Postgres(options) => {
-                let options = (**options).clone().application_name("bookstore-migrate");
-                let mut session = options.connect().await.map_err(unavailable)?;
+                let mut options = (**options).clone();
+                if options.get_application_name() == Some(APPLICATION_NAME) {
+                    options = options.application_name("bookstore-migrate");
+                }
+                let mut session = tls::connect(&options).await.map_err(unavailable)?;
                 settings::apply(&mut session, SessionUse::Migrations).await.map_err(refused)?;
                 Ok(PlainConnection::Postgres(Box::new(session)))
             }
