@@ -116,12 +116,12 @@ pub(super) const IDEMPOTENCY_MAX_KEYS: Setting = plain(
     "idempotency_max_keys",
     "1000000",
     "How many idempotency keys are kept at the same time, fences included, from 1 to 1000000000; a \
-     connection may store a quarter.",
+     connection may store a quarter between two counts.",
 );
 pub(super) const IDEMPOTENCY_MAX_BYTES: Setting = plain(
     "idempotency_max_bytes",
     "1024MiB",
-    "The total size of the stored answers, from 1MiB to 1048576MiB; a connection may store a quarter.",
+    "The total size of the stored answers, from 1MiB to 1048576MiB; a connection may store a quarter between two counts.",
 );
 pub(super) const TRANSACTION_WAIT: Setting = plain(
     "transaction_wait",

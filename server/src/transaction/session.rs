@@ -263,8 +263,7 @@ impl TransactStream {
                     consistency_token: String::new(),
                 }));
                 let kept = TransactResponse { step }.encode_to_vec();
-                // In a task of its own: a cancelled call must not cancel a commit that may have
-                // taken effect.
+                // In a task of its own: a cancelled call must not cancel a commit under way.
                 let write = SessionWrite::new(self.context.session.clone());
                 let _held = write.held();
                 write.begun();

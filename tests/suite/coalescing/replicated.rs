@@ -91,6 +91,7 @@ impl Fixture {
             attempts: Attempts::default(),
             meter: None,
             large_answers: None,
+            observer: None,
         };
         let committed = self.store.run(call, Box::new(Insert(number))).await.expect("a commit");
         committed.position.expect("a position")

@@ -227,6 +227,7 @@ async fn position_covers_commits_that_are_not_flushed() {
             attempts: Attempts::default(),
             meter: None,
             large_answers: None,
+            observer: None,
         };
         let written = writer.run(call, Box::new(Mark)).await.expect("a commit").position;
         let written = written.expect("a position");
