@@ -20,7 +20,6 @@ use tokio::{
 };
 use tonic::service::RoutesBuilder;
 use tonic_health::pb::health_server::HealthServer;
-use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
     admin::{self, Admin},
@@ -37,6 +36,7 @@ use crate::{
         health::Readiness,
         layers::{self, LayerContext},
         load::Load,
+        reflection,
         registry::Registry,
         rules::Rules,
         stored::StoredAnswers,
@@ -153,12 +153,14 @@ pub async fn serve(
     termination_message: &TerminationMessage,
     listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
-    let mut signals = Signals::install().map_err(AppError::Signals)?;
+    let mut signals =
+        Signals::install().and_then(Signals::ignoring_others).map_err(AppError::Signals)?;
     password::configure(hashing(config));
     let store = open_store(&config.database)?;
     store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
     let calls = Calls::new(store.clone(), rules, config.server.max_message_size);
+    calls.key_retention().get_or_init(|| config.transactions.idempotency_retention);
     let resources = RESOURCES.iter().map(|resource| resource.name);
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);
@@ -211,6 +213,7 @@ pub async fn serve(
     tokio::spawn(async move {
         let signal = signals.wait().await;
         termination_message.write("a second signal ended the program at once", signal.exit_code());
+        telemetry::flush(Duration::from_millis(200));
         signal.end_process()
     });
     tracing::info!(?signal, "stopping");
@@ -365,14 +368,7 @@ fn services(
     transaction::serve(&mut routes, calls.clone(), registry.clone(), limits);
     StoredAnswers::install(calls, registry.clone());
     routes.add_service(HealthServer::new(readiness.clone()));
-    let reflection = || {
-        Reflection::configure()
-            .register_encoded_file_descriptor_set(bookstore_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let contract = |error: tonic_reflection::server::Error| AppError::Contract(error.to_string());
-    routes.add_service(reflection().build_v1().map_err(contract)?);
-    routes.add_service(reflection().build_v1alpha().map_err(contract)?);
+    reflection::serve(&mut routes, readiness).map_err(AppError::Contract)?;
     let shared = LayerContext {
         registry,
         readiness: readiness.clone(),

@@ -5,6 +5,7 @@
 //! [`Held`] for them, which gives them back when it is dropped.
 
 mod account;
+mod age;
 mod call;
 mod held;
 mod stored;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use self::{
     account::{Account, Budget, BudgetSide, CALL, CONNECTION, Limits, UNCHARGED},
+    age::ConnectionAge,
     call::{CallBudget, INCLUDED, unbounded},
     held::Held,
 };

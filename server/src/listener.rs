@@ -1,6 +1,7 @@
 //! The accept loop: HTTP/2 connections (prior knowledge, as gRPC has it) in
 //! front of one tower service, and the bounded drain at the end.
 
+mod authority;
 mod calls;
 mod preface;
 mod socket;
@@ -36,11 +37,12 @@ use tower::{Service, ServiceExt};
 
 pub use self::socket::Socket;
 use self::{
+    authority::AnyAuthority,
     calls::{CallBody, InFlightCalls, NextCall},
     socket::{Accepted, Peer},
 };
 use crate::{
-    budget::{self, Budget},
+    budget::{self, Budget, ConnectionAge},
     meters,
     shutdown::Stop,
 };
@@ -241,6 +243,8 @@ where
 {
     let Each { service, calls, budget, stop, limits } = each;
     let account = budget.open();
+    let age = ConnectionAge::default();
+    shared.insert(age.clone());
     let peer = stream.add_connect_info(&mut shared);
     let mut stopped = pin!(stop.wait());
     let mut aged = pin!(grow_old(limits.age));
@@ -254,7 +258,9 @@ where
         received = preface::read_preface(&mut read, limits.preface_timeout) => received,
     };
     let Some(received) = received else { return };
-    let stream = tokio::io::join(received.chain(read), write);
+    let preface = received.get_ref().len();
+    let read = AnyAuthority::new(received.chain(read), P::IS_LOCAL, preface);
+    let stream = tokio::io::join(read, write);
     let ends = account.clone();
     let next = NextCall::default();
     let tasks = next.clone();
@@ -284,10 +290,12 @@ where
         ended = served.as_mut() => ended,
         // Dropped, with its calls.
         () = ends.ended(limits.idle) => return,
-        // Calls in flight end normally. The client opens another connection, perhaps to a newer
+        // Calls in flight end normally, and streams without an end of their own end now. The client
+        // opens another connection, perhaps to a newer
         // instance.
         () = either(&mut stopped, &mut aged) => {
             served.as_mut().graceful_shutdown();
+            age.reach();
             tokio::select! {
                 ended = served => ended,
                 () = ends.ended(limits.idle) => return,

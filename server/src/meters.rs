@@ -23,6 +23,7 @@ static ALL: &[&Descriptor] = &[
     &BYTES_RECEIVED.descriptor,
     &BYTES_DECODED.descriptor,
     &BYTES_ANSWERED.descriptor,
+    &LOG_LINES_DROPPED.descriptor,
 ];
 
 /// No attributes.
@@ -73,6 +74,13 @@ pub static BYTES_ANSWERED: Gauge = Gauge::new(
     "bookstore.budget.answered",
     "By",
     "What answers hold that were made and not taken, of the budget of all connections.",
+);
+
+/// No attributes.
+pub static LOG_LINES_DROPPED: Counter = Counter::new(
+    "bookstore.log.lines_dropped",
+    "{line}",
+    "Lines of the log that were dropped because standard error took none.",
 );
 
 /// Attributes `rpc.system`, `rpc.method` and `rpc.response.status_code`.

@@ -40,6 +40,9 @@ pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    /// The handlers of ignored signals.
+    #[cfg(unix)]
+    ignored: Vec<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -54,7 +57,33 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            ignored: Vec::new(),
         })
+    }
+
+    /// Ignores the signals that other programs take for a request to read their settings or to open
+    /// their log again: SIGHUP, SIGUSR1 and SIGUSR2. Without a handler each of them ends the process.
+    ///
+    /// # Errors
+    /// When the operating system refuses the handler.
+    #[cfg(unix)]
+    pub fn ignoring_others(mut self) -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let others =
+            [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+        for other in others {
+            self.ignored.push(signal(other)?);
+        }
+        Ok(self)
+    }
+
+    /// Ignores nothing: there are no such signals.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(unix))]
+    pub fn ignoring_others(self) -> io::Result<Self> {
+        Ok(self)
     }
 
     /// Does nothing: outside Unix, Ctrl-C is the only signal, and

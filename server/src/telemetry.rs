@@ -7,7 +7,10 @@ mod json;
 mod lean;
 mod logging_exporter;
 mod otlp;
+mod panics;
 mod propagators;
+mod variables;
+mod writer;
 
 use std::{
     io::{self, IsTerminal},
@@ -27,6 +30,7 @@ use tracing_subscriber::{
     reload,
     util::SubscriberInitExt,
 };
+pub use writer::flush;
 
 use crate::config::{Log, LogFormat, log_level};
 
@@ -53,7 +57,9 @@ pub fn start(log: &Log, echo: bool) -> Result<Telemetry, TelemetryError> {
         LogFormat::Json => false,
     };
     let telemetry = Telemetry::start()?;
-    let (lines, level) = subscriber(&log.level, echo, people, terminal, io::stderr)?;
+    let writer = writer::start()?;
+    let (lines, level) = subscriber(&log.level, echo, people, terminal, writer)?;
+    panics::report(people);
     match telemetry.tracer() {
         None => lines.try_init()?,
         Some(tracer) => {
@@ -75,7 +81,18 @@ pub fn start(log: &Log, echo: bool) -> Result<Telemetry, TelemetryError> {
     // A second start was refused above.
     let _ = LEVEL.set(level);
     propagators::apply();
+    for warning in &telemetry.warnings {
+        tracing::warn!("{warning}");
+    }
     Ok(telemetry)
+}
+
+/// Checks the variables of OpenTelemetry.
+///
+/// # Errors
+/// Those that can't be obeyed.
+pub fn check() -> Result<(), TelemetryError> {
+    variables::read().map(drop).map_err(TelemetryError::Variables)
 }
 
 /// The directives in force, in the form of `log_level`.

@@ -35,11 +35,14 @@ pub use drifts::{Drift, drifts};
 pub use engine::Engine;
 pub use guard::hold;
 pub use line::Line;
-pub use postgres::{Origin, Postgres, PostgresDatabase, Replicated, psql};
+pub use postgres::{
+    Origin, Postgres, PostgresDatabase, REVERSED_SETTINGS, Replicated, has_pgbouncer, psql,
+    reverse_settings,
+};
 pub use program::{Finished, Lines, program, run};
 pub use raw::{Raw, raw};
 pub use revisions::{VARIABLE as REVISIONS, known as known_revisions, played};
-pub use server::{Builder, Ended, Signal, TestServer};
+pub use server::{Builder, Ended, Resources, Signal, TestServer};
 pub use sink::Sink;
 pub use stopwatch::{Stopwatch, Took};
 pub use trials::{TRIALS, Trial, Work, run_trial, trial};

@@ -42,6 +42,17 @@ pub struct TestServer {
     database: Arc<Database>,
 }
 
+/// What a process holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Resources {
+    /// Its resident memory in bytes.
+    pub memory: u64,
+    /// Its open file descriptors.
+    pub descriptors: u64,
+    /// Its threads.
+    pub threads: u64,
+}
+
 /// The end of a service.
 #[derive(Debug)]
 pub struct Ended {
@@ -136,6 +147,21 @@ impl TestServer {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
         Some(kibibytes * 1_024)
+    }
+
+    /// What the process holds now; `None` where the system doesn't report it as Linux does.
+    pub fn resources(&self) -> Option<Resources> {
+        let folder = format!("/proc/{}", self.process.id()?);
+        let status = std::fs::read_to_string(format!("{folder}/status")).ok()?;
+        let number = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().trim_end_matches(" kB").parse().ok()
+        };
+        Some(Resources {
+            memory: number("VmRSS:")? * 1_024,
+            descriptors: std::fs::read_dir(format!("{folder}/fd")).ok()?.count().try_into().ok()?,
+            threads: number("Threads:")?,
+        })
     }
 
     /// The CPU time of the process so far, of all its threads; `None` where the system doesn't
@@ -241,6 +267,12 @@ impl Builder {
     /// Listens on a Unix domain socket instead of a port.
     pub fn unix(mut self, path: &Path) -> Self {
         self.listen = format!("unix:{}", path.display());
+        self
+    }
+
+    /// Listens on this address instead of a port of 127.0.0.1.
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
         self
     }
 

@@ -10,9 +10,11 @@ mod failover;
 mod files;
 mod goodbooks;
 mod history;
+mod ipv6;
 mod kills;
 mod orders;
 mod patroni;
+mod pgbouncer;
 mod placing;
 mod plan_log;
 mod plans;
@@ -20,6 +22,8 @@ mod repairs;
 mod replicas;
 mod resume;
 mod search;
+mod slow_log;
+mod soak;
 mod steady;
 mod stock;
 mod stops;
@@ -107,6 +111,12 @@ pub const TRIALS: &[Trial] = &[
         work: |scale| Box::pin(history::history(scale)),
     },
     Trial {
+        name: "ipv6",
+        about: "makes this many calls with the service and two nodes on ::1 alone",
+        scale: 10_000,
+        work: |scale| Box::pin(ipv6::ipv6(scale)),
+    },
+    Trial {
         name: "kills",
         about: "kills migrations at random moments, this many times on each engine; the next run ends at head",
         scale: 50,
@@ -123,6 +133,12 @@ pub const TRIALS: &[Trial] = &[
         about: "switches over, kills the primary and loses its node under Patroni, this many times",
         scale: 1,
         work: |scale| Box::pin(patroni::patroni(scale)),
+    },
+    Trial {
+        name: "pgbouncer",
+        about: "calls this many times through PgBouncer in session mode; the other modes are refused",
+        scale: 20_000,
+        work: |scale| Box::pin(pgbouncer::pgbouncer(scale)),
     },
     Trial {
         name: "placing",
@@ -159,6 +175,18 @@ pub const TRIALS: &[Trial] = &[
         about: "searches this many books on each engine, and prints the cost",
         scale: 100_000,
         work: |scale| Box::pin(search::search(scale)),
+    },
+    Trial {
+        name: "slow-log",
+        about: "makes this many calls while the reader of standard error is stopped, slow and gone",
+        scale: 50_000,
+        work: |scale| Box::pin(slow_log::slow_log(scale)),
+    },
+    Trial {
+        name: "soak",
+        about: "mixed load with faults on each engine for this many seconds; what the service holds stays flat",
+        scale: 1_800,
+        work: |scale| Box::pin(soak::soak(scale)),
     },
     Trial {
         name: "stock",

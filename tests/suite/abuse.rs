@@ -193,6 +193,15 @@ async fn answers_that_are_not_taken_are_bounded_and_ended(engine: Engine) {
     }
     assert!((1..=6).contains(&unread.len()), "{} answers of 100 kB in 512 KiB", unread.len());
     assert_eq!(unread.len() + refused, 20);
+    // Reflection is bounded as well, health is not.
+    let ask = async |path: &str, body| {
+        let request = request(&format!("http://{}{path}", server.address()), body);
+        let answer = connection.clone().send_request(request).await.expect("an answer");
+        Status::from_header_map(answer.headers()).map(|status| status.code())
+    };
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    assert_eq!(ask(reflection, Body::empty()).await, Some(Code::ResourceExhausted));
+    assert_eq!(ask("/grpc.health.v1.Health/Check", whole(framed(&[]))).await, None);
     let get = call(&server, "PostService/GetPost", json!({"id": id(2)})).await;
     get.expect("another connection has room");
     until("the connection is ended", SOON, async || connection.is_closed()).await;

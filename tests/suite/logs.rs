@@ -122,6 +122,21 @@ fn assert_nothing_secret(server: &TestServer) {
     assert!(telling.is_empty(), "{telling:#?}");
 }
 
+/// The log is written in batches by a thread, which waits for none while the service is idle.
+#[tokio::test]
+async fn line_appears_soon_also_when_idle() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    for number in 0..5 {
+        let id = format!("soon-{number}");
+        let watch = bookstore_tests::Stopwatch::start();
+        let get = with_id(GetBookRequest::default(), &id);
+        client::books(&server).get_book(get).await.expect_err("an empty id");
+        server.logs().wait_for(|line| line.contains(&id)).await;
+        let took = watch.stop();
+        assert!(took.at_most(std::time::Duration::from_millis(200)), "{took:?}");
+    }
+}
+
 async fn statement_echo_contains_no_values(engine: Engine) {
     let server = TestServer::builder(engine)
         .env("DATABASE_ECHO", "true")

@@ -4,12 +4,7 @@
 use bookstore_proto::v1::{Category, CreateCategoryRequest, GetCategoryRequest};
 use bookstore_server::{
     app,
-    rpc::{
-        calls::{Calls, Refused},
-        method::MethodKind,
-        registry::Prepared,
-        rules::Rules,
-    },
+    rpc::{calls::Calls, method::MethodKind, refused::Refused, registry::Prepared, rules::Rules},
 };
 use bookstore_store::{
     Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions,

@@ -73,6 +73,19 @@ async fn wrong_setting_is_refused_before_a_port_opens() {
         (&[], &[("LOG_LEVEL", "loud")], &["log_level = \"loud\""]),
         (
             &[],
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317")],
+            &["OTEL_EXPORTER_OTLP_ENDPOINT", "TLS to the collector is not supported"],
+        ),
+        (
+            &[],
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ],
+            &["OTEL_EXPORTER_OTLP_PROTOCOL: http/protobuf is not supported"],
+        ),
+        (
+            &[],
             &[("MAX_MESSAGE_SIZE", "1GiB"), ("SHUTDOWN_PAUSE", "soon")],
             &["max_message_size = \"1GiB\"", "shutdown_pause = \"soon\""],
         ),

@@ -1,5 +1,6 @@
 //! `Transact`: transactions that their callers lead.
 
+mod connections;
 mod ends;
 
 use std::net::SocketAddr;

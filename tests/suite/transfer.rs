@@ -2,6 +2,7 @@
 
 mod broken;
 mod dirty;
+mod places;
 
 use std::{
     path::Path,

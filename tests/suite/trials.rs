@@ -1,6 +1,6 @@
 //! The long trials at a small scale.
 
-use bookstore_tests::trial;
+use bookstore_tests::{has_pgbouncer, trial};
 
 #[tokio::test]
 async fn bulk_import_and_export_stay_in_bounded_memory() {
@@ -95,4 +95,27 @@ async fn older_and_newer_program_share_a_database_without_failures() {
 #[tokio::test]
 async fn repair_revisions_apply_and_revert() {
     trial("repairs", 12).await;
+}
+
+/// Where PgBouncer is installed.
+#[tokio::test]
+async fn pooler_in_session_mode_answers_as_postgresql_does() {
+    if has_pgbouncer() {
+        trial("pgbouncer", 640).await;
+    }
+}
+
+#[tokio::test]
+async fn long_load_with_faults_leaves_nothing_behind() {
+    trial("soak", 25).await;
+}
+
+#[tokio::test]
+async fn calls_do_not_wait_for_the_reader_of_the_log() {
+    trial("slow-log", 800).await;
+}
+
+#[tokio::test]
+async fn service_and_nodes_work_on_ipv6_alone() {
+    trial("ipv6", 200).await;
 }

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
+use super::print;
 use crate::config::Config;
 
 /// Prints the settings as the file would have them.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub fn run(config: &Config) -> ExitCode {
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        print::error(&format!("warning: {warning}"));
     }
-    print!("{}", config.to_toml());
+    print::line(config.to_toml().trim_end());
     ExitCode::SUCCESS
 }

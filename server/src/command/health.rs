@@ -6,7 +6,7 @@ use std::{process::ExitCode, time::Duration};
 use bookstore_client::{HealthError, check_health};
 use clap::Args;
 
-use super::{failure::Failure, transfer::client::address};
+use super::{failure::Failure, print, transfer::client::address};
 use crate::config::duration;
 
 /// A wrong command line.
@@ -40,12 +40,11 @@ fn timeout(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// None: every end has its code.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (code, message) = ask(arguments).await;
     match code {
-        0 => println!("{message}"),
-        _ => eprintln!("{message}"),
+        0 => print::line(&message),
+        _ => print::error(&message),
     }
     Ok(ExitCode::from(code))
 }

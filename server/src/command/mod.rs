@@ -6,11 +6,12 @@ mod failure;
 mod health;
 mod import;
 mod migrate;
+mod print;
 mod serve;
 mod topology;
 mod transfer;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use bookstore_migration::{chain::Chain, revision::Revision, revisions::revisions};
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -18,13 +19,16 @@ use tokio::runtime::Builder;
 
 use self::failure::Failure;
 use crate::{
-    config::{Config, ConfigError, SettingFlags, environment},
+    config::{Config, SettingFlags, environment},
     shutdown::TerminationMessage,
     telemetry,
 };
 
 /// The exit code for wrong settings (BSD's EX_USAGE). A wrong command line ends with 2.
 const USAGE: u8 = 64;
+
+/// How long a command that fails waits until its log is written.
+const FLUSH: Duration = Duration::from_millis(500);
 
 /// The variable that names the file for the termination message.
 const TERMINATION_LOG: &str = "TERMINATION_LOG";
@@ -102,6 +106,10 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
             return refuse(&error);
         }
     };
+    if let Err(error) = telemetry::check() {
+        termination_message.write(&error.to_string(), USAGE);
+        return refuse(&error);
+    }
     if let Command::Serve(arguments) = &program.command {
         arguments.apply(&mut config);
     }
@@ -191,14 +199,13 @@ fn client(
     code
 }
 
-#[expect(clippy::print_stderr, reason = "a command's own output")]
-fn refuse(error: &ConfigError) -> ExitCode {
-    eprintln!("{error}");
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    print::last_words(error.to_string());
     ExitCode::from(USAGE)
 }
 
-#[expect(clippy::print_stderr, reason = "a command's own output")]
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    eprintln!("error: {error}");
+    telemetry::flush(FLUSH);
+    print::last_words(format!("error: {error}"));
     ExitCode::FAILURE
 }

@@ -3,7 +3,7 @@
 use bookstore_migration::chain::Chain;
 use clap::Args;
 
-use super::failure::Failure;
+use super::{failure::Failure, print};
 use crate::{
     app,
     config::{Address, Config},
@@ -43,7 +43,6 @@ pub async fn run(
 }
 
 /// One line for the parent process: with port 0 it has the port that the system chose.
-#[expect(clippy::print_stdout, reason = "a command's own output")]
 fn announce(address: &Address) {
-    println!("LISTENING {address}");
+    print::announce(format!("LISTENING {address}"));
 }

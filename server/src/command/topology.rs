@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bookstore_store::Deadline;
 
-use super::failure::Failure;
+use super::{failure::Failure, print};
 use crate::{app, config::Config};
 
 /// The timeout of a probe.
@@ -17,20 +17,19 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// If no node takes writes.
-#[expect(clippy::print_stdout, reason = "a command's own output")]
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let store = app::open_store(&config.database)?;
     store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
     // A second probe is needed to compare a replica's position with the primary's of the first.
     tokio::time::sleep(PROBE_INTERVAL).await;
     let nodes = store.probe_nodes(Deadline::after(PROBE_TIMEOUT)).await;
-    println!(
+    print::line(&format!(
         "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
         "NODE", "ROLE", "TIMELINE", "POSITION", "LAG", "LAG BYTES"
-    );
+    ));
     for node in &nodes {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        println!(
+        print::line(&format!(
             "{:<28} {:<14} {:>8} {:>18} {:>10} {:>12}",
             node.name,
             node.role.name(),
@@ -38,7 +37,7 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
             or_none(node.lsn()),
             or_none(node.lag.map(|lag| format!("{} ms", lag.as_millis()))),
             or_none(node.lag_bytes.map(|it| it.to_string())),
-        );
+        ));
     }
     store.close().await;
     match store.has_primary() {

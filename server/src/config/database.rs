@@ -68,17 +68,11 @@ pub enum ReadDefault {
 }
 
 impl Database {
-    /// All nodes, those of `database_url` first. A node in both settings is taken from
-    /// `database_url`.
+    /// All nodes, those of `database_url` first.
     #[must_use]
     pub fn nodes(&self) -> Vec<(String, String)> {
-        let mut nodes = self.url.nodes();
-        for (name, url) in self.replica_urls.iter().flat_map(DatabaseUrl::nodes) {
-            if nodes.iter().all(|(known, _)| *known != name) {
-                nodes.push((name, url));
-            }
-        }
-        nodes
+        let urls = std::iter::once(&self.url).chain(&self.replica_urls);
+        urls.flat_map(DatabaseUrl::nodes).cloned().collect()
     }
 
     pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
@@ -123,6 +117,14 @@ impl Database {
         if on_its_own && !replica_urls.is_empty() {
             let message = "needs a database_url of PostgreSQL: SQLite has no replicas".to_owned();
             values.read::<()>(&DATABASE_REPLICA_URLS, |_| Err(message));
+        }
+        let mut known: Vec<&String> = url.nodes().iter().map(|(name, _)| name).collect();
+        for (name, _) in replica_urls.iter().flat_map(DatabaseUrl::nodes) {
+            if known.contains(&name) {
+                let message = format!("names {name}, which is named already");
+                values.read::<()>(&DATABASE_REPLICA_URLS, |_| Err(message));
+            }
+            known.push(name);
         }
         Some(Self {
             replica_urls,

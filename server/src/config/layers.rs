@@ -11,10 +11,13 @@ use toml::de::{DeTable, DeValue};
 use super::{
     flags::SettingFlags,
     names,
-    settings::{Meaning, NAMES, Name, SETTINGS, Setting},
+    settings::{DATABASE_URL, Meaning, NAMES, Name, SETTINGS, Setting},
 };
 
 const CONFIG_VARIABLE: &str = "BOOKSTORE_CONFIG";
+
+/// The variable that must not be empty.
+const EMPTY_REFUSED: &str = "DATABASE_URL";
 
 /// Where a value was given.
 #[derive(Clone, Debug)]
@@ -69,8 +72,14 @@ pub(super) fn collect(
     let mut layers = Layers::default();
     let mut variables = Vec::new();
     let mut file = None;
-    // An empty variable counts as unset, so that manifests can unset one.
-    for (variable, text) in environment.filter(|(_, text)| !text.is_empty()) {
+    // An empty variable counts as unset, so that manifests can unset one. An empty `DATABASE_URL`
+    // is a mistake: the default would be a new SQLite file.
+    let mut has_empty_url = false;
+    for (variable, text) in environment {
+        if text.is_empty() {
+            has_empty_url |= variable == EMPTY_REFUSED;
+            continue;
+        }
         if variable == CONFIG_VARIABLE {
             file = Some((PathBuf::from(text), format!("the environment variable {variable}")));
         } else if let Some(name) = NAMES.iter().find(|name| name.variable == variable) {
@@ -93,6 +102,15 @@ pub(super) fn collect(
         .collect();
 
     let all = [from_file, variables, from_flags];
+    let names_url = |(name, ..): &LayerEntry| {
+        let (Meaning::Value(setting) | Meaning::SecretFile(setting)) = name.meaning;
+        setting.key == DATABASE_URL.key
+    };
+    if has_empty_url && !all[1..].iter().flatten().any(names_url) {
+        let message = "database_url from the environment variable DATABASE_URL: is empty; \
+                       unset the variable for the default";
+        layers.problems.push(message.to_owned());
+    }
     for setting in SETTINGS {
         let given = all.iter().rev().find_map(|layer| in_layer(layer, setting));
         match given.unwrap_or_else(|| Ok((setting.default.to_owned(), Origin::Default))) {

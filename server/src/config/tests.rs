@@ -344,3 +344,32 @@ fn a_listen_address_is_a_port_or_a_socket() {
         );
     }
 }
+
+#[test]
+fn an_empty_database_url_is_a_mistake() {
+    let (_secret, path) = file("postgres://host/db\n");
+    for variables in [&[("DATABASE_URL", "")][..], &[("DATABASE_URL", ""), ("LOG_LEVEL", "info")]] {
+        let reported = problems(&[], variables);
+        assert!(reported[0].starts_with("database_url from the environment variable DATABASE_URL"));
+        assert!(reported[0].contains("is empty"), "{reported:?}");
+    }
+    // Another source names the database.
+    assert!(load(&["--database-url", "sqlite:x"], &[("DATABASE_URL", "")]).is_ok());
+    assert!(load(&[], &[("DATABASE_URL", ""), ("DATABASE_URL_FILE", &path)]).is_ok());
+    let (_file, settings) = file("database_url = 'sqlite:x'");
+    let variables = [("BOOKSTORE_CONFIG", settings.as_str()), ("DATABASE_URL", "")];
+    assert!(problems(&[], &variables)[0].contains("is empty"));
+}
+
+#[test]
+fn two_urls_of_one_address_are_a_mistake() {
+    let replicas = |urls: &str| {
+        load(&[], &[("DATABASE_URL", "postgres://a,b/db"), ("DATABASE_REPLICA_URLS", urls)])
+    };
+    for urls in ["postgres://B:5432/db", "postgres://c/db postgres:///db?host=c"] {
+        let reported = replicas(urls).unwrap_err().problems;
+        assert!(reported[0].contains(":5432, which is named already"), "{reported:?}");
+    }
+    let nodes = replicas("postgres://b:1/db postgres:///db?host=/b").unwrap().database.nodes();
+    assert_eq!(nodes.len(), 4);
+}

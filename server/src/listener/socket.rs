@@ -96,6 +96,9 @@ fn is_socket(path: &std::path::Path) -> bool {
 
 /// A connection of either kind.
 pub(super) trait Peer: Send + 'static {
+    /// Whether it comes over a socket in the file system, whose path it may name as its authority.
+    const IS_LOCAL: bool;
+
     /// Its two halves: for reading and for writing.
     fn halves(
         self,
@@ -109,6 +112,8 @@ pub(super) trait Peer: Send + 'static {
 }
 
 impl Peer for TcpStream {
+    const IS_LOCAL: bool = false;
+
     fn halves(
         self,
     ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static) {
@@ -129,6 +134,8 @@ impl Peer for TcpStream {
 
 #[cfg(unix)]
 impl Peer for UnixStream {
+    const IS_LOCAL: bool = true;
+
     fn halves(
         self,
     ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static) {

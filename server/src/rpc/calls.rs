@@ -24,6 +24,7 @@ use super::{
     context::RequestContext,
     load::WAIT,
     metadata_error::MetadataError,
+    refused::Refused,
     request::{Checked, ReadRequest, WriteRequest},
     rules::Rules,
     status,
@@ -40,20 +41,32 @@ struct CallsState {
     max_message_size: usize,
     streams_end: watch::Sender<bool>,
     large_answers: OnceLock<Arc<dyn LargeAnswers>>,
+    key_retention: OnceLock<Duration>,
 }
 
 impl Calls {
     /// `max_message_size` bounds requests and answers, in bytes.
     pub fn new(store: Store, rules: Rules, max_message_size: usize) -> Self {
         let streams_end = watch::Sender::new(false);
-        let large_answers = OnceLock::new();
-        Self(Arc::new(CallsState { store, rules, max_message_size, streams_end, large_answers }))
+        Self(Arc::new(CallsState {
+            store,
+            rules,
+            max_message_size,
+            streams_end,
+            large_answers: OnceLock::new(),
+            key_retention: OnceLock::new(),
+        }))
     }
 
     /// From now on large answers under idempotency keys are stored by these. Only the first ones
     /// count.
     pub fn set_large_answers(&self, large_answers: Arc<dyn LargeAnswers>) {
         self.0.large_answers.get_or_init(|| large_answers);
+    }
+
+    /// How long idempotency keys are kept: 24 hours unless it was set before.
+    pub fn key_retention(&self) -> &OnceLock<Duration> {
+        &self.0.key_retention
     }
 
     /// The most that a request or an answer may be, in bytes.
@@ -121,6 +134,9 @@ impl Calls {
                 found = read().await;
             }
             context.note_read(found.node, found.position, began.elapsed());
+            if found.result.is_ok() && context.consistency == Consistency::Session {
+                context.session.verified();
+            }
             checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
         let read: Result<_, StoreError> = read.instrument(span).await;
@@ -143,11 +159,19 @@ impl Calls {
         let session = || context.session.position();
         Ok(match (context.consistency, token) {
             (Consistency::Strong, _) => Freshness::Strong,
-            (Consistency::Session, Some(token)) => match session() {
-                Some(session) => Freshness::Both(session, token),
-                None => Freshness::AtLeast(token),
-            },
-            (Consistency::Session, None) => Freshness::Session(session()),
+            (Consistency::Session, token) => {
+                let unverified = context.session.unverified();
+                match (unverified.or(session()), unverified.and(session()), token) {
+                    (Some(older), Some(last), Some(token)) => {
+                        Freshness::Both(older, last.later(token))
+                    }
+                    (Some(one), None, Some(other)) | (Some(one), Some(other), None) => {
+                        Freshness::Both(one, other)
+                    }
+                    (None, _, Some(token)) => Freshness::AtLeast(token),
+                    (session, _, None) => Freshness::Session(session),
+                }
+            }
             (Consistency::Eventual | Consistency::AtLeast, Some(token)) => {
                 Freshness::AtLeast(token)
             }
@@ -249,6 +273,12 @@ impl Calls {
             }
             Err(error) => {
                 context.answer.note_failed_write(&attempts, began.elapsed());
+                if let StoreError::CommitOutcomeUnknown(_) = error
+                    && let Some(position) = self.0.store.position().await
+                {
+                    // The session's next read sees the write, if it has happened.
+                    context.session.note(position);
+                }
                 Err(status::store(&self.in_excess(context, error), &context.request_id))
             }
         }
@@ -341,27 +371,6 @@ impl Calls {
         count: usize,
     ) -> Option<FieldViolation> {
         self.0.rules.violation_of_count::<M>(field, count)
-    }
-}
-
-/// Why a request isn't carried out.
-#[derive(Debug)]
-pub enum Refused {
-    /// Its values break rules.
-    Invalid(Vec<FieldViolation>),
-    /// Its bytes are no message of its type.
-    Malformed,
-    /// The schema has not been found right yet.
-    NotReady,
-}
-
-impl From<Refused> for Status {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Invalid(violations) => status::invalid(&violations),
-            Refused::Malformed => status::malformed_message(),
-            Refused::NotReady => status::schema_pending(&[]),
-        }
     }
 }
 

@@ -78,23 +78,48 @@ impl RequestContext {
 /// The last position that a client's connection has written or read. Each of its reads needs at
 /// least this position, so that a session never goes back.
 #[derive(Clone, Debug, Default)]
-pub struct SessionCell(Arc<Mutex<Option<Position>>>);
+pub struct SessionCell(Arc<Mutex<SessionPositions>>);
+
+#[derive(Debug, Default)]
+struct SessionPositions {
+    last: Option<Position>,
+    /// The last position on an older timeline, until a read has verified that the failover did not
+    /// lose it.
+    unverified: Option<Position>,
+}
 
 impl SessionCell {
     /// How far the session has come; none if it has neither written nor read.
     pub fn position(&self) -> Option<Position> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().last
+    }
+
+    /// The session's last position before a failover, if no read of the session has verified it.
+    pub fn unverified(&self) -> Option<Position> {
+        self.lock().unverified
     }
 
     /// Notes how far the session has come: never back.
     pub fn note(&self, position: Position) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some(known.map_or(position, |known| known.later(position)));
+        let mut known = self.lock();
+        if let Some(last) = known.last.filter(|last| last.timeline < position.timeline) {
+            known.unverified.get_or_insert(last);
+        }
+        known.last = Some(known.last.map_or(position, |last| last.later(position)));
+    }
+
+    /// A read has seen everything that the session had seen before it.
+    pub fn verified(&self) {
+        self.lock().unverified = None;
     }
 
     /// Forgets the position, after an error that says that it may be lost.
     pub fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = SessionPositions::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SessionPositions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,6 +20,7 @@ use tonic_health::pb::{
 };
 
 use super::status;
+use crate::budget::ConnectionAge;
 
 /// The period of the database probe.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -54,6 +55,10 @@ pub struct Readiness(Arc<ReadinessState>);
 struct ReadinessState {
     database: watch::Sender<DatabaseState>,
     names: HashMap<String, watch::Sender<ServingStatus>>,
+    /// What the database lacks, where that is known; else why it doesn't answer.
+    trouble: watch::Sender<Option<String>>,
+    /// Why writes are refused while reads go on; none if they are taken.
+    refused_writes: watch::Sender<Option<String>>,
     stopping: watch::Sender<bool>,
     watches_ended: watch::Sender<bool>,
 }
@@ -67,6 +72,8 @@ impl Readiness {
         Self(Arc::new(ReadinessState {
             database: watch::Sender::new(DatabaseState::Unknown),
             names: names.collect(),
+            trouble: watch::Sender::new(None),
+            refused_writes: watch::Sender::new(None),
             stopping: watch::Sender::new(false),
             watches_ended: watch::Sender::new(false),
         }))
@@ -100,7 +107,10 @@ impl Readiness {
                 format!("the schema lacks {}", missing.join(", "))
             }
             DatabaseState::ShutOut(reason) => reason.clone(),
-            DatabaseState::Right => "the database doesn't answer".to_owned(),
+            DatabaseState::Right => {
+                let trouble = self.0.trouble.borrow().clone();
+                trouble.unwrap_or_else(|| "the database doesn't answer".to_owned())
+            }
         })
     }
 
@@ -136,6 +146,26 @@ impl Readiness {
         self.0.watches_ended.send_replace(true);
     }
 
+    /// When a stream ends that has no end of its own: with the Watches, or with the greatest age of
+    /// its connection. The future borrows nothing.
+    pub fn end_of_stream<T>(
+        &self,
+        request: &Request<T>,
+    ) -> impl Future<Output = ()> + Send + 'static + use<T> {
+        let mut ended = self.0.watches_ended.subscribe();
+        let kept = self.0.clone();
+        let age = request.extensions().get::<ConnectionAge>().cloned().unwrap_or_default();
+        let reached = age.reached();
+        async move {
+            tokio::select! {
+                // The sender is kept, so the wait can't end by itself.
+                _ = ended.wait_for(|ended| *ended) => {}
+                () = reached => {}
+            }
+            drop(kept);
+        }
+    }
+
     /// Probes the state of the database until the program stops, and whether it has `needs`.
     pub async fn follow(self, store: Store, known: Vec<String>, needs: Needs) {
         let mut ticks = interval(PERIOD);
@@ -161,12 +191,17 @@ impl Readiness {
                     if std::mem::take(&mut failures) > 0 {
                         tracing::info!("the database answers again");
                     }
+                    self.0.trouble.send_replace(None);
                     self.note(schema, missing);
                 }
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(error = error.report(), failures, "the database doesn't answer");
-                    if failures == FAILURE_THRESHOLD {
+                    // A reason that the database gives needs no second probe.
+                    let is_unsuitable = matches!(error, StoreError::Unsuitable(_));
+                    if failures >= FAILURE_THRESHOLD || is_unsuitable {
+                        let sentence = is_unsuitable.then(|| error.to_string());
+                        self.0.trouble.send_replace(sentence);
                         self.set_ready(false);
                         self.set("write", false);
                     }
@@ -177,9 +212,11 @@ impl Readiness {
 
     fn note(&self, schema: Schema, missing: Vec<String>) {
         let mut writable = false;
+        let mut reason = None;
         let state = match schema {
-            Schema::Right { unknown, primary } => {
-                writable = primary;
+            Schema::Right { unknown, refuses_writes } => {
+                writable = refuses_writes.is_none();
+                reason = refuses_writes;
                 if !unknown.is_empty() && *self.database() != DatabaseState::Right {
                     tracing::info!(
                         unknown = unknown.join(" "),
@@ -225,7 +262,22 @@ impl Readiness {
             _ => {}
         }
         self.set_ready(right);
+        self.note_writes(reason);
         self.set("write", right && writable);
+    }
+
+    /// Logs a change of whether writes are taken.
+    fn note_writes(&self, refused: Option<String>) {
+        self.0.refused_writes.send_if_modified(|known| {
+            let has_changed = *known != refused;
+            match &refused {
+                Some(reason) if has_changed => tracing::warn!(reason, "writes are refused"),
+                None if has_changed => tracing::info!("writes are taken again"),
+                _ => {}
+            }
+            *known = refused;
+            has_changed
+        });
     }
 
     fn set_ready(&self, ready: bool) {
@@ -260,7 +312,7 @@ impl Health for Readiness {
 
     type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
 
-    /// Sends each change of a status until the program stops. For an unknown name it sends
+    /// Sends each change of a status until the program stops or the connection is aged. For an unknown name it sends
     /// SERVICE_UNKNOWN once and stays open, as the protocol asks.
     async fn watch(
         &self,
@@ -272,8 +324,7 @@ impl Health for Readiness {
             Some(status) => WatchStream::new(status).boxed(),
             None => stream::iter([ServingStatus::ServiceUnknown]).chain(stream::pending()).boxed(),
         };
-        let mut ended = self.0.watches_ended.subscribe();
-        let ended = async move { ended.wait_for(|ended| *ended).await.map(drop) };
+        let ended = self.end_of_stream(&request);
         // The end may come before the last change was sent, so the last status is sent in any case.
         let last = stream::iter(last).map(|status| *status.borrow());
         let mut last_sent = None;

@@ -16,6 +16,8 @@ pub mod metadata;
 pub mod metadata_error;
 pub mod method;
 pub mod paths;
+pub mod reflection;
+pub mod refused;
 pub mod registry;
 pub mod request;
 pub mod rules;

@@ -15,8 +15,9 @@ use prost::Name;
 use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLevel};
 
 use super::{
-    calls::{Calls, Refused},
+    calls::Calls,
     method::{Method, MethodKind},
+    refused::Refused,
     request::{Read, ReadRequest, WriteRequest},
     rules::field_violations,
 };

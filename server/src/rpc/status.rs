@@ -8,6 +8,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bookstore_proto::{codec, v1::ErrorReason};
 use bookstore_store::FieldViolation;
+use chrono::{DateTime, SecondsFormat, Utc};
 use tonic::{
     Code, Status,
     metadata::{Ascii, MetadataValue},
@@ -254,6 +255,13 @@ pub fn malformed_message() -> Status {
     RichStatus::new(Code::InvalidArgument, ErrorReason::MalformedMessage, message).into_status()
 }
 
+/// A message whose flag says that it is compressed, without a `grpc-encoding` that says how (gRPC,
+/// Compression).
+pub fn compressed_without_encoding() -> Status {
+    let message = "the message is compressed, and grpc-encoding doesn't say how";
+    RichStatus::new(Code::Internal, ErrorReason::MalformedMessage, message).into_status()
+}
+
 /// The contract's form of the transport's errors about a request's bytes; none of other errors.
 /// Only the code is compared: the texts are tonic's, and may change.
 pub fn of_transport(
@@ -296,6 +304,15 @@ pub fn import_out_of_order(message: &str) -> Status {
 /// An import that isn't whole; the text says why.
 pub fn import_incomplete(message: &str) -> Status {
     RichStatus::new(Code::InvalidArgument, ErrorReason::ImportIncomplete, message).into_status()
+}
+
+/// An import that goes on after the keys of its batches may be gone, since this time.
+pub fn import_expired(since: DateTime<Utc>) -> Status {
+    let message = "the import's batches may not be known any more, and would be applied again: \
+                   compare what is there, and import the rest anew";
+    RichStatus::new(Code::FailedPrecondition, ErrorReason::ImportExpired, message)
+        .with("expire_time", since.to_rfc3339_opts(SecondsFormat::Secs, true))
+        .into_status()
 }
 
 /// A write without a key that the caller's library retries.

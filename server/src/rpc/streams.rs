@@ -1,5 +1,7 @@
 //! Streaming calls: checks each message and runs its reads and writes.
 
+use std::time::Duration;
+
 use bookstore_store::{FieldViolation, Limit, Meter, Operation};
 use futures_util::FutureExt;
 use prost::{Message, Name};
@@ -9,10 +11,11 @@ use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
 use super::{
-    calls::{self, Calls, Refused},
+    calls::{self, Calls},
     check::Check,
     context::RequestContext,
     metadata_error::MetadataError,
+    refused::Refused,
     request::{Answered, ReadRequest},
     status,
 };
@@ -63,6 +66,11 @@ impl StreamCall {
                 status::of_transport(&error, self.context.method, true, limit).unwrap_or(error)
             }),
         }
+    }
+
+    /// How long the keys of the call's writes are kept.
+    pub fn key_retention(&self) -> Duration {
+        *self.calls.key_retention().get_or_init(|| Duration::from_hours(24))
     }
 
     /// Checks a message against the contract's rules and its own checks.

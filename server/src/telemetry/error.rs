@@ -13,6 +13,9 @@ pub enum TelemetryError {
     /// Telemetry has been started before in this process.
     #[error(transparent)]
     Twice(#[from] TryInitError),
+    /// Variables of OpenTelemetry that can't be obeyed, a line each.
+    #[error("{0}")]
+    Variables(String),
     /// What sends traces and metrics can't be made.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),

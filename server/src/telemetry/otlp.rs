@@ -5,7 +5,7 @@ use std::{env, sync::mpsc, time::Duration};
 
 use bookstore_store::telemetry::traces;
 use opentelemetry::{global, trace::TracerProvider};
-use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
     metrics::SdkMeterProvider,
@@ -13,10 +13,16 @@ use opentelemetry_sdk::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use super::{error::TelemetryError, exposition, lean::Lean, logging_exporter::LoggingExporter};
+use super::{
+    error::TelemetryError, exposition, lean::Lean, logging_exporter::LoggingExporter, variables,
+    writer,
+};
 
 /// The timeout of the last export at shutdown.
 const FLUSH: Duration = Duration::from_millis(1500);
+
+/// How long the end of the log may take.
+const LOG_FLUSH: Duration = Duration::from_millis(500);
 
 /// The providers and their runtime.
 #[derive(Debug, Default)]
@@ -24,17 +30,19 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
     runtime: Option<Runtime>,
+    /// Variables that are ignored.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Telemetry {
     /// Starts the exporters that the environment configures.
     pub(super) fn start() -> Result<Self, TelemetryError> {
-        if is("OTEL_SDK_DISABLED", "true") {
+        if is_disabled() {
             return Ok(Self::default());
         }
-        let sends_traces = is_wanted("TRACES");
-        let sends_metrics = is_wanted("METRICS");
-        let runtime = match sends_traces || sends_metrics {
+        let collectors = variables::read().map_err(TelemetryError::Variables)?;
+        let sends = collectors.traces.is_some() || collectors.metrics.is_some();
+        let runtime = match sends {
             true => {
                 let mut builder = Builder::new_multi_thread();
                 Some(builder.worker_threads(1).thread_name("otlp").enable_all().build()?)
@@ -47,33 +55,39 @@ impl Telemetry {
         if let Some(reader) = exposition::reader() {
             metrics = metrics.with_reader(reader);
         }
-        if sends_metrics {
-            metrics =
-                metrics.with_periodic_exporter(MetricExporter::builder().with_tonic().build()?);
+        if let Some(url) = collectors.metrics {
+            let exporter = MetricExporter::builder().with_tonic().with_endpoint(url).build()?;
+            metrics = metrics.with_periodic_exporter(exporter);
         }
         let metrics = metrics.build();
         global::set_meter_provider(metrics.clone());
-        let traces = match sends_traces {
-            true => {
-                let exporter = SpanExporter::builder().with_tonic().build()?;
+        let traces = match collectors.traces {
+            Some(url) => {
+                let exporter = SpanExporter::builder().with_tonic().with_endpoint(url).build()?;
                 let provider = SdkTracerProvider::builder().with_resource(resource());
                 let batches = BatchSpanProcessor::builder(LoggingExporter::new(exporter)).build();
                 let traces = provider.with_span_processor(Lean(batches)).build();
                 traces::set_on(traces.tracer("bookstore"));
                 Some(traces)
             }
-            false => None,
+            None => None,
         };
         drop(entered);
-        Ok(Self { traces, metrics: Some(metrics), runtime })
+        Ok(Self { traces, metrics: Some(metrics), runtime, warnings: collectors.warnings })
     }
 
     pub(super) fn tracer(&self) -> Option<opentelemetry_sdk::trace::Tracer> {
         self.traces.as_ref().map(|traces| traces.tracer("bookstore"))
     }
 
-    /// Exports what is left, as far as the collector accepts it in time.
+    /// Exports what is left, as far as the collector accepts it in time, and writes the rest of the
+    /// log, as far as its reader takes it.
     pub fn finish(self) {
+        self.export_rest();
+        writer::flush(LOG_FLUSH);
+    }
+
+    fn export_rest(self) {
         let Some(runtime) = self.runtime else { return };
         let (done, wait) = mpsc::channel();
         let metrics_done = done.clone();
@@ -95,16 +109,8 @@ impl Telemetry {
     }
 }
 
-fn is(name: &str, value: &str) -> bool {
-    env::var(name).is_ok_and(|it| it.eq_ignore_ascii_case(value))
-}
-
-/// Whether a signal has a collector and isn't turned off.
-fn is_wanted(signal: &str) -> bool {
-    let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-    let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", &own];
-    names.iter().any(|name| env::var(name).is_ok_and(|it| !it.is_empty()))
-        && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
+fn is_disabled() -> bool {
+    env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// The resource: from the standard variables, otherwise with the program's name as `service.name`.

@@ -13,9 +13,10 @@ use tonic_types::pb;
 
 use super::operations::{ExecuteWrites, Part};
 use crate::rpc::{
-    calls::{self, Calls, Refused},
+    calls::{self, Calls},
     check::Check,
     method::MethodKind,
+    refused::Refused,
     registry::{self, Prepared, Registry},
     request::WriteRequest,
     status,

@@ -34,10 +34,11 @@ use super::{
     limits::TransactionLimits,
 };
 use crate::rpc::{
-    calls::{self, Calls, Refused},
+    calls::{self, Calls},
     context::RequestContext,
     metadata_error::MetadataError,
     method::MethodKind,
+    refused::Refused,
     registry::{Prepared, Registry},
     status,
 };

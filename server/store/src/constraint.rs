@@ -6,14 +6,13 @@
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
-    ConnectionTrait, DbErr, Value,
+    ConnectionTrait, DbErr, QueryResult, Value,
     sea_query::{Alias, Asterisk, Expr, ExprTrait, Query, SelectStatement, UnionType},
 };
 use uuid::Uuid;
 
 use crate::{
-    error::{ConstraintKind, StoreError},
-    session::connection::Connection,
+    cause::ConstraintKind, error::StoreError, session::connection::Connection,
     violation::FieldViolation,
 };
 
@@ -184,21 +183,27 @@ async fn look_up(
         }
     }
     for ((table, columns), tuples) in wanted {
+        let Some(types) = tuples.first() else { continue };
         let query = holding(table, columns, &tuples);
         for row in connection.query_all(&query).await? {
             let id: Uuid = row.try_get_by_index(0)?;
-            let mut values = Vec::new();
-            for index in 0..columns.len() {
-                // Columns under constraints that callers can break hold ids or texts.
-                values.push(match row.try_get_by_index::<Uuid>(index + 1) {
-                    Ok(id) => Value::from(id),
-                    Err(_) => Value::from(row.try_get_by_index::<String>(index + 1)?),
-                });
-            }
+            let values = types.iter().enumerate().map(|(index, of)| of_type(of, &row, index + 1));
+            let values: Vec<Value> = values.collect::<Result<_, _>>()?;
             holders.insert(key(table, &values), id);
         }
     }
     Ok(())
+}
+
+/// Reads a value of a row in the type of `of`, a value of the same column. The bytes don't tell the
+/// type: SQLite's driver reads a text of 16 bytes as an id too.
+fn of_type(of: &Value, row: &QueryResult, index: usize) -> Result<Value, DbErr> {
+    Ok(match of {
+        Value::Uuid(_) => row.try_get_by_index::<Uuid>(index)?.into(),
+        Value::String(_) => row.try_get_by_index::<String>(index)?.into(),
+        // Callers can break constraints on ids and texts only.
+        other => return Err(DbErr::Type(format!("{other:?} under a constraint"))),
+    })
 }
 
 /// The rows that hold these values, one for each: what refers to a row may be millions.

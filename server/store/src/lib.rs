@@ -7,6 +7,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | `store` | [`Store`]: writes ([`Store::run`]), reads ([`Store::read`], [`Store::reader`]), and all else that the service calls |
+//! | `options` | how a store is opened |
 //! | `read_limits` | how long a read may take, and how many may scan at a time |
 //! | `schema` | whether the database has the schema that the program needs; sessions for migrations |
 //! | `transaction` | [`Operation`], [`Query`], [`Write`]; begin, commit, rollback, retries; transactions that callers lead |
@@ -17,7 +18,7 @@
 //! | `constraint` | from a broken constraint to the request's fields that broke it |
 //! | `session` | one connection of either engine, how it is opened, its timeouts and its statement log |
 //! | `position` | positions in the history of commits, and how fresh a read must be |
-//! | `error` | database errors classified once, by code, for both engines |
+//! | `error`, `cause` | the errors; those of a database classified once, by code, for both engines |
 //! | `precondition`, `violation` | what a resource's own rules say about a request |
 //! | `telemetry` | the store's metrics and the spans of operations and statements |
 //! | `clock`, `deadline`, `sealing` | the current time, the end of a call's time, and seals of tokens |
@@ -26,12 +27,14 @@
 //! files import each other.
 
 mod call;
+mod cause;
 mod clock;
 mod coalescing;
 mod constraint;
 mod deadline;
 mod error;
 mod idempotency;
+mod options;
 mod pool;
 mod position;
 mod precondition;
@@ -47,12 +50,14 @@ mod violation;
 
 pub use self::{
     call::{Attempts, Call, Committed},
+    cause::ConstraintKind,
     clock::now,
     coalescing::row::{RowById, RowKind},
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
-    error::{ConstraintKind, StoreError},
+    error::StoreError,
     idempotency::{CountKeys, IdempotencyKey, LargeAnswers, LookUpOutcome, Outcome},
+    options::StoreOptions,
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Freshness, Position},
     precondition::{Precondition, PreconditionKind},
@@ -64,7 +69,7 @@ pub use self::{
         rows::{Meter, Rows},
         statement_log::StatementLog,
     },
-    store::{ReadResult, Store, StoreOptions},
+    store::{ReadResult, Store},
     topology::{NodeRole, NodeStatus, TopologyOptions},
     transaction::{Begun, Operation, Query, Retrace, StepError, Transaction, Write},
     violation::FieldViolation,

@@ -50,34 +50,23 @@ pub struct Position {
 /// What [`POSITION`] answers on a primary in place of the receive position.
 const PRIMARY: &str = "primary";
 
-/// The log sequence number of a primary that covers all that the statement sees: the flush
-/// position, since a commit becomes visible after its flush; without synchronous commits the insert
-/// position (PostgreSQL, 20.5. Write Ahead Log).
-macro_rules! primary_lsn {
-    () => {
-        "CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() \
-         ELSE pg_current_wal_flush_lsn() END"
-    };
-}
-
 /// Reads the position of a session of PostgreSQL. As a column of another query it covers all that
 /// the query sees.
 ///
-/// On a primary it is its log sequence number and its timeline. On a replica it is the replay
-/// position, the receive position and the received timeline. PostgreSQL evaluates the parts from
-/// left to right.
-pub(crate) const POSITION: &str = concat!(
-    "SELECT CASE WHEN pg_is_in_recovery() \
-     THEN coalesce(pg_last_wal_replay_lsn()::text, '') || ' ' \
-     || coalesce(pg_last_wal_receive_lsn()::text, '') || ' ' \
-     || coalesce((SELECT received_tli::text FROM pg_stat_get_wal_receiver()), '') \
-     ELSE (",
-    primary_lsn!(),
-    ")::text || ' primary ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
-);
+/// On a primary it is the flush position, since a commit becomes visible after its flush: sessions
+/// commit synchronously, whatever their role sets (PostgreSQL, 20.5. Write Ahead Log). On a replica
+/// it is the replay position, the receive position and the received timeline. PostgreSQL evaluates
+/// the parts from left to right.
+pub(crate) const POSITION: &str = "\
+    SELECT CASE WHEN pg_is_in_recovery() \
+    THEN coalesce(pg_last_wal_replay_lsn()::text, '') || ' ' \
+    || coalesce(pg_last_wal_receive_lsn()::text, '') || ' ' \
+    || coalesce((SELECT received_tli::text FROM pg_stat_get_wal_receiver()), '') \
+    ELSE pg_current_wal_flush_lsn()::text || ' primary ' \
+    || left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
-/// Reads the log sequence number of a primary, as 8 bytes. A replica answers an error.
-pub(crate) const PRIMARY_LSN: &str = concat!("SELECT pg_lsn_send(", primary_lsn!(), ")");
+/// Reads the flush position of a primary, as 8 bytes. A replica answers an error.
+pub(crate) const PRIMARY_LSN: &str = "SELECT pg_lsn_send(pg_current_wal_flush_lsn())";
 
 impl Position {
     /// A position on SQLite, where every read sees every commit.

@@ -17,18 +17,16 @@ use crate::{
         key_lock::KeyLocks,
         sweep::{self, SweepKeys},
     },
-    pool::{PoolOptions, PoolStats, PooledConnection},
+    options::StoreOptions,
+    pool::{PoolOptions, PoolStats, PooledConnection, options::MOST_DEAD_SESSIONS},
     position::{Freshness, Position},
     read_limits::{Limit, ReadLimits},
     schema::{Needs, Schema, migrations, needs, revisions},
     session::{
         connect::{Connector, PlainConnection},
         rows::Meter,
-        statement_log::StatementLog,
     },
-    topology::{
-        NodeStatus, TopologyOptions, choose::Choice, follow::follow, node::Node, nodes::Topology,
-    },
+    topology::{NodeStatus, choose::Choice, follow::follow, node::Node, nodes::Topology},
     transaction::{
         operation::{Query, Write},
         runner,
@@ -38,27 +36,6 @@ use crate::{
 
 /// The most connections that read a SQLite file. Each has a thread of its own.
 const SQLITE_READERS: u32 = 4;
-
-/// How a store is opened.
-#[derive(Clone)]
-pub struct StoreOptions {
-    /// The nodes, each with a name for reports and a URL (`sqlite:`, `postgres:` or
-    /// `postgresql:`), which is a secret. At least one. The first that answers determines the
-    /// cluster.
-    pub nodes: Vec<(String, String)>,
-    /// The pool of each node. SQLite has one connection for writing and up to four for reading.
-    pub pool: PoolOptions,
-    /// How reads and writes find their node.
-    pub topology: TopologyOptions,
-    /// The statement timeout.
-    pub command_timeout: Duration,
-    /// The timeout of unary reads ([`Limit::Call`]).
-    pub read_timeout: Duration,
-    /// Which statements are logged.
-    pub statement_log: StatementLog,
-    /// The key that seals tokens; `None` for the one in the database.
-    pub sealing_key: Option<[u8; 32]>,
-}
 
 /// The database as the service uses it. Clones share one state.
 #[derive(Clone)]
@@ -102,8 +79,9 @@ impl Store {
             DbBackend::Sqlite => (one, Some(few)),
             _ => (pool, None),
         };
+        let is_single = nodes.len() == 1;
         let open = |(name, url): &(String, String)| {
-            Node::new(name, url, statement_log.clone(), command_timeout, pools)
+            Node::new(name, url, statement_log.clone(), command_timeout, is_single, pools)
         };
         let nodes: Vec<_> = nodes.iter().map(open).collect::<Result<_, _>>()?;
         let first = nodes.first().ok_or_else(|| StoreError::internal("there is no node"))?;
@@ -170,6 +148,13 @@ impl Store {
         runner::run(self.0.topology.clone(), choice, call, write, key_lock).await
     }
 
+    /// The position of the primary now; `None` if it is unknown.
+    pub async fn position(&self) -> Option<Position> {
+        let topology = &self.0.topology;
+        let primary = topology.snapshot().primary?;
+        topology.nodes[primary].writers.position().await
+    }
+
     /// Checks out a read-only connection to a node that is fresh enough.
     ///
     /// # Errors
@@ -232,6 +217,14 @@ impl Store {
                 result = query.fetch(&pooled) => result,
                 () = pooled.evicted() => Err(lost()),
             };
+            // A session that had ended while it was idle: there are others, or new ones.
+            let again = topology.is_single()
+                && result.as_ref().is_err_and(StoreError::is_of_ended_session)
+                && avoid.len() < MOST_DEAD_SESSIONS;
+            if again {
+                avoid.push(node);
+                continue;
+            }
             let elsewhere = match &result {
                 Err(StoreError::Unavailable(_)) => true,
                 // A recovery conflict: the replica replayed the removal of rows that the query
@@ -243,7 +236,10 @@ impl Store {
                 let position = pooled.position(pooled.timeline()).await;
                 return ReadResult { result, node: Some(pooled.node()), position };
             }
-            topology.nodes[node].failed();
+            // A recovery conflict is no failure of the node.
+            if matches!(result, Err(StoreError::Unavailable(_))) {
+                topology.eject(node);
+            }
             avoid.push(node);
         }
     }
@@ -394,6 +390,7 @@ impl Store {
             node.readers.close().await;
             node.writers.close().await;
             node.control.close().await;
+            node.probes.close().await;
         }
     }
 }

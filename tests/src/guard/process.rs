@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::postgres::{cluster, patroni};
+use crate::postgres::{cluster, managers};
 
 /// The prefix of the names of runs' directories.
 const PREFIX: &str = "bookstore-run-";
@@ -70,7 +70,7 @@ async fn serve() -> i32 {
             Err(error) => write_answer(&json!({"error": error})),
         }
     }
-    patroni::end_managers(&directory);
+    managers::end_managers(&directory);
     cluster::stop_all(&directory).await;
     drop(running);
     remove(&directory).await;
@@ -121,7 +121,7 @@ async fn sweep(base: &Path) {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
             && entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == own);
         if ours && is_abandoned(&path) {
-            patroni::end_managers(&path);
+            managers::end_managers(&path);
             cluster::stop_all(&path).await;
             remove(&path).await;
         }

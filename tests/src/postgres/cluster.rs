@@ -3,7 +3,11 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
-    os::unix::{fs::chown, net::UnixStream, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::UnixStream,
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -163,6 +167,17 @@ async fn stop(directory: &Path) {
         command.arg(directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
         drop(tokio::process::Command::from(command).status().await);
     }
+}
+
+/// Writes a file that only the server's account can read, into its data directory.
+pub(super) fn write_private(directory: &Path, name: &str, text: &str) -> std::io::Result<()> {
+    let path = directory.join("data").join(name);
+    fs::write(&path, text)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    if let Some((user, group)) = server_account() {
+        chown(&path, Some(user), Some(group))?;
+    }
+    Ok(())
 }
 
 pub(super) fn make(directory: &Path) -> std::io::Result<()> {

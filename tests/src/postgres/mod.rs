@@ -1,10 +1,13 @@
 //! PostgreSQL for tests: one cluster a run, one database a test.
 
 pub(crate) mod cluster;
+pub(crate) mod managers;
 pub(crate) mod patroni;
+pub(crate) mod pgbouncer;
 mod processes;
 mod programs;
 mod replicated;
+mod role_settings;
 
 use std::{
     path::PathBuf,
@@ -16,7 +19,9 @@ use std::{
     thread,
 };
 
+pub use pgbouncer::is_installed as has_pgbouncer;
 pub use replicated::Replicated;
+pub use role_settings::{VARIABLE as REVERSED_SETTINGS, reverse_settings};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -145,6 +150,10 @@ impl Postgres {
         // Privileges on the database itself aren't copied from a template.
         let mut connection = self.connect(name).await;
         execute(&mut connection, ROLES.to_owned()).await;
+        // A run of the suite may turn every setting of the roles round.
+        if std::env::var_os(REVERSED_SETTINGS).is_some() {
+            execute(&mut connection, reverse_settings(name)).await;
+        }
         drop(connection.close().await);
     }
 }

@@ -225,6 +225,32 @@ impl Replicated {
         self.start_again(node, &[]).await;
     }
 
+    /// The same with settings beside the usual ones, as in `listen_addresses=::1`.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub async fn restart_with(&mut self, node: usize, settings: &[&str]) {
+        self.start_again(node, settings).await;
+    }
+
+    /// The port of a node.
+    pub fn port(&self, node: usize) -> u16 {
+        self.nodes[node].port
+    }
+
+    /// The directory of a node's Unix domain socket.
+    pub fn directory(&self, node: usize) -> &std::path::Path {
+        &self.nodes[node].directory
+    }
+
+    /// Writes a file that only the server can read into its data directory, as keys must be.
+    ///
+    /// # Panics
+    /// If it can't be written.
+    pub fn write_private(&self, node: usize, name: &str, text: &str) {
+        cluster::write_private(self.directory(node), name, text).expect("a file of the server");
+    }
+
     /// The same, reachable only by its socket, so only by this harness.
     pub async fn restart_hidden(&mut self, node: usize) {
         self.start_again(node, &["listen_addresses="]).await;

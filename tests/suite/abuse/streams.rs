@@ -3,12 +3,10 @@
 use bookstore_server::budget;
 use bookstore_tests::{Engine, SOON, TestServer, on_every_engine, until};
 use serde_json::{Value, json};
-use tonic::{Code, Status};
 
-use super::{encoded, endless, framed, narrow, request, user, whole};
+use super::{encoded, endless, framed, narrow, request, user};
 use crate::{
     admin::{get, get_json},
-    bad_input::form,
     transact::Led,
 };
 
@@ -58,42 +56,6 @@ async fn a_half_closed_stream_keeps_its_charge_and_its_permit() {
     drop((connection, calls));
     until("nothing is left", SOON, async || in_flight().await == Some(0)).await;
     until("all is given back", SOON, async || received().await == 0.0).await;
-}
-
-/// On one engine: reflection doesn't come to the database.
-#[tokio::test]
-async fn answers_of_reflection_are_bounded_too() {
-    let server = TestServer::builder(Engine::Sqlite).env("MAX_MESSAGE_SIZE", "256KiB");
-    let server = server.env("MAX_CONNECTION_BYTES", "512KiB").start().await;
-    let path = format!(
-        "http://{}/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        server.address()
-    );
-    // ServerReflectionRequest.file_containing_symbol, whose answer is some tens of kilobytes.
-    let symbol = "google.protobuf.FileDescriptorProto";
-    let mut message = vec![4 << 3 | 2, u8::try_from(symbol.len()).expect("a short name")];
-    message.extend_from_slice(symbol.as_bytes());
-    let connection = narrow(server.address(), 100).await;
-    let (mut unread, mut refused) = (Vec::new(), None);
-    // Without a bound as many as there are streams.
-    for _ in 0..28 {
-        let (mut connection, request) =
-            (connection.clone(), request(&path, whole(framed(&message))));
-        connection.ready().await.expect("a connection");
-        let answer = connection.send_request(request).await.expect("an answer");
-        refused = Status::from_header_map(answer.headers());
-        if refused.is_some() {
-            break;
-        }
-        unread.push(answer);
-    }
-    let refused = refused.expect("answers that are not taken are bounded");
-    form(&refused).expect("the form of an error").is(Code::ResourceExhausted, "OVERLOADED", &[]);
-    let health = format!("http://{}/grpc.health.v1.Health/Check", server.address());
-    let (mut connection, request) = (connection.clone(), request(&health, whole(framed(&[]))));
-    let answer = connection.send_request(request).await.expect("an answer");
-    assert_eq!(Status::from_header_map(answer.headers()).map(|it| it.code()), None, "health");
-    drop(unread);
 }
 
 /// Their passwords are not hashed.

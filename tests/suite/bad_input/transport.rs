@@ -157,6 +157,8 @@ async fn compressed_request_is_refused(engine: Engine) {
         let refusal = form(&status).expect("the form of an error");
         refusal.is(Code::Unimplemented, "METADATA_NOT_SUPPORTED", &[]).says("key", "grpc-encoding");
         assert!(status.message().contains("gzip"), "{status:?}");
+        let accepted = status.metadata().get("grpc-accept-encoding");
+        assert_eq!(accepted.and_then(|it| it.to_str().ok()), Some("identity"), "{status:?}");
     }
     let status = send(server.channel(), "/bookstore.v1.BookService/Nothing", get(), &gzip).await;
     let refusal = form(&status.expect_err("no method")).expect("the form of an error");

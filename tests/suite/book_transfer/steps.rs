@@ -12,6 +12,7 @@ on_every_engine!(
     import_end_with_wrong_counts_is_refused,
     import_batch_sent_again_is_written_once,
     same_batch_number_of_another_import_is_another_batch,
+    import_that_goes_on_too_late_is_refused,
 );
 
 fn batch(number: i64, rows: &[Value]) -> Value {
@@ -70,6 +71,34 @@ async fn import_end_with_wrong_counts_is_refused(engine: Engine) {
     let import = Import::begin(&server, &id(905), json!({})).await;
     assert_eq!(import.end(0, 0).await.expect("an end"), Default::default());
     assert_eq!(count(&server).await, 4);
+}
+
+/// A committed batch is known for as long as its acknowledgement says. Later it would be applied
+/// again, which is refused.
+async fn import_that_goes_on_too_late_is_refused(engine: Engine) {
+    let server = TestServer::builder(engine).env("IDEMPOTENCY_RETENTION", "1h").start().await;
+    let mut import = Import::begin(&server, &id(900), json!({})).await;
+    let before = chrono::Utc::now();
+    let first = import.batch(1, &[json!({"book": a_book("kept")})]).await.expect("a batch");
+    let until = first.key_expire_time.expect("a time").seconds;
+    let hour = chrono::TimeDelta::hours(1);
+    assert!(until >= (before + hour).timestamp(), "{until}");
+    assert!(until <= (chrono::Utc::now() + hour).timestamp(), "{until}");
+    import.end(1, 1).await.expect("an end");
+
+    let sent = |ago: i64| {
+        let sent = chrono::Utc::now() - chrono::TimeDelta::minutes(ago);
+        json!({"first_sent_time": sent.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)})
+    };
+    let mut late = Import::begin(&server, &id(900), sent(61)).await;
+    late.send(batch(1, &[json!({"book": a_book("kept")})])).await;
+    let refused = late.refusal().await;
+    refused.is(Code::FailedPrecondition, "IMPORT_EXPIRED", &[]);
+    // In time the same batch is known; the time is no part of what must be the same.
+    let mut again = Import::begin(&server, &id(900), sent(59)).await;
+    let known = again.batch(1, &[json!({"book": a_book("kept")})]).await.expect("it is known");
+    assert_eq!(known, first);
+    assert_eq!(count(&server).await, 1);
 }
 
 /// Rows that would be duplicates or be refused if they were written again.

@@ -5,6 +5,7 @@ use std::{fs, os::unix::net::UnixListener, path::Path};
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{Engine, Signal, TestServer, run, until};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::transport::Endpoint;
 
 use super::SOON;
@@ -46,6 +47,58 @@ async fn unix_socket_serves_calls_and_is_removed_at_the_end() {
     let server = at(&path).await;
     list(&address).await;
     drop(server);
+}
+
+/// The type of HEADERS and of RST_STREAM (RFC 9113, 6).
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+
+/// Clients of gRPC's C core name the socket's path as their authority, which is no host of a URI.
+#[tokio::test]
+async fn unix_socket_takes_any_authority() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bookstore.sock");
+    let _server = at(&path).await;
+    for authority in ["%2Frun%2Fb.sock", "/run/b.sock", "localhost"] {
+        let mut block = Vec::new();
+        for (name, value) in [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/grpc.health.v1.Health/Check"),
+            (":authority", authority),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+        ] {
+            // Literals without indexing (RFC 7541, 6.2.2).
+            block.push(0);
+            for text in [name, value] {
+                block.push(u8::try_from(text.len()).expect("a short text"));
+                block.extend_from_slice(text.as_bytes());
+            }
+        }
+        let length = u8::try_from(block.len()).expect("a short block");
+        // The preface, SETTINGS, HEADERS with END_HEADERS, DATA with an empty message.
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+        bytes.extend([0, 0, length, HEADERS, 4, 0, 0, 0, 1]);
+        bytes.extend(block);
+        bytes.extend(b"\0\0\x05\0\x01\0\0\0\x01\0\0\0\0\0");
+        let mut stream = tokio::net::UnixStream::connect(&path).await.expect("a connection");
+        stream.write_all(&bytes).await.expect("a request");
+        let answered = async {
+            loop {
+                let mut header = [0; 9];
+                stream.read_exact(&mut header).await.expect("a frame");
+                let [a, b, c, kind, _, rest @ ..] = header;
+                let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+                stream.read_exact(&mut payload).await.expect("a frame's payload");
+                assert_ne!(kind, RST_STREAM, "{authority}: {payload:?}");
+                if kind == HEADERS && rest[3] == 1 {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, answered).await.expect("an answer");
+    }
 }
 
 #[tokio::test]

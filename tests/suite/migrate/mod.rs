@@ -5,7 +5,7 @@ mod examples;
 mod kill;
 mod locks;
 mod offline;
-mod pooler;
+pub(crate) mod pooler;
 mod rebuild;
 mod reports;
 mod verbs;

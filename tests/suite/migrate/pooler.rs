@@ -56,7 +56,7 @@ async fn begin(server: SocketAddr, first: &[u8]) -> Option<Server> {
 }
 
 /// Gives the single server session to each transaction, as poolers in transaction mode do.
-async fn pool(listener: TcpListener, server: SocketAddr) {
+pub(crate) async fn pool(listener: TcpListener, server: SocketAddr) {
     let shared: Arc<Mutex<Option<Server>>> = Arc::default();
     while let Ok((mut client, _)) = listener.accept().await {
         let shared = shared.clone();

@@ -134,6 +134,31 @@ async fn dirty_file_is_rejected_row_by_row(engine: Engine) {
             &["3,,a quote of the record is not closed"],
         ),
         (
+            "quotes.csv",
+            // The form of MySQL's exports.
+            b"title,author\n\"A Child Called \\\"X\\\": One\",B\n\"ok\",B\n",
+            &[],
+            3,
+            &["inserted 1\n", "rejected 1"],
+            &["2,title,\"title has text behind a closing quote: ", "2,title,"],
+        ),
+        (
+            "escaped.csv",
+            b"title,author\n\"A Child Called \\\"X\\\": One\",B\n\"bad\\n\",B\n",
+            &["--escape", "\\"],
+            3,
+            &["inserted 1\n", "rejected 1"],
+            &["\"3\",\"title\",\"title has the escape character before one"],
+        ),
+        (
+            "header.csv",
+            b"\"title\"x,author\nT,A\n",
+            &[],
+            1,
+            &["column 1 of the header has text behind a closing quote"],
+            &[],
+        ),
+        (
             "ids.csv",
             b"id,title,author,category_id\n\
             1,T,A,\n\
@@ -189,6 +214,9 @@ async fn dirty_file_is_rejected_row_by_row(engine: Engine) {
             assert!(found, "{name}: {reject:?} isn't in\n{shown}");
         }
     }
+
+    let quoted = "SELECT count(*) FROM books WHERE title = 'A Child Called \"X\": One'";
+    assert_eq!(server.database().value(quoted).await, "1", "the title as it is meant");
 
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();

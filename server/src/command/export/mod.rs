@@ -17,6 +17,7 @@ use tonic::Status;
 use self::{columns::ExportColumns, output_file::OutputFile};
 use super::{
     failure::Failure,
+    print,
     transfer::{
         client::Service,
         field::Assignment,
@@ -75,7 +76,6 @@ impl From<String> for ExportStopped {
 ///
 /// # Errors
 /// If it failed: the file is as it was before.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let signals = Signals::install()?;
     let client = arguments.service.client()?;
@@ -104,21 +104,21 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Ok(()) => {}
         Err(ExportStopped::Failed(reason)) => return Err(reason.into()),
         Err(ExportStopped::Interrupted(signal)) => {
-            eprintln!("interrupted; the file is as it was before");
+            print::error("interrupted; the file is as it was before");
             return Ok(ExitCode::from(signal.exit_code()));
         }
     }
     output.finish().await?;
     if columns.ambiguous() > 0 {
-        eprintln!(
+        print::error(&format!(
             "warning: {} cells have the text that stands for unset and will be read so; \
              --null takes another text, such as \\N",
             columns.ambiguous()
-        );
+        ));
     }
     match is_pipe(&arguments.file) {
-        true => eprintln!("exported {count}"),
-        false => println!("exported {count}"),
+        true => print::error(&format!("exported {count}")),
+        false => print::line(&format!("exported {count}")),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,5 @@
-//! The output of an export: standard output, or a file that gets its name only when it is complete.
+//! The output of an export: standard output, a device or a pipe, or a file that gets its name only
+//! when it is complete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,7 +9,10 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::command::transfer::format::is_pipe;
+use crate::command::transfer::{
+    format::is_pipe,
+    place::{self, Place},
+};
 
 /// The file being written. A thread of its own writes it, so that a slow disk delays no signal.
 pub struct OutputFile {
@@ -23,6 +27,8 @@ struct Unfinished {
     path: PathBuf,
     becomes: PathBuf,
     renamed: bool,
+    /// What the file was before, if it was there.
+    before: Option<fs::Metadata>,
 }
 
 impl OutputFile {
@@ -35,22 +41,34 @@ impl OutputFile {
         let (sink, unfinished) = if is_pipe(path) {
             (Sink::Pipe(io::stdout()), None)
         } else {
+            let place = Place::of(path).map_err(|error| format!("{shown}: {error}"))?;
+            let (path, before) = match &place {
+                Place::Written => (path, None),
+                Place::Replaced { path, before } => (path.as_path(), before.clone()),
+            };
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
             let name = name.filter(|_| !path.is_dir());
             let name = name.ok_or_else(|| format!("{shown} is no file"))?;
+            if let Place::Written = place {
+                return Ok(Self::start(Sink::Written(path.to_path_buf()), None, shown));
+            }
             let own = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
             let file = OpenOptions::new().write(true).create_new(true).open(&own);
             let file = file.map_err(|error| format!("{}: {error}", own.display()))?;
             let becomes = path.to_path_buf();
-            (Sink::File(file), Some(Unfinished { path: own, becomes, renamed: false }))
+            (Sink::File(file), Some(Unfinished { path: own, becomes, renamed: false, before }))
         };
+        Ok(Self::start(sink, unfinished, shown))
+    }
+
+    fn start(sink: Sink, unfinished: Option<Unfinished>, shown: String) -> Self {
         let (bytes, received) = mpsc::channel(1);
         let (ended, outcome) = oneshot::channel();
         std::thread::spawn(move || {
             // The receiver may be gone after an interrupt.
             let _ = ended.send(sink.write_all(received));
         });
-        Ok(Self { bytes: Some(bytes), outcome, unfinished, shown })
+        Self { bytes: Some(bytes), outcome, unfinished, shown }
     }
 
     /// Passes bytes to the writer. At most one piece is queued.
@@ -77,9 +95,7 @@ impl OutputFile {
             Err(_) => return Err(format!("{}: its writer is gone", self.shown)),
         }
         if let Some(unfinished) = &mut self.unfinished {
-            fs::rename(&unfinished.path, &unfinished.becomes)
-                .map_err(|error| format!("{}: {error}", self.shown))?;
-            unfinished.renamed = true;
+            unfinished.finish().map_err(|error| format!("{}: {error}", self.shown))?;
         }
         Ok(())
     }
@@ -89,6 +105,24 @@ impl OutputFile {
             Ok(Err(error)) => format!("{}: {error}", self.shown),
             Ok(Ok(())) | Err(_) => format!("{}: its writer is gone", self.shown),
         }
+    }
+}
+
+impl Unfinished {
+    /// Gives the file its name, with the mode and the owner of the one that it replaces.
+    fn finish(&mut self) -> io::Result<()> {
+        if let Some(before) = &self.before {
+            if place::has_other_names(before) {
+                // Renaming would leave the old content under the other names.
+                fs::copy(&self.path, &self.becomes)?;
+                return File::open(&self.becomes)?.sync_all();
+            }
+            place::keep_owner(before, &self.path);
+            fs::set_permissions(&self.path, before.permissions())?;
+        }
+        fs::rename(&self.path, &self.becomes)?;
+        self.renamed = true;
+        Ok(())
     }
 }
 
@@ -104,6 +138,8 @@ impl Drop for Unfinished {
 enum Sink {
     Pipe(io::Stdout),
     File(File),
+    /// A device or a pipe. Opening a pipe waits for its reader, so that the writer's thread does it.
+    Written(PathBuf),
 }
 
 impl Sink {
@@ -115,6 +151,13 @@ impl Sink {
                     pipe.write_all(&bytes)?;
                 }
                 pipe.flush()
+            }
+            Self::Written(path) => {
+                let mut file = OpenOptions::new().write(true).open(path)?;
+                while let Some(bytes) = received.blocking_recv() {
+                    file.write_all(&bytes)?;
+                }
+                Ok(())
             }
             Self::File(mut file) => {
                 while let Some(bytes) = received.blocking_recv() {

@@ -33,6 +33,10 @@ impl ColumnMapping {
                 let reason = "a quote of the record is not closed up to the end of the file";
                 return Err(vec![RecordViolation::new("", reason)]);
             }
+            Raw::Misquoted { column, fault, .. } => {
+                let column = self.header_of(*column);
+                return Err(vec![RecordViolation::new(column, fault.reason())]);
+            }
             Raw::Cells(cells) => self.cells(cells, &mut draft)?,
             Raw::Line(line) => self.members(line, &mut draft, unmapped)?,
         }
@@ -43,6 +47,16 @@ impl ColumnMapping {
         }
         let (book, id) = draft.finish()?;
         Ok(ImportBooksRow { line: record.line, book: Some(book), id })
+    }
+
+    /// The header of a column of CSV, or its number.
+    fn header_of(&self, column: usize) -> String {
+        let header = match &self.places {
+            Places::Columns { header, .. } => header.get(column),
+            Places::Keys { .. } => None,
+        };
+        let name = header.and_then(|name| std::str::from_utf8(name).ok());
+        name.map_or_else(|| format!("column {}", column + 1), str::to_owned)
     }
 
     /// Checks the defaults, so that a wrong one is reported before the file is read.

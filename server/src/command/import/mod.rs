@@ -32,6 +32,7 @@ use self::{
 };
 use super::{
     failure::Failure,
+    print,
     transfer::{
         client::Service,
         field::{Assignment, BookField},
@@ -88,6 +89,10 @@ pub struct Arguments {
     /// The separator of the cells of CSV; \t is a tab [default: ,]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
+    /// What stands before a quote within quotes where the file doesn't double it, as in MySQL's
+    /// exports, which have a backslash [default: quotes are doubled]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    escape: Option<u8>,
     /// The most records of a transaction
     #[arg(
         long,
@@ -98,7 +103,7 @@ pub struct Arguments {
     batch_size: u16,
     /// Resumes an import that stopped, with the same file and options. All of it is sent again, or
     /// all from this batch on
-    #[arg(long, value_name = "ID[:BATCH]")]
+    #[arg(long, value_name = "ID[:BATCH][@TIME]")]
     resume: Option<Resume>,
     /// Where rejected records are written [default: FILE.rejects.csv or .jsonl]
     #[arg(long, value_name = "FILE")]
@@ -120,7 +125,6 @@ fn updatable(name: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// If nothing was sent: the file, the options or the address can't be used.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's own output")]
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let signals = Signals::install()?;
     let client = arguments.service.client()?;
@@ -128,7 +132,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let options = arguments.options(&mapping)?;
     let shape = match &mapping.places {
         Places::Columns { header, .. } => {
-            Shape::Csv(header.clone(), arguments.delimiter.unwrap_or(b','))
+            Shape::Csv(header.clone(), arguments.delimiter.unwrap_or(b','), arguments.escape)
         }
         Places::Keys { .. } => Shape::Jsonl,
     };
@@ -157,32 +161,40 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         counts: Counts::default(),
         next: first,
         window: VecDeque::new(),
+        sent: VecDeque::new(),
+        begun: arguments.resume.and_then(|resume| resume.first_sent),
+        key_expire_time: None,
         read: false,
     };
     let done = session.run().await;
     session.progress.end();
     let Counts { inserted, updated, rejected } = session.counts;
-    println!("inserted {inserted}");
-    println!("updated {updated}");
+    print::line(&format!("inserted {inserted}"));
+    print::line(&format!("updated {updated}"));
     match rejected {
-        0 => println!("rejected 0"),
-        _ => println!("rejected {rejected}, see {}", session.rejects.path().display()),
+        0 => print::line("rejected 0"),
+        _ => print::line(&format!("rejected {rejected}, see {}", session.rejects.path().display())),
     }
     let code = match done {
         Ok(()) if rejected == 0 => return Ok(ExitCode::SUCCESS),
         Ok(()) => return Ok(ExitCode::from(REJECTED)),
         Err(ImportStopped::Interrupted(signal)) => {
-            eprintln!("interrupted; every batch is in as a whole or not at all");
+            print::error("interrupted; every batch is in as a whole or not at all");
             ExitCode::from(signal.exit_code())
         }
         Err(ImportStopped::Failed(reason)) => {
-            eprintln!("error: {reason}");
+            print::error(&format!("error: {reason}"));
             ExitCode::FAILURE
         }
     };
+    let place = format!("{id}:{}@{}", session.next, resume::time(session.first_sent()));
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    let again = resume::command(words, &id, session.next);
-    eprintln!("to go on within 24 hours, with the same file:\n  {again}");
+    let again = resume::command(words, &place);
+    let until = match session.key_expire_time {
+        Some(until) => format!("to go on until {}", resume::time(until)),
+        None => "to go on".to_owned(),
+    };
+    print::error(&format!("{until}, with the same file:\n  {again}"));
     Ok(code)
 }
 
@@ -221,8 +233,12 @@ impl Arguments {
     fn open(&self) -> Result<(Source, ColumnMapping, Option<u64>), String> {
         let format = Format::of(self.format, &self.file)?;
         let shown = self.file.display();
-        if format == Format::Jsonl && (self.delimiter.is_some() || self.null.is_some()) {
-            return Err("--delimiter and --null are for CSV; JSON has its own".into());
+        let is_for_csv = self.delimiter.is_some() || self.null.is_some() || self.escape.is_some();
+        if format == Format::Jsonl && is_for_csv {
+            return Err("--delimiter, --escape and --null are for CSV; JSON has its own".into());
+        }
+        if self.escape.is_some_and(|escape| escape == self.delimiter.unwrap_or(b',')) {
+            return Err("--escape and --delimiter name the same character".into());
         }
         let options = MappingOptions {
             columns: self.columns.clone(),
@@ -237,10 +253,14 @@ impl Arguments {
                 (Source::Jsonl(JsonlSource::new(input)), ColumnMapping::of_keys(&options)?)
             }
             Format::Csv => {
-                let mut source = CsvSource::new(input, self.delimiter.unwrap_or(b','));
+                let mut source = CsvSource::new(input, self.delimiter.unwrap_or(b','), self.escape);
                 let header = source.next().map_err(|error| format!("{shown}: {error}"))?;
                 let header = match header.map(|record| record.raw) {
                     Some(Raw::Cells(header)) => header,
+                    Some(Raw::Misquoted { column, fault, .. }) => {
+                        let (column, reason) = (column + 1, fault.reason());
+                        return Err(format!("{shown}: column {column} of the header {reason}"));
+                    }
                     Some(_) => {
                         return Err(format!(
                             "{shown}: the header is too large, or a quote in it is open"
@@ -281,10 +301,11 @@ impl Arguments {
         };
         let masked = mode == ImportMode::Upsert && !paths.is_empty();
         Ok(ImportBooksOptions {
-            import_id: self.resume.map_or_else(uuid::Uuid::new_v4, |resume| resume.id).to_string(),
+            import_id: self.resume.map_or_else(uuid::Uuid::now_v7, |resume| resume.id).to_string(),
             mode: mode.into(),
             key: self.key.clone().unwrap_or_default(),
             update_mask: masked.then_some(FieldMask { paths }),
+            first_sent_time: None,
         })
     }
 

@@ -2,7 +2,7 @@
 //! imported again with the same options.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io::{self, BufReader, Write as _},
     path::PathBuf,
 };
@@ -16,7 +16,7 @@ use super::{
     mapping::{NOTES, RAW},
     source::Raw,
 };
-use crate::command::transfer::{format::Format, json};
+use crate::command::transfer::{format::Format, json, place::Place};
 
 /// How the file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +32,23 @@ pub enum RejectsMode {
 /// How the records of the source are written.
 #[derive(Clone, Debug)]
 pub enum Shape {
-    /// CSV with this header, and what separates its cells.
-    Csv(ByteRecord, u8),
+    /// CSV with this header, what separates its cells, and what stands before a quote within quotes
+    /// where it isn't doubled.
+    Csv(ByteRecord, u8, Option<u8>),
     /// JSON Lines.
     Jsonl,
 }
 
 /// The rejects file. It is made at the first reject.
 pub struct Rejects {
+    /// As it was given.
     path: PathBuf,
+    /// Behind all symbolic links.
+    target: PathBuf,
+    /// Whether it is a device or a pipe, which is written to as it is.
+    is_special: bool,
+    /// The permissions of the file of an earlier run.
+    permissions: Option<Permissions>,
     shape: Shape,
     mode: RejectsMode,
     file: Option<File>,
@@ -58,7 +66,22 @@ impl Rejects {
     pub fn open(path: PathBuf, shape: Shape, mode: RejectsMode) -> Result<Self, String> {
         let shown = path.display().to_string();
         let mut last_written = 0;
-        match (path.exists(), mode) {
+        let place = Place::of(&path).map_err(|error| format!("{shown}: {error}"))?;
+        let Place::Replaced { path: target, before } = place else {
+            let (target, permissions) = (path.clone(), None);
+            return Ok(Self {
+                path,
+                target,
+                is_special: true,
+                permissions,
+                shape,
+                mode,
+                file: None,
+                last_written,
+                begun: false,
+            });
+        };
+        match (before.is_some(), mode) {
             (true, RejectsMode::New) => {
                 return Err(format!(
                     "{shown} is there already: move it away, or name another with --rejects"
@@ -66,21 +89,32 @@ impl Rejects {
             }
             (true, RejectsMode::Append) => {
                 last_written =
-                    last_line(&path, &shape).map_err(|error| format!("{shown}: {error}"))?;
+                    last_line(&target, &shape).map_err(|error| format!("{shown}: {error}"))?;
             }
             (true, RejectsMode::Anew) | (false, _) => {}
         }
-        if !path.exists() {
+        if before.is_none() {
             // Checked now rather than when the first batch is committed.
-            let tried = OpenOptions::new().write(true).create_new(true).open(&path);
-            tried.and_then(|_| std::fs::remove_file(&path)).map_err(|error| {
+            let tried = OpenOptions::new().write(true).create_new(true).open(&target);
+            tried.and_then(|_| std::fs::remove_file(&target)).map_err(|error| {
                 format!(
                     "rejected records can't be written to {shown}, \
                      name another file with --rejects: {error}"
                 )
             })?;
         }
-        Ok(Self { path, shape, mode, file: None, last_written, begun: false })
+        let permissions = before.map(|before| before.permissions());
+        Ok(Self {
+            path,
+            target,
+            is_special: false,
+            permissions,
+            shape,
+            mode,
+            file: None,
+            last_written,
+            begun: false,
+        })
     }
 
     /// Its path.
@@ -95,8 +129,12 @@ impl Rejects {
     /// If it can't be written.
     pub fn write(&mut self, rejects: &[Reject]) -> io::Result<()> {
         let begun = std::mem::replace(&mut self.begun, true);
-        if !begun && self.mode == RejectsMode::Anew && self.path.exists() {
-            std::fs::remove_file(&self.path)?;
+        if !begun
+            && self.mode == RejectsMode::Anew
+            && !self.is_special
+            && self.permissions.is_some()
+        {
+            std::fs::remove_file(&self.target)?;
         }
         let last_written = self.last_written;
         let mut news = rejects.iter().filter(|reject| reject.line > last_written).peekable();
@@ -107,10 +145,14 @@ impl Rejects {
         if self.file.is_none() {
             let mut options = OpenOptions::new();
             match self.mode {
+                _ if self.is_special => options.write(true),
                 RejectsMode::Append => options.append(true).create(true),
                 RejectsMode::New | RejectsMode::Anew => options.write(true).create_new(true),
             };
-            let file = options.open(&self.path)?;
+            let file = options.open(&self.target)?;
+            if let Some(permissions) = self.permissions.take() {
+                file.set_permissions(permissions)?;
+            }
             if file.metadata()?.len() == 0 {
                 self.shape.header(&mut bytes)?;
             }
@@ -134,19 +176,32 @@ impl Shape {
     }
 
     fn header(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let Self::Csv(header, delimiter) = self else { return Ok(()) };
+        let Self::Csv(header, delimiter, escape) = self else { return Ok(()) };
         let own = own(header, header);
-        cells(bytes, *delimiter, NOTES.iter().map(|name| name.as_bytes()).chain(own))
+        cells(bytes, *delimiter, *escape, NOTES.iter().map(|name| name.as_bytes()).chain(own))
     }
 
     fn record(&self, reject: &Reject, bytes: &mut Vec<u8>) -> io::Result<()> {
         let (line, field, reason) = notes(reject);
         match (self, &reject.raw) {
-            (Self::Csv(header, delimiter), raw) => {
+            // As it is written, so that a person can see and correct it.
+            (Self::Csv(header, delimiter, escape), Raw::Misquoted { text, .. })
+                if !header.iter().any(is_note) =>
+            {
+                let notes = [line.as_bytes(), field.as_bytes(), reason.as_bytes()];
+                cells(bytes, *delimiter, *escape, notes.into_iter())?;
+                // In place of the end of the notes.
+                bytes.pop();
+                bytes.push(*delimiter);
+                bytes.extend_from_slice(text);
+                bytes.push(b'\n');
+                Ok(())
+            }
+            (Self::Csv(header, delimiter, escape), raw) => {
                 let none = ByteRecord::new();
                 let raw = if let Raw::Cells(raw) = raw { raw } else { &none };
                 let notes = [line.as_bytes(), field.as_bytes(), reason.as_bytes()];
-                cells(bytes, *delimiter, notes.into_iter().chain(own(header, raw)))
+                cells(bytes, *delimiter, *escape, notes.into_iter().chain(own(header, raw)))
             }
             (Self::Jsonl, raw) => {
                 let text = |text: &str| Json::from(text).to_string();
@@ -157,7 +212,7 @@ impl Shape {
                 ];
                 match raw {
                     Raw::Line(raw) => members.extend(own_members(raw)),
-                    Raw::Cells(_) | Raw::Large(_) | Raw::Open => {
+                    Raw::Cells(_) | Raw::Misquoted { .. } | Raw::Large(_) | Raw::Open => {
                         members.push(format!("\"{RAW}\":\"\""))
                     }
                 }
@@ -169,17 +224,39 @@ impl Shape {
 
 /// The cells that are the source's own, not the notes of an earlier rejects file.
 fn own<'a>(header: &'a ByteRecord, record: &'a ByteRecord) -> impl Iterator<Item = &'a [u8]> {
-    let is_note = |at: usize| {
-        header.get(at).is_some_and(|name| NOTES.iter().any(|note| note.as_bytes() == name))
-    };
-    record.iter().enumerate().filter(move |(at, _)| !is_note(*at)).map(|(_, cell)| cell)
+    let is_noted = |at: usize| header.get(at).is_some_and(is_note);
+    record.iter().enumerate().filter(move |(at, _)| !is_noted(*at)).map(|(_, cell)| cell)
 }
 
+/// Whether a column is one of an earlier rejects file.
+fn is_note(name: &[u8]) -> bool {
+    NOTES.iter().any(|note| note.as_bytes() == name)
+}
+
+/// Writes a record that is read back with the same separator and the same escape.
 fn cells<'a>(
     bytes: &mut Vec<u8>,
     delimiter: u8,
+    escape: Option<u8>,
     cells: impl Iterator<Item = &'a [u8]>,
 ) -> io::Result<()> {
+    if let Some(escape) = escape {
+        for (at, cell) in cells.enumerate() {
+            if at > 0 {
+                bytes.push(delimiter);
+            }
+            bytes.push(b'"');
+            for byte in cell {
+                if matches!(*byte, b'"') || *byte == escape {
+                    bytes.push(escape);
+                }
+                bytes.push(*byte);
+            }
+            bytes.push(b'"');
+        }
+        bytes.push(b'\n');
+        return Ok(());
+    }
     let mut writer = WriterBuilder::new().delimiter(delimiter).from_writer(bytes);
     writer.write_record(cells)?;
     writer.flush()
@@ -215,9 +292,10 @@ fn last_line(path: &std::path::Path, shape: &Shape) -> io::Result<i64> {
     let mut file = BufReader::new(File::open(path)?);
     let mut last = 0;
     match shape {
-        Shape::Csv(_, delimiter) => {
-            let mut reader =
-                ReaderBuilder::new().delimiter(*delimiter).flexible(true).from_reader(file);
+        Shape::Csv(_, delimiter, escape) => {
+            let mut reader = ReaderBuilder::new();
+            let reader = reader.delimiter(*delimiter).escape(*escape).flexible(true);
+            let mut reader = reader.from_reader(file);
             for record in reader.byte_records() {
                 let record = record?;
                 let line =

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
+    time::SystemTime,
 };
 
 use bookstore_client::v1::{
@@ -13,6 +14,7 @@ use bookstore_client::v1::{
     import_books_response::Step as Answer,
 };
 use bookstore_client::{CallOptions as _, Error, ResumeTimer, Transport};
+use prost_types::Timestamp;
 use tokio::{
     sync::mpsc,
     time::{Duration, Instant, sleep, sleep_until},
@@ -84,6 +86,12 @@ pub struct ImportSession {
     pub next: i64,
     /// Pieces that aren't acknowledged, in their order.
     pub window: VecDeque<Piece>,
+    /// The batches that were sent and not acknowledged, with the time when each was first sent.
+    pub sent: VecDeque<(i64, SystemTime)>,
+    /// When the first batch of a resumed import was first sent, or earlier.
+    pub begun: Option<SystemTime>,
+    /// Until when the last acknowledged batch is known to the service.
+    pub key_expire_time: Option<SystemTime>,
     /// Whether the window holds the last piece.
     pub read: bool,
 }
@@ -108,6 +116,13 @@ impl From<ImportStopped> for ImportStreamEnd {
 }
 
 impl ImportSession {
+    /// When the next batch to be acknowledged was first sent, or earlier; now if it wasn't.
+    #[must_use]
+    pub fn first_sent(&self) -> SystemTime {
+        let sent = self.sent.front().map(|(_, time)| *time);
+        self.begun.or(sent).unwrap_or_else(SystemTime::now)
+    }
+
     /// Runs the import to its end.
     ///
     /// # Errors
@@ -158,7 +173,10 @@ impl ImportSession {
         let (sender, receiver) = mpsc::channel(1);
         let step = |step| ImportBooksRequest { step: Some(step) };
         // The channel is new and takes one.
-        let _ = sender.try_send(step(Step::Options(self.options.clone())));
+        let sent = self.begun.or(self.sent.front().map(|(_, time)| *time));
+        let first_sent_time = sent.map(Timestamp::from);
+        let options = ImportBooksOptions { first_sent_time, ..self.options.clone() };
+        let _ = sender.try_send(step(Step::Options(options)));
         let mut sender = Some(sender);
         // The outer loop waits and prints the reason.
         let request = Request::new(ReceiverStream::new(receiver)).wait_for_ready(false);
@@ -195,6 +213,9 @@ impl ImportSession {
                     })));
                     (sent, rows) = (sent + 1, rows + length(piece.rows.len()));
                     last_sent = number;
+                    if self.sent.back().is_none_or(|(last, _)| *last < number) {
+                        self.sent.push_back((number, SystemTime::now()));
+                    }
                 }
                 piece = self.pieces.recv(), if room => {
                     self.take(piece)?;
@@ -288,6 +309,10 @@ impl ImportSession {
         self.timer.reset();
         let Some(piece) = self.window.pop_front() else { return Ok(()) };
         self.next = acknowledgement.number + 1;
+        self.begun = None;
+        self.sent.retain(|(number, _)| *number > acknowledgement.number);
+        let until = acknowledgement.key_expire_time.and_then(|time| time.try_into().ok());
+        self.key_expire_time = until.or(self.key_expire_time);
         self.counts.inserted += acknowledgement.inserted;
         self.counts.updated += acknowledgement.updated;
         self.finish(piece, Some(acknowledgement))?;

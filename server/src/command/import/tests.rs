@@ -12,12 +12,13 @@ fn options(columns: &[&str], defaults: &[&str]) -> MappingOptions {
 }
 
 fn csv(text: &[u8], options: &MappingOptions, size: usize) -> (Cutter, Shape) {
-    let mut source = CsvSource::new(FileInput::new(Cursor::new(text.to_vec())).unwrap(), b',');
+    let mut source =
+        CsvSource::new(FileInput::new(Cursor::new(text.to_vec())).unwrap(), b',', None);
     let Some(Raw::Cells(header)) = source.next().unwrap().map(|record| record.raw) else {
         unreachable!("a header")
     };
     let mapping = ColumnMapping::of_header(options, header.clone()).unwrap();
-    (Cutter::new(Source::Csv(Box::new(source)), mapping, size), Shape::Csv(header, b','))
+    (Cutter::new(Source::Csv(Box::new(source)), mapping, size), Shape::Csv(header, b',', None))
 }
 
 fn jsonl(text: &str, options: &MappingOptions) -> Cutter {

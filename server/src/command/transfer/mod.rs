@@ -6,4 +6,5 @@ pub mod field;
 pub mod format;
 pub mod json;
 pub mod money;
+pub mod place;
 pub mod progress;

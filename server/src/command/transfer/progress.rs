@@ -7,6 +7,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::command::print;
+
 /// The time between two lines where there is no terminal.
 const LINES: Duration = Duration::from_secs(5);
 
@@ -64,11 +66,10 @@ impl Progress {
     }
 
     /// Prints a line above the bar.
-    #[expect(clippy::print_stderr, reason = "a command's own output")]
     pub fn note(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| print::error(line)),
+            None => print::error(line),
         }
     }
 

@@ -10,6 +10,7 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{crud::Columns, list::Listed};
 use bookstore_store::{FieldViolation, Query, StoreError};
+use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sea_orm::ActiveValue;
 use uuid::Uuid;
@@ -18,13 +19,14 @@ use super::operations::{ExportBooks, ImportBooks, ImportRow, Imported, Rejection
 use crate::{
     resource::book::Book,
     rpc::{
-        calls::Refused,
         check::Check,
         field_mask, list,
         paths::Paths,
+        refused::Refused,
         request::ReadRequest,
         standard::Standard,
         streams::{Once, StreamCall},
+        wire,
     },
 };
 
@@ -41,6 +43,8 @@ pub struct ImportPlan {
     change: Option<ActiveModel>,
     /// The encoded options, which are a part of the request's fingerprint.
     encoded: Vec<u8>,
+    /// When the stream's first batch was first sent, or earlier.
+    pub first_sent: Option<DateTime<Utc>>,
 }
 
 impl ImportPlan {
@@ -49,7 +53,9 @@ impl ImportPlan {
     /// # Errors
     /// All their violations.
     pub fn of(call: &StreamCall, options: ImportBooksOptions) -> Result<Self, Refused> {
-        let encoded = options.encode_to_vec();
+        // The time may differ from stream to stream.
+        let encoded = ImportBooksOptions { first_sent_time: None, ..options.clone() };
+        let encoded = encoded.encode_to_vec();
         let message = ImportBooksRequest { step: Some(Step::Options(options.clone())) };
         call.checked(message, |_, check| {
             let import_id = check.id(&options.import_id);
@@ -57,7 +63,15 @@ impl ImportPlan {
                 check.violation("options.key", "must be `id`, the unique field that books have");
             }
             let change = change(check, &options);
-            Some(Self { import_id: import_id?, change, encoded })
+            let first_sent = options.first_sent_time.map(|time| {
+                let nanos = u32::try_from(time.nanos).unwrap_or(u32::MAX);
+                DateTime::from_timestamp(time.seconds, nanos)
+            });
+            if first_sent == Some(None) {
+                check.violation("options.first_sent_time", "must be a valid time");
+            }
+            let first_sent = first_sent.flatten();
+            Some(Self { import_id: import_id?, change, encoded, first_sent })
         })
     }
 
@@ -186,7 +200,11 @@ fn reasons(violations: Vec<FieldViolation>) -> impl Iterator<Item = FieldViolati
 }
 
 /// The acknowledgement of a batch.
-pub fn acknowledgement(number: i64, imported: Imported) -> ImportBooksAcknowledgement {
+pub fn acknowledgement(
+    number: i64,
+    imported: Imported,
+    expires: DateTime<Utc>,
+) -> ImportBooksAcknowledgement {
     let Imported { inserted, updated, rejections } = imported;
     let rows: HashSet<usize> = rejections.iter().map(|rejection| rejection.index).collect();
     let rejections = rejections.into_iter().map(|Rejection { line, violation, .. }| {
@@ -198,6 +216,7 @@ pub fn acknowledgement(number: i64, imported: Imported) -> ImportBooksAcknowledg
         updated,
         rejected: i64::try_from(rows.len()).unwrap_or(i64::MAX),
         rejections: rejections.collect(),
+        key_expire_time: wire::timestamp(expires),
     }
 }
 

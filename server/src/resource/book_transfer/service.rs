@@ -7,6 +7,7 @@ use bookstore_proto::v1::{
     import_books_request::Step,
     import_books_response::Step as Answer,
 };
+use bookstore_store::now;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, async_trait, service::RoutesBuilder};
 
@@ -74,7 +75,13 @@ impl Import {
             };
             let answer = match message.step {
                 Some(Step::Options(options)) if self.plan.is_none() => {
-                    self.plan = Some(ImportPlan::of(&self.call, options)?);
+                    let plan = ImportPlan::of(&self.call, options)?;
+                    let retention = self.call.key_retention();
+                    let expired = plan.first_sent.map(|sent| sent + retention);
+                    if let Some(since) = expired.filter(|since| *since <= now()) {
+                        return Err(status::import_expired(since));
+                    }
+                    self.plan = Some(plan);
                     continue;
                 }
                 Some(Step::Options(_)) => {
@@ -103,7 +110,9 @@ impl Import {
         }
         let rows = i64::try_from(batch.rows.len()).unwrap_or(i64::MAX);
         let (operation, once) = plan.batch(&self.call, batch)?;
-        let message = move |imported| convert::acknowledgement(number, imported);
+        // The key is made later.
+        let expires = now() + self.call.key_retention();
+        let message = move |imported| convert::acknowledgement(number, imported, expires);
         let answer = self.call.write(operation, &once, message).await?;
         self.last = Some(number);
         self.rows += rows;

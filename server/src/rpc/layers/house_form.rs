@@ -9,13 +9,16 @@ use tonic::Status;
 
 use super::{
     receive::size_of_headers,
-    shared::{LayerContext, is_ours},
+    shared::{LayerContext, is_compressed, is_ours},
 };
 use crate::rpc::status;
 
 /// The most metadata of a call, in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The transport
 /// takes a little more, so that most who send too much learn why.
 const METADATA: usize = 16 * 1024;
+
+/// The header that names the compressions that are taken.
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// The layer. Our own errors carry details; an error of one of our methods without them is
 /// the transport's.
@@ -42,14 +45,18 @@ pub async fn house_form<F: Future<Output = Response>>(
     if size > METADATA {
         return status::metadata_too_large(size, METADATA).into_http();
     }
+    let is_compressed = is_compressed(request.headers());
     let response = next(request).await;
-    if !is_ours(&path) {
-        return response;
+    let rewritten = match is_ours(&path) {
+        true => rewrite(shared, response.headers(), &path),
+        false => None,
+    };
+    let mut response = rewritten.map_or(response, Status::into_http);
+    if is_compressed {
+        // So that clients fall back by themselves (gRPC, Compression).
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    match rewrite(shared, response.headers(), &path) {
-        Some(rewritten) => rewritten.into_http(),
-        None => response,
-    }
+    response
 }
 
 fn rewrite(shared: &LayerContext, headers: &HeaderMap, path: &str) -> Option<Status> {

@@ -20,7 +20,7 @@ use tonic::Status;
 
 use super::{
     load::{StreamPermit, load},
-    shared::{HEALTH, LayerContext, REFLECTION},
+    shared::{HEALTH, LayerContext, REFLECTION, is_compressed},
 };
 use crate::{
     budget::{Account, BudgetSide, CALL, Held, INCLUDED},
@@ -75,6 +75,7 @@ pub async fn receive<F: Future<Output = Response>>(
         decoded: account.nothing(BudgetSide::Decoded),
         request: method.map(|method| method.request.clone()),
         limit: shared.max_message_size,
+        has_encoding: is_compressed(request.headers()),
     };
     if streams {
         let permit = request.extensions().get::<RequestContext>().zip(method);
@@ -124,6 +125,8 @@ struct Receiver {
     /// The full name of the type of the messages, where it is one of the contract.
     request: Option<Arc<str>>,
     limit: usize,
+    /// Whether the request says how its messages are compressed.
+    has_encoding: bool,
 }
 
 impl Receiver {
@@ -153,7 +156,10 @@ impl Receiver {
             prefix[have..have + take].copy_from_slice(&self.rest.split_to(take));
             have += take;
         }
-        let [_, length @ ..] = prefix;
+        let [flag, length @ ..] = prefix;
+        if flag == 1 && !self.has_encoding {
+            return Err(status::compressed_without_encoding());
+        }
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > self.limit {
             return Err(status::message_too_large(self.limit));

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::extract::Request;
+use http::HeaderMap;
 
 use crate::{
     budget::{Budget, CallBudget},
@@ -37,6 +38,11 @@ impl LayerContext {
         let begun = request.extensions().get::<Arc<CallBudget>>().cloned();
         begun.unwrap_or_else(|| self.budget.open().begin_call())
     }
+}
+
+/// Whether the request names a compression of its messages.
+pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
 }
 
 /// The beginning of the paths of health.

@@ -162,6 +162,10 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
             tracing::warn!(%source, "the database can't be reached");
             return database_unavailable();
         }
+        StoreError::Unsuitable(reason) => {
+            tracing::warn!(%reason, "the database can't be used");
+            return database_unavailable();
+        }
         StoreError::CommitOutcomeUnknown(source) => {
             tracing::warn!(%source, "the connection broke during the commit");
             RichStatus::new(

@@ -8,12 +8,13 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub(crate) use crate::coalescing::{batch::RunningStatement, queue::Found};
 use crate::{
+    cause::READ_TIMEOUT,
     coalescing::{
         queue::{Joined, PATIENCE, QueueKey, Queues, Reply},
         row::RowById,
     },
     deadline::Deadline,
-    error::{READ_TIMEOUT, StoreError},
+    error::StoreError,
     position::Freshness,
     session::rows::Meter,
     telemetry::traces,

@@ -7,7 +7,10 @@ use std::{
 
 use crate::{
     pool::options::PoolOptions,
-    session::connection::{Connection, driver::Access},
+    session::{
+        connection::{Connection, driver::Access},
+        limit::OpeningLimit,
+    },
 };
 
 /// The idle time after which the pool closes a connection beyond its size.
@@ -21,11 +24,15 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 pub(crate) struct IdleList {
     /// The number of all connections: checked out, idle, being opened or being closed.
     pub(crate) open: u32,
+    /// The number of those that are being opened or pinged.
+    pub(crate) opening: u32,
     /// The idle connections. The one used last is at the back. It is checked out first, since its
     /// caches are warm.
     pub(crate) idle: VecDeque<Idle>,
     /// Whether a task closes the connections beyond the size.
     pub(crate) sweeping: bool,
+    /// What is known of the server's limit of connections.
+    pub(crate) limit: OpeningLimit,
 }
 
 /// An idle connection.
@@ -42,32 +49,50 @@ pub(crate) enum Candidate {
     NeedsPing(Connection),
     /// A free slot for a new connection.
     OpenNew,
-    /// A connection to close first: it is too old or has another access.
+    /// A connection to close first, since it is too old.
     Replace(Connection),
+    /// A connection with the other access, where no more may be opened now.
+    Switch(Connection),
+    /// Nothing: a connection may return, and after this time an opening may be tried.
+    Wait(Duration),
 }
 
 impl IdleList {
     /// Finds a connection or a slot. A caller with a permit always gets one, since there are as
-    /// many permits as slots.
-    pub(crate) fn find(&mut self, access: Access, options: &PoolOptions) -> Candidate {
+    /// many permits as slots, unless the server takes fewer connections than the pool has slots.
+    /// `prompt` is of a caller that has begun an opening: whether that may still end promptly.
+    pub(crate) fn find(
+        &mut self,
+        access: Access,
+        options: &PoolOptions,
+        prompt: Option<bool>,
+    ) -> Candidate {
+        let now = Instant::now();
+        let may_open = prompt.is_none();
         if let Some(at) = self.idle.iter().rposition(|idle| idle.connection.access() == access)
             && let Some(idle) = self.idle.remove(at)
         {
             return match idle.connection {
-                old if old.is_old() => Candidate::Replace(old),
+                // An old one is better than none.
+                old if old.is_old() && may_open && self.limit.allows(now) => {
+                    Candidate::Replace(old)
+                }
                 silent if options.pre_ping && idle.since.elapsed() >= PING_AFTER => {
                     Candidate::NeedsPing(silent)
                 }
                 ready => Candidate::Ready(ready),
             };
         }
-        if self.open >= options.most()
+        if may_open && self.open < options.most() && self.limit.allows(now) {
+            self.open += 1;
+            return Candidate::OpenNew;
+        }
+        if prompt != Some(true)
             && let Some(idle) = self.idle.pop_front()
         {
-            return Candidate::Replace(idle.connection);
+            return Candidate::Switch(idle.connection);
         }
-        self.open += 1;
-        Candidate::OpenNew
+        Candidate::Wait(self.limit.next(now))
     }
 
     /// Removes the connections beyond `size` that were idle for 10 s.

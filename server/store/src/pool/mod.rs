@@ -5,7 +5,7 @@
 
 mod checkout;
 mod idle;
-mod options;
+pub(crate) mod options;
 pub(crate) mod pooled;
 pub(crate) mod shared;
 pub(crate) mod waiters;

@@ -2,6 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+/// How many sessions in a row a call may find ended before it fails: those that the server has
+/// ended while they were idle. With the first one the pool drops all idle ones.
+pub(crate) const MOST_DEAD_SESSIONS: usize = 2;
+
 /// The settings of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {

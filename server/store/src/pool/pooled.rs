@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     deadline::Deadline,
     pool::shared::{Pool, in_background},
+    position::Position,
     session::connection::{Connection, state::TransactionState},
 };
 
@@ -51,6 +52,12 @@ impl PooledConnection {
     /// Sets the node's name for callers and its timeline.
     pub(crate) fn leads_to(&mut self, node: Arc<str>, timeline: u32) {
         (self.node, self.timeline) = (node, timeline);
+    }
+
+    /// The node's position now, by its control connection. It covers a commit whose answer ended
+    /// before its position came. `None` if the node doesn't answer.
+    pub(crate) async fn position_now(&self) -> Option<Position> {
+        self.pool.position().await.map(|it| it.on(self.timeline))
     }
 
     /// Holds one more permit until the connection returns to the pool.

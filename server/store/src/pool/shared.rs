@@ -15,11 +15,14 @@ use tokio::{
 };
 
 use crate::{
+    deadline::Deadline,
+    error::StoreError,
     pool::{
         idle::{Idle, IdleList, SURPLUS_IDLE},
         options::{PoolOptions, PoolStats},
         waiters::Waiters,
     },
+    position::Position,
     session::{
         connect::Connector,
         connection::{Connection, state::TransactionState},
@@ -48,6 +51,8 @@ pub(crate) struct Pool {
     idle_list: Mutex<IdleList>,
     /// The current generation. The pool never checks out a connection of an earlier one.
     pub(crate) generation: watch::Sender<u64>,
+    /// Notified when a connection returns or a slot is free, for callers that found neither.
+    pub(crate) returned: Notify,
     /// Notified when a session breaks: the node may be gone.
     pub(crate) lost: Arc<Notify>,
     /// The pool's name in metrics.
@@ -75,6 +80,7 @@ impl Pool {
             waiters: Waiters::default(),
             idle_list,
             generation,
+            returned: Notify::new(),
             lost,
             labels,
         });
@@ -109,6 +115,12 @@ impl Pool {
         drop(idle);
     }
 
+    /// Whether the pool holds no connection that answers: the next call depends on an opening.
+    pub(crate) fn is_empty(&self) -> bool {
+        let idle_list = self.idle_list();
+        idle_list.open == idle_list.opening
+    }
+
     /// The current figures of the pool.
     pub(crate) fn stats(&self) -> PoolStats {
         let idle_list = self.idle_list();
@@ -134,6 +146,7 @@ impl Pool {
         }
         let mut idle_list = self.idle_list();
         idle_list.idle.push_back(Idle { connection, since: Instant::now() });
+        self.returned.notify_one();
         if idle_list.open > self.options.size && !std::mem::replace(&mut idle_list.sweeping, true) {
             let pool = self.clone();
             in_background(async move { pool.sweep().await });
@@ -187,6 +200,15 @@ impl Pool {
         }
     }
 
+    /// The node's position, by the control connection.
+    pub(crate) async fn position(&self) -> Option<Position> {
+        let deadline = Deadline::after(RECOVERY);
+        let asked = self.control.ask(deadline, async |it| {
+            it.position(0).await.ok_or_else(|| StoreError::internal("a node says nothing"))
+        });
+        asked.await.ok()
+    }
+
     /// The lifetime of a new connection, varied so that not all end at once.
     pub(crate) fn lifetime(&self) -> Duration {
         self.options.recycle.mul_f64(rand::rng().random_range(0.9..=1.1))
@@ -195,6 +217,7 @@ impl Pool {
     /// Drops a connection that must not be used again, and frees its slot.
     pub(crate) fn discard(&self, connection: Connection) {
         self.idle_list().open -= 1;
+        self.returned.notify_one();
         self.drop_connection(connection);
     }
 

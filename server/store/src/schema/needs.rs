@@ -65,7 +65,7 @@ pub(crate) async fn missing(
     let ask = async |connection: &Connection| Ok(missing_on(connection, needs).await?);
     let mut last = StoreError::internal("there is no node");
     for node in nodes_to_ask(topology) {
-        match topology.nodes[node].control.ask(deadline, ask).await {
+        match topology.nodes[node].ask(deadline, ask).await {
             Ok(missing) => return Ok(missing),
             Err(error) => last = error,
         }

@@ -5,8 +5,11 @@ use std::collections::HashSet;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::{
-    deadline::Deadline, error::StoreError, schema::nodes::nodes_to_ask,
-    session::connection::Connection, topology::nodes::Topology,
+    deadline::Deadline,
+    error::StoreError,
+    schema::{access, nodes::nodes_to_ask},
+    session::connection::Connection,
+    topology::{nodes::Topology, probe},
 };
 
 /// The state of the database's schema.
@@ -16,8 +19,8 @@ pub enum Schema {
     Right {
         /// Applied revisions that this program doesn't know: those of a newer one.
         unknown: Vec<String>,
-        /// Whether there is a primary.
-        primary: bool,
+        /// Why writes are refused, in a sentence; `None` if they are taken.
+        refuses_writes: Option<String>,
     },
     /// These revisions are missing.
     Pending(Vec<String>),
@@ -43,8 +46,18 @@ pub(crate) async fn compare(
     let examine = async |connection: &Connection| examine(topology, connection, known).await;
     let mut last = StoreError::internal("there is no node");
     for node in nodes_to_ask(topology) {
-        match topology.nodes[node].control.ask(deadline, examine).await {
-            Ok(schema) => return Ok(schema),
+        let node = &topology.nodes[node];
+        access::check_file(node).await;
+        match node.ask(deadline, examine).await {
+            Ok((Schema::Right { unknown, refuses_writes }, key)) => {
+                access::check_reads(topology, node, deadline).await?;
+                let refuses_writes = match refuses_writes {
+                    None => access::refuses_writes(topology, deadline).await,
+                    refused => refused,
+                };
+                return Ok((Schema::Right { unknown, refuses_writes }, key));
+            }
+            Ok(other) => return Ok(other),
             Err(error) => last = error,
         }
     }
@@ -81,8 +94,9 @@ async fn examine(
     let key = read_sealing_key(connection).await?;
     let known: HashSet<&String> = known.iter().collect();
     let unknown = applied.into_iter().filter(|revision| !known.contains(revision)).collect();
-    let primary = takes_writes(topology, connection).await?;
-    Ok((Schema::Right { unknown, primary }, Some(key)))
+    let no_primary = "there is no primary".to_owned();
+    let refuses_writes = (!takes_writes(topology, connection).await?).then_some(no_primary);
+    Ok((Schema::Right { unknown, refuses_writes }, Some(key)))
 }
 
 /// Whether an applied revision that this program doesn't know requires another unknown one.
@@ -126,11 +140,23 @@ async fn read_sealing_key(connection: &Connection) -> Result<[u8; 32], StoreErro
 /// Whether there is a primary. A single node is asked itself.
 async fn takes_writes(topology: &Topology, connection: &Connection) -> Result<bool, StoreError> {
     let backend = connection.get_database_backend();
-    if backend != DbBackend::Postgres || !topology.is_single() {
-        return Ok(topology.has_primary());
+    let Some(primary) = topology.snapshot().primary else { return Ok(false) };
+    if backend != DbBackend::Postgres {
+        return Ok(true);
     }
-    let statement = Statement::from_string(backend, "SELECT NOT pg_is_in_recovery()");
-    let row = connection.query_one_raw(statement).await?;
-    let primary = row.map(|row| row.try_get_by_index(0)).transpose()?;
-    Ok(primary.unwrap_or_default())
+    if topology.is_single() {
+        let statement =
+            Statement::from_string(backend, "SELECT NOT pg_is_in_recovery(), pg_backend_pid()");
+        let row = connection.query_one_raw(statement).await?;
+        let row = row.ok_or_else(|| StoreError::internal("a node says nothing"))?;
+        if let Some(server) = connection.server() {
+            probe::check_process(server.process, row.try_get_by_index(1)?).inspect_err(|_| {
+                topology.nodes[primary].evict();
+            })?;
+        }
+        if !row.try_get_by_index::<bool>(0)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -1,22 +1,35 @@
 //! Opens connections to a database, with the settings of their sessions. No other file does.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+mod tls;
+
+use std::{
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection, Row, SqliteConnection,
+    ConnectOptions as _, Connection as _, PgConnection, SqliteConnection,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
+use tokio::sync::Mutex;
+
 use crate::{
     error::StoreError,
     session::{
+        condition::Condition,
         connection::{
             Connection,
             driver::{Access, Driver, ServerIdentity},
         },
         interrupt::Interrupt,
+        pooler,
+        settings::{self, Opened, Refusal, SessionUse},
+        sqlite_file::{SqliteFile, is_full},
         statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
@@ -25,8 +38,14 @@ use crate::{
 /// order and page size.
 const STATEMENT_CACHE: usize = 256;
 
+/// The `application_name` of sessions for which the URL has none.
+const APPLICATION_NAME: &str = "bookstore";
+
 /// How long a SQLite session waits for another process's lock on the file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long sessions count as this program's alone before that is checked again.
+const UNSHARED_FOR: Duration = Duration::from_secs(60);
 
 /// Opens the connections to one node.
 #[derive(Clone)]
@@ -34,6 +53,10 @@ pub(crate) struct Connector {
     engine: EngineOptions,
     log: Arc<Statements>,
     command_timeout: Duration,
+    /// What the sessions have found out.
+    condition: Arc<Condition>,
+    /// When the sessions were last found to be this program's alone.
+    unshared_at: Arc<Mutex<Option<Instant>>>,
     /// Whether the URL wants SQLite's file to be made.
     makes_file: bool,
 }
@@ -41,7 +64,7 @@ pub(crate) struct Connector {
 #[derive(Clone)]
 enum EngineOptions {
     Postgres(Box<PgConnectOptions>),
-    Sqlite(Box<SqliteConnectOptions>),
+    Sqlite(Box<SqliteConnectOptions>, Arc<SqliteFile>),
 }
 
 impl Connector {
@@ -67,11 +90,17 @@ impl Connector {
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
-            EngineOptions::Sqlite(Box::new(options))
+            let file = Arc::new(SqliteFile::new(options.get_filename().to_owned()));
+            EngineOptions::Sqlite(Box::new(options), file)
         } else {
-            let options = PgConnectOptions::from_str(url)
-                .map_err(unreadable)?
-                .application_name("bookstore")
+            let mut options = PgConnectOptions::from_str(url).map_err(unreadable)?;
+            let is_named = options.get_application_name().is_some_and(|name| !name.is_empty());
+            if !is_named {
+                options = options.application_name(APPLICATION_NAME);
+            }
+            let options = options
+                // A startup parameter that poolers refuse. It is set afterwards.
+                .extra_float_digits(None)
                 .statement_cache_capacity(STATEMENT_CACHE)
                 .disable_statement_logging();
             EngineOptions::Postgres(Box::new(options))
@@ -82,21 +111,30 @@ impl Connector {
                 address: Some(options.get_host().into()),
                 namespace: options.get_database().map(Arc::from),
             },
-            EngineOptions::Sqlite(options) => DatabaseAttributes {
+            EngineOptions::Sqlite(options, _) => DatabaseAttributes {
                 system: "sqlite",
                 address: None,
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
         let log = Arc::new(Statements { log, database });
-        Ok(Self { engine, log, command_timeout, makes_file: url.contains("mode=rwc") })
+        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+        let mode = parameters.split('&').filter_map(|pair| pair.strip_prefix("mode=")).next_back();
+        Ok(Self {
+            engine,
+            log,
+            command_timeout,
+            condition: Arc::default(),
+            unshared_at: Arc::default(),
+            makes_file: mode == Some("rwc"),
+        })
     }
 
     /// The engine, by the URL's scheme.
     pub(crate) fn backend(&self) -> DbBackend {
         match self.engine {
             EngineOptions::Postgres(_) => DbBackend::Postgres,
-            EngineOptions::Sqlite(_) => DbBackend::Sqlite,
+            EngineOptions::Sqlite(..) => DbBackend::Sqlite,
         }
     }
 
@@ -109,57 +147,104 @@ impl Connector {
     /// Opens a session with this access.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] for every reason, since no statement has run yet.
+    /// [`StoreError::Unavailable`] for every reason that passes, since no statement has run yet;
+    /// [`StoreError::Unsuitable`] if the database lacks what a session needs.
     pub(crate) async fn open(&self, access: Access) -> Result<Connection, StoreError> {
-        let opened = match &self.engine {
-            EngineOptions::Postgres(options) => self.open_postgres(options, access).await,
-            EngineOptions::Sqlite(options) => {
-                self.create_sqlite_file();
-                open_sqlite(options, access).await
-            }
+        let connection = |driver| {
+            let condition = self.condition.clone();
+            Connection::new(driver, access, self.log.clone(), self.command_timeout, condition)
         };
-        let driver = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
-        Ok(Connection::new(driver, access, self.log.clone(), self.command_timeout))
+        match &self.engine {
+            EngineOptions::Postgres(options) => {
+                let driver = self.open_postgres(options, access).await.map_err(refused)?;
+                Ok(connection(driver))
+            }
+            EngineOptions::Sqlite(options, file) => {
+                let before = file.check_before_open().map_err(StoreError::Unsuitable)?;
+                let options = self.for_opening(options, file);
+                let driver = open_sqlite(options, access).await.map_err(unavailable)?;
+                let file = file.session(before).map_err(StoreError::Unsuitable)?;
+                Ok(connection(driver).with_file(file))
+            }
+        }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     async fn open_postgres(
         &self,
         options: &PgConnectOptions,
         access: Access,
-    ) -> Result<Driver, sqlx::Error> {
-        let mut session: PgConnection = options.connect().await?;
-        let read_only = match access {
-            Access::ReadWrite => "off",
-            Access::ReadOnly => "on",
-        };
+    ) -> Result<Driver, Refusal> {
+        let mut session: PgConnection = tls::connect(options).await?;
         let timeout = self.command_timeout.as_millis().max(1);
-        // SET statements, since poolers such as PgBouncer refuse start-up options. The last one is
-        // a safety net: the store ends its transactions earlier.
-        let settings = format!(
-            "SET TIME ZONE 'UTC'; SET default_transaction_read_only = {read_only}; \
-             SET statement_timeout = {timeout}; \
-             SET idle_in_transaction_session_timeout = {timeout}; SELECT pg_backend_pid()::text, \
-             (SELECT system_identifier FROM pg_control_system())::text, \
-             (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text"
-        );
-        let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(&mut session).await?;
-        let number = |at: usize| -> Result<i64, sqlx::Error> {
-            let text: String = row.try_get(at)?;
-            text.parse().map_err(|_| sqlx::Error::Protocol("a number was expected".into()))
-        };
-        let process = i32::try_from(number(0)?).unwrap_or_default();
-        // PostgreSQL shows the unsigned 64-bit identifier as a signed number.
-        let (system, started) = (number(1)?.cast_unsigned(), number(2)?);
+        let read_only = access == Access::ReadOnly;
+        let session_use = SessionUse::Service { read_only, timeout };
+        let opened = settings::apply(&mut session, session_use).await?;
+        self.condition.set_read_only(opened.is_read_only);
+        if opened.is_read_only && !read_only {
+            let _ = session.close().await;
+            return Err(Refusal::Unsuitable(settings::READ_ONLY.to_owned()));
+        }
+        let mut unshared_at = self.unshared_at.lock().await;
+        if unshared_at.is_none_or(|at| at.elapsed() >= UNSHARED_FOR) {
+            let other = || tls::connect(options);
+            pooler::refuse_shared_sessions(&mut session, opened.process, other).await?;
+            *unshared_at = Some(Instant::now());
+        }
+        drop(unshared_at);
+        let Opened { process, system, started, .. } = opened;
         Ok(Driver::Postgres(Box::new(session), ServerIdentity { process, system, started }))
+    }
+
+    /// What the sessions have found out.
+    pub(crate) fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// Why nothing can be written, as far as that is known without a question to the database: an
+    /// operator's read-only mode, or what has happened to SQLite's file.
+    pub(crate) fn refuses_writes(&self) -> Option<String> {
+        match &self.engine {
+            EngineOptions::Postgres(_) => {
+                self.condition.is_read_only().then(|| settings::READ_ONLY.to_owned())
+            }
+            EngineOptions::Sqlite(_, file) => file.refuses_writes(),
+        }
+    }
+
+    /// Whether the name of SQLite's file leads to another file than the sessions have, or to none.
+    pub(crate) fn has_moved(&self) -> bool {
+        match &self.engine {
+            EngineOptions::Postgres(_) => false,
+            EngineOptions::Sqlite(_, file) => file.has_moved(),
+        }
+    }
+
+    /// Whether the file system of SQLite's file has no room; `false` on PostgreSQL, which doesn't
+    /// say.
+    pub(crate) fn is_file_system_full(&self) -> bool {
+        self.sqlite_file().is_some_and(is_full)
     }
 
     /// The file of a SQLite database; `None` on PostgreSQL.
     pub(crate) fn sqlite_file(&self) -> Option<&Path> {
         match &self.engine {
             EngineOptions::Postgres(_) => None,
-            EngineOptions::Sqlite(options) => Some(options.get_filename()),
+            EngineOptions::Sqlite(_, file) => Some(file.path()),
         }
+    }
+
+    /// The options of a session that is opened now. A file that was there is not created again:
+    /// the empty one would be answered from.
+    fn for_opening(
+        &self,
+        options: &SqliteConnectOptions,
+        file: &SqliteFile,
+    ) -> SqliteConnectOptions {
+        if file.was_opened() {
+            return options.clone().create_if_missing(false);
+        }
+        self.create_sqlite_file();
+        options.clone()
     }
 
     /// Creates the file of a SQLite database with mode 0600 if the URL asks for a new one: it
@@ -182,17 +267,22 @@ impl Connector {
     /// [`StoreError::Unavailable`].
     #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
     pub(crate) async fn open_plain(&self) -> Result<PlainConnection, StoreError> {
-        self.create_sqlite_file();
-        let opened = match &self.engine {
+        match &self.engine {
             EngineOptions::Postgres(options) => {
-                let options = (**options).clone().application_name("bookstore-migrate");
-                options.connect().await.map(|session| PlainConnection::Postgres(Box::new(session)))
+                let mut options = (**options).clone();
+                if options.get_application_name() == Some(APPLICATION_NAME) {
+                    options = options.application_name("bookstore-migrate");
+                }
+                let mut session = tls::connect(&options).await.map_err(unavailable)?;
+                settings::apply(&mut session, SessionUse::Migrations).await.map_err(refused)?;
+                Ok(PlainConnection::Postgres(Box::new(session)))
             }
-            EngineOptions::Sqlite(options) => {
-                options.connect().await.map(|session| PlainConnection::Sqlite(Box::new(session)))
+            EngineOptions::Sqlite(options, file) => {
+                let options = self.for_opening(options, file);
+                let session = options.connect().await.map_err(unavailable)?;
+                Ok(PlainConnection::Sqlite(Box::new(session)))
             }
-        };
-        opened.map_err(|error| StoreError::Unavailable(connection_error(error)))
+        }
     }
 }
 
@@ -204,7 +294,7 @@ impl Connector {
 pub async fn open_in_memory() -> Result<PlainConnection, StoreError> {
     let options = SqliteConnectOptions::new().filename(":memory:").foreign_keys(false);
     let opened = options.disable_statement_logging().connect().await;
-    let opened = opened.map_err(|error| StoreError::Unavailable(connection_error(error)))?;
+    let opened = opened.map_err(unavailable)?;
     Ok(PlainConnection::Sqlite(Box::new(opened)))
 }
 
@@ -218,21 +308,27 @@ pub enum PlainConnection {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that opens connections")]
-async fn open_sqlite(
-    options: &SqliteConnectOptions,
-    access: Access,
-) -> Result<Driver, sqlx::Error> {
+async fn open_sqlite(options: SqliteConnectOptions, access: Access) -> Result<Driver, sqlx::Error> {
     // Readers too open the file for writing, since SQLite's write-ahead log requires it.
     // `query_only` makes the session read-only.
     let options = match access {
-        Access::ReadWrite => options.clone(),
-        Access::ReadOnly => options.clone().pragma("query_only", "on"),
+        Access::ReadWrite => options,
+        Access::ReadOnly => options.pragma("query_only", "on"),
     };
     let mut session = options.connect().await?;
+    // Opens the write-ahead log.
+    sqlx::raw_sql("SELECT count(*) FROM sqlite_schema").execute(&mut session).await?;
     let interrupt = Interrupt::install(&mut session).await?;
     Ok(Driver::Sqlite(Box::new(session), interrupt))
 }
 
-fn connection_error(error: sqlx::Error) -> DbErr {
-    DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))
+fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))
+}
+
+fn refused(refusal: Refusal) -> StoreError {
+    match refusal {
+        Refusal::Failed(error) => unavailable(error),
+        Refusal::Unsuitable(reason) => StoreError::Unsuitable(reason),
+    }
 }

@@ -30,10 +30,12 @@ use self::{
     state::{ConnectionState, TransactionState},
 };
 use crate::{
+    cause::{Cause, DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
     deadline::Deadline,
-    error::{DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
     session::{
+        condition::Condition,
         rows::{Meter, Reading, Rows, Take},
+        sqlite_file::SessionFile,
         statement_log::{Statements, is_late},
     },
 };
@@ -50,6 +52,10 @@ pub struct Connection {
     driver: Mutex<Driver>,
     log: Arc<Statements>,
     command_timeout: Duration,
+    /// What this session and others have found out about the database.
+    condition: Arc<Condition>,
+    /// The files that a session of SQLite has open.
+    file: Option<SessionFile>,
     state: ConnectionState,
     in_flight: AtomicBool,
     broken: AtomicBool,
@@ -70,6 +76,7 @@ impl Connection {
         access: Access,
         log: Arc<Statements>,
         command_timeout: Duration,
+        condition: Arc<Condition>,
     ) -> Self {
         let (backend, server) = match driver {
             Driver::Postgres(_, server) => (DbBackend::Postgres, Some(server)),
@@ -82,6 +89,8 @@ impl Connection {
             driver: Mutex::new(driver),
             log,
             command_timeout,
+            condition,
+            file: None,
             state: ConnectionState::default(),
             in_flight: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -206,6 +215,16 @@ impl Connection {
         exchange.end(result)
     }
 
+    /// Runs a command for the session itself, on PostgreSQL.
+    async fn control(&self, sql: &'static str) -> Result<(), DbErr> {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => sqlx::raw_sql(sql).execute(&mut **postgres).await,
+            Driver::Sqlite(..) => Ok(Default::default()),
+        };
+        exchange.end(result.map(drop))
+    }
+
     /// Closes the session.
     pub(crate) async fn close(self) {
         // An error changes nothing: the socket is closed either way.
@@ -307,7 +326,11 @@ impl Exchange<'_> {
             if self.connection.state() == TransactionState::Transaction {
                 self.connection.set_state(TransactionState::Failed);
             }
-            DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
+            let error = DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
+            if Cause::of(&error) == Cause::DiskFull {
+                self.connection.condition.set_disk_full(true);
+            }
+            error
         })
     }
 }

@@ -1,9 +1,12 @@
 //! The control connection of a node: it probes the node and cancels abandoned statements. It is
 //! not in a pool, so that a full pool doesn't block it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, RuntimeErr, Statement, Value};
 use tokio::{
     runtime::Handle,
     sync::{Mutex, OwnedMutexGuard},
@@ -16,6 +19,7 @@ use crate::{
     session::{
         connect::Connector,
         connection::{Connection, driver::Access},
+        limit::{OpeningLimit, is_of_limit, late_opening},
     },
 };
 
@@ -29,11 +33,52 @@ const RECOVERY: Duration = Duration::from_millis(250);
 pub(crate) struct ControlConnection {
     connector: Connector,
     connection: Arc<Mutex<Option<Connection>>>,
+    openings: Arc<StdMutex<Openings>>,
+}
+
+/// What is known of the server's limit of connections.
+#[derive(Default)]
+struct Openings {
+    limit: OpeningLimit,
+    refusal: Option<Arc<sqlx::Error>>,
+}
+
+impl Openings {
+    /// Begins an opening, unless the server has refused one just now.
+    ///
+    /// # Errors
+    /// That refusal.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        let may = self.limit.allows(Instant::now());
+        match self.refusal.as_ref().filter(|_| !may) {
+            None => Ok(()),
+            Some(refusal) => {
+                let refusal = RuntimeErr::SqlxError(refusal.clone());
+                Err(StoreError::Unavailable(DbErr::Conn(refusal)))
+            }
+        }
+    }
+
+    fn end(&mut self, opened: &Result<Connection, StoreError>) {
+        self.limit.ended();
+        match opened {
+            Ok(_) => self.limit.opened(),
+            Err(error) if is_of_limit(error) => {
+                self.limit.refused(Instant::now());
+                if let StoreError::Unavailable(DbErr::Conn(RuntimeErr::SqlxError(refusal))) = error
+                {
+                    self.refusal = Some(refusal.clone());
+                }
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 impl ControlConnection {
     pub(crate) fn new(connector: Connector) -> Self {
-        Self { connector: connector.quiet(), connection: Arc::default() }
+        let (connection, openings) = (Arc::default(), Arc::default());
+        Self { connector: connector.quiet(), connection, openings }
     }
 
     /// Runs a query on the connection, within `deadline`.
@@ -45,11 +90,26 @@ impl ControlConnection {
         deadline: Deadline,
         query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.ask_within(Duration::MAX, deadline, query).await
+    }
+
+    /// The same where there is another connection to ask, if this one isn't free within `patience`:
+    /// a pooler may let an opening wait.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        deadline: Deadline,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let asked = async {
-            let mut slot = self.connection.clone().lock_owned().await;
+            let slot = timeout(patience, self.connection.clone().lock_owned()).await;
+            let mut slot = slot.map_err(|_| late_opening())?;
             let checked_out = match slot.take() {
                 Some(connection) => ControlGuard { slot: Some(slot), connection: Some(connection) },
-                None => self.opened(slot, deadline).await?,
+                None => self.opened(slot, patience, deadline).await?,
             };
             checked_out.connection().set_deadline(deadline);
             let answer = query(checked_out.connection()).await;
@@ -68,16 +128,21 @@ impl ControlConnection {
     async fn opened(
         &self,
         slot: OwnedMutexGuard<Option<Connection>>,
+        patience: Duration,
         deadline: Deadline,
     ) -> Result<ControlGuard, StoreError> {
-        let connector = self.connector.clone();
+        lock(&self.openings).begin()?;
+        let (connector, openings) = (self.connector.clone(), self.openings.clone());
         let opening = tokio::spawn(async move {
             let opened = connector.open(Access::ReadOnly);
             let opened = timeout(deadline.remaining(Duration::MAX), opened).await;
-            let connection = opened.unwrap_or(Err(StoreError::DeadlineExceeded))?;
+            let opened = opened.unwrap_or(Err(StoreError::DeadlineExceeded));
+            lock(&openings).end(&opened);
+            let connection = opened?;
             Ok(ControlGuard { slot: Some(slot), connection: Some(connection) })
         });
-        opening.await.unwrap_or_else(|failure| Err(StoreError::internal(failure.to_string())))
+        let opened = timeout(patience, opening).await.map_err(|_| late_opening())?;
+        opened.unwrap_or_else(|failure| Err(StoreError::internal(failure.to_string())))
     }
 
     /// Cancels the statement that a session runs (PostgreSQL, 9.28.2. Server Signaling
@@ -103,6 +168,10 @@ impl ControlConnection {
             connection.close().await;
         }
     }
+}
+
+fn lock(openings: &StdMutex<Openings>) -> MutexGuard<'_, Openings> {
+    openings.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The control connection while a query runs.

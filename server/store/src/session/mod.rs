@@ -2,9 +2,14 @@
 //! cancelled.
 
 mod command_tag;
+pub(crate) mod condition;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod control;
 mod interrupt;
+pub(crate) mod limit;
+mod pooler;
 pub(crate) mod rows;
+pub(crate) mod settings;
+mod sqlite_file;
 pub(crate) mod statement_log;

@@ -12,7 +12,7 @@ use crate::{
     error::StoreError,
     pool::pooled::PooledConnection,
     position::{Freshness, Position},
-    session::connection::driver::Access,
+    session::{connection::driver::Access, limit::is_of_limit},
     telemetry::meters::{POSITION_WAIT, PRIMARY_WAIT, READS_ROUTED},
     topology::{
         history::{self, TimelineHistory},
@@ -153,6 +153,11 @@ impl Topology {
         loop {
             let (index, timeline) = self.known_primary(deadline, end).await?;
             let node = &self.nodes[index];
+            if access == Access::ReadWrite
+                && let Some(reason) = node.connector.refuses_writes()
+            {
+                return Err(StoreError::Unsuitable(reason));
+            }
             let pool = match access {
                 Access::ReadWrite => &node.writers,
                 Access::ReadOnly => &node.readers,
@@ -249,9 +254,9 @@ impl Topology {
         let node = &self.nodes[index];
         let pooled = node.readers.check_out(Access::ReadOnly, deadline).await;
         let mut pooled = pooled.map_err(|error| {
-            // A passed deadline is no failure of the node.
-            if !matches!(error, StoreError::DeadlineExceeded) {
-                node.failed();
+            // Neither a passed deadline nor a full pool is a failure of the node.
+            if matches!(error, StoreError::Unavailable(_)) && !is_of_limit(&error) {
+                self.eject(index);
             }
             "failed"
         })?;

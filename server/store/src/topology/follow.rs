@@ -45,7 +45,7 @@ async fn follow_node(topology: Weak<Topology>, index: usize) {
         let pause = match misses {
             _ if is_waited_for => HURRIED,
             _ if !primary => WITHOUT_PRIMARY,
-            0 => PERIOD,
+            0 | 1 => PERIOD,
             _ => PERIOD.saturating_mul(1 << misses.min(8)).min(LONGEST),
         };
         tokio::select! {

@@ -10,7 +10,7 @@ pub(crate) mod follow;
 mod history;
 pub(crate) mod node;
 pub(crate) mod nodes;
-mod probe;
+pub(crate) mod probe;
 pub(crate) mod route;
 mod snapshot;
 

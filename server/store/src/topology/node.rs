@@ -1,7 +1,10 @@
 //! One node: its connections, its last probe result, and its failures.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU32},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,11 +17,20 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{PoolOptions, shared::Pool, waiters::Waiters},
-    session::{connect::Connector, control::ControlConnection, statement_log::StatementLog},
+    pool::{PoolOptions, options::MOST_DEAD_SESSIONS, shared::Pool, waiters::Waiters},
+    session::{
+        connect::Connector,
+        connection::{Connection, driver::Access},
+        control::ControlConnection,
+        limit::{is_late_opening, is_of_limit},
+        statement_log::StatementLog,
+    },
     telemetry::meters::NODE_BANS,
-    topology::probe::{self, PERIOD, ProbeResult},
+    topology::probe::{self, PERIOD, PROBE_TIMEOUT, ProbeResult},
 };
+
+/// How long a question waits for the control connection, before a pooled one is asked.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a node is ejected after its first failure. The time doubles with each further one.
 const FIRST_BAN: Duration = Duration::from_millis(250);
@@ -38,10 +50,17 @@ pub(crate) struct Node {
     /// The same pool as `writers` on PostgreSQL.
     pub readers: Arc<Pool>,
     pub control: Arc<ControlConnection>,
+    /// The connection of the probes alone: no other question delays them. A single node, whose
+    /// probes change no routing, has the control connection for them.
+    pub probes: Arc<ControlConnection>,
     /// The last probe result; `None` while the node doesn't answer.
     pub(crate) probe_result: watch::Sender<Option<ProbeResult>>,
     /// The last probe result that was an answer.
     last: Mutex<Option<ProbeResult>>,
+    /// The probes in a row that were not answered.
+    pub(crate) misses: AtomicU32,
+    /// When the server was started, as the last answer has shown; 0 before the first.
+    pub(crate) started: AtomicI64,
     /// Held by the one call that probes; the others wait for its result.
     probing: tokio::sync::Mutex<()>,
     /// Wakes the probes of the node.
@@ -121,7 +140,7 @@ impl NodeRole {
 
 impl Node {
     /// Reads a URL; nothing is connected yet. `readers` is the pool for reading, where that is
-    /// another than the one for writing.
+    /// another than the one for writing. A single node's probes change no routing.
     ///
     /// # Errors
     /// If the URL can't be read.
@@ -130,11 +149,16 @@ impl Node {
         url: &str,
         log: StatementLog,
         command_timeout: Duration,
+        is_single: bool,
         pools: impl FnOnce(&Connector) -> (PoolOptions, Option<PoolOptions>),
     ) -> Result<Arc<Self>, StoreError> {
         let connector = Connector::new(url, log, command_timeout)?;
         let control = Arc::new(ControlConnection::new(connector.clone()));
         let (writing, reading) = pools(&connector);
+        let probes = match is_single {
+            true => control.clone(),
+            false => Arc::new(ControlConnection::new(connector.clone())),
+        };
         let wake = Arc::<Notify>::default();
         let pool =
             |options| Pool::new(name, connector.clone(), control.clone(), options, wake.clone());
@@ -146,6 +170,9 @@ impl Node {
             writers,
             readers,
             control,
+            probes,
+            misses: AtomicU32::new(0),
+            started: AtomicI64::new(0),
             probe_result: watch::Sender::new(None),
             last: Mutex::default(),
             probing: tokio::sync::Mutex::default(),
@@ -161,7 +188,16 @@ impl Node {
     /// If it doesn't answer in time.
     pub(crate) async fn probe(&self, deadline: Deadline) -> Result<ProbeResult, StoreError> {
         let probe = async |connection: &_| probe::probe(connection).await;
-        let seen = self.control.ask(deadline, probe).await?;
+        let seen = match self.ask_first(&self.probes, deadline, probe).await {
+            Some(seen) => seen,
+            None => self.ask(deadline, probe).await,
+        };
+        let seen = seen.inspect_err(|error| {
+            if matches!(error, StoreError::Unsuitable(_)) {
+                // Sessions that other clients use too may answer what others have asked.
+                self.evict();
+            }
+        })?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.after(*last);
         *last = Some(seen);
@@ -179,6 +215,8 @@ impl Node {
             return Ok(seen);
         }
         let guard = match (self.probing.try_lock(), within(2 * PERIOD)) {
+            // Each call waits for a connection of its own.
+            _ if self.readers.is_empty() => return self.fresh_probe(deadline).await,
             (Ok(guard), _) => Ok(guard),
             (Err(_), Some(seen)) => return Ok(seen),
             (Err(_), None) => timeout(deadline.remaining(Duration::MAX), self.probing.lock()).await,
@@ -198,6 +236,78 @@ impl Node {
         let seen = self.probe(deadline).await?;
         self.probe_result.send_replace(Some(seen));
         Ok(seen)
+    }
+
+    /// Runs a query on the control connection, or on a pooled one where the server takes no more
+    /// connections.
+    ///
+    /// # Errors
+    /// Those of the query, and those of a connection.
+    pub(crate) async fn ask<T>(
+        &self,
+        deadline: Deadline,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError> + Copy,
+    ) -> Result<T, StoreError> {
+        if let Some(asked) = self.ask_first(&self.control, deadline, query).await {
+            return asked;
+        }
+        let mut dead_sessions = 0;
+        loop {
+            let pooled = self.readers.check_out(Access::ReadOnly, deadline).await?;
+            pooled.set_deadline(deadline);
+            match query(&pooled).await {
+                // The session had ended while it was idle.
+                Err(error) if error.is_of_ended_session() && dead_sessions < MOST_DEAD_SESSIONS => {
+                    dead_sessions += 1;
+                }
+                asked => return asked,
+            }
+        }
+    }
+
+    /// Runs a query on a connection outside the pool. `None` if it isn't open, and the server takes
+    /// no more connections or a pooler lets this one wait.
+    async fn ask_first<T>(
+        &self,
+        first: &ControlConnection,
+        deadline: Deadline,
+        query: impl AsyncFnOnce(&Connection) -> Result<T, StoreError> + Copy,
+    ) -> Option<Result<T, StoreError>> {
+        let is_full = |error: &StoreError| is_of_limit(error) || is_late_opening(error);
+        let mut asked = first.ask_within(self.patience(), deadline, query).await;
+        if let Err(StoreError::Unavailable(_)) = &asked
+            && !asked.as_ref().is_err_and(is_full)
+        {
+            // The session had ended, which says nothing of the node.
+            asked = first.ask_within(self.patience(), deadline, query).await;
+        }
+        (!asked.as_ref().is_err_and(is_full)).then_some(asked)
+    }
+
+    /// How long a question waits for the control connection: for ever, if there is no other.
+    fn patience(&self) -> Duration {
+        if self.readers.is_empty() { Duration::MAX } else { PATIENCE }
+    }
+
+    /// Asks whether an operator has made the database read-only, and records it. While it is so, a
+    /// new session is opened, since only that shows when it ends.
+    pub(crate) async fn examine_read_only(&self) {
+        let deadline = Deadline::after(PROBE_TIMEOUT);
+        let condition = self.connector.condition();
+        if !condition.is_read_only() {
+            let asked = self.ask(deadline, async |it| probe::is_read_only(it).await);
+            if asked.await.is_ok_and(|is_read_only| is_read_only) {
+                condition.set_read_only(true);
+            }
+        } else if let Ok(Ok(session)) =
+            timeout(PROBE_TIMEOUT, self.connector.quiet().open(Access::ReadOnly)).await
+        {
+            session.close().await;
+            if !condition.is_read_only() {
+                // Its session was opened in the read-only mode, which it would go on to report.
+                self.control.close().await;
+            }
+        }
     }
 
     /// Evicts all connections to the node.

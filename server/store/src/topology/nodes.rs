@@ -1,7 +1,7 @@
 //! All nodes: the last probe result of each, and the snapshot of all.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     deadline::Deadline,
     error::StoreError,
+    session::limit::is_of_limit,
     telemetry::meters::{NODE_LAG, ROLE_CHANGES},
     topology::{
         history::TimelineHistory,
@@ -20,6 +21,9 @@ use crate::{
         snapshot::{Memory, TopologySnapshot},
     },
 };
+
+/// How many probes in a row a node must miss to count as gone. A refusal counts at once.
+const SUSPECT_AFTER: u32 = 2;
 
 /// How many calls may wait for a primary at the same time while there is none.
 const QUEUE: usize = 1_000;
@@ -111,8 +115,19 @@ impl Topology {
         let mut memory = self.memory();
         let before = *node.probe_result.borrow();
         let now = match seen {
-            Ok(seen) => Some(seen),
+            Ok(seen) => {
+                node.misses.store(0, Ordering::Relaxed);
+                Some(seen)
+            }
+            // The server answers, though it takes no more connections.
+            Err(error) if before.is_some() && is_of_limit(&error) => return,
             Err(error) => {
+                let misses = node.misses.fetch_add(1, Ordering::Relaxed) + 1;
+                let is_late = matches!(error, StoreError::DeadlineExceeded);
+                if before.is_some() && is_late && misses < SUSPECT_AFTER {
+                    tracing::info!(node = %node.name, "a node has not answered a probe in time");
+                    return;
+                }
                 if before.is_some() {
                     tracing::warn!(node = %node.name, error = error.report(), "a node is gone");
                 }
@@ -121,7 +136,12 @@ impl Topology {
         };
         node.probe_result.send_replace(now);
         // Ends the exchanges with a server that was restarted or doesn't answer.
-        if before.is_some_and(|before| now.is_none_or(|now| now.started != before.started)) {
+        let started = now.map_or(0, |now| now.started);
+        let has_restarted = match started {
+            0 => false,
+            started => ![0, started].contains(&node.started.swap(started, Ordering::Relaxed)),
+        };
+        if has_restarted || (before.is_some() && now.is_none()) {
             node.evict();
         }
         self.assess(&mut memory);
@@ -196,6 +216,16 @@ impl Topology {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ejects a node for a while, since the connection to it was lost, unless half of the nodes
+    /// are ejected.
+    pub(crate) fn eject(&self, index: usize) {
+        let is_out = |node: &Arc<Node>| node.is_ejected(*node.probe_result.borrow());
+        let out = self.nodes.iter().filter(|node| is_out(node)).count();
+        if is_out(&self.nodes[index]) || (out + 1) * 2 <= self.nodes.len() {
+            self.nodes[index].failed();
+        }
     }
 
     /// Whether there is a primary.

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use crate::{
     error::StoreError,
     position::{POSITION, Position, parse_lsn},
-    session::connection::Connection,
+    session::{connection::Connection, settings::shared_session},
 };
 
 /// The time between two probes of a node.
@@ -62,7 +62,7 @@ pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreE
         "SELECT ({POSITION}), \
          coalesce((SELECT status = 'streaming' FROM pg_stat_get_wal_receiver()), false), \
          (SELECT greatest(c.timeline_id, r.min_recovery_end_timeline) \
-         FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r)"
+         FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r), pg_backend_pid()"
     );
     let statement = Statement::from_string(DbBackend::Postgres, sql);
     let row = connection.query_one_raw(statement).await?;
@@ -71,6 +71,7 @@ pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreE
     let (is_streaming, control): (bool, i32) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
     let server = connection.server();
     let server = server.ok_or_else(|| StoreError::internal("a node without a server"))?;
+    check_process(server.process, row.try_get_by_index(3)?)?;
     let strange = || StoreError::internal(format!("a node's position is {position:?}"));
     let control = u32::try_from(control).map_err(|_| strange())?;
     let parsed = Position::parse(server.system, 0, &position).ok_or_else(strange)?;
@@ -85,6 +86,37 @@ pub(crate) async fn probe(connection: &Connection) -> Result<ProbeResult, StoreE
         is_streaming,
         at,
     })
+}
+
+/// Checks that a session is still the one that was opened.
+///
+/// # Errors
+/// [`StoreError::Unsuitable`] if a pooler has changed the process that runs it.
+pub(crate) fn check_process(opened: i32, now: i32) -> Result<(), StoreError> {
+    if opened == now {
+        return Ok(());
+    }
+    let sign = format!("a session went from the server's process {opened} to {now}");
+    Err(StoreError::Unsuitable(shared_session(&sign)))
+}
+
+/// Whether transactions of new sessions of this role are read-only by default: as the role or the
+/// database say now, or as the server's configuration does.
+///
+/// # Errors
+/// What the database answers.
+pub(crate) async fn is_read_only(connection: &Connection) -> Result<bool, StoreError> {
+    let sql = "SELECT coalesce((SELECT option_value::boolean \
+               FROM pg_db_role_setting, pg_options_to_table(setconfig) \
+               WHERE option_name = 'default_transaction_read_only' \
+               AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+               AND setrole IN (0, session_user::regrole::oid) \
+               ORDER BY setrole = 0, setdatabase = 0 LIMIT 1), \
+               (SELECT reset_val = 'on' FROM pg_settings \
+               WHERE name = 'default_transaction_read_only'), false)";
+    let statement = Statement::from_string(DbBackend::Postgres, sql);
+    let row = connection.query_one_raw(statement).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default())
 }
 
 #[cfg(test)]

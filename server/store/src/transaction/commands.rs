@@ -13,14 +13,18 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, RuntimeErr};
 use sqlx::{AssertSqlSafe, Connection as _, Either, Row};
 
 use crate::{
+    cause::breaks_connection,
     deadline::Deadline,
-    error::{StoreError, breaks_connection},
+    error::StoreError,
     position::{POSITION, Position},
     session::connection::{Connection, driver::Driver, state::TransactionState},
 };
 
 /// How long a statement waits for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much longer than its own time a transaction may be idle before the server ends its session.
+const IDLE_MARGIN: Duration = Duration::from_secs(1);
 
 /// How long a commit's answer is waited for once its node was evicted: without it no one can know
 /// what has happened.
@@ -58,8 +62,12 @@ impl Connection {
                 // Shorter than the statement timeout, so that the error names the lock. A nearer
                 // deadline ends the statement itself.
                 let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
+                // If this program is cut off, its locks are free again when the transaction's own
+                // time is over.
+                let idle = statement + IDLE_MARGIN.as_millis();
                 let mut sql = format!(
                     "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
+                     SET LOCAL idle_in_transaction_session_timeout = {idle}; \
                      SET LOCAL lock_timeout = {lock_timeout}",
                     // A node that has become a replica refuses READ WRITE here, before any
                     // statement has run.
@@ -134,6 +142,10 @@ impl Connection {
                 "the primary is another one".into(),
             )));
         }
+        if let Err(error) = self.check_file() {
+            self.rollback().await;
+            return Err(error);
+        }
         // No deadline: the outcome of a commit is worth a wait beyond it.
         self.set_deadline(Deadline::NONE);
         let limit = self.command_timeout();
@@ -173,10 +185,16 @@ impl Connection {
             Ok(position) => {
                 self.set_state(TransactionState::Idle);
                 // The commit succeeded, even if reading the position failed.
-                Ok(exchange.end(position).unwrap_or_default())
+                let position = exchange.end(position).unwrap_or_default();
+                match self.check_file() {
+                    Ok(()) => Ok(position),
+                    Err(error) => {
+                        Err(StoreError::CommitOutcomeUnknown(DbErr::Custom(error.to_string())))
+                    }
+                }
             }
             Err(error) => {
-                let lost = breaks_connection(&error);
+                let lost = breaks_connection(&error) && !has_ended_session(&error);
                 let error = exchange.end::<()>(Err(error)).err();
                 let error = error.unwrap_or_else(|| DbErr::Custom("COMMIT failed".into()));
                 if lost {
@@ -234,6 +252,14 @@ impl Connection {
             Err(error) => tracing::warn!(%error, "rolling back failed"),
         }
     }
+}
+
+/// Whether the server has ended the session instead of answering: because it was idle in a
+/// transaction, or by a termination. It answers COMMIT first if that has happened, and a termination
+/// while a commit waits for replicas is not answered at all. So the transaction is rolled back.
+fn has_ended_session(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "25P03" || code == "57P01")
 }
 
 /// Whether the database refuses what it doesn't support: for BEGIN, a transaction that writes on a

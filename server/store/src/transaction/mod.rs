@@ -3,7 +3,7 @@
 //! [`runner`] runs one write in one transaction, [`session`] runs transactions that a caller
 //! leads step by step. Only [`commands`] begins, commits and rolls back.
 
-mod commands;
+pub(crate) mod commands;
 pub(crate) mod operation;
 pub(crate) mod runner;
 pub(crate) mod session;

@@ -20,7 +20,7 @@ use crate::{
     deadline::Deadline,
     error::StoreError,
     idempotency::{answer, key_lock::KeyLock},
-    pool::pooled::PooledConnection,
+    pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
     position::Position,
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
@@ -67,7 +67,7 @@ pub(crate) async fn run(
 }
 
 /// Tries on the primary, and on the next one where that is lost before the write was committed, or
-/// where the write's key tells what became of it.
+/// where the write's key tells what became of it. A single node is tried again on another session.
 async fn on_primaries(
     topology: &Topology,
     mut choice: Choice,
@@ -76,13 +76,18 @@ async fn on_primaries(
 ) -> (Result<Done, StoreError>, Arc<str>) {
     let mut end = None;
     let mut unknown = None;
+    let mut dead_sessions = 0;
     loop {
         let Choice { node, pooled } = choice;
         let done = attempts(&pooled, call, write).await;
         let name = pooled.node();
         let done = match done {
             Ok(done) => {
-                let position = done.position.map(|it| it.on(pooled.timeline()));
+                let position = match done.position {
+                    Some(position) => Some(position.on(pooled.timeline())),
+                    None if call.validate_only => None,
+                    None => pooled.position_now().await,
+                };
                 return (Ok(Done { position, ..done }), name);
             }
             // An error of this query says nothing about the commit before, which may have happened.
@@ -92,6 +97,7 @@ async fn on_primaries(
             done => done,
         };
         drop(pooled);
+        let has_ended = done.as_ref().is_err_and(StoreError::is_of_ended_session);
         let again = match &done {
             Err(StoreError::Unavailable(_)) => true,
             Err(StoreError::CommitOutcomeUnknown(_)) => call.stored_key().is_some(),
@@ -101,13 +107,23 @@ async fn on_primaries(
         let end = *end.get_or_insert_with(|| {
             Deadline::after(call.deadline.remaining(topology.options.failover_wait))
         });
-        if !again || topology.is_single() || end.has_passed() {
+        if !again || end.has_passed() {
             return (done, name);
         }
-        topology.nodes[node].wake.notify_one();
-        WRITE_RETRIES.add(1, &[KeyValue::new("reason", "primary-lost")]);
-        tracing::info!("the primary was lost: trying the next one");
-        sleep(LOST_PAUSE).await;
+        if topology.is_single() {
+            // The session may have ended while it was idle. The server itself may be well.
+            if !has_ended || dead_sessions == MOST_DEAD_SESSIONS {
+                return (done, name);
+            }
+            dead_sessions += 1;
+            WRITE_RETRIES.add(1, &[KeyValue::new("reason", "session-lost")]);
+            tracing::info!("the session was lost: trying another one");
+        } else {
+            topology.nodes[node].wake.notify_one();
+            WRITE_RETRIES.add(1, &[KeyValue::new("reason", "primary-lost")]);
+            tracing::info!("the primary was lost: trying the next one");
+            sleep(LOST_PAUSE).await;
+        }
         choice = match topology.writer(end).await {
             Ok(choice) => choice,
             // The write's own error has more information.

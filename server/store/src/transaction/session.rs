@@ -14,7 +14,7 @@ use crate::{
     constraint,
     error::StoreError,
     idempotency::{answer, key_lock::KeyLock},
-    pool::pooled::PooledConnection,
+    pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
     position::Freshness,
     session::connection::{Connection, driver::Access, state::TransactionState},
     topology::nodes::Topology,
@@ -125,21 +125,31 @@ pub(crate) async fn begin(
     let waiting = reads.is_none().then(|| writers.waiters.begin());
     let slot = slots.take(reads.is_some(), call.deadline.remaining(wait)).await?;
     drop(waiting);
-    let choice = match reads {
-        Some(freshness) => topology.reader(freshness, call.deadline, &[]).await?,
-        None => topology.writer(call.deadline).await?,
-    };
-    let pooled = choice.pooled;
-    call.attempts.note(pooled.node());
-    pooled.set_deadline(call.deadline);
-    pooled.set_meter(call.meter.clone());
     let key = call.idempotency.as_ref();
     let lock = key.map(|key| answer::lock(&call, key));
-    let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
-    pooled.begin(begin).await.map_err(|error| match error {
-        StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
-        error => error,
-    })?;
+    let mut dead_sessions = 0;
+    let pooled = loop {
+        let choice = match reads {
+            Some(freshness) => topology.reader(freshness, call.deadline, &[]).await?,
+            None => topology.writer(call.deadline).await?,
+        };
+        let pooled = choice.pooled;
+        call.attempts.note(pooled.node());
+        pooled.set_deadline(call.deadline);
+        pooled.set_meter(call.meter.clone());
+        let begin = Begin { isolation: call.isolation, read_only: reads.is_some(), lock };
+        match pooled.begin(begin).await {
+            Ok(()) => break pooled,
+            // The session had ended while it was idle.
+            Err(error) if error.is_of_ended_session() && dead_sessions < MOST_DEAD_SESSIONS => {
+                dead_sessions += 1;
+            }
+            Err(StoreError::LockTimeout(source)) if lock.is_some() => {
+                return Err(StoreError::KeyInUse(source));
+            }
+            Err(error) => return Err(error),
+        }
+    };
     let transaction = Transaction {
         pooled,
         call,
@@ -293,7 +303,10 @@ impl Transaction {
     }
 
     async fn end(self) -> Result<Committed, StoreError> {
-        let position = self.pooled.commit().await?.map(|it| it.on(self.pooled.timeline()));
+        let position = match self.pooled.commit().await? {
+            Some(position) => Some(position.on(self.pooled.timeline())),
+            None => self.pooled.position_now().await,
+        };
         let (node, attempts) = (self.pooled.node(), self.call.attempts.count());
         Ok(Committed { answer: Vec::new(), position, node, attempts, replayed: false })
     }

@@ -1,11 +1,12 @@
-//! CSV (RFC 4180) with any kind of line end. Blank lines are skipped.
+//! CSV (RFC 4180) with any kind of line end. Blank lines are skipped. A record that the parser
+//! would alter is returned as it is written.
 
 use std::io;
 
 use csv::ByteRecord;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::{FileInput, LARGEST, Raw, Record};
+use super::{FileInput, LARGEST, Raw, Record, quotes::QuoteCheck};
 
 /// Reads records of CSV.
 pub struct CsvSource {
@@ -14,14 +15,20 @@ pub struct CsvSource {
     /// The cells of a record one behind the other, and where each ends.
     cells: Vec<u8>,
     ends: Vec<usize>,
+    quotes: QuoteCheck,
+    /// The record as it is written.
+    text: Vec<u8>,
 }
 
 impl CsvSource {
-    /// Reads from here, with this byte as separator.
+    /// Reads from here, with this byte as separator, and this one before a quote within quotes
+    /// where it isn't doubled.
     #[must_use]
-    pub fn new(input: FileInput, delimiter: u8) -> Self {
-        let reader = ReaderBuilder::new().delimiter(delimiter).build();
-        Self { input, reader, cells: vec![0; 4 << 10], ends: vec![0; 64] }
+    pub fn new(input: FileInput, delimiter: u8, escape: Option<u8>) -> Self {
+        let reader = ReaderBuilder::new().delimiter(delimiter).escape(escape).build();
+        let (cells, ends) = (vec![0; 4 << 10], vec![0; 64]);
+        let quotes = QuoteCheck::new(delimiter, escape);
+        Self { input, reader, cells, ends, quotes, text: Vec::new() }
     }
 
     /// The next record; none at the end.
@@ -40,11 +47,14 @@ impl CsvSource {
         }
         let (line, start) = (self.input.line, self.input.read);
         let (mut written, mut ended) = (0, 0);
+        self.quotes.begin();
+        self.text.clear();
         loop {
             let size = self.input.read - start;
             if size > LARGEST {
                 // Read to its end, but no longer kept.
                 (written, ended) = (0, 0);
+                self.text.clear();
             }
             if written == self.cells.len() {
                 self.cells.resize(2 * written, 0);
@@ -58,6 +68,10 @@ impl CsvSource {
             // The last line may lack its end. Inside quotes that is a part of the cell.
             let input = if is_end { b"\n" } else { input };
             let (result, read, out, more) = self.reader.read_record(input, cells, ends);
+            self.quotes.read(&input[..read]);
+            if !is_end {
+                self.text.extend_from_slice(&input[..read]);
+            }
             self.input.take(if is_end { 0 } else { read });
             (written, ended) = (written + out, ended + more);
             if matches!(result, ReadRecordResult::Record | ReadRecordResult::End) {
@@ -70,6 +84,12 @@ impl CsvSource {
         let (read, size) = (self.input.read, self.input.read - start);
         if size > LARGEST {
             return Ok(Some(Record { line, read, raw: Raw::Large(size) }));
+        }
+        if let Some((column, fault)) = self.quotes.fault() {
+            let length = self.text.trim_ascii_end().len();
+            let end = self.text[length..].iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            let text = self.text[..length + end.unwrap_or(self.text.len() - length)].to_vec();
+            return Ok(Some(Record { line, read, raw: Raw::Misquoted { text, column, fault } }));
         }
         let mut cells = ByteRecord::with_capacity(written, ended);
         let mut from = 0;
@@ -87,7 +107,7 @@ mod tests {
 
     fn read(text: &[u8]) -> Vec<(i64, Vec<String>)> {
         let mut source =
-            CsvSource::new(FileInput::new(io::Cursor::new(text.to_vec())).unwrap(), b',');
+            CsvSource::new(FileInput::new(io::Cursor::new(text.to_vec())).unwrap(), b',', None);
         let mut records = Vec::new();
         while let Some(record) = source.next().unwrap() {
             let cells = match record.raw {
@@ -131,6 +151,23 @@ mod tests {
         assert_eq!(records[3], (last, vec!["2".to_owned(), "x".to_owned()]));
         let records = read(format!("a\n\"{}", "y".repeat(3 * huge)).as_bytes());
         assert_eq!(records[1].1, ["Open"]);
+    }
+
+    #[test]
+    fn a_record_that_would_be_altered_is_kept_as_it_is_written() {
+        let records = read(b"a,b\r\n1,\"x \\\"y\\\"\" \r\n2,z\n");
+        assert_eq!(records.len(), 3);
+        let text = format!("text: {:?}, column: 1", b"1,\"x \\\"y\\\"\" ".to_vec());
+        assert!(records[1].1[0].contains(&text), "{:?}", records[1]);
+        assert_eq!(records[2], (3, vec!["2".to_owned(), "z".to_owned()]));
+
+        let input = FileInput::new(io::Cursor::new(b"a\n\"x \\\"y\\\\\"\n".to_vec())).unwrap();
+        let mut source = CsvSource::new(input, b',', Some(b'\\'));
+        source.next().unwrap();
+        let Some(Raw::Cells(cells)) = source.next().unwrap().map(|record| record.raw) else {
+            unreachable!("cells")
+        };
+        assert_eq!(&cells[0], b"x \"y\\");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod csv;
 mod jsonl;
+mod quotes;
 
 use std::{
     fs::File,
@@ -11,7 +12,7 @@ use std::{
 
 use ::csv::ByteRecord;
 
-pub use self::{csv::CsvSource, jsonl::JsonlSource};
+pub use self::{csv::CsvSource, jsonl::JsonlSource, quotes::QuoteFault};
 use crate::command::transfer::format::is_pipe;
 
 /// The largest record, in bytes of the file. Without this limit an unclosed quote would read the
@@ -27,6 +28,15 @@ pub enum Raw {
     Line(Vec<u8>),
     /// More than [`LARGEST`]: only its size is kept.
     Large(u64),
+    /// CSV that the parser would alter.
+    Misquoted {
+        /// The record as it is written, without its end.
+        text: Vec<u8>,
+        /// The column at fault, counted from 0.
+        column: usize,
+        /// What is wrong.
+        fault: QuoteFault,
+    },
     /// CSV with an unclosed quote: it holds all following records up to the end of the file.
     Open,
 }
@@ -38,6 +48,7 @@ impl Raw {
         match self {
             Self::Cells(cells) => cells.as_slice().len() + 8 * cells.len(),
             Self::Line(line) => line.len(),
+            Self::Misquoted { text, .. } => text.len(),
             Self::Large(_) | Self::Open => 0,
         }
     }

@@ -1,15 +1,53 @@
-//! The end of a connection that its pool evicts or replaces.
+//! The end of a connection that its pool evicts or replaces, or whose file is gone.
 
 use std::{io, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::session::connection::{Connection, membership::PoolMembership};
+use crate::{
+    error::StoreError,
+    session::{
+        connection::{Connection, driver::Access, membership::PoolMembership},
+        sqlite_file::SessionFile,
+    },
+};
 
 impl Connection {
     /// The same connection as a member of a pool.
     pub(crate) fn with_membership(self, membership: PoolMembership) -> Self {
         Self { membership: Some(membership), ..self }
+    }
+
+    /// The same connection with the files that its session has open.
+    pub(crate) fn with_file(self, file: Option<SessionFile>) -> Self {
+        Self { file, ..self }
+    }
+
+    /// Checks that the session writes where others will read: SQLite's file may have been removed
+    /// or replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsuitable`]. The connection must not be used again.
+    pub(crate) fn check_file(&self) -> Result<(), StoreError> {
+        let Some(Err(reason)) = self.file.as_ref().map(SessionFile::check) else { return Ok(()) };
+        self.broken.store(true, std::sync::atomic::Ordering::Release);
+        Err(StoreError::Unsuitable(reason))
+    }
+
+    /// The same session with this access, once it has answered.
+    ///
+    /// # Errors
+    /// The connection itself, if it doesn't.
+    pub(crate) async fn with_access(self, access: Access) -> Result<Self, Self> {
+        let answer = match access {
+            same if same == self.access => self.recover().await,
+            Access::ReadWrite => self.control("SET default_transaction_read_only = off").await,
+            Access::ReadOnly => self.control("SET default_transaction_read_only = on").await,
+        };
+        match answer {
+            Ok(()) => Ok(Self { access, ..self }),
+            Err(_) => Err(self),
+        }
     }
 
     /// Whether the connection has reached its lifetime.
