@@ -204,9 +204,10 @@ impl Write for Mark {
     }
 }
 
-/// A commit that doesn't wait for its flush is visible before it.
+/// The service commits synchronously although the server does not, so the flush position covers its
+/// commits.
 #[tokio::test]
-async fn position_covers_commits_that_are_not_flushed() {
+async fn position_covers_commits_where_the_server_is_lazy() {
     let cluster = Replicated::start(0).await;
     cluster.execute(0, TABLE).await;
     let lazily = "ALTER SYSTEM SET synchronous_commit = off; \

@@ -76,10 +76,10 @@ impl Found {
 
 /// All queues.
 #[derive(Default)]
-pub(super) struct Queues(Mutex<HashMap<QueueKey, Queue>>);
+pub(super) struct Queues(Mutex<HashMap<QueueKey, ReadQueue>>);
 
 #[derive(Default)]
-struct Queue {
+struct ReadQueue {
     /// The statements that run: a number for each, and when it began.
     running: Vec<(u64, Instant)>,
     next: u64,
@@ -94,7 +94,7 @@ pub(super) enum Joined {
     Waits(oneshot::Receiver<Reply>),
 }
 
-impl Queue {
+impl ReadQueue {
     fn begin(&mut self) -> u64 {
         self.next += 1;
         self.running.push((self.next, Instant::now()));
@@ -108,7 +108,7 @@ impl Queue {
 }
 
 impl Queues {
-    fn lock(&self) -> MutexGuard<'_, HashMap<QueueKey, Queue>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<QueueKey, ReadQueue>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
