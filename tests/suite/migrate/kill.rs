@@ -89,7 +89,8 @@ async fn migrator_killed_during_commit_is_applied_once() {
         &json!([{"postgres": "DROP TABLE extra"}]),
     );
     let line = Line::to_url(database.owner_url()).await;
-    line.cut_at(b"COMMIT");
+    // The whole statement: the settings of a session have READ COMMITTED.
+    line.cut_at(b"COMMIT\0");
     let through = Migrator::at(line.url().to_owned(), &revisions);
     let child = through.spawn(&["up"]);
     line.is_cut().await;
