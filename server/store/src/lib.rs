@@ -12,6 +12,7 @@
 //! | `schema` | whether the database has the schema that the program needs; sessions for migrations |
 //! | `transaction` | [`Operation`], [`Query`], [`Write`]; begin, commit, rollback, retries; transactions that callers lead |
 //! | `idempotency` | keys under which a write happens once, and their outcomes ([`LookUpOutcome`]) |
+//! | `coalescing` | reads of rows by their ids that share a statement under load |
 //! | `topology` | several nodes: probes, roles, lag, and which node answers |
 //! | `pool` | the connections to one node, and how calls wait for them |
 //! | `call` | what the store must know of a call, and the result of a write |
