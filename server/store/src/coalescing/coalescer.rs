@@ -51,9 +51,11 @@ impl Coalescer {
         (deadline, end): (Deadline, Deadline),
         meter: Option<&Arc<dyn Meter>>,
     ) -> Coalesced {
-        // The read waits for its position, and fails if it can't be had, by itself.
-        let Some(route) = self.topology.route(freshness, deadline).await else {
-            return Coalesced::Alone(None);
+        let route = match self.topology.route(freshness, deadline).await {
+            Ok(Some(route)) => route,
+            // It waits for a node by itself.
+            Ok(None) => return Coalesced::Alone(None),
+            Err(error) => return Coalesced::Failed(error),
         };
         let (key, name) = ((route.node, row.kind), route.clone());
         let receiver = match self.queues.join(key, row.id, route, (deadline, end)) {

@@ -49,13 +49,13 @@ pub struct Connection {
     backend: DbBackend,
     server: Option<ServerIdentity>,
     access: Access,
+    /// The files that a session of SQLite has open. Dropped before the driver closes them.
+    file: Option<SessionFile>,
     driver: Mutex<Driver>,
     log: Arc<Statements>,
     command_timeout: Duration,
     /// What this session and others have found out about the database.
     condition: Arc<Condition>,
-    /// The files that a session of SQLite has open.
-    file: Option<SessionFile>,
     state: ConnectionState,
     in_flight: AtomicBool,
     broken: AtomicBool,
@@ -225,9 +225,9 @@ impl Connection {
         exchange.end(result.map(drop))
     }
 
-    /// Closes the session.
+    /// Closes the session, also after an error. The last session removes SQLite's log.
     pub(crate) async fn close(self) {
-        // An error changes nothing: the socket is closed either way.
+        drop(self.file);
         let _ = match self.driver.into_inner() {
             Driver::Postgres(postgres, _) => postgres.close().await,
             Driver::Sqlite(sqlite, _) => sqlite.close().await,

@@ -55,29 +55,37 @@ impl Route {
 }
 
 impl Topology {
-    /// The route of a read that a node can answer at once. `None` if it must wait for a node or for
-    /// a position, or fails.
-    pub(crate) async fn route(&self, freshness: Freshness, deadline: Deadline) -> Option<Route> {
+    /// The route of a read that a node can answer at once. `None` if it must wait for a node.
+    ///
+    /// # Errors
+    /// Those of its position, which has been waited for.
+    pub(crate) async fn route(
+        &self,
+        freshness: Freshness,
+        deadline: Deadline,
+    ) -> Result<Option<Route>, StoreError> {
         let (mut bound, mut verified_timeline) = (0, u32::MAX);
         for position in freshness.bounds() {
-            let (number, timeline) = self.number_of(position, deadline).await.ok()?;
+            let (number, timeline) = self.number_of(position, deadline).await?;
             (bound, verified_timeline) = (bound.max(number), verified_timeline.min(timeline));
         }
         let snapshot = self.snapshot.borrow();
         let route = if self.is_single() || freshness.needs_primary() {
-            let (node, name, timeline) = (snapshot.primary?, PRIMARY.into(), snapshot.timeline);
+            let Some(node) = snapshot.primary else { return Ok(None) };
+            let (name, timeline) = (PRIMARY.into(), snapshot.timeline);
             let (started, reason) = (None, "strong");
             Route { node, name, timeline, started, bound, verified_timeline, reason }
         } else {
             let mut there = self.usable(&snapshot, ReplicaNeed::of(freshness, bound), &[]);
             there.retain(|(_, seen)| seen.number >= bound);
             let two = there.choose_multiple(&mut rand::rng(), 2);
-            let (node, seen) = *two.min_by_key(|(node, _)| self.nodes[*node].in_use())?;
+            let picked = two.min_by_key(|(node, _)| self.nodes[*node].in_use());
+            let Some((node, seen)) = picked.copied() else { return Ok(None) };
             let (name, timeline) = (self.nodes[node].name.clone(), seen.timeline);
             let (started, reason) = (Some(seen.started), "replica");
             Route { node, name, timeline, started, bound, verified_timeline, reason }
         };
-        (route.timeline <= verified_timeline).then_some(route)
+        Ok((route.timeline <= verified_timeline).then_some(route))
     }
 
     /// Checks out a connection for a route. `None` if the node has another role by now, or was
