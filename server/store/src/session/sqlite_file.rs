@@ -114,7 +114,11 @@ impl SqliteFile {
 
     /// Why nothing can be written through the sessions that are open; `None` if it can.
     pub(crate) fn refuses_writes(&self) -> Option<String> {
-        let opened = self.opened().clone()?;
+        let mut opened = self.opened().clone()?;
+        if opened.sessions.strong_count() == 0 {
+            // The last session has removed its log.
+            opened.log = None;
+        }
         self.state_of(&opened).err().or_else(|| self.is_read_only())
     }
 
@@ -248,8 +252,10 @@ mod tests {
         fs::rename(named(folder, "-wal"), named(folder, "-wal.old")).expect("a move");
         assert!(session.check().is_err_and(|it| it.contains("write-ahead log")));
         assert!(file.check_before_open().is_err_and(|it| it.contains("write-ahead log")));
+        assert!(file.refuses_writes().is_some_and(|it| it.contains("write-ahead log")));
         drop(session);
         assert!(file.check_before_open().is_ok(), "no session had the log open");
+        assert_eq!(file.refuses_writes(), None, "the last session has removed it");
     }
 
     #[test]
