@@ -82,7 +82,7 @@ impl Held {
     }
 
     /// Waits for room for more bytes. Where the sum is used up for long, the connection that
-    /// holds most of it is ended, and after a while the next one. Where [`WAITERS`] wait already,
+    /// holds most of it is ended, and after a while the next one. If 128 wait already,
     /// nothing more waits.
     pub async fn grow(&mut self, bytes: usize, within: Duration) -> bool {
         if self.try_grow(bytes) {
