@@ -107,7 +107,8 @@ async fn all_left(members: &mut [Member]) {
 fn reply_to(member: &Member, read: &Result<Option<BatchRows>, StoreError>) -> Reply {
     let read = match read {
         Ok(Some(read)) if member.route.accepts(read.position) => read,
-        Err(StoreError::PoolTimeout { waited_ms }) => {
+        // Instead of a replica another node may answer.
+        Err(StoreError::PoolTimeout { waited_ms }) if !member.route.is_of_replica() => {
             return Reply::PoolTimeout { waited_ms: *waited_ms };
         }
         Ok(_) | Err(_) => return Reply::Alone,

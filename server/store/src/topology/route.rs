@@ -44,6 +44,11 @@ impl Route {
         state(self) == state(other)
     }
 
+    /// Whether a replica answers.
+    pub(crate) fn is_of_replica(&self) -> bool {
+        self.started.is_some()
+    }
+
     /// Whether an answer at this position is fresh enough. Without a position it is what the probe
     /// has shown.
     pub(crate) fn accepts(&self, position: Option<Position>) -> bool {
