@@ -179,7 +179,10 @@ async fn token_is_looked_at_before_a_batch_is_joined() {
         }
     }
     callers.until_more(100).await;
-    assert!(fixture.counts.shared() > before + 100, "the callers share statements meanwhile");
+    until("the callers share statements meanwhile", SOON, async || {
+        fixture.counts.shared() > before + 100
+    })
+    .await;
     // The replica catches up. Then it answers such reads too, in batches.
     fixture.cluster.delay(1, Duration::ZERO).await;
     fixture.cluster.caught_up(0, 1).await;
@@ -202,7 +205,7 @@ async fn batch_on_a_lost_replica_is_read_elsewhere() {
     }
     let callers = fixture.callers(16, Freshness::AtLeast(first));
     callers.until_more(200).await;
-    assert!(fixture.counts.shared() > 0, "the callers share statements");
+    until("the callers share statements", SOON, async || fixture.counts.shared() > 0).await;
     fixture.cluster.freeze(1);
     callers.until_more(500).await;
     fixture.cluster.thaw(1);
@@ -211,7 +214,8 @@ async fn batch_on_a_lost_replica_is_read_elsewhere() {
     callers.until_more(500).await;
     let before = fixture.counts.shared();
     callers.until_more(200).await;
-    assert!(fixture.counts.shared() > before, "the callers share statements again");
+    until("the callers share statements again", SOON, async || fixture.counts.shared() > before)
+        .await;
     callers.end().await;
 }
 
@@ -223,7 +227,7 @@ async fn strong_reads_share_statements_at_the_current_primary_only() {
     fixture.cluster.caught_up(0, 1).await;
     let callers = fixture.callers(16, Freshness::Strong);
     callers.until_more(200).await;
-    assert!(fixture.counts.shared() > 0, "the callers share statements");
+    until("the callers share statements", SOON, async || fixture.counts.shared() > 0).await;
     // It answers nothing more, and closes nothing.
     fixture.cluster.freeze(0);
     fixture.cluster.promote(1).await;
