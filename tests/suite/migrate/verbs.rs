@@ -1,6 +1,8 @@
 //! The command line: targets, questions, tables, JSON, exit codes.
 
-use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, run};
+use bookstore_tests::{
+    Database, Engine, Finished, Origin, catalog, known_revisions, on_every_engine, run,
+};
 use serde_json::{Value, json};
 
 use super::{Migrator, finished, migrated, names};
@@ -60,7 +62,7 @@ async fn down_asks_first_and_keeps_rows(engine: Engine) {
     let parts = ["table categories (5 rows)", "table sealing_keys (1 rows)", "--allow-data-loss"];
     assert!(parts.iter().all(|part| errors.contains(part)), "{errors}");
     assert!(!errors.contains("book_word"), "the search's index can be made again: {errors}");
-    assert_eq!(names(&database).await.len(), 12);
+    assert_eq!(names(&database).await.len(), known_revisions().len());
     migrator.ok(&["down", "base", "--yes", "--allow-data-loss"]).await;
     assert_eq!(migrator.ok(&["down", "--yes"]).await, "nothing to revert\n");
 }
@@ -205,7 +207,7 @@ async fn a_target_that_does_not_exist_is_refused(engine: Engine) {
         (&["sql", "m20261121_000004:-5"], "is beyond base, which is 4 revisions away"),
     ])
     .await;
-    assert_eq!(names(&database).await.len(), 12);
+    assert_eq!(names(&database).await.len(), known_revisions().len());
 }
 
 /// The reader of a pipe may leave, as `head` does: what is printed is lost, and the work goes on.
@@ -219,7 +221,7 @@ async fn a_closed_pipe_stops_no_migration(engine: Engine) {
         assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
         assert!(!finished.errors.contains("panicked"), "{arguments:?}: {finished:?}");
     }
-    assert_eq!(names(&database).await.len(), 12);
+    assert_eq!(names(&database).await.len(), known_revisions().len());
 }
 
 /// A disk that is full is another thing than a reader that left.
