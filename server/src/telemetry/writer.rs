@@ -1,6 +1,6 @@
 //! Writes the log to standard error on a thread of its own. A call only appends its line to a
-//! queue, so that no call waits for whoever reads the log. A line that finds no room is dropped and
-//! counted.
+//! queue, so that no call waits for the reader of the log. If the queue is full, the line is dropped
+//! and counted.
 
 use std::{
     fs::File,

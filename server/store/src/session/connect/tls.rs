@@ -177,7 +177,7 @@ mod relay {
         Ok(TlsConnector::from(Arc::new(config)).connect(name, server).await?)
     }
 
-    /// Takes every certificate. The signature of the handshake says nothing then either: whoever is
+    /// Takes every certificate. So the signature of the handshake proves nothing either: an attacker
     /// in between can present a certificate of its own.
     #[derive(Debug)]
     struct AnyCertificate(Arc<CryptoProvider>);
