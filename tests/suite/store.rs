@@ -2,15 +2,15 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use bookstore_store::{
-    Attempts, Call, Connection, ConstraintCheck, Deadline, Freshness, PoolOptions, StatementLog,
-    Store, StoreError, StoreOptions, TopologyOptions, Write,
+    Attempts, Call, Committed, Connection, ConstraintCheck, Deadline, Freshness, PoolOptions,
+    StatementLog, Store, StoreError, StoreOptions, TopologyOptions, Write, WriteObserver,
 };
 use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use futures_util::future::{BoxFuture, join_all};
@@ -24,6 +24,7 @@ on_every_engine!(
     pool_never_exceeds_its_size,
     steady_load_opens_no_connections except sqlite,
     write_of_a_cancelled_call_is_committed,
+    write_has_begun_before_its_own_task_runs,
 );
 
 /// A database with an additional table `marks`, and a store on it.
@@ -263,4 +264,32 @@ async fn write_of_a_cancelled_call_is_committed(engine: Engine) {
         }
     };
     tokio::time::timeout(SOON, kept).await.expect("the write is committed");
+}
+
+/// The tasks in which a write began and ended.
+#[derive(Debug, Default)]
+struct Tasks(Mutex<Vec<Option<tokio::task::Id>>>);
+
+impl WriteObserver for Tasks {
+    fn begun(&self) {
+        self.0.lock().expect("no panic").push(tokio::task::try_id());
+    }
+
+    fn ended(&self, result: &Result<Committed, StoreError>) {
+        assert!(result.is_ok(), "{result:?}");
+        self.0.lock().expect("no panic").push(tokio::task::try_id());
+    }
+}
+
+/// A caller may leave between the start of the task and its first step.
+async fn write_has_begun_before_its_own_task_runs(engine: Engine) {
+    let (_database, store) = store(engine, POOL).await;
+    let tasks = Arc::new(Tasks::default());
+    let call = Call { observer: Some(tasks.clone()), ..call(Deadline::NONE) };
+    let write = act(|connection| Box::pin(async move { Ok(mark(connection, "one").await?) }));
+    store.run(call, write).await.expect("a commit");
+    let seen = tasks.0.lock().expect("no panic").clone();
+    let [begun, ended] = seen.try_into().expect("a start and an end");
+    assert_eq!(begun, tokio::task::try_id());
+    assert_ne!(ended, begun, "it ends in its own task");
 }

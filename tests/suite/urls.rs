@@ -125,6 +125,14 @@ async fn certificate_is_verified_only_where_sslmode_says_so() {
             );
             drop(server);
         }
+        if name == "v1" {
+            let (cert, key) = (fixture("v3.crt"), fixture("v3.key"));
+            let url = url("localhost", &format!("?sslmode=require&sslcert={cert}&sslkey={key}"));
+            let finished = run(&["migrate", "status"], &[("DATABASE_URL", &url)]).await;
+            assert_eq!(finished.code, Some(1), "{finished:?}");
+            let wanted = "with sslcert and sslkey the server's certificate must be of version 3";
+            assert!(finished.errors.contains(wanted), "{}", finished.errors);
+        }
         let mine = fixture(if name == "self" { "self.crt" } else { "root.crt" });
         for mode in ["require", "verify-ca", "verify-full"] {
             let url = url("localhost", &format!("?sslmode={mode}&sslrootcert={mine}"));

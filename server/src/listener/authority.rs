@@ -60,6 +60,8 @@ struct Rewriter {
     taken: usize,
     /// The header block that is being received: its stream, its flags and its bytes.
     block: Option<(u32, u8, Vec<u8>)>,
+    /// What was read of the peer and waits until the transport has taken `outgoing`.
+    unread: Vec<u8>,
 }
 
 impl Rewriter {
@@ -67,28 +69,44 @@ impl Rewriter {
         let mut decoder = Decoder::new();
         decoder.set_max_allowed_table_size(TABLE);
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        Self { decoder, pass: preface, incoming, outgoing, taken: 0, block: None }
+        let (taken, block, unread) = (0, None, Vec::new());
+        Self { decoder, pass: preface, incoming, outgoing, taken, block, unread }
     }
 
-    /// Takes bytes of the peer.
-    fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
+    /// Takes bytes of the peer, and returns how many. The rest waits once there is a block for the
+    /// transport: one byte of a frame can stand for 4,000 bytes.
+    fn push(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.outgoing.len() <= BLOCK {
             if self.pass > 0 && self.incoming.is_empty() {
-                let count = self.pass.min(bytes.len());
-                self.outgoing.extend_from_slice(&bytes[..count]);
+                let count = self.pass.min(rest.len());
+                self.outgoing.extend_from_slice(&rest[..count]);
                 self.pass -= count;
-                bytes = &bytes[count..];
+                rest = &rest[count..];
                 continue;
             }
+            let count = (self.wanted() - self.incoming.len()).min(rest.len());
+            self.incoming.extend_from_slice(&rest[..count]);
+            rest = &rest[count..];
             let wanted = self.wanted();
-            let count = (wanted - self.incoming.len()).min(bytes.len());
-            self.incoming.extend_from_slice(&bytes[..count]);
-            bytes = &bytes[count..];
-            if self.incoming.len() == self.wanted() {
+            // Before the payload is buffered: a header can announce 16 MiB.
+            if wanted > FRAME_HEADER + FRAME_PAYLOAD {
+                return Err(invalid("a frame is too large"));
+            }
+            if self.incoming.len() == wanted {
                 self.frame()?;
             }
         }
-        Ok(())
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Forgets what the transport has taken, and the memory of an unusually large part.
+    fn clear(&mut self) {
+        self.outgoing.clear();
+        if self.outgoing.capacity() > BLOCK {
+            self.outgoing = Vec::new();
+        }
+        self.taken = 0;
     }
 
     /// The length of what is collected before the next step: a frame's header, or with it the
@@ -113,9 +131,6 @@ impl Rewriter {
             self.outgoing.extend_from_slice(&frame);
             self.pass = length;
             return Ok(());
-        }
-        if length > FRAME_PAYLOAD {
-            return Err(invalid("a frame is too large"));
         }
         let part = match *kind {
             HEADERS => unpadded(*flags, payload)?,
@@ -225,15 +240,21 @@ impl<R: AsyncRead + Unpin> AsyncRead for AnyAuthority<R> {
         let Self { read, rewriter } = &mut *self;
         let Some(rewriter) = rewriter else { return Pin::new(read).poll_read(context, into) };
         while rewriter.taken == rewriter.outgoing.len() {
-            rewriter.outgoing.clear();
-            rewriter.taken = 0;
+            rewriter.clear();
+            if !rewriter.unread.is_empty() {
+                let unread = std::mem::take(&mut rewriter.unread);
+                let taken = rewriter.push(&unread)?;
+                rewriter.unread = unread[taken..].to_vec();
+                continue;
+            }
             let mut bytes = [0; 4096];
             let mut bytes = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut *read).poll_read(context, &mut bytes))?;
             if bytes.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            rewriter.push(bytes.filled())?;
+            let taken = rewriter.push(bytes.filled())?;
+            rewriter.unread.extend_from_slice(&bytes.filled()[taken..]);
         }
         let rest = &rewriter.outgoing[rewriter.taken..];
         let count = rest.len().min(into.remaining());
@@ -245,6 +266,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for AnyAuthority<R> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -258,7 +281,7 @@ mod tests {
     fn rewritten(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut rewriter = Rewriter::new(3);
         for byte in bytes {
-            rewriter.push(&[*byte])?;
+            assert_eq!(rewriter.push(&[*byte])?, 1);
         }
         Ok(rewriter.outgoing)
     }
@@ -323,10 +346,35 @@ mod tests {
         ] {
             assert!(rewritten(&[b"PRI".to_vec(), bytes].concat()).is_err());
         }
+        // The frame's header alone, which announces nearly 16 MiB.
+        let announced = [b"PRI".as_slice(), &[0xff, 0xff, 0xff, 1, 4, 0, 0, 0, 1]].concat();
+        assert!(rewritten(&announced).is_err_and(|error| error.to_string().contains("too large")));
         // A small block of a large one: the rest is not kept.
         let entry = [&[0x40, 1, b'n', 0x7f, 0xa1, 0x1e][..], &[b'v'; 4000]].concat();
         let bomb = [entry, vec![0x80 | 62; 12_000]].concat();
         let kept = rewritten(&[b"PRI".to_vec(), frame(HEADERS, END_HEADERS, &bomb)].concat());
         assert!(kept.unwrap().len() < 2 * BLOCK);
+    }
+
+    #[tokio::test]
+    async fn many_blocks_of_a_large_entry_are_rewritten_in_bounded_memory() {
+        let entry = [&[0x40, 1, b'n', 0x7f, 0xa1, 0x1e][..], &[b'v'; 4000]].concat();
+        let again = frame(HEADERS, END_HEADERS, &[0x80 | 62]);
+        let bytes = [frame(HEADERS, END_HEADERS, &entry), again.repeat(1_000)].concat();
+        let mut read = AnyAuthority::new(bytes.as_slice(), true, 0);
+        let (mut got, mut most, mut part) = (Vec::new(), 0, vec![0; 10_000]);
+        loop {
+            let count = read.read(&mut part).await.unwrap();
+            got.extend_from_slice(&part[..count]);
+            let held = read.rewriter.as_ref().unwrap().outgoing.capacity();
+            most = most.max(held);
+            if count == 0 {
+                assert!(held <= BLOCK, "{held} bytes are kept");
+                break;
+            }
+        }
+        assert!(most <= 4 * BLOCK, "{most} bytes at once");
+        let whole = frame(HEADERS, END_HEADERS, &literal(b"n", &[b'v'; 4000]));
+        assert!(got == whole.repeat(1_001), "{} bytes", got.len());
     }
 }

@@ -168,6 +168,14 @@ impl SessionWrite {
     pub fn held(self: &Arc<Self>) -> WriteHandle {
         WriteHandle(self.clone())
     }
+
+    /// Wakes the reads that wait for this write.
+    fn end(&self) {
+        if self.state.swap(ENDED, Ordering::AcqRel) == ABANDONED {
+            self.session.lock().abandoned -= 1;
+            self.session.0.ended.notify_waiters();
+        }
+    }
 }
 
 impl WriteObserver for SessionWrite {
@@ -177,10 +185,14 @@ impl WriteObserver for SessionWrite {
 
     fn ended(&self, result: &Result<Committed, StoreError>) {
         self.session.note_end(result);
-        if self.state.swap(ENDED, Ordering::AcqRel) == ABANDONED {
-            self.session.lock().abandoned -= 1;
-            self.session.0.ended.notify_waiters();
-        }
+        self.end();
+    }
+}
+
+impl Drop for SessionWrite {
+    /// A task that panics drops the write without its end. Reads would wait for it.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -274,5 +286,25 @@ mod tests {
         write.ended(&Err(unknown));
         session.settled(Deadline::NONE).await;
         assert_eq!(bounds(&session).unknown_commits, 1);
+    }
+
+    #[tokio::test]
+    async fn no_read_waits_for_a_write_whose_task_has_panicked() {
+        for leaves_first in [true, false] {
+            let session = SessionCell::default();
+            let write = SessionWrite::new(session.clone());
+            let held = write.held();
+            write.begun();
+            // The task drops the write as it unwinds.
+            if leaves_first {
+                drop(held);
+                assert_eq!(session.lock().abandoned, 1);
+                drop(write);
+            } else {
+                drop(write);
+                drop(held);
+            }
+            assert_eq!(session.lock().abandoned, 0, "{leaves_first}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Exports traces and metrics by OTLP over gRPC where the standard variables name a collector. The
 //! exporter has a runtime of its own, so that an unreachable collector delays no call.
 
-use std::{env, sync::mpsc, time::Duration};
+use std::{sync::mpsc, time::Duration};
 
 use bookstore_store::telemetry::traces;
 use opentelemetry::{global, trace::TracerProvider};
@@ -37,10 +37,10 @@ pub struct Telemetry {
 impl Telemetry {
     /// Starts the exporters that the environment configures.
     pub(super) fn start() -> Result<Self, TelemetryError> {
-        if is_disabled() {
+        let collectors = variables::read().map_err(TelemetryError::Variables)?;
+        if collectors.is_disabled {
             return Ok(Self::default());
         }
-        let collectors = variables::read().map_err(TelemetryError::Variables)?;
         let sends = collectors.traces.is_some() || collectors.metrics.is_some();
         let runtime = match sends {
             true => {
@@ -107,10 +107,6 @@ impl Telemetry {
         }
         runtime.shutdown_background();
     }
-}
-
-fn is_disabled() -> bool {
-    env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// The resource: from the standard variables, otherwise with the program's name as `service.name`.

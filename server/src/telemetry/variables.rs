@@ -2,7 +2,7 @@
 //! Configuration", "Environment Variable Specification"). What this program can't do is refused; a
 //! value that nothing defines is ignored with a warning.
 
-use std::env;
+use std::{collections::HashSet, env};
 
 /// The collectors that are configured.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(super) struct Collectors {
     pub(super) traces: Option<String>,
     /// The URL for metrics.
     pub(super) metrics: Option<String>,
+    /// Whether `OTEL_SDK_DISABLED` switches traces and metrics off.
+    pub(super) is_disabled: bool,
     /// What is ignored.
     pub(super) warnings: Vec<String>,
 }
@@ -34,7 +36,7 @@ fn of(environment: &dyn Fn(&str) -> Option<String>) -> Result<Collectors, String
     let get = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
     let mut collectors = Collectors::default();
     if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Ok(collectors);
+        return Ok(Collectors { is_disabled: true, ..collectors });
     }
     let mut problems = Vec::new();
     for signal in ["TRACES", "METRICS"] {
@@ -60,7 +62,7 @@ fn of(environment: &dyn Fn(&str) -> Option<String>) -> Result<Collectors, String
         let asks_for_otlp = exporters.contains(&"otlp");
         let endpoint = named("ENDPOINT");
         if exporters.contains(&"none")
-            || !exporters.is_empty() && exporters == ["prometheus"]
+            || signal == "METRICS" && exporters == ["prometheus"]
             || endpoint.is_none() && !asks_for_otlp
         {
             continue;
@@ -92,16 +94,15 @@ fn of(environment: &dyn Fn(&str) -> Option<String>) -> Result<Collectors, String
             (Err(problem), _) => problems.push(problem),
         }
     }
-    // A variable of all signals is read for each of them.
-    let mut seen = Vec::new();
-    problems.retain(|problem| {
-        !seen.contains(problem) && {
-            seen.push(problem.clone());
-            true
-        }
-    });
-    collectors.warnings.dedup();
+    drop_repeated(&mut problems);
+    drop_repeated(&mut collectors.warnings);
     if problems.is_empty() { Ok(collectors) } else { Err(problems.join("\n")) }
+}
+
+/// Keeps the first of equal lines: a variable of all signals is read for each of them.
+fn drop_repeated(lines: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
 }
 
 /// The URL of an endpoint: `http://host:port`, or `host:port`, the form of gRPC. `insecure` says
@@ -180,7 +181,8 @@ mod tests {
         assert_eq!((one.traces.as_deref(), one.metrics), (Some("http://b:2"), None));
         assert_eq!(read(&[(ENDPOINT, " ")]).unwrap(), Collectors::default());
         let off = [(ENDPOINT, "https://a"), ("OTEL_SDK_DISABLED", "True")];
-        assert_eq!(read(&off).unwrap(), Collectors::default());
+        let disabled = Collectors { is_disabled: true, ..Collectors::default() };
+        assert_eq!(read(&off).unwrap(), disabled);
     }
 
     #[test]
@@ -191,6 +193,10 @@ mod tests {
         assert_eq!(read(&[(ENDPOINT, "a:1"), (traces, "none")]).unwrap().traces, None);
         let metrics = [(ENDPOINT, "a:1"), ("OTEL_METRICS_EXPORTER", "prometheus")];
         assert_eq!(read(&metrics).unwrap().metrics, None);
+        // Only metrics have that exporter: the name is ignored as an unknown one is.
+        let ignored = read(&[(ENDPOINT, "a:1"), (traces, "prometheus")]).unwrap();
+        assert_eq!(ignored.traces.as_deref(), Some("http://a:1"));
+        assert!(ignored.warnings[0].contains("\"prometheus\" is unknown"), "{ignored:?}");
         assert!(read(&[(traces, "zipkin")]).unwrap_err().contains("zipkin is not supported"));
         let unknown = read(&[(ENDPOINT, "a:1"), (traces, "other,otlp")]).unwrap();
         assert!(unknown.traces.is_some() && unknown.warnings[0].contains("\"other\" is unknown"));
@@ -200,6 +206,9 @@ mod tests {
         let refused = read(&[(ENDPOINT, "a:1"), (protocol, "http/protobuf")]).unwrap_err();
         assert!(refused.starts_with("OTEL_EXPORTER_OTLP_PROTOCOL: http/protobuf"), "{refused}");
         assert!(read(&[(ENDPOINT, "a:1"), (protocol, "x")]).unwrap().warnings[0].contains("\"x\""));
+        let other = ("OTEL_METRICS_EXPORTER", "other,otlp");
+        let twice = read(&[(ENDPOINT, "a:1"), (protocol, "x"), other]).unwrap();
+        assert_eq!(twice.warnings.len(), 2, "{:?}", twice.warnings);
         // Nothing is sent, so nothing is refused.
         assert!(read(&[(protocol, "http/protobuf")]).is_ok());
         let gzip = [(ENDPOINT, "a:1"), ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip")];

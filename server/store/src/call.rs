@@ -43,10 +43,11 @@ pub struct Call {
 
 /// Learns how a write ends, also if its caller has left before.
 pub trait WriteObserver: Debug + Send + Sync {
-    /// The write runs to its end from now on.
+    /// The write runs to its end from now on. The store calls it in the caller's task.
     fn begun(&self);
 
-    /// The write has ended.
+    /// The write has ended. If the write's task panics, the store drops the observer without this
+    /// call.
     fn ended(&self, result: &Result<Committed, StoreError>);
 }
 

@@ -34,6 +34,7 @@ async fn export_keeps_mode_and_links_of_the_file_it_replaces() {
     symlink("below/real.csv", path("link.csv")).expect("a link");
     symlink("new.csv", path("dangling.csv")).expect("a link");
     fs::write(path("a.csv"), "old").expect("a file");
+    fs::set_permissions(path("a.csv"), fs::Permissions::from_mode(0o600)).expect("a mode");
     fs::hard_link(path("a.csv"), path("b.csv")).expect("a link");
     let inode = fs::metadata(path("a.csv")).expect("a file").ino();
     for name in ["link.csv", "dangling.csv", "a.csv"] {
@@ -47,6 +48,7 @@ async fn export_keeps_mode_and_links_of_the_file_it_replaces() {
         assert!(file(folder.path(), name).contains("Dune"), "{name}");
     }
     assert_eq!(mode(&path("below/real.csv")), 0o640);
+    assert_eq!(mode(&path("a.csv")), 0o600);
     assert_eq!(fs::metadata(path("b.csv")).expect("a file").ino(), inode);
     let names = fs::read_dir(folder.path()).expect("a folder").count();
     assert_eq!(names, 6, "nothing is left behind");

@@ -113,9 +113,12 @@ impl Unfinished {
     fn finish(&mut self) -> io::Result<()> {
         if let Some(before) = &self.before {
             if place::has_other_names(before) {
-                // Renaming would leave the old content under the other names.
-                fs::copy(&self.path, &self.becomes)?;
-                return File::open(&self.becomes)?.sync_all();
+                // Renaming would leave the old content under the other names. fs::copy would also
+                // copy the temporary file's mode, and empty a file whose mode it may not change.
+                let mut from = File::open(&self.path)?;
+                let mut to = OpenOptions::new().write(true).truncate(true).open(&self.becomes)?;
+                io::copy(&mut from, &mut to)?;
+                return to.sync_all();
             }
             place::keep_owner(before, &self.path);
             fs::set_permissions(&self.path, before.permissions())?;

@@ -2,7 +2,7 @@
 //! imported again with the same options.
 
 use std::{
-    fs::{File, OpenOptions, Permissions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, BufReader, Write as _},
     path::PathBuf,
 };
@@ -16,7 +16,11 @@ use super::{
     mapping::{NOTES, RAW},
     source::Raw,
 };
-use crate::command::transfer::{format::Format, json, place::Place};
+use crate::command::transfer::{
+    format::Format,
+    json,
+    place::{self, Place},
+};
 
 /// How the file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +51,8 @@ pub struct Rejects {
     target: PathBuf,
     /// Whether it is a device or a pipe, which is written to as it is.
     is_special: bool,
-    /// The permissions of the file of an earlier run.
-    permissions: Option<Permissions>,
+    /// The file of an earlier run, until this run opens its own.
+    before: Option<Metadata>,
     shape: Shape,
     mode: RejectsMode,
     file: Option<File>,
@@ -68,12 +72,12 @@ impl Rejects {
         let mut last_written = 0;
         let place = Place::of(&path).map_err(|error| format!("{shown}: {error}"))?;
         let Place::Replaced { path: target, before } = place else {
-            let (target, permissions) = (path.clone(), None);
+            let (target, before) = (path.clone(), None);
             return Ok(Self {
                 path,
                 target,
                 is_special: true,
-                permissions,
+                before,
                 shape,
                 mode,
                 file: None,
@@ -103,12 +107,11 @@ impl Rejects {
                 )
             })?;
         }
-        let permissions = before.map(|before| before.permissions());
         Ok(Self {
             path,
             target,
             is_special: false,
-            permissions,
+            before,
             shape,
             mode,
             file: None,
@@ -129,11 +132,7 @@ impl Rejects {
     /// If it can't be written.
     pub fn write(&mut self, rejects: &[Reject]) -> io::Result<()> {
         let begun = std::mem::replace(&mut self.begun, true);
-        if !begun
-            && self.mode == RejectsMode::Anew
-            && !self.is_special
-            && self.permissions.is_some()
-        {
+        if !begun && self.mode == RejectsMode::Anew && !self.is_special && self.before.is_some() {
             std::fs::remove_file(&self.target)?;
         }
         let last_written = self.last_written;
@@ -150,8 +149,9 @@ impl Rejects {
                 RejectsMode::New | RejectsMode::Anew => options.write(true).create_new(true),
             };
             let file = options.open(&self.target)?;
-            if let Some(permissions) = self.permissions.take() {
-                file.set_permissions(permissions)?;
+            if let Some(before) = self.before.take() {
+                place::keep_owner(&before, &self.target);
+                file.set_permissions(before.permissions())?;
             }
             if file.metadata()?.len() == 0 {
                 self.shape.header(&mut bytes)?;
@@ -185,15 +185,17 @@ impl Shape {
         let (line, field, reason) = notes(reject);
         match (self, &reject.raw) {
             // As it is written, so that a person can see and correct it.
-            (Self::Csv(header, delimiter, escape), Raw::Misquoted { text, .. })
-                if !header.iter().any(is_note) =>
-            {
+            (Self::Csv(header, delimiter, escape), Raw::Misquoted { text, .. }) => {
                 let notes = [line.as_bytes(), field.as_bytes(), reason.as_bytes()];
                 cells(bytes, *delimiter, *escape, notes.into_iter())?;
                 // In place of the end of the notes.
                 bytes.pop();
                 bytes.push(*delimiter);
-                bytes.extend_from_slice(text);
+                let has_notes = header.iter().take(NOTES.len()).eq(NOTES.map(str::as_bytes));
+                bytes.extend_from_slice(match has_notes {
+                    true => behind_notes(text, *delimiter, *escape),
+                    false => text,
+                });
                 bytes.push(b'\n');
                 Ok(())
             }
@@ -226,6 +228,27 @@ impl Shape {
 fn own<'a>(header: &'a ByteRecord, record: &'a ByteRecord) -> impl Iterator<Item = &'a [u8]> {
     let is_noted = |at: usize| header.get(at).is_some_and(is_note);
     record.iter().enumerate().filter(move |(at, _)| !is_noted(*at)).map(|(_, cell)| cell)
+}
+
+/// The source's own part of a record as it is written: what is behind the third separator outside
+/// quotes. The whole record if there is none.
+fn behind_notes(text: &[u8], delimiter: u8, escape: Option<u8>) -> &[u8] {
+    let (mut is_quoted, mut separators) = (false, 0);
+    let mut bytes = text.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match *byte {
+            byte if is_quoted && escape == Some(byte) => _ = bytes.next(),
+            b'"' => is_quoted = !is_quoted,
+            byte if byte == delimiter && !is_quoted => {
+                separators += 1;
+                if separators == NOTES.len() {
+                    return &text[at + 1..];
+                }
+            }
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Whether a column is one of an earlier rejects file.

@@ -12,13 +12,23 @@ fn options(columns: &[&str], defaults: &[&str]) -> MappingOptions {
 }
 
 fn csv(text: &[u8], options: &MappingOptions, size: usize) -> (Cutter, Shape) {
-    let mut source =
-        CsvSource::new(FileInput::new(Cursor::new(text.to_vec())).unwrap(), b',', None);
+    csv_with(None, text, options, size)
+}
+
+/// As [`csv`], with `--escape`.
+fn csv_with(
+    escape: Option<u8>,
+    text: &[u8],
+    options: &MappingOptions,
+    size: usize,
+) -> (Cutter, Shape) {
+    let input = FileInput::new(Cursor::new(text.to_vec())).unwrap();
+    let mut source = CsvSource::new(input, b',', escape);
     let Some(Raw::Cells(header)) = source.next().unwrap().map(|record| record.raw) else {
         unreachable!("a header")
     };
     let mapping = ColumnMapping::of_header(options, header.clone()).unwrap();
-    (Cutter::new(Source::Csv(Box::new(source)), mapping, size), Shape::Csv(header, b',', None))
+    (Cutter::new(Source::Csv(Box::new(source)), mapping, size), Shape::Csv(header, b',', escape))
 }
 
 fn jsonl(text: &str, options: &MappingOptions) -> Cutter {
@@ -217,6 +227,49 @@ fn corrected_rejects_can_be_imported() {
     let (rows, rejects) = parts(csv(mended.as_bytes(), &options, 10).0);
     assert_eq!((rows.len(), rejects.len()), (1, 2));
     assert_eq!(rows[0].book.as_ref().unwrap().title, "T, \"1\"");
+}
+
+#[test]
+fn misquoted_record_keeps_its_cells_in_each_round() {
+    let folder = tempfile::tempdir().unwrap();
+    for (escape, record) in [
+        (None, r#""T, ""1""","A" B,1"#),
+        (Some(b'\\'), r#""T, \"1\"","A" B,1"#),
+        (Some(b'\\'), r#"T,"A\nB",1"#),
+    ] {
+        let round = |number: u32, text: &[u8]| {
+            let (cutter, shape) = csv_with(escape, text, &options(&[], &PRICED), 10);
+            let path = folder.path().join(format!("{number}.csv"));
+            let mut file = Rejects::open(path.clone(), shape, RejectsMode::Append).unwrap();
+            file.write(&parts(cutter).1).unwrap();
+            let written = std::fs::read(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            String::from_utf8(written).unwrap()
+        };
+        let first = round(1, format!("title,author,stock\n{record}\n").as_bytes());
+        assert!(first.ends_with(&format!(",{record}\n")), "{first}");
+        assert_eq!(round(2, first.as_bytes()), first);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn replaced_rejects_file_keeps_owner_and_mode() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.csv");
+    let (cutter, shape) = csv(b"title,author,stock\nT,A,x\n", &options(&[], &PRICED), 10);
+    std::fs::write(&path, "old").unwrap();
+    // Only root may give a file away.
+    let _ = chown(&path, Some(12_345), Some(12_345));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let of = |path| std::fs::metadata(path).map(|it| (it.uid(), it.gid(), it.mode())).unwrap();
+    let before = of(&path);
+    let mut file = Rejects::open(path.clone(), shape, RejectsMode::Anew).unwrap();
+    file.write(&parts(cutter).1).unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("_line,"));
+    assert_eq!(of(&path), before);
 }
 
 #[test]

@@ -91,7 +91,8 @@ pub(super) fn read(text: &str) -> Result<Vec<NamedNode>, String> {
     values.insert("options".to_owned(), options.join(" "));
     let addresses = values.remove("hostaddr").filter(|all| !all.is_empty());
     let addresses = addresses.map(|all| all.split(',').map(str::to_owned).collect::<Vec<_>>());
-    encryption(&mut values, addresses.is_some())?;
+    let is_named = places.iter().any(|host| !host.is_empty());
+    encryption(&mut values, addresses.is_some() && is_named)?;
     values.retain(|_, value| !value.is_empty());
     nodes(&values, dialed(places, addresses)?, &ports)
 }
@@ -131,8 +132,9 @@ fn session_option(name: &str) -> Result<Option<&str>, String> {
     key.map(Some).ok_or_else(|| "has a parameter options[…] without a setting's name".to_owned())
 }
 
-/// Checks the parameters of TLS, and says what they mean to libpq in the driver's words.
-fn encryption(values: &mut BTreeMap<String, String>, by_address: bool) -> Result<(), String> {
+/// Checks the parameters of TLS, and says what they mean to libpq in the driver's words. `has_both`
+/// says whether there is a `hostaddr` beside a `host`.
+fn encryption(values: &mut BTreeMap<String, String>, has_both: bool) -> Result<(), String> {
     let get = |name: &str| values.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let mode = get("sslmode");
     if mode.is_some_and(|mode| !SSL_MODES.contains(&mode)) {
@@ -155,7 +157,7 @@ fn encryption(values: &mut BTreeMap<String, String>, by_address: bool) -> Result
         }
         (_, mode) => mode,
     };
-    if by_address && mode == Some("verify-full") && get("host").is_some() {
+    if has_both && mode == Some("verify-full") {
         return Err("has hostaddr beside host, which sslmode=verify-full can't verify".to_owned());
     }
     let mode = mode.map(str::to_owned);

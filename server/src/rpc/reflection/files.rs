@@ -1,17 +1,13 @@
 //! The files that reflection serves, by name and by what they define.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use prost::{
-    Message,
-    encoding::{
-        DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
-    },
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
 };
 use prost_reflect::{
     DescriptorPool, EnumDescriptor, ExtensionDescriptor, FileDescriptor, MessageDescriptor,
 };
-use prost_types::FileDescriptorSet;
 
 /// The names under which crates ship files, and those that all clients know them by.
 const NAMES: [(&str, &str); 5] = [
@@ -36,7 +32,7 @@ pub(super) struct ServedFiles {
     symbols: HashMap<String, String>,
     /// The file of each extension, by the message that it extends and its number.
     extensions: HashMap<String, BTreeMap<i32, String>>,
-    messages: Vec<String>,
+    messages: HashSet<String>,
     services: Vec<String>,
 }
 
@@ -52,10 +48,10 @@ impl ServedFiles {
             let mut renamed = Vec::new();
             for file in fields(set)?.into_iter().filter(|field| field.number == FILE) {
                 let file = with_known_names(file.content)?;
-                let name = FileDescriptorSet::decode(framed(FILE, &file).as_slice());
-                let name = name.map_err(|error| error.to_string())?.file.remove(0).name;
+                let name = fields(&file)?.into_iter().find(|field| field.number == NAME);
+                let name = name.map_or(&[][..], |field| field.content);
+                let name = String::from_utf8(name.to_vec()).map_err(|error| error.to_string())?;
                 // The first file of a name counts.
-                let name = name.unwrap_or_default();
                 if served.files.contains_key(&name) {
                     continue;
                 }
@@ -88,7 +84,7 @@ impl ServedFiles {
 
     /// The numbers of a message's extensions; none if there is no such message.
     pub(super) fn extensions(&self, message: &str) -> Option<Vec<i32>> {
-        if !self.messages.iter().any(|known| known == message) {
+        if !self.messages.contains(message) {
             return None;
         }
         let all = self.extensions.get(message);
@@ -121,7 +117,7 @@ impl ServedFiles {
     }
 
     fn index_message(&mut self, file: &str, message: &MessageDescriptor) {
-        self.messages.push(message.full_name().to_owned());
+        self.messages.insert(message.full_name().to_owned());
         self.symbol(file, message.full_name());
         for field in message.fields() {
             self.symbol(file, field.full_name());
@@ -219,6 +215,8 @@ fn with_known_names(file: &[u8]) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     #[test]

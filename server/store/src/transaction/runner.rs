@@ -54,12 +54,13 @@ pub(crate) async fn run(
     key_lock: Option<KeyLock>,
 ) -> Result<Committed, StoreError> {
     let span = traces::operation(write.name());
+    let observer = call.observer.clone();
+    // Before the task runs: a caller that leaves now leaves a write behind.
+    if let Some(observer) = &observer {
+        observer.begun();
+    }
     let task = tokio::spawn(
         async move {
-            let observer = call.observer.clone();
-            if let Some(observer) = &observer {
-                observer.begun();
-            }
             let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
             // Released after the connection, which a waiting duplicate may need.
             drop(key_lock);

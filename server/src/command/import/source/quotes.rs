@@ -95,7 +95,8 @@ impl QuoteCheck {
             QuoteState::Plain => {
                 self.plain.0 += 1;
                 // `\N` alone is MySQL's NULL.
-                if is_escape || self.plain == (3, true) {
+                let is_other = self.plain == (2, true) && byte != b'N';
+                if is_escape || is_other || self.plain == (3, true) {
                     self.note(QuoteFault::EscapeOutsideQuotes);
                 }
                 QuoteState::Plain
@@ -173,6 +174,8 @@ mod tests {
             (r"a\,b", Some((0, EscapeOutsideQuotes))),
             (r"\Nx,b", Some((0, EscapeOutsideQuotes))),
             (r"a,\", Some((1, EscapeOutsideQuotes))),
+            (r"a,\n", Some((1, EscapeOutsideQuotes))),
+            (r"\0,b", Some((0, EscapeOutsideQuotes))),
             (r#""a\"" x"#, Some((0, TextBehindQuote))),
         ] {
             assert_eq!(fault(&format!("{text}\n"), Some(b'\\')), found, "{text}");

@@ -18,6 +18,10 @@ const CERTIFICATE: &str = "sslmode=verify-ca and verify-full need a certificate 
     is not an authority itself and is signed by an authority of sslrootcert; verify-full also needs \
     the host in its subjectAltName";
 
+/// Why a certificate of the client is not sent.
+const CLIENT_CERTIFICATE: &str = "with sslcert and sslkey the server's certificate must be of \
+    version 3";
+
 /// Opens a session.
 ///
 /// # Errors
@@ -50,9 +54,17 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 #[expect(clippy::disallowed_methods, reason = "a part of the one place that opens connections")]
 async fn unverified(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     match options.connect().await {
+        Err(error) if is_unreadable(&error) && has_client_certificate(options) => {
+            Err(sqlx::Error::Tls(CLIENT_CERTIFICATE.into()))
+        }
         Err(error) if is_unreadable(&error) => relay::open(options).await,
         opened => opened,
     }
+}
+
+/// Whether the client has a certificate, from the URL or the environment. The relay sends none.
+fn has_client_certificate(options: &PgConnectOptions) -> bool {
+    options.to_url_lossy().query_pairs().any(|(name, _)| name == "sslcert")
 }
 
 /// The error of TLS within an error of the driver.
