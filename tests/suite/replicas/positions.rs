@@ -41,11 +41,11 @@ enum How {
 }
 
 /// One statement: SQL, how it is run, and SQL that another session runs before it.
-type Step = (&'static str, How, &'static str);
+type Step<'a> = (&'a str, How, &'a str);
 
 /// Runs the steps on one connection. Returns the number of rows of the last one, and the session's
 /// process.
-struct Ask<'a>(&'a Replicated, &'a [Step]);
+struct Ask<'a>(&'a Replicated, &'a [Step<'a>]);
 
 impl Query for Ask<'_> {
     const NAME: &'static str = "Ask";
@@ -70,7 +70,7 @@ impl Query for Ask<'_> {
 }
 
 /// Reads; returns the number of rows, the session's process and the position.
-async fn ask(cluster: &Replicated, store: &Store, steps: &[Step]) -> (usize, i32, Position) {
+async fn ask(cluster: &Replicated, store: &Store, steps: &[Step<'_>]) -> (usize, i32, Position) {
     let (freshness, ask) = (Freshness::default(), Ask(cluster, steps));
     let read = store.read(freshness, Deadline::NONE, Limit::Call, None, &ask).await;
     let (rows, process) = read.result.expect("an answer");
@@ -108,8 +108,7 @@ async fn position_covers_every_statement_with_rows_or_without() {
         for first in [all, none] {
             let before =
                 format!("INSERT INTO marks VALUES ({next}); DELETE FROM marks WHERE note = {next}");
-            let before: &'static str = before.leak();
-            let steps = [(first, How::One, ""), (sql, how, before)];
+            let steps = [(first, How::One, ""), (sql, how, &*before)];
             let start = flushed(&cluster, 0).await;
             let (rows, process, position) = ask(&cluster, &store, &steps).await;
             assert_eq!(rows, found, "{sql} {how:?}");
