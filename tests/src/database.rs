@@ -124,6 +124,16 @@ impl Database {
             _ => panic!("not one value: {rows:?}"),
         }
     }
+
+    /// Ends every session of the service in a PostgreSQL database, and returns how many there were.
+    ///
+    /// # Panics
+    /// If this is a SQLite file.
+    pub async fn end_sessions(&self) -> usize {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE usename = 'bookstore_app' AND datname = current_database()";
+        self.sql(end).await.len()
+    }
 }
 
 /// A SQLite file in its own folder.

@@ -21,11 +21,12 @@ const SAMPLE: Duration = Duration::from_millis(10);
 /// The pause between samples, so that measuring takes at most a tenth of one core.
 const PAUSE: Duration = Duration::from_millis(90);
 
-/// A running measurement; [`Self::stop`] ends it.
+/// A running measurement; [`Self::stop`] ends it. One that is dropped takes no more samples.
 pub struct Stopwatch {
     began: Instant,
     stopped: Arc<AtomicBool>,
-    sampler: JoinHandle<f64>,
+    /// `None` once it is stopped.
+    sampler: Option<JoinHandle<f64>>,
 }
 
 /// The result of a [`Stopwatch`].
@@ -43,18 +44,25 @@ impl Stopwatch {
             let stopped = Arc::clone(&stopped);
             move || stretch(&stopped)
         });
-        Self { began: Instant::now(), stopped, sampler }
+        Self { began: Instant::now(), stopped, sampler: Some(sampler) }
     }
 
     /// Ends the measurement. Blocks until the current sample ends.
     ///
     /// # Panics
     /// If the sampling thread has panicked.
-    pub fn stop(self) -> Took {
+    pub fn stop(mut self) -> Took {
         let elapsed = self.began.elapsed();
+        let sampler = self.sampler.take().expect("a watch that runs");
         self.stopped.store(true, Ordering::Relaxed);
-        self.sampler.thread().unpark();
-        Took { elapsed, stretch: self.sampler.join().expect("a thread that takes samples") }
+        sampler.thread().unpark();
+        Took { elapsed, stretch: sampler.join().expect("a thread that takes samples") }
+    }
+}
+
+impl Drop for Stopwatch {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 

@@ -4,6 +4,7 @@ mod limits;
 mod replicated;
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,7 +33,7 @@ on_every_engine!(
     reads_that_wait_share_one_statement,
     unreadable_row_fails_its_own_read_only,
     row_that_the_database_cannot_read_fails_its_own_read_only,
-    statement_that_hangs_delays_the_others_by_its_patience_only,
+    statement_that_hangs_delays_the_others_by_its_timeout_only,
     read_that_leaves_takes_nothing_along,
 );
 
@@ -251,7 +252,12 @@ async fn reads_that_wait_share_one_statement(engine: Engine) {
     fixture.statement = Some(counted);
     // Every category twice, and some that don't exist.
     let numbers = || (1..=20).chain(1..=20).chain(101..=105);
-    let (first, mut found) = fixture.queued(|| fixture.reads(numbers())).await;
+    let batches = &BATCHES[usize::from(engine == Engine::Sqlite)];
+    let begin = || {
+        batches.store(0, Ordering::Relaxed);
+        fixture.reads(numbers())
+    };
+    let (first, mut found) = fixture.queued(begin).await;
     let missing = found.split_off(40);
     fixture.release();
     for (number, read) in numbers().zip(found) {
@@ -269,8 +275,7 @@ async fn reads_that_wait_share_one_statement(engine: Engine) {
         assert_eq!(name(read).await, "category 1");
     }
     assert_eq!((fixture.counts.alone(), fixture.counts.shared()), (STATEMENTS, 45));
-    let batches = BATCHES[usize::from(engine == Engine::Sqlite)].load(Ordering::Relaxed);
-    assert_eq!(batches, 1, "45 reads wait for one statement");
+    assert_eq!(batches.load(Ordering::Relaxed), 1, "45 reads wait for one statement");
     // An idle service shares nothing.
     assert_eq!(name(fixture.begin(fixture.query(2, false), Deadline::NONE)).await, "category 2");
     assert_eq!((fixture.counts.alone(), fixture.counts.shared()), (STATEMENTS + 1, 45));
@@ -333,14 +338,18 @@ async fn row_that_the_database_cannot_read_fails_its_own_read_only(engine: Engin
     }
 }
 
-async fn statement_that_hangs_delays_the_others_by_its_patience_only(engine: Engine) {
+async fn statement_that_hangs_delays_the_others_by_its_timeout_only(engine: Engine) {
     let fixture = Fixture::start(engine, 4).await;
-    let watch = Stopwatch::start();
-    let (first, reads) = fixture.queued(|| fixture.reads(1..=4)).await;
+    let watch = Cell::new(None);
+    let begin = || {
+        watch.set(Some(Stopwatch::start()));
+        fixture.reads(1..=4)
+    };
+    let (first, reads) = fixture.queued(begin).await;
     for (number, read) in (1..).zip(reads) {
         assert_eq!(name(read).await, format!("category {number}"));
     }
-    let took = watch.stop();
+    let took = watch.take().expect("a begun read").stop();
     assert!(took.at_most(Duration::from_millis(500)), "{took:?}");
     assert_eq!((fixture.counts.alone(), fixture.counts.shared()), (STATEMENTS, 4));
     // What hangs longer counts no more: this one doesn't wait.

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{
-    Database, Engine, Origin, Postgres, REVERSED_SETTINGS, Replicated, TestServer,
+    Database, Engine, Origin, Postgres, REVERSED_SETTINGS, Replicated, SOON, TestServer,
     reverse_settings, run, until,
 };
 use serde_json::json;
-use tokio::net::TcpListener;
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -20,11 +19,8 @@ use tonic_health::pb::{
 
 use crate::{
     client::{self, Books, a_book, create, done, message, refused, with},
-    migrate::pooler::pool,
+    migrate::pooler::{pool, through},
 };
-
-/// The timeout of an immediate reaction, on a busy machine.
-const SOON: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// A role that has every setting turned round migrates, writes, filters and reads as any other.
 #[tokio::test]
@@ -77,9 +73,7 @@ async fn acknowledged_write_survives_a_crash_whatever_the_role_sets() {
     let mut cluster = Replicated::start(0).await;
     let lazily = "ALTER ROLE bookstore_app SET synchronous_commit = off; \
                   ALTER SYSTEM SET wal_writer_delay = '10s'; SELECT pg_reload_conf()";
-    for statement in lazily.split_inclusive(';') {
-        cluster.execute(0, statement).await;
-    }
+    cluster.execute(0, lazily).await;
     let url = cluster.url("bookstore_app", 0);
     let server = TestServer::builder(Engine::Postgres).url(&url).start().await;
     let mut books = client::books(&server);
@@ -146,10 +140,7 @@ async fn read_only_mode_of_an_operator_stops_writes_alone() {
         written.is_err_and(|status| status.code() == Code::Unavailable)
     })
     .await;
-    until("health says so", SOON, async || {
-        health(&server, "write").await == ServingStatus::NotServing
-    })
-    .await;
+    becomes(&server, "write", ServingStatus::NotServing).await;
     assert_eq!(health(&server, "ready").await, ServingStatus::Serving);
     refused(books.create_book(create("", a_book("Within"))).await).is(
         Code::Unavailable,
@@ -163,10 +154,7 @@ async fn read_only_mode_of_an_operator_stops_writes_alone() {
         "SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only"
     );
     database.sql(&reset).await;
-    until("writes are served again", SOON, async || {
-        health(&server, "write").await == ServingStatus::Serving
-    })
-    .await;
+    becomes(&server, "write", ServingStatus::Serving).await;
     done(books.create_book(create("", a_book("After"))).await);
 }
 
@@ -174,14 +162,8 @@ async fn read_only_mode_of_an_operator_stops_writes_alone() {
 #[tokio::test]
 async fn pooler_in_transaction_mode_is_refused() {
     let database = Database::create(Engine::Postgres, Origin::Migrated).await;
-    let url = database.url();
-    let server = url.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
-    let (server, _) = server.expect("an address");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let near = listener.local_addr().expect("its address").to_string();
-    let pool = tokio::spawn(pool(listener, server.parse().expect("an address")));
-    let through = TestServer::builder(Engine::Sqlite).url(&url.replace(server, &near));
-    let through = through.wait_for(None).start().await;
+    let url = through(&database.url(), pool).await;
+    let through = TestServer::builder(Engine::Sqlite).url(&url).wait_for(None).start().await;
     let said = |line: &str| line.contains("goes through a pooler") && line.contains("session mode");
     through.logs().wait_for(said).await;
     assert_eq!(health(&through, "ready").await, ServingStatus::NotServing);
@@ -190,7 +172,11 @@ async fn pooler_in_transaction_mode_is_refused() {
         "DATABASE_UNAVAILABLE",
         &[],
     );
-    pool.abort();
+}
+
+/// Waits until a name has a state of health.
+async fn becomes(server: &TestServer, name: &str, status: ServingStatus) {
+    until("health has changed", SOON, async || health(server, name).await == status).await;
 }
 
 async fn health(server: &TestServer, name: &str) -> ServingStatus {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use bookstore_store::{
-    Attempts, Call, Committed, Connection, ConstraintCheck, Deadline, Freshness, PoolOptions,
-    StatementLog, Store, StoreError, StoreOptions, TopologyOptions, Write, WriteObserver,
+    Attempts, Call, Committed, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store,
+    StoreError, StoreOptions, TopologyOptions, Write, WriteObserver,
 };
 use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use futures_util::future::{BoxFuture, join_all};
@@ -58,7 +58,8 @@ const POOL: PoolOptions = PoolOptions {
     pre_ping: true,
 };
 
-fn call(deadline: Deadline) -> Call {
+/// A call without a caller, a key or limits.
+pub(crate) fn call(deadline: Deadline) -> Call {
     Call {
         method: "test",
         principal: None,
@@ -73,17 +74,18 @@ fn call(deadline: Deadline) -> Call {
     }
 }
 
-/// An operation made from a function.
 struct Act<F>(F);
 
-fn act<F>(function: F) -> Box<dyn Write>
+/// An operation made from a function.
+pub(crate) fn act<F>(function: F) -> Box<dyn Write>
 where
     F: for<'a> Fn(&'a Connection) -> Answer<'a> + Send + Sync + 'static,
 {
     Box::new(Act(function))
 }
 
-type Answer<'a> = BoxFuture<'a, Result<(), StoreError>>;
+/// What such a function returns.
+pub(crate) type Answer<'a> = BoxFuture<'a, Result<(), StoreError>>;
 
 impl<F> Write for Act<F>
 where
@@ -93,19 +95,11 @@ where
         "Act"
     }
 
-    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
-    }
-
     fn apply<'a>(
         &'a self,
         connection: &'a Connection,
     ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
         Box::pin(async { (self.0)(connection).await.map(|()| Vec::new()) })
-    }
-
-    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
-        Vec::new()
     }
 }
 

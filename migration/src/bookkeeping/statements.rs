@@ -5,13 +5,9 @@ use super::PROGRAM;
 use crate::{
     listing,
     revision::{Engine, Revision, Step, hex},
+    sql::literal,
 };
 use sha2::{Digest, Sha256};
-
-/// A text as a literal.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
 
 fn or_null(text: Option<&str>) -> String {
     text.map_or_else(|| "NULL".to_owned(), literal)

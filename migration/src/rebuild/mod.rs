@@ -8,7 +8,10 @@ mod table;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use self::table::TableDefinition;
-use crate::{revision::Rebuild, sql::quoted};
+use crate::{
+    revision::Rebuild,
+    sql::{literal, quoted},
+};
 
 /// Rebuilds the table.
 ///
@@ -59,7 +62,6 @@ pub async fn plan<C: ConnectionTrait>(
         new.apply(change).map_err(refuse)?;
     }
     let temporary = format!("new_{name}");
-    let literal = |name: &str| format!("'{}'", name.replace('\'', "''"));
     let (from, to) = (quoted(name), quoted(&temporary));
     let mut columns: Vec<(String, String)> = new
         .columns()

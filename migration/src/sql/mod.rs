@@ -6,4 +6,4 @@ pub mod facts;
 pub mod lexer;
 mod quoted;
 
-pub(crate) use self::quoted::quoted;
+pub(crate) use self::quoted::{literal, quoted};

@@ -132,7 +132,7 @@ async fn launch_on_a_free_port(programs: &Path, directory: &Path) -> Result<Clus
 
 /// Ports that are free when they are asked for, each given once. A killed node needs its port again
 /// for its restart.
-pub(super) fn free_ports() -> impl Iterator<Item = u16> {
+pub(crate) fn free_ports() -> impl Iterator<Item = u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let ports = std::iter::repeat_with(|| {
         // Starts at a port by the process id, so that concurrent runs rarely meet. From 32,768 on the

@@ -57,12 +57,17 @@ const WORK: [Work; 5] = [
 
 /// Counts each kind of work on both engines, and compares with the file's figures. With
 /// `COST_WRITE` set, writes them instead.
+///
+/// # Panics
+/// If this is no release build, or a figure is missing in the file or has grown.
 pub(super) async fn cost(scale: u32) {
+    let is_release = !cfg!(debug_assertions);
+    assert!(is_release, "a release build is needed: cargo run --release");
     let folder = tempfile::tempdir().expect("a folder");
     let known = fs::read_to_string(FIGURES).unwrap_or_default();
     let known: toml::Table = known.parse().expect("the figures' file is TOML");
     let mut figures = BTreeMap::new();
-    let mut grown = Vec::new();
+    let (mut missing, mut grown) = (Vec::new(), Vec::new());
     for engine in [Engine::Sqlite, Engine::Postgres] {
         for work in WORK {
             let name = format!("{engine:?}, {}", work.name).to_lowercase();
@@ -74,7 +79,10 @@ pub(super) async fn cost(scale: u32) {
             let ratio = before.map(|before| ratio(each, before));
             match ratio {
                 Some(ratio) => eprintln!("{name}: {each} instructions a call, ratio {ratio:.3}"),
-                None => eprintln!("{name}: {each} instructions a call"),
+                None => {
+                    eprintln!("{name}: {each} instructions a call");
+                    missing.push(name.clone());
+                }
             }
             if ratio.is_some_and(|ratio| ratio > 1.0 + TOLERANCE) {
                 grown.push(name.clone());
@@ -86,7 +94,9 @@ pub(super) async fn cost(scale: u32) {
         let head = "# Instructions of a call, by `trial cost` with a release build.\n".to_owned();
         let lines = figures.iter().map(|(name, figure)| format!("\"{name}\" = {figure}\n"));
         fs::write(FIGURES, lines.fold(head, |text, line| text + &line)).expect("the figures' file");
-    } else if !cfg!(debug_assertions) {
+    } else {
+        let missing = missing.join("; ");
+        assert!(missing.is_empty(), "no figure in {FIGURES}, COST_WRITE=1 writes it: {missing}");
         assert!(grown.is_empty(), "more instructions than in {FIGURES}: {}", grown.join("; "));
     }
 }

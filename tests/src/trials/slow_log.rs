@@ -19,7 +19,7 @@ use tokio::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::{SOON, program::command, raw, until};
+use crate::{SOON, postgres::cluster, program::command, raw, until};
 
 /// The timeout of each call, far above what one takes.
 const CALL: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub(super) async fn slow_log(scale: u32) {
     }
     service.stop().await;
 
-    // Nobody reads from the start to the end, and the pipe is full.
+    // The pipe is full from the start to the end, since nothing reads it.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     fill(&writer);
     let mut service = Service::start(writer.into()).await;
@@ -70,15 +70,25 @@ pub(super) async fn slow_log(scale: u32) {
     drop(reader);
 }
 
+/// The part of the line about dropped ones.
+const DROPPED: &[u8] = b"found no room and were dropped";
+
 /// Reads until a line tells of dropped ones.
+///
+/// # Panics
+/// If the log ends before.
 fn read_slowly(mut reader: PipeReader) -> (String, PipeReader) {
     let (mut bytes, mut part) = (Vec::new(), vec![0; 256 << 10]);
+    let mut is_found = false;
     loop {
         let count = reader.read(&mut part).expect("bytes of the log");
+        assert!(count > 0, "the service closed the log");
+        // What was searched before may end within the part that is sought.
+        let new = bytes.len().saturating_sub(DROPPED.len());
         bytes.extend_from_slice(&part[..count]);
-        let text = String::from_utf8_lossy(&bytes);
-        if text.ends_with('\n') && text.contains("found no room and were dropped") {
-            return (text.into_owned(), reader);
+        is_found |= bytes[new..].windows(DROPPED.len()).any(|window| window == DROPPED);
+        if is_found && bytes.ends_with(b"\n") {
+            return (String::from_utf8_lossy(&bytes).into_owned(), reader);
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -98,10 +108,8 @@ impl Service {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite://{}/b.db?mode=rwc", folder.path().display());
         // The admin address can't be read from a log that is blocked, so the test chooses it.
-        let admin = {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-            free.local_addr().expect("an address")
-        };
+        let port = cluster::free_ports().next().expect("a free port");
+        let admin = std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let mut command = Command::from(command(&["serve", "--listen-addr", "127.0.0.1:0"]));
         command.env("DATABASE_URL", url).env("ADMIN_ADDR", admin.to_string());
         command

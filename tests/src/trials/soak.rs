@@ -11,10 +11,11 @@ use std::{
 
 use bookstore_proto::v1::{
     Begin, Book, CreateBookRequest, GetBookRequest, ListBooksRequest, Money, TransactRequest,
-    UpdateBookRequest, book_service_client::BookServiceClient, transact_request::Step,
-    transaction_service_client::TransactionServiceClient,
+    TransactResponse, UpdateBookRequest, book_service_client::BookServiceClient,
+    transact_request::Step, transaction_service_client::TransactionServiceClient,
 };
-use tonic::{Request, transport::Channel};
+use tokio_stream::StreamExt as _;
+use tonic::{Request, Status, Streaming, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use uuid::Uuid;
 
@@ -56,6 +57,8 @@ async fn soak_on(engine: Engine, seconds: Duration) {
     let mut builder = TestServer::builder(engine).on(database.clone()).env("LOG_LEVEL", "error");
     builder = builder.env("DATABASE_POOL_SIZE", &POOL.to_string());
     builder = builder.env("DATABASE_MAX_OVERFLOW", "0");
+    // Transactions that are left alone hold connections, and SQLite's only writer, for so long.
+    builder = builder.env("TRANSACTION_IDLE_TIMEOUT", "200ms");
     let line = match engine {
         Engine::Postgres => Some(Line::to(&database).await),
         Engine::Sqlite => None,
@@ -69,7 +72,10 @@ async fn soak_on(engine: Engine, seconds: Duration) {
     for round in 0..ROUNDS {
         let tally = load(&address, &database, line.as_ref(), seconds / ROUNDS).await;
         let [succeeded, failed] = tally;
-        assert!(succeeded > 0, "{engine:?}: nothing succeeds in round {round}");
+        assert!(
+            succeeded > failed,
+            "{engine:?}: {succeeded} calls succeed and {failed} fail in round {round}"
+        );
         let now = at_rest(&server, &database, pauses.first()).await;
         eprintln!(
             "{engine:?} {round}: {succeeded} calls succeeded and {failed} failed; then {now:?}"
@@ -129,16 +135,13 @@ async fn load(address: &str, database: &Database, line: Option<&Line>, time: Dur
         let Some(line) = line else { continue };
         fault += 1;
         if fault % 2 == 0 {
+            let failed = || tally[1].load(Ordering::Relaxed);
+            let before = failed();
             line.cut();
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            until("calls fail", SOON, async || failed() > before).await;
             line.restore();
         } else {
-            database
-                .sql(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                     WHERE usename = 'bookstore_app' AND datname = current_database()",
-                )
-                .await;
+            until("sessions are ended", SOON, async || database.end_sessions().await > 0).await;
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -159,23 +162,28 @@ async fn connection(address: &str, stop: &AtomicBool, tally: &[AtomicU64; 2], ro
         tally[1].fetch_add(1, Ordering::Relaxed);
         return tokio::time::sleep(PAUSE).await;
     }
+    let mut left_alone = Vec::new();
     for _ in 0..CALLS {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         *round += 1;
-        let has_succeeded = call(&channel, &mut books, &id, *round).await;
+        let has_succeeded = call(&channel, &mut books, &id, *round, &mut left_alone).await;
         tally[usize::from(!has_succeeded)].fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// One call of many kinds. Whether it succeeded.
+/// The answers of a transaction, which is open while they are kept.
+type Answers = Streaming<TransactResponse>;
+
+/// One call of many kinds. Whether it succeeded; a transaction that it leaves alone is added.
 async fn call(
     channel: &Channel,
     books: &mut BookServiceClient<Channel>,
     id: &str,
     round: u32,
+    left_alone: &mut Vec<Answers>,
 ) -> bool {
     let list = |filter: &str| ListBooksRequest {
         filter: filter.to_owned(),
@@ -205,24 +213,38 @@ async fn call(
             books.update_book(update).await.is_ok()
         }
         5 => {
-            // A caller that leaves.
-            let left = books.list_books(list("title:book"));
-            tokio::time::timeout(Duration::from_millis(u64::from(round % 4)), left).await.is_ok()
+            // A caller that leaves, unless the answer comes before.
+            let soon = Duration::from_millis(u64::from(round / 8 % 4));
+            let answer = tokio::time::timeout(soon, books.list_books(list("title:book"))).await;
+            answer.map_or(true, |answer| answer.is_ok())
         }
         6 => {
-            // A transaction that is left alone, and a watch.
-            let begin = TransactRequest { step: Some(Step::Begin(Begin::default())) };
-            let steps = tokio_stream::iter([begin]);
-            let begun = TransactionServiceClient::new(channel.clone()).transact(steps).await;
+            // A watch, and at times a transaction that is left alone.
+            if (round / 8).is_multiple_of(4) {
+                match begin(channel).await {
+                    Ok(answers) => left_alone.push(answers),
+                    Err(_) => return false,
+                }
+            }
             let watch = HealthCheckRequest { service: "ready".to_owned() };
-            let watch = HealthClient::new(channel.clone()).watch(watch).await;
-            begun.is_ok() && watch.is_ok()
+            HealthClient::new(channel.clone()).watch(watch).await.is_ok()
         }
         _ => {
             let get = GetBookRequest { id: id.to_owned(), ..Default::default() };
             books.get_book(get).await.is_ok()
         }
     }
+}
+
+/// Begins a transaction whose caller sends nothing more.
+async fn begin(channel: &Channel) -> Result<Answers, Status> {
+    let begin = TransactRequest { step: Some(Step::Begin(Begin::default())) };
+    let steps = tokio_stream::iter([begin]).chain(tokio_stream::pending());
+    let answers = TransactionServiceClient::new(channel.clone()).transact(steps).await?;
+    let mut answers = answers.into_inner();
+    let begun = answers.message().await?;
+    assert!(begun.is_some(), "the transaction has begun");
+    Ok(answers)
 }
 
 fn a_book(stock: u32) -> Book {

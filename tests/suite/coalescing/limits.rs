@@ -25,11 +25,14 @@ on_every_engine!(
 
 async fn deadline_of_a_read_in_a_batch_is_its_own(engine: Engine) {
     let fixture = Fixture::start(engine, 4).await;
-    let first = fixture.occupy().await;
-    let soon = Deadline::after(Duration::from_millis(20));
-    let late = fixture.begin(fixture.query(2, false), soon);
-    let others = [3, 4].map(|number| fixture.begin(fixture.query(number, false), Deadline::NONE));
-    let late = late.await.expect("no panic").result;
+    let begin = || {
+        let soon = Deadline::after(Duration::from_millis(20));
+        let late = fixture.begin(fixture.query(2, false), soon);
+        let others = fixture.reads([3, 4]);
+        std::iter::once(late).chain(others).collect()
+    };
+    let (first, mut others) = fixture.queued(begin).await;
+    let late = others.remove(0).await.expect("no panic").result;
     assert!(matches!(late, Err(StoreError::DeadlineExceeded)), "{late:?}");
     assert_eq!(fixture.counts.shared(), 0, "the batch has not been answered yet");
     fixture.release();

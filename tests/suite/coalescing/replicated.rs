@@ -11,48 +11,15 @@ use std::{
 use bookstore_query::crud;
 use bookstore_server::resource::category::Category;
 use bookstore_store::{
-    Attempts, Call, Connection, ConstraintCheck, Deadline, Freshness, Limit, PoolOptions, Position,
-    StatementLog, Store, StoreError, StoreOptions, TopologyOptions, Write,
+    Deadline, Freshness, Limit, PoolOptions, Position, StatementLog, Store, StoreError,
+    StoreOptions, TopologyOptions,
 };
 use bookstore_tests::{Replicated, SOON, until};
-use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, IsolationLevel};
+use sea_orm::ConnectionTrait;
 use tokio::task::JoinHandle;
 
 use super::{Counts, Read, id, one};
-
-/// Inserts the category of a number.
-struct Insert(usize);
-
-impl Write for Insert {
-    fn name(&self) -> &'static str {
-        "Insert"
-    }
-
-    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn apply<'a>(
-        &'a self,
-        connection: &'a Connection,
-    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
-        Box::pin(async {
-            let Self(number) = self;
-            let sql = format!(
-                "INSERT INTO categories (id, name, created_at, updated_at, version) \
-                 VALUES ('{}', 'category {number}', now(), now(), 1)",
-                id(*number)
-            );
-            connection.execute_unprepared(&sql).await?;
-            Ok(Vec::new())
-        })
-    }
-
-    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
-        Vec::new()
-    }
-}
+use crate::store::{act, call};
 
 /// A store on a primary and its replicas.
 struct Fixture {
@@ -81,19 +48,16 @@ impl Fixture {
 
     /// Creates the category of a number; returns the position of its commit.
     async fn create(&self, number: usize) -> Position {
-        let call = Call {
-            method: "test",
-            principal: None,
-            deadline: Deadline::NONE,
-            isolation: IsolationLevel::ReadCommitted,
-            idempotency: None,
-            validate_only: false,
-            attempts: Attempts::default(),
-            meter: None,
-            large_answers: None,
-            observer: None,
-        };
-        let committed = self.store.run(call, Box::new(Insert(number))).await.expect("a commit");
+        let sql = format!(
+            "INSERT INTO categories (id, name, created_at, updated_at, version) \
+             VALUES ('{}', 'category {number}', now(), now(), 1)",
+            id(number)
+        );
+        let insert = act(move |connection| {
+            let sql = sql.clone();
+            Box::pin(async move { Ok(connection.execute_unprepared(&sql).await.map(drop)?) })
+        });
+        let committed = self.store.run(call(Deadline::NONE), insert).await.expect("a commit");
         committed.position.expect("a position")
     }
 
@@ -156,7 +120,7 @@ impl Callers {
 
 /// Batches at a replica that is late are not for reads with a newer token.
 #[tokio::test]
-async fn token_is_looked_at_before_a_batch_is_joined() {
+async fn token_is_checked_before_a_batch_is_joined() {
     let fixture = Fixture::start(1).await;
     let first = fixture.create(1).await;
     fixture.cluster.caught_up(0, 1).await;

@@ -133,8 +133,8 @@ async fn exchange_one(mut client: TcpStream, server: SocketAddr) -> Option<()> {
     }
 }
 
-/// A database's owner by way of a proxy.
-async fn through<F: Future<Output = ()> + Send + 'static>(
+/// A database's URL by way of a proxy.
+pub(crate) async fn through<F: Future<Output = ()> + Send + 'static>(
     url: &str,
     proxy: impl FnOnce(TcpListener, SocketAddr) -> F,
 ) -> String {

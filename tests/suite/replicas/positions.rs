@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bookstore_store::{
-    Attempts, Call, Connection, Deadline, Freshness, Limit, PoolOptions, Position, Query,
-    StatementLog, Store, StoreError, StoreOptions, TopologyOptions, Write,
+    Connection, Deadline, Freshness, Limit, PoolOptions, Position, Query, StatementLog, Store,
+    StoreError, StoreOptions, TopologyOptions,
 };
 use bookstore_tests::{Replicated, SOON};
-use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use crate::store::{act, call};
 
 /// A store on one node alone, with one session. It probes nothing.
 fn store(cluster: &Replicated, node: usize) -> Store {
@@ -40,11 +41,11 @@ enum How {
 }
 
 /// One statement: SQL, how it is run, and SQL that another session runs before it.
-type Step = (&'static str, How, &'static str);
+type Step<'a> = (&'a str, How, &'a str);
 
 /// Runs the steps on one connection. Returns the number of rows of the last one, and the session's
 /// process.
-struct Ask<'a>(&'a Replicated, &'a [Step]);
+struct Ask<'a>(&'a Replicated, &'a [Step<'a>]);
 
 impl Query for Ask<'_> {
     const NAME: &'static str = "Ask";
@@ -69,7 +70,7 @@ impl Query for Ask<'_> {
 }
 
 /// Reads; returns the number of rows, the session's process and the position.
-async fn ask(cluster: &Replicated, store: &Store, steps: &[Step]) -> (usize, i32, Position) {
+async fn ask(cluster: &Replicated, store: &Store, steps: &[Step<'_>]) -> (usize, i32, Position) {
     let (freshness, ask) = (Freshness::default(), Ask(cluster, steps));
     let read = store.read(freshness, Deadline::NONE, Limit::Call, None, &ask).await;
     let (rows, process) = read.result.expect("an answer");
@@ -107,8 +108,7 @@ async fn position_covers_every_statement_with_rows_or_without() {
         for first in [all, none] {
             let before =
                 format!("INSERT INTO marks VALUES ({next}); DELETE FROM marks WHERE note = {next}");
-            let before: &'static str = before.leak();
-            let steps = [(first, How::One, ""), (sql, how, before)];
+            let steps = [(first, How::One, ""), (sql, how, &*before)];
             let start = flushed(&cluster, 0).await;
             let (rows, process, position) = ask(&cluster, &store, &steps).await;
             assert_eq!(rows, found, "{sql} {how:?}");
@@ -176,34 +176,6 @@ async fn session_of_a_promoted_replica_answers_on_its_timeline() {
     cluster.kill(0).await;
 }
 
-/// Inserts a row.
-struct Mark;
-
-impl Write for Mark {
-    fn name(&self) -> &'static str {
-        "Mark"
-    }
-
-    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn apply<'a>(
-        &'a self,
-        connection: &'a Connection,
-    ) -> BoxFuture<'a, Result<Vec<u8>, StoreError>> {
-        Box::pin(async {
-            let sql = "INSERT INTO marks SELECT max(note) + 1 FROM marks";
-            connection.execute_unprepared(sql).await?;
-            Ok(Vec::new())
-        })
-    }
-
-    fn constraint_checks(&self) -> Vec<bookstore_store::ConstraintCheck> {
-        Vec::new()
-    }
-}
-
 /// The service commits synchronously although the server does not, so the flush position covers its
 /// commits.
 #[tokio::test]
@@ -218,19 +190,11 @@ async fn position_covers_commits_where_the_server_is_lazy() {
     // The reader's session knows the primary after this.
     ask(&cluster, &reader, &all).await;
     for _ in 0..3 {
-        let call = Call {
-            method: "test",
-            principal: None,
-            deadline: Deadline::NONE,
-            isolation: IsolationLevel::ReadCommitted,
-            idempotency: None,
-            validate_only: false,
-            attempts: Attempts::default(),
-            meter: None,
-            large_answers: None,
-            observer: None,
-        };
-        let written = writer.run(call, Box::new(Mark)).await.expect("a commit").position;
+        let mark = act(|connection| {
+            let sql = "INSERT INTO marks SELECT max(note) + 1 FROM marks";
+            Box::pin(async move { Ok(connection.execute_unprepared(sql).await.map(drop)?) })
+        });
+        let written = writer.run(call(Deadline::NONE), mark).await.expect("a commit").position;
         let written = written.expect("a position");
         let (_, _, position) = ask(&cluster, &reader, &all).await;
         assert!(position.number >= written.number, "{position:?} doesn't cover {written:?}");

@@ -1,5 +1,5 @@
-//! What a session is promised when connections are lost: it sees its writes, and it is told of lost
-//! ones.
+//! What a session is promised when connections are lost: it sees its writes, and an error reports
+//! lost ones.
 
 use std::time::Duration;
 

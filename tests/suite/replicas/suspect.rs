@@ -156,7 +156,7 @@ async fn unseen_primary_leaves_no_late_reads() {
         new_session().await.is_ok_and(|by| by == cluster.name(1))
     })
     .await;
-    // It receives and doesn't replay: it is late, as it knows itself.
+    // It receives and doesn't replay, so it reports a lag.
     cluster.execute(1, "SELECT pg_wal_replay_pause()").await;
     let mut late = None;
     until("no read is answered by a late replica", SOON, async || {
@@ -168,8 +168,8 @@ async fn unseen_primary_leaves_no_late_reads() {
     let late = late.expect("an error");
     assert_eq!(reason(&late).1, "DATABASE_UNAVAILABLE", "{late:?}");
     cluster.execute(1, "SELECT pg_wal_replay_resume()").await;
-    // Nothing is written any more, so nothing is known of the lag. Who has asked for any node gets
-    // an answer, and a new session gets none.
+    // Nothing is written any more, so the lag is unknown. A read of any age is answered, and
+    // a new session's read is not.
     cluster.caught_up(0, 1).await;
     answers_again(&server, &id, &cluster.name(1)).await;
     let mut unknown = None;

@@ -7,11 +7,11 @@ use std::{
 };
 
 use bookstore_proto::v1::ListBooksRequest;
-use bookstore_tests::{Database, Engine, TestServer, until};
+use bookstore_tests::{Database, Engine, TestServer};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use super::{SOON, health, titles};
+use super::{becomes, health, titles};
 use crate::client::{self, Books, a_book, create, done, refused};
 
 /// The database's file, its write-ahead log and the log's index.
@@ -39,10 +39,6 @@ async fn is_refused(books: &mut Books, title: &str) {
     refused(written).is(Code::Unavailable, "DATABASE_UNAVAILABLE", &[]);
 }
 
-async fn becomes(server: &TestServer, name: &str, status: ServingStatus) {
-    until("health has changed", SOON, async || health(server, name).await == status).await;
-}
-
 #[tokio::test]
 async fn removed_file_takes_no_writes_and_is_not_made_anew() {
     let (server, mut books) = with_a_book().await;
@@ -63,7 +59,7 @@ async fn removed_file_takes_no_writes_and_is_not_made_anew() {
         &[],
     );
     assert!(all.iter().all(|file| !file.exists()), "no empty file beside the one moved away");
-    // It heals by itself when the files are back.
+    // The service uses the files as soon as they are back.
     for file in &all {
         fs::rename(away(file), file).expect("a file");
     }

@@ -1,18 +1,11 @@
 //! Health asks for what calls need: a connection, and room on the disk.
 
-use bookstore_tests::{Engine, TestServer, until};
+use bookstore_tests::{Engine, SOON, TestServer, until};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use super::{SOON, health, titles};
+use super::{becomes, health, titles};
 use crate::client::{self, a_book, create, done, refused};
-
-async fn becomes(server: &TestServer, name: &str, status: ServingStatus) {
-    until("health has changed", SOON, async || health(server, name).await == status).await;
-}
-
-const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE usename = 'bookstore_app' AND datname = current_database()";
 
 /// A service that gets no connection isn't ready, however well the server is.
 #[tokio::test]
@@ -21,7 +14,8 @@ async fn service_without_a_connection_is_not_ready() {
     let mut books = client::books(&server);
     done(books.create_book(create("", a_book("Before"))).await);
     let name = server.database().value("SELECT current_database()").await;
-    server.sql(&format!("ALTER DATABASE {name} CONNECTION LIMIT 0; {END}")).await;
+    server.sql(&format!("ALTER DATABASE {name} CONNECTION LIMIT 0")).await;
+    server.database().end_sessions().await;
     for name in ["ready", "write"] {
         becomes(&server, name, ServingStatus::NotServing).await;
     }
@@ -37,26 +31,30 @@ async fn service_with_one_connection_is_ready() {
     let server = TestServer::start(Engine::Postgres).await;
     let mut books = client::books(&server);
     let name = server.database().value("SELECT current_database()").await;
-    server.sql(&format!("ALTER DATABASE {name} CONNECTION LIMIT 1; {END}")).await;
+    server.sql(&format!("ALTER DATABASE {name} CONNECTION LIMIT 1")).await;
+    server.database().end_sessions().await;
     until("a write succeeds", SOON, async || {
         books.create_book(create("", a_book("Alone"))).await.is_ok()
     })
     .await;
+    for name in ["ready", "write"] {
+        becomes(&server, name, ServingStatus::Serving).await;
+    }
     // The pool has the only connection, and keeps it.
     let seconds = std::time::Duration::from_secs(4);
     let end = std::time::Instant::now() + seconds;
     while std::time::Instant::now() < end {
         assert!(!titles(&mut books, "title = \"Alone\"").await.is_empty());
         done(books.create_book(create("", a_book("Beside"))).await);
-    }
-    for name in ["ready", "write"] {
-        becomes(&server, name, ServingStatus::Serving).await;
+        for name in ["ready", "write"] {
+            assert_eq!(health(&server, name).await, ServingStatus::Serving, "{name}");
+        }
     }
 }
 
 /// A full disk stops writes, and its end is found out without a caller's write.
 #[tokio::test]
-async fn full_disk_is_told_by_the_health_of_writes() {
+async fn full_disk_is_reported_by_the_health_of_writes() {
     let server = TestServer::start(Engine::Postgres).await;
     let mut books = client::books(&server);
     // PostgreSQL reports it by this SQLSTATE, whatever the disk.

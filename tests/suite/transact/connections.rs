@@ -13,15 +13,11 @@ use crate::{
     lifecycle::SOON,
 };
 
-/// Ends every session of the service in its database.
-const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE usename = 'bookstore_app' AND datname = current_database()";
-
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity \
                         WHERE usename = 'bookstore_app' AND datname = current_database()";
 
 async fn end_sessions(server: &TestServer) {
-    server.sql(END).await;
+    server.database().end_sessions().await;
     until("the sessions have ended", SOON, async || {
         // The control connection is opened again each second.
         server.database().value(SESSIONS).await.parse::<u32>().is_ok_and(|open| open <= 1)

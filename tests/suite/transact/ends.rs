@@ -212,6 +212,18 @@ async fn caller_that_reads_no_answers_is_ended() {
     .await;
 }
 
+/// Reads in a transaction until it is ended for its timeout.
+async fn until_it_times_out(led: &mut Led) {
+    let began = Instant::now();
+    let refused = loop {
+        match led.call(GET, json!({"id": id(1)})).await {
+            Ok(_) => assert!(began.elapsed() < SOON, "it goes on"),
+            Err(refused) => break refused,
+        }
+    };
+    refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+}
+
 /// On SQLite a transaction holds the only connection that writes. It works without a pause, and
 /// ends as soon as another write waits for longer than a caller may be silent.
 #[tokio::test]
@@ -226,14 +238,7 @@ async fn a_transaction_on_sqlite_yields_to_others() {
         let answer = send(channel, "/bookstore.v1.BookService/CreateBook", body, &[]).await;
         (answer.map(drop), watch.stop())
     });
-    let began = Instant::now();
-    let refused = loop {
-        match led.call(GET, json!({"id": id(1)})).await {
-            Ok(_) => assert!(began.elapsed() < SOON, "it goes on"),
-            Err(refused) => break refused,
-        }
-    };
-    refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    until_it_times_out(&mut led).await;
     let (answer, took) = other.await.expect("no panic");
     answer.expect("a book of another caller");
     assert!(took.at_most(Duration::from_secs(2)), "{took:?}");
@@ -247,14 +252,7 @@ async fn a_transaction_on_sqlite_yields_to_another_one() {
     led.call(CREATE, a_new_book(1)).await.expect("a book");
     let address = server.address();
     let other = tokio::spawn(Led::begun_at(address));
-    let began = Instant::now();
-    let refused = loop {
-        match led.call(GET, json!({"id": id(1)})).await {
-            Ok(_) => assert!(began.elapsed() < SOON, "it goes on"),
-            Err(refused) => break refused,
-        }
-    };
-    refused.is(Code::Aborted, "TRANSACTION_TIMEOUT", &[]);
+    until_it_times_out(&mut led).await;
     let mut other = other.await.expect("it has begun");
     other.call(CREATE, a_new_book(2)).await.expect("a book");
     other.commit().await.expect("a commit");

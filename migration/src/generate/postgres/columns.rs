@@ -49,6 +49,8 @@ pub(super) fn identity(facets: &Facets) -> Option<String> {
 pub(super) fn add(catalog: &Catalog, key: &ObjectKey, answers: &Answers) -> Vec<Pair> {
     let none = Facets::new();
     let facets = catalog.objects.get(key).unwrap_or(&none);
+    // Batches go by the id.
+    let has_id = catalog.objects.contains_key(&ObjectKey::new("column", &key.table, "id"));
     // A column of the old schema is dropped after its table is renamed.
     let key = &ObjectKey { table: answers.renames.new_table(&key.table), ..key.clone() };
     let table = quoted(&key.table);
@@ -56,9 +58,9 @@ pub(super) fn add(catalog: &Catalog, key: &ObjectKey, answers: &Answers) -> Vec<
         if answers.is_tolerant { ("IF NOT EXISTS ", "IF EXISTS ") } else { ("", "") };
     let drop = format!("ALTER TABLE {table} DROP COLUMN {maybe}{}", quoted(&key.name));
     // PostgreSQL rewrites the table under a lock that stops reads if a default is computed for each
-    // row. So the values of such a default are filled in batches, too.
+    // row. So the values of such a default are filled in batches, too, where the table has an id.
     let default = facets.get("default").map(String::as_str);
-    let computed = default.filter(|default| !is_stable(catalog.engine, default));
+    let computed = default.filter(|default| has_id && !is_stable(catalog.engine, default));
     let fill = answers.fill(key).or(computed);
     let mut add = format!(
         "ALTER TABLE {table} ADD COLUMN {maybe_not}{}",

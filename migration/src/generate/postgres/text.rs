@@ -1,15 +1,10 @@
 //! Names, constants and comments, as SQL has them.
 
-pub(super) use crate::sql::quoted;
+pub(super) use crate::sql::{literal, quoted};
 use crate::{
     catalog::{Catalog, ObjectKey},
     drift::bare,
 };
-
-/// A text in quotes.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
 
 /// `COMMENT ON`, or its end.
 pub(super) fn comment(catalog: &Catalog, key: &ObjectKey, text: Option<&str>) -> String {

@@ -4,9 +4,7 @@
 use std::sync::OnceLock;
 
 use bookstore_entity::user::{Column, Entity};
-use bookstore_store::{
-    Attempts, Call, Connection, ConstraintCheck, Deadline, Store, StoreError, Write,
-};
+use bookstore_store::{Attempts, Call, Connection, Deadline, Store, StoreError, Write};
 use futures_util::future::BoxFuture;
 use sea_orm::{ColumnTrait, EntityTrait, IsolationLevel, QueryFilter, sea_query::Expr};
 use tokio::sync::mpsc;
@@ -80,10 +78,6 @@ impl Write for RenewHash {
         "RenewHash"
     }
 
-    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
-    }
-
     fn apply<'a>(
         &'a self,
         connection: &'a Connection,
@@ -96,9 +90,5 @@ impl Write for RenewHash {
             update.exec(connection).await?;
             Ok(Vec::new())
         })
-    }
-
-    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
-        Vec::new()
     }
 }

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ConnectionTrait, DbBackend, Statement, Value,
-    sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
+    sea_query::{Alias, Expr, ExprTrait, InsertStatement, Query, SelectStatement},
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -97,6 +97,22 @@ pub(crate) async fn keep(
 ) -> Result<(), StoreError> {
     let answer = large::stored(call.large_answers.as_deref(), call.method, answer);
     charge(connection, answer.len())?;
+    let insert = insert_key(principal(call), key.key, call.method, &key.fingerprint, answer);
+    match connection.execute(&insert).await.map_err(StoreError::from) {
+        Ok(_) => Ok(()),
+        Err(StoreError::Constraint { source, .. }) => Err(StoreError::Conflict(source)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Inserts the row of a key, created now.
+pub(crate) fn insert_key(
+    principal: &str,
+    key: Uuid,
+    method: &str,
+    fingerprint: &[u8],
+    answer: Vec<u8>,
+) -> InsertStatement {
     let mut insert = Query::insert();
     insert
         .into_table(Alias::new(TABLE))
@@ -104,18 +120,14 @@ pub(crate) async fn keep(
             ["principal", "key", "method", "request_mark", "answer", "created_at"].map(Alias::new),
         )
         .values_panic([
-            principal(call).into(),
-            key.key.into(),
-            call.method.into(),
-            key.fingerprint.to_vec().into(),
+            principal.into(),
+            key.into(),
+            method.into(),
+            fingerprint.into(),
             answer.into(),
             now().into(),
         ]);
-    match connection.execute(&insert).await.map_err(StoreError::from) {
-        Ok(_) => Ok(()),
-        Err(StoreError::Constraint { source, .. }) => Err(StoreError::Conflict(source)),
-        Err(error) => Err(error),
-    }
+    insert
 }
 
 /// Counts an answer, or a fence of no bytes, before it is stored.

@@ -10,7 +10,6 @@ use sea_orm::{
 
 use crate::{
     clock::now,
-    constraint::ConstraintCheck,
     error::StoreError,
     idempotency::answer::{TABLE, try_lock},
     session::connection::Connection,
@@ -35,10 +34,6 @@ impl Write for SweepKeys {
         "SweepKeys"
     }
 
-    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
-    }
-
     fn apply<'a>(
         &'a self,
         connection: &'a Connection,
@@ -59,10 +54,6 @@ impl Write for SweepKeys {
             let deleted = connection.execute(&delete).await?.rows_affected();
             Ok(deleted.to_be_bytes().into())
         })
-    }
-
-    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
-        Vec::new()
     }
 }
 

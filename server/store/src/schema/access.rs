@@ -8,10 +8,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
-    clock::now,
     deadline::Deadline,
     error::StoreError,
-    idempotency::answer::TABLE,
+    idempotency::answer::{TABLE, insert_key},
     pool::pooled::PooledConnection,
     session::connection::driver::Access,
     topology::{node::Node, nodes::Topology},
@@ -95,20 +94,7 @@ async fn try_disk(connection: &PooledConnection) -> Result<(), StoreError> {
     let key = Uuid::new_v4();
     let mut bytes = vec![0_u8; TRIED];
     rand::rng().fill(bytes.as_mut_slice());
-    let mut insert = Query::insert();
-    insert
-        .into_table(Alias::new(TABLE))
-        .columns(
-            ["principal", "key", "method", "request_mark", "answer", "created_at"].map(Alias::new),
-        )
-        .values_panic([
-            "".into(),
-            key.into(),
-            "".into(),
-            key.into_bytes().to_vec().into(),
-            bytes.into(),
-            now().into(),
-        ]);
+    let insert = insert_key("", key, "", key.as_bytes(), bytes);
     let begin = || Begin {
         isolation: IsolationLevel::ReadCommitted,
         read_only: false,

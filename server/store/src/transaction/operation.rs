@@ -84,7 +84,9 @@ pub trait Write: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// [`Operation::prepare`].
-    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn prepare(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Applies the change and returns the encoded response.
     fn apply<'a>(
@@ -94,7 +96,9 @@ pub trait Write: Send + Sync {
 
     /// [`Operation::constraint_checks`]; of several operations in one write, those of the one
     /// that failed.
-    fn constraint_checks(&self) -> Vec<ConstraintCheck>;
+    fn constraint_checks(&self) -> Vec<ConstraintCheck> {
+        Vec::new()
+    }
 
     /// The operations before the one that failed, if the write consists of several.
     fn way_to_failure(&self) -> Option<&dyn Retrace> {
