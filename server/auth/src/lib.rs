@@ -1,0 +1,6 @@
+//! Who calls, and what the policy lets callers do. No part of it knows a service, a database or a
+//! transport: the server passes in what a connection and a call's metadata say.
+
+mod identity;
+
+pub use self::identity::{Identity, Principal, RoleSet};
