@@ -1,6 +1,7 @@
 //! Wires the service and runs it from start to stop.
 
 mod listen;
+mod security;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -78,6 +79,9 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    /// A file of certificates, credentials or rules can't be used.
+    #[error("{0}")]
+    Security(String),
     /// The listener ended without a signal.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
@@ -172,7 +176,9 @@ pub async fn serve(
     let stored = budget.clone();
     let services = services(config, &calls, &readiness, &load, &budget)?;
 
-    let reload = ReloadTask::default();
+    let mut reload = ReloadTask::default();
+    let tls = security::load_tls(config, &mut reload)?;
+    security::observe_database(&config.database);
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
@@ -192,7 +198,8 @@ pub async fn serve(
         drain: config.server.shutdown_timeout,
         idle: config.server.stream_idle_timeout,
     };
-    let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
+    let server =
+        listener::serve(socket, tls, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
     tokio::spawn(reload.run(config.security.reload_interval));

@@ -10,6 +10,7 @@
     reason = "a harness that can't go on has to fail the test, and say why"
 )]
 
+mod authority;
 mod catalog;
 mod database;
 mod drifts;
@@ -29,6 +30,7 @@ mod trials;
 mod wait;
 mod written;
 
+pub use authority::{Authority, Pair, Purpose, TlsFiles, dns, uri, write_whole};
 pub use catalog::catalog;
 pub use database::{Database, Row, SqliteDatabase};
 pub use drifts::{Drift, drifts};

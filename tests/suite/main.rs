@@ -52,6 +52,7 @@ mod standard;
 mod store;
 mod telemetry;
 mod tidy;
+mod tls;
 mod topology;
 mod transact;
 mod transaction;

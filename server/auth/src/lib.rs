@@ -5,6 +5,6 @@ mod certificate;
 mod identity;
 
 pub use self::{
-    certificate::{Certificate, MalformedCertificate, PeerName},
+    certificate::{Certificate, MalformedCertificate, PeerName, next_revocation_list},
     identity::{Identity, Principal, RoleSet},
 };
