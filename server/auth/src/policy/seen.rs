@@ -118,7 +118,7 @@ impl Policy {
             match &call.caller {
                 SeenCaller::NoCredentials => rule = Rule::Anyone,
                 SeenCaller::NoRole(caller) => {
-                    notes.push(format!("{caller} has no role, and called {} times", call.count));
+                    notes.push(format!("{caller} has no role; calls: {}", call.count));
                 }
                 SeenCaller::Roles(names) => {
                     let roles = names.iter().filter_map(|name| self.role(name));
@@ -152,9 +152,7 @@ impl Policy {
         }
         let roles: &[Role] = self.roles();
         let (method, rule) = (&name.method, rule.text(roles));
-        let calls =
-            if total == 0 { "not called".to_owned() } else { format!("called {total} times") };
-        let _ = writeln!(suggestion, "{method} = \"{rule}\" # {calls}");
+        let _ = writeln!(suggestion, "{method} = \"{rule}\" # calls: {total}");
     }
 }
 
