@@ -2,5 +2,9 @@
 //! transport: the server passes in what a connection and a call's metadata say.
 
 mod identity;
+pub mod policy;
 
-pub use self::identity::{Identity, Principal, RoleSet};
+pub use self::{
+    identity::{Identity, Principal, RoleSet},
+    policy::{JwtAlgorithm, JwtIssuer, KeySource, Policy, PolicyError, Verdict},
+};
