@@ -1,6 +1,7 @@
 //! Who calls, and what the policy lets callers do. No part of it knows a service, a database or a
 //! transport: the server passes in what a connection and a call's metadata say.
 
+pub mod credentials;
 mod identity;
 pub mod policy;
 
