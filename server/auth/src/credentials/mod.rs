@@ -5,6 +5,8 @@ mod error;
 mod https;
 mod json;
 mod jwt;
+#[cfg(test)]
+mod jwt_tests;
 mod key_address;
 mod key_set;
 mod memory;
