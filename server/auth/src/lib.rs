@@ -2,6 +2,7 @@
 //! transport: the server passes in what a connection and a call's metadata say.
 
 mod certificate;
+pub mod credentials;
 mod identity;
 pub mod policy;
 

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bookstore_auth::Principal;
 use bookstore_store::{Attempts, Committed, Deadline, Position, StoreError};
 use tonic::Status;
 use uuid::Uuid;
@@ -29,8 +30,8 @@ pub struct RequestContext {
     pub session: SessionCell,
     /// What the call holds of its connection's budget.
     pub budget: Arc<CallBudget>,
-    /// The authenticated caller; none, since callers are not authenticated.
-    pub principal: Option<String>,
+    /// The authenticated caller; none without credentials.
+    pub principal: Option<Arc<Principal>>,
     /// The key under which a write happens once (`idempotency-key`).
     pub idempotency: Option<Uuid>,
     /// Whether everything is to be rolled back at the end (`validate-only`).
@@ -44,6 +45,11 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
+    /// The name of the caller, whose own idempotency keys and page tokens are.
+    pub fn caller(&self) -> Option<&str> {
+        self.principal.as_ref().map(|principal| &*principal.name)
+    }
+
     /// Notes a read, for the answer and for the session.
     pub fn note_read(
         &self,

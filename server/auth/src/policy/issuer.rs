@@ -39,7 +39,13 @@ pub enum KeySource {
     /// A file, which is read again when it changes.
     File(PathBuf),
     /// An `https` address.
-    Url(String),
+    Url {
+        /// `keys_url`: the address.
+        url: String,
+        /// `keys_ca_file`: the authorities (PEM) that alone may certify its server; without it those
+        /// that Mozilla trusts.
+        authorities: Option<PathBuf>,
+    },
 }
 
 /// An algorithm of signatures (RFC 7518, 3.1, and RFC 8037, 3.1).

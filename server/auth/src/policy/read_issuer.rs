@@ -13,12 +13,13 @@ use super::{
 use crate::identity::RoleSet;
 
 /// The keys of a `[[jwt]]` table.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "issuer",
     "audience",
     "keys_file",
     "keys_url",
+    "keys_ca_file",
     "keys_refresh",
     "algorithms",
     "typ",
@@ -106,12 +107,18 @@ fn one(
         (Some((key, value)), None) => {
             table::text(key, value, errors).map(|path| KeySource::File(path.into()))
         }
-        (None, Some((key, value))) => address(key, value, errors),
+        (None, Some((key, value))) => address(key, value, errors).map(|url| {
+            let authorities = given("keys_ca_file", errors).map(Into::into);
+            KeySource::Url { url, authorities }
+        }),
         _ => {
             errors.on(place, "[[jwt]] needs keys_file or keys_url, and only one of them");
             None
         }
     };
+    if let (Some(_), Some((key, _))) = (find("keys_file"), find("keys_ca_file")) {
+        errors.on(key, "keys_ca_file goes with keys_url");
+    }
     let keys_refresh = find("keys_refresh").map_or(Some(KEYS_REFRESH), |(key, value)| {
         duration(key, value, Duration::from_secs(60)..=Duration::from_hours(24), errors)
     });
@@ -147,13 +154,11 @@ fn one(
 }
 
 /// An address of keys. What comes over plain HTTP could be anybody's keys.
-fn address(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Option<KeySource> {
+fn address(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Option<String> {
     let text = table::text(key, value, errors)?;
     let host = text.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
     match host {
-        Some(host) if !host.is_empty() && !host.contains('@') => {
-            Some(KeySource::Url(text.to_owned()))
-        }
+        Some(host) if !host.is_empty() && !host.contains('@') => Some(text.to_owned()),
         _ => {
             errors.on(value, "keys_url must be an https:// address with a host, without a user");
             None

@@ -116,7 +116,10 @@ fn an_issuer_is_read_with_its_defaults() {
     assert_eq!(policy.issuers().len(), 1);
     let issuer = &policy.issuers()[0];
     assert_eq!(&*issuer.name, "shop");
-    assert_eq!(issuer.keys, KeySource::Url("https://login.example/keys".to_owned()));
+    assert_eq!(
+        issuer.keys,
+        KeySource::Url { url: "https://login.example/keys".into(), authorities: None }
+    );
     assert_eq!(issuer.algorithms, [JwtAlgorithm::Es256, JwtAlgorithm::Rs256]);
     assert_eq!(issuer.keys_refresh, Duration::from_mins(10));
     assert_eq!(issuer.max_lifetime, Duration::from_hours(24));
