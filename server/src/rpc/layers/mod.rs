@@ -24,7 +24,10 @@ use futures_util::future::BoxFuture;
 use http_body::Body as HttpBody;
 use tower::{BoxError, Service};
 
-pub use self::{receive::WINDOW, shared::LayerContext};
+pub use self::{
+    receive::WINDOW,
+    shared::{LayerContext, REFLECTION_PATHS},
+};
 
 /// The services inside the layers. It is one service, so that a call allocates one future for all
 /// layers.
