@@ -1,5 +1,6 @@
 //! Wires the service and runs it from start to stop.
 
+mod listen;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -14,19 +15,17 @@ use bookstore_store::{
 };
 use http::Extensions;
 use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tonic::service::RoutesBuilder;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::listen::{Listening, listen};
 use crate::{
     admin::{self, Admin},
     budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
-    listener::{self, ConnectionLimits, Socket},
+    listener::{self, ConnectionLimits},
     migrations::{self, StoreOpener},
     resource::{RESOURCES, user},
     rpc::{
@@ -42,7 +41,10 @@ use crate::{
         stored::StoredAnswers,
     },
     sample_data,
-    security::password::{self, Hashing},
+    security::{
+        password::{self, Hashing},
+        reload::ReloadTask,
+    },
     shutdown::{Signal, Signals, Stop, TerminationMessage},
     telemetry, transaction,
 };
@@ -170,6 +172,7 @@ pub async fn serve(
     let stored = budget.clone();
     let services = services(config, &calls, &readiness, &load, &budget)?;
 
+    let reload = ReloadTask::default();
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
@@ -192,6 +195,7 @@ pub async fn serve(
     let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
+    tokio::spawn(reload.run(config.security.reload_interval));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
     // Health checks and signals are served from the start: a long migration must neither look like
@@ -241,36 +245,6 @@ pub async fn serve(
         0 => Ok(()),
         calls => Err(AppError::CallsCut(calls)),
     }
-}
-
-/// The listening sockets.
-struct Listening {
-    socket: Socket,
-    address: Address,
-    admin: Option<TcpListener>,
-}
-
-async fn listen(config: &Config) -> Result<Listening, AppError> {
-    let address = &config.server.listen_addr;
-    let failed =
-        |source| AppError::Listen { setting: "listen_addr", address: address.clone(), source };
-    let socket = Socket::bind(address).await.map_err(failed)?;
-    let address = socket.address().map_err(failed)?;
-    let admin = match config.server.admin_addr {
-        None => None,
-        Some(given) => {
-            let failed = |source| AppError::Listen {
-                setting: "admin_addr",
-                address: Address::Tcp(given),
-                source,
-            };
-            let listener = TcpListener::bind(given).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            tracing::info!(%address, "listening for operators");
-            Some(listener)
-        }
-    };
-    Ok(Listening { socket, address, admin })
 }
 
 /// The work before the service is ready. If the future is dropped, each revision is applied whole

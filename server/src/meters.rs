@@ -23,6 +23,7 @@ static ALL: &[&Descriptor] = &[
     &BYTES_RECEIVED.descriptor,
     &BYTES_DECODED.descriptor,
     &BYTES_ANSWERED.descriptor,
+    &RELOADS.descriptor,
     &LOG_LINES_DROPPED.descriptor,
 ];
 
@@ -74,6 +75,13 @@ pub static BYTES_ANSWERED: Gauge = Gauge::new(
     "bookstore.budget.answered",
     "By",
     "What answers hold that were made and not taken, of the budget of all connections.",
+);
+
+/// Attributes `files` (what they are) and `outcome` (`loaded`, `failed`).
+pub static RELOADS: Counter = Counter::new(
+    "bookstore.security.reloads",
+    "{reload}",
+    "Times that files of certificates, credentials or rules had changed and were read again.",
 );
 
 /// No attributes.

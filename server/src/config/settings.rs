@@ -1,7 +1,14 @@
 //! The table of settings: the one source of the file's keys, the environment's
 //! names, the flags, the help and what `bookstore config` prints.
 
+mod security;
+
 use std::sync::LazyLock;
+
+pub(super) use self::security::{
+    SECURITY_RELOAD_INTERVAL, TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE,
+    TLS_CLIENT_CRL_FILE, TLS_KEY_FILE, TLS_MIN_VERSION,
+};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -282,6 +289,13 @@ pub const SETTINGS: &[Setting] = &[
     PASSWORD_THREADS,
     LISTEN_ADDR,
     ADMIN_ADDR,
+    TLS_CERT_FILE,
+    TLS_KEY_FILE,
+    TLS_CLIENT_CA_FILE,
+    TLS_CLIENT_AUTH,
+    TLS_CLIENT_CRL_FILE,
+    TLS_MIN_VERSION,
+    SECURITY_RELOAD_INTERVAL,
     MAX_CONNECTIONS,
     MAX_CONNECTION_AGE,
     MAX_CALLS,

@@ -1,3 +1,4 @@
-//! Credentials.
+//! Credentials: what proves who calls, and the files that hold it.
 
 pub mod password;
+pub mod reload;

@@ -1,7 +1,7 @@
 //! Who may call a method, and the words that say it.
 
 use super::error::hint;
-use crate::identity::{Principal, RoleSet};
+use crate::identity::RoleSet;
 
 /// Without credentials, too.
 const ANYONE: &str = "anyone";
@@ -50,23 +50,14 @@ pub enum Verdict {
 }
 
 impl Rule {
-    /// Holds a caller against the rule; `roles` are the principal's.
+    /// Holds a caller's roles against the rule; none has no credentials.
     #[must_use]
-    pub fn judge(self, principal: Option<&Principal>, roles: RoleSet) -> Verdict {
-        match (self, principal) {
+    pub fn judge(self, roles: Option<RoleSet>) -> Verdict {
+        match (self, roles) {
             (Self::Anyone, _) | (Self::Everyone, Some(_)) => Verdict::Allowed,
             (_, None) => Verdict::CredentialsMissing,
-            (Self::Roles(allowed), Some(_)) if allowed.intersects(roles) => Verdict::Allowed,
+            (Self::Roles(allowed), Some(roles)) if allowed.intersects(roles) => Verdict::Allowed,
             (Self::Roles(_), Some(_)) => Verdict::Forbidden,
-        }
-    }
-
-    /// Whether a caller with credentials and one role may.
-    #[must_use]
-    pub fn allows(self, role: RoleSet) -> bool {
-        match self {
-            Self::Anyone | Self::Everyone => true,
-            Self::Roles(allowed) => allowed.intersects(role),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
+use crate::identity::{Identity, Principal};
 
 const PATHS: [&str; 5] = [
     "/bookstore.v1.BookService/GetBook",
