@@ -1,5 +1,6 @@
 //! Wires the service and runs it from start to stop.
 
+mod access;
 mod listen;
 mod sweep;
 
@@ -42,6 +43,7 @@ use crate::{
     },
     sample_data,
     security::{
+        access::AccessControl,
         password::{self, Hashing},
         reload::ReloadTask,
     },
@@ -87,6 +89,9 @@ pub enum AppError {
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
+    /// The files that say who may call what; each line names the file and what is wrong.
+    #[error("{0}")]
+    Access(String),
     /// The contract and its registered methods differ: an error of the build.
     #[error("the contract: {0}")]
     Contract(String),
@@ -170,9 +175,10 @@ pub async fn serve(
     let budget = budget(config);
     budget.observe();
     let stored = budget.clone();
-    let services = services(config, &calls, &readiness, &load, &budget)?;
+    let mut reload = ReloadTask::default();
+    let access = access::load(config, &mut reload)?;
+    let services = services(config, &calls, &readiness, &load, &budget, access.clone())?;
 
-    let reload = ReloadTask::default();
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
@@ -195,6 +201,9 @@ pub async fn serve(
     let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
+    if let Some(access) = access {
+        tokio::spawn(access::follow(access));
+    }
     tokio::spawn(reload.run(config.security.reload_interval));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -341,6 +350,7 @@ fn services(
     readiness: &Readiness,
     load: &Load,
     budget: &Arc<Budget>,
+    access: Option<Arc<AccessControl>>,
 ) -> Result<layers::Layered, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
@@ -354,6 +364,7 @@ fn services(
     routes.add_service(HealthServer::new(readiness.clone()));
     reflection::serve(&mut routes, readiness).map_err(AppError::Contract)?;
     let shared = LayerContext {
+        access,
         registry,
         readiness: readiness.clone(),
         load: load.clone(),

@@ -7,7 +7,7 @@ use super::{
     settings::{
         ALLOW_PLAINTEXT, LISTEN_ADDR, POLICY_FILE, POLICY_MODE, SECURITY_RELOAD_INTERVAL,
         TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE, TLS_CLIENT_CRL_FILE, TLS_KEY_FILE,
-        TLS_MIN_VERSION,
+        TLS_MIN_VERSION, TOKENS_FILE,
     },
     values::{self, SettingValues},
 };
@@ -19,6 +19,8 @@ pub struct Security {
     pub tls: Option<TlsFiles>,
     /// `policy_file`: who may call which method. Default none: every caller may call all.
     pub policy: Option<PathBuf>,
+    /// `tokens_file`: the hashes of static tokens. Default none.
+    pub tokens: Option<PathBuf>,
     /// `policy_mode` is `report`: forbidden calls are carried out, counted and logged. Default no.
     pub only_reports: bool,
     /// `security_reload_interval`: how often files are read again. Default 10 s.
@@ -60,6 +62,11 @@ impl Security {
             "report" => Ok(true),
             _ => Err("must be enforce or report".to_owned()),
         });
+        let tokens = values.read(&TOKENS_FILE, path);
+        if let (Some(None), Some(Some(_))) = (&policy, &tokens) {
+            let problem = format!("must come with {}", POLICY_FILE.key);
+            values.read::<()>(&TOKENS_FILE, |_| Err(problem))?;
+        }
         let allow_plaintext = values.read(&ALLOW_PLAINTEXT, values::switch);
         if let (Some(None), Some(true)) = (&policy, only_reports) {
             let problem = format!("must come with {}", POLICY_FILE.key);
@@ -75,6 +82,7 @@ impl Security {
         }
         Some(Self {
             policy: policy?,
+            tokens: tokens?,
             only_reports: only_reports?,
             tls: tls?,
             reload_interval: reload_interval?,

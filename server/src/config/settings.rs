@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 pub(super) use self::security::{
     ALLOW_PLAINTEXT, POLICY_FILE, POLICY_MODE, SECURITY_RELOAD_INTERVAL, TLS_CERT_FILE,
     TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE, TLS_CLIENT_CRL_FILE, TLS_KEY_FILE, TLS_MIN_VERSION,
+    TOKENS_FILE,
 };
 
 /// One setting.
@@ -291,6 +292,7 @@ pub const SETTINGS: &[Setting] = &[
     ADMIN_ADDR,
     POLICY_FILE,
     POLICY_MODE,
+    TOKENS_FILE,
     ALLOW_PLAINTEXT,
     TLS_CERT_FILE,
     TLS_KEY_FILE,

@@ -11,7 +11,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, consistency::Consistency, session::SessionCell, status};
-use crate::budget::CallBudget;
+use crate::{budget::CallBudget, security::access::StreamAccess};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -32,6 +32,9 @@ pub struct RequestContext {
     pub budget: Arc<CallBudget>,
     /// The authenticated caller; none without credentials.
     pub principal: Option<Arc<Principal>>,
+    /// The credentials of a call that streams, to be verified again before each message; none
+    /// without a policy.
+    pub stream_access: Option<StreamAccess>,
     /// The key under which a write happens once (`idempotency-key`).
     pub idempotency: Option<Uuid>,
     /// Whether everything is to be rolled back at the end (`validate-only`).

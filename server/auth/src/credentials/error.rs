@@ -72,6 +72,11 @@ pub enum InvalidCause {
 }
 
 impl CredentialsError {
+    /// They have another form than they must.
+    pub const SCHEME: Self = Self::Invalid(InvalidCause::Scheme);
+    /// They are a certificate that isn't accepted any more.
+    pub const CERTIFICATE: Self = Self::Invalid(InvalidCause::Certificate);
+
     /// The cause as one word, for metrics.
     #[must_use]
     pub fn cause(&self) -> String {

@@ -19,6 +19,12 @@ pub(in super::super) const ALLOW_PLAINTEXT: Setting = plain(
     "Whether a policy may be in force without TLS on an address that other machines reach, \
      because a mesh encrypts: true or false.",
 );
+pub(in super::super) const TOKENS_FILE: Setting = plain(
+    "tokens_file",
+    "",
+    "The file of the hashes of static tokens, of which `bookstore token new` makes lines; empty is \
+     none.",
+);
 pub(in super::super) const TLS_CERT_FILE: Setting = plain(
     "tls_cert_file",
     "",
