@@ -1,5 +1,6 @@
 //! Wires the service and runs it from start to stop.
 
+mod access;
 mod listen;
 mod security;
 mod sweep;
@@ -43,6 +44,7 @@ use crate::{
     },
     sample_data,
     security::{
+        access::AccessControl,
         password::{self, Hashing},
         reload::ReloadTask,
     },
@@ -91,6 +93,9 @@ pub enum AppError {
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
+    /// The files that say who may call what; each line names the file and what is wrong.
+    #[error("{0}")]
+    Access(String),
     /// The contract and its registered methods differ: an error of the build.
     #[error("the contract: {0}")]
     Contract(String),
@@ -174,9 +179,10 @@ pub async fn serve(
     let budget = budget(config);
     budget.observe();
     let stored = budget.clone();
-    let services = services(config, &calls, &readiness, &load, &budget)?;
-
     let mut reload = ReloadTask::default();
+    let access = access::load(config, &mut reload)?;
+    let services = services(config, &calls, &readiness, &load, &budget, access.clone())?;
+
     let tls = security::load_tls(config, &mut reload)?;
     security::observe_database(&config.database);
     let drift = Drift::default();
@@ -202,6 +208,9 @@ pub async fn serve(
         listener::serve(socket, tls, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
+    if let Some(access) = access {
+        tokio::spawn(access::follow(access));
+    }
     tokio::spawn(reload.run(config.security.reload_interval));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -295,6 +304,16 @@ pub fn registry() -> Result<Registry, AppError> {
     registry.complete().map_err(AppError::Contract)
 }
 
+/// The paths of the methods that a policy has to cover: all but those of health.
+///
+/// # Errors
+/// If the methods differ from the contract, which is an error of the build.
+pub fn policy_paths() -> Result<Vec<&'static str>, AppError> {
+    let registry = registry()?;
+    let ours = registry.methods().map(|method| method.path);
+    Ok(ours.chain(layers::REFLECTION_PATHS).collect())
+}
+
 /// The request extensions that all calls of a connection share.
 fn make_extensions() -> Extensions {
     let mut extensions = Extensions::new();
@@ -338,6 +357,7 @@ fn services(
     readiness: &Readiness,
     load: &Load,
     budget: &Arc<Budget>,
+    access: Option<Arc<AccessControl>>,
 ) -> Result<layers::Layered, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
@@ -351,6 +371,7 @@ fn services(
     routes.add_service(HealthServer::new(readiness.clone()));
     reflection::serve(&mut routes, readiness).map_err(AppError::Contract)?;
     let shared = LayerContext {
+        access,
         registry,
         readiness: readiness.clone(),
         load: load.clone(),

@@ -17,6 +17,7 @@ static ALL: &[&Descriptor] = &[
     &CALLS.descriptor,
     &CALLS_IN_FLIGHT.descriptor,
     &CALLS_SHED.descriptor,
+    &CALLS_REFUSED.descriptor,
     &CONNECTIONS.descriptor,
     &CONNECTIONS_REFUSED.descriptor,
     &CONNECTIONS_ENDED.descriptor,
@@ -39,6 +40,14 @@ pub static CALLS_SHED: Counter = Counter::new(
     "bookstore.calls.shed",
     "{call}",
     "Calls that were sent away because as many were carried out as the service takes.",
+);
+
+/// Attributes `reason` (that of the answer) and `cause` (what is wrong with the credentials, or
+/// empty).
+pub static CALLS_REFUSED: Counter = Counter::new(
+    "bookstore.calls.refused",
+    "{call}",
+    "Calls, and entries of calls, that were refused for who the caller is.",
 );
 
 /// No attributes.

@@ -86,6 +86,7 @@ fn request<R>(message: R) -> Request<R> {
         session: SessionCell::default(),
         budget: budget::unbounded(),
         principal: None,
+        stream_access: None,
         idempotency: None,
         validate_only: false,
         repeated: false,

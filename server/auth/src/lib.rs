@@ -2,9 +2,12 @@
 //! transport: the server passes in what a connection and a call's metadata say.
 
 mod certificate;
+pub mod credentials;
 mod identity;
+pub mod policy;
 
 pub use self::{
     certificate::{Certificate, MalformedCertificate, PeerName, next_revocation_list},
     identity::{Identity, Principal, RoleSet},
+    policy::{JwtAlgorithm, JwtIssuer, KeySource, Policy, PolicyError, Verdict},
 };

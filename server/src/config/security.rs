@@ -5,8 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     Address,
     settings::{
-        SECURITY_RELOAD_INTERVAL, TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE,
-        TLS_CLIENT_CRL_FILE, TLS_KEY_FILE, TLS_MIN_VERSION,
+        ALLOW_PLAINTEXT, LISTEN_ADDR, POLICY_FILE, POLICY_MODE, SECURITY_RELOAD_INTERVAL,
+        TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE, TLS_CLIENT_CRL_FILE, TLS_KEY_FILE,
+        TLS_MIN_VERSION, TOKENS_FILE,
     },
     values::{self, SettingValues},
 };
@@ -16,6 +17,12 @@ use super::{
 pub struct Security {
     /// TLS on the port for calls. Default none.
     pub tls: Option<TlsFiles>,
+    /// `policy_file`: who may call which method. Default none: every caller may call all.
+    pub policy: Option<PathBuf>,
+    /// `tokens_file`: the hashes of static tokens. Default none.
+    pub tokens: Option<PathBuf>,
+    /// `policy_mode` is `report`: forbidden calls are carried out, counted and logged. Default no.
+    pub only_reports: bool,
     /// `security_reload_interval`: how often files are read again. Default 10 s.
     pub reload_interval: Duration,
 }
@@ -49,7 +56,37 @@ impl Security {
         let tls = tls(values, listen_addr);
         let interval = Duration::from_millis(100)..=Duration::from_hours(1);
         let reload_interval = values.read(&SECURITY_RELOAD_INTERVAL, values::duration(interval));
-        Some(Self { tls: tls?, reload_interval: reload_interval? })
+        let policy = values.read(&POLICY_FILE, path);
+        let only_reports = values.read(&POLICY_MODE, |text| match text {
+            "enforce" => Ok(false),
+            "report" => Ok(true),
+            _ => Err("must be enforce or report".to_owned()),
+        });
+        let tokens = values.read(&TOKENS_FILE, path);
+        if let (Some(None), Some(Some(_))) = (&policy, &tokens) {
+            let problem = format!("must come with {}", POLICY_FILE.key);
+            values.read::<()>(&TOKENS_FILE, |_| Err(problem))?;
+        }
+        let allow_plaintext = values.read(&ALLOW_PLAINTEXT, values::switch);
+        if let (Some(None), Some(true)) = (&policy, only_reports) {
+            let problem = format!("must come with {}", POLICY_FILE.key);
+            values.read::<()>(&POLICY_MODE, |_| Err(problem))?;
+        }
+        if let (Some(Some(_)), Some(None), Some(false)) = (&policy, &tls, allow_plaintext)
+            && listen_addr.is_some_and(|address| !address.is_of_this_machine())
+        {
+            let problem = "other machines reach this address, so tokens would pass in plaintext: \
+                           policy_file needs tls_cert_file and tls_key_file, or allow_plaintext = \
+                           true where something else encrypts";
+            values.read::<()>(&LISTEN_ADDR, |_| Err(problem.to_owned()))?;
+        }
+        Some(Self {
+            policy: policy?,
+            tokens: tokens?,
+            only_reports: only_reports?,
+            tls: tls?,
+            reload_interval: reload_interval?,
+        })
     }
 }
 

@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
+use bookstore_auth::Principal;
 use bookstore_store::{Attempts, Committed, Deadline, Position, StoreError};
 use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, consistency::Consistency, session::SessionCell, status};
-use crate::budget::CallBudget;
+use crate::{budget::CallBudget, security::access::StreamAccess};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -29,8 +30,11 @@ pub struct RequestContext {
     pub session: SessionCell,
     /// What the call holds of its connection's budget.
     pub budget: Arc<CallBudget>,
-    /// The authenticated caller; none, since callers are not authenticated.
-    pub principal: Option<String>,
+    /// The authenticated caller; none without credentials.
+    pub principal: Option<Arc<Principal>>,
+    /// The credentials of a call that streams, to be verified again before each message; none
+    /// without a policy.
+    pub stream_access: Option<StreamAccess>,
     /// The key under which a write happens once (`idempotency-key`).
     pub idempotency: Option<Uuid>,
     /// Whether everything is to be rolled back at the end (`validate-only`).
@@ -44,6 +48,11 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
+    /// The name of the caller, whose own idempotency keys and page tokens are.
+    pub fn caller(&self) -> Option<&str> {
+        self.principal.as_ref().map(|principal| &*principal.name)
+    }
+
     /// Notes a read, for the answer and for the session.
     pub fn note_read(
         &self,

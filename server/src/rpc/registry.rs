@@ -31,7 +31,7 @@ pub enum Prepared {
 }
 
 /// Decodes and checks an encoded request.
-type Prepare = fn(&Calls, &[u8], Option<Measure>) -> Result<Prepared, Refused>;
+type Prepare = fn(&Calls, Option<&str>, &[u8], Option<Measure>) -> Result<Prepared, Refused>;
 
 /// A method with what decodes its requests.
 pub struct Registered {
@@ -51,21 +51,23 @@ pub struct Registry {
 impl Registry {
     /// Adds the method that takes this reading request.
     pub fn read<R: ReadRequest>(&mut self) {
-        self.add::<R>(MethodKind::Read, |calls, bytes, measure| {
-            Ok(Prepared::Read(Box::new(calls.prepare_read(decode::<R>(bytes, measure)?, None)?)))
+        self.add::<R>(MethodKind::Read, |calls, principal, bytes, measure| {
+            let request = decode::<R>(bytes, measure)?;
+            Ok(Prepared::Read(Box::new(calls.prepare_read(request, principal, None)?)))
         });
     }
 
     /// Adds the method that takes this writing request.
     pub fn write<R: WriteRequest>(&mut self) {
-        self.add::<R>(MethodKind::Write, |calls, bytes, measure| {
-            Ok(Prepared::Write(Box::new(calls.prepare_write(decode::<R>(bytes, measure)?)?)))
+        self.add::<R>(MethodKind::Write, |calls, principal, bytes, measure| {
+            let request = decode::<R>(bytes, measure)?;
+            Ok(Prepared::Write(Box::new(calls.prepare_write(request, principal)?)))
         });
     }
 
     /// Adds a method that its service implements itself; it can't be prepared.
     pub fn direct<R: Name>(&mut self) {
-        self.add::<R>(MethodKind::Direct, |_, _, _| Err(Refused::Malformed));
+        self.add::<R>(MethodKind::Direct, |_, _, _, _| Err(Refused::Malformed));
     }
 
     fn add<R: Name>(&mut self, kind: MethodKind, prepare: Prepare) {
@@ -128,12 +130,17 @@ impl Registry {
 }
 
 impl Registered {
-    /// Decodes and checks an encoded request of the method.
+    /// Decodes and checks an encoded request of the method, which a principal sends.
     ///
     /// # Errors
     /// All its violations.
-    pub fn prepare(&self, calls: &Calls, request: &[u8]) -> Result<Prepared, Refused> {
-        self.prepare_measured(calls, request, self.measure(request))
+    pub fn prepare(
+        &self,
+        calls: &Calls,
+        principal: Option<&str>,
+        request: &[u8],
+    ) -> Result<Prepared, Refused> {
+        self.prepare_measured(calls, principal, request, self.measure(request))
     }
 
     /// The same for a request whose measure is known.
@@ -143,10 +150,11 @@ impl Registered {
     pub fn prepare_measured(
         &self,
         calls: &Calls,
+        principal: Option<&str>,
         request: &[u8],
         measure: Option<Measure>,
     ) -> Result<Prepared, Refused> {
-        (self.prepare)(calls, request, measure)
+        (self.prepare)(calls, principal, request, measure)
     }
 
     /// Measures an encoded request of the method.

@@ -2,6 +2,7 @@
 //!
 //! The error table of the contract (errors.proto) as code. No SQL text leaves.
 
+pub mod access;
 mod of_store;
 
 use std::{collections::HashMap, time::Duration};

@@ -1,5 +1,7 @@
-//! Credentials: what proves who calls, and the files that hold it.
+//! Credentials, what they allow, and the files that say so.
 
+pub mod access;
+pub mod audit;
 pub mod password;
 pub mod reload;
 pub mod tls;

@@ -37,12 +37,13 @@ pub async fn execute(
     let context = calls::context(&request)?;
     let request = request.into_inner();
     let call = calls.call(&context, IsolationLevel::Serializable, &request)?;
+    let caller = context.caller();
     let parts = calls.checked(request, |request, check| {
         let parts: Vec<Option<Part>> = request
             .requests
             .iter()
             .enumerate()
-            .map(|(index, request)| part(calls, registry, check, index, request))
+            .map(|(index, request)| part(calls, registry, caller, check, index, request))
             .collect();
         parts.into_iter().collect::<Option<Vec<Part>>>()
     })?;
@@ -56,6 +57,7 @@ pub async fn execute(
 fn part(
     calls: &Calls,
     registry: &Registry,
+    principal: Option<&str>,
     check: &mut Check<'_>,
     index: usize,
     request: &Any,
@@ -72,7 +74,7 @@ fn part(
         return None;
     }
     let prefix = format!("{entry}.");
-    match registered.prepare(calls, &request.value) {
+    match registered.prepare(calls, principal, &request.value) {
         Ok(Prepared::Write(write)) => {
             Some(Part { prefix, answer: format!("{TYPES}/{}", method.answer), write })
         }
@@ -96,7 +98,8 @@ impl WriteRequest for GetOutcomeRequest {
 
     fn operation(self, check: &mut Check<'_>) -> Option<LookUpOutcome> {
         let key = check.id(&self.idempotency_key)?;
-        Some(LookUpOutcome { principal: String::new(), key, fence: self.fence })
+        let principal = check.principal.unwrap_or_default().to_owned();
+        Some(LookUpOutcome { principal, key, fence: self.fence })
     }
 
     fn answer(outcome: Outcome) -> GetOutcomeResponse {

@@ -336,7 +336,8 @@ impl TransactStream {
         if passwords > most {
             return Err(refused(&format!("brings more than {most} passwords to the transaction")));
         }
-        let answer = match registered.prepare_measured(&self.calls, &request.value, measure) {
+        let (calls, caller) = (&self.calls, self.context.caller());
+        let answer = match registered.prepare_measured(calls, caller, &request.value, measure) {
             Ok(Prepared::Write(mut write)) => {
                 // Those of refused steps aren't hashed.
                 self.passwords.store(passwords, Ordering::Relaxed);

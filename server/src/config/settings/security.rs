@@ -8,6 +8,29 @@ pub(in super::super) const DATABASE_TLS: Setting = plain(
     "The sslmode of database URLs that have none: disable, prefer, require, verify-ca or \
      verify-full; auto is verify-full, and prefer for a host on this machine.",
 );
+pub(in super::super) const POLICY_FILE: Setting = plain(
+    "policy_file",
+    "",
+    "The file that says who may call which method; empty lets every caller call all.",
+);
+pub(in super::super) const POLICY_MODE: Setting = plain(
+    "policy_mode",
+    "enforce",
+    "What happens to a call that the policy forbids: enforce refuses it; report carries it out, \
+     counts and logs it.",
+);
+pub(in super::super) const ALLOW_PLAINTEXT: Setting = plain(
+    "allow_plaintext",
+    "false",
+    "Whether a policy may be in force without TLS on an address that other machines reach, \
+     because a mesh encrypts: true or false.",
+);
+pub(in super::super) const TOKENS_FILE: Setting = plain(
+    "tokens_file",
+    "",
+    "The file of the hashes of static tokens, of which `bookstore token new` makes lines; empty is \
+     none.",
+);
 pub(in super::super) const TLS_CERT_FILE: Setting = plain(
     "tls_cert_file",
     "",

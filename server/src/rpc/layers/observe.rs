@@ -17,7 +17,7 @@ use axum::{
 };
 use bookstore_store::{Position, telemetry::traces::named};
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use http_body::Frame;
 use opentelemetry::KeyValue;
 use tonic::{Code, Status};
@@ -105,6 +105,9 @@ fn context(
     if let Some(error) = refused {
         return Err(error);
     }
+    if shared.access.is_none() && request.headers().contains_key(AUTHORIZATION) {
+        return Err(MetadataError::NotSupported("authorization"));
+    }
     let options = metadata::request_options(request.headers())?;
     let method = shared.registry.at(request.uri().path());
     Ok(RequestContext {
@@ -116,6 +119,7 @@ fn context(
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
         budget: shared.budget_of(request),
         principal: None,
+        stream_access: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
         repeated: options.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),

@@ -8,10 +8,13 @@ use http::HeaderMap;
 use crate::{
     budget::{Budget, CallBudget},
     rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry},
+    security::access::AccessControl,
 };
 
 /// What the layers look at.
 pub struct LayerContext {
+    /// Who may call what; none lets every caller call all.
+    pub access: Option<Arc<AccessControl>>,
     /// The methods of the service.
     pub registry: Arc<Registry>,
     /// Whether the database can be used.
@@ -56,10 +59,22 @@ pub(super) fn is_ours(path: &str) -> bool {
     !path.starts_with(HEALTH) && !path.starts_with(REFLECTION)
 }
 
+/// The paths of reflection's methods, one for each version.
+pub const REFLECTION_PATHS: [&str; 2] = [
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
 /// The methods beside the contract's: those of health and reflection, by path.
 pub(super) const BESIDE: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
+    REFLECTION_PATHS[0],
+    REFLECTION_PATHS[1],
+];
+
+/// The methods of reflection, by path. The policy has one rule for both.
+pub const REFLECTION_PATHS: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];

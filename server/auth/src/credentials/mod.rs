@@ -1,0 +1,21 @@
+//! Credentials: what callers prove themselves with, and how each kind is verified.
+
+mod authenticator;
+mod error;
+mod https;
+mod json;
+mod jwt;
+#[cfg(test)]
+mod jwt_tests;
+mod key_address;
+mod key_set;
+mod memory;
+#[cfg(test)]
+mod testing;
+mod tokens;
+
+pub use self::{
+    authenticator::Authenticator,
+    error::{CredentialsError, InvalidCause},
+    tokens::{NewToken, new_token},
+};

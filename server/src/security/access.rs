@@ -1,0 +1,189 @@
+//! Who may call what: the policy, and what verifies credentials, in force together.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use bookstore_auth::{
+    PeerName, Policy, Principal, Verdict,
+    credentials::{Authenticator, CredentialsError},
+};
+
+/// The files that say who may call what, and the methods that there are.
+#[derive(Clone, Debug)]
+pub struct AccessFiles {
+    /// The policy (`policy_file`).
+    pub policy: PathBuf,
+    /// The hashes of static tokens (`tokens_file`); none has none.
+    pub tokens: Option<PathBuf>,
+    /// The paths of all methods that the policy must cover.
+    pub methods: Vec<&'static str>,
+}
+
+/// A policy with what verifies the credentials of its callers.
+pub struct Access {
+    /// The policy.
+    pub policy: Policy,
+    /// Verifies credentials by the policy's issuers and the static tokens.
+    pub authenticator: Authenticator,
+}
+
+/// Reads a file whole, or says in a sentence that names it why it can't.
+pub type ReadFile<'a> = dyn FnMut(&Path) -> Result<Vec<u8>, String> + 'a;
+
+impl Access {
+    /// Reads all files. Keys that `before` has read from addresses are kept.
+    ///
+    /// # Errors
+    /// Everything that is wrong with one of them, a line for each fault, with the file's name.
+    pub fn load(
+        files: &AccessFiles,
+        read: &mut ReadFile<'_>,
+        before: Option<&Self>,
+    ) -> Result<Self, String> {
+        let mut text = |path: &Path| {
+            let bytes = read(path)?;
+            String::from_utf8(bytes).map_err(|_| format!("{}: is not UTF-8", path.display()))
+        };
+        let policy = text(&files.policy)?;
+        let tokens = files.tokens.as_deref().map(&mut text).transpose()?.unwrap_or_default();
+        let policy = Policy::parse(&policy, &files.methods).map_err(|errors| {
+            let name = files.policy.display();
+            let lines = errors.iter().map(|it| format!("{name}:{}: {}", it.line, it.message));
+            lines.collect::<Vec<_>>().join("\n")
+        })?;
+        let before = before.map(|before| &before.authenticator);
+        let authenticator = Authenticator::new(&tokens, policy.issuers(), read, before);
+        let authenticator = authenticator.map_err(|error| match &files.tokens {
+            Some(path) if error.starts_with("line ") => format!("{}: {error}", path.display()),
+            _ => format!("{}: {error}", files.policy.display()),
+        })?;
+        Ok(Self { policy, authenticator })
+    }
+}
+
+/// Why a call is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Its credentials are refused.
+    Credentials(CredentialsError),
+    /// It has no credentials, and its method asks for some.
+    CredentialsMissing,
+    /// The policy doesn't let this caller call this method.
+    MethodForbidden(Arc<Principal>),
+}
+
+/// Who may call what, replaced whole while the service runs.
+pub struct AccessControl {
+    current: RwLock<Arc<Access>>,
+}
+
+impl AccessControl {
+    /// Begins with these.
+    pub fn new(access: Access) -> Self {
+        Self { current: RwLock::new(Arc::new(access)) }
+    }
+
+    /// What is in force.
+    pub fn now(&self) -> Arc<Access> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts others in force: for new calls at once, for streams at their next message.
+    pub fn replace(&self, access: Access) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    /// Verifies a call's credentials and holds the caller against the rule of the method at a path.
+    /// A path without a method passes: the router answers it.
+    ///
+    /// # Errors
+    /// Why the call is refused.
+    pub async fn admit(
+        &self,
+        authorization: &[&[u8]],
+        certificate: Option<&PeerName>,
+        path: &str,
+    ) -> Result<Option<Arc<Principal>>, Denied> {
+        let access = self.now();
+        let certificate = name_of(certificate).map_err(Denied::Credentials)?;
+        let principal = access.authenticator.authenticate(authorization, certificate).await;
+        let principal = principal.map_err(Denied::Credentials)?;
+        access.judge(principal, path)
+    }
+}
+
+impl Access {
+    /// Holds a caller against the rule of the method at a path.
+    ///
+    /// # Errors
+    /// That it may not call the method.
+    pub fn judge(
+        &self,
+        principal: Option<Arc<Principal>>,
+        path: &str,
+    ) -> Result<Option<Arc<Principal>>, Denied> {
+        match (self.policy.judge(principal.as_deref(), path), principal) {
+            (Verdict::Allowed | Verdict::NoMethod, principal) => Ok(principal),
+            (Verdict::CredentialsMissing, _) | (Verdict::Forbidden, None) => {
+                Err(Denied::CredentialsMissing)
+            }
+            (Verdict::Forbidden, Some(principal)) => Err(Denied::MethodForbidden(principal)),
+        }
+    }
+}
+
+/// The credentials of a call that streams, to be looked at again before each of its messages: they
+/// may have expired or been withdrawn, and the policy may be another one.
+#[derive(Clone)]
+pub struct StreamAccess {
+    control: Arc<AccessControl>,
+    authorization: Option<Arc<[u8]>>,
+    certificate: Option<PeerName>,
+    path: &'static str,
+}
+
+impl StreamAccess {
+    /// Keeps the credentials with which a call of the method at a path was admitted.
+    pub fn new(
+        control: Arc<AccessControl>,
+        authorization: &[&[u8]],
+        certificate: Option<PeerName>,
+        path: &'static str,
+    ) -> Self {
+        let authorization = authorization.first().map(|value| Arc::from(*value));
+        Self { control, authorization, certificate, path }
+    }
+
+    /// Verifies them again and holds them against the rule that is in force now.
+    ///
+    /// # Errors
+    /// Why the call can't go on.
+    pub fn check(&self) -> Result<(), Denied> {
+        let access = self.control.now();
+        let authorization = self.authorization.as_deref();
+        let certificate = name_of(self.certificate.as_ref()).map_err(Denied::Credentials)?;
+        let principal =
+            access.authenticator.authenticate_now(authorization.as_slice(), certificate);
+        access.judge(principal.map_err(Denied::Credentials)?, self.path).map(drop)
+    }
+}
+
+/// The name of a connection's certificate; none without a certificate that has a name.
+///
+/// # Errors
+/// If the certificate isn't accepted any more: it doesn't count as none.
+fn name_of(certificate: Option<&PeerName>) -> Result<Option<&str>, CredentialsError> {
+    match certificate.map(PeerName::get) {
+        None => Ok(None),
+        Some(Some(name)) => Ok(Some(name)),
+        Some(None) => Err(CredentialsError::CERTIFICATE),
+    }
+}
+
+impl std::fmt::Debug for StreamAccess {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("StreamAccess").field("path", &self.path).finish_non_exhaustive()
+    }
+}

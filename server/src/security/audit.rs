@@ -1,0 +1,133 @@
+//! What happens to access, in the log under the target `audit`, which no level of the log silences.
+//!
+//! Refusals are bounded: beyond 100 in a second there is one line with their number. The metric counts
+//! all of them. No line has a token or another secret.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::KeyValue;
+
+use crate::meters;
+
+/// The most refusals of a second that have lines of their own.
+const MOST: u32 = 100;
+
+/// The time in which they are counted.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A call, or a part of one, that was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The caller's name; none if it has none that was proven.
+    pub principal: Option<&'a str>,
+    /// The name of the connection's client certificate.
+    pub certificate: Option<&'a str>,
+    /// The address of the connection's other end.
+    pub peer: &'a str,
+    /// The method that it called.
+    pub method: &'a str,
+    /// The reason that the caller got.
+    pub reason: &'static str,
+    /// What is wrong with the credentials, which the caller doesn't get; empty if they are right.
+    pub cause: &'a str,
+    /// The call's request id.
+    pub request_id: &'a str,
+}
+
+/// Counts a refusal and writes its line.
+pub fn refused(refusal: &Refusal<'_>) {
+    let Refusal { principal, certificate, peer, method, reason, cause, request_id } = *refusal;
+    let attributes = [KeyValue::new("reason", reason), KeyValue::new("cause", cause.to_owned())];
+    meters::CALLS_REFUSED.add(1, &attributes);
+    let (has_line, passed_over) = count();
+    summarize(passed_over);
+    if has_line {
+        tracing::warn!(
+            target: "audit",
+            principal,
+            certificate,
+            peer,
+            method,
+            reason,
+            cause,
+            request_id,
+            "refused"
+        );
+    }
+}
+
+/// Writes a line about the refusals of seconds before that have none. It has to be called every
+/// second, so that the last of them are told too.
+pub fn end_second() {
+    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let passed_over = lines.as_mut().map_or(0, |lines| lines.pass(Instant::now()));
+    drop(lines);
+    summarize(passed_over);
+}
+
+fn summarize(passed_over: u64) {
+    if passed_over > 0 {
+        tracing::warn!(target: "audit", count = passed_over, "refused, without lines of their own");
+    }
+}
+
+/// The lines of the current second.
+struct Lines {
+    began: Instant,
+    written: u32,
+    passed_over: u64,
+}
+
+static LINES: Mutex<Option<Lines>> = Mutex::new(None);
+
+impl Lines {
+    /// Begins another second if this one has passed. Returns the number of refusals without a line.
+    fn pass(&mut self, now: Instant) -> u64 {
+        if now.duration_since(self.began) < PERIOD {
+            return 0;
+        }
+        let passed_over = self.passed_over;
+        *self = Self { began: now, written: 0, passed_over: 0 };
+        passed_over
+    }
+
+    /// Whether one more refusal gets a line.
+    fn take(&mut self) -> bool {
+        let has_line = self.written < MOST;
+        match has_line {
+            true => self.written += 1,
+            false => self.passed_over += 1,
+        }
+        has_line
+    }
+}
+
+/// Whether a refusal gets a line, and how many of the second before had none.
+fn count() -> (bool, u64) {
+    let now = Instant::now();
+    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = lines.get_or_insert(Lines { began: now, written: 0, passed_over: 0 });
+    let passed_over = lines.pass(now);
+    (lines.take(), passed_over)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_a_hundred_lines_and_a_summary() {
+        let began = Instant::now();
+        let mut lines = Lines { began, written: 0, passed_over: 0 };
+        let taken = (0..1000).filter(|_| lines.take()).count();
+        assert_eq!((taken, lines.passed_over), (100, 900));
+        assert_eq!(lines.pass(began + Duration::from_millis(999)), 0, "the second isn't over");
+        assert!(!lines.take());
+        assert_eq!(lines.pass(began + Duration::from_secs(1)), 901);
+        assert!(lines.take());
+        assert_eq!(lines.pass(began + Duration::from_secs(3)), 0, "told once");
+    }
+}
