@@ -99,7 +99,7 @@ pub static RELOADS: Counter = Counter::new(
 /// Attributes `node` and `mode` (PostgreSQL's `sslmode`).
 pub static DATABASE_TLS: Gauge = Gauge::new(
     "bookstore.database.tls",
-    "1",
+    "{node}",
     "1 for each node of the database, with the mode of TLS of its connections.",
 );
 
