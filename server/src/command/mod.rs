@@ -8,6 +8,7 @@ mod import;
 mod migrate;
 mod print;
 mod serve;
+mod token;
 mod topology;
 mod transfer;
 
@@ -57,6 +58,8 @@ enum Command {
     Export(export::Arguments),
     /// Asks a running service for its health. The exit code is the answer.
     Health(health::Arguments),
+    /// Makes static tokens, with which callers prove who they are.
+    Token(token::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
 }
@@ -77,6 +80,7 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Import(arguments) => client(&program.settings, import::run(&arguments)),
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
+        Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
         _ => serve_or_manage(program, revisions),
     }
 }
@@ -155,8 +159,8 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
     code
 }
 
-/// The commands that are clients of a running service.
-const CLIENTS: [&str; 3] = ["import", "export", "health"];
+/// The commands that are clients of a running service, or need none.
+const CLIENTS: [&str; 4] = ["import", "export", "health", "token"];
 
 /// The command line. Clients take no settings, and their help shows none.
 fn command_line() -> clap::Command {
