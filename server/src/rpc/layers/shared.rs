@@ -59,12 +59,6 @@ pub(super) fn is_ours(path: &str) -> bool {
     !path.starts_with(HEALTH) && !path.starts_with(REFLECTION)
 }
 
-/// The paths of reflection's methods, one for each version.
-pub const REFLECTION_PATHS: [&str; 2] = [
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
-
 /// The methods beside the contract's: those of health and reflection, by path.
 pub(super) const BESIDE: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
