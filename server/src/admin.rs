@@ -52,6 +52,9 @@ const CALLS: usize = 100;
 /// The longest body: a level of the log.
 const BODY: usize = 4096;
 
+/// The path of the calls that a policy in report mode has seen.
+pub const POLICY_CALLS: &str = "/policy/calls";
+
 /// The paths of the admin address.
 const PATHS: &str = "\
 GET /livez         200 while the program runs

@@ -297,6 +297,16 @@ pub fn registry() -> Result<Registry, AppError> {
     registry.complete().map_err(AppError::Contract)
 }
 
+/// The paths of the methods that a policy has to cover: all but those of health.
+///
+/// # Errors
+/// If the methods differ from the contract, which is an error of the build.
+pub fn policy_paths() -> Result<Vec<&'static str>, AppError> {
+    let registry = registry()?;
+    let ours = registry.methods().map(|method| method.path);
+    Ok(ours.chain(layers::REFLECTION_PATHS).collect())
+}
+
 /// The request extensions that all calls of a connection share.
 fn make_extensions() -> Extensions {
     let mut extensions = Extensions::new();

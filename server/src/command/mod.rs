@@ -6,6 +6,7 @@ mod failure;
 mod health;
 mod import;
 mod migrate;
+mod policy;
 mod print;
 mod serve;
 mod token;
@@ -60,6 +61,8 @@ enum Command {
     Health(health::Arguments),
     /// Makes static tokens, with which callers prove who they are.
     Token(token::Arguments),
+    /// Checks, shows and explains a policy: who may call what.
+    Policy(policy::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
 }
@@ -81,6 +84,7 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
         Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
+        Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
         _ => serve_or_manage(program, revisions),
     }
 }
@@ -173,15 +177,20 @@ fn command_line() -> clap::Command {
     let program = CLIENTS.into_iter().fold(Program::command(), |program, client| {
         program.mut_subcommand(client, |client| client.args(&settings))
     });
-    // Settings of the service's calls are hidden in the help of `migrate`, but accepted.
-    let shown = ["config", "database_url", "database_url_file"];
-    let settings = SettingFlags::augment_args(clap::Command::new("settings"));
-    let hide = |setting: &clap::Arg| {
-        let hidden = !shown.contains(&setting.get_id().as_str());
-        setting.clone().hide(hidden)
+    // Settings that a command has no use for are hidden in its help, but accepted.
+    let shown = |names: &[&str]| {
+        let settings = SettingFlags::augment_args(clap::Command::new("settings"));
+        let hide = |setting: &clap::Arg| {
+            let hidden = !names.contains(&setting.get_id().as_str());
+            setting.clone().hide(hidden)
+        };
+        settings.get_arguments().map(hide).collect::<Vec<_>>()
     };
-    let settings: Vec<_> = settings.get_arguments().map(hide).collect();
-    program.mut_subcommand("migrate", |migrate| migrate.args(&settings))
+    let of_migrate = shown(&["config", "database_url", "database_url_file"]);
+    let of_policy = shown(&["config", "policy_file"]);
+    program
+        .mut_subcommand("migrate", |migrate| migrate.args(of_migrate))
+        .mut_subcommand("policy", |policy| policy.args(of_policy))
 }
 
 /// Runs a client, without settings and without a log.
@@ -193,6 +202,11 @@ fn client(
         let message = "the service's settings are for the service, which is running";
         return fail(&std::io::Error::other(message));
     }
+    in_runtime(work)
+}
+
+/// Runs a command without a log.
+fn in_runtime(work: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
     let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
