@@ -2,6 +2,7 @@
 
 mod access;
 mod listen;
+mod security;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -80,6 +81,9 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    /// A file of certificates, credentials or rules can't be used.
+    #[error("{0}")]
+    Security(String),
     /// The listener ended without a signal.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
@@ -179,6 +183,8 @@ pub async fn serve(
     let access = access::load(config, &mut reload)?;
     let services = services(config, &calls, &readiness, &load, &budget, access.clone())?;
 
+    let tls = security::load_tls(config, &mut reload)?;
+    security::observe_database(&config.database);
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
@@ -198,7 +204,8 @@ pub async fn serve(
         drain: config.server.shutdown_timeout,
         idle: config.server.stream_idle_timeout,
     };
-    let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
+    let server =
+        listener::serve(socket, tls, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
     if let Some(access) = access {

@@ -12,6 +12,7 @@ mod serve;
 mod token;
 mod topology;
 mod transfer;
+mod variables;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -21,7 +22,7 @@ use tokio::runtime::Builder;
 
 use self::failure::Failure;
 use crate::{
-    config::{Config, SettingFlags, environment},
+    config::{Config, ConfigError, SettingFlags, environment},
     shutdown::TerminationMessage,
     telemetry,
 };
@@ -107,6 +108,14 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         environment().find(|(name, path)| name == TERMINATION_LOG && !path.is_empty());
     let termination_message =
         TerminationMessage::to(termination_message.map(|(_, path)| path.into()));
+    let ignored = match variables::take_out() {
+        Ok(ignored) => ignored,
+        Err(problem) => {
+            let error = ConfigError { problems: vec![problem] };
+            termination_message.write(&error.to_string(), USAGE);
+            return refuse(&error);
+        }
+    };
     let mut config = match Config::load(&program.settings, environment()) {
         Ok(config) => config,
         Err(error) => {
@@ -114,6 +123,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
             return refuse(&error);
         }
     };
+    config.warnings.extend(ignored);
     if let Err(error) = telemetry::check() {
         termination_message.write(&error.to_string(), USAGE);
         return refuse(&error);
