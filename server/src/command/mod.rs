@@ -22,6 +22,7 @@ use tokio::runtime::Builder;
 
 use self::failure::Failure;
 use crate::{
+    app::AppError,
     config::{Config, ConfigError, SettingFlags, environment},
     shutdown::TerminationMessage,
     telemetry,
@@ -164,7 +165,14 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&*error),
+            Err(error) => match error.downcast_ref::<AppError>() {
+                Some(AppError::Security(problems)) => {
+                    termination_message.write(problems, USAGE);
+                    telemetry::flush(FLUSH);
+                    refuse(&*error)
+                }
+                _ => failed(&*error),
+            },
         }
     });
     // What still runs had its time to end, so the runtime doesn't wait for it.
