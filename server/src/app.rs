@@ -93,9 +93,6 @@ pub enum AppError {
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
-    /// The files that say who may call what; each line names the file and what is wrong.
-    #[error("{0}")]
-    Access(String),
     /// The contract and its registered methods differ: an error of the build.
     #[error("the contract: {0}")]
     Contract(String),

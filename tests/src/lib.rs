@@ -12,6 +12,7 @@
 
 mod authority;
 mod catalog;
+mod credentials;
 mod database;
 mod drifts;
 mod engine;
@@ -32,6 +33,7 @@ mod written;
 
 pub use authority::{Authority, Pair, Purpose, TlsFiles, dns, uri, write_whole};
 pub use catalog::catalog;
+pub use credentials::{AccessFiles, Issuer, KeyServer, methods, now, policy};
 pub use database::{Database, Row, SqliteDatabase};
 pub use drifts::{Drift, drifts};
 pub use engine::Engine;

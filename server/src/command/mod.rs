@@ -9,6 +9,7 @@ mod migrate;
 mod policy;
 mod print;
 mod serve;
+mod token;
 mod topology;
 mod transfer;
 mod variables;
@@ -21,6 +22,7 @@ use tokio::runtime::Builder;
 
 use self::failure::Failure;
 use crate::{
+    app::AppError,
     config::{Config, ConfigError, SettingFlags, environment},
     shutdown::TerminationMessage,
     telemetry,
@@ -59,6 +61,8 @@ enum Command {
     Export(export::Arguments),
     /// Asks a running service for its health. The exit code is the answer.
     Health(health::Arguments),
+    /// Makes static tokens, with which callers prove who they are.
+    Token(token::Arguments),
     /// Checks, shows and explains a policy: who may call what.
     Policy(policy::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
@@ -81,6 +85,7 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Import(arguments) => client(&program.settings, import::run(&arguments)),
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
+        Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
         Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
         _ => serve_or_manage(program, revisions),
     }
@@ -160,7 +165,14 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&*error),
+            Err(error) => match error.downcast_ref::<AppError>() {
+                Some(AppError::Security(problems)) => {
+                    termination_message.write(problems, USAGE);
+                    telemetry::flush(FLUSH);
+                    refuse(&*error)
+                }
+                _ => failed(&*error),
+            },
         }
     });
     // What still runs had its time to end, so the runtime doesn't wait for it.
@@ -169,8 +181,8 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
     code
 }
 
-/// The commands that are clients of a running service.
-const CLIENTS: [&str; 3] = ["import", "export", "health"];
+/// The commands that are clients of a running service, or need none.
+const CLIENTS: [&str; 4] = ["import", "export", "health", "token"];
 
 /// The command line. Clients take no settings, and their help shows none.
 fn command_line() -> clap::Command {

@@ -55,9 +55,11 @@ impl Access {
         })?;
         let before = before.map(|before| &before.authenticator);
         let authenticator = Authenticator::new(&tokens, policy.issuers(), read, before);
-        let authenticator = authenticator.map_err(|error| match &files.tokens {
-            Some(path) if error.starts_with("line ") => format!("{}: {error}", path.display()),
-            _ => format!("{}: {error}", files.policy.display()),
+        let authenticator = authenticator.map_err(|error| {
+            match files.tokens.as_ref().zip(error.strip_prefix("line ")) {
+                Some((path, error)) => format!("{}:{error}", path.display()),
+                None => format!("{}: {error}", files.policy.display()),
+            }
         })?;
         Ok(Self { policy, authenticator })
     }
@@ -72,6 +74,36 @@ pub enum Denied {
     CredentialsMissing,
     /// The policy doesn't let this caller call this method.
     MethodForbidden(Arc<Principal>),
+}
+
+impl Denied {
+    /// The reason that the caller gets, as in the contract.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Credentials(CredentialsError::Repeated) => "INVALID_METADATA",
+            Self::Credentials(CredentialsError::Invalid(_)) => "CREDENTIALS_INVALID",
+            Self::Credentials(CredentialsError::Expired) => "CREDENTIALS_EXPIRED",
+            Self::Credentials(CredentialsError::KeysUnavailable(_)) => "KEYS_UNAVAILABLE",
+            Self::CredentialsMissing => "CREDENTIALS_MISSING",
+            Self::MethodForbidden(_) => "METHOD_FORBIDDEN",
+        }
+    }
+
+    /// What is wrong with the credentials, for the log; empty if nothing is.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Credentials(error) => error.cause(),
+            Self::CredentialsMissing | Self::MethodForbidden(_) => String::new(),
+        }
+    }
+
+    /// The name of the caller, if its credentials are right.
+    pub fn principal(&self) -> Option<&str> {
+        match self {
+            Self::MethodForbidden(principal) => Some(&principal.name),
+            Self::Credentials(_) | Self::CredentialsMissing => None,
+        }
+    }
 }
 
 /// Who may call what, replaced whole while the service runs.
@@ -141,7 +173,7 @@ pub struct StreamAccess {
     control: Arc<AccessControl>,
     authorization: Option<Arc<[u8]>>,
     certificate: Option<PeerName>,
-    path: &'static str,
+    method: &'static str,
 }
 
 impl StreamAccess {
@@ -150,10 +182,20 @@ impl StreamAccess {
         control: Arc<AccessControl>,
         authorization: &[&[u8]],
         certificate: Option<PeerName>,
-        path: &'static str,
+        method: &'static str,
     ) -> Self {
         let authorization = authorization.first().map(|value| Arc::from(*value));
-        Self { control, authorization, certificate, path }
+        Self { control, authorization, certificate, method }
+    }
+
+    /// The path of the method.
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// The name of the connection's certificate.
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_ref().and_then(PeerName::get).map(|name| &**name)
     }
 
     /// Verifies them again and holds them against the rule that is in force now.
@@ -166,7 +208,7 @@ impl StreamAccess {
         let certificate = name_of(self.certificate.as_ref()).map_err(Denied::Credentials)?;
         let principal =
             access.authenticator.authenticate_now(authorization.as_slice(), certificate);
-        access.judge(principal.map_err(Denied::Credentials)?, self.path).map(drop)
+        access.judge(principal.map_err(Denied::Credentials)?, self.method).map(drop)
     }
 }
 
@@ -184,6 +226,6 @@ fn name_of(certificate: Option<&PeerName>) -> Result<Option<&str>, CredentialsEr
 
 impl std::fmt::Debug for StreamAccess {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("StreamAccess").field("path", &self.path).finish_non_exhaustive()
+        formatter.debug_struct("StreamAccess").field("method", &self.method).finish_non_exhaustive()
     }
 }

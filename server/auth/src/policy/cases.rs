@@ -8,7 +8,7 @@ use super::{
     error::{Errors, PolicyError, hint},
     judge::Policy,
     methods::MethodName,
-    rule::{self, Rule, Verdict},
+    rule::{self, Verdict},
     table::{self, Value},
 };
 use crate::identity::{Identity, RoleSet};
@@ -190,13 +190,13 @@ impl Policy {
             };
             for (place, call) in &calls {
                 let mut matched = false;
-                for (method, rule) in self.lines() {
+                for (method, _) in self.lines() {
                     if !matches(call, method) {
                         continue;
                     }
                     matched = true;
                     report.judged += 1;
-                    let verdict = person.held(*rule);
+                    let verdict = self.verdict(method, person.roles());
                     if let Person::Roles(RoleSet(role)) = person {
                         decided.insert((*role, method));
                     }
@@ -216,10 +216,10 @@ impl Policy {
 }
 
 impl Person {
-    fn held(&self, rule: Rule) -> Verdict {
+    fn roles(&self) -> Option<RoleSet> {
         match self {
-            Self::NoCredentials => rule.judge(None),
-            Self::Roles(roles) => rule.judge(Some(*roles)),
+            Self::NoCredentials => None,
+            Self::Roles(roles) => Some(*roles),
         }
     }
 }
@@ -245,7 +245,7 @@ fn told(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Allowed => "all",
         Verdict::CredentialsMissing => "CREDENTIALS_MISSING",
-        Verdict::Forbidden | Verdict::NoMethod => "METHOD_FORBIDDEN",
+        Verdict::Forbidden | Verdict::EntriesForbidden | Verdict::NoMethod => "METHOD_FORBIDDEN",
     }
 }
 

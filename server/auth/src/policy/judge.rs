@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     error::PolicyError,
     issuer::JwtIssuer,
-    methods::MethodName,
+    methods::{MethodName, PolicyMethod},
     operators::Operators,
     read::{self, Contents},
     rule::{Role, Rule, Verdict},
@@ -19,31 +19,65 @@ pub struct Policy {
     issuers: Vec<JwtIssuer>,
     pub(super) certificates: HashMap<Arc<str>, RoleSet>,
     pub(super) tokens: HashMap<Arc<str>, RoleSet>,
-    rules: HashMap<Box<str>, Rule>,
+    guards: HashMap<&'static str, Guard>,
     lines: Vec<(MethodName, Rule)>,
+    entries: HashMap<MethodName, MethodName>,
     operators: Operators,
     warnings: Vec<PolicyError>,
 }
 
+/// What holds calls of one method.
+#[derive(Clone, Copy, Debug)]
+struct Guard {
+    rule: Rule,
+    /// The rule of the method that judges each entry.
+    entries: Option<Rule>,
+}
+
+impl Guard {
+    fn judge(self, roles: Option<RoleSet>) -> Verdict {
+        match (self.rule.judge(roles), self.entries.map(|entries| entries.judge(roles))) {
+            (Verdict::Allowed, Some(Verdict::Forbidden)) => Verdict::EntriesForbidden,
+            (Verdict::Allowed, Some(verdict)) => verdict,
+            (verdict, _) => verdict,
+        }
+    }
+}
+
 impl Policy {
-    /// Reads a policy. `paths` are the paths of all methods that the service has, such as
-    /// `/bookstore.v1.BookService/GetBook`, without those that are exempt from the policy.
+    /// Reads a policy for a service with these methods, which are all that it has but for those
+    /// that are exempt from the policy.
     ///
     /// # Errors
     /// All that is wrong with it, in the order of the lines.
-    pub fn parse(text: &str, paths: &[&str]) -> Result<Self, Vec<PolicyError>> {
+    pub fn parse(text: &str, methods: &[PolicyMethod]) -> Result<Self, Vec<PolicyError>> {
         let Contents { roles, issuers, certificates, tokens, lines, operators, warnings } =
-            read::read(text, paths)?;
+            read::read(text, methods)?;
         let by_name: HashMap<&MethodName, Rule> =
             lines.iter().map(|(name, rule)| (name, *rule)).collect();
-        let mut rules = HashMap::new();
-        for path in paths {
-            // Each has a line: what has none was refused above, and would be denied here.
+        // Each has a line: what has none was refused above, and would be denied here.
+        let rule = |path: &str| {
             let name = MethodName::of_path(path);
-            let rule = name.and_then(|name| by_name.get(&name).copied()).unwrap_or_default();
-            rules.insert((*path).into(), rule);
+            name.and_then(|name| by_name.get(&name).copied()).unwrap_or_default()
+        };
+        let (mut guards, mut entries) = (HashMap::new(), HashMap::new());
+        for method in methods {
+            let guard = Guard { rule: rule(method.path), entries: method.entries.map(rule) };
+            guards.insert(method.path, guard);
+            let names = MethodName::of_path(method.path);
+            entries.extend(names.zip(method.entries.and_then(MethodName::of_path)));
         }
-        Ok(Self { roles, issuers, certificates, tokens, rules, lines, operators, warnings })
+        Ok(Self {
+            roles,
+            issuers,
+            certificates,
+            tokens,
+            guards,
+            lines,
+            entries,
+            operators,
+            warnings,
+        })
     }
 
     /// What the policy says that has no effect in this version.
@@ -80,6 +114,20 @@ impl Policy {
     #[must_use]
     pub fn rule(&self, method: &MethodName) -> Option<Rule> {
         self.lines.iter().find(|(name, _)| name == method).map(|(_, rule)| *rule)
+    }
+
+    /// The method that does for one entry what this one does for many.
+    #[must_use]
+    pub fn entries(&self, method: &MethodName) -> Option<&MethodName> {
+        self.entries.get(method)
+    }
+
+    /// Whether a caller with these roles may call a method; none has no credentials.
+    #[must_use]
+    pub fn verdict(&self, method: &MethodName, roles: Option<RoleSet>) -> Verdict {
+        let Some(rule) = self.rule(method) else { return Verdict::NoMethod };
+        let entries = self.entries(method).and_then(|entries| self.rule(entries));
+        Guard { rule, entries }.judge(roles)
     }
 
     /// The names of the static tokens that have roles.
@@ -127,8 +175,8 @@ impl Policy {
     /// Whether a caller may call the method at a path; none has no credentials.
     #[must_use]
     pub fn judge(&self, principal: Option<&Principal>, path: &str) -> Verdict {
-        match self.rules.get(path) {
-            Some(rule) => self.held(*rule, principal),
+        match self.guards.get(path) {
+            Some(guard) => guard.judge(self.roles_of_caller(principal)),
             None => Verdict::NoMethod,
         }
     }
@@ -136,10 +184,10 @@ impl Policy {
     /// Whether a rule of the policy lets a caller pass; none has no credentials.
     #[must_use]
     pub fn held(&self, rule: Rule, principal: Option<&Principal>) -> Verdict {
-        rule.judge(principal.map(|principal| match rule {
-            Rule::Roles(_) => self.roles_of(&principal.identity),
-            // Their roles don't matter.
-            Rule::Anyone | Rule::Everyone => RoleSet::default(),
-        }))
+        rule.judge(self.roles_of_caller(principal))
+    }
+
+    fn roles_of_caller(&self, principal: Option<&Principal>) -> Option<RoleSet> {
+        principal.map(|principal| self.roles_of(&principal.identity))
     }
 }

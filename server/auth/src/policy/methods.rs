@@ -4,6 +4,24 @@
 /// answer the same.
 const REFLECTION: &str = "grpc.reflection";
 
+/// A method of the service, as a policy has to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyMethod {
+    /// Its path, such as `/bookstore.v1.BookService/BatchGetBooks`.
+    pub path: &'static str,
+    /// The path of the method that does for one entry what this one does for many, such as
+    /// `/bookstore.v1.BookService/GetBook`. A caller needs the lines of both.
+    pub entries: Option<&'static str>,
+}
+
+impl PolicyMethod {
+    /// A method without entries.
+    #[must_use]
+    pub const fn at(path: &'static str) -> Self {
+        Self { path, entries: None }
+    }
+}
+
 /// A method as a policy names it: `GetBook` in the section `[methods.BookService]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MethodName {

@@ -23,7 +23,7 @@ pub use self::{
     error::PolicyError,
     issuer::{JwtAlgorithm, JwtIssuer, KeySource},
     judge::Policy,
-    methods::MethodName,
+    methods::{MethodName, PolicyMethod},
     operators::Operators,
     rule::{MOST_ROLES, RESERVED, Role, Rule, Verdict},
     seen::{SeenCall, SeenCaller, SeenCalls},

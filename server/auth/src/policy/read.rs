@@ -10,10 +10,10 @@ use toml::de::DeTable;
 use super::{
     error::{Errors, PolicyError, hint},
     issuer::JwtIssuer,
-    methods::MethodName,
+    methods::{MethodName, PolicyMethod},
     operators::Operators,
     read_issuer,
-    rule::{self, MOST_ROLES, RESERVED, Role, Rule},
+    rule::{self, MOST_ROLES, RESERVED, Role, Rule, Verdict},
     table::{self, Key, NAME, Value, is_name},
 };
 use crate::identity::RoleSet;
@@ -40,8 +40,8 @@ pub(super) struct Contents {
     pub(super) warnings: Vec<PolicyError>,
 }
 
-/// Reads a policy for a service with the methods at these paths.
-pub(super) fn read(text: &str, paths: &[&str]) -> Result<Contents, Vec<PolicyError>> {
+/// Reads a policy for a service with these methods.
+pub(super) fn read(text: &str, all: &[PolicyMethod]) -> Result<Contents, Vec<PolicyError>> {
     let mut errors = Errors::of(text);
     let (document, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
@@ -95,7 +95,7 @@ pub(super) fn read(text: &str, paths: &[&str]) -> Result<Contents, Vec<PolicyErr
             }
         }
     }
-    contents.lines = methods(find("methods"), paths, &known, &mut errors);
+    contents.lines = methods(find("methods"), all, &known, &mut errors, &mut warnings);
     if let Some((key, value)) = find("operators") {
         contents.operators = operators(key, value, &known, &mut errors);
     }
@@ -193,12 +193,13 @@ fn certificate(name: &str) -> Option<String> {
 
 fn methods(
     given: Option<(Key<'_>, Value<'_>)>,
-    paths: &[&str],
+    all: &[PolicyMethod],
     known: &[Role],
     errors: &mut Errors<'_>,
+    warnings: &mut Errors<'_>,
 ) -> Vec<(MethodName, Rule)> {
     let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for name in paths.iter().filter_map(|path| MethodName::of_path(path)) {
+    for name in all.iter().filter_map(|method| MethodName::of_path(method.path)) {
         let methods = missing.entry(name.service).or_default();
         // The versions of reflection have one line.
         if !methods.contains(&name.method) {
@@ -207,7 +208,7 @@ fn methods(
     }
     let services: Vec<String> = missing.keys().cloned().collect();
     let mut lines = Vec::new();
-    let mut places = HashMap::new();
+    let (mut places, mut at) = (HashMap::new(), HashMap::new());
     let sections = given.map(|(key, value)| table::section(key, value, errors));
     for (service, value) in sections.into_iter().flatten() {
         let name = &**service.get_ref();
@@ -239,6 +240,7 @@ fn methods(
             match rule::read_rule(rule, known) {
                 Ok(rule) => {
                     let name = MethodName { service: name.to_owned(), method: text.to_owned() };
+                    at.insert(name.clone(), method.span().start);
                     lines.push((name, rule));
                 }
                 Err(messages) => at_each(words, method, messages, errors),
@@ -256,7 +258,41 @@ fn methods(
             errors.at(place, format!("{section} has no line for {method}"));
         }
     }
+    for method in all {
+        let Some(name) = MethodName::of_path(method.path) else { continue };
+        let entries = method.entries.and_then(MethodName::of_path);
+        if let (Some(place), Some(entries)) = (at.get(&name), entries)
+            && let Some(without) = without_entries(&name, &entries, &lines, known)
+        {
+            let message = format!(
+                "{} allows {without}, but {} doesn't, which judges each entry",
+                name.method, entries.method
+            );
+            warnings.at(*place, message);
+        }
+    }
     lines
+}
+
+/// The callers that a method's line allows, and the line of its entries doesn't; none if there
+/// are none.
+fn without_entries(
+    name: &MethodName,
+    entries: &MethodName,
+    lines: &[(MethodName, Rule)],
+    known: &[Role],
+) -> Option<String> {
+    let rule = |wanted: &MethodName| lines.iter().find(|(name, _)| name == wanted);
+    let (many, one) = (rule(name)?.1, rule(entries)?.1);
+    let callers = [("anyone", None), ("everyone", Some(RoleSet::default()))].into_iter();
+    let callers = callers.chain(known.iter().map(|role| (&*role.name, Some(role.set))));
+    let without = callers.filter(|(_, roles)| {
+        many.judge(*roles) == Verdict::Allowed && one.judge(*roles) != Verdict::Allowed
+    });
+    let names: Vec<&str> = without.map(|(name, _)| name).collect();
+    // Every role is one of them where `anyone` or `everyone` is.
+    let first = names.first().filter(|name| RESERVED.contains(name)).copied();
+    (!names.is_empty()).then(|| first.map_or_else(|| names.join(" "), str::to_owned))
 }
 
 fn operators(key: Key<'_>, value: Value<'_>, known: &[Role], errors: &mut Errors<'_>) -> Operators {

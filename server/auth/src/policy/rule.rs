@@ -45,6 +45,8 @@ pub enum Verdict {
     CredentialsMissing,
     /// The caller may not.
     Forbidden,
+    /// The caller may call the method, and may not do to one entry what it does to many.
+    EntriesForbidden,
     /// No method has this path.
     NoMethod,
 }

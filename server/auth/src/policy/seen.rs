@@ -96,6 +96,10 @@ impl Policy {
             self.lines().iter().map(|(name, _)| (name, Vec::new())).collect();
         for call in seen {
             by_method.entry(&call.method).or_default().push(call);
+            // Its entries have to pass as well.
+            if let Some(entries) = self.entries(&call.method) {
+                by_method.entry(entries).or_default().push(call);
+            }
         }
         let mut service = "";
         for (name, calls) in by_method {

@@ -24,20 +24,22 @@ impl Policy {
         let mut sorted: Vec<&(MethodName, Rule)> = self.lines().iter().collect();
         sorted.sort_by_key(|(name, _)| name);
         let mut rows = vec![head];
-        rows.extend(sorted.into_iter().map(|(name, rule)| self.row(name.to_string(), *rule)));
+        for (name, _) in sorted {
+            rows.push(self.row(name.to_string(), |roles| self.verdict(name, roles)));
+        }
         let operators = self.operators();
         for (name, rule) in
             [("see", operators.see), ("change", operators.change), ("diagnose", operators.diagnose)]
         {
-            rows.push(self.row(format!("operators: {name}"), rule));
+            rows.push(self.row(format!("operators: {name}"), |roles| rule.judge(roles)));
         }
         let mut callers = vec![vec!["caller".to_owned(), "roles".to_owned()]];
         callers.extend(self.callers());
         format!("{}\n{}", table(&rows), table(&callers))
     }
 
-    fn row(&self, name: String, rule: Rule) -> Vec<String> {
-        let cell = |roles: Option<RoleSet>| match rule.judge(roles) {
+    fn row(&self, name: String, judge: impl Fn(Option<RoleSet>) -> Verdict) -> Vec<String> {
+        let cell = |roles: Option<RoleSet>| match judge(roles) {
             Verdict::Allowed => YES.to_owned(),
             _ => NO.to_owned(),
         };

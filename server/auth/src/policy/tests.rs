@@ -13,6 +13,11 @@ const PATHS: [&str; 5] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
+/// Methods without entries.
+fn all(paths: &[&'static str]) -> Vec<PolicyMethod> {
+    paths.iter().map(|path| PolicyMethod::at(path)).collect()
+}
+
 const WHOLE: &str = r#"version = 1
 
 [roles]
@@ -68,13 +73,13 @@ fn jwt(subject: &str, roles: &[&str]) -> Principal {
 /// The errors of a policy in which a text stands in place of another.
 fn errors(from: &str, to: &str) -> Vec<String> {
     assert!(WHOLE.contains(from), "{from}");
-    let errors = Policy::parse(&WHOLE.replace(from, to), &PATHS).err().unwrap_or_default();
+    let errors = Policy::parse(&WHOLE.replace(from, to), &all(&PATHS)).err().unwrap_or_default();
     errors.iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn a_method_is_for_whom_its_line_names() {
-    let policy = Policy::parse(WHOLE, &PATHS).unwrap();
+    let policy = Policy::parse(WHOLE, &all(&PATHS)).unwrap();
     let [get, create, clear, v1, v1alpha] = PATHS;
     let (feed, stranger) = (token("feed"), token("other"));
     for (principal, path, verdict) in [
@@ -98,7 +103,7 @@ fn a_method_is_for_whom_its_line_names() {
 
 #[test]
 fn roles_come_by_the_claim_the_subject_the_token_and_the_certificate() {
-    let policy = Policy::parse(WHOLE, &PATHS).unwrap();
+    let policy = Policy::parse(WHOLE, &all(&PATHS)).unwrap();
     let roles = |principal: &Principal| policy.names_of(policy.roles_of(&principal.identity));
     assert_eq!(roles(&jwt("ada", &["staff", "unknown"])), ["reader", "writer"]);
     assert_eq!(roles(&jwt("system:serviceaccount:shop:web", &[])), ["reader"]);
@@ -112,7 +117,7 @@ fn roles_come_by_the_claim_the_subject_the_token_and_the_certificate() {
 
 #[test]
 fn an_issuer_is_read_with_its_defaults() {
-    let policy = Policy::parse(WHOLE, &PATHS).unwrap();
+    let policy = Policy::parse(WHOLE, &all(&PATHS)).unwrap();
     assert_eq!(policy.issuers().len(), 1);
     let issuer = &policy.issuers()[0];
     assert_eq!(&*issuer.name, "shop");
@@ -128,7 +133,7 @@ fn an_issuer_is_read_with_its_defaults() {
         "roles_claim",
         "keys_refresh = \"90s\"\nmax_lifetime = \"7d\"\ntyp = \"at+jwt\"\nroles_claim",
     );
-    let policy = Policy::parse(&given, &PATHS).unwrap();
+    let policy = Policy::parse(&given, &all(&PATHS)).unwrap();
     let issuer = &policy.issuers()[0];
     assert_eq!(issuer.keys_refresh, Duration::from_secs(90));
     assert_eq!(issuer.max_lifetime, Duration::from_hours(7 * 24));
@@ -137,7 +142,7 @@ fn an_issuer_is_read_with_its_defaults() {
 
 #[test]
 fn operators_without_a_line_are_nobody() {
-    let policy = Policy::parse(WHOLE, &PATHS).unwrap();
+    let policy = Policy::parse(WHOLE, &all(&PATHS)).unwrap();
     let operators = policy.operators();
     let admin =
         principal(Identity::Certificate { name: "spiffe://example.org/ns/shop/sa/login".into() });
@@ -320,7 +325,7 @@ fn every_mistake_is_told_with_its_line() {
 #[test]
 fn all_mistakes_are_told_together_in_order() {
     let text = WHOLE.replace("\"writer admin\"", "\"boss\"").replace("see =", "look =");
-    let errors = Policy::parse(&text, &PATHS).unwrap_err();
+    let errors = Policy::parse(&text, &all(&PATHS)).unwrap_err();
     let lines: Vec<usize> = errors.iter().map(|error| error.line).collect();
     assert_eq!(lines, [26, 35], "{errors:?}");
 }
@@ -328,7 +333,7 @@ fn all_mistakes_are_told_together_in_order() {
 #[test]
 fn a_claim_for_rules_by_row_is_told_to_have_no_effect() {
     let text = WHOLE.replace("algorithms =", "user_claim = \"bookstore_user\"\nalgorithms =");
-    let policy = Policy::parse(&text, &PATHS).unwrap();
+    let policy = Policy::parse(&text, &all(&PATHS)).unwrap();
     assert_eq!(policy.warnings().len(), 1);
     let warning = &policy.warnings()[0];
     assert_eq!(warning.line, 13);
@@ -344,7 +349,7 @@ fn sixty_four_roles_are_distinguished_and_more_are_refused() {
         text.push_str("[tokens]\n");
         names.iter().for_each(|name| text.push_str(&format!("{name} = \"{name}\"\n")));
         text.push_str("[methods.BookService]\nGetBook = \"r63\"\n");
-        Policy::parse(&text, &PATHS[..1])
+        Policy::parse(&text, &all(&PATHS[..1]))
     };
     let whole = policy(64).unwrap();
     assert_eq!(whole.judge(Some(&token("r63")), PATHS[0]), Verdict::Allowed);

@@ -5,6 +5,11 @@ use crate::identity::{Identity, Principal, RoleSet};
 
 const PATHS: [&str; 3] = ["/p.Book/Get", "/p.Book/Make", "/p.Cart/Clear"];
 
+/// Methods without entries.
+fn all() -> Vec<PolicyMethod> {
+    PATHS.iter().map(|path| PolicyMethod::at(path)).collect()
+}
+
 const TEXT: &str = r#"version = 1
 
 [roles]
@@ -28,7 +33,7 @@ see = "writer"
 "#;
 
 fn policy() -> Policy {
-    Policy::parse(TEXT, &PATHS).unwrap()
+    Policy::parse(TEXT, &all()).unwrap()
 }
 
 fn token(name: &str) -> Principal {
@@ -73,7 +78,7 @@ fn a_suggestion_allows_what_was_seen_and_no_more() {
         seen.note(&policy, name.map(token).as_ref(), path);
     }
     let text = policy.suggestion(TEXT, &seen.list());
-    let suggested = Policy::parse(&text, &PATHS).unwrap();
+    let suggested = Policy::parse(&text, &all()).unwrap();
     let rule = |method: &str| {
         let name = MethodName::of_path(method).unwrap();
         suggested.rule(&name).unwrap().text(suggested.roles())
@@ -210,4 +215,59 @@ fn counted_calls_are_bounded() {
     let first = list.iter().find(|call| call.caller == SeenCaller::NoRole("token:t0".to_owned()));
     assert_eq!(first.map(|call| call.count), Some(2));
     assert_eq!(policy.roles_of(&token("t0").identity), RoleSet::default());
+}
+
+/// A method for many that wants the line of the method for one.
+const BATCH: PolicyMethod =
+    PolicyMethod { path: "/p.Book/BatchMake", entries: Some("/p.Book/Make") };
+
+/// The policy of a batch with this rule.
+fn with_batch(rule: &str) -> Policy {
+    let mut methods = all();
+    methods.push(BATCH);
+    let line = format!("Make = \"writer\"\nBatchMake = {rule:?}");
+    Policy::parse(&TEXT.replace("Make = \"writer\"", &line), &methods).unwrap()
+}
+
+#[test]
+fn a_batch_needs_the_line_of_its_entries_as_well() {
+    let judge = |rule: &str, name: Option<&str>| {
+        with_batch(rule).judge(name.map(token).as_ref(), BATCH.path)
+    };
+    assert_eq!(judge("writer reader", Some("feed")), Verdict::Allowed);
+    assert_eq!(judge("writer reader", Some("web")), Verdict::EntriesForbidden);
+    assert_eq!(judge("writer", Some("web")), Verdict::Forbidden);
+    assert_eq!(judge("everyone", Some("stranger")), Verdict::EntriesForbidden);
+    assert_eq!(judge("anyone", None), Verdict::CredentialsMissing);
+    assert_eq!(judge("reader", Some("both")), Verdict::Allowed, "each line by another role");
+    assert!(
+        with_batch("anyone")
+            .tables()
+            .contains("| Book/BatchMake      | -              | -       | -      | yes    |")
+    );
+}
+
+#[test]
+fn a_batch_that_allows_more_than_its_entries_is_warned_about() {
+    let warnings = |rule: &str| {
+        let policy = with_batch(rule);
+        policy.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let told = |who: &str| {
+        vec![format!("line 15: BatchMake allows {who}, but Make doesn't, which judges each entry")]
+    };
+    assert_eq!(warnings("writer"), [""; 0]);
+    assert_eq!(warnings("nobody"), [""; 0]);
+    assert_eq!(warnings("writer reader"), told("reader"));
+    assert_eq!(warnings("everyone"), told("everyone"));
+    assert_eq!(warnings("anyone"), told("anyone"));
+}
+
+#[test]
+fn a_suggestion_allows_the_entries_of_what_was_seen() {
+    let (policy, seen) = (with_batch("nobody"), SeenCalls::default());
+    seen.note(&policy, Some(&token("web")), BATCH.path);
+    let text = policy.suggestion(TEXT, &seen.list());
+    assert!(text.contains("BatchMake = \"reader\" # calls: 1\nGet"), "{text}");
+    assert!(text.contains("Make = \"reader\" # calls: 1\n\n"), "{text}");
 }

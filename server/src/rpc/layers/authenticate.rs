@@ -1,20 +1,28 @@
 //! Finds out who calls, and whether the caller may call the method, before anything is read of the
 //! request and before the call takes any room.
 
-use axum::{extract::Request, response::Response};
-use bookstore_auth::{PeerName, Principal, credentials::CredentialsError};
-use http::header::AUTHORIZATION;
-use tonic::{
-    Status,
-    transport::server::{TcpConnectInfo, UdsConnectInfo},
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-use super::shared::{BESIDE, HEALTH, LayerContext};
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+};
+use bookstore_auth::{PeerName, credentials::CredentialsError};
+use http::header::AUTHORIZATION;
+use http_body::Frame;
+use tonic::Status;
+
+use super::shared::{BESIDE, HEALTH, LayerContext, peer, trailers};
 use crate::{
     rpc::{context::RequestContext, status},
     security::{
         access::{Denied, StreamAccess},
-        audit::{self, Refusal},
+        audit::{self, PeerAddress, Refusal},
     },
 };
 
@@ -27,7 +35,7 @@ pub async fn authenticate<F: Future<Output = Response>>(
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let Some(control) = shared.access.clone() else { return next(request).await };
+    let Some(control) = &shared.access else { return next(request).await };
     if request.uri().path().starts_with(HEALTH) {
         return next(request).await;
     }
@@ -35,68 +43,123 @@ pub async fn authenticate<F: Future<Output = Response>>(
     let headers = request.headers();
     let authorization = headers.get_all(AUTHORIZATION);
     let authorization: Vec<&[u8]> = authorization.iter().map(|value| value.as_bytes()).collect();
-    let certificate = request.extensions().get::<PeerName>().cloned();
+    let certificate = request.extensions().get::<PeerName>();
     let admitted = match headers.contains_key(BINARY) {
         true => Err(Denied::Credentials(CredentialsError::SCHEME)),
-        false => control.admit(&authorization, certificate.as_ref(), path).await,
+        false => control.admit(&authorization, certificate, path).await,
     };
     let principal = match admitted {
         Ok(principal) => principal,
-        Err(denied) => return deny(&request, &denied, path).into_http(),
+        Err(denied) => {
+            let certificate = certificate.and_then(PeerName::get).map(|name| &**name);
+            let context = request.extensions().get::<RequestContext>();
+            let request_id = context.map_or("", |context| &context.request_id);
+            tell(&denied, certificate, peer(&request), path, request_id);
+            return status_of(&denied, path).into_http();
+        }
     };
     let streams = shared.registry.at(path).is_none_or(|method| !method.unary);
-    let stream =
-        streams.then(|| StreamAccess::new(control.clone(), &authorization, certificate, path));
+    let stream = streams
+        .then(|| StreamAccess::new(control.clone(), &authorization, certificate.cloned(), path));
     drop(authorization);
     // What comes after has no need of the secret.
     request.headers_mut().remove(AUTHORIZATION);
-    if let Some(context) = request.extensions_mut().get_mut::<RequestContext>() {
-        context.principal = principal;
-        context.stream_access = stream;
-    }
-    next(request).await
+    let Some(context) = request.extensions_mut().get_mut::<RequestContext>() else {
+        return next(request).await;
+    };
+    context.principal = principal;
+    context.stream_access.clone_from(&stream);
+    let Some(access) = stream else { return next(request).await };
+    let (request_id, peer) = (context.request_id.clone(), context.peer);
+    let response = next(request).await;
+    let watched = |body| Watched { body: Some(body), access, request_id, peer };
+    response.map(|body| Body::new(watched(body)))
 }
 
-/// Tells the audit log why a call is refused, and gives the caller's answer.
-fn deny(request: &Request, denied: &Denied, path: &str) -> Status {
-    let (reason, status) = match denied {
-        Denied::Credentials(CredentialsError::Repeated) => {
-            ("INVALID_METADATA", status::access::credentials_repeated())
-        }
-        Denied::Credentials(CredentialsError::Invalid(_)) => {
-            ("CREDENTIALS_INVALID", status::access::credentials_invalid())
-        }
-        Denied::Credentials(CredentialsError::Expired) => {
-            ("CREDENTIALS_EXPIRED", status::access::credentials_expired())
-        }
-        Denied::Credentials(CredentialsError::KeysUnavailable(_)) => {
-            ("KEYS_UNAVAILABLE", status::access::keys_unavailable())
-        }
-        Denied::CredentialsMissing => {
-            ("CREDENTIALS_MISSING", status::access::credentials_missing())
-        }
-        Denied::MethodForbidden(_) => ("METHOD_FORBIDDEN", status::access::method_forbidden(path)),
-    };
-    let cause = match denied {
-        Denied::Credentials(error) => error.cause(),
-        Denied::CredentialsMissing | Denied::MethodForbidden(_) => String::new(),
-    };
-    let principal = match denied {
-        Denied::MethodForbidden(principal) => Some(&**principal),
-        Denied::Credentials(_) | Denied::CredentialsMissing => None,
-    };
-    let certificate = request.extensions().get::<PeerName>();
-    let context = request.extensions().get::<RequestContext>();
+/// Tells the audit log why a call is refused.
+fn tell(
+    denied: &Denied,
+    certificate: Option<&str>,
+    peer: PeerAddress,
+    path: &str,
+    request_id: &str,
+) {
     audit::refused(&Refusal {
-        principal: principal.map(|principal: &Principal| &*principal.name),
-        certificate: certificate.and_then(PeerName::get).map(|name| &**name),
-        peer: &peer(request),
+        principal: denied.principal(),
+        certificate,
+        peer,
         method: path.trim_start_matches('/'),
-        reason,
-        cause: &cause,
-        request_id: context.map_or("", |context| &context.request_id),
+        reason: denied.reason(),
+        cause: &denied.cause(),
+        request_id,
     });
-    status
+}
+
+/// The answer to a caller that is refused.
+fn status_of(denied: &Denied, path: &str) -> Status {
+    match denied {
+        Denied::Credentials(CredentialsError::Repeated) => status::access::credentials_repeated(),
+        Denied::Credentials(CredentialsError::Invalid(_)) => status::access::credentials_invalid(),
+        Denied::Credentials(CredentialsError::Expired) => status::access::credentials_expired(),
+        Denied::Credentials(CredentialsError::KeysUnavailable(_)) => {
+            status::access::keys_unavailable()
+        }
+        Denied::CredentialsMissing => status::access::credentials_missing(),
+        Denied::MethodForbidden(_) => status::access::method_forbidden(path),
+    }
+}
+
+/// Makes sure that a call that streams may still go on; for each of its messages.
+///
+/// # Errors
+/// Why it may not.
+pub(super) fn still(context: &RequestContext) -> Result<(), Status> {
+    match &context.stream_access {
+        Some(access) => check(access, &context.request_id, context.peer),
+        None => Ok(()),
+    }
+}
+
+fn check(access: &StreamAccess, request_id: &str, peer: PeerAddress) -> Result<(), Status> {
+    access.check().map_err(|denied| {
+        tell(&denied, access.certificate(), peer, access.method(), request_id);
+        status_of(&denied, access.method())
+    })
+}
+
+/// The answer of a call that streams. It ends once its caller may not have it any more.
+struct Watched {
+    /// None once it has ended early.
+    body: Option<Body>,
+    access: StreamAccess,
+    request_id: Arc<str>,
+    peer: PeerAddress,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        let has_message = frame.as_ref().is_some_and(|it| it.as_ref().is_ok_and(Frame::is_data));
+        let may =
+            if has_message { check(&self.access, &self.request_id, self.peer) } else { Ok(()) };
+        if let Err(status) = may {
+            // Dropped, which ends the work behind it.
+            self.body = None;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(status)))));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
 }
 
 /// The path of the method: one of the registry or of those beside it, so that it lives as long as
@@ -105,16 +168,4 @@ fn path(shared: &LayerContext, request: &Request) -> &'static str {
     let path = request.uri().path();
     let beside = || BESIDE.into_iter().find(|beside| *beside == path);
     shared.registry.at(path).map(|method| method.path).or_else(beside).unwrap_or_default()
-}
-
-/// The address of the connection's other end.
-fn peer(request: &Request) -> String {
-    let extensions = request.extensions();
-    let tcp = || extensions.get::<TcpConnectInfo>()?.remote_addr();
-    let local = || extensions.get::<UdsConnectInfo>()?.peer_cred;
-    match (tcp(), local()) {
-        (Some(address), _) => address.to_string(),
-        (None, Some(peer)) => format!("unix, user {}", peer.uid()),
-        (None, None) => String::new(),
-    }
 }
