@@ -7,8 +7,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{
-    Authority, Engine, Pair, Purpose, SOON, Stopwatch, TestServer, TlsFiles, dns, on_every_engine, run, until,
-    uri,
+    Authority, Engine, Pair, Purpose, SOON, Stopwatch, TestServer, TlsFiles, dns, on_every_engine,
+    run, until, uri,
 };
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -167,6 +167,10 @@ async fn client_certificate_that_is_not_valid_ends_the_handshake(engine: Engine)
         let refused = connect(server.address(), config(&files.authority, offer)).await;
         assert!(refused.is_err(), "{reason}: it is served");
         until(reason, SOON, async || failed(&server, reason).await == 1).await;
+        let line = server.logs().wait_for(|line| line.contains(reason)).await;
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["target"], "audit", "{line}");
+        assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
     }
     assert_eq!(calls().await, before, "a layer was reached");
     let offer = Offer { pair: Some(&ours), ..USUAL };
