@@ -20,6 +20,10 @@ use crate::{
 /// Handshakes that may be begun at the same time. Further connections are closed.
 const MOST: usize = 1000;
 
+/// What the TLS library may hold of a connection's answers that its peer hasn't taken, in bytes of
+/// plaintext: a record of TLS (RFC 8446, 5.1). It isn't part of the connection's account.
+const UNSENT: usize = 16 * 1024;
+
 /// Makes the handshakes of a port.
 #[derive(Clone, Debug)]
 pub(super) struct Handshakes {
@@ -67,7 +71,8 @@ impl Handshakes {
     ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), Failure> {
         let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
         let config = self.tls.config();
-        let accept = TlsAcceptor::from(config.clone()).accept(stream);
+        let accept = TlsAcceptor::from(config.clone())
+            .accept_with(stream, |connection| connection.set_buffer_limit(Some(UNSENT)));
         let (reason, error) = match timeout_at(deadline, in_steps(accept, &self.steps)).await {
             Err(_) => (Failure("timeout"), "it took too long".to_owned()),
             Ok(Err(error)) => (reason(&error), error.to_string()),

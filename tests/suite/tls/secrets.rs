@@ -40,7 +40,7 @@ async fn private_key_is_never_shown(engine: Engine) {
         let url = server.database().url().to_owned();
         let settings = [&settings[..], &[("DATABASE_URL", &url)]].concat();
         let refused = run(&["serve", "--listen-addr", "127.0.0.1:0"], &settings).await;
-        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert_eq!(refused.code, Some(64), "{refused:?}");
         shown.extend([refused.output, refused.errors]);
     }
     let address = server.admin_address().await;
