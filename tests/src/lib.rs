@@ -11,6 +11,7 @@
 )]
 
 mod catalog;
+mod credentials;
 mod database;
 mod drifts;
 mod engine;
@@ -30,6 +31,7 @@ mod wait;
 mod written;
 
 pub use catalog::catalog;
+pub use credentials::{AccessFiles, Issuer, KeyServer, methods, now, policy};
 pub use database::{Database, Row, SqliteDatabase};
 pub use drifts::{Drift, drifts};
 pub use engine::Engine;

@@ -19,6 +19,7 @@ mod clocks;
 mod cluster;
 mod coalescing;
 mod contract;
+mod credentials;
 mod drift;
 mod exceptions;
 mod field_mask;

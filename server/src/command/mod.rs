@@ -9,6 +9,7 @@ mod migrate;
 mod policy;
 mod print;
 mod serve;
+mod token;
 mod topology;
 mod transfer;
 
@@ -60,6 +61,8 @@ enum Command {
     Health(health::Arguments),
     /// Checks, shows and explains a policy: who may call what.
     Policy(policy::Arguments),
+    /// Makes static tokens, with which callers prove who they are.
+    Token(token::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
 }
@@ -81,6 +84,7 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
         Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
+        Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
         _ => serve_or_manage(program, revisions),
     }
 }
@@ -159,8 +163,8 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
     code
 }
 
-/// The commands that are clients of a running service.
-const CLIENTS: [&str; 3] = ["import", "export", "health"];
+/// The commands that are clients of a running service, or need none.
+const CLIENTS: [&str; 4] = ["import", "export", "health", "token"];
 
 /// The command line. Clients take no settings, and their help shows none.
 fn command_line() -> clap::Command {

@@ -11,7 +11,13 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, consistency::Consistency, session::SessionCell, status};
-use crate::{budget::CallBudget, security::access::StreamAccess};
+use crate::{
+    budget::CallBudget,
+    security::{
+        access::{AccessControl, StreamAccess},
+        audit::PeerAddress,
+    },
+};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -32,6 +38,11 @@ pub struct RequestContext {
     pub budget: Arc<CallBudget>,
     /// The authenticated caller; none without credentials.
     pub principal: Option<Arc<Principal>>,
+    /// What judges the parts of the call; none without a policy, and for a method whose calls have
+    /// no parts of several kinds.
+    pub control: Option<Arc<AccessControl>>,
+    /// Where the call comes from, for the log.
+    pub peer: PeerAddress,
     /// The credentials of a call that streams, to be verified again before each message; none
     /// without a policy.
     pub stream_access: Option<StreamAccess>,

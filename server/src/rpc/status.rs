@@ -117,6 +117,13 @@ fn pushback_text(code: Code, delay: Option<Duration>) -> Option<MetadataValue<As
     }
 }
 
+/// Whether an error has a reason of the contract.
+pub fn has_reason(status: &Status, reason: ErrorReason) -> bool {
+    let details = status.get_error_details();
+    let wanted = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+    details.error_info().is_some_and(|info| info.reason == wanted)
+}
+
 /// A text, shortened to the longest that is sent.
 fn cut(text: &str) -> String {
     match text.floor_char_boundary(TEXT_SIZE) {

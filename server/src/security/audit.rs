@@ -1,9 +1,11 @@
 //! What happens to access, in the log under the target `audit`, which no level of the log silences.
 //!
-//! Refusals are bounded: beyond 100 in a second there is one line with their number. The metric counts
-//! all of them. No line has a token or another secret.
+//! Refusals and logins are bounded: beyond 100 in a second there is one line with their number. The
+//! metric counts all refusals. No line has a token or another secret.
 
 use std::{
+    fmt,
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,7 +14,7 @@ use opentelemetry::KeyValue;
 
 use crate::meters;
 
-/// The most refusals of a second that have lines of their own.
+/// The most refusals and logins of a second that have lines of their own.
 const MOST: u32 = 100;
 
 /// The time in which they are counted.
@@ -26,7 +28,7 @@ pub struct Refusal<'a> {
     /// The name of the connection's client certificate.
     pub certificate: Option<&'a str>,
     /// The address of the connection's other end.
-    pub peer: &'a str,
+    pub peer: PeerAddress,
     /// The method that it called.
     pub method: &'a str,
     /// The reason that the caller got.
@@ -35,12 +37,42 @@ pub struct Refusal<'a> {
     pub cause: &'a str,
     /// The call's request id.
     pub request_id: &'a str,
+    /// The call went on: the policy only reports.
+    pub only_reported: bool,
+}
+
+/// The address of the other end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// Of a connection over TCP.
+    Tcp(SocketAddr),
+    /// Of a Unix domain socket: the id of the user that the process belongs to.
+    User(u32),
+    /// The operating system doesn't tell it.
+    #[default]
+    Unknown,
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::User(id) => write!(formatter, "unix, user {id}"),
+            Self::Unknown => formatter.write_str("unknown"),
+        }
+    }
 }
 
 /// Counts a refusal and writes its line.
 pub fn refused(refusal: &Refusal<'_>) {
-    let Refusal { principal, certificate, peer, method, reason, cause, request_id } = *refusal;
-    let attributes = [KeyValue::new("reason", reason), KeyValue::new("cause", cause.to_owned())];
+    let Refusal { principal, certificate, peer, method, reason, cause, request_id, only_reported } =
+        *refusal;
+    let mode = if only_reported { "report" } else { "enforce" };
+    let attributes = [
+        KeyValue::new("reason", reason),
+        KeyValue::new("cause", cause.to_owned()),
+        KeyValue::new("mode", mode),
+    ];
     meters::CALLS_REFUSED.add(1, &attributes);
     let (has_line, passed_over) = count();
     summarize(passed_over);
@@ -49,13 +81,32 @@ pub fn refused(refusal: &Refusal<'_>) {
             target: "audit",
             principal,
             certificate,
-            peer,
+            %peer,
             method,
             reason,
             cause,
             request_id,
-            "refused"
+            mode,
+            "{}",
+            if only_reported { "would be refused" } else { "refused" }
         );
+    }
+}
+
+/// Writes the line of a login: a password that a caller has verified. `user` is the id of whose
+/// password it is, if it is right. The email is not told: somebody may have typed a password there.
+pub fn login(
+    principal: Option<&str>,
+    peer: PeerAddress,
+    request_id: &str,
+    is_right: bool,
+    user: Option<&str>,
+) {
+    let (has_line, passed_over) = count();
+    summarize(passed_over);
+    if has_line {
+        let outcome = if is_right { "right" } else { "wrong" };
+        tracing::info!(target: "audit", principal, %peer, user, outcome, request_id, "login");
     }
 }
 
@@ -70,7 +121,7 @@ pub fn end_second() {
 
 fn summarize(passed_over: u64) {
     if passed_over > 0 {
-        tracing::warn!(target: "audit", count = passed_over, "refused, without lines of their own");
+        tracing::warn!(target: "audit", count = passed_over, "refusals and logins without lines of their own");
     }
 }
 

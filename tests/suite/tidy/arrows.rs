@@ -59,7 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("security", &["config", "meters"]),
     ("admin", &["config", "drift", "listener", "meters", "rpc", "shutdown", "telemetry"]),
     ("drift", &["migrations", "rpc"]),
-    ("sample_data", &["budget", "rpc"]),
+    ("sample_data", &["budget", "rpc", "security"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
     ("listener", &["budget", "config", "meters", "security", "shutdown", "telemetry"]),

@@ -23,7 +23,7 @@ use opentelemetry::KeyValue;
 use tonic::{Code, Status};
 use tracing::Instrument;
 
-use super::shared::{BESIDE, LayerContext, is_ours};
+use super::shared::{BESIDE, LayerContext, is_ours, peer, trailers};
 use crate::{
     meters,
     rpc::{
@@ -119,7 +119,9 @@ fn context(
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
         budget: shared.budget_of(request),
         principal: None,
+        peer: peer(request),
         stream_access: None,
+        control: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
         repeated: options.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
@@ -245,14 +247,6 @@ impl http_body::Body for Streamed {
     fn is_end_stream(&self) -> bool {
         self.body.as_ref().is_none_or(Body::is_end_stream)
     }
-}
-
-/// A status where an answer has begun already.
-fn trailers(status: Status) -> HeaderMap {
-    let mut trailers = status.into_http::<Body>().into_parts().0.headers;
-    // It stands in the headers.
-    trailers.remove(http::header::CONTENT_TYPE);
-    trailers
 }
 
 /// The call's line in the log. If it is dropped without a code, the caller has cancelled the call.

@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::extract::Request;
-use http::HeaderMap;
+use axum::{body::Body, extract::Request};
+use http::{HeaderMap, header::CONTENT_TYPE};
+use tonic::{
+    Status,
+    transport::server::{TcpConnectInfo, UdsConnectInfo},
+};
 
 use crate::{
     budget::{Budget, CallBudget},
     rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry},
-    security::access::AccessControl,
+    security::{access::AccessControl, audit::PeerAddress},
 };
 
 /// What the layers look at.
@@ -41,6 +45,22 @@ impl LayerContext {
         let begun = request.extensions().get::<Arc<CallBudget>>().cloned();
         begun.unwrap_or_else(|| self.budget.open().begin_call())
     }
+}
+
+/// The address of the other end of a request's connection.
+pub(super) fn peer(request: &Request) -> PeerAddress {
+    let extensions = request.extensions();
+    let tcp = || extensions.get::<TcpConnectInfo>()?.remote_addr().map(PeerAddress::Tcp);
+    let local = || Some(PeerAddress::User(extensions.get::<UdsConnectInfo>()?.peer_cred?.uid()));
+    tcp().or_else(local).unwrap_or_default()
+}
+
+/// A status where an answer has begun already.
+pub(super) fn trailers(status: Status) -> HeaderMap {
+    let mut trailers = status.into_http::<Body>().into_parts().0.headers;
+    // It stands in the headers.
+    trailers.remove(CONTENT_TYPE);
+    trailers
 }
 
 /// Whether the request names a compression of its messages.
