@@ -2,6 +2,7 @@
 
 mod access;
 mod listen;
+mod security;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -81,6 +82,9 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    /// A file of certificates, credentials or rules can't be used.
+    #[error("{0}")]
+    Security(String),
     /// The listener ended without a signal.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
@@ -90,9 +94,6 @@ pub enum AppError {
     /// Signals can't be received.
     #[error("installing signal handlers: {0}")]
     Signals(#[source] std::io::Error),
-    /// The files that say who may call what; each line names the file and what is wrong.
-    #[error("{0}")]
-    Access(String),
     /// The contract and its registered methods differ: an error of the build.
     #[error("the contract: {0}")]
     Contract(String),
@@ -180,6 +181,8 @@ pub async fn serve(
     let access = access::load(config, &mut reload)?;
     let services = services(config, &calls, &readiness, &load, &budget, access.clone())?;
 
+    let tls = security::load_tls(config, &mut reload)?;
+    security::observe_database(&config.database);
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
@@ -199,7 +202,8 @@ pub async fn serve(
         drain: config.server.shutdown_timeout,
         idle: config.server.stream_idle_timeout,
     };
-    let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
+    let server =
+        listener::serve(socket, tls, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
     if let Some(access) = access {

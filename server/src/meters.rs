@@ -25,6 +25,9 @@ static ALL: &[&Descriptor] = &[
     &BYTES_DECODED.descriptor,
     &BYTES_ANSWERED.descriptor,
     &RELOADS.descriptor,
+    &DATABASE_TLS.descriptor,
+    &TLS_EXPIRY.descriptor,
+    &TLS_HANDSHAKES_FAILED.descriptor,
     &LOG_LINES_DROPPED.descriptor,
 ];
 
@@ -91,6 +94,27 @@ pub static RELOADS: Counter = Counter::new(
     "bookstore.security.reloads",
     "{reload}",
     "Times that files of certificates, credentials or rules had changed and were read again.",
+);
+
+/// Attributes `node` and `mode` (PostgreSQL's `sslmode`).
+pub static DATABASE_TLS: Gauge = Gauge::new(
+    "bookstore.database.tls",
+    "{node}",
+    "1 for each node of the database, with the mode of TLS of its connections.",
+);
+
+/// Attribute `file` (the setting that names it).
+pub static TLS_EXPIRY: Gauge = Gauge::new(
+    "bookstore.tls.certificate.expiry",
+    "s",
+    "When the certificate or revocation list in force expires, in seconds since 1970.",
+);
+
+/// Attribute `reason`.
+pub static TLS_HANDSHAKES_FAILED: Counter = Counter::new(
+    "bookstore.tls.handshakes.failed",
+    "{handshake}",
+    "Handshakes of TLS that failed, by reason.",
 );
 
 /// No attributes.

@@ -10,6 +10,7 @@
     reason = "a harness that can't go on has to fail the test, and say why"
 )]
 
+mod authority;
 mod catalog;
 mod credentials;
 mod database;
@@ -30,6 +31,7 @@ mod trials;
 mod wait;
 mod written;
 
+pub use authority::{Authority, Pair, Purpose, TlsFiles, dns, uri, write_whole};
 pub use catalog::catalog;
 pub use credentials::{AccessFiles, Issuer, KeyServer, methods, now, policy};
 pub use database::{Database, Row, SqliteDatabase};

@@ -53,6 +53,7 @@ mod standard;
 mod store;
 mod telemetry;
 mod tidy;
+mod tls;
 mod topology;
 mod transact;
 mod transaction;

@@ -27,6 +27,7 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// Tags of DER (X.690), and of the alternatives of GeneralName.
 const BOOLEAN: u8 = 0x01;
+const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
@@ -58,9 +59,29 @@ impl Certificate {
     }
 }
 
-/// A certificate that is malformed.
+/// When the next list after a revocation list in DER is due (`nextUpdate` of RFC 5280, 5.1); none
+/// if it doesn't say.
+///
+/// # Errors
+/// If it is malformed.
+pub fn next_revocation_list(der: &[u8]) -> Result<Option<SystemTime>, MalformedCertificate> {
+    let read = || {
+        let mut all = Reader::new(der).whole(SEQUENCE)?;
+        let mut fields = all.nested(SEQUENCE)?;
+        fields.optional(INTEGER)?;
+        // The algorithm of the signature, and the issuer.
+        for _ in 0..2 {
+            fields.any()?;
+        }
+        let _this_update = fields.time()?;
+        if fields.is_time() { fields.time().map(Some) } else { Some(None) }
+    };
+    read().ok_or(MalformedCertificate)
+}
+
+/// A certificate or revocation list that is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the certificate is malformed")]
+#[error("it is malformed")]
 pub struct MalformedCertificate;
 
 /// The name of a connection's client certificate, in the extensions of each of its calls. Clones

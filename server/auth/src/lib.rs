@@ -7,7 +7,7 @@ mod identity;
 pub mod policy;
 
 pub use self::{
-    certificate::{Certificate, MalformedCertificate, PeerName},
+    certificate::{Certificate, MalformedCertificate, PeerName, next_revocation_list},
     identity::{Identity, Principal, RoleSet},
     policy::{JwtAlgorithm, JwtIssuer, KeySource, Policy, PolicyError, Verdict},
 };

@@ -58,7 +58,7 @@ pub(super) fn load(
         }
         Ok(())
     };
-    reload.watch("policy", load).map_err(AppError::Access)?;
+    reload.watch("policy", load).map_err(AppError::Security)?;
     let control = control.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(control)
 }

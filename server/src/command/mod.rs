@@ -12,6 +12,7 @@ mod serve;
 mod token;
 mod topology;
 mod transfer;
+mod variables;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -21,7 +22,8 @@ use tokio::runtime::Builder;
 
 use self::failure::Failure;
 use crate::{
-    config::{Config, SettingFlags, environment},
+    app::AppError,
+    config::{Config, ConfigError, SettingFlags, environment},
     shutdown::TerminationMessage,
     telemetry,
 };
@@ -59,10 +61,10 @@ enum Command {
     Export(export::Arguments),
     /// Asks a running service for its health. The exit code is the answer.
     Health(health::Arguments),
-    /// Checks, shows and explains a policy: who may call what.
-    Policy(policy::Arguments),
     /// Makes static tokens, with which callers prove who they are.
     Token(token::Arguments),
+    /// Checks, shows and explains a policy: who may call what.
+    Policy(policy::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
 }
@@ -83,8 +85,8 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Import(arguments) => client(&program.settings, import::run(&arguments)),
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
-        Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
         Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
+        Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
         _ => serve_or_manage(program, revisions),
     }
 }
@@ -107,6 +109,14 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         environment().find(|(name, path)| name == TERMINATION_LOG && !path.is_empty());
     let termination_message =
         TerminationMessage::to(termination_message.map(|(_, path)| path.into()));
+    let ignored = match variables::take_out() {
+        Ok(ignored) => ignored,
+        Err(problem) => {
+            let error = ConfigError { problems: vec![problem] };
+            termination_message.write(&error.to_string(), USAGE);
+            return refuse(&error);
+        }
+    };
     let mut config = match Config::load(&program.settings, environment()) {
         Ok(config) => config,
         Err(error) => {
@@ -114,6 +124,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
             return refuse(&error);
         }
     };
+    config.warnings.extend(ignored);
     if let Err(error) = telemetry::check() {
         termination_message.write(&error.to_string(), USAGE);
         return refuse(&error);
@@ -154,7 +165,14 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&*error),
+            Err(error) => match error.downcast_ref::<AppError>() {
+                Some(AppError::Security(problems)) => {
+                    termination_message.write(problems, USAGE);
+                    telemetry::flush(FLUSH);
+                    refuse(&*error)
+                }
+                _ => failed(&*error),
+            },
         }
     });
     // What still runs had its time to end, so the runtime doesn't wait for it.

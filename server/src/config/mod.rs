@@ -27,7 +27,7 @@ pub use self::{
     server::{Address, Server},
     settings::{SETTINGS, Setting},
     transactions::Transactions,
-    url::{DatabaseUrl, Engine},
+    url::{DatabaseUrl, Engine, NodeEncryption},
     values::duration,
 };
 use self::{
@@ -90,7 +90,7 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut layers = layers::collect(flags, environment);
-        let warnings = std::mem::take(&mut layers.warnings);
+        let mut warnings = std::mem::take(&mut layers.warnings);
         let mut values = SettingValues::new(layers);
         let database = Database::read(&mut values);
         let transactions = Transactions::read(&mut values);
@@ -111,6 +111,7 @@ impl Config {
         else {
             return Err(ConfigError { problems: values.problems });
         };
+        warnings.extend(database.encryption().filter_map(|node| node.warning.clone()));
         let in_force = |given: layers::Given| InForce {
             text: match given.setting.key {
                 // Its `Display` hides the secret parts.

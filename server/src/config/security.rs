@@ -114,7 +114,7 @@ fn tls(values: &mut SettingValues, listen_addr: Option<&Address>) -> Option<Opti
     let (cert, key, authorities, lists) = (cert?, key?, authorities?, lists?);
     // A setting that does nothing alone is a mistake: its owner believes in it.
     let mut needs = |setting, needed: &str| {
-        let problem = format!("needs {needed}");
+        let problem = format!("must come with {needed}");
         values.read::<()>(setting, |_| Err(problem))
     };
     match (&cert, &key) {

@@ -56,9 +56,11 @@ impl Access {
         })?;
         let before = before.map(|before| &before.authenticator);
         let authenticator = Authenticator::new(&tokens, policy.issuers(), read, before);
-        let authenticator = authenticator.map_err(|error| match &files.tokens {
-            Some(path) if error.starts_with("line ") => format!("{}: {error}", path.display()),
-            _ => format!("{}: {error}", files.policy.display()),
+        let authenticator = authenticator.map_err(|error| {
+            match files.tokens.as_ref().zip(error.strip_prefix("line ")) {
+                Some((path, error)) => format!("{}:{error}", path.display()),
+                None => format!("{}: {error}", files.policy.display()),
+            }
         })?;
         Ok(Self { policy, authenticator })
     }

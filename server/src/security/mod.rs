@@ -4,3 +4,4 @@ pub mod access;
 pub mod audit;
 pub mod password;
 pub mod reload;
+pub mod tls;

@@ -8,12 +8,16 @@ use std::{
     fmt, fs,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use opentelemetry::KeyValue;
 use sha2::{Digest, Sha256};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::meters;
 
@@ -95,6 +99,25 @@ impl ReloadTask {
         set.seen = reader.seen;
         self.sets.push(set);
         Ok(())
+    }
+
+    /// Loads a configuration as [`ReloadTask::watch`] does. Its users follow the latest one.
+    ///
+    /// # Errors
+    /// That of the first load.
+    pub fn follow<T: Send + Sync + 'static>(
+        &mut self,
+        name: &'static str,
+        mut load: impl FnMut(&mut FileReader) -> Result<T, String> + Send + 'static,
+    ) -> Result<watch::Receiver<Arc<T>>, String> {
+        let mut reader = FileReader::default();
+        let (sender, receiver) = watch::channel(Arc::new(load(&mut reader)?));
+        let load = move |reader: &mut FileReader| {
+            sender.send_replace(Arc::new(load(reader)?));
+            Ok(())
+        };
+        self.sets.push(FileSet { name, load: Box::new(load), seen: reader.seen, error: None });
+        Ok(receiver)
     }
 
     /// Looks at the files every `period`, and loads those again that have changed. It never ends;
@@ -188,7 +211,7 @@ fn hash(content: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 

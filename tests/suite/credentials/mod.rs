@@ -6,6 +6,7 @@ mod jwt;
 mod keys;
 mod owned;
 mod secrets;
+mod streams;
 mod tokens;
 
 use bookstore_tests::{AccessFiles, Engine, TestServer, policy};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bookstore_tests::{AccessFiles, Engine, SOON, TestServer, on_every_engine, run, until};
+use bookstore_tests::{AccessFiles, Engine, Issuer, SOON, TestServer, on_every_engine, run, until};
 use tonic::Code;
 
 use super::{for_members, is_unauthenticated, list, list_as};
@@ -92,7 +92,7 @@ async fn tokens_are_replaced_while_the_service_runs(engine: Engine) {
     list_as(&server, &new).await.expect("the new token");
     // A file that can't be read changes nothing.
     files.set_tokens("ada nothing");
-    let wrong = |line: &str| line.contains("line 1: the hash must be");
+    let wrong = |line: &str| line.contains("tokens:1: the hash must be");
     server.logs().wait_for(wrong).await;
     list_as(&server, &new).await.expect("the token that was in force");
 }
@@ -124,4 +124,37 @@ async fn a_token_is_made_by_the_program() {
         assert!(refused.code != Some(0) && refused.errors.contains(message), "{refused:?}");
         assert_eq!(refused.output, "", "no token");
     }
+}
+
+/// The service doesn't start with files that say something else than their author means.
+#[tokio::test]
+async fn wrong_files_are_refused_at_the_start() {
+    let files = AccessFiles::new(&for_members(""));
+    let text = |name: &str| files.path(name).display().to_string();
+    let (policy, tokens) = (text("policy.toml"), text("tokens"));
+    let start = async |policy: &str, tokens: &str| {
+        let arguments = ["serve", "--listen-addr", "127.0.0.1:0"];
+        let environment =
+            [("POLICY_FILE", policy), ("TOKENS_FILE", tokens), ("DATABASE_URL", "sqlite::memory:")];
+        run(&arguments, &environment).await
+    };
+    files.set_tokens("# tokens\nada nothing");
+    let refused = start(&policy, &tokens).await;
+    assert_eq!((refused.code, &*refused.output), (Some(64), ""), "{refused:?}");
+    let fault = format!("{tokens}:2: the hash must be a SHA-256, 64 hexadecimal digits");
+    assert!(refused.errors.contains(&fault), "{refused:?}");
+    let refused = start(&policy, "/nonexistent/tokens").await;
+    assert_eq!((refused.code, &*refused.output), (Some(64), ""), "{refused:?}");
+    assert!(refused.errors.contains("/nonexistent/tokens: No such file"), "{refused:?}");
+    // Tokens without a policy would look like a lock and be none.
+    let refused = start("", &tokens).await;
+    assert_eq!((refused.code, &*refused.output), (Some(64), ""), "{refused:?}");
+    assert!(refused.errors.contains("must come with policy_file"), "{refused:?}");
+    files.set_tokens("");
+    let keys = "keys_file = \"/nonexistent/keys.json\"";
+    files.set_policy(&for_members(&Issuer::table(keys)));
+    let refused = start(&policy, &tokens).await;
+    assert_eq!((refused.code, &*refused.output), (Some(64), ""), "{refused:?}");
+    let fault = format!("{policy}: the issuer shop: /nonexistent/keys.json: No such file");
+    assert!(refused.errors.contains(&fault), "{refused:?}");
 }

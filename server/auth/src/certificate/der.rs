@@ -21,6 +21,11 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// Whether the next value is a time.
+    pub(super) fn is_time(&self) -> bool {
+        matches!(self.rest.first(), Some(&(UTC_TIME | GENERALIZED_TIME)))
+    }
+
     /// The next value with its tag.
     pub(super) fn any(&mut self) -> Option<(u8, &'a [u8])> {
         let (tag, rest) = self.rest.split_first()?;

@@ -1,6 +1,8 @@
 //! Credentials: what callers prove themselves with, and how each kind is verified.
 
 mod authenticator;
+#[cfg(test)]
+mod authenticator_tests;
 mod error;
 mod https;
 mod json;
@@ -9,6 +11,8 @@ mod jwt;
 mod jwt_tests;
 mod key_address;
 mod key_set;
+#[cfg(test)]
+mod key_set_tests;
 mod memory;
 #[cfg(test)]
 mod testing;

@@ -2,6 +2,12 @@
 
 use super::{Setting, plain};
 
+pub(in super::super) const DATABASE_TLS: Setting = plain(
+    "database_tls",
+    "auto",
+    "The sslmode of database URLs that have none: disable, prefer, require, verify-ca or \
+     verify-full; auto is verify-full, and prefer for a host on this machine.",
+);
 pub(in super::super) const POLICY_FILE: Setting = plain(
     "policy_file",
     "",

@@ -1,0 +1,150 @@
+//! The handshake of TLS before a connection's preface: bounded in time, in number, and in the cores
+//! that it takes.
+
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, thread::available_parallelism};
+
+use opentelemetry::KeyValue;
+use rustls::{CertificateError, Error, PeerIncompatible};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::{
+    meters,
+    security::tls::{PeerCertificate, Tls},
+};
+
+/// Handshakes that may be begun at the same time. Further connections are closed.
+const MOST: usize = 1000;
+
+/// Makes the handshakes of a port.
+#[derive(Clone, Debug)]
+pub(super) struct Handshakes {
+    tls: Tls,
+    /// The handshakes that are begun.
+    begun: Arc<Semaphore>,
+    /// The steps of handshakes that are computed at this moment: at most on half of the cores, so
+    /// that a flood of handshakes doesn't keep calls waiting. A permit is held for one step alone.
+    /// A peer that is silent in the middle of its handshake has none.
+    steps: Arc<Semaphore>,
+}
+
+/// Why a handshake failed, as an attribute of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure(&'static str);
+
+impl Handshakes {
+    pub(super) fn new(tls: Tls) -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self {
+            tls,
+            begun: Arc::new(Semaphore::new(MOST)),
+            steps: Arc::new(Semaphore::new((cores / 2).max(1))),
+        }
+    }
+
+    /// A place for one more handshake; none if there are too many.
+    pub(super) fn begin(&self) -> Option<OwnedSemaphorePermit> {
+        let place = self.begun.clone().try_acquire_owned().ok();
+        if place.is_none() {
+            failed(Failure("too_many"));
+        }
+        place
+    }
+
+    /// Makes the handshake until `deadline`. Returns the encrypted connection and the peer's
+    /// certificate.
+    ///
+    /// # Errors
+    /// The reason, which has been counted and logged.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+        deadline: Instant,
+    ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), Failure> {
+        let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
+        let config = self.tls.config();
+        let accept = TlsAcceptor::from(config.clone()).accept(stream);
+        let (reason, error) = match timeout_at(deadline, in_steps(accept, &self.steps)).await {
+            Err(_) => (Failure("timeout"), "it took too long".to_owned()),
+            Ok(Err(error)) => (reason(&error), error.to_string()),
+            Ok(Ok(stream)) => match self.tls.peer(stream.get_ref().1, &config) {
+                Ok(certificate) => return Ok((stream, certificate)),
+                Err(error) => (of_tls(&error), error.to_string()),
+            },
+        };
+        tracing::debug!(peer, reason = reason.0, error, "a handshake of TLS failed");
+        failed(reason);
+        Err(reason)
+    }
+}
+
+fn failed(reason: Failure) {
+    meters::TLS_HANDSHAKES_FAILED.add(1, &[KeyValue::new("reason", reason.0)]);
+}
+
+/// Polls a future with a permit for each poll.
+async fn in_steps<F: Future>(future: F, permits: &Semaphore) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        // Nothing closes the semaphore.
+        let permit = permits.acquire().await;
+        let step = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+        drop(permit);
+        if let Poll::Ready(output) = step {
+            return output;
+        }
+        // Until the future wakes this task.
+        let mut was_polled = false;
+        poll_fn(|_| match std::mem::replace(&mut was_polled, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+fn reason(error: &io::Error) -> Failure {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    inner.map_or(Failure("closed"), of_tls)
+}
+
+fn of_tls(error: &Error) -> Failure {
+    Failure(match error {
+        Error::NoApplicationProtocol => "alpn",
+        Error::NoCertificatesPresented => "certificate_missing",
+        Error::InvalidCertificate(error) => of_certificate(error),
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => "version",
+        Error::PeerIncompatible(_) => "parameters",
+        Error::AlertReceived(_) => "alert",
+        _ => "protocol",
+    })
+}
+
+fn of_certificate(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "certificate_expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "certificate_not_yet_valid"
+        }
+        CertificateError::Revoked => "certificate_revoked",
+        CertificateError::UnknownIssuer => "certificate_unknown_issuer",
+        CertificateError::UnknownRevocationStatus => "revocation_list_missing",
+        CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => "revocation_list_expired",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "certificate_purpose"
+        }
+        _ => "certificate_invalid",
+    }
+}
