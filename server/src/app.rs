@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use tonic::service::RoutesBuilder;
 use tonic_health::pb::health_server::HealthServer;
 
+pub use self::access::policy_methods;
 use self::listen::{Listening, listen};
 use crate::{
     admin::{self, Admin},
@@ -299,16 +300,6 @@ pub fn registry() -> Result<Registry, AppError> {
     }
     transaction::register(&mut registry);
     registry.complete().map_err(AppError::Contract)
-}
-
-/// The paths of the methods that a policy has to cover: all but those of health.
-///
-/// # Errors
-/// If the methods differ from the contract, which is an error of the build.
-pub fn policy_paths() -> Result<Vec<&'static str>, AppError> {
-    let registry = registry()?;
-    let ours = registry.methods().map(|method| method.path);
-    Ok(ours.chain(layers::REFLECTION_PATHS).collect())
 }
 
 /// The request extensions that all calls of a connection share.

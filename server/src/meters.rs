@@ -42,8 +42,8 @@ pub static CALLS_SHED: Counter = Counter::new(
     "Calls that were sent away because as many were carried out as the service takes.",
 );
 
-/// Attributes `reason` (that of the answer) and `cause` (what is wrong with the credentials, or
-/// empty).
+/// Attributes `reason` (that of the answer), `cause` (what is wrong with the credentials, or
+/// empty) and `mode` (`enforce`, or `report` where the call went on).
 pub static CALLS_REFUSED: Counter = Counter::new(
     "bookstore.calls.refused",
     "{call}",

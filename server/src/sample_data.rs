@@ -89,6 +89,7 @@ fn request<R>(message: R) -> Request<R> {
         principal: None,
         peer: PeerAddress::Unknown,
         stream_access: None,
+        control: None,
         idempotency: None,
         validate_only: false,
         repeated: false,

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use bookstore_auth::policy::PolicyMethod;
+
 use super::{AppError, registry};
 use crate::{
     config::Config,
@@ -19,6 +21,19 @@ use crate::{
 /// How often it is looked whether an issuer's keys have to be read.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The methods that a policy has to cover: all but those of health.
+///
+/// # Errors
+/// If the methods differ from the contract, which is an error of the build.
+pub fn policy_methods() -> Result<Vec<PolicyMethod>, AppError> {
+    let registry = registry()?;
+    let ours = registry.methods().map(|method| PolicyMethod {
+        path: method.path,
+        entries: method.entries.map(|entries| entries.path),
+    });
+    Ok(ours.chain(REFLECTION_PATHS.map(PolicyMethod::at)).collect())
+}
+
 /// Reads the policy and the tokens, and follows their files; none without a policy.
 ///
 /// # Errors
@@ -28,8 +43,9 @@ pub(super) fn load(
     reload: &mut ReloadTask,
 ) -> Result<Option<Arc<AccessControl>>, AppError> {
     let Some(policy) = config.security.policy.clone() else { return Ok(None) };
-    let methods = registry()?.methods().map(|method| method.path).chain(REFLECTION_PATHS).collect();
-    let files = AccessFiles { policy, tokens: config.security.tokens.clone(), methods };
+    let files =
+        AccessFiles { policy, tokens: config.security.tokens.clone(), methods: policy_methods()? };
+    let only_reports = config.security.only_reports;
     let control = Arc::new(Mutex::new(None::<Arc<AccessControl>>));
     let loaded = control.clone();
     let load = move |reader: &mut crate::security::reload::FileReader| {
@@ -38,7 +54,7 @@ pub(super) fn load(
         let access = Access::load(&files, &mut |path| reader.read(path), before.as_deref())?;
         match &*control {
             Some(control) => control.replace(access),
-            None => *control = Some(Arc::new(AccessControl::new(access))),
+            None => *control = Some(Arc::new(AccessControl::new(access, only_reports))),
         }
         Ok(())
     };

@@ -13,7 +13,10 @@ use uuid::Uuid;
 use super::{answer_mask::AnswerMask, consistency::Consistency, session::SessionCell, status};
 use crate::{
     budget::CallBudget,
-    security::{access::StreamAccess, audit::PeerAddress},
+    security::{
+        access::{AccessControl, StreamAccess},
+        audit::PeerAddress,
+    },
 };
 
 /// What the layers have read from a call's metadata, for its handler.
@@ -35,6 +38,9 @@ pub struct RequestContext {
     pub budget: Arc<CallBudget>,
     /// The authenticated caller; none without credentials.
     pub principal: Option<Arc<Principal>>,
+    /// What judges the parts of the call; none without a policy, and for a method whose calls have
+    /// no parts of several kinds.
+    pub control: Option<Arc<AccessControl>>,
     /// Where the call comes from, for the log.
     pub peer: PeerAddress,
     /// The credentials of a call that streams, to be verified again before each message; none

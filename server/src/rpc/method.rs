@@ -19,6 +19,17 @@ pub struct Method {
     /// Whether a second call with the same request changes nothing more, by the contract's
     /// `idempotency_level`.
     pub idempotent: bool,
+    /// What judges its entries; none if it has none of one kind.
+    pub entries: Option<EntryMethod>,
+}
+
+/// The method that does for one entry what another one does for many: GetBook for BatchGetBooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryMethod {
+    /// Its path.
+    pub path: &'static str,
+    /// The field of the first entry in a request: `requests[0]` or `ids[0]`.
+    pub field: &'static str,
 }
 
 /// Whether a method changes anything.

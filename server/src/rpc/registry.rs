@@ -16,7 +16,7 @@ use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLe
 
 use super::{
     calls::Calls,
-    method::{Method, MethodKind},
+    method::{EntryMethod, Method, MethodKind},
     refused::Refused,
     request::{Read, ReadRequest, WriteRequest},
     rules::field_violations,
@@ -84,6 +84,7 @@ impl Registry {
                 let options = method.method_descriptor_proto().options.as_ref();
                 let level = options.map(|options| options.idempotency_level());
                 let idempotent = level.is_some_and(|it| it != IdempotencyLevel::IdempotencyUnknown);
+                let entries = entries(&method);
                 let method = Method {
                     path,
                     kind,
@@ -92,6 +93,7 @@ impl Registry {
                     streams_requests,
                     request: name,
                     idempotent,
+                    entries,
                 };
                 self.by_request.insert(request, Registered { method, prepare });
             }
@@ -107,10 +109,17 @@ impl Registry {
         if let Some(request) = self.unknown.first() {
             return Err(format!("no method takes {request}"));
         }
-        match contract().map(|method| path(&method)).find(|path| self.at(path).is_none()) {
-            Some(path) => Err(format!("{path} isn't registered")),
-            None => Ok(self),
+        for method in contract() {
+            let path = path(&method);
+            let Some(registered) = self.at(&path) else {
+                return Err(format!("{path} isn't registered"));
+            };
+            // Otherwise a policy couldn't judge the entries.
+            if method.name().starts_with(BATCH) && registered.entries.is_none() {
+                return Err(format!("no method does for one what {path} does for many"));
+            }
         }
+        Ok(self)
     }
 
     /// All methods, in no order.
@@ -174,6 +183,34 @@ fn decode<R: Name + Default>(bytes: &[u8], measure: Option<Measure>) -> Result<R
 pub fn answer_of(method: &str) -> Option<String> {
     let found = contract().find(|it| path(it) == method)?;
     Some(found.output().full_name().to_owned())
+}
+
+/// What the names of methods begin with that do for many what another one does for one (AIP-231 to
+/// 235).
+const BATCH: &str = "Batch";
+
+/// The method that does for one entry what this one does for many: the one that takes a message of
+/// the field `requests`, or the Get that answers a message of the answer's list.
+fn entries(method: &MethodDescriptor) -> Option<EntryMethod> {
+    if !method.name().starts_with(BATCH) {
+        return None;
+    }
+    let requests = method.input().get_field_by_name("requests").map(|field| field.kind());
+    let (one, field) = match requests.as_ref().and_then(|kind| kind.as_message()) {
+        Some(request) => (contract().find(|it| it.input() == *request), "requests[0]"),
+        None => {
+            let answer = method.output();
+            let lists = answer.fields().filter(|field| field.is_list());
+            let resources = lists.filter_map(|field| field.kind().as_message().cloned());
+            let resources: Vec<_> = resources.collect();
+            let mut own = method.parent_service().methods().collect::<Vec<_>>().into_iter();
+            let get =
+                own.find(|it| it.name().starts_with("Get") && resources.contains(&it.output()));
+            (get, "ids[0]")
+        }
+    };
+    // As those of the methods, for as long as the program runs.
+    one.map(|one| EntryMethod { path: path(&one).leak(), field })
 }
 
 /// The methods of the contract; each request type belongs to one of them.

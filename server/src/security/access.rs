@@ -8,6 +8,7 @@ use std::{
 use bookstore_auth::{
     PeerName, Policy, Principal, Verdict,
     credentials::{Authenticator, CredentialsError},
+    policy::{PolicyMethod, SeenCall, SeenCalls},
 };
 
 /// The files that say who may call what, and the methods that there are.
@@ -17,8 +18,8 @@ pub struct AccessFiles {
     pub policy: PathBuf,
     /// The hashes of static tokens (`tokens_file`); none has none.
     pub tokens: Option<PathBuf>,
-    /// The paths of all methods that the policy must cover.
-    pub methods: Vec<&'static str>,
+    /// All methods that the policy must cover.
+    pub methods: Vec<PolicyMethod>,
 }
 
 /// A policy with what verifies the credentials of its callers.
@@ -74,6 +75,16 @@ pub enum Denied {
     CredentialsMissing,
     /// The policy doesn't let this caller call this method.
     MethodForbidden(Arc<Principal>),
+    /// The policy doesn't let this caller do to one entry what the method does to many.
+    EntriesForbidden(Arc<Principal>),
+}
+
+/// A call that may go on.
+pub struct Admitted {
+    /// The caller; none without credentials.
+    pub principal: Option<Arc<Principal>>,
+    /// Why the call would be refused if the policy did more than report.
+    pub reported: Option<Denied>,
 }
 
 impl Denied {
@@ -85,7 +96,7 @@ impl Denied {
             Self::Credentials(CredentialsError::Expired) => "CREDENTIALS_EXPIRED",
             Self::Credentials(CredentialsError::KeysUnavailable(_)) => "KEYS_UNAVAILABLE",
             Self::CredentialsMissing => "CREDENTIALS_MISSING",
-            Self::MethodForbidden(_) => "METHOD_FORBIDDEN",
+            Self::MethodForbidden(_) | Self::EntriesForbidden(_) => "METHOD_FORBIDDEN",
         }
     }
 
@@ -93,14 +104,16 @@ impl Denied {
     pub fn cause(&self) -> String {
         match self {
             Self::Credentials(error) => error.cause(),
-            Self::CredentialsMissing | Self::MethodForbidden(_) => String::new(),
+            _ => String::new(),
         }
     }
 
     /// The name of the caller, if its credentials are right.
     pub fn principal(&self) -> Option<&str> {
         match self {
-            Self::MethodForbidden(principal) => Some(&principal.name),
+            Self::MethodForbidden(principal) | Self::EntriesForbidden(principal) => {
+                Some(&principal.name)
+            }
             Self::Credentials(_) | Self::CredentialsMissing => None,
         }
     }
@@ -109,12 +122,21 @@ impl Denied {
 /// Who may call what, replaced whole while the service runs.
 pub struct AccessControl {
     current: RwLock<Arc<Access>>,
+    /// What was called, where the policy only reports.
+    seen: Option<SeenCalls>,
 }
 
 impl AccessControl {
-    /// Begins with these.
-    pub fn new(access: Access) -> Self {
-        Self { current: RwLock::new(Arc::new(access)) }
+    /// Begins with these. With `only_reports` calls that the policy forbids go on, and all calls
+    /// are counted.
+    pub fn new(access: Access, only_reports: bool) -> Self {
+        let seen = only_reports.then(SeenCalls::default);
+        Self { current: RwLock::new(Arc::new(access)), seen }
+    }
+
+    /// The calls that were counted; none if the policy is enforced.
+    pub fn seen(&self) -> Option<Vec<SeenCall>> {
+        self.seen.as_ref().map(SeenCalls::list)
     }
 
     /// What is in force.
@@ -128,7 +150,7 @@ impl AccessControl {
     }
 
     /// Verifies a call's credentials and holds the caller against the rule of the method at a path.
-    /// A path without a method passes: the router answers it.
+    /// An empty path is that of no method, and passes: the router answers it.
     ///
     /// # Errors
     /// Why the call is refused.
@@ -137,31 +159,60 @@ impl AccessControl {
         authorization: &[&[u8]],
         certificate: Option<&PeerName>,
         path: &str,
-    ) -> Result<Option<Arc<Principal>>, Denied> {
+    ) -> Result<Admitted, Denied> {
         let access = self.now();
         let certificate = name_of(certificate).map_err(Denied::Credentials)?;
         let principal = access.authenticator.authenticate(authorization, certificate).await;
         let principal = principal.map_err(Denied::Credentials)?;
-        access.judge(principal, path)
+        let reported = match path.is_empty() {
+            true => None,
+            false => self.judge(&access, principal.as_ref(), path)?,
+        };
+        Ok(Admitted { principal, reported })
+    }
+
+    /// Holds a caller against the rule of the method that a part of its call stands for. Returns why
+    /// the part would be refused if the policy did more than report.
+    ///
+    /// # Errors
+    /// Why the part is refused.
+    pub fn judge_part(
+        &self,
+        principal: Option<&Arc<Principal>>,
+        path: &str,
+    ) -> Result<Option<Denied>, Denied> {
+        self.judge(&self.now(), principal, path)
+    }
+
+    fn judge(
+        &self,
+        access: &Access,
+        principal: Option<&Arc<Principal>>,
+        path: &str,
+    ) -> Result<Option<Denied>, Denied> {
+        let judged = access.judge(principal, path);
+        match &self.seen {
+            None => judged.map(|()| None),
+            Some(seen) => {
+                seen.note(&access.policy, principal.map(|it| &**it), path);
+                Ok(judged.err())
+            }
+        }
     }
 }
 
 impl Access {
     /// Holds a caller against the rule of the method at a path.
-    ///
-    /// # Errors
-    /// That it may not call the method.
-    pub fn judge(
-        &self,
-        principal: Option<Arc<Principal>>,
-        path: &str,
-    ) -> Result<Option<Arc<Principal>>, Denied> {
-        match (self.policy.judge(principal.as_deref(), path), principal) {
-            (Verdict::Allowed | Verdict::NoMethod, principal) => Ok(principal),
-            (Verdict::CredentialsMissing, _) | (Verdict::Forbidden, None) => {
-                Err(Denied::CredentialsMissing)
+    fn judge(&self, principal: Option<&Arc<Principal>>, path: &str) -> Result<(), Denied> {
+        let verdict = self.policy.judge(principal.map(|principal| &**principal), path);
+        match (verdict, principal) {
+            (Verdict::Allowed, _) => Ok(()),
+            (Verdict::CredentialsMissing, _) | (_, None) => Err(Denied::CredentialsMissing),
+            (Verdict::EntriesForbidden, Some(it)) => Err(Denied::EntriesForbidden(it.clone())),
+            // What the policy doesn't know isn't allowed.
+            (Verdict::Forbidden | Verdict::NoMethod, Some(it)) => {
+                Err(Denied::MethodForbidden(it.clone()))
             }
-            (Verdict::Forbidden, Some(principal)) => Err(Denied::MethodForbidden(principal)),
         }
     }
 }
@@ -208,7 +259,9 @@ impl StreamAccess {
         let certificate = name_of(self.certificate.as_ref()).map_err(Denied::Credentials)?;
         let principal =
             access.authenticator.authenticate_now(authorization.as_slice(), certificate);
-        access.judge(principal.map_err(Denied::Credentials)?, self.method).map(drop)
+        let judged = access.judge(principal.map_err(Denied::Credentials)?.as_ref(), self.method);
+        // That a policy would refuse the call was reported when it began.
+        if self.control.seen.is_some() { Ok(()) } else { judged }
     }
 }
 
@@ -221,6 +274,12 @@ fn name_of(certificate: Option<&PeerName>) -> Result<Option<&str>, CredentialsEr
         None => Ok(None),
         Some(Some(name)) => Ok(Some(name)),
         Some(None) => Err(CredentialsError::CERTIFICATE),
+    }
+}
+
+impl std::fmt::Debug for AccessControl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AccessControl").finish_non_exhaustive()
     }
 }
 

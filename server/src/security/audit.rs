@@ -37,6 +37,8 @@ pub struct Refusal<'a> {
     pub cause: &'a str,
     /// The call's request id.
     pub request_id: &'a str,
+    /// The call went on: the policy only reports.
+    pub only_reported: bool,
 }
 
 /// The address of the other end of a connection.
@@ -73,8 +75,14 @@ pub fn certificate_refused(peer: PeerAddress, reason: &str, cause: &str) {
 
 /// Counts a refusal and writes its line.
 pub fn refused(refusal: &Refusal<'_>) {
-    let Refusal { principal, certificate, peer, method, reason, cause, request_id } = *refusal;
-    let attributes = [KeyValue::new("reason", reason), KeyValue::new("cause", cause.to_owned())];
+    let Refusal { principal, certificate, peer, method, reason, cause, request_id, only_reported } =
+        *refusal;
+    let mode = if only_reported { "report" } else { "enforce" };
+    let attributes = [
+        KeyValue::new("reason", reason),
+        KeyValue::new("cause", cause.to_owned()),
+        KeyValue::new("mode", mode),
+    ];
     meters::CALLS_REFUSED.add(1, &attributes);
     let (has_line, passed_over) = count();
     summarize(passed_over);
@@ -88,7 +96,9 @@ pub fn refused(refusal: &Refusal<'_>) {
             reason,
             cause,
             request_id,
-            "refused"
+            mode,
+            "{}",
+            if only_reported { "would be refused" } else { "refused" }
         );
     }
 }

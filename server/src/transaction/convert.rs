@@ -13,6 +13,7 @@ use tonic_types::pb;
 
 use super::operations::{ExecuteWrites, Part};
 use crate::rpc::{
+    access,
     calls::{self, Calls},
     check::Check,
     method::MethodKind,
@@ -36,6 +37,12 @@ pub async fn execute(
 ) -> Result<Response<ExecuteResponse>, Status> {
     let context = calls::context(&request)?;
     let request = request.into_inner();
+    // Before anything is decoded: what is forbidden tells nothing of what else is wrong.
+    let methods = request.requests.iter().enumerate().filter_map(|(index, request)| {
+        let registered = registry.taking(type_name(request))?;
+        Some((registered.method.path, format!("requests[{index}]")))
+    });
+    access::judge_parts(&context, methods)?;
     let call = calls.call(&context, IsolationLevel::Serializable, &request)?;
     let caller = context.caller();
     let parts = calls.checked(request, |request, check| {
@@ -63,7 +70,7 @@ fn part(
     request: &Any,
 ) -> Option<Part> {
     let entry = format!("requests[{index}]");
-    let name = request.type_url.rsplit('/').next().unwrap_or_default();
+    let name = type_name(request);
     let Some(registered) = registry.taking(name) else {
         check.violation(entry, "is no request of this service");
         return None;
@@ -113,6 +120,11 @@ impl WriteRequest for GetOutcomeRequest {
         };
         GetOutcomeResponse { outcome: state.into(), response }
     }
+}
+
+/// The full name of the type of a message: what stands behind the last slash of its URL.
+pub(super) fn type_name(message: &Any) -> &str {
+    message.type_url.rsplit('/').next().unwrap_or_default()
 }
 
 /// An encoded message with its type.

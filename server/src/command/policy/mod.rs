@@ -131,7 +131,7 @@ fn read(
         Ok(text) => text,
         Err(error) => return Ok(Err(vec![format!("{}: {error}", path.display())])),
     };
-    match Policy::parse(&text, &app::policy_paths()?) {
+    match Policy::parse(&text, &app::policy_methods()?) {
         Ok(policy) => Ok(Ok(Read { path, text, policy })),
         Err(errors) => Ok(Err(errors.iter().map(|error| at(&path, error)).collect())),
     }
@@ -160,7 +160,7 @@ fn explain(read: &Read, question: &Explain) -> ExitCode {
         Ok(roles) => roles,
         Err(message) => return refuse(&[message]),
     };
-    let verdict = rule.judge(roles);
+    let verdict = policy.verdict(&method, roles);
     let held = match roles.map(|roles| policy.names_of(roles)) {
         None => "has no credentials".to_owned(),
         Some(names) if names.is_empty() => "has no role".to_owned(),
@@ -168,12 +168,16 @@ fn explain(read: &Read, question: &Explain) -> ExitCode {
     };
     let answer = match verdict {
         Verdict::Allowed => "may call",
-        Verdict::CredentialsMissing | Verdict::Forbidden | Verdict::NoMethod => "may not call",
+        _ => "may not call",
     };
     let rule = rule.text(policy.roles());
     print::line(&format!("{} {answer} {method}", question.caller));
     print::line(&format!("  {} {held}", question.caller));
     print::line(&format!("  {} says {method} = {rule:?}", path.display()));
+    if let Some(entries) = policy.entries(&method) {
+        let rule = policy.rule(entries).unwrap_or_default().text(policy.roles());
+        print::line(&format!("  each entry needs {entries} = {rule:?}"));
+    }
     if verdict == Verdict::Allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -19,10 +19,14 @@ use tonic::Status;
 
 use super::shared::{BESIDE, HEALTH, LayerContext, peer, trailers};
 use crate::{
-    rpc::{context::RequestContext, status},
+    rpc::{
+        access::{self, RefusedPart},
+        context::RequestContext,
+        method::MethodKind,
+    },
     security::{
         access::{Denied, StreamAccess},
-        audit::{self, PeerAddress, Refusal},
+        audit::PeerAddress,
     },
 };
 
@@ -48,19 +52,36 @@ pub async fn authenticate<F: Future<Output = Response>>(
         true => Err(Denied::Credentials(CredentialsError::SCHEME)),
         false => control.admit(&authorization, certificate, path).await,
     };
-    let principal = match admitted {
-        Ok(principal) => principal,
-        Err(denied) => {
-            let certificate = certificate.and_then(PeerName::get).map(|name| &**name);
-            let context = request.extensions().get::<RequestContext>();
-            let request_id = context.map_or("", |context| &context.request_id);
-            tell(&denied, certificate, peer(&request), path, request_id);
-            return status_of(&denied, path).into_http();
-        }
+    let method = shared.registry.at(path);
+    let (admitted, denied) = match admitted {
+        Ok(admitted) => (Some(admitted.principal), admitted.reported),
+        Err(denied) => (None, Some(denied)),
     };
-    let streams = shared.registry.at(path).is_none_or(|method| !method.unary);
+    if let Some(denied) = denied {
+        let status = access::refuse(
+            &denied,
+            &RefusedPart {
+                certificate: certificate.and_then(PeerName::get).map(|name| &**name),
+                peer: peer(&request),
+                path,
+                entries: method.and_then(|method| method.entries),
+                request_id: request
+                    .extensions()
+                    .get::<RequestContext>()
+                    .map_or("", |context| &context.request_id),
+                only_reported: admitted.is_some(),
+            },
+        );
+        if admitted.is_none() {
+            return status.into_http();
+        }
+    }
+    let principal = admitted.flatten();
+    let streams = method.is_none_or(|method| !method.unary);
     let stream = streams
         .then(|| StreamAccess::new(control.clone(), &authorization, certificate.cloned(), path));
+    let has_parts = method.is_some_and(|method| method.kind == MethodKind::Direct);
+    let control = has_parts.then(|| control.clone());
     drop(authorization);
     // What comes after has no need of the secret.
     request.headers_mut().remove(AUTHORIZATION);
@@ -68,45 +89,13 @@ pub async fn authenticate<F: Future<Output = Response>>(
         return next(request).await;
     };
     context.principal = principal;
+    context.control = control;
     context.stream_access.clone_from(&stream);
     let Some(access) = stream else { return next(request).await };
     let (request_id, peer) = (context.request_id.clone(), context.peer);
     let response = next(request).await;
     let watched = |body| Watched { body: Some(body), access, request_id, peer };
     response.map(|body| Body::new(watched(body)))
-}
-
-/// Tells the audit log why a call is refused.
-fn tell(
-    denied: &Denied,
-    certificate: Option<&str>,
-    peer: PeerAddress,
-    path: &str,
-    request_id: &str,
-) {
-    audit::refused(&Refusal {
-        principal: denied.principal(),
-        certificate,
-        peer,
-        method: path.trim_start_matches('/'),
-        reason: denied.reason(),
-        cause: &denied.cause(),
-        request_id,
-    });
-}
-
-/// The answer to a caller that is refused.
-fn status_of(denied: &Denied, path: &str) -> Status {
-    match denied {
-        Denied::Credentials(CredentialsError::Repeated) => status::access::credentials_repeated(),
-        Denied::Credentials(CredentialsError::Invalid(_)) => status::access::credentials_invalid(),
-        Denied::Credentials(CredentialsError::Expired) => status::access::credentials_expired(),
-        Denied::Credentials(CredentialsError::KeysUnavailable(_)) => {
-            status::access::keys_unavailable()
-        }
-        Denied::CredentialsMissing => status::access::credentials_missing(),
-        Denied::MethodForbidden(_) => status::access::method_forbidden(path),
-    }
 }
 
 /// Makes sure that a call that streams may still go on; for each of its messages.
@@ -122,8 +111,17 @@ pub(super) fn still(context: &RequestContext) -> Result<(), Status> {
 
 fn check(access: &StreamAccess, request_id: &str, peer: PeerAddress) -> Result<(), Status> {
     access.check().map_err(|denied| {
-        tell(&denied, access.certificate(), peer, access.method(), request_id);
-        status_of(&denied, access.method())
+        access::refuse(
+            &denied,
+            &RefusedPart {
+                certificate: access.certificate(),
+                peer,
+                path: access.method(),
+                entries: None,
+                request_id,
+                only_reported: false,
+            },
+        )
     })
 }
 

@@ -121,6 +121,7 @@ fn context(
         principal: None,
         peer: peer(request),
         stream_access: None,
+        control: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
         repeated: options.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),

@@ -2,6 +2,7 @@
 //!
 //! The first three have one message: what is wrong with credentials is told to the log alone.
 
+use bookstore_store::FieldViolation;
 use tonic::{Code, Status};
 
 use super::{ErrorReason, MetadataError, RETRY_LATER, RichStatus, metadata};
@@ -42,11 +43,13 @@ pub fn keys_unavailable() -> Status {
         .into_status()
 }
 
-/// A method that the policy doesn't let the caller call.
-pub fn method_forbidden(path: &str) -> Status {
+/// A method that the policy doesn't let the caller call. `entries` are the entries that stand for
+/// it, if it isn't the call's own.
+pub fn method_forbidden(path: &str, entries: &[FieldViolation]) -> Status {
     let message = "the caller may not call this method";
     let method = path.trim_start_matches('/');
     RichStatus::new(Code::PermissionDenied, ErrorReason::MethodForbidden, message)
         .with("method", method)
+        .at(entries)
         .into_status()
 }
