@@ -147,8 +147,8 @@ async fn client_certificate_that_is_not_valid_ends_the_handshake(engine: Engine)
     let early = files.authority.sign(Purpose::Client, name(), (2098, 2099));
     let wrong_use = files.authority.sign(Purpose::Server, name(), (2020, 2099));
     let revoked = files.authority.client("spiffe://example.org/web");
-    let list = files.authority.revoke(&[revoked.serial], Duration::from_hours(1));
-    files.write("crl.pem", &list);
+    let with_one = files.authority.revoke(&[revoked.serial], Duration::from_hours(1));
+    files.write("crl.pem", &with_one);
     server.logs().wait_for(|line| line.contains("files have changed and are in force")).await;
     let calls = async || {
         let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
@@ -177,8 +177,7 @@ async fn client_certificate_that_is_not_valid_ends_the_handshake(engine: Engine)
     connect(server.address(), config(&files.authority, offer)).await.expect("a good certificate");
     list(&server).await;
     // An expired list refuses everyone.
-    let list = files.authority.revoke(&[], Duration::ZERO);
-    files.write("crl.pem", &list);
+    files.write("crl.pem", &files.authority.revoke(&[], Duration::ZERO));
     until("the expired list is in force", SOON, async || {
         let refused = connect(server.address(), config(&files.authority, offer)).await;
         refused.is_err() && failed(&server, "revocation_list_expired").await > 0
@@ -239,7 +238,7 @@ async fn files_that_do_not_fit_are_refused_at_the_start(engine: Engine) {
         let kept = std::fs::read_to_string(files.path(name)).expect("a file");
         files.write(name, content);
         let mut settings: Vec<(&str, String)> = files.settings();
-        settings.push(("DATABASE_URL", database.url().to_owned()));
+        settings.push(("DATABASE_URL", database.url()));
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let refused = run(&["serve", "--listen-addr", "127.0.0.1:0"], &settings).await;
