@@ -188,7 +188,8 @@ pub async fn serve(
     if let Some(listener) = admin {
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
-        let admin = Admin { store, known, readiness, load, drift, metrics };
+        let access = access.clone();
+        let admin = Admin { store, known, readiness, load, drift, access, metrics };
         // The admin address isn't drained. It answers until the process ends.
         tokio::spawn(admin::serve(listener, admin));
     }
