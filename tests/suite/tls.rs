@@ -7,8 +7,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{
-    Authority, Engine, Pair, Purpose, SOON, TestServer, TlsFiles, dns, on_every_engine, run, until,
-    uri,
+    Authority, Engine, Pair, Purpose, SOON, Stopwatch, TestServer, TlsFiles, dns, on_every_engine,
+    run, until, uri,
 };
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -31,6 +31,7 @@ on_every_engine!(
     client_certificate_that_is_not_valid_ends_the_handshake,
     other_protocols_and_versions_are_refused,
     files_that_do_not_fit_are_refused_at_the_start,
+    silent_peers_keep_no_other_one_waiting_and_are_ended,
 );
 
 /// The connection preface of HTTP/2 with an empty SETTINGS frame (RFC 9113, 3.4).
@@ -146,8 +147,8 @@ async fn client_certificate_that_is_not_valid_ends_the_handshake(engine: Engine)
     let early = files.authority.sign(Purpose::Client, name(), (2098, 2099));
     let wrong_use = files.authority.sign(Purpose::Server, name(), (2020, 2099));
     let revoked = files.authority.client("spiffe://example.org/web");
-    let list = files.authority.revoke(&[revoked.serial], Duration::from_hours(1));
-    files.write("crl.pem", &list);
+    let with_one = files.authority.revoke(&[revoked.serial], Duration::from_hours(1));
+    files.write("crl.pem", &with_one);
     server.logs().wait_for(|line| line.contains("files have changed and are in force")).await;
     let calls = async || {
         let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
@@ -166,14 +167,17 @@ async fn client_certificate_that_is_not_valid_ends_the_handshake(engine: Engine)
         let refused = connect(server.address(), config(&files.authority, offer)).await;
         assert!(refused.is_err(), "{reason}: it is served");
         until(reason, SOON, async || failed(&server, reason).await == 1).await;
+        let line = server.logs().wait_for(|line| line.contains(reason)).await;
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["target"], "audit", "{line}");
+        assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
     }
     assert_eq!(calls().await, before, "a layer was reached");
     let offer = Offer { pair: Some(&ours), ..USUAL };
     connect(server.address(), config(&files.authority, offer)).await.expect("a good certificate");
     list(&server).await;
     // An expired list refuses everyone.
-    let list = files.authority.revoke(&[], Duration::ZERO);
-    files.write("crl.pem", &list);
+    files.write("crl.pem", &files.authority.revoke(&[], Duration::ZERO));
     until("the expired list is in force", SOON, async || {
         let refused = connect(server.address(), config(&files.authority, offer)).await;
         refused.is_err() && failed(&server, "revocation_list_expired").await > 0
@@ -234,11 +238,11 @@ async fn files_that_do_not_fit_are_refused_at_the_start(engine: Engine) {
         let kept = std::fs::read_to_string(files.path(name)).expect("a file");
         files.write(name, content);
         let mut settings: Vec<(&str, String)> = files.settings();
-        settings.push(("DATABASE_URL", database.url().to_owned()));
+        settings.push(("DATABASE_URL", database.url()));
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let refused = run(&["serve", "--listen-addr", "127.0.0.1:0"], &settings).await;
-        assert_eq!(refused.code, Some(1), "{part}: {refused:?}");
+        assert_eq!(refused.code, Some(64), "{part}: {refused:?}");
         assert!(refused.errors.contains(part), "{part}: {}", refused.errors);
         files.write(name, &kept);
     }
@@ -252,6 +256,35 @@ async fn files_that_do_not_fit_are_refused_at_the_start(engine: Engine) {
         assert_eq!(refused.code, Some(64), "{refused:?}");
         assert!(refused.errors.contains(part), "{refused:?}");
     }
+}
+
+/// Peers that say nothing, and peers that stop in the middle of a handshake.
+async fn silent_peers_keep_no_other_one_waiting_and_are_ended(engine: Engine) {
+    let files = TlsFiles::new();
+    let server = start(engine, &files, None).await;
+    let mut silent = Vec::new();
+    for at in 0..100 {
+        let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
+        if at % 2 == 0 {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let config = config(&files.authority, USUAL);
+            let mut hello = rustls::ClientConnection::new(config, name).expect("a client");
+            let mut bytes = Vec::new();
+            hello.write_tls(&mut bytes).expect("a ClientHello");
+            stream.write_all(&bytes).await.expect("a ClientHello");
+        }
+        silent.push(stream);
+    }
+    let watch = Stopwatch::start();
+    connect(server.address(), config(&files.authority, USUAL)).await.expect("a connection");
+    let took = watch.stop();
+    assert!(took.at_most(Duration::from_secs(2)), "it waited for others: {took:?}");
+    for stream in &mut silent {
+        let mut rest = Vec::new();
+        let ended = timeout(SOON, stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "a silent peer is not ended");
+    }
+    assert_eq!(failed(&server, "timeout").await, 100);
 }
 
 /// Makes a call that succeeds.

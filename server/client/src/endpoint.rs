@@ -94,7 +94,8 @@ impl Connecting {
         let is_socket = address.starts_with("unix:/");
         let is_encrypted = address.starts_with("https://");
         let is_host = is_encrypted || address.starts_with("http://");
-        if !is_socket && !(is_host && endpoint.uri().authority().is_some()) {
+        let names_host = is_host && endpoint.uri().authority().is_some();
+        if !is_socket && !names_host {
             return Err(invalid(None));
         }
         if self.tls.is_some() && !is_encrypted {

@@ -145,7 +145,13 @@ pub(super) async fn connection<P, S, B>(
             () = either(&mut stopped, &mut aged), if !closing => true,
             reason = &mut refused, if cut_at.is_none() => {
                 cut_at = Some(Instant::now() + REFUSED);
-                tracing::info!(peer, %reason, "a connection's certificate is no longer accepted");
+                let reason = reason.to_string();
+                tracing::info!(
+                    target: "audit",
+                    peer,
+                    reason,
+                    "a connection's certificate is no longer accepted"
+                );
                 true
             }
             () = cut(cut_at) => return,

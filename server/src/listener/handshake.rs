@@ -14,11 +14,18 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     meters,
-    security::tls::{PeerCertificate, Tls},
+    security::{
+        audit::{self, PeerAddress},
+        tls::{PeerCertificate, Tls},
+    },
 };
 
 /// Handshakes that may be begun at the same time. Further connections are closed.
 const MOST: usize = 1000;
+
+/// What the TLS library may hold of a connection's answers that its peer hasn't taken, in bytes of
+/// plaintext: a record of TLS (RFC 8446, 5.1). It isn't part of the connection's account.
+const UNSENT: usize = 16 * 1024;
 
 /// Makes the handshakes of a port.
 #[derive(Clone, Debug)]
@@ -35,6 +42,13 @@ pub(super) struct Handshakes {
 /// Why a handshake failed, as an attribute of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failure(&'static str);
+
+impl Failure {
+    /// Whether the caller's certificate is at fault.
+    fn is_of_certificate(self) -> bool {
+        self.0.starts_with("certificate_") || self.0.starts_with("revocation_list_")
+    }
+}
 
 impl Handshakes {
     pub(super) fn new(tls: Tls) -> Self {
@@ -65,9 +79,10 @@ impl Handshakes {
         stream: TcpStream,
         deadline: Instant,
     ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), Failure> {
-        let peer = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
+        let peer = stream.peer_addr().map_or(PeerAddress::Unknown, PeerAddress::Tcp);
         let config = self.tls.config();
-        let accept = TlsAcceptor::from(config.clone()).accept(stream);
+        let accept = TlsAcceptor::from(config.clone())
+            .accept_with(stream, |connection| connection.set_buffer_limit(Some(UNSENT)));
         let (reason, error) = match timeout_at(deadline, in_steps(accept, &self.steps)).await {
             Err(_) => (Failure("timeout"), "it took too long".to_owned()),
             Ok(Err(error)) => (reason(&error), error.to_string()),
@@ -76,8 +91,13 @@ impl Handshakes {
                 Err(error) => (of_tls(&error), error.to_string()),
             },
         };
-        tracing::debug!(peer, reason = reason.0, error, "a handshake of TLS failed");
         failed(reason);
+        match reason.is_of_certificate() {
+            true => audit::certificate_refused(peer, reason.0, &error),
+            false => {
+                tracing::debug!(%peer, reason = reason.0, error, "a handshake of TLS failed");
+            }
+        }
         Err(reason)
     }
 }

@@ -63,6 +63,16 @@ impl fmt::Display for PeerAddress {
     }
 }
 
+/// Writes the line of a connection that was refused because of its client certificate. The
+/// listener counts it.
+pub fn certificate_refused(peer: PeerAddress, reason: &str, cause: &str) {
+    let (has_line, passed_over) = count();
+    summarize(passed_over);
+    if has_line {
+        tracing::warn!(target: "audit", %peer, reason, cause, "a certificate was refused");
+    }
+}
+
 /// Counts a refusal and writes its line.
 pub fn refused(refusal: &Refusal<'_>) {
     let Refusal { principal, certificate, peer, method, reason, cause, request_id, only_reported } =

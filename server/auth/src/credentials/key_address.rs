@@ -181,3 +181,89 @@ impl Drop for Reading {
         self.0.ended.send_modify(|count| *count += 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::testing::TestIssuer;
+
+    /// An address at which nothing listens.
+    fn closed() -> Arc<KeyAddress> {
+        let options = KeyAddressOptions {
+            issuer: "shop".into(),
+            url: "https://127.0.0.1:1/keys".into(),
+            authorities: None,
+            algorithms: JwtAlgorithm::ALL.to_vec(),
+            refresh: Duration::from_secs(600),
+        };
+        Arc::new(KeyAddress::new(options).unwrap())
+    }
+
+    #[test]
+    fn keys_are_only_replaced_by_keys_that_can_be_used() {
+        let address = closed();
+        assert!(address.keys().is_none());
+        address.note(Err("no answer"));
+        assert!(address.keys().is_none());
+        let [first, second] = [0; 2].map(|_| TestIssuer::new().keys().to_string());
+        address.note(Ok(first.as_bytes()));
+        let keys = address.keys().unwrap();
+        for wrong in [Ok(&b"<html>"[..]), Ok(b"{\"keys\": []}"), Err("no answer")] {
+            address.note(wrong);
+            assert!(Arc::ptr_eq(&address.keys().unwrap(), &keys));
+        }
+        address.note(Ok(first.as_bytes()));
+        assert!(Arc::ptr_eq(&address.keys().unwrap(), &keys), "the same document");
+        address.note(Ok(second.as_bytes()));
+        assert!(!Arc::ptr_eq(&address.keys().unwrap(), &keys));
+        address.state().read = Instant::now().checked_sub(KEPT);
+        assert!(address.keys().is_none(), "they count for a day");
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_soon() {
+        let address = closed();
+        let wait = || address.state().next.map(|next| next - Instant::now());
+        address.note(Err("no answer"));
+        assert!(wait().unwrap() <= RETRY_WITHOUT_KEYS);
+        address.note(Ok(TestIssuer::new().keys().to_string().as_bytes()));
+        assert!(wait().unwrap() > RETRY);
+        address.note(Err("no answer"));
+        assert!(wait().unwrap() <= RETRY);
+    }
+
+    #[tokio::test]
+    async fn unknown_keys_ask_once_in_a_minute() {
+        let address = closed();
+        for _ in 0..3 {
+            assert!(!address.read_for_unknown_key(None).await);
+        }
+        assert_eq!(*address.ended.borrow(), 1, "asked once");
+        // Those that come while it is asked wait for the one answer.
+        address.state().at_unknown_key = None;
+        let waiting = (0..100).map(|_| {
+            let address = address.clone();
+            tokio::spawn(async move { address.read_for_unknown_key(None).await })
+        });
+        for answer in waiting.collect::<Vec<_>>() {
+            assert!(!answer.await.unwrap());
+        }
+        assert_eq!(*address.ended.borrow(), 2, "asked once more");
+        let keys = TestIssuer::new().keys().to_string();
+        address.note(Ok(keys.as_bytes()));
+        assert!(address.read_for_unknown_key(None).await, "there are keys now");
+        let seen = address.keys();
+        assert!(!address.read_for_unknown_key(seen.as_ref()).await, "there are no others");
+    }
+
+    #[test]
+    fn addresses_must_be_https() {
+        for url in ["http://login.example/keys", "login.example", "https:///keys", "ftp://x/"] {
+            let options = KeyAddressOptions { url: url.into(), ..closed().options.clone() };
+            assert!(KeyAddress::new(options).is_err(), "{url}");
+        }
+        let options =
+            KeyAddressOptions { authorities: Some(b"no PEM".to_vec()), ..closed().options.clone() };
+        assert!(KeyAddress::new(options).err().unwrap().contains("holds no certificate"));
+    }
+}
