@@ -85,6 +85,8 @@ pub struct Admitted {
     pub principal: Option<Arc<Principal>>,
     /// Why the call would be refused if the policy did more than report.
     pub reported: Option<Denied>,
+    /// Whether the caller may learn which host serves it (`operators.diagnose`).
+    pub diagnoses: bool,
 }
 
 impl Denied {
@@ -168,7 +170,9 @@ impl AccessControl {
             true => None,
             false => self.judge(&access, principal.as_ref(), path)?,
         };
-        Ok(Admitted { principal, reported })
+        let diagnose = access.policy.operators().diagnose;
+        let diagnoses = access.policy.held(diagnose, principal.as_deref()) == Verdict::Allowed;
+        Ok(Admitted { principal, reported, diagnoses })
     }
 
     /// Verifies the credentials of a request to the admin address and holds the caller against one of

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use bookstore_tests::{AccessFiles, Engine, TestServer, policy};
+use bookstore_tests::{AccessFiles, Engine, Replicated, SOON, TestServer, policy, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::audited;
+use super::{audited, bearer};
+use crate::bad_input::send;
 
 /// Makes a request with headers; returns the whole answer.
 async fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> String {
@@ -38,7 +39,11 @@ async fn operators_see_and_change_by_their_lines() {
         "{text}[operators]\nsee = \"member other\"\nchange = \"member\"\n"
     ));
     let (ada, eve) = (files.token("ada"), files.token("eve"));
-    let server = files.apply(TestServer::builder(Engine::Sqlite)).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let server = files
+        .apply(TestServer::builder(Engine::Sqlite))
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+        .start()
+        .await;
     let address = server.admin_address().await;
     let header = |token: &str| format!("authorization: Bearer {token}\r\n");
     for path in PATHS {
@@ -74,7 +79,11 @@ async fn operators_see_and_change_by_their_lines() {
 async fn without_the_section_nobody_sees_and_without_a_policy_all_do() {
     let files = AccessFiles::new(&policy(|_| "member".to_owned(), ""));
     let header = format!("authorization: Bearer {}\r\n", files.token("ada"));
-    let server = files.apply(TestServer::builder(Engine::Sqlite)).env("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let server = files
+        .apply(TestServer::builder(Engine::Sqlite))
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+        .start()
+        .await;
     let address = server.admin_address().await;
     assert_eq!(code(&ask(address, "GET /status", &header, "").await), 403);
     assert_eq!(code(&ask(address, "GET /livez", &header, "").await), 200);
@@ -82,4 +91,32 @@ async fn without_the_section_nobody_sees_and_without_a_policy_all_do() {
     let server = builder.start().await;
     let address = server.admin_address().await;
     assert_eq!(code(&ask(address, "GET /status", "", "").await), 200);
+}
+
+/// The name of a host is for operators. Others learn whether they read what may be older.
+#[tokio::test]
+async fn only_operators_learn_which_replica_served_them() {
+    let text = policy(|_| "member other".to_owned(), "");
+    let files = AccessFiles::new(&format!("{text}[operators]\ndiagnose = \"member\"\n"));
+    let (ada, eve) = (files.token("ada"), files.token("eve"));
+    let cluster = Replicated::start(1).await;
+    let builder = TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"));
+    let server = files.apply(builder).start().await;
+    let served_by = async |token: &str, consistency: &str| {
+        let header = bearer(token);
+        let metadata = [("authorization", header.as_str()), ("consistency", consistency)];
+        let path = "/bookstore.v1.CategoryService/ListCategories";
+        let answer = send(server.channel(), path, Vec::new(), &metadata).await.expect("a list");
+        answer.metadata().get("served-by").expect("a node").to_str().expect("ASCII").to_owned()
+    };
+    until("the replica answers reads", SOON, async || {
+        served_by(&ada, "eventual").await != "primary"
+    })
+    .await;
+    let node = served_by(&ada, "eventual").await;
+    assert!(node.contains(':'), "{node}");
+    assert_eq!(served_by(&eve, "eventual").await, "replica");
+    for token in [&ada, &eve] {
+        assert_eq!(served_by(token, "strong").await, "primary");
+    }
 }
