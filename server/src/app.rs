@@ -188,7 +188,8 @@ pub async fn serve(
     if let Some(listener) = admin {
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
-        let admin = Admin { store, known, readiness, load, drift, metrics };
+        let access = access.clone();
+        let admin = Admin { store, known, readiness, load, drift, access, metrics };
         // The admin address isn't drained. It answers until the process ends.
         tokio::spawn(admin::serve(listener, admin));
     }
@@ -211,6 +212,11 @@ pub async fn serve(
     }
     tokio::spawn(reload.run(config.security.reload_interval));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    if config.security.policy.is_none() && !address.is_of_this_machine() {
+        tracing::warn!(
+            "without policy_file every caller may call every method, and other machines reach the port"
+        );
+    }
 
     // Health checks and signals are served from the start: a long migration must neither look like
     // a hung process nor delay a stop.

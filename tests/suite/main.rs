@@ -37,6 +37,7 @@ mod migration;
 mod operations;
 mod order;
 mod panics;
+mod policy;
 mod post;
 mod printed;
 mod races;

@@ -52,6 +52,10 @@ pub(super) fn load(
         let mut control = loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let before = control.as_ref().map(|control| control.now());
         let access = Access::load(&files, &mut |path| reader.read(path), before.as_deref())?;
+        for warning in access.policy.warnings() {
+            let place = format!("{}:{}", files.policy.display(), warning.line);
+            tracing::warn!(target: "audit", place, "{}", warning.message);
+        }
         match &*control {
             Some(control) => control.replace(access),
             None => *control = Some(Arc::new(AccessControl::new(access, only_reports))),

@@ -96,6 +96,8 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 pub struct AnswerFacts {
     /// The node that answered.
     pub node: Option<Arc<str>>,
+    /// The caller learns no more of the node than whether it is the primary.
+    pub hides_node: bool,
     /// From which position on a write can be seen, or up to which one was read.
     pub position: Option<Position>,
     /// How often a write was tried.
@@ -136,6 +138,11 @@ impl AnswerCell {
         facts.node = node;
         facts.position = position;
         facts.database = Some(database);
+    }
+
+    /// Tells the caller no more of the node than whether it is the primary.
+    pub fn hide_node(&self) {
+        self.lock().hides_node = true;
     }
 
     /// What was noted so far.

@@ -36,6 +36,12 @@ use crate::{
     traces,
 };
 
+/// What the primary is called in answers.
+const PRIMARY: &str = "primary";
+
+/// What any other node is called in answers to callers that may not learn its name.
+const REPLICA: &str = "replica";
+
 /// The layer.
 pub async fn observe<F: Future<Output = Response>>(
     shared: &LayerContext,
@@ -144,7 +150,12 @@ fn write_out(
     if let Some(value) = text(request_id) {
         put("request-id", value);
     }
-    if let Some(value) = facts.node.and_then(|node| text(&node)) {
+    let node = facts.node.map(|node| match &*node {
+        PRIMARY => node,
+        _ if facts.hides_node => REPLICA.into(),
+        _ => node,
+    });
+    if let Some(value) = node.and_then(|node| text(&node)) {
         put("served-by", value);
     }
     if let Some(attempts) = facts.attempts {
