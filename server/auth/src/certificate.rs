@@ -14,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-use self::der::Reader;
+use self::der::DerReader;
 
 /// The longest name of a principal with its prefix `cert:`, in bytes.
 const LONGEST: usize = 256 - "cert:".len();
@@ -66,7 +66,7 @@ impl Certificate {
 /// If it is malformed.
 pub fn next_revocation_list(der: &[u8]) -> Result<Option<SystemTime>, MalformedCertificate> {
     let read = || {
-        let mut all = Reader::new(der).whole(SEQUENCE)?;
+        let mut all = DerReader::new(der).whole(SEQUENCE)?;
         let mut fields = all.nested(SEQUENCE)?;
         fields.optional(INTEGER)?;
         // The algorithm of the signature, and the issuer.
@@ -115,7 +115,7 @@ impl PeerName {
 
 /// Certificate and TBSCertificate (RFC 5280, 4.1).
 fn read(der: &[u8]) -> Option<Certificate> {
-    let mut all = Reader::new(der).whole(SEQUENCE)?;
+    let mut all = DerReader::new(der).whole(SEQUENCE)?;
     let mut fields = all.nested(SEQUENCE)?;
     fields.optional(VERSION)?;
     // The serial number, the algorithm of the signature, and the issuer.
@@ -128,7 +128,7 @@ fn read(der: &[u8]) -> Option<Certificate> {
     while !fields.is_empty() {
         let (tag, content) = fields.any()?;
         if tag == EXTENSIONS {
-            let mut extensions = Reader::new(content).whole(SEQUENCE)?;
+            let mut extensions = DerReader::new(content).whole(SEQUENCE)?;
             while !extensions.is_empty() {
                 names.read_extension(extensions.nested(SEQUENCE)?)?;
             }
@@ -146,14 +146,14 @@ struct AltNames<'a> {
 
 impl<'a> AltNames<'a> {
     /// Takes the names of an extension, if it is subjectAltName.
-    fn read_extension(&mut self, mut extension: Reader<'a>) -> Option<()> {
+    fn read_extension(&mut self, mut extension: DerReader<'a>) -> Option<()> {
         let id = extension.expect(OBJECT_IDENTIFIER)?;
         extension.optional(BOOLEAN)?;
         let value = extension.expect(OCTET_STRING)?;
         if id != SUBJECT_ALT_NAME {
             return Some(());
         }
-        let mut names = Reader::new(value).whole(SEQUENCE)?;
+        let mut names = DerReader::new(value).whole(SEQUENCE)?;
         while !names.is_empty() {
             match names.any()? {
                 (URI, name) => self.uris.push(name),

@@ -41,9 +41,9 @@ pub(super) struct Handshakes {
 
 /// Why a handshake failed, as an attribute of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failure(&'static str);
+pub(super) struct HandshakeFailure(&'static str);
 
-impl Failure {
+impl HandshakeFailure {
     /// Whether the caller's certificate is at fault.
     fn is_of_certificate(self) -> bool {
         self.0.starts_with("certificate_") || self.0.starts_with("revocation_list_")
@@ -64,7 +64,7 @@ impl Handshakes {
     pub(super) fn begin(&self) -> Option<OwnedSemaphorePermit> {
         let place = self.begun.clone().try_acquire_owned().ok();
         if place.is_none() {
-            failed(Failure("too_many"));
+            failed(HandshakeFailure("too_many"));
         }
         place
     }
@@ -78,13 +78,13 @@ impl Handshakes {
         &self,
         stream: TcpStream,
         deadline: Instant,
-    ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), Failure> {
+    ) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), HandshakeFailure> {
         let peer = stream.peer_addr().map_or(PeerAddress::Unknown, PeerAddress::Tcp);
         let config = self.tls.config();
         let accept = TlsAcceptor::from(config.clone())
             .accept_with(stream, |connection| connection.set_buffer_limit(Some(UNSENT)));
         let (reason, error) = match timeout_at(deadline, in_steps(accept, &self.steps)).await {
-            Err(_) => (Failure("timeout"), "it took too long".to_owned()),
+            Err(_) => (HandshakeFailure("timeout"), "it took too long".to_owned()),
             Ok(Err(error)) => (reason(&error), error.to_string()),
             Ok(Ok(stream)) => match self.tls.peer(stream.get_ref().1, &config) {
                 Ok(certificate) => return Ok((stream, certificate)),
@@ -102,7 +102,7 @@ impl Handshakes {
     }
 }
 
-fn failed(reason: Failure) {
+fn failed(reason: HandshakeFailure) {
     meters::TLS_HANDSHAKES_FAILED.add(1, &[KeyValue::new("reason", reason.0)]);
 }
 
@@ -127,13 +127,13 @@ async fn in_steps<F: Future>(future: F, permits: &Semaphore) -> F::Output {
     }
 }
 
-fn reason(error: &io::Error) -> Failure {
+fn reason(error: &io::Error) -> HandshakeFailure {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    inner.map_or(Failure("closed"), of_tls)
+    inner.map_or(HandshakeFailure("closed"), of_tls)
 }
 
-fn of_tls(error: &Error) -> Failure {
-    Failure(match error {
+fn of_tls(error: &Error) -> HandshakeFailure {
+    HandshakeFailure(match error {
         Error::NoApplicationProtocol => "alpn",
         Error::NoCertificatesPresented => "certificate_missing",
         Error::InvalidCertificate(error) => of_certificate(error),

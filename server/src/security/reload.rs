@@ -57,13 +57,13 @@ impl FileReader {
 
 /// Loads a configuration from its files and puts it in force. It reads them with the reader. After
 /// an error, what was in force stays in force.
-type Load = Box<dyn FnMut(&mut FileReader) -> Result<(), String> + Send>;
+type LoadFiles = Box<dyn FnMut(&mut FileReader) -> Result<(), String> + Send>;
 
 /// Files that are loaded together: all of them or none.
 struct FileSet {
     /// What they are, for the log and as the attribute `files` of the metric.
     name: &'static str,
-    load: Load,
+    load: LoadFiles,
     seen: BTreeMap<PathBuf, Hash>,
     /// The error of the last load, if it failed.
     error: Option<String>,

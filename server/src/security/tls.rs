@@ -28,11 +28,11 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// The files in force. Clones follow the same files.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    in_force: watch::Receiver<Arc<InForce>>,
+    in_force: watch::Receiver<Arc<TlsInForce>>,
 }
 
 /// What the files say.
-struct InForce {
+struct TlsInForce {
     config: Arc<ServerConfig>,
     /// Verifies callers' certificates; none if they aren't asked for.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
@@ -40,9 +40,9 @@ struct InForce {
     expiry: Vec<(&'static str, SystemTime)>,
 }
 
-impl fmt::Debug for InForce {
+impl fmt::Debug for TlsInForce {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("InForce").field("expiry", &self.expiry).finish_non_exhaustive()
+        formatter.debug_struct("TlsInForce").field("expiry", &self.expiry).finish_non_exhaustive()
     }
 }
 

@@ -8,11 +8,11 @@ const GENERALIZED_TIME: u8 = 0x18;
 
 /// Reads values one after the other. Every method returns none for malformed bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(super) struct DerReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }

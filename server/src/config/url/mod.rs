@@ -153,8 +153,8 @@ impl DatabaseUrl {
 }
 
 impl NodeEncryption {
-    fn of(node: &postgres::Node) -> Self {
-        let postgres::Node { name, ssl_mode, expected, .. } = node;
+    fn of(node: &postgres::UrlNode) -> Self {
+        let postgres::UrlNode { name, ssl_mode, expected, .. } = node;
         let rank = |mode: &str| postgres::SSL_MODES.iter().position(|known| *known == mode);
         // A socket has no TLS and needs none.
         let is_weak = !name.starts_with('/') && rank(ssl_mode) < rank(expected);

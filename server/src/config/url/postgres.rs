@@ -52,7 +52,7 @@ pub(in super::super) const SSL_MODES: [&str; 5] =
     ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
 /// A node.
-pub(super) struct Node {
+pub(super) struct UrlNode {
     /// Its address.
     pub(super) name: String,
     /// Its URL for the driver.
@@ -68,7 +68,7 @@ pub(super) struct Node {
 ///
 /// # Errors
 /// A sentence without secrets that names the parameter at fault.
-pub(super) fn read(text: &str, default: Option<&'static str>) -> Result<Vec<Node>, String> {
+pub(super) fn read(text: &str, default: Option<&'static str>) -> Result<Vec<UrlNode>, String> {
     check_clarity(text)?;
     let (place, query) = split(text, '?');
     let rest = place.split_once("://").map_or("", |(_, rest)| rest);
@@ -251,12 +251,12 @@ fn nodes(
     hosts: Vec<String>,
     ports: &[String],
     encryption: &Encryption,
-) -> Result<Vec<Node>, String> {
+) -> Result<Vec<UrlNode>, String> {
     if ports.len() != 1 && ports.len() != hosts.len() {
         return Err(format!("has {} hosts and {} ports", hosts.len(), ports.len()));
     }
     let defaults = PgConnectOptions::new_without_pgpass();
-    let mut nodes: Vec<Node> = Vec::new();
+    let mut nodes: Vec<UrlNode> = Vec::new();
     for (index, host) in hosts.into_iter().enumerate() {
         let port = match ports.get(index).unwrap_or(&ports[0]).as_str() {
             "" => defaults.get_port(),
@@ -279,7 +279,7 @@ fn nodes(
         // Always, since the driver would take PGSSLMODE otherwise.
         let ssl_mode = encryption.mode(host)?;
         url += &format!("&sslmode={ssl_mode}");
-        nodes.push(Node { name, url, ssl_mode, expected: encryption.expected(host) });
+        nodes.push(UrlNode { name, url, ssl_mode, expected: encryption.expected(host) });
     }
     Ok(nodes)
 }

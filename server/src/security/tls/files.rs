@@ -18,7 +18,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::InForce;
+use super::TlsInForce;
 use crate::{
     config::{ClientCertificates, TlsFiles},
     security::reload::FileReader,
@@ -41,7 +41,7 @@ pub(super) fn load(
     files: &TlsFiles,
     reader: &mut FileReader,
     now: SystemTime,
-) -> Result<InForce, String> {
+) -> Result<TlsInForce, String> {
     let provider = Arc::new(ring::default_provider());
     let mut expiry = Vec::new();
     let own = own_certificate(files, reader, &provider, now)?;
@@ -62,7 +62,7 @@ pub(super) fn load(
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own.0)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.ticketer = ring::Ticketer::new().map_err(wrong)?;
-    Ok(InForce { config: Arc::new(config), verifier, expiry })
+    Ok(TlsInForce { config: Arc::new(config), verifier, expiry })
 }
 
 /// The service's certificate with its key, and when it expires.
