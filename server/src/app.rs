@@ -14,7 +14,7 @@ use bookstore_migration::{
     runner::{Event, Options, Runner},
 };
 use bookstore_store::{
-    Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
+    Deadline, PoolOptions, Schema, StatementLog, Store, StoreOptions, TopologyOptions,
 };
 use http::Extensions;
 use tokio::time::{sleep, timeout};
