@@ -5,6 +5,7 @@ mod operations;
 mod search;
 mod service;
 mod view;
+mod view_form;
 
 use bookstore_entity::book;
 use bookstore_proto::v1::{

@@ -5,6 +5,7 @@ mod operations;
 mod placed;
 mod placing;
 mod service;
+mod whole;
 
 use bookstore_entity::order;
 use bookstore_proto::v1::{
