@@ -9,8 +9,7 @@ use bookstore_store::{
     CachedStatement, Connection, RowKind, RowsById, SharedRows, StatementText, StoreError,
 };
 use sea_orm::{
-    ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryFilter, QueryTrait, Value,
-    Values,
+    ConnectionTrait, DbBackend, ModelTrait, QueryFilter, QueryTrait, Value, Values,
     sea_query::{Order, SimpleExpr},
 };
 use uuid::Uuid;
@@ -73,7 +72,7 @@ pub async fn get<R: Resource>(
     let values = Values(vec![id.into()]);
     let row = connection.cached_one(CachedStatement { text, values }).await?;
     let missing = || StoreError::NotFound { resource: R::NAME, id, field: "id".into() };
-    Ok(Row::<R>::from_query_result(&row.ok_or_else(missing)?, "")?)
+    Ok(R::from_row(&row.ok_or_else(missing)?, 0)?)
 }
 
 /// The row that [`get`] reads, for [`Query::rows_by_id`](bookstore_store::Query::rows_by_id).
@@ -88,7 +87,7 @@ pub fn row_by_id<R: Resource>(One { id, columns }: &One) -> RowsById<'_> {
 /// [`StoreError::NotFound`] at the field `id`.
 pub fn of_row<R: Resource>(one: &One, rows: &SharedRows) -> Result<Row<R>, StoreError> {
     let missing = || StoreError::NotFound { resource: R::NAME, id: one.id, field: "id".into() };
-    rows.of(one.id, |rows| Ok(Row::<R>::from_query_result(rows.first().ok_or_else(missing)?, "")?))
+    rows.of(one.id, |rows| Ok(R::from_row(rows.first().ok_or_else(missing)?, 0)?))
 }
 
 /// The rows that [`get_many`] reads, for [`Query::rows_by_id`](bookstore_store::Query::rows_by_id).
@@ -104,7 +103,7 @@ pub fn of_rows<R: Resource>(ids: &Ids, rows: &SharedRows) -> Result<Vec<Row<R>>,
     let read = |(index, id): (usize, &Uuid)| {
         let field = || format!("ids[{index}]");
         let missing = || StoreError::NotFound { resource: R::NAME, id: *id, field: field() };
-        rows.of(*id, |rows| Ok(Row::<R>::from_query_result(rows.first().ok_or_else(missing)?, "")?))
+        rows.of(*id, |rows| Ok(R::from_row(rows.first().ok_or_else(missing)?, 0)?))
     };
     ids.ids.iter().enumerate().map(read).collect()
 }
@@ -159,7 +158,7 @@ pub async fn get_many<R: Resource>(
     }
     let mut rows = HashMap::new();
     for (row, size) in read.rows {
-        let row = Row::<R>::from_query_result(&row, "")?;
+        let row = R::from_row(&row, 0)?;
         rows.insert(id_of::<R>(&row)?, (row, size));
     }
     let mut answer = Vec::with_capacity(ids.len());
@@ -196,7 +195,7 @@ pub async fn find_many<R: Resource>(
     let mut rows = HashMap::with_capacity(read.rows.len());
     let mut last = None;
     for (row, _) in read.rows {
-        let row = Row::<R>::from_query_result(&row, "")?;
+        let row = R::from_row(&row, 0)?;
         let id = id_of::<R>(&row)?;
         rows.insert(id, Arc::new(row));
         last = Some(id);

@@ -125,6 +125,9 @@ impl Query for ListBooks {
 
     async fn fetch(&self, connection: &Connection) -> Result<Self::Output, StoreError> {
         let listed = list::list::<Book>(connection, &self.page).await?;
+        if self.category.is_none() {
+            return Ok(listed.alone());
+        }
         let categories = categories(connection, &listed.rows, self.category, PAGE_BYTES).await?;
         Ok(listed.beside(categories))
     }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use bookstore_entity::{book::Model, category, review};
+use bookstore_entity::{
+    book::{self, Model},
+    category, review,
+};
 use bookstore_query::{
     Resource,
     crud::{self, Columns, MANY, Selected, columns_of, is_asked_for, select_of, with_related},
     mean::mean,
 };
 use bookstore_store::{CachedStatement, RowKind, StatementText, StoreError};
-use sea_orm::{DbBackend, FromQueryResult, QueryResult, Values};
+use sea_orm::{DbBackend, Iterable, QueryResult, Values};
 use uuid::Uuid;
 
 use super::Book;
@@ -138,17 +141,24 @@ impl ViewForm {
     ) -> Result<(WithCategory, Option<Reviews>), StoreError> {
         let mut book: Option<WithCategory> = None;
         let (mut latest, mut figures) = (Vec::new(), None);
+        // The first column of each is the id.
+        let category_at = book::Column::iter().count();
+        let reviews_at =
+            category_at + self.category.map_or(0, |_| category::Column::iter().count());
+        let is_there = |row: &QueryResult, at| {
+            Ok::<_, StoreError>(row.try_get_by_index::<Option<Uuid>>(at)?.is_some())
+        };
         for row in rows {
-            if self.reviews.is_some() && row.try_get::<Option<Uuid>>("", "r_id")?.is_some() {
-                latest.push(review::Model::from_query_result(row, "r_")?);
+            if self.reviews.is_some() && is_there(row, reviews_at)? {
+                latest.push(Review::from_row(row, reviews_at)?);
                 figures.get_or_insert(row);
                 continue;
             }
             let mut category = None;
-            if self.category.is_some() && row.try_get::<Option<Uuid>>("", "c_id")?.is_some() {
-                category = Some(Arc::new(category::Model::from_query_result(row, "c_")?));
+            if self.category.is_some() && is_there(row, category_at)? {
+                category = Some(Arc::new(Category::from_row(row, category_at)?));
             }
-            book = Some((Model::from_query_result(row, "")?, category));
+            book = Some((Book::from_row(row, 0)?, category));
         }
         let missing = || StoreError::NotFound { resource: Book::NAME, id, field: "id".into() };
         let book = book.ok_or_else(missing)?;

@@ -1,6 +1,5 @@
 //! Orders with their items, read in one statement.
 
-use bookstore_entity::order::Model;
 use bookstore_query::{
     Resource,
     crud::{self, Columns, Ids, MANY, One, columns_of, is_asked_for, with_related},
@@ -94,7 +93,7 @@ pub(super) fn read(id: Uuid, rows: &[QueryResult]) -> Result<WithItems, StoreErr
     let (mut order, mut items) = (None, Vec::new());
     for row in rows {
         match row.try_get::<Option<Uuid>>("", "r_id")? {
-            None => order = Some(Model::from_query_result(row, "")?),
+            None => order = Some(Order::from_row(row, 0)?),
             Some(id) => {
                 let created_at: DateTime<Utc> = row.try_get("", "r_created_at")?;
                 items.push(((created_at, id), OrderItemRow::from_query_result(row, "r_")?));
