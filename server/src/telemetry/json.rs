@@ -3,10 +3,10 @@
 //!
 //! Each value is encoded once: those of a span as the span begins, so that a line copies bytes.
 
-use std::{cell::Cell, fmt::Debug, io::Write as _, ops::Range};
+use std::{cell::Cell, fmt::Debug, io::Write as _, ops::Range, time::SystemTime};
 
 use bookstore_store::telemetry::traces::{self, Around};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use opentelemetry::{Context as TraceContext, trace::TraceContextExt};
 use serde::{Serialize, Serializer};
 use tracing::{
@@ -85,7 +85,7 @@ struct Second {
 impl Second {
     /// Writes the current time, as in RFC 3339, to the microsecond.
     fn write(&mut self, line: &mut Vec<u8>) {
-        let now = Utc::now();
+        let now = DateTime::<Utc>::from(SystemTime::now());
         if self.number != now.timestamp() || self.text.is_empty() {
             self.number = now.timestamp();
             self.text = now.format("%Y-%m-%dT%H:%M:%S.").to_string();

@@ -1,6 +1,6 @@
 //! What a view reads of a book, in one statement: its row with its category, and its reviews.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use bookstore_entity::{
     book::{self, Model},
@@ -165,7 +165,7 @@ impl ViewForm {
         if self.reviews.is_none() {
             return Ok((book, None));
         }
-        latest.sort_unstable_by(|a, b| (b.created_at, b.id).cmp(&(a.created_at, a.id)));
+        latest.sort_unstable_by_key(|review| Reverse((review.created_at, review.id)));
         let (mut count, mut mean_rating) = (0, None);
         if let Some(row) = figures {
             count = row.try_get("", "review_count")?;

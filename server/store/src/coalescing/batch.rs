@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{ConnectionTrait, DbErr};
+use tokio::{runtime::Handle, task::yield_now};
 use uuid::Uuid;
 
 use crate::{
@@ -47,12 +48,25 @@ impl RunningStatement {
             run(&self.topology, self.key, members).await;
         });
     }
+
+    /// The same for those that wait now, and for the calls that are ready to run: they join before
+    /// the batch takes its members.
+    fn start_next(self) {
+        in_background(async move {
+            yield_now().await;
+            let members = self.queues.take(self.key);
+            run(&self.topology, self.key, members).await;
+        });
+    }
 }
 
 impl Drop for RunningStatement {
     fn drop(&mut self) {
-        if let Some((number, members)) = self.queues.ended(self.key, self.number) {
-            Self::new(&self.queues, &self.topology, self.key, number).start(members);
+        // Without a runtime the program ends, and so do those that wait.
+        if let Some(number) = self.queues.ended(self.key, self.number)
+            && Handle::try_current().is_ok()
+        {
+            Self::new(&self.queues, &self.topology, self.key, number).start_next();
         }
     }
 }

@@ -136,13 +136,18 @@ impl Queues {
         Joined::Waits(receiver)
     }
 
-    /// The statement of this number has ended. Those that wait are the next batch, under a new
-    /// number.
-    pub(super) fn ended(&self, key: QueueKey, number: u64) -> Option<(u64, Vec<Member>)> {
+    /// The statement of this number has ended. Those that wait are the next batch, under the new
+    /// number that this returns.
+    pub(super) fn ended(&self, key: QueueKey, number: u64) -> Option<u64> {
         let mut queues = self.lock();
         let queue = queues.get_mut(&key)?;
         queue.running.retain(|(running, _)| *running != number);
-        (!queue.members.is_empty()).then(|| (queue.begin(), queue.take()))
+        (!queue.members.is_empty()).then(|| queue.begin())
+    }
+
+    /// The members of a batch that begins now. There are none if another batch has taken them.
+    pub(super) fn take(&self, key: QueueKey) -> Vec<Member> {
+        self.lock().get_mut(&key).map(ReadQueue::take).unwrap_or_default()
     }
 
     /// The next batch, if its first member has waited for [`PATIENCE`].
