@@ -4,6 +4,7 @@
 //! much as a small query.
 
 mod checkout;
+pub(crate) mod commit_position;
 mod idle;
 pub(crate) mod options;
 pub(crate) mod pooled;

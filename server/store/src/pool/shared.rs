@@ -18,6 +18,7 @@ use crate::{
     deadline::Deadline,
     error::StoreError,
     pool::{
+        commit_position::CommitPositions,
         idle::{Idle, IdleList, SURPLUS_IDLE},
         options::{PoolOptions, PoolStats},
         waiters::Waiters,
@@ -49,6 +50,8 @@ pub(crate) struct Pool {
     /// transaction that writes.
     pub(crate) waiters: Waiters,
     idle_list: Mutex<IdleList>,
+    /// Commits on PostgreSQL that were answered without a position.
+    pub(crate) commit_positions: CommitPositions,
     /// The current generation. The pool never checks out a connection of an earlier one.
     pub(crate) generation: watch::Sender<u64>,
     /// Notified when a connection returns or a slot is free, for callers that found neither.
@@ -79,6 +82,7 @@ impl Pool {
             permits,
             waiters: Waiters::default(),
             idle_list,
+            commit_positions: CommitPositions::default(),
             generation,
             returned: Notify::new(),
             lost,
@@ -198,6 +202,11 @@ impl Pool {
                 return answers;
             }
         }
+    }
+
+    /// Cancels the statement of a session unless commits may wait for replicas.
+    pub(crate) async fn cancel_unless_synchronous(&self, process: i32) {
+        self.control.cancel_unless_synchronous(process).await;
     }
 
     /// The node's position, by the control connection.

@@ -2,8 +2,10 @@
 //!
 //! A transaction is a state of the connection. Only `transaction/commands.rs` changes it.
 
+pub(crate) mod autocommit;
 pub(crate) mod driver;
 mod eviction;
+mod exchange;
 pub(crate) mod membership;
 mod position;
 mod purpose;
@@ -18,25 +20,27 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use sqlx::{AssertSqlSafe, Connection as _};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use self::{
+    autocommit::Autocommit,
     driver::{Access, Driver, ServerIdentity},
+    exchange::{Exchange, is_stale_plan},
     membership::PoolMembership,
     purpose::{EFFECT, Purpose, ROWS},
     session_position::SessionPosition,
     state::{ConnectionState, TransactionState},
 };
 use crate::{
-    cause::{Cause, DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
+    cause::{DEADLINE_PASSED, NO_ROOM},
     deadline::Deadline,
     session::{
         condition::Condition,
         rows::{Meter, Reading, Rows, Take},
         sqlite_file::SessionFile,
-        statement_log::{Statements, is_late},
+        statement_log::Statements,
     },
 };
 
@@ -64,6 +68,7 @@ pub struct Connection {
     deadline: std::sync::Mutex<Deadline>,
     membership: Option<PoolMembership>,
     position: SessionPosition,
+    autocommit: Autocommit,
     /// After which the statements of a read are left.
     read_end: std::sync::Mutex<Deadline>,
     /// Counts the rows of the call that the connection is checked out for.
@@ -98,6 +103,7 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
             position: SessionPosition::default(),
+            autocommit: Autocommit::default(),
             read_end: std::sync::Mutex::default(),
             meter: std::sync::Mutex::default(),
         }
@@ -119,6 +125,7 @@ impl Connection {
     /// Forgets what the previous call has read. The pool calls it at each checkout.
     pub(crate) fn reset(&self) {
         self.position.forget();
+        self.end_autocommit();
         self.set_meter(None);
         self.set_read_end(Deadline::NONE);
     }
@@ -216,10 +223,12 @@ impl Connection {
     }
 
     /// Runs a command for the session itself, on PostgreSQL.
-    async fn control(&self, sql: &'static str) -> Result<(), DbErr> {
+    async fn control(&self, sql: &str) -> Result<(), DbErr> {
         let mut exchange = self.exchange().await;
         let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres, _) => sqlx::raw_sql(sql).execute(&mut **postgres).await,
+            Driver::Postgres(postgres, _) => {
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **postgres).await
+            }
             Driver::Sqlite(..) => Ok(Default::default()),
         };
         exchange.end(result.map(drop))
@@ -282,8 +291,9 @@ impl Connection {
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
         let reading = Reading { take, meter: self.meter() };
+        self.autocommit.sends(&statement.sql);
         let run = purpose.run(&mut exchange.driver, statement, reading.clone());
-        let run = self.unless_evicted(Duration::ZERO, run);
+        let run = self.unless_evicted(self.grace(), run);
         let mut result = self.log.around(logged, limit, self.read_end(), run).await;
         // SQLSTATE 0A000: the schema has changed since the statement was prepared. Outside a
         // transaction it is safe to prepare and run it once more.
@@ -292,46 +302,10 @@ impl Connection {
                 let _ = postgres.clear_cached_statements().await;
             }
             let run = purpose.run(&mut exchange.driver, statement, reading);
-            let run = self.unless_evicted(Duration::ZERO, run);
+            let run = self.unless_evicted(self.grace(), run);
             result = self.log.around(logged, limit, self.read_end(), run).await;
         }
         Ok((exchange, result))
-    }
-}
-
-/// The driver for the time of one exchange with the database.
-pub(crate) struct Exchange<'a> {
-    connection: &'a Connection,
-    pub(crate) driver: MutexGuard<'a, Driver>,
-}
-
-impl Exchange<'_> {
-    /// Ends the exchange. Records whether the session is broken or its transaction has failed.
-    pub(crate) fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, DbErr> {
-        if result.as_ref().is_err_and(is_late) {
-            // It may still run: the connection is in use until it has ended.
-            return Err(DbErr::Custom(READ_TIMEOUT.into()));
-        }
-        self.connection.in_flight.store(false, Ordering::Release);
-        if let Driver::Sqlite(_, interrupt) = &*self.driver {
-            interrupt.disarm();
-        }
-        result.map_err(|error| {
-            if breaks_connection(&error) {
-                self.connection.broken.store(true, Ordering::Release);
-            }
-            if is_stale_plan(&error) {
-                self.connection.stale.store(true, Ordering::Release);
-            }
-            if self.connection.state() == TransactionState::Transaction {
-                self.connection.set_state(TransactionState::Failed);
-            }
-            let error = DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
-            if Cause::of(&error) == Cause::DiskFull {
-                self.connection.condition.set_disk_full(true);
-            }
-            error
-        })
     }
 }
 
@@ -342,10 +316,6 @@ fn room(read: &Result<Rows, sqlx::Error>) -> Result<(), DbErr> {
         true => Err(DbErr::Custom(NO_ROOM.into())),
         false => Ok(()),
     }
-}
-
-fn is_stale_plan(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "0A000")
 }
 
 #[async_trait::async_trait]

@@ -21,12 +21,15 @@ use crate::{
     deadline::Deadline,
     error::StoreError,
     idempotency::{answer, key_lock::KeyLock},
-    pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
+    pool::{
+        commit_position::position_of_commits, options::MOST_DEAD_SESSIONS, pooled::PooledConnection,
+    },
     position::Position,
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
     topology::{choose::Choice, nodes::Topology},
     transaction::{
+        autocommit,
         commands::{Begin, LONGEST_IDLE},
         operation::Write,
     },
@@ -108,7 +111,7 @@ async fn on_primaries(
                 let position = match done.position {
                     Some(position) => Some(position.on(pooled.timeline())),
                     None if call.validate_only => None,
-                    None => pooled.position_now().await,
+                    None => position_of_commits(pooled).await,
                 };
                 return (Ok(Done { position, ..done }), name);
             }
@@ -165,10 +168,10 @@ fn is_settled(error: &StoreError) -> bool {
 }
 
 /// The result of a successful attempt.
-struct Done {
-    answer: Vec<u8>,
-    position: Option<Position>,
-    replayed: bool,
+pub(super) struct Done {
+    pub answer: Vec<u8>,
+    pub position: Option<Position>,
+    pub replayed: bool,
 }
 
 /// Attempts the write until it succeeds, fails for good, or its time is over.
@@ -188,8 +191,12 @@ async fn attempts(
     let mut longest = FIRST_PAUSE;
     loop {
         let attempt_number = call.attempts.note(connection.node());
-        let silent = topology.is_left(node, true);
-        let error = match attempt(connection, silent, call, write).await {
+        let attempted = if autocommit::is_possible(connection, call, write) {
+            autocommit::attempt(connection, call, write).await
+        } else {
+            attempt(connection, topology.is_left(node, true), call, write).await
+        };
+        let error = match attempted {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -247,10 +254,7 @@ async fn attempt(
     begun.map_err(|error| match error {
         // BEGIN waits for no other lock.
         StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
-        StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
-            StoreError::DeadlineExceeded
-        }
-        error => error,
+        error => in_words_of(call, error),
     })?;
     match applied(connection, call, write).await {
         Ok(done) if call.validate_only => {
@@ -264,19 +268,23 @@ async fn attempt(
         Err(error) => {
             connection.rollback().await;
             connection.set_deadline(call.deadline);
-            Err(match explained(connection, call, write, error).await {
-                // The statement's timeout was the call's deadline.
-                StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
-                    StoreError::DeadlineExceeded
-                }
-                error => error,
-            })
+            Err(in_words_of(call, explained(connection, call, write, error).await))
         }
     }
 }
 
+/// The error of a statement, whose timeout may have been the call's deadline.
+pub(super) fn in_words_of(call: &Call, error: StoreError) -> StoreError {
+    match error {
+        StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
+            StoreError::DeadlineExceeded
+        }
+        error => error,
+    }
+}
+
 /// Explains a broken constraint by the fields of the request, if that is possible.
-async fn explained(
+pub(super) async fn explained(
     connection: &Connection,
     call: &Call,
     write: &dyn Write,

@@ -8,6 +8,7 @@ use crate::{
     error::StoreError,
     session::{
         connection::{Connection, driver::Access, membership::PoolMembership},
+        settings,
         sqlite_file::SessionFile,
     },
 };
@@ -41,8 +42,10 @@ impl Connection {
     pub(crate) async fn with_access(self, access: Access) -> Result<Self, Self> {
         let answer = match access {
             same if same == self.access => self.recover().await,
-            Access::ReadWrite => self.control("SET default_transaction_read_only = off").await,
-            Access::ReadOnly => self.control("SET default_transaction_read_only = on").await,
+            other => {
+                let timeout = self.command_timeout.as_millis();
+                self.control(&settings::access(other == Access::ReadOnly, timeout)).await
+            }
         };
         match answer {
             Ok(()) => Ok(Self { access, ..self }),
