@@ -1,48 +1,17 @@
 //! The position after commits that were answered without one: one question of a node answers for
 //! every commit before it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 use crate::{
     pool::{
+        commit_queue::QueuedCommit,
         pooled::PooledConnection,
         shared::{Pool, in_background},
     },
     position::Position,
     session::connection::driver::ServerIdentity,
 };
-
-/// The commits of a node that wait for a position.
-#[derive(Default)]
-pub(crate) struct CommitPositions(Mutex<Waiting>);
-
-#[derive(Default)]
-struct Waiting {
-    /// Whether a question is on its way. It may have been sent before the commits that wait.
-    is_asking: bool,
-    /// What the next question answers.
-    commits: Vec<oneshot::Sender<Option<Position>>>,
-}
-
-impl CommitPositions {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Joins the next question; `None` if the caller has to ask it.
-    fn join(&self) -> Option<oneshot::Receiver<Option<Position>>> {
-        let mut waiting = self.lock();
-        if !waiting.is_asking {
-            waiting.is_asking = true;
-            return None;
-        }
-        let (sender, receiver) = oneshot::channel();
-        waiting.commits.push(sender);
-        Some(receiver)
-    }
-}
 
 /// The right to ask. Dropping it before the last answer, with the task that holds it, lets another
 /// commit ask; those who wait learn nothing.
@@ -53,20 +22,17 @@ struct Asking {
 
 impl Asking {
     /// The commits that the next question answers. Without any, another commit may ask.
-    fn next(&mut self) -> Vec<oneshot::Sender<Option<Position>>> {
-        let mut waiting = self.pool.commit_positions.lock();
-        self.has_ended = waiting.commits.is_empty();
-        waiting.is_asking = !self.has_ended;
-        std::mem::take(&mut waiting.commits)
+    fn next(&mut self) -> Vec<QueuedCommit> {
+        let commits = self.pool.commit_queue.next();
+        self.has_ended = commits.is_empty();
+        commits
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
         if !self.has_ended {
-            let mut waiting = self.pool.commit_positions.lock();
-            waiting.is_asking = false;
-            waiting.commits.clear();
+            self.pool.commit_queue.abandon();
         }
     }
 }
@@ -75,7 +41,7 @@ impl Drop for Asking {
 /// doesn't answer, only the timeline is known.
 pub(crate) async fn position_of_commits(pooled: PooledConnection) -> Option<Position> {
     let (pool, server, timeline) = (pooled.pool().clone(), pooled.server(), pooled.timeline());
-    let position = match pool.commit_positions.join() {
+    let position = match pool.commit_queue.join() {
         Some(next) => {
             // The connection is free for others meanwhile.
             drop(pooled);
@@ -107,11 +73,7 @@ async fn ask(pooled: PooledConnection) -> Option<Position> {
     position
 }
 
-async fn answer(
-    pooled: PooledConnection,
-    mut asking: Asking,
-    mut commits: Vec<oneshot::Sender<Option<Position>>>,
-) {
+async fn answer(pooled: PooledConnection, mut asking: Asking, mut commits: Vec<QueuedCommit>) {
     while !commits.is_empty() {
         let position = pooled.position_of_commits().await;
         for commit in commits {

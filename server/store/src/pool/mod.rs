@@ -5,6 +5,7 @@
 
 mod checkout;
 pub(crate) mod commit_position;
+mod commit_queue;
 mod idle;
 pub(crate) mod options;
 pub(crate) mod pooled;

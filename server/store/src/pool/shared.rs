@@ -18,7 +18,7 @@ use crate::{
     deadline::Deadline,
     error::StoreError,
     pool::{
-        commit_position::CommitPositions,
+        commit_queue::CommitQueue,
         idle::{Idle, IdleList, SURPLUS_IDLE},
         options::{PoolOptions, PoolStats},
         waiters::Waiters,
@@ -51,7 +51,7 @@ pub(crate) struct Pool {
     pub(crate) waiters: Waiters,
     idle_list: Mutex<IdleList>,
     /// Commits on PostgreSQL that were answered without a position.
-    pub(crate) commit_positions: CommitPositions,
+    pub(crate) commit_queue: CommitQueue,
     /// The current generation. The pool never checks out a connection of an earlier one.
     pub(crate) generation: watch::Sender<u64>,
     /// Notified when a connection returns or a slot is free, for callers that found neither.
@@ -82,7 +82,7 @@ impl Pool {
             permits,
             waiters: Waiters::default(),
             idle_list,
-            commit_positions: CommitPositions::default(),
+            commit_queue: CommitQueue::default(),
             generation,
             returned: Notify::new(),
             lost,

@@ -3,9 +3,9 @@
 //! A transaction is a state of the connection. Only `transaction/commands.rs` changes it.
 
 pub(crate) mod autocommit;
+mod committing;
 pub(crate) mod driver;
 mod eviction;
-mod exchange;
 pub(crate) mod membership;
 mod position;
 mod purpose;
@@ -20,27 +20,26 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sqlx::{AssertSqlSafe, Connection as _};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use self::{
-    autocommit::Autocommit,
+    autocommit::{Autocommit, AutocommitState},
     driver::{Access, Driver, ServerIdentity},
-    exchange::{Exchange, is_stale_plan},
     membership::PoolMembership,
     purpose::{EFFECT, Purpose, ROWS},
     session_position::SessionPosition,
     state::{ConnectionState, TransactionState},
 };
 use crate::{
-    cause::{DEADLINE_PASSED, NO_ROOM},
+    cause::{Cause, DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
     deadline::Deadline,
     session::{
         condition::Condition,
         rows::{Meter, Reading, Rows, Take},
         sqlite_file::SessionFile,
-        statement_log::Statements,
+        statement_log::{Statements, is_late},
     },
 };
 
@@ -125,7 +124,7 @@ impl Connection {
     /// Forgets what the previous call has read. The pool calls it at each checkout.
     pub(crate) fn reset(&self) {
         self.position.forget();
-        self.end_autocommit();
+        self.autocommit.set(AutocommitState::Off);
         self.set_meter(None);
         self.set_read_end(Deadline::NONE);
     }
@@ -205,44 +204,6 @@ impl Connection {
         Exchange { connection: self, driver }
     }
 
-    /// Waits for the end of an abandoned statement and checks that the session answers.
-    pub(crate) async fn recover(&self) -> Result<(), DbErr> {
-        let mut exchange = self.exchange().await;
-        let result = match &mut *exchange.driver {
-            // The driver reads the rest of the last answer first.
-            Driver::Postgres(postgres, _) => {
-                sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
-            }
-            Driver::Sqlite(sqlite, interrupt) => {
-                // No caller waits for the statement, so SQLite interrupts it at once.
-                interrupt.arm(Duration::ZERO);
-                sqlite.ping().await
-            }
-        };
-        exchange.end(result)
-    }
-
-    /// Runs a command for the session itself, on PostgreSQL.
-    async fn control(&self, sql: &str) -> Result<(), DbErr> {
-        let mut exchange = self.exchange().await;
-        let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres, _) => {
-                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **postgres).await
-            }
-            Driver::Sqlite(..) => Ok(Default::default()),
-        };
-        exchange.end(result.map(drop))
-    }
-
-    /// Closes the session, also after an error. The last session removes SQLite's log.
-    pub(crate) async fn close(self) {
-        drop(self.file);
-        let _ = match self.driver.into_inner() {
-            Driver::Postgres(postgres, _) => postgres.close().await,
-            Driver::Sqlite(sqlite, _) => sqlite.close().await,
-        };
-    }
-
     fn check_deadline(&self) -> Result<(), DbErr> {
         match self.deadline().has_passed() {
             true => Err(DbErr::Custom(DEADLINE_PASSED.into())),
@@ -293,7 +254,7 @@ impl Connection {
         let reading = Reading { take, meter: self.meter() };
         self.autocommit.sends(&statement.sql);
         let run = purpose.run(&mut exchange.driver, statement, reading.clone());
-        let run = self.unless_evicted(self.grace(), run);
+        let run = self.unless_evicted(self.autocommit.grace(), run);
         let mut result = self.log.around(logged, limit, self.read_end(), run).await;
         // SQLSTATE 0A000: the schema has changed since the statement was prepared. Outside a
         // transaction it is safe to prepare and run it once more.
@@ -302,10 +263,47 @@ impl Connection {
                 let _ = postgres.clear_cached_statements().await;
             }
             let run = purpose.run(&mut exchange.driver, statement, reading);
-            let run = self.unless_evicted(self.grace(), run);
+            let run = self.unless_evicted(self.autocommit.grace(), run);
             result = self.log.around(logged, limit, self.read_end(), run).await;
         }
         Ok((exchange, result))
+    }
+}
+
+/// The driver for the time of one exchange with the database.
+pub(crate) struct Exchange<'a> {
+    connection: &'a Connection,
+    pub(crate) driver: MutexGuard<'a, Driver>,
+}
+
+impl Exchange<'_> {
+    /// Ends the exchange. Records whether the session is broken or its transaction has failed.
+    pub(crate) fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, DbErr> {
+        if result.as_ref().is_err_and(is_late) {
+            // It may still run: the connection is in use until it has ended.
+            return Err(DbErr::Custom(READ_TIMEOUT.into()));
+        }
+        self.connection.in_flight.store(false, Ordering::Release);
+        self.connection.autocommit.ends(&result);
+        if let Driver::Sqlite(_, interrupt) = &*self.driver {
+            interrupt.disarm();
+        }
+        result.map_err(|error| {
+            if breaks_connection(&error) {
+                self.connection.broken.store(true, Ordering::Release);
+            }
+            if is_stale_plan(&error) {
+                self.connection.stale.store(true, Ordering::Release);
+            }
+            if self.connection.state() == TransactionState::Transaction {
+                self.connection.set_state(TransactionState::Failed);
+            }
+            let error = DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
+            if Cause::of(&error) == Cause::DiskFull {
+                self.connection.condition.set_disk_full(true);
+            }
+            error
+        })
     }
 }
 
@@ -316,6 +314,11 @@ fn room(read: &Result<Rows, sqlx::Error>) -> Result<(), DbErr> {
         true => Err(DbErr::Custom(NO_ROOM.into())),
         false => Ok(()),
     }
+}
+
+/// Whether the schema has changed since the statement was prepared (SQLSTATE 0A000).
+fn is_stale_plan(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "0A000")
 }
 
 #[async_trait::async_trait]

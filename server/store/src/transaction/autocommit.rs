@@ -17,9 +17,9 @@ use crate::{
     position::Position,
     session::connection::autocommit::AutocommitState,
     transaction::{
+        attempt::{Done, explained, in_words_of},
         commands::position_of_sqlite_commit,
         operation::Write,
-        runner::{self, Done},
     },
 };
 
@@ -87,7 +87,7 @@ pub(super) async fn attempt(
         return Err(error);
     }
     connection.set_deadline(call.deadline);
-    Err(runner::in_words_of(call, runner::explained(connection, call, write, error).await))
+    Err(in_words_of(call, explained(connection, call, write, error).await))
 }
 
 /// Applies the write. Once the deadline has passed, its statement is cancelled until it ends.

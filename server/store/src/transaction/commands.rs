@@ -77,8 +77,9 @@ impl Connection {
                 // it would have sent the next statement.
                 let idle = idle.as_millis().min(statement) + IDLE_MARGIN.as_millis();
                 let mut sql = format!(
-                    "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
-                     SET LOCAL idle_in_transaction_session_timeout = {idle}",
+                    "BEGIN ISOLATION LEVEL {isolation} {}; \
+                     SET LOCAL idle_in_transaction_session_timeout = {idle}; \
+                     SET LOCAL statement_timeout = {statement}",
                     // A node that has become a replica refuses READ WRITE here, before any
                     // statement has run.
                     if read_only { "READ ONLY" } else { "READ WRITE" },

@@ -3,6 +3,7 @@
 //! [`runner`] runs one write in one transaction, or [`autocommit`] one statement without, [`session`] runs transactions that a caller
 //! leads step by step. Only [`commands`] begins, commits and rolls back.
 
+mod attempt;
 mod autocommit;
 pub(crate) mod commands;
 pub(crate) mod operation;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{cause::may_have_committed, session::connection::Connection};
+use crate::cause::may_have_committed;
 
 /// How long a commit's answer is waited for once its node was evicted: without it no one can know
 /// what has happened.
@@ -41,7 +41,7 @@ impl Default for Autocommit {
 }
 
 impl Autocommit {
-    fn get(&self) -> AutocommitState {
+    pub(super) fn get(&self) -> AutocommitState {
         match self.state.load(Ordering::Acquire) {
             0 => AutocommitState::Off,
             1 => AutocommitState::Unchanged,
@@ -50,7 +50,7 @@ impl Autocommit {
         }
     }
 
-    fn set(&self, state: AutocommitState) {
+    pub(super) fn set(&self, state: AutocommitState) {
         self.state.store(state as u8, Ordering::Release);
     }
 
@@ -72,37 +72,23 @@ impl Autocommit {
             Err(_) => self.set(AutocommitState::Unchanged),
         }
     }
-}
 
-impl Connection {
-    /// From now on, until [`Connection::end_autocommit`], statements commit by themselves.
-    pub(crate) fn begin_autocommit(&self) {
-        self.autocommit.set(AutocommitState::Unchanged);
+    /// Notes how long the session was idle before its checkout.
+    pub(super) fn note_idle(&self, idle: Duration) {
+        let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        self.idle_ms.store(idle, Ordering::Relaxed);
     }
 
-    /// What became of the last statement that changes something.
-    pub(crate) fn end_autocommit(&self) -> AutocommitState {
-        let state = self.autocommit.get();
-        self.autocommit.set(AutocommitState::Off);
-        state
+    /// How long the session was idle before its checkout.
+    pub(super) fn idle_before(&self) -> Duration {
+        Duration::from_millis(self.idle_ms.load(Ordering::Relaxed))
     }
 
     /// How long the answer to a statement is waited for once its node was evicted.
     pub(super) fn grace(&self) -> Duration {
-        match self.autocommit.get() {
+        match self.get() {
             AutocommitState::Off => Duration::ZERO,
             _ => COMMIT_GRACE,
         }
-    }
-
-    /// Notes how long the session was idle before its checkout.
-    pub(crate) fn note_idle(&self, idle: Duration) {
-        let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
-        self.autocommit.idle_ms.store(idle, Ordering::Relaxed);
-    }
-
-    /// How long the session was idle before its checkout.
-    pub(crate) fn idle_before(&self) -> Duration {
-        Duration::from_millis(self.autocommit.idle_ms.load(Ordering::Relaxed))
     }
 }
