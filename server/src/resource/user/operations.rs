@@ -42,7 +42,7 @@ queries! {
 
 operations! {
     /// Deletes users, and with `force` also their carts, reviews and posts.
-    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>;
+    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>, crud::single_delete::<User>;
 }
 
 /// A user to write, with the request's password.
