@@ -23,7 +23,6 @@ use bookstore_store::{
 use bookstore_tests::{Database, Engine, Origin, SOON, Stopwatch, on_every_engine, run, until};
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult};
 use tokio::{
-    runtime,
     sync::Semaphore,
     task::{JoinHandle, yield_now},
 };
@@ -37,7 +36,6 @@ on_every_engine!(
     row_that_the_database_cannot_read_fails_its_own_read_only,
     statement_that_hangs_delays_the_others_by_its_timeout_only,
     read_that_leaves_takes_nothing_along,
-    runtime_that_ends_takes_its_reads_along,
 );
 
 /// The number of statements that run before others wait.
@@ -394,25 +392,4 @@ async fn read_that_leaves_takes_nothing_along(engine: Engine) {
         }
     }
     assert_eq!((fixture.counts.alone(), fixture.counts.shared()), (STATEMENTS, 2));
-}
-
-async fn runtime_that_ends_takes_its_reads_along(engine: Engine) {
-    let fixture = Fixture::start(engine, 4).await;
-    let other = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let other = other.expect("another runtime");
-    let begin = |number, held| {
-        let _entered = other.enter();
-        fixture.begin(fixture.query(number, held), Deadline::NONE)
-    };
-    let first: Vec<_> = (0..STATEMENTS).map(|_| begin(1, true)).collect();
-    until("the first reads run", SOON, async || fixture.counts.alone() == STATEMENTS).await;
-    let reads: Vec<_> = (1..=4).map(|number| begin(number, false)).collect();
-    other.spawn(joined()).await.expect("no panic");
-    other.shutdown_background();
-    for read in first.into_iter().chain(reads) {
-        assert!(read.await.is_err_and(|ended| ended.is_cancelled()));
-    }
-    // The next one finds nothing that it would wait for.
-    assert_eq!(name(fixture.begin(fixture.query(2, false), Deadline::NONE)).await, "category 2");
-    assert_eq!(fixture.counts.shared(), 0);
 }
