@@ -116,6 +116,9 @@ fn id(number: usize) -> Uuid {
     Uuid::from_u128(number as u128)
 }
 
+/// Makes the statement of a form for these ids.
+type MakeStatement = fn(DbBackend, u8, &[Uuid]) -> CachedStatement;
+
 /// A store on a database with categories of the numbers 1 to `count`.
 struct Fixture {
     engine: Engine,
@@ -123,7 +126,7 @@ struct Fixture {
     store: Store,
     counts: Arc<Counts>,
     /// Reads the rows, in place of the service's statement.
-    statement: Option<fn(DbBackend, u8, &[Uuid]) -> CachedStatement>,
+    statement: Option<MakeStatement>,
 }
 
 type Answer = ReadResult<Model>;
