@@ -170,8 +170,9 @@ async fn write_past_its_deadline_is_ended() {
                 .await
                 .expect("a category");
             let late = create_within(&server, "late", Duration::from_millis(300)).await;
-            let status = late.expect_err("a locked table");
-            assert_eq!(reason(&status).1, "DEADLINE_EXCEEDED", "{status:?}");
+            // CANCELLED if the client was the first to notice.
+            let code = late.expect_err("a locked table").code();
+            assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code}");
             // The table is still locked.
             let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
             until("the statement has ended", Duration::from_secs(5), async || {

@@ -148,7 +148,9 @@ async fn nothing_is_seen_before_replicas_have_it(
         }));
     }
     for write in writes {
-        assert_eq!(write.await.expect("no panic").code(), Code::DeadlineExceeded);
+        // CANCELLED if the client was the first to notice.
+        let code = write.await.expect("no panic").code();
+        assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code}");
     }
     let in_wait = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' \
                    AND now() - query_start > interval '1 second'";

@@ -276,19 +276,22 @@ async fn read_state(
 /// Writes the order, its items and the stock on SQLite: three statements, which the driver's thread
 /// runs one after the other. A line is an array: the item's id, the book's id, the quantity, the
 /// price.
+///
+/// The statements share one list of values. What the later ones need comes first in it: the driver
+/// counts a number that a statement skips as one more value, and binds none behind the last.
 static WRITE: LazyLock<String> = LazyLock::new(|| {
-    let later = later_sql(DbBackend::Sqlite, "?7", r#""books"."updated_at""#);
+    let later = later_sql(DbBackend::Sqlite, "?2", r#""books"."updated_at""#);
     format!(
         r#"INSERT INTO "orders" ("id", "user_id", "status", "total_micros", "currency_code",
     "shipping_address", "created_at", "updated_at", "version")
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 1);
+VALUES (?3, ?4, ?5, ?6, ?7, ?8, ?2, ?2, 1);
 INSERT INTO "order_items" ("id", "order_id", "book_id", "quantity", "price_micros",
     "created_at", "updated_at", "version")
-SELECT unhex("value" ->> 0), ?1, unhex("value" ->> 1), "value" ->> 2, "value" ->> 3, ?7, ?7, 1
-FROM json_each(?8);
+SELECT unhex("value" ->> 0), ?3, unhex("value" ->> 1), "value" ->> 2, "value" ->> 3, ?2, ?2, 1
+FROM json_each(?1);
 UPDATE "books" SET "stock" = "stock" - "line"."quantity", "version" = "version" + 1,
     "updated_at" = {later}
-FROM (SELECT unhex("value" ->> 1) AS "book_id", "value" ->> 2 AS "quantity" FROM json_each(?8))
+FROM (SELECT unhex("value" ->> 1) AS "book_id", "value" ->> 2 AS "quantity" FROM json_each(?1))
     AS "line"
 WHERE "books"."id" = "line"."book_id""#
     )
@@ -305,14 +308,14 @@ async fn write(
         serde_json::json!([id, book, item.quantity, item.price_micros])
     });
     let values = [
+        serde_json::Value::from_iter(lines).to_string().into(),
+        order.created_at.into(),
         order.id.into(),
         order.user_id.into(),
         order.status.clone().into(),
         order.total_micros.into(),
         order.currency_code.clone().into(),
         order.shipping_address.clone().into(),
-        order.created_at.into(),
-        serde_json::Value::from_iter(lines).to_string().into(),
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Sqlite, WRITE.as_str(), values);
     connection.execute_raw(statement).await?;
