@@ -52,9 +52,16 @@ const USUAL: Offer<'static> = Offer { versions: &[&TLS13], protocols: &["h2"], p
 
 /// The TLS of a client that trusts the authority.
 fn config(authority: &Authority, offer: Offer<'_>) -> Arc<ClientConfig> {
+    config_with(&[authority], offer)
+}
+
+/// The TLS of a client that trusts several authorities.
+fn config_with(authorities: &[&Authority], offer: Offer<'_>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    let authority = CertificateDer::from_pem_slice(authority.pem().as_bytes());
-    roots.add(authority.expect("PEM")).expect("an authority");
+    for authority in authorities {
+        let authority = CertificateDer::from_pem_slice(authority.pem().as_bytes());
+        roots.add(authority.expect("PEM")).expect("an authority");
+    }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(offer.versions)
         .expect("versions")

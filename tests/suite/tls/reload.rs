@@ -1,6 +1,12 @@
 //! Certificates, authorities and revocation lists that are replaced while the service runs.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{Authority, Engine, Purpose, SOON, TestServer, TlsFiles, dns, until};
@@ -8,7 +14,7 @@ use rustls::HandshakeKind;
 use tokio::io::AsyncReadExt as _;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{Offer, USUAL, config, connect, failed, is_ended, list, open, start};
+use super::{Offer, USUAL, config, config_with, connect, failed, is_ended, list, open, start};
 use crate::{admin, client};
 
 bookstore_tests::on_every_engine!(
@@ -16,6 +22,16 @@ bookstore_tests::on_every_engine!(
     connections_of_refused_certificates_are_ended,
     certificate_that_has_expired_ends_its_connection_and_is_not_resumed,
 );
+
+/// Tells tasks that the test is over, also if it has failed.
+#[derive(Default)]
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// When the certificate in force expires, as the metric says.
 async fn expiry(server: &TestServer) -> f64 {
@@ -49,6 +65,28 @@ async fn certificate_is_replaced_whole_and_no_stream_ends(engine: Engine) {
     let newer = other.sign(Purpose::Server, names(), (2020, 2090));
     let expired = other.sign(Purpose::Server, names(), (2019, 2020));
     let cut = &newer.certificate[..newer.certificate.len() / 2];
+    // Callers that trust both authorities see nothing of all that: those with a connection, and
+    // those that make one for each call.
+    let over = CancelOnDrop::default();
+    let both = config_with(&[&files.authority, &other], USUAL);
+    let (address, is_over) = (server.address(), over.0.clone());
+    let connecting = tokio::spawn(async move {
+        let mut made = 0_u32;
+        while !is_over.load(Ordering::Relaxed) {
+            connect(address, both.clone()).await.expect("a connection");
+            made += 1;
+        }
+        made
+    });
+    let (mut books, is_over) = (client::books(&server), over.0.clone());
+    let calling = tokio::spawn(async move {
+        let mut made = 0_u32;
+        while !is_over.load(Ordering::Relaxed) {
+            books.list_books(ListBooksRequest::default()).await.expect("a list");
+            made += 1;
+        }
+        made
+    });
     let refused_files = [
         // Half of a replacement: the new certificate with the old key.
         (newer.certificate.as_str(), None, "is not the key of the certificate in"),
@@ -83,6 +121,9 @@ async fn certificate_is_replaced_whole_and_no_stream_ends(engine: Engine) {
     connect(server.address(), config(&files.authority, USUAL)).await.expect_err("the old one");
     // 2090-01-01.
     assert!((expiry(&server).await - 3_786_912_000.0).abs() < 1.0);
+    over.0.store(true, Ordering::Relaxed);
+    assert!(connecting.await.expect("no connection is lost") > 0);
+    assert!(calling.await.expect("no call is lost") > 0);
     // The stream and its connection are served on.
     let silent = tokio::time::timeout(Duration::from_millis(100), watch.message()).await;
     assert!(silent.is_err(), "the stream has ended: {silent:?}");
