@@ -18,6 +18,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
+    admin,
     client::{self, Books, a_book, create, done, message, refused, with},
     migrate::pooler::{pool, through},
 };
@@ -112,7 +113,13 @@ async fn database_of_another_encoding_is_refused() {
         let migrated = run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await;
         assert_eq!(migrated.code, Some(1), "{migrated:?}");
         assert!(migrated.errors.contains(&sentence), "{migrated:?}");
-        let server = TestServer::builder(Engine::Sqlite).url(&url).wait_for(None).start().await;
+        let server = TestServer::builder(Engine::Sqlite).url(&url).env("ADMIN_ADDR", "127.0.0.1:0");
+        let server = server.wait_for(None).start().await;
+        let address = server.admin_address().await;
+        until("the probe says why", SOON, async || {
+            admin::get(address, "/readyz").await.1.contains(&sentence)
+        })
+        .await;
         server.logs().wait_for(|line| line.contains(&sentence)).await;
         assert_eq!(health(&server, "ready").await, ServingStatus::NotServing);
         drop(server);

@@ -220,7 +220,7 @@ impl TransactStream {
         let mut call = self.calls.call(&self.context, isolation, &TransactRequest::default())?;
         call.deadline = end;
         let reads = match begin.read_only {
-            true => Some(self.calls.freshness(&self.context)?),
+            true => Some(self.calls.freshness(&self.context).await?),
             false => None,
         };
         // Replicas have no serializable transactions (PostgreSQL, Hot Standby, Caveats).

@@ -184,11 +184,11 @@ impl Store {
         };
         let end = self.0.limits.end(limit);
         // Held until the read has ended.
-        let mut _running = None;
+        let (mut _running, mut route) = (None, None);
         if let (Some(row), Limit::Call) = (query.row_by_id(), limit) {
             let ends = (deadline, end);
             match self.0.coalescer.read(row, freshness, ends, meter.as_ref()).await {
-                Coalesced::Alone(running) => _running = running,
+                Coalesced::Alone(first) => (_running, route) = first.unzip(),
                 Coalesced::Found(found) => {
                     let result = found.take(|row| query.of_row(row));
                     return ReadResult { result, node: Some(found.node), position: found.position };
@@ -198,7 +198,11 @@ impl Store {
         }
         let mut avoid = Vec::new();
         loop {
-            let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
+            let choice = match route.take() {
+                Some(route) => topology.reader_on(&route, freshness, deadline).await,
+                None => topology.reader(freshness, deadline, &avoid).await,
+            };
+            let Choice { node, pooled } = match choice {
                 Ok(choice) => choice,
                 Err(error) => return refused(error),
             };
@@ -206,7 +210,7 @@ impl Store {
             pooled.set_read_end(end);
             pooled.set_meter(meter.clone());
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
-            let is_primary = topology.snapshot().primary == Some(node);
+            let is_primary = topology.is_primary(node);
             let (result, is_left) = tokio::select! {
                 result = query.fetch(&pooled) => (result, false),
                 () = pooled.evicted() => (Err(lost()), false),
@@ -224,7 +228,7 @@ impl Store {
                 Err(StoreError::Unavailable(_)) => true,
                 // A recovery conflict: the replica replayed the removal of rows that the query
                 // needed (PostgreSQL, 27.4.2. Handling Query Conflicts).
-                Err(StoreError::Conflict(_)) => topology.snapshot().primary != Some(node),
+                Err(StoreError::Conflict(_)) => !topology.is_primary(node),
                 _ => false,
             };
             // The read has waited for the primary already.

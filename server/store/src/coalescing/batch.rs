@@ -138,7 +138,7 @@ async fn read(
     pooled.set_read_end(end);
     let statement = (kind.statement)(pooled.get_database_backend(), &ids);
     let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
-    let is_primary = topology.snapshot().primary == Some(route.node);
+    let is_primary = topology.is_primary(route.node);
     let answer = tokio::select! {
         answer = pooled.query_up_to(statement, BATCH_BYTES) => answer?,
         () = pooled.evicted() => return Err(lost()),
