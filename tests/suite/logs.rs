@@ -60,6 +60,8 @@ async fn call_is_logged_as_one_line(engine: Engine) {
         assert_eq!(line["method"], "/bookstore.v1.BookService/CreateBook");
         assert_eq!(line["code"], code);
         assert_eq!(line["level"], "INFO");
+        // For operators: callers learn `primary` or `replica`.
+        assert!(line["node"].as_str().is_some_and(|node| node != "primary"), "{line}");
         assert!(line["duration_ms"].as_f64().is_some_and(|took| took > 0.0), "{line}");
         let timestamp = line["timestamp"].as_str().unwrap_or_default();
         assert!(timestamp.starts_with("20") && timestamp.ends_with('Z'), "{line}");

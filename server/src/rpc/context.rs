@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bookstore_store::{Attempts, Committed, Deadline, Position, StoreError};
+use bookstore_store::{Attempts, Committed, Deadline, Position, ServingNode, StoreError};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ impl RequestContext {
     /// Notes a read, for the answer and for the session.
     pub fn note_read(
         &self,
-        node: Option<Arc<str>>,
+        node: Option<ServingNode>,
         position: Option<Position>,
         database: Duration,
     ) {
@@ -75,7 +75,7 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFacts {
     /// The node that answered.
-    pub node: Option<Arc<str>>,
+    pub node: Option<ServingNode>,
     /// From which position on a write can be seen, or up to which one was read.
     pub position: Option<Position>,
     /// How often a write was tried.
@@ -108,7 +108,7 @@ impl AnswerCell {
     /// Notes a read.
     pub fn note_read(
         &self,
-        node: Option<Arc<str>>,
+        node: Option<ServingNode>,
         position: Option<Position>,
         database: Duration,
     ) {

@@ -56,6 +56,14 @@ impl Registry {
         });
     }
 
+    /// Adds the method that takes this reading request and can't be part of a transaction.
+    pub fn read_alone<R: ReadRequest>(&mut self) {
+        self.read::<R>();
+        if let Some(registered) = self.by_request.get_mut(&R::full_name()) {
+            registered.method.stands_alone = true;
+        }
+    }
+
     /// Adds the method that takes this writing request.
     pub fn write<R: WriteRequest>(&mut self) {
         self.add::<R>(MethodKind::Write, |calls, bytes, measure| {
@@ -85,6 +93,7 @@ impl Registry {
                 let method = Method {
                     path,
                     kind,
+                    stands_alone: kind == MethodKind::Direct,
                     answer,
                     unary,
                     streams_requests,

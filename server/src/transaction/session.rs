@@ -323,7 +323,7 @@ impl TransactStream {
             return Err(refused("is no request of this service"));
         };
         let method = &registered.method;
-        if method.kind == MethodKind::Direct {
+        if method.stands_alone {
             return Err(refused("is the request of a method that can't be part of a transaction"));
         }
         if method.kind == MethodKind::Write && transaction.only_reads() {

@@ -22,6 +22,7 @@ use crate::{
     position::{Freshness, Position},
     read_limits::{Limit, ReadLimits},
     schema::{Needs, Schema, migrations, needs, revisions},
+    serving_node::ServingNode,
     session::{
         connect::{Connector, PlainConnection},
         rows::Meter,
@@ -58,8 +59,8 @@ struct StoreInner {
 pub struct ReadResult<T> {
     /// The answer.
     pub result: Result<T, StoreError>,
-    /// The node that answered, by its name for callers; `None` if none was available.
-    pub node: Option<Arc<str>>,
+    /// The node that answered; `None` if none was available.
+    pub node: Option<ServingNode>,
     /// A position that covers all that was read; `None` if it is unknown.
     pub position: Option<Position>,
 }

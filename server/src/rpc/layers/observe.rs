@@ -68,10 +68,11 @@ pub async fn observe<F: Future<Output = Response>>(
         traces::join_caller(&span, request.headers());
     }
     let began = Instant::now();
-    let mut line =
-        AccessLogLine { began, quiet: !ours, method, name, code: None, span: span.clone() };
-
     let answer = AnswerCell::default();
+    let (quiet, span_of_line, facts) = (!ours, span.clone(), answer.clone());
+    let mut line =
+        AccessLogLine { began, quiet, method, name, code: None, span: span_of_line, answer: facts };
+
     let context = context(shared, &request, &request_id, &answer, refused);
     let mut response = match context {
         Err(error) if ours => status::metadata(&error).into_http(),
@@ -138,8 +139,8 @@ fn write_out(
     if let Some(value) = text(request_id) {
         put("request-id", value);
     }
-    if let Some(value) = facts.node.and_then(|node| text(&node)) {
-        put("served-by", value);
+    if let Some(node) = facts.node {
+        put("served-by", HeaderValue::from_static(node.role()));
     }
     if let Some(attempts) = facts.attempts {
         put("attempts", attempts.into());
@@ -262,6 +263,8 @@ struct AccessLogLine {
     name: Option<&'static str>,
     code: Option<Code>,
     span: tracing::Span,
+    /// What the call has learned, such as the node that answered.
+    answer: AnswerCell,
 }
 
 impl Drop for AccessLogLine {
@@ -282,7 +285,9 @@ impl Drop for AccessLogLine {
         if self.quiet {
             tracing::debug!(code, duration_ms, "call");
         } else {
-            tracing::info!(code, duration_ms, "call");
+            // Callers learn only whether it was the primary.
+            let node = self.answer.facts().node.map(|node| node.name);
+            tracing::info!(node = node.as_deref(), code, duration_ms, "call");
         }
     }
 }

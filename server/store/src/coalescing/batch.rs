@@ -14,6 +14,7 @@ use crate::{
     error::StoreError,
     pool::shared::in_background,
     position::Position,
+    serving_node::ServingNode,
     session::rows,
     telemetry::meters::{BATCHES, READS_COALESCED},
     topology::{nodes::Topology, route::Route},
@@ -62,7 +63,7 @@ struct BatchRows {
     rows: HashMap<Uuid, (Arc<Mutex<QueryResult>>, usize)>,
     /// Whether rows stayed unread because of the size.
     cut: bool,
-    node: Arc<str>,
+    node: ServingNode,
     position: Option<Position>,
 }
 

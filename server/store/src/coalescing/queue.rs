@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    coalescing::row::RowKind, deadline::Deadline, position::Position, topology::route::Route,
+    coalescing::row::RowKind, deadline::Deadline, position::Position, serving_node::ServingNode,
+    topology::route::Route,
 };
 
 /// How many statements of a kind run on a node before further reads wait. With two, the database
@@ -59,8 +60,8 @@ pub(crate) struct Found {
     pub(super) row: Option<Arc<Mutex<QueryResult>>>,
     /// The memory that the row takes, in bytes.
     pub(super) weight: usize,
-    /// The node that answered, by its name for callers.
-    pub(crate) node: Arc<str>,
+    /// The node that answered.
+    pub(crate) node: ServingNode,
     /// A position that covers the read.
     pub(crate) position: Option<Position>,
 }

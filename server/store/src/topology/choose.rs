@@ -17,8 +17,8 @@ use crate::{
     topology::{nodes::Topology, probe::ProbeResult, snapshot::TopologySnapshot},
 };
 
-/// The primary's name for callers, whichever node it is.
-pub(crate) const PRIMARY: &str = "primary";
+/// The primary's name in the metrics of reads, whichever node it is.
+pub(super) const PRIMARY: &str = "primary";
 
 /// A connection to the node that was picked.
 pub(crate) struct Choice {
@@ -198,7 +198,7 @@ impl Topology {
                     if pooled.is_evicted() || now.is_some_and(|now| now != (index, timeline)) {
                         continue;
                     }
-                    pooled.leads_to(PRIMARY.into(), timeline);
+                    pooled.leads_to(true, timeline);
                     return Ok(Choice { node: index, pooled });
                 }
                 // No statement has run, so the call may go to the next primary.
@@ -282,7 +282,7 @@ impl Topology {
         let node = &self.nodes[index];
         let pooled = self.check_out_replica(index, seen.started, deadline).await;
         let mut pooled = pooled.map_err(|_| "failed")?.ok_or("restarted")?;
-        pooled.leads_to(node.name.clone(), seen.timeline);
+        pooled.leads_to(false, seen.timeline);
         routed(&node.name, "replica");
         Ok(Choice { node: index, pooled })
     }
@@ -347,6 +347,6 @@ impl Topology {
     }
 }
 
-fn routed(node: &str, reason: &'static str) {
+pub(super) fn routed(node: &str, reason: &'static str) {
     READS_ROUTED.add(1, &[KeyValue::new("node", node.to_owned()), KeyValue::new("reason", reason)]);
 }

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
-
 use crate::{
     deadline::Deadline,
     error::StoreError,
     pool::pooled::PooledConnection,
     position::{Freshness, Position},
     session::connection::driver::Access,
-    telemetry::meters::READS_ROUTED,
     topology::{
-        choose::{Choice, PRIMARY, ReplicaNeed},
+        choose::{Choice, PRIMARY, ReplicaNeed, routed},
         nodes::Topology,
     },
 };
@@ -22,7 +19,7 @@ use crate::{
 pub(crate) struct Route {
     /// The index of the node.
     pub(crate) node: usize,
-    /// Its name for callers.
+    /// Its name in the metrics of reads.
     name: Arc<str>,
     /// Its timeline; 0 if it is unknown.
     timeline: u32,
@@ -108,7 +105,7 @@ impl Topology {
             }
         };
         Ok(pooled.map(|mut pooled| {
-            pooled.leads_to(route.name.clone(), route.timeline);
+            pooled.leads_to(!route.is_of_replica(), route.timeline);
             pooled
         }))
     }
@@ -144,8 +141,7 @@ impl Topology {
     /// Counts a read that was answered on a route.
     pub(crate) fn routed(&self, route: &Route) {
         if !self.is_single() {
-            let node = KeyValue::new("node", route.name.to_string());
-            READS_ROUTED.add(1, &[node, KeyValue::new("reason", route.reason)]);
+            routed(&route.name, route.reason);
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     idempotency::{answer, key_lock::KeyLock},
     pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
     position::Position,
+    serving_node::ServingNode,
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
     topology::{choose::Choice, nodes::Topology},
@@ -92,7 +93,7 @@ async fn on_primaries(
     mut choice: Choice,
     call: &Call,
     write: &dyn Write,
-) -> (Result<Done, StoreError>, Arc<str>) {
+) -> (Result<Done, StoreError>, ServingNode) {
     let mut end = None;
     let mut unknown = None;
     let mut dead_sessions = 0;
