@@ -32,15 +32,15 @@ const GRANTS: &str = "
         SELECT 'database', '', datdba, coalesce(datacl, acldefault('d', datdba))
         FROM pg_database WHERE datname = current_database()
         UNION ALL
-        SELECT 'by default on ' || defaclobjtype, '', defaclrole, defaclacl FROM pg_default_acl
+        SELECT 'by default on ' || defaclobjtype::text, '', defaclrole, defaclacl FROM pg_default_acl
     )
-    SELECT object, attribute,
+    SELECT * FROM (SELECT object, attribute,
         CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role,
         string_agg(privilege_type || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END,
             ', ' ORDER BY privilege_type) AS privileges
     FROM acls, aclexplode(acl) AS one
     WHERE one.grantee <> owner
-    GROUP BY object, attribute, one.grantee
+    GROUP BY object, attribute, one.grantee) AS listed
     ORDER BY object COLLATE \"C\", attribute COLLATE \"C\", role COLLATE \"C\"";
 
 /// The list of grants in a database.
@@ -143,6 +143,13 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(code.map_or_else(|| error.to_string(), |code| code.into_owned()))
 }
 
+/// The timeouts of what uses the service's role beside it.
+const NETS: &str = "DO $$ BEGIN
+        ASSERT current_setting('statement_timeout') = '1min';
+        ASSERT current_setting('lock_timeout') = '1min';
+        ASSERT current_setting('idle_in_transaction_session_timeout') = '1min';
+    END $$";
+
 #[tokio::test]
 async fn each_role_has_only_its_privileges() {
     const DENIED: Option<&str> = Some("42501");
@@ -155,6 +162,7 @@ async fn each_role_has_only_its_privileges() {
         ("bookstore_app", "SELECT * FROM things", DENIED),
         ("bookstore_reader", "SELECT * FROM things", DENIED),
         ("bookstore_app", "UPDATE categories SET name = name", None),
+        ("bookstore_app", NETS, None),
         ("bookstore_app", "TRUNCATE categories", DENIED),
         ("bookstore_app", "DROP TABLE categories", DENIED),
         ("bookstore_app", "CREATE TEMPORARY TABLE mine (id int)", DENIED),

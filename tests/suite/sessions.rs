@@ -12,6 +12,7 @@ use bookstore_tests::{
     reverse_settings, run, until,
 };
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -20,7 +21,7 @@ use tonic_health::pb::{
 use crate::{
     admin,
     client::{self, Books, a_book, create, done, message, refused, with},
-    migrate::pooler::{pool, through},
+    migrate::pooler::{hand_down, pool, through},
 };
 
 /// A role that has every setting turned round migrates, writes, filters and reads as any other.
@@ -171,7 +172,10 @@ async fn pooler_in_transaction_mode_is_refused() {
     let database = Database::create(Engine::Postgres, Origin::Migrated).await;
     let url = through(&database.url(), pool).await;
     let through = TestServer::builder(Engine::Sqlite).url(&url).wait_for(None).start().await;
-    let said = |line: &str| line.contains("goes through a pooler") && line.contains("session mode");
+    let said = |line: &str| {
+        let sentence = ["goes through a pooler", "share the server's process", "session mode"];
+        sentence.iter().all(|part| line.contains(part))
+    };
     through.logs().wait_for(said).await;
     assert_eq!(health(&through, "ready").await, ServingStatus::NotServing);
     refused(client::books(&through).list_books(ListBooksRequest::default()).await).is(
@@ -179,6 +183,21 @@ async fn pooler_in_transaction_mode_is_refused() {
         "DATABASE_UNAVAILABLE",
         &[],
     );
+}
+
+/// A pooler that has no second session hands a used one down, with what another client has set.
+#[tokio::test]
+async fn session_of_another_client_is_refused() {
+    let database = Database::create(Engine::Postgres, Origin::Migrated).await;
+    let url = through(&database.url(), hand_down).await;
+    let mut other = PgConnection::connect(&url).await.expect("a session");
+    let set = "SELECT set_config('bookstore.session', 'in use', false)";
+    sqlx::raw_sql(set).execute(&mut other).await.expect("a setting");
+    other.close().await.expect("the end of the session for this client");
+    let server = TestServer::builder(Engine::Sqlite).url(&url).wait_for(None).start().await;
+    let said = |line: &str| line.contains("another client has used this session");
+    server.logs().wait_for(said).await;
+    assert_eq!(health(&server, "ready").await, ServingStatus::NotServing);
 }
 
 /// Waits until a name has a state of health.
