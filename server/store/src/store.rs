@@ -211,11 +211,10 @@ impl Store {
             pooled.set_read_end(end);
             pooled.set_meter(meter.clone());
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
-            let is_primary = topology.is_primary(node);
             let (result, is_left) = tokio::select! {
                 result = query.fetch(&pooled) => (result, false),
                 () = pooled.evicted() => (Err(lost()), false),
-                () = topology.is_left(node, is_primary) => (Err(lost()), true),
+                () = topology.is_left(node, topology.is_primary(node)) => (Err(lost()), true),
             };
             // A session that had ended while it was idle: there are others, or new ones.
             let again = topology.is_single()

@@ -220,3 +220,40 @@ async fn read_after_a_passed_deadline_sees_the_write() {
         assert_eq!(read.expect("a read"), "Emma", "in a transaction: {in_transaction}");
     }
 }
+
+/// A commit waits for a synchronous replica, and its caller has left: the session's next read waits
+/// for its end, and sees the write.
+#[tokio::test]
+async fn read_waits_for_a_commit_whose_caller_has_left() {
+    let cluster = Replicated::start(1).await;
+    let server = TestServer::builder(Engine::Postgres);
+    let server = server.url(&cluster.url("bookstore_app", 0)).start().await;
+    let mut books = client::books(&server);
+    let id = create(&server, "Dune").await.expect("a book").into_inner().id;
+    let wait = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'; SELECT pg_reload_conf()";
+    cluster.execute(0, wait).await;
+    retitle(&mut books, &id, "Emma").await.expect("a write that the replica has");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    for (number, in_transaction) in [false, true].into_iter().enumerate() {
+        cluster.freeze(1);
+        let new = format!("Persuasion {number}");
+        let mut late: Request<bookstore_proto::v1::UpdateBookRequest> = Request::new(message(
+            serde_json::json!({"book": {"id": id, "title": new}, "update_mask": "title"}),
+        ));
+        late.set_timeout(Duration::from_secs(1));
+        books.update_book(late).await.expect_err("a deadline that passes");
+        assert_eq!(cluster.value(0, waits).await, "1", "the commit waits");
+        let read = async {
+            match in_transaction {
+                true => title_in_transaction(&server, &id).await,
+                false => title(&mut books, &id, &[]).await,
+            }
+        };
+        tokio::pin!(read);
+        // The shortest time that shows a wait. A read that does not wait takes a part of it.
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut read).await;
+        assert!(early.is_err(), "it has not waited, and has read {early:?}");
+        cluster.thaw(1);
+        assert_eq!(read.await.expect("a read"), new, "in a transaction: {in_transaction}");
+    }
+}

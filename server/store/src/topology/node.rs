@@ -5,9 +5,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU32},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use opentelemetry::KeyValue;
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -24,6 +25,7 @@ use crate::{
         limit::{is_late_opening, is_of_limit},
         statement_log::StatementLog,
     },
+    telemetry::meters::NODE_BANS,
     topology::{
         ejection::Failures,
         probe::{self, PERIOD, PROBE_TIMEOUT, ProbeResult},
@@ -48,7 +50,7 @@ pub(crate) struct Node {
     /// The last probe result; `None` while the node doesn't answer.
     pub(crate) probe_result: watch::Sender<Option<ProbeResult>>,
     /// The last probe result that was an answer.
-    pub(super) last: Mutex<Option<ProbeResult>>,
+    last: Mutex<Option<ProbeResult>>,
     /// The probes in a row that were not answered.
     pub(crate) misses: AtomicU32,
     /// When the server was started, as the last answer has shown; 0 before the first.
@@ -59,7 +61,7 @@ pub(crate) struct Node {
     pub wake: Arc<Notify>,
     /// The reads that wait for the node to reach a position.
     pub(crate) waiters: Waiters,
-    pub(super) failures: Mutex<Failures>,
+    failures: Mutex<Failures>,
 }
 
 /// The status of a node, for operators.
@@ -308,6 +310,23 @@ impl Node {
             true => self.readers.in_use(),
             false => self.readers.in_use() + self.writers.in_use(),
         }
+    }
+
+    /// Ejects the node for a while, since a read has failed on it that may succeed elsewhere.
+    pub(super) fn failed(&self) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(ban) = failures.note(Instant::now()) else { return };
+        drop(failures);
+        tracing::warn!(node = %self.name, ?ban, "reads fail on this node: it is ejected");
+        NODE_BANS.add(1, &[KeyValue::new("node", self.name.to_string())]);
+        self.wake.notify_one();
+    }
+
+    /// Whether the node is ejected: for a time, and until a probe succeeds.
+    pub(crate) fn is_ejected(&self) -> bool {
+        let answered = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.is_ejected(Instant::now(), answered.map(|seen| seen.at))
     }
 
     /// Waits until a probe shows the node at a position, and returns its result; `None` if the

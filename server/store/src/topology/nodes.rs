@@ -287,3 +287,35 @@ impl Topology {
         self.nodes.iter().enumerate().map(status).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pool::PoolOptions,
+        session::{connect::Connector, statement_log::StatementLog},
+        topology::probe::PROBE_TIMEOUT,
+    };
+
+    #[test]
+    fn at_most_half_of_the_nodes_are_ejected_and_never_the_primary() {
+        let node = || {
+            let (url, log) = ("sqlite::memory:", StatementLog::default());
+            let pools = |_: &Connector| (PoolOptions::default(), None);
+            Node::new("node", url, log, PROBE_TIMEOUT, false, pools).expect("a node")
+        };
+        for count in 2..=6 {
+            let nodes = (0..count).map(|_| node()).collect();
+            let topology = Topology::new(nodes, 1, TopologyOptions::default());
+            let primary = TopologySnapshot { primary: Some(0), ..TopologySnapshot::default() };
+            topology.snapshot.send_replace(primary);
+            for round in 0..2 * count {
+                topology.eject(round % count);
+            }
+            let ejected: Vec<_> = topology.nodes.iter().map(|node| node.is_ejected()).collect();
+            let are_out = ejected.iter().filter(|it| **it).count();
+            assert_eq!(are_out, count / 2, "of {count} nodes");
+            assert!(!ejected[0], "the primary");
+        }
+    }
+}
