@@ -6,6 +6,7 @@
 
 mod abuse;
 mod admin;
+mod autocommit;
 mod bad_input;
 mod batch;
 mod book;
