@@ -6,6 +6,7 @@
 
 mod abuse;
 mod admin;
+mod autocommit;
 mod bad_input;
 mod batch;
 mod book;
@@ -37,6 +38,7 @@ mod migration;
 mod operations;
 mod order;
 mod panics;
+mod policy;
 mod post;
 mod printed;
 mod races;

@@ -158,6 +158,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         calls: calls_at_once,
     });
     let shared = LayerContext {
+        access: None,
         registry,
         readiness,
         load: Load::new(10, 0),

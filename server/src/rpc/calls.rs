@@ -15,7 +15,6 @@ use prost_reflect::ReflectMessage;
 use sea_orm::IsolationLevel;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use super::{
     answer_mask::AnswerMask,
@@ -116,12 +115,8 @@ impl Calls {
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.caller(), context.field_mask.as_ref())?;
-        let span = traces::operation(R::Query::NAME);
         let began = Instant::now();
-        if let Consistency::Session | Consistency::Strong = context.consistency {
-            context.session.settled(context.deadline).await;
-        }
-        let freshness = self.freshness(context)?;
+        let freshness = self.freshness(context).await?;
         let read = async {
             let budget = &context.budget;
             let read = || {
@@ -143,7 +138,7 @@ impl Calls {
             }
             checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
-        let read: Result<_, StoreError> = read.instrument(span).await;
+        let read: Result<_, StoreError> = traces::in_operation(R::Query::NAME, read).await;
         let answer = read.map_err(|error| context.status(&error))?;
         match &context.field_mask {
             None => Ok(answer),
@@ -154,11 +149,15 @@ impl Calls {
         }
     }
 
-    /// The freshness that a read's options ask for.
+    /// The freshness that a read's options ask for. Waits first for the writes of its session whose
+    /// callers have left, if it has to see them.
     ///
     /// # Errors
     /// INVALID_ARGUMENT if the token was altered or never came from here.
-    pub fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
+    pub async fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
+        if let Consistency::Session | Consistency::Strong = context.consistency {
+            context.session.settled(context.deadline).await;
+        }
         let token = self.position(context)?;
         Ok(context.session.freshness(context.consistency, token))
     }
@@ -288,7 +287,7 @@ impl Calls {
         (wait, idle): (Duration, Duration),
     ) -> Result<Begun, Status> {
         let begun = self.0.store.begin(call, reads, (wait, idle)).await;
-        begun.map_err(|error| status::store(&error, &context.request_id))
+        begun.map_err(|error| context.status(&error))
     }
 
     /// The idle timeout and the total timeout of interactive transactions, bounded by the

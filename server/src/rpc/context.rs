@@ -6,7 +6,7 @@ use std::{
 };
 
 use bookstore_auth::Principal;
-use bookstore_store::{Attempts, Committed, Deadline, Position, StoreError};
+use bookstore_store::{Attempts, Committed, Deadline, Position, ServingNode, StoreError};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ impl RequestContext {
     /// Notes a read, for the answer and for the session.
     pub fn note_read(
         &self,
-        node: Option<Arc<str>>,
+        node: Option<ServingNode>,
         position: Option<Position>,
         database: Duration,
     ) {
@@ -95,7 +95,9 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFacts {
     /// The node that answered.
-    pub node: Option<Arc<str>>,
+    pub node: Option<ServingNode>,
+    /// Whether the caller may learn the name of the node, beside its role.
+    pub names_node: bool,
     /// From which position on a write can be seen, or up to which one was read.
     pub position: Option<Position>,
     /// How often a write was tried.
@@ -128,7 +130,7 @@ impl AnswerCell {
     /// Notes a read.
     pub fn note_read(
         &self,
-        node: Option<Arc<str>>,
+        node: Option<ServingNode>,
         position: Option<Position>,
         database: Duration,
     ) {
@@ -136,6 +138,16 @@ impl AnswerCell {
         facts.node = node;
         facts.position = position;
         facts.database = Some(database);
+    }
+
+    /// Lets the caller learn the name of the node, beside its role.
+    pub fn name_node(&self) {
+        self.lock().names_node = true;
+    }
+
+    /// The name of the node that answered.
+    pub fn node(&self) -> Option<Arc<str>> {
+        self.lock().node.as_ref().map(|node| node.name.clone())
     }
 
     /// What was noted so far.

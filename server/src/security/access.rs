@@ -8,7 +8,7 @@ use std::{
 use bookstore_auth::{
     PeerName, Policy, Principal, Verdict,
     credentials::{Authenticator, CredentialsError},
-    policy::{PolicyMethod, SeenCall, SeenCalls},
+    policy::{Operators, PolicyMethod, Rule, SeenCall, SeenCalls},
 };
 
 /// The files that say who may call what, and the methods that there are.
@@ -85,6 +85,8 @@ pub struct Admitted {
     pub principal: Option<Arc<Principal>>,
     /// Why the call would be refused if the policy did more than report.
     pub reported: Option<Denied>,
+    /// Whether the caller may learn which host serves it (`operators.diagnose`).
+    pub diagnoses: bool,
 }
 
 impl Denied {
@@ -168,7 +170,31 @@ impl AccessControl {
             true => None,
             false => self.judge(&access, principal.as_ref(), path)?,
         };
-        Ok(Admitted { principal, reported })
+        let diagnose = access.policy.operators().diagnose;
+        let diagnoses = access.policy.held(diagnose, principal.as_deref()) == Verdict::Allowed;
+        Ok(Admitted { principal, reported, diagnoses })
+    }
+
+    /// Verifies the credentials of a request to the admin address and holds the caller against one of
+    /// its rules. Returns why it would be refused if the policy did more than report.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub async fn admit_operator(
+        &self,
+        authorization: &[&[u8]],
+        rule: fn(&Operators) -> Rule,
+    ) -> Result<Option<Denied>, Denied> {
+        let access = self.now();
+        let principal = access.authenticator.authenticate(authorization, None).await;
+        let principal = principal.map_err(Denied::Credentials)?;
+        let rule = rule(&access.policy.operators());
+        let denied = match (access.policy.held(rule, principal.as_deref()), principal) {
+            (Verdict::Allowed, _) => return Ok(None),
+            (Verdict::CredentialsMissing, _) | (_, None) => Denied::CredentialsMissing,
+            (_, Some(principal)) => Denied::MethodForbidden(principal),
+        };
+        if self.seen.is_some() { Ok(Some(denied)) } else { Err(denied) }
     }
 
     /// Holds a caller against the rule of the method that a part of its call stands for. Returns why

@@ -42,6 +42,7 @@ mod precondition;
 mod read_limits;
 mod schema;
 pub mod sealing;
+mod serving_node;
 mod session;
 mod store;
 pub mod telemetry;
@@ -53,7 +54,7 @@ pub use self::{
     call::{Attempts, Call, Committed, WriteObserver},
     cause::ConstraintKind,
     clock::now,
-    coalescing::row::{RowById, RowKind},
+    coalescing::row::{RowKind, RowsById, SharedRows},
     constraint::{Constraint, ConstraintCheck, ConstraintRule},
     deadline::Deadline,
     error::StoreError,
@@ -64,11 +65,13 @@ pub use self::{
     precondition::Precondition,
     read_limits::Limit,
     schema::{Needs, Schema},
+    serving_node::ServingNode,
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Connection, driver::Access},
         rows::{Meter, Rows},
         statement_log::StatementLog,
+        statement_text::{CachedStatement, StatementText},
     },
     store::{ReadResult, Store},
     topology::{NodeRole, NodeStatus, TopologyOptions},

@@ -79,8 +79,8 @@ async fn logins_are_told_without_their_emails(engine: Engine) {
     let ada = bearer(&files.token("ada"));
     let server = files.apply(TestServer::builder(engine)).start().await;
     let metadata = [("authorization", ada.as_str())];
-    let user = json!({"user": {"email": "grace@example.org", "full_name": "Grace",
-        "password": "compile the compiler"}});
+    let user = json!({"user": {"email": "grace@example.org", "username": "grace",
+        "full_name": "Grace", "password": "compile the compiler"}});
     let user = call_with(&server, "UserService/CreateUser", user, &metadata).await;
     let user = user.unwrap_or_else(|refusal| panic!("{refusal:?}"));
     for password in ["compile the compiler", "guessed"] {

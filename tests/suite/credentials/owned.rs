@@ -7,12 +7,12 @@ use bookstore_proto::v1::{
 use bookstore_tests::{AccessFiles, Engine, TestServer, methods, on_every_engine};
 use prost_reflect::MethodDescriptor;
 use serde_json::{Value, json};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use super::{bearer, for_members, populated};
 use crate::{
     bad_input::{KINDS, descriptor},
-    client::{FICTION, id, refused},
+    client::{FICTION, Refusal, a_book, books, create_all, id, literal},
     standard::call_with,
 };
 
@@ -63,25 +63,30 @@ async fn page_tokens_of_every_list_are_their_callers_own(engine: Engine) {
 }
 
 async fn page_tokens_of_exports_are_their_callers_own(engine: Engine) {
-    let (_files, server, ada, ben) = two_callers(engine).await;
-    let mut client = BookTransferServiceClient::new(server.channel());
-    let request = |token: &str, caller: &str| {
+    let files = AccessFiles::new(&for_members(""));
+    let (ada, ben) = (bearer(&files.token("ada")), bearer(&files.token("ben")));
+    let mut open = TestServer::start(engine).await;
+    let all: Vec<Value> = (0..1_000).map(|number| a_book(&format!("Book {number}"))).collect();
+    create_all(&mut books(&open), &all).await;
+    let database = open.database();
+    open.terminate().await;
+    let server = files.apply(TestServer::builder(engine)).on(database).start().await;
+    let first = |token: &str, caller: &str| {
         let export = ExportBooksRequest { page_token: token.to_owned(), ..Default::default() };
         let mut request = Request::new(export);
         request.metadata_mut().insert("authorization", caller.parse().expect("a header"));
-        request
-    };
-    let pages = client.export_books(request("", &ada)).await.expect("an export");
-    let mut pages = pages.into_inner();
-    let mut token = String::new();
-    while let Some(page) = pages.message().await.expect("a page") {
-        if !page.next_page_token.is_empty() {
-            token = page.next_page_token;
+        let mut client = BookTransferServiceClient::new(server.channel());
+        async move {
+            let mut messages = client.export_books(request).await?.into_inner();
+            Ok::<_, Status>(messages.message().await?.expect("a first message"))
         }
-    }
-    assert!(!token.is_empty(), "an export says where it could go on");
-    client.export_books(request(&token, &ada)).await.expect("one's own token");
-    refused(client.export_books(request(&token, &ben)).await).is_invalid(&["page_token"]);
+    };
+    let message = first("", &ada).await.expect("an export");
+    let token = message.next_page_token;
+    assert!(!token.is_empty(), "a message says where the export could go on");
+    first(&token, &ada).await.expect("one's own token");
+    let status = first(&token, &ben).await.expect_err("another caller's token");
+    Refusal::from(&status).is_invalid(&["page_token"]);
 }
 
 async fn idempotency_keys_of_every_resource_are_their_callers_own(engine: Engine) {
@@ -136,10 +141,7 @@ async fn outcomes_of_every_write_are_their_callers_own(engine: Engine) {
     assert_eq!(known.expect_err("no credentials").code, Code::Unauthenticated);
     for (number, method) in (0_u32..).zip(methods()) {
         let key = id(910_000 + number);
-        let stored = match engine {
-            Engine::Postgres => format!("'{key}'"),
-            Engine::Sqlite => format!("x'{}'", key.replace('-', "")),
-        };
+        let stored = literal(engine, &key);
         let (mark, now) = match engine {
             Engine::Postgres => ("'\\x00'", "now()"),
             Engine::Sqlite => ("x'00'", "'2999-01-01 00:00:00+00:00'"),

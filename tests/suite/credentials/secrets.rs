@@ -30,8 +30,8 @@ async fn no_secret_is_shown_anywhere(engine: Engine) {
             let answer = list(&server, &[("authorization", &header)]).await;
             shown.push(format!("{answer:?}"));
         }
-        let user = json!({"user": {"email": "grace@example.org", "full_name": "Grace",
-            "password": password}});
+        let user = json!({"user": {"email": "grace@example.org", "username": "grace",
+            "full_name": "Grace", "password": password}});
         let metadata = [("authorization", &*bearer(token))];
         let answer = call_with(&server, "UserService/CreateUser", user, &metadata).await;
         shown.push(format!("{answer:?}"));

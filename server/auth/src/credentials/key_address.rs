@@ -87,8 +87,9 @@ impl KeyAddress {
     }
 
     /// Reads the keys because a token names a key that isn't in the set `seen`, or because there is
-    /// no set. Whether there is another set now. It doesn't ask the address if it was asked for this
-    /// reason within the last minute, but waits for a reading that is under way.
+    /// no set. Whether there is another set now. It doesn't ask the address if it was asked for an
+    /// unknown key within the last minute or, without a set, before that is due. It waits for a
+    /// reading that is under way.
     pub(super) async fn read_for_unknown_key(self: &Arc<Self>, seen: Option<&Arc<KeySet>>) -> bool {
         let mut ended = self.ended.subscribe();
         let has_other = |now: Option<&Arc<KeySet>>| match (now, seen) {
@@ -101,11 +102,17 @@ impl KeyAddress {
                 return true;
             }
             if !state.is_reading {
-                let recent = |at: Instant| at.elapsed() < AT_UNKNOWN_KEY;
-                if state.at_unknown_key.is_some_and(recent) {
+                let now = Instant::now();
+                let next = match seen {
+                    Some(_) => state.at_unknown_key.map(|at| at + AT_UNKNOWN_KEY),
+                    None => state.next,
+                };
+                if next.is_some_and(|next| now < next) {
                     return false;
                 }
-                state.at_unknown_key = Some(Instant::now());
+                if seen.is_some() {
+                    state.at_unknown_key = Some(now);
+                }
                 self.begin(&mut state);
             }
         }
@@ -238,9 +245,9 @@ mod tests {
         for _ in 0..3 {
             assert!(!address.read_for_unknown_key(None).await);
         }
-        assert_eq!(*address.ended.borrow(), 1, "asked once");
+        assert_eq!(*address.ended.borrow(), 1, "asked once, and not before that is due again");
         // Those that come while it is asked wait for the one answer.
-        address.state().at_unknown_key = None;
+        address.state().next = None;
         let waiting = (0..100).map(|_| {
             let address = address.clone();
             tokio::spawn(async move { address.read_for_unknown_key(None).await })
@@ -253,7 +260,10 @@ mod tests {
         address.note(Ok(keys.as_bytes()));
         assert!(address.read_for_unknown_key(None).await, "there are keys now");
         let seen = address.keys();
-        assert!(!address.read_for_unknown_key(seen.as_ref()).await, "there are no others");
+        for _ in 0..3 {
+            assert!(!address.read_for_unknown_key(seen.as_ref()).await, "there are no others");
+        }
+        assert_eq!(*address.ended.borrow(), 3, "asked once for keys that are unknown");
     }
 
     #[test]

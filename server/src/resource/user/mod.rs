@@ -40,7 +40,7 @@ fn register(registry: &mut Registry) {
     registry.write::<BatchCreateUsersRequest>();
     registry.write::<BatchUpdateUsersRequest>();
     registry.write::<BatchDeleteUsersRequest>();
-    registry.read::<VerifyPasswordRequest>();
+    registry.read_alone::<VerifyPasswordRequest>();
     registry.read::<ListUserOrderCountsRequest>();
 }
 
@@ -114,4 +114,18 @@ impl Resource for User {
             field: "id",
         },
     ];
+    bookstore_query::columns_in_order!(bookstore_entity::user::Model {
+        id,
+        email,
+        username,
+        full_name,
+        password_hash,
+        is_active,
+        role,
+        avatar_url,
+        bio,
+        created_at,
+        updated_at,
+        version
+    });
 }

@@ -25,7 +25,7 @@ use crate::{
         method::MethodKind,
     },
     security::{
-        access::{Denied, StreamAccess},
+        access::{Admitted, Denied, StreamAccess},
         audit::PeerAddress,
     },
 };
@@ -53,9 +53,9 @@ pub async fn authenticate<F: Future<Output = Response>>(
         false => control.admit(&authorization, certificate, path).await,
     };
     let method = shared.registry.at(path);
-    let (admitted, denied) = match admitted {
-        Ok(admitted) => (Some(admitted.principal), admitted.reported),
-        Err(denied) => (None, Some(denied)),
+    let (admitted, denied, diagnoses) = match admitted {
+        Ok(Admitted { principal, reported, diagnoses }) => (Some(principal), reported, diagnoses),
+        Err(denied) => (None, Some(denied), false),
     };
     if let Some(denied) = denied {
         let status = access::refuse(
@@ -89,6 +89,9 @@ pub async fn authenticate<F: Future<Output = Response>>(
         return next(request).await;
     };
     context.principal = principal;
+    if diagnoses {
+        context.answer.name_node();
+    }
     context.control = control;
     context.stream_access.clone_from(&stream);
     let Some(access) = stream else { return next(request).await };

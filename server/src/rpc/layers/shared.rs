@@ -65,7 +65,9 @@ pub(super) fn trailers(status: Status) -> HeaderMap {
 
 /// Whether the request names a compression of its messages.
 pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
+    // There are few: to compare them costs less than to hash the key.
+    let encoding = headers.iter().find(|(name, _)| name.as_str() == "grpc-encoding");
+    encoding.is_some_and(|(_, encoding)| encoding != "identity")
 }
 
 /// The beginning of the paths of health.

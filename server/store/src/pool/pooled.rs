@@ -7,7 +7,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use crate::{
     deadline::Deadline,
     pool::shared::{Pool, in_background},
-    position::Position,
+    serving_node::ServingNode,
     session::connection::{Connection, state::TransactionState},
 };
 
@@ -20,7 +20,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// connection when it answers again.
 pub struct PooledConnection {
     pool: Arc<Pool>,
-    node: Arc<str>,
+    node: ServingNode,
     timeline: u32,
     /// The pool's permit, and the permit of reads that fall back to the primary.
     permits: (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>),
@@ -38,12 +38,13 @@ impl PooledConnection {
         permit: OwnedSemaphorePermit,
         connection: Connection,
     ) -> Self {
-        let (node, permits) = (pool.node.clone(), (Some(permit), None));
+        let node = ServingNode { name: pool.node.clone(), is_primary: false };
+        let permits = (Some(permit), None);
         Self { pool, node, timeline: 0, permits, connection: Some(connection) }
     }
 
-    /// The node's name as callers see it: `primary`, or the host and port of a replica.
-    pub fn node(&self) -> Arc<str> {
+    /// The node.
+    pub fn node(&self) -> ServingNode {
         self.node.clone()
     }
 
@@ -52,21 +53,25 @@ impl PooledConnection {
         self.timeline
     }
 
-    /// Sets the node's name for callers and its timeline.
-    pub(crate) fn leads_to(&mut self, node: Arc<str>, timeline: u32) {
-        (self.node, self.timeline) = (node, timeline);
+    /// Sets the node's role and its timeline.
+    pub(crate) fn leads_to(&mut self, is_primary: bool, timeline: u32) {
+        (self.node.is_primary, self.timeline) = (is_primary, timeline);
     }
 
-    /// The node's position now, by its control connection. It covers a commit whose answer ended
-    /// before its position came. If the node doesn't answer, only the timeline is known.
-    pub(crate) async fn position_now(&self) -> Option<Position> {
-        match self.pool.position().await {
-            Some(position) => Some(position.on(self.timeline)),
-            None => self.server().map(|server| Position {
-                system: server.system,
-                timeline: self.timeline,
-                number: Position::UNKNOWN,
-            }),
+    /// The pool that the connection returns to.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Whether the node has said within the last second that commits wait for no replica.
+    pub(crate) fn is_asynchronous(&self) -> bool {
+        self.pool.connector.condition().is_asynchronous()
+    }
+
+    /// Cancels the connection's statement unless commits may wait for replicas.
+    pub(crate) async fn cancel_unless_synchronous(&self) {
+        if let Some(server) = self.server() {
+            self.pool.cancel_unless_synchronous(server.process).await;
         }
     }
 

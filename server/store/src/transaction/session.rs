@@ -14,7 +14,9 @@ use crate::{
     constraint,
     error::StoreError,
     idempotency::{answer, key_lock::KeyLock},
-    pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
+    pool::{
+        commit_position::position_of_commits, options::MOST_DEAD_SESSIONS, pooled::PooledConnection,
+    },
     position::Freshness,
     session::connection::{Connection, driver::Access, state::TransactionState},
     topology::{choose::Choice, nodes::Topology},
@@ -146,12 +148,12 @@ pub(crate) async fn begin(
         pooled.set_meter(call.meter.clone());
         let (isolation, idle) = (call.isolation, idle + IDLE_MARGIN);
         let begin = Begin { isolation, read_only: reads.is_some(), lock, idle };
-        let is_primary = topology.snapshot().primary == Some(node);
+        let is_primary = topology.is_primary(node);
         let begun = tokio::select! {
             biased;
             begun = pooled.begin(begin) => begun,
             () = topology.is_left(node, is_primary) => {
-                Err(StoreError::Unavailable(DbErr::Custom("the primary does not answer".into())))
+                Err(StoreError::Unavailable(DbErr::Custom("the node does not answer".into())))
             }
         };
         match begun {
@@ -324,11 +326,11 @@ impl Transaction {
         if let Err(StoreError::CommitOutcomeUnknown(_)) = committed {
             self.pooled.settle().await;
         }
+        let (node, attempts) = (self.pooled.node(), self.call.attempts.count());
         let position = match committed? {
             Some(position) => Some(position.on(self.pooled.timeline())),
-            None => self.pooled.position_now().await,
+            None => position_of_commits(self.pooled).await,
         };
-        let (node, attempts) = (self.pooled.node(), self.call.attempts.count());
         Ok(Committed { answer: Vec::new(), position, node, attempts, replayed: false })
     }
 }
