@@ -12,7 +12,6 @@ mod tests;
 
 use std::{
     convert::Infallible,
-    error::Error,
     io,
     pin::pin,
     sync::{
@@ -30,25 +29,18 @@ use tokio::{
 };
 use tower::Service;
 
-pub use self::socket::Socket;
 use self::{
     calls::InFlightCalls,
-    connection::{connection, encrypted},
+    connection::{BoxError, Each, connection, encrypted},
     handshake::Handshakes,
     socket::Accepted,
 };
-use crate::{
-    budget::{self, Budget},
-    meters,
-    security::tls::Tls,
-    shutdown::Stop,
+pub use self::{
+    connection::{ConnectionLimits, STREAM_WINDOW},
+    socket::Socket,
 };
+use crate::{budget::Budget, meters, security::tls::Tls, shutdown::Stop};
 
-type BoxError = Box<dyn Error + Send + Sync>;
-
-/// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The layers take
-/// half of it and tell why; beyond this the transport answers 431 by itself.
-const METADATA_BYTES: u32 = 32 * 1024;
 /// Without a call in flight for this long, a drain waits no more: it is the
 /// round trip that a client needs to take in the goodbye.
 const QUIET: Duration = Duration::from_millis(200);
@@ -60,29 +52,6 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration:
 
 /// Makes the extensions that all requests of a new connection carry.
 pub type MakeExtensions = fn() -> Extensions;
-
-/// What the transport may hold of one request that is not read yet, in bytes.
-pub const STREAM_WINDOW: u32 = 64 * 1024;
-
-/// What the budget counts for a call that waits is what the transport may hold of one.
-const _: () =
-    assert!(budget::UNCHARGED == budget::CALL + STREAM_WINDOW as usize + METADATA_BYTES as usize);
-
-/// What connections may take.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
-    /// How many there may be; more are closed at once.
-    pub connections: u32,
-    /// The timeout of a connection's handshake and HTTP/2 preface together. Without it a silent peer would hold its slot
-    /// for ever, since pings only begin after the preface.
-    pub preface_timeout: Duration,
-    /// The age, give or take a tenth, at which a connection gets GOAWAY; none is no limit.
-    pub age: Option<Duration>,
-    /// How long calls in flight may take to end after the stop.
-    pub drain: Duration,
-    /// How long a peer may take nothing of its answers before they, or it, are ended.
-    pub idle: Duration,
-}
 
 /// How [`serve`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,18 +94,6 @@ where
     accept(&socket, &mut connections, &each, make_extensions).await;
     drop(socket);
     drain(connections, &calls, limits.drain).await
-}
-
-/// What every connection works with.
-#[derive(Clone)]
-struct Each<S> {
-    /// None without TLS.
-    handshakes: Option<Handshakes>,
-    service: S,
-    calls: InFlightCalls,
-    budget: Arc<Budget>,
-    stop: Stop,
-    limits: ConnectionLimits,
 }
 
 async fn accept<S, B>(

@@ -292,7 +292,7 @@ async fn silent_peers_keep_no_other_one_waiting_and_are_ended(engine: Engine) {
         let ended = timeout(SOON, stream.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "a silent peer is not ended");
     }
-    assert_eq!(failed(&server, "timeout").await, 100);
+    until("each is counted", SOON, async || failed(&server, "timeout").await == 100).await;
 }
 
 /// Makes a call that succeeds.
@@ -303,5 +303,5 @@ async fn list(server: &TestServer) {
 
 /// A call of a connection that the server has ended.
 fn is_ended(status: &tonic::Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Unknown)
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
 }

@@ -2,6 +2,7 @@
 //! tokens can be rotated while the program runs.
 
 use std::{
+    error::Error as _,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -64,7 +65,9 @@ impl ClientTls {
                 config = config.identity(Identity::from_pem(certificate, key));
             }
         }
-        endpoint.tls_config(config).map_err(|error| crate::endpoint::describe(&error))
+        endpoint
+            .tls_config(config)
+            .map_err(|error| error.source().map_or_else(|| error.to_string(), ToString::to_string))
     }
 }
 
@@ -72,12 +75,12 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Whether a file has the first line of a section of PEM whose label ends so (RFC 7468).
+/// Whether a file has a boundary line of a section of PEM whose label ends so (RFC 7468).
 fn has_section(content: &[u8], label: &str) -> bool {
-    let end = format!("{label}-----");
-    content.split(|byte| *byte == b'\n').any(|line| {
-        line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(end.as_bytes())
-    })
+    let end = format!(" {label}-----");
+    content
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.starts_with(b"-----") && line.trim_ascii_end().ends_with(end.as_bytes()))
 }
 
 /// The token of calls: `authorization: Bearer TOKEN` (RFC 6750), from a file that is read again.
@@ -140,8 +143,10 @@ mod tests {
     fn files_are_checked_and_named_in_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        fs::write(path("ca"), "-----BEGIN PRIVATE KEY-----\nAA==\n").unwrap();
-        fs::write(path("cert"), "-----BEGIN CERTIFICATE-----\r\nAA==\n").unwrap();
+        let section =
+            |label: &str| format!("-----{} {label}-----\r\nAA==\n", "begin".to_uppercase());
+        fs::write(path("ca"), section("PRIVATE KEY")).unwrap();
+        fs::write(path("cert"), section("CERTIFICATE")).unwrap();
         let endpoint = || Endpoint::from_static("https://books.example");
         let refused = |tls: ClientTls| tls.apply(endpoint()).unwrap_err();
         let no_file = ClientTls { ca_file: Some(path("no")), ..ClientTls::default() };

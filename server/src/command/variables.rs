@@ -1,10 +1,7 @@
-//! Variables of PostgreSQL's client library in the environment (PostgreSQL, 34.15. Environment
-//! Variables).
-//!
-//! The driver takes each of them for what the URL doesn't say, so that `PGSSLROOTCERT` or `PGUSER`
-//! of a shell would change what `database_url` means. A program can't take variables out of its own
-//! environment safely. So it replaces itself by a new start of itself without them. The process
-//! stays the same: its id, its parent, its files.
+//! Takes the variables of PostgreSQL's client library out of the environment (PostgreSQL, 34.15.
+//! Environment Variables). The driver would obey them: `PGSSLROOTCERT` or `PGUSER` of a shell would
+//! change what `database_url` means. A program can't safely remove its own variables. So it
+//! replaces itself by a new start without them; the process keeps its id, its parent and its files.
 
 use std::{
     env::{args_os, current_exe, var, var_os},

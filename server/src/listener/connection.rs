@@ -1,6 +1,6 @@
 //! One connection: its handshake, its preface, its calls, and its end.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, error::Error, pin::pin, sync::Arc, time::Duration};
 
 use http::{Extensions, Request, Response};
 use hyper::{
@@ -19,13 +19,57 @@ use tokio::{
 use tower::{Service, ServiceExt};
 
 use super::{
-    BoxError, Each, METADATA_BYTES, STREAM_WINDOW,
     authority::AnyAuthority,
-    calls::{CallBody, NextCall},
+    calls::{CallBody, InFlightCalls, NextCall},
+    handshake::Handshakes,
     preface,
     socket::Peer,
 };
-use crate::{budget::ConnectionAge, security::tls::PeerCertificate};
+use crate::{
+    budget::{self, Budget, ConnectionAge},
+    security::tls::PeerCertificate,
+    shutdown::Stop,
+};
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The layers take
+/// half of it and tell why; beyond this the transport answers 431 by itself.
+const METADATA_BYTES: u32 = 32 * 1024;
+/// What the transport may hold of one request that is not read yet, in bytes.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// What the budget counts for a call that waits is what the transport may hold of one.
+const _: () =
+    assert!(budget::UNCHARGED == budget::CALL + STREAM_WINDOW as usize + METADATA_BYTES as usize);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// How many there may be; more are closed at once.
+    pub connections: u32,
+    /// The timeout of a connection's handshake and HTTP/2 preface together. Without it a silent peer would hold its slot
+    /// for ever, since pings only begin after the preface.
+    pub preface_timeout: Duration,
+    /// The age, give or take a tenth, at which a connection gets GOAWAY; none is no limit.
+    pub age: Option<Duration>,
+    /// How long calls in flight may take to end after the stop.
+    pub drain: Duration,
+    /// How long a peer may take nothing of its answers before they, or it, are ended.
+    pub idle: Duration,
+}
+
+/// What every connection works with.
+#[derive(Clone)]
+pub(super) struct Each<S> {
+    /// None without TLS.
+    pub(super) handshakes: Option<Handshakes>,
+    pub(super) service: S,
+    pub(super) calls: InFlightCalls,
+    pub(super) budget: Arc<Budget>,
+    pub(super) stop: Stop,
+    pub(super) limits: ConnectionLimits,
+}
 
 /// The time between two pings, and how long the answer may take: a peer that is gone without
 /// closing its connection is detected within their sum.

@@ -4,7 +4,6 @@
 mod files;
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,10 +13,10 @@ use opentelemetry::KeyValue;
 use rustls::{
     Error, HandshakeKind, ServerConfig, ServerConnection,
     pki_types::{CertificateDer, UnixTime},
-    server::danger::ClientCertVerifier,
 };
 use tokio::{sync::watch, time::sleep};
 
+use self::files::TlsInForce;
 use super::reload::ReloadTask;
 use crate::{config::TlsFiles, meters};
 
@@ -29,21 +28,6 @@ const LONGEST: Duration = Duration::from_mins(10);
 #[derive(Clone, Debug)]
 pub struct Tls {
     in_force: watch::Receiver<Arc<TlsInForce>>,
-}
-
-/// What the files say.
-struct TlsInForce {
-    config: Arc<ServerConfig>,
-    /// Verifies callers' certificates; none if they aren't asked for.
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// When what a file holds expires, by the setting that names the file.
-    expiry: Vec<(&'static str, SystemTime)>,
-}
-
-impl fmt::Debug for TlsInForce {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("TlsInForce").field("expiry", &self.expiry).finish_non_exhaustive()
-    }
 }
 
 /// The client certificate of a connection.

@@ -1,6 +1,6 @@
 //! Loads the files of TLS.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{fmt, path::Path, sync::Arc, time::SystemTime};
 
 use bookstore_auth::{Certificate, next_revocation_list};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -18,7 +18,6 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::TlsInForce;
 use crate::{
     config::{ClientCertificates, TlsFiles},
     security::reload::FileReader,
@@ -30,6 +29,21 @@ const ALPN: &[u8] = b"h2";
 /// The versions of TLS.
 const FROM_12: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 const FROM_13: &[&SupportedProtocolVersion] = &[&TLS13];
+
+/// What the files say.
+pub(super) struct TlsInForce {
+    pub(super) config: Arc<ServerConfig>,
+    /// Verifies callers' certificates; none if they aren't asked for.
+    pub(super) verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// When what a file holds expires, by the setting that names the file.
+    pub(super) expiry: Vec<(&'static str, SystemTime)>,
+}
+
+impl fmt::Debug for TlsInForce {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TlsInForce").field("expiry", &self.expiry).finish_non_exhaustive()
+    }
+}
 
 /// Loads all files. Nothing of an earlier configuration is shared with this one, in particular not
 /// the keys of session tickets: a session that was begun before can't be resumed, so its client's
