@@ -60,6 +60,7 @@ pub fn start(log: &Log, echo: bool) -> Result<Telemetry, TelemetryError> {
     let writer = writer::start()?;
     let (lines, level) = subscriber(&log.level, echo, people, terminal, writer)?;
     panics::report(people);
+    bookstore_store::telemetry::traces::set_spans(people || telemetry.tracer().is_some());
     match telemetry.tracer() {
         None => lines.try_init()?,
         Some(tracer) => {

@@ -15,7 +15,6 @@ use prost_reflect::ReflectMessage;
 use sea_orm::IsolationLevel;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use super::{
     answer_mask::AnswerMask,
@@ -116,7 +115,6 @@ impl Calls {
         request: R,
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.field_mask.as_ref())?;
-        let span = traces::operation(R::Query::NAME);
         let began = Instant::now();
         if let Consistency::Session | Consistency::Strong = context.consistency {
             context.session.settled(context.deadline).await;
@@ -143,7 +141,7 @@ impl Calls {
             }
             checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
-        let read: Result<_, StoreError> = read.instrument(span).await;
+        let read: Result<_, StoreError> = traces::in_operation(R::Query::NAME, read).await;
         let answer = read.map_err(|error| context.status(&error))?;
         match &context.field_mask {
             None => Ok(answer),

@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+use bookstore_store::telemetry::instrument::BoundHistogram;
+use opentelemetry::KeyValue;
+use tonic::Code;
+
+use crate::meters;
+
 /// A method of the service.
 pub struct Method {
     /// Its path: `/bookstore.v1.BookService/GetBook`.
@@ -19,6 +25,38 @@ pub struct Method {
     /// Whether a second call with the same request changes nothing more, by the contract's
     /// `idempotency_level`.
     pub idempotent: bool,
+    /// Counts its calls.
+    pub calls: Arc<CallMeter>,
+}
+
+/// Records how long the calls of a method took.
+pub struct CallMeter {
+    method: &'static str,
+    /// For the calls that succeed, which are most.
+    succeeded: BoundHistogram,
+}
+
+impl CallMeter {
+    /// Of the method with this path.
+    pub fn new(path: &'static str) -> Arc<Self> {
+        let method = path.trim_start_matches('/');
+        Arc::new(Self { method, succeeded: meters::CALLS.bind() })
+    }
+
+    /// Records a call that took so many seconds, by its code and the code's name.
+    pub fn record(&self, seconds: f64, code: Code, name: &'static str) {
+        let attributes = || {
+            [
+                KeyValue::new("rpc.system", "grpc"),
+                KeyValue::new("rpc.method", self.method),
+                KeyValue::new("rpc.response.status_code", name),
+            ]
+        };
+        match code {
+            Code::Ok => self.succeeded.record(seconds, attributes),
+            _ => meters::CALLS.record(seconds, &attributes()),
+        }
+    }
 }
 
 /// Whether a method changes anything.

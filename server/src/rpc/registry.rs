@@ -16,7 +16,7 @@ use prost_reflect::{MethodDescriptor, prost_types::method_options::IdempotencyLe
 
 use super::{
     calls::Calls,
-    method::{Method, MethodKind},
+    method::{CallMeter, Method, MethodKind},
     refused::Refused,
     request::{Read, ReadRequest, WriteRequest},
     rules::field_violations,
@@ -43,8 +43,11 @@ pub struct Registered {
 /// All methods.
 #[derive(Default)]
 pub struct Registry {
-    by_request: HashMap<String, Registered>,
-    by_path: HashMap<&'static str, String>,
+    methods: Vec<Registered>,
+    by_request: HashMap<String, usize>,
+    /// The paths, by their lengths and then by their texts. Every layer of a call looks its method
+    /// up, and most lengths occur once or twice.
+    by_path: Vec<(&'static str, usize)>,
     unknown: Vec<String>,
 }
 
@@ -74,7 +77,6 @@ impl Registry {
             Some(method) => {
                 // There are a few dozen of them, for as long as the program runs.
                 let path: &'static str = path(&method).leak();
-                self.by_path.insert(path, request.clone());
                 let answer = method.output().full_name().to_owned();
                 let unary = !method.is_client_streaming() && !method.is_server_streaming();
                 let streams_requests = method.is_client_streaming();
@@ -90,8 +92,14 @@ impl Registry {
                     streams_requests,
                     request: name,
                     idempotent,
+                    calls: CallMeter::new(path),
                 };
-                self.by_request.insert(request, Registered { method, prepare });
+                let index = self.methods.len();
+                self.methods.push(Registered { method, prepare });
+                self.by_request.insert(request, index);
+                if let Err(place) = self.place(path) {
+                    self.by_path.insert(place, (path, index));
+                }
             }
             None => self.unknown.push(request),
         }
@@ -111,19 +119,28 @@ impl Registry {
         }
     }
 
-    /// All methods, in no order.
+    /// All methods.
     pub fn methods(&self) -> impl Iterator<Item = &Method> {
-        self.by_request.values().map(|registered| &registered.method)
+        self.methods.iter().map(|registered| &registered.method)
     }
 
     /// The method at a path.
     pub fn at(&self, path: &str) -> Option<&Method> {
-        self.by_path.get(path).and_then(|request| self.taking(request)).map(|taken| &taken.method)
+        let (_, index) = self.by_path.get(self.place(path).ok()?)?;
+        self.methods.get(*index).map(|registered| &registered.method)
     }
 
     /// The method that takes a request type, by the type's full name.
     pub fn taking(&self, request: &str) -> Option<&Registered> {
-        self.by_request.get(request)
+        self.by_request.get(request).and_then(|index| self.methods.get(*index))
+    }
+
+    /// Where a path stands, or where it would.
+    fn place(&self, path: &str) -> Result<usize, usize> {
+        let order = |(other, _): &(&'static str, usize)| {
+            other.len().cmp(&path.len()).then_with(|| (*other).cmp(path))
+        };
+        self.by_path.binary_search_by(order)
     }
 }
 

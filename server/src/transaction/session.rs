@@ -18,7 +18,8 @@ use bookstore_proto::{
 };
 use bookstore_store::{
     Begun, Committed as Done, Deadline, FieldViolation, Freshness, StepError, StoreError,
-    Transaction, WriteObserver, telemetry::traces::operation,
+    Transaction, WriteObserver,
+    telemetry::traces::{in_current, in_operation},
 };
 use futures_util::FutureExt;
 use prost::Message;
@@ -27,7 +28,6 @@ use sea_orm::IsolationLevel;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{Instrument, Span};
 
 use super::{
     convert::{any, failure},
@@ -71,7 +71,7 @@ pub fn transact(
         answers,
         passwords: AtomicUsize::new(0),
     };
-    tokio::spawn(session.run(request.into_inner()).in_current_span());
+    tokio::spawn(in_current(session.run(request.into_inner())));
     Ok(Response::new(ReceiverStream::new(stream)))
 }
 
@@ -123,9 +123,8 @@ impl TransactStream {
         let total = if asked.is_zero() { self.limits.total } else { asked.min(self.limits.total) };
         let (_, total) = self.calls.transaction_limits(self.limits.idle, total);
         let end = Deadline::after(self.context.deadline.remaining(total));
-        let mut next = self
-            .in_time(end, self.begin(&begin, end).instrument(operation("TransactBegin")))
-            .await?;
+        let mut next =
+            self.in_time(end, in_operation("TransactBegin", self.begin(&begin, end))).await?;
         // Steps that do nothing, such as a savepoint, take from one idle time together.
         let mut active = Instant::now();
         let share = (active + self.limits.idle).into();
@@ -147,15 +146,19 @@ impl TransactStream {
             };
             next = match step {
                 Ok(Some(Ok(step))) => {
-                    let span = span(&step);
+                    let name = name(&step);
                     let works = matches!(step, Step::Request(_));
                     let next = match step {
                         Step::Commit(_) => {
-                            self.commit_in_time(end, self.step(transaction, step).instrument(span))
-                                .await?
+                            self.commit_in_time(
+                                end,
+                                in_operation(name, self.step(transaction, step)),
+                            )
+                            .await?
                         }
                         _ => {
-                            self.in_time(end, self.step(transaction, step).instrument(span)).await?
+                            self.in_time(end, in_operation(name, self.step(transaction, step)))
+                                .await?
                         }
                     };
                     if works && !matches!(next, Next::Open(_, Answer::Failure(_))) {
@@ -167,11 +170,11 @@ impl TransactStream {
                     Next::Open(transaction, Answer::Failure(failure(&refused)))
                 }
                 Ok(None) => {
-                    transaction.roll_back().instrument(operation("TransactRollback")).await;
+                    in_operation("TransactRollback", transaction.roll_back()).await;
                     Next::Closed(Answer::RolledBack(RolledBack {}))
                 }
                 Err(status) => {
-                    transaction.roll_back().instrument(operation("TransactRollback")).await;
+                    in_operation("TransactRollback", transaction.roll_back()).await;
                     return Err(if end.has_passed() { self.late() } else { status });
                 }
             };
@@ -272,7 +275,7 @@ impl TransactStream {
                     write.ended(&done);
                     done
                 };
-                let committing = tokio::spawn(committing.in_current_span()).await;
+                let committing = tokio::spawn(in_current(committing)).await;
                 let done = committing.unwrap_or_else(|failure| {
                     Err(StoreError::internal(format!("the commit's task ended: {failure}")))
                 });
@@ -340,14 +343,14 @@ impl TransactStream {
             Ok(Prepared::Write(mut write)) => {
                 // Those of refused steps aren't hashed.
                 self.passwords.store(passwords, Ordering::Relaxed);
-                let span = operation(write.name());
-                transaction.write(&mut *write).instrument(span).await?
+                let name = write.name();
+                in_operation(name, transaction.write(&mut *write)).await?
             }
             Ok(Prepared::Read(read)) => {
-                let span = operation(read.name());
+                let name = read.name();
                 let answer = transaction
                     .read(move |connection| Box::pin(async move { read.fetch(connection).await }));
-                answer.instrument(span).await?
+                in_operation(name, answer).await?
             }
             Err(Refused::Invalid(violations)) => {
                 return Err(StepError::Refused(StoreError::Invalid(violations)));
@@ -374,15 +377,15 @@ impl TransactStream {
     }
 }
 
-/// The span of a step; a request's is that of its own operation.
-fn span(step: &Step) -> Span {
+/// The name of a step's operation; a request has that of its own.
+fn name(step: &Step) -> Option<&'static str> {
     match step {
-        Step::Request(_) => Span::none(),
-        Step::Begin(_) => operation("TransactBegin"),
-        Step::Commit(_) => operation("TransactCommit"),
-        Step::Rollback(_) => operation("TransactRollback"),
-        Step::Savepoint(_) => operation("TransactSavepoint"),
-        Step::RollbackTo(_) => operation("TransactRollbackTo"),
+        Step::Request(_) => None,
+        Step::Begin(_) => Some("TransactBegin"),
+        Step::Commit(_) => Some("TransactCommit"),
+        Step::Rollback(_) => Some("TransactRollback"),
+        Step::Savepoint(_) => Some("TransactSavepoint"),
+        Step::RollbackTo(_) => Some("TransactRollbackTo"),
     }
 }
 

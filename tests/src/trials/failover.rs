@@ -10,6 +10,7 @@ use bookstore_proto::v1::{Book, CreateBookRequest, Money, book_service_client::B
 use tonic::{Code, Request};
 
 use self::callers::{Callers, served_by};
+use super::readers::{ADMIN, LOG, Readers, Shared};
 use crate::{Engine, Replicated, SOON, Stopwatch, TestServer, until};
 
 /// How much longer than for a bare client writes may be without an answer.
@@ -35,17 +36,22 @@ pub(super) async fn failover(scale: u32) {
     }
     let server = TestServer::builder(Engine::Postgres)
         .url(&cluster.urls("bookstore_app"))
-        .env("LOG_LEVEL", "warn")
+        .env(LOG.0, LOG.1)
+        .env(ADMIN.0, ADMIN.1)
         .start()
         .await;
     let nodes = (0..3).map(|node| cluster.url("bookstore_app", node)).collect();
     let callers = Callers::start(&server, nodes);
+    // No such book: any node may answer.
+    let readers = Readers::start(&server, &[uuid::Uuid::new_v4().to_string()]);
     let mut primary = 0;
     for round in 1..=scale {
         primary = one(round, &mut cluster, primary, &server, &callers).await;
     }
     let retries = callers.retries.load(Ordering::Relaxed);
     let acknowledged = callers.end().await;
+    assert!(readers.end().await > 0, "no read was answered");
+    Shared::count(&server).await.report("failover");
     all_are_there(&cluster, primary, &acknowledged).await;
     eprintln!("{} writes acknowledged, {retries} calls retried", acknowledged.len());
 }

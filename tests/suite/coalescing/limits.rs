@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bookstore_store::{Deadline, Freshness, Meter, StoreError};
+use bookstore_store::{Deadline, Freshness, Meter, RowKind, StoreError};
 use bookstore_tests::{Database, Engine, SOON, on_every_engine, until};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::task::JoinHandle;
@@ -110,10 +110,10 @@ async fn rows_beyond_the_size_of_a_batch_are_read_alone(engine: Engine) {
 async fn plans_of_batches_are_generic(engine: Engine) {
     let fixture = Fixture::start(engine, 4).await;
     let reader = fixture.store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
-    let statement = fixture.query(1, false).row.kind.statement;
+    let RowKind { form, statement, .. } = fixture.query(1, false).kind;
     for _ in 0..20 {
         reader
-            .query_up_to(statement(DbBackend::Postgres, &[id(1), id(2)]), 1 << 20)
+            .cached_up_to(statement(DbBackend::Postgres, form, &[id(1), id(2)]), 1 << 20)
             .await
             .expect("rows");
     }

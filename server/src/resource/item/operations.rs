@@ -13,7 +13,7 @@ queries! {
     /// Reads one item.
     GetItem(One) -> Model = crud::get::<Item>, crud::row_by_id::<Item>, crud::of_row::<Item>;
     /// Reads many items by their ids.
-    GetItems(Ids) -> Vec<Model> = crud::get_many::<Item>;
+    GetItems(Ids) -> Vec<Model> = crud::get_many::<Item>, crud::rows_by_id::<Item>, crud::of_rows::<Item>;
     /// Reads a page of the list.
     ListItems(ListQuery) -> Listed<Model> = list::list::<Item>;
 }

@@ -24,6 +24,7 @@ use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
     placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
     placing::{self, give_back, place},
+    whole,
 };
 use crate::rpc::stamp::{operations, queries};
 
@@ -33,9 +34,9 @@ const ORDER_STATE: Precondition =
 
 queries! {
     /// Reads one order.
-    GetOrder(One) -> WithItems = get;
+    GetOrder(One) -> WithItems = get, whole::by_id, whole::of_rows;
     /// Reads many orders by their ids.
-    GetOrders(Ids) -> Vec<WithItems> = get_many;
+    GetOrders(Ids) -> Vec<WithItems> = get_many, whole::many_by_id, whole::of_many_rows;
     /// Reads a page of the list.
     ListOrders(ListQuery) -> Listed<WithItems> = list;
 }
@@ -95,9 +96,16 @@ const ITEM: [order_item::Column; 3] =
     [order_item::Column::BookId, order_item::Column::Quantity, order_item::Column::PriceMicros];
 
 async fn get(connection: &Connection, one: &One) -> Result<WithItems, StoreError> {
-    let order = crud::get::<Order>(connection, one).await?;
-    let mut items = items(connection, std::slice::from_ref(&order), PAGE_BYTES).await?;
-    Ok((order, items.pop().unwrap_or_default()))
+    let statement = whole::for_one(connection.get_database_backend(), one.id);
+    let read = connection.cached_up_to(statement, whole::MOST).await?;
+    let rows: Vec<_> = read.rows.into_iter().map(|(row, _)| row).collect();
+    match read.cut || whole::items(rows.len()) > PAGE_BYTES {
+        true => {
+            let size = PAGE_BYTES.saturating_add(1);
+            Err(StoreError::AnswerTooLarge { size, limit: PAGE_BYTES })
+        }
+        false => whole::read(one.id, &rows),
+    }
 }
 
 async fn get_many(connection: &Connection, ids: &Ids) -> Result<Vec<WithItems>, StoreError> {

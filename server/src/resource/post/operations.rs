@@ -13,7 +13,7 @@ queries! {
     /// Reads one post.
     GetPost(One) -> Model = crud::get::<Post>, crud::row_by_id::<Post>, crud::of_row::<Post>;
     /// Reads many posts by their ids.
-    GetPosts(Ids) -> Vec<Model> = crud::get_many::<Post>;
+    GetPosts(Ids) -> Vec<Model> = crud::get_many::<Post>, crud::rows_by_id::<Post>, crud::of_rows::<Post>;
     /// Reads a page of the list.
     ListPosts(ListQuery) -> Listed<Model> = list::list::<Post>;
 }

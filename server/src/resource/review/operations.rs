@@ -13,7 +13,7 @@ queries! {
     /// Reads one review.
     GetReview(One) -> Model = crud::get::<Review>, crud::row_by_id::<Review>, crud::of_row::<Review>;
     /// Reads many reviews by their ids.
-    GetReviews(Ids) -> Vec<Model> = crud::get_many::<Review>;
+    GetReviews(Ids) -> Vec<Model> = crud::get_many::<Review>, crud::rows_by_id::<Review>, crud::of_rows::<Review>;
     /// Reads a page of the list.
     ListReviews(ListQuery) -> Listed<Model> = list::list::<Review>;
 }

@@ -33,7 +33,7 @@ queries! {
     /// Reads one user.
     GetUser(One) -> Model = crud::get::<User>, crud::row_by_id::<User>, crud::of_row::<User>;
     /// Reads many users by their ids.
-    GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>;
+    GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>, crud::rows_by_id::<User>, crud::of_rows::<User>;
     /// Reads a page of the list.
     ListUsers(ListQuery) -> Listed<Model> = list::list::<User>;
     /// Reads a page of the list, with how many orders each user has placed.

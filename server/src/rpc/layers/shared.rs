@@ -42,7 +42,9 @@ impl LayerContext {
 
 /// Whether the request names a compression of its messages.
 pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
+    // There are few: to compare them costs less than to hash the key.
+    let encoding = headers.iter().find(|(name, _)| name.as_str() == "grpc-encoding");
+    encoding.is_some_and(|(_, encoding)| encoding != "identity")
 }
 
 /// The beginning of the paths of health.

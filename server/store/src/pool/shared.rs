@@ -29,7 +29,10 @@ use crate::{
         connection::{Connection, state::TransactionState},
         control::ControlConnection,
     },
-    telemetry::meters::POOL_CONNECTIONS,
+    telemetry::{
+        instrument::BoundHistogram,
+        meters::{POOL_CONNECTIONS, POOL_WAIT},
+    },
 };
 
 /// How long an abandoned statement may take to end after its cancellation.
@@ -60,6 +63,8 @@ pub(crate) struct Pool {
     pub(crate) lost: Arc<Notify>,
     /// The pool's name in metrics.
     pub(crate) labels: [KeyValue; 1],
+    /// How long calls waited for a connection.
+    pub(crate) waits: BoundHistogram,
 }
 
 impl Pool {
@@ -87,6 +92,7 @@ impl Pool {
             returned: Notify::new(),
             lost,
             labels,
+            waits: POOL_WAIT.bind(),
         });
         let watched = Arc::downgrade(&pool);
         POOL_CONNECTIONS.observe(move |observer| {

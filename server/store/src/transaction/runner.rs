@@ -13,7 +13,6 @@ use opentelemetry::KeyValue;
 use rand::Rng;
 use sea_orm::DbErr;
 use tokio::time::sleep;
-use tracing::Instrument;
 
 use crate::{
     call::{Call, Committed},
@@ -55,32 +54,29 @@ pub(crate) async fn run(
     write: Box<dyn Write>,
     key_lock: Option<KeyLock>,
 ) -> Result<Committed, StoreError> {
-    let span = traces::operation(write.name());
+    let name = write.name();
     let observer = call.observer.clone();
     // Before the task runs: a caller that leaves now leaves a write behind.
     if let Some(observer) = &observer {
         observer.begun();
     }
-    let task = tokio::spawn(
-        async move {
-            let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
-            // Released after the connection, which a waiting duplicate may need.
-            drop(key_lock);
-            let attempts = call.attempts.count();
-            let result = done.map(|Done { answer, position, replayed }| Committed {
-                answer,
-                position,
-                node,
-                attempts,
-                replayed,
-            });
-            if let Some(observer) = &observer {
-                observer.ended(&result);
-            }
-            result
+    let task = tokio::spawn(traces::in_operation(name, async move {
+        let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
+        // Released after the connection, which a waiting duplicate may need.
+        drop(key_lock);
+        let attempts = call.attempts.count();
+        let result = done.map(|Done { answer, position, replayed }| Committed {
+            answer,
+            position,
+            node,
+            attempts,
+            replayed,
+        });
+        if let Some(observer) = &observer {
+            observer.ended(&result);
         }
-        .instrument(span),
-    );
+        result
+    }));
     match task.await {
         Ok(result) => result,
         Err(failure) => Err(StoreError::internal(format!("the write's task ended: {failure}"))),
