@@ -20,10 +20,11 @@ pub use self::{
         rows_by_id,
     },
     related::{Selected, columns_of, is_asked_for, select_of, with_related},
-    removal::{checks_of_removal, delete, lock_for_delete},
+    removal::{checks_of_removal, delete, lock_for_delete, single_delete},
     resource::{Change, Expected, Fixed, Insert, Removal, Resource, Row, Values},
     times::{later, later_sql},
     write::{
-        came_and_went, checks_of_insert, checks_of_update, insert, lock_all, state_is, update,
+        ANSWER_MARGIN, came_and_went, checks_of_insert, checks_of_update, insert, lock_all,
+        single_insert, state_is, update,
     },
 };

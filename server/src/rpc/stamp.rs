@@ -38,8 +38,9 @@ macro_rules! queries {
 
 /// `CreateBooks(Vec<…>) -> Vec<Model> = crud::insert::<Book>, crud::checks_of_insert::<Book>;`
 /// makes an [`Operation`](super::Operation) of that name, with the constraint checks that explain its errors.
+/// A fourth function is its `single_statement`: `…, crud::checks_of_insert::<Book>, crud::single_insert::<Book>;`.
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $apply:path, $checks:path;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $apply:path, $checks:path $(, $single:path)?;)+) => {$(
         $(#[$doc])*
         pub struct $name(pub $input);
 
@@ -57,6 +58,11 @@ macro_rules! operations {
             fn constraint_checks(&self) -> Vec<bookstore_store::ConstraintCheck> {
                 $checks(&self.0)
             }
+            $(
+                fn single_statement(&self, backend: sea_orm::DbBackend) -> Option<usize> {
+                    $single(&self.0, backend)
+                }
+            )?
         }
     )+};
 }

@@ -61,7 +61,7 @@ pub use self::{
     options::StoreOptions,
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Bounds, Freshness, Position},
-    precondition::{Precondition, PreconditionKind},
+    precondition::Precondition,
     read_limits::Limit,
     schema::{Needs, Schema},
     session::{

@@ -96,7 +96,7 @@ async fn figures(
 
 operations! {
     /// Creates categories.
-    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::checks_of_insert::<Category>;
+    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::checks_of_insert::<Category>, crud::single_insert::<Category>;
     /// Changes categories.
     UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::checks_of_update::<Category>;
 }

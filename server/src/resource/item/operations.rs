@@ -20,9 +20,9 @@ queries! {
 
 operations! {
     /// Creates items.
-    CreateItems(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Item>, crud::checks_of_insert::<Item>;
+    CreateItems(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Item>, crud::checks_of_insert::<Item>, crud::single_insert::<Item>;
     /// Changes items.
     UpdateItems(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Item>, crud::checks_of_update::<Item>;
     /// Deletes items.
-    DeleteItems(Vec<Removal>) -> () = crud::delete::<Item>, crud::checks_of_removal::<Item>;
+    DeleteItems(Vec<Removal>) -> () = crud::delete::<Item>, crud::checks_of_removal::<Item>, crud::single_delete::<Item>;
 }

@@ -15,7 +15,7 @@ use bookstore_store::{
     Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
@@ -71,6 +71,13 @@ impl Operation for PlaceOrder {
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         placing::constraint_checks(&self.order)
     }
+
+    fn single_statement(&self, backend: DbBackend) -> Option<usize> {
+        let most = crud::ANSWER_MARGIN
+            + self.order.shipping_address.len()
+            + self.lines.len() * ORDER_LINE_BYTES;
+        (backend == DbBackend::Postgres).then_some(most)
+    }
 }
 
 /// A change of an order's status.
@@ -81,6 +88,9 @@ pub struct OrderTransition {
     /// The etag that it must have.
     pub expected: Expected,
 }
+
+/// The most bytes that an order line takes in an answer: a book's id, a quantity, a price.
+const ORDER_LINE_BYTES: usize = 256;
 
 const ITEM: [order_item::Column; 3] =
     [order_item::Column::BookId, order_item::Column::Quantity, order_item::Column::PriceMicros];

@@ -20,9 +20,9 @@ queries! {
 
 operations! {
     /// Creates posts.
-    CreatePosts(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Post>, crud::checks_of_insert::<Post>;
+    CreatePosts(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Post>, crud::checks_of_insert::<Post>, crud::single_insert::<Post>;
     /// Changes posts.
     UpdatePosts(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Post>, crud::checks_of_update::<Post>;
     /// Deletes posts.
-    DeletePosts(Vec<Removal>) -> () = crud::delete::<Post>, crud::checks_of_removal::<Post>;
+    DeletePosts(Vec<Removal>) -> () = crud::delete::<Post>, crud::checks_of_removal::<Post>, crud::single_delete::<Post>;
 }

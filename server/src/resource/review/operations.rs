@@ -20,9 +20,9 @@ queries! {
 
 operations! {
     /// Creates reviews.
-    CreateReviews(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Review>, crud::checks_of_insert::<Review>;
+    CreateReviews(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Review>, crud::checks_of_insert::<Review>, crud::single_insert::<Review>;
     /// Changes reviews.
     UpdateReviews(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Review>, crud::checks_of_update::<Review>;
     /// Deletes reviews.
-    DeleteReviews(Vec<Removal>) -> () = crud::delete::<Review>, crud::checks_of_removal::<Review>;
+    DeleteReviews(Vec<Removal>) -> () = crud::delete::<Review>, crud::checks_of_removal::<Review>, crud::single_delete::<Review>;
 }

@@ -10,9 +10,7 @@ use bookstore_query::{
     crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
 };
-use bookstore_store::{
-    Connection, ConstraintCheck, Operation, Precondition, PreconditionKind, Query, StoreError,
-};
+use bookstore_store::{Connection, ConstraintCheck, Operation, Precondition, Query, StoreError};
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
@@ -42,7 +40,7 @@ queries! {
 
 operations! {
     /// Deletes users, and with `force` also their carts, reviews and posts.
-    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>;
+    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>, crud::single_delete::<User>;
 }
 
 /// A user to write, with the request's password.
@@ -136,7 +134,7 @@ impl Query for VerifyPassword {
                 }
                 Ok(Some(user))
             }
-            None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
+            None => Err(PASSWORD_MISMATCH.into()),
         }
     }
 }

@@ -20,12 +20,12 @@ use bookstore_store::{
     telemetry::traces::{Around, CallFields, has_spans, named},
 };
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use http_body::Frame;
 use tonic::{Code, Status};
 use tracing::Span;
 
-use super::shared::{BESIDE, LayerContext, is_ours};
+use super::shared::{BESIDE, LayerContext, is_ours, peer, trailers};
 use crate::{
     rpc::{
         context::{AnswerCell, RequestContext},
@@ -42,6 +42,12 @@ static SERVED_BY: HeaderName = HeaderName::from_static("served-by");
 static ATTEMPTS: HeaderName = HeaderName::from_static("attempts");
 static IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What the primary is called in answers.
+const PRIMARY: &str = "primary";
+
+/// What any other node is called in answers to callers that may not learn its name.
+const REPLICA: &str = "replica";
 
 /// The layer.
 pub async fn observe<F: Future<Output = Response>>(
@@ -124,6 +130,9 @@ fn context(
     if let Some(error) = refused {
         return Err(error);
     }
+    if shared.access.is_none() && request.headers().contains_key(AUTHORIZATION) {
+        return Err(MetadataError::NotSupported("authorization"));
+    }
     let options = metadata::request_options(request.headers())?;
     Ok(RequestContext {
         method: method.map_or("", |method| method.path),
@@ -134,6 +143,9 @@ fn context(
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
         budget: shared.budget_of(request),
         principal: None,
+        peer: peer(request),
+        stream_access: None,
+        control: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
         repeated: options.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
@@ -157,7 +169,8 @@ fn write_out(
         put(&metadata::REQUEST_ID, value);
     }
     match facts.node.as_deref() {
-        Some("primary") => put(&SERVED_BY, HeaderValue::from_static("primary")),
+        Some(PRIMARY) => put(&SERVED_BY, HeaderValue::from_static(PRIMARY)),
+        Some(_) if facts.hides_node => put(&SERVED_BY, HeaderValue::from_static(REPLICA)),
         Some(node) => {
             if let Some(value) = text(node) {
                 put(&SERVED_BY, value);
@@ -283,14 +296,6 @@ impl http_body::Body for Streamed {
     fn is_end_stream(&self) -> bool {
         self.body.as_ref().is_none_or(Body::is_end_stream)
     }
-}
-
-/// A status where an answer has begun already.
-fn trailers(status: Status) -> HeaderMap {
-    let mut trailers = status.into_http::<Body>().into_parts().0.headers;
-    // It stands in the headers.
-    trailers.remove(http::header::CONTENT_TYPE);
-    trailers
 }
 
 /// The call's line in the log. If it is dropped without a code, the caller has cancelled the call.

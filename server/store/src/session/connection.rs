@@ -2,6 +2,8 @@
 //!
 //! A transaction is a state of the connection. Only `transaction/commands.rs` changes it.
 
+pub(crate) mod autocommit;
+mod committing;
 pub(crate) mod driver;
 mod eviction;
 pub(crate) mod membership;
@@ -22,10 +24,11 @@ use std::{
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::AssertSqlSafe;
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::{
+    autocommit::{Autocommit, AutocommitState},
     driver::{Access, Driver, ServerIdentity},
     membership::PoolMembership,
     purpose::EFFECT,
@@ -68,6 +71,7 @@ pub struct Connection {
     deadline: std::sync::Mutex<Deadline>,
     membership: Option<PoolMembership>,
     position: SessionPosition,
+    autocommit: Autocommit,
     /// After which the statements of a read are left.
     read_end: std::sync::Mutex<Deadline>,
     /// Counts the rows of the call that the connection is checked out for.
@@ -102,6 +106,7 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
             position: SessionPosition::default(),
+            autocommit: Autocommit::default(),
             read_end: std::sync::Mutex::default(),
             meter: std::sync::Mutex::default(),
         }
@@ -123,6 +128,7 @@ impl Connection {
     /// Forgets what the previous call has read. The pool calls it at each checkout.
     pub(crate) fn reset(&self) {
         self.position.forget();
+        self.autocommit.set(AutocommitState::Off);
         self.set_meter(None);
         self.set_read_end(Deadline::NONE);
     }
@@ -202,42 +208,6 @@ impl Connection {
         Exchange { connection: self, driver }
     }
 
-    /// Waits for the end of an abandoned statement and checks that the session answers.
-    pub(crate) async fn recover(&self) -> Result<(), DbErr> {
-        let mut exchange = self.exchange().await;
-        let result = match &mut *exchange.driver {
-            // The driver reads the rest of the last answer first.
-            Driver::Postgres(postgres, _) => {
-                sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
-            }
-            Driver::Sqlite(sqlite, interrupt) => {
-                // No caller waits for the statement, so SQLite interrupts it at once.
-                interrupt.arm(Duration::ZERO);
-                sqlite.ping().await
-            }
-        };
-        exchange.end(result)
-    }
-
-    /// Runs a command for the session itself, on PostgreSQL.
-    async fn control(&self, sql: &'static str) -> Result<(), DbErr> {
-        let mut exchange = self.exchange().await;
-        let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres, _) => sqlx::raw_sql(sql).execute(&mut **postgres).await,
-            Driver::Sqlite(..) => Ok(Default::default()),
-        };
-        exchange.end(result.map(drop))
-    }
-
-    /// Closes the session, also after an error. The last session removes SQLite's log.
-    pub(crate) async fn close(self) {
-        drop(self.file);
-        let _ = match self.driver.into_inner() {
-            Driver::Postgres(postgres, _) => postgres.close().await,
-            Driver::Sqlite(sqlite, _) => sqlite.close().await,
-        };
-    }
-
     fn check_deadline(&self) -> Result<(), DbErr> {
         match self.deadline().has_passed() {
             true => Err(DbErr::Custom(DEADLINE_PASSED.into())),
@@ -267,6 +237,7 @@ impl Exchange<'_> {
             return Err(DbErr::Custom(READ_TIMEOUT.into()));
         }
         self.connection.in_flight.store(false, Ordering::Release);
+        self.connection.autocommit.ends(&result);
         if let Driver::Sqlite(_, interrupt) = &*self.driver {
             interrupt.disarm();
         }

@@ -1,6 +1,7 @@
 //! What a resource gives to the store: operations that write and queries that read.
 
 use futures_util::future::BoxFuture;
+use sea_orm::DbBackend;
 
 use crate::{
     coalescing::row::{RowsById, SharedRows},
@@ -33,6 +34,14 @@ pub trait Operation: Send + Sync {
     /// was broken, to name the request's fields in the error.
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
+    }
+
+    /// The most that the encoded answer has, in bytes, if [`Operation::apply`] needs no transaction:
+    /// one statement at most changes rows, what is read before and after it needs no lock, and
+    /// nothing can fail once it has changed rows. Default `None`: it needs one.
+    fn single_statement(&self, backend: DbBackend) -> Option<usize> {
+        let _ = backend;
+        None
     }
 }
 
@@ -99,6 +108,12 @@ pub trait Write: Send + Sync {
     /// that failed.
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
+    }
+
+    /// Whether the write needs no transaction ([`Operation::single_statement`]).
+    fn is_single_statement(&self, backend: DbBackend) -> bool {
+        let _ = backend;
+        false
     }
 
     /// The operations before the one that failed, if the write consists of several.

@@ -4,16 +4,18 @@
 //! once answered by a primary asks for the log sequence number alone, and keeps the timeline. A
 //! session of a replica asks for its role each time: the replica may be promoted meanwhile.
 
+use std::sync::LazyLock;
+
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value, Values};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
 
 use crate::{
     error::StoreError,
-    position::{POSITION, Position},
+    position::{IS_ASYNCHRONOUS, POSITION, PRIMARY_LSN_TEXT, Position, parse_lsn},
     session::{
         connection::{
             Connection,
-            driver::Access,
+            driver::{Access, ServerIdentity},
             position_column::{POSITION_COLUMN, PositionColumn, ROW_COLUMN, with_position},
             query::SqlQuery,
         },
@@ -21,6 +23,13 @@ use crate::{
         statement_text::CachedStatement,
     },
 };
+
+/// [`Connection::position_of_commits`] of a primary that is known to be one.
+static OF_PRIMARY: LazyLock<String> =
+    LazyLock::new(|| format!("{PRIMARY_LSN_TEXT}, {IS_ASYNCHRONOUS}"));
+
+/// The same of a node whose role is to be learned.
+static OF_ROLE: LazyLock<String> = LazyLock::new(|| format!("{POSITION}, {IS_ASYNCHRONOUS}"));
 
 impl Connection {
     /// A position that covers all reads since the checkout. `timeline` is used if the node
@@ -42,6 +51,42 @@ impl Connection {
             }
         };
         seen.map(|seen| seen.on(timeline))
+    }
+
+    /// Reads the position after a commit of any session that was answered before, and whether
+    /// commits wait for replicas. `None` if the node doesn't answer.
+    pub(crate) async fn position_of_commits(&self) -> Option<Position> {
+        let server = self.server?;
+        let timeline = self.primary_timeline();
+        let sql = if timeline.is_some() { &*OF_PRIMARY } else { &*OF_ROLE };
+        let statement = Statement::from_string(self.backend, sql);
+        let row = self.query_one_raw(statement).await.ok()??;
+        self.learn(server, timeline, &row)
+    }
+
+    /// The timeline of the primary that runs the session, if it is known to be one.
+    pub(crate) fn primary_timeline(&self) -> Option<u32> {
+        self.position.primary_timeline()
+    }
+
+    /// Reads a row of a position and [`IS_ASYNCHRONOUS`]. `timeline` is that of a primary which was
+    /// asked for its log sequence number alone.
+    pub(crate) fn learn(
+        &self,
+        server: ServerIdentity,
+        timeline: Option<u32>,
+        row: &QueryResult,
+    ) -> Option<Position> {
+        let text: Option<String> = row.try_get_by_index(0).ok()?;
+        let is_asynchronous: Option<String> = row.try_get_by_index(1).ok()?;
+        self.condition.set_asynchronous(is_asynchronous.as_deref() == Some("true"));
+        match timeline {
+            Some(timeline) => {
+                let number = parse_lsn(&text?)?;
+                Some(Position { system: server.system, timeline, number })
+            }
+            None => self.position.learn(server, &text?),
+        }
     }
 
     /// Whether the transaction of another session will end by itself or by this call. One that

@@ -1,7 +1,5 @@
 //! How a connection runs a query: with the position as one more column, as a prepared statement.
 
-use std::time::Duration;
-
 use sea_orm::{DbErr, QueryResult, Statement, Values};
 use sqlx::{Connection as _, SqlStr};
 
@@ -106,8 +104,9 @@ impl Connection {
         let limit = self.statement_timeout();
         let mut exchange = self.exchange().await;
         let reading = Reading { take, meter: self.meter() };
+        self.autocommit.sends(sql.as_str());
         let run = purpose.run(&mut exchange.driver, sql.clone(), values, reading.clone());
-        let run = self.unless_evicted(Duration::ZERO, run);
+        let run = self.unless_evicted(self.autocommit.grace(), run);
         let mut result = self.log.around(logged, limit, self.read_end(), run).await;
         // SQLSTATE 0A000: the schema has changed since the statement was prepared. Outside a
         // transaction it is safe to prepare and run it once more.
@@ -116,7 +115,7 @@ impl Connection {
                 let _ = postgres.clear_cached_statements().await;
             }
             let run = purpose.run(&mut exchange.driver, sql, values, reading);
-            let run = self.unless_evicted(Duration::ZERO, run);
+            let run = self.unless_evicted(self.autocommit.grace(), run);
             result = self.log.around(logged, limit, self.read_end(), run).await;
         }
         Ok((exchange, result))
