@@ -117,10 +117,7 @@ impl Calls {
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.caller(), context.field_mask.as_ref())?;
         let began = Instant::now();
-        if let Consistency::Session | Consistency::Strong = context.consistency {
-            context.session.settled(context.deadline).await;
-        }
-        let freshness = self.freshness(context)?;
+        let freshness = self.freshness(context).await?;
         let read = async {
             let budget = &context.budget;
             let read = || {
@@ -155,11 +152,15 @@ impl Calls {
         }
     }
 
-    /// The freshness that a read's options ask for.
+    /// The freshness that a read's options ask for. Waits first for the writes of its session whose
+    /// callers have left, if it has to see them.
     ///
     /// # Errors
     /// INVALID_ARGUMENT if the token was altered or never came from here.
-    pub fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
+    pub async fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
+        if let Consistency::Session | Consistency::Strong = context.consistency {
+            context.session.settled(context.deadline).await;
+        }
         let token = self.position(context)?;
         Ok(context.session.freshness(context.consistency, token))
     }
@@ -289,7 +290,7 @@ impl Calls {
         (wait, idle): (Duration, Duration),
     ) -> Result<Begun, Status> {
         let begun = self.0.store.begin(call, reads, (wait, idle)).await;
-        begun.map_err(|error| status::store(&error, &context.request_id))
+        begun.map_err(|error| context.status(&error))
     }
 
     /// The idle timeout and the total timeout of interactive transactions, bounded by the

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bookstore_auth::Principal;
-use bookstore_store::{Attempts, Committed, Deadline, Position, StoreError};
+use bookstore_store::{Attempts, Committed, Deadline, Position, ServingNode, StoreError};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ impl RequestContext {
     /// Notes a read, for the answer and for the session.
     pub fn note_read(
         &self,
-        node: Option<Arc<str>>,
+        node: Option<ServingNode>,
         position: Option<Position>,
         database: Duration,
     ) {
@@ -95,9 +95,9 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFacts {
     /// The node that answered.
-    pub node: Option<Arc<str>>,
-    /// The caller learns no more of the node than whether it is the primary.
-    pub hides_node: bool,
+    pub node: Option<ServingNode>,
+    /// Whether the caller may learn the name of the node, beside its role.
+    pub names_node: bool,
     /// From which position on a write can be seen, or up to which one was read.
     pub position: Option<Position>,
     /// How often a write was tried.
@@ -130,7 +130,7 @@ impl AnswerCell {
     /// Notes a read.
     pub fn note_read(
         &self,
-        node: Option<Arc<str>>,
+        node: Option<ServingNode>,
         position: Option<Position>,
         database: Duration,
     ) {
@@ -140,9 +140,14 @@ impl AnswerCell {
         facts.database = Some(database);
     }
 
-    /// Tells the caller no more of the node than whether it is the primary.
-    pub fn hide_node(&self) {
-        self.lock().hides_node = true;
+    /// Lets the caller learn the name of the node, beside its role.
+    pub fn name_node(&self) {
+        self.lock().names_node = true;
+    }
+
+    /// The name of the node that answered.
+    pub fn node(&self) -> Option<Arc<str>> {
+        self.lock().node.as_ref().map(|node| node.name.clone())
     }
 
     /// What was noted so far.

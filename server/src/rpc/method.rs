@@ -14,6 +14,8 @@ pub struct Method {
     pub path: &'static str,
     /// Whether it changes anything.
     pub kind: MethodKind,
+    /// Whether it stands alone: its request can't be part of a transaction.
+    pub stands_alone: bool,
     /// The full name of the message that answers it.
     pub answer: String,
     /// Whether it takes one message and answers one.

@@ -60,6 +60,14 @@ impl Registry {
         });
     }
 
+    /// Adds the method that takes this reading request and can't be part of a transaction.
+    pub fn read_alone<R: ReadRequest>(&mut self) {
+        self.read::<R>();
+        if let Some(&index) = self.by_request.get(&R::full_name()) {
+            self.methods[index].method.stands_alone = true;
+        }
+    }
+
     /// Adds the method that takes this writing request.
     pub fn write<R: WriteRequest>(&mut self) {
         self.add::<R>(MethodKind::Write, |calls, principal, bytes, measure| {
@@ -90,6 +98,7 @@ impl Registry {
                 let method = Method {
                     path,
                     kind,
+                    stands_alone: kind == MethodKind::Direct,
                     answer,
                     unary,
                     streams_requests,

@@ -224,7 +224,7 @@ impl TransactStream {
         let mut call = self.calls.call(&self.context, isolation, &TransactRequest::default())?;
         call.deadline = end;
         let reads = match begin.read_only {
-            true => Some(self.calls.freshness(&self.context)?),
+            true => Some(self.calls.freshness(&self.context).await?),
             false => None,
         };
         // Replicas have no serializable transactions (PostgreSQL, Hot Standby, Caveats).
@@ -331,7 +331,7 @@ impl TransactStream {
         if let Err(status) = access::judge_parts(&self.context, [part]) {
             return Ok(Answer::Failure(failure(&status)));
         }
-        if method.kind == MethodKind::Direct {
+        if method.stands_alone {
             return Err(refused("is the request of a method that can't be part of a transaction"));
         }
         if method.kind == MethodKind::Write && transaction.only_reads() {

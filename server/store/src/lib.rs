@@ -42,6 +42,7 @@ mod precondition;
 mod read_limits;
 mod schema;
 pub mod sealing;
+mod serving_node;
 mod session;
 mod store;
 pub mod telemetry;
@@ -64,6 +65,7 @@ pub use self::{
     precondition::Precondition,
     read_limits::Limit,
     schema::{Needs, Schema},
+    serving_node::ServingNode,
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Connection, driver::Access},

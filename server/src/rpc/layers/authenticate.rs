@@ -89,8 +89,8 @@ pub async fn authenticate<F: Future<Output = Response>>(
         return next(request).await;
     };
     context.principal = principal;
-    if !diagnoses {
-        context.answer.hide_node();
+    if diagnoses {
+        context.answer.name_node();
     }
     context.control = control;
     context.stream_access.clone_from(&stream);

@@ -43,12 +43,6 @@ static ATTEMPTS: HeaderName = HeaderName::from_static("attempts");
 static IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// What the primary is called in answers.
-const PRIMARY: &str = "primary";
-
-/// What any other node is called in answers to callers that may not learn its name.
-const REPLICA: &str = "replica";
-
 /// The layer.
 pub async fn observe<F: Future<Output = Response>>(
     shared: &LayerContext,
@@ -82,6 +76,7 @@ pub async fn observe<F: Future<Output = Response>>(
     let call = Some(Arc::new(fields));
     let around = Around { call, operation: None };
     let began = Instant::now();
+    let answer = AnswerCell::default();
     let mut line = AccessLogLine {
         began,
         quiet: !ours,
@@ -90,9 +85,9 @@ pub async fn observe<F: Future<Output = Response>>(
         code: None,
         span: span.clone(),
         around: around.clone(),
+        answer: answer.clone(),
     };
 
-    let answer = AnswerCell::default();
     let context = context(shared, &request, &request_id, &answer, refused, method);
     let mut response = match context {
         Err(error) if ours => status::metadata(&error).into_http(),
@@ -168,14 +163,13 @@ fn write_out(
     if let Some(value) = text(request_id) {
         put(&metadata::REQUEST_ID, value);
     }
-    match facts.node.as_deref() {
-        Some(PRIMARY) => put(&SERVED_BY, HeaderValue::from_static(PRIMARY)),
-        Some(_) if facts.hides_node => put(&SERVED_BY, HeaderValue::from_static(REPLICA)),
-        Some(node) => {
-            if let Some(value) = text(node) {
+    match facts.node {
+        Some(node) if facts.names_node && !node.is_primary => {
+            if let Some(value) = text(&node.name) {
                 put(&SERVED_BY, value);
             }
         }
+        Some(node) => put(&SERVED_BY, HeaderValue::from_static(node.role())),
         None => {}
     }
     if let Some(attempts) = facts.attempts {
@@ -310,6 +304,8 @@ struct AccessLogLine {
     code: Option<Code>,
     span: Span,
     around: Around,
+    /// What the call has learned, such as the node that answered.
+    answer: AnswerCell,
 }
 
 impl Drop for AccessLogLine {
@@ -322,9 +318,14 @@ impl Drop for AccessLogLine {
         }
         traces::end_call(&self.span, self.name, i32::from(number), code, is_server_error(number));
         let _entered = self.span.enter();
-        std::mem::take(&mut self.around).enter(|| match self.quiet {
-            true => tracing::debug!(code, duration_ms, "call"),
-            false => tracing::info!(code, duration_ms, "call"),
+        std::mem::take(&mut self.around).enter(|| {
+            if self.quiet {
+                tracing::debug!(code, duration_ms, "call");
+            } else {
+                // Callers learn only whether it was the primary.
+                let node = self.answer.node();
+                tracing::info!(node = node.as_deref(), code, duration_ms, "call");
+            }
         });
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     error::StoreError,
     pool::shared::in_background,
     position::Position,
+    serving_node::ServingNode,
     session::rows,
     telemetry::meters::{BATCHES, READS_COALESCED},
     topology::{nodes::Topology, route::Route},
@@ -89,7 +90,7 @@ struct BatchRows {
     rows: Arc<SharedRows>,
     /// Whether rows stayed unread because of the size.
     cut: bool,
-    node: Arc<str>,
+    node: ServingNode,
     position: Option<Position>,
 }
 
@@ -168,7 +169,7 @@ async fn read(
     pooled.set_read_end(end);
     let statement = (kind.statement)(pooled.get_database_backend(), kind.form, &ids);
     let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
-    let is_primary = topology.snapshot().primary == Some(route.node);
+    let is_primary = topology.is_primary(route.node);
     let answer = tokio::select! {
         answer = pooled.cached_up_to(statement, BATCH_BYTES) => answer?,
         () = pooled.evicted() => return Err(lost()),
