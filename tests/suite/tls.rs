@@ -200,7 +200,8 @@ async fn other_protocols_and_versions_are_refused(engine: Engine) {
     connect(address, offer(USUAL)).await.expect("HTTP/2 over TLS 1.3");
     // Clients from before ALPN.
     connect(address, offer(Offer { protocols: &[], ..USUAL })).await.expect("no ALPN at all");
-    let old = Offer { versions: &[&TLS12], ..USUAL };
+    const OLD: &[&SupportedProtocolVersion] = &[&TLS12];
+    let old = Offer { versions: OLD, ..USUAL };
     let refused = connect(address, offer(old)).await.expect_err("TLS 1.2 is served");
     assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
     let refused = connect(address, offer(Offer { protocols: &["http/1.1"], ..USUAL })).await;
