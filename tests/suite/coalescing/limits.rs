@@ -154,6 +154,9 @@ async fn batch_is_cancelled_when_all_have_left(engine: Engine) {
 
 async fn runtime_that_ends_takes_its_reads_along(engine: Engine) {
     let fixture = Fixture::start(engine, 4).await;
+    // The connections outlive the other runtime, so they are opened here.
+    let reader = || fixture.store.reader(Freshness::Strong, Deadline::NONE);
+    drop([reader().await.expect("a reader"), reader().await.expect("a reader")]);
     let other = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let other = other.expect("another runtime");
     let begin = |number, held| {
