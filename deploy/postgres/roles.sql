@@ -1,12 +1,16 @@
--- The roles and rights of the bookstore in one PostgreSQL database.
+-- The roles and privileges of the bookstore in one PostgreSQL database, as `bookstore migrate roles`
+-- prints them.
 --
 -- Run it in the service's own database as a superuser, before the first migration:
 --
 --   createdb bookstore && psql -d bookstore -f roles.sql
 --
--- It can be run again at any time and then changes nothing. The roles may log in
--- but have no password, so a server that asks for one lets none of them in until
--- the operator has set it: ALTER ROLE bookstore_app PASSWORD '...'.
+-- It can be run again at any time and then changes nothing. The roles may log in but have no
+-- password, so a server that asks for one admits none of them until the operator has set it:
+-- ALTER ROLE bookstore_app PASSWORD '...'.
+
+BEGIN;
+SET LOCAL search_path = public;
 
 DO $$
 DECLARE
@@ -20,63 +24,130 @@ BEGIN
 END
 $$;
 
--- bookstore_owner owns the database and its schema: migrations run as this role, the
--- service doesn't. Nobody else gets in or makes tables.
+-- bookstore_owner owns the database and its schema. Migrations run as this role, the service does
+-- not. No other role makes tables. The timeouts are a net for what uses the role of the service
+-- beside it: the service sets its own.
 DO $$
+DECLARE
+    net text;
 BEGIN
     EXECUTE format('ALTER DATABASE %I OWNER TO bookstore_owner', current_database());
     EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO bookstore_app, bookstore_reader', current_database());
+    FOREACH net IN ARRAY ARRAY['statement_timeout', 'lock_timeout',
+                               'idle_in_transaction_session_timeout'] LOOP
+        EXECUTE format('ALTER ROLE bookstore_app IN DATABASE %I SET %I = %L',
+                       current_database(), net, '1min');
+    END LOOP;
 END
 $$;
 ALTER SCHEMA public OWNER TO bookstore_owner;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-
--- bookstore_app is the service: it reads and writes rows and can change no table.
--- bookstore_reader only reads, for replicas and for people who look.
 GRANT USAGE ON SCHEMA public TO bookstore_app, bookstore_reader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO bookstore_app;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO bookstore_app;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO bookstore_reader;
-ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
-    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO bookstore_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
-    GRANT USAGE ON SEQUENCES TO bookstore_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
-    GRANT SELECT ON TABLES TO bookstore_reader;
 
--- The service looks at replication to tell a primary from a replica and to know how
--- far a replica lags; a plain role would see no row of it.
+-- No role has privileges on new tables by default: the migration that makes a table grants it.
+ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
+    REVOKE ALL ON TABLES FROM bookstore_app, bookstore_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE bookstore_owner IN SCHEMA public
+    REVOKE ALL ON SEQUENCES FROM bookstore_app, bookstore_reader;
+
+-- The service reads the state of replication, to tell a primary from a replica and to know how far
+-- a replica lags. A plain role would see no row of it.
 GRANT pg_monitor TO bookstore_app, bookstore_reader;
 
--- The owner's function that reads where the histories of a failover parted, so that a token
--- from before one can be verified: files of the data directory, and nothing outside it.
+-- A function of the owner reads where the histories of a failover parted, so that a token from
+-- before one can be verified: files of the data directory, and nothing outside it.
 GRANT EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint, boolean) TO bookstore_owner;
 
--- What must not leave the service stays with it: bookstore_reader sees no key that seals
--- tokens, no kept answer and no hash of a password; bookstore_app neither changes the keys nor
--- the list of migrations. Tables that are not there yet get the same with the first run of
--- this file after the migrations; run it then once more.
+-- bookstore_app is the service: it reads and writes rows, and changes neither tables nor the keys
+-- that seal tokens nor the list of migrations. bookstore_reader only reads, for people and reports:
+-- no key, no kept answer, no hash of a password. Tables that are not there yet are granted by the
+-- migrations.
 DO $$
-DECLARE
-    columns text;
 BEGIN
     IF to_regclass('public.sealing_keys') IS NOT NULL THEN
-        REVOKE ALL ON sealing_keys FROM bookstore_reader;
-        REVOKE INSERT, UPDATE, DELETE ON sealing_keys FROM bookstore_app;
+        REVOKE ALL ON "sealing_keys" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT ON "sealing_keys" TO bookstore_app;
     END IF;
-    IF to_regclass('public.idempotency_keys') IS NOT NULL THEN
-        REVOKE ALL ON idempotency_keys FROM bookstore_reader;
+    IF to_regclass('public.categories') IS NOT NULL THEN
+        REVOKE ALL ON "categories" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "categories" TO bookstore_app;
+        GRANT SELECT ON "categories" TO bookstore_reader;
     END IF;
-    IF to_regclass('public.seaql_migrations') IS NOT NULL THEN
-        REVOKE INSERT, UPDATE, DELETE ON seaql_migrations FROM bookstore_app;
+    IF to_regclass('public.books') IS NOT NULL THEN
+        REVOKE ALL ON "books" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "books" TO bookstore_app;
+        GRANT SELECT ON "books" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.items') IS NOT NULL THEN
+        REVOKE ALL ON "items" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "items" TO bookstore_app;
+        GRANT SELECT ON "items" TO bookstore_reader;
     END IF;
     IF to_regclass('public.users') IS NOT NULL THEN
-        REVOKE ALL ON users FROM bookstore_reader;
-        SELECT string_agg(quote_ident(column_name), ', ') INTO columns
-            FROM information_schema.columns
-            WHERE table_schema = 'public' AND table_name = 'users' AND column_name <> 'password_hash';
-        EXECUTE format('GRANT SELECT (%s) ON users TO bookstore_reader', columns);
+        REVOKE ALL ON "users" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "users" TO bookstore_app;
+        GRANT SELECT ("id", "email", "username", "full_name", "is_active", "role", "avatar_url", "bio", "created_at", "updated_at", "version") ON "users" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.posts') IS NOT NULL THEN
+        REVOKE ALL ON "posts" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "posts" TO bookstore_app;
+        GRANT SELECT ON "posts" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.reviews') IS NOT NULL THEN
+        REVOKE ALL ON "reviews" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "reviews" TO bookstore_app;
+        GRANT SELECT ON "reviews" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.carts') IS NOT NULL THEN
+        REVOKE ALL ON "carts" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "carts" TO bookstore_app;
+        GRANT SELECT ON "carts" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.cart_items') IS NOT NULL THEN
+        REVOKE ALL ON "cart_items" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "cart_items" TO bookstore_app;
+        GRANT SELECT ON "cart_items" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.orders') IS NOT NULL THEN
+        REVOKE ALL ON "orders" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "orders" TO bookstore_app;
+        GRANT SELECT ON "orders" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.order_items') IS NOT NULL THEN
+        REVOKE ALL ON "order_items" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "order_items" TO bookstore_app;
+        GRANT SELECT ON "order_items" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.idempotency_keys') IS NOT NULL THEN
+        REVOKE ALL ON "idempotency_keys" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON "idempotency_keys" TO bookstore_app;
+    END IF;
+    IF to_regclass('public.seaql_migrations') IS NOT NULL THEN
+        REVOKE ALL ON "seaql_migrations" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT ON "seaql_migrations" TO bookstore_app;
+        GRANT SELECT ON "seaql_migrations" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.bookstore_migrations') IS NOT NULL THEN
+        REVOKE ALL ON "bookstore_migrations" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT ON "bookstore_migrations" TO bookstore_app;
+        GRANT SELECT ON "bookstore_migrations" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.bookstore_migration_steps') IS NOT NULL THEN
+        REVOKE ALL ON "bookstore_migration_steps" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT ON "bookstore_migration_steps" TO bookstore_app;
+        GRANT SELECT ON "bookstore_migration_steps" TO bookstore_reader;
+    END IF;
+    IF to_regclass('public.bookstore_migration_lock') IS NOT NULL THEN
+        REVOKE ALL ON "bookstore_migration_lock" FROM bookstore_app, bookstore_reader;
+        GRANT SELECT ON "bookstore_migration_lock" TO bookstore_app;
+        GRANT SELECT ON "bookstore_migration_lock" TO bookstore_reader;
+    END IF;
+    IF to_regprocedure('public.bookstore_timeline_history(bigint)') IS NOT NULL THEN
+        REVOKE ALL ON FUNCTION bookstore_timeline_history(bigint) FROM PUBLIC, bookstore_reader;
+        GRANT EXECUTE ON FUNCTION bookstore_timeline_history(bigint) TO bookstore_app;
     END IF;
 END
 $$;
+
+COMMIT;

@@ -10,6 +10,7 @@
 //!   the revisions make.
 //! - [`generate`]: the steps of the next revision, written from differences.
 //! - [`rebuild`]: rebuilds a table of SQLite.
+//! - [`roles`]: the database roles of PostgreSQL and their grants.
 //! - [`runner`]: applies and reverts them, alone, and survives a kill.
 //! - [`listing`]: a revision as a text; [`offline`]: all of them as SQL scripts.
 //! - [`session`]: connections, which others open; [`manager`]: what a data step in Rust sees.
@@ -32,6 +33,7 @@ pub mod rebuild;
 pub mod replay;
 pub mod revision;
 pub mod revisions;
+pub mod roles;
 pub mod runner;
 pub mod session;
 pub mod sql;

@@ -1,32 +1,37 @@
 //! Wires the service and runs it from start to stop.
 
+mod access;
+mod error;
+mod listen;
+mod methods;
+mod security;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
 
 use bookstore_migration::{
     chain::Chain,
-    error::MigrationError,
     runner::{Event, Options, Runner},
 };
 use bookstore_store::{
-    Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
+    Deadline, PoolOptions, Schema, StatementLog, Store, StoreOptions, TopologyOptions,
 };
 use http::Extensions;
-use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tonic::service::RoutesBuilder;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::listen::{Listening, listen};
+pub use self::{
+    error::AppError,
+    methods::{policy_methods, registry},
+};
 use crate::{
     admin::{self, Admin},
     budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
-    listener::{self, ConnectionLimits, Socket},
+    listener::{self, ConnectionLimits},
     migrations::{self, StoreOpener},
     resource::{RESOURCES, user},
     rpc::{
@@ -36,13 +41,16 @@ use crate::{
         layers::{self, LayerContext},
         load::Load,
         reflection,
-        registry::Registry,
         rules::Rules,
         session::SessionCell,
         stored::StoredAnswers,
     },
     sample_data,
-    security::password::{self, Hashing},
+    security::{
+        access::AccessControl,
+        password::{self, Hashing},
+        reload::ReloadTask,
+    },
     shutdown::{Signal, Signals, Stop, TerminationMessage},
     telemetry, transaction,
 };
@@ -55,46 +63,6 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The timeout for closing idle database connections at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Why the service could not start, or did not end well.
-#[derive(Debug, Error)]
-pub enum AppError {
-    /// The database's URL, or the database itself.
-    #[error("the database: {}", .0.report())]
-    Store(#[from] StoreError),
-    /// Migrating the database.
-    #[error("migrating the database: {0}")]
-    Migration(#[from] MigrationError),
-    /// The address can't be listened on.
-    #[error("{setting} {address}: {source}")]
-    Listen {
-        /// The setting that names it.
-        setting: &'static str,
-        /// The address.
-        address: Address,
-        /// The operating system's error.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The listener ended without a signal.
-    #[error("the listener: {0}")]
-    Listener(#[from] tokio::task::JoinError),
-    /// A signal stopped the service, and calls were still in flight after `shutdown_timeout`.
-    #[error("calls were in flight after shutdown_timeout: {0} cancelled")]
-    CallsCut(usize),
-    /// Signals can't be received.
-    #[error("installing signal handlers: {0}")]
-    Signals(#[source] std::io::Error),
-    /// The contract and its registered methods differ: an error of the build.
-    #[error("the contract: {0}")]
-    Contract(String),
-    /// Loading the sample data.
-    #[error("loading the sample data: {}", .0.message())]
-    SampleData(tonic::Status),
-    /// There is no schema to load the sample data into.
-    #[error("loading the sample data: the schema is not migrated (serve --migrate does it)")]
-    NotMigrated,
-}
 
 /// Opens the store that the settings describe; nothing is connected yet.
 ///
@@ -168,14 +136,19 @@ pub async fn serve(
     let budget = budget(config);
     budget.observe();
     let stored = budget.clone();
-    let services = services(config, &calls, &readiness, &load, &budget)?;
+    let mut reload = ReloadTask::default();
+    let access = access::load(config, &mut reload)?;
+    let services = services(config, &calls, &readiness, &load, &budget, access.clone())?;
 
+    let tls = security::load_tls(config, &mut reload)?;
+    security::observe_database(&config.database);
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
-        let admin = Admin { store, known, readiness, load, drift, metrics };
+        let access = access.clone();
+        let admin = Admin { store, known, readiness, load, drift, access, metrics };
         // The admin address isn't drained. It answers until the process ends.
         tokio::spawn(admin::serve(listener, admin));
     }
@@ -189,10 +162,20 @@ pub async fn serve(
         drain: config.server.shutdown_timeout,
         idle: config.server.stream_idle_timeout,
     };
-    let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
+    let server =
+        listener::serve(socket, tls, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
+    if let Some(access) = access {
+        tokio::spawn(access::follow(access));
+    }
+    tokio::spawn(reload.run(config.security.reload_interval));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    if config.security.policy.is_none() && !address.is_of_this_machine() {
+        tracing::warn!(
+            "without policy_file every caller may call every method, and other machines reach the port"
+        );
+    }
 
     // Health checks and signals are served from the start: a long migration must neither look like
     // a hung process nor delay a stop.
@@ -243,36 +226,6 @@ pub async fn serve(
     }
 }
 
-/// The listening sockets.
-struct Listening {
-    socket: Socket,
-    address: Address,
-    admin: Option<TcpListener>,
-}
-
-async fn listen(config: &Config) -> Result<Listening, AppError> {
-    let address = &config.server.listen_addr;
-    let failed =
-        |source| AppError::Listen { setting: "listen_addr", address: address.clone(), source };
-    let socket = Socket::bind(address).await.map_err(failed)?;
-    let address = socket.address().map_err(failed)?;
-    let admin = match config.server.admin_addr {
-        None => None,
-        Some(given) => {
-            let failed = |source| AppError::Listen {
-                setting: "admin_addr",
-                address: Address::Tcp(given),
-                source,
-            };
-            let listener = TcpListener::bind(given).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            tracing::info!(%address, "listening for operators");
-            Some(listener)
-        }
-    };
-    Ok(Listening { socket, address, admin })
-}
-
 /// The work before the service is ready. If the future is dropped, each revision is applied whole
 /// or not at all.
 async fn prepare(
@@ -299,19 +252,6 @@ async fn prepare(
         sample_data::load(calls).await.map_err(AppError::SampleData)?;
     }
     Ok(())
-}
-
-/// Every method of the service.
-///
-/// # Errors
-/// If it differs from the contract, which is an error of the build.
-pub fn registry() -> Result<Registry, AppError> {
-    let mut registry = Registry::default();
-    for resource in RESOURCES {
-        (resource.register)(&mut registry);
-    }
-    transaction::register(&mut registry);
-    registry.complete().map_err(AppError::Contract)
 }
 
 /// The request extensions that all calls of a connection share.
@@ -357,6 +297,7 @@ fn services(
     readiness: &Readiness,
     load: &Load,
     budget: &Arc<Budget>,
+    access: Option<Arc<AccessControl>>,
 ) -> Result<layers::Layered, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
@@ -370,6 +311,7 @@ fn services(
     routes.add_service(HealthServer::new(readiness.clone()));
     reflection::serve(&mut routes, readiness).map_err(AppError::Contract)?;
     let shared = LayerContext {
+        access,
         registry,
         readiness: readiness.clone(),
         load: load.clone(),

@@ -81,6 +81,8 @@ fn step(given: &Value) -> Step {
         backfill(fill)
     } else if let Some(given) = given.get("rebuild") {
         rebuild(table(given))
+    } else if text(given, "code") == Some("panic") {
+        code("panic", |_| Box::pin(async { panic!("a revision's panic") }))
     } else {
         assert_eq!(text(given, "code"), Some("count users"), "{given}");
         code("count users", |manager| {

@@ -116,6 +116,9 @@ fn id(number: usize) -> Uuid {
     Uuid::from_u128(number as u128)
 }
 
+/// Makes the statement of a form for these ids.
+type MakeStatement = fn(DbBackend, u8, &[Uuid]) -> CachedStatement;
+
 /// A store on a database with categories of the numbers 1 to `count`.
 struct Fixture {
     engine: Engine,
@@ -123,7 +126,7 @@ struct Fixture {
     store: Store,
     counts: Arc<Counts>,
     /// Reads the rows, in place of the service's statement.
-    statement: Option<fn(DbBackend, u8, &[Uuid]) -> CachedStatement>,
+    statement: Option<MakeStatement>,
 }
 
 type Answer = ReadResult<Model>;
@@ -243,7 +246,7 @@ async fn joined() {
 
 async fn name(read: JoinHandle<Answer>) -> String {
     let read = read.await.expect("no panic");
-    assert_eq!(read.node.as_deref(), Some("primary"));
+    assert!(read.node.is_some_and(|node| node.is_primary));
     assert!(read.position.is_some(), "each read has a position");
     read.result.expect("a category").name
 }

@@ -1,7 +1,7 @@
 //! The service's log of calls and statements, and the metadata that connects callers to it.
 
 use bookstore_proto::v1::{CreateCategoryRequest, GetBookRequest, ListBooksRequest};
-use bookstore_tests::{Engine, TestServer, on_every_engine};
+use bookstore_tests::{Engine, REVISIONS, TestServer, on_every_engine, run};
 use serde_json::Value;
 use tonic::{Code, Request, metadata::MetadataMap};
 
@@ -60,6 +60,8 @@ async fn call_is_logged_as_one_line(engine: Engine) {
         assert_eq!(line["method"], "/bookstore.v1.BookService/CreateBook");
         assert_eq!(line["code"], code);
         assert_eq!(line["level"], "INFO");
+        // For operators: callers learn `primary` or `replica`.
+        assert!(line["node"].as_str().is_some_and(|node| node != "primary"), "{line}");
         assert!(line["duration_ms"].as_f64().is_some_and(|took| took > 0.0), "{line}");
         let timestamp = line["timestamp"].as_str().unwrap_or_default();
         assert!(timestamp.starts_with("20") && timestamp.ends_with('Z'), "{line}");
@@ -212,4 +214,34 @@ async fn answer_metadata_names_node_attempts_and_timing(engine: Engine) {
     let duplicate = books.create_book(duplicate).await.expect_err("an id that is taken");
     assert_eq!(text(duplicate.metadata(), "attempts"), "1");
     assert_eq!(text(duplicate.metadata(), "served-by"), "primary");
+}
+
+/// The log has a thread of its own. Its last line is written before the process ends.
+#[tokio::test]
+async fn panic_that_ends_the_process_has_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let revisions = folder.path().join("revisions.json");
+    let file = serde_json::json!({"revisions": [{
+        "name": "m99990101_000000_panic", "up": [{"code": "panic"}], "down": [{"sql": "SELECT 1"}],
+    }]});
+    std::fs::write(&revisions, file.to_string()).expect("a file");
+    for round in 0..5 {
+        let url = format!("sqlite://{}/{round}.db?mode=rwc", folder.path().display());
+        let settings = [
+            ("DATABASE_URL", url.as_str()),
+            ("LOG_FORMAT", "json"),
+            (REVISIONS, revisions.to_str().expect("a path")),
+        ];
+        let ended = run(&["migrate", "up"], &settings).await;
+        assert_eq!(ended.code, Some(101), "{ended:?}");
+        let lines =
+            ended.errors.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let line = lines.into_iter().find(|line| line["target"] == "bookstore::panic");
+        let line = line.unwrap_or_else(|| panic!("no line in {ended:?}"));
+        assert_eq!(
+            (&line["message"], &line["level"]),
+            (&"a revision's panic".into(), &"ERROR".into())
+        );
+        assert_eq!(line["thread"], "main");
+    }
 }

@@ -12,14 +12,16 @@ use bookstore_tests::{
     reverse_settings, run, until,
 };
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::{
+    admin,
     client::{self, Books, a_book, create, done, message, refused, with},
-    migrate::pooler::{pool, through},
+    migrate::pooler::{hand_down, pool, through},
 };
 
 /// A role that has every setting turned round migrates, writes, filters and reads as any other.
@@ -112,7 +114,13 @@ async fn database_of_another_encoding_is_refused() {
         let migrated = run(&["migrate", "up"], &[("DATABASE_URL", &url)]).await;
         assert_eq!(migrated.code, Some(1), "{migrated:?}");
         assert!(migrated.errors.contains(&sentence), "{migrated:?}");
-        let server = TestServer::builder(Engine::Sqlite).url(&url).wait_for(None).start().await;
+        let server = TestServer::builder(Engine::Sqlite).url(&url).env("ADMIN_ADDR", "127.0.0.1:0");
+        let server = server.wait_for(None).start().await;
+        let address = server.admin_address().await;
+        until("the probe says why", SOON, async || {
+            admin::get(address, "/readyz").await.1.contains(&sentence)
+        })
+        .await;
         server.logs().wait_for(|line| line.contains(&sentence)).await;
         assert_eq!(health(&server, "ready").await, ServingStatus::NotServing);
         drop(server);
@@ -164,7 +172,10 @@ async fn pooler_in_transaction_mode_is_refused() {
     let database = Database::create(Engine::Postgres, Origin::Migrated).await;
     let url = through(&database.url(), pool).await;
     let through = TestServer::builder(Engine::Sqlite).url(&url).wait_for(None).start().await;
-    let said = |line: &str| line.contains("goes through a pooler") && line.contains("session mode");
+    let said = |line: &str| {
+        let sentence = ["goes through a pooler", "share the server's process", "session mode"];
+        sentence.iter().all(|part| line.contains(part))
+    };
     through.logs().wait_for(said).await;
     assert_eq!(health(&through, "ready").await, ServingStatus::NotServing);
     refused(client::books(&through).list_books(ListBooksRequest::default()).await).is(
@@ -172,6 +183,21 @@ async fn pooler_in_transaction_mode_is_refused() {
         "DATABASE_UNAVAILABLE",
         &[],
     );
+}
+
+/// A pooler that has no second session hands a used one down, with what another client has set.
+#[tokio::test]
+async fn session_of_another_client_is_refused() {
+    let database = Database::create(Engine::Postgres, Origin::Migrated).await;
+    let url = through(&database.url(), hand_down).await;
+    let mut other = PgConnection::connect(&url).await.expect("a session");
+    let set = "SELECT set_config('bookstore.session', 'in use', false)";
+    sqlx::raw_sql(set).execute(&mut other).await.expect("a setting");
+    other.close().await.expect("the end of the session for this client");
+    let server = TestServer::builder(Engine::Sqlite).url(&url).wait_for(None).start().await;
+    let said = |line: &str| line.contains("another client has used this session");
+    server.logs().wait_for(said).await;
+    assert_eq!(health(&server, "ready").await, ServingStatus::NotServing);
 }
 
 /// Waits until a name has a state of health.

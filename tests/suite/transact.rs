@@ -55,7 +55,7 @@ impl Led {
         Self::open_with(address, &metadata).await
     }
 
-    async fn open_with(address: SocketAddr, metadata: &[(&'static str, &str)]) -> Self {
+    pub(crate) async fn open_with(address: SocketAddr, metadata: &[(&'static str, &str)]) -> Self {
         let (steps, stream) = mpsc::channel(8);
         let mut request = Request::new(ReceiverStream::new(stream));
         for (key, value) in metadata {
@@ -295,6 +295,10 @@ async fn read_only_transaction_refuses_writes(engine: Engine) {
     let begin = Begin { read_only: true, isolation, ..Begin::default() };
     led.step(Step::Begin(begin)).await.expect("a transaction");
     led.call(GET, json!({"id": id(1)})).await.expect("a book");
+    // A password is compared by itself: a transaction holds a connection meanwhile.
+    let verify = json!({"email": "a@b", "password": "correct horse"});
+    let refused = led.call("UserService/VerifyPassword", verify).await;
+    refused.expect_err("it stands alone").is_invalid(&["request"]);
     let refused = led.call(CREATE, a_new_book(2)).await.expect_err("it only reads");
     refused.is_invalid(&["request"]);
     // It keeps reading its snapshot while others write.

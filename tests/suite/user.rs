@@ -126,7 +126,7 @@ fn cases() -> Vec<Case> {
     cases.push(bad(VERIFY, json!({"email": "\0", "password": "\0"}), &["email", "password"]));
     let unknown = json!({"email": "nobody@example.org", "password": "correct horse"});
     let refused = bad(VERIFY, unknown, &[]);
-    cases.push(refused.because(Code::Unauthenticated, "PASSWORD_MISMATCH"));
+    cases.push(refused.because(Code::FailedPrecondition, "PASSWORD_MISMATCH"));
 
     for filter in [
         "password = x",
@@ -187,7 +187,7 @@ async fn verified(server: &TestServer, email: &str, password: &str) -> bool {
 }
 
 fn is_mismatch(refusal: Refusal) {
-    let refusal = refusal.is(Code::Unauthenticated, "PASSWORD_MISMATCH", &[]);
+    let refusal = refusal.is(Code::FailedPrecondition, "PASSWORD_MISMATCH", &[]);
     assert_eq!(refusal.message, "no active user has this email and this password");
     assert!(refusal.metadata.is_empty(), "{refusal:?}");
 }

@@ -5,6 +5,7 @@ use super::PROGRAM;
 use crate::{
     listing,
     revision::{Engine, Revision, Step, hex},
+    roles,
     sql::literal,
 };
 use sha2::{Digest, Sha256};
@@ -21,7 +22,7 @@ fn now(engine: Engine) -> &'static str {
     }
 }
 
-/// Creates the missing tables.
+/// Creates the missing tables, and grants them.
 pub fn install(engine: Engine) -> Vec<String> {
     // As sea-orm-migration 2.0.4 makes it.
     let seaql = match engine {
@@ -32,7 +33,7 @@ pub fn install(engine: Engine) -> Vec<String> {
             r#"CREATE TABLE IF NOT EXISTS "seaql_migrations" ( "version" varchar NOT NULL PRIMARY KEY, "applied_at" integer NOT NULL )"#
         }
     };
-    vec![
+    let mut statements = vec![
         seaql.to_owned(),
         r#"CREATE TABLE IF NOT EXISTS "bookstore_migrations" (
     "version" text NOT NULL,
@@ -68,7 +69,11 @@ pub fn install(engine: Engine) -> Vec<String> {
     CONSTRAINT "bookstore_migration_lock_id_check" CHECK ("id" = 1)
 )"#
         .to_owned(),
-    ]
+    ];
+    if engine == Engine::Postgres {
+        statements.push(roles::grant_bookkeeping());
+    }
+    statements
 }
 
 /// The row of a revision's details, in place of one that is there.

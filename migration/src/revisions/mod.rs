@@ -12,6 +12,7 @@ mod m20261121_000009_create_orders;
 mod m20261121_000020_create_idempotency_keys;
 mod m20261121_000030_index_words_of_books;
 mod m20261125_000001_create_timeline_history;
+mod m20261127_000001_grant_tables_by_name;
 
 use crate::revision::Revision;
 
@@ -30,5 +31,6 @@ pub fn revisions() -> Vec<Revision> {
         m20261121_000020_create_idempotency_keys::revision(),
         m20261121_000030_index_words_of_books::revision(),
         m20261125_000001_create_timeline_history::revision(),
+        m20261127_000001_grant_tables_by_name::revision(),
     ]
 }

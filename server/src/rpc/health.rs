@@ -48,7 +48,8 @@ pub enum DatabaseState {
 /// The health of the service, by name. Cheap to clone.
 ///
 /// `live` doesn't depend on the database. `ready` does; `""` and the services' names have the same
-/// status. `write` says whether a primary is known: with a single node, whether that takes writes.
+/// status. `write` says whether writes are taken: whether there is a primary, and neither a read-only
+/// mode, a full disk nor a SQLite file that was removed or replaced refuses them.
 #[derive(Clone)]
 pub struct Readiness(Arc<ReadinessState>);
 
@@ -99,7 +100,10 @@ impl Readiness {
             return Some("the service is about to stop".to_owned());
         }
         Some(match &*self.database() {
-            DatabaseState::Unknown => "the database has not answered yet".to_owned(),
+            DatabaseState::Unknown => {
+                let trouble = self.0.trouble.borrow().clone();
+                trouble.unwrap_or_else(|| "the database has not answered yet".to_owned())
+            }
             DatabaseState::Pending(revisions) => {
                 format!("the schema lacks {} revisions", revisions.len())
             }

@@ -60,7 +60,7 @@ pub fn query<R: Resource>(
     let (filter, order) = (filter?, order?);
     let after = match fields.page_token.as_str() {
         "" => Vec::new(),
-        token => PageToken::open(check.sealing_key, token, name, &filter, &order)
+        token => PageToken::open(&check.page_key(), token, name, &filter, &order)
             .map_err(|description| check.violation("page_token", description.to_string()))
             .ok()?,
     };
@@ -77,7 +77,7 @@ pub fn query<R: Resource>(
             Ok(TotalSizeMode::Exact) => Total::Exact,
             Ok(TotalSizeMode::Unspecified | TotalSizeMode::None) | Err(_) => Total::None,
         },
-        sealing_key: *check.sealing_key,
+        sealing_key: check.page_key(),
     })
 }
 

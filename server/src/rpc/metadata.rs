@@ -8,7 +8,7 @@ use std::{
 
 use bookstore_proto::DESCRIPTOR_POOL;
 use bookstore_store::Deadline;
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName};
 use rand::RngCore;
 use uuid::Uuid;
 
@@ -146,9 +146,6 @@ pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, MetadataEr
             .parse()
             .map_err(|_| MetadataError::Invalid(PREVIOUS_ATTEMPTS, "must be a number".into()))?,
     };
-    if headers.contains_key(AUTHORIZATION) {
-        return Err(MetadataError::NotSupported("authorization"));
-    }
     Ok(RequestOptions {
         deadline,
         consistency,
@@ -249,9 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_metadata_is_refused() {
-        let refused = request_options(&headers("authorization", "Bearer x"));
-        assert_eq!(refused, Err(MetadataError::NotSupported("authorization")));
+    fn options_are_read() {
         let options = request_options(&headers("validate-only", "true")).unwrap();
         assert_eq!((options.validate_only, options.idempotency), (true, None));
         let key = "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e";

@@ -14,6 +14,8 @@ pub struct Method {
     pub path: &'static str,
     /// Whether it changes anything.
     pub kind: MethodKind,
+    /// Whether it stands alone: its request can't be part of a transaction.
+    pub stands_alone: bool,
     /// The full name of the message that answers it.
     pub answer: String,
     /// Whether it takes one message and answers one.
@@ -27,6 +29,8 @@ pub struct Method {
     pub idempotent: bool,
     /// Counts its calls.
     pub calls: Arc<CallMeter>,
+    /// What judges its entries; none if it has none of one kind.
+    pub entries: Option<EntryMethod>,
 }
 
 /// Records how long the calls of a method took.
@@ -57,6 +61,15 @@ impl CallMeter {
             _ => meters::CALLS.record(seconds, &attributes()),
         }
     }
+}
+
+/// The method that does for one entry what another one does for many: GetBook for BatchGetBooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryMethod {
+    /// Its path.
+    pub path: &'static str,
+    /// The field of the first entry in a request: `requests[0]` or `ids[0]`.
+    pub field: &'static str,
 }
 
 /// Whether a method changes anything.

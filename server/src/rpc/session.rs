@@ -35,13 +35,28 @@ struct SessionState {
 #[derive(Debug, Default)]
 struct SessionPositions {
     last: Option<Position>,
-    /// The last positions on older timelines, oldest first, until a read has verified that the
-    /// failovers did not lose them.
+    /// The last positions on older timelines, as they were noted, until a read has verified that
+    /// the failovers did not lose them.
     unverified: Vec<Position>,
     /// How many commits of unknown outcome there were since the last read at the primary.
     unknown_commits: u32,
     /// How many writes run whose callers have left.
     abandoned: u32,
+}
+
+impl SessionPositions {
+    /// Keeps a position on an older timeline. Of several on the same one the last covers the others.
+    fn keep_unverified(&mut self, position: Position) {
+        let is_covered =
+            |it: &Position| (it.system, it.timeline) == (position.system, position.timeline);
+        let covered = self.unverified.iter().position(is_covered);
+        let covered = covered.map(|at| self.unverified.remove(at));
+        // Beside the last position and a token.
+        if self.unverified.len() + 2 >= Bounds::MOST {
+            self.unverified.remove(0);
+        }
+        self.unverified.push(covered.map_or(position, |it| it.later(position)));
+    }
 }
 
 impl SessionCell {
@@ -71,14 +86,13 @@ impl SessionCell {
     /// Notes how far the session has come: never back.
     pub fn note(&self, position: Position) {
         let mut known = self.lock();
-        if let Some(last) = known.last.filter(|last| last.timeline < position.timeline) {
-            // Beside the last position and a token.
-            if known.unverified.len() + 2 >= Bounds::MOST {
-                known.unverified.remove(0);
-            }
-            known.unverified.push(last);
+        let last = known.last.unwrap_or(position);
+        let later = last.later(position);
+        known.last = Some(later);
+        // The answer of a write on the former primary may come after that of a read on the next.
+        if last.timeline != position.timeline {
+            known.keep_unverified(if later == last { position } else { last });
         }
-        known.last = Some(known.last.map_or(position, |last| last.later(position)));
     }
 
     /// Notes a commit of unknown outcome: the next read goes to the primary, which knows it.
@@ -241,6 +255,25 @@ mod tests {
         session.verified(Freshness::All(before), Some(at(3, 9)));
         let after = bounds(&session);
         assert!(after.contains(&at(4, 1)) && !after.contains(&at(1, 5)), "{after:?}");
+    }
+
+    /// A write on the former primary, whose answer is late.
+    #[test]
+    fn a_position_of_an_older_timeline_that_is_noted_late_is_verified() {
+        let session = SessionCell::default();
+        session.note(at(3, 4));
+        for position in [at(1, 5), at(2, 4), at(2, 6), at(2, 5)] {
+            session.note(position);
+        }
+        let noted = bounds(&session);
+        for position in [at(1, 5), at(2, 6), at(3, 4)] {
+            assert!(noted.contains(&position), "{position:?} in {noted:?}");
+        }
+        assert!(!noted.contains(&at(2, 4)) && !noted.contains(&at(2, 5)), "{noted:?}");
+        session.note(at(4, 1));
+        let noted = bounds(&session);
+        assert!(noted.contains(&at(4, 1)) && noted.contains(&at(3, 4)), "{noted:?}");
+        assert!(!noted.contains(&at(1, 5)), "the first one goes: {noted:?}");
     }
 
     #[test]

@@ -30,10 +30,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert::{any, failure},
+    convert::{any, failure, type_name},
     limits::TransactionLimits,
 };
 use crate::rpc::{
+    access,
     calls::{self, Calls},
     context::RequestContext,
     metadata_error::MetadataError,
@@ -223,7 +224,7 @@ impl TransactStream {
         let mut call = self.calls.call(&self.context, isolation, &TransactRequest::default())?;
         call.deadline = end;
         let reads = match begin.read_only {
-            true => Some(self.calls.freshness(&self.context)?),
+            true => Some(self.calls.freshness(&self.context).await?),
             false => None,
         };
         // Replicas have no serializable transactions (PostgreSQL, Hot Standby, Caveats).
@@ -321,12 +322,16 @@ impl TransactStream {
             let violation = FieldViolation::new("request", description);
             StepError::Refused(StoreError::Invalid(vec![violation]))
         };
-        let name = request.type_url.rsplit('/').next().unwrap_or_default();
+        let name = type_name(request);
         let Some(registered) = self.registry.taking(name) else {
             return Err(refused("is no request of this service"));
         };
         let method = &registered.method;
-        if method.kind == MethodKind::Direct {
+        let part = (method.path, "request".to_owned());
+        if let Err(status) = access::judge_parts(&self.context, [part]) {
+            return Ok(Answer::Failure(failure(&status)));
+        }
+        if method.stands_alone {
             return Err(refused("is the request of a method that can't be part of a transaction"));
         }
         if method.kind == MethodKind::Write && transaction.only_reads() {
@@ -339,7 +344,8 @@ impl TransactStream {
         if passwords > most {
             return Err(refused(&format!("brings more than {most} passwords to the transaction")));
         }
-        let answer = match registered.prepare_measured(&self.calls, &request.value, measure) {
+        let (calls, caller) = (&self.calls, self.context.caller());
+        let answer = match registered.prepare_measured(calls, caller, &request.value, measure) {
             Ok(Prepared::Write(mut write)) => {
                 // Those of refused steps aren't hashed.
                 self.passwords.store(passwords, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use crate::{
     error::StoreError,
     idempotency::{key::IdempotencyKey, large::LargeAnswers},
     position::Position,
+    serving_node::ServingNode,
     session::rows::Meter,
 };
 
@@ -20,8 +21,9 @@ use crate::{
 pub struct Call {
     /// The full method name, such as `/bookstore.v1.BookService/CreateBook`.
     pub method: &'static str,
-    /// The authenticated caller; `None` while the service authenticates no callers.
-    pub principal: Option<String>,
+    /// The authenticated caller, whose own the idempotency keys are; `None` for calls without
+    /// credentials.
+    pub principal: Option<Arc<str>>,
     /// When the caller stops waiting.
     pub deadline: Deadline,
     /// The isolation level (PostgreSQL, 13.2. Transaction Isolation). SQLite is always
@@ -60,7 +62,7 @@ impl Call {
 
 /// The attempts at a write. Clones share one counter.
 #[derive(Clone, Debug, Default)]
-pub struct Attempts(Arc<Mutex<(u32, Option<Arc<str>>)>>);
+pub struct Attempts(Arc<Mutex<(u32, Option<ServingNode>)>>);
 
 impl Attempts {
     /// The number of attempts; 0 if the write has not begun.
@@ -69,18 +71,18 @@ impl Attempts {
     }
 
     /// The node of the last attempt.
-    pub fn node(&self) -> Option<Arc<str>> {
+    pub fn node(&self) -> Option<ServingNode> {
         self.lock().1.clone()
     }
 
     /// Counts one more attempt and returns its number, from 1.
-    pub(crate) fn note(&self, node: Arc<str>) -> u32 {
+    pub(crate) fn note(&self, node: ServingNode) -> u32 {
         let mut attempts = self.lock();
         *attempts = (attempts.0 + 1, Some(node));
         attempts.0
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u32, Option<Arc<str>>)> {
+    fn lock(&self) -> MutexGuard<'_, (u32, Option<ServingNode>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,7 +96,7 @@ pub struct Committed {
     /// commit.
     pub position: Option<Position>,
     /// The node that committed.
-    pub node: Arc<str>,
+    pub node: ServingNode,
     /// The number of attempts.
     pub attempts: u32,
     /// Whether the answer is the stored one of an earlier call with the same key.

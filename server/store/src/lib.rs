@@ -42,6 +42,7 @@ mod precondition;
 mod read_limits;
 mod schema;
 pub mod sealing;
+mod serving_node;
 mod session;
 mod store;
 pub mod telemetry;
@@ -61,9 +62,10 @@ pub use self::{
     options::StoreOptions,
     pool::{PoolOptions, PoolStats, PooledConnection},
     position::{Bounds, Freshness, Position},
-    precondition::{Precondition, PreconditionKind},
+    precondition::Precondition,
     read_limits::Limit,
     schema::{Needs, Schema},
+    serving_node::ServingNode,
     session::{
         connect::{PlainConnection, open_in_memory},
         connection::{Connection, driver::Access},

@@ -2,15 +2,13 @@
 
 use crate::violation::FieldViolation;
 
-/// A precondition of a resource that the rows, or the request's credentials, don't meet.
+/// A precondition of a resource that the rows don't meet.
 ///
 /// The resource makes it, with its reason and its message, beside the rule itself. The store rolls
 /// the transaction back and passes the precondition on; it is independent of the reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Precondition {
-    /// What doesn't meet it.
-    pub kind: PreconditionKind,
     /// The identifier that programs read: `google.rpc.ErrorInfo.reason` (AIP-193), in
     /// UPPER_SNAKE_CASE, at most 63 characters. An enum of the contract has it as a value.
     pub reason: &'static str,
@@ -22,26 +20,10 @@ pub struct Precondition {
     pub facts: Vec<(&'static str, String)>,
 }
 
-/// What doesn't meet a precondition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PreconditionKind {
-    /// The rows: they aren't in the state that the operation needs.
-    State,
-    /// The credentials in the request, such as a password.
-    Credentials,
-}
-
 impl Precondition {
-    /// A precondition that the rows don't meet, without violations and facts.
+    /// A precondition without violations and facts.
     pub const fn new(reason: &'static str, message: &'static str) -> Self {
-        let kind = PreconditionKind::State;
-        Self { kind, reason, message, violations: Vec::new(), facts: Vec::new() }
-    }
-
-    /// The same precondition, of another kind.
-    #[must_use]
-    pub fn of_kind(self, kind: PreconditionKind) -> Self {
-        Self { kind, ..self }
+        Self { reason, message, violations: Vec::new(), facts: Vec::new() }
     }
 
     /// The same precondition with the fields of the request that violate it.

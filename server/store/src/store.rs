@@ -22,6 +22,7 @@ use crate::{
     position::{Freshness, Position},
     read_limits::{Limit, ReadLimits},
     schema::{Needs, Schema, migrations, needs, revisions},
+    serving_node::ServingNode,
     session::{
         connect::{Connector, PlainConnection},
         rows::Meter,
@@ -58,8 +59,8 @@ struct StoreInner {
 pub struct ReadResult<T> {
     /// The answer.
     pub result: Result<T, StoreError>,
-    /// The node that answered, by its name for callers; `None` if none was available.
-    pub node: Option<Arc<str>>,
+    /// The node that answered; `None` if none was available.
+    pub node: Option<ServingNode>,
     /// A position that covers all that was read; `None` if it is unknown.
     pub position: Option<Position>,
 }
@@ -184,11 +185,11 @@ impl Store {
         };
         let end = self.0.limits.end(limit);
         // Held until the read has ended.
-        let mut _running = None;
+        let (mut _running, mut route) = (None, None);
         if let (Some(rows), Limit::Call) = (query.rows_by_id(), limit) {
             let ends = (deadline, end);
             match self.0.coalescer.read(rows, freshness, ends, meter.as_ref()).await {
-                Coalesced::Alone(running) => _running = running,
+                Coalesced::Alone(first) => (_running, route) = first.unzip(),
                 Coalesced::Found(found) => {
                     let result = query.of_rows(&found.rows);
                     return ReadResult { result, node: Some(found.node), position: found.position };
@@ -198,7 +199,11 @@ impl Store {
         }
         let mut avoid = Vec::new();
         loop {
-            let Choice { node, pooled } = match topology.reader(freshness, deadline, &avoid).await {
+            let choice = match route.take() {
+                Some(route) => topology.reader_on(&route, freshness, deadline).await,
+                None => topology.reader(freshness, deadline, &avoid).await,
+            };
+            let Choice { node, pooled } = match choice {
                 Ok(choice) => choice,
                 Err(error) => return refused(error),
             };
@@ -206,11 +211,10 @@ impl Store {
             pooled.set_read_end(end);
             pooled.set_meter(meter.clone());
             let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
-            let is_primary = topology.snapshot().primary == Some(node);
             let (result, is_left) = tokio::select! {
                 result = query.fetch(&pooled) => (result, false),
                 () = pooled.evicted() => (Err(lost()), false),
-                () = topology.is_left(node, is_primary) => (Err(lost()), true),
+                () = topology.is_left(node, topology.is_primary(node)) => (Err(lost()), true),
             };
             // A session that had ended while it was idle: there are others, or new ones.
             let again = topology.is_single()
@@ -224,7 +228,7 @@ impl Store {
                 Err(StoreError::Unavailable(_)) => true,
                 // A recovery conflict: the replica replayed the removal of rows that the query
                 // needed (PostgreSQL, 27.4.2. Handling Query Conflicts).
-                Err(StoreError::Conflict(_)) => topology.snapshot().primary != Some(node),
+                Err(StoreError::Conflict(_)) => !topology.is_primary(node),
                 _ => false,
             };
             // The read has waited for the primary already.

@@ -15,8 +15,13 @@ use crate::program;
 /// The folder of the new files' texts, each at its path.
 const TEXTS: &str = "tests/fixtures/publisher";
 
-/// The files that are generated from the contract.
-const MADE: [&str; 2] = ["tests/golden/bookstore.v1.txt", "deploy/service-config.json"];
+/// The files that are generated from the contract and from the tables.
+const MADE: [&str; 4] = [
+    "tests/golden/bookstore.v1.txt",
+    "deploy/service-config.json",
+    "tests/golden/grants.txt",
+    "deploy/postgres/roles.sql",
+];
 
 /// Folders that aren't copied.
 const SKIPPED: &[&str] = &["target", ".git", "node_modules"];
@@ -67,6 +72,7 @@ const CASES: &[&str] = &[
     "readme::",
     "reasons::",
     "registry::",
+    "roles::",
     "standard::",
     "tidy::",
 ];
@@ -84,7 +90,7 @@ pub(super) async fn checklist(rounds: u32) {
         follow(root, &copy);
         cargo(&copy, &target, &["fmt", "--all", "--check"], &[]);
         let suite = ["test", "--workspace", "--offline", "--test", "suite", "--"];
-        let golden = [&suite[..], &["contract::"]].concat();
+        let golden = [&suite[..], &["contract::", "roles::"]].concat();
         cargo(&copy, &target, &golden, &[("BOOKSTORE_WRITE_GOLDEN", "1")]);
         let output_text = cargo(&copy, &target, &[&suite[..], CASES].concat(), &[]);
         for engine in ["sqlite", "postgres"] {

@@ -102,7 +102,7 @@ async fn one(
     let book = cluster.value(successor, "SELECT id FROM books LIMIT 1").await;
     let name = cluster.name(old);
     until("the old primary answers reads as a replica", SOON, async || {
-        served_by(server.channel(), &book).await == name
+        served_by(server, &book).await == name
     })
     .await;
     eprintln!(

@@ -6,7 +6,7 @@ use bookstore_tests::{Engine, TestServer, on_every_engine, raw};
 use http::{StatusCode, header::CONTENT_TYPE};
 use prost_reflect::prost::Message;
 use serde_json::json;
-use tonic::{Code, body::Body};
+use tonic::{Code, Status, body::Body};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::ServiceExt;
 
@@ -19,6 +19,7 @@ on_every_engine!(
     unknown_method_returns_unimplemented,
     other_protocols_are_refused_in_http,
     compressed_request_is_refused,
+    compressed_message_without_an_encoding_is_refused,
     largest_allowed_values_are_accepted,
 );
 
@@ -166,6 +167,28 @@ async fn compressed_request_is_refused(engine: Engine) {
     let identity = [("grpc-encoding", "identity")];
     let status = send(server.channel(), GET, get(), &identity).await.expect_err("no such book");
     assert_eq!(status.code(), Code::NotFound, "{status:?}");
+}
+
+/// A message says that it is compressed, and no `grpc-encoding` says how (gRPC over HTTP/2,
+/// Length-Prefixed-Message).
+async fn compressed_message_without_an_encoding_is_refused(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let message = String::from_utf8(get()).expect("a message of ASCII alone");
+    let length = u8::try_from(message.len()).expect("a short message");
+    for encoding in [None, Some("identity")] {
+        let frame = format!("\x01\0\0\0{}{message}", char::from(length));
+        let request = http::Request::post(GET).header(CONTENT_TYPE, "application/grpc");
+        let request = match encoding {
+            Some(encoding) => request.header("grpc-encoding", encoding),
+            None => request,
+        };
+        let request = request.body(Body::new(frame)).expect("a request");
+        let answer = raw(server.address()).await.oneshot(request).await.expect("an answer");
+        let status = Status::from_header_map(answer.headers()).expect("a status");
+        let refusal = form(&status).expect("the form of an error");
+        refusal.is(Code::Internal, "MALFORMED_MESSAGE", &[]);
+        assert!(status.message().contains("grpc-encoding"), "{status:?}");
+    }
 }
 
 /// A client that doesn't speak gRPC gets an HTTP status.

@@ -117,7 +117,7 @@ async fn migrator_cut_off_from_the_server_reports_the_state() {
     let Finished { code, errors, .. } = finished(child).await;
     assert_eq!(code, Some(7), "{errors}");
     let expected =
-        ["terminating connection", "was rolled back, 12 revisions are applied", "run it again"];
+        ["terminating connection", "was rolled back, 13 revisions are applied", "run it again"];
     assert!(expected.iter().all(|part| errors.contains(part)), "{errors}");
     until_gone(&database).await;
     let next = one(

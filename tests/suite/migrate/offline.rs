@@ -65,8 +65,8 @@ async fn gives_the_same(engine: Engine, revisions: &Value) {
     assert_eq!(records(&by_script).await, records(&by_up).await);
     assert_eq!(seeds(&by_script).await, seeds(&by_up).await);
     assert_eq!(script.ok(&["up"]).await, "nothing to apply\n");
-    pipe(&by_script, &script.ok(&["sql", "head:-3"]).await).await;
-    up.ok(&["down", "-3", "--yes"]).await;
+    pipe(&by_script, &script.ok(&["sql", "head:-4"]).await).await;
+    up.ok(&["down", "-4", "--yes"]).await;
     assert_eq!(catalog(&by_script).await, catalog(&by_up).await);
     assert_eq!(records(&by_script).await, records(&by_up).await);
     pipe(&by_script, &script.ok(&["sql", "m20261121_000009:head"]).await).await;

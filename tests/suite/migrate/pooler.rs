@@ -99,6 +99,37 @@ pub(crate) async fn pool(listener: TcpListener, server: SocketAddr) {
     }
 }
 
+/// Gives the single server session to one client after the other, as it was left. Others are
+/// refused meanwhile.
+pub(crate) async fn hand_down(listener: TcpListener, server: SocketAddr) {
+    let shared: Arc<Mutex<Option<Server>>> = Arc::default();
+    while let Ok((mut client, _)) = listener.accept().await {
+        let Ok(mut held) = shared.clone().try_lock_owned() else { continue };
+        tokio::spawn(async move {
+            let first = startup(&mut client).await?;
+            if held.is_none() {
+                *held = Some(begin(server, &first).await?);
+            }
+            let (said, session) = held.as_mut()?;
+            client.write_all(said).await.ok()?;
+            loop {
+                let (kind, bytes) = message(&mut client).await?;
+                if kind == b'X' {
+                    return Some(());
+                }
+                session.write_all(&bytes).await.ok()?;
+                while kind == b'Q' || kind == b'S' {
+                    let (kind, bytes) = message(session).await?;
+                    client.write_all(&bytes).await.ok()?;
+                    if kind == b'Z' {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+}
+
 /// Gives each client a session of its own, and another one once it has the lock.
 async fn exchange(listener: TcpListener, server: SocketAddr) {
     while let Ok((client, _)) = listener.accept().await {

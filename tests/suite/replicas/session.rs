@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use bookstore_proto::v1::{
-    Book, GetBookRequest, GetOutcomeRequest, Outcome,
+    Begin, Book, Commit, GetBookRequest, GetOutcomeRequest, Outcome, TransactRequest,
+    transact_request::Step, transact_response::Step as Answer,
     transaction_service_client::TransactionServiceClient,
 };
 use bookstore_tests::{Engine, Line, Replicated, SOON, Side, TestServer, until};
+use prost_types::Any;
 use tonic::{Request, Response, Status, transport::Channel};
 use uuid::Uuid;
 
@@ -34,6 +36,26 @@ async fn title(books: &mut Books, id: &str, metadata: Metadata) -> Result<String
         request.metadata_mut().insert(*key, value.parse().expect("ASCII"));
     }
     Ok(books.get_book(request).await?.into_inner().title)
+}
+
+/// Reads a title in a read-only transaction, in the session of all clients of the server.
+async fn title_in_transaction(server: &TestServer, id: &str) -> Result<String, Status> {
+    let get = GetBookRequest { id: id.to_owned(), ..Default::default() };
+    let steps = [
+        Step::Begin(Begin { read_only: true, ..Begin::default() }),
+        Step::Request(Any::from_msg(&get).expect("a message")),
+        Step::Commit(Commit {}),
+    ];
+    let steps = steps.map(|step| TransactRequest { step: Some(step) });
+    let mut transactions = TransactionServiceClient::new(server.channel());
+    let mut answers = transactions.transact(tokio_stream::iter(steps)).await?.into_inner();
+    let mut title = None;
+    while let Some(answer) = answers.message().await? {
+        if let Some(Answer::Response(book)) = answer.step {
+            title = Some(book.to_msg::<Book>().expect("a book").title);
+        }
+    }
+    Ok(title.expect("an answer"))
 }
 
 /// A primary behind a line, and a replica that replays a minute late.
@@ -111,7 +133,7 @@ async fn read_after_an_unknown_commit_is_the_last_word() {
 /// A failover loses a write. Whatever the session does first, its next read says so, once.
 #[tokio::test]
 async fn lost_write_is_reported_whatever_came_first() {
-    for first in ["read", "strong read", "write"] {
+    for first in ["read", "strong read", "write", "read-only transaction"] {
         let mut cluster = Replicated::start(1).await;
         let server = serve(&cluster, "30s").await;
         let id = create(&server, "Dune").await.expect("a book").into_inner().id;
@@ -133,7 +155,11 @@ async fn lost_write_is_reported_whatever_came_first() {
             "write" => drop(create(&server, "Emma").await.expect("a write")),
             _ => {}
         }
-        let status = title(&mut books, &id, &[]).await.expect_err("a lost write");
+        let read = match first {
+            "read-only transaction" => title_in_transaction(&server, &id).await,
+            _ => title(&mut books, &id, &[]).await,
+        };
+        let status = read.expect_err("a lost write");
         assert_eq!(reason(&status).1, "WRITE_MAY_BE_LOST", "{first}: {status:?}");
         let title = title(&mut books, &id, &[]).await.expect("a read without the lost position");
         assert_eq!(title, "Dune", "{first}");
@@ -174,16 +200,60 @@ async fn commit_that_waits_for_a_replica_has_an_outcome() {
 /// A write whose caller leaves during COMMIT: the session's next read waits for its end.
 #[tokio::test]
 async fn read_after_a_passed_deadline_sees_the_write() {
-    let (_cluster, line, server, id) = late_replica().await;
+    for in_transaction in [false, true] {
+        let (_cluster, line, server, id) = late_replica().await;
+        let mut books = client::books(&server);
+        line.freeze_at(b"COMMIT; SELECT");
+        let mut request: Request<bookstore_proto::v1::UpdateBookRequest> = Request::new(message(
+            serde_json::json!({"book": {"id": id, "title": "Emma"}, "update_mask": "title"}),
+        ));
+        request.set_timeout(Duration::from_millis(700));
+        books.update_book(request).await.expect_err("a deadline that passes");
+        let read = async {
+            match in_transaction {
+                true => title_in_transaction(&server, &id).await,
+                false => title(&mut books, &id, &[]).await,
+            }
+        };
+        let restore = async { line.restore() };
+        let (read, ()) = tokio::join!(read, restore);
+        assert_eq!(read.expect("a read"), "Emma", "in a transaction: {in_transaction}");
+    }
+}
+
+/// A commit waits for a synchronous replica, and its caller has left: the session's next read waits
+/// for its end, and sees the write.
+#[tokio::test]
+async fn read_waits_for_a_commit_whose_caller_has_left() {
+    let cluster = Replicated::start(1).await;
+    let server = TestServer::builder(Engine::Postgres);
+    let server = server.url(&cluster.url("bookstore_app", 0)).start().await;
     let mut books = client::books(&server);
-    line.freeze_at(b"COMMIT; SELECT");
-    let mut request: Request<bookstore_proto::v1::UpdateBookRequest> = Request::new(message(
-        serde_json::json!({"book": {"id": id, "title": "Emma"}, "update_mask": "title"}),
-    ));
-    request.set_timeout(Duration::from_millis(700));
-    books.update_book(request).await.expect_err("a deadline that passes");
-    let read = title(&mut books, &id, &[]);
-    let restore = async { line.restore() };
-    let (read, ()) = tokio::join!(read, restore);
-    assert_eq!(read.expect("a read"), "Emma");
+    let id = create(&server, "Dune").await.expect("a book").into_inner().id;
+    let wait = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'; SELECT pg_reload_conf()";
+    cluster.execute(0, wait).await;
+    retitle(&mut books, &id, "Emma").await.expect("a write that the replica has");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    for (number, in_transaction) in [false, true].into_iter().enumerate() {
+        cluster.freeze(1);
+        let new = format!("Persuasion {number}");
+        let mut late: Request<bookstore_proto::v1::UpdateBookRequest> = Request::new(message(
+            serde_json::json!({"book": {"id": id, "title": new}, "update_mask": "title"}),
+        ));
+        late.set_timeout(Duration::from_secs(1));
+        books.update_book(late).await.expect_err("a deadline that passes");
+        assert_eq!(cluster.value(0, waits).await, "1", "the commit waits");
+        let read = async {
+            match in_transaction {
+                true => title_in_transaction(&server, &id).await,
+                false => title(&mut books, &id, &[]).await,
+            }
+        };
+        tokio::pin!(read);
+        // The shortest time that shows a wait. A read that does not wait takes a part of it.
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut read).await;
+        assert!(early.is_err(), "it has not waited, and has read {early:?}");
+        cluster.thaw(1);
+        assert_eq!(read.await.expect("a read"), new, "in a transaction: {in_transaction}");
+    }
 }

@@ -79,7 +79,11 @@ async fn ended_idle_sessions_cost_no_error() {
             async move { done(books.get_book(get()).await) }
         }))
         .await;
-        end_sessions(&server).await;
+        // The session that the last write used, and one of a read before it.
+        for title in ["Emma", "Persuasion"] {
+            done(books.create_book(create("", a_book(title))).await);
+            end_sessions(&server).await;
+        }
         done(books.get_book(get()).await);
         end_sessions(&server).await;
         let written = books.create_book(create("", a_book(&format!("{round}")))).await;

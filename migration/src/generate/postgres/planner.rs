@@ -12,6 +12,7 @@ use crate::{
     catalog::{Catalog, ObjectKey},
     drift::{Comparison, DifferenceKind, bare},
     generate::order::{depth, needs_new_table},
+    roles,
 };
 
 /// The order of steps: what others depend on comes up first and goes down last. Steps before
@@ -152,6 +153,20 @@ impl PostgresPlanner<'_> {
         let mut pairs = create::pairs(catalog, key, self.answers, in_new_table);
         if reverse {
             pairs = pairs.into_iter().rev().map(Pair::reversed).collect();
+        }
+        if key.kind == "table" {
+            let columns: Vec<String> = catalog
+                .columns(&key.name)
+                .into_iter()
+                .map(|(column, _)| column.name.clone())
+                .collect();
+            let grants = roles::grant_new(&key.name, &columns);
+            let pair = Pair::of(PlannedAction::Sql(grants), PlannedAction::Nothing);
+            // A revision that is reverted makes the table again before it grants it.
+            match reverse {
+                true => self.push(Phase::DropDependents, pair.reversed()),
+                false => self.push(Phase::AddDependents, pair),
+            }
         }
         for pair in pairs {
             let (phase, place) = if reverse { (down, -depth) } else { (up, depth) };

@@ -1,6 +1,7 @@
 //! `bookstore migrate`: the migrations of the database, by hand.
 //!
-//! `read` holds what changes nothing, `records` what changes the bookkeeping alone, `script` is `sql`.
+//! `read` holds what changes nothing, `records` what changes the bookkeeping alone, `script` is `sql`
+//! and `roles`.
 
 mod check;
 mod context;
@@ -75,6 +76,9 @@ enum Verb {
     New(new::Arguments),
     /// Prints the SQL from one revision to another, without a database.
     Sql(script::Arguments),
+    /// Prints the SQL that makes PostgreSQL's roles and gives them their privileges, for a superuser
+    /// in the service's database.
+    Roles,
     /// Records that the database is at TARGET, without running a step.
     Stamp(records::StampArguments),
     /// Accepts that a revision was edited after it was applied.
@@ -130,6 +134,10 @@ async fn run_action(
         Verb::Show(arguments) => read::show(&context, arguments).await,
         Verb::Status => read::status(&context).await,
         Verb::New(arguments) => return new::run(&context, arguments).await,
+        Verb::Roles => {
+            script::roles(output);
+            Ok(())
+        }
         Verb::Sql(arguments) => script::run(&context, arguments).await,
         Verb::Stamp(arguments) => records::stamp(&context, arguments).await,
         Verb::Repair(arguments) => records::repair(&context, arguments).await,

@@ -1,10 +1,15 @@
-//! `migrate sql`.
+//! `migrate sql` and `migrate roles`.
 
-use bookstore_migration::{offline, revision::Engine, session::Opener as _, target};
+use bookstore_migration::{
+    offline, revision::Engine, roles as database_roles, session::Opener as _, target,
+};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::context::{Context, Problem};
+use super::{
+    context::{Context, Problem},
+    output::Output,
+};
 use crate::migrations::InMemory;
 
 /// The arguments of `sql`.
@@ -35,4 +40,11 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     context.output.line(&script);
     context.output.json(&json!({"engine": engine.name(), "sql": script}));
     Ok(())
+}
+
+/// Prints the roles and grants. Asks no database.
+pub(super) fn roles(output: Output) {
+    let script = database_roles::script();
+    output.line(&script);
+    output.json(&json!({"engine": Engine::Postgres.name(), "sql": script}));
 }

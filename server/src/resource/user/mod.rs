@@ -40,7 +40,7 @@ fn register(registry: &mut Registry) {
     registry.write::<BatchCreateUsersRequest>();
     registry.write::<BatchUpdateUsersRequest>();
     registry.write::<BatchDeleteUsersRequest>();
-    registry.read::<VerifyPasswordRequest>();
+    registry.read_alone::<VerifyPasswordRequest>();
     registry.read::<ListUserOrderCountsRequest>();
 }
 

@@ -10,9 +10,7 @@ use bookstore_query::{
     crud::{self, Change, Ids, Insert, One, Removal},
     list::{self, ListQuery, Listed},
 };
-use bookstore_store::{
-    Connection, ConstraintCheck, Operation, Precondition, PreconditionKind, Query, StoreError,
-};
+use bookstore_store::{Connection, ConstraintCheck, Operation, Precondition, Query, StoreError};
 use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
@@ -136,7 +134,7 @@ impl Query for VerifyPassword {
                 }
                 Ok(Some(user))
             }
-            None => Err(PASSWORD_MISMATCH.of_kind(PreconditionKind::Credentials).into()),
+            None => Err(PASSWORD_MISMATCH.into()),
         }
     }
 }

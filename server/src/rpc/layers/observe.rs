@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     cell::Cell,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -20,12 +20,12 @@ use bookstore_store::{
     telemetry::traces::{Around, CallFields, has_spans, named},
 };
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use http_body::Frame;
 use tonic::{Code, Status};
 use tracing::Span;
 
-use super::shared::{BESIDE, LayerContext, is_ours};
+use super::shared::{BESIDE, LayerContext, is_ours, peer, trailers};
 use crate::{
     rpc::{
         context::{AnswerCell, RequestContext},
@@ -76,6 +76,7 @@ pub async fn observe<F: Future<Output = Response>>(
     let call = Some(Arc::new(fields));
     let around = Around { call, operation: None };
     let began = Instant::now();
+    let answer = AnswerCell::default();
     let mut line = AccessLogLine {
         began,
         quiet: !ours,
@@ -84,9 +85,9 @@ pub async fn observe<F: Future<Output = Response>>(
         code: None,
         span: span.clone(),
         around: around.clone(),
+        answer: answer.clone(),
     };
 
-    let answer = AnswerCell::default();
     let context = context(shared, &request, &request_id, &answer, refused, method);
     let mut response = match context {
         Err(error) if ours => status::metadata(&error).into_http(),
@@ -94,8 +95,12 @@ pub async fn observe<F: Future<Output = Response>>(
             if let Ok(context) = context {
                 request.extensions_mut().insert(context);
             }
-            let run = around.scope(span, AssertUnwindSafe(next(request)).catch_unwind());
-            run.await.unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
+            // Pinned here: to move it around costs thousands of instructions.
+            let run = pin!(AssertUnwindSafe(next(request)).catch_unwind());
+            around
+                .scope(span, run)
+                .await
+                .unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
         }
     };
     if ours {
@@ -120,6 +125,9 @@ fn context(
     if let Some(error) = refused {
         return Err(error);
     }
+    if shared.access.is_none() && request.headers().contains_key(AUTHORIZATION) {
+        return Err(MetadataError::NotSupported("authorization"));
+    }
     let options = metadata::request_options(request.headers())?;
     Ok(RequestContext {
         method: method.map_or("", |method| method.path),
@@ -130,6 +138,9 @@ fn context(
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
         budget: shared.budget_of(request),
         principal: None,
+        peer: peer(request),
+        stream_access: None,
+        control: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
         repeated: options.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
@@ -152,13 +163,13 @@ fn write_out(
     if let Some(value) = text(request_id) {
         put(&metadata::REQUEST_ID, value);
     }
-    match facts.node.as_deref() {
-        Some("primary") => put(&SERVED_BY, HeaderValue::from_static("primary")),
-        Some(node) => {
-            if let Some(value) = text(node) {
+    match facts.node {
+        Some(node) if facts.names_node && !node.is_primary => {
+            if let Some(value) = text(&node.name) {
                 put(&SERVED_BY, value);
             }
         }
+        Some(node) => put(&SERVED_BY, HeaderValue::from_static(node.role())),
         None => {}
     }
     if let Some(attempts) = facts.attempts {
@@ -281,14 +292,6 @@ impl http_body::Body for Streamed {
     }
 }
 
-/// A status where an answer has begun already.
-fn trailers(status: Status) -> HeaderMap {
-    let mut trailers = status.into_http::<Body>().into_parts().0.headers;
-    // It stands in the headers.
-    trailers.remove(http::header::CONTENT_TYPE);
-    trailers
-}
-
 /// The call's line in the log. If it is dropped without a code, the caller has cancelled the call.
 struct AccessLogLine {
     began: Instant,
@@ -301,6 +304,8 @@ struct AccessLogLine {
     code: Option<Code>,
     span: Span,
     around: Around,
+    /// What the call has learned, such as the node that answered.
+    answer: AnswerCell,
 }
 
 impl Drop for AccessLogLine {
@@ -313,9 +318,14 @@ impl Drop for AccessLogLine {
         }
         traces::end_call(&self.span, self.name, i32::from(number), code, is_server_error(number));
         let _entered = self.span.enter();
-        std::mem::take(&mut self.around).enter(|| match self.quiet {
-            true => tracing::debug!(code, duration_ms, "call"),
-            false => tracing::info!(code, duration_ms, "call"),
+        std::mem::take(&mut self.around).enter(|| {
+            if self.quiet {
+                tracing::debug!(code, duration_ms, "call");
+            } else {
+                // Callers learn only whether it was the primary.
+                let node = self.answer.node();
+                tracing::info!(node = node.as_deref(), code, duration_ms, "call");
+            }
         });
     }
 }

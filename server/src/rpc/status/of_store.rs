@@ -1,7 +1,7 @@
 //! The store's errors: the error table, row by row.
 
 use bookstore_proto::v1::ErrorReason;
-use bookstore_store::{ConstraintKind, FieldViolation, Precondition, PreconditionKind, StoreError};
+use bookstore_store::{ConstraintKind, FieldViolation, Precondition, StoreError};
 use tonic::{Code, Status};
 
 use super::{
@@ -194,12 +194,9 @@ pub fn store(error: &StoreError, request_id: &str) -> Status {
 
 /// A resource's own precondition. Its reason and its message come from the resource.
 fn of_precondition(failed: &Precondition) -> RichStatus {
-    let code = match failed.kind {
-        PreconditionKind::State => Code::FailedPrecondition,
-        PreconditionKind::Credentials => Code::Unauthenticated,
-    };
     let message = describe(failed.message, &failed.violations);
-    let mut answer = RichStatus::because(code, failed.reason, message).at(&failed.violations);
+    let mut answer = RichStatus::because(Code::FailedPrecondition, failed.reason, message)
+        .at(&failed.violations);
     for violation in failed.violations.iter().take(10) {
         let (field, description) = (&violation.field, &violation.description);
         answer.details.add_precondition_failure_violation(failed.reason, field, description);

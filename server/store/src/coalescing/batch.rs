@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{ConnectionTrait, DbErr};
-use tokio::{runtime::Handle, task::yield_now};
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     error::StoreError,
     pool::shared::in_background,
     position::Position,
+    serving_node::ServingNode,
     session::rows,
     telemetry::meters::{BATCHES, READS_COALESCED},
     topology::{nodes::Topology, route::Route},
@@ -52,21 +53,34 @@ impl RunningStatement {
     /// The same for those that wait now, and for the calls that are ready to run: they join before
     /// the batch takes its members.
     fn start_next(self) {
+        let mut next = NextBatch(Some(self));
         in_background(async move {
             yield_now().await;
-            let members = self.queues.take(self.key);
-            run(&self.topology, self.key, members).await;
+            if let Some(statement) = next.0.take() {
+                let members = statement.queues.take(statement.key);
+                run(&statement.topology, statement.key, members).await;
+            }
         });
     }
 }
 
 impl Drop for RunningStatement {
     fn drop(&mut self) {
-        // Without a runtime the program ends, and so do those that wait.
-        if let Some(number) = self.queues.ended(self.key, self.number)
-            && Handle::try_current().is_ok()
-        {
+        if let Some(number) = self.queues.ended(self.key, self.number) {
             Self::new(&self.queues, &self.topology, self.key, number).start_next();
+        }
+    }
+}
+
+/// A batch that has not begun.
+struct NextBatch(Option<RunningStatement>);
+
+impl Drop for NextBatch {
+    fn drop(&mut self) {
+        // The runtime ends before the batch has begun, and would drop the next one too. Those that
+        // wait read alone.
+        if let Some(statement) = &self.0 {
+            while !statement.queues.take(statement.key).is_empty() {}
         }
     }
 }
@@ -76,7 +90,7 @@ struct BatchRows {
     rows: Arc<SharedRows>,
     /// Whether rows stayed unread because of the size.
     cut: bool,
-    node: Arc<str>,
+    node: ServingNode,
     position: Option<Position>,
 }
 
@@ -155,7 +169,7 @@ async fn read(
     pooled.set_read_end(end);
     let statement = (kind.statement)(pooled.get_database_backend(), kind.form, &ids);
     let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
-    let is_primary = topology.snapshot().primary == Some(route.node);
+    let is_primary = topology.is_primary(route.node);
     let answer = tokio::select! {
         answer = pooled.cached_up_to(statement, BATCH_BYTES) => answer?,
         () = pooled.evicted() => return Err(lost()),

@@ -18,7 +18,7 @@ use crate::{
     position::Freshness,
     session::rows::Meter,
     telemetry::traces,
-    topology::nodes::Topology,
+    topology::{nodes::Topology, route::Route},
 };
 
 /// Lets reads of single rows share statements.
@@ -29,8 +29,9 @@ pub(crate) struct Coalescer {
 
 /// How a read of one row goes on.
 pub(crate) enum Coalesced {
-    /// It runs its own statement. Others may wait for its end.
-    Alone(Option<RunningStatement>),
+    /// It runs its own statement. Others may wait for its end: its queue counts it for the node of
+    /// this route.
+    Alone(Option<(RunningStatement, Route)>),
     /// A batch has read the rows.
     Found(Found),
     /// It has failed.
@@ -60,11 +61,11 @@ impl Coalescer {
             Ok(None) => return Coalesced::Alone(None),
             Err(error) => return Coalesced::Failed(error),
         };
-        let (key, name) = ((route.node, rows.kind), route.clone());
-        let receiver = match self.queues.join(key, rows, route, (deadline, end)) {
+        let key = (route.node, rows.kind);
+        let receiver = match self.queues.join(key, rows, route.clone(), (deadline, end)) {
             Joined::First(number) => {
                 let running = RunningStatement::new(&self.queues, &self.topology, key, number);
-                return Coalesced::Alone(Some(running));
+                return Coalesced::Alone(Some((running, route)));
             }
             Joined::Waits(receiver) => receiver,
         };
@@ -77,7 +78,7 @@ impl Coalescer {
                 if meter.is_some_and(|meter| !meter.grow(found.weight)) {
                     return Coalesced::Failed(StoreError::Overloaded);
                 }
-                self.topology.routed(&name);
+                self.topology.routed(&route);
                 Coalesced::Found(found)
             }
             Ok(Reply::Alone) => Coalesced::Alone(None),

@@ -13,6 +13,7 @@ use crate::{
     coalescing::row::{RowKind, RowsById, SharedRows},
     deadline::Deadline,
     position::Position,
+    serving_node::ServingNode,
     topology::route::Route,
 };
 
@@ -66,8 +67,8 @@ pub(crate) struct Found {
     pub(crate) rows: Arc<SharedRows>,
     /// The memory that the member's rows take, in bytes.
     pub(super) weight: usize,
-    /// The node that answered, by its name for callers.
-    pub(crate) node: Arc<str>,
+    /// The node that answered.
+    pub(crate) node: ServingNode,
     /// A position that covers the read.
     pub(crate) position: Option<Position>,
 }

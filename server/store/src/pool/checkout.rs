@@ -16,7 +16,11 @@ use tokio::{
 use crate::{
     deadline::Deadline,
     error::StoreError,
-    pool::{idle::Candidate, pooled::PooledConnection, shared::Pool},
+    pool::{
+        idle::{Candidate, IdleList},
+        pooled::PooledConnection,
+        shared::Pool,
+    },
     session::{
         connection::{Connection, driver::Access, membership::PoolMembership},
         limit::{is_late_opening, is_of_limit, late_opening},
@@ -143,7 +147,7 @@ impl Pool {
         access: Access,
         deadline: Deadline,
     ) -> Result<Result<PooledConnection, OwnedSemaphorePermit>, StoreError> {
-        let slot = Opening::of(&self);
+        let slot = Opening::of(&self, false);
         let task = tokio::spawn(async move {
             let answer = timeout(PING_TIMEOUT, connection.with_access(access)).await;
             match answer {
@@ -173,7 +177,7 @@ impl Pool {
         access: Access,
         old: Option<Connection>,
     ) -> PendingOpening {
-        let slot = Opening::of(&self);
+        let slot = Opening::of(&self, true);
         let task = tokio::spawn(async move {
             // Closed before the new one is opened, so that the database doesn't see more sessions
             // than the pool may have.
@@ -232,20 +236,29 @@ struct PendingOpening {
 }
 
 /// A slot for a connection that is being opened, or pinged. Dropping it frees the slot.
-struct Opening(Option<Arc<Pool>>);
+struct Opening {
+    pool: Option<Arc<Pool>>,
+    /// Whether it is a new connection, which the server's limit may refuse.
+    is_new: bool,
+}
 
 impl Opening {
     /// A slot that is taken already.
-    fn of(pool: &Arc<Pool>) -> Self {
+    fn of(pool: &Arc<Pool>, is_new: bool) -> Self {
         pool.idle_list().opening += 1;
-        Self(Some(pool.clone()))
+        Self { pool: Some(pool.clone()), is_new }
     }
 
     /// Keeps the slot: the connection is open.
     fn done(mut self) {
-        if let Some(pool) = self.0.take() {
-            let mut idle_list = pool.idle_list();
-            idle_list.opening -= 1;
+        if let Some(pool) = self.pool.take() {
+            self.end(&mut pool.idle_list());
+        }
+    }
+
+    fn end(&self, idle_list: &mut IdleList) {
+        idle_list.opening -= 1;
+        if self.is_new {
             idle_list.limit.ended();
         }
     }
@@ -253,13 +266,45 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if let Some(pool) = &self.0 {
+        if let Some(pool) = self.pool.take() {
             let mut idle_list = pool.idle_list();
             idle_list.open -= 1;
-            idle_list.opening -= 1;
-            idle_list.limit.ended();
+            self.end(&mut idle_list);
             drop(idle_list);
             pool.returned.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::{
+        pool::PoolOptions,
+        session::{connect::Connector, control::ControlConnection, statement_log::StatementLog},
+    };
+
+    #[test]
+    fn a_ping_does_not_end_the_opening_that_is_being_tried() {
+        let connector = Connector::new("sqlite::memory:", StatementLog::default(), PING_TIMEOUT);
+        let connector = connector.expect("a connector");
+        let control = Arc::new(ControlConnection::new(connector.clone()));
+        let pool =
+            Pool::new("node", connector, control, PoolOptions::default(), Arc::<Notify>::default());
+        let begin = Instant::now();
+        let later = begin + Duration::from_secs(2);
+        pool.idle_list().open = 3;
+        pool.idle_list().limit.refused(begin);
+        assert!(pool.idle_list().limit.allows(later));
+        let tried = Opening::of(&pool, true);
+        Opening::of(&pool, false).done();
+        drop(Opening::of(&pool, false));
+        assert!(!pool.idle_list().limit.allows(later), "one at a time");
+        drop(tried);
+        assert!(pool.idle_list().limit.allows(later), "it has ended");
+        let idle_list = pool.idle_list();
+        assert_eq!((idle_list.open, idle_list.opening), (1, 0));
     }
 }

@@ -7,6 +7,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use crate::{
     deadline::Deadline,
     pool::shared::{Pool, in_background},
+    serving_node::ServingNode,
     session::connection::{Connection, state::TransactionState},
 };
 
@@ -19,7 +20,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// connection when it answers again.
 pub struct PooledConnection {
     pool: Arc<Pool>,
-    node: Arc<str>,
+    node: ServingNode,
     timeline: u32,
     /// The pool's permit, and the permit of reads that fall back to the primary.
     permits: (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>),
@@ -37,12 +38,13 @@ impl PooledConnection {
         permit: OwnedSemaphorePermit,
         connection: Connection,
     ) -> Self {
-        let (node, permits) = (pool.node.clone(), (Some(permit), None));
+        let node = ServingNode { name: pool.node.clone(), is_primary: false };
+        let permits = (Some(permit), None);
         Self { pool, node, timeline: 0, permits, connection: Some(connection) }
     }
 
-    /// The node's name as callers see it: `primary`, or the host and port of a replica.
-    pub fn node(&self) -> Arc<str> {
+    /// The node.
+    pub fn node(&self) -> ServingNode {
         self.node.clone()
     }
 
@@ -51,9 +53,9 @@ impl PooledConnection {
         self.timeline
     }
 
-    /// Sets the node's name for callers and its timeline.
-    pub(crate) fn leads_to(&mut self, node: Arc<str>, timeline: u32) {
-        (self.node, self.timeline) = (node, timeline);
+    /// Sets the node's role and its timeline.
+    pub(crate) fn leads_to(&mut self, is_primary: bool, timeline: u32) {
+        (self.node.is_primary, self.timeline) = (is_primary, timeline);
     }
 
     /// The pool that the connection returns to.

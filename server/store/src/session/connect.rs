@@ -2,12 +2,7 @@
 
 mod tls;
 
-use std::{
-    path::Path,
-    str::FromStr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{
@@ -15,8 +10,6 @@ use sqlx::{
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-
-use tokio::sync::Mutex;
 
 use crate::{
     error::StoreError,
@@ -27,7 +20,7 @@ use crate::{
             driver::{Access, Driver, ServerIdentity},
         },
         interrupt::Interrupt,
-        pooler,
+        pooler::{self, UnsharedCheck},
         settings::{self, Opened, Refusal, SessionUse},
         sqlite_file::{SqliteFile, is_full},
         statement_log::{DatabaseAttributes, StatementLog, Statements},
@@ -44,9 +37,6 @@ const APPLICATION_NAME: &str = "bookstore";
 /// How long a SQLite session waits for another process's lock on the file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long sessions count as this program's alone before that is checked again.
-const UNSHARED_FOR: Duration = Duration::from_secs(60);
-
 /// Opens the connections to one node.
 #[derive(Clone)]
 pub(crate) struct Connector {
@@ -55,8 +45,8 @@ pub(crate) struct Connector {
     command_timeout: Duration,
     /// What the sessions have found out.
     condition: Arc<Condition>,
-    /// When the sessions were last found to be this program's alone.
-    unshared_at: Arc<Mutex<Option<Instant>>>,
+    /// Whether the sessions are this program's alone.
+    unshared: Arc<UnsharedCheck>,
     /// Whether the URL wants SQLite's file to be made.
     makes_file: bool,
 }
@@ -125,7 +115,7 @@ impl Connector {
             log,
             command_timeout,
             condition: Arc::default(),
-            unshared_at: Arc::default(),
+            unshared: Arc::default(),
             makes_file: mode == Some("rwc"),
         })
     }
@@ -184,13 +174,9 @@ impl Connector {
             let _ = session.close().await;
             return Err(Refusal::Unsuitable(settings::READ_ONLY.to_owned()));
         }
-        let mut unshared_at = self.unshared_at.lock().await;
-        if unshared_at.is_none_or(|at| at.elapsed() >= UNSHARED_FOR) {
-            let other = || tls::connect(options);
-            pooler::refuse_shared_sessions(&mut session, opened.process, other).await?;
-            *unshared_at = Some(Instant::now());
-        }
-        drop(unshared_at);
+        let other = || tls::connect(options);
+        let check = pooler::refuse_shared_sessions(&mut session, opened.process, other);
+        self.unshared.pass(check).await?;
         let Opened { process, system, started, .. } = opened;
         Ok(Driver::Postgres(Box::new(session), ServerIdentity { process, system, started }))
     }

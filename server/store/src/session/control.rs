@@ -1,5 +1,6 @@
-//! The control connection of a node: it probes the node and cancels abandoned statements. It is
-//! not in a pool, so that a full pool doesn't block it.
+//! The control connection of a node: it cancels abandoned statements and asks the node about itself.
+//! It is not in a pool, so that a full pool doesn't block it. The probes of several nodes have a
+//! connection of the same kind for themselves.
 
 use std::{
     sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},

@@ -17,8 +17,8 @@ use crate::{
     topology::{nodes::Topology, probe::ProbeResult, snapshot::TopologySnapshot},
 };
 
-/// The primary's name for callers, whichever node it is.
-pub(crate) const PRIMARY: &str = "primary";
+/// The primary's name in the metrics of reads, whichever node it is.
+pub(super) const PRIMARY: &str = "primary";
 
 /// A connection to the node that was picked.
 pub(crate) struct Choice {
@@ -69,11 +69,7 @@ impl Topology {
         avoid: &[usize],
     ) -> Result<Choice, StoreError> {
         loop {
-            let (mut bound, mut verified_timeline) = (0, u32::MAX);
-            for position in freshness.bounds() {
-                let (number, timeline) = self.number_of(position, deadline).await?;
-                (bound, verified_timeline) = (bound.max(number), verified_timeline.min(timeline));
-            }
+            let (bound, verified_timeline) = self.bound_of(freshness, deadline).await?;
             let choice = self.reader_at(freshness, bound, deadline, avoid).await?;
             // A promotion during the choice may have discarded the positions.
             if choice.pooled.timeline() <= verified_timeline {
@@ -82,7 +78,25 @@ impl Topology {
         }
     }
 
-    /// The same. A replica must have reached the position `bound`.
+    /// The number that a node must have reached to answer a read, 0 without a position, and the
+    /// newest timeline on which that number is right.
+    ///
+    /// # Errors
+    /// If a position may be lost or can't be looked into.
+    pub(super) async fn bound_of(
+        &self,
+        freshness: Freshness,
+        deadline: Deadline,
+    ) -> Result<(u64, u32), StoreError> {
+        let (mut bound, mut verified_timeline) = (0, u32::MAX);
+        for position in freshness.bounds() {
+            let (number, timeline) = self.number_of(position, deadline).await?;
+            (bound, verified_timeline) = (bound.max(number), verified_timeline.min(timeline));
+        }
+        Ok((bound, verified_timeline))
+    }
+
+    /// The same as [`Self::reader`]. A replica must have reached the position `bound`.
     async fn reader_at(
         &self,
         freshness: Freshness,
@@ -184,7 +198,7 @@ impl Topology {
                     if pooled.is_evicted() || now.is_some_and(|now| now != (index, timeline)) {
                         continue;
                     }
-                    pooled.leads_to(PRIMARY.into(), timeline);
+                    pooled.leads_to(true, timeline);
                     return Ok(Choice { node: index, pooled });
                 }
                 // No statement has run, so the call may go to the next primary.
@@ -246,7 +260,7 @@ impl Topology {
             .filter_map(|replica| {
                 let node = &self.nodes[replica.node];
                 let seen = (*node.probe_result.borrow())?;
-                (!node.is_ejected(Some(seen))).then_some((replica.node, seen))
+                (!node.is_ejected()).then_some((replica.node, seen))
             })
             .collect()
     }
@@ -261,36 +275,55 @@ impl Topology {
     ) -> Result<Choice, &'static str> {
         let bound = need.bound;
         let usable = self.usable(&self.snapshot(), need, avoid);
-        let there: Vec<_> = usable.iter().filter(|(_, seen)| seen.number >= bound).collect();
-        let picked = match there.as_slice() {
-            [] => self.nearest(&usable, bound, deadline).await?,
-            // The less loaded of two random nodes. Picking the least loaded of all would send all
-            // calls to one.
-            several => {
-                let two: Vec<_> = several.choose_multiple(&mut rand::rng(), 2).collect();
-                let load = |it: &&&&(usize, ProbeResult)| self.nodes[it.0].in_use();
-                two.iter().min_by_key(load).map(|it| ***it).ok_or("none")?
-            }
+        let (index, seen) = match self.less_loaded(&usable, bound) {
+            Some(picked) => picked,
+            None => self.nearest(&usable, bound, deadline).await?,
         };
-        let (index, seen) = picked;
         let node = &self.nodes[index];
-        let pooled = node.readers.check_out(Access::ReadOnly, deadline).await;
-        let mut pooled = pooled.map_err(|error| {
-            // Neither a passed deadline nor a full pool is a failure of the node.
-            if matches!(error, StoreError::Unavailable(_)) && !is_of_limit(&error) {
-                self.eject(index);
-            }
-            "failed"
-        })?;
-        // After a restart the server may be at an earlier position than the probe has shown.
-        if pooled.is_evicted() || pooled.server().is_none_or(|it| it.started != seen.started) {
-            pooled.discard();
-            node.wake.notify_one();
-            return Err("restarted");
-        }
-        pooled.leads_to(node.name.clone(), seen.timeline);
+        let pooled = self.check_out_replica(index, seen.started, deadline).await;
+        let mut pooled = pooled.map_err(|_| "failed")?.ok_or("restarted")?;
+        pooled.leads_to(false, seen.timeline);
         routed(&node.name, "replica");
         Ok(Choice { node: index, pooled })
+    }
+
+    /// The less loaded of two random ones of these nodes that have reached a position. Picking the
+    /// least loaded of all would send all calls to one.
+    pub(super) fn less_loaded(
+        &self,
+        nodes: &[(usize, ProbeResult)],
+        bound: u64,
+    ) -> Option<(usize, ProbeResult)> {
+        let there: Vec<_> = nodes.iter().filter(|(_, seen)| seen.number >= bound).collect();
+        let two = there.choose_multiple(&mut rand::rng(), 2);
+        two.min_by_key(|(node, _)| self.nodes[*node].in_use()).map(|it| **it)
+    }
+
+    /// Checks out a connection to a replica whose server was started at `started`, as a probe has
+    /// shown. `None` if it was restarted since: it may be at an earlier position.
+    ///
+    /// # Errors
+    /// What can happen to a connection. The node is ejected if its connection was lost.
+    pub(super) async fn check_out_replica(
+        &self,
+        index: usize,
+        started: i64,
+        deadline: Deadline,
+    ) -> Result<Option<PooledConnection>, StoreError> {
+        let node = &self.nodes[index];
+        let pooled = node.readers.check_out(Access::ReadOnly, deadline).await;
+        let pooled = pooled.inspect_err(|error| {
+            // Neither a passed deadline nor a full pool is a failure of the node.
+            if matches!(error, StoreError::Unavailable(_)) && !is_of_limit(error) {
+                self.eject(index);
+            }
+        })?;
+        if pooled.is_evicted() || pooled.server().is_none_or(|it| it.started != started) {
+            pooled.discard();
+            node.wake.notify_one();
+            return Ok(None);
+        }
+        Ok(Some(pooled))
     }
 
     /// Waits until the replica that is nearest to a position reaches it.
@@ -314,6 +347,6 @@ impl Topology {
     }
 }
 
-fn routed(node: &str, reason: &'static str) {
+pub(super) fn routed(node: &str, reason: &'static str) {
     READS_ROUTED.add(1, &[KeyValue::new("node", node.to_owned()), KeyValue::new("reason", reason)]);
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod choose;
 mod consistency_token;
+mod ejection;
 pub(crate) mod follow;
 mod history;
 pub(crate) mod node;

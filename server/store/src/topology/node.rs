@@ -26,20 +26,14 @@ use crate::{
         statement_log::StatementLog,
     },
     telemetry::meters::NODE_BANS,
-    topology::probe::{self, PERIOD, PROBE_TIMEOUT, ProbeResult},
+    topology::{
+        ejection::Failures,
+        probe::{self, PERIOD, PROBE_TIMEOUT, ProbeResult},
+    },
 };
 
 /// How long a question waits for the control connection, before a pooled one is asked.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long a node is ejected after its first failure. The time doubles with each further one.
-const FIRST_BAN: Duration = Duration::from_millis(250);
-
-/// The longest ejection.
-const LONGEST_BAN: Duration = Duration::from_secs(30);
-
-/// The time without a failure after which the ejection time starts from its first value again.
-const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// A node of the database.
 pub(crate) struct Node {
@@ -68,14 +62,6 @@ pub(crate) struct Node {
     /// The reads that wait for the node to reach a position.
     pub(crate) waiters: Waiters,
     failures: Mutex<Failures>,
-}
-
-/// The failures of reads on a node.
-#[derive(Debug, Default)]
-struct Failures {
-    times: u32,
-    last: Option<Instant>,
-    out_until: Option<Instant>,
 }
 
 /// The status of a node, for operators.
@@ -327,30 +313,20 @@ impl Node {
     }
 
     /// Ejects the node for a while, since a read has failed on it that may succeed elsewhere.
-    pub fn failed(&self) {
-        let now = Instant::now();
+    pub(super) fn failed(&self) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.out_until.is_some_and(|until| until > now) {
-            // Concurrent failures count as one.
-            return;
-        }
-        if failures.last.is_none_or(|last| now.duration_since(last) > FORGIVEN) {
-            failures.times = 0;
-        }
-        let ban = FIRST_BAN.saturating_mul(1 << failures.times.min(10)).min(LONGEST_BAN);
-        *failures =
-            Failures { times: failures.times + 1, last: Some(now), out_until: Some(now + ban) };
+        let Some(ban) = failures.note(Instant::now()) else { return };
         drop(failures);
         tracing::warn!(node = %self.name, ?ban, "reads fail on this node: it is ejected");
         NODE_BANS.add(1, &[KeyValue::new("node", self.name.to_string())]);
         self.wake.notify_one();
     }
 
-    /// Whether the node is ejected: the ejection time is not over, or no probe has succeeded since.
-    pub(crate) fn is_ejected(&self, seen: Option<ProbeResult>) -> bool {
+    /// Whether the node is ejected: for a time, and until a probe succeeds.
+    pub(crate) fn is_ejected(&self) -> bool {
+        let answered = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.out_until.is_some_and(|until| until > Instant::now())
-            || failures.last.is_some_and(|last| seen.is_none_or(|seen| seen.at < last))
+        failures.is_ejected(Instant::now(), answered.map(|seen| seen.at))
     }
 
     /// Waits until a probe shows the node at a position, and returns its result; `None` if the

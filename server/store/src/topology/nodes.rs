@@ -31,7 +31,9 @@ const QUEUE: usize = 1_000;
 /// The settings of reads and writes on several nodes.
 #[derive(Clone, Copy, Debug)]
 pub struct TopologyOptions {
-    /// The greatest lag of a replica that answers reads without a position. Default 1 s.
+    /// The greatest lag of a replica that answers reads. While the lag is unknown, the replica
+    /// answers reads whose position it has reached, and eventual ones. A longer lag than this one
+    /// and 30 s counts as unknown. Default 1 s.
     pub max_lag: Duration,
     /// How long a read waits for a replica to reach its position before it goes to the primary.
     /// Default 50 ms.
@@ -80,7 +82,7 @@ impl Topology {
             nodes,
             options,
             snapshot,
-            memory: Mutex::default(),
+            memory: Mutex::new(Memory::new(options.max_lag)),
             history: Mutex::default(),
             queue: Arc::new(queue),
             fallback: Arc::new(fallback),
@@ -224,15 +226,19 @@ impl Topology {
     pub(crate) fn eject(&self, index: usize) {
         // Concurrent failures must not eject more than half.
         let memory = self.memory();
-        if self.snapshot.borrow().primary == Some(index) {
+        if self.is_primary(index) {
             return;
         }
-        let is_out = |node: &Arc<Node>| node.is_ejected(*node.probe_result.borrow());
-        let out = self.nodes.iter().filter(|node| is_out(node)).count();
-        if is_out(&self.nodes[index]) || (out + 1) * 2 <= self.nodes.len() {
+        let out = self.nodes.iter().filter(|node| node.is_ejected()).count();
+        if self.nodes[index].is_ejected() || (out + 1) * 2 <= self.nodes.len() {
             self.nodes[index].failed();
         }
         drop(memory);
+    }
+
+    /// Whether a node is the primary.
+    pub(crate) fn is_primary(&self, index: usize) -> bool {
+        self.snapshot.borrow().primary == Some(index)
     }
 
     /// Whether there is a primary.
@@ -275,9 +281,41 @@ impl Topology {
                     .and_then(|replica| snapshot.lag(replica, now)),
                 lag_bytes: replica.and(behind),
                 in_use: node.in_use(),
-                is_ejected: node.is_ejected(seen),
+                is_ejected: node.is_ejected(),
             }
         };
         self.nodes.iter().enumerate().map(status).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pool::PoolOptions,
+        session::{connect::Connector, statement_log::StatementLog},
+        topology::probe::PROBE_TIMEOUT,
+    };
+
+    #[test]
+    fn at_most_half_of_the_nodes_are_ejected_and_never_the_primary() {
+        let node = || {
+            let (url, log) = ("sqlite::memory:", StatementLog::default());
+            let pools = |_: &Connector| (PoolOptions::default(), None);
+            Node::new("node", url, log, PROBE_TIMEOUT, false, pools).expect("a node")
+        };
+        for count in 2..=6 {
+            let nodes = (0..count).map(|_| node()).collect();
+            let topology = Topology::new(nodes, 1, TopologyOptions::default());
+            let primary = TopologySnapshot { primary: Some(0), ..TopologySnapshot::default() };
+            topology.snapshot.send_replace(primary);
+            for round in 0..2 * count {
+                topology.eject(round % count);
+            }
+            let ejected: Vec<_> = topology.nodes.iter().map(|node| node.is_ejected()).collect();
+            let are_out = ejected.iter().filter(|it| **it).count();
+            assert_eq!(are_out, count / 2, "of {count} nodes");
+            assert!(!ejected[0], "the primary");
+        }
     }
 }

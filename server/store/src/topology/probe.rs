@@ -155,6 +155,14 @@ mod tests {
     }
 
     #[test]
+    fn session_that_another_process_answers_is_refused() {
+        assert!(check_process(7, 7).is_ok());
+        let refusal = check_process(7, 8).expect_err("another process");
+        assert!(matches!(&refusal, StoreError::Unsuitable(_)), "{refusal:?}");
+        assert!(refusal.report().contains("from the server's process 7 to 8"), "{refusal:?}");
+    }
+
+    #[test]
     fn a_replica_never_goes_back_while_it_runs() {
         let seen = |started, is_primary, timeline| ProbeResult {
             system: 7,

@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
-use rand::seq::IndexedRandom;
-
 use crate::{
     deadline::Deadline,
     error::StoreError,
     pool::pooled::PooledConnection,
     position::{Freshness, Position},
     session::connection::driver::Access,
-    telemetry::meters::READS_ROUTED,
     topology::{
-        choose::{PRIMARY, ReplicaNeed},
+        choose::{Choice, PRIMARY, ReplicaNeed, routed},
         nodes::Topology,
     },
 };
@@ -23,7 +19,7 @@ use crate::{
 pub(crate) struct Route {
     /// The index of the node.
     pub(crate) node: usize,
-    /// Its name for callers.
+    /// Its name in the metrics of reads.
     name: Arc<str>,
     /// Its timeline; 0 if it is unknown.
     timeline: u32,
@@ -69,11 +65,7 @@ impl Topology {
         freshness: Freshness,
         deadline: Deadline,
     ) -> Result<Option<Route>, StoreError> {
-        let (mut bound, mut verified_timeline) = (0, u32::MAX);
-        for position in freshness.bounds() {
-            let (number, timeline) = self.number_of(position, deadline).await?;
-            (bound, verified_timeline) = (bound.max(number), verified_timeline.min(timeline));
-        }
+        let (bound, verified_timeline) = self.bound_of(freshness, deadline).await?;
         let snapshot = self.snapshot.borrow();
         let route = if self.is_single() || freshness.needs_primary() {
             let Some(node) = snapshot.primary else { return Ok(None) };
@@ -81,11 +73,9 @@ impl Topology {
             let (started, reason) = (None, "strong");
             Route { node, name, timeline, started, bound, verified_timeline, reason }
         } else {
-            let mut there = self.usable(&snapshot, ReplicaNeed::of(freshness, bound), &[]);
-            there.retain(|(_, seen)| seen.number >= bound);
-            let two = there.choose_multiple(&mut rand::rng(), 2);
-            let picked = two.min_by_key(|(node, _)| self.nodes[*node].in_use());
-            let Some((node, seen)) = picked.copied() else { return Ok(None) };
+            let usable = self.usable(&snapshot, ReplicaNeed::of(freshness, bound), &[]);
+            let picked = self.less_loaded(&usable, bound);
+            let Some((node, seen)) = picked else { return Ok(None) };
             let (name, timeline) = (self.nodes[node].name.clone(), seen.timeline);
             let (started, reason) = (Some(seen.started), "replica");
             Route { node, name, timeline, started, bound, verified_timeline, reason }
@@ -103,24 +93,55 @@ impl Topology {
         route: &Route,
         deadline: Deadline,
     ) -> Result<Option<PooledConnection>, StoreError> {
-        let readers = &self.nodes[route.node].readers;
-        let mut pooled = readers.check_out(Access::ReadOnly, deadline).await?;
-        let is_same = match route.started {
-            Some(started) => pooled.server().is_some_and(|server| server.started == started),
+        let pooled = match route.started {
+            Some(started) => self.check_out_replica(route.node, started, deadline).await?,
             None => {
+                let readers = &self.nodes[route.node].readers;
+                let pooled = readers.check_out(Access::ReadOnly, deadline).await?;
                 let snapshot = self.snapshot.borrow();
-                (snapshot.primary, snapshot.timeline) == (Some(route.node), route.timeline)
+                let now = (snapshot.primary, snapshot.timeline);
+                let is_same = now == (Some(route.node), route.timeline);
+                (is_same && !pooled.is_evicted()).then_some(pooled)
             }
         };
-        pooled.leads_to(route.name.clone(), route.timeline);
-        Ok((is_same && !pooled.is_evicted()).then_some(pooled))
+        Ok(pooled.map(|mut pooled| {
+            pooled.leads_to(!route.is_of_replica(), route.timeline);
+            pooled
+        }))
+    }
+
+    /// Checks out a connection for a read that has a route, or to another node that is fresh enough
+    /// if the route's node can't answer.
+    ///
+    /// # Errors
+    /// Those of [`Self::reader`].
+    pub(crate) async fn reader_on(
+        &self,
+        route: &Route,
+        freshness: Freshness,
+        deadline: Deadline,
+    ) -> Result<Choice, StoreError> {
+        match self.check_out_route(route, deadline).await {
+            Ok(Some(pooled)) => {
+                self.routed(route);
+                Ok(Choice { node: route.node, pooled })
+            }
+            Ok(None) => self.reader(freshness, deadline, &[]).await,
+            Err(_) if route.is_of_replica() => {
+                self.reader(freshness, deadline, &[route.node]).await
+            }
+            // There may be another primary by now.
+            Err(StoreError::Unavailable(_)) if !self.is_single() => {
+                self.reader(freshness, deadline, &[]).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Counts a read that was answered on a route.
     pub(crate) fn routed(&self, route: &Route) {
         if !self.is_single() {
-            let node = KeyValue::new("node", route.name.to_string());
-            READS_ROUTED.add(1, &[node, KeyValue::new("reason", route.reason)]);
+            routed(&route.name, route.reason);
         }
     }
 }

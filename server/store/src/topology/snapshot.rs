@@ -7,8 +7,11 @@ use std::{
 
 use crate::topology::probe::{PERIOD, ProbeResult};
 
-/// How many positions of the primary are kept: those of 30 s.
-const REMEMBERED: usize = 120;
+/// How long positions of the primary are kept at least.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// Positions of the primary are kept so close together that a lag is known to this part of it.
+const PRECISION: u32 = 64;
 
 /// How old the primary's position may be before replicas are asked for what they have received
 /// from the primary.
@@ -40,7 +43,7 @@ pub struct ReplicaState {
     /// The index of the node.
     pub node: usize,
     /// The latest time at which the replica had everything that was written; `None` if that is
-    /// longer ago than 30 s.
+    /// longer ago than 30 s and than the greatest lag that the options allow.
     pub had_all_at: Option<Instant>,
     /// Whether the replica has everything that is known to be written.
     pub is_current: bool,
@@ -68,8 +71,10 @@ impl TopologySnapshot {
 }
 
 /// What is kept between two snapshots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
+    /// How long positions of the primary are kept.
+    remembered: Duration,
     system: Option<u64>,
     timeline: u32,
     /// The primary's positions, oldest first.
@@ -81,6 +86,18 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// `max_lag` is the greatest lag that has to be known.
+    pub fn new(max_lag: Duration) -> Self {
+        Self {
+            remembered: max_lag.max(REMEMBERED),
+            system: None,
+            timeline: 0,
+            track: VecDeque::new(),
+            primary_at: None,
+            primary: None,
+        }
+    }
+
     /// Learns of a timeline and returns whether it is newer. Primaries on older timelines are
     /// former primaries from now on.
     pub fn learn_timeline(&mut self, timeline: u32) -> bool {
@@ -155,8 +172,19 @@ impl Memory {
 
     fn extend_track(&mut self, at: Instant, number: u64) {
         self.track.push_back((at, number));
-        if self.track.len() > REMEMBERED {
+        let age = |other: &(Instant, u64)| at.saturating_duration_since(other.0);
+        let remembered = self.remembered;
+        while self.track.front().is_some_and(|first| age(first) > remembered) {
             self.track.pop_front();
+        }
+        // The older, the farther apart.
+        let mut index = 1;
+        while index + 1 < self.track.len() {
+            let (before, after) = (age(&self.track[index - 1]), age(&self.track[index + 1]));
+            match before - after < (before / PRECISION).max(PERIOD) {
+                true => drop(self.track.remove(index)),
+                false => index += 1,
+            }
         }
     }
 
@@ -194,10 +222,14 @@ mod tests {
         })
     }
 
+    fn memory() -> Memory {
+        Memory::new(Duration::from_secs(1))
+    }
+
     #[test]
     fn an_older_primary_is_none() {
         let now = Instant::now();
-        let mut memory = Memory::default();
+        let mut memory = memory();
         let snapshot = memory.assess(&[node(true, 1, 9, now), node(false, 1, 9, now)]);
         assert_eq!((snapshot.primary, snapshot.replicas.len()), (Some(0), 1));
         // The second node is promoted while the first one still takes writes.
@@ -211,7 +243,7 @@ mod tests {
     #[test]
     fn a_learned_timeline_counts_before_a_node_of_it_is_seen() {
         let now = Instant::now();
-        let mut memory = Memory::default();
+        let mut memory = memory();
         assert!(memory.learn_timeline(3));
         assert_eq!(memory.assess(&[node(true, 2, 9, now)]).primary, None);
         assert!(!memory.learn_timeline(2));
@@ -221,14 +253,14 @@ mod tests {
     fn nodes_of_a_foreign_cluster_are_recognized() {
         let now = Instant::now();
         let foreign = node(true, 9, 9, now).map(|it| ProbeResult { system: 8, ..it });
-        let snapshot = Memory::default().assess(&[node(true, 1, 9, now), foreign]);
+        let snapshot = memory().assess(&[node(true, 1, 9, now), foreign]);
         assert_eq!((snapshot.primary, snapshot.foreign), (Some(0), vec![1]));
     }
 
     #[test]
     fn only_a_successor_replaces_a_primary() {
         let now = Instant::now();
-        let mut memory = Memory::default();
+        let mut memory = memory();
         let mut assess = |probe_results: &[Option<ProbeResult>]| {
             let snapshot = memory.assess(probe_results);
             (snapshot.primary, memory.replaced(&snapshot))
@@ -248,7 +280,7 @@ mod tests {
     fn lag_is_the_time_since_a_replica_had_everything() {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
-        let mut memory = Memory::default();
+        let mut memory = memory();
         for (at, number) in [(0, 10), (1, 20), (2, 30)] {
             memory.assess(&[node(true, 1, number, after(at)), node(false, 1, 20, after(at))]);
         }
@@ -271,6 +303,39 @@ mod tests {
     }
 
     #[test]
+    fn lag_is_known_as_far_as_it_is_allowed() {
+        let begin = Instant::now();
+        let (allowed, had_all) = (Duration::from_secs(3_600), Duration::from_secs(100));
+        let mut memory = Memory::new(allowed);
+        let mut lag = |after: Duration| {
+            let at = begin + after;
+            let number = |after: Duration| u64::try_from(after.as_millis()).unwrap_or_default();
+            let replica = node(false, 1, number(had_all.min(after)), at);
+            let snapshot = memory.assess(&[node(true, 1, number(after), at), replica]);
+            let lag = snapshot.lag(&snapshot.replicas[0], at);
+            assert!(memory.track.len() < 1_000, "{}", memory.track.len());
+            lag
+        };
+        // Hurried probes too.
+        for millis in 0..10_000 {
+            assert_eq!(lag(Duration::from_millis(millis)), Some(Duration::ZERO));
+        }
+        let later = |round: u32| PERIOD * round;
+        for after in (40..14_900).map(later) {
+            let known = lag(after);
+            match after.saturating_sub(had_all) {
+                late if late > allowed => assert_eq!(known, None, "at {after:?}"),
+                late if late < allowed * 9 / 10 => {
+                    let near =
+                        known.is_some_and(|lag| late <= lag && lag <= late * 21 / 20 + PERIOD);
+                    assert!(near, "at {after:?}: {known:?}, not {late:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
     fn replicas_show_what_an_unseen_primary_writes() {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
@@ -278,7 +343,7 @@ mod tests {
             let received = Some((received, after(seconds)));
             node(false, 1, replayed, after(seconds)).map(|it| ProbeResult { received, ..it })
         };
-        let mut memory = Memory::default();
+        let mut memory = memory();
         memory.assess(&[node(true, 1, 10, after(0)), replica(0, 10, 10)]);
         let lag = |memory: &mut Memory, replica, seconds| {
             let snapshot = memory.assess(&[None, replica]);

@@ -88,15 +88,8 @@ impl Topology {
         if let Some((_, history)) = known().as_ref().filter(|(known, _)| *known == timeline) {
             return Ok(history.clone());
         }
-        // The connection is that of the probes, which bounds how long it can be held.
         let soon = Deadline::after(deadline.remaining(PROBE_TIMEOUT));
-        let ask = || node.control.ask(soon, async |it| history::read(it, timeline).await);
-        let read = match ask().await {
-            // The node may have been restarted since the connection was opened.
-            Err(StoreError::Unavailable(_)) => ask().await,
-            read => read,
-        };
-        let read = match read {
+        let read = match node.ask(soon, async |it| history::read(it, timeline).await).await {
             Ok(read) => read,
             Err(StoreError::DeadlineExceeded) if !deadline.has_passed() => {
                 let message = "reading the node's timeline history took too long";

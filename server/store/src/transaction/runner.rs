@@ -22,6 +22,7 @@ use crate::{
     pool::{
         commit_position::position_of_commits, options::MOST_DEAD_SESSIONS, pooled::PooledConnection,
     },
+    serving_node::ServingNode,
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
     topology::{choose::Choice, nodes::Topology},
@@ -90,7 +91,7 @@ async fn on_primaries(
     mut choice: Choice,
     call: &Call,
     write: &dyn Write,
-) -> (Result<Done, StoreError>, Arc<str>) {
+) -> (Result<Done, StoreError>, ServingNode) {
     let mut end = None;
     let mut unknown = None;
     let mut dead_sessions = 0;

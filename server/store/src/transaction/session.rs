@@ -148,12 +148,12 @@ pub(crate) async fn begin(
         pooled.set_meter(call.meter.clone());
         let (isolation, idle) = (call.isolation, idle + IDLE_MARGIN);
         let begin = Begin { isolation, read_only: reads.is_some(), lock, idle };
-        let is_primary = topology.snapshot().primary == Some(node);
+        let is_primary = topology.is_primary(node);
         let begun = tokio::select! {
             biased;
             begun = pooled.begin(begin) => begun,
             () = topology.is_left(node, is_primary) => {
-                Err(StoreError::Unavailable(DbErr::Custom("the primary does not answer".into())))
+                Err(StoreError::Unavailable(DbErr::Custom("the node does not answer".into())))
             }
         };
         match begun {

@@ -192,11 +192,16 @@ async fn read(channel: Channel, stop: Arc<AtomicBool>) {
 }
 
 /// The node that answers an eventually consistent read.
-pub(super) async fn served_by(channel: Channel, id: &str) -> String {
-    let answer = BookServiceClient::new(channel).get_book(get(id, "eventual")).await;
-    let answer = answer.expect("a book");
-    let node = answer.metadata().get("served-by").expect("a node");
-    node.to_str().expect("ASCII").to_owned()
+pub(super) async fn served_by(server: &TestServer, id: &str) -> String {
+    let mut read = get(id, "eventual");
+    let call = Uuid::new_v4().to_string();
+    read.metadata_mut().insert("request-id", call.parse().expect("ASCII"));
+    BookServiceClient::new(server.channel()).get_book(read).await.expect("a book");
+    // Callers learn its role only.
+    let line =
+        server.logs().wait_for(|line| line.contains(&call) && line.contains("\"call\"")).await;
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    line["node"].as_str().expect("a node").to_owned()
 }
 
 /// The cost of a failover for a client that tries every node every 10 ms and keeps no state.
