@@ -15,13 +15,14 @@ COPY entity/Cargo.toml entity/
 COPY migration/Cargo.toml migration/
 COPY proto/Cargo.toml proto/
 COPY server/Cargo.toml server/
+COPY server/auth/Cargo.toml server/auth/
 COPY server/client/Cargo.toml server/client/
 COPY server/query/Cargo.toml server/query/
 COPY server/store/Cargo.toml server/store/
 COPY tests/Cargo.toml tests/
-RUN mkdir -p entity/src migration/src proto/src server/src server/client/src server/query/src server/store/src tests/src tests/suite \
+RUN mkdir -p entity/src migration/src proto/src server/src server/auth/src server/client/src server/query/src server/store/src tests/src tests/suite \
     && touch entity/src/lib.rs migration/src/lib.rs proto/src/lib.rs server/src/lib.rs \
-        server/client/src/lib.rs server/query/src/lib.rs server/store/src/lib.rs \
+        server/auth/src/lib.rs server/client/src/lib.rs server/query/src/lib.rs server/store/src/lib.rs \
         tests/src/lib.rs tests/suite/main.rs \
     && echo 'fn main() {}' | tee proto/build.rs >server/src/main.rs \
     && cargo build --release --locked --package bookstore-server

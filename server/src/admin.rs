@@ -2,12 +2,14 @@
 //! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
 
 mod connections;
+mod operators;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -34,6 +36,7 @@ use crate::{
         health::{DatabaseState, Readiness},
         load::Load,
     },
+    security::{access::AccessControl, audit::PeerAddress},
     telemetry,
 };
 
@@ -52,6 +55,9 @@ const CALLS: usize = 100;
 /// The longest body: a level of the log.
 const BODY: usize = 4096;
 
+/// The path of the calls that a policy in report mode has seen.
+pub const POLICY_CALLS: &str = "/policy/calls";
+
 /// The paths of the admin address.
 const PATHS: &str = "\
 GET /livez         200 while the program runs
@@ -61,6 +67,7 @@ GET /pools         the connections to it
 GET /topology      its nodes: role, timeline, position, lag
 GET /calls         the calls in flight, the oldest first
 GET /metrics       in Prometheus' text format, where it is on
+GET /policy/calls  the calls that the policy has seen, where it only reports
 GET, PUT /log-level
 ";
 
@@ -77,6 +84,8 @@ pub struct Admin {
     pub load: Load,
     /// How the schema differs from what the migrations make.
     pub drift: Drift,
+    /// Who may ask what; none lets everyone who reaches the address.
+    pub access: Option<Arc<AccessControl>>,
     /// The metrics as Prometheus reads them, where they are kept.
     pub metrics: Option<fn() -> String>,
 }
@@ -88,7 +97,9 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, services.clone(), connections.admit(peer.ip())));
+                let slot = connections.admit(peer.ip());
+                let peer = PeerAddress::Tcp(peer);
+                tokio::spawn(connection(stream, services.clone(), slot, peer));
             }
             Err(error) => {
                 // The process is out of file descriptors. Without the pause this loop would use a
@@ -102,22 +113,26 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
 
 fn router(admin: Admin) -> Router {
     let health = HealthServer::new(admin.readiness.clone());
+    let guard = from_fn_with_state(admin.access.clone(), operators::guard);
     Router::new()
         .route("/", get(PATHS))
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/pools", get(pools))
         .route("/topology", get(topology))
         .route("/calls", get(calls))
         .route("/metrics", get(metrics))
+        .route(POLICY_CALLS, get(policy_calls))
         .route("/log-level", get(level).put(set_level))
+        .route_layer(guard)
+        // Probes have no credentials.
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(Arc::new(admin))
         .route_service("/grpc.health.v1.Health/{method}", health)
 }
 
-async fn connection<S>(stream: S, services: Router, slot: AdminSlot)
+async fn connection<S>(stream: S, services: Router, slot: AdminSlot, peer: PeerAddress)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -125,7 +140,8 @@ where
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(REQUEST);
     builder.http2().max_concurrent_streams(STREAMS);
-    let answer = service_fn(|request: Request<Incoming>| {
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (services, answering) = (services.clone(), slot.answering());
         async move {
             let answer = timeout(REQUEST, services.oneshot(request)).await;
@@ -239,6 +255,10 @@ async fn calls(State(admin): AdminState) -> Response {
     }))
 }
 
+async fn policy_calls(State(admin): AdminState) -> Response {
+    operators::policy_calls(admin.access.as_deref())
+}
+
 async fn metrics(State(admin): AdminState) -> Response {
     match admin.metrics {
         Some(metrics) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics()).into_response(),
@@ -286,7 +306,12 @@ mod tests {
     /// Sends bytes one by one and returns the response, `wanted` bytes at most.
     async fn talk(said: &'static [u8], wanted: usize) -> Vec<u8> {
         let (ours, theirs) = duplex(1);
-        tokio::spawn(connection(theirs, Router::new().route("/", get(PATHS)), slot()));
+        tokio::spawn(connection(
+            theirs,
+            Router::new().route("/", get(PATHS)),
+            slot(),
+            PeerAddress::Unknown,
+        ));
         let (mut input, mut output) = split(ours);
         let talking = tokio::spawn(async move { output.write_all(said).await });
         let mut answer = vec![0; wanted];
@@ -313,7 +338,8 @@ mod tests {
         let ended = async |said: &'static [u8]| {
             let (mut ours, theirs) = duplex(64);
             let began = Instant::now();
-            let served = tokio::spawn(connection(theirs, Router::new(), slot()));
+            let served =
+                tokio::spawn(connection(theirs, Router::new(), slot(), PeerAddress::Unknown));
             ours.write_all(said).await.unwrap();
             timeout(REQUEST * 12, served).await.expect("it is closed").unwrap();
             began.elapsed()

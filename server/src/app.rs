@@ -1,5 +1,8 @@
 //! Wires the service and runs it from start to stop.
 
+mod access;
+mod listen;
+mod security;
 mod sweep;
 
 use std::{sync::Arc, time::Duration};
@@ -14,19 +17,18 @@ use bookstore_store::{
 };
 use http::Extensions;
 use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tonic::service::RoutesBuilder;
 use tonic_health::pb::health_server::HealthServer;
 
+pub use self::access::policy_methods;
+use self::listen::{Listening, listen};
 use crate::{
     admin::{self, Admin},
     budget::{self, Budget},
     config::{Address, Config, Database, ReadDefault, Transactions},
     drift::{self, Drift},
-    listener::{self, ConnectionLimits, Socket},
+    listener::{self, ConnectionLimits},
     migrations::{self, StoreOpener},
     resource::{RESOURCES, user},
     rpc::{
@@ -42,7 +44,11 @@ use crate::{
         stored::StoredAnswers,
     },
     sample_data,
-    security::password::{self, Hashing},
+    security::{
+        access::AccessControl,
+        password::{self, Hashing},
+        reload::ReloadTask,
+    },
     shutdown::{Signal, Signals, Stop, TerminationMessage},
     telemetry, transaction,
 };
@@ -76,6 +82,9 @@ pub enum AppError {
         #[source]
         source: std::io::Error,
     },
+    /// A file of certificates, credentials or rules can't be used.
+    #[error("{0}")]
+    Security(String),
     /// The listener ended without a signal.
     #[error("the listener: {0}")]
     Listener(#[from] tokio::task::JoinError),
@@ -168,14 +177,19 @@ pub async fn serve(
     let budget = budget(config);
     budget.observe();
     let stored = budget.clone();
-    let services = services(config, &calls, &readiness, &load, &budget)?;
+    let mut reload = ReloadTask::default();
+    let access = access::load(config, &mut reload)?;
+    let services = services(config, &calls, &readiness, &load, &budget, access.clone())?;
 
+    let tls = security::load_tls(config, &mut reload)?;
+    security::observe_database(&config.database);
     let drift = Drift::default();
     let Listening { socket, address, admin } = listen(config).await?;
     if let Some(listener) = admin {
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
-        let admin = Admin { store, known, readiness, load, drift, metrics };
+        let access = access.clone();
+        let admin = Admin { store, known, readiness, load, drift, access, metrics };
         // The admin address isn't drained. It answers until the process ends.
         tokio::spawn(admin::serve(listener, admin));
     }
@@ -189,10 +203,20 @@ pub async fn serve(
         drain: config.server.shutdown_timeout,
         idle: config.server.stream_idle_timeout,
     };
-    let server = listener::serve(socket, services, make_extensions, budget, stop.clone(), limits);
+    let server =
+        listener::serve(socket, tls, services, make_extensions, budget, stop.clone(), limits);
     let server = tokio::spawn(server);
     listening(&address);
+    if let Some(access) = access {
+        tokio::spawn(access::follow(access));
+    }
+    tokio::spawn(reload.run(config.security.reload_interval));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    if config.security.policy.is_none() && !address.is_of_this_machine() {
+        tracing::warn!(
+            "without policy_file every caller may call every method, and other machines reach the port"
+        );
+    }
 
     // Health checks and signals are served from the start: a long migration must neither look like
     // a hung process nor delay a stop.
@@ -241,36 +265,6 @@ pub async fn serve(
         0 => Ok(()),
         calls => Err(AppError::CallsCut(calls)),
     }
-}
-
-/// The listening sockets.
-struct Listening {
-    socket: Socket,
-    address: Address,
-    admin: Option<TcpListener>,
-}
-
-async fn listen(config: &Config) -> Result<Listening, AppError> {
-    let address = &config.server.listen_addr;
-    let failed =
-        |source| AppError::Listen { setting: "listen_addr", address: address.clone(), source };
-    let socket = Socket::bind(address).await.map_err(failed)?;
-    let address = socket.address().map_err(failed)?;
-    let admin = match config.server.admin_addr {
-        None => None,
-        Some(given) => {
-            let failed = |source| AppError::Listen {
-                setting: "admin_addr",
-                address: Address::Tcp(given),
-                source,
-            };
-            let listener = TcpListener::bind(given).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            tracing::info!(%address, "listening for operators");
-            Some(listener)
-        }
-    };
-    Ok(Listening { socket, address, admin })
 }
 
 /// The work before the service is ready. If the future is dropped, each revision is applied whole
@@ -357,6 +351,7 @@ fn services(
     readiness: &Readiness,
     load: &Load,
     budget: &Arc<Budget>,
+    access: Option<Arc<AccessControl>>,
 ) -> Result<layers::Layered, AppError> {
     let Transactions { wait, timeout, idle_timeout, .. } = config.transactions;
     let limits = transaction::TransactionLimits { wait, total: timeout, idle: idle_timeout };
@@ -370,6 +365,7 @@ fn services(
     routes.add_service(HealthServer::new(readiness.clone()));
     reflection::serve(&mut routes, readiness).map_err(AppError::Contract)?;
     let shared = LayerContext {
+        access,
         registry,
         readiness: readiness.clone(),
         load: load.clone(),

@@ -3,6 +3,8 @@
 
 mod authority;
 mod calls;
+mod connection;
+mod handshake;
 mod preface;
 mod socket;
 #[cfg(test)]
@@ -21,49 +23,32 @@ use std::{
 };
 
 use http::{Extensions, Request, Response};
-use hyper::{
-    body::{Body, Bytes, Incoming},
-    server::conn::http2,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use rand::Rng;
+use hyper::body::{Body, Bytes, Incoming};
 use tokio::{
-    io::AsyncReadExt,
     task::{JoinError, JoinSet},
-    time::{sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 pub use self::socket::Socket;
 use self::{
-    authority::AnyAuthority,
-    calls::{CallBody, InFlightCalls, NextCall},
-    socket::{Accepted, Peer},
+    calls::InFlightCalls,
+    connection::{connection, encrypted},
+    handshake::Handshakes,
+    socket::Accepted,
 };
 use crate::{
-    budget::{self, Budget, ConnectionAge},
+    budget::{self, Budget},
     meters,
+    security::tls::Tls,
     shutdown::Stop,
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The time between two pings, and how long the answer may take: a peer that is gone without
-/// closing its connection is detected within their sum.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// InFlightCalls at the same time on one connection beyond those that have permits: health and
-/// reflection. More of them wait at the client.
-const CALLS_BESIDE: u32 = 16;
-/// InFlightCalls that a peer may take back before they are seen here, so that opening
-/// and resetting streams in a loop ends the connection and costs no memory.
-const RESET_CALLS: usize = 256;
 /// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The layers take
 /// half of it and tell why; beyond this the transport answers 431 by itself.
 const METADATA_BYTES: u32 = 32 * 1024;
-/// What the transport may hold of the requests of a connection that are not read yet.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Without a call in flight for this long, a drain waits no more: it is the
 /// round trip that a client needs to take in the goodbye.
 const QUIET: Duration = Duration::from_millis(200);
@@ -88,7 +73,7 @@ const _: () =
 pub struct ConnectionLimits {
     /// How many there may be; more are closed at once.
     pub connections: u32,
-    /// The timeout of a connection's HTTP/2 preface. Without it a silent peer would hold its slot
+    /// The timeout of a connection's handshake and HTTP/2 preface together. Without it a silent peer would hold its slot
     /// for ever, since pings only begin after the preface.
     pub preface_timeout: Duration,
     /// The age, give or take a tenth, at which a connection gets GOAWAY; none is no limit.
@@ -112,10 +97,12 @@ pub struct Drained {
 /// one don't count.
 ///
 /// An endless answer, such as a health watch, counts as a call: its service ends it on its own
-/// stop. Every request carries tonic's `TcpConnectInfo`, so `tonic::Request::remote_addr` works, or
+/// stop. With `tls`, connections over TCP are encrypted, and a request carries the
+/// [`PeerName`](bookstore_auth::PeerName) of its connection's certificate. Every request carries tonic's `TcpConnectInfo`, so `tonic::Request::remote_addr` works, or
 /// `UdsConnectInfo`, and what `make_extensions` made for its connection.
 pub async fn serve<S, B>(
     socket: Socket,
+    tls: Option<Tls>,
     service: S,
     make_extensions: MakeExtensions,
     budget: Arc<Budget>,
@@ -133,7 +120,8 @@ where
 {
     let calls = InFlightCalls::default();
     let mut connections = JoinSet::new();
-    let each = Each { service, calls: calls.clone(), budget, stop, limits };
+    let handshakes = tls.map(Handshakes::new);
+    let each = Each { handshakes, service, calls: calls.clone(), budget, stop, limits };
     accept(&socket, &mut connections, &each, make_extensions).await;
     drop(socket);
     drain(connections, &calls, limits.drain).await
@@ -142,6 +130,8 @@ where
 /// What every connection works with.
 #[derive(Clone)]
 struct Each<S> {
+    /// None without TLS.
+    handshakes: Option<Handshakes>,
     service: S,
     calls: InFlightCalls,
     budget: Arc<Budget>,
@@ -193,16 +183,22 @@ async fn accept<S, B>(
             }
             Ok(accepted) => {
                 (pause, full) = (ACCEPT_PAUSE.0, false);
-                let each = each.clone();
-                match accepted {
-                    Accepted::Tcp(stream) => {
-                        connections.spawn(connection(stream, each, make_extensions()))
+                let (each, shared) = (each.clone(), make_extensions());
+                let deadline = Instant::now() + each.limits.preface_timeout;
+                match (accepted, &each.handshakes) {
+                    (Accepted::Tcp(stream), None) => {
+                        connections.spawn(connection(stream, None, deadline, each, shared));
+                    }
+                    (Accepted::Tcp(stream), Some(handshakes)) => {
+                        if let Some(place) = handshakes.begin() {
+                            connections.spawn(encrypted(stream, place, deadline, each, shared));
+                        }
                     }
                     #[cfg(unix)]
-                    Accepted::Unix(stream) => {
-                        connections.spawn(connection(stream, each, make_extensions()))
+                    (Accepted::Unix(stream), _) => {
+                        connections.spawn(connection(stream, None, deadline, each, shared));
                     }
-                };
+                }
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -230,110 +226,12 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection<P, S, B>(stream: P, each: Each<S>, mut shared: Extensions)
-where
-    P: Peer,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    let Each { service, calls, budget, stop, limits } = each;
-    let account = budget.open();
-    let age = ConnectionAge::default();
-    shared.insert(age.clone());
-    let peer = stream.add_connect_info(&mut shared);
-    let mut stopped = pin!(stop.wait());
-    let mut aged = pin!(grow_old(limits.age));
-    // Without it each small answer waits for the peer's delayed acknowledgement.
-    if let Err(error) = stream.without_delay() {
-        tracing::debug!(%error, "TCP_NODELAY can't be set on a connection");
-    }
-    let (mut read, write) = stream.halves();
-    let received = tokio::select! {
-        () = &mut stopped => return,
-        received = preface::read_preface(&mut read, limits.preface_timeout) => received,
-    };
-    let Some(received) = received else { return };
-    let preface = received.get_ref().len();
-    let read = AnyAuthority::new(received.chain(read), P::IS_LOCAL, preface);
-    let stream = tokio::io::join(read, write);
-    let ends = account.clone();
-    let next = NextCall::default();
-    let tasks = next.clone();
-    let answer = service_fn(move |mut request: Request<Incoming>| {
-        let budget = next.begin(&account);
-        request.extensions_mut().extend(shared.clone());
-        request.extensions_mut().insert(budget.clone());
-        let call = calls.begin();
-        let answered = service.clone().oneshot(request);
-        async move {
-            let response = answered.await?;
-            Ok::<_, Infallible>(response.map(|body| CallBody::new(body, call, budget)))
-        }
-    });
-    let mut http2 = http2::Builder::new(tasks);
-    http2
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .max_concurrent_streams(ends.limits().calls.saturating_add(CALLS_BESIDE))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_pending_accept_reset_streams(RESET_CALLS)
-        .max_header_list_size(METADATA_BYTES);
-    let mut served = pin!(http2.serve_connection(TokioIo::new(stream), answer));
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        // Dropped, with its calls.
-        () = ends.ended(limits.idle) => return,
-        // Calls in flight end normally, and streams without an end of their own end now. The client
-        // opens another connection, perhaps to a newer
-        // instance.
-        () = either(&mut stopped, &mut aged) => {
-            served.as_mut().graceful_shutdown();
-            age.reach();
-            tokio::select! {
-                ended = served => ended,
-                () = ends.ended(limits.idle) => return,
-            }
-        }
-    };
-    // A peer that closes the connection or doesn't speak HTTP/2 is no error of the service.
-    if let Err(error) = ended {
-        tracing::debug!(%error, peer, "a connection ended with an error");
-    }
-}
-
-/// Ends with the first of the two.
-async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    tokio::select! {
-        () = one => {}
-        () = other => {}
-    }
-}
-
-/// Ends when a connection has reached its maximum age. Jitter keeps connections that were opened
-/// together from reconnecting together.
-async fn grow_old(age: Option<Duration>) {
-    match age {
-        Some(age) => {
-            let about = age.mul_f64(rand::rng().random_range(0.9..1.1));
-            sleep(about).await;
-        }
-        None => std::future::pending().await,
-    }
-}
-
 async fn drain(
     mut connections: JoinSet<()>,
     calls: &InFlightCalls,
     drain_timeout: Duration,
 ) -> Drained {
-    let over = tokio::time::Instant::now() + drain_timeout;
+    let over = Instant::now() + drain_timeout;
     let all_gone = async {
         while let Some(ended) = connections.join_next().await {
             report_panic(ended);

@@ -17,12 +17,17 @@ static ALL: &[&Descriptor] = &[
     &CALLS.descriptor,
     &CALLS_IN_FLIGHT.descriptor,
     &CALLS_SHED.descriptor,
+    &CALLS_REFUSED.descriptor,
     &CONNECTIONS.descriptor,
     &CONNECTIONS_REFUSED.descriptor,
     &CONNECTIONS_ENDED.descriptor,
     &BYTES_RECEIVED.descriptor,
     &BYTES_DECODED.descriptor,
     &BYTES_ANSWERED.descriptor,
+    &RELOADS.descriptor,
+    &DATABASE_TLS.descriptor,
+    &TLS_EXPIRY.descriptor,
+    &TLS_HANDSHAKES_FAILED.descriptor,
     &LOG_LINES_DROPPED.descriptor,
 ];
 
@@ -35,6 +40,14 @@ pub static CALLS_SHED: Counter = Counter::new(
     "bookstore.calls.shed",
     "{call}",
     "Calls that were sent away because as many were carried out as the service takes.",
+);
+
+/// Attributes `reason` (that of the answer), `cause` (what is wrong with the credentials, or
+/// empty) and `mode` (`enforce`, or `report` where the call went on).
+pub static CALLS_REFUSED: Counter = Counter::new(
+    "bookstore.calls.refused",
+    "{call}",
+    "Calls, and entries of calls, that were refused for who the caller is.",
 );
 
 /// No attributes.
@@ -74,6 +87,34 @@ pub static BYTES_ANSWERED: Gauge = Gauge::new(
     "bookstore.budget.answered",
     "By",
     "What answers hold that were made and not taken, of the budget of all connections.",
+);
+
+/// Attributes `files` (what they are) and `outcome` (`loaded`, `failed`).
+pub static RELOADS: Counter = Counter::new(
+    "bookstore.security.reloads",
+    "{reload}",
+    "Times that files of certificates, credentials or rules had changed and were read again.",
+);
+
+/// Attributes `node` and `mode` (PostgreSQL's `sslmode`).
+pub static DATABASE_TLS: Gauge = Gauge::new(
+    "bookstore.database.tls",
+    "{node}",
+    "1 for each node of the database, with the mode of TLS of its connections.",
+);
+
+/// Attribute `file` (the setting that names it).
+pub static TLS_EXPIRY: Gauge = Gauge::new(
+    "bookstore.tls.certificate.expiry",
+    "s",
+    "When the certificate or revocation list in force expires, in seconds since 1970.",
+);
+
+/// Attribute `reason`.
+pub static TLS_HANDSHAKES_FAILED: Counter = Counter::new(
+    "bookstore.tls.handshakes.failed",
+    "{handshake}",
+    "Handshakes of TLS that failed, by reason.",
 );
 
 /// No attributes.

@@ -16,6 +16,7 @@ use crate::{
         context::{AnswerCell, RequestContext},
         session::SessionCell,
     },
+    security::audit::PeerAddress,
 };
 
 /// How many books there are.
@@ -86,6 +87,9 @@ fn request<R>(message: R) -> Request<R> {
         session: SessionCell::default(),
         budget: budget::unbounded(),
         principal: None,
+        peer: PeerAddress::Unknown,
+        stream_access: None,
+        control: None,
         idempotency: None,
         validate_only: false,
         repeated: false,

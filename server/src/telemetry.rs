@@ -37,6 +37,9 @@ use crate::config::{Log, LogFormat, log_level};
 /// The target of every event about a statement: its echo at INFO, a slow one at WARN.
 pub const SQL_TARGET: &str = "bookstore::sql";
 
+/// The target of every event about who may do what. No level silences them.
+pub const AUDIT_TARGET: &str = "audit";
+
 /// What the targets of this project begin with.
 const OUR_TARGETS: &str = "bookstore";
 
@@ -60,6 +63,7 @@ pub fn start(log: &Log, echo: bool) -> Result<Telemetry, TelemetryError> {
     let writer = writer::start()?;
     let (lines, level) = subscriber(&log.level, echo, people, terminal, writer)?;
     panics::report(people);
+    bookstore_store::telemetry::traces::set_spans(people || telemetry.tracer().is_some());
     match telemetry.tracer() {
         None => lines.try_init()?,
         Some(tracer) => {
@@ -129,7 +133,8 @@ where
     let passes = move |metadata: &Metadata<'_>| {
         *metadata.level() <= Level::INFO
             && (metadata.is_span() && metadata.target().starts_with(OUR_TARGETS)
-                || echo && metadata.target() == SQL_TARGET)
+                || echo && metadata.target() == SQL_TARGET
+                || metadata.target() == AUDIT_TARGET)
     };
     let (level, handle) = reload::Layer::new(EnvFilter::try_new(level)?);
     let filter = level

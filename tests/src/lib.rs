@@ -10,7 +10,9 @@
     reason = "a harness that can't go on has to fail the test, and say why"
 )]
 
+mod authority;
 mod catalog;
+mod credentials;
 mod database;
 mod drifts;
 mod engine;
@@ -29,7 +31,9 @@ mod trials;
 mod wait;
 mod written;
 
+pub use authority::{Authority, Pair, Purpose, TlsFiles, dns, uri, write_whole};
 pub use catalog::catalog;
+pub use credentials::{AccessFiles, Issuer, KeyServer, methods, now, policy};
 pub use database::{Database, Row, SqliteDatabase};
 pub use drifts::{Drift, drifts};
 pub use engine::Engine;

@@ -12,13 +12,14 @@ use std::{
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 use tokio::process::{Child, ChildStdin};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::{
     Engine,
+    authority::{Pair, TlsFiles},
     database::{Database, Row},
     postgres::Origin,
     program::{Lines, command_of, program},
@@ -73,6 +74,7 @@ pub struct Builder {
     wait_for: Option<&'static str>,
     listen: String,
     program: PathBuf,
+    tls: Option<ClientTlsConfig>,
 }
 
 impl TestServer {
@@ -95,6 +97,7 @@ impl TestServer {
             wait_for: Some("ready"),
             listen: "127.0.0.1:0".to_owned(),
             program: program(),
+            tls: None,
         }
     }
 
@@ -147,6 +150,13 @@ impl TestServer {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
         Some(kibibytes * 1_024)
+    }
+
+    /// The command line of the process; empty where the system doesn't report it as Linux does.
+    pub fn command_line(&self) -> String {
+        let id = self.process.id().unwrap_or_default();
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ")
     }
 
     /// What the process holds now; `None` where the system doesn't report it as Linux does.
@@ -233,6 +243,13 @@ impl Builder {
         self
     }
 
+    /// Serves with TLS. The server's channel has this client certificate.
+    pub fn tls(mut self, files: &TlsFiles, client: Option<&Pair>) -> Self {
+        self.tls = Some(files.client(client));
+        let settings = files.settings().into_iter();
+        settings.fold(self, |builder, (name, value)| builder.env(name, &value))
+    }
+
     /// Serves the database at this URL. The server's own database stays empty.
     pub fn url(mut self, url: &str) -> Self {
         self.engine = Engine::Sqlite;
@@ -312,9 +329,17 @@ impl Builder {
             line.strip_prefix("LISTENING ").unwrap_or_else(|| panic!("it wrote {line:?}"));
         let address: Option<SocketAddr> = printed.parse().ok();
         assert!(address.is_some() || printed == self.listen, "it wrote {line:?}");
-        let scheme = if address.is_some() { "http://" } else { "" };
+        let scheme = match (address, &self.tls) {
+            (None, _) => "",
+            (Some(_), None) => "http://",
+            (Some(_), Some(_)) => "https://",
+        };
         let endpoint = Endpoint::from_shared(format!("{scheme}{printed}"));
-        let channel = endpoint.expect("an address").tcp_nodelay(true).connect_lazy();
+        let mut endpoint = endpoint.expect("an address").tcp_nodelay(true);
+        if let Some(tls) = self.tls {
+            endpoint = endpoint.tls_config(tls).expect("files of TLS");
+        }
+        let channel = endpoint.connect_lazy();
         let server =
             TestServer { process, _input: input, address, channel, output, logs, database };
         if let Some(name) = self.wait_for {

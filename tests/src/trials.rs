@@ -18,6 +18,7 @@ mod pgbouncer;
 mod placing;
 mod plan_log;
 mod plans;
+mod readers;
 mod repairs;
 mod replicas;
 mod resume;

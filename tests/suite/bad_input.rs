@@ -88,6 +88,11 @@ pub(crate) fn raw(method: &str, body: Vec<u8>, shown: String, fields: &[&str]) -
 }
 
 impl Case {
+    /// The service and the method, as `BookService/GetBook`, and the encoded request.
+    pub(crate) fn into_request(self) -> (String, Vec<u8>) {
+        (self.method, self.body)
+    }
+
     /// The same, with another reason.
     pub(crate) fn because(self, code: Code, reason: &'static str) -> Self {
         Self { code, reason, ..self }
@@ -111,7 +116,7 @@ impl Case {
 }
 
 /// All cases.
-fn table() -> Vec<Case> {
+pub(crate) fn table() -> Vec<Case> {
     let mut table = Vec::new();
     for kind in KINDS {
         table.extend(standard::cases(kind));

@@ -28,6 +28,7 @@ const BORDERS: &[(&str, &[&[&str]])] = &[
     ("bookstore-entity", &[WIRE, &["bookstore-store"]]),
     ("bookstore-migration", &[WIRE, &["bookstore-store"]]),
     ("bookstore-store", &[WIRE, ABOVE_STORE]),
+    ("bookstore-auth", &[WIRE, DATABASE, ABOVE_STORE, SERVICE]),
     ("bookstore-client", &[DATABASE, ABOVE_STORE, SERVICE]),
     ("bookstore-query", &[WIRE, &["bookstore-migration"]]),
     ("bookstore-server", &[&["bookstore-tests"]]),

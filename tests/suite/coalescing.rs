@@ -16,11 +16,12 @@ use bookstore_entity::category::Model;
 use bookstore_query::crud::{self, Columns, One};
 use bookstore_server::resource::category::Category;
 use bookstore_store::{
-    Connection, Deadline, Freshness, Limit, Meter, PoolOptions, Query, ReadResult, RowById,
-    StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
+    CachedStatement, Connection, Deadline, Freshness, Limit, Meter, PoolOptions, Query, ReadResult,
+    RowKind, RowsById, SharedRows, StatementLog, StatementText, Store, StoreError, StoreOptions,
+    TopologyOptions,
 };
 use bookstore_tests::{Database, Engine, Origin, SOON, Stopwatch, on_every_engine, run, until};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult};
 use tokio::{
     sync::Semaphore,
     task::{JoinHandle, yield_now},
@@ -46,7 +47,7 @@ struct Read {
     counts: Arc<Counts>,
     /// Waits for a permit before it reads.
     held: bool,
-    row: RowById,
+    kind: RowKind,
 }
 
 struct Counts {
@@ -83,18 +84,22 @@ impl Query for Read {
         if self.held {
             drop(self.counts.release.acquire().await);
         }
-        let statement = (self.row.kind.statement)(connection.get_database_backend(), &[self.id]);
-        let row = connection.query_one_raw(statement).await?;
-        crud::of_row::<Category>(&one(self.id), row.as_ref())
+        let RowKind { form, statement, .. } = self.kind;
+        let statement = statement(connection.get_database_backend(), form, &[self.id]);
+        let row = connection.cached_one(statement).await?;
+        let (resource, field) = ("category", "id".into());
+        let row = row.ok_or(StoreError::NotFound { resource, id: self.id, field })?;
+        Ok(Model::from_query_result(&row, "")?)
     }
 
-    fn row_by_id(&self) -> Option<RowById> {
-        Some(self.row)
+    fn rows_by_id(&self) -> Option<RowsById<'_>> {
+        let ids = std::slice::from_ref(&self.id);
+        Some(RowsById { kind: self.kind, ids, most: usize::MAX })
     }
 
-    fn of_row(&self, row: Option<&QueryResult>) -> Result<Model, StoreError> {
+    fn of_rows(&self, rows: &SharedRows) -> Result<Model, StoreError> {
         self.counts.shared.fetch_add(1, Ordering::Relaxed);
-        crud::of_row::<Category>(&one(self.id), row)
+        crud::of_row::<Category>(&one(self.id), rows)
     }
 }
 
@@ -102,9 +107,17 @@ fn one(id: Uuid) -> One {
     One { id, columns: Columns::All }
 }
 
+/// How the service reads categories.
+fn kind() -> RowKind {
+    crud::row_by_id::<Category>(&one(Uuid::nil())).kind
+}
+
 fn id(number: usize) -> Uuid {
     Uuid::from_u128(number as u128)
 }
+
+/// Makes the statement of a form for these ids.
+type MakeStatement = fn(DbBackend, u8, &[Uuid]) -> CachedStatement;
 
 /// A store on a database with categories of the numbers 1 to `count`.
 struct Fixture {
@@ -113,7 +126,7 @@ struct Fixture {
     store: Store,
     counts: Arc<Counts>,
     /// Reads the rows, in place of the service's statement.
-    statement: Option<fn(DbBackend, &[Uuid]) -> Statement>,
+    statement: Option<MakeStatement>,
 }
 
 type Answer = ReadResult<Model>;
@@ -153,9 +166,9 @@ impl Fixture {
     }
 
     fn query(&self, number: usize, held: bool) -> Read {
-        let mut row = crud::row_by_id::<Category>(&one(id(number)));
-        row.kind.statement = self.statement.unwrap_or(row.kind.statement);
-        Read { id: id(number), counts: self.counts.clone(), held, row }
+        let mut kind = kind();
+        kind.statement = self.statement.unwrap_or(kind.statement);
+        Read { id: id(number), counts: self.counts.clone(), held, kind }
     }
 
     /// Begins a read in a task of its own.
@@ -242,11 +255,11 @@ async fn name(read: JoinHandle<Answer>) -> String {
 static BATCHES: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 async fn reads_that_wait_share_one_statement(engine: Engine) {
-    fn counted(backend: DbBackend, ids: &[Uuid]) -> Statement {
+    fn counted(backend: DbBackend, form: u8, ids: &[Uuid]) -> CachedStatement {
         if ids.len() > 1 {
             BATCHES[usize::from(backend == DbBackend::Sqlite)].fetch_add(1, Ordering::Relaxed);
         }
-        (crud::row_by_id::<Category>(&one(id(1))).kind.statement)(backend, ids)
+        (kind().statement)(backend, form, ids)
     }
     let mut fixture = Fixture::start(engine, 20).await;
     fixture.statement = Some(counted);
@@ -305,14 +318,16 @@ async fn unreadable_row_fails_its_own_read_only(engine: Engine) {
 }
 
 async fn row_that_the_database_cannot_read_fails_its_own_read_only(engine: Engine) {
-    fn strict(backend: DbBackend, ids: &[Uuid]) -> Statement {
-        let mut statement = (crud::row_by_id::<Category>(&one(id(1))).kind.statement)(backend, ids);
-        let json = match backend {
-            DbBackend::Sqlite => "json(t.description)",
-            _ => "CAST(t.description AS jsonb)",
-        };
-        statement.sql = format!("SELECT t.*, {json} AS json FROM ({}) AS t", statement.sql);
-        statement
+    fn strict(backend: DbBackend, form: u8, ids: &[Uuid]) -> CachedStatement {
+        let CachedStatement { text, values } = (kind().statement)(backend, form, ids);
+        let text = StatementText::of("strict category", form, backend, |backend| {
+            let json = match backend {
+                DbBackend::Sqlite => "json(t.description)",
+                _ => "CAST(t.description AS jsonb)",
+            };
+            format!("SELECT t.*, {json} AS json FROM ({}) AS t", text.own())
+        });
+        CachedStatement { text, values }
     }
     let mut fixture = Fixture::start(engine, 4).await;
     fixture.change(2, "description = '{'").await;

@@ -158,6 +158,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         calls: calls_at_once,
     });
     let shared = LayerContext {
+        access: None,
         registry,
         readiness,
         load: Load::new(10, 0),
@@ -184,7 +185,7 @@ async fn serve(database: &Database, stop: Stop) -> Channel {
         shared.insert(SessionCell::default());
         shared
     };
-    tokio::spawn(listener::serve(socket, services, make_extensions, budget, stop, limits));
+    tokio::spawn(listener::serve(socket, None, services, make_extensions, budget, stop, limits));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.connect().await.expect("a connection")
 }

@@ -43,7 +43,8 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
     assert_eq!((&*method.answer, method.unary), ("bookstore.v1.Category", true));
     let category = Category { name: "Poetry".into(), ..Default::default() };
     let request = CreateCategoryRequest { category: Some(category), id: String::new() };
-    let Ok(Prepared::Write(write)) = registered.prepare(&calls, &request.encode_to_vec()) else {
+    let Ok(Prepared::Write(write)) = registered.prepare(&calls, None, &request.encode_to_vec())
+    else {
         panic!("a write")
     };
     let call = Call {
@@ -65,7 +66,8 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
     let registered = registry.taking(&GetCategoryRequest::full_name()).expect("a method");
     assert_eq!(registered.method.kind, MethodKind::Read);
     let request = GetCategoryRequest { id: created.id.clone() };
-    let Ok(Prepared::Read(read)) = registered.prepare(&calls, &request.encode_to_vec()) else {
+    let Ok(Prepared::Read(read)) = registered.prepare(&calls, None, &request.encode_to_vec())
+    else {
         panic!("a read")
     };
     let reader = store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
@@ -73,7 +75,7 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
     assert_eq!(Category::decode(&*answer), Ok(created));
 
     let wrong = GetCategoryRequest { id: "x".into() }.encode_to_vec();
-    let refused = registered.prepare(&calls, &wrong).err().expect("the same checks");
+    let refused = registered.prepare(&calls, None, &wrong).err().expect("the same checks");
     assert!(matches!(refused, Refused::Invalid(violations) if violations[0].field == "id"));
     assert!(registry.taking("bookstore.v1.Category").is_none(), "no method takes it");
 }

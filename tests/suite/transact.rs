@@ -55,7 +55,7 @@ impl Led {
         Self::open_with(address, &metadata).await
     }
 
-    async fn open_with(address: SocketAddr, metadata: &[(&'static str, &str)]) -> Self {
+    pub(crate) async fn open_with(address: SocketAddr, metadata: &[(&'static str, &str)]) -> Self {
         let (steps, stream) = mpsc::channel(8);
         let mut request = Request::new(ReceiverStream::new(stream));
         for (key, value) in metadata {

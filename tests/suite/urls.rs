@@ -164,3 +164,65 @@ async fn application_name_of_the_url_is_obeyed() {
     let other = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bookstore'";
     assert_eq!(cluster.value(0, other).await, "0");
 }
+
+/// Variables of libpq don't change what the URL means, and are warned about.
+#[tokio::test]
+async fn variables_of_libpq_are_ignored() {
+    let cluster = Replicated::start(0).await;
+    let hostile = [
+        ("PGAPPNAME", "someone-else"),
+        ("PGDATABASE", "postgres"),
+        ("PGHOST", "192.0.2.1"),
+        ("PGHOSTADDR", "192.0.2.1"),
+        ("PGOPTIONS", "-c default_transaction_read_only=on"),
+        ("PGPASSWORD", "Xyzzy-4711"),
+        ("PGPORT", "1"),
+        ("PGSSLCERT", "/nonexistent.crt"),
+        ("PGSSLKEY", "/nonexistent.key"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLROOTCERT", "/nonexistent.pem"),
+        ("PGUSER", "someone-else"),
+    ];
+    let url = cluster.url("bookstore_app", 0);
+    let builder = TestServer::builder(Engine::Postgres).url(&url);
+    let builder = hostile.iter().fold(builder, |builder, (name, value)| builder.env(name, value));
+    let server = builder.start().await;
+    let named = "SELECT count(*) > 0 FROM pg_stat_activity \
+                 WHERE application_name = 'bookstore' AND usename = 'bookstore_app'";
+    assert_eq!(cluster.value(0, named).await, "true");
+    let logs = server.logs().so_far().join("\n");
+    for (name, value) in hostile {
+        assert!(logs.contains(&format!("the environment variable {name} is ignored")), "{logs}");
+        assert!(name == "PGDATABASE" || name == "PGPORT" || !logs.contains(value), "{name}");
+    }
+}
+
+/// A host that isn't this machine is verified unless the URL or the setting says otherwise. What
+/// is weaker is warned about.
+#[tokio::test]
+async fn sessions_of_other_machines_are_verified_by_default() {
+    let migrate = async |url: &str, tls: &str| {
+        let variables = [("DATABASE_URL", url), ("DATABASE_TLS", tls)];
+        run(&["config"], &variables).await
+    };
+    let refused = migrate("postgres://db.example/bookstore?sslmode=allow", "auto").await;
+    assert_eq!(refused.code, Some(64), "{refused:?}");
+    assert!(refused.errors.contains("sslmode=allow"), "{refused:?}");
+    let refused = migrate("postgres://db.example/bookstore", "allow").await;
+    assert_eq!(refused.code, Some(64), "{refused:?}");
+    assert!(refused.errors.contains("database_tls"), "{refused:?}");
+    // A server without TLS, by a name of this machine that is not known to be one.
+    let cluster = Replicated::start(0).await;
+    let url = |more: &str| {
+        // 127.0.0.1 as an IPv6 address, which no list of this machine's addresses has.
+        let port = cluster.port(0);
+        format!("postgres://bookstore_app@[::ffff:127.0.0.1]:{port}/bookstore{more}")
+    };
+    let status = async |url: &str| run(&["migrate", "status"], &[("DATABASE_URL", url)]).await;
+    let refused = status(&url("")).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let plain = status(&url("?sslmode=disable")).await;
+    assert_eq!(plain.code, Some(0), "{plain:?}");
+    let warning = "have sslmode=disable, not verify-full: nothing is encrypted";
+    assert!(plain.errors.contains(warning), "{plain:?}");
+}

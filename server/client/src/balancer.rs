@@ -14,16 +14,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use tonic::{
-    Code,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::{
-    endpoint::describe,
+    endpoint::{Instance, describe},
     retry::{Backoff, jittered},
 };
 
@@ -75,13 +72,13 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Starts to connect to the endpoints. `health` is the name whose health is watched; without
+    /// Starts to connect to the instances. `health` is the name whose health is watched; without
     /// one, every connected backend is used.
-    pub(crate) fn start(endpoints: Vec<Endpoint>, health: Option<String>) -> Self {
-        let states = Arc::new(watch::Sender::new(vec![State::Connecting; endpoints.len()]));
+    pub(crate) fn start(instances: Vec<Instance>, health: Option<String>) -> Self {
+        let states = Arc::new(watch::Sender::new(vec![State::Connecting; instances.len()]));
         let mut tasks = JoinSet::new();
         let mut broken = Vec::new();
-        for (index, endpoint) in endpoints.into_iter().enumerate() {
+        for (index, instance) in instances.into_iter().enumerate() {
             let sender = watch::Sender::new(0);
             let subchannel = Subchannel {
                 index,
@@ -89,7 +86,7 @@ impl Balancer {
                 states: Arc::clone(&states),
                 broken: sender.subscribe(),
             };
-            tasks.spawn(subchannel.run(endpoint));
+            tasks.spawn(subchannel.run(instance));
             broken.push(sender);
         }
         Self { states, broken, next: AtomicUsize::new(0), _tasks: tasks }
@@ -182,17 +179,17 @@ struct Subchannel {
 }
 
 impl Subchannel {
-    async fn run(mut self, endpoint: Endpoint) {
-        let uri = endpoint.uri().clone();
+    async fn run(mut self, instance: Instance) {
+        let uri = instance.uri().clone();
         let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
         for connection in 1.. {
             let began = Instant::now();
-            let reason = match endpoint.connect().await {
+            let reason = match instance.connect().await {
                 Ok(channel) => {
                     let backend = Backend { channel, index: self.index, connection };
                     self.watch(backend).await
                 }
-                Err(error) => describe(&error),
+                Err(reason) => reason,
             };
             let was_ready = self.is_ready();
             self.set(State::TransientFailure(format!("{uri}: {reason}")));

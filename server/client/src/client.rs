@@ -1,6 +1,6 @@
 //! The client and its options.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bookstore_proto::v1::{self, GetOutcomeRequest, Outcome};
 use prost_types::Any;
@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     retry::Throttle,
     service_config::ServiceConfig,
+    tls::{ClientTls, TokenFile},
     token::Session,
     transport::{ClientState, Transport},
 };
@@ -20,8 +21,8 @@ use crate::{
 /// The options of a client.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// The addresses of the service's instances, `http://HOST:PORT` or `unix:/PATH`; at least
-    /// one. Calls go to those that are ready, one after another.
+    /// The addresses of the service's instances, `http://HOST:PORT`, `https://HOST:PORT` or
+    /// `unix:/PATH`; at least one. Calls go to those that are ready, one after another.
     pub addresses: Vec<String>,
     /// The deadline of calls that set none, all attempts together; streams have none by default.
     /// Default: none, so that `timeout` of the service config holds (30 s).
@@ -38,6 +39,12 @@ pub struct ClientOptions {
     /// Timeouts, retries and health checking. Default: the repository's
     /// `deploy/service-config.json`.
     pub service_config: ServiceConfig,
+    /// The files of TLS; then all addresses must begin with `https://`. Default: none, so that
+    /// `https://` means TLS with the authorities of Mozilla's root program.
+    pub tls: Option<ClientTls>,
+    /// The file of the token that calls carry: a static token or a JWT. It is read again each
+    /// second. Default: none.
+    pub token_file: Option<PathBuf>,
 }
 
 impl ClientOptions {
@@ -51,6 +58,8 @@ impl ClientOptions {
             keepalive_timeout: Duration::from_secs(10),
             max_receive_message_size: 64 << 20,
             service_config: ServiceConfig::of_the_service(),
+            tls: None,
+            token_file: None,
         }
     }
 
@@ -68,11 +77,26 @@ impl ClientOptions {
         self
     }
 
+    /// Sets the files of TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets the file of the calls' token.
+    #[must_use]
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
     pub(crate) fn connecting(&self) -> Connecting {
         Connecting {
             timeout: self.connect_timeout,
             keepalive_time: self.keepalive_time,
             keepalive_timeout: self.keepalive_timeout,
+            tls: self.tls.clone(),
         }
     }
 
@@ -80,20 +104,21 @@ impl ClientOptions {
     /// It must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If there is no address, or one is malformed.
+    /// If there is no address, or one is malformed, or the files of TLS can't be used.
     pub fn connect(self) -> Result<Client, InvalidAddress> {
         let connecting = self.connecting();
-        let endpoints = self.addresses.iter().map(|address| connecting.endpoint(address));
-        let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-        if endpoints.is_empty() {
-            return Err(connecting.endpoint("").err().unwrap_or_default());
+        let instances = self.addresses.iter().map(|address| connecting.instance(address));
+        let instances = instances.collect::<Result<Vec<_>, _>>()?;
+        if instances.is_empty() {
+            return Err(InvalidAddress::default());
         }
         let config = self.service_config;
         let shared = ClientState {
-            balancer: Balancer::start(endpoints, config.health_check_service.clone()),
+            balancer: Balancer::start(instances, config.health_check_service.clone()),
             throttle: config.retry_throttling.map(Throttle::new),
             config,
             timeout: self.timeout,
+            token: self.token_file.map(TokenFile::new),
         };
         let transport = Transport::new(Arc::new(shared), Session::default());
         Ok(Client { transport, max_receive_message_size: self.max_receive_message_size })
@@ -148,7 +173,7 @@ impl Client {
     /// A client of one instance with all defaults; see [`ClientOptions`] for others.
     ///
     /// # Errors
-    /// If the address is neither `http://HOST:PORT` nor `unix:/PATH`.
+    /// If the address is none of `http://HOST:PORT`, `https://HOST:PORT` and `unix:/PATH`.
     pub fn connect(address: impl Into<String>) -> Result<Self, InvalidAddress> {
         ClientOptions::new([address]).connect()
     }

@@ -22,23 +22,24 @@ pub enum HealthError {
     Answer(Error),
 }
 
-/// Asks an instance for the health of a name (`grpc.health.v1.Health/Check`): `ready`, `live`,
-/// `write`, a service, or the empty text. Answers the name of the status, such as `SERVING`.
-/// Connection and answer may take `timeout` together.
+/// Asks the first instance for the health of a name (`grpc.health.v1.Health/Check`): `ready`,
+/// `live`, `write`, a service, or the empty text. Answers the name of the status, such as
+/// `SERVING`. Connection and answer may take `timeout` together. The call carries no token, since
+/// health needs none.
 ///
 /// # Errors
 /// If the health can't be read; see [`HealthError`].
 pub async fn check_health(
-    address: &str,
+    options: &ClientOptions,
     name: &str,
     timeout: Duration,
 ) -> Result<&'static str, HealthError> {
     let over = Instant::now() + timeout;
-    let connecting = ClientOptions::new([address]).connecting();
-    let endpoint = connecting.endpoint(address).map_err(HealthError::Address)?;
-    let channel = match timeout_at(over, endpoint.connect()).await {
+    let address = options.addresses.first().map(String::as_str).unwrap_or_default();
+    let instance = options.connecting().instance(address).map_err(HealthError::Address)?;
+    let channel = match timeout_at(over, instance.connect()).await {
         Ok(Ok(channel)) => channel,
-        Ok(Err(error)) => return Err(HealthError::Connection(crate::endpoint::describe(&error))),
+        Ok(Err(reason)) => return Err(HealthError::Connection(reason)),
         Err(_) => return Err(HealthError::Connection("no connection in time".to_owned())),
     };
     let request = HealthCheckRequest { service: name.to_owned() };

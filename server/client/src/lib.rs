@@ -26,6 +26,7 @@ mod request;
 mod resume;
 mod retry;
 mod service_config;
+mod tls;
 mod token;
 mod transact;
 mod transport;
@@ -46,6 +47,7 @@ pub use self::{
     service_config::{
         InvalidServiceConfig, MethodConfig, RetryPolicy, RetryThrottling, ServiceConfig,
     },
+    tls::ClientTls,
     token::{Consistency, Session},
     transact::{Start, Transaction},
     transport::Transport,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, request::Parts};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION, request::Parts};
 use http_body_util::{BodyExt, Collected, Full};
 use prost::bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -26,6 +26,7 @@ use crate::{
     request::WaitForReady,
     retry::{Throttle, pushback},
     service_config::{MethodConfig, ServiceConfig},
+    tls::TokenFile,
     token::{Consistency, Session},
     wire::{put, text, timeout, timeout_text},
 };
@@ -53,6 +54,8 @@ pub(crate) struct ClientState {
     pub(crate) throttle: Option<Throttle>,
     /// The deadline of calls that have none.
     pub(crate) timeout: Option<Duration>,
+    /// The token of calls that have none.
+    pub(crate) token: Option<TokenFile>,
 }
 
 type CallResult = Result<http::Response<Body>, Status>;
@@ -94,6 +97,11 @@ impl Transport {
         let default = self.shared.timeout.filter(|_| method != Repeat::Never);
         let timeout = [given.or(default), config.timeout].into_iter().flatten().min();
         self.complete(&mut parts.headers, method);
+        if let Some(token) = &self.shared.token
+            && !parts.headers.contains_key(AUTHORIZATION)
+        {
+            parts.headers.insert(AUTHORIZATION, token.header().await?);
+        }
         let mut call = OutgoingCall {
             wait: parts.extensions.get::<WaitForReady>().map(|wait| wait.0),
             parts,

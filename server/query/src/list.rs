@@ -1,7 +1,7 @@
 //! Lists: a checked request for one page (AIP-158), and its rows.
 
 use bookstore_store::{Connection, StoreError};
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryTrait, Value};
+use sea_orm::{ConnectionTrait, DbBackend, ModelTrait, QueryTrait, Value};
 
 use crate::{
     crud::{self, Columns, Resource, Row},
@@ -54,6 +54,8 @@ pub struct Listed<M> {
     pub more: bool,
     /// The number of rows on all pages, if the request asks for it.
     pub total: Option<i64>,
+    /// The bytes of the rows' values; `None` if they have companions.
+    pub bytes: Option<usize>,
 }
 
 /// The most bytes of a page: 3 MiB, since gRPC clients accept messages of 4 MiB by default.
@@ -84,16 +86,24 @@ pub async fn list<R: Resource>(
     let statement = page::statement(backend, select, order, after, *limit, *skip);
     let read = connection.query_up_to(statement, PAGE_BYTES).await?;
     let more = read.cut || read.rows.len() > *limit;
-    let rows = read.rows.iter().take(*limit).map(|(row, _)| Row::<R>::from_query_result(row, ""));
-    Ok(Listed { rows: rows.collect::<Result<_, _>>()?, more, total })
+    let bytes = Some(read.rows.iter().map(|(_, size)| size).sum());
+    let rows = read.rows.iter().take(*limit).map(|(row, _)| R::from_row(row, 0));
+    Ok(Listed { rows: rows.collect::<Result<_, _>>()?, more, total, bytes })
 }
 
 impl<M> Listed<M> {
     /// Pairs each row with its companion. The page ends with the companions.
     pub fn beside<C>(self, companions: Vec<C>) -> Listed<(M, C)> {
-        let Self { rows, more, total } = self;
+        let Self { rows, more, total, .. } = self;
         let more = more || companions.len() < rows.len();
-        Listed { rows: rows.into_iter().zip(companions).collect(), more, total }
+        Listed { rows: rows.into_iter().zip(companions).collect(), more, total, bytes: None }
+    }
+
+    /// Pairs each row with an empty companion.
+    pub fn alone<C: Default>(self) -> Listed<(M, C)> {
+        let Self { rows, more, total, bytes } = self;
+        let rows = rows.into_iter().map(|row| (row, C::default())).collect();
+        Listed { rows, more, total, bytes }
     }
 }
 

@@ -41,6 +41,19 @@ pub enum TokenError {
 }
 
 impl PageToken {
+    /// The key that seals the tokens of a caller: `key` itself for callers without a name, else
+    /// the two halves of a key made of it and the name (two blocks of HMAC-SHA256). So a token is
+    /// worth nothing to another caller.
+    pub fn key_of(key: &[u8; 32], caller: Option<&str>) -> [u8; 32] {
+        let Some(caller) = caller else { return *key };
+        let mut own = [0; 32];
+        for (half, number) in own.chunks_exact_mut(SEAL_BYTES).zip(0_u8..) {
+            let name = [b"page token of ", &[number][..], caller.as_bytes()].concat();
+            half.copy_from_slice(&sealing::seal(key, &name));
+        }
+        own
+    }
+
     /// Makes the token of the page after a row. `values` are the row's sort values, one for each
     /// column of the order. `method` is the unique name of the list.
     ///

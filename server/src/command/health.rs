@@ -6,7 +6,11 @@ use std::{process::ExitCode, time::Duration};
 use bookstore_client::{HealthError, check_health};
 use clap::Args;
 
-use super::{failure::Failure, print, transfer::client::address};
+use super::{
+    failure::Failure,
+    print,
+    transfer::client::{Credentials, address},
+};
 use crate::config::duration;
 
 /// A wrong command line.
@@ -30,6 +34,8 @@ pub struct Arguments {
     /// The timeout for connection and answer together
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = timeout)]
     timeout: Duration,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -51,7 +57,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 async fn ask(arguments: &Arguments) -> (u8, String) {
     let address = address(arguments.address.clone());
-    match check_health(&address, &arguments.name, arguments.timeout).await {
+    let options = arguments.credentials.options(address.clone());
+    match check_health(&options, &arguments.name, arguments.timeout).await {
         Ok("SERVING") => (0, "SERVING".to_owned()),
         Ok(other) => (NOT_SERVING, other.to_owned()),
         Err(HealthError::Address(error)) => (MISTYPED, format!("error: {error}")),

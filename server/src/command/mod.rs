@@ -6,10 +6,13 @@ mod failure;
 mod health;
 mod import;
 mod migrate;
+mod policy;
 mod print;
 mod serve;
+mod token;
 mod topology;
 mod transfer;
+mod variables;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -19,7 +22,8 @@ use tokio::runtime::Builder;
 
 use self::failure::Failure;
 use crate::{
-    config::{Config, SettingFlags, environment},
+    app::AppError,
+    config::{Config, ConfigError, SettingFlags, environment},
     shutdown::TerminationMessage,
     telemetry,
 };
@@ -57,6 +61,10 @@ enum Command {
     Export(export::Arguments),
     /// Asks a running service for its health. The exit code is the answer.
     Health(health::Arguments),
+    /// Makes static tokens, with which callers prove who they are.
+    Token(token::Arguments),
+    /// Checks, shows and explains a policy: who may call what.
+    Policy(policy::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
 }
@@ -77,6 +85,8 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Import(arguments) => client(&program.settings, import::run(&arguments)),
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
+        Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
+        Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
         _ => serve_or_manage(program, revisions),
     }
 }
@@ -99,6 +109,14 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         environment().find(|(name, path)| name == TERMINATION_LOG && !path.is_empty());
     let termination_message =
         TerminationMessage::to(termination_message.map(|(_, path)| path.into()));
+    let ignored = match variables::take_out() {
+        Ok(ignored) => ignored,
+        Err(problem) => {
+            let error = ConfigError { problems: vec![problem] };
+            termination_message.write(&error.to_string(), USAGE);
+            return refuse(&error);
+        }
+    };
     let mut config = match Config::load(&program.settings, environment()) {
         Ok(config) => config,
         Err(error) => {
@@ -106,6 +124,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
             return refuse(&error);
         }
     };
+    config.warnings.extend(ignored);
     if let Err(error) = telemetry::check() {
         termination_message.write(&error.to_string(), USAGE);
         return refuse(&error);
@@ -146,7 +165,14 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&*error),
+            Err(error) => match error.downcast_ref::<AppError>() {
+                Some(AppError::Security(problems)) => {
+                    termination_message.write(problems, USAGE);
+                    telemetry::flush(FLUSH);
+                    refuse(&*error)
+                }
+                _ => failed(&*error),
+            },
         }
     });
     // What still runs had its time to end, so the runtime doesn't wait for it.
@@ -155,8 +181,8 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
     code
 }
 
-/// The commands that are clients of a running service.
-const CLIENTS: [&str; 3] = ["import", "export", "health"];
+/// The commands that are clients of a running service, or need none.
+const CLIENTS: [&str; 4] = ["import", "export", "health", "token"];
 
 /// The command line. Clients take no settings, and their help shows none.
 fn command_line() -> clap::Command {
@@ -169,15 +195,20 @@ fn command_line() -> clap::Command {
     let program = CLIENTS.into_iter().fold(Program::command(), |program, client| {
         program.mut_subcommand(client, |client| client.args(&settings))
     });
-    // Settings of the service's calls are hidden in the help of `migrate`, but accepted.
-    let shown = ["config", "database_url", "database_url_file"];
-    let settings = SettingFlags::augment_args(clap::Command::new("settings"));
-    let hide = |setting: &clap::Arg| {
-        let hidden = !shown.contains(&setting.get_id().as_str());
-        setting.clone().hide(hidden)
+    // Settings that a command has no use for are hidden in its help, but accepted.
+    let shown = |names: &[&str]| {
+        let settings = SettingFlags::augment_args(clap::Command::new("settings"));
+        let hide = |setting: &clap::Arg| {
+            let hidden = !names.contains(&setting.get_id().as_str());
+            setting.clone().hide(hidden)
+        };
+        settings.get_arguments().map(hide).collect::<Vec<_>>()
     };
-    let settings: Vec<_> = settings.get_arguments().map(hide).collect();
-    program.mut_subcommand("migrate", |migrate| migrate.args(&settings))
+    let of_migrate = shown(&["config", "database_url", "database_url_file"]);
+    let of_policy = shown(&["config", "policy_file"]);
+    program
+        .mut_subcommand("migrate", |migrate| migrate.args(of_migrate))
+        .mut_subcommand("policy", |policy| policy.args(of_policy))
 }
 
 /// Runs a client, without settings and without a log.
@@ -189,6 +220,11 @@ fn client(
         let message = "the service's settings are for the service, which is running";
         return fail(&std::io::Error::other(message));
     }
+    in_runtime(work)
+}
+
+/// Runs a command without a log.
+fn in_runtime(work: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
     let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),

@@ -7,9 +7,10 @@ use super::{
         DATABASE_COMMAND_TIMEOUT, DATABASE_ECHO, DATABASE_FAILOVER_WAIT, DATABASE_MAX_OVERFLOW,
         DATABASE_MIGRATE, DATABASE_POOL_RECYCLE, DATABASE_POOL_SIZE, DATABASE_POOL_TIMEOUT,
         DATABASE_PRE_PING, DATABASE_READ_DEFAULT, DATABASE_READ_TIMEOUT, DATABASE_REPLICA_MAX_LAG,
-        DATABASE_REPLICA_URLS, DATABASE_REPLICA_WAIT, DATABASE_SLOW_QUERY, DATABASE_URL, TOKEN_KEY,
+        DATABASE_REPLICA_URLS, DATABASE_REPLICA_WAIT, DATABASE_SLOW_QUERY, DATABASE_TLS,
+        DATABASE_URL, TOKEN_KEY,
     },
-    url::{DatabaseUrl, Engine},
+    url::{DatabaseUrl, Engine, NodeEncryption, SSL_MODES},
     values::{self, SettingValues},
 };
 
@@ -75,13 +76,29 @@ impl Database {
         urls.flat_map(DatabaseUrl::nodes).cloned().collect()
     }
 
+    /// How the connections to each node are encrypted; empty on SQLite.
+    pub fn encryption(&self) -> impl Iterator<Item = &NodeEncryption> {
+        let urls = std::iter::once(&self.url).chain(&self.replica_urls);
+        urls.flat_map(DatabaseUrl::encryption)
+    }
+
     pub(super) fn read(values: &mut SettingValues) -> Option<Self> {
         let milliseconds = Duration::from_millis;
         let pool_wait = milliseconds(10)..=Duration::from_mins(10);
         let command = milliseconds(100)..=Duration::from_hours(24);
         let slow = Duration::ZERO..=Duration::from_hours(1);
 
-        let url = values.read(&DATABASE_URL, DatabaseUrl::parse);
+        let tls = values.read(&DATABASE_TLS, |text| {
+            let mode = SSL_MODES.into_iter().find(|mode| *mode == text);
+            match text {
+                "auto" => Ok(None),
+                _ => mode
+                    .map(Some)
+                    .ok_or_else(|| format!("must be auto or an sslmode: {}", SSL_MODES.join(", "))),
+            }
+        });
+        let default = tls.flatten();
+        let url = values.read(&DATABASE_URL, |text| DatabaseUrl::parse_with(text, default));
         let pool_size = values.read(&DATABASE_POOL_SIZE, values::whole(1..=1000));
         let max_overflow = values.read(&DATABASE_MAX_OVERFLOW, values::whole(0..=1000));
         let pool_timeout = values.read(&DATABASE_POOL_TIMEOUT, values::duration(pool_wait));
@@ -89,7 +106,8 @@ impl Database {
             values.read(&DATABASE_COMMAND_TIMEOUT, values::duration(command.clone()));
         let read_timeout = values.read(&DATABASE_READ_TIMEOUT, values::duration(command));
         let hour = Duration::from_hours(1);
-        let replicas = values.read(&DATABASE_REPLICA_URLS, DatabaseUrl::parse_replicas);
+        let replicas =
+            values.read(&DATABASE_REPLICA_URLS, |text| DatabaseUrl::parse_replicas(text, default));
         let read_default = values.read(&DATABASE_READ_DEFAULT, |text| match text {
             "session" => Ok(ReadDefault::Session),
             "strong" => Ok(ReadDefault::Strong),
@@ -113,6 +131,7 @@ impl Database {
             _ => values::switch(text).map(Some).map_err(|problem| format!("{problem}, or auto")),
         });
         let (url, replica_urls) = (url?, replicas?);
+        tls?;
         let on_its_own = url.engine() == Engine::Sqlite;
         if on_its_own && !replica_urls.is_empty() {
             let message = "needs a database_url of PostgreSQL: SQLite has no replicas".to_owned();

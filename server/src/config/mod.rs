@@ -7,6 +7,7 @@ mod layers;
 mod log;
 mod names;
 mod passwords;
+mod security;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -22,10 +23,11 @@ pub use self::{
     flags::SettingFlags,
     log::{Log, LogFormat, level as log_level},
     passwords::Passwords,
+    security::{ClientCertificates, Security, TlsFiles},
     server::{Address, Server},
     settings::{SETTINGS, Setting},
     transactions::Transactions,
-    url::{DatabaseUrl, Engine},
+    url::{DatabaseUrl, Engine, NodeEncryption},
     values::duration,
 };
 use self::{
@@ -44,6 +46,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// The port and its end.
     pub server: Server,
+    /// Who may call, and how that is proven.
+    pub security: Security,
     /// The log.
     pub log: Log,
     /// Variables of the environment that resemble a setting and are none. They are logged once the
@@ -86,18 +90,28 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut layers = layers::collect(flags, environment);
-        let warnings = std::mem::take(&mut layers.warnings);
+        let mut warnings = std::mem::take(&mut layers.warnings);
         let mut values = SettingValues::new(layers);
         let database = Database::read(&mut values);
         let transactions = Transactions::read(&mut values);
         let passwords = Passwords::read(&mut values);
         let server = Server::read(&mut values);
+        let listen_addr = server.as_ref().map(|server| &server.listen_addr);
+        let security = Security::read(&mut values, listen_addr);
         let log = Log::read(&mut values);
-        let (Some(database), Some(transactions), Some(passwords), Some(server), Some(log), []) =
-            (database, transactions, passwords, server, log, values.problems.as_slice())
+        let (
+            Some(database),
+            Some(transactions),
+            Some(passwords),
+            Some(server),
+            Some(security),
+            Some(log),
+            [],
+        ) = (database, transactions, passwords, server, security, log, values.problems.as_slice())
         else {
             return Err(ConfigError { problems: values.problems });
         };
+        warnings.extend(database.encryption().filter_map(|node| node.warning.clone()));
         let in_force = |given: layers::Given| InForce {
             text: match given.setting.key {
                 // Its `Display` hides the secret parts.
@@ -116,7 +130,7 @@ impl Config {
             origin: given.origin.to_string(),
         };
         let origins = values.given.into_iter().map(in_force).collect();
-        Ok(Self { database, transactions, passwords, server, log, warnings, origins })
+        Ok(Self { database, transactions, passwords, server, security, log, warnings, origins })
     }
 
     /// The settings in force in the form of a file: each with its description and the origin of its

@@ -4,7 +4,8 @@ use super::settings::{NAMES, Name};
 
 /// Other programs also have variables with these prefixes. One that resembles a setting is probably
 /// misspelt.
-const GROUPS: [&str; 4] = ["DATABASE_", "LISTEN_", "SHUTDOWN_", "LOG_"];
+const GROUPS: [&str; 7] =
+    ["DATABASE_", "LISTEN_", "SHUTDOWN_", "LOG_", "TLS_", "SECURITY_", "POLICY_"];
 
 /// How many letters may differ.
 const SLIPS: usize = 2;

@@ -21,6 +21,17 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether only programs of this machine can connect: a loopback address or a socket's file.
+    #[must_use]
+    pub fn is_of_this_machine(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,15 @@
 //! The table of settings: the one source of the file's keys, the environment's
 //! names, the flags, the help and what `bookstore config` prints.
 
+mod security;
+
 use std::sync::LazyLock;
+
+pub(super) use self::security::{
+    ALLOW_PLAINTEXT, DATABASE_TLS, POLICY_FILE, POLICY_MODE, SECURITY_RELOAD_INTERVAL,
+    TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE, TLS_CLIENT_CRL_FILE, TLS_KEY_FILE,
+    TLS_MIN_VERSION, TOKENS_FILE,
+};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -256,6 +264,7 @@ pub(super) const LOG_FORMAT: Setting = plain(
 pub const SETTINGS: &[Setting] = &[
     DATABASE_URL,
     DATABASE_REPLICA_URLS,
+    DATABASE_TLS,
     DATABASE_READ_DEFAULT,
     DATABASE_REPLICA_MAX_LAG,
     DATABASE_REPLICA_WAIT,
@@ -282,6 +291,17 @@ pub const SETTINGS: &[Setting] = &[
     PASSWORD_THREADS,
     LISTEN_ADDR,
     ADMIN_ADDR,
+    POLICY_FILE,
+    POLICY_MODE,
+    TOKENS_FILE,
+    ALLOW_PLAINTEXT,
+    TLS_CERT_FILE,
+    TLS_KEY_FILE,
+    TLS_CLIENT_CA_FILE,
+    TLS_CLIENT_AUTH,
+    TLS_CLIENT_CRL_FILE,
+    TLS_MIN_VERSION,
+    SECURITY_RELOAD_INTERVAL,
     MAX_CONNECTIONS,
     MAX_CONNECTION_AGE,
     MAX_CALLS,

@@ -73,6 +73,17 @@ fn the_defaults_are_those_of_the_documents() {
         shutdown_timeout: Duration::from_secs(25),
     };
     assert_eq!(config.server, expected);
+    let interval = Duration::from_secs(10);
+    assert_eq!(
+        config.security,
+        Security {
+            policy: None,
+            tokens: None,
+            only_reports: false,
+            tls: None,
+            reload_interval: interval
+        }
+    );
     assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Auto });
     assert!(config.warnings.is_empty());
 }

@@ -5,7 +5,10 @@ use std::{
     future::poll_fn,
     io::IoSlice,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,26 +18,34 @@ use hyper::{
     body::{Body, Buf, Bytes, Frame, SizeHint},
     rt::Executor,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::Notify, time::timeout};
 
 use crate::budget::{Account, CallBudget, Held};
 
 /// The count of calls in flight. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlightCalls {
-    count: watch::Sender<usize>,
+    count: Arc<Count>,
+}
+
+/// A count, and those who wait for a change of it. Without any it costs two atomic operations.
+#[derive(Debug, Default)]
+struct Count {
+    number: AtomicUsize,
+    changed: Notify,
 }
 
 impl InFlightCalls {
     /// Counts one more call, for as long as a clone of the answer lives.
     pub(super) fn begin(&self) -> InFlightCall {
-        self.count.send_modify(|count| *count += 1);
+        self.count.number.fetch_add(1, Ordering::SeqCst);
+        self.count.changed.notify_waiters();
         InFlightCall { _counted: Arc::new(Counted(self.count.clone())) }
     }
 
     /// How many calls are in flight at this moment.
     pub(super) fn in_flight(&self) -> usize {
-        *self.count.borrow()
+        self.count.number.load(Ordering::SeqCst)
     }
 
     /// Ends when no call is in flight.
@@ -54,9 +65,15 @@ impl InFlightCalls {
     }
 
     async fn until(&self, wanted: impl Fn(usize) -> bool) {
-        let mut seen = self.count.subscribe();
-        let found = seen.wait_for(|count| wanted(*count)).await;
-        debug_assert!(found.is_ok(), "the sender is our own");
+        loop {
+            let mut changed = pin!(self.count.changed.notified());
+            // Registered before the count is read, so that no change is missed between the two.
+            changed.as_mut().enable();
+            if wanted(self.in_flight()) {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
@@ -67,11 +84,12 @@ pub(super) struct InFlightCall {
 }
 
 #[derive(Debug)]
-struct Counted(watch::Sender<usize>);
+struct Counted(Arc<Count>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.number.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
     }
 }
 

@@ -1,20 +1,20 @@
 //! The connection preface of HTTP/2, read with a timeout.
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 /// The first bytes of a client that speaks HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads the first bytes of a connection: the whole preface, or as many bytes as show that it is
-/// another protocol. None if the peer takes longer than `within` or closes the connection.
+/// another protocol. None if it hasn't come at `deadline`, or the peer closes the connection.
 pub(super) async fn read_preface(
     peer: &mut (impl AsyncRead + Unpin),
-    within: Duration,
+    deadline: Instant,
 ) -> Option<io::Cursor<Vec<u8>>> {
     let mut received = Vec::with_capacity(PREFACE.len());
     let read = async {
@@ -26,7 +26,7 @@ pub(super) async fn read_preface(
         }
         Ok::<(), io::Error>(())
     };
-    match timeout(within, read).await {
+    match timeout_at(deadline, read).await {
         Ok(Ok(())) => Some(io::Cursor::new(received)),
         Ok(Err(_)) | Err(_) => None,
     }
@@ -34,7 +34,12 @@ pub(super) async fn read_preface(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt, duplex};
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncWriteExt, duplex},
+        time::timeout,
+    };
 
     use super::*;
 
@@ -50,7 +55,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let both = async { tokio::join!(read_preface(&mut ours, within), speaks) };
+        let both = async { tokio::join!(read_preface(&mut ours, Instant::now() + within), speaks) };
         let (received, ()) = timeout(SOON * 2, both).await.unwrap();
         received.map(io::Cursor::into_inner)
     }
@@ -77,6 +82,9 @@ mod tests {
         assert_eq!(received(&[&PREFACE[..23]], SHORT).await, None);
         let (mut ours, theirs) = duplex(64);
         drop(theirs);
-        assert!(read_preface(&mut ours, SOON).await.is_none(), "a closed connection");
+        assert!(
+            read_preface(&mut ours, Instant::now() + SOON).await.is_none(),
+            "a closed connection"
+        );
     }
 }

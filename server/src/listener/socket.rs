@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use crate::config::Address;
@@ -129,6 +130,24 @@ impl Peer for TcpStream {
         let peer = info.remote_addr.map(|address| address.to_string()).unwrap_or_default();
         extensions.insert(info);
         peer
+    }
+}
+
+impl Peer for TlsStream<TcpStream> {
+    const IS_LOCAL: bool = false;
+
+    fn halves(
+        self,
+    ) -> (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static) {
+        tokio::io::split(self)
+    }
+
+    fn without_delay(&self) -> io::Result<()> {
+        self.get_ref().0.without_delay()
+    }
+
+    fn add_connect_info(&self, extensions: &mut Extensions) -> String {
+        self.get_ref().0.add_connect_info(extensions)
     }
 }
 

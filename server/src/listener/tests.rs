@@ -94,6 +94,7 @@ impl TestListener {
         let socket = Socket::Tcp(listener);
         let served = tokio::spawn(serve(
             socket,
+            None,
             service,
             Extensions::new,
             Budget::new(BUDGET),

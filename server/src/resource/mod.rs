@@ -25,3 +25,26 @@ pub const RESOURCES: &[Entry] = &[
     review::ENTRY,
     user::ENTRY,
 ];
+
+#[cfg(test)]
+mod tests {
+    use bookstore_query::Resource;
+    use sea_orm::{EntityTrait, IdenStatic, Iterable};
+
+    fn check<R: Resource>() {
+        let columns = <R::Entity as EntityTrait>::Column::iter();
+        let columns: Vec<_> = columns.map(|column| column.as_str()).collect();
+        assert_eq!(columns, R::IN_ORDER, "{}", R::NAME);
+    }
+
+    #[test]
+    fn columns_are_found_at_their_places() {
+        check::<super::book::Book>();
+        check::<super::category::Category>();
+        check::<super::item::Item>();
+        check::<super::order::Order>();
+        check::<super::post::Post>();
+        check::<super::review::Review>();
+        check::<super::user::User>();
+    }
+}

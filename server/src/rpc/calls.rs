@@ -15,7 +15,6 @@ use prost_reflect::ReflectMessage;
 use sea_orm::IsolationLevel;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use super::{
     answer_mask::AnswerMask,
@@ -115,8 +114,7 @@ impl Calls {
         limit: Limit,
         request: R,
     ) -> Result<R::Answer, Status> {
-        let checked = self.prepare_read(request, context.field_mask.as_ref())?;
-        let span = traces::operation(R::Query::NAME);
+        let checked = self.prepare_read(request, context.caller(), context.field_mask.as_ref())?;
         let began = Instant::now();
         let freshness = self.freshness(context).await?;
         let read = async {
@@ -140,7 +138,7 @@ impl Calls {
             }
             checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
-        let read: Result<_, StoreError> = read.instrument(span).await;
+        let read: Result<_, StoreError> = traces::in_operation(R::Query::NAME, read).await;
         let answer = read.map_err(|error| context.status(&error))?;
         match &context.field_mask {
             None => Ok(answer),
@@ -189,7 +187,7 @@ impl Calls {
         let context = context(&request)?;
         let request = request.into_inner();
         let call = self.call(&context, IsolationLevel::ReadCommitted, &request)?;
-        let write = self.prepare_write(request)?;
+        let write = self.prepare_write(request, context.caller())?;
         let answer = self.run(&context, call, Box::new(write)).await?;
         Ok(Response::new(decode(&answer, &context.request_id)?))
     }
@@ -226,7 +224,7 @@ impl Calls {
         };
         Ok(Call {
             method: context.method,
-            principal: context.principal.clone(),
+            principal: context.principal.as_ref().map(|principal| principal.name.clone()),
             deadline: context.deadline,
             isolation,
             idempotency: context.idempotency.map(key),
@@ -301,22 +299,24 @@ impl Calls {
     pub(super) fn prepare_read<R: ReadRequest>(
         &self,
         request: R,
+        principal: Option<&str>,
         mask: Option<&AnswerMask>,
     ) -> Result<Checked<R, R::Query>, Refused> {
-        let query = self.checked_for(request, mask, R::query)?;
+        let query = self.checked_for(request, principal, mask, R::query)?;
         Ok(Checked::new(query, self.0.max_message_size))
     }
 
     pub(super) fn prepare_write<R: WriteRequest>(
         &self,
         request: R,
+        principal: Option<&str>,
     ) -> Result<Checked<R, R::Operation>, Refused> {
-        let operation = self.checked(request, R::operation)?;
+        let operation = self.checked_for(request, principal, None, R::operation)?;
         Ok(Checked::new(operation, self.0.max_message_size))
     }
 
-    /// Checks a request against the contract's rules and its own checks, and reports all violations
-    /// together. Every request passes here.
+    /// Checks a request that has nothing of its caller's own against the contract's rules and its
+    /// own checks, and reports all violations together. Every request passes here.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -325,20 +325,21 @@ impl Calls {
         request: R,
         convert: impl FnOnce(R, &mut Check<'_>) -> Option<T>,
     ) -> Result<T, Refused> {
-        self.checked_for(request, None, convert)
+        self.checked_for(request, None, None, convert)
     }
 
-    /// The same for a part of the answer.
+    /// The same for a caller, and for a part of the answer.
     fn checked_for<R: ReflectMessage, T>(
         &self,
         request: R,
+        principal: Option<&str>,
         mask: Option<&AnswerMask>,
         convert: impl FnOnce(R, &mut Check<'_>) -> Option<T>,
     ) -> Result<T, Refused> {
         let Some(key) = self.0.store.sealing_key() else { return Err(Refused::NotReady) };
         let violations = self.0.rules.violations(&request).map_err(Refused::Invalid)?;
         let mut check = Check::new(&key, self.0.max_message_size, violations);
-        check.mask = mask;
+        (check.principal, check.mask) = (principal, mask);
         let checked = convert(request, &mut check);
         let violations = check.into_violations();
         match checked {

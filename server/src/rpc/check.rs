@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use bookstore_query::{
     Resource,
     crud::{Columns, Expected},
+    page_token::PageToken,
 };
 use bookstore_store::FieldViolation;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
@@ -14,8 +15,10 @@ use super::{answer_mask::AnswerMask, etag, paths::Paths};
 
 /// The check of one request: its violations so far, and the context of the checks.
 pub struct Check<'a> {
-    /// The key that seals page tokens.
+    /// What seals tokens; see [`Self::page_key`].
     pub sealing_key: &'a [u8; 32],
+    /// The name of the caller; none without credentials.
+    pub principal: Option<&'a str>,
     /// The most that an answer may be, in bytes.
     pub max_message_size: usize,
     /// What of the answer the caller asks for; none is all of it.
@@ -31,7 +34,13 @@ impl<'a> Check<'a> {
         max_message_size: usize,
         violations: Vec<FieldViolation>,
     ) -> Self {
-        Self { sealing_key, max_message_size, mask: None, violations, ids: HashSet::new() }
+        let (principal, mask, ids) = (None, None, HashSet::new());
+        Self { sealing_key, principal, max_message_size, mask, violations, ids }
+    }
+
+    /// The key that seals the caller's page tokens.
+    pub fn page_key(&self) -> [u8; 32] {
+        PageToken::key_of(self.sealing_key, self.principal)
     }
 
     /// The columns to read of a resource that the answer holds at a path, which is empty where

@@ -5,12 +5,19 @@ use std::{
     time::Duration,
 };
 
+use bookstore_auth::Principal;
 use bookstore_store::{Attempts, Committed, Deadline, Position, ServingNode, StoreError};
 use tonic::Status;
 use uuid::Uuid;
 
 use super::{answer_mask::AnswerMask, consistency::Consistency, session::SessionCell, status};
-use crate::budget::CallBudget;
+use crate::{
+    budget::CallBudget,
+    security::{
+        access::{AccessControl, StreamAccess},
+        audit::PeerAddress,
+    },
+};
 
 /// What the layers have read from a call's metadata, for its handler.
 #[derive(Clone, Debug)]
@@ -29,8 +36,16 @@ pub struct RequestContext {
     pub session: SessionCell,
     /// What the call holds of its connection's budget.
     pub budget: Arc<CallBudget>,
-    /// The authenticated caller; none, since callers are not authenticated.
-    pub principal: Option<String>,
+    /// The authenticated caller; none without credentials.
+    pub principal: Option<Arc<Principal>>,
+    /// What judges the parts of the call; none without a policy, and for a method whose calls have
+    /// no parts of several kinds.
+    pub control: Option<Arc<AccessControl>>,
+    /// Where the call comes from, for the log.
+    pub peer: PeerAddress,
+    /// The credentials of a call that streams, to be verified again before each message; none
+    /// without a policy.
+    pub stream_access: Option<StreamAccess>,
     /// The key under which a write happens once (`idempotency-key`).
     pub idempotency: Option<Uuid>,
     /// Whether everything is to be rolled back at the end (`validate-only`).
@@ -44,6 +59,11 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
+    /// The name of the caller, whose own idempotency keys and page tokens are.
+    pub fn caller(&self) -> Option<&str> {
+        self.principal.as_ref().map(|principal| &*principal.name)
+    }
+
     /// Notes a read, for the answer and for the session.
     pub fn note_read(
         &self,
@@ -76,6 +96,8 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 pub struct AnswerFacts {
     /// The node that answered.
     pub node: Option<ServingNode>,
+    /// Whether the caller is an operator, who may learn which replica it was.
+    pub shows_node: bool,
     /// From which position on a write can be seen, or up to which one was read.
     pub position: Option<Position>,
     /// How often a write was tried.
@@ -116,6 +138,16 @@ impl AnswerCell {
         facts.node = node;
         facts.position = position;
         facts.database = Some(database);
+    }
+
+    /// Lets the caller learn which replica answered, not only that it was one.
+    pub fn show_node(&self) {
+        self.lock().shows_node = true;
+    }
+
+    /// The name of the node that answered, for the log.
+    pub fn node_name(&self) -> Option<Arc<str>> {
+        self.lock().node.as_ref().map(|node| node.name.clone())
     }
 
     /// What was noted so far.

@@ -20,6 +20,10 @@ const DEFAULT_PAGE: usize = 50;
 /// The greatest page; larger sizes mean this one.
 const LARGEST_PAGE: usize = 1_000;
 
+/// How many times larger than its row's values a message is at most. JSON grows most: `0,` becomes a
+/// message of 11 bytes.
+const GROWTH: usize = 16;
+
 /// The fields that every List request has.
 pub struct ListFields {
     /// `page_size`.
@@ -56,7 +60,7 @@ pub fn query<R: Resource>(
     let (filter, order) = (filter?, order?);
     let after = match fields.page_token.as_str() {
         "" => Vec::new(),
-        token => PageToken::open(check.sealing_key, token, name, &filter, &order)
+        token => PageToken::open(&check.page_key(), token, name, &filter, &order)
             .map_err(|description| check.violation("page_token", description.to_string()))
             .ok()?,
     };
@@ -73,7 +77,7 @@ pub fn query<R: Resource>(
             Ok(TotalSizeMode::Exact) => Total::Exact,
             Ok(TotalSizeMode::Unspecified | TotalSizeMode::None) | Err(_) => Total::None,
         },
-        sealing_key: *check.sealing_key,
+        sealing_key: check.page_key(),
     })
 }
 
@@ -103,8 +107,7 @@ pub fn page<R: Standard>(
     query: &ListQuery,
     listed: Listed<Row<R>>,
 ) -> Result<Page<R::Message>, StoreError> {
-    let alone = listed.rows.iter().map(|_| ()).collect();
-    page_of::<R, _, _>(query, listed.beside(alone), |row, ()| R::message(row))
+    page_of::<R, _, _>(query, listed.alone(), |row, ()| R::message(row))
 }
 
 /// A page as messages, each of a row and what belongs to it: as many as fit, and where the
@@ -117,20 +120,26 @@ pub fn page_of<R: Resource, C, M: Message>(
     listed: Listed<(Row<R>, C)>,
     message: impl Fn(Row<R>, C) -> M,
 ) -> Result<Page<M>, StoreError> {
-    let Listed { rows, mut more, total: total_size } = listed;
-    let mut messages = Vec::with_capacity(rows.len());
+    let Listed { rows, mut more, total: total_size, bytes } = listed;
+    // Then no message is counted, and only the last row's position is needed.
+    let fits = bytes.is_some_and(|bytes| bytes.saturating_mul(GROWTH) < PAGE_BYTES);
+    let count = rows.len();
+    let mut messages = Vec::with_capacity(count);
     let mut size = 0;
     let mut last = None;
-    for (row, companion) in rows {
-        let place = query.place_of::<R>(&row)?;
+    for (index, (row, companion)) in rows.into_iter().enumerate() {
+        let ends = index + 1 == count;
+        let place = if ends || !fits { Some(query.place_of::<R>(&row)?) } else { None };
         let message = message(row, companion);
-        size += message.encoded_len();
-        if size > PAGE_BYTES && last.is_some() {
-            more = true;
-            break;
+        if !fits {
+            size += message.encoded_len();
+            if size > PAGE_BYTES && last.is_some() {
+                more = true;
+                break;
+            }
         }
         messages.push(message);
-        last = Some(place);
+        last = place;
     }
     let next_page_token = match last.filter(|_| more) {
         Some(place) => query.token_behind(&place)?,

@@ -1,11 +1,15 @@
 //! Reads a call's metadata. Malformed metadata is refused, and so is metadata that this version
 //! doesn't support.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bookstore_proto::DESCRIPTOR_POOL;
 use bookstore_store::Deadline;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+use rand::RngCore;
 use uuid::Uuid;
 
 use super::{
@@ -34,6 +38,12 @@ pub struct RequestOptions {
 /// The key that a gRPC library sends with a retried call.
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
+/// The key of a call's request id.
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// The key of a sealed position.
+pub static CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("consistency-token");
+
 /// The greatest length of a request id.
 const REQUEST_ID_LENGTH: usize = 128;
 
@@ -41,16 +51,27 @@ const REQUEST_ID_LENGTH: usize = 128;
 ///
 /// # Errors
 /// If it has another form.
-pub fn request_id(headers: &HeaderMap) -> Result<String, MetadataError> {
-    let Some(value) = one(headers, "request-id")? else { return Ok(Uuid::now_v7().to_string()) };
+pub fn request_id(headers: &HeaderMap) -> Result<Arc<str>, MetadataError> {
+    let Some(value) = one(headers, "request-id")? else { return Ok(new_request_id()) };
     let visible = value.bytes().all(|byte| byte.is_ascii_graphic());
     match visible && (1..=REQUEST_ID_LENGTH).contains(&value.len()) {
-        true => Ok(value.to_owned()),
+        true => Ok(value.into()),
         false => Err(MetadataError::Invalid(
             "request-id",
             "must be 1 to 128 visible ASCII characters".into(),
         )),
     }
+}
+
+/// A request id for a call without one: a UUID of version 7. Its random bits come from the thread's
+/// generator, since the system's costs a system call.
+pub fn new_request_id() -> Arc<str> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut random = [0; 10];
+    rand::rng().fill_bytes(&mut random);
+    let millis = u64::try_from(now.as_millis()).unwrap_or_default();
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+    Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context, 3.2). A malformed one starts a new
@@ -125,9 +146,6 @@ pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, MetadataEr
             .parse()
             .map_err(|_| MetadataError::Invalid(PREVIOUS_ATTEMPTS, "must be a number".into()))?,
     };
-    if headers.contains_key("authorization") {
-        return Err(MetadataError::NotSupported("authorization"));
-    }
     Ok(RequestOptions {
         deadline,
         consistency,
@@ -161,7 +179,8 @@ pub fn field_mask(
 
 /// A key's only value.
 fn one<'a>(headers: &'a HeaderMap, key: &'static str) -> Result<Option<&'a str>, MetadataError> {
-    let mut values = headers.get_all(key).iter();
+    // There are few: to compare them costs less than to hash the key.
+    let mut values = headers.iter().filter(|(name, _)| name.as_str() == key).map(|(_, it)| it);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(MetadataError::Invalid(key, "must stand once".into()));
@@ -227,9 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_metadata_is_refused() {
-        let refused = request_options(&headers("authorization", "Bearer x"));
-        assert_eq!(refused, Err(MetadataError::NotSupported("authorization")));
+    fn options_are_read() {
         let options = request_options(&headers("validate-only", "true")).unwrap();
         assert_eq!((options.validate_only, options.idempotency), (true, None));
         let key = "6e0a3c52-58cf-4f3e-8a4c-0f6b8f6a9b7e";

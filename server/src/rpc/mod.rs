@@ -1,5 +1,6 @@
 //! What all services share: the layers, the checks of requests, and the form of answers.
 
+pub mod access;
 pub mod answer_mask;
 pub mod behavior;
 pub mod calls;

@@ -6,6 +6,7 @@ use bookstore_store::{Connection, ConstraintCheck, Operation, Query, StoreError,
 use futures_util::{FutureExt, future::BoxFuture};
 use prost::{Message, Name};
 use prost_reflect::ReflectMessage;
+use sea_orm::DbBackend;
 
 use super::check::Check;
 
@@ -92,6 +93,11 @@ impl<R: WriteRequest> Write for Checked<R, R::Operation> {
 
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         self.inner.constraint_checks()
+    }
+
+    fn is_single_statement(&self, backend: DbBackend) -> bool {
+        // An answer that may be too large is refused before COMMIT.
+        self.inner.single_statement(backend).is_some_and(|most| most <= self.limit)
     }
 }
 

@@ -49,7 +49,7 @@ pub fn query<R: Resource>(
         "" => 0,
         token => {
             let asked = words.to_string();
-            PageToken::open_offset(check.sealing_key, token, name, &asked, &filter)
+            PageToken::open_offset(&check.page_key(), token, name, &asked, &filter)
                 .map_err(|description| check.violation("page_token", description.to_string()))
                 .ok()?
         }
@@ -62,7 +62,7 @@ pub fn query<R: Resource>(
         offset: offset.saturating_add(skip),
         limit: page_size(fields.page_size)?,
         columns,
-        sealing_key: *check.sealing_key,
+        sealing_key: check.page_key(),
     })
 }
 

@@ -5,7 +5,7 @@
 /// that name. For a query of one row by its id, two more functions let it share statements:
 /// `GetBook(One) -> Model = crud::get::<Book>, crud::row_by_id::<Book>, crud::of_row::<Book>;`.
 macro_rules! queries {
-    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $fetch:path $(, $row_by_id:path, $of_row:path)?;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $fetch:path $(, $rows_by_id:path, $of_rows:path)?;)+) => {$(
         $(#[$doc])*
         pub struct $name(pub $input);
 
@@ -21,15 +21,15 @@ macro_rules! queries {
                 $fetch(connection, &self.0).await
             }
             $(
-                fn row_by_id(&self) -> Option<bookstore_store::RowById> {
-                    Some($row_by_id(&self.0))
+                fn rows_by_id(&self) -> Option<bookstore_store::RowsById<'_>> {
+                    Some($rows_by_id(&self.0))
                 }
 
-                fn of_row(
+                fn of_rows(
                     &self,
-                    row: Option<&sea_orm::QueryResult>,
+                    rows: &bookstore_store::SharedRows,
                 ) -> Result<$output, bookstore_store::StoreError> {
-                    $of_row(&self.0, row)
+                    $of_rows(&self.0, rows)
                 }
             )?
         }
@@ -38,8 +38,9 @@ macro_rules! queries {
 
 /// `CreateBooks(Vec<…>) -> Vec<Model> = crud::insert::<Book>, crud::checks_of_insert::<Book>;`
 /// makes an [`Operation`](super::Operation) of that name, with the constraint checks that explain its errors.
+/// A fourth function is its `single_statement`: `…, crud::checks_of_insert::<Book>, crud::single_insert::<Book>;`.
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $apply:path, $checks:path;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($input:ty) -> $output:ty = $apply:path, $checks:path $(, $single:path)?;)+) => {$(
         $(#[$doc])*
         pub struct $name(pub $input);
 
@@ -57,6 +58,11 @@ macro_rules! operations {
             fn constraint_checks(&self) -> Vec<bookstore_store::ConstraintCheck> {
                 $checks(&self.0)
             }
+            $(
+                fn single_statement(&self, backend: sea_orm::DbBackend) -> Option<usize> {
+                    $single(&self.0, backend)
+                }
+            )?
         }
     )+};
 }

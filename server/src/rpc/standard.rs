@@ -96,6 +96,7 @@ pub fn change<R: Standard>(
     let otherwise = id.filter(|_| allow_missing).map(|id| {
         let mut whole =
             Check::new(check.sealing_key, check.max_message_size, check.violations_under(&path));
+        whole.principal = check.principal;
         let mut values = R::values(&mut whole, &path, message.clone(), &Paths::all());
         set_id::<R>(&mut values, id);
         match whole.into_violations() {

@@ -2,6 +2,7 @@
 //!
 //! The error table of the contract (errors.proto) as code. No SQL text leaves.
 
+pub mod access;
 mod of_store;
 
 use std::{collections::HashMap, time::Duration};
@@ -114,6 +115,13 @@ fn pushback_text(code: Code, delay: Option<Duration>) -> Option<MetadataValue<As
         None if never => Some(MetadataValue::from_static(NEVER)),
         None => None,
     }
+}
+
+/// Whether an error has a reason of the contract.
+pub fn has_reason(status: &Status, reason: ErrorReason) -> bool {
+    let details = status.get_error_details();
+    let wanted = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+    details.error_info().is_some_and(|info| info.reason == wanted)
 }
 
 /// A text, shortened to the longest that is sent.

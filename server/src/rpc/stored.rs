@@ -39,7 +39,7 @@ impl StoredAnswers {
         while let Some(batch) = batches.pop() {
             let Some((name, request)) = abridged::batch_get(kind, batch) else { continue };
             let Some(registered) = self.registry.taking(name) else { continue };
-            let Ok(Prepared::Read(read)) = registered.prepare(&self.calls, &request) else {
+            let Ok(Prepared::Read(read)) = registered.prepare(&self.calls, None, &request) else {
                 continue;
             };
             match read.fetch(connection).await {

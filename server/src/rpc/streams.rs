@@ -11,6 +11,7 @@ use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
 use super::{
+    access,
     calls::{self, Calls},
     check::Check,
     context::RequestContext,
@@ -66,6 +67,16 @@ impl StreamCall {
                 status::of_transport(&error, self.context.method, true, limit).unwrap_or(error)
             }),
         }
+    }
+
+    /// Holds a part of the call against the policy, as calls of the methods at these paths. `field` is
+    /// the part's field in the message.
+    ///
+    /// # Errors
+    /// Why the part is refused.
+    pub fn judge(&self, paths: &[&str], field: &str) -> Result<(), Status> {
+        let parts = paths.iter().map(|path| (*path, field.to_owned()));
+        access::judge_parts(&self.context, parts)
     }
 
     /// How long the keys of the call's writes are kept.

@@ -3,9 +3,10 @@
 //!
 //! Each value is encoded once: those of a span as the span begins, so that a line copies bytes.
 
-use std::{cell::Cell, fmt::Debug, io::Write as _, ops::Range};
+use std::{cell::Cell, fmt::Debug, io::Write as _, ops::Range, time::SystemTime};
 
-use bookstore_store::telemetry::traces;
+use bookstore_store::telemetry::traces::{self, Around};
+use chrono::{DateTime, Utc};
 use opentelemetry::{Context as TraceContext, trace::TraceContextExt};
 use serde::{Serialize, Serializer};
 use tracing::{
@@ -13,16 +14,7 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use tracing_subscriber::{
-    Layer,
-    fmt::{
-        MakeWriter,
-        format::Writer,
-        time::{FormatTime, SystemTime},
-    },
-    layer::Context,
-    registry::LookupSpan,
-};
+use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
 /// Names that the line itself uses; a field of that name gets a `_` in front.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
@@ -80,6 +72,33 @@ struct Buffers {
     fields: EventFields,
     /// The names that the line has.
     written: Vec<&'static str>,
+    second: Second,
+}
+
+/// The second of the last line, as text: many lines are of the same one.
+#[derive(Default)]
+struct Second {
+    number: i64,
+    text: String,
+}
+
+impl Second {
+    /// Writes the current time, as in RFC 3339, to the microsecond.
+    fn write(&mut self, line: &mut Vec<u8>) {
+        let now = DateTime::<Utc>::from(SystemTime::now());
+        if self.number != now.timestamp() || self.text.is_empty() {
+            self.number = now.timestamp();
+            self.text = now.format("%Y-%m-%dT%H:%M:%S.").to_string();
+        }
+        line.extend_from_slice(self.text.as_bytes());
+        let mut micros = now.timestamp_subsec_micros();
+        let mut digits = *b"000000Z";
+        for digit in digits[..6].iter_mut().rev() {
+            *digit += u8::try_from(micros % 10).unwrap_or_default();
+            micros /= 10;
+        }
+        line.extend_from_slice(&digits);
+    }
 }
 
 impl Buffers {
@@ -91,17 +110,14 @@ impl Buffers {
         if self.line.capacity() > KEPT || self.fields.json.capacity() > KEPT {
             *self = Self::default();
         }
-        let Self { line, fields, written } = self;
+        let Self { line, fields, written, second } = self;
         line.clear();
         written.clear();
         fields.clear();
         event.record(fields);
-        let mut time = String::with_capacity(32);
-        // It writes to a String, which takes everything.
-        let _ = SystemTime.format_time(&mut Writer::new(&mut time));
         let metadata = event.metadata();
         line.extend_from_slice(b"{\"timestamp\":\"");
-        line.extend_from_slice(time.as_bytes());
+        second.write(line);
         line.extend_from_slice(b"\",\"level\":\"");
         line.extend_from_slice(metadata.level().as_str().as_bytes());
         line.extend_from_slice(b"\",\"target\":");
@@ -126,6 +142,10 @@ impl Buffers {
             if let Some(own) = span.extensions().get::<EventFields>() {
                 own.write(line, written);
             }
+        }
+        // Those of calls without spans.
+        if Around::read(|around| fields.put_around(around)).is_some() {
+            fields.write(line, written);
         }
         line.extend_from_slice(b"}\n");
     }
@@ -160,6 +180,20 @@ impl EventFields {
     fn clear(&mut self) {
         self.names.clear();
         self.json.clear();
+    }
+
+    fn put_around(&mut self, around: &Around) {
+        self.clear();
+        if let Some(call) = &around.call {
+            self.put("method", &*call.method);
+            self.put("request_id", &*call.request_id);
+            if let Some(trace_id) = &call.trace_id {
+                self.put("trace_id", trace_id);
+            }
+        }
+        if let Some(operation) = around.operation {
+            self.put("operation", operation);
+        }
     }
 
     fn put<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {

@@ -13,6 +13,7 @@ use tonic_types::pb;
 
 use super::operations::{ExecuteWrites, Part};
 use crate::rpc::{
+    access,
     calls::{self, Calls},
     check::Check,
     method::MethodKind,
@@ -36,13 +37,20 @@ pub async fn execute(
 ) -> Result<Response<ExecuteResponse>, Status> {
     let context = calls::context(&request)?;
     let request = request.into_inner();
+    // Before anything is decoded: what is forbidden tells nothing of what else is wrong.
+    let methods = request.requests.iter().enumerate().filter_map(|(index, request)| {
+        let registered = registry.taking(type_name(request))?;
+        Some((registered.method.path, format!("requests[{index}]")))
+    });
+    access::judge_parts(&context, methods)?;
     let call = calls.call(&context, IsolationLevel::Serializable, &request)?;
+    let caller = context.caller();
     let parts = calls.checked(request, |request, check| {
         let parts: Vec<Option<Part>> = request
             .requests
             .iter()
             .enumerate()
-            .map(|(index, request)| part(calls, registry, check, index, request))
+            .map(|(index, request)| part(calls, registry, caller, check, index, request))
             .collect();
         parts.into_iter().collect::<Option<Vec<Part>>>()
     })?;
@@ -56,12 +64,13 @@ pub async fn execute(
 fn part(
     calls: &Calls,
     registry: &Registry,
+    principal: Option<&str>,
     check: &mut Check<'_>,
     index: usize,
     request: &Any,
 ) -> Option<Part> {
     let entry = format!("requests[{index}]");
-    let name = request.type_url.rsplit('/').next().unwrap_or_default();
+    let name = type_name(request);
     let Some(registered) = registry.taking(name) else {
         check.violation(entry, "is no request of this service");
         return None;
@@ -72,7 +81,7 @@ fn part(
         return None;
     }
     let prefix = format!("{entry}.");
-    match registered.prepare(calls, &request.value) {
+    match registered.prepare(calls, principal, &request.value) {
         Ok(Prepared::Write(write)) => {
             Some(Part { prefix, answer: format!("{TYPES}/{}", method.answer), write })
         }
@@ -96,7 +105,8 @@ impl WriteRequest for GetOutcomeRequest {
 
     fn operation(self, check: &mut Check<'_>) -> Option<LookUpOutcome> {
         let key = check.id(&self.idempotency_key)?;
-        Some(LookUpOutcome { principal: String::new(), key, fence: self.fence })
+        let principal = check.principal.unwrap_or_default().to_owned();
+        Some(LookUpOutcome { principal, key, fence: self.fence })
     }
 
     fn answer(outcome: Outcome) -> GetOutcomeResponse {
@@ -110,6 +120,11 @@ impl WriteRequest for GetOutcomeRequest {
         };
         GetOutcomeResponse { outcome: state.into(), response }
     }
+}
+
+/// The full name of the type of a message: what stands behind the last slash of its URL.
+pub(super) fn type_name(message: &Any) -> &str {
+    message.type_url.rsplit('/').next().unwrap_or_default()
 }
 
 /// An encoded message with its type.

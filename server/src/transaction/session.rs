@@ -18,7 +18,8 @@ use bookstore_proto::{
 };
 use bookstore_store::{
     Begun, Committed as Done, Deadline, FieldViolation, Freshness, StepError, StoreError,
-    Transaction, WriteObserver, telemetry::traces::operation,
+    Transaction, WriteObserver,
+    telemetry::traces::{in_current, in_operation},
 };
 use futures_util::FutureExt;
 use prost::Message;
@@ -27,13 +28,13 @@ use sea_orm::IsolationLevel;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{Instrument, Span};
 
 use super::{
-    convert::{any, failure},
+    convert::{any, failure, type_name},
     limits::TransactionLimits,
 };
 use crate::rpc::{
+    access,
     calls::{self, Calls},
     context::RequestContext,
     metadata_error::MetadataError,
@@ -71,7 +72,7 @@ pub fn transact(
         answers,
         passwords: AtomicUsize::new(0),
     };
-    tokio::spawn(session.run(request.into_inner()).in_current_span());
+    tokio::spawn(in_current(session.run(request.into_inner())));
     Ok(Response::new(ReceiverStream::new(stream)))
 }
 
@@ -123,9 +124,8 @@ impl TransactStream {
         let total = if asked.is_zero() { self.limits.total } else { asked.min(self.limits.total) };
         let (_, total) = self.calls.transaction_limits(self.limits.idle, total);
         let end = Deadline::after(self.context.deadline.remaining(total));
-        let mut next = self
-            .in_time(end, self.begin(&begin, end).instrument(operation("TransactBegin")))
-            .await?;
+        let mut next =
+            self.in_time(end, in_operation("TransactBegin", self.begin(&begin, end))).await?;
         // Steps that do nothing, such as a savepoint, take from one idle time together.
         let mut active = Instant::now();
         let share = (active + self.limits.idle).into();
@@ -147,15 +147,19 @@ impl TransactStream {
             };
             next = match step {
                 Ok(Some(Ok(step))) => {
-                    let span = span(&step);
+                    let name = name(&step);
                     let works = matches!(step, Step::Request(_));
                     let next = match step {
                         Step::Commit(_) => {
-                            self.commit_in_time(end, self.step(transaction, step).instrument(span))
-                                .await?
+                            self.commit_in_time(
+                                end,
+                                in_operation(name, self.step(transaction, step)),
+                            )
+                            .await?
                         }
                         _ => {
-                            self.in_time(end, self.step(transaction, step).instrument(span)).await?
+                            self.in_time(end, in_operation(name, self.step(transaction, step)))
+                                .await?
                         }
                     };
                     if works && !matches!(next, Next::Open(_, Answer::Failure(_))) {
@@ -167,11 +171,11 @@ impl TransactStream {
                     Next::Open(transaction, Answer::Failure(failure(&refused)))
                 }
                 Ok(None) => {
-                    transaction.roll_back().instrument(operation("TransactRollback")).await;
+                    in_operation("TransactRollback", transaction.roll_back()).await;
                     Next::Closed(Answer::RolledBack(RolledBack {}))
                 }
                 Err(status) => {
-                    transaction.roll_back().instrument(operation("TransactRollback")).await;
+                    in_operation("TransactRollback", transaction.roll_back()).await;
                     return Err(if end.has_passed() { self.late() } else { status });
                 }
             };
@@ -272,7 +276,7 @@ impl TransactStream {
                     write.ended(&done);
                     done
                 };
-                let committing = tokio::spawn(committing.in_current_span()).await;
+                let committing = tokio::spawn(in_current(committing)).await;
                 let done = committing.unwrap_or_else(|failure| {
                     Err(StoreError::internal(format!("the commit's task ended: {failure}")))
                 });
@@ -318,11 +322,15 @@ impl TransactStream {
             let violation = FieldViolation::new("request", description);
             StepError::Refused(StoreError::Invalid(vec![violation]))
         };
-        let name = request.type_url.rsplit('/').next().unwrap_or_default();
+        let name = type_name(request);
         let Some(registered) = self.registry.taking(name) else {
             return Err(refused("is no request of this service"));
         };
         let method = &registered.method;
+        let part = (method.path, "request".to_owned());
+        if let Err(status) = access::judge_parts(&self.context, [part]) {
+            return Ok(Answer::Failure(failure(&status)));
+        }
         if method.stands_alone {
             return Err(refused("is the request of a method that can't be part of a transaction"));
         }
@@ -336,18 +344,19 @@ impl TransactStream {
         if passwords > most {
             return Err(refused(&format!("brings more than {most} passwords to the transaction")));
         }
-        let answer = match registered.prepare_measured(&self.calls, &request.value, measure) {
+        let (calls, caller) = (&self.calls, self.context.caller());
+        let answer = match registered.prepare_measured(calls, caller, &request.value, measure) {
             Ok(Prepared::Write(mut write)) => {
                 // Those of refused steps aren't hashed.
                 self.passwords.store(passwords, Ordering::Relaxed);
-                let span = operation(write.name());
-                transaction.write(&mut *write).instrument(span).await?
+                let name = write.name();
+                in_operation(name, transaction.write(&mut *write)).await?
             }
             Ok(Prepared::Read(read)) => {
-                let span = operation(read.name());
+                let name = read.name();
                 let answer = transaction
                     .read(move |connection| Box::pin(async move { read.fetch(connection).await }));
-                answer.instrument(span).await?
+                in_operation(name, answer).await?
             }
             Err(Refused::Invalid(violations)) => {
                 return Err(StepError::Refused(StoreError::Invalid(violations)));
@@ -374,15 +383,15 @@ impl TransactStream {
     }
 }
 
-/// The span of a step; a request's is that of its own operation.
-fn span(step: &Step) -> Span {
+/// The name of a step's operation; a request has that of its own.
+fn name(step: &Step) -> Option<&'static str> {
     match step {
-        Step::Request(_) => Span::none(),
-        Step::Begin(_) => operation("TransactBegin"),
-        Step::Commit(_) => operation("TransactCommit"),
-        Step::Rollback(_) => operation("TransactRollback"),
-        Step::Savepoint(_) => operation("TransactSavepoint"),
-        Step::RollbackTo(_) => operation("TransactRollbackTo"),
+        Step::Request(_) => None,
+        Step::Begin(_) => Some("TransactBegin"),
+        Step::Commit(_) => Some("TransactCommit"),
+        Step::Rollback(_) => Some("TransactRollback"),
+        Step::Savepoint(_) => Some("TransactSavepoint"),
+        Step::RollbackTo(_) => Some("TransactRollbackTo"),
     }
 }
 

@@ -21,8 +21,9 @@ use crate::{
 pub struct Call {
     /// The full method name, such as `/bookstore.v1.BookService/CreateBook`.
     pub method: &'static str,
-    /// The authenticated caller; `None` while the service authenticates no callers.
-    pub principal: Option<String>,
+    /// The authenticated caller, whose own the idempotency keys are; `None` for calls without
+    /// credentials.
+    pub principal: Option<Arc<str>>,
     /// When the caller stops waiting.
     pub deadline: Deadline,
     /// The isolation level (PostgreSQL, 13.2. Transaction Isolation). SQLite is always

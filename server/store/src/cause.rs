@@ -129,6 +129,28 @@ pub(crate) fn breaks_connection(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the command that commits may have taken effect after this error: COMMIT, or a statement
+/// outside a transaction. An answer proves that it has not, and so does a message that the socket
+/// did not take.
+///
+/// A server that ends a session instead of answering has not committed: it answers the command
+/// first if that has happened, and a termination while a commit waits for replicas is not answered
+/// at all.
+pub(crate) fn may_have_committed(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            // Idle in a transaction, terminated, idle.
+            let has_ended = matches!(&*code, "25P03" | "57P01" | "57P05");
+            // The others of the class, and what a pooler answers when it has lost the server.
+            !has_ended && (code.starts_with("57P") || code.starts_with("08"))
+        }
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::BrokenPipe,
+        sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Cause, ConstraintKind};

@@ -110,6 +110,13 @@ pub(crate) const POSITION: &str = "\
     ELSE pg_current_wal_flush_lsn()::text || ' primary ' \
     || left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
+/// One more column of a query that reads a position: whether commits wait for no replica.
+pub(crate) const IS_ASYNCHRONOUS: &str =
+    "(current_setting('synchronous_standby_names') = '')::text";
+
+/// Reads the flush position of a primary alone, as text. A replica answers an error.
+pub(crate) const PRIMARY_LSN_TEXT: &str = "SELECT pg_current_wal_flush_lsn()::text";
+
 /// Reads the flush position of a primary alone, as 8 bytes. A replica answers an error.
 pub(crate) const PRIMARY_LSN: &str = "SELECT pg_lsn_send(pg_current_wal_flush_lsn())";
 

@@ -21,7 +21,7 @@ pub struct Precondition {
 }
 
 impl Precondition {
-    /// A precondition that the rows don't meet, without violations and facts.
+    /// A precondition without violations and facts.
     pub const fn new(reason: &'static str, message: &'static str) -> Self {
         Self { reason, message, violations: Vec::new(), facts: Vec::new() }
     }

@@ -186,12 +186,12 @@ impl Store {
         let end = self.0.limits.end(limit);
         // Held until the read has ended.
         let (mut _running, mut route) = (None, None);
-        if let (Some(row), Limit::Call) = (query.row_by_id(), limit) {
+        if let (Some(rows), Limit::Call) = (query.rows_by_id(), limit) {
             let ends = (deadline, end);
-            match self.0.coalescer.read(row, freshness, ends, meter.as_ref()).await {
+            match self.0.coalescer.read(rows, freshness, ends, meter.as_ref()).await {
                 Coalesced::Alone(first) => (_running, route) = first.unzip(),
                 Coalesced::Found(found) => {
-                    let result = found.take(|row| query.of_row(row));
+                    let result = query.of_rows(&found.rows);
                     return ReadResult { result, node: Some(found.node), position: found.position };
                 }
                 Coalesced::Failed(error) => return refused(error),

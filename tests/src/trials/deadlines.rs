@@ -16,6 +16,7 @@ use sqlx::Connection;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
+use super::readers::{ADMIN, LOG, Shared};
 use crate::{Database, Engine, Raw, TestServer, raw, until_within};
 
 /// The service's connections.
@@ -38,7 +39,8 @@ pub(super) async fn deadlines(scale: u32) {
     let server = TestServer::builder(Engine::Postgres)
         .env("DATABASE_POOL_SIZE", &POOL.to_string())
         .env("DATABASE_MAX_OVERFLOW", "0")
-        .env("LOG_LEVEL", "warn")
+        .env(LOG.0, LOG.1)
+        .env(ADMIN.0, ADMIN.1)
         .start()
         .await;
     let database = server.database();
@@ -73,6 +75,7 @@ pub(super) async fn deadlines(scale: u32) {
     let served = calls(&server, scale / 2, None).await;
     let failed: Vec<&Status> = served.iter().filter_map(|answer| answer.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} calls failed: {:?}", failed.len(), failed.first());
+    Shared::count(&server).await.report("deadlines");
     eprintln!(
         "{} calls ended by their deadlines in {took:?}, {most} sessions at most; \
          {} calls served afterwards",

@@ -16,6 +16,7 @@ use bookstore_proto::v1::{
 };
 use tonic::{Status, transport::Channel};
 
+use super::readers::{ADMIN, Readers, Shared};
 use crate::{Database, Engine, Origin, Postgres, SOON, TestServer, until};
 
 /// Concurrent callers. There are fewer connections, so some calls wait for one.
@@ -73,6 +74,7 @@ async fn cancel_calls(database: &Arc<Database>, kind: Kind, drops: u32) {
         .env("DATABASE_POOL_SIZE", &POOL.to_string())
         .env("DATABASE_MAX_OVERFLOW", "0")
         .env("SHUTDOWN_PAUSE", "0s")
+        .env(ADMIN.0, ADMIN.1)
         .start()
         .await;
     let mut client = BookServiceClient::new(server.channel());
@@ -88,10 +90,15 @@ async fn cancel_calls(database: &Arc<Database>, kind: Kind, drops: u32) {
             tokio::spawn(caller(channel, number, kind, usual_time, left))
         })
         .collect();
+    // Beside the calls that are cancelled, for the same kind of rows.
+    let own: Vec<_> = (0..CALLERS).map(|number| id(kind, OWN, number, 0)).collect();
+    let readers = Readers::start(&server, &own);
     let mut tallies = Vec::new();
     for caller in callers {
         tallies.push(caller.await.expect("no panic of a caller"));
     }
+    assert!(readers.end().await > 0, "no read was answered");
+    Shared::count(&server).await.report("drops");
     let sum = |count: fn(&Tally) -> u32| tallies.iter().map(count).sum::<u32>();
     let (answered, dropped) = (sum(|tally| tally.answered), sum(|tally| tally.dropped));
     let failed: Vec<_> = tallies.iter().flat_map(|tally| &tally.failed).collect();

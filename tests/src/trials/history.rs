@@ -25,6 +25,7 @@ use self::{
     caller::Caller,
     lists::{CALLERS, EACH, LISTS, id, values},
 };
+use super::readers::{ADMIN, LOG, Readers, Shared};
 use crate::{
     Database, Engine, Line, Origin, Replicated, TestServer,
     history::{Level, Transaction, violations},
@@ -79,7 +80,7 @@ impl Setup {
                 TestServer::builder(Engine::Postgres).url(&cluster.urls("bookstore_app"))
             }
         };
-        server.env("LOG_LEVEL", "error").start().await
+        server.env(LOG.0, LOG.1).env(ADMIN.0, ADMIN.1).start().await
     }
 
     /// Causes the next failure, and returns the service that runs afterwards.
@@ -112,6 +113,8 @@ async fn one(name: &str, mut setup: Setup, level: Level, scale: u32) {
     create(server.channel(), lists).await;
     let mut line = Line::breaking(server.address(), MOST).await;
     let (publish, address) = watch::channel(line.url().to_owned());
+    let ids: Vec<_> = (0..lists.min(4)).map(id).collect();
+    let (mut readers, mut shared) = (Readers::start(&server, &ids), Shared::default());
     let (next, began) = (Arc::new(AtomicU32::new(0)), Instant::now());
     let callers: Vec<_> = (0..CALLERS)
         .map(|session| {
@@ -126,7 +129,15 @@ async fn one(name: &str, mut setup: Setup, level: Level, scale: u32) {
             next.load(Ordering::Relaxed) >= some
         })
         .await;
+        shared = shared.and(Shared::count(&server).await);
+        let admin = server.admin_address().await;
         server = setup.break_down(server).await;
+        if server.admin_address().await == admin {
+            // The same service goes on, and so do its figures.
+            shared = Shared::default();
+        }
+        readers.end().await;
+        readers = Readers::start(&server, &ids);
         line = Line::breaking(server.address(), MOST).await;
         publish.send_replace(line.url().to_owned());
     }
@@ -137,6 +148,8 @@ async fn one(name: &str, mut setup: Setup, level: Level, scale: u32) {
         history.extend(done.history);
         unknown += done.unknown;
     }
+    readers.end().await;
+    shared.and(Shared::count(&server).await).report(name);
     drop(line);
     let lists = read(server.channel(), lists).await;
     let happened = history.iter().filter(|it| it.happened).count();

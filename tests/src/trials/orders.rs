@@ -21,6 +21,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
+use super::readers::{ADMIN, LOG, Readers, Shared};
 use crate::{Database, Engine, Line, Origin, TestServer, until};
 
 /// Concurrent callers.
@@ -50,6 +51,7 @@ pub(super) async fn orders(scale: u32) {
         let mut line = Line::breaking(server.address(), MOST).await;
         let (publish, addresses) = watch::channel(line.url().to_owned());
         let (next, placed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (mut readers, mut shared) = (readers(&server), Shared::default());
         let began = Instant::now();
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
@@ -63,10 +65,13 @@ pub(super) async fn orders(scale: u32) {
                 placed.load(Ordering::Relaxed) >= some
             })
             .await;
+            shared = shared.and(Shared::count(&server).await);
             server.kill().await;
+            readers.end().await;
             server = start(&database).await;
             line = Line::breaking(server.address(), MOST).await;
             publish.send_replace(line.url().to_owned());
+            readers = self::readers(&server);
         }
         let mut failures = BTreeMap::new();
         for caller in callers {
@@ -74,6 +79,9 @@ pub(super) async fn orders(scale: u32) {
                 *failures.entry(failure).or_insert(0_u32) += times;
             }
         }
+        shared = shared.and(Shared::count(&server).await);
+        readers.end().await;
+        shared.report("orders");
         drop(line);
         let count = database.value("SELECT count(*) FROM orders").await;
         assert_eq!(count, scale.to_string(), "orders on {engine:?}, retried for {failures:?}");
@@ -88,7 +96,12 @@ pub(super) async fn orders(scale: u32) {
 
 async fn start(database: &Arc<Database>) -> TestServer {
     let server = TestServer::builder(database.engine()).on(Arc::clone(database));
-    server.env("LOG_LEVEL", "error").start().await
+    server.env(LOG.0, LOG.1).env(ADMIN.0, ADMIN.1).start().await
+}
+
+/// Callers that read the book that is ordered.
+fn readers(server: &TestServer) -> Readers {
+    Readers::start(server, &[BOOK.to_owned()])
 }
 
 async fn fill(channel: Channel) {

@@ -21,21 +21,22 @@ const BOOKS: u32 = 100;
 /// The numbers of concurrent callers: without waits, and with some.
 const CALLERS: [u32; 2] = [1, 16];
 
-/// The SQL of a PlaceOrder as the service sends it: BEGIN, the statement, COMMIT.
-struct Texts([String; 3]);
+/// The transaction of an order that is placed statement by statement.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+const COMMIT: &str = "COMMIT";
 
 /// Places `scale` orders in each form and round, for each number of callers.
 pub(super) async fn placing(scale: u32) {
     let server = TestServer::builder(Engine::Postgres).env("DATABASE_ECHO", "true").start().await;
     let database = server.database();
     fill(&database).await;
-    let texts = texts(&server).await;
+    let text = text(&server).await;
     for callers in CALLERS {
         let mut ratios = Vec::new();
         for round in 1..=ROUNDS {
             let mut medians = Vec::new();
             for form in [Form::One, Form::Many] {
-                let (took, mut each) = run(&database, &texts, form, callers, scale).await;
+                let (took, mut each) = run(&database, &text, form, callers, scale).await;
                 each.sort_unstable();
                 let at = |part: usize| each[(each.len() - 1) * part / 100];
                 eprintln!(
@@ -82,8 +83,8 @@ async fn fill(database: &Database) {
     database.sql(&sql).await;
 }
 
-/// Places an order through the service, and captures its statements.
-async fn texts(server: &TestServer) -> Texts {
+/// Places an order through the service, and captures its statement. It commits by itself.
+async fn text(server: &TestServer) -> String {
     let request = PlaceOrderRequest {
         user_id: id(0).to_string(),
         shipping_address: "1 Main Street".into(),
@@ -100,14 +101,13 @@ async fn texts(server: &TestServer) -> Texts {
         let is_statement = line["message"] == "statement" || line["message"] == "slow statement";
         is_statement && line["method"] == "/bookstore.v1.OrderService/PlaceOrder"
     });
-    let texts: Vec<String> =
-        statements.map(|line| line["sql"].as_str().expect("a text").to_owned()).collect();
-    Texts(texts.try_into().expect("BEGIN, the statement, COMMIT"))
+    let mut texts = statements.filter_map(|line| line["sql"].as_str());
+    texts.find(|sql| sql.contains(r#"INSERT INTO "orders""#)).expect("the statement").to_owned()
 }
 
 async fn run(
     database: &Database,
-    texts: &Texts,
+    text: &str,
     form: Form,
     callers: u32,
     scale: u32,
@@ -115,13 +115,13 @@ async fn run(
     let mut running = Vec::new();
     let began = Instant::now();
     for _ in 0..callers {
-        let (url, texts) = (database.url(), texts.0.clone());
+        let (url, text) = (database.url(), text.to_owned());
         running.push(tokio::spawn(async move {
             let mut session = PgConnection::connect(&url).await.expect("a connection");
             let mut each = Vec::new();
             for _ in 0..scale / callers {
                 let began = Instant::now();
-                let placed = place(&mut session, &texts, form).await;
+                let placed = place(&mut session, &text, form).await;
                 placed.expect("an order");
                 each.push(began.elapsed());
             }
@@ -135,19 +135,14 @@ async fn run(
     (began.elapsed(), each)
 }
 
-async fn place(
-    session: &mut PgConnection,
-    [begin, one, commit]: &[String; 3],
-    form: Form,
-) -> Result<(), sqlx::Error> {
+async fn place(session: &mut PgConnection, text: &str, form: Form) -> Result<(), sqlx::Error> {
     let picked = rand::seq::index::sample(&mut rand::rng(), BOOKS as usize, LINES);
     let books: Vec<Uuid> = picked.iter().map(|at| id(at as u64 + 1)).collect();
     let (order, now) = (Uuid::now_v7(), Utc::now());
     let ids: Vec<Uuid> = books.iter().map(|_| Uuid::now_v7()).collect();
-    sqlx::raw_sql(AssertSqlSafe(begin.clone())).execute(&mut *session).await?;
     match form {
         Form::One => {
-            sqlx::query(AssertSqlSafe(one.clone()))
+            sqlx::query(AssertSqlSafe(text.to_owned()))
                 .bind(order)
                 .bind(id(0))
                 .bind("1 Main Street")
@@ -155,12 +150,15 @@ async fn place(
                 .bind(&books)
                 .bind(vec![1_i32; LINES])
                 .bind(&ids)
-                .fetch_all(&mut *session)
+                .fetch_all(session)
                 .await?;
         }
-        Form::Many => many(session, order, &books, &ids, now).await?,
+        Form::Many => {
+            sqlx::raw_sql(BEGIN).execute(&mut *session).await?;
+            many(session, order, &books, &ids, now).await?;
+            sqlx::raw_sql(COMMIT).execute(session).await?;
+        }
     }
-    sqlx::raw_sql(AssertSqlSafe(commit.clone())).execute(session).await?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use bookstore_proto::v1::{
 use rand::{Rng, seq::IndexedRandom};
 use tonic::{Request, Response, transport::Channel};
 
+use super::readers::{ADMIN, LOG, Readers, Shared};
 use crate::{Engine, Replicated, TestServer};
 
 /// Concurrent callers.
@@ -38,12 +39,16 @@ pub(super) async fn replicas(scale: u32) {
     let serve = |wait: &str| {
         TestServer::builder(Engine::Postgres)
             .url(&cluster.urls("bookstore_app"))
-            .env("LOG_LEVEL", "warn")
+            .env(LOG.0, LOG.1)
             .env("DATABASE_REPLICA_WAIT", wait)
+            .env(ADMIN.0, ADMIN.1)
             .start()
     };
     // The second has the primary answer at once what no replica has.
     let (waiting, hasty) = (serve("50ms").await, serve("0s").await);
+    // At replicas that may be late, for the same kind of rows as the reads with tokens.
+    let none = [uuid::Uuid::new_v4().to_string()];
+    let readers = [&waiting, &hasty].map(|server| Readers::start(server, &none));
     let states = [Replay::Late(0), Replay::Late(50), Replay::Late(500), Replay::Pausing];
     for state in states {
         let delay = if let Replay::Late(delay) = state { delay } else { 0 };
@@ -76,6 +81,10 @@ pub(super) async fn replicas(scale: u32) {
             assert!(one > 0 && both > 0, "paused {one} and {both} times");
         }
     }
+    for readers in readers {
+        assert!(readers.end().await > 0, "no read was answered");
+    }
+    Shared::count(&waiting).await.and(Shared::count(&hasty).await).report("replicas");
 }
 
 /// How a read is made to see the write before it.

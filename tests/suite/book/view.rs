@@ -2,13 +2,18 @@
 
 use std::collections::HashSet;
 
-use bookstore_proto::v1::{BatchGetBooksRequest, Book, BookView, GetBookRequest, ListBooksRequest};
-use bookstore_tests::{Engine, TestServer, on_every_engine};
+use bookstore_proto::v1::{
+    BatchGetBooksRequest, Book, BookView, GetBookRequest, ListBooksRequest,
+    book_service_client::BookServiceClient,
+};
+use bookstore_tests::{Engine, SOON, TestServer, on_every_engine, until};
+use futures_util::future::join_all;
 use prost_reflect::prost::Message;
 use serde_json::{Value, json};
-use tonic::{Code, Request};
+use tonic::{Code, Request, transport::Channel};
 
 use crate::{
+    admin,
     client::{
         FICTION, SCIENCE, a_book, books, categories, create, create_all, done, id, message,
         refused, with,
@@ -18,7 +23,7 @@ use crate::{
 
 on_every_engine!(
     book_view_adds_category_and_reviews,
-    book_view_reads_reviews_in_a_fixed_number_of_statements,
+    book_view_is_read_in_one_statement,
     list_with_categories_takes_one_more_statement,
     list_page_limit_counts_categories,
 );
@@ -94,8 +99,9 @@ fn rating(number: u32) -> f64 {
 /// The mean of the first 25 of them, from their exact sum.
 const MEAN: f64 = 3.1477852214778523;
 
-async fn book_view_reads_reviews_in_a_fixed_number_of_statements(engine: Engine) {
-    let server = TestServer::builder(engine).env("DATABASE_ECHO", "true").start().await;
+async fn book_view_is_read_in_one_statement(engine: Engine) {
+    let server = TestServer::builder(engine).env("DATABASE_ECHO", "true");
+    let server = server.env("ADMIN_ADDR", "127.0.0.1:0").start().await;
     let mut books = books(&server);
     let filed = with(a_book("x"), json!({"category_id": SCIENCE}));
     create_all(&mut books, &[filed.clone(), filed.clone(), filed]).await;
@@ -154,10 +160,52 @@ async fn book_view_reads_reviews_in_a_fixed_number_of_statements(engine: Engine)
     assert_eq!((read.review_count, read.mean_rating), (Some(0), None));
     done(books.get_book(called(get(&id(1), BookView::WithCategory), "category")).await);
     done(books.get_book(called(get(&id(1), BookView::Basic), "basic")).await);
-    for (call, wanted) in [("many", 3), ("one", 3), ("none", 3), ("category", 2), ("basic", 1)] {
+    for call in ["many", "one", "none", "category", "basic"] {
         let texts = statements(&server, call).await;
-        assert_eq!(texts.len(), wanted, "{call}: {texts:#?}");
+        assert_eq!(texts.len(), 1, "{call}: {texts:#?}");
     }
+    answered_alike_in_batches(&server, books).await;
+}
+
+/// Reads that wait share statements, and are answered as those that read alone.
+async fn answered_alike_in_batches(server: &TestServer, books: BookServiceClient<Channel>) {
+    let views = [BookView::Detail, BookView::WithCategory, BookView::Basic];
+    let calls = views.into_iter().flat_map(|view| (1..=3).map(move |number| (view, number)));
+    let many = |view: BookView| {
+        let ids = [2, 1, 3, 1].map(id).to_vec();
+        BatchGetBooksRequest { ids, view: view.into() }
+    };
+    let one = async |(view, number)| done(books.clone().get_book(get(&id(number), view)).await);
+    let batch = async |view| done(books.clone().batch_get_books(many(view)).await);
+    let missing = async || {
+        let request = BatchGetBooksRequest { ids: [1, 404].map(id).to_vec(), view: 0 };
+        books.clone().batch_get_books(request).await.expect_err("a missing book").code()
+    };
+    let mut alone = Vec::new();
+    for call in calls.clone() {
+        alone.push(one(call).await);
+    }
+    let batches = [batch(views[1]).await, batch(views[2]).await];
+    let admin = server.admin_address().await;
+    until("reads share statements", SOON, async || {
+        // As many as wait while two statements run.
+        let all = calls.clone().cycle().take(90).map(one);
+        let (all, with_category, basic, none) = tokio::join!(
+            join_all(all),
+            join_all((0..9).map(|_| batch(views[1]))),
+            join_all((0..9).map(|_| batch(views[2]))),
+            join_all((0..9).map(|_| missing()))
+        );
+        assert!(all.iter().zip(alone.iter().cycle()).all(|(read, alone)| read == alone));
+        assert!(with_category.iter().all(|batch| *batch == batches[0]));
+        assert!(basic.iter().all(|batch| *batch == batches[1]));
+        assert!(none.iter().all(|code| *code == Code::NotFound));
+        let (_, metrics) = admin::get(admin, "/metrics").await;
+        let shared = metrics.lines().find(|it| it.starts_with("bookstore_reads_coalesced_total"));
+        let shared = shared.and_then(|line| line.rsplit_once(' ')).map(|(_, count)| count);
+        shared.is_some_and(|count| count.parse::<f64>().expect("a count") > 100.0)
+    })
+    .await;
 }
 
 async fn list_with_categories_takes_one_more_statement(engine: Engine) {

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use bookstore_store::{Deadline, Freshness, Meter, StoreError};
+use bookstore_store::{Deadline, Freshness, Meter, RowKind, StoreError};
 use bookstore_tests::{Database, Engine, SOON, on_every_engine, until};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use tokio::task::JoinHandle;
+use tokio::{runtime, task::JoinHandle};
 
 use super::{Fixture, STATEMENTS, id, joined, name};
 
@@ -19,6 +19,7 @@ on_every_engine!(
     deadline_of_a_read_in_a_batch_is_its_own,
     rows_of_a_batch_count_for_their_own_calls,
     rows_beyond_the_size_of_a_batch_are_read_alone,
+    runtime_that_ends_takes_its_reads_along,
     plans_of_batches_are_generic except sqlite,
     batch_is_cancelled_when_all_have_left except sqlite,
 );
@@ -110,10 +111,10 @@ async fn rows_beyond_the_size_of_a_batch_are_read_alone(engine: Engine) {
 async fn plans_of_batches_are_generic(engine: Engine) {
     let fixture = Fixture::start(engine, 4).await;
     let reader = fixture.store.reader(Freshness::Strong, Deadline::NONE).await.expect("a reader");
-    let statement = fixture.query(1, false).row.kind.statement;
+    let RowKind { form, statement, .. } = fixture.query(1, false).kind;
     for _ in 0..20 {
         reader
-            .query_up_to(statement(DbBackend::Postgres, &[id(1), id(2)]), 1 << 20)
+            .cached_up_to(statement(DbBackend::Postgres, form, &[id(1), id(2)]), 1 << 20)
             .await
             .expect("rows");
     }
@@ -149,4 +150,25 @@ async fn batch_is_cancelled_when_all_have_left(engine: Engine) {
     sqlx::raw_sql("ROLLBACK").execute(&mut locker).await.expect("a rollback");
     let next = fixture.begin(fixture.query(4, false), Deadline::NONE);
     assert_eq!(name(next).await, "category 4");
+}
+
+async fn runtime_that_ends_takes_its_reads_along(engine: Engine) {
+    let fixture = Fixture::start(engine, 4).await;
+    let other = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let other = other.expect("another runtime");
+    let begin = |number, held| {
+        let _entered = other.enter();
+        fixture.begin(fixture.query(number, held), Deadline::NONE)
+    };
+    let first: Vec<_> = (0..STATEMENTS).map(|_| begin(1, true)).collect();
+    until("the first reads run", SOON, async || fixture.counts.alone() == STATEMENTS).await;
+    let reads: Vec<_> = (1..=4).map(|number| begin(number, false)).collect();
+    other.spawn(joined()).await.expect("no panic");
+    other.shutdown_background();
+    for read in first.into_iter().chain(reads) {
+        assert!(read.await.is_err_and(|ended| ended.is_cancelled()));
+    }
+    // The next one finds nothing that it would wait for.
+    assert_eq!(name(fixture.begin(fixture.query(2, false), Deadline::NONE)).await, "category 2");
+    assert_eq!(fixture.counts.shared(), 0);
 }

@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bookstore_query::crud;
-use bookstore_server::resource::category::Category;
 use bookstore_store::{
     Deadline, Freshness, Limit, PoolOptions, Position, StatementLog, Store, StoreError,
     StoreOptions, TopologyOptions,
@@ -18,7 +16,7 @@ use bookstore_tests::{Replicated, SOON, until};
 use sea_orm::ConnectionTrait;
 use tokio::task::JoinHandle;
 
-use super::{Counts, Read, id, one};
+use super::{Counts, Read, id, kind};
 use crate::store::{act, call};
 
 /// A store on a primary and its replicas.
@@ -86,8 +84,7 @@ async fn read(
     number: usize,
     freshness: Freshness,
 ) -> Result<&'static str, StoreError> {
-    let row = crud::row_by_id::<Category>(&one(id(number)));
-    let query = Read { id: id(number), counts: counts.clone(), held: false, row };
+    let query = Read { id: id(number), counts: counts.clone(), held: false, kind: kind() };
     let read = store.read(freshness, Deadline::NONE, Limit::Call, None, &query).await;
     assert_eq!(read.result?.name, format!("category {number}"));
     Ok(read.node.expect("a node").role())

@@ -56,13 +56,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("resource", &["meters", "rpc", "security", "traces"]),
     ("transaction", &["meters", "rpc", "security", "traces"]),
     ("rpc", &["budget", "meters", "security", "traces"]),
-    ("security", &[]),
+    ("security", &["config", "meters"]),
     ("admin", &["config", "drift", "listener", "meters", "rpc", "shutdown", "telemetry"]),
     ("drift", &["migrations", "rpc"]),
-    ("sample_data", &["budget", "rpc"]),
+    ("sample_data", &["budget", "rpc", "security"]),
     ("config", &["listener", "shutdown", "telemetry"]),
     ("telemetry", &["config", "meters", "traces"]),
-    ("listener", &["budget", "config", "meters", "shutdown", "telemetry"]),
+    ("listener", &["budget", "config", "meters", "security", "shutdown", "telemetry"]),
     ("shutdown", &["config", "telemetry"]),
 ];
 

@@ -13,6 +13,7 @@ const CRATES: &[&str] = &[
     "server/src/",
     "server/store/src/",
     "server/query/src/",
+    "server/auth/src/",
     "server/client/src/",
     "migration/src/",
     "tests/src/",

@@ -13,6 +13,7 @@ const FOLDERS: &[&str] = &[
     "server/src/rpc",
     "server/store/src",
     "server/query/src",
+    "server/auth/src",
     "server/client/src",
     "migration/src",
     "tests/suite",

@@ -32,6 +32,11 @@ pub fn select<R: Resource>(backend: DbBackend, columns: Columns) -> Select<R::En
 
 /// A value of a column's type that holds nothing.
 fn empty(column: &impl ColumnTrait, backend: DbBackend) -> Expr {
+    Expr::cust(empty_literal(column, backend))
+}
+
+/// The same as SQL text.
+pub(crate) fn empty_literal(column: &impl ColumnTrait, backend: DbBackend) -> String {
     let definition = column.def();
     let json = matches!(definition.get_column_type(), ColumnType::Json | ColumnType::JsonBinary);
     let value = match (definition.is_null(), json) {
@@ -42,9 +47,9 @@ fn empty(column: &impl ColumnTrait, backend: DbBackend) -> Expr {
     match backend {
         DbBackend::Postgres => {
             let kind = if json { "jsonb" } else { "text" };
-            Expr::cust(format!("CAST({value} AS {kind})"))
+            format!("CAST({value} AS {kind})")
         }
         // Its values have types of their own.
-        _ => Expr::cust(value),
+        _ => value.to_owned(),
     }
 }

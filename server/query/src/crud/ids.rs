@@ -57,7 +57,34 @@ pub fn position_in(connection: &Connection, column: &'static str, ids: &[Uuid]) 
     }
 }
 
+/// Ids as SQLite's statements take them: an array of hexadecimal texts.
 fn as_json(ids: &[Uuid]) -> String {
-    let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
-    serde_json::Value::from(ids).to_string()
+    let mut json = String::with_capacity(2 + ids.len() * 35);
+    json.push('[');
+    for (index, id) in ids.iter().enumerate() {
+        json.push_str(if index == 0 { "\"" } else { ",\"" });
+        json.push_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
+        json.push('"');
+    }
+    json.push(']');
+    json
+}
+
+/// How many elements PostgreSQL expects of an array whose value it doesn't know. A plan for fewer
+/// would seem cheaper, so PostgreSQL would plan the statement anew each time, in place of using its
+/// generic plan (PREPARE, Notes).
+const PLANNED_IDS: usize = 10;
+
+/// The value of a statement for one of these ids: an array on PostgreSQL, a JSON text on SQLite.
+pub fn value_of(backend: DbBackend, ids: &[Uuid]) -> Value {
+    match (backend, ids.first()) {
+        (DbBackend::Postgres, Some(first)) => {
+            let mut ids = ids.to_vec();
+            // A repeated id changes nothing.
+            ids.resize(ids.len().max(PLANNED_IDS), *first);
+            Value::from(ids)
+        }
+        (DbBackend::Postgres, None) => Value::from(Vec::<Uuid>::new()),
+        _ => Value::from(as_json(ids)),
+    }
 }

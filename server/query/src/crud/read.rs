@@ -5,24 +5,28 @@ use std::{
     sync::Arc,
 };
 
-use bookstore_store::{Connection, RowById, RowKind, StoreError};
+use bookstore_store::{
+    CachedStatement, Connection, RowKind, RowsById, SharedRows, StatementText, StoreError,
+};
 use sea_orm::{
-    ConnectionTrait, DbBackend, FromQueryResult, ModelTrait, QueryFilter, QueryResult, QueryTrait,
-    Statement, Value,
+    ConnectionTrait, DbBackend, ModelTrait, QueryFilter, QueryTrait, Value, Values,
     sea_query::{Order, SimpleExpr},
 };
 use uuid::Uuid;
 
 use crate::crud::{
     columns::{Columns, select},
-    ids::{column, column_in, id_is, is_one_of, position_in},
+    ids::{column, column_in, id_is, is_one_of, position_in, value_of},
     resource::{Resource, Row},
 };
 
-/// How many elements PostgreSQL expects of an array whose value it doesn't know. A plan for fewer
-/// would seem cheaper, so PostgreSQL would plan the statement anew each time, in place of using its
-/// generic plan (PREPARE, Notes).
-const PLANNED_IDS: usize = 10;
+/// The form of a statement that reads all columns, and of one that reads the narrow ones.
+const ALL: u8 = 0;
+const NARROW: u8 = 1;
+
+/// Added to the form of a statement for one id, it is that of the same statement for many. Numbers
+/// from 64 on are for the statements of resources with related rows.
+pub const MANY: u8 = 128;
 
 /// A row to read.
 #[derive(Clone, Copy, Debug)]
@@ -61,43 +65,79 @@ pub async fn get<R: Resource>(
     connection: &Connection,
     &One { id, columns }: &One,
 ) -> Result<Row<R>, StoreError> {
-    let select = select::<R>(connection.get_database_backend(), columns);
-    let row = select.filter(id_is(id)).one(connection).await?;
-    row.ok_or_else(|| StoreError::NotFound { resource: R::NAME, id, field: "id".into() })
+    let backend = connection.get_database_backend();
+    let text = StatementText::of(R::NAME, form_of::<R>(columns), backend, |backend| {
+        select::<R>(backend, columns).filter(id_is(id)).build(backend).sql
+    });
+    let values = Values(vec![id.into()]);
+    let row = connection.cached_one(CachedStatement { text, values }).await?;
+    let missing = || StoreError::NotFound { resource: R::NAME, id, field: "id".into() };
+    Ok(R::from_row(&row.ok_or_else(missing)?, 0)?)
 }
 
-/// The row that [`get`] reads, for [`Query::row_by_id`](bookstore_store::Query::row_by_id).
-pub fn row_by_id<R: Resource>(&One { id, columns }: &One) -> RowById {
-    let kind = match columns {
-        Columns::Narrow if !R::LARGE.is_empty() => {
-            let statement = |backend, ids: &[Uuid]| rows::<R>(backend, Columns::Narrow, ids);
-            RowKind { resource: R::NAME, columns: "narrow", statement }
-        }
-        _ => {
-            let statement = |backend, ids: &[Uuid]| rows::<R>(backend, Columns::All, ids);
-            RowKind { resource: R::NAME, columns: "all", statement }
-        }
-    };
-    RowById { kind, id }
+/// The row that [`get`] reads, for [`Query::rows_by_id`](bookstore_store::Query::rows_by_id).
+pub fn row_by_id<R: Resource>(One { id, columns }: &One) -> RowsById<'_> {
+    let ids = std::slice::from_ref(id);
+    RowsById { kind: kind_of::<R>(*columns), ids, most: usize::MAX }
 }
 
-/// What [`get`] returns, for [`Query::of_row`](bookstore_store::Query::of_row).
+/// What [`get`] returns, for [`Query::of_rows`](bookstore_store::Query::of_rows).
 ///
 /// # Errors
 /// [`StoreError::NotFound`] at the field `id`.
-pub fn of_row<R: Resource>(one: &One, row: Option<&QueryResult>) -> Result<Row<R>, StoreError> {
+pub fn of_row<R: Resource>(one: &One, rows: &SharedRows) -> Result<Row<R>, StoreError> {
     let missing = || StoreError::NotFound { resource: R::NAME, id: one.id, field: "id".into() };
-    Ok(Row::<R>::from_query_result(row.ok_or_else(missing)?, "")?)
+    rows.of(one.id, |rows| Ok(R::from_row(rows.first().ok_or_else(missing)?, 0)?))
+}
+
+/// The rows that [`get_many`] reads, for [`Query::rows_by_id`](bookstore_store::Query::rows_by_id).
+pub fn rows_by_id<R: Resource>(Ids { ids, columns, most }: &Ids) -> RowsById<'_> {
+    RowsById { kind: kind_of::<R>(*columns), ids, most: *most }
+}
+
+/// What [`get_many`] returns, for [`Query::of_rows`](bookstore_store::Query::of_rows).
+///
+/// # Errors
+/// [`StoreError::NotFound`] at `ids[n]` for the first one that is missing.
+pub fn of_rows<R: Resource>(ids: &Ids, rows: &SharedRows) -> Result<Vec<Row<R>>, StoreError> {
+    let read = |(index, id): (usize, &Uuid)| {
+        let field = || format!("ids[{index}]");
+        let missing = || StoreError::NotFound { resource: R::NAME, id: *id, field: field() };
+        rows.of(*id, |rows| Ok(R::from_row(rows.first().ok_or_else(missing)?, 0)?))
+    };
+    ids.ids.iter().enumerate().map(read).collect()
+}
+
+/// The error of a row that is missing in a batch of requests, where it is one alone.
+pub fn at_index(error: StoreError, index: usize) -> StoreError {
+    match error {
+        StoreError::NotFound { resource, id, .. } => {
+            StoreError::NotFound { resource, id, field: format!("ids[{index}]") }
+        }
+        other => other,
+    }
+}
+
+fn form_of<R: Resource>(columns: Columns) -> u8 {
+    match columns {
+        Columns::Narrow if !R::LARGE.is_empty() => NARROW,
+        _ => ALL,
+    }
+}
+
+fn kind_of<R: Resource>(columns: Columns) -> RowKind {
+    let form = form_of::<R>(columns);
+    RowKind { resource: R::NAME, form, has_related: false, statement: rows::<R> }
 }
 
 /// The statement that reads rows by their ids.
-fn rows<R: Resource>(backend: DbBackend, columns: Columns, ids: &[Uuid]) -> Statement {
-    let mut ids = ids.to_vec();
-    if let (DbBackend::Postgres, Some(first)) = (backend, ids.first().copied()) {
-        // A repeated id changes nothing.
-        ids.resize(ids.len().max(PLANNED_IDS), first);
-    }
-    select::<R>(backend, columns).filter(is_one_of(backend, "id", &ids)).build(backend)
+fn rows<R: Resource>(backend: DbBackend, form: u8, ids: &[Uuid]) -> CachedStatement {
+    let text = StatementText::of(R::NAME, form | MANY, backend, |backend| {
+        let columns = if form == NARROW { Columns::Narrow } else { Columns::All };
+        let one = is_one_of(backend, "id", &[Uuid::nil()]);
+        select::<R>(backend, columns).filter(one).build(backend).sql
+    });
+    CachedStatement { text, values: Values(vec![value_of(backend, ids)]) }
 }
 
 /// Reads rows in one statement. Returns a row for each id, in the order of the ids.
@@ -110,15 +150,15 @@ pub async fn get_many<R: Resource>(
     &Ids { ref ids, columns, most }: &Ids,
 ) -> Result<Vec<Row<R>>, StoreError> {
     let backend = connection.get_database_backend();
-    let statement = select::<R>(backend, columns).filter(id_in(connection, ids)).build(backend);
-    let read = connection.query_up_to(statement, most).await?;
+    let statement = rows::<R>(backend, form_of::<R>(columns), ids);
+    let read = connection.cached_up_to(statement, most).await?;
     let too_large = |size| StoreError::AnswerTooLarge { size, limit: most };
     if read.cut {
         return Err(too_large(most.saturating_add(1)));
     }
     let mut rows = HashMap::new();
     for (row, size) in read.rows {
-        let row = Row::<R>::from_query_result(&row, "")?;
+        let row = R::from_row(&row, 0)?;
         rows.insert(id_of::<R>(&row)?, (row, size));
     }
     let mut answer = Vec::with_capacity(ids.len());
@@ -155,7 +195,7 @@ pub async fn find_many<R: Resource>(
     let mut rows = HashMap::with_capacity(read.rows.len());
     let mut last = None;
     for (row, _) in read.rows {
-        let row = Row::<R>::from_query_result(&row, "")?;
+        let row = R::from_row(&row, 0)?;
         let id = id_of::<R>(&row)?;
         rows.insert(id, Arc::new(row));
         last = Some(id);

@@ -2,7 +2,7 @@
 
 use bookstore_store::{Connection, ConstraintCheck, ConstraintRule, StoreError};
 use sea_orm::{
-    ConnectionTrait, EntityTrait, QueryFilter,
+    ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
     sea_query::{Alias, Expr, Query},
 };
 use uuid::Uuid;
@@ -34,6 +34,12 @@ pub async fn delete<R: Resource>(
         delete_one::<R>(connection, removal).await?;
     }
     Ok(())
+}
+
+/// The size of the answer to the deletion of one row, in bytes. Several rows need a transaction, and
+/// so does one whose referring rows are deleted first.
+pub fn single_delete<R: Resource>(removals: &[Removal], _backend: DbBackend) -> Option<usize> {
+    matches!(removals, [removal] if !removal.force).then_some(0)
 }
 
 /// The constraint checks of deletions: the ids that other rows may refer to, unless `force` deletes

@@ -2,7 +2,9 @@
 
 use bookstore_store::{Constraint, FieldViolation};
 use chrono::{DateTime, Utc};
-use sea_orm::{EntityTrait, IntoActiveModel, TryIntoModel, Value};
+use sea_orm::{
+    DbErr, EntityTrait, FromQueryResult, IntoActiveModel, QueryResult, TryIntoModel, Value,
+};
 use uuid::Uuid;
 
 use crate::field::ResourceFields;
@@ -23,6 +25,38 @@ pub trait Resource: Send + Sync + 'static {
     const LARGE: &'static [&'static str] = &[];
     /// The constraints that a caller's values can break. The contract's rules cover the others.
     const CONSTRAINTS: &'static [Constraint];
+
+    /// The columns that [`Resource::from_row`] finds by their places: all of the table, in their
+    /// order. Empty if it finds them by their names.
+    const IN_ORDER: &'static [&'static str] = &[];
+
+    /// Makes a row of an answer whose columns from `first` on are those of the table, in their
+    /// order. [`columns_in_order`](crate::columns_in_order) finds them by their places, which costs
+    /// half as much as to find them by their names. By default only the names count.
+    ///
+    /// # Errors
+    /// If a value has another type.
+    fn from_row(row: &QueryResult, first: usize) -> Result<Row<Self>, DbErr> {
+        let _ = first;
+        Row::<Self>::from_query_result(row, "")
+    }
+}
+
+/// Implements [`Resource::from_row`] for a model with these columns, which are all of the table, in
+/// their order.
+#[macro_export]
+macro_rules! columns_in_order {
+    ($model:ty { $($column:ident),+ $(,)? }) => {
+        const IN_ORDER: &'static [&'static str] = &[$(stringify!($column)),+];
+
+        fn from_row(row: &sea_orm::QueryResult, first: usize) -> Result<$model, sea_orm::DbErr> {
+            type Model = $model;
+            let mut places = first..;
+            let mut place = || places.next().unwrap_or_default();
+            $(let $column = row.try_get_by_index(place())?;)+
+            Ok(Model { $($column),+ })
+        }
+    };
 }
 
 /// A row of a resource.

@@ -5,8 +5,8 @@ use bookstore_store::{
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter,
-    TryIntoModel, Value,
+    ActiveModelTrait, ActiveValue, ConnectionTrait, DbBackend, DbErr, EntityTrait, Iterable,
+    QueryFilter, TryIntoModel, Value,
     sea_query::{Alias, Expr, ExprTrait, LockType, OnConflict, Order, Query, SimpleExpr},
 };
 use uuid::Uuid;
@@ -41,6 +41,34 @@ pub async fn insert<R: Resource>(
     }
     // Every column was bound, so the rows hold the bound values.
     rows.into_iter().map(|values| values.try_into_model().map_err(StoreError::from)).collect()
+}
+
+/// The greatest size of the answer to the insert of one row, in bytes. Several rows need a
+/// transaction, since their statements and the order of their locks depend on their number.
+pub fn single_insert<R: Resource>(
+    inserts: &[Insert<Values<R>>],
+    _backend: DbBackend,
+) -> Option<usize> {
+    let [insert] = inserts else { return None };
+    let columns = <R::Entity as EntityTrait>::Column::iter();
+    let sizes = columns.map(|column| match insert.values.get(column) {
+        ActiveValue::Set(value) => size_in_answer(&value),
+        _ => 0,
+    });
+    Some(ANSWER_MARGIN + sizes.sum::<usize>())
+}
+
+/// What an answer has beside the columns' values: its etag, its times, the tags of its fields.
+pub const ANSWER_MARGIN: usize = 1_024;
+
+/// The most bytes that a value takes in an answer.
+fn size_in_answer(value: &Value) -> usize {
+    match value {
+        Value::String(Some(text)) => text.len(),
+        // A number of one digit takes about 16 bytes as google.protobuf.Value.
+        Value::Json(Some(json)) => json.to_string().len() * 16,
+        _ => 64,
+    }
 }
 
 /// The constraint checks of inserted rows.

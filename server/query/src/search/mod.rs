@@ -7,7 +7,7 @@ mod words;
 
 use bookstore_store::{Connection, StoreError};
 use sea_orm::{
-    ConnectionTrait, DbBackend, FromQueryResult, QueryTrait, Statement,
+    ConnectionTrait, DbBackend, QueryTrait, Statement,
     sea_query::{Alias, Expr, ExprTrait, JoinType, Order as Direction, Query},
 };
 
@@ -75,7 +75,7 @@ pub async fn search<R: Searched>(
     };
     let read = connection.query_up_to(statement, PAGE_BYTES).await?;
     let more = read.cut || read.rows.len() > limit;
-    let rows = read.rows.iter().take(limit).map(|(row, _)| Row::<R>::from_query_result(row, ""));
+    let rows = read.rows.iter().take(limit).map(|(row, _)| R::from_row(row, 0));
     Ok(SearchPage { rows: rows.collect::<Result<_, _>>()?, more })
 }
 

@@ -1,8 +1,8 @@
 //! The client of a running service.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use bookstore_client::{Client, InvalidAddress, ResumeTimer};
+use bookstore_client::{Client, ClientOptions, ClientTls, InvalidAddress, ResumeTimer};
 use clap::Args;
 
 use crate::config::duration;
@@ -20,6 +20,49 @@ pub struct Service {
     /// success
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     retry_for: Duration,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// The files of TLS and of the token. TLS is used for addresses that begin with `https://`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Credentials {
+    /// File of the authorities of the service's certificate, in PEM [default: well-known
+    /// authorities] [env: BOOKSTORE_TLS_CA]
+    #[arg(long, value_name = "PATH")]
+    tls_ca: Option<PathBuf>,
+    /// File of this client's certificate, in PEM [env: BOOKSTORE_TLS_CERT]
+    #[arg(long, value_name = "PATH")]
+    tls_cert: Option<PathBuf>,
+    /// File of the certificate's private key, in PEM [default: the file of the certificate]
+    /// [env: BOOKSTORE_TLS_KEY]
+    #[arg(long, value_name = "PATH")]
+    tls_key: Option<PathBuf>,
+    /// File of the token that calls carry [env: BOOKSTORE_TOKEN_FILE]
+    #[arg(long, value_name = "PATH")]
+    token_file: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// The options of a client of this address.
+    #[must_use]
+    pub fn options(&self, address: String) -> ClientOptions {
+        let path = |given: &Option<PathBuf>, variable: &str| {
+            let named = || std::env::var_os(variable).filter(|path| !path.is_empty());
+            given.clone().or_else(|| named().map(PathBuf::from))
+        };
+        let tls = ClientTls {
+            ca_file: path(&self.tls_ca, "BOOKSTORE_TLS_CA"),
+            cert_file: path(&self.tls_cert, "BOOKSTORE_TLS_CERT"),
+            key_file: path(&self.tls_key, "BOOKSTORE_TLS_KEY"),
+        };
+        let mut options = ClientOptions::new([address]);
+        options.token_file = path(&self.token_file, "BOOKSTORE_TOKEN_FILE");
+        match tls == ClientTls::default() {
+            true => options,
+            false => options.tls(tls),
+        }
+    }
 }
 
 /// A service's address: the one given, that of the environment, or the default.
@@ -49,8 +92,8 @@ impl Service {
     /// A client of it, which connects in the background.
     ///
     /// # Errors
-    /// If the address is malformed.
+    /// If the address is malformed, or a file of TLS can't be used.
     pub fn client(&self) -> Result<Client, InvalidAddress> {
-        Client::connect(self.url())
+        self.credentials.options(self.url()).connect()
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 pub use bookstore_migration::revision::Engine;
 
+pub(super) use self::postgres::SSL_MODES;
 use self::text::split;
 
 const FORMS: &str = "must begin with sqlite:, postgres:// or postgresql://";
@@ -46,6 +47,18 @@ pub struct DatabaseUrl {
     text: String,
     engine: Engine,
     nodes: Vec<(String, String)>,
+    encryption: Vec<NodeEncryption>,
+}
+
+/// How the connections to a node are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEncryption {
+    /// The node's address.
+    pub node: String,
+    /// The `sslmode` of its connections (PostgreSQL, 34.19. SSL Support).
+    pub ssl_mode: &'static str,
+    /// What is warned about at the start: the mode is weaker than `database_tls`.
+    pub warning: Option<String>,
 }
 
 impl DatabaseUrl {
@@ -55,6 +68,15 @@ impl DatabaseUrl {
     /// A sentence without secrets: another engine, or a URL of PostgreSQL that is ambiguous, so
     /// that a password could appear in the log.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, None)
+    }
+
+    /// The same. `tls` is the `sslmode` of a URL that has none; without one it is `verify-full`,
+    /// and `prefer` for a node on this machine.
+    ///
+    /// # Errors
+    /// Those of [`DatabaseUrl::parse`].
+    pub fn parse_with(text: &str, tls: Option<&'static str>) -> Result<Self, String> {
         let engine = if text.starts_with("sqlite:") {
             Engine::Sqlite
         } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
@@ -68,8 +90,13 @@ impl DatabaseUrl {
         if text.chars().any(|character| character.is_control() || character == ' ') {
             return Err("must not contain spaces or control characters".to_owned());
         }
+        let mut encryption = Vec::new();
         let nodes = match engine {
-            Engine::Postgres => postgres::read(text)?,
+            Engine::Postgres => {
+                let nodes = postgres::read(text, tls)?;
+                encryption.extend(nodes.iter().map(NodeEncryption::of));
+                nodes.into_iter().map(|node| (node.name, node.url)).collect()
+            }
             Engine::Sqlite => {
                 sqlite::check(text)?;
                 let file = split(text, '?').0;
@@ -77,7 +104,7 @@ impl DatabaseUrl {
                 vec![(file.to_owned(), text.to_owned())]
             }
         };
-        Ok(Self { text: text.to_owned(), engine, nodes })
+        Ok(Self { text: text.to_owned(), engine, nodes, encryption })
     }
 
     /// The engine that the URL names.
@@ -91,12 +118,12 @@ impl DatabaseUrl {
     ///
     /// # Errors
     /// A sentence without secrets.
-    pub fn parse_replicas(text: &str) -> Result<Vec<Self>, String> {
+    pub fn parse_replicas(text: &str, tls: Option<&'static str>) -> Result<Vec<Self>, String> {
         // A comma may also separate the hosts of one URL.
         let spaced = text.replace(",postgres://", " postgres://");
         let spaced = spaced.replace(",postgresql://", " postgresql://");
         let urls = spaced.split_whitespace().map(|text| {
-            let url = Self::parse(text)?;
+            let url = Self::parse_with(text, tls)?;
             match url.engine {
                 Engine::Postgres => Ok(url),
                 Engine::Sqlite => Err("must begin with postgres:// or postgresql://".to_owned()),
@@ -112,10 +139,38 @@ impl DatabaseUrl {
         &self.nodes
     }
 
+    /// How the connections to each node are encrypted; empty on SQLite.
+    #[must_use]
+    pub fn encryption(&self) -> &[NodeEncryption] {
+        &self.encryption
+    }
+
     /// The whole URL, secrets included.
     #[cfg(test)]
     pub fn expose(&self) -> &str {
         &self.text
+    }
+}
+
+impl NodeEncryption {
+    fn of(node: &postgres::UrlNode) -> Self {
+        let postgres::UrlNode { name, ssl_mode, expected, .. } = node;
+        let rank = |mode: &str| postgres::SSL_MODES.iter().position(|known| *known == mode);
+        // A socket has no TLS and needs none.
+        let is_weak = !name.starts_with('/') && rank(ssl_mode) < rank(expected);
+        let warning = is_weak.then(|| {
+            let lack = match *ssl_mode {
+                "disable" => "nothing is encrypted",
+                "prefer" => {
+                    "the server's certificate is not verified, and a server without TLS \
+                             is taken"
+                }
+                "require" => "the server's certificate is not verified",
+                _ => "the host in the server's certificate is not verified",
+            };
+            format!("connections to {name} have sslmode={ssl_mode}, not {expected}: {lack}")
+        });
+        Self { node: name.clone(), ssl_mode, warning }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads the URL of PostgreSQL servers once: into nodes, each with its name and a URL of its own
 //! for the driver (PostgreSQL, 34.1.1.2. Connection URIs, 34.1.2. Parameter Key Words).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -46,17 +46,29 @@ const FIXED: [(&str, &[&str]); 9] = [
     ("target_session_attrs", &["any"]),
 ];
 
-/// The values of `sslmode`, from the weakest to the strongest.
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+/// The values of `sslmode`, from the weakest to the strongest. libpq also has `allow`, which is
+/// refused: an attacker in between decides whether such a session is encrypted.
+pub(in super::super) const SSL_MODES: [&str; 5] =
+    ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/// The name of a node and its URL.
-pub(super) type NamedNode = (String, String);
+/// A node.
+pub(super) struct UrlNode {
+    /// Its address.
+    pub(super) name: String,
+    /// Its URL for the driver.
+    pub(super) url: String,
+    /// The `sslmode` of its connections.
+    pub(super) ssl_mode: &'static str,
+    /// The weakest `sslmode` that needs no warning.
+    pub(super) expected: &'static str,
+}
 
-/// Reads a URL that begins with `postgres://` or `postgresql://`.
+/// Reads a URL that begins with `postgres://` or `postgresql://`. `default` is the `sslmode` of a
+/// URL that has none; without one it is `verify-full`, and `prefer` for nodes on this machine.
 ///
 /// # Errors
 /// A sentence without secrets that names the parameter at fault.
-pub(super) fn read(text: &str) -> Result<Vec<NamedNode>, String> {
+pub(super) fn read(text: &str, default: Option<&'static str>) -> Result<Vec<UrlNode>, String> {
     check_clarity(text)?;
     let (place, query) = split(text, '?');
     let rest = place.split_once("://").map_or("", |(_, rest)| rest);
@@ -92,9 +104,10 @@ pub(super) fn read(text: &str) -> Result<Vec<NamedNode>, String> {
     let addresses = values.remove("hostaddr").filter(|all| !all.is_empty());
     let addresses = addresses.map(|all| all.split(',').map(str::to_owned).collect::<Vec<_>>());
     let is_named = places.iter().any(|host| !host.is_empty());
-    encryption(&mut values, addresses.is_some() && is_named)?;
     values.retain(|_, value| !value.is_empty());
-    nodes(&values, dialed(places, addresses)?, &ports)
+    let has_both = addresses.is_some() && is_named;
+    let encryption = Encryption::read(&mut values, has_both, default)?;
+    nodes(&values, dialed(places, addresses)?, &ports, &encryption)
 }
 
 /// The name of an obeyed parameter; `None` for one that changes nothing.
@@ -132,40 +145,91 @@ fn session_option(name: &str) -> Result<Option<&str>, String> {
     key.map(Some).ok_or_else(|| "has a parameter options[…] without a setting's name".to_owned())
 }
 
-/// Checks the parameters of TLS, and says what they mean to libpq in the driver's words. `has_both`
-/// says whether there is a `hostaddr` beside a `host`.
-fn encryption(values: &mut BTreeMap<String, String>, has_both: bool) -> Result<(), String> {
-    let get = |name: &str| values.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let mode = get("sslmode");
-    if mode.is_some_and(|mode| !SSL_MODES.contains(&mode)) {
-        return Err(format!("has an sslmode that is none of {}", SSL_MODES.join(", ")));
-    }
-    if get("sslcert").is_some() != get("sslkey").is_some() {
-        return Err("has one of sslcert and sslkey, which need each other".to_owned());
-    }
-    let mode = match (get("sslrootcert"), mode) {
-        (Some("system"), None | Some("verify-full")) => Some("verify-full"),
-        (Some("system"), _) => {
-            return Err("has sslrootcert=system, which needs sslmode=verify-full".to_owned());
+/// The parameters of TLS.
+struct Encryption {
+    given: Option<&'static str>,
+    default: Option<&'static str>,
+    root: Option<String>,
+    /// Whether there is a `hostaddr` beside a `host`.
+    has_both: bool,
+}
+
+impl Encryption {
+    /// Takes and checks the parameters that are the same for all nodes.
+    fn read(
+        values: &mut BTreeMap<String, String>,
+        has_both: bool,
+        default: Option<&'static str>,
+    ) -> Result<Self, String> {
+        let given = match values.remove("sslmode").as_deref() {
+            None => None,
+            Some("allow") => {
+                return Err("has sslmode=allow, which may encrypt nothing: write prefer, or a \
+                            stronger mode"
+                    .to_owned());
+            }
+            Some(mode) => {
+                let known = SSL_MODES.into_iter().find(|known| *known == mode);
+                let all = SSL_MODES.join(", ");
+                Some(known.ok_or_else(|| format!("has an sslmode that is none of {all}"))?)
+            }
+        };
+        if values.contains_key("sslcert") != values.contains_key("sslkey") {
+            return Err("has one of sslcert and sslkey, which need each other".to_owned());
         }
-        // As libpq does.
-        (Some(_), Some("require")) => Some("verify-ca"),
-        (Some(_), None | Some("disable" | "allow" | "prefer")) => {
-            return Err("has sslrootcert, which needs sslmode=verify-ca or verify-full: \
-                        a weaker mode verifies nothing"
-                .to_owned());
+        let root = values.get("sslrootcert").cloned();
+        // The driver has no word for it. It takes the well-known authorities anyway.
+        if root.as_deref() == Some("system") {
+            values.remove("sslrootcert");
         }
-        (_, mode) => mode,
-    };
-    if has_both && mode == Some("verify-full") {
-        return Err("has hostaddr beside host, which sslmode=verify-full can't verify".to_owned());
+        Ok(Self { given, default, root, has_both })
     }
-    let mode = mode.map(str::to_owned);
-    if get("sslrootcert") == Some("system") {
-        values.remove("sslrootcert");
+
+    /// The mode of the connections to a host, in the driver's words with libpq's meaning.
+    fn mode(&self, host: &str) -> Result<&'static str, String> {
+        // TLS is for TCP alone, as in libpq.
+        if host.starts_with('/') {
+            return Ok("disable");
+        }
+        let mode = match (self.root.as_deref(), self.given.or(self.default)) {
+            (Some("system"), None | Some("verify-full")) => "verify-full",
+            (Some("system"), _) => {
+                return Err("has sslrootcert=system, which needs sslmode=verify-full".to_owned());
+            }
+            // As libpq does.
+            (Some(_), Some("require")) => "verify-ca",
+            (Some(_), Some("disable" | "prefer")) => {
+                return Err("has sslrootcert, which needs sslmode=verify-ca or verify-full: \
+                            a weaker mode verifies nothing"
+                    .to_owned());
+            }
+            (_, Some(mode)) => mode,
+            (None, None) if is_this_machine(host) => "prefer",
+            (_, None) => "verify-full",
+        };
+        if self.has_both && mode == "verify-full" {
+            let message = "has hostaddr beside host, which sslmode=verify-full can't verify";
+            return Err(message.to_owned());
+        }
+        Ok(mode)
     }
-    values.extend(mode.map(|mode| ("sslmode".to_owned(), mode)));
-    Ok(())
+
+    /// The weakest mode of a host that needs no warning.
+    fn expected(&self, host: &str) -> &'static str {
+        match self.default {
+            Some(mode) => mode,
+            None if is_this_machine(host) => "disable",
+            None => "verify-full",
+        }
+    }
+}
+
+/// Whether a host is this machine for certain, so that its traffic leaves no machine.
+fn is_this_machine(host: &str) -> bool {
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(is_loopback)
 }
 
 /// What is dialled: addresses in place of names where there are any.
@@ -175,7 +239,7 @@ fn dialed(hosts: Vec<String>, addresses: Option<Vec<String>>) -> Result<Vec<Stri
     if !unnamed && hosts.len() != addresses.len() {
         return Err(format!("has {} hosts and {} hostaddr", hosts.len(), addresses.len()));
     }
-    if addresses.iter().any(|address| address.parse::<std::net::IpAddr>().is_err()) {
+    if addresses.iter().any(|address| address.parse::<IpAddr>().is_err()) {
         return Err("has a hostaddr that is no IP address".to_owned());
     }
     Ok(addresses)
@@ -186,12 +250,13 @@ fn nodes(
     values: &BTreeMap<String, String>,
     hosts: Vec<String>,
     ports: &[String],
-) -> Result<Vec<NamedNode>, String> {
+    encryption: &Encryption,
+) -> Result<Vec<UrlNode>, String> {
     if ports.len() != 1 && ports.len() != hosts.len() {
         return Err(format!("has {} hosts and {} ports", hosts.len(), ports.len()));
     }
     let defaults = PgConnectOptions::new_without_pgpass();
-    let mut nodes: Vec<NamedNode> = Vec::new();
+    let mut nodes: Vec<UrlNode> = Vec::new();
     for (index, host) in hosts.into_iter().enumerate() {
         let port = match ports.get(index).unwrap_or(&ports[0]).as_str() {
             "" => defaults.get_port(),
@@ -204,18 +269,17 @@ fn nodes(
             host if host.starts_with('/') => format!("{host}:{port}"),
             host => format!("{}:{port}", host.to_ascii_lowercase()),
         };
-        if nodes.iter().any(|(known, _)| *known == name) {
+        if nodes.iter().any(|known| known.name == name) {
             return Err(format!("names {name} twice"));
         }
         let mut url = format!("postgres://?host={}&port={port}", encode(host));
         for (key, value) in values {
             url += &format!("&{key}={}", encode(value));
         }
-        // TLS is for TCP alone, as in libpq.
-        if host.starts_with('/') {
-            url += "&sslmode=disable";
-        }
-        nodes.push((name, url));
+        // Always, since the driver would take PGSSLMODE otherwise.
+        let ssl_mode = encryption.mode(host)?;
+        url += &format!("&sslmode={ssl_mode}");
+        nodes.push(UrlNode { name, url, ssl_mode, expected: encryption.expected(host) });
     }
     Ok(nodes)
 }

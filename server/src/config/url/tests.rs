@@ -47,7 +47,7 @@ fn a_node_has_the_address_that_is_dialed() {
         ("postgres://127.0.0.1/db?port=7", &["127.0.0.1:7"]),
         ("postgres://a:1/db?host=b", &["b:1"]),
         ("postgres://a:1,b:2/db?port=3,4", &["a:3", "b:4"]),
-        ("postgres://name/db?hostaddr=10.0.0.1", &["10.0.0.1:5432"]),
+        ("postgres://name/db?hostaddr=10.0.0.1&sslmode=require", &["10.0.0.1:5432"]),
         ("postgres:///db?hostaddr=10.0.0.1&sslmode=verify-full", &["10.0.0.1:5432"]),
         ("postgres:///db?hostaddr=10.0.0.1,::1&port=1,2", &["10.0.0.1:1", "[::1]:2"]),
         ("postgres:///db?host=/run/pg", &["/run/pg:5432"]),
@@ -57,10 +57,11 @@ fn a_node_has_the_address_that_is_dialed() {
     ] {
         assert_eq!(names(url), expected, "{url}");
     }
-    let replicas = DatabaseUrl::parse_replicas("postgres://a,b/db postgres://c/db,postgres://d");
+    let replicas =
+        DatabaseUrl::parse_replicas("postgres://a,b/db postgres://c/db,postgres://d", None);
     assert_eq!(replicas.unwrap().len(), 3);
-    assert!(DatabaseUrl::parse_replicas("sqlite:x").is_err());
-    assert_eq!(DatabaseUrl::parse_replicas("").unwrap(), []);
+    assert!(DatabaseUrl::parse_replicas("sqlite:x", None).is_err());
+    assert_eq!(DatabaseUrl::parse_replicas("", None).unwrap(), []);
 }
 
 /// The driver reads the URL of a node as the URL was meant.
@@ -94,9 +95,48 @@ fn the_driver_reads_the_same() {
         ("postgres:///db?host=/run/pg&sslmode=require", "Disable"),
         ("postgres://h/db?ssl-mode=disable", "Disable"),
         ("postgres://h/db?sslmode=disable&sslmode=require", "Require"),
-        ("postgres://h/db?gssencmode=disable&sslmode=", "Prefer"),
+        ("postgres://h/db?gssencmode=disable&sslmode=", "VerifyFull"),
+        ("postgres://h/db", "VerifyFull"),
+        ("postgres://10.0.0.1/db", "VerifyFull"),
+        ("postgres://h/db?sslrootcert=/ca", "VerifyFull"),
+        ("postgres://localhost/db?sslrootcert=/ca", "VerifyFull"),
+        ("postgres://LocalHost/db", "Prefer"),
+        ("postgres://127.0.0.2/db", "Prefer"),
+        ("postgres://[::1]/db", "Prefer"),
+        ("postgres:///db?host=/run/pg", "Disable"),
     ] {
         assert_eq!(mode(url), expected, "{url}");
+    }
+}
+
+#[test]
+fn a_mode_that_is_weaker_than_the_setting_is_warned_about() {
+    let read = |text: &str, tls| {
+        let url = DatabaseUrl::parse_with(text, tls).expect(text);
+        let [NodeEncryption { ssl_mode, warning, .. }] = url.encryption() else { panic!("{text}") };
+        (*ssl_mode, warning.clone())
+    };
+    for (url, tls, mode, warning) in [
+        ("postgres://h", None, "verify-full", None),
+        ("postgres://h", Some("require"), "require", None),
+        ("postgres://h", Some("disable"), "disable", None),
+        ("postgres://h?sslrootcert=/ca", Some("require"), "verify-ca", None),
+        ("postgres://localhost", Some("verify-full"), "verify-full", None),
+        ("postgres://localhost?sslmode=disable", None, "disable", None),
+        ("postgres:///d?host=/run/pg", Some("verify-full"), "disable", None),
+        ("postgres://h?sslmode=verify-full", Some("prefer"), "verify-full", None),
+        ("postgres://h?sslmode=verify-ca", None, "verify-ca", Some("the host in the server's")),
+        ("postgres://h?sslmode=require", None, "require", Some("certificate is not verified")),
+        ("postgres://h?sslmode=prefer", Some("require"), "prefer", Some("without TLS is taken")),
+        ("postgres://h?sslmode=disable", Some("prefer"), "disable", Some("nothing is encrypted")),
+    ] {
+        let (found, warned) = read(url, tls);
+        assert_eq!(found, mode, "{url} {tls:?}");
+        match (warning, warned) {
+            (None, None) => {}
+            (Some(part), Some(warned)) => assert!(warned.contains(part), "{url}: {warned}"),
+            (_, warned) => panic!("{url} {tls:?}: {warned:?}"),
+        }
     }
 }
 
@@ -108,8 +148,9 @@ fn a_parameter_that_is_not_obeyed_is_refused_by_its_name() {
         ("postgres://h/db?target_session_attrs=read-write", "parameter target_session_attrs with"),
         ("postgres://h/db?channel_binding=require", "parameter channel_binding with"),
         ("postgres://h/db?ssl=true", "write sslmode=require"),
-        ("postgres://h/db?sslmode=on", "an sslmode that is none of disable, allow"),
-        ("postgres://h/db?sslrootcert=/ca", "sslrootcert, which needs sslmode=verify-ca"),
+        ("postgres://h/db?sslmode=on", "an sslmode that is none of disable, prefer"),
+        ("postgres://h/db?sslmode=allow", "sslmode=allow, which may encrypt nothing"),
+        ("postgres://h/db?sslmode=prefer&sslrootcert=/ca", "which needs sslmode=verify-ca"),
         ("postgres://h/db?sslmode=require&sslrootcert=system", "needs sslmode=verify-full"),
         ("postgres://h/db?sslcert=/crt", "sslcert and sslkey"),
         ("postgres://h/db?application_name=%zz", "for a % (in application_name)"),
@@ -122,6 +163,7 @@ fn a_parameter_that_is_not_obeyed_is_refused_by_its_name() {
         ("postgres://a,b/db?hostaddr=10.0.0.1", "2 hosts and 1 hostaddr"),
         ("postgres://h/db?hostaddr=10.0.0.1&sslmode=verify-full", "can't verify"),
         ("postgres:///db?host=h&hostaddr=10.0.0.1&sslrootcert=system", "can't verify"),
+        ("postgres://h/db?hostaddr=10.0.0.1", "can't verify"),
         ("postgres://::1/db", "without brackets"),
         ("postgres://[::1/db", "a [ without its ]"),
         ("postgres://[a.b]/db", "no IPv6 address"),

@@ -19,7 +19,8 @@ use prost::Message as _;
 use super::{
     Book,
     operations::{CreateBooks, DeleteBooks, UpdateBooks},
-    view::{GetBook, GetBooks, ListBooks, Reviews, WithCategory},
+    view::{GetBook, GetBooks, ListBooks},
+    view_form::{Reviews, WithCategory},
 };
 use crate::{
     resource::{category::Category, review::Review},

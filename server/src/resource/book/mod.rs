@@ -5,6 +5,7 @@ mod operations;
 mod search;
 mod service;
 mod view;
+mod view_form;
 
 use bookstore_entity::book;
 use bookstore_proto::v1::{
@@ -105,4 +106,19 @@ impl Resource for Book {
             field: "id",
         },
     ];
+    bookstore_query::columns_in_order!(bookstore_entity::book::Model {
+        id,
+        title,
+        author,
+        description,
+        price_micros,
+        currency_code,
+        stock,
+        category_id,
+        cover_image,
+        attributes,
+        created_at,
+        updated_at,
+        version
+    });
 }

@@ -20,7 +20,7 @@ use crate::rpc::stamp::operations;
 
 operations! {
     /// Creates books.
-    CreateBooks(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Book>, crud::checks_of_insert::<Book>;
+    CreateBooks(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Book>, crud::checks_of_insert::<Book>, crud::single_insert::<Book>;
     /// Changes books.
     UpdateBooks(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Book>, crud::checks_of_update::<Book>;
 }

@@ -75,6 +75,11 @@ impl ImportPlan {
         })
     }
 
+    /// Whether the import changes existing books.
+    pub fn updates(&self) -> bool {
+        self.change.is_some()
+    }
+
     /// Checks a batch. Returns the operation that writes it and its idempotency key. A violation of
     /// a row rejects only that row.
     ///

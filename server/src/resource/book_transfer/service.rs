@@ -2,7 +2,7 @@
 
 use bookstore_proto::v1::{
     ExportBooksRequest, ExportBooksResponse, ImportBooksAcknowledgement, ImportBooksBatch,
-    ImportBooksEnd, ImportBooksRequest, ImportBooksResponse, ImportBooksSummary,
+    ImportBooksEnd, ImportBooksRequest, ImportBooksResponse, ImportBooksSummary, ImportMode,
     book_transfer_service_server::{BookTransferService, BookTransferServiceServer},
     import_books_request::Step,
     import_books_response::Step as Answer,
@@ -75,6 +75,7 @@ impl Import {
             };
             let answer = match message.step {
                 Some(Step::Options(options)) if self.plan.is_none() => {
+                    self.call.judge(methods(options.mode() == ImportMode::Upsert), "options")?;
                     let plan = ImportPlan::of(&self.call, options)?;
                     let retention = self.call.key_retention();
                     let expired = plan.first_sent.map(|sent| sent + retention);
@@ -101,6 +102,8 @@ impl Import {
         batch: ImportBooksBatch,
     ) -> Result<ImportBooksAcknowledgement, Status> {
         let plan = self.plan.as_ref().ok_or_else(without_options)?;
+        // Again: the policy may be another one.
+        self.call.judge(methods(plan.updates()), "batch")?;
         let number = batch.number;
         if let Some(last) = self.last
             && last.checked_add(1) != Some(number)
@@ -138,6 +141,15 @@ impl Import {
         self.ended = true;
         Ok(self.sum)
     }
+}
+
+/// The methods that do what a batch of an import does, for the policy.
+fn methods(updates: bool) -> &'static [&'static str] {
+    const METHODS: [&str; 2] = [
+        "/bookstore.v1.BookService/BatchCreateBooks",
+        "/bookstore.v1.BookService/BatchUpdateBooks",
+    ];
+    if updates { &METHODS } else { &METHODS[..1] }
 }
 
 fn without_options() -> Status {

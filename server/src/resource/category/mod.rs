@@ -76,4 +76,12 @@ impl Resource for Category {
             field: "name",
         },
     ];
+    bookstore_query::columns_in_order!(bookstore_entity::category::Model {
+        id,
+        name,
+        description,
+        created_at,
+        updated_at,
+        version
+    });
 }

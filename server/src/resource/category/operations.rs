@@ -28,7 +28,7 @@ queries! {
     /// Reads one category.
     GetCategory(One) -> Model = crud::get::<Category>, crud::row_by_id::<Category>, crud::of_row::<Category>;
     /// Reads many categories by their ids.
-    GetCategories(Ids) -> Vec<Model> = crud::get_many::<Category>;
+    GetCategories(Ids) -> Vec<Model> = crud::get_many::<Category>, crud::rows_by_id::<Category>, crud::of_rows::<Category>;
     /// Reads a page of the list.
     ListCategories(ListQuery) -> Listed<Model> = list::list::<Category>;
     /// Reads a page of the list, with figures of each category's books.
@@ -96,7 +96,7 @@ async fn figures(
 
 operations! {
     /// Creates categories.
-    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::checks_of_insert::<Category>;
+    CreateCategories(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Category>, crud::checks_of_insert::<Category>, crud::single_insert::<Category>;
     /// Changes categories.
     UpdateCategories(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Category>, crud::checks_of_update::<Category>;
 }

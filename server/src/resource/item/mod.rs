@@ -69,4 +69,13 @@ impl Resource for Item {
         columns: &["id"],
         field: "id",
     }];
+    bookstore_query::columns_in_order!(bookstore_entity::item::Model {
+        id,
+        name,
+        status,
+        payload,
+        created_at,
+        updated_at,
+        version
+    });
 }

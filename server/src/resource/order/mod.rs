@@ -5,6 +5,7 @@ mod operations;
 mod placed;
 mod placing;
 mod service;
+mod whole;
 
 use bookstore_entity::order;
 use bookstore_proto::v1::{
@@ -111,4 +112,15 @@ impl Resource for Order {
             field: "user_id",
         },
     ];
+    bookstore_query::columns_in_order!(bookstore_entity::order::Model {
+        id,
+        user_id,
+        status,
+        total_micros,
+        currency_code,
+        shipping_address,
+        created_at,
+        updated_at,
+        version
+    });
 }

@@ -15,7 +15,7 @@ use bookstore_store::{
     Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
 use uuid::Uuid;
@@ -24,6 +24,7 @@ use super::{
     CANCELLED, CONFIRMED, DELIVERED, Order, SHIPPED, TRANSITIONS,
     placed::{NewOrder, OrderItemRow, OrderLine, WithItems},
     placing::{self, give_back, place},
+    whole,
 };
 use crate::rpc::stamp::{operations, queries};
 
@@ -33,9 +34,9 @@ const ORDER_STATE: Precondition =
 
 queries! {
     /// Reads one order.
-    GetOrder(One) -> WithItems = get;
+    GetOrder(One) -> WithItems = get, whole::by_id, whole::of_rows;
     /// Reads many orders by their ids.
-    GetOrders(Ids) -> Vec<WithItems> = get_many;
+    GetOrders(Ids) -> Vec<WithItems> = get_many, whole::many_by_id, whole::of_many_rows;
     /// Reads a page of the list.
     ListOrders(ListQuery) -> Listed<WithItems> = list;
 }
@@ -70,6 +71,13 @@ impl Operation for PlaceOrder {
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         placing::constraint_checks(&self.order)
     }
+
+    fn single_statement(&self, backend: DbBackend) -> Option<usize> {
+        let most = crud::ANSWER_MARGIN
+            + self.order.shipping_address.len()
+            + self.lines.len() * ORDER_LINE_BYTES;
+        (backend == DbBackend::Postgres).then_some(most)
+    }
 }
 
 /// A change of an order's status.
@@ -81,13 +89,23 @@ pub struct OrderTransition {
     pub expected: Expected,
 }
 
+/// The most bytes that an order line takes in an answer: a book's id, a quantity, a price.
+const ORDER_LINE_BYTES: usize = 256;
+
 const ITEM: [order_item::Column; 3] =
     [order_item::Column::BookId, order_item::Column::Quantity, order_item::Column::PriceMicros];
 
 async fn get(connection: &Connection, one: &One) -> Result<WithItems, StoreError> {
-    let order = crud::get::<Order>(connection, one).await?;
-    let mut items = items(connection, std::slice::from_ref(&order), PAGE_BYTES).await?;
-    Ok((order, items.pop().unwrap_or_default()))
+    let statement = whole::for_one(connection.get_database_backend(), one.id);
+    let read = connection.cached_up_to(statement, whole::MOST).await?;
+    let rows: Vec<_> = read.rows.into_iter().map(|(row, _)| row).collect();
+    match read.cut || whole::items(rows.len()) > PAGE_BYTES {
+        true => {
+            let size = PAGE_BYTES.saturating_add(1);
+            Err(StoreError::AnswerTooLarge { size, limit: PAGE_BYTES })
+        }
+        false => whole::read(one.id, &rows),
+    }
 }
 
 async fn get_many(connection: &Connection, ids: &Ids) -> Result<Vec<WithItems>, StoreError> {

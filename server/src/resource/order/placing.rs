@@ -2,23 +2,13 @@
 //! copies. PostgreSQL does it in one statement. On SQLite the transaction has locked the whole
 //! file.
 
-use bookstore_entity::{
-    book,
-    order::{ActiveModel, Column, Entity, Model},
-    order_item, user,
-};
-use bookstore_query::{
-    Resource,
-    crud::{column_in, later, later_sql},
-};
+use std::sync::LazyLock;
+
+use bookstore_entity::order::Model;
+use bookstore_query::{Resource, crud::later_sql};
 use bookstore_store::{Connection, ConstraintCheck, FieldViolation, Precondition, StoreError};
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
-    Value,
-    sea_query::{Expr, ExprTrait},
-};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::{
@@ -174,51 +164,48 @@ fn enough(lines: &[OrderLine], books: &[LockedBook]) -> Result<(), StoreError> {
 
 /// One text however many lines there are. Whether the order can be placed is decided on the locked
 /// rows, which are newer than the statement's snapshot. The parts that write depend on that
-/// decision, so all locks are taken before them. The stock is counted from the locked row: with the
-/// snapshot's row, PostgreSQL would evaluate the CHECK on an outdated number before it finds the
-/// newer row. Where the id is taken nothing is locked: a transaction that changes that order may
-/// wait for the same books.
-const PLACE: &str = r#"WITH "line" AS MATERIALIZED (
-    SELECT * FROM unnest($5::uuid[], $6::int4[], $7::uuid[])
-        WITH ORDINALITY AS "line" ("book_id", "quantity", "id", "place")
-), "fact" AS MATERIALIZED (
+/// decision, so all locks are taken before them. The new values are counted from the locked row:
+/// with the snapshot's row, PostgreSQL would evaluate the CHECK on an outdated number before it
+/// finds the newer row. Where the id is taken nothing is locked: a transaction that changes that
+/// order may wait for the same books.
+const PLACE: &str = r#"WITH "fact" AS MATERIALIZED (
     SELECT EXISTS (SELECT 1 FROM "orders" WHERE "id" = $1) AS "is_taken",
         EXISTS (SELECT 1 FROM "users" WHERE "id" = $2) AS "has_user"
-), "book" AS MATERIALIZED (
-    SELECT "id", "stock", "price_micros", "currency_code" FROM "books"
-    WHERE "id" = ANY($5) AND NOT EXISTS (SELECT 1 FROM "orders" WHERE "id" = $1)
-    ORDER BY "id" FOR NO KEY UPDATE
+), "line" AS MATERIALIZED (
+    SELECT "line"."place", "line"."id", "line"."quantity", "books"."id" AS "book_id", "books"."stock",
+        "books"."price_micros", "books"."currency_code", "books"."version", "books"."updated_at"
+    FROM unnest($5::uuid[], $6::int4[], $7::uuid[])
+        WITH ORDINALITY AS "line" ("book_id", "quantity", "id", "place")
+    JOIN "books" ON "books"."id" = "line"."book_id"
+    WHERE NOT (SELECT "is_taken" FROM "fact")
+    ORDER BY "books"."id" FOR NO KEY UPDATE OF "books"
 ), "verdict" AS MATERIALIZED (
-    SELECT count("book"."id") = count(*) AND bool_and("book"."stock" >= "line"."quantity")
-            AND min("book"."currency_code") = max("book"."currency_code")
+    SELECT count(*) = cardinality($5) AND bool_and("stock" >= "quantity")
+            AND min("currency_code") = max("currency_code")
             AND (SELECT "has_user" FROM "fact") AS "good",
-        sum("book"."price_micros" * "line"."quantity")::bigint AS "total_micros",
-        min("book"."currency_code") AS "currency_code"
-    FROM "line" LEFT JOIN "book" ON "book"."id" = "line"."book_id"
+        sum("price_micros" * "quantity")::bigint AS "total_micros",
+        min("currency_code") AS "currency_code"
+    FROM "line"
 ), "placed" AS (
     INSERT INTO "orders" ("id", "user_id", "status", "total_micros", "currency_code",
         "shipping_address", "created_at", "updated_at", "version")
     SELECT $1, $2, 'PENDING', "total_micros", "currency_code", $3, $4, $4, 1
     FROM "verdict" WHERE "good"
-    RETURNING 1
 ), "taken" AS (
-    UPDATE "books" SET "stock" = "book"."stock" - "line"."quantity",
-        "version" = "books"."version" + 1,
-        "updated_at" = greatest($4, "books"."updated_at" + interval '1 microsecond')
-    FROM "verdict", "line" JOIN "book" ON "book"."id" = "line"."book_id"
-    WHERE "verdict"."good" AND "books"."id" = "book"."id"
-    RETURNING 1
+    UPDATE "books" SET "stock" = "line"."stock" - "line"."quantity",
+        "version" = "line"."version" + 1,
+        "updated_at" = greatest($4, "line"."updated_at" + interval '1 microsecond')
+    FROM "verdict", "line"
+    WHERE "verdict"."good" AND "books"."id" = "line"."book_id"
 ), "item" AS (
     INSERT INTO "order_items" ("id", "order_id", "book_id", "quantity", "price_micros",
         "created_at", "updated_at", "version")
-    SELECT "line"."id", $1, "book"."id", "line"."quantity", "book"."price_micros", $4, $4, 1
-    FROM "verdict", "line" JOIN "book" ON "book"."id" = "line"."book_id" WHERE "verdict"."good"
+    SELECT "line"."id", $1, "line"."book_id", "line"."quantity", "line"."price_micros", $4, $4, 1
+    FROM "verdict", "line" WHERE "verdict"."good"
 )
-SELECT "fact"."is_taken", "fact"."has_user", "book"."stock", "book"."price_micros",
-    "book"."currency_code",
-    (SELECT count(*) FROM "placed") = 1
-        AND (SELECT count(*) FROM "taken") = (SELECT count(*) FROM "line") AS "placed"
-FROM "fact", "line" LEFT JOIN "book" ON "book"."id" = "line"."book_id" ORDER BY "line"."place""#;
+SELECT "fact"."is_taken", "fact"."has_user", "verdict"."good", "line"."place", "line"."stock",
+    "line"."price_micros", "line"."currency_code"
+FROM "fact", "verdict" LEFT JOIN "line" ON true"#;
 
 async fn place_in_one(
     connection: &Connection,
@@ -239,58 +226,76 @@ async fn place_in_one(
         ids.to_vec().into(),
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, PLACE, values);
-    let mut state =
-        OrderState { is_taken: false, has_user: false, books: Vec::new(), placed: false };
-    for row in connection.query_all_raw(statement).await? {
+    state_of(connection.query_all_raw(statement).await?, lines)
+}
+
+/// The state, from a row for each line whose book exists, or one without a line.
+fn state_of(rows: Vec<QueryResult>, lines: &[OrderLine]) -> Result<OrderState, StoreError> {
+    let mut state = OrderState {
+        is_taken: false,
+        has_user: false,
+        books: vec![None; lines.len()],
+        placed: false,
+    };
+    for row in rows {
         state.is_taken = row.try_get_by_index(0)?;
         state.has_user = row.try_get_by_index(1)?;
-        let stock: Option<i32> = row.try_get_by_index(2)?;
-        state.books.push(match stock {
-            Some(stock) => Some(LockedBook {
-                stock,
-                price_micros: row.try_get_by_index(3)?,
-                currency_code: row.try_get_by_index(4)?,
-            }),
-            None => None,
-        });
-        state.placed = row.try_get_by_index(5)?;
+        state.placed = row.try_get_by_index::<Option<bool>>(2)?.unwrap_or_default();
+        let Some(place) = row.try_get_by_index::<Option<i64>>(3)? else { continue };
+        let book = LockedBook {
+            stock: row.try_get_by_index(4)?,
+            price_micros: row.try_get_by_index(5)?,
+            currency_code: row.try_get_by_index(6)?,
+        };
+        // Counted from 1 (PostgreSQL, 7.2.1.4. Table Functions: WITH ORDINALITY).
+        let at = usize::try_from(place - 1).ok().and_then(|at| state.books.get_mut(at));
+        *at.ok_or_else(|| StoreError::internal("a line that isn't the order's"))? = Some(book);
     }
     Ok(state)
 }
+
+/// Reads the same on SQLite, where the transaction has locked the whole file.
+const READ: &str = r#"SELECT EXISTS (SELECT 1 FROM "orders" WHERE "id" = ?1),
+    EXISTS (SELECT 1 FROM "users" WHERE "id" = ?2), NULL,
+    CASE WHEN "books"."id" IS NOT NULL THEN "line"."key" + 1 END,
+    "books"."stock", "books"."price_micros", "books"."currency_code"
+FROM json_each(?3) AS "line" LEFT JOIN "books" ON "books"."id" = unhex("line"."value")"#;
 
 async fn read_state(
     connection: &Connection,
     order: &NewOrder,
     lines: &[OrderLine],
 ) -> Result<OrderState, StoreError> {
-    let taken = Entity::find_by_id(order.id).select_only().column(Column::Id);
-    let user = user::Entity::find_by_id(order.user_id).select_only().column(user::Column::Id);
-    let ids: Vec<Uuid> = lines.iter().map(|line| line.book_id).collect();
-    let books: Vec<(Uuid, i32, i64, String)> = book::Entity::find()
-        .select_only()
-        .column(book::Column::Id)
-        .column(book::Column::Stock)
-        .column(book::Column::PriceMicros)
-        .column(book::Column::CurrencyCode)
-        .filter(column_in(connection, "id", &ids))
-        .into_tuple()
-        .all(connection)
-        .await?;
-    let books = lines.iter().map(|line| {
-        let found = books.iter().find(|(id, ..)| *id == line.book_id);
-        found.map(|(_, stock, price_micros, currency_code)| LockedBook {
-            stock: *stock,
-            price_micros: *price_micros,
-            currency_code: currency_code.clone(),
-        })
-    });
-    Ok(OrderState {
-        is_taken: taken.into_tuple::<Uuid>().one(connection).await?.is_some(),
-        has_user: user.into_tuple::<Uuid>().one(connection).await?.is_some(),
-        books: books.collect(),
-        placed: false,
-    })
+    let books: Vec<String> = lines.iter().map(|line| line.book_id.simple().to_string()).collect();
+    let books = serde_json::Value::from(books).to_string();
+    let values = [order.id.into(), order.user_id.into(), books.into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, READ, values);
+    state_of(connection.query_all_raw(statement).await?, lines)
 }
+
+/// Writes the order, its items and the stock on SQLite: three statements, which the driver's thread
+/// runs one after the other. A line is an array: the item's id, the book's id, the quantity, the
+/// price.
+///
+/// The statements share one list of values. What the later ones need comes first in it: the driver
+/// counts a number that a statement skips as one more value, and binds none behind the last.
+static WRITE: LazyLock<String> = LazyLock::new(|| {
+    let later = later_sql(DbBackend::Sqlite, "?2", r#""books"."updated_at""#);
+    format!(
+        r#"INSERT INTO "orders" ("id", "user_id", "status", "total_micros", "currency_code",
+    "shipping_address", "created_at", "updated_at", "version")
+VALUES (?3, ?4, ?5, ?6, ?7, ?8, ?2, ?2, 1);
+INSERT INTO "order_items" ("id", "order_id", "book_id", "quantity", "price_micros",
+    "created_at", "updated_at", "version")
+SELECT unhex("value" ->> 0), ?3, unhex("value" ->> 1), "value" ->> 2, "value" ->> 3, ?2, ?2, 1
+FROM json_each(?1);
+UPDATE "books" SET "stock" = "stock" - "line"."quantity", "version" = "version" + 1,
+    "updated_at" = {later}
+FROM (SELECT unhex("value" ->> 1) AS "book_id", "value" ->> 2 AS "quantity" FROM json_each(?1))
+    AS "line"
+WHERE "books"."id" = "line"."book_id""#
+    )
+});
 
 async fn write(
     connection: &Connection,
@@ -298,31 +303,22 @@ async fn write(
     items: &[OrderItemRow],
     ids: &[Uuid],
 ) -> Result<(), StoreError> {
-    let (id, now) = (order.id, order.created_at);
-    Entity::insert(ActiveModel::from(order.clone())).exec_without_returning(connection).await?;
-    let rows = items.iter().zip(ids).map(|(item, own)| order_item::ActiveModel {
-        id: Set(*own),
-        order_id: Set(id),
-        book_id: Set(item.book_id),
-        quantity: Set(item.quantity),
-        price_micros: Set(item.price_micros),
-        created_at: Set(now),
-        updated_at: Set(now),
-        version: Set(1),
+    let lines = items.iter().zip(ids).map(|(item, id)| {
+        let [id, book] = [id, &item.book_id].map(|id| id.simple().to_string());
+        serde_json::json!([id, book, item.quantity, item.price_micros])
     });
-    order_item::Entity::insert_many(rows).exec_without_returning(connection).await?;
-    for item in items {
-        book::Entity::update_many()
-            .col_expr(book::Column::Stock, Expr::col(book::Column::Stock).sub(item.quantity))
-            .col_expr(book::Column::Version, Expr::col(book::Column::Version).add(1))
-            .col_expr(
-                book::Column::UpdatedAt,
-                later(connection.get_database_backend(), now, r#""updated_at""#),
-            )
-            .filter(book::Column::Id.eq(item.book_id))
-            .exec(connection)
-            .await?;
-    }
+    let values = [
+        serde_json::Value::from_iter(lines).to_string().into(),
+        order.created_at.into(),
+        order.id.into(),
+        order.user_id.into(),
+        order.status.clone().into(),
+        order.total_micros.into(),
+        order.currency_code.clone().into(),
+        order.shipping_address.clone().into(),
+    ];
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, WRITE.as_str(), values);
+    connection.execute_raw(statement).await?;
     Ok(())
 }
 

@@ -78,4 +78,13 @@ impl Resource for Post {
             field: "author_id",
         },
     ];
+    bookstore_query::columns_in_order!(bookstore_entity::post::Model {
+        id,
+        title,
+        content,
+        author_id,
+        created_at,
+        updated_at,
+        version
+    });
 }

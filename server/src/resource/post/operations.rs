@@ -13,16 +13,16 @@ queries! {
     /// Reads one post.
     GetPost(One) -> Model = crud::get::<Post>, crud::row_by_id::<Post>, crud::of_row::<Post>;
     /// Reads many posts by their ids.
-    GetPosts(Ids) -> Vec<Model> = crud::get_many::<Post>;
+    GetPosts(Ids) -> Vec<Model> = crud::get_many::<Post>, crud::rows_by_id::<Post>, crud::of_rows::<Post>;
     /// Reads a page of the list.
     ListPosts(ListQuery) -> Listed<Model> = list::list::<Post>;
 }
 
 operations! {
     /// Creates posts.
-    CreatePosts(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Post>, crud::checks_of_insert::<Post>;
+    CreatePosts(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Post>, crud::checks_of_insert::<Post>, crud::single_insert::<Post>;
     /// Changes posts.
     UpdatePosts(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Post>, crud::checks_of_update::<Post>;
     /// Deletes posts.
-    DeletePosts(Vec<Removal>) -> () = crud::delete::<Post>, crud::checks_of_removal::<Post>;
+    DeletePosts(Vec<Removal>) -> () = crud::delete::<Post>, crud::checks_of_removal::<Post>, crud::single_delete::<Post>;
 }

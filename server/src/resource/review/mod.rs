@@ -97,4 +97,14 @@ impl Resource for Review {
             field: "book_id",
         },
     ];
+    bookstore_query::columns_in_order!(bookstore_entity::review::Model {
+        id,
+        user_id,
+        book_id,
+        rating,
+        comment,
+        created_at,
+        updated_at,
+        version
+    });
 }

@@ -13,16 +13,16 @@ queries! {
     /// Reads one review.
     GetReview(One) -> Model = crud::get::<Review>, crud::row_by_id::<Review>, crud::of_row::<Review>;
     /// Reads many reviews by their ids.
-    GetReviews(Ids) -> Vec<Model> = crud::get_many::<Review>;
+    GetReviews(Ids) -> Vec<Model> = crud::get_many::<Review>, crud::rows_by_id::<Review>, crud::of_rows::<Review>;
     /// Reads a page of the list.
     ListReviews(ListQuery) -> Listed<Model> = list::list::<Review>;
 }
 
 operations! {
     /// Creates reviews.
-    CreateReviews(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Review>, crud::checks_of_insert::<Review>;
+    CreateReviews(Vec<Insert<ActiveModel>>) -> Vec<Model> = crud::insert::<Review>, crud::checks_of_insert::<Review>, crud::single_insert::<Review>;
     /// Changes reviews.
     UpdateReviews(Vec<Change<ActiveModel>>) -> Vec<Model> = crud::update::<Review>, crud::checks_of_update::<Review>;
     /// Deletes reviews.
-    DeleteReviews(Vec<Removal>) -> () = crud::delete::<Review>, crud::checks_of_removal::<Review>;
+    DeleteReviews(Vec<Removal>) -> () = crud::delete::<Review>, crud::checks_of_removal::<Review>, crud::single_delete::<Review>;
 }

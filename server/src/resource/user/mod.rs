@@ -114,4 +114,18 @@ impl Resource for User {
             field: "id",
         },
     ];
+    bookstore_query::columns_in_order!(bookstore_entity::user::Model {
+        id,
+        email,
+        username,
+        full_name,
+        password_hash,
+        is_active,
+        role,
+        avatar_url,
+        bio,
+        created_at,
+        updated_at,
+        version
+    });
 }

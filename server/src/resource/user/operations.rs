@@ -31,7 +31,7 @@ queries! {
     /// Reads one user.
     GetUser(One) -> Model = crud::get::<User>, crud::row_by_id::<User>, crud::of_row::<User>;
     /// Reads many users by their ids.
-    GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>;
+    GetUsers(Ids) -> Vec<Model> = crud::get_many::<User>, crud::rows_by_id::<User>, crud::of_rows::<User>;
     /// Reads a page of the list.
     ListUsers(ListQuery) -> Listed<Model> = list::list::<User>;
     /// Reads a page of the list, with how many orders each user has placed.
@@ -40,7 +40,7 @@ queries! {
 
 operations! {
     /// Deletes users, and with `force` also their carts, reviews and posts.
-    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>;
+    DeleteUsers(Vec<Removal>) -> () = crud::delete::<User>, crud::checks_of_removal::<User>, crud::single_delete::<User>;
 }
 
 /// A user to write, with the request's password.

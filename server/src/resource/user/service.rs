@@ -1,16 +1,22 @@
-//! `UserService` as tonic calls it: every method is one line.
+//! `UserService` as tonic calls it: every method is one line, but for the one that is logged.
 
 use bookstore_proto::v1::{
     BatchCreateUsersRequest, BatchCreateUsersResponse, BatchDeleteUsersRequest,
     BatchGetUsersRequest, BatchGetUsersResponse, BatchUpdateUsersRequest, BatchUpdateUsersResponse,
-    CreateUserRequest, DeleteUserRequest, GetUserRequest, ListUserOrderCountsRequest,
+    CreateUserRequest, DeleteUserRequest, ErrorReason, GetUserRequest, ListUserOrderCountsRequest,
     ListUserOrderCountsResponse, ListUsersRequest, ListUsersResponse, UpdateUserRequest, User,
     VerifyPasswordRequest, VerifyPasswordResponse,
     user_service_server::{UserService, UserServiceServer},
 };
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
 
-use crate::rpc::calls::Calls;
+use crate::{
+    rpc::{
+        calls::{self, Calls},
+        status,
+    },
+    security::audit,
+};
 
 /// Adds the service to the server.
 pub fn serve(routes: &mut RoutesBuilder, calls: Calls) {
@@ -86,7 +92,18 @@ impl UserService for Service {
         &self,
         request: Request<VerifyPasswordRequest>,
     ) -> Result<Response<VerifyPasswordResponse>, Status> {
-        self.0.read(request).await
+        let context = calls::context(&request)?;
+        let answer = self.0.read(request).await;
+        let (is_right, user) = match &answer {
+            Ok(answer) => (true, answer.get_ref().user.as_ref().map(|user| user.id.as_str())),
+            Err(status) if status::has_reason(status, ErrorReason::PasswordMismatch) => {
+                (false, None)
+            }
+            // Whether the password is right is not known.
+            Err(_) => return answer,
+        };
+        audit::login(context.caller(), context.peer, &context.request_id, is_right, user);
+        answer
     }
 
     async fn list_user_order_counts(

@@ -1,8 +1,10 @@
 //! Gives errors that come from the transport, not from our handlers, the contract's form.
 
+use std::borrow::Cow;
+
 use axum::{extract::Request, response::Response};
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
 };
 use tonic::Status;
@@ -17,6 +19,9 @@ use crate::rpc::status;
 /// takes a little more, so that most who send too much learn why.
 const METADATA: usize = 16 * 1024;
 
+/// The header of an answer that is a status.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// The header that names the compressions that are taken.
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
@@ -27,7 +32,6 @@ pub async fn house_form<F: Future<Output = Response>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let path = request.uri().path().to_owned();
     if request.method() != Method::POST {
         // As gRPC asks (PROTOCOL-HTTP2, Requests): every call is a POST.
         let mut refusal = Response::default();
@@ -46,8 +50,11 @@ pub async fn house_form<F: Future<Output = Response>>(
         return status::metadata_too_large(size, METADATA).into_http();
     }
     let is_compressed = is_compressed(request.headers());
+    let path = request.uri().path();
+    let (ours, method) = (is_ours(path), shared.registry.at(path).map(|method| method.path));
+    let path = method.map_or_else(|| Cow::Owned(path.to_owned()), Cow::Borrowed);
     let response = next(request).await;
-    let rewritten = match is_ours(&path) {
+    let rewritten = match ours {
         true => rewrite(shared, response.headers(), &path),
         false => None,
     };
@@ -60,7 +67,7 @@ pub async fn house_form<F: Future<Output = Response>>(
 }
 
 fn rewrite(shared: &LayerContext, headers: &HeaderMap, path: &str) -> Option<Status> {
-    if headers.contains_key("grpc-status-details-bin") {
+    if !headers.contains_key(&GRPC_STATUS) || headers.contains_key("grpc-status-details-bin") {
         return None;
     }
     let status = Status::from_header_map(headers)?;

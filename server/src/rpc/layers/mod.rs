@@ -1,5 +1,6 @@
 //! What every call passes through, as one list, innermost first.
 
+mod authenticate;
 mod deadline;
 mod house_form;
 mod load;
@@ -24,7 +25,10 @@ use futures_util::future::BoxFuture;
 use http_body::Body as HttpBody;
 use tower::{BoxError, Service};
 
-pub use self::{receive::WINDOW, shared::LayerContext};
+pub use self::{
+    receive::WINDOW,
+    shared::{LayerContext, REFLECTION_PATHS},
+};
 
 /// The services inside the layers. It is one service, so that a call allocates one future for all
 /// layers.
@@ -66,8 +70,11 @@ async fn pass(shared: &LayerContext, mut services: Router, request: Request) -> 
     // Innermost: what is refused above is not read. A unary request is received whole, then the
     // call takes its permit of load; the deadline bounds both waits.
     let receive = |request| receive::receive(shared, request, services);
+    // Before anything is received and before a call takes room: strangers take none. It may wait
+    // for an issuer's keys, within the deadline.
+    let authenticate = |request| authenticate::authenticate(shared, request, receive);
     // Health and reflection answer without a database.
-    let readiness = |request| readiness::readiness(shared, request, receive);
+    let readiness = |request| readiness::readiness(shared, request, authenticate);
     // Needs the RequestContext, and must answer in time, also if a layer below hangs.
     let deadline = |request| deadline::deadline(shared, request, readiness);
     // Inside, so that the log has the caller's code: gives the transport's own errors the form

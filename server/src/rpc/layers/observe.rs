@@ -1,8 +1,8 @@
 //! Reads a call's metadata, logs the call, and writes the response's metadata.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
-    fmt,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
@@ -15,26 +15,33 @@ use axum::{
     extract::Request,
     response::Response,
 };
-use bookstore_store::{Position, telemetry::traces::named};
+use bookstore_store::{
+    Position,
+    telemetry::traces::{Around, CallFields, has_spans, named},
+};
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use http_body::Frame;
-use opentelemetry::KeyValue;
 use tonic::{Code, Status};
-use tracing::Instrument;
+use tracing::Span;
 
-use super::shared::{BESIDE, LayerContext, is_ours};
+use super::shared::{BESIDE, LayerContext, is_ours, peer, trailers};
 use crate::{
-    meters,
     rpc::{
         context::{AnswerCell, RequestContext},
         metadata,
         metadata_error::MetadataError,
+        method::{CallMeter, Method},
         session::SessionCell,
         status,
     },
     traces,
 };
+
+static SERVED_BY: HeaderName = HeaderName::from_static("served-by");
+static ATTEMPTS: HeaderName = HeaderName::from_static("attempts");
+static IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
+static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The layer.
 pub async fn observe<F: Future<Output = Response>>(
@@ -42,52 +49,59 @@ pub async fn observe<F: Future<Output = Response>>(
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let path = request.uri().path().to_owned();
-    let ours = is_ours(&path);
+    let path = request.uri().path();
+    let ours = is_ours(path);
     let (request_id, refused) = match metadata::request_id(request.headers()) {
         Ok(id) => (id, None),
-        Err(error) => (uuid::Uuid::now_v7().to_string(), Some(error)),
+        Err(error) => (metadata::new_request_id(), Some(error)),
     };
-    let request_id: Arc<str> = request_id.into();
     let trace_id = match traces::joins_callers() {
         true => metadata::trace_id(request.headers()),
         false => None,
     };
-    let method = shared.registry.at(&path).map(|method| method.path.trim_start_matches('/'));
-    let beside = || BESIDE.iter().find(|beside| **beside == path).map(|it| &it[1..]);
-    let name = method.or_else(beside);
-    let span = tracing::info_span!(
-        "call",
-        otel.kind = named("server"),
-        otel.name = named(name.unwrap_or("other")),
-        method = if name.is_some() { &*path } else { cut(&path) },
-        %request_id,
-        trace_id
-    );
-    if name.is_some() && trace_id.is_some() {
+    let method = shared.registry.at(path);
+    let streams = method.is_some_and(|method| !method.unary);
+    let known = method.map(|method| method.path);
+    let known = known.or_else(|| BESIDE.iter().find(|beside| **beside == path).copied());
+    let path = known.map_or_else(|| Cow::Owned(cut(path).to_owned()), Cow::Borrowed);
+    let name = known.map(|path| path.trim_start_matches('/'));
+    let fields = CallFields { method: path, request_id: request_id.clone(), trace_id };
+    let span = match has_spans() {
+        true => span(name, &fields),
+        false => Span::none(),
+    };
+    if name.is_some() && fields.trace_id.is_some() {
         traces::join_caller(&span, request.headers());
     }
+    let call = Some(Arc::new(fields));
+    let around = Around { call, operation: None };
     let began = Instant::now();
     let answer = AnswerCell::default();
-    let (quiet, span_of_line, facts) = (!ours, span.clone(), answer.clone());
-    let mut line =
-        AccessLogLine { began, quiet, method, name, code: None, span: span_of_line, answer: facts };
+    let mut line = AccessLogLine {
+        began,
+        quiet: !ours,
+        calls: method.map(|method| method.calls.clone()),
+        name,
+        code: None,
+        span: span.clone(),
+        around: around.clone(),
+        answer: answer.clone(),
+    };
 
-    let context = context(shared, &request, &request_id, &answer, refused);
+    let context = context(shared, &request, &request_id, &answer, refused, method);
     let mut response = match context {
         Err(error) if ours => status::metadata(&error).into_http(),
         context => {
             if let Ok(context) = context {
                 request.extensions_mut().insert(context);
             }
-            let run = AssertUnwindSafe(next(request)).catch_unwind().instrument(span);
+            let run = around.scope(span, AssertUnwindSafe(next(request)).catch_unwind());
             run.await.unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
         }
     };
     if ours {
         write_out(shared, response.headers_mut(), &request_id, &answer, line.began);
     }
-    let streams = shared.registry.at(&path).is_some_and(|method| !method.unary);
     if streams && !response.headers().contains_key("grpc-status") {
         let streamed = |body| Streamed { body: Some(body), line: Some(line), request_id };
         return response.map(|body| Body::new(streamed(body)));
@@ -102,12 +116,15 @@ fn context(
     request_id: &Arc<str>,
     answer: &AnswerCell,
     refused: Option<MetadataError>,
+    method: Option<&Method>,
 ) -> Result<RequestContext, MetadataError> {
     if let Some(error) = refused {
         return Err(error);
     }
+    if shared.access.is_none() && request.headers().contains_key(AUTHORIZATION) {
+        return Err(MetadataError::NotSupported("authorization"));
+    }
     let options = metadata::request_options(request.headers())?;
-    let method = shared.registry.at(request.uri().path());
     Ok(RequestContext {
         method: method.map_or("", |method| method.path),
         request_id: request_id.clone(),
@@ -117,6 +134,9 @@ fn context(
         session: request.extensions().get::<SessionCell>().cloned().unwrap_or_default(),
         budget: shared.budget_of(request),
         principal: None,
+        peer: peer(request),
+        stream_access: None,
+        control: None,
         idempotency: options.idempotency,
         validate_only: options.validate_only,
         repeated: options.previous_attempts > 0 && !method.is_some_and(|method| method.idempotent),
@@ -134,33 +154,36 @@ fn write_out(
     began: Instant,
 ) {
     let facts = answer.facts();
-    let mut put = |key: &'static str, value: HeaderValue| drop(headers.insert(key, value));
+    let mut put = |key: &HeaderName, value: HeaderValue| drop(headers.insert(key.clone(), value));
     let text = |value: &str| HeaderValue::from_str(value).ok();
     if let Some(value) = text(request_id) {
-        put("request-id", value);
+        put(&metadata::REQUEST_ID, value);
     }
-    if let Some(node) = facts.node {
-        put("served-by", HeaderValue::from_static(node.role()));
+    if let Some(node) = &facts.node {
+        let name = text(&node.name).filter(|_| facts.shows_node && !node.is_primary);
+        put(&SERVED_BY, name.unwrap_or_else(|| HeaderValue::from_static(node.role())));
     }
     if let Some(attempts) = facts.attempts {
-        put("attempts", attempts.into());
+        put(&ATTEMPTS, attempts.into());
     }
     if let Some((position, key)) = facts.position.zip((shared.sealing_key)())
         && let Some(token) = token(&position, &key)
     {
-        put("consistency-token", token);
+        put(&metadata::CONSISTENCY_TOKEN, token);
     }
     if facts.replayed {
-        put("idempotent-replay", HeaderValue::from_static("true"));
+        put(&IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
     }
-    let timing = match facts.database {
-        Some(database) => {
-            format!("db;dur={}, total;dur={}", Milliseconds(database), since(began))
-        }
-        None => format!("total;dur={}", since(began)),
-    };
-    if let Some(value) = text(&timing) {
-        put("server-timing", value);
+    let mut timing = Vec::with_capacity(40);
+    if let Some(database) = facts.database {
+        timing.extend_from_slice(b"db;dur=");
+        write_milliseconds(&mut timing, database);
+        timing.extend_from_slice(b", ");
+    }
+    timing.extend_from_slice(b"total;dur=");
+    write_milliseconds(&mut timing, began.elapsed());
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(timing)) {
+        put(&SERVER_TIMING, value);
     }
 }
 
@@ -179,18 +202,31 @@ fn token(position: &Position, key: &[u8; 32]) -> Option<HeaderValue> {
     Some(token)
 }
 
-fn since(began: Instant) -> Milliseconds {
-    Milliseconds(began.elapsed())
+/// Writes a time as in the W3C's Server Timing: milliseconds, here to the microsecond.
+fn write_milliseconds(text: &mut Vec<u8>, time: Duration) {
+    let mut micros = time.as_micros();
+    let (mut digits, mut at) = ([b'0'; 40], 40);
+    // One digit before the point at least, and three behind it.
+    while micros > 0 || at > 36 {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(micros % 10).unwrap_or_default();
+        micros /= 10;
+    }
+    text.extend_from_slice(&digits[at..37]);
+    text.push(b'.');
+    text.extend_from_slice(&digits[37..]);
 }
 
-/// A time as in the W3C's Server Timing: milliseconds, here to the microsecond.
-struct Milliseconds(Duration);
-
-impl fmt::Display for Milliseconds {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros();
-        write!(formatter, "{}.{:03}", micros / 1000, micros % 1000)
-    }
+/// The span of a call, for the export of traces and for the log for people.
+fn span(name: Option<&str>, fields: &CallFields) -> Span {
+    tracing::info_span!(
+        "call",
+        otel.kind = named("server"),
+        otel.name = named(name.unwrap_or("other")),
+        method = &*fields.method,
+        request_id = %fields.request_id,
+        trace_id = fields.trace_id
+    )
 }
 
 /// The code of a response: errors have it in their headers, and an answer that has begun is
@@ -217,10 +253,13 @@ impl http_body::Body for Streamed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // A stream does its work in `poll_frame`.
-        let span = self.line.as_ref().map(|line| line.span.clone());
-        let _entered = span.as_ref().map(tracing::Span::enter);
+        let line = self.line.as_ref();
+        let (span, around) = line
+            .map(|line| (line.span.clone(), line.around.clone()))
+            .unwrap_or_else(|| (Span::none(), Around::default()));
+        let _entered = span.enter();
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let polled = AssertUnwindSafe(|| Pin::new(body).poll_frame(context));
+        let polled = AssertUnwindSafe(|| around.enter(|| Pin::new(body).poll_frame(context)));
         let mut frame = match std::panic::catch_unwind(polled) {
             Ok(polled) => ready!(polled),
             Err(_) => {
@@ -244,51 +283,39 @@ impl http_body::Body for Streamed {
     }
 }
 
-/// A status where an answer has begun already.
-fn trailers(status: Status) -> HeaderMap {
-    let mut trailers = status.into_http::<Body>().into_parts().0.headers;
-    // It stands in the headers.
-    trailers.remove(http::header::CONTENT_TYPE);
-    trailers
-}
-
 /// The call's line in the log. If it is dropped without a code, the caller has cancelled the call.
 struct AccessLogLine {
     began: Instant,
     /// Health checks and reflection are logged at DEBUG, since there are many of them.
     quiet: bool,
-    /// Of the service's own methods.
-    method: Option<&'static str>,
-    /// The same, or of those of health and reflection.
+    /// Of the service's own methods: what counts its calls.
+    calls: Option<Arc<CallMeter>>,
+    /// The name of the method, also of those of health and reflection.
     name: Option<&'static str>,
     code: Option<Code>,
-    span: tracing::Span,
+    span: Span,
+    around: Around,
     /// What the call has learned, such as the node that answered.
     answer: AnswerCell,
 }
 
 impl Drop for AccessLogLine {
     fn drop(&mut self) {
-        let _entered = self.span.enter();
         let duration_ms = self.began.elapsed().as_secs_f64() * 1e3;
         let number = self.code.unwrap_or(Code::Cancelled);
         let code = name(number);
-        if let Some(method) = self.method {
-            let attributes = [
-                KeyValue::new("rpc.system", "grpc"),
-                KeyValue::new("rpc.method", method),
-                KeyValue::new("rpc.response.status_code", code),
-            ];
-            meters::CALLS.record(duration_ms / 1e3, &attributes);
+        if let Some(calls) = &self.calls {
+            calls.record(duration_ms / 1e3, number, code);
         }
         traces::end_call(&self.span, self.name, i32::from(number), code, is_server_error(number));
-        if self.quiet {
-            tracing::debug!(code, duration_ms, "call");
-        } else {
-            // Callers learn only whether it was the primary.
-            let node = self.answer.facts().node.map(|node| node.name);
-            tracing::info!(node = node.as_deref(), code, duration_ms, "call");
-        }
+        let _entered = self.span.enter();
+        // Callers learn only whether it was the primary.
+        let node = self.answer.node_name();
+        let node = node.as_deref();
+        std::mem::take(&mut self.around).enter(|| match self.quiet {
+            true => tracing::debug!(node, code, duration_ms, "call"),
+            false => tracing::info!(node, code, duration_ms, "call"),
+        });
     }
 }
 

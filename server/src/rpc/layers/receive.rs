@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::{
+    authenticate,
     load::{StreamPermit, load},
     shared::{HEALTH, LayerContext, REFLECTION, is_compressed},
 };
@@ -89,6 +90,7 @@ pub async fn receive<F: Future<Output = Response>>(
         let messages = RequestStream {
             receiver,
             idle: shared.stream_idle_timeout,
+            context: request.extensions().get::<RequestContext>().cloned(),
             permit,
             held: held.clone(),
         };
@@ -229,6 +231,8 @@ impl Receiver {
 struct RequestStream {
     receiver: Receiver,
     idle: Duration,
+    /// None only past the layer that makes it.
+    context: Option<RequestContext>,
     permit: Option<Wanted>,
     held: StreamPermit,
 }
@@ -247,6 +251,7 @@ impl RequestStream {
         let message = timeout(self.idle, self.receiver.message()).await;
         let message = message.map_err(|_| status::stream_idle(self.idle))??;
         let Some(message) = message else { return Ok(None) };
+        self.context.as_ref().map_or(Ok(()), authenticate::still)?;
         if let Some(Wanted { load, account, method, request_id }) = self.permit.take() {
             let permit = load.permit(&account, CallKind::Stream, method, &request_id).await;
             self.held.set(permit.ok_or_else(status::overloaded)?);

@@ -2,16 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::extract::Request;
-use http::HeaderMap;
+use axum::{body::Body, extract::Request};
+use http::{HeaderMap, header::CONTENT_TYPE};
+use tonic::{
+    Status,
+    transport::server::{TcpConnectInfo, UdsConnectInfo},
+};
 
 use crate::{
     budget::{Budget, CallBudget},
     rpc::{consistency::Consistency, health::Readiness, load::Load, registry::Registry},
+    security::{access::AccessControl, audit::PeerAddress},
 };
 
 /// What the layers look at.
 pub struct LayerContext {
+    /// Who may call what; none lets every caller call all.
+    pub access: Option<Arc<AccessControl>>,
     /// The methods of the service.
     pub registry: Arc<Registry>,
     /// Whether the database can be used.
@@ -40,9 +47,27 @@ impl LayerContext {
     }
 }
 
+/// The address of the other end of a request's connection.
+pub(super) fn peer(request: &Request) -> PeerAddress {
+    let extensions = request.extensions();
+    let tcp = || extensions.get::<TcpConnectInfo>()?.remote_addr().map(PeerAddress::Tcp);
+    let local = || Some(PeerAddress::User(extensions.get::<UdsConnectInfo>()?.peer_cred?.uid()));
+    tcp().or_else(local).unwrap_or_default()
+}
+
+/// A status where an answer has begun already.
+pub(super) fn trailers(status: Status) -> HeaderMap {
+    let mut trailers = status.into_http::<Body>().into_parts().0.headers;
+    // It stands in the headers.
+    trailers.remove(CONTENT_TYPE);
+    trailers
+}
+
 /// Whether the request names a compression of its messages.
 pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
+    // There are few: to compare them costs less than to hash the key.
+    let encoding = headers.iter().find(|(name, _)| name.as_str() == "grpc-encoding");
+    encoding.is_some_and(|(_, encoding)| encoding != "identity")
 }
 
 /// The beginning of the paths of health.
@@ -60,6 +85,12 @@ pub(super) fn is_ours(path: &str) -> bool {
 pub(super) const BESIDE: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
+    REFLECTION_PATHS[0],
+    REFLECTION_PATHS[1],
+];
+
+/// The methods of reflection, by path. The policy has one rule for both.
+pub const REFLECTION_PATHS: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];

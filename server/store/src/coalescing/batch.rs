@@ -1,15 +1,16 @@
 //! A batch: one statement for the rows of many reads.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashSet, sync::Arc};
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr};
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use crate::{
-    coalescing::queue::{Found, Member, QueueKey, Queues, Reply},
+    coalescing::{
+        queue::{Found, Member, QueueKey, Queues, Reply},
+        row::SharedRows,
+    },
     deadline::Deadline,
     error::StoreError,
     pool::shared::in_background,
@@ -48,19 +49,45 @@ impl RunningStatement {
             run(&self.topology, self.key, members).await;
         });
     }
+
+    /// The same for those that wait now, and for the calls that are ready to run: they join before
+    /// the batch takes its members.
+    fn start_next(self) {
+        let mut next = NextBatch(Some(self));
+        in_background(async move {
+            yield_now().await;
+            if let Some(statement) = next.0.take() {
+                let members = statement.queues.take(statement.key);
+                run(&statement.topology, statement.key, members).await;
+            }
+        });
+    }
 }
 
 impl Drop for RunningStatement {
     fn drop(&mut self) {
-        if let Some((number, members)) = self.queues.ended(self.key, self.number) {
-            Self::new(&self.queues, &self.topology, self.key, number).start(members);
+        if let Some(number) = self.queues.ended(self.key, self.number) {
+            Self::new(&self.queues, &self.topology, self.key, number).start_next();
+        }
+    }
+}
+
+/// A batch that has not begun.
+struct NextBatch(Option<RunningStatement>);
+
+impl Drop for NextBatch {
+    fn drop(&mut self) {
+        // The runtime ends before the batch has begun, and would drop the next one too. Those that
+        // wait read alone.
+        if let Some(statement) = &self.0 {
+            while !statement.queues.take(statement.key).is_empty() {}
         }
     }
 }
 
 /// What a batch has read.
 struct BatchRows {
-    rows: HashMap<Uuid, (Arc<Mutex<QueryResult>>, usize)>,
+    rows: Arc<SharedRows>,
     /// Whether rows stayed unread because of the size.
     cut: bool,
     node: ServingNode,
@@ -79,7 +106,8 @@ async fn run(topology: &Topology, key: QueueKey, mut members: Vec<Member>) {
         let _ = other.reply.send(Reply::Alone);
     }
     let mut seen = HashSet::with_capacity(members.len());
-    let ids = members.iter().map(|member| member.id).filter(|id| seen.insert(*id)).collect();
+    let ids = members.iter().flat_map(|member| member.ids.iter().copied());
+    let ids = ids.filter(|id| seen.insert(*id)).collect();
     let latest = |of: fn(&Member) -> Deadline| members.iter().map(of).reduce(Deadline::later);
     let ends = (latest(|it| it.deadline), latest(|it| it.end));
     let ends = (ends.0.unwrap_or_default(), ends.1.unwrap_or_default());
@@ -93,7 +121,7 @@ async fn run(topology: &Topology, key: QueueKey, mut members: Vec<Member>) {
         READS_COALESCED.add(members.len() as u64, &[]);
     }
     for member in members {
-        let reply = reply_to(&member, &read);
+        let reply = reply_to(&member, key.1.has_related, &read);
         let _ = member.reply.send(reply);
     }
 }
@@ -105,7 +133,11 @@ async fn all_left(members: &mut [Member]) {
     }
 }
 
-fn reply_to(member: &Member, read: &Result<Option<BatchRows>, StoreError>) -> Reply {
+fn reply_to(
+    member: &Member,
+    has_related: bool,
+    read: &Result<Option<BatchRows>, StoreError>,
+) -> Reply {
     let read = match read {
         Ok(Some(read)) if member.route.accepts(read.position) => read,
         // Instead of a replica another node may answer.
@@ -114,16 +146,14 @@ fn reply_to(member: &Member, read: &Result<Option<BatchRows>, StoreError>) -> Re
         }
         Ok(_) | Err(_) => return Reply::Alone,
     };
-    let found = read.rows.get(&member.id);
-    if found.is_none() && read.cut {
+    // Of an id that has rows some may be unread.
+    let is_unread = |id: &Uuid| has_related || !read.rows.has(*id);
+    let (size, weight) = read.rows.sizes(&member.ids);
+    if read.cut && member.ids.iter().any(is_unread) || size > member.most {
         return Reply::Alone;
     }
-    Reply::Row(Found {
-        row: found.map(|(row, _)| row.clone()),
-        weight: found.map_or(0, |(_, weight)| *weight),
-        node: read.node.clone(),
-        position: read.position,
-    })
+    let (rows, node) = (read.rows.clone(), read.node.clone());
+    Reply::Rows(Found { rows, weight, node, position: read.position })
 }
 
 /// Reads the rows in one statement; `None` if the node's role or server has changed.
@@ -137,20 +167,20 @@ async fn read(
     let Some(pooled) = topology.check_out_route(route, deadline).await? else { return Ok(None) };
     pooled.set_deadline(deadline);
     pooled.set_read_end(end);
-    let statement = (kind.statement)(pooled.get_database_backend(), &ids);
+    let statement = (kind.statement)(pooled.get_database_backend(), kind.form, &ids);
     let lost = || StoreError::Unavailable(DbErr::Custom("the node is gone".into()));
     let is_primary = topology.is_primary(route.node);
     let answer = tokio::select! {
-        answer = pooled.query_up_to(statement, BATCH_BYTES) => answer?,
+        answer = pooled.cached_up_to(statement, BATCH_BYTES) => answer?,
         () = pooled.evicted() => return Err(lost()),
         // Each member may go to another node.
         () = topology.is_left(route.node, is_primary) => return Err(lost()),
     };
-    let mut rows = HashMap::with_capacity(answer.rows.len());
-    for (row, _) in answer.rows {
+    let mut rows = SharedRows::with_capacity(ids.len());
+    for (row, size) in answer.rows {
         let (id, weight) = (row.try_get("", "id")?, rows::weight(&row));
-        rows.insert(id, (Arc::new(Mutex::new(row)), weight));
+        rows.add(id, row, size, weight);
     }
     let position = pooled.position(pooled.timeline()).await;
-    Ok(Some(BatchRows { rows, cut: answer.cut, node: pooled.node(), position }))
+    Ok(Some(BatchRows { rows: Arc::new(rows), cut: answer.cut, node: pooled.node(), position }))
 }

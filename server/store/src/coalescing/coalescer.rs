@@ -10,8 +10,8 @@ pub(crate) use crate::coalescing::{batch::RunningStatement, queue::Found};
 use crate::{
     cause::READ_TIMEOUT,
     coalescing::{
-        queue::{Joined, PATIENCE, QueueKey, Queues, Reply},
-        row::RowById,
+        queue::{IDS_OF_MEMBER, Joined, PATIENCE, QueueKey, Queues, Reply},
+        row::RowsById,
     },
     deadline::Deadline,
     error::StoreError,
@@ -32,7 +32,7 @@ pub(crate) enum Coalesced {
     /// It runs its own statement. Others may wait for its end: its queue counts it for the node of
     /// this route.
     Alone(Option<(RunningStatement, Route)>),
-    /// A batch has read the row.
+    /// A batch has read the rows.
     Found(Found),
     /// It has failed.
     Failed(StoreError),
@@ -43,23 +43,26 @@ impl Coalescer {
         Self { topology: topology.clone(), queues: Arc::default() }
     }
 
-    /// Reads a row with others if statements of its kind run on its node already. `end` is when
+    /// Reads rows with others if statements of their kind run on their node already. `end` is when
     /// `database_read_timeout` ends the read.
     pub(crate) async fn read(
         &self,
-        row: RowById,
+        rows: RowsById<'_>,
         freshness: Freshness,
         (deadline, end): (Deadline, Deadline),
         meter: Option<&Arc<dyn Meter>>,
     ) -> Coalesced {
+        if rows.ids.len() > IDS_OF_MEMBER {
+            return Coalesced::Alone(None);
+        }
         let route = match self.topology.route(freshness, deadline).await {
             Ok(Some(route)) => route,
             // It waits for a node by itself.
             Ok(None) => return Coalesced::Alone(None),
             Err(error) => return Coalesced::Failed(error),
         };
-        let key = (route.node, row.kind);
-        let receiver = match self.queues.join(key, row.id, route.clone(), (deadline, end)) {
+        let key = (route.node, rows.kind);
+        let receiver = match self.queues.join(key, rows, route.clone(), (deadline, end)) {
             Joined::First(number) => {
                 let running = RunningStatement::new(&self.queues, &self.topology, key, number);
                 return Coalesced::Alone(Some((running, route)));
@@ -67,11 +70,11 @@ impl Coalescer {
             Joined::Waits(receiver) => receiver,
         };
         // The statement belongs to no single trace, so each of its reads has a span for it.
-        let span = traces::statement("SELECT", || self.attributes(row, key));
+        let span = traces::statement("SELECT", || self.attributes(rows, key));
         let replied = self.reply(key, receiver, deadline, end).await;
         drop(span);
         match replied {
-            Ok(Reply::Row(found)) => {
+            Ok(Reply::Rows(found)) => {
                 if meter.is_some_and(|meter| !meter.grow(found.weight)) {
                     return Coalesced::Failed(StoreError::Overloaded);
                 }
@@ -87,17 +90,17 @@ impl Coalescer {
     }
 
     /// The attributes of the span of a read in a batch.
-    fn attributes(&self, row: RowById, (node, kind): QueueKey) -> Vec<KeyValue> {
+    fn attributes(&self, rows: RowsById<'_>, (node, kind): QueueKey) -> Vec<KeyValue> {
         let backend = self.topology.nodes[node].connector.backend();
         let system = match backend {
             DbBackend::Postgres => "postgresql",
             _ => "sqlite",
         };
-        let text = (kind.statement)(backend, &[row.id]).sql;
+        let statement = (kind.statement)(backend, kind.form, rows.ids);
         vec![
             KeyValue::new("db.system.name", system),
             KeyValue::new("db.operation.name", "SELECT"),
-            KeyValue::new("db.query.text", text),
+            KeyValue::new("db.query.text", statement.text.own()),
         ]
     }
 

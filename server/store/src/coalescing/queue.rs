@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sea_orm::QueryResult;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    coalescing::row::RowKind, deadline::Deadline, position::Position, serving_node::ServingNode,
+    coalescing::row::{RowKind, RowsById, SharedRows},
+    deadline::Deadline,
+    position::Position,
+    serving_node::ServingNode,
     topology::route::Route,
 };
 
@@ -23,15 +25,20 @@ const STATEMENTS: usize = 2;
 /// the next batch. So a statement that hangs delays the others by this time only.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The most reads of a batch.
-const MEMBERS: usize = 256;
+/// The most ids of a batch.
+const IDS: usize = 256;
+
+/// The most ids of a read that joins a batch. One with more runs its own statement.
+pub(super) const IDS_OF_MEMBER: usize = 64;
 
 /// A node, by its index, and a kind of rows.
 pub(super) type QueueKey = (usize, RowKind);
 
 /// A read that waits for a batch. It has left if its receiver is dropped.
 pub(super) struct Member {
-    pub(super) id: Uuid,
+    pub(super) ids: Vec<Uuid>,
+    /// The most bytes of its rows.
+    pub(super) most: usize,
     /// The node, and what its choice was verified against.
     pub(super) route: Route,
     pub(super) deadline: Deadline,
@@ -43,8 +50,8 @@ pub(super) struct Member {
 
 /// What a batch gives to one of its members.
 pub(super) enum Reply {
-    /// The row, or that there is none.
-    Row(Found),
+    /// The rows, or that there are none.
+    Rows(Found),
     /// The batch has failed, or its answer is not enough for this member: it reads alone.
     Alone,
     /// The batch got no connection in time.
@@ -56,23 +63,14 @@ pub(super) enum Reply {
 
 /// The answer to one read of a batch.
 pub(crate) struct Found {
-    /// The row; `None` if it doesn't exist. Several members may have asked for it.
-    pub(super) row: Option<Arc<Mutex<QueryResult>>>,
-    /// The memory that the row takes, in bytes.
+    /// The rows of the batch, the member's among them.
+    pub(crate) rows: Arc<SharedRows>,
+    /// The memory that the member's rows take, in bytes.
     pub(super) weight: usize,
     /// The node that answered.
     pub(crate) node: ServingNode,
     /// A position that covers the read.
     pub(crate) position: Option<Position>,
-}
-
-impl Found {
-    /// Makes something of the row. One member at a time does: a row of SQLite is not for several
-    /// threads at once.
-    pub(crate) fn take<T>(&self, make: impl FnOnce(Option<&QueryResult>) -> T) -> T {
-        let row = self.row.as_ref().map(|row| row.lock().unwrap_or_else(PoisonError::into_inner));
-        make(row.as_deref())
-    }
 }
 
 /// All queues.
@@ -103,7 +101,12 @@ impl ReadQueue {
     }
 
     fn take(&mut self) -> Vec<Member> {
-        let count = self.members.len().min(MEMBERS);
+        let mut ids = 0;
+        let fits = |member: &&Member| {
+            ids += member.ids.len();
+            ids <= IDS
+        };
+        let count = self.members.iter().take_while(fits).count();
         self.members.drain(..count).collect()
     }
 }
@@ -113,11 +116,11 @@ impl Queues {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A read of a row joins the queue of its node and kind.
+    /// A read joins the queue of its node and kind.
     pub(super) fn join(
         &self,
         key: QueueKey,
-        id: Uuid,
+        rows: RowsById<'_>,
         route: Route,
         (deadline, end): (Deadline, Deadline),
     ) -> Joined {
@@ -129,17 +132,23 @@ impl Queues {
         }
         let (reply, receiver) = oneshot::channel();
         let since = Instant::now();
-        queue.members.push_back(Member { id, route, deadline, end, since, reply });
+        let (ids, most) = (rows.ids.to_vec(), rows.most);
+        queue.members.push_back(Member { ids, most, route, deadline, end, since, reply });
         Joined::Waits(receiver)
     }
 
-    /// The statement of this number has ended. Those that wait are the next batch, under a new
-    /// number.
-    pub(super) fn ended(&self, key: QueueKey, number: u64) -> Option<(u64, Vec<Member>)> {
+    /// The statement of this number has ended. Those that wait are the next batch, under the new
+    /// number that this returns.
+    pub(super) fn ended(&self, key: QueueKey, number: u64) -> Option<u64> {
         let mut queues = self.lock();
         let queue = queues.get_mut(&key)?;
         queue.running.retain(|(running, _)| *running != number);
-        (!queue.members.is_empty()).then(|| (queue.begin(), queue.take()))
+        (!queue.members.is_empty()).then(|| queue.begin())
+    }
+
+    /// The members of a batch that begins now. There are none if another batch has taken them.
+    pub(super) fn take(&self, key: QueueKey) -> Vec<Member> {
+        self.lock().get_mut(&key).map(ReadQueue::take).unwrap_or_default()
     }
 
     /// The next batch, if its first member has waited for [`PATIENCE`].

@@ -38,7 +38,7 @@ pub enum Outcome {
 /// Looks a key up. With `fence` it also makes sure that a write that has not happened never
 /// happens.
 pub struct LookUpOutcome {
-    /// The caller that the key belongs to; empty without authentication.
+    /// The caller that the key belongs to; empty without credentials.
     pub principal: String,
     /// The key.
     pub key: Uuid,

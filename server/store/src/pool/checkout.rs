@@ -25,7 +25,6 @@ use crate::{
         connection::{Connection, driver::Access, membership::PoolMembership},
         limit::{is_late_opening, is_of_limit, late_opening},
     },
-    telemetry::meters::POOL_WAIT,
 };
 
 /// How long the ping of an idle connection may take.
@@ -65,7 +64,7 @@ impl Pool {
             }
         };
         // Waits that timed out count too: they show that the pool is too small.
-        POOL_WAIT.record(began.elapsed().as_secs_f64(), &self.labels);
+        self.waits.record(began.elapsed().as_secs_f64(), || self.labels.clone());
         let Ok(permit) = permit else {
             let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Err(late(StoreError::PoolTimeout { waited_ms }));

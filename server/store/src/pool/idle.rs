@@ -80,7 +80,10 @@ impl IdleList {
                 silent if options.pre_ping && idle.since.elapsed() >= PING_AFTER => {
                     Candidate::NeedsPing(silent)
                 }
-                ready => Candidate::Ready(ready),
+                ready => {
+                    ready.note_idle(idle.since.elapsed());
+                    Candidate::Ready(ready)
+                }
             };
         }
         if may_open && self.open < options.most() && self.limit.allows(now) {

@@ -4,6 +4,8 @@
 //! much as a small query.
 
 mod checkout;
+pub(crate) mod commit_position;
+mod commit_queue;
 mod idle;
 pub(crate) mod options;
 pub(crate) mod pooled;

@@ -7,7 +7,6 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use crate::{
     deadline::Deadline,
     pool::shared::{Pool, in_background},
-    position::Position,
     serving_node::ServingNode,
     session::connection::{Connection, state::TransactionState},
 };
@@ -59,16 +58,20 @@ impl PooledConnection {
         (self.node.is_primary, self.timeline) = (is_primary, timeline);
     }
 
-    /// The node's position now, by its control connection. It covers a commit whose answer ended
-    /// before its position came. If the node doesn't answer, only the timeline is known.
-    pub(crate) async fn position_now(&self) -> Option<Position> {
-        match self.pool.position().await {
-            Some(position) => Some(position.on(self.timeline)),
-            None => self.server().map(|server| Position {
-                system: server.system,
-                timeline: self.timeline,
-                number: Position::UNKNOWN,
-            }),
+    /// The pool that the connection returns to.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Whether the node has said within the last second that commits wait for no replica.
+    pub(crate) fn is_asynchronous(&self) -> bool {
+        self.pool.connector.condition().is_asynchronous()
+    }
+
+    /// Cancels the connection's statement unless commits may wait for replicas.
+    pub(crate) async fn cancel_unless_synchronous(&self) {
+        if let Some(server) = self.server() {
+            self.pool.cancel_unless_synchronous(server.process).await;
         }
     }
 

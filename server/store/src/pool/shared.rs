@@ -18,6 +18,7 @@ use crate::{
     deadline::Deadline,
     error::StoreError,
     pool::{
+        commit_queue::CommitQueue,
         idle::{Idle, IdleList, SURPLUS_IDLE},
         options::{PoolOptions, PoolStats},
         waiters::Waiters,
@@ -28,7 +29,10 @@ use crate::{
         connection::{Connection, state::TransactionState},
         control::ControlConnection,
     },
-    telemetry::meters::POOL_CONNECTIONS,
+    telemetry::{
+        instrument::BoundHistogram,
+        meters::{POOL_CONNECTIONS, POOL_WAIT},
+    },
 };
 
 /// How long an abandoned statement may take to end after its cancellation.
@@ -49,6 +53,8 @@ pub(crate) struct Pool {
     /// transaction that writes.
     pub(crate) waiters: Waiters,
     idle_list: Mutex<IdleList>,
+    /// Commits on PostgreSQL that were answered without a position.
+    pub(crate) commit_queue: CommitQueue,
     /// The current generation. The pool never checks out a connection of an earlier one.
     pub(crate) generation: watch::Sender<u64>,
     /// Notified when a connection returns or a slot is free, for callers that found neither.
@@ -57,6 +63,8 @@ pub(crate) struct Pool {
     pub(crate) lost: Arc<Notify>,
     /// The pool's name in metrics.
     pub(crate) labels: [KeyValue; 1],
+    /// How long calls waited for a connection.
+    pub(crate) waits: BoundHistogram,
 }
 
 impl Pool {
@@ -79,10 +87,12 @@ impl Pool {
             permits,
             waiters: Waiters::default(),
             idle_list,
+            commit_queue: CommitQueue::default(),
             generation,
             returned: Notify::new(),
             lost,
             labels,
+            waits: POOL_WAIT.bind(),
         });
         let watched = Arc::downgrade(&pool);
         POOL_CONNECTIONS.observe(move |observer| {
@@ -198,6 +208,11 @@ impl Pool {
                 return answers;
             }
         }
+    }
+
+    /// Cancels the statement of a session unless commits may wait for replicas.
+    pub(crate) async fn cancel_unless_synchronous(&self, process: i32) {
+        self.control.cancel_unless_synchronous(process).await;
     }
 
     /// The node's position, by the control connection.

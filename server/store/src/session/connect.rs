@@ -107,7 +107,7 @@ impl Connector {
                 namespace: Some(options.get_filename().display().to_string().into()),
             },
         };
-        let log = Arc::new(Statements { log, database });
+        let log = Arc::new(Statements::new(log, database));
         let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
         let mode = parameters.split('&').filter_map(|pair| pair.strip_prefix("mode=")).next_back();
         Ok(Self {
@@ -131,7 +131,7 @@ impl Connector {
     /// The same connector without a statement log, for the service's own queries.
     pub(crate) fn quiet(&self) -> Self {
         let (log, database) = (StatementLog::default(), self.log.database.clone());
-        Self { log: Arc::new(Statements { log, database }), ..self.clone() }
+        Self { log: Arc::new(Statements::new(log, database)), ..self.clone() }
     }
 
     /// Opens a session with this access.

@@ -2,11 +2,16 @@
 //!
 //! A transaction is a state of the connection. Only `transaction/commands.rs` changes it.
 
+pub(crate) mod autocommit;
+mod committing;
 pub(crate) mod driver;
 mod eviction;
 pub(crate) mod membership;
 mod position;
+pub(crate) mod position_column;
 mod purpose;
+mod query;
+mod read;
 mod session_position;
 pub(crate) mod state;
 
@@ -19,22 +24,24 @@ use std::{
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::AssertSqlSafe;
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::{
+    autocommit::{Autocommit, AutocommitState},
     driver::{Access, Driver, ServerIdentity},
     membership::PoolMembership,
-    purpose::{EFFECT, Purpose, ROWS},
+    purpose::EFFECT,
+    query::{SqlQuery, is_stale_plan, parts},
     session_position::SessionPosition,
     state::{ConnectionState, TransactionState},
 };
 use crate::{
-    cause::{Cause, DEADLINE_PASSED, NO_ROOM, READ_TIMEOUT, breaks_connection},
+    cause::{Cause, DEADLINE_PASSED, READ_TIMEOUT, breaks_connection},
     deadline::Deadline,
     session::{
         condition::Condition,
-        rows::{Meter, Reading, Rows, Take},
+        rows::{Meter, Take},
         sqlite_file::SessionFile,
         statement_log::{Statements, is_late},
     },
@@ -64,6 +71,7 @@ pub struct Connection {
     deadline: std::sync::Mutex<Deadline>,
     membership: Option<PoolMembership>,
     position: SessionPosition,
+    autocommit: Autocommit,
     /// After which the statements of a read are left.
     read_end: std::sync::Mutex<Deadline>,
     /// Counts the rows of the call that the connection is checked out for.
@@ -98,6 +106,7 @@ impl Connection {
             deadline: std::sync::Mutex::new(Deadline::NONE),
             membership: None,
             position: SessionPosition::default(),
+            autocommit: Autocommit::default(),
             read_end: std::sync::Mutex::default(),
             meter: std::sync::Mutex::default(),
         }
@@ -119,6 +128,7 @@ impl Connection {
     /// Forgets what the previous call has read. The pool calls it at each checkout.
     pub(crate) fn reset(&self) {
         self.position.forget();
+        self.autocommit.set(AutocommitState::Off);
         self.set_meter(None);
         self.set_read_end(Deadline::NONE);
     }
@@ -198,42 +208,6 @@ impl Connection {
         Exchange { connection: self, driver }
     }
 
-    /// Waits for the end of an abandoned statement and checks that the session answers.
-    pub(crate) async fn recover(&self) -> Result<(), DbErr> {
-        let mut exchange = self.exchange().await;
-        let result = match &mut *exchange.driver {
-            // The driver reads the rest of the last answer first.
-            Driver::Postgres(postgres, _) => {
-                sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
-            }
-            Driver::Sqlite(sqlite, interrupt) => {
-                // No caller waits for the statement, so SQLite interrupts it at once.
-                interrupt.arm(Duration::ZERO);
-                sqlite.ping().await
-            }
-        };
-        exchange.end(result)
-    }
-
-    /// Runs a command for the session itself, on PostgreSQL.
-    async fn control(&self, sql: &'static str) -> Result<(), DbErr> {
-        let mut exchange = self.exchange().await;
-        let result = match &mut *exchange.driver {
-            Driver::Postgres(postgres, _) => sqlx::raw_sql(sql).execute(&mut **postgres).await,
-            Driver::Sqlite(..) => Ok(Default::default()),
-        };
-        exchange.end(result.map(drop))
-    }
-
-    /// Closes the session, also after an error. The last session removes SQLite's log.
-    pub(crate) async fn close(self) {
-        drop(self.file);
-        let _ = match self.driver.into_inner() {
-            Driver::Postgres(postgres, _) => postgres.close().await,
-            Driver::Sqlite(sqlite, _) => sqlite.close().await,
-        };
-    }
-
     fn check_deadline(&self) -> Result<(), DbErr> {
         match self.deadline().has_passed() {
             true => Err(DbErr::Custom(DEADLINE_PASSED.into())),
@@ -246,56 +220,6 @@ impl Connection {
             Access::ReadWrite => Ok(()),
             Access::ReadOnly => Err(DbErr::Custom("a read-only session can't execute".into())),
         }
-    }
-
-    /// Reads rows until their values exceed `most` bytes together, so that the size of the rows
-    /// can't exhaust the memory.
-    ///
-    /// # Errors
-    /// What the database answers.
-    pub async fn query_up_to(&self, statement: Statement, most: usize) -> Result<Rows, DbErr> {
-        let take = Take::Bytes(most);
-        let (logged, statement, column) = self.with_position(statement, take);
-        let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, take).await?;
-        self.note_position(column, &mut read);
-        let no_room = read.as_ref().is_ok_and(|read| read.no_room);
-        if no_room || read.as_ref().is_ok_and(|read| read.cut) {
-            // The rest of the answer is unread, so the connection stays in flight.
-            drop(exchange);
-            if no_room {
-                return Err(DbErr::Custom(NO_ROOM.into()));
-            }
-            return read.map_err(|error| DbErr::Custom(error.to_string()));
-        }
-        exchange.end(read)
-    }
-
-    /// Runs a prepared statement.
-    async fn prepared<T>(
-        &self,
-        logged: &str,
-        statement: &Statement,
-        purpose: Purpose<T>,
-        take: Take,
-    ) -> Result<(Exchange<'_>, Result<T, sqlx::Error>), DbErr> {
-        self.check_deadline()?;
-        let limit = self.statement_timeout();
-        let mut exchange = self.exchange().await;
-        let reading = Reading { take, meter: self.meter() };
-        let run = purpose.run(&mut exchange.driver, statement, reading.clone());
-        let run = self.unless_evicted(Duration::ZERO, run);
-        let mut result = self.log.around(logged, limit, self.read_end(), run).await;
-        // SQLSTATE 0A000: the schema has changed since the statement was prepared. Outside a
-        // transaction it is safe to prepare and run it once more.
-        if self.state() == TransactionState::Idle && result.as_ref().is_err_and(is_stale_plan) {
-            if let Driver::Postgres(postgres, _) = &mut *exchange.driver {
-                let _ = postgres.clear_cached_statements().await;
-            }
-            let run = purpose.run(&mut exchange.driver, statement, reading);
-            let run = self.unless_evicted(Duration::ZERO, run);
-            result = self.log.around(logged, limit, self.read_end(), run).await;
-        }
-        Ok((exchange, result))
     }
 }
 
@@ -313,6 +237,7 @@ impl Exchange<'_> {
             return Err(DbErr::Custom(READ_TIMEOUT.into()));
         }
         self.connection.in_flight.store(false, Ordering::Release);
+        self.connection.autocommit.ends(&result);
         if let Driver::Sqlite(_, interrupt) = &*self.driver {
             interrupt.disarm();
         }
@@ -335,19 +260,6 @@ impl Exchange<'_> {
     }
 }
 
-/// Where there was no room for all rows, the rest of the answer is still to come: the exchange is
-/// left open, and the connection is in use until it has been read.
-fn room(read: &Result<Rows, sqlx::Error>) -> Result<(), DbErr> {
-    match read.as_ref().is_ok_and(|read| read.no_room) {
-        true => Err(DbErr::Custom(NO_ROOM.into())),
-        false => Ok(()),
-    }
-}
-
-fn is_stale_plan(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "0A000")
-}
-
 #[async_trait::async_trait]
 impl ConnectionTrait for Connection {
     fn get_database_backend(&self) -> DbBackend {
@@ -356,8 +268,9 @@ impl ConnectionTrait for Connection {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.check_access()?;
+        let (sql, values) = parts(statement);
         let (exchange, effect) =
-            self.prepared(&statement.sql, &statement, EFFECT, Take::All).await?;
+            self.prepared(sql.clone().as_str(), sql, &values, EFFECT, Take::All).await?;
         exchange.end(effect)
     }
 
@@ -382,18 +295,11 @@ impl ConnectionTrait for Connection {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let (logged, statement, column) = self.with_position(statement, Take::One);
-        let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::One).await?;
-        self.note_position(column, &mut read);
-        room(&read)?;
-        Ok(exchange.end(read)?.rows.pop().map(|(row, _)| row))
+        Ok(self.query(SqlQuery::of(statement), Take::One).await?.pop().map(|(row, _)| row))
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let (logged, statement, column) = self.with_position(statement, Take::All);
-        let (exchange, mut read) = self.prepared(&logged, &statement, ROWS, Take::All).await?;
-        self.note_position(column, &mut read);
-        room(&read)?;
-        Ok(exchange.end(read)?.rows.into_iter().map(|(row, _)| row).collect())
+        let rows = self.query(SqlQuery::of(statement), Take::All).await?;
+        Ok(rows.into_iter().map(|(row, _)| row).collect())
     }
 }

@@ -149,9 +149,20 @@ impl ControlConnection {
     /// Cancels the statement that a session runs (PostgreSQL, 9.28.2. Server Signaling
     /// Functions). The session belongs to the same role, so no further privilege is needed.
     pub(crate) async fn cancel(&self, process: i32) {
+        self.cancel_by("SELECT pg_cancel_backend($1)", process).await;
+    }
+
+    /// The same unless commits wait for synchronous replicas now: a cancellation would end that
+    /// wait, and the commit would be acknowledged and seen without them.
+    pub(crate) async fn cancel_unless_synchronous(&self, process: i32) {
+        let sql = "SELECT pg_cancel_backend($1) \
+                   WHERE current_setting('synchronous_standby_names') = ''";
+        self.cancel_by(sql, process).await;
+    }
+
+    async fn cancel_by(&self, sql: &'static str, process: i32) {
         let deadline = Deadline::after(CANCEL_TIMEOUT);
         let cancelled = self.ask(deadline, async |connection| {
-            let sql = "SELECT pg_cancel_backend($1)";
             let values = [Value::from(process)];
             let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
             connection.query_one_raw(statement).await?;

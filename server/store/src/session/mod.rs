@@ -13,3 +13,4 @@ pub(crate) mod rows;
 pub(crate) mod settings;
 mod sqlite_file;
 pub(crate) mod statement_log;
+pub(crate) mod statement_text;

@@ -11,6 +11,8 @@ use sqlx::{Decode, Row, Sqlite, TypeInfo, ValueRef, postgres::PgRow, sqlite::Sql
 pub(crate) enum Take {
     /// The first.
     One,
+    /// All, of a query that mostly has some.
+    Some,
     /// All.
     All,
     /// Until their values exceed this many bytes together; at least one row.

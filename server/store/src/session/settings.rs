@@ -1,7 +1,12 @@
 //! What a session of PostgreSQL needs: the settings that the program's SQL depends on, whatever the
 //! role, the database, `postgresql.conf` or a pooler bring, and what can only be checked.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
+
+/// How long a statement waits for a lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The oldest server that the program works with, as `server_version_num` shows it.
 const OLDEST_SERVER: i64 = 150_000;
@@ -124,9 +129,9 @@ pub(crate) fn shared_session(sign: &str) -> String {
 fn statements(session_use: SessionUse) -> String {
     let own = match session_use {
         SessionUse::Service { read_only, timeout } => format!(
-            "SET default_transaction_read_only = {}; SET statement_timeout = {timeout}; \
+            "{}; SET statement_timeout = {timeout}; \
              SET idle_in_transaction_session_timeout = {timeout}",
-            if read_only { "on" } else { "off" }
+            access(read_only, timeout)
         ),
         SessionUse::Migrations => "SET statement_timeout = 0; \
              SET idle_in_transaction_session_timeout = 0"
@@ -146,6 +151,21 @@ fn statements(session_use: SessionUse) -> String {
          EXISTS (SELECT FROM pg_collation WHERE collname = '{COLLATION}')::text, \
          ({is_own})::text"
     )
+}
+
+/// How long a statement waits for a lock, in milliseconds, by its own timeout: a shorter time, so
+/// that the error names the lock. A nearer deadline ends the statement itself.
+pub(crate) fn lock_timeout(statement_timeout: u128) -> u128 {
+    LOCK_TIMEOUT.as_millis().min(statement_timeout * 9 / 10)
+}
+
+/// What makes a session write or only read. The timeout is that of a statement, in milliseconds.
+pub(crate) fn access(read_only: bool, timeout: u128) -> String {
+    let (is_read_only, lock_timeout) = match read_only {
+        true => ("on", 0),
+        false => ("off", lock_timeout(timeout)),
+    };
+    format!("SET default_transaction_read_only = {is_read_only}; SET lock_timeout = {lock_timeout}")
 }
 
 /// The settings that change what SQL means or what its answers look like.

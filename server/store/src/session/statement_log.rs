@@ -16,7 +16,7 @@ use tracing::Level;
 use crate::{
     deadline::Deadline,
     session::command_tag::command_tag,
-    telemetry::{meters, traces},
+    telemetry::{instrument::BoundHistogram, meters, traces},
 };
 
 /// The log target of statements and of slow-statement warnings.
@@ -66,9 +66,15 @@ impl DatabaseAttributes {
 pub(crate) struct Statements {
     pub(crate) log: StatementLog,
     pub(crate) database: DatabaseAttributes,
+    /// For the statements that read, which are most.
+    selects: BoundHistogram,
 }
 
 impl Statements {
+    pub(crate) fn new(log: StatementLog, database: DatabaseAttributes) -> Self {
+        Self { log, database, selects: meters::STATEMENTS.bind() }
+    }
+
     /// Runs an exchange with the database and records it. The database ends a statement after
     /// `limit`. If no answer comes 5 s later either, the connection counts as lost. After `end`
     /// the statement is abandoned ([`is_late`]).
@@ -91,11 +97,16 @@ impl Statements {
         drop(span);
         let elapsed = began.elapsed();
         let elapsed_ms = elapsed.as_secs_f64() * 1e3;
-        let attributes = [
-            KeyValue::new("db.system.name", self.database.system),
-            KeyValue::new("db.operation.name", command),
-        ];
-        meters::STATEMENTS.record(elapsed.as_secs_f64(), &attributes);
+        let attributes = || {
+            [
+                KeyValue::new("db.system.name", self.database.system),
+                KeyValue::new("db.operation.name", command),
+            ]
+        };
+        match command {
+            "SELECT" => self.selects.record(elapsed.as_secs_f64(), attributes),
+            _ => meters::STATEMENTS.record(elapsed.as_secs_f64(), &attributes()),
+        }
         if self.log.slow.is_some_and(|slow| elapsed >= slow) {
             tracing::warn!(target: TARGET, elapsed_ms, sql, "slow statement");
         } else if self.log.echo && tracing::enabled!(target: TARGET, Level::INFO) {

@@ -9,19 +9,21 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, RuntimeErr};
-use sqlx::{AssertSqlSafe, Connection as _, Either, Row};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, IsolationLevel, QueryResult, RuntimeErr};
+use sqlx::{AssertSqlSafe, Connection as _, Either};
 
 use crate::{
-    cause::breaks_connection,
+    cause::may_have_committed,
     deadline::Deadline,
     error::StoreError,
-    position::{POSITION, Position},
-    session::connection::{Connection, driver::Driver, state::TransactionState},
+    position::{IS_ASYNCHRONOUS, POSITION, PRIMARY_LSN_TEXT, Position},
+    session::{
+        connection::{
+            Connection, autocommit::COMMIT_GRACE, driver::Driver, state::TransactionState,
+        },
+        settings::lock_timeout,
+    },
 };
-
-/// How long a statement waits for a lock.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a write's transaction may be idle between two statements before the server ends it: this
 /// program is cut off or hangs.
@@ -30,15 +32,21 @@ pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(10);
 /// How much longer than its own times a transaction may be idle before the server ends its session.
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a commit's answer is waited for once its node was evicted: without it no one can know
-/// what has happened.
-const COMMIT_GRACE: Duration = Duration::from_secs(1);
-
 /// Commits and reads the position, in one message.
-static COMMIT: LazyLock<String> = LazyLock::new(|| format!("COMMIT; {POSITION}"));
+static COMMIT: LazyLock<String> =
+    LazyLock::new(|| format!("COMMIT; {POSITION}, {IS_ASYNCHRONOUS}"));
+
+/// The same on a session that a primary is known to run, which costs less.
+static COMMIT_ON_PRIMARY: LazyLock<String> =
+    LazyLock::new(|| format!("COMMIT; {PRIMARY_LSN_TEXT}, {IS_ASYNCHRONOUS}"));
 
 /// The number of commits of this process on SQLite, which is the position there.
 static SQLITE_COMMITS: AtomicU64 = AtomicU64::new(0);
+
+/// The position of a commit that has just succeeded on SQLite.
+pub(super) fn position_of_sqlite_commit() -> Position {
+    Position::of_sqlite(SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1)
+}
 
 /// How a transaction begins.
 pub(crate) struct Begin {
@@ -65,20 +73,22 @@ impl Connection {
                 // Rounded up, so that the deadline has passed when the timeout fires. 0 would
                 // mean no timeout.
                 let statement = self.statement_timeout().as_millis() + 1;
-                // Shorter than the statement timeout, so that the error names the lock. A nearer
-                // deadline ends the statement itself.
-                let lock_timeout = LOCK_TIMEOUT.min(self.command_timeout() * 9 / 10).as_millis();
                 // If this program is cut off, its locks are free again soon after the time in which
                 // it would have sent the next statement.
                 let idle = idle.as_millis().min(statement) + IDLE_MARGIN.as_millis();
                 let mut sql = format!(
-                    "BEGIN ISOLATION LEVEL {isolation} {}; SET LOCAL statement_timeout = {statement}; \
+                    "BEGIN ISOLATION LEVEL {isolation} {}; \
                      SET LOCAL idle_in_transaction_session_timeout = {idle}; \
-                     SET LOCAL lock_timeout = {lock_timeout}",
+                     SET LOCAL statement_timeout = {statement}",
                     // A node that has become a replica refuses READ WRITE here, before any
                     // statement has run.
                     if read_only { "READ ONLY" } else { "READ WRITE" },
                 );
+                if read_only {
+                    // A session that writes has this timeout from the beginning.
+                    let timeout = lock_timeout(self.command_timeout().as_millis());
+                    sql += &format!("; SET LOCAL lock_timeout = {timeout}");
+                }
                 if let Some(lock) = lock {
                     sql += &format!("; SELECT pg_advisory_xact_lock({lock})");
                 }
@@ -160,12 +170,13 @@ impl Connection {
             Driver::Postgres(postgres, server) => {
                 // One round trip. The position is read after the commit, or it would be before
                 // the commit record.
-                let system = server.system;
+                let (server, timeline) = (*server, self.primary_timeline());
+                let sql = if timeline.is_some() { &COMMIT_ON_PRIMARY } else { &COMMIT };
                 let commit = async {
                     let mut answers =
-                        sqlx::raw_sql(AssertSqlSafe(COMMIT.as_str())).fetch_many(&mut **postgres);
+                        sqlx::raw_sql(AssertSqlSafe(sql.as_str())).fetch_many(&mut **postgres);
                     match answers.next().await {
-                        Some(Ok(_)) => Ok(read_position(system, answers).await),
+                        Some(Ok(_)) => Ok(read_position(answers).await),
                         Some(Err(error)) => Err(error),
                         None => Err(sqlx::Error::Protocol("COMMIT was not answered".into())),
                     }
@@ -178,13 +189,16 @@ impl Connection {
                         self.unless_evicted(COMMIT_GRACE, commit),
                     )
                     .await
+                    .map(|read| {
+                        read.map(|row| row.and_then(|row| self.learn(server, timeline, &row)))
+                    })
             }
             Driver::Sqlite(sqlite, _) => {
                 let commit = sqlx::raw_sql("COMMIT").execute(&mut **sqlite);
-                self.log().around("COMMIT", limit, Deadline::NONE, commit).await.map(|_| {
-                    let commits = SQLITE_COMMITS.fetch_add(1, Ordering::Relaxed) + 1;
-                    Ok(Some(Position::of_sqlite(commits)))
-                })
+                self.log()
+                    .around("COMMIT", limit, Deadline::NONE, commit)
+                    .await
+                    .map(|_| Ok(Some(position_of_sqlite_commit())))
             }
         };
         match outcome {
@@ -200,7 +214,7 @@ impl Connection {
                 }
             }
             Err(error) => {
-                let lost = breaks_connection(&error) && !has_ended_session(&error);
+                let lost = may_have_committed(&error);
                 let error = exchange.end::<()>(Err(error)).err();
                 let error = error.unwrap_or_else(|| DbErr::Custom("COMMIT failed".into()));
                 if lost {
@@ -260,14 +274,6 @@ impl Connection {
     }
 }
 
-/// Whether the server has ended the session instead of answering: because it was idle in a
-/// transaction, or by a termination. It answers COMMIT first if that has happened, and a termination
-/// while a commit waits for replicas is not answered at all. So the transaction is rolled back.
-fn has_ended_session(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "25P03" || code == "57P01")
-}
-
 /// Whether the database refuses what it doesn't support: for BEGIN, a transaction that writes on a
 /// replica (SQLSTATE 0A000).
 fn is_not_supported(error: &DbErr) -> bool {
@@ -278,14 +284,10 @@ fn is_not_supported(error: &DbErr) -> bool {
 
 /// Reads the answer to the query that follows COMMIT.
 async fn read_position(
-    system: u64,
     answers: impl futures_util::Stream<
         Item = Result<Either<sqlx::postgres::PgQueryResult, sqlx::postgres::PgRow>, sqlx::Error>,
     >,
-) -> Result<Option<Position>, sqlx::Error> {
+) -> Result<Option<QueryResult>, sqlx::Error> {
     let rows: Vec<_> = answers.try_collect().await?;
-    let row = rows.into_iter().find_map(Either::right);
-    row.map(|row| row.try_get::<String, _>(0))
-        .transpose()
-        .map(|text| text.and_then(|text| Position::parse(system, 0, &text)))
+    Ok(rows.into_iter().find_map(Either::right).map(QueryResult::from))
 }

@@ -1,8 +1,10 @@
 //! Writes and the transactions that they run in.
 //!
-//! [`runner`] runs one write in one transaction, [`session`] runs transactions that a caller
+//! [`runner`] runs one write in one transaction, or [`autocommit`] one statement without, [`session`] runs transactions that a caller
 //! leads step by step. Only [`commands`] begins, commits and rolls back.
 
+mod attempt;
+mod autocommit;
 pub(crate) mod commands;
 pub(crate) mod operation;
 pub(crate) mod runner;

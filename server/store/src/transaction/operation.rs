@@ -1,10 +1,12 @@
 //! What a resource gives to the store: operations that write and queries that read.
 
 use futures_util::future::BoxFuture;
-use sea_orm::QueryResult;
+use sea_orm::DbBackend;
 
 use crate::{
-    coalescing::row::RowById, constraint::ConstraintCheck, error::StoreError,
+    coalescing::row::{RowsById, SharedRows},
+    constraint::ConstraintCheck,
+    error::StoreError,
     session::connection::Connection,
 };
 
@@ -33,6 +35,14 @@ pub trait Operation: Send + Sync {
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
     }
+
+    /// The most that the encoded answer has, in bytes, if [`Operation::apply`] needs no transaction:
+    /// one statement at most changes rows, what is read before and after it needs no lock, and
+    /// nothing can fail once it has changed rows. Default `None`: it needs one.
+    fn single_statement(&self, backend: DbBackend) -> Option<usize> {
+        let _ = backend;
+        None
+    }
 }
 
 /// A read of the database: a struct that holds checked values and reads the rows.
@@ -51,20 +61,20 @@ pub trait Query: Send + Sync {
         connection: &Connection,
     ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
 
-    /// The row that the query is for, if it reads one row by its id and nothing else. The store may
-    /// read it together with the rows of other calls, and then calls [`Query::of_row`] in place of
-    /// [`Query::fetch`]. Default `None`.
-    fn row_by_id(&self) -> Option<RowById> {
+    /// The rows that the query is for, if it reads rows by their ids and nothing else. The store may
+    /// read them together with the rows of other calls, and then calls [`Query::of_rows`] in place
+    /// of [`Query::fetch`]. Default `None`.
+    fn rows_by_id(&self) -> Option<RowsById<'_>> {
         None
     }
 
-    /// Makes the output of the row; `None` if there is no such row.
+    /// Makes the output of rows that were read together with others.
     ///
     /// # Errors
-    /// Those of [`Query::fetch`] on the same row.
-    fn of_row(&self, row: Option<&QueryResult>) -> Result<Self::Output, StoreError> {
-        let _ = row;
-        Err(StoreError::internal("a query that reads no single row"))
+    /// Those of [`Query::fetch`] on the same rows.
+    fn of_rows(&self, rows: &SharedRows) -> Result<Self::Output, StoreError> {
+        let _ = rows;
+        Err(StoreError::internal("a query that reads no rows by their ids"))
     }
 
     /// Does slow work that needs no database, such as comparing a password. The store calls it
@@ -98,6 +108,12 @@ pub trait Write: Send + Sync {
     /// that failed.
     fn constraint_checks(&self) -> Vec<ConstraintCheck> {
         Vec::new()
+    }
+
+    /// Whether the write needs no transaction ([`Operation::single_statement`]).
+    fn is_single_statement(&self, backend: DbBackend) -> bool {
+        let _ = backend;
+        false
     }
 
     /// The operations before the one that failed, if the write consists of several.

@@ -13,21 +13,22 @@ use opentelemetry::KeyValue;
 use rand::Rng;
 use sea_orm::DbErr;
 use tokio::time::sleep;
-use tracing::Instrument;
 
 use crate::{
     call::{Call, Committed},
-    constraint,
     deadline::Deadline,
     error::StoreError,
     idempotency::{answer, key_lock::KeyLock},
-    pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
-    position::Position,
+    pool::{
+        commit_position::position_of_commits, options::MOST_DEAD_SESSIONS, pooled::PooledConnection,
+    },
     serving_node::ServingNode,
     session::connection::Connection,
     telemetry::{meters::WRITE_RETRIES, traces},
     topology::{choose::Choice, nodes::Topology},
     transaction::{
+        attempt::{Done, explained, in_words_of},
+        autocommit,
         commands::{Begin, LONGEST_IDLE},
         operation::Write,
     },
@@ -54,32 +55,29 @@ pub(crate) async fn run(
     write: Box<dyn Write>,
     key_lock: Option<KeyLock>,
 ) -> Result<Committed, StoreError> {
-    let span = traces::operation(write.name());
+    let name = write.name();
     let observer = call.observer.clone();
     // Before the task runs: a caller that leaves now leaves a write behind.
     if let Some(observer) = &observer {
         observer.begun();
     }
-    let task = tokio::spawn(
-        async move {
-            let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
-            // Released after the connection, which a waiting duplicate may need.
-            drop(key_lock);
-            let attempts = call.attempts.count();
-            let result = done.map(|Done { answer, position, replayed }| Committed {
-                answer,
-                position,
-                node,
-                attempts,
-                replayed,
-            });
-            if let Some(observer) = &observer {
-                observer.ended(&result);
-            }
-            result
+    let task = tokio::spawn(traces::in_operation(name, async move {
+        let (done, node) = on_primaries(&topology, choice, &call, write.as_ref()).await;
+        // Released after the connection, which a waiting duplicate may need.
+        drop(key_lock);
+        let attempts = call.attempts.count();
+        let result = done.map(|Done { answer, position, replayed }| Committed {
+            answer,
+            position,
+            node,
+            attempts,
+            replayed,
+        });
+        if let Some(observer) = &observer {
+            observer.ended(&result);
         }
-        .instrument(span),
-    );
+        result
+    }));
     match task.await {
         Ok(result) => result,
         Err(failure) => Err(StoreError::internal(format!("the write's task ended: {failure}"))),
@@ -109,7 +107,7 @@ async fn on_primaries(
                 let position = match done.position {
                     Some(position) => Some(position.on(pooled.timeline())),
                     None if call.validate_only => None,
-                    None => pooled.position_now().await,
+                    None => position_of_commits(pooled).await,
                 };
                 return (Ok(Done { position, ..done }), name);
             }
@@ -165,13 +163,6 @@ fn is_settled(error: &StoreError) -> bool {
     matches!(error, StoreError::KeyFenced | StoreError::KeyReused)
 }
 
-/// The result of a successful attempt.
-struct Done {
-    answer: Vec<u8>,
-    position: Option<Position>,
-    replayed: bool,
-}
-
 /// Attempts the write until it succeeds, fails for good, or its time is over.
 async fn attempts(
     topology: &Topology,
@@ -189,8 +180,12 @@ async fn attempts(
     let mut longest = FIRST_PAUSE;
     loop {
         let attempt_number = call.attempts.note(connection.node());
-        let silent = topology.is_left(node, true);
-        let error = match attempt(connection, silent, call, write).await {
+        let attempted = if autocommit::is_possible(connection, call, write) {
+            autocommit::attempt(connection, call, write).await
+        } else {
+            attempt(connection, topology.is_left(node, true), call, write).await
+        };
+        let error = match attempted {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -248,10 +243,7 @@ async fn attempt(
     begun.map_err(|error| match error {
         // BEGIN waits for no other lock.
         StoreError::LockTimeout(source) if lock.is_some() => StoreError::KeyInUse(source),
-        StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
-            StoreError::DeadlineExceeded
-        }
-        error => error,
+        error => in_words_of(call, error),
     })?;
     match applied(connection, call, write).await {
         Ok(done) if call.validate_only => {
@@ -265,42 +257,9 @@ async fn attempt(
         Err(error) => {
             connection.rollback().await;
             connection.set_deadline(call.deadline);
-            Err(match explained(connection, call, write, error).await {
-                // The statement's timeout was the call's deadline.
-                StoreError::StatementTimeout(_) if call.deadline.has_passed() => {
-                    StoreError::DeadlineExceeded
-                }
-                error => error,
-            })
+            Err(in_words_of(call, explained(connection, call, write, error).await))
         }
     }
-}
-
-/// Explains a broken constraint by the fields of the request, if that is possible.
-async fn explained(
-    connection: &Connection,
-    call: &Call,
-    write: &dyn Write,
-    error: StoreError,
-) -> StoreError {
-    let is_broken = matches!(error, StoreError::Constraint { .. });
-    let Some(way) = write.way_to_failure().filter(|_| is_broken) else {
-        return constraint::explain(connection, write.constraint_checks(), error).await;
-    };
-    // Applies the earlier operations again, or values that they had taken would seem free.
-    let again = async {
-        let isolation = call.isolation;
-        let begin = Begin { isolation, read_only: false, lock: None, idle: LONGEST_IDLE };
-        connection.begin(begin).await?;
-        way.retrace(connection).await
-    };
-    let error = match again.await {
-        Ok(()) => constraint::explain(connection, write.constraint_checks(), error).await,
-        // Other writes have changed the rows since, or the time is over.
-        Err(other) => other,
-    };
-    connection.rollback().await;
-    error
 }
 
 /// Applies the write and stores its answer under its key, unless an answer is stored already.

@@ -14,7 +14,9 @@ use crate::{
     constraint,
     error::StoreError,
     idempotency::{answer, key_lock::KeyLock},
-    pool::{options::MOST_DEAD_SESSIONS, pooled::PooledConnection},
+    pool::{
+        commit_position::position_of_commits, options::MOST_DEAD_SESSIONS, pooled::PooledConnection,
+    },
     position::Freshness,
     session::connection::{Connection, driver::Access, state::TransactionState},
     topology::{choose::Choice, nodes::Topology},
@@ -324,11 +326,11 @@ impl Transaction {
         if let Err(StoreError::CommitOutcomeUnknown(_)) = committed {
             self.pooled.settle().await;
         }
+        let (node, attempts) = (self.pooled.node(), self.call.attempts.count());
         let position = match committed? {
             Some(position) => Some(position.on(self.pooled.timeline())),
-            None => self.pooled.position_now().await,
+            None => position_of_commits(self.pooled).await,
         };
-        let (node, attempts) = (self.pooled.node(), self.call.attempts.count());
         Ok(Committed { answer: Vec::new(), position, node, attempts, replayed: false })
     }
 }

@@ -2,12 +2,19 @@
 
 use std::{io, time::Duration};
 
+use sea_orm::DbErr;
+use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::time::sleep;
 
 use crate::{
     error::StoreError,
     session::{
-        connection::{Connection, driver::Access, membership::PoolMembership},
+        connection::{
+            Connection,
+            driver::{Access, Driver},
+            membership::PoolMembership,
+        },
+        settings,
         sqlite_file::SessionFile,
     },
 };
@@ -41,13 +48,53 @@ impl Connection {
     pub(crate) async fn with_access(self, access: Access) -> Result<Self, Self> {
         let answer = match access {
             same if same == self.access => self.recover().await,
-            Access::ReadWrite => self.control("SET default_transaction_read_only = off").await,
-            Access::ReadOnly => self.control("SET default_transaction_read_only = on").await,
+            other => {
+                let timeout = self.command_timeout.as_millis();
+                self.control(&settings::access(other == Access::ReadOnly, timeout)).await
+            }
         };
         match answer {
             Ok(()) => Ok(Self { access, ..self }),
             Err(_) => Err(self),
         }
+    }
+
+    /// Waits for the end of an abandoned statement and checks that the session answers.
+    pub(crate) async fn recover(&self) -> Result<(), DbErr> {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            // The driver reads the rest of the last answer first.
+            Driver::Postgres(postgres, _) => {
+                sqlx::raw_sql("SELECT 1").execute(&mut **postgres).await.map(drop)
+            }
+            Driver::Sqlite(sqlite, interrupt) => {
+                // No caller waits for the statement, so SQLite interrupts it at once.
+                interrupt.arm(Duration::ZERO);
+                sqlite.ping().await
+            }
+        };
+        exchange.end(result)
+    }
+
+    /// Runs a command for the session itself, on PostgreSQL.
+    async fn control(&self, sql: &str) -> Result<(), DbErr> {
+        let mut exchange = self.exchange().await;
+        let result = match &mut *exchange.driver {
+            Driver::Postgres(postgres, _) => {
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **postgres).await
+            }
+            Driver::Sqlite(..) => Ok(Default::default()),
+        };
+        exchange.end(result.map(drop))
+    }
+
+    /// Closes the session, also after an error. The last session removes SQLite's log.
+    pub(crate) async fn close(self) {
+        drop(self.file);
+        let _ = match self.driver.into_inner() {
+            Driver::Postgres(postgres, _) => postgres.close().await,
+            Driver::Sqlite(sqlite, _) => sqlite.close().await,
+        };
     }
 
     /// Whether the connection has reached its lifetime.

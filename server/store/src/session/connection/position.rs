@@ -4,36 +4,32 @@
 //! once answered by a primary asks for the log sequence number alone, and keeps the timeline. A
 //! session of a replica asks for its role each time: the replica may be promoted meanwhile.
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
-use sqlx::Row;
+use std::sync::LazyLock;
+
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value, Values};
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
 
 use crate::{
     error::StoreError,
-    position::{POSITION, PRIMARY_LSN, Position},
+    position::{IS_ASYNCHRONOUS, POSITION, PRIMARY_LSN_TEXT, Position, parse_lsn},
     session::{
-        connection::{Connection, driver::Access},
+        connection::{
+            Connection,
+            driver::{Access, ServerIdentity},
+            position_column::{POSITION_COLUMN, PositionColumn, ROW_COLUMN, with_position},
+            query::SqlQuery,
+        },
         rows::{Rows, Take},
+        statement_text::CachedStatement,
     },
 };
 
-/// The column that holds the position.
-const POSITION_COLUMN: &str = "bookstore_position";
+/// [`Connection::position_of_commits`] of a primary that is known to be one.
+static OF_PRIMARY: LazyLock<String> =
+    LazyLock::new(|| format!("{PRIMARY_LSN_TEXT}, {IS_ASYNCHRONOUS}"));
 
-/// The column that is true in rows of the query itself. Without any, the only row has NULL here.
-const ROW_COLUMN: &str = "bookstore_row";
-
-/// How a statement returns the position at which it was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PositionColumn {
-    /// Not at all.
-    None,
-    /// As the answer to [`POSITION`], without rows too.
-    Role,
-    /// As the answer to [`PRIMARY_LSN`] of a primary on this timeline, without rows too.
-    Number(u32),
-    /// The same in each row. Without rows there is none.
-    NumberOfRow(u32),
-}
+/// The same of a node whose role is to be learned.
+static OF_ROLE: LazyLock<String> = LazyLock::new(|| format!("{POSITION}, {IS_ASYNCHRONOUS}"));
 
 impl Connection {
     /// A position that covers all reads since the checkout. `timeline` is used if the node
@@ -55,6 +51,42 @@ impl Connection {
             }
         };
         seen.map(|seen| seen.on(timeline))
+    }
+
+    /// Reads the position after a commit of any session that was answered before, and whether
+    /// commits wait for replicas. `None` if the node doesn't answer.
+    pub(crate) async fn position_of_commits(&self) -> Option<Position> {
+        let server = self.server?;
+        let timeline = self.primary_timeline();
+        let sql = if timeline.is_some() { &*OF_PRIMARY } else { &*OF_ROLE };
+        let statement = Statement::from_string(self.backend, sql);
+        let row = self.query_one_raw(statement).await.ok()??;
+        self.learn(server, timeline, &row)
+    }
+
+    /// The timeline of the primary that runs the session, if it is known to be one.
+    pub(crate) fn primary_timeline(&self) -> Option<u32> {
+        self.position.primary_timeline()
+    }
+
+    /// Reads a row of a position and [`IS_ASYNCHRONOUS`]. `timeline` is that of a primary which was
+    /// asked for its log sequence number alone.
+    pub(crate) fn learn(
+        &self,
+        server: ServerIdentity,
+        timeline: Option<u32>,
+        row: &QueryResult,
+    ) -> Option<Position> {
+        let text: Option<String> = row.try_get_by_index(0).ok()?;
+        let is_asynchronous: Option<String> = row.try_get_by_index(1).ok()?;
+        self.condition.set_asynchronous(is_asynchronous.as_deref() == Some("true"));
+        match timeline {
+            Some(timeline) => {
+                let number = parse_lsn(&text?)?;
+                Some(Position { system: server.system, timeline, number })
+            }
+            None => self.position.learn(server, &text?),
+        }
     }
 
     /// Whether the transaction of another session will end by itself or by this call. One that
@@ -103,39 +135,39 @@ impl Connection {
     /// a reader's of PostgreSQL. Returns the text to log too, which is the query's own.
     pub(crate) fn with_position(
         &self,
-        statement: Statement,
+        query: SqlQuery,
         take: Take,
-    ) -> (String, Statement, PositionColumn) {
+    ) -> (SqlStr, SqlStr, Values, PositionColumn) {
         let reads = self.membership.is_some() && self.access == Access::ReadOnly;
-        let sql = &statement.sql;
-        let selects = sql.starts_with("SELECT ") || sql.starts_with("WITH ");
-        if !reads || !selects || self.backend != DbBackend::Postgres || sql == POSITION {
-            return (statement.sql.clone(), statement, PositionColumn::None);
+        let column = match (self.backend, reads) {
+            (DbBackend::Postgres, true) => self.position_column(take),
+            _ => PositionColumn::None,
+        };
+        match query {
+            SqlQuery::Cached(CachedStatement { text, values }) => {
+                let sql = |column| SqlStr::from_static(text.form(column));
+                (sql(PositionColumn::None), sql(column), values, column)
+            }
+            SqlQuery::Built(sql, values) => {
+                let own = sql.as_str();
+                let selects = own.starts_with("SELECT ") || own.starts_with("WITH ");
+                if column == PositionColumn::None || !selects || own == POSITION {
+                    return (sql.clone(), sql, values, PositionColumn::None);
+                }
+                let extended = AssertSqlSafe(with_position(own, column)).into_sql_str();
+                (sql, extended, values, column)
+            }
         }
-        let column = match (self.position.primary_timeline(), take) {
+    }
+
+    fn position_column(&self, take: Take) -> PositionColumn {
+        match (self.position.primary_timeline(), take) {
             (None, _) => PositionColumn::Role,
             // The cheapest form. What is asked for by its id mostly exists.
-            (Some(timeline), Take::One) => PositionColumn::NumberOfRow(timeline),
-            // A page may be empty, and a book may have no review.
+            (Some(timeline), Take::One | Take::Some) => PositionColumn::NumberOfRow(timeline),
+            // A page may be empty.
             (Some(timeline), Take::All | Take::Bytes(_)) => PositionColumn::Number(timeline),
-        };
-        // The position is evaluated once, after the snapshot was taken.
-        let joined = |position| {
-            format!(
-                "SELECT q.*, p.{POSITION_COLUMN} FROM ({position}) AS p ({POSITION_COLUMN}) \
-                 LEFT JOIN (SELECT t.*, true AS {ROW_COLUMN} FROM ({sql}) AS t) AS q ON true"
-            )
-        };
-        let sql = match column {
-            PositionColumn::None => sql.clone(),
-            PositionColumn::Role => joined(POSITION),
-            PositionColumn::Number(_) => joined(PRIMARY_LSN),
-            PositionColumn::NumberOfRow(_) => {
-                format!("SELECT t.*, ({PRIMARY_LSN}) AS {POSITION_COLUMN} FROM ({sql}) AS t")
-            }
-        };
-        let logged = statement.sql.clone();
-        (logged, Statement { sql, ..statement }, column)
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a statement is run for, on either driver: its rows or its effect.
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ExecResult, Statement};
+use sea_orm::{ExecResult, Values};
 use sea_query_sqlx::SqlxValues;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Sqlite, SqliteConnection};
+use sqlx::{PgConnection, Postgres, SqlStr, Sqlite, SqliteConnection};
 
 use crate::session::{
     connection::driver::Driver,
@@ -40,12 +40,11 @@ impl<T> Purpose<T> {
     pub(crate) fn run<'a>(
         &self,
         driver: &'a mut Driver,
-        statement: &'a Statement,
+        sql: SqlStr,
+        values: &Values,
         reading: Reading,
     ) -> Exchanged<'a, T> {
-        let values = SqlxValues(statement.values.clone().unwrap_or(sea_orm::Values(Vec::new())));
-        // The text comes from SeaORM's builder or from a constant. Values are bound.
-        let sql = AssertSqlSafe(statement.sql.as_str());
+        let values = SqlxValues(values.clone());
         match driver {
             Driver::Postgres(postgres, _) => {
                 (self.postgres)(postgres, sqlx::query_with(sql, values), reading)

@@ -1,0 +1,79 @@
+//! Puts the policy and the credentials' files in force, at the start and when they change.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bookstore_auth::policy::PolicyMethod;
+
+use super::{AppError, registry};
+use crate::{
+    config::Config,
+    rpc::layers::REFLECTION_PATHS,
+    security::{
+        access::{Access, AccessControl, AccessFiles},
+        audit,
+        reload::ReloadTask,
+    },
+};
+
+/// How often it is looked whether an issuer's keys have to be read.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The methods that a policy has to cover: all but those of health.
+///
+/// # Errors
+/// If the methods differ from the contract, which is an error of the build.
+pub fn policy_methods() -> Result<Vec<PolicyMethod>, AppError> {
+    let registry = registry()?;
+    let ours = registry.methods().map(|method| PolicyMethod {
+        path: method.path,
+        entries: method.entries.map(|entries| entries.path),
+    });
+    Ok(ours.chain(REFLECTION_PATHS.map(PolicyMethod::at)).collect())
+}
+
+/// Reads the policy and the tokens, and follows their files; none without a policy.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(super) fn load(
+    config: &Config,
+    reload: &mut ReloadTask,
+) -> Result<Option<Arc<AccessControl>>, AppError> {
+    let Some(policy) = config.security.policy.clone() else { return Ok(None) };
+    let files =
+        AccessFiles { policy, tokens: config.security.tokens.clone(), methods: policy_methods()? };
+    let only_reports = config.security.only_reports;
+    let control = Arc::new(Mutex::new(None::<Arc<AccessControl>>));
+    let loaded = control.clone();
+    let load = move |reader: &mut crate::security::reload::FileReader| {
+        let mut control = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = control.as_ref().map(|control| control.now());
+        let access = Access::load(&files, &mut |path| reader.read(path), before.as_deref())?;
+        for warning in access.policy.warnings() {
+            let place = format!("{}:{}", files.policy.display(), warning.line);
+            tracing::warn!(target: "audit", place, "{}", warning.message);
+        }
+        match &*control {
+            Some(control) => control.replace(access),
+            None => *control = Some(Arc::new(AccessControl::new(access, only_reports))),
+        }
+        Ok(())
+    };
+    reload.watch("policy", load).map_err(AppError::Security)?;
+    let control = control.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(control)
+}
+
+/// Reads the keys at addresses when that is due, and ends the seconds of the audit log. It never
+/// ends.
+pub(super) async fn follow(control: Arc<AccessControl>) {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        control.now().authenticator.read_due_keys();
+        audit::end_second();
+    }
+}
