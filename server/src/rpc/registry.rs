@@ -63,7 +63,7 @@ impl Registry {
     /// Adds the method that takes this reading request and can't be part of a transaction.
     pub fn read_alone<R: ReadRequest>(&mut self) {
         self.read::<R>();
-        if let Some(registered) = self.by_request.get_mut(&R::full_name()) {
+        if let Some(registered) = self.methods.last_mut() {
             registered.method.stands_alone = true;
         }
     }
