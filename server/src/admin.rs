@@ -256,7 +256,13 @@ async fn calls(State(admin): AdminState) -> Response {
 }
 
 async fn policy_calls(State(admin): AdminState) -> Response {
-    operators::policy_calls(admin.access.as_deref())
+    match admin.access.as_deref().and_then(operators::policy_calls) {
+        Some(calls) => json(calls),
+        None => {
+            let message = "calls are counted where policy_mode is report\n";
+            (StatusCode::NOT_FOUND, message).into_response()
+        }
+    }
 }
 
 async fn metrics(State(admin): AdminState) -> Response {

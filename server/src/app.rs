@@ -1,7 +1,9 @@
 //! Wires the service and runs it from start to stop.
 
 mod access;
+mod error;
 mod listen;
+mod methods;
 mod security;
 mod sweep;
 
@@ -9,20 +11,21 @@ use std::{sync::Arc, time::Duration};
 
 use bookstore_migration::{
     chain::Chain,
-    error::MigrationError,
     runner::{Event, Options, Runner},
 };
 use bookstore_store::{
-    Deadline, PoolOptions, Schema, StatementLog, Store, StoreError, StoreOptions, TopologyOptions,
+    Deadline, PoolOptions, Schema, StatementLog, Store, StoreOptions, TopologyOptions,
 };
 use http::Extensions;
-use thiserror::Error;
 use tokio::time::{sleep, timeout};
 use tonic::service::RoutesBuilder;
 use tonic_health::pb::health_server::HealthServer;
 
-pub use self::access::policy_methods;
 use self::listen::{Listening, listen};
+pub use self::{
+    error::AppError,
+    methods::{policy_methods, registry},
+};
 use crate::{
     admin::{self, Admin},
     budget::{self, Budget},
@@ -38,7 +41,6 @@ use crate::{
         layers::{self, LayerContext},
         load::Load,
         reflection,
-        registry::Registry,
         rules::Rules,
         session::SessionCell,
         stored::StoredAnswers,
@@ -61,49 +63,6 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The timeout for closing idle database connections at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Why the service could not start, or did not end well.
-#[derive(Debug, Error)]
-pub enum AppError {
-    /// The database's URL, or the database itself.
-    #[error("the database: {}", .0.report())]
-    Store(#[from] StoreError),
-    /// Migrating the database.
-    #[error("migrating the database: {0}")]
-    Migration(#[from] MigrationError),
-    /// The address can't be listened on.
-    #[error("{setting} {address}: {source}")]
-    Listen {
-        /// The setting that names it.
-        setting: &'static str,
-        /// The address.
-        address: Address,
-        /// The operating system's error.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file of certificates, credentials or rules can't be used.
-    #[error("{0}")]
-    Security(String),
-    /// The listener ended without a signal.
-    #[error("the listener: {0}")]
-    Listener(#[from] tokio::task::JoinError),
-    /// A signal stopped the service, and calls were still in flight after `shutdown_timeout`.
-    #[error("calls were in flight after shutdown_timeout: {0} cancelled")]
-    CallsCut(usize),
-    /// Signals can't be received.
-    #[error("installing signal handlers: {0}")]
-    Signals(#[source] std::io::Error),
-    /// The contract and its registered methods differ: an error of the build.
-    #[error("the contract: {0}")]
-    Contract(String),
-    /// Loading the sample data.
-    #[error("loading the sample data: {}", .0.message())]
-    SampleData(tonic::Status),
-    /// There is no schema to load the sample data into.
-    #[error("loading the sample data: the schema is not migrated (serve --migrate does it)")]
-    NotMigrated,
-}
 
 /// Opens the store that the settings describe; nothing is connected yet.
 ///
@@ -293,19 +252,6 @@ async fn prepare(
         sample_data::load(calls).await.map_err(AppError::SampleData)?;
     }
     Ok(())
-}
-
-/// Every method of the service.
-///
-/// # Errors
-/// If it differs from the contract, which is an error of the build.
-pub fn registry() -> Result<Registry, AppError> {
-    let mut registry = Registry::default();
-    for resource in RESOURCES {
-        (resource.register)(&mut registry);
-    }
-    transaction::register(&mut registry);
-    registry.complete().map_err(AppError::Contract)
 }
 
 /// The request extensions that all calls of a connection share.

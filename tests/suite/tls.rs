@@ -50,6 +50,8 @@ struct Offer<'a> {
 
 const USUAL: Offer<'static> = Offer { versions: &[&TLS13], protocols: &["h2"], pair: None };
 
+const OLD: Offer<'static> = Offer { versions: &[&TLS12], protocols: &["h2"], pair: None };
+
 /// The TLS of a client that trusts the authority.
 fn config(authority: &Authority, offer: Offer<'_>) -> Arc<ClientConfig> {
     config_with(&[authority], offer)
@@ -200,8 +202,7 @@ async fn other_protocols_and_versions_are_refused(engine: Engine) {
     connect(address, offer(USUAL)).await.expect("HTTP/2 over TLS 1.3");
     // Clients from before ALPN.
     connect(address, offer(Offer { protocols: &[], ..USUAL })).await.expect("no ALPN at all");
-    let old = Offer { versions: &[&TLS12], ..USUAL };
-    let refused = connect(address, offer(old)).await.expect_err("TLS 1.2 is served");
+    let refused = connect(address, offer(OLD)).await.expect_err("TLS 1.2 is served");
     assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
     let refused = connect(address, offer(Offer { protocols: &["http/1.1"], ..USUAL })).await;
     let refused = refused.expect_err("HTTP/1.1 is served");
@@ -219,7 +220,7 @@ async fn other_protocols_and_versions_are_refused(engine: Engine) {
 
     let lenient = TestServer::builder(engine).tls(&files, None).env("TLS_MIN_VERSION", "1.2");
     let lenient = lenient.start().await;
-    connect(lenient.address(), offer(old)).await.expect("TLS 1.2");
+    connect(lenient.address(), offer(OLD)).await.expect("TLS 1.2");
     connect(lenient.address(), offer(USUAL)).await.expect("TLS 1.3");
 
     let plain = TestServer::start(engine).await;

@@ -83,13 +83,10 @@ fn answer(denied: &Denied) -> Response {
     }
 }
 
-/// The calls that a policy in report mode has seen, for `bookstore policy suggest`.
-pub(super) fn policy_calls(access: Option<&AccessControl>) -> Response {
-    let Some(seen) = access.and_then(AccessControl::seen) else {
-        let message = "calls are counted where policy_mode is report\n";
-        return (StatusCode::NOT_FOUND, message).into_response();
-    };
-    let calls = seen.into_iter().map(|call| {
+/// The calls that a policy in report mode has seen, for `bookstore policy suggest`; none if the
+/// policy doesn't only report.
+pub(super) fn policy_calls(access: &AccessControl) -> Option<Value> {
+    let calls = access.seen()?.into_iter().map(|call| {
         let (roles, caller) = match call.caller {
             SeenCaller::NoCredentials => (Vec::new(), None),
             SeenCaller::Roles(roles) => (roles, None),
@@ -98,5 +95,5 @@ pub(super) fn policy_calls(access: Option<&AccessControl>) -> Response {
         let (method, count) = (call.method.to_string(), call.count);
         json!({"method": method, "roles": roles, "caller": caller, "count": count})
     });
-    super::json(calls.collect::<Value>())
+    Some(calls.collect())
 }

@@ -5,12 +5,9 @@ use std::{
     time::Duration,
 };
 
-use bookstore_auth::policy::PolicyMethod;
-
-use super::{AppError, registry};
+use super::{error::AppError, methods::policy_methods};
 use crate::{
     config::Config,
-    rpc::layers::REFLECTION_PATHS,
     security::{
         access::{Access, AccessControl, AccessFiles},
         audit,
@@ -20,19 +17,6 @@ use crate::{
 
 /// How often it is looked whether an issuer's keys have to be read.
 const TICK: Duration = Duration::from_secs(1);
-
-/// The methods that a policy has to cover: all but those of health.
-///
-/// # Errors
-/// If the methods differ from the contract, which is an error of the build.
-pub fn policy_methods() -> Result<Vec<PolicyMethod>, AppError> {
-    let registry = registry()?;
-    let ours = registry.methods().map(|method| PolicyMethod {
-        path: method.path,
-        entries: method.entries.map(|entries| entries.path),
-    });
-    Ok(ours.chain(REFLECTION_PATHS.map(PolicyMethod::at)).collect())
-}
 
 /// Reads the policy and the tokens, and follows their files; none without a policy.
 ///

@@ -2,7 +2,7 @@
 
 use tokio::net::TcpListener;
 
-use super::AppError;
+use super::error::AppError;
 use crate::{
     config::{Address, Config},
     listener::Socket,

@@ -2,7 +2,7 @@
 
 use opentelemetry::KeyValue;
 
-use super::AppError;
+use super::error::AppError;
 use crate::{
     config::{Config, Database},
     meters,

@@ -20,16 +20,13 @@ use bookstore_migration::{chain::Chain, revision::Revision, revisions::revisions
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::runtime::Builder;
 
-use self::failure::Failure;
+use self::failure::{Failure, USAGE};
 use crate::{
     app::AppError,
     config::{Config, ConfigError, SettingFlags, environment},
     shutdown::TerminationMessage,
     telemetry,
 };
-
-/// The exit code for wrong settings (BSD's EX_USAGE). A wrong command line ends with 2.
-const USAGE: u8 = 64;
 
 /// How long a command that fails waits until its log is written.
 const FLUSH: Duration = Duration::from_millis(500);

@@ -96,8 +96,8 @@ pub struct AnswerCell(Arc<Mutex<AnswerFacts>>);
 pub struct AnswerFacts {
     /// The node that answered.
     pub node: Option<ServingNode>,
-    /// Whether the caller is an operator, who may learn which replica it was.
-    pub shows_node: bool,
+    /// Whether the caller may learn the name of the node, beside its role.
+    pub names_node: bool,
     /// From which position on a write can be seen, or up to which one was read.
     pub position: Option<Position>,
     /// How often a write was tried.
@@ -140,13 +140,13 @@ impl AnswerCell {
         facts.database = Some(database);
     }
 
-    /// Lets the caller learn which replica answered, not only that it was one.
-    pub fn show_node(&self) {
-        self.lock().shows_node = true;
+    /// Lets the caller learn the name of the node, beside its role.
+    pub fn name_node(&self) {
+        self.lock().names_node = true;
     }
 
-    /// The name of the node that answered, for the log.
-    pub fn node_name(&self) -> Option<Arc<str>> {
+    /// The name of the node that answered.
+    pub fn node(&self) -> Option<Arc<str>> {
         self.lock().node.as_ref().map(|node| node.name.clone())
     }
 

@@ -63,8 +63,8 @@ impl Registry {
     /// Adds the method that takes this reading request and can't be part of a transaction.
     pub fn read_alone<R: ReadRequest>(&mut self) {
         self.read::<R>();
-        if let Some(registered) = self.methods.last_mut() {
-            registered.method.stands_alone = true;
+        if let Some(&index) = self.by_request.get(&R::full_name()) {
+            self.methods[index].method.stands_alone = true;
         }
     }
 

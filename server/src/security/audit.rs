@@ -131,7 +131,13 @@ pub fn end_second() {
 
 fn summarize(passed_over: u64) {
     if passed_over > 0 {
-        tracing::warn!(target: "audit", count = passed_over, "refusals and logins without lines of their own");
+        // Of no call: it is about others.
+        tracing::warn!(
+            target: "audit",
+            parent: None,
+            count = passed_over,
+            "refusals and logins without lines of their own"
+        );
     }
 }
 

@@ -115,16 +115,14 @@ async fn settings_of_the_policy_that_do_not_fit_are_refused() {
 
 #[tokio::test]
 async fn plaintext_beyond_this_machine_is_allowed_by_name_and_open_ports_are_warned_about() {
-    let warned = |server: &TestServer| {
-        let lines = server.logs().so_far();
-        lines.iter().any(|line| line.contains("every caller may call every method"))
-    };
+    let warns = |line: &str| line.contains("every caller may call every method");
+    let warned = |server: &TestServer| server.logs().so_far().iter().any(|line| warns(line));
     let files = AccessFiles::new(&for_members());
     let builder = files.apply(TestServer::builder(Engine::Sqlite)).listen("0.0.0.0:0");
     let server = builder.env("ALLOW_PLAINTEXT", "true").start().await;
     assert!(!warned(&server));
     let server = TestServer::builder(Engine::Sqlite).listen("0.0.0.0:0").start().await;
-    assert!(warned(&server), "an open port of other machines");
+    server.logs().wait_for(warns).await;
     let server = TestServer::start(Engine::Sqlite).await;
     assert!(!warned(&server), "a port of this machine");
 }

@@ -57,7 +57,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transaction", &["meters", "rpc", "security", "traces"]),
     ("rpc", &["budget", "meters", "security", "traces"]),
     ("security", &["config", "meters"]),
-    ("admin", &["config", "drift", "listener", "meters", "rpc", "shutdown", "telemetry"]),
+    (
+        "admin",
+        &["config", "drift", "listener", "meters", "rpc", "security", "shutdown", "telemetry"],
+    ),
     ("drift", &["migrations", "rpc"]),
     ("sample_data", &["budget", "rpc", "security"]),
     ("config", &["listener", "shutdown", "telemetry"]),

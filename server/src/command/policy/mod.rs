@@ -15,7 +15,10 @@ use bookstore_auth::{
 };
 use clap::{Args, Subcommand};
 
-use super::{USAGE, failure::Failure, print};
+use super::{
+    failure::{Failure, USAGE},
+    print,
+};
 use crate::{
     app,
     config::{Config, SettingFlags, environment},

@@ -90,7 +90,7 @@ pub async fn authenticate<F: Future<Output = Response>>(
     };
     context.principal = principal;
     if diagnoses {
-        context.answer.show_node();
+        context.answer.name_node();
     }
     context.control = control;
     context.stream_access.clone_from(&stream);

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     cell::Cell,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -95,8 +95,12 @@ pub async fn observe<F: Future<Output = Response>>(
             if let Ok(context) = context {
                 request.extensions_mut().insert(context);
             }
-            let run = around.scope(span, AssertUnwindSafe(next(request)).catch_unwind());
-            run.await.unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
+            // Pinned here: to move it around costs thousands of instructions.
+            let run = pin!(AssertUnwindSafe(next(request)).catch_unwind());
+            around
+                .scope(span, run)
+                .await
+                .unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
         }
     };
     if ours {
@@ -159,9 +163,14 @@ fn write_out(
     if let Some(value) = text(request_id) {
         put(&metadata::REQUEST_ID, value);
     }
-    if let Some(node) = &facts.node {
-        let name = text(&node.name).filter(|_| facts.shows_node && !node.is_primary);
-        put(&SERVED_BY, name.unwrap_or_else(|| HeaderValue::from_static(node.role())));
+    match facts.node {
+        Some(node) if facts.names_node && !node.is_primary => {
+            if let Some(value) = text(&node.name) {
+                put(&SERVED_BY, value);
+            }
+        }
+        Some(node) => put(&SERVED_BY, HeaderValue::from_static(node.role())),
+        None => {}
     }
     if let Some(attempts) = facts.attempts {
         put(&ATTEMPTS, attempts.into());
@@ -309,12 +318,14 @@ impl Drop for AccessLogLine {
         }
         traces::end_call(&self.span, self.name, i32::from(number), code, is_server_error(number));
         let _entered = self.span.enter();
-        // Callers learn only whether it was the primary.
-        let node = self.answer.node_name();
-        let node = node.as_deref();
-        std::mem::take(&mut self.around).enter(|| match self.quiet {
-            true => tracing::debug!(node, code, duration_ms, "call"),
-            false => tracing::info!(node, code, duration_ms, "call"),
+        std::mem::take(&mut self.around).enter(|| {
+            if self.quiet {
+                tracing::debug!(code, duration_ms, "call");
+            } else {
+                // Callers learn only whether it was the primary.
+                let node = self.answer.node();
+                tracing::info!(node = node.as_deref(), code, duration_ms, "call");
+            }
         });
     }
 }
