@@ -33,11 +33,22 @@ pub(crate) async fn ask(
     path: &str,
     body: &str,
 ) -> (u16, String) {
+    ask_with(address, method, path, "", body).await
+}
+
+/// The same with headers, each a whole line.
+pub(crate) async fn ask_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.expect("the admin address");
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-         content-length: {length}\r\n\r\n{body}"
+         content-length: {length}\r\n{headers}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.expect("a request");
     let mut answer = String::new();

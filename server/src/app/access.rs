@@ -9,7 +9,7 @@ use super::{error::AppError, methods::policy_methods};
 use crate::{
     config::Config,
     security::{
-        access::{Access, AccessControl, AccessFiles},
+        access::{AccessControl, AccessFiles, AccessRules},
         audit,
         reload::ReloadTask,
     },
@@ -35,7 +35,7 @@ pub(super) fn load(
     let load = move |reader: &mut crate::security::reload::FileReader| {
         let mut control = loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let before = control.as_ref().map(|control| control.now());
-        let access = Access::load(&files, &mut |path| reader.read(path), before.as_deref())?;
+        let access = AccessRules::load(&files, &mut |path| reader.read(path), before.as_deref())?;
         for warning in access.policy.warnings() {
             let place = format!("{}:{}", files.policy.display(), warning.line);
             tracing::warn!(target: "audit", place, "{}", warning.message);

@@ -304,7 +304,8 @@ fn printed_settings_can_be_loaded_again() {
 
 #[test]
 fn the_table_and_the_checks_agree() {
-    for setting in SETTINGS {
+    // Any text is the path of a file, which is read later.
+    for setting in SETTINGS.iter().filter(|setting| setting.key != "policy_file") {
         // No setting takes this, so each is checked and none is forgotten.
         let reported = problems(&[], &[(&setting.key.to_uppercase(), "no such value")]);
         assert_eq!(reported.len(), 1, "{}: {reported:?}", setting.key);

@@ -1,6 +1,7 @@
 //! Carries calls out: check the request, read or write, answer. Handlers call this.
 
 use std::{
+    pin::pin,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -138,6 +139,8 @@ impl Calls {
             }
             checked.answer(found.result.map_err(|error| self.in_excess(context, error))?).await
         };
+        // Pinned here: to move it around costs thousands of instructions.
+        let read = pin!(read);
         let read: Result<_, StoreError> = traces::in_operation(R::Query::NAME, read).await;
         let answer = read.map_err(|error| context.status(&error))?;
         match &context.field_mask {

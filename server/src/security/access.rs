@@ -23,7 +23,7 @@ pub struct AccessFiles {
 }
 
 /// A policy with what verifies the credentials of its callers.
-pub struct Access {
+pub struct AccessRules {
     /// The policy.
     pub policy: Policy,
     /// Verifies credentials by the policy's issuers and the static tokens.
@@ -33,7 +33,7 @@ pub struct Access {
 /// Reads a file whole, or says in a sentence that names it why it can't.
 pub type ReadFile<'a> = dyn FnMut(&Path) -> Result<Vec<u8>, String> + 'a;
 
-impl Access {
+impl AccessRules {
     /// Reads all files. Keys that `before` has read from addresses are kept.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Denied {
 
 /// Who may call what, replaced whole while the service runs.
 pub struct AccessControl {
-    current: RwLock<Arc<Access>>,
+    current: RwLock<Arc<AccessRules>>,
     /// What was called, where the policy only reports.
     seen: Option<SeenCalls>,
 }
@@ -131,7 +131,7 @@ pub struct AccessControl {
 impl AccessControl {
     /// Begins with these. With `only_reports` calls that the policy forbids go on, and all calls
     /// are counted.
-    pub fn new(access: Access, only_reports: bool) -> Self {
+    pub fn new(access: AccessRules, only_reports: bool) -> Self {
         let seen = only_reports.then(SeenCalls::default);
         Self { current: RwLock::new(Arc::new(access)), seen }
     }
@@ -142,12 +142,12 @@ impl AccessControl {
     }
 
     /// What is in force.
-    pub fn now(&self) -> Arc<Access> {
+    pub fn now(&self) -> Arc<AccessRules> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts others in force: for new calls at once, for streams at their next message.
-    pub fn replace(&self, access: Access) {
+    pub fn replace(&self, access: AccessRules) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
     }
 
@@ -212,7 +212,7 @@ impl AccessControl {
 
     fn judge(
         &self,
-        access: &Access,
+        access: &AccessRules,
         principal: Option<&Arc<Principal>>,
         path: &str,
     ) -> Result<Option<Denied>, Denied> {
@@ -227,7 +227,7 @@ impl AccessControl {
     }
 }
 
-impl Access {
+impl AccessRules {
     /// Holds a caller against the rule of the method at a path.
     fn judge(&self, principal: Option<&Arc<Principal>>, path: &str) -> Result<(), Denied> {
         let verdict = self.policy.judge(principal.map(|principal| &**principal), path);

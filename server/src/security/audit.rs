@@ -142,15 +142,15 @@ fn summarize(passed_over: u64) {
 }
 
 /// The lines of the current second.
-struct Lines {
+struct AuditLines {
     began: Instant,
     written: u32,
     passed_over: u64,
 }
 
-static LINES: Mutex<Option<Lines>> = Mutex::new(None);
+static LINES: Mutex<Option<AuditLines>> = Mutex::new(None);
 
-impl Lines {
+impl AuditLines {
     /// Begins another second if this one has passed. Returns the number of refusals without a line.
     fn pass(&mut self, now: Instant) -> u64 {
         if now.duration_since(self.began) < PERIOD {
@@ -176,7 +176,7 @@ impl Lines {
 fn count() -> (bool, u64) {
     let now = Instant::now();
     let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    let lines = lines.get_or_insert(Lines { began: now, written: 0, passed_over: 0 });
+    let lines = lines.get_or_insert(AuditLines { began: now, written: 0, passed_over: 0 });
     let passed_over = lines.pass(now);
     (lines.take(), passed_over)
 }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_second_has_a_hundred_lines_and_a_summary() {
         let began = Instant::now();
-        let mut lines = Lines { began, written: 0, passed_over: 0 };
+        let mut lines = AuditLines { began, written: 0, passed_over: 0 };
         let taken = (0..1000).filter(|_| lines.take()).count();
         assert_eq!((taken, lines.passed_over), (100, 900));
         assert_eq!(lines.pass(began + Duration::from_millis(999)), 0, "the second isn't over");

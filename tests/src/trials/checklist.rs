@@ -268,6 +268,6 @@ mod tests {
         for file in ["proto/bookstore/v1/publisher.proto", "server/src/resource/publisher/mod.rs"] {
             assert!(named.contains(file), "{named:#?}");
         }
-        assert_eq!(named.len(), 19, "{named:#?}");
+        assert_eq!(named.len(), 21, "{named:#?}");
     }
 }

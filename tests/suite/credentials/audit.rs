@@ -14,14 +14,17 @@ on_every_engine!(refusals_are_counted_and_bounded_in_the_log, logins_are_told_wi
 const CALLS: usize = 1_000;
 
 async fn refusals_are_counted_and_bounded_in_the_log(engine: Engine) {
-    let files = AccessFiles::new(&for_members(""));
+    let policy = for_members("");
+    let files =
+        AccessFiles::new(&format!("{policy}[operators]\nsee = \"member\"\nchange = \"member\"\n"));
     let (ada, eve) = (files.token("ada"), files.token("eve"));
     let expired = files.token_until("ben", Some(SystemTime::now() - Duration::from_secs(5)));
     let builder = files.apply(TestServer::builder(engine)).env("ADMIN_ADDR", "127.0.0.1:0");
     let server = builder.start().await;
     let admin = server.admin_address().await;
+    let operator = format!("authorization: {}\r\n", bearer(&ada));
     // No level silences these lines.
-    let (code, _) = admin::ask(admin, "PUT", "/log-level", "off").await;
+    let (code, _) = admin::ask_with(admin, "PUT", "/log-level", &operator, "off").await;
     assert_eq!(code, 200);
     let wrong = format!("{}x", bearer(&ada));
     let kinds = [
@@ -63,7 +66,7 @@ async fn refusals_are_counted_and_bounded_in_the_log(engine: Engine) {
     for token in [&ada, &eve, &expired] {
         assert!(!log.contains(token.as_str()), "a token is in the log");
     }
-    let (_, metrics) = admin::get(admin, "/metrics").await;
+    let (_, metrics) = admin::ask_with(admin, "GET", "/metrics", &operator, "").await;
     for (_, reason, _) in &kinds {
         let label = format!("reason=\"{reason}\"");
         let name = "bookstore_calls_refused";
@@ -87,6 +90,7 @@ async fn logins_are_told_without_their_emails(engine: Engine) {
         let login = json!({"email": "grace@example.org", "password": password});
         let _ = call_with(&server, "UserService/VerifyPassword", login, &metadata).await;
     }
+    until("both logins are told", SOON, async || audited(&server, "login").len() == 2).await;
     let lines = audited(&server, "login");
     let told: Vec<_> = lines.iter().map(|it| (&it["outcome"], &it["user"])).collect();
     assert_eq!(told, [(&json!("right"), &user["id"]), (&json!("wrong"), &Value::Null)]);

@@ -148,6 +148,7 @@ async fn refusals_of_every_method_cost_no_statement_and_are_logged(engine: Engin
         let answer = send(server.channel(), &path, Vec::new(), &metadata).await;
         assert_eq!(refused(&answer.expect_err(&method)).reason, "METHOD_FORBIDDEN");
         assert_eq!(statements(&server, &call).await, [""; 0], "{method}");
+        // The line of the call comes after it.
         let lines = audited(&server, "refused");
         let line = lines.iter().find(|line| line["request_id"] == call.as_str());
         let line = line.unwrap_or_else(|| panic!("{method} has a line"));

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use bookstore_proto::v1::ListCategoriesRequest;
 use bookstore_tests::{AccessFiles, Engine, Issuer, SOON, TestServer, on_every_engine, run, until};
-use tonic::Code;
+use tonic::{Code, Request, metadata::MetadataValue};
 
-use super::{for_members, is_unauthenticated, list, list_as};
+use super::{for_members, is_unauthenticated, list, list_as, refused};
+use crate::client::categories;
 
 on_every_engine!(
     static_tokens_are_known_whole_and_in_one_form,
@@ -56,9 +58,16 @@ async fn static_tokens_are_known_whole_and_in_one_form(engine: Engine) {
         is_unauthenticated(&refusal, "CREDENTIALS_INVALID");
     }
     let right = format!("Bearer {ada}");
-    let binary = [("authorization", &*right), ("authorization-bin", "AAAA")];
-    for metadata in [&binary[..], &binary[1..]] {
-        let refusal = list(&server, metadata).await.expect_err("binary credentials");
+    for has_right in [false, true] {
+        let mut request = Request::new(ListCategoriesRequest::default());
+        let binary = MetadataValue::from_bytes(ada.as_bytes());
+        request.metadata_mut().insert_bin("authorization-bin", binary);
+        if has_right {
+            let right = right.parse().expect("a header");
+            request.metadata_mut().insert("authorization", right);
+        }
+        let answer = categories(&server).list_categories(request).await;
+        let refusal = refused(&answer.expect_err("binary credentials"));
         is_unauthenticated(&refusal, "CREDENTIALS_INVALID");
     }
     let twice = [("authorization", &*right), ("authorization", &*right)];
@@ -132,10 +141,11 @@ async fn wrong_files_are_refused_at_the_start() {
     let files = AccessFiles::new(&for_members(""));
     let text = |name: &str| files.path(name).display().to_string();
     let (policy, tokens) = (text("policy.toml"), text("tokens"));
+    let database = format!("sqlite://{}?mode=rwc", text("bookstore.db"));
     let start = async |policy: &str, tokens: &str| {
         let arguments = ["serve", "--listen-addr", "127.0.0.1:0"];
         let environment =
-            [("POLICY_FILE", policy), ("TOKENS_FILE", tokens), ("DATABASE_URL", "sqlite::memory:")];
+            [("POLICY_FILE", policy), ("TOKENS_FILE", tokens), ("DATABASE_URL", &*database)];
         run(&arguments, &environment).await
     };
     files.set_tokens("# tokens\nada nothing");

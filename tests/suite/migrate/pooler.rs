@@ -118,7 +118,10 @@ pub(crate) async fn hand_down(listener: TcpListener, server: SocketAddr) {
                     return Some(());
                 }
                 session.write_all(&bytes).await.ok()?;
-                while kind == b'Q' || kind == b'S' {
+                if kind != b'Q' && kind != b'S' {
+                    continue;
+                }
+                loop {
                     let (kind, bytes) = message(session).await?;
                     client.write_all(&bytes).await.ok()?;
                     if kind == b'Z' {

@@ -9,7 +9,7 @@ use super::{
     jwt::{self, LONGEST, LONGEST_NAME, Refusal},
     key_address::{KeyAddress, KeyAddressOptions},
     key_set::KeySet,
-    memory::{Memory, TokenHash},
+    memory::{TokenHash, VerifiedTokens},
     tokens::{PREFIX, StaticTokens},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 pub struct Authenticator {
     tokens: StaticTokens,
     issuers: Vec<Trusted>,
-    memory: Memory,
+    memory: VerifiedTokens,
 }
 
 /// An issuer with its keys.
@@ -40,7 +40,7 @@ enum Keys {
 }
 
 /// What is known of credentials without waiting.
-enum Known {
+enum LookedUp {
     /// They are right, or there are none.
     Right(Option<Arc<Principal>>),
     /// They may be of a key that the issuer of this index has published since the keys `seen` were
@@ -67,7 +67,7 @@ impl Authenticator {
             Ok(Trusted { issuer: issuer.clone(), keys })
         });
         let issuers = trusted.collect::<Result<_, String>>()?;
-        Ok(Self { tokens, issuers, memory: Memory::default() })
+        Ok(Self { tokens, issuers, memory: VerifiedTokens::default() })
     }
 
     /// The names of the static tokens.
@@ -99,8 +99,8 @@ impl Authenticator {
     ) -> Result<Option<Arc<Principal>>, CredentialsError> {
         let now = SystemTime::now();
         match self.known(authorization, certificate, now)? {
-            Known::Right(principal) => Ok(principal),
-            Known::NeedsKeys { issuer, seen, otherwise } => {
+            LookedUp::Right(principal) => Ok(principal),
+            LookedUp::NeedsKeys { issuer, seen, otherwise } => {
                 let Some(Keys::At(address)) = self.issuers.get(issuer).map(|it| &it.keys) else {
                     return Err(otherwise);
                 };
@@ -122,8 +122,8 @@ impl Authenticator {
         certificate: Option<&str>,
     ) -> Result<Option<Arc<Principal>>, CredentialsError> {
         match self.known(authorization, certificate, SystemTime::now())? {
-            Known::Right(principal) => Ok(principal),
-            Known::NeedsKeys { otherwise, .. } => Err(otherwise),
+            LookedUp::Right(principal) => Ok(principal),
+            LookedUp::NeedsKeys { otherwise, .. } => Err(otherwise),
         }
     }
 
@@ -132,31 +132,31 @@ impl Authenticator {
         authorization: &[&[u8]],
         certificate: Option<&str>,
         now: SystemTime,
-    ) -> Result<Known, CredentialsError> {
+    ) -> Result<LookedUp, CredentialsError> {
         let token = match authorization {
-            [] => return certificate.map(of_certificate).transpose().map(Known::Right),
+            [] => return certificate.map(of_certificate).transpose().map(LookedUp::Right),
             [value] => bearer(value)?,
             _ => return Err(CredentialsError::Repeated),
         };
         let known = match token.starts_with(PREFIX) {
-            true => Known::Right(Some(self.tokens.find(token, now)?)),
+            true => LookedUp::Right(Some(self.tokens.find(token, now)?)),
             false => self.of_jwt(token, now)?,
         };
         Ok(match (known, certificate) {
-            (Known::Right(Some(principal)), Some(peer)) => {
+            (LookedUp::Right(Some(principal)), Some(peer)) => {
                 let peer = Some(peer.into());
-                Known::Right(Some(Arc::new(Principal { peer, ..Principal::clone(&principal) })))
+                LookedUp::Right(Some(Arc::new(Principal { peer, ..Principal::clone(&principal) })))
             }
             (known, _) => known,
         })
     }
 
-    fn of_jwt(&self, token: &str, now: SystemTime) -> Result<Known, CredentialsError> {
+    fn of_jwt(&self, token: &str, now: SystemTime) -> Result<LookedUp, CredentialsError> {
         let hash: TokenHash = hash(token);
         if let Some(it) = self.memory.find(&hash, now)
             && self.issuers.get(it.issuer).is_some_and(|trusted| trusted.keys.are(&it.keys))
         {
-            return Ok(Known::Right(Some(it.principal)));
+            return Ok(LookedUp::Right(Some(it.principal)));
         }
         let invalid = CredentialsError::Invalid;
         let unverified = jwt::parse(token).map_err(invalid)?;
@@ -165,19 +165,19 @@ impl Authenticator {
         let (issuer, trusted) = trusted.ok_or(invalid(InvalidCause::Issuer))?;
         let Some(keys) = trusted.keys.now() else {
             let otherwise = CredentialsError::KeysUnavailable(trusted.issuer.name.clone());
-            return Ok(Known::NeedsKeys { issuer, seen: None, otherwise });
+            return Ok(LookedUp::NeedsKeys { issuer, seen: None, otherwise });
         };
         match unverified.verify(&trusted.issuer, &keys, now) {
             Ok(principal) => {
                 let principal = Arc::new(principal);
                 self.memory.put(hash, issuer, keys, principal.clone(), now);
-                Ok(Known::Right(Some(principal)))
+                Ok(LookedUp::Right(Some(principal)))
             }
             Err(Refusal::Invalid(cause)) => Err(invalid(cause)),
             Err(Refusal::Expired) => Err(CredentialsError::Expired),
             Err(Refusal::UnknownKey) => {
                 let otherwise = invalid(InvalidCause::UnknownKey);
-                Ok(Known::NeedsKeys { issuer, seen: Some(keys), otherwise })
+                Ok(LookedUp::NeedsKeys { issuer, seen: Some(keys), otherwise })
             }
         }
     }

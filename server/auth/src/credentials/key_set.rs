@@ -32,14 +32,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The keys of an issuer that can verify its tokens. There is at least one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<PublicKey>,
     /// Why each of the other keys is passed over.
     pub(super) passed_over: Vec<String>,
 }
 
 /// A public key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct PublicKey {
     id: Option<String>,
     algorithms: Vec<JwtAlgorithm>,
     material: Material,
@@ -74,7 +74,7 @@ impl KeySet {
         let listed = listed.ok_or("it is no JSON Web Key Set: it has no list of keys")?;
         let (mut keys, mut passed_over) = (Vec::new(), Vec::new());
         for (index, key) in listed.iter().take(MOST_KEYS).enumerate() {
-            match Key::read(key, allowed) {
+            match PublicKey::read(key, allowed) {
                 Ok(key) => keys.push(key),
                 Err(fault) => passed_over.push(format!("keys[{index}]: {fault}")),
             }
@@ -91,7 +91,7 @@ impl KeySet {
         &self,
         id: Option<&str>,
         algorithm: JwtAlgorithm,
-    ) -> impl Iterator<Item = &Key> {
+    ) -> impl Iterator<Item = &PublicKey> {
         self.keys.iter().filter(move |key| {
             let is_named = match (id, key.id.as_deref()) {
                 (Some(wanted), Some(id)) => wanted == id,
@@ -112,7 +112,7 @@ impl KeySet {
     }
 }
 
-impl Key {
+impl PublicKey {
     fn read(key: &Value, allowed: &[JwtAlgorithm]) -> Result<Self, String> {
         let key = key.as_object().ok_or("it is no object")?;
         let text = |name: &str| key.get(name).and_then(Value::as_str);

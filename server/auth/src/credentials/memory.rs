@@ -24,7 +24,7 @@ pub(super) type TokenHash = [u8; 32];
 /// The tokens that were verified within a minute, by their hash. A token is remembered together
 /// with the keys that verified it, and forgotten with them.
 #[derive(Default)]
-pub(super) struct Memory([Mutex<HashMap<TokenHash, Remembered>>; PARTS]);
+pub(super) struct VerifiedTokens([Mutex<HashMap<TokenHash, Remembered>>; PARTS]);
 
 /// A token that was verified.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ pub(super) struct Remembered {
     until: SystemTime,
 }
 
-impl Memory {
+impl VerifiedTokens {
     /// The token of a hash, if it was verified and is still good.
     pub(super) fn find(&self, hash: &TokenHash, now: SystemTime) -> Option<Remembered> {
         self.part(hash).get(hash).filter(|it| now < it.until && is_recent(it.until, now)).cloned()
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn tokens_are_forgotten_after_a_minute_and_when_they_expire() {
-        let (memory, now) = (Memory::default(), SystemTime::now());
+        let (memory, now) = (VerifiedTokens::default(), SystemTime::now());
         let keys = testing::issuer_keys();
         memory.put([1; 32], 0, keys.clone(), principal(None), now);
         memory.put([2; 32], 0, keys, principal(Some(now + Duration::from_secs(5))), now);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded() {
-        let (memory, now) = (Memory::default(), SystemTime::now());
+        let (memory, now) = (VerifiedTokens::default(), SystemTime::now());
         let keys = testing::issuer_keys();
         for number in 0..3 * u32::try_from(MOST).unwrap() {
             let mut hash = [0; 32];

@@ -1,9 +1,8 @@
 //! Static tokens: random secrets with a name, of which the service knows the hashes alone.
 //!
-//! A token is `bks_`, its name, `_` and 43 characters of base64url (RFC 4648, 5): 256 random bits. So
-//! a scanner of leaked secrets recognises it, and a fast hash is enough. The file has a line for each
-//! token: its name, the SHA-256 of the whole token in hexadecimal digits and, if it expires, `until`
-//! and a time (RFC 3339). A name may have several lines, so that a token can be replaced.
+//! A token is `bks_`, its name, `_` and 256 random bits (base64url, RFC 4648, 5). The file has a line
+//! for each: its name, the token's SHA-256 in hexadecimal and, if it expires, `until` and a time (RFC
+//! 3339). A name may have several lines, so that a token can be replaced.
 
 use std::{
     collections::HashMap,
@@ -34,9 +33,9 @@ const SECRET_LENGTH: usize = 43;
 
 /// The tokens of a file, by name.
 #[derive(Default)]
-pub(super) struct StaticTokens(HashMap<Box<str>, Vec<Known>>);
+pub(super) struct StaticTokens(HashMap<Box<str>, Vec<KnownToken>>);
 
-struct Known {
+struct KnownToken {
     hash: [u8; 32],
     principal: Arc<Principal>,
 }
@@ -47,7 +46,7 @@ impl StaticTokens {
     /// # Errors
     /// What is wrong with a line, with its number; never what stands in it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let mut tokens = HashMap::<Box<str>, Vec<Known>>::new();
+        let mut tokens = HashMap::<Box<str>, Vec<KnownToken>>::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -95,7 +94,7 @@ impl StaticTokens {
     }
 }
 
-fn line_of(line: &str) -> Result<(&str, Known), String> {
+fn line_of(line: &str) -> Result<(&str, KnownToken), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (name, hash, until) = match *words {
         [name, hash] => (name, hash, None),
@@ -119,7 +118,7 @@ fn line_of(line: &str) -> Result<(&str, Known), String> {
     let identity = Identity::Token { name: name.into() };
     let principal =
         Principal { name: format!("token:{name}").into(), identity, expires, peer: None };
-    Ok((name, Known { hash, principal: Arc::new(principal) }))
+    Ok((name, KnownToken { hash, principal: Arc::new(principal) }))
 }
 
 /// The name within a token; none if it doesn't have a token's form.

@@ -14,7 +14,7 @@ use super::{
     operators::Operators,
     read_issuer,
     rule::{self, MOST_ROLES, RESERVED, Role, Rule, Verdict},
-    table::{self, Key, NAME, Value, is_name},
+    table::{self, NAME, TableKey, Value, is_name},
 };
 use crate::identity::RoleSet;
 
@@ -106,7 +106,7 @@ pub(super) fn read(text: &str, all: &[PolicyMethod]) -> Result<Contents, Vec<Pol
     }
 }
 
-fn version(given: Option<(Key<'_>, Value<'_>)>, errors: &mut Errors<'_>) {
+fn version(given: Option<(TableKey<'_>, Value<'_>)>, errors: &mut Errors<'_>) {
     match given {
         None => errors.at(0, "version = 1 is missing"),
         Some((_, value)) => {
@@ -118,7 +118,7 @@ fn version(given: Option<(Key<'_>, Value<'_>)>, errors: &mut Errors<'_>) {
     }
 }
 
-fn roles(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Vec<Role> {
+fn roles(key: TableKey<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Vec<Role> {
     let mut roles = Vec::new();
     for (name, description) in table::section(key, value, errors) {
         let description = table::text(name, description, errors);
@@ -140,7 +140,7 @@ fn roles(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Vec<Role> {
 
 /// The roles by the name of what has them.
 fn holders(
-    key: Key<'_>,
+    key: TableKey<'_>,
     value: Value<'_>,
     known: &[Role],
     check: fn(&str) -> Option<String>,
@@ -161,7 +161,7 @@ fn holders(
 }
 
 /// Adds the errors of a line's words.
-fn at_each(place: Value<'_>, name: Key<'_>, messages: Vec<String>, errors: &mut Errors<'_>) {
+fn at_each(place: Value<'_>, name: TableKey<'_>, messages: Vec<String>, errors: &mut Errors<'_>) {
     for message in messages {
         errors.on(place, format!("{}: {message}", name.get_ref()));
     }
@@ -192,7 +192,7 @@ fn certificate(name: &str) -> Option<String> {
 }
 
 fn methods(
-    given: Option<(Key<'_>, Value<'_>)>,
+    given: Option<(TableKey<'_>, Value<'_>)>,
     all: &[PolicyMethod],
     known: &[Role],
     errors: &mut Errors<'_>,
@@ -295,7 +295,12 @@ fn without_entries(
     (!names.is_empty()).then(|| first.map_or_else(|| names.join(" "), str::to_owned))
 }
 
-fn operators(key: Key<'_>, value: Value<'_>, known: &[Role], errors: &mut Errors<'_>) -> Operators {
+fn operators(
+    key: TableKey<'_>,
+    value: Value<'_>,
+    known: &[Role],
+    errors: &mut Errors<'_>,
+) -> Operators {
     let mut operators = Operators::default();
     for (name, words) in table::section(key, value, errors) {
         let place = match &**name.get_ref() {

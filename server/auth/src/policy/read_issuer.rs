@@ -8,7 +8,7 @@ use super::{
     error::{Errors, hint},
     issuer::{JwtAlgorithm, JwtIssuer, KeySource},
     rule::{self, Role},
-    table::{self, Key, NAME, Value, is_name},
+    table::{self, NAME, TableKey, Value, is_name},
 };
 use crate::identity::RoleSet;
 
@@ -38,7 +38,7 @@ const MAX_LIFETIME: Duration = Duration::from_hours(24);
 
 /// The issuers of all tables that are right.
 pub(super) fn issuers(
-    key: Key<'_>,
+    key: TableKey<'_>,
     value: Value<'_>,
     known: &[Role],
     errors: &mut Errors<'_>,
@@ -154,7 +154,7 @@ fn one(
 }
 
 /// An address of keys. What comes over plain HTTP could be anybody's keys.
-fn address(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Option<String> {
+fn address(key: TableKey<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Option<String> {
     let text = table::text(key, value, errors)?;
     let host = text.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
     match host {
@@ -166,7 +166,7 @@ fn address(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Option<St
     }
 }
 
-fn algorithms(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Vec<JwtAlgorithm> {
+fn algorithms(key: TableKey<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Vec<JwtAlgorithm> {
     let mut algorithms = Vec::new();
     let all = JwtAlgorithm::ALL.map(JwtAlgorithm::name);
     let listed = value.get_ref().as_array().filter(|listed| !listed.is_empty());
@@ -189,7 +189,7 @@ fn algorithms(key: Key<'_>, value: Value<'_>, errors: &mut Errors<'_>) -> Vec<Jw
 
 /// Roles by texts of a claim.
 fn mapped(
-    key: Key<'_>,
+    key: TableKey<'_>,
     value: Value<'_>,
     known: &[Role],
     errors: &mut Errors<'_>,
@@ -211,7 +211,7 @@ fn mapped(
 
 /// A duration: a whole number and `s`, `m`, `h` or `d`.
 fn duration(
-    key: Key<'_>,
+    key: TableKey<'_>,
     value: Value<'_>,
     range: std::ops::RangeInclusive<Duration>,
     errors: &mut Errors<'_>,

@@ -8,13 +8,13 @@ use toml::{
 use super::error::{Errors, hint};
 
 /// A key with its place.
-pub(super) type Key<'t> = &'t Spanned<DeString<'t>>;
+pub(super) type TableKey<'t> = &'t Spanned<DeString<'t>>;
 
 /// A value with its place.
 pub(super) type Value<'t> = &'t Spanned<DeValue<'t>>;
 
 /// The entries of a table, in the order of the file.
-pub(super) fn entries<'t>(table: &'t DeTable<'t>) -> Vec<(Key<'t>, Value<'t>)> {
+pub(super) fn entries<'t>(table: &'t DeTable<'t>) -> Vec<(TableKey<'t>, Value<'t>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, value)| (key.span().start, value.span().start));
     entries
@@ -22,10 +22,10 @@ pub(super) fn entries<'t>(table: &'t DeTable<'t>) -> Vec<(Key<'t>, Value<'t>)> {
 
 /// The entries of a section.
 pub(super) fn section<'t>(
-    key: Key<'t>,
+    key: TableKey<'t>,
     value: Value<'t>,
     errors: &mut Errors<'_>,
-) -> Vec<(Key<'t>, Value<'t>)> {
+) -> Vec<(TableKey<'t>, Value<'t>)> {
     match value.get_ref().as_table() {
         Some(table) => entries(table),
         None => {
@@ -36,7 +36,11 @@ pub(super) fn section<'t>(
 }
 
 /// A text.
-pub(super) fn text<'t>(key: Key<'t>, value: Value<'t>, errors: &mut Errors<'_>) -> Option<&'t str> {
+pub(super) fn text<'t>(
+    key: TableKey<'t>,
+    value: Value<'t>,
+    errors: &mut Errors<'_>,
+) -> Option<&'t str> {
     match value.get_ref().as_str() {
         Some("") => {
             errors.on(value, format!("{} must not be empty", key.get_ref()));
@@ -52,7 +56,7 @@ pub(super) fn text<'t>(key: Key<'t>, value: Value<'t>, errors: &mut Errors<'_>) 
 }
 
 /// Adds an error for a key that isn't known. `of` is the section.
-pub(super) fn unknown_key(key: Key<'_>, of: &str, known: &[&str], errors: &mut Errors<'_>) {
+pub(super) fn unknown_key(key: TableKey<'_>, of: &str, known: &[&str], errors: &mut Errors<'_>) {
     let name = key.get_ref();
     errors.on(key, format!("{of} has no key {name}{}", hint(name, known.iter().copied())));
 }

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     cell::Cell,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -95,8 +95,12 @@ pub async fn observe<F: Future<Output = Response>>(
             if let Ok(context) = context {
                 request.extensions_mut().insert(context);
             }
-            let run = around.scope(span, AssertUnwindSafe(next(request)).catch_unwind());
-            run.await.unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
+            // Pinned here: to move it around costs thousands of instructions.
+            let run = pin!(AssertUnwindSafe(next(request)).catch_unwind());
+            around
+                .scope(span, run)
+                .await
+                .unwrap_or_else(|_| status::internal(&"a panic", &request_id).into_http())
         }
     };
     if ours {

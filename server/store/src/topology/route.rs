@@ -145,3 +145,28 @@ impl Topology {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_of_a_batch_must_have_what_each_of_its_members_needs() {
+        let route = |bound| Route {
+            node: 1,
+            name: "node".into(),
+            timeline: 1,
+            started: Some(7),
+            bound,
+            verified_timeline: 1,
+            reason: "replica",
+        };
+        let at = |timeline, number| Some(Position { system: 7, timeline, number });
+        assert!(route(5).accepts(at(1, 5)) && route(5).accepts(at(1, 6)));
+        assert!(!route(5).accepts(at(1, 4)), "an earlier member's position");
+        assert!(!route(5).accepts(at(2, 9)), "a promotion may have discarded the position");
+        assert!(route(5).accepts(None), "what the probe has shown");
+        assert!(route(0).accepts(at(2, 1)), "it needs none");
+        assert!(!route(5).is_same(&Route { started: Some(8), ..route(5) }), "another start");
+    }
+}
