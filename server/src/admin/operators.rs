@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::security::{
     access::{AccessControl, Denied},
-    audit::{self, PeerAddress, Refusal},
+    audit::{self, PeerAddress, RefusedCall},
 };
 
 /// Lets a request pass whose caller may make it.
@@ -53,7 +53,7 @@ pub(super) async fn guard(
 }
 
 fn tell(denied: &Denied, peer: PeerAddress, method: &str, only_reported: bool) {
-    audit::refused(&Refusal {
+    audit::refused(&RefusedCall {
         principal: denied.principal(),
         certificate: None,
         peer,

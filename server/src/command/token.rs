@@ -18,11 +18,11 @@ use super::{failure::Failure, print};
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: TokenVerb,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum TokenVerb {
     /// Makes a token and prints it on standard output, once: only its hash is kept.
     New(New),
 }
@@ -54,7 +54,7 @@ fn time(text: &str) -> Result<SystemTime, String> {
 /// # Errors
 /// A wrong name, and a file that can't be written. No token is printed then.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Verb::New(New { name, until, append }) = &arguments.verb;
+    let TokenVerb::New(New { name, until, append }) = &arguments.verb;
     let made = new_token(name, *until)?;
     match append {
         Some(path) => add(path, &made.line).map_err(|it| format!("{}: {it}", path.display()))?,

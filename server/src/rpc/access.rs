@@ -8,7 +8,7 @@ use tonic::Status;
 use super::{context::RequestContext, method::EntryMethod, status};
 use crate::security::{
     access::Denied,
-    audit::{self, PeerAddress, Refusal},
+    audit::{self, PeerAddress, RefusedCall},
 };
 
 /// What is refused.
@@ -47,7 +47,7 @@ fn violation(field: String) -> FieldViolation {
 }
 
 fn tell(denied: &Denied, part: &RefusedPart<'_>) {
-    audit::refused(&Refusal {
+    audit::refused(&RefusedCall {
         principal: denied.principal(),
         certificate: part.certificate,
         peer: part.peer,

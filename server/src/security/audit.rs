@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// A call, or a part of one, that was refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Refusal<'a> {
+pub struct RefusedCall<'a> {
     /// The caller's name; none if it has none that was proven.
     pub principal: Option<&'a str>,
     /// The name of the connection's client certificate.
@@ -74,9 +74,17 @@ pub fn certificate_refused(peer: PeerAddress, reason: &str, cause: &str) {
 }
 
 /// Counts a refusal and writes its line.
-pub fn refused(refusal: &Refusal<'_>) {
-    let Refusal { principal, certificate, peer, method, reason, cause, request_id, only_reported } =
-        *refusal;
+pub fn refused(refusal: &RefusedCall<'_>) {
+    let RefusedCall {
+        principal,
+        certificate,
+        peer,
+        method,
+        reason,
+        cause,
+        request_id,
+        only_reported,
+    } = *refusal;
     let mode = if only_reported { "report" } else { "enforce" };
     let attributes = [
         KeyValue::new("reason", reason),

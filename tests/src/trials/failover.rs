@@ -6,9 +6,6 @@ mod callers;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use bookstore_proto::v1::{Book, CreateBookRequest, Money, book_service_client::BookServiceClient};
-use tonic::{Code, Request};
-
 use self::callers::{Callers, served_by};
 use super::readers::{ADMIN, LOG, Readers, Shared};
 use crate::{Engine, Replicated, SOON, Stopwatch, TestServer, until};
@@ -20,10 +17,6 @@ const ALLOWED: Duration = Duration::from_secs(1);
 const SOME: u64 = 200;
 
 const BOOKS: &str = "SELECT count(*) FROM books";
-
-/// The writes that wait for a replica that isn't there, and how long their callers wait.
-const WAITING: usize = 3;
-const IMPATIENT: Duration = Duration::from_millis(500);
 
 /// Fails over `scale` times, on one cluster and with one service.
 pub(super) async fn failover(scale: u32) {
@@ -69,8 +62,6 @@ async fn one(
     for node in &others {
         cluster.caught_up(old, *node).await;
     }
-    nothing_is_seen_before_replicas_have_it(round, cluster, old, server).await;
-    more_books(cluster, old).await;
     let watch = Stopwatch::start();
     callers.reset();
     cluster.kill(old).await;
@@ -113,61 +104,6 @@ async fn one(
     let most = bare + allowed.mul_f64(took.stretch());
     assert!(longest <= most, "{longest:?} without a write, a bare client {bare:?}: {took:?}");
     successor
-}
-
-/// Commits wait for a replica that isn't there. The deadlines of their callers pass, and the books
-/// are not seen: if a cancellation ended a wait, they were, and a failover would lose what others
-/// have read. Then the wait ends.
-async fn nothing_is_seen_before_replicas_have_it(
-    round: u32,
-    cluster: &Replicated,
-    primary: usize,
-    server: &TestServer,
-) {
-    let wait_for = async |names: &str| {
-        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
-        cluster.execute(primary, &set).await;
-        cluster.execute(primary, "SELECT pg_reload_conf()").await;
-        let is_set = format!("SELECT current_setting('synchronous_standby_names') = '{names}'");
-        until("the setting holds", SOON, async || cluster.value(primary, &is_set).await == "true")
-            .await;
-    };
-    let title = format!("waits {round}");
-    let waits = format!("SELECT count(*) FROM books WHERE title = '{title}'");
-    wait_for("missing").await;
-    let mut writes = Vec::new();
-    for _ in 0..WAITING {
-        let (mut books, title) = (BookServiceClient::new(server.channel()), title.clone());
-        writes.push(tokio::spawn(async move {
-            let price = Some(Money { currency_code: "USD".into(), units: 5, nanos: 0 });
-            let book = Book { title, author: "x".into(), price, ..Book::default() };
-            let create = CreateBookRequest { book: Some(book), ..CreateBookRequest::default() };
-            let mut request = Request::new(create);
-            request.set_timeout(IMPATIENT);
-            books.create_book(request).await.expect_err("a deadline that passes")
-        }));
-    }
-    for write in writes {
-        // CANCELLED if the client was the first to notice.
-        let code = write.await.expect("no panic").code();
-        assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code}");
-    }
-    let in_wait = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' \
-                   AND now() - query_start > interval '1 second'";
-    // A cancellation would have come by then.
-    until("commits wait beyond the deadlines", SOON, async || {
-        cluster.value(primary, in_wait).await.parse::<usize>().expect("a count") >= WAITING
-            || cluster.value(primary, &waits).await != "0"
-    })
-    .await;
-    assert_eq!(cluster.value(primary, &waits).await, "0", "books without a replica are seen");
-    wait_for("*").await;
-    // A wait ends by the next report of a replica: at once, if it receives something.
-    cluster.execute(primary, "SELECT pg_switch_wal()").await;
-    until("the wait ends", SOON, async || {
-        cluster.value(primary, &waits).await == WAITING.to_string()
-    })
-    .await;
 }
 
 /// Waits until some more rows are written on a primary.

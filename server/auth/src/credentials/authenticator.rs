@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 
 use super::{
     error::{CredentialsError, InvalidCause},
-    jwt::{self, LONGEST, LONGEST_NAME, Refusal},
+    jwt::{self, JwtRefusal, LONGEST, LONGEST_NAME},
     key_address::{KeyAddress, KeyAddressOptions},
     key_set::KeySet,
     memory::{TokenHash, VerifiedTokens},
@@ -173,9 +173,9 @@ impl Authenticator {
                 self.memory.put(hash, issuer, keys, principal.clone(), now);
                 Ok(LookedUp::Right(Some(principal)))
             }
-            Err(Refusal::Invalid(cause)) => Err(invalid(cause)),
-            Err(Refusal::Expired) => Err(CredentialsError::Expired),
-            Err(Refusal::UnknownKey) => {
+            Err(JwtRefusal::Invalid(cause)) => Err(invalid(cause)),
+            Err(JwtRefusal::Expired) => Err(CredentialsError::Expired),
+            Err(JwtRefusal::UnknownKey) => {
                 let otherwise = invalid(InvalidCause::UnknownKey);
                 Ok(LookedUp::NeedsKeys { issuer, seen: Some(keys), otherwise })
             }

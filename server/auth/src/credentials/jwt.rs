@@ -33,7 +33,7 @@ const MOST_TRIED: usize = 4;
 
 /// Why a token proves nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum JwtRefusal {
     /// It is wrong.
     Invalid(Cause),
     /// All of it is right, and it has expired.
@@ -42,7 +42,7 @@ pub(super) enum Refusal {
     UnknownKey,
 }
 
-impl From<Cause> for Refusal {
+impl From<Cause> for JwtRefusal {
     fn from(cause: Cause) -> Self {
         Self::Invalid(cause)
     }
@@ -92,7 +92,7 @@ impl Unverified<'_> {
         issuer: &JwtIssuer,
         keys: &KeySet,
         now: SystemTime,
-    ) -> Result<Principal, Refusal> {
+    ) -> Result<Principal, JwtRefusal> {
         if self.issuer() != Some(&issuer.issuer) {
             return Err(Cause::Issuer.into());
         }
@@ -112,7 +112,7 @@ impl Unverified<'_> {
         let expires = self.verify_times(issuer, now)?;
         let subject = self.subject(issuer)?;
         if expires + LEEWAY <= now {
-            return Err(Refusal::Expired);
+            return Err(JwtRefusal::Expired);
         }
         let name = format!("jwt:{}#{subject}", issuer.name).into();
         let roles = self.roles(issuer);
@@ -140,7 +140,7 @@ impl Unverified<'_> {
         }
     }
 
-    fn verify_signature(&self, keys: &KeySet, algorithm: JwtAlgorithm) -> Result<(), Refusal> {
+    fn verify_signature(&self, keys: &KeySet, algorithm: JwtAlgorithm) -> Result<(), JwtRefusal> {
         let id = match self.header.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(id.as_str()),
@@ -150,13 +150,13 @@ impl Unverified<'_> {
         if candidates.peek().is_none() {
             return Err(match id {
                 Some(id) if keys.has(id) => Cause::Algorithm.into(),
-                Some(_) => Refusal::UnknownKey,
+                Some(_) => JwtRefusal::UnknownKey,
                 None => Cause::Algorithm.into(),
             });
         }
         match candidates.any(|key| key.verifies(algorithm, self.signed, &self.signature)) {
             true => Ok(()),
-            false if id.is_some_and(|id| !keys.has(id)) => Err(Refusal::UnknownKey),
+            false if id.is_some_and(|id| !keys.has(id)) => Err(JwtRefusal::UnknownKey),
             false => Err(Cause::Signature.into()),
         }
     }

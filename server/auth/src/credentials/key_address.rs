@@ -42,13 +42,13 @@ pub(super) struct KeyAddressOptions {
 pub(super) struct KeyAddress {
     pub(super) options: KeyAddressOptions,
     address: HttpsAddress,
-    state: Mutex<State>,
+    state: Mutex<AddressState>,
     /// Counts the attempts to read that have ended.
     ended: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct State {
+struct AddressState {
     keys: Option<Arc<KeySet>>,
     /// The hash of the document that they stood in.
     document: Option<[u8; 32]>,
@@ -122,9 +122,9 @@ impl KeyAddress {
     }
 
     /// Reads in a task of its own, so that it goes on if the caller leaves.
-    fn begin(self: &Arc<Self>, state: &mut State) {
+    fn begin(self: &Arc<Self>, state: &mut AddressState) {
         state.is_reading = true;
-        let reading = Reading(self.clone());
+        let reading = KeyReading(self.clone());
         tokio::spawn(async move {
             let read = reading.0.address.read().await;
             reading.0.note(read.as_deref().map_err(String::as_str));
@@ -174,15 +174,15 @@ impl KeyAddress {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AddressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A reading that is under way. It ends when this is dropped, also by a panic.
-struct Reading(Arc<KeyAddress>);
+struct KeyReading(Arc<KeyAddress>);
 
-impl Drop for Reading {
+impl Drop for KeyReading {
     fn drop(&mut self) {
         self.0.state().is_reading = false;
         self.0.ended.send_modify(|count| *count += 1);

@@ -28,19 +28,19 @@ use crate::{
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: PolicyVerb,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum PolicyVerb {
     /// Checks a policy against the methods of this program, as the start of the service does.
     Check(FileArgument),
     /// Prints who may call which method, and which credentials have which roles, as tables.
     Show(FileArgument),
     /// Says whether a caller may call a method, and by which line. The exit code is 1 if not.
-    Explain(Explain),
+    Explain(ExplainArguments),
     /// Runs a file of cases that the policy must decide as they say.
-    Test(Test),
+    Test(CasesArguments),
     /// Makes a policy that allows the calls that services in report mode have seen.
     Suggest(suggest::Arguments),
 }
@@ -53,7 +53,7 @@ struct FileArgument {
 }
 
 #[derive(Args)]
-struct Explain {
+struct ExplainArguments {
     /// The caller: a role, anyone (no credentials), everyone (credentials without a role),
     /// token:NAME, cert:NAME or jwt:ISSUER#SUBJECT
     #[arg(long = "as", value_name = "CALLER")]
@@ -63,7 +63,7 @@ struct Explain {
 }
 
 #[derive(Args)]
-struct Test {
+struct CasesArguments {
     /// The file of cases
     cases: PathBuf,
     /// Fails as well if a method is undecided for a role
@@ -72,7 +72,7 @@ struct Test {
 }
 
 /// A policy with its file.
-struct Read {
+struct PolicyText {
     path: PathBuf,
     text: String,
     policy: Policy,
@@ -84,30 +84,30 @@ struct Read {
 /// If output or a running service fails.
 pub async fn run(settings: &SettingFlags, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let file = match &arguments.verb {
-        Verb::Check(argument) | Verb::Show(argument) => argument.file.as_deref(),
-        Verb::Explain(_) | Verb::Test(_) | Verb::Suggest(_) => None,
+        PolicyVerb::Check(argument) | PolicyVerb::Show(argument) => argument.file.as_deref(),
+        PolicyVerb::Explain(_) | PolicyVerb::Test(_) | PolicyVerb::Suggest(_) => None,
     };
     let read = match read(settings, file)? {
         Ok(read) => read,
         Err(messages) => return Ok(refuse(&messages)),
     };
-    let Read { path, text, policy } = &read;
+    let PolicyText { path, text, policy } = &read;
     for warning in policy.warnings() {
         print::error(&format!("warning: {}", at(path, warning)));
     }
     match &arguments.verb {
-        Verb::Check(_) => {
+        PolicyVerb::Check(_) => {
             let (methods, roles) = (policy.lines().len(), policy.roles().len());
             print::line(&format!("{}: {methods} methods, {roles} roles", path.display()));
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Show(_) => {
+        PolicyVerb::Show(_) => {
             print::line(policy.tables().trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Explain(question) => Ok(explain(&read, question)),
-        Verb::Test(test) => run_cases(policy, test),
-        Verb::Suggest(arguments) => {
+        PolicyVerb::Explain(question) => Ok(explain(&read, question)),
+        PolicyVerb::Test(test) => run_cases(policy, test),
+        PolicyVerb::Suggest(arguments) => {
             let seen = suggest::seen(arguments).await?;
             print::line(policy.suggestion(text, &seen).trim_end());
             Ok(ExitCode::SUCCESS)
@@ -119,7 +119,7 @@ pub async fn run(settings: &SettingFlags, arguments: &Arguments) -> Result<ExitC
 fn read(
     settings: &SettingFlags,
     file: Option<&Path>,
-) -> Result<Result<Read, Vec<String>>, Failure> {
+) -> Result<Result<PolicyText, Vec<String>>, Failure> {
     let path = match file {
         Some(file) => file.to_owned(),
         None => match Config::load(settings, environment()) {
@@ -135,7 +135,7 @@ fn read(
         Err(error) => return Ok(Err(vec![format!("{}: {error}", path.display())])),
     };
     match Policy::parse(&text, &app::policy_methods()?) {
-        Ok(policy) => Ok(Ok(Read { path, text, policy })),
+        Ok(policy) => Ok(Ok(PolicyText { path, text, policy })),
         Err(errors) => Ok(Err(errors.iter().map(|error| at(&path, error)).collect())),
     }
 }
@@ -150,8 +150,8 @@ fn refuse(messages: &[String]) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-fn explain(read: &Read, question: &Explain) -> ExitCode {
-    let Read { path, policy, .. } = read;
+fn explain(read: &PolicyText, question: &ExplainArguments) -> ExitCode {
+    let PolicyText { path, policy, .. } = read;
     let (service, name) = question.method.split_once('/').unwrap_or((&question.method, ""));
     // A whole path has the package in front.
     let service = service.strip_prefix("bookstore.v1.").unwrap_or(service);
@@ -212,7 +212,7 @@ fn roles(policy: &Policy, caller: &str) -> Result<Option<bookstore_auth::RoleSet
     Ok(Some(policy.roles_of(&identity)))
 }
 
-fn run_cases(policy: &Policy, test: &Test) -> Result<ExitCode, Failure> {
+fn run_cases(policy: &Policy, test: &CasesArguments) -> Result<ExitCode, Failure> {
     let shown = test.cases.display();
     let text = match fs::read_to_string(&test.cases) {
         Ok(text) => text,
