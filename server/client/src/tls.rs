@@ -143,8 +143,7 @@ mod tests {
     fn files_are_checked_and_named_in_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let section =
-            |label: &str| format!("-----{} {label}-----\r\nAA==\n", "begin".to_uppercase());
+        let section = |label: &str| format!("-----{} {label}-----\r\nAA==\n", "BEGIN");
         fs::write(path("ca"), section("PRIVATE KEY")).unwrap();
         fs::write(path("cert"), section("CERTIFICATE")).unwrap();
         let endpoint = || Endpoint::from_static("https://books.example");

@@ -56,6 +56,11 @@ fn mistakes() -> Vec<(String, &'static str, String)> {
     .into()
 }
 
+/// A URL that is right, so that it is not the reason of a refusal.
+fn database(files: &AccessFiles) -> String {
+    format!("sqlite://{}?mode=rwc", files.path("books.db").display())
+}
+
 #[tokio::test]
 async fn a_wrong_policy_ends_the_start_with_its_line() {
     for (text, at, message) in mistakes() {
@@ -63,9 +68,10 @@ async fn a_wrong_policy_ends_the_start_with_its_line() {
         let path = files.path("policy.toml").display().to_string();
         let line = 1 + text.lines().position(|line| line.starts_with(at)).expect(at);
         let place = format!("{path}:{line}: ");
+        let url = database(&files);
         let environment = [
             ("POLICY_FILE", path.as_str()),
-            ("DATABASE_URL", "sqlite::memory:"),
+            ("DATABASE_URL", url.as_str()),
             ("LISTEN_ADDR", "127.0.0.1:0"),
         ];
         let ended = run(&["serve"], &environment).await;
@@ -86,6 +92,7 @@ async fn settings_of_the_policy_that_do_not_fit_are_refused() {
     let files = AccessFiles::new(&for_members());
     let path = files.path("policy.toml").display().to_string();
     let missing = files.path("missing.toml").display().to_string();
+    let url = database(&files);
     let policy = ("POLICY_FILE", path.as_str());
     for (environment, wanted) in [
         (
@@ -106,7 +113,7 @@ async fn settings_of_the_policy_that_do_not_fit_are_refused() {
         ),
         (vec![("POLICY_FILE", missing.as_str())], missing.as_str()),
     ] {
-        let environment = [environment, vec![("DATABASE_URL", "sqlite::memory:")]].concat();
+        let environment = [environment, vec![("DATABASE_URL", url.as_str())]].concat();
         let ended = run(&["serve"], &environment).await;
         assert_eq!(ended.code, Some(REFUSED), "{environment:?}: {ended:?}");
         assert!(ended.errors.contains(wanted), "{wanted}\n{}", ended.errors);
