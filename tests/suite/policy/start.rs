@@ -56,6 +56,11 @@ fn mistakes() -> Vec<(String, &'static str, String)> {
     .into()
 }
 
+/// The URL of a database beside the files, which isn't made before all settings are right.
+fn database(files: &AccessFiles) -> String {
+    format!("sqlite://{}?mode=rwc", files.path("bookstore.db").display())
+}
+
 #[tokio::test]
 async fn a_wrong_policy_ends_the_start_with_its_line() {
     for (text, at, message) in mistakes() {
@@ -63,9 +68,10 @@ async fn a_wrong_policy_ends_the_start_with_its_line() {
         let path = files.path("policy.toml").display().to_string();
         let line = 1 + text.lines().position(|line| line.starts_with(at)).expect(at);
         let place = format!("{path}:{line}: ");
+        let database = database(&files);
         let environment = [
             ("POLICY_FILE", path.as_str()),
-            ("DATABASE_URL", "sqlite::memory:"),
+            ("DATABASE_URL", database.as_str()),
             ("LISTEN_ADDR", "127.0.0.1:0"),
         ];
         let ended = run(&["serve"], &environment).await;
@@ -75,6 +81,7 @@ async fn a_wrong_policy_ends_the_start_with_its_line() {
         assert_eq!(ended.code, Some(REFUSED), "{message}: {ended:?}");
         assert!(told(&ended.errors), "{place}{message}\n{}", ended.errors);
         assert!(!ended.output.contains("LISTENING"), "{ended:?}");
+        assert!(!files.path("bookstore.db").exists(), "a database was made");
         let checked = run(&["policy", "check", &path], &[]).await;
         assert_eq!(checked.code, Some(REFUSED), "{checked:?}");
         assert!(told(&checked.errors), "{place}{message}\n{}", checked.errors);
@@ -86,6 +93,7 @@ async fn settings_of_the_policy_that_do_not_fit_are_refused() {
     let files = AccessFiles::new(&for_members());
     let path = files.path("policy.toml").display().to_string();
     let missing = files.path("missing.toml").display().to_string();
+    let database = database(&files);
     let policy = ("POLICY_FILE", path.as_str());
     for (environment, wanted) in [
         (
@@ -106,7 +114,7 @@ async fn settings_of_the_policy_that_do_not_fit_are_refused() {
         ),
         (vec![("POLICY_FILE", missing.as_str())], missing.as_str()),
     ] {
-        let environment = [environment, vec![("DATABASE_URL", "sqlite::memory:")]].concat();
+        let environment = [environment, vec![("DATABASE_URL", database.as_str())]].concat();
         let ended = run(&["serve"], &environment).await;
         assert_eq!(ended.code, Some(REFUSED), "{environment:?}: {ended:?}");
         assert!(ended.errors.contains(wanted), "{wanted}\n{}", ended.errors);
