@@ -69,6 +69,27 @@ impl Readers {
     }
 }
 
+/// The reads that a replica has answered, by the service's metrics.
+pub(super) async fn reads_of_replica(server: &TestServer, node: &str) -> u64 {
+    let text = metrics(server).await;
+    let of_node = |line: &&str| {
+        line.starts_with("bookstore_reads_routed_total{")
+            && line.contains(&format!("node=\"{node}\""))
+            && line.contains("reason=\"replica\"")
+    };
+    let value = text.lines().find(of_node).and_then(|line| line.rsplit_once(' '));
+    value.map_or(0, |(_, value)| value.parse().expect("a count"))
+}
+
+async fn metrics(server: &TestServer) -> String {
+    let mut stream = TcpStream::connect(server.admin_address().await).await.expect("metrics");
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("metrics");
+    text
+}
+
 /// Reads that shared statements, and the statements.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shared {
@@ -79,11 +100,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Those of a service since its start, by its metrics.
     pub(super) async fn count(server: &TestServer) -> Self {
-        let mut stream = TcpStream::connect(server.admin_address().await).await.expect("metrics");
-        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.expect("a request");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.expect("metrics");
+        let text = metrics(server).await;
         let value = |name: &str| {
             // Nothing is shown before the first one.
             let line = text.lines().find(|line| line.starts_with(name));

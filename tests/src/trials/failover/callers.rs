@@ -191,19 +191,6 @@ async fn read(channel: Channel, stop: Arc<AtomicBool>) {
     }
 }
 
-/// The node that answers an eventually consistent read.
-pub(super) async fn served_by(server: &TestServer, id: &str) -> String {
-    let mut read = get(id, "eventual");
-    let call = Uuid::new_v4().to_string();
-    read.metadata_mut().insert("request-id", call.parse().expect("ASCII"));
-    BookServiceClient::new(server.channel()).get_book(read).await.expect("a book");
-    // Callers learn its role only.
-    let line =
-        server.logs().wait_for(|line| line.contains(&call) && line.contains("\"call\"")).await;
-    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    line["node"].as_str().expect("a node").to_owned()
-}
-
 /// The cost of a failover for a client that tries every node every 10 ms and keeps no state.
 async fn bare(nodes: Vec<String>, stop: Arc<AtomicBool>, pace: Arc<Pace>) {
     let mut at = 0;
