@@ -6,6 +6,7 @@ mod calls;
 mod connection;
 mod handshake;
 mod preface;
+mod request_body;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::{
 };
 
 use http::{Extensions, Request, Response};
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Body, Bytes};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until, timeout},
@@ -37,6 +38,7 @@ use self::{
 };
 pub use self::{
     connection::{ConnectionLimits, STREAM_WINDOW},
+    request_body::RequestBody,
     socket::Socket,
 };
 use crate::{budget::Budget, meters, security::tls::Tls, shutdown::Stop};
@@ -79,7 +81,7 @@ pub async fn serve<S, B>(
     limits: ConnectionLimits,
 ) -> Drained
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -102,7 +104,7 @@ async fn accept<S, B>(
     each: &Each<S>,
     make_extensions: MakeExtensions,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,

@@ -1,5 +1,6 @@
 //! Callers that take more than their share: each bound, and the sum of all.
 
+mod refused;
 mod silence;
 mod stored;
 mod streams;

@@ -23,6 +23,7 @@ use super::{
     calls::{CallBody, InFlightCalls, NextCall},
     handshake::Handshakes,
     preface,
+    request_body::RequestBody,
     socket::Peer,
 };
 use crate::{
@@ -95,7 +96,7 @@ pub(super) async fn encrypted<S, B>(
     each: Each<S>,
     shared: Extensions,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -125,7 +126,7 @@ pub(super) async fn connection<P, S, B>(
     mut shared: Extensions,
 ) where
     P: Peer,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -163,7 +164,7 @@ pub(super) async fn connection<P, S, B>(
         request.extensions_mut().extend(shared.clone());
         request.extensions_mut().insert(budget.clone());
         let call = calls.begin();
-        let answered = service.clone().oneshot(request);
+        let answered = service.clone().oneshot(request.map(RequestBody::new));
         async move {
             let response = answered.await?;
             Ok::<_, Infallible>(response.map(|body| CallBody::new(body, call, budget)))

@@ -74,7 +74,7 @@ impl TestListener {
         let service = {
             let (running, begun) = (Arc::clone(&running), Arc::clone(&begun));
             let (stop, go_on) = (stop.clone(), go_on.clone());
-            tower::service_fn(move |request: Request<Incoming>| {
+            tower::service_fn(move |request: Request<RequestBody>| {
                 let running = HandlerGuard::new(&running);
                 begun.fetch_add(1, Ordering::SeqCst);
                 let (stop, go_on) = (stop.clone(), go_on.clone());
