@@ -117,22 +117,30 @@ impl Calls {
     ) -> Result<R::Answer, Status> {
         let checked = self.prepare_read(request, context.caller(), context.field_mask.as_ref())?;
         let began = Instant::now();
-        let freshness = self.freshness(context).await?;
+        let token = self.position(context)?;
         let read = async {
-            let budget = &context.budget;
-            let read = || {
-                let (store, query) = (&self.0.store, checked.query());
-                store.read(freshness, context.deadline, limit, Some(budget.clone()), query)
+            let (store, budget) = (&self.0.store, &context.budget);
+            let mut is_last = false;
+            let (found, freshness) = loop {
+                let (freshness, departures) = settled(context, token).await;
+                let (meter, query) = (budget.clone(), checked.query());
+                let read = store.read(freshness, context.deadline, limit, Some(meter), query);
+                let found = read.await;
+                let has_missed = || departures.is_some_and(|it| it != context.session.departures());
+                match &found.result {
+                    Err(StoreError::Overloaded) if !is_last && budget.excess().is_none() => {
+                        // Once the answers before are taken there may be room.
+                        budget.reset();
+                        let account = budget.account();
+                        let most = account.limit(BudgetSide::Answered) / 2;
+                        drop(account.take(BudgetSide::Answered, most, WAIT).await);
+                    }
+                    // The caller of a write had left before this read came.
+                    Ok(_) if !is_last && has_missed() => budget.reset(),
+                    _ => break (found, freshness),
+                }
+                is_last = true;
             };
-            let mut found = read().await;
-            if let (Err(StoreError::Overloaded), None) = (&found.result, budget.excess()) {
-                // Once the answers before are taken there may be room.
-                budget.reset();
-                let account = budget.account();
-                let most = account.limit(BudgetSide::Answered) / 2;
-                drop(account.take(BudgetSide::Answered, most, WAIT).await);
-                found = read().await;
-            }
             context.note_read(found.node, found.position, began.elapsed());
             if found.result.is_ok() {
                 context.session.verified(freshness, found.position);
@@ -158,11 +166,8 @@ impl Calls {
     /// # Errors
     /// INVALID_ARGUMENT if the token was altered or never came from here.
     pub async fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
-        if let Consistency::Session | Consistency::Strong = context.consistency {
-            context.session.settled(context.deadline).await;
-        }
         let token = self.position(context)?;
-        Ok(context.session.freshness(context.consistency, token))
+        Ok(settled(context, token).await.0)
     }
 
     /// The position in the caller's token.
@@ -377,4 +382,16 @@ fn pruned(answer: &[u8], mask: &AnswerMask, request_id: &str) -> Result<Vec<u8>,
 pub fn context<R>(request: &Request<R>) -> Result<RequestContext, Status> {
     let context = request.extensions().get::<RequestContext>().cloned();
     context.ok_or_else(|| status::internal(&"a call came past the layers", ""))
+}
+
+/// The freshness that a read's options ask for, once the writes of its session have ended whose
+/// callers have left, if it has to see them; then also how many have left.
+async fn settled(context: &RequestContext, token: Option<Position>) -> (Freshness, Option<u64>) {
+    let departures = match context.consistency {
+        Consistency::Session | Consistency::Strong => {
+            Some(context.session.settled(context.deadline).await)
+        }
+        Consistency::AtLeast | Consistency::Eventual => None,
+    };
+    (context.session.freshness(context.consistency, token), departures)
 }

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use bookstore_store::{
     Bounds, Committed, Deadline, Freshness, Position, StoreError, WriteObserver,
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::Notify, task::yield_now, time::timeout};
 
 use super::consistency::Consistency;
 
@@ -30,6 +30,10 @@ struct SessionState {
     positions: Mutex<SessionPositions>,
     /// Notified when a write has ended whose caller had left.
     ended: Notify,
+    /// How many writes run.
+    running: AtomicU64,
+    /// How many callers have left a write that ran.
+    departures: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -122,8 +126,18 @@ impl SessionCell {
         *known = SessionPositions { abandoned: known.abandoned, ..SessionPositions::default() };
     }
 
-    /// Waits, for a second at most, until the writes have ended whose callers have left.
-    pub async fn settled(&self, deadline: Deadline) {
+    /// Waits, for a second at most, until the writes have ended whose callers have left. Returns how
+    /// many callers had left by then.
+    ///
+    /// The transport drops a cancelled call in a task of its own, which may run after that of a read
+    /// that came later. A read whose session has had another departure at its end may have missed
+    /// that write.
+    pub async fn settled(&self, deadline: Deadline) -> u64 {
+        if self.0.running.load(Ordering::Acquire) > 0 {
+            // Behind the tasks that were woken before this one.
+            yield_now().await;
+        }
+        let departures = self.departures();
         let all_ended = async {
             loop {
                 let ended = self.0.ended.notified();
@@ -138,6 +152,12 @@ impl SessionCell {
         if self.lock().abandoned > 0 {
             let _ = timeout(deadline.remaining(SETTLING), all_ended).await;
         }
+        departures
+    }
+
+    /// How many callers have left a write that ran.
+    pub fn departures(&self) -> u64 {
+        self.0.departures.load(Ordering::Acquire)
     }
 
     /// Notes how a write has ended.
@@ -185,7 +205,11 @@ impl SessionWrite {
 
     /// Wakes the reads that wait for this write.
     fn end(&self) {
-        if self.state.swap(ENDED, Ordering::AcqRel) == ABANDONED {
+        let before = self.state.swap(ENDED, Ordering::AcqRel);
+        if let RUNNING | ABANDONED = before {
+            self.session.0.running.fetch_sub(1, Ordering::AcqRel);
+        }
+        if before == ABANDONED {
             self.session.lock().abandoned -= 1;
             self.session.0.ended.notify_waiters();
         }
@@ -194,6 +218,7 @@ impl SessionWrite {
 
 impl WriteObserver for SessionWrite {
     fn begun(&self) {
+        self.session.0.running.fetch_add(1, Ordering::AcqRel);
         self.state.store(RUNNING, Ordering::Release);
     }
 
@@ -222,6 +247,7 @@ impl Drop for WriteHandle {
         let order = Ordering::AcqRel;
         if state.compare_exchange(RUNNING, ABANDONED, order, Ordering::Acquire).is_ok() {
             known.abandoned += 1;
+            session.0.departures.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
@@ -311,8 +337,9 @@ mod tests {
         let write = SessionWrite::new(session.clone());
         let held = write.held();
         write.begun();
-        session.settled(Deadline::NONE).await;
+        assert_eq!(session.settled(Deadline::NONE).await, 0);
         drop(held);
+        assert_eq!(session.departures(), 1);
         let waits = timeout(Duration::from_millis(20), session.settled(Deadline::NONE)).await;
         assert!(waits.is_err(), "the write runs");
         let unknown = StoreError::CommitOutcomeUnknown(sea_orm::DbErr::Custom(String::new()));
