@@ -17,6 +17,7 @@ mod database;
 mod drifts;
 mod engine;
 mod examples;
+pub mod frames;
 mod guard;
 mod history;
 mod line;

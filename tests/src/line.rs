@@ -120,10 +120,21 @@ impl Line {
     /// # Panics
     /// If that takes longer than [`SOON`].
     pub async fn is_cut(&self) {
+        self.is(State::Cut).await;
+    }
+
+    /// Waits until [`Self::freeze_at`] has frozen the connections.
+    ///
+    /// # Panics
+    /// If that takes longer than [`SOON`].
+    pub async fn is_frozen(&self) {
+        self.is(State::Frozen).await;
+    }
+
+    async fn is(&self, wanted: State) {
         let mut state = self.state.subscribe();
-        let cut = state.wait_for(|state| *state == State::Cut);
-        let cut = tokio::time::timeout(SOON, cut).await;
-        assert!(cut.is_ok_and(|cut| cut.is_ok()), "the bytes to cut at were not sent");
+        let reached = tokio::time::timeout(SOON, state.wait_for(|state| *state == wanted)).await;
+        assert!(reached.is_ok_and(|it| it.is_ok()), "{wanted:?}: the bytes were not sent");
     }
 
     /// Forwards the database's bytes up to the next ones that contain these, and cuts every

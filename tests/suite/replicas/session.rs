@@ -8,7 +8,14 @@ use bookstore_proto::v1::{
     transact_request::Step, transact_response::Step as Answer,
     transaction_service_client::TransactionServiceClient,
 };
-use bookstore_tests::{Engine, Line, Replicated, SOON, Side, TestServer, until};
+use bookstore_tests::{
+    Engine, Line, Replicated, SOON, Side, TestServer,
+    frames::{
+        DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, frame, headers, prefixed,
+    },
+    until,
+};
+use prost::Message;
 use prost_types::Any;
 use tonic::{Request, Response, Status, transport::Channel};
 use uuid::Uuid;
@@ -218,6 +225,47 @@ async fn read_after_a_passed_deadline_sees_the_write() {
         let restore = async { line.restore() };
         let (read, ()) = tokio::join!(read, restore);
         assert_eq!(read.expect("a read"), "Emma", "in a transaction: {in_transaction}");
+    }
+}
+
+/// A cancellation and a read of the same session come at once, while the answer to COMMIT is held.
+#[tokio::test]
+async fn read_that_comes_with_a_cancellation_sees_the_write() {
+    let (_cluster, line, server, id) = late_replica().await;
+    let path = |method: &str| headers(&format!("/bookstore.v1.BookService/{method}"), &[]);
+    let (write, read) = (1, 3);
+    for number in 0..50 {
+        // A session that has read nothing yet may read at the replica.
+        let mut connection = Frames::open(server.address()).await;
+        let title = format!("Emma {number}");
+        let update: bookstore_proto::v1::UpdateBookRequest = message(serde_json::json!({
+            "book": {"id": id, "title": title}, "update_mask": "title",
+        }));
+        let get = GetBookRequest { id: id.clone(), ..Default::default() };
+        line.freeze_at(b"COMMIT; SELECT");
+        connection
+            .send(&[
+                frame(HEADERS, END_HEADERS, write, &path("UpdateBook")),
+                frame(DATA, END_STREAM, write, &prefixed(&update.encode_to_vec())),
+            ])
+            .await;
+        line.is_frozen().await;
+        connection
+            .send(&[
+                frame(RST_STREAM, 0, write, &8_u32.to_be_bytes()),
+                frame(HEADERS, END_HEADERS, read, &path("GetBook")),
+                frame(DATA, END_STREAM, read, &prefixed(&get.encode_to_vec())),
+            ])
+            .await;
+        line.restore();
+        let answer = loop {
+            let frame = connection.until(DATA).await;
+            if frame.stream == read && !frame.payload.is_empty() {
+                break frame.payload;
+            }
+        };
+        let book = Book::decode(&answer[5..]).expect("a book in one frame");
+        assert_eq!(book.title, title);
     }
 }
 
