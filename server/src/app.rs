@@ -7,7 +7,7 @@ mod methods;
 mod security;
 mod sweep;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bookstore_migration::{
     chain::Chain,
@@ -117,7 +117,7 @@ pub async fn migrate(store: &Store, chain: &Chain) -> Result<(), AppError> {
 pub async fn serve(
     config: &Config,
     chain: &Chain,
-    sample_data: bool,
+    sample_data: Option<NonZeroU32>,
     termination_message: &TerminationMessage,
     listening: impl FnOnce(&Address),
 ) -> Result<(), AppError> {
@@ -231,7 +231,7 @@ pub async fn serve(
 async fn prepare(
     config: &Config,
     chain: &Chain,
-    sample_data: bool,
+    sample_data: Option<NonZeroU32>,
     store: &Store,
     calls: &Calls,
     readiness: &Readiness,
@@ -245,11 +245,11 @@ async fn prepare(
         }
         migrate(store, chain).await?;
     }
-    if sample_data {
+    if let Some(books) = sample_data {
         if let Schema::Pending(_) = store.schema(&known, Deadline::NONE).await? {
             return Err(AppError::NotMigrated);
         }
-        sample_data::load(calls).await.map_err(AppError::SampleData)?;
+        sample_data::load(calls, store, books).await?;
     }
     Ok(())
 }

@@ -1,11 +1,18 @@
-//! A generated set of books to try the service with, the same at every start.
+//! Generated rows of every resource, to try the service with. They are the same in every database:
+//! each row has its number, and its id is the number after the first id of its resource.
+
+mod books;
+mod carts;
+mod orders;
+mod users;
+
+use std::num::NonZeroU32;
 
 use bookstore_proto::v1::{
-    BatchCreateBooksRequest, Book, CreateBookRequest, ListBooksRequest, Money,
+    BatchCreateBooksRequest, GetBookRequest, GetItemRequest, ListBooksRequest,
 };
-use bookstore_store::Deadline;
-use prost_types::{Struct, Value, value::Kind};
-use tonic::{Request, Status};
+use bookstore_store::{Deadline, Store, StoreError};
+use tonic::{Code, Request, Status};
 use uuid::Uuid;
 
 use crate::{
@@ -14,65 +21,151 @@ use crate::{
         calls::Calls,
         consistency::Consistency,
         context::{AnswerCell, RequestContext},
+        request::{ReadRequest, WriteRequest},
         session::SessionCell,
     },
     security::audit::PeerAddress,
 };
 
-/// How many books there are.
-const BOOKS: u128 = 500;
+/// How many books are loaded unless a number is given, as the command line has it.
+pub const BOOKS: &str = "500";
 
-/// The id of book number n is this number plus n.
-const FIRST_ID: u128 = 0x0193_0000_0000_7000_8000_0000_0001_0000;
+/// The fewest books. The sample reviews, carts and orders are of the first ones.
+pub const FEWEST_BOOKS: u32 = 50;
 
-/// The categories' ids are this number plus 1 to 5: the schema brings them.
-const CATEGORY_ID: u128 = 0x0193_0000_0000_7000_8000_0000_0000_0000;
+/// The most books.
+pub const MOST_BOOKS: u32 = 1_000_000;
 
-const ADJECTIVES: [&str; 10] = [
-    "Silent",
-    "Hidden",
-    "Burning",
-    "Last",
-    "Winter",
-    "Glass",
-    "Distant",
-    "Crooked",
-    "Golden",
-    "Forgotten",
-];
-const NOUNS: [&str; 10] = [
-    "Garden",
-    "River",
-    "Library",
-    "Orchard",
-    "Lighthouse",
-    "Cathedral",
-    "Harbour",
-    "Machine",
-    "Mountain",
-    "Letter",
-];
-const SETTINGS: [&str; 5] = ["", " of Lisbon", " in the North", " at Night", " and the Sea"];
-const FIRST_NAMES: [&str; 10] =
-    ["Ada", "Björn", "Chiara", "Dmitri", "Elena", "Farid", "Grace", "Hana", "Inês", "João"];
-const LAST_NAMES: [&str; 7] =
-    ["Almeida", "Brontë", "Castillo", "Dvořák", "Eriksen", "Fontaine", "Grünwald"];
-const LANGUAGES: [&str; 4] = ["eng", "ger", "por", "fra"];
+/// Books in one statement.
+const BATCH: u32 = 500;
 
-/// Loads the set into an empty database; one that has books stays as it is.
+/// After so many books the log shows the progress.
+const PROGRESS: u32 = 50_000;
+
+/// The first ids, to which the number of a row is added. The schema brings the categories 1 to 5.
+const CATEGORY: u128 = 0x0193_0000_0000_7000_8000_0000_0000_0000;
+const BOOK: u128 = CATEGORY + 0x1_0000;
+const USER: u128 = CATEGORY + 0x3_0000;
+const ORDER: u128 = CATEGORY + 0x4_0000;
+const REVIEW: u128 = CATEGORY + 0x5_0000;
+const POST: u128 = CATEGORY + 0x6_0000;
+const ITEM: u128 = CATEGORY + 0x7_0000;
+const CART: u128 = CATEGORY + 0x8_0000;
+const CART_ITEM: u128 = CATEGORY + 0x9_0000;
+/// Books from number 61,440 on, so that they keep clear of the ids of other resources and of those
+/// that the documents use.
+const MORE_BOOKS: u128 = CATEGORY + 0x1000_0000;
+
+/// Why the sample data was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum SampleDataError {
+    /// A call of the service failed.
+    #[error("{}", .0.message())]
+    Call(#[from] Status),
+    /// A statement failed.
+    #[error("{}", .0.report())]
+    Store(#[from] StoreError),
+}
+
+/// Loads the rows into a database without books, `books` books among them. If an earlier load has
+/// not ended, it continues there. A database that has them, or books of its own, stays as it is.
 ///
 /// # Errors
-/// What the program's own calls need.
-pub async fn load(calls: &Calls) -> Result<(), Status> {
+/// If a call or a statement fails.
+pub async fn load(calls: &Calls, store: &Store, books: NonZeroU32) -> Result<(), SampleDataError> {
+    let loader = Loader { calls, is_begun: exists(calls, book_of(1)).await? };
+    if exists(calls, last_item()).await? {
+        tracing::info!("the sample data is there already");
+        return Ok(());
+    }
     let any = ListBooksRequest { page_size: 1, ..Default::default() };
-    if !calls.read(request(any)).await?.get_ref().books.is_empty() {
+    let listed = calls.read(request(any)).await?;
+    if !loader.is_begun && !listed.get_ref().books.is_empty() {
         tracing::info!("the database has books already: no sample data is loaded");
         return Ok(());
     }
-    let requests = (1..=BOOKS).map(book).collect();
-    calls.write(request(BatchCreateBooksRequest { requests })).await?;
-    tracing::info!("sample data loaded: {BOOKS} books");
+    let books = books.get();
+    let mut first = 1;
+    while first <= books {
+        let last = books.min(first + BATCH - 1);
+        let requests = (first..=last).map(|n| books::book(n.into())).collect();
+        loader.write(BatchCreateBooksRequest { requests }).await?;
+        if last.is_multiple_of(PROGRESS) && last < books {
+            tracing::info!("sample data: {last} of {books} books");
+        }
+        first = last + 1;
+    }
+    loader.write(users::users()).await?;
+    loader.write(users::reviews()).await?;
+    loader.write(users::posts()).await?;
+    carts::load(store).await?;
+    orders::load(&loader).await?;
+    // The last of them shows that everything is loaded.
+    loader.write(users::items()).await?;
+    tracing::info!(
+        "sample data loaded: {books} books, {} users, {} reviews, {} posts, {} carts, {} orders, \
+         {} items",
+        users::USERS.len(),
+        users::REVIEWS,
+        users::POSTS.len(),
+        carts::CARTS.len(),
+        orders::ORDERS,
+        users::ITEMS.len(),
+    );
     Ok(())
+}
+
+/// Writes the rows.
+struct Loader<'a> {
+    calls: &'a Calls,
+    /// Whether an earlier load has begun.
+    is_begun: bool,
+}
+
+impl Loader<'_> {
+    /// Makes a call. Where an earlier load has begun, or another program loads at the same time, rows
+    /// may exist, and a caller may have changed or deleted others: what does not fit is left out.
+    async fn write<R: WriteRequest>(&self, message: R) -> Result<(), Status> {
+        match self.calls.write(request(message)).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.code() == Code::AlreadyExists => Ok(()),
+            Err(status)
+                if self.is_begun
+                    && matches!(status.code(), Code::NotFound | Code::FailedPrecondition) =>
+            {
+                tracing::warn!("sample data left out: {}", status.message());
+                Ok(())
+            }
+            Err(status) => Err(status),
+        }
+    }
+}
+
+/// Whether a row exists.
+async fn exists<R: ReadRequest>(calls: &Calls, message: R) -> Result<bool, Status> {
+    match calls.read(request(message)).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(status),
+    }
+}
+
+fn book_of(n: u128) -> GetBookRequest {
+    GetBookRequest { id: id(BOOK, n), ..Default::default() }
+}
+
+fn last_item() -> GetItemRequest {
+    GetItemRequest { id: id(ITEM, users::ITEMS.len() as u128) }
+}
+
+/// The id of row number n.
+fn id(first: u128, n: u128) -> String {
+    uuid(first, n).to_string()
+}
+
+fn uuid(first: u128, n: u128) -> Uuid {
+    let first = if first == BOOK && n >= 0xF000 { MORE_BOOKS } else { first };
+    Uuid::from_u128(first + n)
 }
 
 /// A request of the program's own. It doesn't pass the layers.
@@ -97,35 +190,4 @@ fn request<R>(message: R) -> Request<R> {
         answer: AnswerCell::default(),
     });
     request
-}
-
-/// Book number n. The steps are prime to the lists' lengths, so that all pairs come up.
-fn book(n: u128) -> CreateBookRequest {
-    let at = |step: u128, length: usize| {
-        usize::try_from(n * step / 7 % length as u128).unwrap_or_default()
-    };
-    let title =
-        format!("The {} {}{}", ADJECTIVES[at(7, 10)], NOUNS[at(11, 10)], SETTINGS[at(3, 5)]);
-    let author = format!("{} {}", FIRST_NAMES[at(5, 10)], LAST_NAMES[at(13, 7)]);
-    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
-    let pages = Value { kind: Some(Kind::NumberValue(120.0 + at(17, 480) as f64)) };
-    let attributes =
-        [("language".to_owned(), text(LANGUAGES[at(9, 4)])), ("pages".to_owned(), pages)];
-    let category = (!n.is_multiple_of(6)).then(|| Uuid::from_u128(CATEGORY_ID + n % 6).to_string());
-    let cents = i32::try_from(n * 37 % 100).unwrap_or_default();
-    let book = Book {
-        description: n.is_multiple_of(3).then(|| format!("{title}, told by {author}.")),
-        title,
-        author,
-        price: Some(Money {
-            currency_code: "USD".into(),
-            units: i64::try_from(5 + n * 13 % 40).unwrap_or_default(),
-            nanos: cents * 10_000_000,
-        }),
-        stock: i32::try_from(n * 31 % 60).unwrap_or_default(),
-        category_id: category,
-        attributes: Some(Struct { fields: attributes.into() }),
-        ..Default::default()
-    };
-    CreateBookRequest { book: Some(book), id: Uuid::from_u128(FIRST_ID + n).to_string() }
 }

@@ -4,7 +4,7 @@ use bookstore_migration::error::MigrationError;
 use bookstore_store::StoreError;
 use thiserror::Error;
 
-use crate::config::Address;
+use crate::{config::Address, sample_data::SampleDataError};
 
 /// Why the service could not start, or did not end well.
 #[derive(Debug, Error)]
@@ -42,8 +42,8 @@ pub enum AppError {
     #[error("the contract: {0}")]
     Contract(String),
     /// Loading the sample data.
-    #[error("loading the sample data: {}", .0.message())]
-    SampleData(tonic::Status),
+    #[error("loading the sample data: {0}")]
+    SampleData(#[from] SampleDataError),
     /// There is no schema to load the sample data into.
     #[error("loading the sample data: the schema is not migrated (serve --migrate does it)")]
     NotMigrated,

@@ -1,5 +1,7 @@
 //! `bookstore serve`: the service itself.
 
+use std::num::NonZeroU32;
+
 use bookstore_migration::chain::Chain;
 use clap::Args;
 
@@ -7,6 +9,7 @@ use super::{failure::Failure, print};
 use crate::{
     app,
     config::{Address, Config},
+    sample_data,
     shutdown::TerminationMessage,
 };
 
@@ -16,9 +19,16 @@ pub struct Arguments {
     /// Applies pending migrations first (`--database-migrate true`; SQLite does it anyway).
     #[arg(long)]
     migrate: bool,
-    /// Loads a generated set of books into an empty database.
-    #[arg(long)]
-    sample_data: bool,
+    /// Loads generated rows of every resource into an empty database, with N books, 50 to 1000000.
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = sample_data::BOOKS,
+        value_parser = clap::value_parser!(u32)
+            .range(i64::from(sample_data::FEWEST_BOOKS)..=i64::from(sample_data::MOST_BOOKS))
+    )]
+    sample_data: Option<u32>,
 }
 
 impl Arguments {
@@ -38,7 +48,8 @@ pub async fn run(
     arguments: &Arguments,
     termination_message: &TerminationMessage,
 ) -> Result<(), Failure> {
-    app::serve(config, chain, arguments.sample_data, termination_message, announce).await?;
+    let books = arguments.sample_data.and_then(NonZeroU32::new);
+    app::serve(config, chain, books, termination_message, announce).await?;
     Ok(())
 }
 
