@@ -1,6 +1,7 @@
 //! The command line: the program's subcommands.
 
 mod config;
+mod dev;
 mod export;
 mod failure;
 mod health;
@@ -62,6 +63,8 @@ enum Command {
     Token(token::Arguments),
     /// Checks, shows and explains a policy: who may call what.
     Policy(policy::Arguments),
+    /// Runs a PostgreSQL of this folder's own and the service, for one developer.
+    Dev(dev::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
     Config,
 }
@@ -84,6 +87,9 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
         Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
         Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
+        Command::Dev(dev::Arguments { command: Some(command), .. }) => {
+            client(&program.settings, dev::run(command))
+        }
         _ => serve_or_manage(program, revisions),
     }
 }
@@ -101,7 +107,7 @@ fn mistyped(error: &clap::Error) -> ExitCode {
 }
 
 /// The commands of the service itself, which need its settings.
-fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
+fn serve_or_manage(mut program: Program, revisions: Vec<Revision>) -> ExitCode {
     let termination_message =
         environment().find(|(name, path)| name == TERMINATION_LOG && !path.is_empty());
     let termination_message =
@@ -114,6 +120,31 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
             return refuse(&error);
         }
     };
+    let mut cluster = None;
+    if let Command::Dev(arguments) = program.command {
+        match dev::begin(&arguments, program.settings) {
+            Ok(begun) => {
+                program.settings = begun.settings;
+                program.command = Command::Serve(begun.serve);
+                cluster = begun.started;
+            }
+            Err(error) => return fail(&*error),
+        }
+    }
+    let code = with_settings(program, revisions, &termination_message, ignored);
+    match cluster.map(dev::end) {
+        Some(Err(error)) => fail(&*error),
+        _ => code,
+    }
+}
+
+/// The same with the settings still to be loaded.
+fn with_settings(
+    program: Program,
+    revisions: Vec<Revision>,
+    termination_message: &TerminationMessage,
+    ignored: Vec<String>,
+) -> ExitCode {
     let mut config = match Config::load(&program.settings, environment()) {
         Ok(config) => config,
         Err(error) => {
@@ -150,7 +181,7 @@ fn serve_or_manage(program: Program, revisions: Vec<Revision>) -> ExitCode {
     let code = runtime.block_on(async {
         let done = match program.command {
             Command::Serve(arguments) => match Chain::new(revisions) {
-                Ok(chain) => serve::run(&config, &chain, &arguments, &termination_message).await,
+                Ok(chain) => serve::run(&config, &chain, &arguments, termination_message).await,
                 Err(error) => Err(error.into()),
             },
             Command::Migrate(arguments) => {

@@ -32,6 +32,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Serves a developer's database: migrates first, then loads the sample data.
+    pub fn for_development(books: u32) -> Self {
+        Self { migrate: true, sample_data: Some(books) }
+    }
+
     /// Overrides the settings with these arguments.
     pub fn apply(&self, config: &mut Config) {
         config.database.migrate |= self.migrate;

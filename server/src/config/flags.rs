@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use super::settings::{Meaning, NAMES, Name};
+use super::settings::{DATABASE_URL, Meaning, NAMES, Name};
 
 const CONFIG: &str = "config";
 
@@ -22,6 +22,21 @@ impl SettingFlags {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.file.is_none() && self.given.is_empty()
+    }
+
+    /// Whether the database's URL was given, itself or the file that holds it.
+    #[must_use]
+    pub fn has_database_url(&self) -> bool {
+        self.given.iter().any(|(name, _)| name.setting().key == DATABASE_URL.key)
+    }
+
+    /// The same flags with the database's URL.
+    #[must_use]
+    pub fn with_database_url(mut self, url: String) -> Self {
+        self.given.retain(|(name, _)| name.setting().key != DATABASE_URL.key);
+        let name = NAMES.iter().find(|name| name.key == DATABASE_URL.key);
+        self.given.extend(name.map(|name| (name, url)));
+        self
     }
 }
 

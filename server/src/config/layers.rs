@@ -1,5 +1,5 @@
-//! Where values come from: the defaults, the file, the environment and the flags. Each layer
-//! overrides the one before.
+//! Where values come from: the defaults, `.env` for the database's URL, the file, the environment
+//! and the flags. Each layer overrides the one before.
 
 use std::{
     fmt, fs,
@@ -9,6 +9,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    dot_env,
     flags::SettingFlags,
     names,
     settings::{DATABASE_URL, Meaning, NAMES, Name, SETTINGS, Setting},
@@ -62,12 +63,13 @@ pub(super) struct Layers {
 }
 
 /// One entry of one layer.
-type LayerEntry = (&'static Name, String, Origin);
+pub(super) type LayerEntry = (&'static Name, String, Origin);
 
-/// Puts the layers together.
+/// Puts the layers together. `folder` is where `.env` may be.
 pub(super) fn collect(
     flags: &SettingFlags,
     environment: impl Iterator<Item = (String, String)>,
+    folder: &Path,
 ) -> Layers {
     let mut layers = Layers::default();
     let mut variables = Vec::new();
@@ -101,12 +103,12 @@ pub(super) fn collect(
         .map(|(name, text)| (*name, text.clone(), Origin::Flag(&name.flag)))
         .collect();
 
-    let all = [from_file, variables, from_flags];
-    let names_url = |(name, ..): &LayerEntry| {
-        let (Meaning::Value(setting) | Meaning::SecretFile(setting)) = name.meaning;
-        setting.key == DATABASE_URL.key
-    };
-    if has_empty_url && !all[1..].iter().flatten().any(names_url) {
+    let names_url = |(name, ..): &LayerEntry| name.setting().key == DATABASE_URL.key;
+    let mut all = [Vec::new(), from_file, variables, from_flags];
+    if !all.iter().flatten().any(names_url) {
+        all[0] = dot_env::layer(folder, &mut layers.problems);
+    }
+    if has_empty_url && !all[2..].iter().flatten().any(names_url) {
         let message = "database_url from the environment variable DATABASE_URL: is empty; \
                        unset the variable for the default";
         layers.problems.push(message.to_owned());

@@ -2,6 +2,7 @@
 //! flags, checked all together, typed.
 
 mod database;
+mod dot_env;
 mod flags;
 mod layers;
 mod log;
@@ -16,10 +17,14 @@ mod transactions;
 mod url;
 mod values;
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    path::Path,
+};
 
 pub use self::{
     database::{Database, ReadDefault},
+    dot_env::{DOT_ENV, DotEnvLine, lines as dot_env_lines},
     flags::SettingFlags,
     log::{Log, LogFormat, level as log_level},
     passwords::Passwords,
@@ -80,7 +85,8 @@ impl fmt::Display for ConfigError {
 
 impl Config {
     /// Merges the settings: a flag overrides the environment, that overrides the file (`--config`
-    /// or `BOOKSTORE_CONFIG`), and that overrides the default.
+    /// or `BOOKSTORE_CONFIG`), and that overrides the default. If none of them gives the database's
+    /// URL, DATABASE_URL in the file `.env` of the working directory counts.
     ///
     /// # Errors
     /// Everything that is wrong, together: an unreadable file, unknown keys,
@@ -89,7 +95,19 @@ impl Config {
         flags: &SettingFlags,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut layers = layers::collect(flags, environment);
+        Self::load_in(Path::new(""), flags, environment)
+    }
+
+    /// The same with the file `.env` of another folder.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_in(
+        folder: &Path,
+        flags: &SettingFlags,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = layers::collect(flags, environment, folder);
         let mut warnings = std::mem::take(&mut layers.warnings);
         let mut values = SettingValues::new(layers);
         let database = Database::read(&mut values);

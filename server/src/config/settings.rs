@@ -332,6 +332,14 @@ pub(super) struct Name {
     pub(super) meaning: Meaning,
 }
 
+impl Name {
+    /// The setting that it is about.
+    pub(super) fn setting(&self) -> &'static Setting {
+        let (Meaning::Value(setting) | Meaning::SecretFile(setting)) = self.meaning;
+        setting
+    }
+}
+
 /// The kind of value of a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Meaning {
