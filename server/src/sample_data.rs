@@ -3,6 +3,8 @@
 
 mod books;
 mod carts;
+mod ids;
+mod loader;
 mod orders;
 mod users;
 
@@ -11,27 +13,18 @@ use std::num::NonZeroU32;
 use bookstore_proto::v1::{
     BatchCreateBooksRequest, GetBookRequest, GetItemRequest, ListBooksRequest,
 };
-use bookstore_store::{Deadline, Store, StoreError};
-use tonic::{Code, Request, Status};
-use uuid::Uuid;
+use bookstore_store::{Store, StoreError};
+use tonic::Status;
 
-use crate::{
-    budget,
-    rpc::{
-        calls::Calls,
-        consistency::Consistency,
-        context::{AnswerCell, RequestContext},
-        request::{ReadRequest, WriteRequest},
-        session::SessionCell,
-    },
-    security::audit::PeerAddress,
+pub use self::ids::FEWEST_BOOKS;
+use self::{
+    ids::{BOOK, ITEM, id},
+    loader::{Loader, exists, request},
 };
+use crate::rpc::calls::Calls;
 
 /// How many books are loaded unless a number is given, as the command line has it.
 pub const BOOKS: &str = "500";
-
-/// The fewest books. The sample reviews, carts and orders are of the first ones.
-pub const FEWEST_BOOKS: u32 = 50;
 
 /// The most books.
 pub const MOST_BOOKS: u32 = 1_000_000;
@@ -41,20 +34,6 @@ const BATCH: u32 = 500;
 
 /// After so many books the log shows the progress.
 const PROGRESS: u32 = 50_000;
-
-/// The first ids, to which the number of a row is added. The schema brings the categories 1 to 5.
-const CATEGORY: u128 = 0x0193_0000_0000_7000_8000_0000_0000_0000;
-const BOOK: u128 = CATEGORY + 0x1_0000;
-const USER: u128 = CATEGORY + 0x3_0000;
-const ORDER: u128 = CATEGORY + 0x4_0000;
-const REVIEW: u128 = CATEGORY + 0x5_0000;
-const POST: u128 = CATEGORY + 0x6_0000;
-const ITEM: u128 = CATEGORY + 0x7_0000;
-const CART: u128 = CATEGORY + 0x8_0000;
-const CART_ITEM: u128 = CATEGORY + 0x9_0000;
-/// Books from number 61,440 on, so that they keep clear of the ids of other resources and of those
-/// that the documents use.
-const MORE_BOOKS: u128 = CATEGORY + 0x1000_0000;
 
 /// Why the sample data was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -115,79 +94,10 @@ pub async fn load(calls: &Calls, store: &Store, books: NonZeroU32) -> Result<(),
     Ok(())
 }
 
-/// Writes the rows.
-struct Loader<'a> {
-    calls: &'a Calls,
-    /// Whether an earlier load has begun.
-    is_begun: bool,
-}
-
-impl Loader<'_> {
-    /// Makes a call. Where an earlier load has begun, or another program loads at the same time, rows
-    /// may exist, and a caller may have changed or deleted others: what does not fit is left out.
-    async fn write<R: WriteRequest>(&self, message: R) -> Result<(), Status> {
-        match self.calls.write(request(message)).await {
-            Ok(_) => Ok(()),
-            Err(status) if status.code() == Code::AlreadyExists => Ok(()),
-            Err(status)
-                if self.is_begun
-                    && matches!(status.code(), Code::NotFound | Code::FailedPrecondition) =>
-            {
-                tracing::warn!("sample data left out: {}", status.message());
-                Ok(())
-            }
-            Err(status) => Err(status),
-        }
-    }
-}
-
-/// Whether a row exists.
-async fn exists<R: ReadRequest>(calls: &Calls, message: R) -> Result<bool, Status> {
-    match calls.read(request(message)).await {
-        Ok(_) => Ok(true),
-        Err(status) if status.code() == Code::NotFound => Ok(false),
-        Err(status) => Err(status),
-    }
-}
-
 fn book_of(n: u128) -> GetBookRequest {
     GetBookRequest { id: id(BOOK, n), ..Default::default() }
 }
 
 fn last_item() -> GetItemRequest {
     GetItemRequest { id: id(ITEM, users::ITEMS.len() as u128) }
-}
-
-/// The id of row number n.
-fn id(first: u128, n: u128) -> String {
-    uuid(first, n).to_string()
-}
-
-fn uuid(first: u128, n: u128) -> Uuid {
-    let first = if first == BOOK && n >= 0xF000 { MORE_BOOKS } else { first };
-    Uuid::from_u128(first + n)
-}
-
-/// A request of the program's own. It doesn't pass the layers.
-fn request<R>(message: R) -> Request<R> {
-    let mut request = Request::new(message);
-    request.extensions_mut().insert(RequestContext {
-        method: "sample-data",
-        request_id: "sample-data".into(),
-        deadline: Deadline::NONE,
-        consistency: Consistency::Strong,
-        consistency_token: None,
-        session: SessionCell::default(),
-        budget: budget::unbounded(),
-        principal: None,
-        peer: PeerAddress::Unknown,
-        stream_access: None,
-        control: None,
-        idempotency: None,
-        validate_only: false,
-        repeated: false,
-        field_mask: None,
-        answer: AnswerCell::default(),
-    });
-    request
 }

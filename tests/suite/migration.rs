@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    sync::Arc,
 };
 
 use bookstore_entity::{
@@ -12,7 +11,7 @@ use bookstore_entity::{
     sealing_key, user,
 };
 use bookstore_migration::bookkeeping::TABLES;
-use bookstore_proto::v1::{ListBooksRequest, ListCategoriesRequest};
+use bookstore_proto::v1::ListCategoriesRequest;
 use bookstore_tests::{
     Database, Engine, Origin, Row, SOON, TestServer, on_every_engine, program, run, until,
 };
@@ -29,7 +28,6 @@ on_every_engine!(
     entities_match_the_tables,
     migration_seeds_the_categories,
     status_lists_each_revision,
-    sample_data_loaded_twice_is_there_once,
 );
 
 /// Every revision that the program knows, oldest first.
@@ -277,24 +275,6 @@ async fn status_lists_each_revision(engine: Engine) {
     assert_eq!(listed().await, lines(2));
     migrate(&database, &["up"]).await;
     assert_eq!(listed().await, lines(revisions().len()));
-}
-
-async fn sample_data_loaded_twice_is_there_once(engine: Engine) {
-    let mut server = TestServer::builder(engine).flag("--sample-data").env("SHUTDOWN_PAUSE", "0s");
-    let mut database: Option<Arc<Database>> = None;
-    let mut counted = Vec::new();
-    for _ in 0..2 {
-        let mut running = server.start().await;
-        let there = running.database();
-        counted.push(there.value("SELECT count(*) FROM books").await);
-        assert_eq!(running.terminate().await.status.code(), Some(0));
-        server = TestServer::builder(engine).flag("--sample-data").env("SHUTDOWN_PAUSE", "0s");
-        server = server.on(Arc::clone(database.insert(there)));
-    }
-    assert_eq!(counted, ["500", "500"]);
-    let server = server.start().await;
-    let list = client::books(&server).list_books(ListBooksRequest::default()).await;
-    assert_eq!(list.expect("a list").into_inner().books.len(), 50);
 }
 
 /// Without any setting: a file in the working directory, which migrates itself.

@@ -3,16 +3,11 @@
 
 use std::{io::ErrorKind, path::Path};
 
-use super::{
-    layers::{LayerEntry, Origin},
-    settings::NAMES,
-};
-
 /// The name of the file.
 pub const DOT_ENV: &str = ".env";
 
 /// The only variable that is read.
-const READ: &str = "DATABASE_URL";
+pub(super) const READ: &str = "DATABASE_URL";
 
 /// What a line of the file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,31 +45,26 @@ fn unquoted(value: &str) -> Option<String> {
     Some(value[..end].trim_end().to_owned())
 }
 
-/// The layer of the file in a folder: at most one entry.
-pub(super) fn layer(folder: &Path, problems: &mut Vec<String>) -> Vec<LayerEntry> {
+/// The database's URL in the file of a folder, with its line. A file without one, or no file, is no
+/// error.
+pub(super) fn url_in(folder: &Path) -> Result<Option<(usize, String)>, String> {
     let path = folder.join(DOT_ENV);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            problems.push(format!("{}, read for database_url: {error}", path.display()));
-            return Vec::new();
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}, read for database_url: {error}", path.display())),
     };
-    let text = String::from_utf8_lossy(&text);
     // As in a shell, the last one counts.
-    let Some(line) = lines(&text).into_iter().rfind(|line| line.name == READ) else {
-        return Vec::new();
-    };
-    let origin = Origin::File { path, line: line.number };
-    let name = NAMES.iter().find(|name| name.variable == READ);
-    match (name, line.value) {
-        (Some(name), Some(value)) if !value.is_empty() => vec![(name, value, origin)],
-        (_, None) => {
-            problems.push(format!("database_url from {origin}: a quotation mark is not closed"));
-            Vec::new()
-        }
-        _ => Vec::new(),
+    let lines = lines(&String::from_utf8_lossy(&text)).into_iter();
+    let Some(line) = lines.filter(|line| line.name == READ).next_back() else { return Ok(None) };
+    match line.value {
+        Some(value) if value.is_empty() => Ok(None),
+        Some(value) => Ok(Some((line.number, value))),
+        None => Err(format!(
+            "database_url from line {} of {}: a quotation mark is not closed",
+            line.number,
+            path.display()
+        )),
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Layers {
 }
 
 /// One entry of one layer.
-pub(super) type LayerEntry = (&'static Name, String, Origin);
+type LayerEntry = (&'static Name, String, Origin);
 
 /// Puts the layers together. `folder` is where `.env` may be.
 pub(super) fn collect(
@@ -106,7 +106,15 @@ pub(super) fn collect(
     let names_url = |(name, ..): &LayerEntry| name.setting().key == DATABASE_URL.key;
     let mut all = [Vec::new(), from_file, variables, from_flags];
     if !all.iter().flatten().any(names_url) {
-        all[0] = dot_env::layer(folder, &mut layers.problems);
+        match dot_env::url_in(folder) {
+            Ok(found) => {
+                let name = NAMES.iter().find(|name| name.variable == dot_env::READ);
+                let path = folder.join(dot_env::DOT_ENV);
+                let entry = |(name, (line, url))| (name, url, Origin::File { path, line });
+                all[0].extend(name.zip(found).map(entry));
+            }
+            Err(problem) => layers.problems.push(problem),
+        }
     }
     if has_empty_url && !all[2..].iter().flatten().any(names_url) {
         let message = "database_url from the environment variable DATABASE_URL: is empty; \

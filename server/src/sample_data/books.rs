@@ -3,7 +3,10 @@
 use bookstore_proto::v1::{Book, CreateBookRequest, Money};
 use prost_types::{Struct, Value, value::Kind};
 
-use super::{BOOK, CATEGORY, id, orders};
+use super::{
+    ids::{BOOK, CATEGORY, id},
+    orders,
+};
 
 const ADJECTIVES: [&str; 10] = [
     "Silent",

@@ -6,7 +6,7 @@ use bookstore_store::{Attempts, Call, Connection, Deadline, Store, StoreError, W
 use futures_util::future::BoxFuture;
 use sea_orm::{ActiveValue::Set, EntityTrait, IsolationLevel, sea_query::OnConflict};
 
-use super::{BOOK, CART, CART_ITEM, USER, uuid};
+use super::ids::{BOOK, CART, CART_ITEM, USER, uuid};
 
 /// The user of each cart, and its books with their quantities.
 pub(super) const CARTS: [(u128, &[(u128, i32)]); 3] =

@@ -6,7 +6,10 @@ use bookstore_proto::v1::{
 };
 use tonic::{Code, Status};
 
-use super::{BOOK, FEWEST_BOOKS, Loader, ORDER, USER, id, request};
+use super::{
+    ids::{BOOK, FEWEST_BOOKS, ORDER, USER, id},
+    loader::{Loader, request},
+};
 
 /// How many orders there are.
 pub(super) const ORDERS: u128 = 15;

@@ -7,7 +7,7 @@ use bookstore_proto::v1::{
 };
 use prost_types::{Struct, Value, value::Kind};
 
-use super::{BOOK, FEWEST_BOOKS, ITEM, POST, REVIEW, USER, id};
+use super::ids::{BOOK, FEWEST_BOOKS, ITEM, POST, REVIEW, USER, id};
 
 /// The password of every sample user. docs/tour.md uses it.
 const PASSWORD: &str = "correct horse battery";

@@ -1,20 +1,26 @@
-//! Passwords: hashed with Argon2id (RFC 9106) by a few threads (`workers`), and compared.
+//! Passwords: hashed with Argon2id (RFC 9106) by a few threads (`workers`), and compared with what is
+//! `stored`.
 //!
 //! A hash takes tens of milliseconds of a core and 19 MiB on purpose, so no more of them run at
 //! once than there are threads, and few calls wait for one.
 
+mod stored;
 mod workers;
 
 use std::fmt;
 
 use argon2::{
-    Algorithm, Argon2, Block, Params, Version,
+    Algorithm, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use rand::Rng;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-pub use self::workers::{Hashing, PasswordError, configure, memory, threads};
+use self::stored::{StoredHash, fill};
+pub use self::{
+    stored::check_foreign,
+    workers::{Hashing, PasswordError, configure, memory, threads},
+};
 
 /// A password as a caller sent it. It is never shown, not even in this program's own log.
 #[derive(Clone)]
@@ -58,19 +64,24 @@ impl Password {
     /// with one as without.
     ///
     /// # Errors
-    /// If too many calls wait, or what is stored is no hash of Argon2id.
+    /// If too many calls wait, or what is stored is no hash of Argon2 or bcrypt.
     pub async fn is_of(self, stored: Option<String>) -> Result<Match, PasswordError> {
         let _slot = workers::slot(1)?;
         let hashing = workers::hashing();
         workers::run(move |memory| {
             let made_up = hashing.made_up();
             let hash = stored.as_deref().unwrap_or(&made_up);
-            let hash = PasswordHash::new(hash).map_err(PasswordError::of)?;
-            let mut found = verify(&self.composed, &hash, memory)?;
-            let mut weak = is_weaker(&hash, &hashing);
+            let hash = StoredHash::parse(hash)?;
+            let mut found = hash.verify(&self.composed, memory)?;
+            let mut weak = hash.is_weaker(&hashing);
             if let (false, Some(typed)) = (found, &self.typed) {
-                found = verify(typed, &hash, memory)?;
+                found = hash.verify(typed, memory)?;
                 weak = true;
+            }
+            // An imported hash may take more memory than the threads keep.
+            if memory.len() > hashing.blocks() {
+                memory.truncate(hashing.blocks());
+                memory.shrink_to_fit();
             }
             Ok(match (found && stored.is_some(), weak) {
                 (false, _) => Match::Wrong,
@@ -125,7 +136,8 @@ fn hash_now(
     let salt: [u8; SALT] = rand::rng().random();
     let params = hashing.params().map_err(PasswordError::of)?;
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-    fill(&params, Version::V0x13, password.composed.as_bytes(), &salt, &mut output, memory)?;
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+    fill(algorithm, &params, version, password.composed.as_bytes(), &salt, &mut output, memory)?;
     let hash = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -134,54 +146,6 @@ fn hash_now(
         hash: Some(Output::new(&output).map_err(PasswordError::of)?),
     };
     Ok(hash.to_string())
-}
-
-fn verify(
-    password: &str,
-    hash: &PasswordHash,
-    memory: &mut Vec<Block>,
-) -> Result<bool, PasswordError> {
-    let params = Params::try_from(hash).map_err(PasswordError::of)?;
-    let version = match hash.version {
-        Some(version) => Version::try_from(version).map_err(PasswordError::of)?,
-        None => Version::V0x13,
-    };
-    let (Some(salt), Some(stored)) = (&hash.salt, &hash.hash) else {
-        return Err(PasswordError::of("a hash without a salt or without its value"));
-    };
-    if hash.algorithm != Algorithm::Argon2id.ident() {
-        return Err(PasswordError::of("a hash of another algorithm"));
-    }
-    let mut output = vec![0; stored.len()];
-    fill(&params, version, password.as_bytes(), salt, &mut output, memory)?;
-    // Compares in constant time.
-    Ok(Output::new(&output).map_err(PasswordError::of)? == *stored)
-}
-
-fn fill(
-    params: &Params,
-    version: Version,
-    password: &[u8],
-    salt: &[u8],
-    output: &mut [u8],
-    memory: &mut Vec<Block>,
-) -> Result<(), PasswordError> {
-    let blocks = params.block_count();
-    if memory.len() < blocks {
-        memory.reserve_exact(blocks - memory.len());
-        memory.resize(blocks, Block::default());
-    }
-    let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
-    argon2
-        .hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])
-        .map_err(PasswordError::of)
-}
-
-/// Whether a hash took less memory or fewer passes than the settings want.
-fn is_weaker(hash: &PasswordHash, hashing: &Hashing) -> bool {
-    Params::try_from(hash).is_ok_and(|params| {
-        params.m_cost() < hashing.memory_kib || params.t_cost() < hashing.passes
-    })
 }
 
 #[cfg(test)]
@@ -232,9 +196,27 @@ mod tests {
     /// What another implementation of Argon2id made.
     #[tokio::test]
     async fn hashes_of_others_are_read() {
-        use argon2::PasswordHasher;
+        use argon2::{Argon2, PasswordHasher};
         let theirs: PasswordHash = Argon2::default().hash_password(b"correct horse").unwrap();
         let compared = password("correct horse").is_of(Some(theirs.to_string())).await.unwrap();
         assert_eq!(compared, Match::Right);
+    }
+
+    /// Of the password `correct horse`, made by the bcrypt of Python.
+    const OF_BCRYPT: &str = "$2b$04$uecI.qPL65lc2wvPXrz/IeF/TOTvwLcOea6Xcf.zHqyT866oGdwva";
+
+    /// Of the password `correct horse`, made by argon2-cffi with Argon2i.
+    const OF_ARGON2I: &str = "$argon2i$v=19$m=1024,t=2,p=2$HT3VPdGasziS2MF2P6hEgg$0gV3KNaZGZUT3XFkcbDqz6em6foGI9fCjzJ5nHnpQRI";
+
+    #[tokio::test]
+    async fn hash_of_another_program_is_right_and_weak() {
+        for hash in [OF_BCRYPT, &OF_BCRYPT.replace("$2b$", "$2y$"), OF_ARGON2I] {
+            check_foreign(hash).unwrap();
+            let compare = async |text: &str| {
+                Password::new(text.to_owned()).is_of(Some(hash.to_owned())).await.unwrap()
+            };
+            assert_eq!(compare("correct horse").await, Match::Weak, "{hash}");
+            assert_eq!(compare("correct horsf").await, Match::Wrong, "{hash}");
+        }
     }
 }

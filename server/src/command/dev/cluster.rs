@@ -13,11 +13,13 @@ use std::{
 use rand::{Rng as _, distr::Alphanumeric};
 
 use super::{
-    super::failure::Failure,
     account, processes,
     state::{self, StateFolder},
 };
-use crate::postgres_programs::{OLDEST, PostgresPrograms, SERVER_PROGRAMS};
+use crate::{
+    command::{failure::Failure, print},
+    postgres_programs::{OLDEST, PostgresPrograms, SERVER_PROGRAMS},
+};
 
 /// The role that owns the database, as in `deploy/postgres/roles.sql`. The URL names it.
 pub(super) const OWNER: &str = "bookstore_owner";
@@ -61,7 +63,7 @@ const LOCALES: [&[&str]; 4] = [
 
 /// Whether the cluster ran before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum ClusterStart {
     /// This process has started it.
     New,
     /// It ran.
@@ -93,7 +95,7 @@ impl DevCluster {
     }
 
     /// Starts the cluster, and creates it first if it does not exist.
-    pub(super) fn start(state: &StateFolder) -> Result<(Self, Start), Failure> {
+    pub(super) fn start(state: &StateFolder) -> Result<(Self, ClusterStart), Failure> {
         let programs = PostgresPrograms::find(SERVER_PROGRAMS, oldest(state)?)?;
         if state.read(PASSWORD)?.is_none() {
             let password = rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH);
@@ -109,12 +111,12 @@ impl DevCluster {
         let mut cluster = Self::find(state)?;
         cluster.check_version()?;
         if cluster.process().is_some() {
-            return Ok((cluster, Start::Running));
+            return Ok((cluster, ClusterStart::Running));
         }
         cluster.clear()?;
         if TcpListener::bind(("127.0.0.1", cluster.port)).is_err() {
             let (taken, free) = (cluster.port, free_port(state)?);
-            super::print::error(&format!("port {taken} is in use: the database gets port {free}"));
+            print::error(&format!("port {taken} is in use: the database gets port {free}"));
             state.write(PORT, &free.to_string())?;
             cluster.port = free;
         }
@@ -134,7 +136,7 @@ impl DevCluster {
             )
             .into());
         }
-        Ok((cluster, Start::New))
+        Ok((cluster, ClusterStart::New))
     }
 
     /// Stops the cluster and waits until its processes have ended. Returns whether it ran.

@@ -3,10 +3,8 @@
 use bookstore_migration::roles;
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgConnectOptions};
 
-use super::{
-    super::failure::Failure,
-    cluster::{DATABASE, DevCluster, OWNER, SUPERUSER},
-};
+use super::cluster::{DATABASE, DevCluster, OWNER, SUPERUSER};
+use crate::command::failure::Failure;
 
 /// Creates what is missing. The roles are those of `deploy/postgres/roles.sql`.
 pub(super) async fn prepare(cluster: &DevCluster) -> Result<(), Failure> {

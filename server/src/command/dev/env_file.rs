@@ -2,8 +2,11 @@
 
 use std::{fs, io::ErrorKind, path::Path};
 
-use super::{super::failure::Failure, state::write_private};
-use crate::config::{DOT_ENV, dot_env_lines};
+use super::state::write_private;
+use crate::{
+    command::failure::Failure,
+    config::{DOT_ENV, dot_env_lines},
+};
 
 /// The comment before the line that is written. A line without it is not replaced.
 const MARK: &str = "# Written by bookstore dev.";

@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 use tokio::runtime::Builder;
 
 use self::{
-    cluster::{DevCluster, Start},
+    cluster::{ClusterStart, DevCluster},
     state::StateFolder,
 };
 use super::{failure::Failure, print, serve};
@@ -36,7 +36,7 @@ const STOPPED: u8 = 3;
 pub struct Arguments {
     /// What to do with the cluster.
     #[command(subcommand)]
-    pub command: Option<Verb>,
+    pub command: Option<DevCommand>,
     /// How many books the sample data of an empty database has.
     #[arg(
         long,
@@ -50,7 +50,7 @@ pub struct Arguments {
 
 /// The subcommands of `dev`.
 #[derive(Subcommand)]
-pub enum Verb {
+pub enum DevCommand {
     /// Starts the cluster, creates it if needed, and writes its URL to `.env`.
     Up,
     /// Stops the cluster. Its data stays.
@@ -81,7 +81,7 @@ pub enum Verb {
 }
 
 /// What the service needs to serve the cluster.
-pub struct Begun {
+pub struct DevService {
     /// The settings, with the cluster's URL.
     pub settings: SettingFlags,
     /// The arguments of `serve`.
@@ -94,15 +94,15 @@ pub struct Begun {
 ///
 /// # Errors
 /// If PostgreSQL is not installed, or a program of it fails. The text says what to do.
-pub async fn run(verb: Verb) -> Result<ExitCode, Failure> {
+pub async fn run(verb: DevCommand) -> Result<ExitCode, Failure> {
     let state = StateFolder::of_working_directory()?;
     match verb {
-        Verb::Up => {
+        DevCommand::Up => {
             let _lock = state.lock()?;
             up(&state).await?;
         }
-        Verb::Down => {
-            if !state.exists() {
+        DevCommand::Down => {
+            if !state.data().exists() {
                 print::line("no database here: bookstore dev up creates one");
                 return Ok(ExitCode::SUCCESS);
             }
@@ -110,10 +110,10 @@ pub async fn run(verb: Verb) -> Result<ExitCode, Failure> {
             let stopped = DevCluster::find(&state)?.stop()?;
             print::line(if stopped { "stopped" } else { "not running" });
         }
-        Verb::Status => return status(&state),
-        Verb::Logs { lines, follow } => logs(&state, lines, follow).await?,
-        Verb::Psql { arguments } => return psql(&state, &arguments),
-        Verb::Reset { yes } => {
+        DevCommand::Status => return status(&state),
+        DevCommand::Logs { lines, follow } => logs(&state, lines, follow).await?,
+        DevCommand::Psql { arguments } => return psql(&state, &arguments),
+        DevCommand::Reset { yes } => {
             if !yes {
                 confirm(&state)?;
             }
@@ -132,7 +132,7 @@ pub async fn run(verb: Verb) -> Result<ExitCode, Failure> {
 ///
 /// # Errors
 /// If a setting names another database, PostgreSQL is not installed, or a program of it fails.
-pub fn begin(arguments: &Arguments, settings: SettingFlags) -> Result<Begun, Failure> {
+pub fn begin(arguments: &Arguments, settings: SettingFlags) -> Result<DevService, Failure> {
     if settings.has_database_url() {
         return Err("--database-url: bookstore dev serves the database of this folder, \
                     bookstore serve serves another one"
@@ -149,7 +149,7 @@ pub fn begin(arguments: &Arguments, settings: SettingFlags) -> Result<Begun, Fai
     let (cluster, start) = runtime.block_on(up(&state))?;
     let settings = settings.with_database_url(cluster.url());
     let serve = serve::Arguments::for_development(arguments.sample_data);
-    Ok(Begun { settings, serve, started: (start == Start::New).then_some(cluster) })
+    Ok(DevService { settings, serve, started: (start == ClusterStart::New).then_some(cluster) })
 }
 
 /// Stops the cluster after the service.
@@ -163,15 +163,15 @@ pub fn end(cluster: DevCluster) -> Result<(), Failure> {
 }
 
 /// Starts the cluster, prints its URL and writes the URL to `.env`.
-async fn up(state: &StateFolder) -> Result<(DevCluster, Start), Failure> {
+async fn up(state: &StateFolder) -> Result<(DevCluster, ClusterStart), Failure> {
     // Checked first, so that nothing starts if the file names another database.
     env_file::check(state.project())?;
     let (cluster, start) = DevCluster::start(state)?;
     database::prepare(&cluster).await?;
     env_file::write(state.project(), &cluster.url())?;
     let what = match start {
-        Start::New => "started",
-        Start::Running => "runs already",
+        ClusterStart::New => "started",
+        ClusterStart::Running => "runs already",
     };
     print::error(&format!(
         "PostgreSQL {} {what} on port {}, data in {}; its URL is in .env",

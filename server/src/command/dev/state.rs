@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::failure::Failure;
+use crate::command::failure::Failure;
 
 /// The name of the folder.
 const NAME: &str = ".bookstore";
@@ -30,10 +30,6 @@ impl StateFolder {
 
     pub(super) fn path(&self) -> PathBuf {
         self.project.join(NAME)
-    }
-
-    pub(super) fn exists(&self) -> bool {
-        self.path().is_dir()
     }
 
     /// What PostgreSQL's account owns: data and log.

@@ -73,7 +73,7 @@ impl Hashing {
     }
 
     /// The blocks of a hash's memory.
-    fn blocks(&self) -> usize {
+    pub(super) fn blocks(&self) -> usize {
         self.params().map_or(0, |params| params.block_count())
     }
 

@@ -1,0 +1,180 @@
+//! Hashes of passwords as rows hold them: Argon2 as PHC strings, which this program makes, and
+//! bcrypt in its modular crypt format, which imported users may have.
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, PasswordHash},
+};
+
+use super::workers::{Hashing, PasswordError};
+
+/// The prefixes of bcrypt. `2y` is PHP's name for what others call `2b`; `2a` differs for passwords
+/// that no password of this contract is like.
+const BCRYPT: [&str; 3] = ["$2a$", "$2b$", "$2y$"];
+
+/// The bytes of a hash of bcrypt.
+const BCRYPT_LENGTH: usize = 60;
+
+/// The costs of bcrypt that are taken in. 4 is the smallest that bcrypt has. 15 takes seconds.
+const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=15;
+
+/// The most that an imported hash of Argon2 may ask for. A login computes it, so it bounds the
+/// memory and the time that one login takes.
+const MOST_MEMORY_KIB: u32 = 256 * 1024;
+const MOST_PASSES: u32 = 16;
+const MOST_LANES: u32 = 16;
+
+/// A hash that a row holds.
+pub(super) enum StoredHash<'a> {
+    Argon2(PasswordHash),
+    Bcrypt(&'a str),
+}
+
+impl<'a> StoredHash<'a> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If it has neither form.
+    pub(super) fn parse(text: &'a str) -> Result<Self, PasswordError> {
+        if BCRYPT.iter().any(|prefix| text.starts_with(prefix)) {
+            return Ok(Self::Bcrypt(text));
+        }
+        Ok(Self::Argon2(PasswordHash::new(text).map_err(PasswordError::of)?))
+    }
+
+    /// Whether it is that of a password.
+    ///
+    /// # Errors
+    /// If it has no salt, or is of an algorithm that is not known.
+    pub(super) fn verify(
+        &self,
+        password: &str,
+        memory: &mut Vec<Block>,
+    ) -> Result<bool, PasswordError> {
+        let hash = match self {
+            // bcrypt reads 72 bytes of a password and ignores the others, as it did when the hash
+            // was made.
+            Self::Bcrypt(hash) => return bcrypt::verify(password, hash).map_err(PasswordError::of),
+            Self::Argon2(hash) => hash,
+        };
+        let params = Params::try_from(hash).map_err(PasswordError::of)?;
+        let version = match hash.version {
+            Some(version) => Version::try_from(version).map_err(PasswordError::of)?,
+            None => Version::V0x13,
+        };
+        let (Some(salt), Some(stored)) = (&hash.salt, &hash.hash) else {
+            return Err(PasswordError::of("a hash without a salt or without its value"));
+        };
+        let algorithm = Algorithm::new(hash.algorithm.as_str()).map_err(PasswordError::of)?;
+        let mut output = vec![0; stored.len()];
+        fill(algorithm, &params, version, password.as_bytes(), salt, &mut output, memory)?;
+        // Compares in constant time.
+        Ok(Output::new(&output).map_err(PasswordError::of)? == *stored)
+    }
+
+    /// Whether it is of another algorithm than Argon2id, or took less memory or fewer passes than
+    /// the settings want.
+    pub(super) fn is_weaker(&self, hashing: &Hashing) -> bool {
+        let Self::Argon2(hash) = self else { return true };
+        hash.algorithm != Algorithm::Argon2id.ident()
+            || Params::try_from(hash).is_ok_and(|params| {
+                params.m_cost() < hashing.memory_kib || params.t_cost() < hashing.passes
+            })
+    }
+}
+
+/// Checks a hash that another program made, before it is stored.
+///
+/// # Errors
+/// What it must be. The sentence does not repeat the hash.
+pub fn check_foreign(text: &str) -> Result<(), String> {
+    let unknown = || {
+        "must be a hash of Argon2 ($argon2id$, $argon2i$, $argon2d$) or bcrypt ($2a$, $2b$, $2y$)"
+            .to_owned()
+    };
+    match StoredHash::parse(text).map_err(|_| unknown())? {
+        StoredHash::Bcrypt(text) => {
+            let parts: bcrypt::HashParts = text
+                .parse()
+                .map_err(|_| "must be a whole hash of bcrypt, 60 characters".to_owned())?;
+            if text.len() != BCRYPT_LENGTH {
+                return Err("must be a whole hash of bcrypt, 60 characters".to_owned());
+            }
+            if !BCRYPT_COSTS.contains(&parts.get_cost()) {
+                let (least, most) = (BCRYPT_COSTS.start(), BCRYPT_COSTS.end());
+                return Err(format!("must have a cost of bcrypt from {least} to {most}"));
+            }
+        }
+        StoredHash::Argon2(hash) => {
+            if Algorithm::new(hash.algorithm.as_str()).is_err() {
+                return Err(unknown());
+            }
+            let params = Params::try_from(&hash)
+                .map_err(|error| format!("has wrong parameters of Argon2: {error}"))?;
+            if hash.salt.is_none() || hash.hash.is_none() {
+                return Err("must have a salt and a value".to_owned());
+            }
+            if params.m_cost() > MOST_MEMORY_KIB
+                || params.t_cost() > MOST_PASSES
+                || params.p_cost() > MOST_LANES
+            {
+                return Err(format!(
+                    "must have parameters of Argon2 up to m={MOST_MEMORY_KIB}, t={MOST_PASSES}, \
+                     p={MOST_LANES}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Computes Argon2 in memory that the caller keeps.
+pub(super) fn fill(
+    algorithm: Algorithm,
+    params: &Params,
+    version: Version,
+    password: &[u8],
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Vec<Block>,
+) -> Result<(), PasswordError> {
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        memory.reserve_exact(blocks - memory.len());
+        memory.resize(blocks, Block::default());
+    }
+    let argon2 = Argon2::new(algorithm, version, params.clone());
+    argon2
+        .hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])
+        .map_err(PasswordError::of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the password `correct horse`, made by the bcrypt of Python.
+    const OF_BCRYPT: &str = "$2b$04$uecI.qPL65lc2wvPXrz/IeF/TOTvwLcOea6Xcf.zHqyT866oGdwva";
+
+    #[test]
+    fn foreign_hash_that_cannot_be_verified_is_refused() {
+        let half = &OF_BCRYPT[..40];
+        let costly = OF_BCRYPT.replacen("$04$", "$31$", 1);
+        let big = "$argon2id$v=19$m=4194304,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
+                   AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let cases = [
+            ("", "Argon2"),
+            ("secret", "Argon2"),
+            ("pbkdf2_sha256$600000$abc$def", "Argon2"),
+            ("$6$salt$abc", "Argon2"),
+            (half, "60 characters"),
+            (&costly, "cost of bcrypt from 4 to 15"),
+            (big, "up to m=262144"),
+            ("$argon2id$v=19$m=4096,t=2,p=1", "a salt"),
+        ];
+        for (hash, expected) in cases {
+            let error = check_foreign(hash).expect_err(hash);
+            assert!(error.contains(expected), "{hash}: {error}");
+        }
+    }
+}
