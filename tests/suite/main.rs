@@ -30,6 +30,7 @@ mod filter_cases;
 mod guard;
 mod health;
 mod idempotency;
+mod import_users;
 mod item;
 mod lifecycle;
 mod list;

@@ -13,6 +13,7 @@ mod serve;
 mod token;
 mod topology;
 mod transfer;
+mod users;
 mod variables;
 
 use std::{process::ExitCode, time::Duration};
@@ -57,6 +58,8 @@ enum Command {
     Import(import::Arguments),
     /// Exports books from a running service to a file: CSV or JSON Lines.
     Export(export::Arguments),
+    /// Works on the accounts of users in the database: imports them with their hashes.
+    Users(users::Arguments),
     /// Asks a running service for its health. The exit code is the answer.
     Health(health::Arguments),
     /// Makes static tokens, with which callers prove who they are.
@@ -186,6 +189,13 @@ fn with_settings(
             },
             Command::Migrate(arguments) => {
                 return migrate::run(&config, revisions, &arguments).await;
+            }
+            Command::Users(arguments) => {
+                let known = revisions.into_iter().map(|revision| revision.name).collect();
+                match users::run(&config, known, &arguments).await {
+                    Ok(code) => return code,
+                    Err(error) => Err(error),
+                }
             }
             Command::Topology => topology::run(&config).await,
             // These are clients, or have printed their output already.

@@ -1,6 +1,7 @@
 //! Users of the bookstore.
 
 mod convert;
+mod import;
 mod operations;
 mod renewal;
 mod service;
@@ -18,7 +19,10 @@ use bookstore_query::{
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
-pub use self::renewal::renew;
+pub use self::{
+    import::{ImportedUser, import},
+    renewal::renew,
+};
 use super::Entry;
 use crate::rpc::registry::Registry;
 
