@@ -33,7 +33,7 @@ pub(crate) const KIND: Kind = Kind {
     field: "user",
     ids: || [id(1), id(2)],
     valid: a_user,
-    required: &["email", "username", "full_name", "password"],
+    required: &["email", "username", "password"],
     input_only: &["password"],
     text: ("username", 100),
     other: Some(("bio", 1_000)),

@@ -59,6 +59,8 @@ pub(super) async fn run(
     known: &[String],
     arguments: &Arguments,
 ) -> Result<ExitCode, Failure> {
+    // A wrong path is told before a wrong database.
+    lines(&arguments.file)?;
     let store = app::open_store(&config.database)?;
     let imported = import(config, &store, known, arguments).await;
     store.close().await;
@@ -77,7 +79,14 @@ async fn import(
             return Err("the schema is not migrated: bookstore migrate up does it".into());
         }
         Schema::Right { refuses_writes: Some(reason), .. } => return Err(reason.into()),
-        _ => {}
+        Schema::ShutOut { revision, minimum_head } => {
+            return Err(format!(
+                "revision {revision} of the schema needs a program that knows {minimum_head}: \
+                 import with a newer program"
+            )
+            .into());
+        }
+        Schema::Right { .. } => {}
     }
     let rules = Rules::of_contract()?;
     let calls = Calls::new(store.clone(), rules, config.server.max_message_size);
