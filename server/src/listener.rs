@@ -37,8 +37,8 @@ use self::{
     socket::Accepted,
 };
 pub use self::{
-    connection::{ConnectionLimits, STREAM_WINDOW},
-    request_body::RequestBody,
+    connection::ConnectionLimits,
+    request_body::{RequestBody, STREAM_WINDOW},
     socket::Socket,
 };
 use crate::{budget::Budget, meters, security::tls::Tls, shutdown::Stop};

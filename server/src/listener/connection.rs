@@ -23,7 +23,7 @@ use super::{
     calls::{CallBody, InFlightCalls, NextCall},
     handshake::Handshakes,
     preface,
-    request_body::RequestBody,
+    request_body::{RequestBody, STREAM_WINDOW},
     socket::Peer,
 };
 use crate::{
@@ -37,8 +37,6 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 /// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The layers take
 /// half of it and tell why; beyond this the transport answers 431 by itself.
 const METADATA_BYTES: u32 = 32 * 1024;
-/// What the transport may hold of one request that is not read yet, in bytes.
-pub const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// What the budget counts for a call that waits is what the transport may hold of one.
 const _: () =

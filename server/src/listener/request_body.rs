@@ -9,7 +9,8 @@ use std::{
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::STREAM_WINDOW;
+/// What the transport may hold of one request that is not read yet, in bytes.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// How long the rest of a request may take to come after its answer.
 const REST: Duration = Duration::from_secs(1);

@@ -9,8 +9,8 @@ mod secrets;
 mod streams;
 mod tokens;
 
-use bookstore_tests::{AccessFiles, Engine, TestServer, policy};
-use serde_json::{Value, json};
+use bookstore_tests::{AccessFiles, Engine, SOON, TestServer, policy, until};
+use serde_json::Value;
 use tonic::{Code, Status};
 
 use crate::{
@@ -64,9 +64,20 @@ fn is_unauthenticated(refusal: &Refusal, reason: &str) {
     assert_eq!(refusal.message, "the call needs credentials that are right and in force");
 }
 
-/// The lines of the log under the target `audit` that say this.
-fn audited(server: &TestServer, message: &str) -> Vec<Value> {
+/// The lines of the log so far under the target `audit` that say this.
+pub(crate) fn audited(server: &TestServer, message: &str) -> Vec<Value> {
     let lines = server.logs().so_far();
     let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|it| it["target"] == "audit" && it["message"] == json!(message)).collect()
+    lines.filter(|it| it["target"] == "audit" && it["message"] == message).collect()
+}
+
+/// The same once there is one of which this holds. The log is written behind the calls.
+pub(crate) async fn audited_with(
+    server: &TestServer,
+    message: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Vec<Value> {
+    let what = format!("a line of the log says {message}");
+    until(&what, SOON, async || audited(server, message).iter().any(&holds)).await;
+    audited(server, message)
 }

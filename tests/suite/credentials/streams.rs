@@ -18,7 +18,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest as Question,
 };
 
-use super::{audited, bearer, for_members, list_as, refused};
+use super::{audited_with, bearer, for_members, list_as, refused};
 use crate::{client::a_book, transact::Led};
 
 on_every_engine!(
@@ -40,23 +40,20 @@ async fn begun(server: &TestServer, token: &str) -> Led {
 
 /// Goes on with a transaction until it ends, and makes sure that it has changed nothing.
 async fn ends(server: &TestServer, mut led: Led, reason: &str) {
-    let end = async {
-        loop {
-            let list = json!({"page_size": 1});
-            match led.call("CategoryService/ListCategories", list).await {
-                Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                Err(refusal) => return refusal,
-            }
-        }
-    };
-    let refusal = tokio::time::timeout(SOON, end).await.expect("an end");
+    let mut refusal = None;
+    until("the transaction ends", SOON, async || {
+        let list = json!({"page_size": 1});
+        refusal = led.call("CategoryService/ListCategories", list).await.err();
+        refusal.is_some()
+    })
+    .await;
+    let refusal = refusal.expect("a refusal");
     assert_eq!(refusal.reason, reason, "{refusal:?}");
     until("the transaction is rolled back", SOON, async || {
         server.sql("SELECT id FROM books").await.is_empty()
     })
     .await;
-    let lines = audited(server, "refused");
-    assert!(lines.iter().any(|line| line["reason"] == reason), "{lines:?}");
+    audited_with(server, "refused", |line| line["reason"] == reason).await;
 }
 
 async fn transactions_end_when_their_token_is_withdrawn(engine: Engine) {

@@ -8,7 +8,6 @@ mod report;
 mod start;
 
 use bookstore_tests::{AccessFiles, Engine, TestServer};
-use serde_json::Value;
 use tonic::{Response, Status};
 
 use crate::{bad_input::send, client::Refusal};
@@ -39,11 +38,4 @@ async fn call(
 fn forbidden<T>(answer: Result<T, Status>) -> Option<Refusal> {
     let refusal = Refusal::from(&answer.err()?);
     (refusal.reason == "METHOD_FORBIDDEN").then_some(refusal)
-}
-
-/// The lines of the log under the target `audit` that say this.
-fn audited(server: &TestServer, message: &str) -> Vec<Value> {
-    let lines = server.logs().so_far();
-    let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|it| it["target"] == "audit" && it["message"] == message).collect()
 }

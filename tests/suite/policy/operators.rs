@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use bookstore_tests::{AccessFiles, Engine, Replicated, SOON, TestServer, policy, until};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::{audited, bearer};
-use crate::bad_input::send;
+use super::bearer;
+use crate::{bad_input::send, credentials::audited_with};
 
 /// Makes a request with headers; returns the whole answer.
 async fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> String {
@@ -67,8 +68,9 @@ async fn operators_see_and_change_by_their_lines() {
     for path in ["/livez", "/readyz"] {
         assert_eq!(code(&ask(address, &format!("GET {path}"), "", "").await), 200, "{path}");
     }
-    let lines = audited(&server, "refused");
-    let forbidden = lines.iter().find(|line| line["reason"] == "METHOD_FORBIDDEN");
+    let is_forbidden = |line: &Value| line["reason"] == "METHOD_FORBIDDEN";
+    let lines = audited_with(&server, "refused", is_forbidden).await;
+    let forbidden = lines.iter().find(|line| is_forbidden(line));
     let line = forbidden.expect("a line of the refusal");
     assert_eq!((&line["method"], &line["principal"]), (&put.into(), &"token:eve".into()));
     let logs = server.logs().so_far().join("\n");

@@ -2,8 +2,8 @@
 
 use bookstore_tests::{AccessFiles, Engine, TestServer, on_every_engine, policy, run};
 
-use super::{audited, bearer, call, forbidden, start};
-use crate::bad_input::send;
+use super::{bearer, call, forbidden, start};
+use crate::{bad_input::send, credentials::audited};
 
 on_every_engine!(a_wrong_policy_leaves_the_old_one_in_force);
 
