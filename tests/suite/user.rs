@@ -11,7 +11,7 @@ use crate::{
         Case, bad,
         standard::{self, Kind},
     },
-    client::{Refusal, a_book, id, mask, with},
+    client::{Refusal, id, mask, with},
     order::{Placed, place},
     standard::{answer, refusal, statements},
 };
@@ -23,7 +23,6 @@ on_every_engine!(
     user_without_role_and_state_gets_the_defaults,
     deleting_a_user_with_posts_needs_force,
     order_counts_are_listed_for_each_user,
-    user_without_full_name_orders_without_an_address,
 );
 
 /// The bad-input table's case of users.
@@ -34,7 +33,7 @@ pub(crate) const KIND: Kind = Kind {
     field: "user",
     ids: || [id(1), id(2)],
     valid: a_user,
-    required: &["email", "username", "password"],
+    required: &["email", "username", "full_name", "password"],
     input_only: &["password"],
     text: ("username", 100),
     other: Some(("bio", 1_000)),
@@ -319,34 +318,6 @@ async fn deleting_a_user_with_posts_needs_force(engine: Engine) {
     answer(&server, "PostService/DeletePost", json!({"id": id(4)})).await;
     answer(&server, delete, of(3, false)).await;
     assert_eq!(count("users").await, "0");
-}
-
-async fn user_without_full_name_orders_without_an_address(engine: Engine) {
-    let server = TestServer::start(engine).await;
-    let (book, user) = (id(1), id(2));
-    let create = json!({"id": book, "book": with(a_book("A book"), json!({"stock": 2}))});
-    answer(&server, "BookService/CreateBook", create).await;
-    let members =
-        json!({"email": "reader@example.org", "username": "reader", "password": "12345678"});
-    let created = answer(&server, CREATE, json!({"id": user, "user": members})).await;
-    assert_eq!(created.get("full_name").and_then(Value::as_str).unwrap_or_default(), "");
-    // The name can be added and taken away again.
-    for name in ["A. Reader", ""] {
-        let changed = json!({"id": user, "full_name": name});
-        let update = json!({"user": changed, "update_mask": mask(&["full_name"])});
-        let changed = answer(&server, UPDATE, update).await;
-        assert_eq!(changed.get("full_name").and_then(Value::as_str).unwrap_or_default(), name);
-    }
-
-    let items = json!([{"book_id": book, "quantity": 1}]);
-    let order = json!({"id": id(3), "user_id": user, "items": items});
-    let order = answer(&server, "OrderService/PlaceOrder", order).await;
-    assert_eq!(order.get("shipping_address").and_then(Value::as_str).unwrap_or_default(), "");
-    let item = json!({"user_id": user, "book_id": book, "quantity": 1});
-    answer(&server, "CartService/AddItem", item).await;
-    answer(&server, "CartService/Checkout", json!({"user_id": user, "order_id": id(4)})).await;
-    let empty = "SELECT count(*) FROM orders WHERE shipping_address = ''";
-    assert_eq!(server.database().value(empty).await, "2");
 }
 
 async fn order_counts_are_listed_for_each_user(engine: Engine) {

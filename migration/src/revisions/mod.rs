@@ -13,7 +13,6 @@ mod m20261121_000020_create_idempotency_keys;
 mod m20261121_000030_index_words_of_books;
 mod m20261125_000001_create_timeline_history;
 mod m20261127_000001_grant_tables_by_name;
-mod m20261127_000002_make_names_and_addresses_optional;
 
 use crate::revision::Revision;
 
@@ -33,6 +32,5 @@ pub fn revisions() -> Vec<Revision> {
         m20261121_000030_index_words_of_books::revision(),
         m20261125_000001_create_timeline_history::revision(),
         m20261127_000001_grant_tables_by_name::revision(),
-        m20261127_000002_make_names_and_addresses_optional::revision(),
     ]
 }
