@@ -55,8 +55,8 @@ pub(super) fn url_in(folder: &Path) -> Result<Option<(usize, String)>, String> {
         Err(error) => return Err(format!("{}, read for database_url: {error}", path.display())),
     };
     // As in a shell, the last one counts.
-    let lines = lines(&String::from_utf8_lossy(&text)).into_iter();
-    let Some(line) = lines.filter(|line| line.name == READ).next_back() else { return Ok(None) };
+    let mut lines = lines(&String::from_utf8_lossy(&text)).into_iter();
+    let Some(line) = lines.rfind(|line| line.name == READ) else { return Ok(None) };
     match line.value {
         Some(value) if value.is_empty() => Ok(None),
         Some(value) => Ok(Some((line.number, value))),

@@ -215,8 +215,11 @@ async fn logs(state: &StateFolder, lines: usize, follow: bool) -> Result<(), Fai
     for line in &all[all.len().saturating_sub(lines)..] {
         print::line(line);
     }
+    if !follow {
+        return Ok(());
+    }
     let mut at = text.len();
-    while follow {
+    loop {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let text = read(&path)?;
         // A shorter file is a new one.
@@ -226,7 +229,6 @@ async fn logs(state: &StateFolder, lines: usize, follow: bool) -> Result<(), Fai
         }
         at = text.len();
     }
-    Ok(())
 }
 
 /// Replaces this process by psql. The password is in its environment, not in its command line.

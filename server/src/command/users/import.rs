@@ -60,7 +60,7 @@ pub(super) async fn run(
     arguments: &Arguments,
 ) -> Result<ExitCode, Failure> {
     // A wrong path is told before a wrong database.
-    lines(&arguments.file)?;
+    drop(lines(&arguments.file)?);
     let store = app::open_store(&config.database)?;
     let imported = import(config, &store, known, arguments).await;
     store.close().await;

@@ -26,7 +26,7 @@ const MOST_LANES: u32 = 16;
 
 /// A hash that a row holds.
 pub(super) enum StoredHash<'a> {
-    Argon2(PasswordHash),
+    Argon2(Box<PasswordHash>),
     Bcrypt(&'a str),
 }
 
@@ -39,7 +39,7 @@ impl<'a> StoredHash<'a> {
         if BCRYPT.iter().any(|prefix| text.starts_with(prefix)) {
             return Ok(Self::Bcrypt(text));
         }
-        Ok(Self::Argon2(PasswordHash::new(text).map_err(PasswordError::of)?))
+        Ok(Self::Argon2(Box::new(PasswordHash::new(text).map_err(PasswordError::of)?)))
     }
 
     /// Whether it is that of a password.
@@ -57,7 +57,7 @@ impl<'a> StoredHash<'a> {
             Self::Bcrypt(hash) => return bcrypt::verify(password, hash).map_err(PasswordError::of),
             Self::Argon2(hash) => hash,
         };
-        let params = Params::try_from(hash).map_err(PasswordError::of)?;
+        let params = Params::try_from(&**hash).map_err(PasswordError::of)?;
         let version = match hash.version {
             Some(version) => Version::try_from(version).map_err(PasswordError::of)?,
             None => Version::V0x13,
@@ -77,7 +77,7 @@ impl<'a> StoredHash<'a> {
     pub(super) fn is_weaker(&self, hashing: &Hashing) -> bool {
         let Self::Argon2(hash) = self else { return true };
         hash.algorithm != Algorithm::Argon2id.ident()
-            || Params::try_from(hash).is_ok_and(|params| {
+            || Params::try_from(&**hash).is_ok_and(|params| {
                 params.m_cost() < hashing.memory_kib || params.t_cost() < hashing.passes
             })
     }
@@ -109,7 +109,7 @@ pub fn check_foreign(text: &str) -> Result<(), String> {
             if Algorithm::new(hash.algorithm.as_str()).is_err() {
                 return Err(unknown());
             }
-            let params = Params::try_from(&hash)
+            let params = Params::try_from(&*hash)
                 .map_err(|error| format!("has wrong parameters of Argon2: {error}"))?;
             if hash.salt.is_none() || hash.hash.is_none() {
                 return Err("must have a salt and a value".to_owned());
