@@ -31,6 +31,7 @@ use tower::ServiceExt;
 
 use self::connections::{AdminSlot, Connections};
 use crate::{
+    config::NodeEncryption,
     drift::Drift,
     rpc::{
         health::{DatabaseState, Readiness},
@@ -62,7 +63,7 @@ pub const POLICY_CALLS: &str = "/policy/calls";
 const PATHS: &str = "\
 GET /livez         200 while the program runs
 GET /readyz        200 while calls are answered, else 503 and why not
-GET /status        the database: state, connections, latency
+GET /status        the database: state, connections, latency, TLS
 GET /pools         the connections to it
 GET /topology      its nodes: role, timeline, position, lag
 GET /calls         the calls in flight, the oldest first
@@ -82,6 +83,8 @@ pub struct Admin {
     pub readiness: Readiness,
     /// The calls in flight.
     pub load: Load,
+    /// How the connections to each node of the database are encrypted.
+    pub encryption: Vec<NodeEncryption>,
     /// How the schema differs from what the migrations make.
     pub drift: Drift,
     /// Who may ask what; none lets everyone who reaches the address.
@@ -195,12 +198,17 @@ async fn status(State(admin): AdminState) -> Response {
         Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
+    let encryption = admin
+        .encryption
+        .iter()
+        .map(|node| json!({"node": node.node, "mode": node.ssl_mode, "warning": node.warning}));
     let body = json(json!({
         "status": status,
         "message": message,
         "active_connections": active,
         "latency_ms": latency_ms,
         "time": now().to_rfc3339(),
+        "database_tls": encryption.collect::<Value>(),
         "drift": admin.drift.report().map(|report| {
             report.findings.iter().map(|finding| finding.to_json()).collect::<Value>()
         }),

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bookstore_auth::policy::VerifiedCredentials;
+
 use super::{
     Address,
     settings::{
@@ -52,6 +54,13 @@ pub struct ClientCertificates {
 }
 
 impl Security {
+    /// Which credentials the service verifies, beside JSON Web Tokens.
+    #[must_use]
+    pub fn verified(&self) -> VerifiedCredentials {
+        let certificates = self.tls.as_ref().is_some_and(|tls| tls.client.is_some());
+        VerifiedCredentials { tokens: self.tokens.is_some(), certificates }
+    }
+
     pub(super) fn read(values: &mut SettingValues, listen_addr: Option<&Address>) -> Option<Self> {
         let tls = tls(values, listen_addr);
         let interval = Duration::from_millis(100)..=Duration::from_hours(1);

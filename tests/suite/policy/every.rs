@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 
 use bookstore_proto::v1::ExecuteRequest;
-use bookstore_tests::{AccessFiles, Engine, TestServer, methods, on_every_engine, policy};
+use bookstore_tests::{AccessFiles, Engine, TestServer, methods, on_every_engine, policy, raw};
+use http::{Request, StatusCode};
 use prost::Message;
 use prost_types::Any;
 use tonic::Code;
+use tower::ServiceExt;
 
 use super::{bearer, call, forbidden, start};
 use crate::{
@@ -226,6 +228,20 @@ async fn no_other_spelling_of_a_path_opens_a_method() {
             let refusal = Refusal::from(&answer.expect_err(path));
             assert_eq!(refusal.reason, "METHOD_NOT_FOUND", "{path}");
         }
+    }
+    // Every call is a POST (gRPC, PROTOCOL-HTTP2): other methods of HTTP open none.
+    let connection = raw(server.address()).await;
+    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
+        let request = Request::builder()
+            .method(method)
+            .uri("/bookstore.v1.BookService/ListBooks")
+            .header("content-type", "application/grpc")
+            .header("authorization", &header);
+        let request = request.body(tonic::body::Body::empty()).expect("a request");
+        let answer = connection.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(answer.headers()["allow"], "POST", "{method}");
+        assert!(!answer.headers().contains_key("grpc-status"), "{method}: {answer:?}");
     }
     // A query is no part of the path: the method is the same, and so is its rule.
     let path = "/bookstore.v1.BookService/ListBooks?x=1";

@@ -78,7 +78,7 @@ async fn operators_see_and_change_by_their_lines() {
 }
 
 #[tokio::test]
-async fn without_the_section_nobody_sees_and_without_a_policy_all_do() {
+async fn admin_paths_are_closed_without_operators_and_open_without_a_policy() {
     let files = AccessFiles::new(&policy(|_| "member".to_owned(), ""));
     let header = format!("authorization: Bearer {}\r\n", files.token("ada"));
     let server = files
