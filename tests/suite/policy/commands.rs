@@ -46,6 +46,20 @@ async fn the_example_is_a_whole_policy() {
     assert!(nothing.errors.contains("the setting policy_file is empty"), "{nothing:?}");
 }
 
+/// compose.yml and the manifests serve with this policy, with static tokens alone.
+#[tokio::test]
+async fn the_policy_of_the_manifests_is_whole() {
+    let policy = example("kubernetes/policy.toml");
+    let settings = [("POLICY_FILE", policy.as_str()), ("TOKENS_FILE", "tokens")];
+    let checked = run(&["policy", "check"], &settings).await;
+    assert_eq!((checked.code, checked.errors.as_str()), (Some(0), ""), "{checked:?}");
+    let deploy = example("kubernetes/deployment.yaml");
+    let manifest = std::fs::read_to_string(deploy).expect("the manifest");
+    for setting in ["POLICY_FILE", "TOKENS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"] {
+        assert!(manifest.contains(&format!("{{name: {setting}, value: ")), "{setting}");
+    }
+}
+
 #[tokio::test]
 async fn show_prints_roles_by_methods() {
     let shown = on_example(&["show"]).await;
