@@ -126,7 +126,6 @@ async fn unknown_keys_do_not_slow_others_down(engine: Engine) {
         }
         assert_eq!(keys.asked(), 2, "at the start, and for the first unknown key: round {round}");
     }
-    eprintln!("RATIO {alone:?} {beside:?}");
     assert!(beside <= alone * 2, "{beside:?} beside unknown keys, {alone:?} alone");
 }
 
