@@ -1,5 +1,5 @@
 //! The admin address: what operators, probes and collectors of metrics ask for, apart from
-//! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
+//! the callers' port. HTTP/1.1, and HTTP/2 for the health checks of gRPC, with TLS if `admin_tls` is set.
 
 mod connections;
 mod operators;
@@ -20,12 +20,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
@@ -37,7 +39,7 @@ use crate::{
         health::{DatabaseState, Readiness},
         load::Load,
     },
-    security::{access::AccessControl, audit::PeerAddress},
+    security::{access::AccessControl, audit::PeerAddress, tls::Tls},
     telemetry,
 };
 
@@ -93,8 +95,8 @@ pub struct Admin {
     pub metrics: Option<fn() -> String>,
 }
 
-/// Answers on `listener` for as long as it is polled.
-pub async fn serve(listener: TcpListener, admin: Admin) {
+/// Answers on `listener` for as long as it is polled. With `tls`, connections are encrypted.
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, admin: Admin) {
     let services = router(admin);
     let connections = Connections::default();
     loop {
@@ -102,7 +104,13 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
             Ok((stream, peer)) => {
                 let slot = connections.admit(peer.ip());
                 let peer = PeerAddress::Tcp(peer);
-                tokio::spawn(connection(stream, services.clone(), slot, peer));
+                let services = services.clone();
+                match &tls {
+                    None => tokio::spawn(connection(stream, services, slot, peer)),
+                    Some(tls) => {
+                        tokio::spawn(encrypted(stream, tls.admin_config(), services, slot, peer))
+                    }
+                };
             }
             Err(error) => {
                 // The process is out of file descriptors. Without the pause this loop would use a
@@ -133,6 +141,24 @@ fn router(admin: Admin) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(Arc::new(admin))
         .route_service("/grpc.health.v1.Health/{method}", health)
+}
+
+/// Makes the handshake of TLS, which has as long as an idle connection, and serves the connection.
+async fn encrypted(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    services: Router,
+    slot: AdminSlot,
+    peer: PeerAddress,
+) {
+    let accepted = tokio::select! {
+        accepted = TlsAcceptor::from(config).accept(stream) => accepted,
+        () = slot.ended(REQUEST) => return,
+    };
+    match accepted {
+        Ok(stream) => connection(stream, services, slot, peer).await,
+        Err(error) => tracing::debug!(%error, %peer, "a handshake on the admin address failed"),
+    }
 }
 
 async fn connection<S>(stream: S, services: Router, slot: AdminSlot, peer: PeerAddress)

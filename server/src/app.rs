@@ -151,7 +151,8 @@ pub async fn serve(
         let encryption = config.database.encryption().cloned().collect();
         let admin = Admin { store, known, readiness, load, encryption, drift, access, metrics };
         // The admin address isn't drained. It answers until the process ends.
-        tokio::spawn(admin::serve(listener, admin));
+        let tls = tls.clone().filter(|_| config.security.admin_tls);
+        tokio::spawn(admin::serve(listener, tls, admin));
     }
 
     readiness.set_live();
