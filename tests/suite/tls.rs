@@ -82,13 +82,21 @@ fn config_with(authorities: &[&Authority], offer: Offer<'_>) -> Arc<ClientConfig
     Arc::new(config)
 }
 
+/// Connects with TLS.
+async fn handshake(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(config).connect(name, stream).await
+}
+
 /// Connects with TLS, and waits until the peer answers the preface with its SETTINGS. In TLS 1.3
 /// the server's refusal comes after the client's handshake.
 async fn open(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
     let open = async {
-        let stream = TcpStream::connect(address).await?;
-        let name = ServerName::try_from("localhost").expect("a name");
-        let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+        let mut stream = handshake(address, config).await?;
         stream.write_all(PREFACE).await?;
         let mut header = [0; 9];
         stream.read_exact(&mut header).await?;

@@ -81,11 +81,17 @@ async fn put_in_force(server: &TestServer, files: &AccessFiles, bit: u32) {
     .await;
 }
 
-async fn each_line_opens_its_method_and_no_other(engine: Engine) {
-    let numbers = numbers();
+/// A service whose policy lets no caller call, and the tokens of a member and of another caller.
+async fn start_closed(engine: Engine) -> (AccessFiles, [(bool, String); 2], TestServer) {
     let files = AccessFiles::new(&policy(|_| "nobody".to_owned(), ""));
     let tokens = [(true, files.token("ada")), (false, files.token("eve"))];
     let server = start(engine, &files).await;
+    (files, tokens, server)
+}
+
+async fn each_line_opens_its_method_and_no_other(engine: Engine) {
+    let numbers = numbers();
+    let (files, tokens, server) = start_closed(engine).await;
     let before = rows(&server).await;
     for bit in 0..policies() {
         put_in_force(&server, &files, bit).await;
@@ -131,9 +137,7 @@ fn may_have(numbers: &HashMap<String, usize>, bit: u32, is_member: bool, method:
 
 async fn each_entry_of_execute_is_judged_by_its_own_line(engine: Engine) {
     let numbers = numbers();
-    let files = AccessFiles::new(&policy(|_| "nobody".to_owned(), ""));
-    let tokens = [(true, files.token("ada")), (false, files.token("eve"))];
-    let server = start(engine, &files).await;
+    let (files, tokens, server) = start_closed(engine).await;
     let before = rows(&server).await;
     for bit in 0..policies() {
         put_in_force(&server, &files, bit).await;
@@ -160,9 +164,7 @@ async fn each_entry_of_execute_is_judged_by_its_own_line(engine: Engine) {
 async fn each_step_of_transact_is_judged_by_its_own_line(engine: Engine) {
     use bookstore_proto::v1::{Begin, transact_request::Step, transact_response::Step as Answer};
     let numbers = numbers();
-    let files = AccessFiles::new(&policy(|_| "nobody".to_owned(), ""));
-    let tokens = [(true, files.token("ada")), (false, files.token("eve"))];
-    let server = start(engine, &files).await;
+    let (files, tokens, server) = start_closed(engine).await;
     let before = rows(&server).await;
     for bit in 0..policies() {
         put_in_force(&server, &files, bit).await;

@@ -8,14 +8,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Offer, USUAL, config, open};
+use super::{Offer, USUAL, config, handshake};
 
 bookstore_tests::on_every_engine!(admin_address_has_the_certificate_of_the_port);
 
 /// The answer to a request by HTTP/1.1 over TLS.
 async fn ask(address: SocketAddr, authority: &Authority, path: &str) -> std::io::Result<String> {
     let offer = Offer { protocols: &["http/1.1"], ..USUAL };
-    let mut stream = open(address, config(authority, offer)).await?;
+    let mut stream = handshake(address, config(authority, offer)).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
