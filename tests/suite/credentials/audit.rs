@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{audited, bearer, for_members, list};
 use crate::{admin, standard::call_with};
 
-on_every_engine!(refusals_are_counted_and_bounded_in_the_log, logins_are_told_without_their_emails);
+on_every_engine!(refusals_are_counted_and_bounded_in_the_log, logins_are_logged_without_their_emails);
 
 /// How many calls of each kind are refused.
 const CALLS: usize = 1_000;
@@ -77,7 +77,7 @@ async fn refusals_are_counted_and_bounded_in_the_log(engine: Engine) {
     assert!(!metrics.contains("token:eve"), "no principal is in the metrics");
 }
 
-async fn logins_are_told_without_their_emails(engine: Engine) {
+async fn logins_are_logged_without_their_emails(engine: Engine) {
     let files = AccessFiles::new(&for_members(""));
     let ada = bearer(&files.token("ada"));
     let server = files.apply(TestServer::builder(engine)).start().await;
