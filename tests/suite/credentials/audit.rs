@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::{audited, bearer, for_members, list};
 use crate::{admin, standard::call_with};
 
-on_every_engine!(refusals_are_counted_and_bounded_in_the_log, logins_are_logged_without_their_emails);
+on_every_engine!(
+    refusals_are_counted_and_bounded_in_the_log,
+    logins_are_logged_without_their_emails
+);
 
 /// How many calls of each kind are refused.
 const CALLS: usize = 1_000;
