@@ -1,5 +1,5 @@
 //! The admin address: what operators, probes and collectors of metrics ask for, apart from
-//! the callers' port. Plaintext HTTP/1.1, and HTTP/2 for the health checks of gRPC.
+//! the callers' port. HTTP/1.1, and HTTP/2 for the health checks of gRPC, with TLS if `admin_tls` is set.
 
 mod connections;
 mod operators;
@@ -20,23 +20,26 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
 use self::connections::{AdminSlot, Connections};
 use crate::{
+    config::NodeEncryption,
     drift::Drift,
     rpc::{
         health::{DatabaseState, Readiness},
         load::Load,
     },
-    security::{access::AccessControl, audit::PeerAddress},
+    security::{access::AccessControl, audit::PeerAddress, tls::Tls},
     telemetry,
 };
 
@@ -62,7 +65,7 @@ pub const POLICY_CALLS: &str = "/policy/calls";
 const PATHS: &str = "\
 GET /livez         200 while the program runs
 GET /readyz        200 while calls are answered, else 503 and why not
-GET /status        the database: state, connections, latency
+GET /status        the database: state, connections, latency, TLS
 GET /pools         the connections to it
 GET /topology      its nodes: role, timeline, position, lag
 GET /calls         the calls in flight, the oldest first
@@ -82,6 +85,8 @@ pub struct Admin {
     pub readiness: Readiness,
     /// The calls in flight.
     pub load: Load,
+    /// How the connections to each node of the database are encrypted.
+    pub encryption: Vec<NodeEncryption>,
     /// How the schema differs from what the migrations make.
     pub drift: Drift,
     /// Who may ask what; none lets everyone who reaches the address.
@@ -90,8 +95,8 @@ pub struct Admin {
     pub metrics: Option<fn() -> String>,
 }
 
-/// Answers on `listener` for as long as it is polled.
-pub async fn serve(listener: TcpListener, admin: Admin) {
+/// Answers on `listener` for as long as it is polled. With `tls`, connections are encrypted.
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, admin: Admin) {
     let services = router(admin);
     let connections = Connections::default();
     loop {
@@ -99,7 +104,13 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
             Ok((stream, peer)) => {
                 let slot = connections.admit(peer.ip());
                 let peer = PeerAddress::Tcp(peer);
-                tokio::spawn(connection(stream, services.clone(), slot, peer));
+                let services = services.clone();
+                match &tls {
+                    None => tokio::spawn(connection(stream, services, slot, peer)),
+                    Some(tls) => {
+                        tokio::spawn(encrypted(stream, tls.admin_config(), services, slot, peer))
+                    }
+                };
             }
             Err(error) => {
                 // The process is out of file descriptors. Without the pause this loop would use a
@@ -130,6 +141,24 @@ fn router(admin: Admin) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(Arc::new(admin))
         .route_service("/grpc.health.v1.Health/{method}", health)
+}
+
+/// Makes the handshake of TLS, which has as long as an idle connection, and serves the connection.
+async fn encrypted(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    services: Router,
+    slot: AdminSlot,
+    peer: PeerAddress,
+) {
+    let accepted = tokio::select! {
+        accepted = TlsAcceptor::from(config).accept(stream) => accepted,
+        () = slot.ended(REQUEST) => return,
+    };
+    match accepted {
+        Ok(stream) => connection(stream, services, slot, peer).await,
+        Err(error) => tracing::debug!(%error, %peer, "a handshake on the admin address failed"),
+    }
 }
 
 async fn connection<S>(stream: S, services: Router, slot: AdminSlot, peer: PeerAddress)
@@ -195,12 +224,17 @@ async fn status(State(admin): AdminState) -> Response {
         Err(error) => ("UNREACHABLE", Some(error.report())),
     };
     let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
+    let encryption = admin
+        .encryption
+        .iter()
+        .map(|node| json!({"node": node.node, "mode": node.ssl_mode, "warning": node.warning}));
     let body = json(json!({
         "status": status,
         "message": message,
         "active_connections": active,
         "latency_ms": latency_ms,
         "time": now().to_rfc3339(),
+        "database_tls": encryption.collect::<Value>(),
         "drift": admin.drift.report().map(|report| {
             report.findings.iter().map(|finding| finding.to_json()).collect::<Value>()
         }),

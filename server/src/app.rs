@@ -148,9 +148,11 @@ pub async fn serve(
         let (store, known, readiness) = (store.clone(), chain.names(), readiness.clone());
         let (drift, metrics) = (drift.clone(), Some(telemetry::prometheus as fn() -> String));
         let access = access.clone();
-        let admin = Admin { store, known, readiness, load, drift, access, metrics };
+        let encryption = config.database.encryption().cloned().collect();
+        let admin = Admin { store, known, readiness, load, encryption, drift, access, metrics };
         // The admin address isn't drained. It answers until the process ends.
-        tokio::spawn(admin::serve(listener, admin));
+        let tls = tls.clone().filter(|_| config.security.admin_tls);
+        tokio::spawn(admin::serve(listener, tls, admin));
     }
 
     readiness.set_live();
@@ -272,7 +274,8 @@ pub fn hashing(config: &Config) -> Hashing {
 /// The most memory that the service takes beyond what it takes idle, in bytes: the sum of all
 /// budgets, with their reserves, of connections and of the buffers that hash passwords.
 pub fn most_memory(config: &Config) -> usize {
-    let connections = config.server.max_connections as usize * budget::CONNECTION;
+    let tls = if config.security.tls.is_some() { budget::TLS } else { 0 };
+    let connections = config.server.max_connections as usize * (budget::CONNECTION + tls);
     budget(config).most() + connections + password::memory(&hashing(config))
 }
 

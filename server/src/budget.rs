@@ -13,7 +13,7 @@ mod stored;
 mod tests;
 
 pub use self::{
-    account::{Account, Budget, BudgetSide, CALL, CONNECTION, Limits, UNCHARGED},
+    account::{Account, Budget, BudgetSide, CALL, CONNECTION, Limits, TLS, UNCHARGED},
     age::ConnectionAge,
     call::{CallBudget, INCLUDED, unbounded},
     held::Held,

@@ -12,7 +12,6 @@ mod socket;
 mod tests;
 
 use std::{
-    convert::Infallible,
     io,
     pin::pin,
     sync::{
@@ -22,22 +21,20 @@ use std::{
     time::Duration,
 };
 
-use http::{Extensions, Request, Response};
-use hyper::body::{Body, Bytes};
+use http::Extensions;
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tower::Service;
 
 use self::{
     calls::InFlightCalls,
-    connection::{BoxError, Each, connection, encrypted},
+    connection::{Each, connection, encrypted},
     handshake::Handshakes,
     socket::Accepted,
 };
 pub use self::{
-    connection::ConnectionLimits,
+    connection::{CallService, ConnectionLimits},
     request_body::{RequestBody, STREAM_WINDOW},
     socket::Socket,
 };
@@ -69,9 +66,10 @@ pub struct Drained {
 ///
 /// An endless answer, such as a health watch, counts as a call: its service ends it on its own
 /// stop. With `tls`, connections over TCP are encrypted, and a request carries the
-/// [`PeerName`](bookstore_auth::PeerName) of its connection's certificate. Every request carries tonic's `TcpConnectInfo`, so `tonic::Request::remote_addr` works, or
-/// `UdsConnectInfo`, and what `make_extensions` made for its connection.
-pub async fn serve<S, B>(
+/// [`PeerName`](bookstore_auth::PeerName) of its connection's certificate. Every request carries
+/// tonic's `TcpConnectInfo`, so `tonic::Request::remote_addr` works, or `UdsConnectInfo`, and what
+/// `make_extensions` made for its connection.
+pub async fn serve<S>(
     socket: Socket,
     tls: Option<Tls>,
     service: S,
@@ -81,13 +79,7 @@ pub async fn serve<S, B>(
     limits: ConnectionLimits,
 ) -> Drained
 where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
+    S: CallService,
 {
     let calls = InFlightCalls::default();
     let mut connections = JoinSet::new();
@@ -98,19 +90,13 @@ where
     drain(connections, &calls, limits.drain).await
 }
 
-async fn accept<S, B>(
+async fn accept<S>(
     socket: &Socket,
     connections: &mut JoinSet<()>,
     each: &Each<S>,
     make_extensions: MakeExtensions,
 ) where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
+    S: CallService,
 {
     let most = each.limits.connections;
     let open = Arc::new(AtomicU32::new(0));

@@ -13,7 +13,7 @@ use std::{
 
 use bookstore_proto::v1::GetBookRequest;
 use bookstore_server::{
-    app,
+    app, budget,
     config::{Config, SettingFlags},
 };
 use bookstore_tests::{Engine, Raw, SOON, TestServer, on_every_engine, raw, until};
@@ -103,6 +103,15 @@ fn the_sum_of_all_budgets_is_bounded_and_told() {
     assert!(page.contains(&told), "docs/operations.md doesn't say: {told}");
     let manifest = tidy::root().join("deploy/kubernetes/deployment.yaml");
     let manifest = fs::read_to_string(manifest).expect("the manifest");
+    // TLS has buffers of its own.
+    let files = [("TLS_CERT_FILE", "cert.pem"), ("TLS_KEY_FILE", "key.pem")];
+    let files = files.map(|(name, path)| (name.to_owned(), path.to_owned()));
+    let threads = ("PASSWORD_THREADS".to_owned(), "2".to_owned());
+    let with_tls = Config::load(&flags, files.into_iter().chain([threads])).expect("TLS");
+    let connections = with_tls.server.max_connections as usize;
+    assert_eq!(app::most_memory(&with_tls), most + connections * budget::TLS);
+    let told = format!("together {} MiB with TLS", app::most_memory(&with_tls) >> 20);
+    assert!(page.contains(&told), "docs/operations.md doesn't say: {told}");
     // The service idle, its connections' caches, and what the allocator keeps take the rest.
     let limit = format!("limits: {{memory: {}Mi}}", 2 * (MOST >> 20));
     assert!(manifest.contains(&limit), "the manifests' limit isn't twice the bound: {limit}");

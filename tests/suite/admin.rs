@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use bookstore_proto::v1::ListBooksRequest;
 use bookstore_tests::{Engine, TestServer, on_every_engine, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -86,6 +86,15 @@ async fn admin_paths_return_health_pools_topology_and_calls(engine: Engine) {
     assert!(status["active_connections"].is_u64(), "{status}");
     let time = status["time"].as_str().unwrap_or_default();
     assert!(time.contains('T') && time.ends_with("+00:00"), "{status}");
+    let encryption = match engine {
+        Engine::Postgres => {
+            let node = &get_json(address, "/topology").await[0]["node"];
+            // The cluster is on this machine: nothing more is asked for.
+            json!([{"node": node, "mode": "prefer", "warning": null}])
+        }
+        Engine::Sqlite => json!([]),
+    };
+    assert_eq!(status["database_tls"], encryption);
     let pools = get_json(address, "/pools").await;
     let most: Vec<u64> =
         pools.as_array().expect("a list").iter().filter_map(|pool| pool["most"].as_u64()).collect();

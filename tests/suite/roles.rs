@@ -58,7 +58,7 @@ async fn migrate(database: &Database, to: &str) {
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
 }
 
-/// The file has every grant. Whoever changes it decides who may read what.
+/// The file lists every grant. A migration that adds a table or a column has to change it.
 const LISTED: &str = include_str!("../golden/grants.txt");
 
 /// Default privileges as deployments had them: each new table was given to both roles.

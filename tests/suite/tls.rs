@@ -1,5 +1,6 @@
 //! TLS on the port for calls, with clients of TLS alone and of gRPC.
 
+mod admin;
 mod reload;
 mod secrets;
 
@@ -24,7 +25,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::Code;
 
-use crate::{admin, client};
+use crate::{admin as operators, client};
 
 on_every_engine!(
     calls_are_served_over_tls,
@@ -81,13 +82,21 @@ fn config_with(authorities: &[&Authority], offer: Offer<'_>) -> Arc<ClientConfig
     Arc::new(config)
 }
 
+/// Connects with TLS.
+async fn handshake(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(config).connect(name, stream).await
+}
+
 /// Connects with TLS, and waits until the peer answers the preface with its SETTINGS. In TLS 1.3
 /// the server's refusal comes after the client's handshake.
 async fn open(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
     let open = async {
-        let stream = TcpStream::connect(address).await?;
-        let name = ServerName::try_from("localhost").expect("a name");
-        let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+        let mut stream = handshake(address, config).await?;
         stream.write_all(PREFACE).await?;
         let mut header = [0; 9];
         stream.read_exact(&mut header).await?;
@@ -106,7 +115,7 @@ async fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<(
 
 /// How many handshakes have failed for a reason.
 async fn failed(server: &TestServer, reason: &str) -> u64 {
-    let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
+    let (_, metrics) = operators::get(server.admin_address().await, "/metrics").await;
     let line = metrics.lines().find(|line| {
         line.starts_with("bookstore_tls_handshakes_failed_total{")
             && line.contains(&format!("reason=\"{reason}\""))
@@ -160,7 +169,7 @@ async fn client_certificate_that_is_not_valid_ends_the_handshake(engine: Engine)
     files.write("crl.pem", &with_one);
     server.logs().wait_for(|line| line.contains("files have changed and are in force")).await;
     let calls = async || {
-        let (_, metrics) = admin::get(server.admin_address().await, "/metrics").await;
+        let (_, metrics) = operators::get(server.admin_address().await, "/metrics").await;
         metrics.lines().filter(|line| line.starts_with("rpc_server_call_duration")).count()
     };
     let before = calls().await;

@@ -9,14 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bookstore_auth::{credentials::CredentialsError, policy::SeenCaller};
-use http::{
-    Method, StatusCode,
-    header::{AUTHORIZATION, WWW_AUTHENTICATE},
-};
+use http::{HeaderValue, Method, StatusCode, header::WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 
 use crate::security::{
-    access::{AccessControl, Denied},
+    access::{AccessControl, Denied, take_authorization},
     audit::{self, PeerAddress, RefusedCall},
 };
 
@@ -28,11 +25,8 @@ pub(super) async fn guard(
 ) -> Response {
     let Some(access) = access else { return next.run(request).await };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let headers = request.headers_mut();
-    let given: Vec<_> = headers.get_all(AUTHORIZATION).iter().cloned().collect();
-    // What comes after has no need of the secret.
-    headers.remove(AUTHORIZATION);
-    let given: Vec<&[u8]> = given.iter().map(http::HeaderValue::as_bytes).collect();
+    let given = take_authorization(request.headers_mut());
+    let given: Vec<&[u8]> = given.iter().map(HeaderValue::as_bytes).collect();
     let admitted = match reads {
         true => access.admit_operator(&given, |operators| operators.see).await,
         false => access.admit_operator(&given, |operators| operators.change).await,
@@ -42,17 +36,17 @@ pub(super) async fn guard(
     match admitted {
         Ok(None) => next.run(request).await,
         Ok(Some(denied)) => {
-            tell(&denied, peer, &method, true);
+            log_refusal(&denied, peer, &method, true);
             next.run(request).await
         }
         Err(denied) => {
-            tell(&denied, peer, &method, false);
+            log_refusal(&denied, peer, &method, false);
             answer(&denied)
         }
     }
 }
 
-fn tell(denied: &Denied, peer: PeerAddress, method: &str, only_reported: bool) {
+fn log_refusal(denied: &Denied, peer: PeerAddress, method: &str, only_reported: bool) {
     audit::refused(&RefusedCall {
         principal: denied.principal(),
         certificate: None,

@@ -29,6 +29,7 @@ pub(super) fn load(
     let Some(policy) = config.security.policy.clone() else { return Ok(None) };
     let files =
         AccessFiles { policy, tokens: config.security.tokens.clone(), methods: policy_methods()? };
+    let verified = config.security.verified();
     let only_reports = config.security.only_reports;
     let control = Arc::new(Mutex::new(None::<Arc<AccessControl>>));
     let loaded = control.clone();
@@ -36,7 +37,8 @@ pub(super) fn load(
         let mut control = loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let before = control.as_ref().map(|control| control.now());
         let access = AccessRules::load(&files, &mut |path| reader.read(path), before.as_deref())?;
-        for warning in access.policy.warnings() {
+        let unverified = access.policy.unverified(verified);
+        for warning in access.policy.warnings().iter().chain(&unverified) {
             let place = format!("{}:{}", files.policy.display(), warning.line);
             tracing::warn!(target: "audit", place, "{}", warning.message);
         }

@@ -47,6 +47,10 @@ pub(super) const RESERVE: usize = 8;
 /// What a connection takes beside what its account holds, in bytes: its buffers and its state.
 pub const CONNECTION: usize = 32 * 1024;
 
+/// What a connection with TLS takes in addition, in bytes: a record (RFC 8446, 5.1) that comes in,
+/// its plaintext, a record that goes out, and the state with the client's certificates.
+pub const TLS: usize = 64 * 1024;
+
 /// What a call takes beside larger messages, in bytes: its task, its layers, its handler, and as
 /// much of each of its request, its rows and its answer as is not charged by itself.
 pub const CALL: usize = 16 * 1024;

@@ -58,7 +58,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let made = new_token(name, *until)?;
     match append {
         Some(path) => add(path, &made.line).map_err(|it| format!("{}: {it}", path.display()))?,
-        None => print::error(&format!("The line for tokens_file:\n{}", made.line)),
+        None => print::error(&format!("# The line for tokens_file:\n{}", made.line)),
     }
     print::line(&made.token);
     Ok(ExitCode::SUCCESS)

@@ -114,8 +114,7 @@ impl Config {
         let transactions = Transactions::read(&mut values);
         let passwords = Passwords::read(&mut values);
         let server = Server::read(&mut values);
-        let listen_addr = server.as_ref().map(|server| &server.listen_addr);
-        let security = Security::read(&mut values, listen_addr);
+        let security = Security::read(&mut values, server.as_ref());
         let log = Log::read(&mut values);
         let (
             Some(database),

@@ -2,12 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bookstore_auth::policy::VerifiedCredentials;
+
 use super::{
-    Address,
+    Address, Server,
     settings::{
-        ALLOW_PLAINTEXT, LISTEN_ADDR, POLICY_FILE, POLICY_MODE, SECURITY_RELOAD_INTERVAL,
-        TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE, TLS_CLIENT_CRL_FILE, TLS_KEY_FILE,
-        TLS_MIN_VERSION, TOKENS_FILE,
+        ADMIN_ADDR, ADMIN_TLS, ALLOW_PLAINTEXT, LISTEN_ADDR, POLICY_FILE, POLICY_MODE,
+        SECURITY_RELOAD_INTERVAL, TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE,
+        TLS_CLIENT_CRL_FILE, TLS_KEY_FILE, TLS_MIN_VERSION, TOKENS_FILE,
     },
     values::{self, SettingValues},
 };
@@ -23,6 +25,8 @@ pub struct Security {
     pub tokens: Option<PathBuf>,
     /// `policy_mode` is `report`: forbidden calls are carried out, counted and logged. Default no.
     pub only_reports: bool,
+    /// `admin_tls`: the admin address has TLS, with the certificate of `tls`. Default no.
+    pub admin_tls: bool,
     /// `security_reload_interval`: how often files are read again. Default 10 s.
     pub reload_interval: Duration,
 }
@@ -52,8 +56,27 @@ pub struct ClientCertificates {
 }
 
 impl Security {
-    pub(super) fn read(values: &mut SettingValues, listen_addr: Option<&Address>) -> Option<Self> {
+    /// Which credentials the service verifies, beside JSON Web Tokens.
+    #[must_use]
+    pub fn verified(&self) -> VerifiedCredentials {
+        let certificates = self.tls.as_ref().is_some_and(|tls| tls.client.is_some());
+        VerifiedCredentials { tokens: self.tokens.is_some(), certificates }
+    }
+
+    pub(super) fn read(values: &mut SettingValues, server: Option<&Server>) -> Option<Self> {
+        let listen_addr = server.map(|server| &server.listen_addr);
         let tls = tls(values, listen_addr);
+        let admin_tls = values.read(&ADMIN_TLS, values::switch);
+        if admin_tls == Some(true) {
+            let needed = match (&tls, server) {
+                (Some(None), _) => Some("tls_cert_file and tls_key_file"),
+                (_, Some(server)) if server.admin_addr.is_none() => Some(ADMIN_ADDR.key),
+                _ => None,
+            };
+            if let Some(needed) = needed {
+                values.read::<()>(&ADMIN_TLS, |_| Err(format!("must come with {needed}")))?;
+            }
+        }
         let interval = Duration::from_millis(100)..=Duration::from_hours(1);
         let reload_interval = values.read(&SECURITY_RELOAD_INTERVAL, values::duration(interval));
         let policy = values.read(&POLICY_FILE, path);
@@ -85,6 +108,7 @@ impl Security {
             tokens: tokens?,
             only_reports: only_reports?,
             tls: tls?,
+            admin_tls: admin_tls?,
             reload_interval: reload_interval?,
         })
     }

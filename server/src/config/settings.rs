@@ -6,7 +6,7 @@ mod security;
 use std::sync::LazyLock;
 
 pub(super) use self::security::{
-    ALLOW_PLAINTEXT, DATABASE_TLS, POLICY_FILE, POLICY_MODE, SECURITY_RELOAD_INTERVAL,
+    ADMIN_TLS, ALLOW_PLAINTEXT, DATABASE_TLS, POLICY_FILE, POLICY_MODE, SECURITY_RELOAD_INTERVAL,
     TLS_CERT_FILE, TLS_CLIENT_AUTH, TLS_CLIENT_CA_FILE, TLS_CLIENT_CRL_FILE, TLS_KEY_FILE,
     TLS_MIN_VERSION, TOKENS_FILE,
 };
@@ -172,7 +172,7 @@ pub(super) const LISTEN_ADDR: Setting = plain(
 pub(super) const ADMIN_ADDR: Setting = plain(
     "admin_addr",
     "off",
-    "The address and port for operators and probes, without TLS or passwords; off is none.",
+    "The address and port for operators and probes, in plaintext without admin_tls; off is none.",
 );
 pub(super) const MAX_CONNECTIONS: Setting = plain(
     "max_connections",
@@ -301,6 +301,7 @@ pub const SETTINGS: &[Setting] = &[
     TLS_CLIENT_AUTH,
     TLS_CLIENT_CRL_FILE,
     TLS_MIN_VERSION,
+    ADMIN_TLS,
     SECURITY_RELOAD_INTERVAL,
     MAX_CONNECTIONS,
     MAX_CONNECTION_AGE,

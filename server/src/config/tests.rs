@@ -80,6 +80,7 @@ fn the_defaults_are_those_of_the_documents() {
             policy: None,
             tokens: None,
             only_reports: false,
+            admin_tls: false,
             tls: None,
             reload_interval: interval
         }

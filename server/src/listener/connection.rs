@@ -32,7 +32,8 @@ use crate::{
     shutdown::Stop,
 };
 
-pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+/// An error of an answer's body.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The metadata of a request in bytes, as HTTP/2 counts it (RFC 9113, 6.5.2). The layers take
 /// half of it and tell why; beyond this the transport answers 431 by itself.
@@ -41,6 +42,32 @@ const METADATA_BYTES: u32 = 32 * 1024;
 /// What the budget counts for a call that waits is what the transport may hold of one.
 const _: () =
     assert!(budget::UNCHARGED == budget::CALL + STREAM_WINDOW as usize + METADATA_BYTES as usize);
+
+/// The service that answers the calls of all connections.
+pub trait CallService:
+    Service<
+        Request<RequestBody>,
+        Response = Response<Self::Answer>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of its answers.
+    type Answer: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static;
+}
+
+impl<S, B> CallService for S
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    type Answer = B;
+}
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -87,20 +114,14 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const REFUSED: Duration = Duration::from_secs(5);
 
 /// Makes the handshake of TLS and serves the connection. `place` is the handshake's.
-pub(super) async fn encrypted<S, B>(
+pub(super) async fn encrypted<S>(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
     deadline: Instant,
     each: Each<S>,
     shared: Extensions,
 ) where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
+    S: CallService,
 {
     let Some(handshakes) = each.handshakes.clone() else { return };
     let stop = each.stop.clone();
@@ -116,7 +137,7 @@ pub(super) async fn encrypted<S, B>(
 }
 
 /// Serves a connection, whose preface must have come at `deadline`.
-pub(super) async fn connection<P, S, B>(
+pub(super) async fn connection<P, S>(
     stream: P,
     certificate: Option<PeerCertificate>,
     deadline: Instant,
@@ -124,13 +145,7 @@ pub(super) async fn connection<P, S, B>(
     mut shared: Extensions,
 ) where
     P: Peer,
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
+    S: CallService,
 {
     let Each { service, calls, budget, stop, limits, .. } = each;
     let account = budget.open();

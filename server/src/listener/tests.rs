@@ -1,6 +1,7 @@
 //! The accept loop against real clients: tonic's, and bare TCP.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
@@ -8,8 +9,9 @@ use std::{
     },
 };
 
-use http::Extensions;
+use http::{Extensions, Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -1,4 +1,4 @@
-//! Refuses calls and parts of calls that the policy forbids: answers the caller, and tells the audit
+//! Refuses calls and parts of calls that the policy forbids: answers the caller, and writes the audit
 //! log.
 
 use bookstore_auth::credentials::CredentialsError;
@@ -28,7 +28,7 @@ pub struct RefusedPart<'a> {
     pub only_reported: bool,
 }
 
-/// Tells the audit log why a call is refused, and gives the caller's answer.
+/// Logs why a call is refused (target `audit`), and returns the caller's answer.
 pub fn refuse(denied: &Denied, part: &RefusedPart<'_>) -> Status {
     match (denied, part.entries) {
         (Denied::EntriesForbidden(_), Some(EntryMethod { path, field })) => {

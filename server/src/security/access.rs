@@ -10,6 +10,10 @@ use bookstore_auth::{
     credentials::{Authenticator, CredentialsError},
     policy::{Operators, PolicyMethod, Rule, SeenCall, SeenCalls},
 };
+use http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, Entry},
+};
 
 /// The files that say who may call what, and the methods that there are.
 #[derive(Clone, Debug)]
@@ -63,6 +67,14 @@ impl AccessRules {
             }
         })?;
         Ok(Self { policy, authenticator })
+    }
+}
+
+/// Takes the values of `authorization` out of a request: what comes after has no need of the secret.
+pub fn take_authorization(headers: &mut HeaderMap) -> Vec<HeaderValue> {
+    match headers.entry(AUTHORIZATION) {
+        Entry::Occupied(entry) => entry.remove_entry_mult().1.collect(),
+        Entry::Vacant(_) => Vec::new(),
     }
 }
 
@@ -312,5 +324,23 @@ impl std::fmt::Debug for AccessControl {
 impl std::fmt::Debug for StreamAccess {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("StreamAccess").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_the_request() {
+        let mut headers = HeaderMap::new();
+        assert!(take_authorization(&mut headers).is_empty());
+        for value in ["Bearer a", "Bearer b"] {
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        headers.insert("x-other", HeaderValue::from_static("c"));
+        assert_eq!(take_authorization(&mut headers), ["Bearer a", "Bearer b"]);
+        assert!(!headers.contains_key(AUTHORIZATION), "{headers:?}");
+        assert_eq!(headers.len(), 1);
     }
 }

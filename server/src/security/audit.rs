@@ -112,7 +112,7 @@ pub fn refused(refusal: &RefusedCall<'_>) {
 }
 
 /// Writes the line of a login: a password that a caller has verified. `user` is the id of whose
-/// password it is, if it is right. The email is not told: somebody may have typed a password there.
+/// password it is, if it is right. The line has no email: a user may have typed a password there.
 pub fn login(
     principal: Option<&str>,
     peer: PeerAddress,
@@ -129,7 +129,7 @@ pub fn login(
 }
 
 /// Writes a line about the refusals of seconds before that have none. It has to be called every
-/// second, so that the last of them are told too.
+/// second, so that the last of them are counted too.
 pub fn end_second() {
     let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let passed_over = lines.as_mut().map_or(0, |lines| lines.pass(Instant::now()));

@@ -57,6 +57,12 @@ impl Tls {
         self.in_force.borrow().config.clone()
     }
 
+    /// The configuration of new connections to the admin address.
+    #[must_use]
+    pub fn admin_config(&self) -> Arc<ServerConfig> {
+        self.in_force.borrow().admin.clone()
+    }
+
     /// Reports when the certificates and lists in force expire, as a metric.
     pub fn observe(&self) {
         let in_force = self.in_force.clone();

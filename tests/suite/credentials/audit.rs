@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::{audited, bearer, for_members, list};
 use crate::{admin, standard::call_with};
 
-on_every_engine!(refusals_are_counted_and_bounded_in_the_log, logins_are_told_without_their_emails);
+on_every_engine!(
+    refusals_are_counted_and_bounded_in_the_log,
+    logins_are_logged_without_their_emails
+);
 
 /// How many calls of each kind are refused.
 const CALLS: usize = 1_000;
@@ -47,7 +50,7 @@ async fn refusals_are_counted_and_bounded_in_the_log(engine: Engine) {
         counts.sum::<u64>().try_into().expect("a number")
     };
     let all = kinds.len() * CALLS;
-    until("every refusal is told", SOON, async || {
+    until("every refusal is logged", SOON, async || {
         audited(&server, "refused").len() + passed_over(&server) == all
     })
     .await;
@@ -77,7 +80,7 @@ async fn refusals_are_counted_and_bounded_in_the_log(engine: Engine) {
     assert!(!metrics.contains("token:eve"), "no principal is in the metrics");
 }
 
-async fn logins_are_told_without_their_emails(engine: Engine) {
+async fn logins_are_logged_without_their_emails(engine: Engine) {
     let files = AccessFiles::new(&for_members(""));
     let ada = bearer(&files.token("ada"));
     let server = files.apply(TestServer::builder(engine)).start().await;
@@ -90,10 +93,10 @@ async fn logins_are_told_without_their_emails(engine: Engine) {
         let login = json!({"email": "grace@example.org", "password": password});
         let _ = call_with(&server, "UserService/VerifyPassword", login, &metadata).await;
     }
-    until("both logins are told", SOON, async || audited(&server, "login").len() == 2).await;
+    until("both logins are logged", SOON, async || audited(&server, "login").len() == 2).await;
     let lines = audited(&server, "login");
-    let told: Vec<_> = lines.iter().map(|it| (&it["outcome"], &it["user"])).collect();
-    assert_eq!(told, [(&json!("right"), &user["id"]), (&json!("wrong"), &Value::Null)]);
+    let logged: Vec<_> = lines.iter().map(|it| (&it["outcome"], &it["user"])).collect();
+    assert_eq!(logged, [(&json!("right"), &user["id"]), (&json!("wrong"), &Value::Null)]);
     assert!(lines.iter().all(|line| line["principal"] == "token:ada"), "{lines:?}");
     let log = server.logs().so_far().join("\n");
     assert!(!log.contains("grace@example.org") && !log.contains("guessed"), "no email");

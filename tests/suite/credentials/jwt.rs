@@ -60,7 +60,7 @@ async fn only_right_json_web_tokens_are_taken(engine: Engine) {
     let expired = issuer.token(&with("exp", json!(now() - 60)));
     let refusal = list_as(&server, &expired).await.expect_err("an expired token");
     is_unauthenticated(&refusal, "CREDENTIALS_EXPIRED");
-    // Whoever it is, without a role it may do nothing.
+    // The credentials are right, but the subject has no role.
     let eve = list_as(&server, &issuer.token(&Issuer::claims("eve"))).await;
     assert_eq!(eve.expect_err("a subject without a role").reason, "METHOD_FORBIDDEN");
 }

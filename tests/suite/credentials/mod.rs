@@ -5,6 +5,7 @@ mod every;
 mod jwt;
 mod keys;
 mod owned;
+mod replaced;
 mod secrets;
 mod streams;
 mod tokens;
@@ -57,7 +58,7 @@ fn refused(status: &Status) -> Refusal {
     form(status).unwrap_or_else(|problem| panic!("{problem}"))
 }
 
-/// Makes sure that credentials are refused for this reason, and that nothing else is told.
+/// Makes sure that credentials are refused for this reason, and that the answer says nothing else.
 #[track_caller]
 fn is_unauthenticated(refusal: &Refusal, reason: &str) {
     refusal.is(Code::Unauthenticated, reason, &[]).says("scheme", "Bearer");

@@ -4,28 +4,35 @@
 use std::time::{Duration, SystemTime};
 
 use bookstore_proto::v1::{
-    Begin, ImportBooksOptions, ImportBooksRequest,
+    Begin, ExportBooksRequest, ImportBooksOptions, ImportBooksRequest,
     book_transfer_service_client::BookTransferServiceClient, import_books_request,
     transact_request::Step,
 };
 use bookstore_tests::{AccessFiles, Engine, SOON, TestServer, on_every_engine, policy, until};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, transport::Channel};
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest as Question,
 };
 
 use super::{audited_with, bearer, for_members, list_as, refused};
-use crate::{client::a_book, transact::Led};
+use crate::{
+    client::{a_book, books, create_all, with},
+    transact::Led,
+};
 
 on_every_engine!(
     transactions_end_when_their_token_is_withdrawn,
     transactions_end_when_their_token_expires,
     transactions_end_when_the_policy_forbids_them,
-    imports_and_reflection_end_when_their_token_is_withdrawn
+    imports_and_reflection_end_when_their_token_is_withdrawn,
+    exports_end_when_their_token_is_withdrawn
 );
 
 /// A transaction of a caller, with a book in it.
@@ -130,6 +137,33 @@ async fn imports_and_reflection_end_when_their_token_is_withdrawn(engine: Engine
     questions.send(question()).await.expect("a stream");
     let status = end_of(&mut reflection).await;
     assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");
+}
+
+/// An export has one request, so its answers alone can end it.
+async fn exports_end_when_their_token_is_withdrawn(engine: Engine) {
+    let mut open = TestServer::start(engine).await;
+    // More than the transport takes of an answer that its caller doesn't read.
+    let long = json!({"description": "x".repeat(10_000)});
+    let all: Vec<Value> =
+        (0..1_000).map(|number| with(a_book(&format!("{number}")), long.clone())).collect();
+    create_all(&mut books(&open), &all).await;
+    let database = open.database();
+    open.terminate().await;
+    let files = AccessFiles::new(&for_members(""));
+    let ada = files.token("ada");
+    let server = files.apply(TestServer::builder(engine)).on(database).start().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address()));
+    let endpoint = endpoint.expect("an address").initial_stream_window_size(65_535);
+    let channel = endpoint.connect().await.expect("a connection");
+    let mut request = Request::new(ExportBooksRequest::default());
+    request.metadata_mut().insert("authorization", bearer(&ada).parse().expect("a header"));
+    let export = BookTransferServiceClient::new(channel).export_books(request).await;
+    let mut export = export.expect("an export").into_inner();
+    export.message().await.expect("an answer").expect("the first books");
+    files.set_tokens("");
+    until("the token is withdrawn", SOON, async || list_as(&server, &ada).await.is_err()).await;
+    let status = end_of(&mut export).await;
+    assert_eq!(refused(&status).reason, "CREDENTIALS_INVALID");
 }
 
 fn question() -> ServerReflectionRequest {

@@ -124,6 +124,10 @@ async fn a_token_is_made_by_the_program() {
     let shown = run(&["token", "new", "ben", "--until", "2999-01-31T12:00:00Z"], &[]).await;
     assert!(shown.code == Some(0), "{shown:?}");
     assert!(shown.errors.contains(" until 2999-01-31T12:00:00Z"), "{shown:?}");
+    // Standard error is a file of tokens, as compose.yml and the manifests have it.
+    files.set_tokens(&shown.errors);
+    let server = files.apply(TestServer::builder(Engine::Sqlite)).start().await;
+    list_as(&server, shown.output.trim_end()).await.expect("the token");
     for (arguments, message) in [
         (&["token", "new", "Ada"][..], "the name must be lower-case"),
         (&["token", "new", "ada", "--until", "2020-01-01T00:00:00Z"], "has passed already"),

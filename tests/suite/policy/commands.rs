@@ -15,14 +15,49 @@ async fn on_example(arguments: &[&str]) -> Finished {
 
 #[tokio::test]
 async fn the_example_is_a_whole_policy() {
-    let checked = on_example(&["check"]).await;
+    let policy = example("policy.example.toml");
+    // No file but the policy is read.
+    let settings = [
+        ("POLICY_FILE", policy.as_str()),
+        ("TOKENS_FILE", "tokens"),
+        ("TLS_CERT_FILE", "server.crt"),
+        ("TLS_KEY_FILE", "server.key"),
+        ("TLS_CLIENT_CA_FILE", "clients-ca.crt"),
+    ];
+    let checked = run(&["policy", "check"], &settings).await;
     assert_eq!((checked.code, checked.errors.as_str()), (Some(0), ""), "{checked:?}");
     assert!(checked.output.ends_with("methods, 6 roles\n"), "{checked:?}");
-    let by_name = run(&["policy", "check", &example("policy.example.toml")], &[]).await;
+    for (settings, named) in [(&settings[..1], [true, true]), (&settings[..2], [false, true])] {
+        let checked = run(&["policy", "check"], settings).await;
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        let warned = [("[tokens]", "tokens_file"), ("[certificates]", "tls_client_ca_file")];
+        let warned = warned.map(|(section, setting)| {
+            let end = format!(": {section} has no effect: the setting {setting} is empty");
+            let start = format!("warning: {policy}:");
+            checked.errors.lines().any(|line| line.starts_with(&start) && line.ends_with(&end))
+        });
+        assert_eq!(warned, named, "{checked:?}");
+    }
+    let by_name = run(&["policy", "check", &policy], &[]).await;
+    assert_eq!(by_name.errors, "", "without settings of a service nothing is known of it");
     assert_eq!(by_name.output, checked.output);
     let nothing = run(&["policy", "check"], &[]).await;
     assert_eq!(nothing.code, Some(64));
     assert!(nothing.errors.contains("the setting policy_file is empty"), "{nothing:?}");
+}
+
+/// compose.yml and the manifests serve with this policy, with static tokens alone.
+#[tokio::test]
+async fn the_policy_of_the_manifests_is_whole() {
+    let policy = example("kubernetes/policy.toml");
+    let settings = [("POLICY_FILE", policy.as_str()), ("TOKENS_FILE", "tokens")];
+    let checked = run(&["policy", "check"], &settings).await;
+    assert_eq!((checked.code, checked.errors.as_str()), (Some(0), ""), "{checked:?}");
+    let deploy = example("kubernetes/deployment.yaml");
+    let manifest = std::fs::read_to_string(deploy).expect("the manifest");
+    for setting in ["POLICY_FILE", "TOKENS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"] {
+        assert!(manifest.contains(&format!("{{name: {setting}, value: ")), "{setting}");
+    }
 }
 
 #[tokio::test]

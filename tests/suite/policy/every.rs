@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 
 use bookstore_proto::v1::ExecuteRequest;
-use bookstore_tests::{AccessFiles, Engine, TestServer, methods, on_every_engine, policy};
+use bookstore_tests::{AccessFiles, Engine, TestServer, methods, on_every_engine, policy, raw};
+use http::{Request, StatusCode};
 use prost::Message;
 use prost_types::Any;
 use tonic::Code;
+use tower::ServiceExt;
 
 use super::{bearer, call, forbidden, start};
 use crate::{
@@ -79,11 +81,17 @@ async fn put_in_force(server: &TestServer, files: &AccessFiles, bit: u32) {
     .await;
 }
 
-async fn each_line_opens_its_method_and_no_other(engine: Engine) {
-    let numbers = numbers();
+/// A service whose policy lets no caller call, and the tokens of a member and of another caller.
+async fn start_closed(engine: Engine) -> (AccessFiles, [(bool, String); 2], TestServer) {
     let files = AccessFiles::new(&policy(|_| "nobody".to_owned(), ""));
     let tokens = [(true, files.token("ada")), (false, files.token("eve"))];
     let server = start(engine, &files).await;
+    (files, tokens, server)
+}
+
+async fn each_line_opens_its_method_and_no_other(engine: Engine) {
+    let numbers = numbers();
+    let (files, tokens, server) = start_closed(engine).await;
     let before = rows(&server).await;
     for bit in 0..policies() {
         put_in_force(&server, &files, bit).await;
@@ -129,9 +137,7 @@ fn may_have(numbers: &HashMap<String, usize>, bit: u32, is_member: bool, method:
 
 async fn each_entry_of_execute_is_judged_by_its_own_line(engine: Engine) {
     let numbers = numbers();
-    let files = AccessFiles::new(&policy(|_| "nobody".to_owned(), ""));
-    let tokens = [(true, files.token("ada")), (false, files.token("eve"))];
-    let server = start(engine, &files).await;
+    let (files, tokens, server) = start_closed(engine).await;
     let before = rows(&server).await;
     for bit in 0..policies() {
         put_in_force(&server, &files, bit).await;
@@ -158,9 +164,7 @@ async fn each_entry_of_execute_is_judged_by_its_own_line(engine: Engine) {
 async fn each_step_of_transact_is_judged_by_its_own_line(engine: Engine) {
     use bookstore_proto::v1::{Begin, transact_request::Step, transact_response::Step as Answer};
     let numbers = numbers();
-    let files = AccessFiles::new(&policy(|_| "nobody".to_owned(), ""));
-    let tokens = [(true, files.token("ada")), (false, files.token("eve"))];
-    let server = start(engine, &files).await;
+    let (files, tokens, server) = start_closed(engine).await;
     let before = rows(&server).await;
     for bit in 0..policies() {
         put_in_force(&server, &files, bit).await;
@@ -226,6 +230,20 @@ async fn no_other_spelling_of_a_path_opens_a_method() {
             let refusal = Refusal::from(&answer.expect_err(path));
             assert_eq!(refusal.reason, "METHOD_NOT_FOUND", "{path}");
         }
+    }
+    // Every call is a POST (gRPC, PROTOCOL-HTTP2): other methods of HTTP open none.
+    let connection = raw(server.address()).await;
+    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
+        let request = Request::builder()
+            .method(method)
+            .uri("/bookstore.v1.BookService/ListBooks")
+            .header("content-type", "application/grpc")
+            .header("authorization", &header);
+        let request = request.body(tonic::body::Body::empty()).expect("a request");
+        let answer = connection.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(answer.headers()["allow"], "POST", "{method}");
+        assert!(!answer.headers().contains_key("grpc-status"), "{method}: {answer:?}");
     }
     // A query is no part of the path: the method is the same, and so is its rule.
     let path = "/bookstore.v1.BookService/ListBooks?x=1";

@@ -30,6 +30,14 @@ fn code(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a code")
 }
 
+/// A service with these files and an admin address.
+async fn start_with_admin(files: &AccessFiles) -> (TestServer, SocketAddr) {
+    let builder = files.apply(TestServer::builder(Engine::Sqlite)).env("ADMIN_ADDR", "127.0.0.1:0");
+    let server = builder.start().await;
+    let address = server.admin_address().await;
+    (server, address)
+}
+
 const PATHS: [&str; 8] =
     ["/", "/status", "/pools", "/topology", "/calls", "/metrics", "/policy/calls", "/log-level"];
 
@@ -40,12 +48,7 @@ async fn operators_see_and_change_by_their_lines() {
         "{text}[operators]\nsee = \"member other\"\nchange = \"member\"\n"
     ));
     let (ada, eve) = (files.token("ada"), files.token("eve"));
-    let server = files
-        .apply(TestServer::builder(Engine::Sqlite))
-        .env("ADMIN_ADDR", "127.0.0.1:0")
-        .start()
-        .await;
-    let address = server.admin_address().await;
+    let (server, address) = start_with_admin(&files).await;
     let header = |token: &str| format!("authorization: Bearer {token}\r\n");
     for path in PATHS {
         let get = format!("GET {path}");
@@ -78,15 +81,10 @@ async fn operators_see_and_change_by_their_lines() {
 }
 
 #[tokio::test]
-async fn without_the_section_nobody_sees_and_without_a_policy_all_do() {
+async fn admin_paths_are_closed_without_operators_and_open_without_a_policy() {
     let files = AccessFiles::new(&policy(|_| "member".to_owned(), ""));
     let header = format!("authorization: Bearer {}\r\n", files.token("ada"));
-    let server = files
-        .apply(TestServer::builder(Engine::Sqlite))
-        .env("ADMIN_ADDR", "127.0.0.1:0")
-        .start()
-        .await;
-    let address = server.admin_address().await;
+    let (_server, address) = start_with_admin(&files).await;
     assert_eq!(code(&ask(address, "GET /status", &header, "").await), 403);
     assert_eq!(code(&ask(address, "GET /livez", &header, "").await), 200);
     let builder = TestServer::builder(Engine::Sqlite).env("ADMIN_ADDR", "127.0.0.1:0");

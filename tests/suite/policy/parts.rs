@@ -1,5 +1,5 @@
 //! Calls with parts of several methods: what one part may not, the whole call does not, and nothing
-//! else is told of it.
+//! else is said about it.
 
 use bookstore_proto::v1::{ExecuteRequest, ImportBooksRequest, book_transfer_service_client};
 use bookstore_tests::{AccessFiles, Engine, SOON, TestServer, on_every_engine, policy, until};

@@ -75,15 +75,15 @@ async fn a_wrong_policy_ends_the_start_with_its_line() {
             ("LISTEN_ADDR", "127.0.0.1:0"),
         ];
         let ended = run(&["serve"], &environment).await;
-        let told = |text: &str| {
+        let names_it = |text: &str| {
             text.lines().any(|line| line.starts_with(&place) && line.contains(&message))
         };
         assert_eq!(ended.code, Some(REFUSED), "{message}: {ended:?}");
-        assert!(told(&ended.errors), "{place}{message}\n{}", ended.errors);
+        assert!(names_it(&ended.errors), "{place}{message}\n{}", ended.errors);
         assert!(!ended.output.contains("LISTENING"), "{ended:?}");
         let checked = run(&["policy", "check", &path], &[]).await;
         assert_eq!(checked.code, Some(REFUSED), "{checked:?}");
-        assert!(told(&checked.errors), "{place}{message}\n{}", checked.errors);
+        assert!(names_it(&checked.errors), "{place}{message}\n{}", checked.errors);
     }
 }
 
@@ -134,6 +134,28 @@ async fn plaintext_beyond_this_machine_is_allowed_by_name_and_open_ports_are_war
     assert!(!warned(&server), "a port of this machine");
 }
 
+#[tokio::test]
+async fn sections_without_their_setting_are_warned_about() {
+    let certificates = "[certificates]\n\"dns:web.example\" = \"member\"\n";
+    let files = AccessFiles::new(&policy(|_| "member".to_owned(), certificates));
+    let unverified = |server: &TestServer, message: &str| {
+        let lines = server.logs().so_far();
+        lines.iter().filter(|line| line.contains(message) && line.contains("WARN")).count()
+    };
+    let (tokens, certificates) = (
+        "[tokens] has no effect: the setting tokens_file is empty",
+        "[certificates] has no effect: the setting tls_client_ca_file is empty",
+    );
+    for (path, warned) in [(None, 1), (Some("tokens"), 0)] {
+        let path = path.map(|name| files.path(name).display().to_string()).unwrap_or_default();
+        let builder = files.apply(TestServer::builder(Engine::Sqlite)).env("TOKENS_FILE", &path);
+        let server = builder.start().await;
+        server.logs().wait_for(|line| line.contains(certificates)).await;
+        assert_eq!(unverified(&server, tokens), warned);
+        assert_eq!(unverified(&server, certificates), 1);
+    }
+}
+
 async fn a_wrong_policy_leaves_the_old_one_in_force(engine: Engine) {
     let files = AccessFiles::new(&for_members());
     let (ada, eve) = (files.token("ada"), files.token("eve"));
@@ -149,8 +171,8 @@ async fn a_wrong_policy_leaves_the_old_one_in_force(engine: Engine) {
     let wrong = policy(|_| "other".to_owned(), "") + "[operators]\nsea = \"member\"\n";
     let line = wrong.lines().count();
     files.set_policy(&wrong);
-    let told = format!("policy.toml:{line}: [operators] has no key sea, did you mean see?");
-    server.logs().wait_for(|line| line.contains(&told)).await;
+    let wanted = format!("policy.toml:{line}: [operators] has no key sea, did you mean see?");
+    server.logs().wait_for(|line| line.contains(&wanted)).await;
     assert_eq!(judged().await, (true, false));
     files.set_policy(&wrong.replace("sea", "see"));
     server.logs().wait_for(|line| line.contains("files have changed and are in force")).await;

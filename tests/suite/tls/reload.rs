@@ -23,7 +23,7 @@ bookstore_tests::on_every_engine!(
     certificate_that_has_expired_ends_its_connection_and_is_not_resumed,
 );
 
-/// Tells tasks that the test is over, also if it has failed.
+/// Ends the tasks of a test when it is over, also if it has failed.
 #[derive(Default)]
 struct CancelOnDrop(Arc<AtomicBool>);
 

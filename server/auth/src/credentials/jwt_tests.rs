@@ -1,14 +1,21 @@
 //! JSON Web Tokens that must be refused, and those that must not.
 
+use std::time::SystemTime;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{
     authenticator::Authenticator,
     error::{CredentialsError, InvalidCause as Cause},
+    jwt::{self, JwtRefusal},
+    key_set::KeySet,
     testing::{TestIssuer, claims, now, trusted},
 };
-use crate::{identity::Identity, policy::JwtAlgorithm};
+use crate::{
+    identity::Identity,
+    policy::{JwtAlgorithm, JwtIssuer},
+};
 
 /// What the authenticator says of a token: the name of the principal.
 fn verdict(authenticator: &Authenticator, token: &str) -> Result<String, CredentialsError> {
@@ -142,6 +149,19 @@ fn issuer_and_subject_are_demanded() {
     for wrong in [json!(null), json!(""), json!(7), json!(long), json!("a\nb")] {
         assert_eq!(of("sub", wrong.clone()), refused(Cause::Subject), "{wrong}");
     }
+}
+
+/// The authenticator picks the rules by the issuer. This holds even if it picked others.
+#[test]
+fn rules_of_another_issuer_verify_no_token() {
+    let issuer = TestIssuer::new();
+    let keys = issuer.keys().to_string();
+    let keys = KeySet::parse(keys.as_bytes(), &JwtAlgorithm::ALL).unwrap();
+    let token = issuer.token(&claims());
+    let verify = |rules| jwt::parse(&token).unwrap().verify(&rules, &keys, SystemTime::now());
+    assert!(verify(trusted()).is_ok());
+    let other = JwtIssuer { issuer: "https://other.example".into(), ..trusted() };
+    assert_eq!(verify(other).err(), Some(JwtRefusal::Invalid(Cause::Issuer)));
 }
 
 #[test]

@@ -201,7 +201,7 @@ impl Policy {
                         decided.insert((*role, method));
                     }
                     if !fits(expected, verdict) {
-                        let found = told(verdict);
+                        let found = reason(verdict);
                         let message =
                             format!("{name} {method}: expected {expected}, found {found}");
                         failures.on(place, message);
@@ -236,12 +236,12 @@ fn matches(call: &str, method: &MethodName) -> bool {
 fn fits(expected: &str, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Allowed => expected == "all",
-        verdict => expected == "none" || expected == told(verdict),
+        verdict => expected == "none" || expected == reason(verdict),
     }
 }
 
 /// A verdict as a case expects it.
-fn told(verdict: Verdict) -> &'static str {
+fn reason(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Allowed => "all",
         Verdict::CredentialsMissing => "CREDENTIALS_MISSING",

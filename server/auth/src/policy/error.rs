@@ -34,8 +34,12 @@ impl<'t> Errors<'t> {
 
     /// Adds an error at a byte of the text.
     pub(super) fn at(&mut self, byte: usize, message: impl Into<String>) {
-        let line = 1 + self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count();
-        self.found.push(PolicyError { line, message: message.into() });
+        self.found.push(PolicyError { line: self.line(byte), message: message.into() });
+    }
+
+    /// The line of a byte of the text, counted from 1.
+    pub(super) fn line(&self, byte: usize) -> usize {
+        1 + self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count()
     }
 
     /// Adds an error at a key or a value.

@@ -6,6 +6,7 @@ use super::{
     error::PolicyError,
     issuer::JwtIssuer,
     methods::{MethodName, PolicyMethod},
+    needed::{NeededSettings, VerifiedCredentials},
     operators::Operators,
     read::{self, Contents},
     rule::{Role, Rule, Verdict},
@@ -23,6 +24,7 @@ pub struct Policy {
     lines: Vec<(MethodName, Rule)>,
     entries: HashMap<MethodName, MethodName>,
     operators: Operators,
+    settings: NeededSettings,
     warnings: Vec<PolicyError>,
 }
 
@@ -51,7 +53,7 @@ impl Policy {
     /// # Errors
     /// All that is wrong with it, in the order of the lines.
     pub fn parse(text: &str, methods: &[PolicyMethod]) -> Result<Self, Vec<PolicyError>> {
-        let Contents { roles, issuers, certificates, tokens, lines, operators, warnings } =
+        let Contents { roles, issuers, certificates, tokens, lines, operators, settings, warnings } =
             read::read(text, methods)?;
         let by_name: HashMap<&MethodName, Rule> =
             lines.iter().map(|(name, rule)| (name, *rule)).collect();
@@ -76,6 +78,7 @@ impl Policy {
             lines,
             entries,
             operators,
+            settings,
             warnings,
         })
     }
@@ -84,6 +87,12 @@ impl Policy {
     #[must_use]
     pub fn warnings(&self) -> &[PolicyError] {
         &self.warnings
+    }
+
+    /// The sections that have no effect because the service verifies no such credentials.
+    #[must_use]
+    pub fn unverified(&self, verified: VerifiedCredentials) -> Vec<PolicyError> {
+        self.settings.unverified(verified)
     }
 
     /// The issuers of JSON Web Tokens that it trusts.

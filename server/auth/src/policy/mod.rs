@@ -6,10 +6,12 @@ mod error;
 mod issuer;
 mod judge;
 mod methods;
+mod needed;
 mod operators;
 mod read;
 mod read_issuer;
 mod rule;
+mod rule_editor;
 mod seen;
 mod show;
 mod table;
@@ -24,6 +26,7 @@ pub use self::{
     issuer::{JwtAlgorithm, JwtIssuer, KeySource},
     judge::Policy,
     methods::{MethodName, PolicyMethod},
+    needed::VerifiedCredentials,
     operators::Operators,
     rule::{MOST_ROLES, RESERVED, Role, Rule, Verdict},
     seen::{SeenCall, SeenCaller, SeenCalls},

@@ -2,8 +2,8 @@
 
 use super::rule::Rule;
 
-/// Who may ask the operators' address what: the section `[operators]`. What it lacks is for
-/// nobody.
+/// The rules of the section `[operators]`: which callers may read and change what by the admin
+/// address. A rule that the section lacks is `nobody`: it admits no caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operators {
     /// `see`: reads the operators' address.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
@@ -11,6 +12,7 @@ use super::{
     error::{Errors, PolicyError, hint},
     issuer::JwtIssuer,
     methods::{MethodName, PolicyMethod},
+    needed::{CERTIFICATES, NeededSettings, TOKENS},
     operators::Operators,
     read_issuer,
     rule::{self, MOST_ROLES, RESERVED, Role, Rule, Verdict},
@@ -37,6 +39,7 @@ pub(super) struct Contents {
     pub(super) tokens: HashMap<Arc<str>, RoleSet>,
     pub(super) lines: Vec<(MethodName, Rule)>,
     pub(super) operators: Operators,
+    pub(super) settings: NeededSettings,
     pub(super) warnings: Vec<PolicyError>,
 }
 
@@ -80,9 +83,11 @@ pub(super) fn read(text: &str, all: &[PolicyMethod]) -> Result<Contents, Vec<Pol
     }
     if let Some((key, value)) = find("certificates") {
         contents.certificates = holders(key, value, &known, certificate, &mut errors);
+        contents.settings.note(CERTIFICATES, errors.line(key.span().start));
     }
     if let Some((key, value)) = find("tokens") {
         contents.tokens = holders(key, value, &known, token, &mut errors);
+        contents.settings.note(TOKENS, errors.line(key.span().start));
     }
     let given = contents.certificates.values().chain(contents.tokens.values());
     held_by = given.fold(held_by, |all, some| all.union(*some));
@@ -272,6 +277,23 @@ fn methods(
         }
     }
     lines
+}
+
+/// The place of each rule in the text of a policy, in the order of the text: the bytes of its value,
+/// with the quotes. A text that isn't TOML has none.
+pub(super) fn rule_places(text: &str) -> Vec<(MethodName, Range<usize>)> {
+    let Ok(document) = DeTable::parse(text) else { return Vec::new() };
+    let document = document.into_inner();
+    let services = document.get("methods").and_then(|methods| methods.get_ref().as_table());
+    let mut places = Vec::new();
+    for (service, methods) in services.into_iter().flat_map(table::entries) {
+        for (method, rule) in methods.get_ref().as_table().into_iter().flat_map(table::entries) {
+            let (service, method) = (service.get_ref().to_string(), method.get_ref().to_string());
+            places.push((MethodName { service, method }, rule.span()));
+        }
+    }
+    places.sort_by_key(|(_, place)| place.start);
+    places
 }
 
 /// The callers that a method's line allows, and the line of its entries doesn't; none if there

@@ -2,15 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::Write,
     sync::{Mutex, PoisonError},
 };
 
-use super::{
-    judge::Policy,
-    methods::MethodName,
-    rule::{Role, Rule},
-};
+use super::{judge::Policy, methods::MethodName, read, rule::Rule, rule_editor::RuleEditor};
 use crate::identity::{Identity, Principal, RoleSet};
 
 /// The most entries that are kept. Beyond them only known entries are counted.
@@ -88,12 +83,11 @@ impl SeenCalls {
 
 impl Policy {
     /// A policy that allows the calls that were seen, and no others: `text`, which is this policy's,
-    /// with other sections of methods. Comments say what can't be decided by the calls alone.
+    /// with other rules in its lines. The author's comments stay. Comments that begin with `# seen:`
+    /// say what can't be decided by the calls alone, and replace those of an earlier suggestion.
     #[must_use]
     pub fn suggestion(&self, text: &str, seen: &[SeenCall]) -> String {
-        let mut suggestion = without_methods(text);
-        let mut by_method: BTreeMap<&MethodName, Vec<&SeenCall>> =
-            self.lines().iter().map(|(name, _)| (name, Vec::new())).collect();
+        let mut by_method: BTreeMap<&MethodName, Vec<&SeenCall>> = BTreeMap::new();
         for call in seen {
             by_method.entry(&call.method).or_default().push(call);
             // Its entries have to pass as well.
@@ -101,21 +95,22 @@ impl Policy {
                 by_method.entry(entries).or_default().push(call);
             }
         }
-        let mut service = "";
-        for (name, calls) in by_method {
-            if name.service != service {
-                service = &name.service;
-                let quote = if service.contains('.') { "\"" } else { "" };
-                // Writing to a string can't fail.
-                let _ = write!(suggestion, "\n[methods.{quote}{service}{quote}]\n");
-            }
-            self.suggest(name, &calls, &mut suggestion);
+        let mut suggestion = RuleEditor::new(text);
+        for (name, place) in read::rule_places(text) {
+            let calls = by_method.remove(&name).unwrap_or_default();
+            let (rule, notes) = self.suggest(&calls);
+            let total = calls.iter().map(|call| call.count).sum();
+            suggestion.replace(place, rule.text(self.roles()), &notes, total);
         }
-        suggestion
+        let unknown = by_method.into_iter().map(|(name, calls)| {
+            let total: u64 = calls.iter().map(|call| call.count).sum();
+            format!("{name} is no method of this program; calls: {total}")
+        });
+        suggestion.finish(unknown)
     }
 
-    fn suggest(&self, name: &MethodName, calls: &[&SeenCall], suggestion: &mut String) {
-        let total: u64 = calls.iter().map(|call| call.count).sum();
+    /// The rule that allows these calls, and what can't be decided by them alone.
+    fn suggest(&self, calls: &[&SeenCall]) -> (Rule, Vec<String>) {
         let mut sets: Vec<RoleSet> = Vec::new();
         let (mut rule, mut notes) = (Rule::default(), Vec::new());
         for call in calls {
@@ -151,29 +146,6 @@ impl Policy {
             }
             rule = Rule::Roles(allowed);
         }
-        for note in &notes {
-            let _ = writeln!(suggestion, "# {note}");
-        }
-        let roles: &[Role] = self.roles();
-        let (method, rule) = (&name.method, rule.text(roles));
-        let _ = writeln!(suggestion, "{method} = \"{rule}\" # calls: {total}");
+        (rule, notes)
     }
-}
-
-/// A policy's text without its sections of methods.
-fn without_methods(text: &str) -> String {
-    let mut kept = String::new();
-    let mut inside = false;
-    for line in text.lines() {
-        if line.starts_with('[') {
-            inside = line.starts_with("[methods");
-        }
-        if !inside {
-            kept.push_str(line);
-            kept.push('\n');
-        }
-    }
-    kept.truncate(kept.trim_end().len());
-    kept.push('\n');
-    kept
 }

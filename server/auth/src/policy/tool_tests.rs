@@ -87,7 +87,7 @@ fn a_suggestion_allows_what_was_seen_and_no_more() {
     assert_eq!(rule(PATHS[1]), "writer", "who has both passes as a writer");
     assert_eq!(rule(PATHS[2]), "nobody");
     assert!(text.contains("reader = \"reads\" # kept\n"), "{text}");
-    assert!(text.contains("# token:stranger has no role; calls: 1\nMake ="), "{text}");
+    assert!(text.contains("# seen: token:stranger has no role; calls: 1\nMake ="), "{text}");
     assert!(text.contains("Clear = \"nobody\" # calls: 0\n"), "{text}");
     assert_eq!(suggested.operators(), policy.operators());
 
@@ -102,7 +102,8 @@ fn a_caller_with_several_roles_leaves_a_choice_that_is_told() {
     let (policy, seen) = (policy(), SeenCalls::default());
     seen.note(&policy, Some(&token("both")), PATHS[1]);
     let text = policy.suggestion(TEXT, &seen.list());
-    let wanted = "# one role may do: callers had all of reader writer\nMake = \"reader writer\"";
+    let wanted =
+        "# seen: one role may do: callers had all of reader writer\nMake = \"reader writer\"";
     assert!(text.contains(wanted), "{text}");
 }
 
@@ -225,8 +226,11 @@ const BATCH: PolicyMethod =
 fn with_batch(rule: &str) -> Policy {
     let mut methods = all();
     methods.push(BATCH);
-    let line = format!("Make = \"writer\"\nBatchMake = {rule:?}");
-    Policy::parse(&TEXT.replace("Make = \"writer\"", &line), &methods).unwrap()
+    Policy::parse(&text_with_batch(rule), &methods).unwrap()
+}
+
+fn text_with_batch(rule: &str) -> String {
+    TEXT.replace("Make = \"writer\"", &format!("Make = \"writer\"\nBatchMake = {rule:?}"))
 }
 
 #[test]
@@ -267,7 +271,53 @@ fn a_batch_that_allows_more_than_its_entries_is_warned_about() {
 fn a_suggestion_allows_the_entries_of_what_was_seen() {
     let (policy, seen) = (with_batch("nobody"), SeenCalls::default());
     seen.note(&policy, Some(&token("web")), BATCH.path);
-    let text = policy.suggestion(TEXT, &seen.list());
-    assert!(text.contains("BatchMake = \"reader\" # calls: 1\nGet"), "{text}");
-    assert!(text.contains("Make = \"reader\" # calls: 1\n\n"), "{text}");
+    let text = policy.suggestion(&text_with_batch("nobody"), &seen.list());
+    assert!(text.contains("BatchMake = \"reader\" # calls: 1\n\n"), "{text}");
+    assert!(text.contains("\nMake = \"reader\" # calls: 1\n"), "{text}");
+}
+
+#[test]
+fn a_suggestion_keeps_what_the_author_wrote() {
+    let own = TEXT
+        .replace("[methods.Book]", "# What sells.\n[methods.Book] # books")
+        .replace("Make = \"writer\"", "  # Asked for by the feed.\n  Make = \"writer\" # see above")
+        .replace("[methods.Cart]\nClear = \"reader\"", "[methods]\nCart = { Clear = \"reader\" }")
+        .replace("[operators]", "# For the desk.\n[operators]");
+    let (policy, seen) = (Policy::parse(&own, &all()).unwrap(), SeenCalls::default());
+    for name in ["feed", "stranger"] {
+        seen.note(&policy, Some(&token(name)), PATHS[1]);
+    }
+    seen.note(&policy, Some(&token("stranger")), PATHS[2]);
+    seen.note(&policy, None, "/p.Book/Gone");
+    let wanted = own
+        .replace("Get  = \"anyone\"", "Get  = \"nobody\" # calls: 0")
+        .replace(
+            "  Make = \"writer\" #",
+            "# seen: token:stranger has no role; calls: 1\n  Make = \"writer\" # calls: 2 #",
+        )
+        .replace("Clear = \"reader\"", "Clear = \"nobody\"");
+    let first = "# seen: Book/Gone is no method of this program; calls: 1\n";
+    let text = policy.suggestion(&own, &seen.list());
+    assert_eq!(text, first.to_owned() + &wanted);
+    // A suggestion from a suggestion has its comments once.
+    let again = Policy::parse(&text, &all()).unwrap();
+    assert_eq!(again.suggestion(&text, &seen.list()), text);
+}
+
+#[test]
+fn sections_without_their_setting_are_named() {
+    let text =
+        TEXT.replace("[methods.Book]", "[certificates]\n\"dns:web\" = \"reader\"\n[methods.Book]");
+    let policy = Policy::parse(&text, &all()).unwrap();
+    let unverified = |tokens, certificates| {
+        let verified = VerifiedCredentials { tokens, certificates };
+        policy.unverified(verified).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let tokens = "line 7: [tokens] has no effect: the setting tokens_file is empty";
+    let certificates =
+        "line 12: [certificates] has no effect: the setting tls_client_ca_file is empty";
+    assert_eq!(unverified(false, false), [tokens, certificates]);
+    assert_eq!(unverified(true, false), [certificates]);
+    assert_eq!(unverified(false, true), [tokens]);
+    assert_eq!(unverified(true, true), [""; 0]);
 }

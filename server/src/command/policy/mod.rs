@@ -11,7 +11,7 @@ use std::{
 
 use bookstore_auth::{
     Identity, Policy, Verdict,
-    policy::{MethodName, PolicyError},
+    policy::{MethodName, PolicyError, VerifiedCredentials},
 };
 use clap::{Args, Subcommand};
 
@@ -92,7 +92,12 @@ pub async fn run(settings: &SettingFlags, arguments: &Arguments) -> Result<ExitC
         Err(messages) => return Ok(refuse(&messages)),
     };
     let PolicyText { path, text, policy } = &read;
-    for warning in policy.warnings() {
+    let verified = match arguments.verb {
+        PolicyVerb::Check(_) => verified(settings),
+        _ => None,
+    };
+    let unverified = verified.map(|verified| policy.unverified(verified)).unwrap_or_default();
+    for warning in policy.warnings().iter().chain(&unverified) {
         print::error(&format!("warning: {}", at(path, warning)));
     }
     match &arguments.verb {
@@ -138,6 +143,13 @@ fn read(
         Ok(policy) => Ok(Ok(PolicyText { path, text, policy })),
         Err(errors) => Ok(Err(errors.iter().map(|error| at(&path, error)).collect())),
     }
+}
+
+/// Which credentials the service verifies by the settings; none if the settings belong to no service
+/// with a policy. A policy can be checked on a machine without them.
+fn verified(settings: &SettingFlags) -> Option<VerifiedCredentials> {
+    let security = Config::load(settings, environment()).ok()?.security;
+    security.policy.is_some().then(|| security.verified())
 }
 
 /// An error with its place, as compilers write it: `policy.toml:26: message`.

@@ -58,6 +58,11 @@ pub(in super::super) const TLS_CLIENT_CRL_FILE: Setting = plain(
 );
 pub(in super::super) const TLS_MIN_VERSION: Setting =
     plain("tls_min_version", "1.3", "The lowest version of TLS that callers may have, 1.2 or 1.3.");
+pub(in super::super) const ADMIN_TLS: Setting = plain(
+    "admin_tls",
+    "false",
+    "Whether the admin address has TLS, with the certificate of the port for calls: true or false.",
+);
 pub(in super::super) const SECURITY_RELOAD_INTERVAL: Setting = plain(
     "security_reload_interval",
     "10s",

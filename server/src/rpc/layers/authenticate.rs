@@ -13,7 +13,7 @@ use axum::{
     response::Response,
 };
 use bookstore_auth::{PeerName, credentials::CredentialsError};
-use http::header::AUTHORIZATION;
+use http::HeaderValue;
 use http_body::Frame;
 use tonic::Status;
 
@@ -25,7 +25,7 @@ use crate::{
         method::MethodKind,
     },
     security::{
-        access::{Admitted, Denied, StreamAccess},
+        access::{Admitted, Denied, StreamAccess, take_authorization},
         audit::PeerAddress,
     },
 };
@@ -44,11 +44,11 @@ pub async fn authenticate<F: Future<Output = Response>>(
         return next(request).await;
     }
     let path = path(shared, &request);
-    let headers = request.headers();
-    let authorization = headers.get_all(AUTHORIZATION);
-    let authorization: Vec<&[u8]> = authorization.iter().map(|value| value.as_bytes()).collect();
+    let has_binary = request.headers().contains_key(BINARY);
+    let authorization = take_authorization(request.headers_mut());
+    let authorization: Vec<&[u8]> = authorization.iter().map(HeaderValue::as_bytes).collect();
     let certificate = request.extensions().get::<PeerName>();
-    let admitted = match headers.contains_key(BINARY) {
+    let admitted = match has_binary {
         true => Err(Denied::Credentials(CredentialsError::SCHEME)),
         false => control.admit(&authorization, certificate, path).await,
     };
@@ -82,9 +82,6 @@ pub async fn authenticate<F: Future<Output = Response>>(
         .then(|| StreamAccess::new(control.clone(), &authorization, certificate.cloned(), path));
     let has_parts = method.is_some_and(|method| method.kind == MethodKind::Direct);
     let control = has_parts.then(|| control.clone());
-    drop(authorization);
-    // What comes after has no need of the secret.
-    request.headers_mut().remove(AUTHORIZATION);
     let Some(context) = request.extensions_mut().get_mut::<RequestContext>() else {
         return next(request).await;
     };

@@ -70,8 +70,8 @@ async fn pass(shared: &LayerContext, mut services: Router, request: Request) -> 
     // Innermost: what is refused above is not read. A unary request is received whole, then the
     // call takes its permit of load; the deadline bounds both waits.
     let receive = |request| receive::receive(shared, request, services);
-    // Before anything is received and before a call takes room: strangers take none. It may wait
-    // for an issuer's keys, within the deadline.
+    // Before anything is received and before a call takes a permit: a caller without right
+    // credentials takes none. It may wait for an issuer's keys, within the deadline.
     let authenticate = |request| authenticate::authenticate(shared, request, receive);
     // Health and reflection answer without a database.
     let readiness = |request| readiness::readiness(shared, request, authenticate);

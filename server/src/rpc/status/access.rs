@@ -1,6 +1,6 @@
 //! The errors of callers that may not do what they ask for.
 //!
-//! The first three have one message: what is wrong with credentials is told to the log alone.
+//! The first three have one message: what is wrong with credentials is for the log alone.
 
 use bookstore_store::FieldViolation;
 use tonic::{Code, Status};

@@ -121,7 +121,7 @@ static WORKERS: LazyLock<Arc<Workers>> = LazyLock::new(|| {
     for number in 0..hashing().threads {
         let workers = workers.clone();
         let named = thread::Builder::new().name(format!("password-{number}"));
-        // Without any thread the calls that wait end by their deadlines; the log tells why.
+        // Without any thread the calls that wait end by their deadlines; the log says why.
         if let Err(error) = named.spawn(move || workers.work()) {
             tracing::error!(%error, "no thread for passwords");
         }

@@ -26,6 +26,9 @@ use crate::{
 /// HTTP/2 over TLS (RFC 9113, 3.2). A client that offers other protocols alone gets an alert.
 const ALPN: &[u8] = b"h2";
 
+/// The protocols of the admin address: HTTP/2 for health checks, HTTP/1.1 for all else (RFC 9112).
+const ADMIN_ALPN: [&[u8]; 2] = [ALPN, b"http/1.1"];
+
 /// The versions of TLS.
 const FROM_12: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 const FROM_13: &[&SupportedProtocolVersion] = &[&TLS13];
@@ -33,6 +36,8 @@ const FROM_13: &[&SupportedProtocolVersion] = &[&TLS13];
 /// What the files say.
 pub(super) struct TlsInForce {
     pub(super) config: Arc<ServerConfig>,
+    /// The configuration of the admin address: the same certificate, no client certificates.
+    pub(super) admin: Arc<ServerConfig>,
     /// Verifies callers' certificates; none if they aren't asked for.
     pub(super) verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// When what a file holds expires, by the setting that names the file.
@@ -66,17 +71,22 @@ pub(super) fn load(
     };
     let versions = if files.allow_tls12 { FROM_12 } else { FROM_13 };
     let wrong = |error: rustls::Error| format!("TLS can't be set up: {error}");
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .map_err(wrong)?;
-    let builder = match &verifier {
-        None => builder.with_no_client_auth(),
-        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+    let certificate = Arc::new(SingleCertAndKey::from(own.0));
+    let config = |verifier: Option<Arc<dyn ClientCertVerifier>>, protocols: &[&[u8]]| {
+        let builder = ServerConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_protocol_versions(versions)?;
+        let builder = match verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        };
+        let mut config = builder.with_cert_resolver(certificate.clone());
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        config.ticketer = ring::Ticketer::new()?;
+        Ok::<_, rustls::Error>(Arc::new(config))
     };
-    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own.0)));
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.ticketer = ring::Ticketer::new().map_err(wrong)?;
-    Ok(TlsInForce { config: Arc::new(config), verifier, expiry })
+    let admin = config(None, &ADMIN_ALPN).map_err(wrong)?;
+    let config = config(verifier.clone(), &[ALPN]).map_err(wrong)?;
+    Ok(TlsInForce { config, admin, verifier, expiry })
 }
 
 /// The service's certificate with its key, and when it expires.
