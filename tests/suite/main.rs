@@ -37,6 +37,7 @@ mod list;
 mod logs;
 mod migrate;
 mod migration;
+mod monitoring;
 mod operations;
 mod order;
 mod panics;
