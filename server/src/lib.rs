@@ -14,6 +14,7 @@ pub mod drift;
 pub mod listener;
 pub mod meters;
 pub mod migrations;
+pub mod postgres_programs;
 pub mod resource;
 pub mod rpc;
 pub mod sample_data;
