@@ -1,5 +1,6 @@
 //! Long trials: the suite's cases at a larger scale, run by name.
 
+mod backup;
 mod bulk;
 mod checklist;
 mod cost;
@@ -51,6 +52,12 @@ pub struct Trial {
 
 /// All trials.
 pub const TRIALS: &[Trial] = &[
+    Trial {
+        name: "backup",
+        about: "backs up under write load and restores, this many times on each engine; no order is missing",
+        scale: 50,
+        work: |scale| Box::pin(backup::backup(scale)),
+    },
     Trial {
         name: "bulk",
         about: "imports this many books and exports them to a slow reader, in bounded memory",
