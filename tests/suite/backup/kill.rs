@@ -28,6 +28,10 @@ impl Gate {
         fs::write(self.0.path().join("closed"), "").expect("a file");
     }
 
+    fn open(&self) {
+        fs::remove_file(self.0.path().join("closed")).expect("the file");
+    }
+
     /// The command of the shell. It ends with the gate's folder.
     fn command(&self) -> String {
         let folder = text(self.0.path());
@@ -45,9 +49,13 @@ impl Gate {
 }
 
 /// Sends a signal and waits for the end. Ctrl-C and SIGTERM say what happened.
-async fn end(child: Child, signal: Signal) {
+async fn end(child: Child, signal: Signal, gate: &Gate) {
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     kill_process(id.expect("a running process"), signal).expect("a signal");
+    if signal == Signal::KILL {
+        // The program could not end the command, which would hold its standard error.
+        gate.open();
+    }
     let output = tokio::time::timeout(SOON, child.wait_with_output()).await;
     let output = output.expect("its end in time").expect("its end");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -58,6 +66,7 @@ async fn end(child: Child, signal: Signal) {
     };
     assert_eq!(output.status.code(), code, "{errors}");
     assert!(code.is_none() || errors.contains("interrupted: nothing was left"), "{errors}");
+    gate.close();
 }
 
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::KILL];
@@ -70,7 +79,7 @@ async fn ended_backup_leaves_no_file(engine: Engine) {
         let child = start(&database, &["backup", "--to", &to, "--encrypt-command", &encrypt]);
         gate.reached().await;
         assert!(is_hidden(folder.path()), "it has no name yet: {:?}", names(folder.path()));
-        end(child, signal).await;
+        end(child, signal, &gate).await;
         if signal != Signal::KILL {
             assert!(names(folder.path()).is_empty(), "{signal:?}: {:?}", names(folder.path()));
         }
@@ -96,7 +105,7 @@ async fn ended_restore_leaves_the_empty_database(engine: Engine) {
     for signal in SIGNALS {
         let child = start(&restored, &["restore", &file, "--decrypt-command", &gate.command()]);
         gate.reached().await;
-        end(child, signal).await;
+        end(child, signal, &gate).await;
         no_session(&restored).await;
         match &restored {
             Database::Postgres(_) => {
@@ -124,7 +133,7 @@ async fn ended_forced_restore_leaves_the_rows(engine: Engine) {
         let decrypt = gate.command();
         let child = start(&database, &["restore", &file, "--force", "--decrypt-command", &decrypt]);
         gate.reached().await;
-        end(child, signal).await;
+        end(child, signal, &gate).await;
         no_session(&database).await;
         assert_eq!(categories(&database).await, rows, "{signal:?}");
         ok(&database, &["migrate", "check"]).await;

@@ -27,9 +27,12 @@ pub(super) struct Retention {
     pub(super) number: Option<u32>,
 }
 
+/// A file, and what was read of it.
+type FoundBackup = (PathBuf, Result<BackupFile, Failure>);
+
 /// The files of a folder that have the name of a backup, each opened or the reason why not, the
 /// newest first.
-fn read(folder: &Path) -> Result<Vec<(PathBuf, Result<BackupFile, Failure>)>, Failure> {
+fn read(folder: &Path) -> Result<Vec<FoundBackup>, Failure> {
     let at = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(at)? {

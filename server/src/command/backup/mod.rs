@@ -30,7 +30,7 @@ use self::{
 use super::{failure::Failure, print};
 use crate::{
     config::{Config, Database},
-    shutdown::Signals,
+    shutdown::{Signal, Signals},
 };
 
 /// The folder of backups if `--to` names none.
@@ -127,11 +127,13 @@ async fn until_signal(
 ) -> ExitCode {
     tokio::select! {
         done = work => finish(done),
-        signal = signals.wait() => {
-            print::last_words("interrupted: nothing was left and nothing changed".to_owned());
-            ExitCode::from(signal.exit_code())
-        }
+        signal = signals.wait() => interrupted(signal),
     }
+}
+
+fn interrupted(signal: Signal) -> ExitCode {
+    print::last_words("interrupted: nothing was left and nothing changed".to_owned());
+    ExitCode::from(signal.exit_code())
 }
 
 async fn make(database: &Database, arguments: &MakeArguments, signals: &mut Signals) -> ExitCode {
@@ -170,7 +172,20 @@ async fn make(database: &Database, arguments: &MakeArguments, signals: &mut Sign
         }
         Ok(())
     };
-    until_signal(signals, work).await
+    let mut work = Box::pin(work);
+    tokio::select! {
+        done = &mut work => finish(done),
+        signal = signals.wait() => {
+            // It ends the client programs and their sessions.
+            drop(work);
+            drop(workspace);
+            if arguments.verify && database.url.engine() == Engine::Postgres {
+                // The next --verify drops it otherwise.
+                let _ = postgres::drop_scratch(database).await;
+            }
+            interrupted(signal)
+        }
+    }
 }
 
 /// The path of the new backup, and whether the user named its folder only.
@@ -196,7 +211,7 @@ fn destination(to: &Path) -> Result<(PathBuf, bool), Failure> {
 
 /// The current time in seconds since 1970.
 fn now() -> i64 {
-    chrono::Utc::now().timestamp()
+    bookstore_store::now().timestamp()
 }
 
 /// Writes the backup into the workspace.

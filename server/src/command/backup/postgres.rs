@@ -2,7 +2,7 @@
 //! snapshot as the row counts and the checksums (PostgreSQL, 26.1. SQL Dump; 9.28.5. Snapshot
 //! Synchronization Functions).
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use super::{
     file::{BackupFile, BackupWriter, ContentSum},
@@ -15,6 +15,9 @@ use crate::{command::failure::Failure, config::Database};
 
 /// The names of the scratch databases of `--verify` begin so.
 const SCRATCH: &str = "bookstore_verify_";
+
+/// The time that the server gets to end the session of a program that was ended.
+const SESSION_END: Duration = Duration::from_millis(500);
 
 /// Settings under which a row has one text.
 const ONE_TEXT: &str = "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; \
@@ -281,6 +284,27 @@ fn older(head: Vec<u8>, server: u32) -> Vec<u8> {
     }
 }
 
+/// Drops the scratch databases of processes that were ended: no session is in them.
+async fn drop_left_scratch(session: &mut PsqlSession) -> Result<(), Failure> {
+    let left = format!(
+        "SELECT quote_ident(datname) FROM pg_database d WHERE datname ~ '^{SCRATCH}[0-9a-f]+$' \
+         AND pg_catalog.pg_has_role(datdba, 'MEMBER') AND NOT EXISTS \
+         (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
+    );
+    for name in session.rows(&left).await? {
+        session.rows(&format!("DROP DATABASE IF EXISTS {name}")).await?;
+    }
+    Ok(())
+}
+
+/// Drops the scratch database of a `--verify` that was interrupted. The server needs a moment to end
+/// its session; what is left then, the next `--verify` drops.
+pub(super) async fn drop_scratch(database: &Database) -> Result<(), Failure> {
+    let mut session = ClientPrograms::find(database)?.session().await?;
+    tokio::time::sleep(SESSION_END).await;
+    drop_left_scratch(&mut session).await
+}
+
 /// Restores into a scratch database on the same server, compares counts and checksums, and drops it.
 ///
 /// # Errors
@@ -293,15 +317,7 @@ pub(super) async fn verify(
 ) -> Result<(), Failure> {
     let programs = ClientPrograms::find(database)?;
     let mut session = programs.session().await?;
-    // Those of processes that were killed: no session is in them.
-    let left = format!(
-        "SELECT quote_ident(datname) FROM pg_database d WHERE datname ~ '^{SCRATCH}[0-9a-f]+$' \
-         AND pg_catalog.pg_has_role(datdba, 'MEMBER') AND NOT EXISTS \
-         (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
-    );
-    for name in session.rows(&left).await? {
-        session.rows(&format!("DROP DATABASE IF EXISTS {name}")).await?;
-    }
+    drop_left_scratch(&mut session).await?;
     let name = format!("{SCRATCH}{}", uuid::Uuid::new_v4().simple());
     session.rows(&format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")).await?;
     let scratch = programs.with_database(&name);
