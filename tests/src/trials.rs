@@ -19,6 +19,7 @@ mod pgbouncer;
 mod placing;
 mod plan_log;
 mod plans;
+mod point_in_time;
 mod readers;
 mod repairs;
 mod replicas;
@@ -159,6 +160,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists this many books and orders; every plan walks an index and sorts nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "point_in_time",
+        about: "undoes a wrong DELETE to the second before it from a base backup and archived WAL, this many times",
+        scale: 5,
+        work: |scale| Box::pin(point_in_time::point_in_time(scale)),
     },
     Trial {
         name: "repairs",

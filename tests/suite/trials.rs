@@ -8,6 +8,11 @@ async fn backup_under_load_restores_every_acknowledged_order() {
 }
 
 #[tokio::test]
+async fn wrong_delete_is_undone_to_the_second_before() {
+    trial("point_in_time", 1).await;
+}
+
+#[tokio::test]
 async fn bulk_import_and_export_stay_in_bounded_memory() {
     trial("bulk", 20_000).await;
 }
