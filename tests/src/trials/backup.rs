@@ -87,7 +87,7 @@ async fn explains(restored: &Database, before: &[String], after: &[String]) {
 /// A service on the restored database knows an order.
 async fn serves(restored: Arc<Database>, id: &str) {
     let server = TestServer::builder(restored.engine()).on(restored).start().await;
-    let request = GetOrderRequest { id: id.to_owned(), ..Default::default() };
+    let request = GetOrderRequest { id: id.to_owned() };
     let order = OrderServiceClient::new(server.channel()).get_order(request).await;
     assert_eq!(order.expect("the order").into_inner().id, id);
 }
