@@ -49,13 +49,13 @@ const UNFINISHED: &str = "backup";
 )]
 pub struct Arguments {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<BackupVerb>,
     #[command(flatten)]
     make: MakeArguments,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum BackupVerb {
     /// Lists the backups of a folder, the newest first.
     List(ListArguments),
 }
@@ -101,7 +101,7 @@ struct ListArguments {
 /// Does what was asked.
 pub async fn run(config: &Config, arguments: &Arguments) -> ExitCode {
     match &arguments.verb {
-        Some(Verb::List(list)) => finish(list::print(&list.folder, list.json, list.check)),
+        Some(BackupVerb::List(list)) => finish(list::print(&list.folder, list.json, list.check)),
         None => match Signals::install() {
             Ok(mut signals) => make(&config.database, &arguments.make, &mut signals).await,
             Err(error) => finish(Err(error.into())),

@@ -25,17 +25,20 @@ const LEVEL: i32 = 3;
 /// The bytes that are read at once.
 const CHUNK: usize = 1 << 17;
 
-type Source = Box<dyn AsyncRead + Send + Unpin>;
-type Target = Box<dyn AsyncWrite + Send + Unpin>;
+type PipeOutput = Box<dyn AsyncRead + Send + Unpin>;
+type PipeInput = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// The operator's command between two ends of a pipe; without one, the pipe alone.
-struct Filter {
+struct PipeFilter {
     name: &'static str,
     child: Option<Child>,
 }
 
-impl Filter {
-    fn start(name: &'static str, command: Option<&str>) -> Result<(Self, Target, Source), Failure> {
+impl PipeFilter {
+    fn start(
+        name: &'static str,
+        command: Option<&str>,
+    ) -> Result<(Self, PipeInput, PipeOutput), Failure> {
         let Some(command) = command else {
             let (near, far) = tokio::io::duplex(CHUNK);
             return Ok((Self { name, child: None }, Box::new(near), Box::new(far)));
@@ -93,7 +96,7 @@ pub(super) async fn pack(
     encrypt: Option<&str>,
     rate: &mut Rate,
 ) -> Result<ContentSum, Failure> {
-    let (filter, mut input, mut output) = Filter::start("--encrypt-command", encrypt)?;
+    let (filter, mut input, mut output) = PipeFilter::start("--encrypt-command", encrypt)?;
     let mut hash = ContentHash::default();
     let feed = async {
         let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
@@ -138,7 +141,7 @@ pub(super) async fn unpack(
     target: &mut (impl AsyncWrite + Unpin),
     rate: &mut Rate,
 ) -> Result<(), Failure> {
-    let (filter, mut input, mut output) = Filter::start("--decrypt-command", decrypt)?;
+    let (filter, mut input, mut output) = PipeFilter::start("--decrypt-command", decrypt)?;
     let mut body = backup.body()?;
     let mut hash = ContentHash::default();
     let feed = async {
