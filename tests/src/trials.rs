@@ -1,5 +1,6 @@
 //! Long trials: the suite's cases at a larger scale, run by name.
 
+mod backup;
 mod bulk;
 mod checklist;
 mod cost;
@@ -18,6 +19,7 @@ mod pgbouncer;
 mod placing;
 mod plan_log;
 mod plans;
+mod point_in_time;
 mod readers;
 mod repairs;
 mod replicas;
@@ -51,6 +53,12 @@ pub struct Trial {
 
 /// All trials.
 pub const TRIALS: &[Trial] = &[
+    Trial {
+        name: "backup",
+        about: "backs up under write load and restores, this many times on each engine; no order is missing",
+        scale: 50,
+        work: |scale| Box::pin(backup::backup(scale)),
+    },
     Trial {
         name: "bulk",
         about: "imports this many books and exports them to a slow reader, in bounded memory",
@@ -152,6 +160,12 @@ pub const TRIALS: &[Trial] = &[
         about: "lists this many books and orders; every plan walks an index and sorts nothing",
         scale: 1_000_000,
         work: |scale| Box::pin(plans::plans(scale)),
+    },
+    Trial {
+        name: "point_in_time",
+        about: "undoes a wrong DELETE to the second before it from a base backup and archived WAL, this many times",
+        scale: 5,
+        work: |scale| Box::pin(point_in_time::point_in_time(scale)),
     },
     Trial {
         name: "repairs",

@@ -7,6 +7,7 @@
 mod abuse;
 mod admin;
 mod autocommit;
+mod backup;
 mod bad_input;
 mod batch;
 mod book;

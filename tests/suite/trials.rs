@@ -3,6 +3,16 @@
 use bookstore_tests::{has_pgbouncer, trial};
 
 #[tokio::test]
+async fn backup_under_load_restores_every_acknowledged_order() {
+    trial("backup", 1).await;
+}
+
+#[tokio::test]
+async fn wrong_delete_is_undone_to_the_second_before() {
+    trial("point_in_time", 1).await;
+}
+
+#[tokio::test]
 async fn bulk_import_and_export_stay_in_bounded_memory() {
     trial("bulk", 20_000).await;
 }

@@ -1,5 +1,6 @@
 //! The command line: the program's subcommands.
 
+mod backup;
 mod config;
 mod dev;
 mod export;
@@ -54,6 +55,10 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Probes every node of the database and prints its role and state.
     Topology,
+    /// Makes a backup of the database while the service runs, or lists backups.
+    Backup(backup::Arguments),
+    /// Restores a backup into an empty database.
+    Restore(backup::restore::Arguments),
     /// Imports books from a file into a running service: CSV or JSON Lines.
     Import(import::Arguments),
     /// Exports books from a running service to a file: CSV or JSON Lines.
@@ -197,6 +202,10 @@ fn with_settings(
                     Err(error) => Err(error),
                 }
             }
+            Command::Backup(arguments) => return backup::run(&config, &arguments).await,
+            Command::Restore(arguments) => {
+                return backup::restore::run(&config, revisions, &arguments).await;
+            }
             Command::Topology => topology::run(&config).await,
             // These are clients, or have printed their output already.
             _ => Ok(()),
@@ -243,9 +252,13 @@ fn command_line() -> clap::Command {
         settings.get_arguments().map(hide).collect::<Vec<_>>()
     };
     let of_migrate = shown(&["config", "database_url", "database_url_file"]);
+    let of_backup = of_migrate.clone();
+    let of_restore = of_migrate.clone();
     let of_policy = shown(&["config", "policy_file"]);
     program
         .mut_subcommand("migrate", |migrate| migrate.args(of_migrate))
+        .mut_subcommand("backup", |backup| backup.args(of_backup))
+        .mut_subcommand("restore", |restore| restore.args(of_restore))
         .mut_subcommand("policy", |policy| policy.args(of_policy))
 }
 

@@ -243,6 +243,25 @@ impl Replicated {
         self.start_again(node, settings).await;
     }
 
+    /// Makes a base backup of a node (`pg_basebackup`) and returns the node that it is the data of,
+    /// which does not run.
+    ///
+    /// # Panics
+    /// If it can't be made.
+    pub async fn base_backup(&mut self, node: usize) -> usize {
+        let first = self.directory(0).display().to_string();
+        let directory = PathBuf::from(format!("{first}-base-{}", self.nodes.len()));
+        cluster::make(&directory).expect("a directory");
+        let programs = super::programs::find().expect("PostgreSQL");
+        let copied = cluster::back_up(&programs, &directory, self.port(node)).await;
+        copied.expect("a base backup");
+        // It is to recover by itself and not to follow the primary.
+        fs::remove_file(directory.join("data/standby.signal")).expect("the file of a replica");
+        let port = cluster::free_ports().next().expect("a free port");
+        self.nodes.push(Node { directory, port, cluster: None });
+        self.nodes.len() - 1
+    }
+
     /// The port of a node.
     pub fn port(&self, node: usize) -> u16 {
         self.nodes[node].port

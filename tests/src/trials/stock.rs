@@ -24,8 +24,8 @@ use crate::{Database, Engine, TestServer, raw};
 const CALLERS: u32 = 64;
 
 /// The number of books, and the initial stock of each.
-const BOOKS: u32 = 6;
-const STOCK: i32 = 1_000;
+pub(super) const BOOKS: u32 = 6;
+pub(super) const STOCK: i32 = 1_000;
 
 /// Makes `scale` calls on each engine.
 pub(super) async fn stock(scale: u32) {
@@ -68,7 +68,7 @@ struct Tally {
 }
 
 /// For each book the sum of its stock and of its sold copies.
-async fn balance(database: &Database) -> Vec<i64> {
+pub(super) async fn balance(database: &Database) -> Vec<i64> {
     let sql = "SELECT stock + coalesce((SELECT sum(quantity) FROM order_items JOIN orders \
                ON orders.id = order_id WHERE book_id = books.id AND status <> 'CANCELLED'), 0) \
                FROM books ORDER BY books.id";
@@ -89,7 +89,7 @@ async fn watch(database: Arc<Database>, done: Arc<AtomicBool>) -> u32 {
     reads
 }
 
-async fn open(channel: Channel) {
+pub(super) async fn open(channel: Channel) {
     let user = User {
         email: "buyer@example.com".into(),
         username: "buyer".into(),
@@ -158,6 +158,6 @@ fn is_short(status: &Status) {
     assert!((1..=BOOKS).any(|number| book == Some(&id(number))), "{facts:?}");
 }
 
-fn id(number: u32) -> String {
+pub(super) fn id(number: u32) -> String {
     format!("0195a000-0000-4000-8000-{number:012x}")
 }

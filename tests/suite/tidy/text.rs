@@ -41,6 +41,7 @@ pub(super) fn ignored_tests(path: &str, text: &str) -> Vec<String> {
 const TRANSACTIONS: &[(&str, &str)] = &[
     ("server/store/src/transaction/commands.rs", "the one place that begins and commits"),
     ("server/store/src/session/command_tag.rs", "the names of commands in metrics; it sends none"),
+    ("server/src/command/backup/postgres.rs", "the session of psql of a backup or a restore"),
     ("server/client/src/tls.rs", "the header of a PEM file in its tests; it has no database"),
 ];
 
