@@ -1,5 +1,6 @@
 //! Long trials: the suite's cases at a larger scale, run by name.
 
+mod access;
 mod backup;
 mod bulk;
 mod checklist;
@@ -53,6 +54,12 @@ pub struct Trial {
 
 /// All trials.
 pub const TRIALS: &[Trial] = &[
+    Trial {
+        name: "access",
+        about: "compares GetBook's cost with and without TLS, tokens and JSON Web Tokens, this many rounds",
+        scale: 5,
+        work: |scale| Box::pin(access::access(scale)),
+    },
     Trial {
         name: "backup",
         about: "backs up under write load and restores, this many times on each engine; no order is missing",

@@ -88,6 +88,11 @@ async fn idle_and_hostile_connections_do_not_block_calls() {
 }
 
 #[tokio::test]
+async fn calls_with_tls_and_credentials_are_measured() {
+    trial("access", 1).await;
+}
+
+#[tokio::test]
 async fn telemetry_cost_per_call_stays_in_its_limit() {
     trial("telemetry", 1).await;
 }
