@@ -2,6 +2,7 @@
 //! a kill leaves.
 
 mod kill;
+mod pipe;
 mod refused;
 mod retention;
 

@@ -166,11 +166,11 @@ impl BackupFile {
     }
 
     /// Reads the whole file and compares its hash with the footer's. `read` is told the number of
-    /// bytes after each part.
+    /// bytes after each part. It can be dropped after each part.
     ///
     /// # Errors
     /// If a byte of it has changed, or it can't be read.
-    pub(super) fn check(&self, read: &mut dyn FnMut(u64)) -> Result<(), Failure> {
+    pub(super) async fn check(&self, read: &mut (dyn FnMut(u64) + Send)) -> Result<(), Failure> {
         let at =
             |problem: &str| -> Failure { format!("{}: {problem}", self.path.display()).into() };
         let mut file = File::open(&self.path).map_err(|error| at(&error.to_string()))?;
@@ -186,6 +186,8 @@ impl BackupFile {
             left -= most as u64;
             done += most as u64;
             read(done);
+            // A signal can end it here.
+            tokio::task::yield_now().await;
         }
         if hex(&hash.finalize()) != self.sha256 {
             return Err(at(
@@ -218,5 +220,42 @@ fn wrong_kind(start: &[u8]) -> &'static str {
         }
         [b'b', b'o', b'o', b'k', ..] => "it has a format that this program does not know",
         _ => "it is no backup of this program",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a signal would wait until a large file is read.
+    #[tokio::test]
+    async fn check_can_be_ended_after_each_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("it.backup");
+        let manifest = Manifest {
+            program: "0.1.0".to_owned(),
+            created_at: 0,
+            engine: "sqlite".to_owned(),
+            engine_version: "3".to_owned(),
+            tools: 0,
+            database: "bookstore.db".to_owned(),
+            position: String::new(),
+            revisions: Vec::new(),
+            is_encrypted: false,
+            tables: Vec::new(),
+        };
+        let mut writer = BackupWriter::create(&path, &manifest).expect("a file");
+        writer.write(&vec![7; 1 << 20]).expect("its content");
+        writer.finish(&ContentHash::default().finish()).expect("its footer");
+        let backup = BackupFile::open(&path).expect("a backup");
+        let mut read = 0;
+        let mut count = |bytes| read = bytes;
+        tokio::select! {
+            biased;
+            _ = backup.check(&mut count) => panic!("it was read to its end"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(read > 0 && read < backup.bytes, "{read} bytes");
+        backup.check(&mut |_| ()).await.expect("the content that was written");
     }
 }

@@ -53,16 +53,16 @@ fn read(folder: &Path) -> Result<Vec<FoundBackup>, Failure> {
 ///
 /// # Errors
 /// If the folder can't be read, or one of the backups is damaged, after all are printed.
-pub(super) fn print(folder: &Path, is_json: bool, check: bool) -> Result<(), Failure> {
+pub(super) async fn print(folder: &Path, is_json: bool, check: bool) -> Result<(), Failure> {
     let mut damaged = Vec::new();
     let mut documents = Vec::new();
     let mut rows = Vec::new();
     for (path, backup) in read(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let backup = backup.and_then(|backup| match check {
-            true => backup.check(&mut |_| ()).map(|()| backup),
-            false => Ok(backup),
-        });
+        let backup = match backup {
+            Ok(backup) if check => backup.check(&mut |_| ()).await.map(|()| backup),
+            other => other,
+        };
         match backup {
             Ok(backup) => {
                 let manifest = &backup.manifest;

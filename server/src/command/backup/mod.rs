@@ -101,7 +101,9 @@ struct ListArguments {
 /// Does what was asked.
 pub async fn run(config: &Config, arguments: &Arguments) -> ExitCode {
     match &arguments.verb {
-        Some(BackupVerb::List(list)) => finish(list::print(&list.folder, list.json, list.check)),
+        Some(BackupVerb::List(list)) => {
+            finish(list::print(&list.folder, list.json, list.check).await)
+        }
         None => match Signals::install() {
             Ok(mut signals) => make(&config.database, &arguments.make, &mut signals).await,
             Err(error) => finish(Err(error.into())),
@@ -252,7 +254,7 @@ async fn write(
 async fn read_back(arguments: &MakeArguments, workspace: &Workspace) -> Result<(), Failure> {
     let backup = BackupFile::open(&workspace.path(UNFINISHED))?;
     let mut rate = Rate::start("read back");
-    backup.check(&mut |bytes| rate.set(bytes))?;
+    backup.check(&mut |bytes| rate.set(bytes)).await?;
     let decrypt = arguments.decrypt_command.as_deref();
     if decrypt.is_some() || !backup.manifest.is_encrypted {
         stream::unpack(&backup, decrypt, &mut tokio::io::sink(), &mut rate).await?;

@@ -68,7 +68,7 @@ async fn restore(
         _ => {}
     }
     let mut rate = Rate::start("check");
-    backup.check(&mut |bytes| rate.set(bytes))?;
+    backup.check(&mut |bytes| rate.set(bytes)).await?;
     rate.end();
     let mut rate = Rate::start("restore");
     match database.url.engine() {

@@ -3,7 +3,7 @@
 
 use std::{
     future::Future,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     process::{ExitStatus, Stdio},
 };
 
@@ -55,27 +55,47 @@ impl PipeFilter {
         }
     }
 
-    /// Runs both ends. A command that failed is the reason before what its pipes said.
+    /// Runs both ends. `drain` fails only before the command's output ends, and is then the reason.
+    /// Otherwise a command that failed is the reason before a pipe that it closed.
     async fn run(
         mut self,
         feed: impl Future<Output = Result<(), Failure>>,
         drain: impl Future<Output = Result<(), Failure>>,
     ) -> Result<(), Failure> {
+        let feed = async { feed.await.map_err(PipeFailure::Feed) };
+        let drain = async { drain.await.map_err(PipeFailure::Drain) };
         // Both are dropped at the end, and with them the pipes, so that the command ends.
-        let moved = Box::pin(async { tokio::try_join!(feed, drain) }).await.map(|_| ());
-        if let Some(child) = &mut self.child {
-            let status = child.wait().await?;
-            if !status.success() && (moved.is_ok() || status.code().is_some()) {
-                return Err(format!(
-                    "{} failed ({}): run it by hand to see why; nothing was left",
-                    self.name,
-                    ended(status)
-                )
-                .into());
-            }
+        let moved = Box::pin(async { tokio::try_join!(feed, drain) }).await;
+        let fed = match moved {
+            Ok(_) => Ok(()),
+            Err(PipeFailure::Feed(error)) => Err(error),
+            // The command is killed, as nothing reads what it writes.
+            Err(PipeFailure::Drain(error)) => return Err(error),
+        };
+        let Some(child) = &mut self.child else { return fed };
+        let (name, status) = (self.name, child.wait().await?);
+        if !status.success() {
+            return Err(format!(
+                "{name} failed ({}): run it by hand to see why; nothing was left",
+                ended(status)
+            )
+            .into());
         }
-        moved
+        fed.map_err(|error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::BrokenPipe) => {
+                format!("{name} ended before it had read its whole input: correct it").into()
+            }
+            _ => error,
+        })
     }
+}
+
+/// The end of a pipe that failed first.
+enum PipeFailure {
+    /// The end that writes into the command.
+    Feed(Failure),
+    /// The end that reads from the command.
+    Drain(Failure),
 }
 
 /// How a process ended.
@@ -96,7 +116,7 @@ pub(super) async fn pack(
     encrypt: Option<&str>,
     rate: &mut Rate,
 ) -> Result<ContentSum, Failure> {
-    let (filter, mut input, mut output) = PipeFilter::start("--encrypt-command", encrypt)?;
+    let (filter, mut input, output) = PipeFilter::start("--encrypt-command", encrypt)?;
     let mut hash = ContentHash::default();
     let feed = async {
         let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
@@ -118,6 +138,8 @@ pub(super) async fn pack(
         Ok(())
     };
     let drain = async {
+        // It is closed when this ends. A command could otherwise wait at a full pipe for ever.
+        let mut output = output;
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = output.read(&mut buffer).await?;
@@ -141,7 +163,7 @@ pub(super) async fn unpack(
     target: &mut (impl AsyncWrite + Unpin),
     rate: &mut Rate,
 ) -> Result<(), Failure> {
-    let (filter, mut input, mut output) = PipeFilter::start("--decrypt-command", decrypt)?;
+    let (filter, mut input, output) = PipeFilter::start("--decrypt-command", decrypt)?;
     let mut body = backup.body()?;
     let mut hash = ContentHash::default();
     let feed = async {
@@ -157,29 +179,35 @@ pub(super) async fn unpack(
         drop(input);
         Ok(())
     };
+    let unreadable = |error: &str| unreadable(backup, error);
+    let mut decoder = Decoder::new(Vec::new())?;
     let drain = async {
-        let mut decoder = Decoder::new(Vec::new())?;
+        // It is closed when this ends. A command could otherwise wait at a full pipe for ever.
+        let mut output = output;
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = output.read(&mut buffer).await?;
-            let is_end = count == 0;
+            if count == 0 {
+                return Ok(());
+            }
             let read = decoder.write_all(buffer.get(..count).unwrap_or_default());
-            read.and_then(|()| if is_end { decoder.flush() } else { Ok(()) })
-                .map_err(|error| unreadable(backup, &error.to_string()))?;
+            read.map_err(|error| unreadable(&error.to_string()))?;
             let plain = std::mem::take(decoder.get_mut());
             hash.update(&plain);
             rate.add(plain.len());
             target.write_all(&plain).await?;
-            if is_end {
-                target.shutdown().await?;
-                return Ok(());
-            }
         }
     };
     filter.run(feed, drain).await?;
+    decoder.flush().map_err(|error| unreadable(&error.to_string()))?;
+    let plain = std::mem::take(decoder.get_mut());
+    hash.update(&plain);
+    rate.add(plain.len());
+    target.write_all(&plain).await?;
+    target.shutdown().await?;
     match hash.finish() == backup.content {
         true => Ok(()),
-        false => Err(unreadable(backup, "it is not what was backed up (length or SHA-256)")),
+        false => Err(unreadable("it is not what was backed up (length or SHA-256)")),
     }
 }
 
