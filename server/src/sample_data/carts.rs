@@ -2,9 +2,9 @@
 //! without it: their ids are the same in every database too.
 
 use bookstore_entity::{cart, cart_item, user};
-use bookstore_store::{Attempts, Call, Connection, Deadline, Store, StoreError, Write};
+use bookstore_store::{Call, Connection, Store, StoreError, Write};
 use futures_util::future::BoxFuture;
-use sea_orm::{ActiveValue::Set, EntityTrait, IsolationLevel, sea_query::OnConflict};
+use sea_orm::{ActiveValue::Set, EntityTrait, sea_query::OnConflict};
 
 use super::ids::{BOOK, CART, CART_ITEM, USER, uuid};
 
@@ -14,18 +14,7 @@ pub(super) const CARTS: [(u128, &[(u128, i32)]); 3] =
 
 /// Inserts the carts that don't exist, all or none.
 pub(super) async fn load(store: &Store) -> Result<(), StoreError> {
-    let call = Call {
-        method: "sample-data",
-        principal: None,
-        deadline: Deadline::NONE,
-        isolation: IsolationLevel::ReadCommitted,
-        idempotency: None,
-        validate_only: false,
-        attempts: Attempts::default(),
-        meter: None,
-        large_answers: None,
-        observer: None,
-    };
+    let call = Call::internal("sample-data");
     store.run(call, Box::new(InsertCarts)).await?;
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(super) struct Loader<'a> {
 
 impl Loader<'_> {
     /// Makes a call. Where an earlier load has begun, or another program loads at the same time, rows
-    /// may exist, and a caller may have changed or deleted others: what does not fit is left out.
+    /// may exist, and a caller may have changed or deleted others: rows that conflict are skipped.
     pub(super) async fn write<R: WriteRequest>(&self, message: R) -> Result<(), Status> {
         match self.calls.write(request(message)).await {
             Ok(_) => Ok(()),
@@ -33,7 +33,7 @@ impl Loader<'_> {
                 if self.is_begun
                     && matches!(status.code(), Code::NotFound | Code::FailedPrecondition) =>
             {
-                tracing::warn!("sample data left out: {}", status.message());
+                tracing::warn!("a row of the sample data was skipped: {}", status.message());
                 Ok(())
             }
             Err(status) => Err(status),

@@ -71,7 +71,7 @@ async fn advance(loader: &Loader<'_>, n: u128) -> Result<(), Status> {
         let read = loader.calls.read(request(GetOrderRequest { id: id(ORDER, n) })).await;
         let current = match read {
             Ok(order) => order.get_ref().status(),
-            // It was left out.
+            // It was skipped.
             Err(status) if status.code() == Code::NotFound => return Ok(()),
             Err(status) => return Err(status),
         };

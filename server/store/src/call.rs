@@ -54,6 +54,24 @@ pub trait WriteObserver: Debug + Send + Sync {
 }
 
 impl Call {
+    /// A write of the service itself, for no caller: without a deadline and without a key. `method`
+    /// names it.
+    #[must_use]
+    pub fn internal(method: &'static str) -> Self {
+        Self {
+            method,
+            principal: None,
+            deadline: Deadline::NONE,
+            isolation: IsolationLevel::ReadCommitted,
+            idempotency: None,
+            validate_only: false,
+            attempts: Attempts::default(),
+            meter: None,
+            large_answers: None,
+            observer: None,
+        }
+    }
+
     /// The key to look up and to store an answer under; `None` with `validate_only`.
     pub(crate) fn stored_key(&self) -> Option<&IdempotencyKey> {
         self.idempotency.as_ref().filter(|_| !self.validate_only)

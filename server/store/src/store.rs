@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DbBackend, DbErr, IsolationLevel};
+use sea_orm::{DbBackend, DbErr};
 
 use crate::{
-    call::{Attempts, Call, Committed},
+    call::{Call, Committed},
     coalescing::coalescer::{Coalesced, Coalescer},
     deadline::Deadline,
     error::StoreError,
@@ -277,18 +277,7 @@ impl Store {
     pub async fn sweep_keys(&self, retention: Duration) -> Result<u64, StoreError> {
         let mut all = 0;
         loop {
-            let call = Call {
-                method: "sweep",
-                principal: None,
-                deadline: Deadline::NONE,
-                isolation: IsolationLevel::ReadCommitted,
-                idempotency: None,
-                validate_only: false,
-                attempts: Attempts::default(),
-                meter: None,
-                large_answers: None,
-                observer: None,
-            };
+            let call = Call::internal("sweep");
             let done = self.run(call, Box::new(SweepKeys { retention })).await?;
             let deleted = done.answer.try_into().map(u64::from_be_bytes).unwrap_or_default();
             all += deleted;

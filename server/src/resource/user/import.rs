@@ -7,12 +7,10 @@ use bookstore_entity::user::{ActiveModel, Column, Entity};
 use bookstore_proto::v1::CreateUserRequest;
 use bookstore_query::crud::{self, Insert};
 use bookstore_store::{
-    Attempts, Call, Connection, ConstraintCheck, Deadline, FieldViolation, Store, StoreError, Write,
+    Call, Connection, ConstraintCheck, FieldViolation, Store, StoreError, Write,
 };
 use futures_util::future::BoxFuture;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, IsolationLevel, QueryFilter, QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::User;
 use crate::{
@@ -79,18 +77,7 @@ impl ImportedUser {
 /// If an id is taken, or the database fails. Nothing was inserted then, unless the error is
 /// [`StoreError::CommitOutcomeUnknown`].
 pub async fn import(store: &Store, users: &[ImportedUser]) -> Result<HashSet<String>, StoreError> {
-    let call = Call {
-        method: "ImportUsers",
-        principal: None,
-        deadline: Deadline::NONE,
-        isolation: IsolationLevel::ReadCommitted,
-        idempotency: None,
-        validate_only: false,
-        attempts: Attempts::default(),
-        meter: None,
-        large_answers: None,
-        observer: None,
-    };
+    let call = Call::internal("ImportUsers");
     let rows = users.iter().map(|user| user.row.clone()).collect();
     let emails = users.iter().map(|user| user.email.clone()).collect();
     let committed = store.run(call, Box::new(ImportUsers { rows, emails })).await?;

@@ -4,9 +4,9 @@
 use std::sync::OnceLock;
 
 use bookstore_entity::user::{Column, Entity};
-use bookstore_store::{Attempts, Call, Connection, Deadline, Store, StoreError, Write};
+use bookstore_store::{Call, Connection, Store, StoreError, Write};
 use futures_util::future::BoxFuture;
-use sea_orm::{ColumnTrait, EntityTrait, IsolationLevel, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -46,18 +46,7 @@ pub async fn renew(store: Store) {
                 continue;
             }
         };
-        let call = Call {
-            method: "RenewHash",
-            principal: None,
-            deadline: Deadline::NONE,
-            isolation: IsolationLevel::ReadCommitted,
-            idempotency: None,
-            validate_only: false,
-            attempts: Attempts::default(),
-            meter: None,
-            large_answers: None,
-            observer: None,
-        };
+        let call = Call::internal("RenewHash");
         match store.run(call, Box::new(RenewHash { id, weak, hash })).await {
             Ok(_) => tracing::info!(user_id = %id, "a weak hash of a password was made anew"),
             Err(error) => tracing::debug!(%error, "a weak hash stays"),
