@@ -20,7 +20,7 @@ pub struct ResourceFields {
 }
 
 /// One field as callers name it, and the column behind it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Field {
     /// The path on the wire, such as `price.currency_code`.
     pub name: &'static str,

@@ -71,7 +71,8 @@ pub async fn run(
         store.exists() && matches!(store.schema(known, deadline).await?, Schema::Right { .. });
     if !is_ready {
         return Err(
-            "the database has not the schema of this program: run bookstore migrate up".into()
+            "the database does not have the schema of this program: run bookstore migrate up"
+                .into(),
         );
     }
     let read = store.read(Freshness::Strong, deadline, Limit::Statement, None, &query).await;
@@ -131,6 +132,7 @@ struct ExplainList {
 
 /// What the database answers.
 struct Explained {
+    backend: sea_orm::DbBackend,
     statement: String,
     plan: Plan,
     rows: Option<i64>,
@@ -146,13 +148,13 @@ impl Query for ExplainList {
         let text = statement.sql.clone();
         let plan = explain(connection, statement, self.detail).await?;
         let rows = table_rows(connection, self.list.fields.table).await?;
-        Ok(Explained { statement: text, plan, rows })
+        Ok(Explained { backend, statement: text, plan, rows })
     }
 }
 
 impl Explained {
     fn text(&self, ExplainList { list, page, .. }: &ExplainList) -> String {
-        let advice = advice::advice(&self.plan, &page.filter, &page.order, self.rows);
+        let advice = advice::advice(self.backend, &self.plan, &page.filter, &page.order, self.rows);
         let filter = match page.filter.is_empty() {
             true => "none".to_owned(),
             false => page.filter.to_string(),

@@ -1,5 +1,7 @@
 //! What an operator can do about a plan that sorts, or reads more rows than it answers.
 
+use sea_orm::DbBackend;
+
 use super::plan::{Plan, PlanStep};
 use crate::{
     filter::{Filter, IndexSupport},
@@ -10,9 +12,16 @@ use crate::{
 /// which a sort costs nothing.
 pub const SMALL_TABLE: i64 = 1_000;
 
-/// Advises on the plan of a list. `rows` is the number of the table's rows, if it is known. The texts
-/// are whole sentences; without any, an index bounds the read and gives the order.
-pub fn advice(plan: &Plan, filter: &Filter, order: &OrderBy, rows: Option<i64>) -> Vec<String> {
+/// Advises on the plan of a list by the engine `backend`. `rows` is the number of the table's rows, if
+/// it is known. The texts are whole sentences; without any, an index bounds the read and gives the
+/// order.
+pub fn advice(
+    backend: DbBackend,
+    plan: &Plan,
+    filter: &Filter,
+    order: &OrderBy,
+    rows: Option<i64>,
+) -> Vec<String> {
     let table = order.table();
     let support = filter.index_support();
     // A few rows are sorted faster than an index is made.
@@ -57,12 +66,8 @@ pub fn advice(plan: &Plan, filter: &Filter, order: &OrderBy, rows: Option<i64>) 
     if advice.is_empty() {
         return advice;
     }
-    if let Some(columns) = index_for(&support, order) {
-        advice.push(format!(
-            "This index serves filter and order: CREATE INDEX CONCURRENTLY ON {table} ({columns}). To \
-             keep it, declare it in the table's entity and write its revision with bookstore migrate \
-             new."
-        ));
+    if let Some(index) = Index::of(&support, order) {
+        advice.push(index.advice(backend, table));
     } else if !support.rows.is_empty() {
         advice.push(format!(
             "No index serves the test of {}. Add a test with = or a bound of another field; SearchBooks \
@@ -73,34 +78,72 @@ pub fn advice(plan: &Plan, filter: &Filter, order: &OrderBy, rows: Option<i64>) 
     advice
 }
 
-/// The columns of an index for the list: those that are equal, then those of the order. `None` if it
-/// would be no better than an index of the order alone.
-fn index_for(support: &IndexSupport, order: &OrderBy) -> Option<String> {
-    if !support.children.is_empty() {
-        return None;
+/// An index that makes a list faster.
+enum Index {
+    /// It bounds the rows that are read, and gives their order.
+    OfFilterAndOrder(Vec<Column>),
+    /// It bounds the rows that are read. They are sorted then.
+    OfFilter(Vec<Column>),
+    /// The index of a sortable field, which is there. The list walks it if it is ordered by this
+    /// field.
+    Existing(&'static str),
+}
+
+/// A column of an index, and whether its greatest value comes first.
+type Column = (&'static str, bool);
+
+impl Index {
+    /// `None` if no index would be better than that of the order alone.
+    fn of(support: &IndexSupport, order: &OrderBy) -> Option<Index> {
+        if !support.children.is_empty() {
+            return None;
+        }
+        let ordered = order.columns();
+        let mixed =
+            ordered.iter().any(|it| it.descending) && ordered.iter().any(|it| !it.descending);
+        let equal = support.equal.iter().map(|column| (*column, false));
+        if support.equal.is_empty() && !mixed {
+            // Each sortable field has an index of its own. A bound of another field serves the
+            // filter and not the order.
+            let first = ordered.first().map(|it| it.field.column);
+            let range = support.ranges.iter().find(|range| Some(range.column) != first)?;
+            return Some(match range.sortable {
+                true => Index::Existing(range.name),
+                false => Index::OfFilter(vec![(range.column, false), ("id", false)]),
+            });
+        }
+        let of_order = ordered
+            .iter()
+            .filter(|it| !support.equal.contains(&it.field.column))
+            .map(|it| (it.field.column, mixed && it.descending));
+        Some(Index::OfFilterAndOrder(equal.chain(of_order).collect()))
     }
-    let ordered = order.columns().iter().filter(|it| !support.equal.contains(&it.field.column));
-    let mixed = order.columns().iter().any(|it| it.descending)
-        && order.columns().iter().any(|it| !it.descending);
-    let of_order = ordered.map(|it| {
-        let direction = if mixed && it.descending { " DESC" } else { "" };
-        format!("{}{direction}", it.field.column)
-    });
-    let of_order: Vec<String> = of_order.collect();
-    let mut columns: Vec<String> =
-        support.equal.iter().map(|column| (*column).to_owned()).collect();
-    if columns.is_empty() && !mixed {
-        // Each sortable field has an index of its own. A range of another column serves the filter
-        // and not the order.
-        let range = support.ranges.iter().find(|range| {
-            order.columns().first().is_none_or(|first| first.field.column != **range)
-        })?;
-        columns.push((*range).to_owned());
-        columns.push("id".to_owned());
-        return Some(columns.join(", "));
+
+    fn advice(&self, backend: DbBackend, table: &str) -> String {
+        let (serves, columns) = match self {
+            Index::OfFilterAndOrder(columns) => ("filter and order", columns),
+            Index::OfFilter(columns) => ("the filter", columns),
+            Index::Existing(field) => {
+                return format!(
+                    "With --order-by {field} the list reads only the rows within the bounds of \
+                     {field}, by the index of this field."
+                );
+            }
+        };
+        // The name that PostgreSQL would choose.
+        let names = columns.iter().map(|(column, _)| *column).collect::<Vec<_>>().join("_");
+        let columns = columns.iter().map(|(column, descending)| match descending {
+            true => format!("{column} DESC"),
+            false => (*column).to_owned(),
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        let concurrently = if backend == DbBackend::Postgres { "CONCURRENTLY " } else { "" };
+        format!(
+            "This index serves {serves}: CREATE INDEX {concurrently}{table}_{names}_idx ON {table} \
+             ({columns}). To keep it, declare it in the table's entity and write its revision with \
+             bookstore migrate new."
+        )
     }
-    columns.extend(of_order);
-    Some(columns.join(", "))
 }
 
 #[cfg(test)]
@@ -113,6 +156,7 @@ mod tests {
         fields: &[
             Field { sortable: true, ..Field::filterable("title", "title") },
             Field { kind: Kind::Integer, sortable: true, ..Field::filterable("stock", "stock") },
+            Field { kind: Kind::Integer, ..Field::filterable("pages", "pages") },
             Field { kind: Kind::Id, ..Field::filterable("category_id", "category_id") },
             Field::in_children(
                 "items.book_id",
@@ -127,7 +171,7 @@ mod tests {
         let plan = Plan { lines: Vec::new(), steps };
         let filter = Filter::parse(filter, &FIELDS).expect(filter);
         let order = OrderBy::parse(order, &FIELDS).expect(order);
-        advice(&plan, &filter, &order, rows).join(" ")
+        advice(DbBackend::Postgres, &plan, &filter, &order, rows).join(" ")
     }
 
     #[test]
@@ -162,7 +206,14 @@ mod tests {
                 "(stock DESC, title, id)",
             ),
             (vec![walk()], &of_category, "title desc", None, "(category_id, title, id)"),
-            (vec![scan()], "stock > 5", "title", Some(200_000), "(stock, id)"),
+            (vec![scan()], "stock > 5", "title", Some(200_000), "With --order-by stock the list"),
+            (
+                vec![scan()],
+                "pages > 5",
+                "title",
+                Some(200_000),
+                "serves the filter: CREATE INDEX CONCURRENTLY books_pages_id_idx ON books (pages, id)",
+            ),
             (vec![scan()], "title:river", "", None, "No index serves the test of title"),
             (vec![walk()], "stock != 5", "", None, "tests each row"),
             (vec![scan()], "stock > 5", "", Some(12), "about 12 rows"),

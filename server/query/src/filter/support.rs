@@ -2,7 +2,10 @@
 
 use sea_orm::sea_query::BinOper;
 
-use crate::filter::node::{FilterNode, Test};
+use crate::{
+    field::Field,
+    filter::node::{FilterNode, Test},
+};
 
 /// The tests of a filter that every row must pass, by what an index can do for them (PostgreSQL, 11.3.
 /// Multicolumn Indexes). Tests under `OR` count as tests of single rows.
@@ -11,8 +14,8 @@ pub struct IndexSupport {
     /// The columns of the list's table that are compared with `=`, each once. They come first in an
     /// index.
     pub equal: Vec<&'static str>,
-    /// The columns of the list's table that have a lower or an upper bound, each once.
-    pub ranges: Vec<&'static str>,
+    /// The fields whose column in the list's table has a lower or an upper bound, each once.
+    pub ranges: Vec<&'static Field>,
     /// The tables of child rows that are searched by an id.
     pub children: Vec<&'static str>,
     /// The names of the fields whose tests no B-tree index serves: the parts of texts that `:` finds,
@@ -29,18 +32,13 @@ impl IndexSupport {
     pub(super) fn add(&mut self, node: &FilterNode) {
         match node {
             FilterNode::All(nodes) => nodes.iter().for_each(|node| self.add(node)),
-            FilterNode::Test(field, test) => {
-                let (list, name) = match (field.children, test) {
-                    (Some(children), _) => (&mut self.children, children.table),
-                    (None, Test::Compare(BinOper::Equal, _)) => (&mut self.equal, field.column),
-                    (None, Test::Compare(BinOper::NotEqual, _)) => (&mut self.rows, field.name),
-                    (None, Test::Compare(..) | Test::Within(..)) => {
-                        (&mut self.ranges, field.column)
-                    }
-                    (None, _) => (&mut self.rows, field.name),
-                };
-                push(list, name);
-            }
+            FilterNode::Test(field, test) => match (field.children, test) {
+                (Some(children), _) => push(&mut self.children, children.table),
+                (None, Test::Compare(BinOper::Equal, _)) => push(&mut self.equal, field.column),
+                (None, Test::Compare(BinOper::NotEqual, _)) => push(&mut self.rows, field.name),
+                (None, Test::Compare(..) | Test::Within(..)) => push(&mut self.ranges, *field),
+                (None, _) => push(&mut self.rows, field.name),
+            },
             FilterNode::Any(_) | FilterNode::Not(_) => self.add_rows(node),
         }
     }
@@ -57,8 +55,8 @@ impl IndexSupport {
     }
 }
 
-fn push(list: &mut Vec<&'static str>, name: &'static str) {
-    if !list.contains(&name) {
-        list.push(name);
+fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
     }
 }

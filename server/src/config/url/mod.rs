@@ -165,7 +165,7 @@ fn driver_hint(scheme: &str) -> Option<String> {
         "sqlite" => (
             "sqlite://",
             &SQLITE_DRIVERS[..],
-            ", and two slashes stand before a relative path: sqlite://bookstore.db",
+            ", and two slashes stand before a relative path: sqlite://bookstore.db?mode=rwc",
         ),
         _ => return None,
     };

@@ -42,7 +42,7 @@ fn a_driver_in_the_url_is_to_be_left_out() {
             "postgresql+s3cret://h/db",
             "must leave out the driver: the URL begins with postgresql://",
         ),
-        ("sqlite+aiosqlite:///./test.db", "relative path: sqlite://bookstore.db"),
+        ("sqlite+aiosqlite:///./test.db", "relative path: sqlite://bookstore.db?mode=rwc"),
         ("mysql+s3cret://h/db", FORMS),
     ] {
         let error = DatabaseUrl::parse(url).expect_err(url);
