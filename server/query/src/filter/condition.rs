@@ -80,6 +80,8 @@ impl Writer {
     fn of_column(&self, table: &'static str, field: &Field, test: &Test) -> Expr {
         let column = Expr::col((table, field.column));
         match test {
+            // A text without presence is unset if it is empty (AIP-160, Has Operator).
+            Test::Set if !field.nullable && is_text(field) => column.ne(""),
             Test::Set => column.is_not_null(),
             Test::Compare(operator, value) => column.binary(*operator, Expr::val(value.clone())),
             Test::Within(from, until) => {
@@ -107,6 +109,10 @@ impl Writer {
             Test::Json(path, test) => attributes::expression(column, path, test, self.backend),
         }
     }
+}
+
+fn is_text(field: &Field) -> bool {
+    matches!(field.kind, Kind::Text | Kind::LongText)
 }
 
 /// Whether a test may be NULL. A NOT would keep the NULL.

@@ -37,7 +37,8 @@ pub const DEEPEST: usize = 16;
 /// - Numbers and `true` and `false` are bare, times are in quotes; UUIDs are either.
 /// - `field:*` holds where the field is set. Every other comparison is false where it
 ///   isn't, `!=` too. `NOT` and `-` negate exactly that, so `NOT x` gives the rows
-///   that `x` doesn't.
+///   that `x` doesn't. A text that the contract does not mark `optional` is set unless it is empty;
+///   the other comparisons compare the empty text.
 /// - JSON: `attributes.a."b.c"` walks objects only, never lists, at most 16 keys deep. A
 ///   quoted value is a string, a bare one a number, `true`, `false` or else a string;
 ///   `=` and `!=` tell these types apart, `<` and its like hold for numbers
