@@ -4,7 +4,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::schema::Table;
+use crate::schema::{On, Table};
 
 /// A row of `users`.
 #[sea_orm::model]
@@ -55,4 +55,5 @@ pub fn table() -> Table {
         .index(&["full_name", "id"])
         .index(&["created_at", "id"])
         .index(&["is_active", "created_at DESC", "id DESC"])
+        .index_as("user_words", Some(On::Postgres), r#"USING gin ("user_words"("full_name"))"#)
 }
