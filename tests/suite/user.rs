@@ -1,6 +1,7 @@
 //! What is special to `UserService`. `standard.rs` tests the standard methods.
 
 mod optional;
+mod words;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -63,7 +63,7 @@ fn reverted(table: &str, name: &str, definition: &str) -> String {
 /// Users without a name, which the former CHECK refuses.
 fn names() -> Question {
     Question::no_rows(
-        "every user has a full_name",
+        "a full_name of every user",
         r#"SELECT "id" FROM "users" WHERE "full_name" = ''"#,
     )
 }
@@ -71,7 +71,7 @@ fn names() -> Question {
 /// Orders without an address, which the former CHECK refuses.
 fn addresses() -> Question {
     Question::no_rows(
-        "every order has a shipping_address",
+        "a shipping_address of every order",
         r#"SELECT "id" FROM "orders" WHERE "shipping_address" = ''"#,
     )
 }
