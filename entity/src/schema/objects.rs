@@ -68,7 +68,7 @@ fn book_words() -> String {
         END LOOP;
         RETURN (
             SELECT string_agg(
-                ''''' || left(word, 501) || ''':' || place + start || weight, ' ')
+                '''' || left(word, 501) || ''':' || place + start || weight, ' ')
             FROM unnest(contents, ARRAY['A', 'B', 'C'], ARRAY[0, 1000, 2000])
                     AS field (content, weight, start),
                 string_to_table(field.content, ' ') WITH ORDINALITY AS word (word, place)
@@ -90,7 +90,7 @@ fn user_words() -> String {
     BEGIN
         {folded}
         RETURN coalesce((
-            SELECT string_agg(''''' || word || ''':' || place, ' ')
+            SELECT string_agg('''' || word || ''':' || place, ' ')
             FROM string_to_table(content, ' ') WITH ORDINALITY AS word (word, place)
             WHERE word <> ''
         ), '')::tsvector;

@@ -57,7 +57,7 @@ fn function() -> String {
                 END LOOP;
                 RETURN (
                     SELECT string_agg(
-                        ''''' || left(word, 501) || ''':' || place + start || weight, ' ')
+                        '''' || left(word, 501) || ''':' || place + start || weight, ' ')
                     FROM unnest(contents, ARRAY['A', 'B', 'C'], ARRAY[0, 1000, 2000])
                             AS field (content, weight, start),
                         string_to_table(field.content, ' ') WITH ORDINALITY AS word (word, place)

@@ -51,7 +51,7 @@ fn function() -> String {
             BEGIN
                 {folded}
                 RETURN coalesce((
-                    SELECT string_agg(''''' || word || ''':' || place, ' ')
+                    SELECT string_agg('''' || word || ''':' || place, ' ')
                     FROM string_to_table(content, ' ') WITH ORDINALITY AS word (word, place)
                     WHERE word <> ''
                 ), '')::tsvector;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{CREATE, UPDATE, a_user, optional::listed};
 use crate::{
-    client::{id, with},
+    client::{id, mask, with},
     standard::{answer, refusal},
 };
 
@@ -101,7 +101,7 @@ async fn words_of_changed_and_deleted_users_are_found_no_more(engine: Engine) {
     }
     for (name, wanted) in [("Grace One", &[2, 3][..]), ("", &[2, 3]), ("Ada Four", &[1, 2, 3])] {
         let user = json!({"id": id(1), "full_name": name});
-        answer(&server, UPDATE, json!({"user": user, "update_mask": "full_name"})).await;
+        answer(&server, UPDATE, json!({"user": user, "update_mask": mask(&["full_name"])})).await;
         assert_eq!(found(&server, "full_name:ada").await, wanted, "{name}");
         assert_eq!(
             found(&server, "full_name:one").await,
