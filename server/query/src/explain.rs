@@ -45,7 +45,7 @@ pub async fn explain(
             statement.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
             let mut nodes = Vec::new();
             for row in connection.query_all_raw(statement).await? {
-                nodes.push(sqlite::Node {
+                nodes.push(sqlite::PlanNode {
                     id: row.try_get_by_index(0)?,
                     parent: row.try_get_by_index(1)?,
                     detail: row.try_get_by_index(3)?,

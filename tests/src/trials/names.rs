@@ -135,7 +135,7 @@ fn insert(engine: Engine, after: u32, count: u32) -> String {
         "{numbers} INSERT INTO users (id, email, username, full_name, password_hash, created_at,
             updated_at)
          SELECT {key}, 'user' || n || '@example.org', 'user' || n,
-            'Reader Number' || n || ' Family' || n % 1000
+            'Reader Number' || n || ' Family' || (n % 1000)
                 || CASE WHEN n % 2 = 0 THEN ' Even' ELSE ' Ödd' END
                 || CASE WHEN n % 20000 = 0 THEN ' Rare' ELSE '' END,
             'x', {time}, {time} FROM {series}"

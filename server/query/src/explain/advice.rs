@@ -72,7 +72,7 @@ pub fn advice(
     if advice.is_empty() {
         return advice;
     }
-    if let Some(index) = Index::of(&support, order) {
+    if let Some(index) = IndexAdvice::of(&support, order) {
         advice.push(index.advice(backend, table));
     } else if !support.rows.is_empty() {
         advice.push(format!(
@@ -85,22 +85,22 @@ pub fn advice(
 }
 
 /// An index that makes a list faster.
-enum Index {
+enum IndexAdvice {
     /// It bounds the rows that are read, and gives their order.
-    OfFilterAndOrder(Vec<Column>),
+    OfFilterAndOrder(Vec<IndexColumn>),
     /// It bounds the rows that are read. They are sorted then.
-    OfFilter(Vec<Column>),
+    OfFilter(Vec<IndexColumn>),
     /// The index of a sortable field, which is there. The list walks it if it is ordered by this
     /// field.
     Existing(&'static str),
 }
 
 /// A column of an index, and whether its greatest value comes first.
-type Column = (&'static str, bool);
+type IndexColumn = (&'static str, bool);
 
-impl Index {
+impl IndexAdvice {
     /// `None` if no index would be better than that of the order alone.
-    fn of(support: &IndexSupport, order: &OrderBy) -> Option<Index> {
+    fn of(support: &IndexSupport, order: &OrderBy) -> Option<IndexAdvice> {
         if !support.children.is_empty() || !support.words.is_empty() {
             return None;
         }
@@ -114,22 +114,22 @@ impl Index {
             let first = ordered.first().map(|it| it.field.column);
             let range = support.ranges.iter().find(|range| Some(range.column) != first)?;
             return Some(match range.sortable {
-                true => Index::Existing(range.name),
-                false => Index::OfFilter(vec![(range.column, false), ("id", false)]),
+                true => IndexAdvice::Existing(range.name),
+                false => IndexAdvice::OfFilter(vec![(range.column, false), ("id", false)]),
             });
         }
         let of_order = ordered
             .iter()
             .filter(|it| !support.equal.contains(&it.field.column))
             .map(|it| (it.field.column, mixed && it.descending));
-        Some(Index::OfFilterAndOrder(equal.chain(of_order).collect()))
+        Some(IndexAdvice::OfFilterAndOrder(equal.chain(of_order).collect()))
     }
 
     fn advice(&self, backend: DbBackend, table: &str) -> String {
         let (serves, columns) = match self {
-            Index::OfFilterAndOrder(columns) => ("filter and order", columns),
-            Index::OfFilter(columns) => ("the filter", columns),
-            Index::Existing(field) => {
+            IndexAdvice::OfFilterAndOrder(columns) => ("filter and order", columns),
+            IndexAdvice::OfFilter(columns) => ("the filter", columns),
+            IndexAdvice::Existing(field) => {
                 return format!(
                     "With --order-by {field} the list reads only the rows within the bounds of \
                      {field}, by the index of this field."

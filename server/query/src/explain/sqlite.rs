@@ -3,7 +3,7 @@
 use super::plan::{Plan, PlanStep};
 
 /// A node, as SQLite answers it.
-pub(super) struct Node {
+pub(super) struct PlanNode {
     pub(super) id: i64,
     /// The node above; 0 for none.
     pub(super) parent: i64,
@@ -12,7 +12,7 @@ pub(super) struct Node {
 }
 
 /// Reads the nodes, each of which stands after the one above it.
-pub(super) fn read(nodes: &[Node]) -> Plan {
+pub(super) fn read(nodes: &[PlanNode]) -> Plan {
     let mut plan = Plan::default();
     for node in nodes {
         let above = std::iter::successors(Some(node), |node| {
@@ -56,8 +56,8 @@ fn step(detail: &str) -> Option<PlanStep> {
 mod tests {
     use super::*;
 
-    fn node(id: i64, parent: i64, detail: &str) -> Node {
-        Node { id, parent, detail: detail.to_owned() }
+    fn node(id: i64, parent: i64, detail: &str) -> PlanNode {
+        PlanNode { id, parent, detail: detail.to_owned() }
     }
 
     #[test]

@@ -140,8 +140,9 @@ impl Language {
         let stemmer = Stemmer::create(Algorithm::English);
         let stem = stemmer.stem(word).into_owned();
         let mut forms = vec![word.to_owned()];
-        for base in bases(&stem) {
-            for ending in ENDINGS {
+        let bases = bases(&stem);
+        for ending in ENDINGS {
+            for base in &bases {
                 let form = format!("{base}{ending}");
                 if forms.len() < MOST_FORMS && !forms.contains(&form) && stemmer.stem(&form) == stem
                 {
@@ -154,11 +155,14 @@ impl Language {
 }
 
 /// What the endings are put behind: the stem itself, with the `y` or the `e` that the stemmer removes,
-/// and with its last letter doubled (`run` in `running`).
+/// without its `e` (`love` in `loving`), and with its last letter doubled (`run` in `running`).
 fn bases(stem: &str) -> Vec<String> {
     let mut bases = vec![stem.to_owned()];
     if let Some(before) = stem.strip_suffix('i') {
         bases.push(format!("{before}y"));
+    }
+    if let Some(before) = stem.strip_suffix('e') {
+        bases.push(before.to_owned());
     }
     if let Some(last) = stem.chars().last().filter(|last| !"aeiouwxy".contains(*last)) {
         bases.push(format!("{stem}{last}"));

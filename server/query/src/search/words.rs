@@ -145,7 +145,7 @@ fn phrase(text: &str, quoted: bool, language: Language) -> Result<Option<Phrase>
     let is_prefix = before_star.is_some_and(|before| before.ends_with(is_in_word));
     let words = split(text);
     let Some(last) = words.last() else { return Ok(None) };
-    if is_prefix && last.len() == 1 {
+    if is_prefix && is_one_letter(last) {
         return Err(Invalid(format!(
             "must have at least 2 characters before the * of {last}*: too many words begin with one"
         )));
@@ -194,6 +194,13 @@ fn terms(mut rest: &str) -> Vec<Term<'_>> {
         apart = false;
         terms.push(Term { text, excluded, quoted });
     }
+}
+
+/// Whether a word is one letter of an alphabet. The ideographs of CJK, from U+2E80 on, are thousands, so
+/// fewer words begin with each.
+fn is_one_letter(word: &str) -> bool {
+    let mut characters = word.chars();
+    characters.next().is_some_and(|first| first < '\u{2e80}') && characters.next().is_none()
 }
 
 /// Splits a text into folded words without accents, as both engines do.
@@ -250,7 +257,7 @@ mod tests {
             ("ΣΊΣΥΦΟΣ ÉTÉ Straße İ", r#"(("σίσυφοσ" AND "ete" AND "straße" AND "i"))"#),
             ("e\u{301}tude Étude \u{301} ø", r#"(("etude" AND "etude" AND "ø"))"#),
             ("riv* \"the Ri*\" -el*", r#"(("riv"* AND "the ri"*) NOT ("el"*))"#),
-            ("rock-n* a*b r*v 東*", r#"(("rock n"* AND "a b" AND "r v" AND "東"*))"#),
+            ("rock-no* a*b r*v 東*", r#"(("rock no"* AND "a b" AND "r v" AND "東"*))"#),
             ("हिन्दी 東京タワー٣", r#"(("हिन्दी" AND "東京タワー٣"))"#),
         ] {
             assert_eq!(fts5(text), wanted, "{text:?}");
@@ -278,6 +285,7 @@ mod tests {
             ("dune OR -x", "either side of OR"),
             ("dune OR OR sand", "either side of OR"),
             ("dune a*", "at least 2 characters before the * of a*"),
+            ("д*", "at least 2 characters before the * of д*"),
             ("dune -\"the É*\"", "at least 2 characters before the * of e*"),
         ] {
             let error = Words::parse(text, Language::Simple).expect_err(text);

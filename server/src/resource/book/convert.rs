@@ -19,7 +19,7 @@ use prost::Message as _;
 use super::{
     Book,
     operations::{CreateBooks, DeleteBooks, UpdateBooks},
-    view::{GetBook, GetBooks, ListBooks, Parts},
+    view::{BookParts, GetBook, GetBooks, ListBooks},
     view_form::{Reviews, WithCategory},
 };
 use crate::{
@@ -124,7 +124,7 @@ impl ReadRequest for ListBooksRequest {
 
     fn answer(
         query: &ListBooks,
-        listed: Listed<(Model, Parts)>,
+        listed: Listed<(Model, BookParts)>,
     ) -> Result<ListBooksResponse, StoreError> {
         let page = list::page_of::<Book, _, _>(&query.page, listed, with_parts)?;
         let Page { messages: books, next_page_token, total_size } = page;
@@ -167,7 +167,7 @@ fn category_columns(check: &Check<'_>, view: i32, path: &str) -> Option<Columns>
     with_category.contains(&view).then(|| check.columns::<Category>(path))
 }
 
-fn with_parts(book: Model, (category, reviews): Parts) -> Message {
+fn with_parts(book: Model, (category, reviews): BookParts) -> Message {
     let mut book = with_category(book, category);
     if let Some(Reviews { latest, count, mean }) = reviews {
         book.latest_reviews = standard::many::<Review>(latest);

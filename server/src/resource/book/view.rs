@@ -46,7 +46,7 @@ pub struct ListBooks {
 }
 
 /// What the view of a list adds to a book.
-pub type Parts = (Option<Arc<category::Model>>, Option<Reviews>);
+pub type BookParts = (Option<Arc<category::Model>>, Option<Reviews>);
 
 impl Query for GetBook {
     const NAME: &'static str = "GetBook";
@@ -126,7 +126,7 @@ impl GetBooks {
 impl Query for ListBooks {
     const NAME: &'static str = "ListBooks";
     const SCANS: bool = true;
-    type Output = Listed<(Model, Parts)>;
+    type Output = Listed<(Model, BookParts)>;
 
     async fn fetch(&self, connection: &Connection) -> Result<Self::Output, StoreError> {
         let listed = list::list::<Book>(connection, &self.page).await?;

@@ -236,14 +236,14 @@ pub fn reviews_by_book(
 
 /// Where the books of a statement come from that reads the reviews of many: on PostgreSQL, on SQLite, and
 /// the condition there.
-type Source = (&'static str, &'static str, &'static str);
+type RowSource = (&'static str, &'static str, &'static str);
 
 /// The books without their order, which SQLite need not join.
-const ANY_ORDER: Source = ("(SELECT DISTINCT unnest($1) AS id) AS w", "", "");
+const ANY_ORDER: RowSource = ("(SELECT DISTINCT unnest($1) AS id) AS w", "", "");
 
 /// The books with their places. An id that fills the array up to the planned length comes again, and
 /// only its first place counts.
-const IN_ORDER: Source = (
+const IN_ORDER: RowSource = (
     "(SELECT id, min(place) AS place FROM unnest($1) WITH ORDINALITY AS w (id, place) GROUP BY id) AS w",
     "(SELECT unhex(value) AS id, key AS place FROM json_each($1)) AS w CROSS JOIN ",
     r#" AND r."r_book_id" = w.id"#,
@@ -254,7 +254,7 @@ const IN_ORDER: Source = (
 fn latest(
     backend: DbBackend,
     reviews: Vec<Selected>,
-    many: Option<Source>,
+    many: Option<RowSource>,
 ) -> (Vec<Selected>, String) {
     let (whole, rest) = rating_parts(backend);
     let named = |names: &[Selected]| -> Vec<Selected> {
