@@ -56,6 +56,7 @@ mod roles;
 mod sample_data;
 mod sessions;
 mod settings;
+mod sqlite_files;
 mod standard;
 mod store;
 mod telemetry;
