@@ -241,7 +241,7 @@ async fn process_metrics_are_those_of_the_service() {
     // Connections are file descriptors, and hashes of passwords are CPU time.
     let mut open_connections = Vec::new();
     for _ in 0..20 {
-        let stream = tokio::net::TcpStream::connect(address).await;
+        let stream = tokio::net::TcpStream::connect(server.address()).await;
         open_connections.push(stream.expect("a connection"));
     }
     let mut users = UserServiceClient::new(server.channel());

@@ -23,6 +23,11 @@ impl StateFolder {
         Ok(Self { project: std::env::current_dir()?.canonicalize()? })
     }
 
+    /// The folder of another project.
+    pub(super) fn of(project: &Path) -> Self {
+        Self { project: project.to_owned() }
+    }
+
     /// The folder that it is in, where `.env` is too.
     pub(super) fn project(&self) -> &Path {
         &self.project
@@ -78,6 +83,12 @@ impl StateFolder {
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
         let path = self.path().join(name);
         write_private(&path, text).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    /// Removes a file of the folder.
+    pub(super) fn remove(&self, name: &str) -> Result<(), Failure> {
+        let path = self.path().join(name);
+        fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
     /// Deletes the data. The port and the password stay.

@@ -9,6 +9,10 @@ use std::{
 /// SQLite's result code for a file that cannot be opened.
 const CANNOT_OPEN: u32 = 14;
 
+/// SQLite's result code for a file that cannot be written. It stands for the directory too, which
+/// must take the write-ahead log.
+const READ_ONLY: u32 = 8;
+
 /// SQLite's result code for a file that holds no database.
 const NOT_A_DATABASE: u32 = 26;
 
@@ -37,7 +41,7 @@ pub(super) fn of_opening(path: &Path, error: &sqlx::Error) -> Option<String> {
             "the file {name} is not a SQLite database: correct the database's URL, or move the file \
              away"
         )),
-        CANNOT_OPEN => cannot_open(path),
+        CANNOT_OPEN | READ_ONLY => cannot_open(path),
         _ => None,
     }
 }
