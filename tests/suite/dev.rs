@@ -1,5 +1,7 @@
 //! `bookstore dev`: the cluster of a folder, its URL in `.env`, and what survives a kill.
 
+mod container;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

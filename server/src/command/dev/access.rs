@@ -38,12 +38,12 @@ pub(super) const ABSENT: &str = "no database here: bookstore dev up creates one"
 
 /// The port and the password of a cluster.
 #[derive(Clone, Debug)]
-pub(super) struct Access {
+pub(super) struct ClusterAccess {
     pub(super) port: u16,
     pub(super) password: String,
 }
 
-impl Access {
+impl ClusterAccess {
     /// What the folder keeps.
     pub(super) fn find(state: &StateFolder) -> Result<Self, Failure> {
         let port = state.read(PORT)?.ok_or(ABSENT)?;

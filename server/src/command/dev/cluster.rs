@@ -1,22 +1,16 @@
 //! The cluster of a project, on PostgreSQL's programs or in a container.
 
 use super::{
-    access::Access, container::PostgresContainer, engine::ContainerEngine, server::InstalledServer,
-    state::StateFolder,
+    access::ClusterAccess,
+    container::PostgresContainer,
+    engine::ContainerEngine,
+    server::InstalledServer,
+    state::{ClusterStart, StateFolder},
 };
 use crate::{
     command::failure::Failure,
     postgres_programs::{OLDEST, PostgresPrograms, PostgresProgramsError, SERVER_PROGRAMS},
 };
-
-/// Whether the cluster ran before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClusterStart {
-    /// This process has started it.
-    New,
-    /// It ran.
-    Running,
-}
 
 /// The cluster of a project.
 #[derive(Debug)]
@@ -71,12 +65,7 @@ impl DevCluster {
             && let Err(missing @ PostgresProgramsError::NotInstalled { .. }) =
                 PostgresPrograms::find(SERVER_PROGRAMS, OLDEST)
         {
-            let engine = ContainerEngine::find().map_err(|error| {
-                format!("{missing}. A container engine is here, but does not work:\n{error}")
-            })?;
-            let engine = engine.ok_or_else(|| {
-                format!("{missing}; or install docker or podman, for PostgreSQL in a container")
-            })?;
+            let engine = instead_of_programs(&missing, ContainerEngine::find())?;
             return container(&|| Ok(engine.clone()));
         }
         let (server, start) = InstalledServer::start(state)?;
@@ -115,12 +104,12 @@ impl DevCluster {
     pub(super) fn running(&self) -> Result<Option<String>, Failure> {
         Ok(match self {
             Self::Installed(server) => server.process().map(|process| format!("process {process}")),
-            Self::Container(container) => container.is_running()?.then(|| container.description()),
+            Self::Container(container) => container.is_running()?.then(|| container.name()),
         })
     }
 
     /// Port and password.
-    pub(super) fn access(&self) -> &Access {
+    pub(super) fn access(&self) -> &ClusterAccess {
         match self {
             Self::Installed(server) => server.access(),
             Self::Container(container) => container.access(),
@@ -140,6 +129,49 @@ impl DevCluster {
         match self {
             Self::Installed(_) => state.data().display().to_string(),
             Self::Container(container) => container.volume(),
+        }
+    }
+}
+
+/// The engine that runs the database where PostgreSQL's programs are missing.
+///
+/// # Errors
+/// If there is no engine, or none that works. The text says what to install.
+fn instead_of_programs(
+    missing: &PostgresProgramsError,
+    engine: Result<Option<ContainerEngine>, Failure>,
+) -> Result<ContainerEngine, Failure> {
+    match engine {
+        Ok(Some(engine)) => Ok(engine),
+        Ok(None) => {
+            Err(format!("{missing}; or install docker or podman, for a PostgreSQL in a container")
+                .into())
+        }
+        Err(error) => {
+            Err(format!("{missing}. There is a container engine, but it fails:\n{error}").into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_replaces_missing_programs() {
+        let missing =
+            PostgresProgramsError::NotInstalled { programs: SERVER_PROGRAMS, oldest: OLDEST };
+        let podman = ContainerEngine::named("podman").unwrap();
+        let found = instead_of_programs(&missing, Ok(Some(podman.clone())));
+        assert_eq!(found.unwrap(), podman);
+        let neither = instead_of_programs(&missing, Ok(None)).unwrap_err().to_string();
+        for part in ["PostgreSQL 15 or newer is not installed", "or install docker or podman"] {
+            assert!(neither.contains(part), "{neither}");
+        }
+        let failed = Err("docker info failed (exit status: 1): no daemon".into());
+        let text = instead_of_programs(&missing, failed).unwrap_err().to_string();
+        for part in ["PostgreSQL 15 or newer is not installed", "it fails:\ndocker info failed"] {
+            assert!(text.contains(part), "{text}");
         }
     }
 }

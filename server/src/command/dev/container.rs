@@ -11,19 +11,15 @@ use std::{
 use rand::{Rng as _, distr::Alphanumeric};
 
 use super::{
-    access::{ABSENT, Access, DATABASE, HOST, OWNER},
-    cluster::ClusterStart,
+    access::{ABSENT, ClusterAccess, DATABASE, HOST, OWNER},
     database,
-    engine::ContainerEngine,
-    state::StateFolder,
+    engine::{ContainerEngine, IMAGE_VARIABLE},
+    state::{ClusterStart, StateFolder},
 };
 use crate::command::failure::Failure;
 
 /// The image: the major version that compose.yml uses.
 const IMAGE: &str = "docker.io/library/postgres:16-bookworm";
-
-/// The variable that names another image, such as one of a registry of one's own.
-pub(super) const IMAGE_VARIABLE: &str = "BOOKSTORE_POSTGRES_IMAGE";
 
 /// Where the image keeps the data.
 const DATA: &str = "/var/lib/postgresql/data";
@@ -58,7 +54,7 @@ pub struct PostgresContainer {
     engine: ContainerEngine,
     name: String,
     image: String,
-    access: Access,
+    access: ClusterAccess,
 }
 
 impl PostgresContainer {
@@ -91,7 +87,7 @@ impl PostgresContainer {
             )
             .into());
         }
-        Ok(Self { engine, name, image, access: Access::find(state)? })
+        Ok(Self { engine, name, image, access: ClusterAccess::find(state)? })
     }
 
     /// Starts the container, and creates it and its volume first if they do not exist.
@@ -99,13 +95,16 @@ impl PostgresContainer {
         state: &StateFolder,
         engine: impl FnOnce() -> Result<ContainerEngine, Failure>,
     ) -> Result<(Self, ClusterStart), Failure> {
-        Access::create(state)?;
+        ClusterAccess::create(state)?;
         if !Self::is_in(state) {
             let random = rand::rng().sample_iter(Alphanumeric).take(8).map(char::from);
             let random = random.collect::<String>().to_ascii_lowercase();
             let image = std::env::var(IMAGE_VARIABLE).ok().filter(|image| !image.is_empty());
             let image = image.unwrap_or_else(|| IMAGE.to_owned());
-            record(state, &engine()?, &format!("{NAME_PREFIX}{random}"), &image)?;
+            let engine = engine()?;
+            // Before anything is written down, so that another image can be tried after a failure.
+            engine.pull(&image)?;
+            record(state, &engine, &format!("{NAME_PREFIX}{random}"), &image)?;
         }
         let mut container = Self::find(state)?;
         record(state, &container.engine, &container.name, &container.image)?;
@@ -251,8 +250,13 @@ impl PostgresContainer {
         command
     }
 
-    pub(super) fn access(&self) -> &Access {
+    pub(super) fn access(&self) -> &ClusterAccess {
         &self.access
+    }
+
+    /// The container, for people.
+    pub(super) fn name(&self) -> String {
+        format!("container {}", self.name)
     }
 
     /// The engine, the container and its image, for people.

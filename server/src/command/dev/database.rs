@@ -3,11 +3,11 @@
 use bookstore_migration::roles;
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgConnectOptions};
 
-use super::access::{Access, DATABASE, HOST, OWNER, SUPERUSER};
+use super::access::{ClusterAccess, DATABASE, HOST, OWNER, SUPERUSER};
 use crate::command::failure::Failure;
 
 /// Creates what is missing. The roles are those of `deploy/postgres/roles.sql`.
-pub(super) async fn prepare(access: &Access) -> Result<(), Failure> {
+pub(super) async fn prepare(access: &ClusterAccess) -> Result<(), Failure> {
     let mut connection = connect(access, "postgres").await?;
     let exists = sqlx::query("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)");
     if !exists.bind(DATABASE).fetch_one(&mut connection).await?.try_get::<bool, _>(0)? {
@@ -28,11 +28,11 @@ pub(super) async fn prepare(access: &Access) -> Result<(), Failure> {
 }
 
 /// Connects once and closes the connection.
-pub(super) async fn try_to_connect(access: &Access) -> Result<(), sqlx::Error> {
+pub(super) async fn try_to_connect(access: &ClusterAccess) -> Result<(), sqlx::Error> {
     connect(access, "postgres").await?.close().await
 }
 
-async fn connect(access: &Access, database: &str) -> Result<PgConnection, sqlx::Error> {
+async fn connect(access: &ClusterAccess, database: &str) -> Result<PgConnection, sqlx::Error> {
     let options = PgConnectOptions::new_without_pgpass()
         .host(HOST)
         .port(access.port)

@@ -13,6 +13,9 @@ use crate::command::failure::Failure;
 /// The programs that are looked for on `PATH`, in this order.
 const ENGINES: [&str; 2] = ["docker", "podman"];
 
+/// The variable that names another image, such as one of a registry of one's own.
+pub(super) const IMAGE_VARIABLE: &str = "BOOKSTORE_POSTGRES_IMAGE";
+
 /// An engine whose containers this account may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContainerEngine(&'static str);
@@ -67,13 +70,23 @@ impl ContainerEngine {
     pub(super) fn finish(&self, command: &mut Command) -> Result<String, Failure> {
         let verb = command.get_args().next().unwrap_or_default().to_string_lossy().into_owned();
         let output = command.stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("{}: {error}", self.0))?;
+        let output = output.map_err(|error| self.not_started(&error))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
         let text = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
         let text = String::from_utf8_lossy(text);
         Err(format!("{} {verb} failed ({}): {}", self.0, output.status, text.trim()).into())
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> String {
+        let name = self.0;
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("{name} is not on PATH: it runs the database of this folder in a container")
+            }
+            _ => format!("{name}: {error}"),
+        }
     }
 
     /// Pulls an image if this machine has not got it. The engine shows the progress on standard
@@ -88,14 +101,13 @@ impl ContainerEngine {
         crate::command::print::error(&format!("{} pulls {image}", self.0));
         let mut command = self.command();
         command.args(["pull", image]).stdin(Stdio::null()).stdout(std::io::stderr());
-        let status = command.status().map_err(|error| format!("{}: {error}", self.0))?;
+        let status = command.status().map_err(|error| self.not_started(&error))?;
         if status.success() {
             return Ok(());
         }
         Err(format!(
             "{} pull {image} failed ({status}): the lines above say why. {} names another image",
-            self.0,
-            super::container::IMAGE_VARIABLE
+            self.0, IMAGE_VARIABLE
         )
         .into())
     }

@@ -23,8 +23,8 @@ use tokio::runtime::Builder;
 
 use self::{
     access::ABSENT,
-    cluster::{ClusterStart, DevCluster},
-    state::StateFolder,
+    cluster::DevCluster,
+    state::{ClusterStart, StateFolder},
 };
 use super::{failure::Failure, print, serve};
 use crate::{

@@ -9,11 +9,9 @@ use std::{
 };
 
 use super::{
-    access::{Access, PASSWORD, SUPERUSER},
-    account,
-    cluster::ClusterStart,
-    processes,
-    state::{self, StateFolder},
+    access::{ClusterAccess, PASSWORD, SUPERUSER},
+    account, processes,
+    state::{self, ClusterStart, StateFolder},
 };
 use crate::{
     command::failure::Failure,
@@ -47,13 +45,13 @@ const LOCALES: [&[&str]; 4] = [
 pub struct InstalledServer {
     programs: PostgresPrograms,
     state: StateFolder,
-    access: Access,
+    access: ClusterAccess,
 }
 
 impl InstalledServer {
     /// The cluster of a folder that has one.
     pub(super) fn find(state: &StateFolder) -> Result<Self, Failure> {
-        let access = Access::find(state)?;
+        let access = ClusterAccess::find(state)?;
         let programs = PostgresPrograms::find(SERVER_PROGRAMS, oldest(state)?)?;
         let state = state.clone();
         Ok(Self { programs, state, access })
@@ -62,7 +60,7 @@ impl InstalledServer {
     /// Starts the cluster, and creates it first if it does not exist.
     pub(super) fn start(state: &StateFolder) -> Result<(Self, ClusterStart), Failure> {
         let programs = PostgresPrograms::find(SERVER_PROGRAMS, oldest(state)?)?;
-        Access::create(state)?;
+        ClusterAccess::create(state)?;
         if !state.data().exists() {
             create(&programs, state)?;
         }
@@ -176,7 +174,7 @@ impl InstalledServer {
         command
     }
 
-    pub(super) fn access(&self) -> &Access {
+    pub(super) fn access(&self) -> &ClusterAccess {
         &self.access
     }
 

@@ -11,6 +11,15 @@ use crate::command::failure::Failure;
 /// The name of the folder.
 const NAME: &str = ".bookstore";
 
+/// Whether the cluster ran before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterStart {
+    /// This process has started it.
+    New,
+    /// It ran.
+    Running,
+}
+
 /// The folder of one project.
 #[derive(Clone, Debug)]
 pub struct StateFolder {
