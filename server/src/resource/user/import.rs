@@ -49,7 +49,7 @@ impl ImportedUser {
         }
         let hash = password::check_foreign(&password_hash).err();
         let hash = hash.map(|problem| FieldViolation::new("password_hash", problem));
-        let id = Some(request.id.to_ascii_lowercase()).filter(|id| !id.is_empty());
+        let id = Some(request.id.clone()).filter(|id| !id.is_empty());
         let checked = calls.checked(request, |request, check| {
             standard::insert::<User>(check, "", request.user, &request.id)
         });
