@@ -112,6 +112,12 @@ pub async fn run(verb: DevCommand) -> Result<ExitCode, Failure> {
         DevCommand::Up { container } => {
             let _lock = state.lock()?;
             up(&state, container).await?;
+            if names_database() {
+                print::error(
+                    "the environment variable DATABASE_URL overrides .env: unset it for commands \
+                     that use this database",
+                );
+            }
         }
         DevCommand::Down => {
             if !DevCluster::is_in(&state) {
@@ -152,9 +158,7 @@ pub fn begin(arguments: &Arguments, settings: SettingFlags) -> Result<DevService
                     bookstore serve serves another one"
             .into());
     }
-    let mut variables = environment();
-    let named = |(name, value): &(String, String)| name == "DATABASE_URL" && !value.is_empty();
-    if variables.any(|variable| named(&variable)) {
+    if names_database() {
         print::error("bookstore dev ignores the environment variable DATABASE_URL");
     }
     let state = StateFolder::of_working_directory()?;
@@ -164,6 +168,11 @@ pub fn begin(arguments: &Arguments, settings: SettingFlags) -> Result<DevService
     let settings = settings.with_database_url(cluster.access().url());
     let serve = serve::Arguments::for_development(arguments.sample_data);
     Ok(DevService { settings, serve, started: (start == ClusterStart::New).then_some(cluster) })
+}
+
+/// Whether the environment names a database.
+fn names_database() -> bool {
+    environment().any(|(name, value)| name == "DATABASE_URL" && !value.is_empty())
 }
 
 /// Stops the cluster after the service.

@@ -166,7 +166,7 @@ impl InstalledServer {
     }
 
     fn pg_ctl(&self, verb: &str) -> Command {
-        let mut command = account::command(&self.programs.path("pg_ctl"));
+        let mut command = account::command(&self.programs.path("pg_ctl"), &self.state.data());
         command.arg(verb).arg("-D").arg(self.state.data());
         if verb != "status" {
             command.args(["-s", "-w", "-t", &TIMEOUT.as_secs().to_string()]);
@@ -206,7 +206,7 @@ fn create(programs: &PostgresPrograms, state: &StateFolder) -> Result<(), Failur
         if data.exists() {
             fs::remove_dir_all(&data).map_err(failed)?;
         }
-        let mut command = account::command(&programs.path("initdb"));
+        let mut command = account::command(&programs.path("initdb"), &data);
         command.args(["--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"]);
         command.arg(format!("--username={SUPERUSER}")).args(locale);
         command.arg("--pwfile").arg(&file).arg("--pgdata").arg(&data);
