@@ -3,6 +3,7 @@
 mod access;
 mod backup;
 mod bulk;
+mod by_book;
 mod checklist;
 mod cost;
 mod crowd;
@@ -71,6 +72,12 @@ pub const TRIALS: &[Trial] = &[
         about: "imports this many books and exports them to a slow reader, in bounded memory",
         scale: 1_000_000,
         work: |scale| Box::pin(bulk::bulk(scale)),
+    },
+    Trial {
+        name: "by-book",
+        about: "lists the orders of a book among this many orders, on each engine, by an index",
+        scale: 200_000,
+        work: |scale| Box::pin(by_book::by_book(scale)),
     },
     Trial {
         name: "checklist",

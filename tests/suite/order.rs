@@ -1,5 +1,6 @@
 //! `OrderService`: reads of orders that were inserted by SQL, and writes.
 
+mod by_book;
 pub(crate) mod writes;
 
 use std::fmt::Write as _;
@@ -46,6 +47,7 @@ const BATCH: &str = "OrderService/BatchGetOrders";
 
 fn cases() -> Vec<Case> {
     let mut cases = writes::cases();
+    cases.extend(by_book::cases());
     for filter in [
         "status = PENDING",
         "status = 2",

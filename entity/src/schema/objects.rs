@@ -59,6 +59,17 @@ fn book_words() -> String {
         )
     };
     let folds: String = words::FOLDS.iter().map(fold).collect();
+    let plain = |(from, to): &(&str, &str)| {
+        format!(
+            r#"
+                IF content ~ '[{from}]' COLLATE "C" THEN
+                    content := translate(content, '{from}', '{to}');
+                END IF;"#
+        )
+    };
+    let accents: String = words::ACCENTS.iter().map(plain).collect();
+    let marks: String = words::MARKS.chars().map(escape).collect();
+    let removed = words::MARKS;
     format!(
         r#"CREATE FUNCTION "book_words" (title text, author text, description text)
     RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -73,7 +84,10 @@ fn book_words() -> String {
             ELSE
                 IF content ~ '[{capitals}]' COLLATE "C" THEN{folds}
                 END IF;
-                content := regexp_replace(content, '[^{characters}]+' COLLATE "C", ' ', 'g');
+                content := regexp_replace(content, '[^{characters}]+' COLLATE "C", ' ', 'g');{accents}
+                IF content ~ '[{marks}]' COLLATE "C" THEN
+                    content := translate(content, '{removed}', '');
+                END IF;
             END IF;
             contents[field] := content;
         END LOOP;
@@ -113,7 +127,7 @@ CREATE TABLE "book_word_keys" (
 const BOOK_WORDS: &str = r#"
 CREATE VIRTUAL TABLE "book_words" USING fts5 (
     "title", "author", "description", content = '',
-    tokenize = "unicode61 remove_diacritics 0 categories 'L* N* Mn Mc Co' separators 'SEPARATORS'"
+    tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Mn Mc Co' separators 'SEPARATORS'"
 )"#;
 
 const BOOKS_WORDS_INSERT: &str = r#"

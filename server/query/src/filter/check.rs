@@ -50,6 +50,17 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode
             "there is no null: write NOT {name}:* for an unset field, or \"null\" for the text"
         )));
     }
+    if field.children.is_some() && comparator == Comparator::NotEqual {
+        return Err(Invalid(format!(
+            "{name} != is true of nearly every row, since it has several values: write NOT {name} = {}",
+            shown(&operand.literal())
+        )));
+    }
+    // A repeated field "has" a value (AIP-160).
+    let comparator = match (field.children, comparator) {
+        (Some(_), Comparator::Has) => Comparator::Equal,
+        _ => comparator,
+    };
     let test = match field.kind {
         Kind::Json if path.is_empty() => {
             return Err(Invalid(format!("{name} is compared by a path below it: {name}.key")));

@@ -2,11 +2,11 @@
 
 use sea_orm::{
     DbBackend, Value,
-    sea_query::{BinOper, Expr, ExprTrait},
+    sea_query::{BinOper, Expr, ExprTrait, Query},
 };
 
 use crate::{
-    field::{Field, Kind},
+    field::{ChildTable, Field, Kind},
     filter::{
         attributes,
         node::{FilterNode, Test},
@@ -52,7 +52,33 @@ impl Writer {
     }
 
     fn test(&self, field: &Field, test: &Test) -> Expr {
-        let column = Expr::col((self.table, field.column));
+        match field.children {
+            Some(children) => self.of_children(children, field, test),
+            None => self.of_column(self.table, field, test),
+        }
+    }
+
+    /// Whether a child row passes a test. SQLite reads the ids by the index and then the rows. It
+    /// has no semi-join: with EXISTS it would visit every row of the list.
+    fn of_children(&self, children: ChildTable, field: &Field, test: &Test) -> Expr {
+        let ChildTable { table, parent } = children;
+        let id = Expr::col((self.table, "id"));
+        let mut select = Query::select();
+        select.from(table);
+        if !matches!(test, Test::Set) {
+            select.and_where(self.of_column(table, field, test));
+        }
+        match self.backend {
+            DbBackend::Postgres => {
+                select.expr(Expr::cust("1")).and_where(Expr::col((table, parent)).eq(id));
+                Expr::exists(select)
+            }
+            _ => id.in_subquery(select.column((table, parent)).to_owned()),
+        }
+    }
+
+    fn of_column(&self, table: &'static str, field: &Field, test: &Test) -> Expr {
+        let column = Expr::col((table, field.column));
         match test {
             Test::Set => column.is_not_null(),
             Test::Compare(operator, value) => column.binary(*operator, Expr::val(value.clone())),
@@ -87,6 +113,7 @@ impl Writer {
 fn may_be_null(field: &Field, test: &Test) -> bool {
     match test {
         Test::Set => false,
+        _ if field.children.is_some() => false,
         _ => field.nullable || field.kind == Kind::Json,
     }
 }

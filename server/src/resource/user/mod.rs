@@ -16,6 +16,7 @@ use bookstore_proto::v1::{
 use bookstore_query::{
     Resource,
     field::{Field, Kind, ResourceFields},
+    list::ListDefinition,
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
@@ -29,7 +30,7 @@ use crate::rpc::registry::Registry;
 /// The registration of users.
 pub const ENTRY: Entry = Entry {
     name: user_service_server::SERVICE_NAME,
-    fields: Some(User::FIELDS),
+    list: Some(ListDefinition::of::<User>()),
     register,
     serve: service::serve,
 };
