@@ -18,12 +18,13 @@ const NOBODY: u32 = 65_534;
 const NOT_CHECKED: i32 = 9;
 
 /// The commands that open the database.
-const COMMANDS: [&[&str]; 5] = [
+const COMMANDS: [&[&str]; 6] = [
     &["serve", "--listen-addr", "127.0.0.1:0"],
     &["migrate", "up"],
     &["migrate", "status"],
     &["migrate", "check"],
     &["users", "import", "users.jsonl"],
+    &["explain", "books"],
 ];
 
 fn folder() -> TempDir {

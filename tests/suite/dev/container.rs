@@ -13,6 +13,7 @@ use super::{Project, STOPPED};
 const ENGINE: &str = r#"#!/bin/sh
 cd "$RECORD" || exit 1
 { printf '%s' "$1"; verb=$1; shift; for part; do printf ' <%s>' "$part"; done; echo; } >>commands
+[ -z "$PGPASSWORD" ] || echo 'the PGPASSWORD of another server' >>commands
 server() { (cd server && "$PROGRAM" dev "$1" >/dev/null 2>&1); }
 case $verb in
 info) [ ! -e broken ] || { echo 'Cannot connect to the daemon' >&2; exit 1; } ;;
