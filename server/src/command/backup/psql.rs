@@ -193,6 +193,12 @@ fn failure(name: &str, errors: &str, end: &str) -> Failure {
     let has = |part: &str| errors.contains(part);
     let hint = if has("No space left") || has("could not extend file") {
         ": the server has no room; free some there and run it again"
+    } else if has("server closed the connection") || has("terminating connection") {
+        ": the server ended the session; its log says why, for example a full disk"
+    } else if has("database \"") && has("does not exist") {
+        ": make it first (createdb), or correct DATABASE_URL"
+    } else if has("Connection refused") || has("could not translate host name") {
+        ": start the server, or correct DATABASE_URL"
     } else if has("role \"") && has("does not exist") {
         ": make the roles first (`bookstore migrate roles | psql -d DATABASE`), or restore with \
          --no-privileges"

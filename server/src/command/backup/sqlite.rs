@@ -17,8 +17,9 @@ use sqlx::{
 };
 
 use super::{
-    file::{BackupFile, BackupWriter, ContentSum, unwritable},
+    file::{BackupFile, BackupWriter, ContentSum},
     manifest::{Manifest, TableSum, compare},
+    path_error::Target,
     progress::Rate,
     stream::{pack, unpack},
     workspace::{Workspace, folder_of},
@@ -124,7 +125,7 @@ pub(super) async fn restore(
 ) -> Result<(), Failure> {
     let file = file_of(database)?;
     admit(database, &file, force).await?;
-    let workspace = Workspace::create(folder_of(&file))?;
+    let workspace = Workspace::create(folder_of(&file), Target::Database)?;
     unpack_and_check(database, backup, decrypt, &workspace, rate).await?;
     // Again, since the service may have been started meanwhile.
     admit(database, &file, force).await?;
@@ -147,10 +148,11 @@ pub(super) async fn unpack_and_check(
     options.write(true).create_new(true);
     #[cfg(unix)]
     options.mode(0o600);
-    let mut copy = options.open(&path).await.map_err(|error| unwritable(&path, &error))?;
+    let mut copy =
+        options.open(&path).await.map_err(|error| workspace.unwritable(&path, &error))?;
     unpack(backup, decrypt, &mut copy, rate).await.map_err(|error| {
         match error.downcast::<std::io::Error>() {
-            Ok(error) => unwritable(&path, &error),
+            Ok(error) => workspace.unwritable(&path, &error),
             Err(error) => error,
         }
     })?;
@@ -158,7 +160,7 @@ pub(super) async fn unpack_and_check(
     check(&mut session, &backup.path).await?;
     compare(&backup.manifest.tables, &table_sums(&mut session).await?)?;
     session.close().await?;
-    fs::File::open(&path)?.sync_all().map_err(|error| unwritable(&path, &error))
+    fs::File::open(&path)?.sync_all().map_err(|error| workspace.unwritable(&path, &error))
 }
 
 /// Refuses to replace a file that has tables, unless forced, or that another process has open.
