@@ -87,6 +87,9 @@ pub(super) async fn print(folder: &Path, is_json: bool, check: bool) -> Result<(
             }
         }
     }
+    if documents.is_empty() {
+        print::error(&format!("{}: no backup is in this folder", folder.display()));
+    }
     if is_json {
         print::line(&json!({"backups": documents}).to_string());
     } else {

@@ -10,6 +10,7 @@ mod progress;
 mod psql;
 pub mod restore;
 mod sqlite;
+mod sqlite_file;
 mod stream;
 mod workspace;
 

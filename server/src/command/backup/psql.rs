@@ -188,7 +188,9 @@ impl RunningProgram {
 
 /// The sentence for a program that failed, with a hint where its reason is known.
 fn failure(name: &str, errors: &str, end: &str) -> Failure {
-    let lines: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let own = format!("{name}: ");
+    let lines = errors.lines().map(|line| line.trim().trim_start_matches(own.as_str()));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let said = if lines.is_empty() { end.to_owned() } else { lines.join("; ") };
     let has = |part: &str| errors.contains(part);
     let hint = if has("No space left") || has("could not extend file") {
@@ -197,6 +199,8 @@ fn failure(name: &str, errors: &str, end: &str) -> Failure {
         ": the server ended the session; its log says why, for example a full disk"
     } else if has("database \"") && has("does not exist") {
         ": make it first (createdb), or correct DATABASE_URL"
+    } else if has("certificate verify failed") || has("does not match host name") {
+        ": correct sslrootcert or the host in DATABASE_URL"
     } else if has("Connection refused") || has("could not translate host name") {
         ": start the server, or correct DATABASE_URL"
     } else if has("role \"") && has("does not exist") {

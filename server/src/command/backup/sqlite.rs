@@ -21,6 +21,7 @@ use super::{
     manifest::{Manifest, TableSum, compare},
     path_error::Target,
     progress::Rate,
+    sqlite_file::{check_readable, keep_owner, to_be_replaced},
     stream::{pack, unpack},
     workspace::{Workspace, folder_of},
 };
@@ -48,9 +49,7 @@ pub(super) async fn snapshot(
     rate: &mut Rate,
 ) -> Result<Manifest, Failure> {
     let file = file_of(database)?;
-    if !file.exists() {
-        return Err(format!("{}: there is no such database", file.display()).into());
-    }
+    check_readable(&file)?;
     let copy = workspace.path(COPY);
     let mut session = open(database).await?;
     let into = copy.to_string_lossy().replace('\'', "''");
@@ -124,11 +123,15 @@ pub(super) async fn restore(
     rate: &mut Rate,
 ) -> Result<(), Failure> {
     let file = file_of(database)?;
-    admit(database, &file, force).await?;
+    let replaced = admit(database, &file, force).await?;
     let workspace = Workspace::create(folder_of(&file), Target::Database)?;
     unpack_and_check(database, backup, decrypt, &workspace, rate).await?;
     // Again, since the service may have been started meanwhile.
     admit(database, &file, force).await?;
+    if let Some(replaced) = replaced {
+        let copy = workspace.path(COPY);
+        keep_owner(&copy, &replaced).map_err(|error| workspace.unwritable(&copy, &error))?;
+    }
     workspace.publish(COPY, &file)
 }
 
@@ -164,14 +167,13 @@ pub(super) async fn unpack_and_check(
 }
 
 /// Refuses to replace a file that has tables, unless forced, or that another process has open.
-async fn admit(database: &Database, file: &Path, force: bool) -> Result<(), Failure> {
+async fn admit(
+    database: &Database,
+    file: &Path,
+    force: bool,
+) -> Result<Option<fs::Metadata>, Failure> {
     let shown = file.display();
-    match fs::metadata(file) {
-        Ok(metadata) if metadata.len() > 0 => {}
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("{shown}: {error}").into()),
-    }
+    let Some(replaced) = to_be_replaced(file)? else { return Ok(None) };
     let unusable = |error: &dyn std::fmt::Display| -> Failure {
         format!(
             "{shown}: it can't be opened as a database ({error}): move it, {shown}-wal and \
@@ -195,7 +197,7 @@ async fn admit(database: &Database, file: &Path, force: bool) -> Result<(), Fail
     let alone = execute(&mut session, "PRAGMA journal_mode = DELETE").await;
     session.close().await?;
     match alone {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Some(replaced)),
         Err(error) if is_locked(&error) => Err(format!(
             "{shown} is in use by another process: stop the service, then restore again"
         )
