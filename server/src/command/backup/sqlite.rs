@@ -21,7 +21,7 @@ use super::{
     manifest::{Manifest, TableSum, compare},
     path_error::Target,
     progress::Rate,
-    sqlite_file::{check_readable, keep_owner, to_be_replaced},
+    sqlite_file::{check_readable, keep_owner, to_be_replaced, unopened},
     stream::{pack, unpack},
     workspace::{Workspace, folder_of},
 };
@@ -51,7 +51,7 @@ pub(super) async fn snapshot(
     let file = file_of(database)?;
     check_readable(&file)?;
     let copy = workspace.path(COPY);
-    let mut session = open(database).await?;
+    let mut session = open(database).await.map_err(|error| unopened(&file, error.as_ref()))?;
     let into = copy.to_string_lossy().replace('\'', "''");
     let vacuum = format!("VACUUM INTO '{into}'");
     {
@@ -176,12 +176,12 @@ async fn admit(
     let Some(replaced) = to_be_replaced(file)? else { return Ok(None) };
     let unusable = |error: &dyn std::fmt::Display| -> Failure {
         format!(
-            "{shown}: it can't be opened as a database ({error}): move it, {shown}-wal and \
+            "{shown}: it can't be read as a database ({error}): move it, {shown}-wal and \
              {shown}-shm away, then restore again"
         )
         .into()
     };
-    let mut session = open(database).await.map_err(|error| unusable(&error))?;
+    let mut session = open(database).await.map_err(|error| unopened(file, error.as_ref()))?;
     let tables = texts(&mut session, "SELECT name FROM sqlite_schema WHERE type = 'table'").await;
     let tables = tables.map_err(|error| unusable(&error))?;
     if !tables.is_empty() && !force {

@@ -2,9 +2,11 @@
 //! that SQLite keeps beside it (SQLite, "Temporary Files Used By SQLite").
 
 use std::{
+    error::Error,
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions},
     io::{ErrorKind, Read as _},
+    iter,
     path::{Path, PathBuf},
 };
 
@@ -100,6 +102,19 @@ pub(super) fn keep_owner(new: &Path, replaced: &Metadata) -> std::io::Result<()>
         }
     }
     Ok(())
+}
+
+/// Why a database can't be opened that this user can read: SQLite writes a file of 32 KiB beside it.
+pub(super) fn unopened(file: &Path, error: &dyn Error) -> Failure {
+    let causes = iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    format!(
+        "{}: SQLite can't open it ({}): free some room on its disk if that is full, check that this \
+         user may write into its folder, or move a damaged file with its -wal and -shm away",
+        file.display(),
+        causes.join(": ")
+    )
+    .into()
 }
 
 /// The path of a file that SQLite keeps beside the database.
