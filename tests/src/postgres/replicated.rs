@@ -274,8 +274,9 @@ impl Replicated {
         shell.env("PGPORT", self.port(node).to_string());
         let output = tokio::process::Command::from(shell).output().await.expect("a shell");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{commands}: {errors}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{commands}: {errors} {printed}");
+        printed
     }
 
     /// The port of a node.

@@ -68,12 +68,15 @@ async fn undo(commands: &DrillCommands) {
         format!("SELECT coalesce(last_archived_wal, '') >= '{file}' FROM pg_stat_archiver");
     until("the WAL is archived", SOON, async || cluster.value(0, &archived).await == "true").await;
 
-    // Another server would have another address.
+    // Another server would have another address. The harness sets max_connections on a command line,
+    // and the server that recovers needs as many.
     let socket = cluster.directory(base).display().to_string();
     let port = cluster.port(base);
-    let address = format!("port = {port}\nunix_socket_directories = '{socket}'\n");
-    let address = format!("printf %s \"{address}\" >> \"$BASE/postgresql.auto.conf\"");
-    cluster.shell(base, &address, &variables).await;
+    let most = cluster.value(0, "SELECT current_setting('max_connections')").await;
+    let settings =
+        format!("port = {port}\nunix_socket_directories = '{socket}'\nmax_connections = {most}\n");
+    let settings = format!("printf %s \"{settings}\" >> \"$BASE/postgresql.auto.conf\"");
+    cluster.shell(base, &settings, &variables).await;
     let with_time = [&variables[..], &[("TIME", &time)]].concat();
     cluster.shell(base, &commands.recover, &with_time).await;
     let promoted = "SELECT NOT pg_is_in_recovery()";

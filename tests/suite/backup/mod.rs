@@ -137,6 +137,13 @@ fn change_manifest(file: &Path, before: &str, after: &str) {
     fs::write(file, &bytes).expect("a changed file");
 }
 
+/// A backup's manifest.
+fn manifest(file: &Path) -> serde_json::Value {
+    let content = fs::read(file).expect("the backup");
+    let line = content.split(|byte| *byte == b'\n').nth(1).expect("a manifest");
+    serde_json::from_slice(line).expect("JSON")
+}
+
 /// A restore has left nothing in an empty database.
 async fn is_empty(database: &Database) {
     match database {

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use bookstore_tests::{Engine, psql, run};
 
-use super::{backup, change_manifest, empty, filled, is_empty, names, refused, text};
+use super::{backup, change_manifest, empty, filled, is_empty, manifest, names, refused, text};
 
 #[tokio::test]
 async fn missing_client_programs_are_named() {
@@ -56,10 +56,7 @@ async fn backup_of_newer_client_programs_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = filled(Engine::Postgres).await;
     let file = backup(&database, &folder, &[]).await;
-    let document = fs::read(&file).expect("the backup");
-    let line = document.split(|byte| *byte == b'\n').nth(1).expect("a manifest");
-    let manifest: serde_json::Value = serde_json::from_slice(line).expect("JSON");
-    let tools = format!("\"tools\":{}", manifest["tools"]);
+    let tools = format!("\"tools\":{}", manifest(&file)["tools"]);
     change_manifest(&file, &tools, "\"tools\":99");
     let restored = empty(Engine::Postgres).await;
     let says = [&text(&file), "pg_dump 99 wrote it", "install client programs of version 99"];

@@ -1,14 +1,15 @@
 //! Files and databases that a backup or a restore refuses, each with its sentence.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use bookstore_tests::{Database, Engine, Origin, on_every_engine};
 
-use super::{backup, change_manifest, empty, filled, is_empty, names, ok, refused, text};
+use super::{backup, change_manifest, empty, filled, is_empty, manifest, names, ok, refused, text};
 
 on_every_engine!(
     changed_file_is_refused,
     rows_that_differ_from_the_manifest_are_refused,
+    values_that_differ_from_the_manifest_are_refused,
     database_without_a_revision_has_no_backup,
     backup_is_not_overwritten,
 );
@@ -43,6 +44,31 @@ async fn rows_that_differ_from_the_manifest_are_refused(engine: Engine) {
     let says = ["categories has 305 rows and the backup 306"];
     refused(&restored, &["restore", &text(&file)], &says).await;
     is_empty(&restored).await;
+}
+
+/// Without the checksum a row with another value would not be found.
+async fn values_that_differ_from_the_manifest_are_refused(engine: Engine) {
+    let (database, folder) = (filled(engine).await, tempfile::tempdir().expect("a folder"));
+    let before = backup(&database, &folder, &[]).await;
+    database.sql("UPDATE categories SET name = 'Another' WHERE name = 'Category 1 é'").await;
+    let after = backup(&database, &folder, &[]).await;
+    let [before, now] = [before, after.clone()].map(|file| checksum(&file));
+    assert_ne!(before, now);
+    change_manifest(&after, &now, &before);
+    let restored = empty(engine).await;
+    let says = ["categories has 305 rows as the backup, and other values"];
+    refused(&restored, &["restore", &text(&after)], &says).await;
+    is_empty(&restored).await;
+}
+
+/// The checksum of the categories in a backup's manifest.
+fn checksum(file: &Path) -> String {
+    let tables = manifest(file)["tables"].take();
+    let is_wanted = |table: &&serde_json::Value| {
+        table["name"].as_str().is_some_and(|name| name.ends_with("categories"))
+    };
+    let table = tables.as_array().and_then(|tables| tables.iter().find(is_wanted));
+    table.and_then(|table| table["checksum"].as_str()).expect("a checksum").to_owned()
 }
 
 async fn database_without_a_revision_has_no_backup(engine: Engine) {

@@ -82,3 +82,29 @@ async fn restored_file_keeps_its_mode() {
     ok(&database, &["restore", &file, "--force"]).await;
     assert_eq!(mode(), 0o640);
 }
+
+/// Each sentence says what the files are good for, so that the operator need not know SQLite's errors.
+#[tokio::test]
+async fn damaged_database_is_named_and_its_file_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = filled(Engine::Sqlite).await;
+    let file = text(&backup(&database, &folder, &[]).await);
+    let Database::Sqlite(sqlite) = &database else { panic!("a SQLite file") };
+    let (path, to) = (sqlite.path(), text(&folder.path().join("other.backup")));
+    let mut bytes = fs::read(&path).expect("the database");
+    // The first page has the schema.
+    bytes[100..4000].fill(0x55);
+    fs::write(&path, &bytes).expect("the damage");
+    let says = [&text(&path), "the database is damaged", "move it, its -wal and its -shm away"];
+    for arguments in [&["backup", "--to", &to][..], &["restore", &file, "--force"]] {
+        refused(&database, arguments, &says).await;
+        assert_eq!(fs::read(&path).expect("the damaged file"), bytes);
+    }
+    fs::remove_file(&path).expect("the damaged file");
+    for ending in ["-wal", "-shm"] {
+        // The last session removes them where it can.
+        let _ = fs::remove_file(format!("{}{ending}", text(&path)));
+    }
+    ok(&database, &["restore", &file]).await;
+    assert_eq!(categories(&database).await.len(), 305);
+}

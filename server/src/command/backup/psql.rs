@@ -208,7 +208,12 @@ fn failure(name: &str, errors: &str, end: &str) -> Failure {
          --no-privileges"
     } else if has("permission denied to create database") {
         ": --verify makes a scratch database, so the role needs CREATEDB"
-    } else if has("permission denied") {
+    } else if has("lock timeout") {
+        ": a session uses the tables: stop the service and end other sessions, then restore again"
+    } else if has("permission denied for schema") {
+        ": prepare the database (`bookstore migrate roles | psql -d DATABASE`), and use the URL of \
+         its owner (bookstore_owner)"
+    } else if has("permission denied") || has("must be owner") {
         ": use the URL of the database's owner (bookstore_owner)"
     } else if has("no password supplied") || has("password authentication failed") {
         ": correct the password in the URL"

@@ -6,7 +6,6 @@ use std::{
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions},
     io::{ErrorKind, Read as _},
-    iter,
     path::{Path, PathBuf},
 };
 
@@ -104,15 +103,29 @@ pub(super) fn keep_owner(new: &Path, replaced: &Metadata) -> std::io::Result<()>
     Ok(())
 }
 
-/// Why a database can't be opened that this user can read: SQLite writes a file of 32 KiB beside it.
+/// Why a database can't be opened that this user can read: it is damaged, or SQLite can't write the
+/// file of 32 KiB that it needs beside it.
 pub(super) fn unopened(file: &Path, error: &dyn Error) -> Failure {
-    let causes = iter::successors(Some(error), |error| error.source());
-    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    let mut causes = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        // Some errors repeat their cause.
+        causes.retain(|cause| !cause.contains(&text));
+        causes.push(text);
+        next = cause.source();
+    }
+    let (shown, causes) = (file.display(), causes.join(": "));
+    if causes.contains("malformed") || causes.contains("not a database") {
+        return format!(
+            "{shown}: the database is damaged ({causes}): move it, its -wal and its -shm away, then \
+             restore a backup"
+        )
+        .into();
+    }
     format!(
-        "{}: SQLite can't open it ({}): free some room on its disk if that is full, check that this \
-         user may write into its folder, or move a damaged file with its -wal and -shm away",
-        file.display(),
-        causes.join(": ")
+        "{shown}: SQLite can't open it ({causes}): free some room on its disk if that is full, and \
+         check that this user may write into its folder"
     )
     .into()
 }
