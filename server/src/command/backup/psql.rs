@@ -306,3 +306,30 @@ impl PsqlSession {
 
 /// How much of a script is passed to the function that may change it.
 const HEAD: u64 = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentence_of_a_failed_program_says_what_to_do() {
+        for (errors, says) in [
+            ("ERROR:  could not extend file: No space left on device", "has no room; free some"),
+            ("server closed the connection unexpectedly", "its log says why"),
+            ("FATAL:  database \"x\" does not exist", "make it first (createdb)"),
+            ("ERROR:  role \"x\" does not exist", "make the roles first"),
+            ("ERROR:  canceling statement due to lock timeout", "stop the service"),
+            ("ERROR:  permission denied for schema public", "prepare the database"),
+            ("ERROR:  permission denied for table x", "the database's owner"),
+            ("ERROR:  must be owner of table x", "the database's owner"),
+            ("SSL error: certificate verify failed", "correct sslrootcert"),
+            ("connection failed: Connection refused", "start the server"),
+        ] {
+            let text = failure("psql", &format!("psql: {errors}\n"), "exit code 3").to_string();
+            assert!(text.starts_with(&format!("psql: {errors}: ")), "{text}");
+            assert!(text.contains(says), "{text}: {says}");
+        }
+        let text = failure("psql", "", "a signal ended it").to_string();
+        assert_eq!(text, "psql: a signal ended it");
+    }
+}
