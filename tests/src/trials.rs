@@ -16,6 +16,7 @@ mod goodbooks;
 mod history;
 mod ipv6;
 mod kills;
+mod names;
 mod orders;
 mod patroni;
 mod pgbouncer;
@@ -151,6 +152,12 @@ pub const TRIALS: &[Trial] = &[
         about: "kills migrations at random moments, this many times on each engine; the next run ends at head",
         scale: 50,
         work: |scale| Box::pin(kills::kills(scale)),
+    },
+    Trial {
+        name: "names",
+        about: "lists users by words of their names among this many users, on each engine, by an index",
+        scale: 1_000_000,
+        work: |scale| Box::pin(names::names(scale)),
     },
     Trial {
         name: "orders",

@@ -42,6 +42,35 @@ const CHANGED: &str = r#""words" IS DISTINCT FROM "book_words"("title", "author"
 
 /// The function of before, which now removes accents after it has split the words.
 fn function() -> String {
+    let folded = folded();
+    format!(
+        r#"FUNCTION "book_words" (title text, author text, description text)
+            RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+            DECLARE
+                contents text[] := ARRAY[title, author, coalesce(description, '')];
+                content text;
+            BEGIN
+                FOR field IN 1..3 LOOP
+                    content := lower(contents[field] COLLATE "C");
+                    {folded}
+                    contents[field] := content;
+                END LOOP;
+                RETURN (
+                    SELECT string_agg(
+                        '''' || left(word, 501) || ''':' || place + start || weight, ' ')
+                    FROM unnest(contents, ARRAY['A', 'B', 'C'], ARRAY[0, 1000, 2000])
+                            AS field (content, weight, start),
+                        string_to_table(field.content, ' ') WITH ORDINALITY AS word (word, place)
+                    WHERE word <> ''
+                )::tsvector;
+            END
+            $$"#
+    )
+}
+
+/// Statements of PL/pgSQL that fold the variable `content` and leave its words, with spaces between
+/// them. Released revisions use this text, so it never changes.
+pub(super) fn folded() -> String {
     let escape = |character: char| format!("\\U{:08x}", u32::from(character));
     let ranges = words::ranges().map(|(first, last)| format!("{}-{}", escape(first), escape(last)));
     let characters: String = ranges.collect();
@@ -59,15 +88,7 @@ fn function() -> String {
     let marks: String = words::MARKS.chars().map(escape).collect();
     let removed = words::MARKS;
     format!(
-        r#"FUNCTION "book_words" (title text, author text, description text)
-            RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-            DECLARE
-                contents text[] := ARRAY[title, author, coalesce(description, '')];
-                content text;
-            BEGIN
-                FOR field IN 1..3 LOOP
-                    content := lower(contents[field] COLLATE "C");
-                    IF octet_length(content) = length(content) THEN
+        r#"IF octet_length(content) = length(content) THEN
                         content := regexp_replace(content, '[^0-9a-z]+' COLLATE "C", ' ', 'g');
                     ELSE
                         IF content ~ '[{capitals}]' COLLATE "C" THEN{folds}
@@ -76,19 +97,7 @@ fn function() -> String {
                         IF content ~ '[{marks}]' COLLATE "C" THEN
                             content := translate(content, '{removed}', '');
                         END IF;
-                    END IF;
-                    contents[field] := content;
-                END LOOP;
-                RETURN (
-                    SELECT string_agg(
-                        '''' || left(word, 501) || ''':' || place + start || weight, ' ')
-                    FROM unnest(contents, ARRAY['A', 'B', 'C'], ARRAY[0, 1000, 2000])
-                            AS field (content, weight, start),
-                        string_to_table(field.content, ' ') WITH ORDINALITY AS word (word, place)
-                    WHERE word <> ''
-                )::tsvector;
-            END
-            $$"#
+                    END IF;"#
     )
 }
 

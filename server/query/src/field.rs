@@ -37,6 +37,23 @@ pub struct Field {
     /// The table of the column, if it is a field of repeated messages that are rows of their own,
     /// such as `items.book_id`. `None`: the resource's table.
     pub children: Option<ChildTable>,
+    /// The index of the words of a text. `:` then finds words. `None`: `:` finds any part of the text
+    /// and reads each row.
+    pub words: Option<WordIndex>,
+}
+
+/// An index of the words of one text field. The migrations make it and the database maintains it.
+///
+/// On PostgreSQL it is a GIN index on a function that makes a `tsvector` of the column (12.2.2. Creating
+/// Indexes). On SQLite it is an FTS5 table and a table that maps its rowids, `number`, to ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordIndex {
+    /// The function on PostgreSQL, and the FTS5 table on SQLite.
+    pub name: &'static str,
+    /// The table that maps rowids to ids (SQLite).
+    pub keys: &'static str,
+    /// The column of that table with the id of the row (SQLite).
+    pub key: &'static str,
 }
 
 /// The table of child rows, which a resource holds as repeated messages.
@@ -84,6 +101,7 @@ impl Field {
             sortable: false,
             nullable: false,
             children: None,
+            words: None,
         }
     }
 

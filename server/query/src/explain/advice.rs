@@ -50,6 +50,12 @@ pub fn advice(
              few rows hold the item."
                 .to_owned(),
         );
+    } else if sorts && !support.words.is_empty() {
+        advice.push(format!(
+            "The list finds the rows by the index of the words of {} and sorts them. It is fast as long \
+             as few rows have the words.",
+            support.words.join(", ")
+        ));
     } else if sorts {
         advice.push(
             "The list sorts all rows that the filter matches before it answers the first page."
@@ -95,7 +101,7 @@ type IndexColumn = (&'static str, bool);
 impl IndexAdvice {
     /// `None` if no index would be better than that of the order alone.
     fn of(support: &IndexSupport, order: &OrderBy) -> Option<IndexAdvice> {
-        if !support.children.is_empty() {
+        if !support.children.is_empty() || !support.words.is_empty() {
             return None;
         }
         let ordered = order.columns();
@@ -149,7 +155,7 @@ impl IndexAdvice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::{ChildTable, Field, Kind, ResourceFields};
+    use crate::field::{ChildTable, Field, Kind, ResourceFields, WordIndex};
 
     static FIELDS: ResourceFields = ResourceFields {
         table: "books",
@@ -163,6 +169,10 @@ mod tests {
                 "book_id",
                 ChildTable { table: "items", parent: "book_id" },
             ),
+            Field {
+                words: Some(WordIndex { name: "words", keys: "keys", key: "id" }),
+                ..Field::filterable("name", "name")
+            },
         ],
         default_order: "title",
     };
@@ -225,5 +235,8 @@ mod tests {
             given(vec![PlanStep::Sort { rows: None }], &format!("items.book_id = {id}"), "", None);
         assert!(of_items.contains("few rows hold the item"), "{of_items}");
         assert!(!of_items.contains("CREATE INDEX"), "{of_items}");
+        let of_words = given(vec![PlanStep::Sort { rows: None }], "name:ada stock = 5", "", None);
+        assert!(of_words.contains("index of the words of name"), "{of_words}");
+        assert!(!of_words.contains("CREATE INDEX"), "{of_words}");
     }
 }

@@ -36,8 +36,12 @@ fn step(detail: &str) -> Option<PlanStep> {
     // `USING INDEX name`, `USING COVERING INDEX name`, `USING PRIMARY KEY`.
     let index = rest.split_once("INDEX ").and_then(|(_, rest)| rest.split(' ').next());
     match (reads, index) {
+        // Without MATCH the part after the colon is empty (sqlite.org/fts5.html).
+        ("SCAN", Some(_)) if rest.contains("VIRTUAL TABLE INDEX") => {
+            let condition = rest.rsplit(':').next().unwrap_or_default().to_owned();
+            Some(PlanStep::SearchIndex { index: table, condition })
+        }
         ("SCAN", Some(index)) => Some(PlanStep::WalkIndex { index: index.to_owned() }),
-        ("SCAN", None) if rest.contains("VIRTUAL TABLE") => None,
         ("SCAN", None) => Some(PlanStep::ScanTable { table }),
         ("SEARCH", index) => {
             let condition = rest.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
@@ -64,6 +68,7 @@ mod tests {
             node(11, 9, "SEARCH order_items USING COVERING INDEX order_items_x_idx (book_id=?)"),
             node(20, 0, "SCAN books"),
             node(21, 0, "SCAN books USING INDEX books_title_id_idx"),
+            node(22, 0, "SCAN user_words VIRTUAL TABLE INDEX 0:M1"),
             node(30, 0, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"),
         ]);
         assert_eq!(
@@ -81,6 +86,7 @@ mod tests {
                 search("order_items_x_idx", "book_id=?"),
                 PlanStep::ScanTable { table: "books".into() },
                 PlanStep::WalkIndex { index: "books_title_id_idx".into() },
+                search("user_words", "M1"),
                 PlanStep::Sort { rows: None },
             ]
         );

@@ -6,11 +6,12 @@ use sea_orm::{
 };
 
 use crate::{
-    field::{ChildTable, Field, Kind},
+    field::{ChildTable, Field, Kind, WordIndex},
     filter::{
         attributes,
         node::{FilterNode, Test},
     },
+    search::words::Words,
 };
 
 /// Makes the condition of a filter on its table.
@@ -80,6 +81,8 @@ impl Writer {
     fn of_column(&self, table: &'static str, field: &Field, test: &Test) -> Expr {
         let column = Expr::col((table, field.column));
         match test {
+            // A text without presence is unset if it is empty (AIP-160, Has Operator).
+            Test::Set if !field.nullable && is_text(field) => column.ne(""),
             Test::Set => column.is_not_null(),
             Test::Compare(operator, value) => column.binary(*operator, Expr::val(value.clone())),
             Test::Within(from, until) => {
@@ -104,15 +107,35 @@ impl Writer {
                 };
                 Expr::cust_with_exprs(template, [column, Expr::val(pattern.as_str())])
             }
+            Test::Words(index, words) => self.of_words(table, *index, column, words),
             Test::Json(path, test) => attributes::expression(column, path, test, self.backend),
         }
     }
+
+    /// Whether a text has the words, by their index.
+    fn of_words(&self, table: &'static str, index: WordIndex, column: Expr, words: &Words) -> Expr {
+        let WordIndex { name, keys, key } = index;
+        if self.backend == DbBackend::Postgres {
+            let template = format!(r#""{name}"($1) @@ CAST($2 AS tsquery)"#);
+            return Expr::cust_with_exprs(template, [column, Expr::val(words.to_tsquery())]);
+        }
+        let matches = Expr::cust_with_values(format!("\"{name}\" MATCH ?"), [words.to_string()]);
+        let numbers = Query::select().column("rowid").from(name).and_where(matches).to_owned();
+        let numbers = Expr::col("number").in_subquery(numbers);
+        let ids = Query::select().column(key).from(keys).and_where(numbers).to_owned();
+        Expr::col((table, "id")).in_subquery(ids)
+    }
+}
+
+fn is_text(field: &Field) -> bool {
+    matches!(field.kind, Kind::Text | Kind::LongText)
 }
 
 /// Whether a test may be NULL. A NOT would keep the NULL.
 fn may_be_null(field: &Field, test: &Test) -> bool {
     match test {
-        Test::Set => false,
+        // The function makes an empty list of words of a NULL.
+        Test::Set | Test::Words(..) => false,
         _ if field.children.is_some() => false,
         _ => field.nullable || field.kind == Kind::Json,
     }

@@ -34,10 +34,14 @@ pub const DEEPEST: usize = 16;
 ///   without minding the case (on SQLite of ASCII letters only). A `*` at the end of a
 ///   value of `=` or `!=` makes it a prefix; elsewhere it is refused. A literal star is
 ///   written `\*` in quotes.
+///   In a field with an index of words (`full_name`), `:` finds words: the text has all words of the
+///   value, in any order, without regard to case and accents. A `*` at the end of a word finds the
+///   words that begin with it.
 /// - Numbers and `true` and `false` are bare, times are in quotes; UUIDs are either.
 /// - `field:*` holds where the field is set. Every other comparison is false where it
 ///   isn't, `!=` too. `NOT` and `-` negate exactly that, so `NOT x` gives the rows
-///   that `x` doesn't.
+///   that `x` doesn't. A text that the contract does not mark `optional` is set unless it is empty;
+///   the other comparisons compare the empty text.
 /// - JSON: `attributes.a."b.c"` walks objects only, never lists, at most 16 keys deep. A
 ///   quoted value is a string, a bare one a number, `true`, `false` or else a string;
 ///   `=` and `!=` tell these types apart, `<` and its like hold for numbers

@@ -18,6 +18,8 @@ pub struct IndexSupport {
     pub ranges: Vec<&'static Field>,
     /// The tables of child rows that are searched by an id.
     pub children: Vec<&'static str>,
+    /// The names of the fields whose words are searched by an index.
+    pub words: Vec<&'static str>,
     /// The names of the fields whose tests no B-tree index serves: the parts of texts that `:` finds,
     /// `!=`, `NOT`, `OR`, and paths in JSON.
     pub rows: Vec<&'static str>,
@@ -33,6 +35,7 @@ impl IndexSupport {
         match node {
             FilterNode::All(nodes) => nodes.iter().for_each(|node| self.add(node)),
             FilterNode::Test(field, test) => match (field.children, test) {
+                (None, Test::Words(..)) => push(&mut self.words, field.name),
                 (Some(children), _) => push(&mut self.children, children.table),
                 (None, Test::Compare(BinOper::Equal, _)) => push(&mut self.equal, field.column),
                 (None, Test::Compare(BinOper::NotEqual, _)) => push(&mut self.rows, field.name),

@@ -4,7 +4,7 @@
 //! own (PostgreSQL, 12. Full Text Search; sqlite.org/fts5.html).
 
 mod language;
-mod words;
+pub(crate) mod words;
 
 use bookstore_store::{Connection, StoreError};
 use sea_orm::{

@@ -70,6 +70,29 @@ impl Words {
         }
     }
 
+    /// Parses a list of words that a text must have, in any order and among others. White space
+    /// separates terms. A `*` at the end of a term makes its last word a prefix. A term of several
+    /// words, such as `O'Brien`, is a phrase. No character has another meaning.
+    ///
+    /// # Errors
+    /// A text without words, more than `MOST_WORDS` words, a `*` elsewhere, and a prefix of a single
+    /// ASCII character.
+    pub(crate) fn all_of(text: &str) -> Result<Self, Invalid> {
+        let mut wanted = Vec::new();
+        for term in text.split_whitespace() {
+            if term.strip_suffix('*').unwrap_or(term).contains('*') {
+                return Err(Invalid("must have a * only at the end of a word".to_owned()));
+            }
+            wanted.extend(phrase(term, false, Language::Simple)?);
+        }
+        let count: usize = wanted.iter().map(|phrase| phrase.words.len()).sum();
+        match count {
+            0 => Err(Invalid("must have a word to look for".to_owned())),
+            1..=MOST_WORDS => Ok(Self(vec![Group { wanted, unwanted: Vec::new() }])),
+            _ => Err(Invalid(format!("must hold at most {MOST_WORDS} words"))),
+        }
+    }
+
     /// The search in the syntax of PostgreSQL's `tsquery` (8.11.2. tsquery).
     pub(crate) fn to_tsquery(&self) -> String {
         let quoted = |words: &[String], operator: &str| {
@@ -270,5 +293,29 @@ mod tests {
         }
         assert!(Words::parse(&"a ".repeat(MOST_WORDS), Language::Simple).is_ok());
         assert!(Words::parse(&"a-".repeat(MOST_WORDS + 1), Language::Simple).is_err());
+    }
+
+    #[test]
+    fn a_list_of_words_is_read_without_operators() {
+        let read = |text: &str| Words::all_of(text).map(|words| words.to_string());
+        for (text, wanted) in [
+            ("Ada", r#"(("ada"))"#),
+            (" reader\tÉTUDE ", r#"(("reader" AND "etude"))"#),
+            ("O'Brien bj*", r#"(("o brien" AND "bj"*))"#),
+            ("ada OR -x \"y", r#"(("ada" AND "or" AND "x" AND "y"))"#),
+        ] {
+            assert_eq!(read(text), Ok(wanted.to_owned()), "{text}");
+        }
+        for (text, reason) in [
+            ("", "a word to look for"),
+            ("* -", "a word to look for"),
+            ("a*b", "only at the end"),
+            ("**", "only at the end"),
+            ("a*", "at least 2 characters"),
+            (&"ab ".repeat(33), "at most 32 words"),
+        ] {
+            let refused = read(text).expect_err(text).0;
+            assert!(refused.contains(reason), "{text}: {refused}");
+        }
     }
 }

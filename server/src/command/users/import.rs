@@ -39,8 +39,8 @@ const SCHEMA_TIMEOUT: Duration = Duration::from_secs(10);
 /// The arguments of `users import`.
 #[derive(Args)]
 #[command(
-    after_help = "A line is an object with email, username, full_name and password_hash ($argon2id$, \
-    $argon2i$, $argon2d$, $2a$, $2b$ or $2y$); id, is_active, role, avatar_url and bio are optional. \
+    after_help = "A line is an object with email, username and password_hash ($argon2id$, $argon2i$, \
+    $argon2d$, $2a$, $2b$ or $2y$); id, full_name, is_active, role, avatar_url and bio are optional. \
     Nothing is written unless the whole file is right. Users whose email is in the database already \
     stay as they are, so the same file can be imported again. Exit codes: 0 all users are in; 1 \
     failed; 2 wrong command line; 3 some users were there already; 64 wrong settings."
