@@ -2,6 +2,7 @@
 
 mod access;
 mod backup;
+mod backup_kills;
 mod bulk;
 mod by_book;
 mod checklist;
@@ -67,6 +68,12 @@ pub const TRIALS: &[Trial] = &[
         about: "backs up under write load and restores, this many times on each engine; no order is missing",
         scale: 50,
         work: |scale| Box::pin(backup::backup(scale)),
+    },
+    Trial {
+        name: "backup_kills",
+        about: "kills this many backups and restores on each engine at random moments under a write load",
+        scale: 50,
+        work: |scale| Box::pin(backup_kills::backup_kills(scale)),
     },
     Trial {
         name: "bulk",

@@ -58,6 +58,7 @@ mod roles;
 mod sample_data;
 mod sessions;
 mod settings;
+mod sqlite_files;
 mod sqlite_ids;
 mod standard;
 mod store;

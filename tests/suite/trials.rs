@@ -8,6 +8,11 @@ async fn backup_under_load_restores_every_acknowledged_order() {
 }
 
 #[tokio::test]
+async fn killed_backups_and_restores_leave_what_was_there() {
+    trial("backup_kills", 4).await;
+}
+
+#[tokio::test]
 async fn wrong_delete_is_undone_to_the_second_before() {
     trial("point_in_time", 1).await;
 }

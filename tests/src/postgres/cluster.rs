@@ -95,7 +95,7 @@ pub(crate) async fn follow_again(
 }
 
 /// Copies a primary's data to `directory`, for a replica of it.
-pub(super) async fn back_up(programs: &Path, directory: &Path, primary: u16) -> Result<(), String> {
+async fn back_up(programs: &Path, directory: &Path, primary: u16) -> Result<(), String> {
     let mut command = as_server_account(&programs.join("pg_basebackup"), directory);
     command.args(["--host=127.0.0.1", "--username=postgres", "--checkpoint=fast", "--no-sync"]);
     command.args(["--write-recovery-conf", "--wal-method=stream", "--port"]);

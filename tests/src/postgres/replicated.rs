@@ -243,23 +243,40 @@ impl Replicated {
         self.start_again(node, settings).await;
     }
 
-    /// Makes a base backup of a node (`pg_basebackup`) and returns the node that it is the data of,
-    /// which does not run.
+    /// A node without data, for a base backup, and the directory for it, which does not exist. The
+    /// server's settings are for [`Replicated::write_private`].
     ///
     /// # Panics
-    /// If it can't be made.
-    pub async fn base_backup(&mut self, node: usize) -> usize {
+    /// If the node's own directory can't be made.
+    pub fn empty_node(&mut self) -> (usize, PathBuf) {
         let first = self.directory(0).display().to_string();
         let directory = PathBuf::from(format!("{first}-base-{}", self.nodes.len()));
         cluster::make(&directory).expect("a directory");
-        let programs = super::programs::find().expect("PostgreSQL");
-        let copied = cluster::back_up(&programs, &directory, self.port(node)).await;
-        copied.expect("a base backup");
-        // It is to recover by itself and not to follow the primary.
-        fs::remove_file(directory.join("data/standby.signal")).expect("the file of a replica");
         let port = cluster::free_ports().next().expect("a free port");
+        let data = directory.join("data");
         self.nodes.push(Node { directory, port, cluster: None });
-        self.nodes.len() - 1
+        (self.nodes.len() - 1, data)
+    }
+
+    /// Runs commands of a shell as the account of the server and in the directory of a node, and
+    /// returns what they print. The shell finds PostgreSQL's programs, and `PGPORT` is the port of
+    /// the node.
+    ///
+    /// # Panics
+    /// If one of them fails.
+    pub async fn shell(&self, node: usize, commands: &str, variables: &[(&str, &str)]) -> String {
+        let programs = super::programs::find().expect("PostgreSQL");
+        let mut folders = vec![programs];
+        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        let mut shell = cluster::as_server_account(&"sh".into(), self.directory(node));
+        shell.arg("-euc").arg(commands).envs(variables.iter().copied());
+        shell.env("PATH", std::env::join_paths(folders).expect("folders"));
+        shell.env("PGPORT", self.port(node).to_string());
+        let output = tokio::process::Command::from(shell).output().await.expect("a shell");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{commands}: {errors} {printed}");
+        printed
     }
 
     /// The port of a node.
@@ -313,9 +330,8 @@ impl Replicated {
 impl Drop for Replicated {
     fn drop(&mut self) {
         for node in &self.nodes {
-            if node.cluster.is_some() {
-                processes::kill(&node.directory);
-            }
+            // Also one that commands of a shell have started.
+            processes::kill(&node.directory);
             // The files aren't used any more, and the processes that wrote them are killed.
             drop(fs::remove_dir_all(node.directory.join("data")));
         }

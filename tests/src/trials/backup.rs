@@ -49,7 +49,7 @@ pub(super) async fn backup(scale: u32) {
     }
 }
 
-async fn make(database: &Database, file: &Path) {
+pub(super) async fn make(database: &Database, file: &Path) {
     let file = file.display().to_string();
     let url = database.owner_url();
     let made = run(&["backup", "--to", &file], &[("DATABASE_URL", &url)]).await;
@@ -57,7 +57,7 @@ async fn make(database: &Database, file: &Path) {
 }
 
 /// Restores into a new database.
-async fn restore(engine: Engine, file: &Path) -> Arc<Database> {
+pub(super) async fn restore(engine: Engine, file: &Path) -> Arc<Database> {
     let restored = Database::create(engine, Origin::Empty).await;
     let (file, url) = (file.display().to_string(), restored.owner_url());
     let done = run(&["restore", &file], &[("DATABASE_URL", &url)]).await;
@@ -66,7 +66,7 @@ async fn restore(engine: Engine, file: &Path) -> Arc<Database> {
 }
 
 /// The restored state is one between the start and the end of the backup.
-async fn explains(restored: &Database, before: &[String], after: &[String]) {
+pub(super) async fn explains(restored: &Database, before: &[String], after: &[String]) {
     let rows = restored.sql("SELECT id FROM orders").await;
     let orders: Vec<String> = rows.into_iter().filter_map(|mut row| row.remove(0)).collect();
     for id in before {
@@ -93,14 +93,14 @@ async fn serves(restored: Arc<Database>, id: &str) {
 }
 
 /// Callers that place orders until the end.
-struct Load {
+pub(super) struct Load {
     placed: Arc<Mutex<Vec<String>>>,
     done: Arc<AtomicBool>,
     callers: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Load {
-    async fn start(server: &TestServer) -> Self {
+    pub(super) async fn start(server: &TestServer) -> Self {
         let (placed, done) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let mut load = Self { placed, done, callers: Vec::new() };
         for caller in 0..CALLERS {
@@ -111,15 +111,15 @@ impl Load {
         load
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.placed.lock().expect("a lock").len()
     }
 
-    fn placed(&self) -> Vec<String> {
+    pub(super) fn placed(&self) -> Vec<String> {
         self.placed.lock().expect("a lock").clone()
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.done.store(true, Ordering::Relaxed);
         for caller in self.callers {
             caller.await.expect("no panic of a caller");

@@ -2,9 +2,13 @@
 //! a kill leaves.
 
 mod kill;
+mod newer;
+mod paths;
 mod pipe;
+mod programs;
 mod refused;
 mod retention;
+mod sqlite;
 
 use std::{
     fs,
@@ -13,6 +17,7 @@ use std::{
 };
 
 use bookstore_tests::{Database, Engine, Finished, Origin, catalog, on_every_engine, program, run};
+use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -114,6 +119,41 @@ async fn objects(database: &Database) -> Vec<Vec<Option<String>>> {
     let plain = |text: String| text.replace(['(', ')'], "");
     let rows = catalog(database).await.into_iter();
     rows.map(|row| row.into_iter().map(|cell| cell.map(plain)).collect()).collect()
+}
+
+/// Replaces a text of a backup's manifest, as of a backup whose maker went wrong or was another
+/// program. The file's own hash is right.
+fn change_manifest(file: &Path, before: &str, after: &str) {
+    let mut bytes = fs::read(file).expect("the backup");
+    let at = bytes.windows(before.len()).position(|part| part == before.as_bytes());
+    let at = at.expect("the text in the manifest");
+    bytes.splice(at..at + before.len(), after.bytes());
+    // The last line is the hash of what is before it.
+    let end = bytes.len() - 73;
+    let hash = digest(&SHA256, &bytes[..end]);
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.truncate(end);
+    bytes.extend(format!("\nsha256 {hash}\n").bytes());
+    fs::write(file, &bytes).expect("a changed file");
+}
+
+/// A backup's manifest.
+fn manifest(file: &Path) -> serde_json::Value {
+    let content = fs::read(file).expect("the backup");
+    let line = content.split(|byte| *byte == b'\n').nth(1).expect("a manifest");
+    serde_json::from_slice(line).expect("JSON")
+}
+
+/// A restore has left nothing in an empty database.
+async fn is_empty(database: &Database) {
+    match database {
+        Database::Postgres(_) => {
+            let tables =
+                "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+            assert_eq!(database.value(tables).await, "0");
+        }
+        Database::Sqlite(sqlite) => assert!(names(sqlite.folder()).is_empty()),
+    }
 }
 
 /// Both have the same rows and the same schema.

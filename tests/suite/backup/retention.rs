@@ -6,7 +6,11 @@ use bookstore_tests::{Engine, on_every_engine};
 
 use super::{filled, names, ok, text};
 
-on_every_engine!(old_backups_are_deleted, number_of_backups_is_limited);
+on_every_engine!(
+    old_backups_are_deleted,
+    number_of_backups_is_limited,
+    new_backup_is_kept_when_the_clock_went_back,
+);
 
 /// Makes a backup older by changing the time in its manifest, and gives it another name.
 fn age(folder: &Path, name: &str, days: i64, database: Option<&str>) {
@@ -59,4 +63,18 @@ async fn number_of_backups_is_limited(engine: Engine) {
     let listed = ok(&database, &["backup", "list", &to]).await;
     let lines: Vec<&str> = listed.output.lines().collect();
     assert!(lines[0].starts_with("FILE") && lines[2].starts_with("1.backup"), "{lines:?}");
+}
+
+/// The time of the machine was wrong, so that an earlier backup has a later time.
+async fn new_backup_is_kept_when_the_clock_went_back(engine: Engine) {
+    let (database, folder) = (filled(engine).await, tempfile::tempdir().expect("a folder"));
+    let to = text(folder.path());
+    for (name, days) in [("future.backup", -3), ("1.backup", 1)] {
+        ok(&database, &["backup", "--to", &to]).await;
+        age(folder.path(), name, days, None);
+    }
+    ok(&database, &["backup", "--to", &to, "--keep", "1"]).await;
+    let left = names(folder.path());
+    assert!(left.len() == 2 && left[0].starts_with("bookstore-"), "the new one stays: {left:?}");
+    assert_eq!(left[1], "future.backup");
 }

@@ -4,14 +4,17 @@
 
 use std::{
     fmt::Write as _,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::Manifest;
+use super::{
+    manifest::Manifest,
+    path_error::{Target, unreadable, unwritable},
+};
 use crate::command::failure::Failure;
 
 /// The first line.
@@ -72,7 +75,7 @@ impl BackupWriter {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| unwritable(path, &error))?;
+        let file = options.open(path).map_err(|error| unwritable(path, &error, Target::Backup))?;
         let mut writer = Self { file, path: path.to_path_buf(), hash: Sha256::new() };
         writer.write(MAGIC.as_bytes())?;
         writer.write(manifest.to_line().as_bytes())?;
@@ -83,7 +86,7 @@ impl BackupWriter {
     /// Appends a part of the content.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.hash.update(bytes);
-        self.file.write_all(bytes).map_err(|error| unwritable(&self.path, &error))
+        self.file.write_all(bytes).map_err(|error| unwritable(&self.path, &error, Target::Backup))
     }
 
     /// Writes the footer, and returns when everything is on the disk.
@@ -91,21 +94,7 @@ impl BackupWriter {
         self.write(format!("\nraw {:020} {}", content.bytes, content.sha256).as_bytes())?;
         let sum = hex(&self.hash.clone().finalize());
         self.write(format!("\nsha256 {sum}\n").as_bytes())?;
-        self.file.sync_all().map_err(|error| unwritable(&self.path, &error))
-    }
-}
-
-/// Why a file can't be written, with what to do.
-pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    let shown = path.display();
-    match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge => format!(
-            "{shown}: no room ({error}): free some or name another place with --to; nothing was \
-             left there"
-        )
-        .into(),
-        _ => format!("{shown}: {error}").into(),
+        self.file.sync_all().map_err(|error| unwritable(&self.path, &error, Target::Backup))
     }
 }
 
@@ -130,11 +119,18 @@ impl BackupFile {
     /// A sentence if it is no backup, or an incomplete one.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let at = |problem: &str| -> Failure { format!("{}: {problem}", path.display()).into() };
-        let file = File::open(path).map_err(|error| at(&error.to_string()))?;
-        let metadata = file.metadata().map_err(|error| at(&error.to_string()))?;
+        // Before it is opened: to open a pipe without a writer would take for ever.
+        let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
         if !metadata.is_file() {
-            return Err(at("it is no file: name a backup, as `bookstore backup list` shows them"));
+            return Err(at(if metadata.is_dir() {
+                "it is a folder and no file: name a backup in it (`bookstore backup list` shows \
+                 them)"
+            } else {
+                "it is no file: a backup is read several times, so it can't come from a pipe or a \
+                 device; write it to a file first"
+            }));
         }
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
         let mut reader = BufReader::new(file);
         let mut magic = vec![0; MAGIC.len()];
         if reader.read_exact(&mut magic).is_err() || magic != MAGIC.as_bytes() {
@@ -142,20 +138,24 @@ impl BackupFile {
         }
         let mut line = String::new();
         let read = (&mut reader).take(LONGEST_MANIFEST).read_line(&mut line);
-        read.map_err(|error| at(&format!("its manifest: {error}")))?;
+        read.map_err(|error| {
+            at(&format!("its manifest can't be read ({error}): use another backup"))
+        })?;
         if !line.ends_with('\n') {
-            return Err(at("it is incomplete: its manifest has no end"));
+            return Err(at("it is incomplete (its manifest has no end): use another backup"));
         }
         let manifest = Manifest::parse(&line).map_err(|error| at(&error.to_string()))?;
         let begins = (MAGIC.len() + line.len()) as u64;
-        let incomplete = || at("it is incomplete: a part of it was lost after it was written");
+        let incomplete = || {
+            at("it is incomplete (a part of it was lost after it was written): use another backup")
+        };
         if metadata.len() < begins + FOOTER {
             return Err(incomplete());
         }
         let mut file = reader.into_inner();
         let mut footer = String::new();
         let back = i64::try_from(FOOTER).unwrap_or_default();
-        file.seek(SeekFrom::End(-back)).map_err(|error| at(&error.to_string()))?;
+        file.seek(SeekFrom::End(-back)).map_err(|error| unreadable(path, &error))?;
         file.read_to_string(&mut footer).map_err(|_| incomplete())?;
         let words: Vec<&str> = footer.split_whitespace().collect();
         let ["raw", bytes, raw, "sha256", sha256] = words[..] else { return Err(incomplete()) };
@@ -173,7 +173,7 @@ impl BackupFile {
     pub(super) async fn check(&self, read: &mut (dyn FnMut(u64) + Send)) -> Result<(), Failure> {
         let at =
             |problem: &str| -> Failure { format!("{}: {problem}", self.path.display()).into() };
-        let mut file = File::open(&self.path).map_err(|error| at(&error.to_string()))?;
+        let mut file = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
         // The line of the hash itself is not in it.
         let mut left = self.bytes - (1 + 7 + 64 + 1);
         let (mut hash, mut done) = (Sha256::new(), 0);
@@ -181,7 +181,7 @@ impl BackupFile {
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
             let part = buffer.get_mut(..most).unwrap_or_default();
-            file.read_exact(part).map_err(|error| at(&error.to_string()))?;
+            file.read_exact(part).map_err(|error| unreadable(&self.path, &error))?;
             hash.update(&*part);
             left -= most as u64;
             done += most as u64;
@@ -204,7 +204,7 @@ impl BackupFile {
             file.seek(SeekFrom::Start(self.begins))?;
             Ok::<_, std::io::Error>(file)
         };
-        let file = open().map_err(|error| format!("{}: {error}", self.path.display()))?;
+        let file = open().map_err(|error| unreadable(&self.path, &error))?;
         Ok(file.take(self.bytes - self.begins - FOOTER))
     }
 }
@@ -218,8 +218,13 @@ fn wrong_kind(start: &[u8]) -> &'static str {
         [b'S', b'Q', b'L', b'i', b't', b'e', ..] => {
             "it is a SQLite database, not a backup of this program: name it in DATABASE_URL"
         }
-        [b'b', b'o', b'o', b'k', ..] => "it has a format that this program does not know",
-        _ => "it is no backup of this program",
+        start if start.starts_with(b"bookstore backup ") => {
+            "it has a format that this program does not know: use the program that made it"
+        }
+        _ => {
+            "it is no backup of this program (a decrypted or decompressed backup is none either): \
+             name a file that `bookstore backup` made"
+        }
     }
 }
 

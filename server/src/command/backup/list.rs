@@ -9,7 +9,7 @@ use bookstore_migration::clock;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::file::BackupFile;
+use super::{file::BackupFile, path_error::unlistable};
 use crate::command::{failure::Failure, print};
 
 /// How the names of backups in a folder end.
@@ -33,7 +33,7 @@ type FoundBackup = (PathBuf, Result<BackupFile, Failure>);
 /// The files of a folder that have the name of a backup, each opened or the reason why not, the
 /// newest first.
 fn read(folder: &Path) -> Result<Vec<FoundBackup>, Failure> {
-    let at = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let at = |error: std::io::Error| unlistable(folder, &error);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(at)? {
         let path = entry.map_err(at)?.path();
@@ -87,6 +87,9 @@ pub(super) async fn print(folder: &Path, is_json: bool, check: bool) -> Result<(
             }
         }
     }
+    if documents.is_empty() {
+        print::error(&format!("{}: no backup is in this folder", folder.display()));
+    }
     if is_json {
         print::line(&json!({"backups": documents}).to_string());
     } else {
@@ -128,7 +131,12 @@ pub(super) fn prune(newest: &BackupFile, retention: Retention, now: i64) -> Resu
         let is_over = retention.number.is_some_and(|most| at >= most as usize);
         if backup.path.file_name() != newest.path.file_name() && at > 0 && (is_old || is_over) {
             let shown = backup.path.display();
-            fs::remove_file(&backup.path).map_err(|error| format!("{shown}: {error}"))?;
+            fs::remove_file(&backup.path).map_err(|error| {
+                format!(
+                    "{shown}: it is older than is kept and can't be deleted ({error}): delete it; \
+                     the new backup is complete"
+                )
+            })?;
             print::error(&format!("deleted {shown} (retention)"));
         }
     }

@@ -1,6 +1,8 @@
 //! The manifest of a backup: what the backup is of, so that it can be listed, checked and refused
 //! without reading its content.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
 
 use crate::command::failure::Failure;
@@ -87,9 +89,8 @@ impl Manifest {
     /// # Errors
     /// If it is no manifest, or one of a format that this program does not know.
     pub(super) fn parse(line: &str) -> Result<Self, Failure> {
-        let value: Value =
-            serde_json::from_str(line).map_err(|error| format!("its manifest: {error}"))?;
-        let format = value["format"].as_u64().ok_or("its manifest has no format")?;
+        let value: Value = serde_json::from_str(line).map_err(|error| broken(&error))?;
+        let format = value["format"].as_u64().ok_or_else(|| broken(&"no format"))?;
         if format != FORMAT {
             return Err(format!(
                 "it has the format {format} and this program knows {FORMAT}: use the program that \
@@ -100,34 +101,40 @@ impl Manifest {
         }
         let text = |value: &Value, name: &str| match value[name].as_str() {
             Some(text) => Ok(text.to_owned()),
-            None => Err(format!("its manifest has no text {name}")),
+            None => Err(broken(&format!("no text {name}"))),
         };
         let list = |name: &str| match value[name].as_array() {
             Some(list) => Ok(list),
-            None => Err(format!("its manifest has no list {name}")),
+            None => Err(broken(&format!("no list {name}"))),
         };
         let mut tables = Vec::new();
         for table in list("tables")? {
             tables.push(TableSum {
                 name: text(table, "name")?,
-                rows: table["rows"].as_u64().ok_or("its manifest has no rows")?,
+                rows: table["rows"].as_u64().ok_or_else(|| broken(&"no rows"))?,
                 checksum: text(table, "checksum")?,
             });
         }
-        let revisions = list("revisions")?.iter().filter_map(|name| name.as_str());
+        let revisions = list("revisions")?.iter().map(|name| name.as_str().map(str::to_owned));
+        let revisions = revisions.collect::<Option<_>>();
         Ok(Self {
             program: text(&value, "program")?,
-            created_at: value["created_at"].as_i64().ok_or("its manifest has no created_at")?,
+            created_at: value["created_at"].as_i64().ok_or_else(|| broken(&"no created_at"))?,
             engine: text(&value, "engine")?,
             engine_version: text(&value, "engine_version")?,
             tools: value["tools"].as_u64().and_then(|it| u32::try_from(it).ok()).unwrap_or(0),
             database: text(&value, "database")?,
             position: text(&value, "position")?,
-            revisions: revisions.map(str::to_owned).collect(),
-            is_encrypted: value["encrypted"].as_bool().ok_or("its manifest has no encrypted")?,
+            revisions: revisions.ok_or_else(|| broken(&"a revision that is no text"))?,
+            is_encrypted: value["encrypted"].as_bool().ok_or_else(|| broken(&"no encrypted"))?,
             tables,
         })
     }
+}
+
+/// The sentence for a manifest that can't be read.
+fn broken(problem: &dyn Display) -> Failure {
+    format!("its manifest can't be read ({problem}): use another backup").into()
 }
 
 /// The differences between the tables of a backup and those of a database, one line each.

@@ -4,11 +4,13 @@
 mod file;
 mod list;
 mod manifest;
+mod path_error;
 mod postgres;
 mod progress;
 mod psql;
 pub mod restore;
 mod sqlite;
+mod sqlite_file;
 mod stream;
 mod workspace;
 
@@ -24,6 +26,7 @@ use clap::{Args, Subcommand};
 use self::{
     file::{BackupFile, BackupWriter},
     list::{EXTENSION, Retention},
+    path_error::{Target, unwritable},
     progress::Rate,
     workspace::{Workspace, folder_of},
 };
@@ -143,7 +146,7 @@ async fn make(database: &Database, arguments: &MakeArguments, signals: &mut Sign
         Ok(destination) => destination,
         Err(error) => return finish(Err(error)),
     };
-    let workspace = match Workspace::create(folder_of(&to)) {
+    let workspace = match Workspace::create(folder_of(&to), Target::Backup) {
         Ok(workspace) => workspace,
         Err(error) => return finish(Err(error)),
     };
@@ -192,6 +195,11 @@ async fn make(database: &Database, arguments: &MakeArguments, signals: &mut Sign
 
 /// The path of the new backup, and whether the user named its folder only.
 fn destination(to: &Path) -> Result<(PathBuf, bool), Failure> {
+    if to == Path::new("-") {
+        return Err("-: a backup is read back, so it can't be written to standard output: name a \
+                    file or a folder with --to"
+            .into());
+    }
     let is_folder = to.is_dir() || to.to_string_lossy().ends_with('/');
     if !is_folder {
         if to.exists() {
@@ -203,10 +211,7 @@ fn destination(to: &Path) -> Result<(PathBuf, bool), Failure> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .recursive(true)
-        .create(to)
-        .map_err(|error| format!("{}: {error}: name another place with --to", to.display()))?;
+    builder.recursive(true).create(to).map_err(|error| unwritable(to, &error, Target::Backup))?;
     let time = clock::text(now()).replace(['-', ':'], "");
     Ok((to.join(format!("bookstore-{time}.{EXTENSION}")), true))
 }

@@ -188,17 +188,32 @@ impl RunningProgram {
 
 /// The sentence for a program that failed, with a hint where its reason is known.
 fn failure(name: &str, errors: &str, end: &str) -> Failure {
-    let lines: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let own = format!("{name}: ");
+    let lines = errors.lines().map(|line| line.trim().trim_start_matches(own.as_str()));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let said = if lines.is_empty() { end.to_owned() } else { lines.join("; ") };
     let has = |part: &str| errors.contains(part);
     let hint = if has("No space left") || has("could not extend file") {
         ": the server has no room; free some there and run it again"
+    } else if has("server closed the connection") || has("terminating connection") {
+        ": the server ended the session; its log says why, for example a full disk"
+    } else if has("database \"") && has("does not exist") {
+        ": make it first (createdb), or correct DATABASE_URL"
+    } else if has("certificate verify failed") || has("does not match host name") {
+        ": correct sslrootcert or the host in DATABASE_URL"
+    } else if has("Connection refused") || has("could not translate host name") {
+        ": start the server, or correct DATABASE_URL"
     } else if has("role \"") && has("does not exist") {
         ": make the roles first (`bookstore migrate roles | psql -d DATABASE`), or restore with \
          --no-privileges"
     } else if has("permission denied to create database") {
         ": --verify makes a scratch database, so the role needs CREATEDB"
-    } else if has("permission denied") {
+    } else if has("lock timeout") {
+        ": a session uses the tables: stop the service and end other sessions, then restore again"
+    } else if has("permission denied for schema") {
+        ": prepare the database (`bookstore migrate roles | psql -d DATABASE`), and use the URL of \
+         its owner (bookstore_owner)"
+    } else if has("permission denied") || has("must be owner") {
         ": use the URL of the database's owner (bookstore_owner)"
     } else if has("no password supplied") || has("password authentication failed") {
         ": correct the password in the URL"
@@ -291,3 +306,30 @@ impl PsqlSession {
 
 /// How much of a script is passed to the function that may change it.
 const HEAD: u64 = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentence_of_a_failed_program_says_what_to_do() {
+        for (errors, says) in [
+            ("ERROR:  could not extend file: No space left on device", "has no room; free some"),
+            ("server closed the connection unexpectedly", "its log says why"),
+            ("FATAL:  database \"x\" does not exist", "make it first (createdb)"),
+            ("ERROR:  role \"x\" does not exist", "make the roles first"),
+            ("ERROR:  canceling statement due to lock timeout", "stop the service"),
+            ("ERROR:  permission denied for schema public", "prepare the database"),
+            ("ERROR:  permission denied for table x", "the database's owner"),
+            ("ERROR:  must be owner of table x", "the database's owner"),
+            ("SSL error: certificate verify failed", "correct sslrootcert"),
+            ("connection failed: Connection refused", "start the server"),
+        ] {
+            let text = failure("psql", &format!("psql: {errors}\n"), "exit code 3").to_string();
+            assert!(text.starts_with(&format!("psql: {errors}: ")), "{text}");
+            assert!(text.contains(says), "{text}: {says}");
+        }
+        let text = failure("psql", "", "a signal ended it").to_string();
+        assert_eq!(text, "psql: a signal ended it");
+    }
+}

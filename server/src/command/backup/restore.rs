@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Replaces what the database has. Stop the service before.
     #[arg(long)]
     force: bool,
+    /// Restores a backup of a newer program, or with revisions that this program does not know.
+    #[arg(long)]
+    allow_newer: bool,
     /// Restores no privileges of roles. They are then granted by `bookstore migrate` alone.
     #[arg(long)]
     no_privileges: bool,
@@ -55,7 +58,18 @@ async fn restore(
 ) -> Result<(), Failure> {
     let chain = Chain::new(revisions)?;
     let backup = BackupFile::open(&arguments.file)?;
-    admit(&backup, database.url.engine(), &chain)?;
+    let newer = admit(&backup, database.url.engine(), &chain)?;
+    match newer {
+        None => {}
+        Some(newer) if arguments.allow_newer => print::error(&format!("warning: {newer}")),
+        Some(newer) => {
+            return Err(format!(
+                "{newer}: restore it with the program that made it or a newer one; --allow-newer \
+                 restores it nevertheless"
+            )
+            .into());
+        }
+    }
     let decrypt = arguments.decrypt_command.as_deref();
     let shown = backup.path.display();
     match (backup.manifest.is_encrypted, decrypt) {
@@ -90,14 +104,16 @@ async fn restore(
         clock::text(manifest.created_at),
         manifest.head()
     ));
-    if chain.head().is_some_and(|head| head.name != manifest.head()) {
+    let restored = |name: &str| manifest.revisions.iter().any(|one| one == name);
+    if chain.revisions().iter().any(|revision| !restored(&revision.name)) {
         print::error("this program has newer revisions: run `bookstore migrate up` next");
     }
     Ok(())
 }
 
-/// Refuses a backup of another engine, or of a newer program.
-fn admit(backup: &BackupFile, engine: Engine, chain: &Chain) -> Result<(), Failure> {
+/// Refuses a backup of another engine. Returns why the backup is of a newer program than this one,
+/// if it is.
+fn admit(backup: &BackupFile, engine: Engine, chain: &Chain) -> Result<Option<String>, Failure> {
     let (shown, manifest) = (backup.path.display(), &backup.manifest);
     let wanted = match engine {
         Engine::Postgres => "postgres",
@@ -111,15 +127,35 @@ fn admit(backup: &BackupFile, engine: Engine, chain: &Chain) -> Result<(), Failu
         )
         .into());
     }
-    let unknown = manifest.revisions.iter().find(|name| chain.get(name).is_none());
-    match unknown {
-        None => Ok(()),
-        Some(unknown) => Err(format!(
-            "{shown}: it has the revision {unknown}, which this program ({}) does not know: restore \
-             it with the program that made it ({}) or a newer one",
-            env!("CARGO_PKG_VERSION"),
-            manifest.program
-        )
-        .into()),
+    let (own, maker) = (env!("CARGO_PKG_VERSION"), &manifest.program);
+    if let Some(unknown) = manifest.revisions.iter().find(|name| chain.get(name).is_none()) {
+        return Ok(Some(format!(
+            "{shown}: it has the revision {unknown}, which this program ({own}) does not know; the \
+             program {maker} made it"
+        )));
+    }
+    let is_newer = version(maker) > version(own);
+    Ok(is_newer.then(|| format!("{shown}: the program {maker} made it, and this one is {own}")))
+}
+
+/// The numbers of a version (Semantic Versioning, 11), as in `1.2.3-rc.1`. A text that is no version
+/// counts as the newest.
+fn version(text: &str) -> [u64; 3] {
+    let numbers = text.split(['-', '+']).next().unwrap_or_default();
+    let mut numbers = numbers.split('.').map(|number| number.parse().unwrap_or(u64::MAX));
+    std::array::from_fn(|_| numbers.next().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        let ordered = ["0.1.0", "0.2.0", "0.10.0-rc.1", "0.10.1", "1.0.0", "1.0.x", "later"];
+        for pair in ordered.windows(2) {
+            assert!(version(pair[0]) < version(pair[1]), "{pair:?}");
+        }
+        assert_eq!(version("0.1.0+build.5"), version("0.1.0"));
     }
 }

@@ -17,9 +17,11 @@ use sqlx::{
 };
 
 use super::{
-    file::{BackupFile, BackupWriter, ContentSum, unwritable},
+    file::{BackupFile, BackupWriter, ContentSum},
     manifest::{Manifest, TableSum, compare},
+    path_error::Target,
     progress::Rate,
+    sqlite_file::{check_readable, keep_owner, to_be_replaced, unopened},
     stream::{pack, unpack},
     workspace::{Workspace, folder_of},
 };
@@ -47,11 +49,9 @@ pub(super) async fn snapshot(
     rate: &mut Rate,
 ) -> Result<Manifest, Failure> {
     let file = file_of(database)?;
-    if !file.exists() {
-        return Err(format!("{}: there is no such database", file.display()).into());
-    }
+    check_readable(&file)?;
     let copy = workspace.path(COPY);
-    let mut session = open(database).await?;
+    let mut session = open(database).await.map_err(|error| unopened(&file, error.as_ref()))?;
     let into = copy.to_string_lossy().replace('\'', "''");
     let vacuum = format!("VACUUM INTO '{into}'");
     {
@@ -123,11 +123,15 @@ pub(super) async fn restore(
     rate: &mut Rate,
 ) -> Result<(), Failure> {
     let file = file_of(database)?;
-    admit(database, &file, force).await?;
-    let workspace = Workspace::create(folder_of(&file))?;
+    let replaced = admit(database, &file, force).await?;
+    let workspace = Workspace::create(folder_of(&file), Target::Database)?;
     unpack_and_check(database, backup, decrypt, &workspace, rate).await?;
     // Again, since the service may have been started meanwhile.
     admit(database, &file, force).await?;
+    if let Some(replaced) = replaced {
+        let copy = workspace.path(COPY);
+        keep_owner(&copy, &replaced).map_err(|error| workspace.unwritable(&copy, &error))?;
+    }
     workspace.publish(COPY, &file)
 }
 
@@ -147,10 +151,11 @@ pub(super) async fn unpack_and_check(
     options.write(true).create_new(true);
     #[cfg(unix)]
     options.mode(0o600);
-    let mut copy = options.open(&path).await.map_err(|error| unwritable(&path, &error))?;
+    let mut copy =
+        options.open(&path).await.map_err(|error| workspace.unwritable(&path, &error))?;
     unpack(backup, decrypt, &mut copy, rate).await.map_err(|error| {
         match error.downcast::<std::io::Error>() {
-            Ok(error) => unwritable(&path, &error),
+            Ok(error) => workspace.unwritable(&path, &error),
             Err(error) => error,
         }
     })?;
@@ -158,26 +163,25 @@ pub(super) async fn unpack_and_check(
     check(&mut session, &backup.path).await?;
     compare(&backup.manifest.tables, &table_sums(&mut session).await?)?;
     session.close().await?;
-    fs::File::open(&path)?.sync_all().map_err(|error| unwritable(&path, &error))
+    fs::File::open(&path)?.sync_all().map_err(|error| workspace.unwritable(&path, &error))
 }
 
 /// Refuses to replace a file that has tables, unless forced, or that another process has open.
-async fn admit(database: &Database, file: &Path, force: bool) -> Result<(), Failure> {
+async fn admit(
+    database: &Database,
+    file: &Path,
+    force: bool,
+) -> Result<Option<fs::Metadata>, Failure> {
     let shown = file.display();
-    match fs::metadata(file) {
-        Ok(metadata) if metadata.len() > 0 => {}
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("{shown}: {error}").into()),
-    }
+    let Some(replaced) = to_be_replaced(file)? else { return Ok(None) };
     let unusable = |error: &dyn std::fmt::Display| -> Failure {
         format!(
-            "{shown}: it can't be opened as a database ({error}): move it, {shown}-wal and \
+            "{shown}: it can't be read as a database ({error}): move it, {shown}-wal and \
              {shown}-shm away, then restore again"
         )
         .into()
     };
-    let mut session = open(database).await.map_err(|error| unusable(&error))?;
+    let mut session = open(database).await.map_err(|error| unopened(file, error.as_ref()))?;
     let tables = texts(&mut session, "SELECT name FROM sqlite_schema WHERE type = 'table'").await;
     let tables = tables.map_err(|error| unusable(&error))?;
     if !tables.is_empty() && !force {
@@ -193,7 +197,7 @@ async fn admit(database: &Database, file: &Path, force: bool) -> Result<(), Fail
     let alone = execute(&mut session, "PRAGMA journal_mode = DELETE").await;
     session.close().await?;
     match alone {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Some(replaced)),
         Err(error) if is_locked(&error) => Err(format!(
             "{shown} is in use by another process: stop the service, then restore again"
         )

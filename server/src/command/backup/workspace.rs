@@ -2,15 +2,16 @@
 //! name only when it is complete.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
-use super::file::unwritable;
+use super::path_error::{self, Target};
 use crate::command::failure::Failure;
 
 /// How the names of such folders begin.
-const PREFIX: &str = ".bookstore-unfinished-";
+pub(super) const PREFIX: &str = ".bookstore-unfinished-";
 
 /// The file whose lock tells that the folder is in use.
 const LOCK: &str = "lock";
@@ -19,28 +20,41 @@ const LOCK: &str = "lock";
 /// removes it, since the lock has ended with the process.
 pub(super) struct Workspace {
     folder: PathBuf,
+    target: Target,
     _lock: File,
 }
 
 impl Workspace {
     /// Makes it in the folder of the result, after removing those of processes that were killed.
-    pub(super) fn create(beside: &Path) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// If the folder of the result is missing or can't be written.
+    pub(super) fn create(beside: &Path, target: Target) -> Result<Self, Failure> {
         sweep(beside);
-        let folder = beside.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        let at = |error: std::io::Error| unwritable(&folder, &error);
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&folder).map_err(at)?;
-        let lock = File::create(folder.join(LOCK)).and_then(|lock| lock.lock().map(|()| lock));
-        match lock {
-            Ok(lock) => Ok(Self { folder, _lock: lock }),
-            Err(error) => {
-                // What could be made of it is removed.
-                let _ = fs::remove_dir_all(&folder);
-                Err(at(error))
+        let at = |error: io::Error| path_error::unwritable(beside, &error, target);
+        loop {
+            let folder = beside.join(unused_name());
+            let mut builder = fs::DirBuilder::new();
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder.create(&folder).map_err(at)?;
+            match lock(&folder) {
+                // Another process removed the folder before it was locked.
+                Ok(_) if !folder.exists() => {}
+                Err(error) if error.kind() == ErrorKind::NotFound && !folder.exists() => {}
+                Ok(lock) => return Ok(Self { folder, target, _lock: lock }),
+                Err(error) => {
+                    // What could be made of it is removed.
+                    let _ = fs::remove_dir_all(&folder);
+                    return Err(at(error));
+                }
             }
         }
+    }
+
+    /// Why a file in it can't be written.
+    pub(super) fn unwritable(&self, path: &Path, error: &io::Error) -> Failure {
+        path_error::unwritable(path, error, self.target)
     }
 
     /// The path of a file in it.
@@ -54,7 +68,7 @@ impl Workspace {
             let folder = folder_of(becomes);
             File::open(folder)?.sync_all()
         });
-        renamed.map_err(|error| unwritable(becomes, &error))
+        renamed.map_err(|error| self.unwritable(becomes, &error))
     }
 }
 
@@ -73,37 +87,95 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// The name of a new folder.
+fn unused_name() -> String {
+    format!("{PREFIX}{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Makes the lock of a folder and waits for it. It ends with the process.
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = File::create(folder.join(LOCK))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
 /// Removes the folders that no process has locked.
 fn sweep(beside: &Path) {
     for entry in fs::read_dir(beside).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        let is_free = || match File::open(entry.path().join(LOCK)) {
-            Ok(lock) => lock.try_lock().is_ok(),
-            // It is being made at this moment, or was killed before its lock.
-            Err(_) => false,
-        };
-        if is_ours && is_free() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
             // One that can't be removed is tried again next time.
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove_unlocked(&entry.path());
         }
     }
 }
 
+/// Removes a folder that no process has locked.
+///
+/// A process that has made its folder and not yet locked it finds the folder gone and makes
+/// another one. For this the folder gets another name before its content is removed.
+fn remove_unlocked(folder: &Path) -> io::Result<()> {
+    // A process that was killed before its lock has left none.
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
+    let removed = folder.with_file_name(unused_name());
+    fs::rename(folder, &removed)?;
+    fs::remove_dir_all(&removed)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
     use super::*;
+
+    fn workspace(base: &Path) -> Workspace {
+        Workspace::create(base, Target::Backup).expect("a workspace")
+    }
 
     #[test]
     fn unfinished_folder_is_removed_only_without_its_process() {
         let base = tempfile::tempdir().expect("a folder");
-        let running = Workspace::create(base.path()).expect("a workspace");
-        let killed = base.path().join(format!("{PREFIX}killed"));
-        fs::create_dir(&killed).expect("a folder");
-        fs::write(killed.join(LOCK), "").expect("a lock");
-        let other = Workspace::create(base.path()).expect("a second one");
-        assert!(!killed.exists(), "its process is gone");
+        let running = workspace(base.path());
+        let killed = ["killed", "killed-before-its-lock"].map(|name| {
+            let killed = base.path().join(format!("{PREFIX}{name}"));
+            fs::create_dir(&killed).expect("a folder");
+            killed
+        });
+        fs::write(killed[0].join(LOCK), "").expect("a lock");
+        fs::write(killed[0].join("backup"), "a part").expect("a file");
+        let other = base.path().join(".another-folder");
+        fs::create_dir(&other).expect("a folder");
+        let second = workspace(base.path());
+        assert!(killed.iter().all(|killed| !killed.exists()), "their processes are gone");
         assert!(running.folder.exists(), "its process runs");
-        drop((running, other));
+        drop((running, second));
+        let left: Vec<_> = fs::read_dir(base.path()).expect("a folder").flatten().collect();
+        assert!(left.len() == 1 && left[0].path() == other, "{left:?}");
+    }
+
+    /// Otherwise one of two backups that start at the same time would lose its folder.
+    #[test]
+    fn folder_of_a_process_that_starts_is_not_removed() {
+        const PROCESSES: usize = 8;
+        let base = tempfile::tempdir().expect("a folder");
+        for _ in 0..50 {
+            let all = Barrier::new(PROCESSES);
+            thread::scope(|scope| {
+                for _ in 0..PROCESSES {
+                    scope.spawn(|| {
+                        all.wait();
+                        let own = workspace(base.path());
+                        fs::write(own.path("backup"), "content").expect("a file of its own");
+                        all.wait();
+                        assert!(own.path("backup").exists(), "another one removed it");
+                        all.wait();
+                    });
+                }
+            });
+        }
         assert_eq!(fs::read_dir(base.path()).expect("a folder").count(), 0);
     }
 }
