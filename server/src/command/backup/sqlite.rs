@@ -21,7 +21,7 @@ use super::{
     manifest::{Manifest, TableSum, compare},
     path_error::Target,
     progress::Rate,
-    sqlite_file::{check_readable, keep_owner, to_be_replaced, unopened},
+    sqlite_file::{check_readable, keep_owner, resolve, to_be_replaced, unopened},
     stream::{pack, unpack},
     workspace::{Workspace, folder_of},
 };
@@ -122,7 +122,8 @@ pub(super) async fn restore(
     force: bool,
     rate: &mut Rate,
 ) -> Result<(), Failure> {
-    let file = file_of(database)?;
+    // A link stays, and the file that it names is replaced.
+    let file = resolve(&file_of(database)?)?;
     let replaced = admit(database, &file, force).await?;
     let workspace = Workspace::create(folder_of(&file), Target::Database)?;
     unpack_and_check(database, backup, decrypt, &workspace, rate).await?;
