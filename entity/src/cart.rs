@@ -28,5 +28,5 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// The declared table: the entity and what SeaORM can't express.
 pub fn table() -> Table {
-    Table::of::<Entity>().stamped()
+    Table::of::<Entity>().stamped().index(&["created_at", "id"])
 }

@@ -33,5 +33,5 @@ pub fn table() -> Table {
         .stamped()
         .unique(&["cart_id", "book_id"])
         .check("quantity", r#""quantity" BETWEEN 1 AND 1000"#)
-        .index(&["book_id"])
+        .index(&["book_id", "cart_id"])
 }

@@ -35,5 +35,5 @@ pub fn table() -> Table {
         .check("quantity", r#""quantity" BETWEEN 1 AND 1000"#)
         .check("price_micros", r#""price_micros" BETWEEN 0 AND 10000000000000"#)
         .index(&["order_id"])
-        .index(&["book_id"])
+        .index(&["book_id", "order_id"])
 }

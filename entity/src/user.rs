@@ -4,7 +4,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::schema::Table;
+use crate::schema::{On, Table};
 
 /// A row of `users`.
 #[sea_orm::model]
@@ -45,7 +45,7 @@ pub fn table() -> Table {
         .default("role", "'USER'")
         .check("email", r#"length("email") BETWEEN 3 AND 255 AND "email" = lower("email")"#)
         .check("username", r#"length("username") BETWEEN 1 AND 100"#)
-        .check("full_name", r#"length("full_name") BETWEEN 1 AND 255"#)
+        .check("full_name", r#"length("full_name") <= 255"#)
         .check("password_hash", r#"length("password_hash") > 0"#)
         .check("role", r#""role" IN ('USER', 'ADMIN')"#)
         .check("avatar_url", r#"length("avatar_url") <= 500"#)
@@ -55,4 +55,5 @@ pub fn table() -> Table {
         .index(&["full_name", "id"])
         .index(&["created_at", "id"])
         .index(&["is_active", "created_at DESC", "id DESC"])
+        .index_as("user_words", Some(On::Postgres), r#"USING gin ("user_words"("full_name"))"#)
 }

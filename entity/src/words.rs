@@ -1,7 +1,7 @@
 //! The words of the search, the same on both engines: their characters and the folding of letters.
 //!
-//! These are the tables of SQLite's tokenizer unicode61 (FTS5, Unicode 6.1, without removing
-//! diacritics), without emoji. Migrations use the tables, so they must never change.
+//! These are the tables of SQLite's tokenizer unicode61 (FTS5, Unicode 6.1), without emoji. Migrations
+//! use the tables, so they must never change.
 
 /// The characters of words, as ranges of hexadecimal code points: Unicode 6.1's letters, combining
 /// marks, numbers and private use, and the code points that it has not assigned.
@@ -104,6 +104,43 @@ pub const FOLDS: &[(&str, &str)] = &[
         𐐪𐐫𐐬𐐭𐐮𐐯𐐰𐐱𐐲𐐳𐐴𐐵𐐶𐐷𐐸𐐹𐐺𐐻𐐼𐐽𐐾𐐿𐑀𐑁𐑂𐑃𐑄𐑅𐑆𐑇𐑈𐑉𐑊𐑋𐑌𐑍𐑎𐑏",
     ),
 ];
+
+/// The Latin letters that lose their accent, after the folding by [`FOLDS`]: each letter of the first
+/// text becomes the one at the same index in the second. These are the letters of unicode61's
+/// `remove_diacritics 2`. Letters that are no accented ones, such as `ø` and `ß`, stay.
+pub const ACCENTS: &[(&str, &str)] = &[
+    (
+        "\
+        àáâãäåçèéêëìíîïñòóôõöùúûüýÿ",
+        "\
+        aaaaaaceeeeiiiinooooouuuuyy",
+    ),
+    (
+        "\
+        āăąćĉċčďēĕėęěĝğġģĥĩīĭįİĵķĺļľńņňōŏőŕŗřśŝşšţťũūŭůűųŵŷźżž",
+        "\
+        aaaccccdeeeeegggghiiiiijklllnnnooorrrssssttuuuuuuwyzzz",
+    ),
+    (
+        "\
+        ơưǎǐǒǔǖǘǚǜǟǧǩǫǭǰǵǹǻȁȃȅȇȉȋȍȏȑȓȕȗșțȟȧȩȫȭȯȱȳ",
+        "\
+        ouaiouuuuuagkoojgnaaaeeiioorruusthaeooooy",
+    ),
+    (
+        "\
+        ḁḃḅḇḉḋḍḏḑḓḕḗḙḛḝḟḡḣḥḧḩḫḭḯḱḳḵḷḹḻḽḿṁṃṅṇṉṋṍṏṑṓṕṗṙṛṝṟṡṣṥṧṩṫṭṯṱṳṵṷṹṻṽṿẁẃẅẇẉẋẍẏẑẓẕẖẗẘẙạảấầẩẫậắằẳẵặẹẻẽếềểễệỉ\
+        ịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ",
+        "\
+        abbbcdddddeeeeefghhhhhiikkkllllmmmnnnnoooopprrrrsssssttttuuuuuvvwwwwwxxyzzzhtwyaaaaaaaaaaaaeeeeeeeei\
+        ioooooooooooouuuuuuuyyyy",
+    ),
+];
+
+/// The combining marks that are removed from words, of unicode61's `remove_diacritics 2`.
+pub const MARKS: &str = "\
+    \u{300}\u{301}\u{302}\u{303}\u{304}\u{306}\u{307}\u{308}\u{309}\u{30a}\u{30b}\u{30c}\u{30f}\
+    \u{311}\u{31b}\u{323}\u{324}\u{325}\u{326}\u{327}\u{328}\u{32d}\u{32e}\u{330}\u{331}";
 
 /// The ranges of [`CHARACTERS`], each with its first and its last character.
 pub fn ranges() -> impl Iterator<Item = (char, char)> {

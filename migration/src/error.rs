@@ -27,7 +27,7 @@ pub mod exit {
 #[derive(Debug, Error)]
 pub enum MigrationError {
     /// An error of the database, outside of any revision.
-    #[error("{0}")]
+    #[error("{}", sentence(.0))]
     Database(#[from] DbErr),
     /// A step failed.
     #[error("{revision}, step {step} ({summary}): {source}{outcome}")]
@@ -195,6 +195,14 @@ impl MigrationError {
             Self::Lost { .. } => exit::LOST,
             _ => exit::FAILED,
         }
+    }
+}
+
+/// The error as text. A sentence for operators stands alone, without SeaORM's name of its kind.
+fn sentence(error: &DbErr) -> String {
+    match error {
+        DbErr::Custom(sentence) => sentence.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(place("2"), Ok(5));
         assert_eq!(place("m20261121_000004_create_items"), Ok(4));
         assert_eq!(place("20261121_000004"), Ok(4));
-        assert_eq!(place("m20261125"), Ok(head - 1));
+        assert_eq!(place("m20261125"), Ok(12));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod abridged;
 pub mod bounds;
 pub mod codec;
+pub mod ids;
 
 use std::sync::LazyLock;
 

@@ -3,6 +3,7 @@
 
 mod connections;
 mod operators;
+mod sessions;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -223,7 +224,10 @@ async fn status(State(admin): AdminState) -> Response {
         }
         Err(error) => ("UNREACHABLE", Some(error.report())),
     };
-    let active: u32 = admin.store.pools().iter().map(|pool| pool.used).sum();
+    let active = match status {
+        "UNREACHABLE" => None,
+        _ => sessions::active(&admin.store, Deadline::after(DATABASE_TIMEOUT)).await,
+    };
     let encryption = admin
         .encryption
         .iter()

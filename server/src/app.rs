@@ -35,6 +35,7 @@ use crate::{
     migrations::{self, StoreOpener},
     resource::{RESOURCES, user},
     rpc::{
+        call_settings::CallSettings,
         calls::Calls,
         consistency::Consistency,
         health::Readiness,
@@ -128,7 +129,10 @@ pub async fn serve(
     store.follow();
     let rules = Rules::of_contract().map_err(AppError::Contract)?;
     let calls = Calls::new(store.clone(), rules, config.server.max_message_size);
-    calls.key_retention().get_or_init(|| config.transactions.idempotency_retention);
+    calls.set_settings(CallSettings {
+        key_retention: config.transactions.idempotency_retention,
+        search_language: config.server.search_language,
+    });
     let resources = RESOURCES.iter().map(|resource| resource.name);
     let names: Vec<&str> = resources.chain([transaction::NAME]).collect();
     let readiness = Readiness::new(&names);

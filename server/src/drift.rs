@@ -79,9 +79,14 @@ pub fn needs(engine: Engine) -> Needs {
         needs.keys.push((name.clone(), table.primary_key.join(", ")));
     }
     needs.keys.push(("carts".to_owned(), "user_id".to_owned()));
-    // The search's own tables have no entity.
+    // The tables of the word indexes have no entity.
     for object in schema::objects(on).into_iter().filter(|object| object.kind == "table") {
-        let column = if object.name == "book_words" { "title" } else { "book_id" };
+        let column = match object.name {
+            "book_words" => "title",
+            "book_word_keys" => "book_id",
+            "user_words" => "full_name",
+            _ => "user_id",
+        };
         needs.columns.push((object.name.to_owned(), column.to_owned()));
     }
     let functions = schema::functions(on).into_iter();

@@ -11,7 +11,7 @@ mod users;
 use std::num::NonZeroU32;
 
 use bookstore_proto::v1::{
-    BatchCreateBooksRequest, GetBookRequest, GetItemRequest, ListBooksRequest,
+    BatchCreateBooksRequest, GetBookRequest, GetItemRequest, ListBooksRequest, ListUsersRequest,
 };
 use bookstore_store::{Store, StoreError};
 use tonic::Status;
@@ -46,8 +46,9 @@ pub enum SampleDataError {
     Store(#[from] StoreError),
 }
 
-/// Loads the rows into a database without books, `books` books among them. If an earlier load has
-/// not ended, it continues there. A database that has them, or books of its own, stays as it is.
+/// Loads the rows into a database without books and users, `books` books among them. If an earlier
+/// load has not ended, it continues there. A database that has them, or books or users of its own,
+/// stays as it is.
 ///
 /// # Errors
 /// If a call or a statement fails.
@@ -57,10 +58,10 @@ pub async fn load(calls: &Calls, store: &Store, books: NonZeroU32) -> Result<(),
         tracing::info!("the sample data is there already");
         return Ok(());
     }
-    let any = ListBooksRequest { page_size: 1, ..Default::default() };
-    let listed = calls.read(request(any)).await?;
-    if !loader.is_begun && !listed.get_ref().books.is_empty() {
-        tracing::info!("the database has books already: no sample data is loaded");
+    if !loader.is_begun
+        && let Some(resource) = present(calls).await?
+    {
+        tracing::info!("the database has {resource} already: no sample data is loaded");
         return Ok(());
     }
     let books = books.get();
@@ -92,6 +93,17 @@ pub async fn load(calls: &Calls, store: &Store, books: NonZeroU32) -> Result<(),
         users::ITEMS.len(),
     );
     Ok(())
+}
+
+/// What the database has rows of: books, or users, whose emails may be those of the sample data.
+async fn present(calls: &Calls) -> Result<Option<&'static str>, SampleDataError> {
+    let books = ListBooksRequest { page_size: 1, ..Default::default() };
+    if !calls.read(request(books)).await?.get_ref().books.is_empty() {
+        return Ok(Some("books"));
+    }
+    let users = ListUsersRequest { page_size: 1, ..Default::default() };
+    let has_users = !calls.read(request(users)).await?.get_ref().users.is_empty();
+    Ok(has_users.then_some("users"))
 }
 
 fn book_of(n: u128) -> GetBookRequest {

@@ -8,6 +8,7 @@ mod lean;
 mod logging_exporter;
 mod otlp;
 mod panics;
+mod process;
 mod propagators;
 mod variables;
 mod writer;

@@ -152,6 +152,11 @@ impl TestServer {
         Some(kibibytes * 1_024)
     }
 
+    /// The id of the process; 0 after its end.
+    pub fn process(&self) -> u32 {
+        self.process.id().unwrap_or_default()
+    }
+
     /// The command line of the process; empty where the system doesn't report it as Linux does.
     pub fn command_line(&self) -> String {
         let id = self.process.id().unwrap_or_default();

@@ -4,6 +4,7 @@ mod access;
 mod backup;
 mod backup_kills;
 mod bulk;
+mod by_book;
 mod checklist;
 mod cost;
 mod crowd;
@@ -15,6 +16,7 @@ mod goodbooks;
 mod history;
 mod ipv6;
 mod kills;
+mod names;
 mod orders;
 mod patroni;
 mod pgbouncer;
@@ -78,6 +80,12 @@ pub const TRIALS: &[Trial] = &[
         about: "imports this many books and exports them to a slow reader, in bounded memory",
         scale: 1_000_000,
         work: |scale| Box::pin(bulk::bulk(scale)),
+    },
+    Trial {
+        name: "by-book",
+        about: "lists the orders of a book among this many orders, on each engine, by an index",
+        scale: 200_000,
+        work: |scale| Box::pin(by_book::by_book(scale)),
     },
     Trial {
         name: "checklist",
@@ -144,6 +152,12 @@ pub const TRIALS: &[Trial] = &[
         about: "kills migrations at random moments, this many times on each engine; the next run ends at head",
         scale: 50,
         work: |scale| Box::pin(kills::kills(scale)),
+    },
+    Trial {
+        name: "names",
+        about: "lists users by words of their names among this many users, on each engine, by an index",
+        scale: 1_000_000,
+        work: |scale| Box::pin(names::names(scale)),
     },
     Trial {
         name: "orders",

@@ -83,7 +83,9 @@ async fn admin_paths_return_health_pools_topology_and_calls(engine: Engine) {
     let status = get_json(address, "/status").await;
     assert_eq!(status["status"], "HEALTHY");
     assert!(status["latency_ms"].as_f64().is_some_and(|time| time > 0.0), "{status}");
-    assert!(status["active_connections"].is_u64(), "{status}");
+    let active = status["active_connections"].as_u64().expect("a number");
+    // PostgreSQL's own count has the session that counts; SQLite's is that of connections in use.
+    assert_eq!(active > 0, engine == Engine::Postgres, "{status}");
     let time = status["time"].as_str().unwrap_or_default();
     assert!(time.contains('T') && time.ends_with("+00:00"), "{status}");
     let encryption = match engine {

@@ -3,6 +3,7 @@
 pub(crate) mod search;
 mod values;
 mod view;
+mod view_of_lists;
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,7 @@
 //! `bookstore dev`: the cluster of a folder, its URL in `.env`, and what survives a kill.
 
+mod container;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -134,8 +136,10 @@ async fn dev_up_gives_a_database_whose_url_commands_in_the_folder_use() {
     let process = server.as_raw_nonzero();
     assert!(status.starts_with(&format!("running (process {process})\n")), "{status}");
 
-    // The environment overrides the file, and another folder has none.
+    // The environment overrides the file, which `up` says, and another folder has none.
     let mine = [("DATABASE_URL", "sqlite://mine.db?mode=rwc")];
+    let up = project.run_with(&["dev", "up"], &mine).await;
+    assert!(up.errors.contains("variable DATABASE_URL overrides .env: unset it"), "{up:?}");
     let config = project.run_with(&["config"], &mine).await.output;
     assert!(config.contains("# From the environment variable DATABASE_URL.\n"), "{config}");
     let config = Project::new().succeed(&["config"]).await;
@@ -185,6 +189,44 @@ async fn dev_works_after_a_kill_and_with_the_lock_file_of_another_process() {
     assert_eq!(project.run(&["dev", "status"]).await.code, Some(STOPPED));
     project.succeed(&["dev", "up"]).await;
     assert_eq!(project.value("SELECT n FROM kept").await, 7);
+}
+
+/// `bookstore dev` leaves the cluster behind when it is killed, and so does the shell of `up`.
+#[tokio::test]
+async fn dev_goes_on_with_the_cluster_of_a_killed_service() {
+    let project = Project::new();
+    let mut command = project.command(&["dev", "--listen-addr", "127.0.0.1:0"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut service = Ended(command.spawn().expect("the service"));
+    until("the sample data is loaded", SOON, async || has_items(&project).await).await;
+    service.0.kill().expect("a signal");
+    service.0.wait().expect("an end");
+    let server = project.server();
+    assert_eq!(project.run(&["dev", "status"]).await.code, Some(0), "the cluster has ended");
+    project.succeed(&["dev", "up"]).await;
+    assert_eq!(project.server(), server);
+    assert_eq!(project.value("SELECT count(*) FROM books").await, 500);
+    assert_eq!(project.succeed(&["dev", "down"]).await, "stopped\n");
+    assert_eq!(processes(&project.data()), 0);
+}
+
+/// A developer works as root in the folder of another account, or has started the cluster so.
+#[tokio::test]
+async fn dev_as_root_stops_and_starts_the_cluster_of_another_account() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    const NOBODY: u32 = 65_534;
+    let project = Project::new();
+    std::os::unix::fs::chown(project.path(), Some(NOBODY), Some(NOBODY)).expect("an owner");
+    let mut up = project.command(&["dev", "up"]);
+    std::os::unix::process::CommandExt::uid(&mut up, NOBODY);
+    std::os::unix::process::CommandExt::gid(&mut up, NOBODY);
+    let up = tokio::process::Command::from(up).output().await.expect("an output");
+    assert!(up.status.success(), "{up:?}");
+    assert_eq!(project.succeed(&["dev", "down"]).await, "stopped\n");
+    project.succeed(&["dev", "up"]).await;
+    assert_eq!(project.value("SELECT 1::bigint").await, 1);
 }
 
 #[tokio::test]
@@ -247,15 +289,7 @@ async fn dev_alone_serves_sample_data_and_stops_the_database_with_the_service() 
         project.command(&["dev", "--sample-data", "60", "--listen-addr", "127.0.0.1:0"]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).env("SHUTDOWN_PAUSE", "0s");
     let mut service = Ended(command.spawn().expect("the service"));
-    until("the sample data is loaded", SOON, async || {
-        if !project.path().join(".env").is_file() {
-            return false;
-        }
-        let Ok(mut connection) = PgConnection::connect(&project.url()).await else { return false };
-        let count = sqlx::query("SELECT count(*) FROM items").fetch_one(&mut connection).await;
-        count.is_ok_and(|row| row.get::<i64, _>(0) > 0)
-    })
-    .await;
+    until("the sample data is loaded", SOON, async || has_items(&project).await).await;
     assert_eq!(project.value("SELECT count(*) FROM books").await, 60);
     let process = i32::try_from(service.0.id()).ok().and_then(Pid::from_raw);
     kill_process(process.expect("a process"), Signal::INT).expect("a signal");
@@ -278,6 +312,16 @@ async fn dev_alone_serves_sample_data_and_stops_the_database_with_the_service() 
     kill_process(process.expect("a process"), Signal::INT).expect("a signal");
     assert_eq!(service.0.wait().expect("an end").code(), Some(0));
     assert_eq!(project.run(&["dev", "status"]).await.code, Some(0));
+}
+
+/// Whether the last of the sample data is loaded.
+async fn has_items(project: &Project) -> bool {
+    if !project.path().join(".env").is_file() {
+        return false;
+    }
+    let Ok(mut connection) = PgConnection::connect(&project.url()).await else { return false };
+    let count = sqlx::query("SELECT count(*) FROM items").fetch_one(&mut connection).await;
+    count.is_ok_and(|row| row.get::<i64, _>(0) > 0)
 }
 
 /// A process that is killed if the test fails.

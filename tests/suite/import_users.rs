@@ -12,6 +12,7 @@ on_every_engine!(
     file_with_faults_names_line_and_field_and_imports_nothing,
     second_import_of_a_file_changes_nothing,
     import_of_users_that_cannot_begin_says_why,
+    file_that_cannot_be_read_twice_imports_nothing,
 );
 
 /// The codes that it ends with.
@@ -174,4 +175,52 @@ async fn import_of_users_that_cannot_begin_says_why(engine: Engine) {
     let finished = run(&arguments, &[("DATABASE_URL", &database.url())]).await;
     assert_eq!(finished.code, Some(FAILED), "{finished:?}");
     assert!(finished.errors.contains("/nowhere/users.jsonl: No such file"), "{finished:?}");
+}
+
+/// The whole file is checked before the first user is written, so a stream would be empty when it is
+/// read again, and the import would report success.
+async fn file_that_cannot_be_read_twice_imports_nothing(engine: Engine) {
+    let database = migrated(engine).await;
+    let environment = [("DATABASE_URL", &*database.url())];
+    for (path, says) in [
+        ("/dev/zero", "must be a regular file, since it is read twice"),
+        ("-", "must be a regular file, since it is read twice"),
+        ("/", "is a directory"),
+    ] {
+        let finished = run(&["users", "import", path], &environment).await;
+        assert_eq!(finished.code, Some(FAILED), "{path}: {finished:?}");
+        assert!(finished.errors.contains(says), "{path}: {finished:?}");
+    }
+
+    // Ids are compared in the file too, and lines have a limit and an encoding.
+    let with_id = |name: &str| {
+        let mut user = user(name, OF_BCRYPT);
+        user["id"] = json!("01930000-0000-7000-8000-00000000abcd");
+        user.to_string()
+    };
+    let lines = [with_id("anna"), "x".repeat((1 << 20) + 1), with_id("berta")];
+    let finished = import(&database, &lines, &[]).await;
+    assert_eq!(finished.code, Some(FAILED), "{finished:?}");
+    for expected in [
+        "line 2: the line: is longer than 1048576 bytes",
+        "line 3: id: is the id of line 1 too",
+        "2 fault(s), nothing is imported",
+    ] {
+        assert!(finished.errors.contains(expected), "{expected}: {finished:?}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("users.jsonl");
+    let arguments = ["users", "import", path.to_str().expect("a path as text")];
+    std::fs::write(&path, b"\xfe{}\n").expect("a file");
+    let finished = run(&arguments, &environment).await;
+    assert!(
+        finished.errors.contains("line 1: the line: is no UTF-8 from byte 1 on"),
+        "{finished:?}"
+    );
+    assert_eq!(database.value("SELECT count(*) FROM users").await, "0");
+
+    // A byte order mark and the line ends of Windows are no fault.
+    let text = format!("\u{feff}{}\r\n", with_id("anna"));
+    std::fs::write(&path, text).expect("a file");
+    assert_eq!(run(&arguments, &environment).await.output, "inserted 1\nalready there 0\n");
 }

@@ -169,7 +169,8 @@ async fn list_statements_do_not_grow_with_rows(engine: Engine) {
 #[test]
 fn contract_comments_list_the_filter_and_sort_fields() {
     for resource in RESOURCES {
-        let Some(fields) = &resource.fields else { continue };
+        let Some(list) = &resource.list else { continue };
+        let fields = list.fields;
         let service = DESCRIPTOR_POOL.get_service_by_name(resource.name).expect("a service");
         let mut methods = service.methods();
         let lists = |name: &str| name.starts_with("List") || name.starts_with("Export");
@@ -204,7 +205,7 @@ fn every_immutable_field_has_a_column() {
             get.output().fields().filter(|field| behaviors(field).contains(&Behavior::Immutable))
         {
             immutable += 1;
-            let mut known = resource.fields.iter().flat_map(|fields| fields.fields);
+            let mut known = resource.list.iter().flat_map(|list| list.fields.fields);
             let known = known.any(|known| known.name == field.name());
             assert!(known, "{} is missing in the tables of fields", field.full_name());
         }

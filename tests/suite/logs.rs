@@ -2,13 +2,17 @@
 
 use bookstore_proto::v1::{CreateCategoryRequest, GetBookRequest, ListBooksRequest};
 use bookstore_tests::{Engine, REVISIONS, TestServer, on_every_engine, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{Code, Request, metadata::MetadataMap};
 
-use crate::client;
+use crate::{
+    client::{self, with},
+    standard::call_with,
+};
 
 on_every_engine!(
     call_is_logged_as_one_line,
+    line_of_a_write_has_the_ids_that_it_changed,
     statement_echo_contains_no_values,
     slow_statement_is_logged_without_values,
     answer_metadata_names_node_attempts_and_timing,
@@ -45,6 +49,54 @@ async fn line_of(server: &TestServer, id: &str) -> Value {
 fn text<'a>(metadata: &'a MetadataMap, key: &str) -> &'a str {
     let value = metadata.get(key).unwrap_or_else(|| panic!("no {key} in {metadata:?}"));
     value.to_str().expect("ASCII")
+}
+
+async fn line_of_a_write_has_the_ids_that_it_changed(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let [one, two, three] = [1, 2, 3].map(client::id);
+    let book = |number| json!({"id": client::id(number), "book": client::a_book("x")});
+    let several: Vec<Value> = (2..=8).map(book).collect();
+    let three_of_seven = format!("{two}, {three}, {} and 4 more", client::id(4));
+    let any = |request: Value| {
+        let kind = "type.googleapis.com/bookstore.v1.CreateBookRequest";
+        with(json!({"@type": kind}), request)
+    };
+    for (number, (method, request, metadata, ids)) in [
+        ("BookService/CreateBook", book(1), None, json!(one)),
+        ("BookService/CreateBook", book(1), None, Value::Null),
+        ("BookService/CreateBook", book(99), Some(("validate-only", "true")), Value::Null),
+        ("BookService/BatchCreateBooks", json!({"requests": several}), None, json!(three_of_seven)),
+        ("BookService/GetBook", json!({"id": one}), None, Value::Null),
+        (
+            "BookService/UpdateBook",
+            json!({"book": {"id": one, "stock": 7}}),
+            Some(("field-mask", "stock")),
+            json!(one),
+        ),
+        (
+            "TransactionService/Execute",
+            json!({"requests": [any(book(9))]}),
+            None,
+            json!(client::id(9)),
+        ),
+        ("BookService/DeleteBook", json!({"id": two}), None, json!(two)),
+        (
+            "BookService/BatchDeleteBooks",
+            json!({"requests": [{"id": one}, {"id": three}]}),
+            None,
+            json!(format!("{one}, {three}")),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("write-{number}");
+        let metadata: Vec<_> =
+            [Some(("request-id", &*id)), metadata].into_iter().flatten().collect();
+        let answer = call_with(&server, method, request, &metadata).await;
+        let line = line_of(&server, &id).await;
+        assert_eq!(line.get("ids").unwrap_or(&Value::Null), &ids, "{method}: {line} {answer:?}");
+    }
 }
 
 async fn call_is_logged_as_one_line(engine: Engine) {

@@ -87,8 +87,8 @@ fn is_there(database: &Database) -> bool {
     }
 }
 
-/// The tables that FTS5 makes for its table `book_words`: their parts have no chosen names.
-const FTS5_TABLES: &str = "book_words_";
+/// The tables that FTS5 makes for its tables: their parts have no chosen names.
+const FTS5_TABLES: [&str; 2] = ["book_words_", "user_words_"];
 
 /// The bookkeeping's tables stay when everything is reverted.
 fn is_ours(row: &Row) -> bool {
@@ -130,7 +130,7 @@ async fn every_constraint_has_a_chosen_name(engine: Engine) {
             let (mut named, mut indexes) = (BTreeSet::new(), 0);
             for row in &rows {
                 let (kind, name, sql) = (cell(row, 0), cell(row, 1), cell(row, 3));
-                if name.starts_with(FTS5_TABLES) {
+                if FTS5_TABLES.iter().any(|table| name.starts_with(table)) {
                     continue;
                 }
                 if kind == "table" {
@@ -225,7 +225,8 @@ async fn entities_match_the_tables(engine: Engine) {
     let tables = match engine {
         // The search's tables have no entity, since nothing reads their rows.
         Engine::Sqlite => {
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'book_word*'"
+            "SELECT name FROM sqlite_master WHERE type = 'table'
+             AND name NOT GLOB 'book_word*' AND name NOT GLOB 'user_word*'"
         }
         Engine::Postgres => {
             "SELECT relname FROM pg_class WHERE relkind = 'r' \

@@ -78,11 +78,13 @@ async fn alerts_and_panels_name_existing_metrics() {
     let mut texts = vec![rule_expressions()];
     texts.extend(page.into_iter().chain(panels));
     for text in texts {
-        let named = found(r"\b((?:bookstore|db|rpc)_[a-z_]+)", &text);
+        let named = found(r"\b((?:bookstore|db|process|rpc)_[a-z_]+)", &text);
         assert!(!named.is_empty(), "{text}");
         for name in named {
-            // The service's own answer has the labels.
-            let is_known = known.contains(&name) || scraped.contains(&format!("{name}="));
+            // The service's own answer has the labels, and the metrics of the process.
+            let is_known = known.contains(&name)
+                || scraped.contains(&format!("{name}="))
+                || scraped.contains(&format!("\n{name} "));
             assert!(is_known, "no metric or label {name}: {text}");
         }
     }

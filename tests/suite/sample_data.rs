@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bookstore_proto::v1::{
-    CreateBookRequest, GetCartRequest, GetOrderRequest, ListItemsRequest, ListOrdersRequest,
-    OrderStatus, VerifyPasswordRequest, cart_service_client::CartServiceClient,
+    CreateBookRequest, CreateUserRequest, GetCartRequest, GetOrderRequest, ListItemsRequest,
+    ListOrdersRequest, OrderStatus, VerifyPasswordRequest, cart_service_client::CartServiceClient,
     item_service_client::ItemServiceClient, order_service_client::OrderServiceClient,
     user_service_client::UserServiceClient,
 };
@@ -20,6 +20,7 @@ on_every_engine!(
     sample_data_has_rows_of_every_resource_with_chosen_ids,
     interrupted_load_of_sample_data_continues_at_the_next_start,
     books_of_the_database_prevent_the_load_of_sample_data,
+    users_of_the_database_prevent_the_load_of_sample_data,
 );
 
 /// Every table of a resource, and how many rows the sample data has in it.
@@ -160,6 +161,26 @@ async fn books_of_the_database_prevent_the_load_of_sample_data(engine: Engine) {
     let database = load(engine, Some(server.database()), &["--sample-data"]).await;
     assert_eq!(database.value("SELECT count(*) FROM books").await, "1");
     assert_eq!(database.value("SELECT count(*) FROM users").await, "0");
+}
+
+/// A user with an email of the sample data would end the load in the middle, at each start.
+async fn users_of_the_database_prevent_the_load_of_sample_data(engine: Engine) {
+    let server = TestServer::builder(engine).env("SHUTDOWN_PAUSE", "0s");
+    let mut server = server.start().await;
+    let user: CreateUserRequest = client::message(json!({
+        "user": {
+            "email": "bjoern@example.com",
+            "username": "bjoern",
+            "fullName": "Another Björn",
+            "password": "correct horse battery"
+        }
+    }));
+    let mut users = UserServiceClient::new(server.channel());
+    users.create_user(user).await.expect("a user");
+    assert_eq!(server.terminate().await.status.code(), Some(0));
+    let database = load(engine, Some(server.database()), &["--sample-data"]).await;
+    assert_eq!(database.value("SELECT count(*) FROM books").await, "0");
+    assert_eq!(database.value("SELECT count(*) FROM users").await, "1");
 }
 
 #[tokio::test]

@@ -237,6 +237,6 @@ fn fields(kind: &Kind) -> Vec<String> {
     let service = format!("bookstore.v1.{}", kind.service);
     let mut resources = bookstore_server::resource::RESOURCES.iter();
     let resource = resources.find(|resource| resource.name == service).expect("a resource");
-    let names = resource.fields.as_ref().expect("a list").sortable();
+    let names = resource.list.as_ref().expect("a list").fields.sortable();
     names.split(", ").flat_map(|name| [name.to_owned(), format!("{name} desc")]).collect()
 }

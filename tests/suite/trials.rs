@@ -23,6 +23,16 @@ async fn bulk_import_and_export_stay_in_bounded_memory() {
 }
 
 #[tokio::test]
+async fn orders_of_a_book_are_found_by_an_index() {
+    trial("by-book", 40_000).await;
+}
+
+#[tokio::test]
+async fn words_of_names_are_found_by_an_index() {
+    trial("names", 40_000).await;
+}
+
+#[tokio::test]
 async fn cancelled_calls_leave_nothing_behind() {
     trial("drops", 400).await;
 }

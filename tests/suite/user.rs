@@ -1,5 +1,8 @@
 //! What is special to `UserService`. `standard.rs` tests the standard methods.
 
+mod optional;
+mod words;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bookstore_tests::{Engine, TestServer, on_every_engine};
@@ -33,7 +36,7 @@ pub(crate) const KIND: Kind = Kind {
     field: "user",
     ids: || [id(1), id(2)],
     valid: a_user,
-    required: &["email", "username", "full_name", "password"],
+    required: &["email", "username", "password"],
     input_only: &["password"],
     text: ("username", 100),
     other: Some(("bio", 1_000)),

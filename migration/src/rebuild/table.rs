@@ -108,7 +108,14 @@ impl TableDefinition {
         let mut opened = false;
         for (depth, token) in with_depth(&self.text) {
             if !opened {
-                if token.is_word("virtual") || token.is_word("select") {
+                if token.is_word("virtual") {
+                    return Err(
+                        "it is a virtual table: drop it and create it again in the SQL of a \
+                                revision (bookstore migrate new --empty)"
+                            .to_owned(),
+                    );
+                }
+                if token.is_word("select") {
                     return Err("it is no plain table".to_owned());
                 }
                 opened = depth == 0 && token.is_symbol("(");

@@ -34,6 +34,18 @@ pub(super) fn revision() -> Revision {
     ])
 }
 
+fn up_on_postgres() -> String {
+    let function = function();
+    format!(
+        r#"
+        CREATE {function};
+        ALTER TABLE "books" ADD COLUMN "words" tsvector
+            GENERATED ALWAYS AS ("book_words"("title", "author", "description")) STORED;
+        CREATE INDEX "books_words_idx" ON "books" USING gin ("words");
+        "#
+    )
+}
+
 /// One function, for a restored dump fills the column before any schema is on the search path,
 /// where a function finds only what PostgreSQL brings. It splits texts by itself since
 /// PostgreSQL's parser goes by the locale, and knows addresses and signed numbers besides.
@@ -44,7 +56,7 @@ pub(super) fn revision() -> Revision {
 ///   refused.
 /// - `translate` takes long for a long list of characters, so it is asked only where there are
 ///   any of them.
-fn up_on_postgres() -> String {
+pub(super) fn function() -> String {
     let escape = |character: char| format!("\\U{:08x}", u32::from(character));
     let ranges = words::ranges().map(|(first, last)| format!("{}-{}", escape(first), escape(last)));
     let characters: String = ranges.collect();
@@ -59,8 +71,7 @@ fn up_on_postgres() -> String {
     };
     let folds: String = words::FOLDS.iter().map(fold).collect();
     format!(
-        r#"
-        CREATE FUNCTION "book_words" (title text, author text, description text)
+        r#"FUNCTION "book_words" (title text, author text, description text)
             RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
             DECLARE
                 contents text[] := ARRAY[title, author, coalesce(description, '')];
@@ -86,11 +97,7 @@ fn up_on_postgres() -> String {
                     WHERE word <> ''
                 )::tsvector;
             END
-            $$;
-        ALTER TABLE "books" ADD COLUMN "words" tsvector
-            GENERATED ALWAYS AS ("book_words"("title", "author", "description")) STORED;
-        CREATE INDEX "books_words_idx" ON "books" USING gin ("words");
-        "#
+            $$"#
     )
 }
 

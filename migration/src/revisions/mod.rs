@@ -13,6 +13,10 @@ mod m20261121_000020_create_idempotency_keys;
 mod m20261121_000030_index_words_of_books;
 mod m20261125_000001_create_timeline_history;
 mod m20261127_000001_grant_tables_by_name;
+mod m20261127_000010_index_items_by_book;
+mod m20261127_000011_find_words_without_accents;
+mod m20261127_000012_make_names_and_addresses_optional;
+mod m20261127_000013_index_words_of_users;
 
 use crate::revision::Revision;
 
@@ -32,5 +36,9 @@ pub fn revisions() -> Vec<Revision> {
         m20261121_000030_index_words_of_books::revision(),
         m20261125_000001_create_timeline_history::revision(),
         m20261127_000001_grant_tables_by_name::revision(),
+        m20261127_000010_index_items_by_book::revision(),
+        m20261127_000011_find_words_without_accents::revision(),
+        m20261127_000012_make_names_and_addresses_optional::revision(),
+        m20261127_000013_index_words_of_users::revision(),
     ]
 }

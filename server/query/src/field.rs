@@ -9,7 +9,7 @@
 pub struct Invalid(pub String);
 
 /// The fields of one resource, and the order of its lists.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ResourceFields {
     /// The table that holds them.
     pub table: &'static str,
@@ -20,7 +20,7 @@ pub struct ResourceFields {
 }
 
 /// One field as callers name it, and the column behind it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Field {
     /// The path on the wire, such as `price.currency_code`.
     pub name: &'static str,
@@ -34,6 +34,35 @@ pub struct Field {
     pub sortable: bool,
     /// Whether the column may be NULL, which is an unset field on the wire.
     pub nullable: bool,
+    /// The table of the column, if it is a field of repeated messages that are rows of their own,
+    /// such as `items.book_id`. `None`: the resource's table.
+    pub children: Option<ChildTable>,
+    /// The index of the words of a text. `:` then finds words. `None`: `:` finds any part of the text
+    /// and reads each row.
+    pub words: Option<WordIndex>,
+}
+
+/// An index of the words of one text field. The migrations make it and the database maintains it.
+///
+/// On PostgreSQL it is a GIN index on a function that makes a `tsvector` of the column (12.2.2. Creating
+/// Indexes). On SQLite it is an FTS5 table and a table that maps its rowids, `number`, to ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordIndex {
+    /// The function on PostgreSQL, and the FTS5 table on SQLite.
+    pub name: &'static str,
+    /// The table that maps rowids to ids (SQLite).
+    pub keys: &'static str,
+    /// The column of that table with the id of the row (SQLite).
+    pub key: &'static str,
+}
+
+/// The table of child rows, which a resource holds as repeated messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChildTable {
+    /// The table. An index must begin with the field's column and have `parent` after it.
+    pub table: &'static str,
+    /// The column with the resource's id. It must be NOT NULL.
+    pub parent: &'static str,
 }
 
 /// The type of a field: the form of its values in a filter, and the type of its column.
@@ -64,7 +93,25 @@ pub enum Kind {
 impl Field {
     /// A text field that is NOT NULL, filterable and not sortable.
     pub const fn filterable(name: &'static str, column: &'static str) -> Self {
-        Self { name, column, kind: Kind::Text, filterable: true, sortable: false, nullable: false }
+        Self {
+            name,
+            column,
+            kind: Kind::Text,
+            filterable: true,
+            sortable: false,
+            nullable: false,
+            children: None,
+            words: None,
+        }
+    }
+
+    /// A filterable id in child rows: a filter holds if one of them has it.
+    pub const fn in_children(
+        name: &'static str,
+        column: &'static str,
+        children: ChildTable,
+    ) -> Self {
+        Self { kind: Kind::Id, children: Some(children), ..Self::filterable(name, column) }
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
+//! | [`explain`] | the plan of a list, and advice on it |
 //! | [`search`] | one page of the results of a full-text search |
 //! | [`list`] | one page of a list, and its total |
 //! | [`children`] | rows that belong to the rows of an answer |
@@ -17,6 +18,7 @@
 
 pub mod children;
 pub mod crud;
+pub mod explain;
 pub mod field;
 pub mod filter;
 pub mod list;

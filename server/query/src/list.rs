@@ -1,10 +1,11 @@
 //! Lists: a checked request for one page (AIP-158), and its rows.
 
 use bookstore_store::{Connection, StoreError};
-use sea_orm::{ConnectionTrait, DbBackend, ModelTrait, QueryTrait, Value};
+use sea_orm::{ConnectionTrait, DbBackend, ModelTrait, QueryTrait, Statement, Value};
 
 use crate::{
     crud::{self, Columns, Resource, Row},
+    field::ResourceFields,
     filter::Filter,
     order::OrderBy,
     page,
@@ -71,24 +72,47 @@ pub async fn list<R: Resource>(
     query: &ListQuery,
 ) -> Result<Listed<Row<R>>, StoreError> {
     let backend = connection.get_database_backend();
-    let condition = query.filter.condition(backend);
     let table = R::FIELDS.table;
     let total = match (query.total, backend) {
         (Total::None, _) => None,
         (Total::Estimated, DbBackend::Postgres) => {
-            Some(page::estimate(connection, table, condition.clone()).await?)
+            Some(page::estimate(connection, table, query.filter.condition(backend)).await?)
         }
-        _ => Some(page::count(connection, table, condition.clone()).await?),
+        _ => Some(page::count(connection, table, query.filter.condition(backend)).await?),
     };
-    let mut select = crud::select::<R>(backend, query.columns).into_query();
-    select.cond_where(condition);
-    let ListQuery { order, after, limit, skip, .. } = query;
-    let statement = page::statement(backend, select, order, after, *limit, *skip);
-    let read = connection.query_up_to(statement, PAGE_BYTES).await?;
-    let more = read.cut || read.rows.len() > *limit;
+    let read = connection.query_up_to(statement::<R>(backend, query), PAGE_BYTES).await?;
+    let more = read.cut || read.rows.len() > query.limit;
     let bytes = Some(read.rows.iter().map(|(_, size)| size).sum());
-    let rows = read.rows.iter().take(*limit).map(|(row, _)| R::from_row(row, 0));
+    let rows = read.rows.iter().take(query.limit).map(|(row, _)| R::from_row(row, 0));
     Ok(Listed { rows: rows.collect::<Result<_, _>>()?, more, total, bytes })
+}
+
+/// The statement of a page.
+fn statement<R: Resource>(backend: DbBackend, query: &ListQuery) -> Statement {
+    let ListQuery { order, after, limit, skip, filter, columns, .. } = query;
+    let mut select = crud::select::<R>(backend, *columns).into_query();
+    select.cond_where(filter.condition(backend));
+    page::statement(backend, select, order, after, *limit, *skip)
+}
+
+/// The list of a resource without the resource's type: its fields, and how its statements are made.
+#[derive(Clone, Copy, Debug)]
+pub struct ListDefinition {
+    /// The fields that it filters and sorts by.
+    pub fields: ResourceFields,
+    statement: fn(DbBackend, &ListQuery) -> Statement,
+}
+
+impl ListDefinition {
+    /// The list of a resource.
+    pub const fn of<R: Resource>() -> Self {
+        Self { fields: R::FIELDS, statement: statement::<R> }
+    }
+
+    /// The statement of a page. The related rows of its rows are read by further statements.
+    pub fn statement(&self, backend: DbBackend, query: &ListQuery) -> Statement {
+        (self.statement)(backend, query)
+    }
 }
 
 impl<M> Listed<M> {

@@ -10,14 +10,7 @@ use crate::field::{Field, Invalid, Kind, ResourceFields, shown};
 pub const MOST_FIELDS: usize = 4;
 
 /// The column that makes every order total. Each table has it.
-static ID: Field = Field {
-    name: "id",
-    column: "id",
-    kind: Kind::Id,
-    filterable: true,
-    sortable: false,
-    nullable: false,
-};
+static ID: Field = Field { kind: Kind::Id, ..Field::filterable("id", "id") };
 
 /// The order of a list. Its `Display` is canonical: equal orders have equal texts.
 #[derive(Clone, Debug)]
@@ -131,7 +124,7 @@ mod tests {
     };
 
     const fn sortable(name: &'static str, column: &'static str, kind: Kind) -> Field {
-        Field { name, column, kind, filterable: true, sortable: true, nullable: false }
+        Field { kind, sortable: true, ..Field::filterable(name, column) }
     }
 
     fn parsed(text: &str) -> Result<String, String> {

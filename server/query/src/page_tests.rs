@@ -20,7 +20,7 @@ static FIELDS: ResourceFields = ResourceFields {
 };
 
 const fn sortable(name: &'static str, column: &'static str, kind: Kind) -> Field {
-    Field { name, column, kind, filterable: true, sortable: true, nullable: false }
+    Field { kind, sortable: true, ..Field::filterable(name, column) }
 }
 
 /// The rows of one page.

@@ -234,7 +234,7 @@ mod tests {
     };
 
     const fn sortable(name: &'static str, kind: Kind) -> Field {
-        Field { name, column: name, kind, filterable: true, sortable: true, nullable: false }
+        Field { kind, sortable: true, ..Field::filterable(name, name) }
     }
 
     fn filter(text: &str) -> Filter {

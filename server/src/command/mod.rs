@@ -3,6 +3,7 @@
 mod backup;
 mod config;
 mod dev;
+mod explain;
 mod export;
 mod failure;
 mod health;
@@ -11,6 +12,7 @@ mod migrate;
 mod policy;
 mod print;
 mod serve;
+mod settings;
 mod token;
 mod topology;
 mod transfer;
@@ -39,7 +41,7 @@ const TERMINATION_LOG: &str = "TERMINATION_LOG";
 
 /// The bookstore's data service: gRPC over SQLite or PostgreSQL.
 #[derive(Parser)]
-#[command(name = "bookstore", version, about)]
+#[command(name = "bookstore", version, about, after_help = settings::MORE)]
 struct Program {
     #[command(subcommand)]
     command: Command,
@@ -71,6 +73,10 @@ enum Command {
     Token(token::Arguments),
     /// Checks, shows and explains a policy: who may call what.
     Policy(policy::Arguments),
+    /// Prints the plan of a list for a filter and an order: its indexes, and advice if it sorts or scans.
+    Explain(explain::Arguments),
+    /// Lists every setting: its flag, default, environment variable and meaning.
+    Settings,
     /// Runs a PostgreSQL of this folder's own and the service, for one developer.
     Dev(dev::Arguments),
     /// Prints the settings that are in force and where each comes from; secrets are hidden.
@@ -94,6 +100,7 @@ pub fn main_with(revisions: Vec<Revision>) -> ExitCode {
         Command::Export(arguments) => client(&program.settings, export::run(&arguments)),
         Command::Health(arguments) => client(&program.settings, health::run(&arguments)),
         Command::Token(arguments) => client(&program.settings, token::run(&arguments)),
+        Command::Settings => settings::run(command_line()),
         Command::Policy(arguments) => in_runtime(policy::run(&program.settings, &arguments)),
         Command::Dev(dev::Arguments { command: Some(command), .. }) => {
             client(&program.settings, dev::run(command))
@@ -207,6 +214,13 @@ fn with_settings(
                 return backup::restore::run(&config, revisions, &arguments).await;
             }
             Command::Topology => topology::run(&config).await,
+            Command::Explain(arguments) => {
+                let known: Vec<String> = revisions.into_iter().map(|it| it.name).collect();
+                match explain::run(&config, &known, &arguments).await {
+                    Ok(code) => return code,
+                    Err(error) => Err(error),
+                }
+            }
             // These are clients, or have printed their output already.
             _ => Ok(()),
         };
@@ -242,7 +256,8 @@ fn command_line() -> clap::Command {
     let program = CLIENTS.into_iter().fold(Program::command(), |program, client| {
         program.mut_subcommand(client, |client| client.args(&settings))
     });
-    // Settings that a command has no use for are hidden in its help, but accepted.
+    // Each setting is a flag of the other commands too. Their help shows those that they are mostly
+    // called with, so that it fits one screen.
     let shown = |names: &[&str]| {
         let settings = SettingFlags::augment_args(clap::Command::new("settings"));
         let hide = |setting: &clap::Arg| {
@@ -251,15 +266,17 @@ fn command_line() -> clap::Command {
         };
         settings.get_arguments().map(hide).collect::<Vec<_>>()
     };
-    let of_migrate = shown(&["config", "database_url", "database_url_file"]);
-    let of_backup = of_migrate.clone();
-    let of_restore = of_migrate.clone();
-    let of_policy = shown(&["config", "policy_file"]);
+    let names: Vec<_> = settings.iter().map(|setting| setting.get_id().as_str()).collect();
+    let all = shown(&names);
+    let program = settings::SHOWN.iter().fold(program, |program, (name, names)| {
+        program.mut_subcommand(*name, |command| settings::pointed_to(command.args(shown(names))))
+    });
     program
-        .mut_subcommand("migrate", |migrate| migrate.args(of_migrate))
-        .mut_subcommand("backup", |backup| backup.args(of_backup))
-        .mut_subcommand("restore", |restore| restore.args(of_restore))
-        .mut_subcommand("policy", |policy| policy.args(of_policy))
+        .mut_args(|arg| match arg.get_help_heading() {
+            Some(_) => arg.hide(true),
+            None => arg,
+        })
+        .mut_subcommand("settings", |command| command.args(all))
 }
 
 /// Runs a client, without settings and without a log.

@@ -2,12 +2,14 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use bookstore_query::search::Language;
+
 use super::{
     settings::{
         ADMIN_ADDR, LISTEN_ADDR, MAX_ANSWERED_BYTES, MAX_CALLS, MAX_CALLS_PER_CONNECTION,
         MAX_CALLS_WAITING, MAX_CONNECTION_AGE, MAX_CONNECTION_BYTES, MAX_CONNECTIONS,
-        MAX_DECODED_BYTES, MAX_MESSAGE_SIZE, MAX_RECEIVED_BYTES, REQUEST_TIMEOUT, SHUTDOWN_PAUSE,
-        SHUTDOWN_TIMEOUT, STREAM_IDLE_TIMEOUT,
+        MAX_DECODED_BYTES, MAX_MESSAGE_SIZE, MAX_RECEIVED_BYTES, REQUEST_TIMEOUT, SEARCH_LANGUAGE,
+        SHUTDOWN_PAUSE, SHUTDOWN_TIMEOUT, STREAM_IDLE_TIMEOUT,
     },
     values::{self, SettingValues},
 };
@@ -79,6 +81,8 @@ pub struct Server {
     pub max_answered_bytes: usize,
     /// `max_message_size`: the largest request in bytes. Default 4 MiB.
     pub max_message_size: usize,
+    /// `search_language`: how a search compares words. Default simple.
+    pub search_language: Language,
     /// `shutdown_pause`: how long after SIGTERM calls are still accepted while health answers
     /// NOT_SERVING. Default 5 s.
     pub shutdown_pause: Duration,
@@ -126,6 +130,9 @@ impl Server {
         let max_decoded_bytes = values.read(&MAX_DECODED_BYTES, &bytes);
         let max_answered_bytes = values.read(&MAX_ANSWERED_BYTES, &bytes);
         let max_message_size = values.read(&MAX_MESSAGE_SIZE, values::size(64 << 10..=64 << 20));
+        let search_language = values.read(&SEARCH_LANGUAGE, |text| {
+            Language::parse(text).ok_or_else(|| "must be simple or english".to_owned())
+        });
         let shutdown_pause = values.read(&SHUTDOWN_PAUSE, values::duration(pause));
         let shutdown_timeout = values.read(&SHUTDOWN_TIMEOUT, values::duration(timeout));
         let (max_calls, max_message_size) = (max_calls?, max_message_size?);
@@ -146,6 +153,7 @@ impl Server {
             max_decoded_bytes: at_least(max_decoded_bytes?, 8),
             max_answered_bytes: at_least(max_answered_bytes?, 4),
             max_message_size,
+            search_language: search_language?,
             shutdown_pause: shutdown_pause?,
             shutdown_timeout: shutdown_timeout?,
         })

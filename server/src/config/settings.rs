@@ -238,6 +238,12 @@ pub(super) const MAX_MESSAGE_SIZE: Setting = plain(
     "4MiB",
     "The largest request and answer, in bytes, KiB or MiB, from 64KiB to 64MiB.",
 );
+pub(super) const SEARCH_LANGUAGE: Setting = plain(
+    "search_language",
+    "simple",
+    "How SearchBooks compares words: simple by their letters, english by their stems, so that rivers \
+     finds river.",
+);
 pub(super) const SHUTDOWN_PAUSE: Setting = plain(
     "shutdown_pause",
     "5s",
@@ -315,6 +321,7 @@ pub const SETTINGS: &[Setting] = &[
     MAX_DECODED_BYTES,
     MAX_ANSWERED_BYTES,
     MAX_MESSAGE_SIZE,
+    SEARCH_LANGUAGE,
     SHUTDOWN_PAUSE,
     SHUTDOWN_TIMEOUT,
     LOG_LEVEL,

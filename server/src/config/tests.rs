@@ -2,6 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
+use bookstore_query::search::Language;
 use clap::{Args, Command, FromArgMatches};
 use tempfile::NamedTempFile;
 
@@ -69,6 +70,7 @@ fn the_defaults_are_those_of_the_documents() {
         max_decoded_bytes: 48 << 20,
         max_answered_bytes: 48 << 20,
         max_message_size: 4 << 20,
+        search_language: Language::Simple,
         shutdown_pause: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(25),
     };

@@ -1,6 +1,6 @@
 //! The registration of a resource.
 
-use bookstore_query::field::ResourceFields;
+use bookstore_query::list::ListDefinition;
 use tonic::service::RoutesBuilder;
 
 use crate::rpc::{calls::Calls, registry::Registry};
@@ -9,8 +9,8 @@ use crate::rpc::{calls::Calls, registry::Registry};
 pub struct Entry {
     /// The service's full name, which is also its name in health checks.
     pub name: &'static str,
-    /// The fields by which its lists filter and sort; none if there is no list.
-    pub fields: Option<ResourceFields>,
+    /// Its list, with the fields to filter and sort by; none if there is no list.
+    pub list: Option<ListDefinition>,
     /// Adds the methods to the registry.
     pub register: fn(&mut Registry),
     /// Adds the service to the server.

@@ -40,6 +40,7 @@ mod tests {
     #[test]
     fn columns_are_found_at_their_places() {
         check::<super::book::Book>();
+        check::<super::cart::Cart>();
         check::<super::category::Category>();
         check::<super::item::Item>();
         check::<super::order::Order>();

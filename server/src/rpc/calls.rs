@@ -19,8 +19,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     answer_mask::AnswerMask,
+    call_settings::CallSettings,
     check::Check,
-    consistency::Consistency,
     context::RequestContext,
     load::WAIT,
     metadata_error::MetadataError,
@@ -29,6 +29,7 @@ use super::{
     rules::Rules,
     session::SessionWrite,
     status,
+    written::WrittenIds,
 };
 use crate::budget::BudgetSide;
 
@@ -42,7 +43,7 @@ struct CallsState {
     max_message_size: usize,
     streams_end: watch::Sender<bool>,
     large_answers: OnceLock<Arc<dyn LargeAnswers>>,
-    key_retention: OnceLock<Duration>,
+    settings: OnceLock<CallSettings>,
 }
 
 impl Calls {
@@ -55,7 +56,7 @@ impl Calls {
             max_message_size,
             streams_end,
             large_answers: OnceLock::new(),
-            key_retention: OnceLock::new(),
+            settings: OnceLock::new(),
         }))
     }
 
@@ -65,9 +66,14 @@ impl Calls {
         self.0.large_answers.get_or_init(|| large_answers);
     }
 
-    /// How long idempotency keys are kept: 24 hours unless it was set before.
-    pub fn key_retention(&self) -> &OnceLock<Duration> {
-        &self.0.key_retention
+    /// From now on these settings count. Only the first ones do.
+    pub fn set_settings(&self, settings: CallSettings) {
+        self.0.settings.get_or_init(|| settings);
+    }
+
+    /// The settings: the defaults unless others were set.
+    pub fn settings(&self) -> CallSettings {
+        self.0.settings.get().copied().unwrap_or_default()
     }
 
     /// The most that a request or an answer may be, in bytes.
@@ -122,7 +128,7 @@ impl Calls {
             let (store, budget) = (&self.0.store, &context.budget);
             let mut is_last = false;
             let (found, freshness) = loop {
-                let (freshness, departures) = settled(context, token).await;
+                let (freshness, departures) = context.settled(token).await;
                 let (meter, query) = (budget.clone(), checked.query());
                 let read = store.read(freshness, context.deadline, limit, Some(meter), query);
                 let found = read.await;
@@ -167,7 +173,7 @@ impl Calls {
     /// INVALID_ARGUMENT if the token was altered or never came from here.
     pub async fn freshness(&self, context: &RequestContext) -> Result<Freshness, Status> {
         let token = self.position(context)?;
-        Ok(settled(context, token).await.0)
+        Ok(context.settled(token).await.0)
     }
 
     /// The position in the caller's token.
@@ -195,8 +201,9 @@ impl Calls {
         let context = context(&request)?;
         let request = request.into_inner();
         let call = self.call(&context, IsolationLevel::ReadCommitted, &request)?;
+        let ids = WrittenIds::of::<R, R::Answer>(&request);
         let write = self.prepare_write(request, context.caller())?;
-        let answer = self.run(&context, call, Box::new(write)).await?;
+        let answer = self.run(&context, call, Box::new(write), ids).await?;
         Ok(Response::new(decode(&answer, &context.request_id)?))
     }
 
@@ -253,14 +260,17 @@ impl Calls {
         context: &RequestContext,
         mut call: Call,
         write: Box<dyn Write>,
+        ids: WrittenIds,
     ) -> Result<Vec<u8>, Status> {
         let (began, attempts) = (Instant::now(), call.attempts.clone());
+        let is_kept = !call.validate_only;
         let observer = SessionWrite::new(context.session.clone());
         let _held = observer.held();
         call.observer = Some(observer);
         match self.0.store.run(call, write).await {
             Ok(committed) => {
-                context.answer.note_write(&committed, began.elapsed());
+                let ids = ids.text(&committed.answer).filter(|_| is_kept);
+                context.answer.note_write(&committed, ids, began.elapsed());
                 match &context.field_mask {
                     None => Ok(committed.answer),
                     Some(mask) => pruned(&committed.answer, mask, &context.request_id),
@@ -348,6 +358,7 @@ impl Calls {
         let violations = self.0.rules.violations(&request).map_err(Refused::Invalid)?;
         let mut check = Check::new(&key, self.0.max_message_size, violations);
         (check.principal, check.mask) = (principal, mask);
+        check.search_language = self.settings().search_language;
         let checked = convert(request, &mut check);
         let violations = check.into_violations();
         match checked {
@@ -382,16 +393,4 @@ fn pruned(answer: &[u8], mask: &AnswerMask, request_id: &str) -> Result<Vec<u8>,
 pub fn context<R>(request: &Request<R>) -> Result<RequestContext, Status> {
     let context = request.extensions().get::<RequestContext>().cloned();
     context.ok_or_else(|| status::internal(&"a call came past the layers", ""))
-}
-
-/// The freshness that a read's options ask for, once the writes of its session have ended whose
-/// callers have left, if it has to see them; then also how many have left.
-async fn settled(context: &RequestContext, token: Option<Position>) -> (Freshness, Option<u64>) {
-    let departures = match context.consistency {
-        Consistency::Session | Consistency::Strong => {
-            Some(context.session.settled(context.deadline).await)
-        }
-        Consistency::AtLeast | Consistency::Eventual => None,
-    };
-    (context.session.freshness(context.consistency, token), departures)
 }

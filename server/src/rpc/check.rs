@@ -6,6 +6,7 @@ use bookstore_query::{
     Resource,
     crud::{Columns, Expected},
     page_token::PageToken,
+    search::Language,
 };
 use bookstore_store::FieldViolation;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
@@ -21,6 +22,8 @@ pub struct Check<'a> {
     pub principal: Option<&'a str>,
     /// The most that an answer may be, in bytes.
     pub max_message_size: usize,
+    /// The language of searches.
+    pub search_language: Language,
     /// What of the answer the caller asks for; none is all of it.
     pub mask: Option<&'a AnswerMask>,
     violations: Vec<FieldViolation>,
@@ -35,7 +38,8 @@ impl<'a> Check<'a> {
         violations: Vec<FieldViolation>,
     ) -> Self {
         let (principal, mask, ids) = (None, None, HashSet::new());
-        Self { sealing_key, principal, max_message_size, mask, violations, ids }
+        let search_language = Language::default();
+        Self { sealing_key, principal, max_message_size, search_language, mask, violations, ids }
     }
 
     /// The key that seals the caller's page tokens.
@@ -56,6 +60,13 @@ impl<'a> Check<'a> {
     /// Adds a violation.
     pub fn violation(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.violations.push(FieldViolation::new(field, description));
+    }
+
+    /// Adds to the violation of a field what its caller can do instead.
+    pub fn advise(&mut self, field: &str, advice: &str) {
+        for violation in self.violations.iter_mut().filter(|it| it.field == field) {
+            violation.description = format!("{}; {advice}", violation.description);
+        }
     }
 
     /// Reads an id whose form the contract's rules check; none if they refused it.

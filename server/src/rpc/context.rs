@@ -6,7 +6,9 @@ use std::{
 };
 
 use bookstore_auth::Principal;
-use bookstore_store::{Attempts, Committed, Deadline, Position, ServingNode, StoreError};
+use bookstore_store::{
+    Attempts, Committed, Deadline, Freshness, Position, ServingNode, StoreError,
+};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -64,6 +66,18 @@ impl RequestContext {
         self.principal.as_ref().map(|principal| &*principal.name)
     }
 
+    /// The freshness that a read's options ask for, once the writes of its session have ended whose
+    /// callers have left, if it has to see them; then also how many have left.
+    pub async fn settled(&self, token: Option<Position>) -> (Freshness, Option<u64>) {
+        let departures = match self.consistency {
+            Consistency::Session | Consistency::Strong => {
+                Some(self.session.settled(self.deadline).await)
+            }
+            Consistency::AtLeast | Consistency::Eventual => None,
+        };
+        (self.session.freshness(self.consistency, token), departures)
+    }
+
     /// Notes a read, for the answer and for the session.
     pub fn note_read(
         &self,
@@ -104,18 +118,21 @@ pub struct AnswerFacts {
     pub attempts: Option<u32>,
     /// Whether the answer is a stored one.
     pub replayed: bool,
+    /// The ids that a write has made or changed, for the log.
+    pub ids: Option<Arc<str>>,
     /// How long the call used the database, the wait for a connection included.
     pub database: Option<Duration>,
 }
 
 impl AnswerCell {
     /// Notes a write that has happened.
-    pub fn note_write(&self, committed: &Committed, database: Duration) {
+    pub fn note_write(&self, committed: &Committed, ids: Option<Arc<str>>, database: Duration) {
         let mut facts = self.lock();
         facts.node = Some(committed.node.clone());
         facts.position = committed.position;
         facts.attempts = Some(committed.attempts);
         facts.replayed = committed.replayed;
+        facts.ids = ids;
         facts.database = Some(database);
     }
 
@@ -145,9 +162,10 @@ impl AnswerCell {
         self.lock().names_node = true;
     }
 
-    /// The name of the node that answered.
-    pub fn node(&self) -> Option<Arc<str>> {
-        self.lock().node.as_ref().map(|node| node.name.clone())
+    /// The name of the node that answered, and the ids that a write has made or changed.
+    pub fn node_and_ids(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        let facts = self.lock();
+        (facts.node.as_ref().map(|node| node.name.clone()), facts.ids.clone())
     }
 
     /// What was noted so far.

@@ -24,6 +24,10 @@ const LARGEST_PAGE: usize = 1_000;
 /// message of 11 bytes.
 const GROWTH: usize = 16;
 
+/// How a caller gets to a page that is deeper than the largest skip.
+const DEEPER: &str = "for deeper pages follow next_page_token, from which skip counts, or begin at a \
+                      value with a filter, such as create_time < \"2026-01-01T00:00:00Z\"";
+
 /// The fields that every List request has.
 pub struct ListFields {
     /// `page_size`.
@@ -47,6 +51,7 @@ pub fn query<R: Resource>(
     fields: ListFields,
     columns: Columns,
 ) -> Option<ListQuery> {
+    check.advise("skip", DEEPER);
     // A field that the contract's rules refused gets no second violation.
     let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {

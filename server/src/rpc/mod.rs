@@ -3,6 +3,7 @@
 pub mod access;
 pub mod answer_mask;
 pub mod behavior;
+pub mod call_settings;
 pub mod calls;
 pub mod check;
 pub mod consistency;
@@ -30,3 +31,4 @@ pub mod status;
 pub mod stored;
 pub mod streams;
 pub mod wire;
+pub mod written;

@@ -34,13 +34,14 @@ pub fn query<R: Resource>(
     fields: SearchFields,
     columns: Columns,
 ) -> Option<SearchQuery> {
+    let language = check.search_language;
     // A field that the contract's rules refused gets no second violation.
     let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {
             check.violation(field, description);
         }
     };
-    let words = Words::parse(&fields.query);
+    let words = Words::parse(&fields.query, language);
     let words = words.map_err(|description| violation("query", description.to_string())).ok();
     let filter = Filter::parse(&fields.filter, &R::FIELDS);
     let filter = filter.map_err(|description| violation("filter", description.to_string())).ok();

@@ -19,6 +19,7 @@ use super::{
     refused::Refused,
     request::{Answered, ReadRequest},
     status,
+    written::WrittenIds,
 };
 
 /// The idempotency of a write: the same key and the same request are the same write.
@@ -81,7 +82,7 @@ impl StreamCall {
 
     /// How long the keys of the call's writes are kept.
     pub fn key_retention(&self) -> Duration {
-        *self.calls.key_retention().get_or_init(|| Duration::from_hours(24))
+        self.calls.settings().key_retention
     }
 
     /// Checks a message against the contract's rules and its own checks.
@@ -123,7 +124,9 @@ impl StreamCall {
         let mut context = self.context.clone();
         context.idempotency = Some(once.key);
         let call = self.calls.call(&context, IsolationLevel::ReadCommitted, &once.request)?;
-        let answer = self.in_time(self.calls.run(&context, call, Box::new(write))).await?;
+        let answer = self
+            .in_time(self.calls.run(&context, call, Box::new(write), WrittenIds::default()))
+            .await?;
         calls::decode(&answer, &self.context.request_id)
     }
 

@@ -21,6 +21,7 @@ use crate::rpc::{
     registry::{self, Prepared, Registry},
     request::WriteRequest,
     status,
+    written::WrittenIds,
 };
 
 /// Where the types of messages are named in an `Any`.
@@ -44,6 +45,7 @@ pub async fn execute(
     });
     access::judge_parts(&context, methods)?;
     let call = calls.call(&context, IsolationLevel::Serializable, &request)?;
+    let ids = WrittenIds::of::<_, ExecuteResponse>(&request);
     let caller = context.caller();
     let parts = calls.checked(request, |request, check| {
         let parts: Vec<Option<Part>> = request
@@ -55,7 +57,7 @@ pub async fn execute(
         parts.into_iter().collect::<Option<Vec<Part>>>()
     })?;
     let execute = ExecuteWrites::new(parts, calls.max_message_size());
-    let answer = calls.run(&context, call, Box::new(execute)).await?;
+    let answer = calls.run(&context, call, Box::new(execute), ids).await?;
     let answer = ExecuteResponse::decode(&*answer);
     answer.map(Response::new).map_err(|error| status::internal(&error, &context.request_id))
 }

@@ -281,7 +281,7 @@ impl TransactStream {
                     Err(StoreError::internal(format!("the commit's task ended: {failure}")))
                 });
                 let done = done.map_err(|error| self.error(&error))?;
-                self.context.answer.note_write(&done, Duration::ZERO);
+                self.context.answer.note_write(&done, None, Duration::ZERO);
                 return Ok(Next::Closed(self.committed(&done)));
             }
             Step::Rollback(_) => {

@@ -1,10 +1,16 @@
 //! The format of `/metrics`, by the rules of Prometheus' text format and no more lenient.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use bookstore_proto::v1::ListBooksRequest;
+use bookstore_proto::v1::{
+    ListBooksRequest, VerifyPasswordRequest, user_service_client::UserServiceClient,
+};
 use bookstore_server::meters;
-use bookstore_tests::{Engine, TestServer, on_every_engine};
+use bookstore_tests::{Engine, SOON, TestServer, on_every_engine, until};
 use tonic::Code;
 
 use super::{get, with_admin};
@@ -178,11 +184,77 @@ async fn metrics_parse_as_prometheus_text(engine: Engine) {
     };
     assert_eq!(count("/ListBooks", "OK"), 1.0, "{text}");
     assert_eq!(count("/CreateBook", "INVALID_ARGUMENT"), 1.0, "{text}");
-    // Every metric of the documented table that has values is there.
-    let known: Vec<String> = meters::all().map(|it| it.name.replace('.', "_")).collect();
+    // Every metric of the documented tables that has values is there.
+    let mut known: Vec<String> = meters::all().map(|it| it.name.replace('.', "_")).collect();
+    known.extend(PROCESS.map(str::to_owned));
     for name in families.keys().filter(|name| *name != "target_info") {
         assert!(known.iter().any(|known| name.starts_with(&**known)), "{name}");
     }
+}
+
+/// The metrics of the process, in the order of the documentation.
+const PROCESS: [&str; 7] = [
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_max_fds",
+    "process_threads",
+    "process_start_time_seconds",
+];
+
+/// The values are those of the server's process, as the system tells them of it, and they follow
+/// what it does.
+#[tokio::test]
+async fn process_metrics_are_those_of_the_service() {
+    let before = SystemTime::now();
+    let (server, address) = with_admin(Engine::Sqlite).await;
+    let scrape = async || {
+        let families = parse(&get(address, "/metrics").await.1).expect("Prometheus' form");
+        let value = |name: &str| {
+            let family = families.get(name).unwrap_or_else(|| panic!("no {name}"));
+            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+            assert_eq!((&*family.kind, family.samples.len()), (kind, 1), "{name}");
+            family.samples[0].2
+        };
+        PROCESS.map(value)
+    };
+    let [resident, address_space, cpu, open, most, threads, started] = scrape().await;
+    let status = fs::read_to_string(format!("/proc/{}/status", server.process()));
+    let status = status.expect("the status of the process");
+    let of_system = |name: &str| -> f64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        line.split_whitespace().next().and_then(|text| text.parse().ok()).expect(name)
+    };
+    // It goes on working between the two answers.
+    let near = |value: f64, other: f64| (value - other).abs() <= other * 0.25;
+    assert!(near(resident, of_system("VmRSS:") * 1024.0), "{resident} {status}");
+    assert!(near(address_space, of_system("VmSize:") * 1024.0), "{address_space} {status}");
+    assert!(near(threads, of_system("Threads:")), "{threads} {status}");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.process())).expect("limits");
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let limit = limit.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+    assert_eq!(Some(most), limit, "{limits}");
+    let age = started - before.duration_since(UNIX_EPOCH).expect("a time").as_secs_f64();
+    assert!((-2.0..60.0).contains(&age), "it started {age} s after the test");
+
+    // Connections are file descriptors (those of the answers come and go), and hashes of passwords are CPU time.
+    let mut open_connections = Vec::new();
+    for _ in 0..20 {
+        let stream = tokio::net::TcpStream::connect(server.address()).await;
+        open_connections.push(stream.expect("a connection"));
+    }
+    let mut users = UserServiceClient::new(server.channel());
+    for _ in 0..3 {
+        let request =
+            VerifyPasswordRequest { email: "a@example.com".into(), password: "wrong".into() };
+        users.verify_password(request).await.expect_err("no such user");
+    }
+    until("connections and CPU time are counted", SOON, async || {
+        let [_, _, cpu_after, open_after, ..] = scrape().await;
+        open_after >= open + 15.0 && cpu_after > cpu
+    })
+    .await;
 }
 
 /// Calls that timed out while waiting for a connection must count, since operators look for them.

@@ -112,7 +112,8 @@ async fn new_refuses_drift_that_no_step_repairs(engine: Engine) {
 /// they are ahead by, and then there is nothing to do.
 async fn new_writes_what_the_entities_are_ahead_by(engine: Engine) {
     let known = known_revisions();
-    let (kept, hidden) = known.split_at(known.len() - 4);
+    let keys = known.iter().position(|name| name.ends_with("create_idempotency_keys"));
+    let (kept, hidden) = known.split_at(keys.expect("the revision of a table"));
     let place = Database::create(Engine::Postgres, Origin::Empty).await;
     let folder = folder(&kept[kept.len() - 1]);
     let file = folder.path().join("revisions.json");

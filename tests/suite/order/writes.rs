@@ -31,7 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
     let place = |members| with(order(3, &[(1, 1)]), members);
     let item = |book: Value, quantity: i64| json!([{"book_id": book, "quantity": quantity}]);
     let mut cases = vec![
-        bad(PLACE, json!({}), &["user_id", "items", "shipping_address"]),
+        bad(PLACE, json!({}), &["user_id", "items"]),
         bad(PLACE, place(json!({"shipping_address": "x".repeat(501)})), &["shipping_address"]),
         bad(PLACE, place(json!({"items": [{}]})), &["items[0].book_id", "items[0].quantity"]),
         bad(PLACE, order(3, &[(1, 1), (2, 1), (1, 2)]), &["items[2].book_id"]),

@@ -10,6 +10,7 @@ use crate::{
         node::{FilterNode, JsonTest, LITERAL_STAR, Operand, Test},
         value,
     },
+    search::words::Words,
 };
 
 /// Types a filter. The parser limits the depth of the recursion.
@@ -50,6 +51,17 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode
             "there is no null: write NOT {name}:* for an unset field, or \"null\" for the text"
         )));
     }
+    if field.children.is_some() && comparator == Comparator::NotEqual {
+        return Err(Invalid(format!(
+            "{name} != is true of nearly every row, since it has several values: write NOT {name} = {}",
+            shown(&operand.literal())
+        )));
+    }
+    // A repeated field "has" a value (AIP-160).
+    let comparator = match (field.children, comparator) {
+        (Some(_), Comparator::Has) => Comparator::Equal,
+        _ => comparator,
+    };
     let test = match field.kind {
         Kind::Json if path.is_empty() => {
             return Err(Invalid(format!("{name} is compared by a path below it: {name}.key")));
@@ -57,7 +69,15 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode
         Kind::Json => Test::Json(path, attributes::test(&name, comparator, operand)?),
         Kind::Text | Kind::LongText => {
             bound_pattern(&name, field.kind, comparator, operand)?;
-            value::text(&name, comparator, operand)?
+            match field.words {
+                Some(index) if comparator == Comparator::Has => {
+                    // An escaped star is no prefix. It separates words as other signs do.
+                    let words = Words::all_of(&operand.text.replace(LITERAL_STAR, " "));
+                    let words = words.map_err(|error| Invalid(format!("{name}: {error}")))?;
+                    Test::Words(index, words)
+                }
+                _ => value::text(&name, comparator, operand)?,
+            }
         }
         kind => Test::Compare(
             operator(&name, kind, comparator)?,
@@ -123,6 +143,7 @@ fn patterns(node: &FilterNode) -> (usize, usize) {
         FilterNode::Test(field, Test::Contains(_)) => {
             (1, usize::from(field.kind == Kind::LongText))
         }
+        FilterNode::Test(_, Test::Words(..)) => (1, 0),
         FilterNode::Test(..) => (0, 0),
     }
 }

@@ -2,15 +2,16 @@
 
 use sea_orm::{
     DbBackend, Value,
-    sea_query::{BinOper, Expr, ExprTrait},
+    sea_query::{BinOper, Expr, ExprTrait, Query},
 };
 
 use crate::{
-    field::{Field, Kind},
+    field::{ChildTable, Field, Kind, WordIndex},
     filter::{
         attributes,
         node::{FilterNode, Test},
     },
+    search::words::Words,
 };
 
 /// Makes the condition of a filter on its table.
@@ -52,8 +53,36 @@ impl Writer {
     }
 
     fn test(&self, field: &Field, test: &Test) -> Expr {
-        let column = Expr::col((self.table, field.column));
+        match field.children {
+            Some(children) => self.of_children(children, field, test),
+            None => self.of_column(self.table, field, test),
+        }
+    }
+
+    /// Whether a child row passes a test. SQLite reads the ids by the index and then the rows. It
+    /// has no semi-join: with EXISTS it would visit every row of the list.
+    fn of_children(&self, children: ChildTable, field: &Field, test: &Test) -> Expr {
+        let ChildTable { table, parent } = children;
+        let id = Expr::col((self.table, "id"));
+        let mut select = Query::select();
+        select.from(table);
+        if !matches!(test, Test::Set) {
+            select.and_where(self.of_column(table, field, test));
+        }
+        match self.backend {
+            DbBackend::Postgres => {
+                select.expr(Expr::cust("1")).and_where(Expr::col((table, parent)).eq(id));
+                Expr::exists(select)
+            }
+            _ => id.in_subquery(select.column((table, parent)).to_owned()),
+        }
+    }
+
+    fn of_column(&self, table: &'static str, field: &Field, test: &Test) -> Expr {
+        let column = Expr::col((table, field.column));
         match test {
+            // A text without presence is unset if it is empty (AIP-160, Has Operator).
+            Test::Set if !field.nullable && is_text(field) => column.ne(""),
             Test::Set => column.is_not_null(),
             Test::Compare(operator, value) => column.binary(*operator, Expr::val(value.clone())),
             Test::Within(from, until) => {
@@ -78,15 +107,36 @@ impl Writer {
                 };
                 Expr::cust_with_exprs(template, [column, Expr::val(pattern.as_str())])
             }
+            Test::Words(index, words) => self.of_words(table, *index, column, words),
             Test::Json(path, test) => attributes::expression(column, path, test, self.backend),
         }
     }
+
+    /// Whether a text has the words, by their index.
+    fn of_words(&self, table: &'static str, index: WordIndex, column: Expr, words: &Words) -> Expr {
+        let WordIndex { name, keys, key } = index;
+        if self.backend == DbBackend::Postgres {
+            let template = format!(r#""{name}"($1) @@ CAST($2 AS tsquery)"#);
+            return Expr::cust_with_exprs(template, [column, Expr::val(words.to_tsquery())]);
+        }
+        let matches = Expr::cust_with_values(format!("\"{name}\" MATCH ?"), [words.to_string()]);
+        let numbers = Query::select().column("rowid").from(name).and_where(matches).to_owned();
+        let numbers = Expr::col("number").in_subquery(numbers);
+        let ids = Query::select().column(key).from(keys).and_where(numbers).to_owned();
+        Expr::col((table, "id")).in_subquery(ids)
+    }
+}
+
+fn is_text(field: &Field) -> bool {
+    matches!(field.kind, Kind::Text | Kind::LongText)
 }
 
 /// Whether a test may be NULL. A NOT would keep the NULL.
 fn may_be_null(field: &Field, test: &Test) -> bool {
     match test {
-        Test::Set => false,
+        // The function makes an empty list of words of a NULL.
+        Test::Set | Test::Words(..) => false,
+        _ if field.children.is_some() => false,
         _ => field.nullable || field.kind == Kind::Json,
     }
 }

@@ -7,6 +7,7 @@ mod attributes;
 mod check;
 mod condition;
 mod node;
+mod support;
 mod value;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use aip_160::{FilterError, parse_filter_with_max_depth};
 use sea_orm::{DbBackend, sea_query::Condition};
 
 use self::node::{FilterNode, LITERAL_STAR};
+pub use self::support::IndexSupport;
 use crate::field::{Invalid, ResourceFields};
 
 /// The most characters of a filter.
@@ -32,14 +34,20 @@ pub const DEEPEST: usize = 16;
 ///   without minding the case (on SQLite of ASCII letters only). A `*` at the end of a
 ///   value of `=` or `!=` makes it a prefix; elsewhere it is refused. A literal star is
 ///   written `\*` in quotes.
+///   In a field with an index of words (`full_name`), `:` finds words: the text has all words of the
+///   value, in any order, without regard to case and accents. A `*` at the end of a word finds the
+///   words that begin with it.
 /// - Numbers and `true` and `false` are bare, times are in quotes; UUIDs are either.
 /// - `field:*` holds where the field is set. Every other comparison is false where it
 ///   isn't, `!=` too. `NOT` and `-` negate exactly that, so `NOT x` gives the rows
-///   that `x` doesn't.
+///   that `x` doesn't. A text that the contract does not mark `optional` is set unless it is empty;
+///   the other comparisons compare the empty text.
 /// - JSON: `attributes.a."b.c"` walks objects only, never lists, at most 16 keys deep. A
 ///   quoted value is a string, a bare one a number, `true`, `false` or else a string;
 ///   `=` and `!=` tell these types apart, `<` and its like hold for numbers
 ///   only. A key whose value is `null` is set.
+/// - `items.book_id = id`, also with `:`, holds if one of the items has the id; `!=` is refused,
+///   and `NOT` gives the rows without such an item. `items.book_id:*` holds if there is an item.
 /// - `:` looks for at most 200 characters, in long texts 64; a filter has at most 32 of them,
 ///   and one in a long text.
 /// - There is no `null`, no function, no value without a field.
@@ -73,6 +81,15 @@ impl Filter {
     /// Whether it matches every row.
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
+    }
+
+    /// What of the filter an index can serve.
+    pub fn index_support(&self) -> IndexSupport {
+        let mut support = IndexSupport::default();
+        if let Some(root) = &self.root {
+            support.add(root);
+        }
+        support
     }
 
     /// The filter as a condition on its table. Filters of the same shape have the same SQL text. An

@@ -3,7 +3,10 @@
 use sea_orm::{Value, sea_query::BinOper};
 use serde_json::Number;
 
-use crate::field::Field;
+use crate::{
+    field::{Field, WordIndex},
+    search::words::Words,
+};
 
 /// Stands for a `*` that is meant literally, between parsing and typing. No filter holds the
 /// character itself, since PostgreSQL stores no NUL.
@@ -29,6 +32,8 @@ pub(crate) enum Test {
     Outside(String, Option<String>),
     /// Text that contains this, in any case: a LIKE pattern.
     Contains(String),
+    /// Text that has all of these words.
+    Words(WordIndex, Words),
     /// A test of the value at a path in a JSON object.
     Json(Vec<String>, JsonTest),
 }

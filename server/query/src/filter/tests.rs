@@ -30,7 +30,7 @@ static FIELDS: ResourceFields = ResourceFields {
 };
 
 const fn field(name: &'static str, column: &'static str, kind: Kind) -> Field {
-    Field { name, column, kind, filterable: true, sortable: false, nullable: false }
+    Field { kind, ..Field::filterable(name, column) }
 }
 
 fn filter(text: &str) -> Filter {

@@ -3,7 +3,8 @@
 //! The query language is the same on both engines. Each engine finds and ranks with an index of its
 //! own (PostgreSQL, 12. Full Text Search; sqlite.org/fts5.html).
 
-mod words;
+mod language;
+pub(crate) mod words;
 
 use bookstore_store::{Connection, StoreError};
 use sea_orm::{
@@ -11,7 +12,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, JoinType, Order as Direction, Query},
 };
 
-pub use self::words::Words;
+pub use self::{language::Language, words::Words};
 use crate::{
     crud::{self, Columns, Resource, Row},
     filter::Filter,

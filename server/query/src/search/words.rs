@@ -1,9 +1,10 @@
-//! The query language of a search: words, "quoted phrases", `-` for exclusion, `OR`.
+//! The query language of a search: words, "quoted phrases", prefixes with `*`, `-` for exclusion, `OR`.
 
 use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use bookstore_entity::words;
 
+use super::language::Language;
 use crate::field::Invalid;
 
 /// How many words a search may hold.
@@ -22,17 +23,27 @@ struct Group {
 }
 
 /// Consecutive words; at least one.
-type Phrase = Vec<String>;
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Phrase {
+    words: Vec<String>,
+    /// Whether the last word is only the beginning of one.
+    is_prefix: bool,
+    /// The forms of a single word, the word among them; empty if only the word itself is searched.
+    forms: Vec<String>,
+}
 
 impl Words {
     /// Parses a search. White space separates terms; a row must have all of them. `OR` in capitals
     /// separates lists of terms; a row must match one list. Quotes enclose one term; an unclosed
     /// quote ends at the end of the text. A term of several words, such as `rock-n-roll`, is a
-    /// phrase. A term without words is ignored.
+    /// phrase. A `*` at the end of a term makes its last word a prefix. A term without words is
+    /// ignored. In a language, a term of one word without quotes and without `*` finds all forms of
+    /// the word.
     ///
     /// # Errors
-    /// A list without a term to search for, and more than `MOST_WORDS` words.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// A list without a term to search for, more than `MOST_WORDS` words, and a prefix of a single
+    /// ASCII character.
+    pub fn parse(text: &str, language: Language) -> Result<Self, Invalid> {
         let mut groups = vec![Group::default()];
         let mut count = 0;
         for Term { text, excluded, quoted } in terms(text) {
@@ -40,9 +51,9 @@ impl Words {
                 groups.push(Group::default());
                 continue;
             }
-            let phrase = split(text);
-            count += phrase.len();
-            if let Some(group) = groups.last_mut().filter(|_| !phrase.is_empty()) {
+            let Some(phrase) = phrase(text, quoted, language)? else { continue };
+            count += phrase.words.len();
+            if let Some(group) = groups.last_mut() {
                 let phrases = if excluded { &mut group.unwanted } else { &mut group.wanted };
                 phrases.push(phrase);
             }
@@ -59,11 +70,41 @@ impl Words {
         }
     }
 
+    /// Parses a list of words that a text must have, in any order and among others. White space
+    /// separates terms. A `*` at the end of a term makes its last word a prefix. A term of several
+    /// words, such as `O'Brien`, is a phrase. No character has another meaning.
+    ///
+    /// # Errors
+    /// A text without words, more than `MOST_WORDS` words, a `*` elsewhere, and a prefix of a single
+    /// ASCII character.
+    pub(crate) fn all_of(text: &str) -> Result<Self, Invalid> {
+        let mut wanted = Vec::new();
+        for term in text.split_whitespace() {
+            if term.strip_suffix('*').unwrap_or(term).contains('*') {
+                return Err(Invalid("must have a * only at the end of a word".to_owned()));
+            }
+            wanted.extend(phrase(term, false, Language::Simple)?);
+        }
+        let count: usize = wanted.iter().map(|phrase| phrase.words.len()).sum();
+        match count {
+            0 => Err(Invalid("must have a word to look for".to_owned())),
+            1..=MOST_WORDS => Ok(Self(vec![Group { wanted, unwanted: Vec::new() }])),
+            _ => Err(Invalid(format!("must hold at most {MOST_WORDS} words"))),
+        }
+    }
+
     /// The search in the syntax of PostgreSQL's `tsquery` (8.11.2. tsquery).
     pub(crate) fn to_tsquery(&self) -> String {
-        let phrase = |phrase: &Phrase| {
-            let words: Vec<_> = phrase.iter().map(|word| format!("'{word}'")).collect();
-            format!("({})", words.join(" <-> "))
+        let quoted = |words: &[String], operator: &str| {
+            let words: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+            words.join(operator)
+        };
+        let phrase = |Phrase { words, is_prefix, forms }: &Phrase| {
+            let star = if *is_prefix { ":*" } else { "" };
+            match forms.is_empty() {
+                true => format!("({}{star})", quoted(words, " <-> ")),
+                false => format!("({})", quoted(forms, " | ")),
+            }
         };
         let groups = self.0.iter().map(|Group { wanted, unwanted }| {
             let wanted = wanted.iter().map(phrase);
@@ -76,9 +117,15 @@ impl Words {
 
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phrase = |Phrase { words, is_prefix, forms }: &Phrase| {
+            let star = if *is_prefix { "*" } else { "" };
+            match forms.is_empty() {
+                true => format!("\"{}\"{star}", words.join(" ")),
+                false => format!("(\"{}\")", forms.join("\" OR \"")),
+            }
+        };
         let joined = |phrases: &[Phrase], operator: &str| {
-            let phrases = phrases.iter().map(|phrase| format!("\"{}\"", phrase.join(" ")));
-            phrases.collect::<Vec<_>>().join(operator)
+            phrases.iter().map(phrase).collect::<Vec<_>>().join(operator)
         };
         for (position, Group { wanted, unwanted }) in self.0.iter().enumerate() {
             f.write_str(if position == 0 { "" } else { " OR " })?;
@@ -90,6 +137,24 @@ impl fmt::Display for Words {
         }
         Ok(())
     }
+}
+
+/// Reads a term; none if it has no word.
+fn phrase(text: &str, quoted: bool, language: Language) -> Result<Option<Phrase>, Invalid> {
+    let before_star = text.strip_suffix('*');
+    let is_prefix = before_star.is_some_and(|before| before.ends_with(is_in_word));
+    let words = split(text);
+    let Some(last) = words.last() else { return Ok(None) };
+    if is_prefix && is_one_letter(last) {
+        return Err(Invalid(format!(
+            "must have at least 2 characters before the * of {last}*: too many words begin with one"
+        )));
+    }
+    let forms = match words.as_slice() {
+        [word] if !quoted && !is_prefix => language.forms(word),
+        _ => Vec::new(),
+    };
+    Ok(Some(Phrase { words, is_prefix, forms }))
 }
 
 /// A term of a search.
@@ -131,10 +196,18 @@ fn terms(mut rest: &str) -> Vec<Term<'_>> {
     }
 }
 
-/// Splits a text into folded words, as both engines do.
+/// Whether a word is one letter of an alphabet. The ideographs of CJK, from U+2E80 on, are thousands, so
+/// fewer words begin with each.
+fn is_one_letter(word: &str) -> bool {
+    let mut characters = word.chars();
+    characters.next().is_some_and(|first| first < '\u{2e80}') && characters.next().is_none()
+}
+
+/// Splits a text into folded words without accents, as both engines do.
 fn split(text: &str) -> Vec<String> {
-    let words = text.split(|character| !is_in_word(character)).filter(|word| !word.is_empty());
-    words.map(|word| word.chars().map(fold).collect()).collect()
+    let words = text.split(|character| !is_in_word(character));
+    let words = words.map(|word| word.chars().filter_map(fold).collect::<String>());
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 fn is_in_word(character: char) -> bool {
@@ -143,15 +216,19 @@ fn is_in_word(character: char) -> bool {
     at.checked_sub(1).is_some_and(|at| character <= RANGES[at].1)
 }
 
-fn fold(character: char) -> char {
-    static FOLDS: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
-        let pairs = words::FOLDS.iter().flat_map(|(from, to)| from.chars().zip(to.chars()));
-        pairs.collect()
-    });
-    match character {
-        ascii if ascii.is_ascii() => ascii.to_ascii_lowercase(),
-        other => FOLDS.get(&other).copied().unwrap_or(other),
+/// The letter that a character is indexed as; none for a mark that is removed.
+fn fold(character: char) -> Option<char> {
+    static FOLDS: LazyLock<HashMap<char, char>> = LazyLock::new(|| pairs(words::FOLDS));
+    static ACCENTS: LazyLock<HashMap<char, char>> = LazyLock::new(|| pairs(words::ACCENTS));
+    if character.is_ascii() {
+        return Some(character.to_ascii_lowercase());
     }
+    let folded = FOLDS.get(&character).copied().unwrap_or(character);
+    (!words::MARKS.contains(folded)).then(|| ACCENTS.get(&folded).copied().unwrap_or(folded))
+}
+
+fn pairs(blocks: &[(&str, &str)]) -> HashMap<char, char> {
+    blocks.iter().flat_map(|(from, to)| from.chars().zip(to.chars())).collect()
 }
 
 #[cfg(test)]
@@ -159,7 +236,7 @@ mod tests {
     use super::*;
 
     fn fts5(text: &str) -> String {
-        Words::parse(text).expect(text).to_string()
+        Words::parse(text, Language::Simple).expect(text).to_string()
     }
 
     #[test]
@@ -177,7 +254,10 @@ mod tests {
             (r#"5" disk"#, r#"(("5" AND "disk"))"#),
             (r#"a"b c"-d"#, r#"(("a" AND "b c" AND "d"))"#),
             ("& dune - * \"\" -\"!\" 🦀 --x", r#"(("dune") NOT ("x"))"#),
-            ("ΣΊΣΥΦΟΣ ÉTÉ Straße İ", r#"(("σίσυφοσ" AND "été" AND "straße" AND "İ"))"#),
+            ("ΣΊΣΥΦΟΣ ÉTÉ Straße İ", r#"(("σίσυφοσ" AND "ete" AND "straße" AND "i"))"#),
+            ("e\u{301}tude Étude \u{301} ø", r#"(("etude" AND "etude" AND "ø"))"#),
+            ("riv* \"the Ri*\" -el*", r#"(("riv"* AND "the ri"*) NOT ("el"*))"#),
+            ("rock-no* a*b r*v 東*", r#"(("rock no"* AND "a b" AND "r v" AND "東"*))"#),
             ("हिन्दी 東京タワー٣", r#"(("हिन्दी" AND "東京タワー٣"))"#),
         ] {
             assert_eq!(fts5(text), wanted, "{text:?}");
@@ -186,8 +266,10 @@ mod tests {
 
     #[test]
     fn a_search_is_translated_for_postgresql() {
-        let words = Words::parse(r#"dune "sand worm" -x -"y z" OR a"#).expect("a search");
-        let wanted = "(('dune') & ('sand' <-> 'worm') & !('x') & !('y' <-> 'z')) | (('a'))";
+        let words = r#"dune "sand worm" -x -"y z" OR a "b ca*""#;
+        let words = Words::parse(words, Language::Simple).expect("a search");
+        let wanted = "(('dune') & ('sand' <-> 'worm') & !('x') & !('y' <-> 'z')) | \
+                      (('a') & ('b' <-> 'ca':*))";
         assert_eq!(words.to_tsquery(), wanted);
     }
 
@@ -202,11 +284,38 @@ mod tests {
             ("dune OR", "either side of OR"),
             ("dune OR -x", "either side of OR"),
             ("dune OR OR sand", "either side of OR"),
+            ("dune a*", "at least 2 characters before the * of a*"),
+            ("д*", "at least 2 characters before the * of д*"),
+            ("dune -\"the É*\"", "at least 2 characters before the * of e*"),
         ] {
-            let error = Words::parse(text).expect_err(text);
+            let error = Words::parse(text, Language::Simple).expect_err(text);
             assert!(error.0.contains(description), "{text:?}: {error}");
         }
-        assert!(Words::parse(&"a ".repeat(MOST_WORDS)).is_ok());
-        assert!(Words::parse(&"a-".repeat(MOST_WORDS + 1)).is_err());
+        assert!(Words::parse(&"a ".repeat(MOST_WORDS), Language::Simple).is_ok());
+        assert!(Words::parse(&"a-".repeat(MOST_WORDS + 1), Language::Simple).is_err());
+    }
+
+    #[test]
+    fn a_list_of_words_is_read_without_operators() {
+        let read = |text: &str| Words::all_of(text).map(|words| words.to_string());
+        for (text, wanted) in [
+            ("Ada", r#"(("ada"))"#),
+            (" reader\tÉTUDE ", r#"(("reader" AND "etude"))"#),
+            ("O'Brien bj*", r#"(("o brien" AND "bj"*))"#),
+            ("ada OR -x \"y", r#"(("ada" AND "or" AND "x" AND "y"))"#),
+        ] {
+            assert_eq!(read(text), Ok(wanted.to_owned()), "{text}");
+        }
+        for (text, reason) in [
+            ("", "a word to look for"),
+            ("* -", "a word to look for"),
+            ("a*b", "only at the end"),
+            ("**", "only at the end"),
+            ("a*", "at least 2 characters"),
+            (&"ab ".repeat(33), "at most 32 words"),
+        ] {
+            let refused = read(text).expect_err(text).0;
+            assert!(refused.contains(reason), "{text}: {refused}");
+        }
     }
 }

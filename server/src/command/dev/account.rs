@@ -4,13 +4,16 @@
 use std::{path::Path, process::Command};
 
 /// A command that runs as the account of the server, without the variables of PostgreSQL's client
-/// library.
-pub(super) fn command(program: &Path) -> Command {
+/// library. A data directory that exists belongs to that account: root can stop what another user
+/// has started.
+pub(super) fn command(program: &Path, data: &Path) -> Command {
     let mut command = Command::new(program);
     without_variables(&mut command);
+    #[cfg(not(unix))]
+    let _ = data;
     command.current_dir("/").stdin(std::process::Stdio::null()).env("LC_ALL", "C");
     #[cfg(unix)]
-    if let Some((user, group)) = server_account() {
+    if let Some((user, group)) = server_account().map(|account| owner(data).unwrap_or(account)) {
         use std::os::unix::process::CommandExt as _;
         command.uid(user).gid(group);
     }
@@ -25,6 +28,14 @@ pub(super) fn without_variables(command: &mut Command) {
             command.env_remove(name);
         }
     }
+}
+
+/// Whose data directory it is, unless it does not exist or is root's.
+#[cfg(unix)]
+fn owner(data: &Path) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(data).ok()?;
+    (found.uid() != 0).then(|| (found.uid(), found.gid()))
 }
 
 /// Gives a folder to the account of the server.

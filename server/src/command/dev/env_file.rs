@@ -26,7 +26,9 @@ pub(super) fn write(project: &Path, url: &str) -> Result<(), Failure> {
     if after == before {
         return Ok(());
     }
-    write_private(&path, &after).map_err(|error| format!("{}: {error}", path.display()).into())
+    // A link stays one.
+    let file = path.canonicalize().unwrap_or_else(|_| path.clone());
+    write_private(&file, &after).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 fn read(project: &Path) -> Result<String, Failure> {
@@ -40,10 +42,15 @@ fn read(project: &Path) -> Result<String, Failure> {
 
 /// The text of the file with the URL in the place of the former one, or at the end.
 fn with_url(text: &str, url: &str) -> Result<String, Failure> {
-    let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
+    // With their ends, which may be those of Windows.
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(ToOwned::to_owned).collect();
+    let end = if lines.first().is_some_and(|line| line.ends_with("\r\n")) { "\r\n" } else { "\n" };
+    if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
+        last.push_str(end);
+    }
     let variables = dot_env_lines(text);
     let mut named = variables.iter().filter(|line| line.name == VARIABLE);
-    let line = format!("{VARIABLE}={url}");
+    let line = format!("{VARIABLE}={url}{end}");
     let own = |number: usize| number > 1 && lines[number - 2].trim() == MARK;
     if let Some(other) = variables.iter().find(|line| line.name == VARIABLE && !own(line.number)) {
         return Err(format!(
@@ -55,9 +62,9 @@ fn with_url(text: &str, url: &str) -> Result<String, Failure> {
     }
     match named.next_back() {
         Some(former) => lines[former.number - 1] = line,
-        None => lines.extend([MARK.to_owned(), line]),
+        None => lines.extend([format!("{MARK}{end}"), line]),
     }
-    Ok(lines.join("\n") + "\n")
+    Ok(lines.concat())
 }
 
 #[cfg(test)]
@@ -72,6 +79,29 @@ mod tests {
         assert_eq!(first, expected);
         let second = with_url(&(first.clone() + "C=3\n"), "postgres://two").unwrap();
         assert_eq!(second, first.replace("one", "two") + "C=3\n");
+    }
+
+    #[test]
+    fn line_ends_of_windows_stay() {
+        let first = with_url("A=1\r\nB=2", "postgres://one").unwrap();
+        let expected =
+            "A=1\r\nB=2\r\n# Written by bookstore dev.\r\nDATABASE_URL=postgres://one\r\n";
+        assert_eq!(first, expected);
+        let second = with_url(&first, "postgres://two").unwrap();
+        assert_eq!(second, expected.replace("one", "two"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn link_to_another_file_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("real.env");
+        fs::write(&target, "A=1\n").unwrap();
+        std::os::unix::fs::symlink("real.env", folder.path().join(DOT_ENV)).unwrap();
+        write(folder.path(), "postgres://one").unwrap();
+        assert!(folder.path().join(DOT_ENV).is_symlink());
+        let expected = with_url("A=1\n", "postgres://one").unwrap();
+        assert_eq!(fs::read_to_string(target).unwrap(), expected);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! `bookstore dev`: a PostgreSQL cluster of one developer's own, in a folder of the project, and the
 //! service on it.
 
+mod access;
 mod account;
 mod cluster;
+mod container;
 mod database;
+mod engine;
 mod env_file;
 mod processes;
+mod server;
 mod state;
 
 use std::{
@@ -18,8 +22,9 @@ use clap::{Args, Subcommand};
 use tokio::runtime::Builder;
 
 use self::{
-    cluster::{ClusterStart, DevCluster},
-    state::StateFolder,
+    access::ABSENT,
+    cluster::DevCluster,
+    state::{ClusterStart, StateFolder},
 };
 use super::{failure::Failure, print, serve};
 use crate::{
@@ -46,13 +51,20 @@ pub struct Arguments {
             .range(i64::from(sample_data::FEWEST_BOOKS)..=i64::from(sample_data::MOST_BOOKS))
     )]
     sample_data: u32,
+    /// Runs a new database in a container (docker, else podman), also if PostgreSQL is installed.
+    #[arg(long)]
+    container: bool,
 }
 
 /// The subcommands of `dev`.
 #[derive(Subcommand)]
 pub enum DevCommand {
     /// Starts the cluster, creates it if needed, and writes its URL to `.env`.
-    Up,
+    Up {
+        /// Runs a new database in a container (docker, else podman), also if PostgreSQL is installed.
+        #[arg(long)]
+        container: bool,
+    },
     /// Stops the cluster. Its data stays.
     Down,
     /// Prints the state and the URL of the cluster. The exit code is 0 if it runs, else 3.
@@ -97,13 +109,19 @@ pub struct DevService {
 pub async fn run(verb: DevCommand) -> Result<ExitCode, Failure> {
     let state = StateFolder::of_working_directory()?;
     match verb {
-        DevCommand::Up => {
+        DevCommand::Up { container } => {
             let _lock = state.lock()?;
-            up(&state).await?;
+            up(&state, container).await?;
+            if names_database() {
+                print::error(
+                    "the environment variable DATABASE_URL overrides .env: unset it for commands \
+                     that use this database",
+                );
+            }
         }
         DevCommand::Down => {
-            if !state.data().exists() {
-                print::line("no database here: bookstore dev up creates one");
+            if !DevCluster::is_in(&state) {
+                print::line(ABSENT);
                 return Ok(ExitCode::SUCCESS);
             }
             let _lock = state.lock()?;
@@ -111,18 +129,20 @@ pub async fn run(verb: DevCommand) -> Result<ExitCode, Failure> {
             print::line(if stopped { "stopped" } else { "not running" });
         }
         DevCommand::Status => return status(&state),
-        DevCommand::Logs { lines, follow } => logs(&state, lines, follow).await?,
+        DevCommand::Logs { lines, follow } => return logs(&state, lines, follow).await,
         DevCommand::Psql { arguments } => return psql(&state, &arguments),
         DevCommand::Reset { yes } => {
             if !yes {
                 confirm(&state)?;
             }
             let _lock = state.lock()?;
-            if state.data().exists() {
-                DevCluster::find(&state)?.stop()?;
-                state.delete_data()?;
+            let mut in_container = false;
+            if DevCluster::is_in(&state) {
+                let cluster = DevCluster::find(&state)?;
+                in_container = matches!(cluster, DevCluster::Container(_));
+                cluster.delete(&state)?;
             }
-            up(&state).await?;
+            up(&state, in_container).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -138,18 +158,21 @@ pub fn begin(arguments: &Arguments, settings: SettingFlags) -> Result<DevService
                     bookstore serve serves another one"
             .into());
     }
-    let mut variables = environment();
-    let named = |(name, value): &(String, String)| name == "DATABASE_URL" && !value.is_empty();
-    if variables.any(|variable| named(&variable)) {
+    if names_database() {
         print::error("bookstore dev ignores the environment variable DATABASE_URL");
     }
     let state = StateFolder::of_working_directory()?;
     let _lock = state.lock()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (cluster, start) = runtime.block_on(up(&state))?;
-    let settings = settings.with_database_url(cluster.url());
+    let (cluster, start) = runtime.block_on(up(&state, arguments.container))?;
+    let settings = settings.with_database_url(cluster.access().url());
     let serve = serve::Arguments::for_development(arguments.sample_data);
     Ok(DevService { settings, serve, started: (start == ClusterStart::New).then_some(cluster) })
+}
+
+/// Whether the environment names a database.
+fn names_database() -> bool {
+    environment().any(|(name, value)| name == "DATABASE_URL" && !value.is_empty())
 }
 
 /// Stops the cluster after the service.
@@ -158,51 +181,67 @@ pub fn begin(arguments: &Arguments, settings: SettingFlags) -> Result<DevService
 /// If PostgreSQL does not stop.
 pub fn end(cluster: DevCluster) -> Result<(), Failure> {
     cluster.stop()?;
-    print::error("the database is stopped; its data stays in .bookstore");
+    let place = match cluster {
+        DevCluster::Installed(_) => ".bookstore".to_owned(),
+        DevCluster::Container(container) => container.volume(),
+    };
+    print::error(&format!("the database is stopped; its data stays in {place}"));
     Ok(())
 }
 
 /// Starts the cluster, prints its URL and writes the URL to `.env`.
-async fn up(state: &StateFolder) -> Result<(DevCluster, ClusterStart), Failure> {
+async fn up(
+    state: &StateFolder,
+    in_container: bool,
+) -> Result<(DevCluster, ClusterStart), Failure> {
     // Checked first, so that nothing starts if the file names another database.
     env_file::check(state.project())?;
-    let (cluster, start) = DevCluster::start(state)?;
-    database::prepare(&cluster).await?;
-    env_file::write(state.project(), &cluster.url())?;
+    let (cluster, start) = DevCluster::start(state, in_container)?;
+    cluster.wait_until_ready().await?;
+    database::prepare(cluster.access()).await?;
+    let url = cluster.access().url();
+    env_file::write(state.project(), &url)?;
     let what = match start {
         ClusterStart::New => "started",
         ClusterStart::Running => "runs already",
     };
     print::error(&format!(
-        "PostgreSQL {} {what} on port {}, data in {}; its URL is in .env",
-        cluster.version(),
-        cluster.port(),
-        state.data().display()
+        "{} {what} on port {}, data in {}; its URL is in .env",
+        cluster.description(),
+        cluster.access().port,
+        cluster.place(state)
     ));
-    print::line(&format!("DATABASE_URL={}", cluster.url()));
+    print::line(&format!("DATABASE_URL={url}"));
     Ok((cluster, start))
 }
 
 fn status(state: &StateFolder) -> Result<ExitCode, Failure> {
-    if !state.data().exists() {
-        print::line("no database here: bookstore dev up creates one");
+    if !DevCluster::is_in(state) {
+        print::line(ABSENT);
         return Ok(ExitCode::from(STOPPED));
     }
     let cluster = DevCluster::find(state)?;
-    let process = cluster.process();
-    match process {
-        Some(process) => print::line(&format!("running (process {process})")),
+    let running = cluster.running()?;
+    match &running {
+        Some(place) => print::line(&format!("running ({place})")),
         None => print::line("stopped"),
     }
-    print::line(&format!("PostgreSQL {}", cluster.version()));
-    print::line(&format!("data {}", state.data().display()));
-    print::line(&format!("log {}", state.log().display()));
-    print::line(&format!("DATABASE_URL={}", cluster.url()));
-    Ok(if process.is_some() { ExitCode::SUCCESS } else { ExitCode::from(STOPPED) })
+    print::line(&cluster.description());
+    print::line(&format!("data {}", cluster.place(state)));
+    if let DevCluster::Installed(_) = cluster {
+        print::line(&format!("log {}", state.log().display()));
+    }
+    print::line(&format!("DATABASE_URL={}", cluster.access().url()));
+    Ok(if running.is_some() { ExitCode::SUCCESS } else { ExitCode::from(STOPPED) })
 }
 
 /// Prints the end of the log, and what is written to it afterwards.
-async fn logs(state: &StateFolder, lines: usize, follow: bool) -> Result<(), Failure> {
+async fn logs(state: &StateFolder, lines: usize, follow: bool) -> Result<ExitCode, Failure> {
+    if DevCluster::is_in(state)
+        && let DevCluster::Container(container) = DevCluster::find(state)?
+    {
+        return replace(container.logs(lines, follow));
+    }
     let path = state.log();
     let read = |path: &Path| {
         std::fs::read(path).map_err(|error| {
@@ -216,7 +255,7 @@ async fn logs(state: &StateFolder, lines: usize, follow: bool) -> Result<(), Fai
         print::line(line);
     }
     if !follow {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let mut at = text.len();
     loop {
@@ -234,20 +273,30 @@ async fn logs(state: &StateFolder, lines: usize, follow: bool) -> Result<(), Fai
 /// Replaces this process by psql. The password is in its environment, not in its command line.
 fn psql(state: &StateFolder, arguments: &[std::ffi::OsString]) -> Result<ExitCode, Failure> {
     let cluster = DevCluster::find(state)?;
-    if cluster.process().is_none() {
+    if cluster.running()?.is_none() {
         return Err("the database does not run: bookstore dev up starts it".into());
     }
-    let program = PostgresPrograms::find(&["psql"], OLDEST)?.path("psql");
-    let mut command = Command::new(program);
-    account::without_variables(&mut command);
-    command.envs(cluster.variables()).args(arguments);
+    let mut command = match &cluster {
+        DevCluster::Installed(server) => {
+            let program = PostgresPrograms::find(&["psql"], OLDEST)?.path("psql");
+            let mut command = Command::new(program);
+            account::without_variables(&mut command);
+            command.envs(server.access().variables());
+            command
+        }
+        DevCluster::Container(container) => {
+            container.psql(std::io::stdin().is_terminal() && std::io::stdout().is_terminal())
+        }
+    };
+    command.args(arguments);
     replace(command)
 }
 
 #[cfg(unix)]
 fn replace(mut command: Command) -> Result<ExitCode, Failure> {
     use std::os::unix::process::CommandExt as _;
-    Err(format!("psql: {}", command.exec()).into())
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(format!("{program}: {}", command.exec()).into())
 }
 
 #[cfg(not(unix))]
@@ -262,8 +311,12 @@ fn confirm(state: &StateFolder) -> Result<(), Failure> {
     if !input.is_terminal() {
         return Err("reset deletes all data: confirm it with --yes".into());
     }
+    let place = match DevCluster::is_in(state) {
+        true => DevCluster::find(state)?.place(state),
+        false => state.data().display().to_string(),
+    };
     let mut question = std::io::stderr().lock();
-    write!(question, "This deletes all data in {}. Go on? [y/N] ", state.data().display())?;
+    write!(question, "This deletes all data in {place}. Go on? [y/N] ")?;
     question.flush()?;
     let mut answer = String::new();
     input.read_line(&mut answer)?;

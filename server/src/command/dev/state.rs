@@ -11,6 +11,15 @@ use crate::command::failure::Failure;
 /// The name of the folder.
 const NAME: &str = ".bookstore";
 
+/// Whether the cluster ran before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterStart {
+    /// This process has started it.
+    New,
+    /// It ran.
+    Running,
+}
+
 /// The folder of one project.
 #[derive(Clone, Debug)]
 pub struct StateFolder {
@@ -21,6 +30,11 @@ impl StateFolder {
     /// The folder in the working directory. It may not exist.
     pub(super) fn of_working_directory() -> Result<Self, Failure> {
         Ok(Self { project: std::env::current_dir()?.canonicalize()? })
+    }
+
+    /// The folder of another project.
+    pub(super) fn of(project: &Path) -> Self {
+        Self { project: project.to_owned() }
     }
 
     /// The folder that it is in, where `.env` is too.
@@ -78,6 +92,12 @@ impl StateFolder {
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
         let path = self.path().join(name);
         write_private(&path, text).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    /// Removes a file of the folder.
+    pub(super) fn remove(&self, name: &str) -> Result<(), Failure> {
+        let path = self.path().join(name);
+        fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()).into())
     }
 
     /// Deletes the data. The port and the password stay.

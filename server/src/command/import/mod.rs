@@ -7,7 +7,7 @@ mod mapping;
 mod rejects;
 mod resume;
 mod session;
-mod source;
+pub(super) mod source;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,8 @@ use bookstore_migration::{
     target::TargetError,
 };
 
+use sea_orm::DbErr;
+
 use super::output::Output;
 use crate::{app, command::failure::Failure, config::Config, migrations::StoreOpener};
 
@@ -42,7 +44,11 @@ impl<E: Into<Failure>> From<E> for Problem {
             Ok(error) => Self::Migration(*error),
             Err(error) => match error.downcast::<TargetError>() {
                 Ok(error) => Self::Migration((*error).into()),
-                Err(error) => Self::Other(error),
+                Err(error) => Self::Other(match error.downcast::<DbErr>() {
+                    // In the same words as an error of a runner.
+                    Ok(error) => MigrationError::from(*error).to_string().into(),
+                    Err(error) => error,
+                }),
             },
         }
     }

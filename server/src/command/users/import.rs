@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -15,7 +13,12 @@ use clap::Args;
 use super::record;
 use crate::{
     app,
-    command::{failure::Failure, print, transfer::progress::Progress},
+    command::{
+        failure::Failure,
+        import::source::{FileInput, JsonlSource, LARGEST, Raw, Record},
+        print,
+        transfer::{format::is_pipe, progress::Progress},
+    },
     config::Config,
     resource::user::{self, ImportedUser},
     rpc::{calls::Calls, rules::Rules},
@@ -36,8 +39,8 @@ const SCHEMA_TIMEOUT: Duration = Duration::from_secs(10);
 /// The arguments of `users import`.
 #[derive(Args)]
 #[command(
-    after_help = "A line is an object with email, username, full_name and password_hash ($argon2id$, \
-    $argon2i$, $argon2d$, $2a$, $2b$ or $2y$); id, is_active, role, avatar_url and bio are optional. \
+    after_help = "A line is an object with email, username and password_hash ($argon2id$, $argon2i$, \
+    $argon2d$, $2a$, $2b$ or $2y$); id, full_name, is_active, role, avatar_url and bio are optional. \
     Nothing is written unless the whole file is right. Users whose email is in the database already \
     stay as they are, so the same file can be imported again. Exit codes: 0 all users are in; 1 \
     failed; 2 wrong command line; 3 some users were there already; 64 wrong settings."
@@ -60,7 +63,7 @@ pub(super) async fn run(
     arguments: &Arguments,
 ) -> Result<ExitCode, Failure> {
     // A wrong path is told before a wrong database.
-    drop(lines(&arguments.file)?);
+    drop(open(&arguments.file)?);
     let store = app::open_store(&config.database)?;
     let imported = import(config, &store, known, arguments).await;
     store.close().await;
@@ -99,16 +102,17 @@ async fn import(
     let length = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
     let mut progress = Progress::start(length);
     let (mut inserted, mut present, mut bytes) = (0, 0, 0);
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut lines = lines(path)?.peekable();
-    while let Some(next) = lines.next() {
-        let (line, text) = next?;
-        bytes += text.len() as u64 + 1;
-        if !text.trim().is_empty() {
-            batch.push(checked(&calls, line, &text).map_err(|_| changed(path))?);
+    let mut lines = open(path)?;
+    loop {
+        let mut batch = Vec::with_capacity(BATCH);
+        while batch.len() < BATCH
+            && let Some(record) = next(&mut lines, path)?
+        {
+            bytes = record.read;
+            batch.push(checked(&calls, &record).map_err(|_| changed(path))?);
         }
-        if batch.len() < BATCH && lines.peek().is_some() {
-            continue;
+        if batch.is_empty() {
+            break;
         }
         let found = user::import(store, &batch).await.map_err(|error| {
             let done =
@@ -123,61 +127,82 @@ async fn import(
         }
         inserted += batch.len() as u64 - found.len() as u64;
         present += found.len() as u64;
-        batch.clear();
         progress.update(bytes, inserted + present, 0);
     }
     progress.end();
+    if inserted + present != count {
+        return Err(changed(path));
+    }
     print::line(&format!("inserted {inserted}\nalready there {present}"));
     Ok(if present == 0 { ExitCode::SUCCESS } else { ExitCode::from(PRESENT) })
 }
 
 /// Checks every line of the file. Returns the number of users.
-fn check_all(path: &Path, calls: &Calls) -> Result<usize, Failure> {
-    let mut faults = 0;
-    let mut emails: HashMap<String, usize> = HashMap::new();
-    let mut tell = |line: usize, violations: Vec<FieldViolation>| {
+fn check_all(path: &Path, calls: &Calls) -> Result<u64, Failure> {
+    let (mut faults, mut count) = (0, 0);
+    // The line of each value that no two users may have.
+    let mut seen: HashMap<(&str, String), i64> = HashMap::new();
+    let mut lines = open(path)?;
+    while let Some(record) = next(&mut lines, path)? {
+        count += 1;
+        let violations = match checked(calls, &record) {
+            Ok(user) => {
+                let unique = [("email", Some(user.email)), ("id", user.id)];
+                let unique = unique.into_iter().filter_map(|(field, value)| Some((field, value?)));
+                let again = |(field, value)| {
+                    let first = seen.insert((field, value), record.line)?;
+                    let description = format!("is the {field} of line {first} too");
+                    Some(FieldViolation::new(field, description))
+                };
+                unique.filter_map(again).collect()
+            }
+            Err(violations) => violations,
+        };
         for FieldViolation { field, description, .. } in violations {
             faults += 1;
             if faults <= SHOWN {
-                print::error(&format!("line {line}: {field}: {description}"));
+                print::error(&format!("line {}: {field}: {description}", record.line));
             }
-        }
-    };
-    for next in lines(path)? {
-        let (line, text) = next?;
-        if text.trim().is_empty() {
-            continue;
-        }
-        match checked(calls, line, &text) {
-            Ok(user) => {
-                if let Some(first) = emails.insert(user.email, line) {
-                    let description = format!("is the email of line {first} too");
-                    tell(line, vec![FieldViolation::new("email", description)]);
-                }
-            }
-            Err(violations) => tell(line, violations),
         }
     }
     match faults {
-        0 => Ok(emails.len()),
+        0 => Ok(count),
         faults => Err(format!("{}: {faults} fault(s), nothing is imported", path.display()).into()),
     }
 }
 
-fn checked(calls: &Calls, line: usize, text: &str) -> Result<ImportedUser, Vec<FieldViolation>> {
+fn checked(calls: &Calls, record: &Record) -> Result<ImportedUser, Vec<FieldViolation>> {
+    let wrong = |description: String| vec![FieldViolation::new(record::LINE, description)];
+    let text = match &record.raw {
+        Raw::Line(line) => std::str::from_utf8(line).map_err(|error| {
+            wrong(format!("is no UTF-8 from byte {} on", error.valid_up_to() + 1))
+        })?,
+        _ => return Err(wrong(format!("is longer than {LARGEST} bytes"))),
+    };
     let (request, password_hash) = record::read(text)?;
-    ImportedUser::check(calls, line, request, password_hash)
+    ImportedUser::check(calls, record.line, request, password_hash)
 }
 
-/// The lines of the file with their numbers.
-fn lines(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String), Failure>>, Failure> {
-    let shown = path.display().to_string();
-    let file = File::open(path).map_err(|error| format!("{shown}: {error}"))?;
-    let lines = BufReader::new(file).lines().zip(1..);
-    Ok(lines.map(move |(line, number)| match line {
-        Ok(text) => Ok((number, text)),
-        Err(error) => Err(format!("{shown}: line {number}: {error}").into()),
-    }))
+/// Opens the file. It is read twice, so it must be a regular one.
+fn open(path: &Path) -> Result<JsonlSource, Failure> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| format!("{shown}: {error}");
+    let is_stream = is_pipe(path) || {
+        let about = std::fs::metadata(path).map_err(failed)?;
+        !about.is_file() && !about.is_dir()
+    };
+    if is_stream {
+        return Err(format!(
+            "{shown}: must be a regular file, since it is read twice: write the users to one first"
+        )
+        .into());
+    }
+    let (input, _) = FileInput::open(path).map_err(failed)?;
+    Ok(JsonlSource::new(input))
+}
+
+fn next(lines: &mut JsonlSource, path: &Path) -> Result<Option<Record>, Failure> {
+    lines.next().map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 fn changed(path: &Path) -> Failure {

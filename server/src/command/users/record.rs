@@ -9,7 +9,7 @@ const FIELDS: &str =
     "id, email, username, full_name, password_hash, is_active, role, avatar_url, bio";
 
 /// The name of the violated field where the whole line is wrong.
-const LINE: &str = "the line";
+pub(super) const LINE: &str = "the line";
 
 /// Reads a line: the user and the hash.
 ///

@@ -83,6 +83,9 @@ impl DatabaseUrl {
             Engine::Postgres
         } else {
             let scheme = text.split(':').next().unwrap_or_default();
+            if let Some(hint) = driver_hint(scheme) {
+                return Err(hint);
+            }
             let other = OTHERS.into_iter().find(|other| *other == scheme);
             let other = other.map(|other| format!("{other} is not supported, the URL "));
             return Err(format!("{}{FORMS}", other.unwrap_or_default()));
@@ -151,6 +154,30 @@ impl DatabaseUrl {
         &self.text
     }
 }
+
+/// What to write in place of a scheme of SQLAlchemy that names a driver, such as
+/// `postgresql+asyncpg`.
+fn driver_hint(scheme: &str) -> Option<String> {
+    let (engine, driver) = scheme.split_once('+')?;
+    // Only known names are repeated: the rest may be a part of a password.
+    let (url, drivers, relative) = match engine {
+        "postgresql" | "postgres" => ("postgresql://", &POSTGRES_DRIVERS[..], ""),
+        "sqlite" => (
+            "sqlite://",
+            &SQLITE_DRIVERS[..],
+            ", and two slashes stand before a relative path: sqlite://bookstore.db?mode=rwc",
+        ),
+        _ => return None,
+    };
+    let driver = drivers.iter().find(|known| **known == driver);
+    let part = driver.map_or_else(|| "the driver".to_owned(), |driver| format!("+{driver}"));
+    Some(format!("must leave out {part}: the URL begins with {url}{relative}"))
+}
+
+/// The drivers of PostgreSQL and of SQLite in URLs of SQLAlchemy.
+const POSTGRES_DRIVERS: [&str; 6] =
+    ["asyncpg", "pg8000", "psycopg", "psycopg2", "psycopg2cffi", "psycopg_async"];
+const SQLITE_DRIVERS: [&str; 4] = ["aiosqlite", "pysqlcipher", "pysqlite", "pysqlite_numeric"];
 
 impl NodeEncryption {
     fn of(node: &postgres::UrlNode) -> Self {

@@ -27,6 +27,30 @@ fn a_shown_url_has_no_secret() {
     assert_eq!(DatabaseUrl::parse("postgresql://h").unwrap().engine(), Engine::Postgres);
 }
 
+#[test]
+fn a_driver_in_the_url_is_to_be_left_out() {
+    for (url, wanted) in [
+        (
+            "postgresql+asyncpg://u:s3cret@h/db",
+            "must leave out +asyncpg: the URL begins with postgresql://",
+        ),
+        (
+            "postgres+psycopg2://u:s3cret@h/db",
+            "must leave out +psycopg2: the URL begins with postgresql://",
+        ),
+        (
+            "postgresql+s3cret://h/db",
+            "must leave out the driver: the URL begins with postgresql://",
+        ),
+        ("sqlite+aiosqlite:///./test.db", "relative path: sqlite://bookstore.db?mode=rwc"),
+        ("mysql+s3cret://h/db", FORMS),
+    ] {
+        let error = DatabaseUrl::parse(url).expect_err(url);
+        assert!(error.contains(wanted), "{url}: {error}");
+        assert!(!error.contains("s3cret"), "{url}: {error}");
+    }
+}
+
 /// The names of the nodes of a URL.
 fn names(text: &str) -> Vec<String> {
     let url = DatabaseUrl::parse(text).expect(text);

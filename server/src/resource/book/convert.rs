@@ -19,7 +19,7 @@ use prost::Message as _;
 use super::{
     Book,
     operations::{CreateBooks, DeleteBooks, UpdateBooks},
-    view::{GetBook, GetBooks, ListBooks},
+    view::{BookParts, GetBook, GetBooks, ListBooks},
     view_form::{Reviews, WithCategory},
 };
 use crate::{
@@ -103,13 +103,7 @@ impl ReadRequest for GetBookRequest {
         _: &GetBook,
         ((book, category), reviews): (WithCategory, Option<Reviews>),
     ) -> Result<Message, StoreError> {
-        let mut book = with_category(book, category);
-        if let Some(Reviews { latest, count, mean }) = reviews {
-            book.latest_reviews = standard::many::<Review>(latest);
-            book.review_count = Some(count);
-            book.mean_rating = mean;
-        }
-        Ok(book)
+        Ok(with_parts(book, (category, reviews)))
     }
 }
 
@@ -119,18 +113,20 @@ impl ReadRequest for ListBooksRequest {
 
     fn query(self, check: &mut Check<'_>) -> Option<ListBooks> {
         let category = category_columns(check, self.view, "books.category");
+        let detail = self.view == BookView::Detail as i32;
+        let reviews = detail.then(|| check.columns::<Review>("books.latest_reviews"));
         let Self { page_size, page_token, skip, filter, order_by, total_size_mode, .. } = self;
         let fields = ListFields { page_size, page_token, skip, filter, order_by, total_size_mode };
         let columns = check.columns::<Book>("books");
         let page = list::query::<Book>(check, ListBooks::NAME, fields, columns)?;
-        Some(ListBooks { page, category })
+        Some(ListBooks { page, category, reviews })
     }
 
     fn answer(
         query: &ListBooks,
-        listed: Listed<WithCategory>,
+        listed: Listed<(Model, BookParts)>,
     ) -> Result<ListBooksResponse, StoreError> {
-        let page = list::page_of::<Book, _, _>(&query.page, listed, with_category)?;
+        let page = list::page_of::<Book, _, _>(&query.page, listed, with_parts)?;
         let Page { messages: books, next_page_token, total_size } = page;
         Ok(ListBooksResponse { books, next_page_token, total_size })
     }
@@ -169,6 +165,16 @@ impl ReadRequest for BatchGetBooksRequest {
 fn category_columns(check: &Check<'_>, view: i32, path: &str) -> Option<Columns> {
     let with_category = [BookView::WithCategory as i32, BookView::Detail as i32];
     with_category.contains(&view).then(|| check.columns::<Category>(path))
+}
+
+fn with_parts(book: Model, (category, reviews): BookParts) -> Message {
+    let mut book = with_category(book, category);
+    if let Some(Reviews { latest, count, mean }) = reviews {
+        book.latest_reviews = standard::many::<Review>(latest);
+        book.review_count = Some(count);
+        book.mean_rating = mean;
+    }
+    book
 }
 
 fn with_category(book: Model, category: Option<Arc<category::Model>>) -> Message {

@@ -16,6 +16,7 @@ use bookstore_proto::v1::{
 use bookstore_query::{
     Resource,
     field::{Field, Kind, ResourceFields},
+    list::ListDefinition,
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
@@ -25,7 +26,7 @@ use crate::rpc::registry::Registry;
 /// The registration of books.
 pub const ENTRY: Entry = Entry {
     name: book_service_server::SERVICE_NAME,
-    fields: Some(Book::FIELDS),
+    list: Some(ListDefinition::of::<Book>()),
     register,
     serve: service::serve,
 };

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Book,
-    view_form::{Reviews, ViewForm, WithCategory},
+    view_form::{Reviews, ViewForm, WithCategory, reviews_by_book, reviews_of},
 };
 use crate::resource::category::Category;
 
@@ -41,7 +41,12 @@ pub struct ListBooks {
     pub page: ListQuery,
     /// The columns of the books' categories; none if they aren't selected.
     pub category: Option<Columns>,
+    /// The columns of the books' reviews; none if they aren't selected.
+    pub reviews: Option<Columns>,
 }
+
+/// What the view of a list adds to a book.
+pub type BookParts = (Option<Arc<category::Model>>, Option<Reviews>);
 
 impl Query for GetBook {
     const NAME: &'static str = "GetBook";
@@ -121,7 +126,7 @@ impl GetBooks {
 impl Query for ListBooks {
     const NAME: &'static str = "ListBooks";
     const SCANS: bool = true;
-    type Output = Listed<WithCategory>;
+    type Output = Listed<(Model, BookParts)>;
 
     async fn fetch(&self, connection: &Connection) -> Result<Self::Output, StoreError> {
         let listed = list::list::<Book>(connection, &self.page).await?;
@@ -129,8 +134,28 @@ impl Query for ListBooks {
             return Ok(listed.alone());
         }
         let categories = categories(connection, &listed.rows, self.category, PAGE_BYTES).await?;
-        Ok(listed.beside(categories))
+        let Some(columns) = self.reviews else {
+            return Ok(listed.beside(categories.into_iter().map(|it| (it, None)).collect()));
+        };
+        let ids = listed.rows.iter().take(categories.len()).map(|book| book.id).collect();
+        let reviews = reviews(connection, ids, columns).await?.into_iter().map(Some);
+        Ok(listed.beside(categories.into_iter().zip(reviews).collect()))
     }
+}
+
+/// The reviews of each book, for as many books as fit on a page, in one statement.
+async fn reviews(
+    connection: &Connection,
+    ids: Vec<Uuid>,
+    columns: Columns,
+) -> Result<Vec<Reviews>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statement = reviews_of(connection.get_database_backend(), columns, &ids);
+    let read = connection.cached_up_to(statement, PAGE_BYTES).await?;
+    let rows: Vec<_> = read.rows.into_iter().map(|(row, _)| row).collect();
+    reviews_by_book(&ids, &rows, read.cut)
 }
 
 /// The category of each book, for as many books as those fit of that are read: each once, in

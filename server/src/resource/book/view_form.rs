@@ -28,6 +28,9 @@ const RATING_PARTS: i64 = 1 << 26;
 /// The square of that.
 const SMALLEST_PARTS: f64 = (1_u64 << 52) as f64;
 
+/// The number of the first form that reads only reviews.
+const ONLY_REVIEWS: u8 = 96;
+
 /// A book's row with its category; none if it has none, or the view.
 pub type WithCategory = (Model, Option<Arc<category::Model>>);
 
@@ -124,7 +127,7 @@ impl ViewForm {
             None => select_of(&own, &from),
             Some(it) => {
                 let reviews = columns_of::<Review>(backend, it, "r", "r_");
-                let (related, from_reviews) = latest(backend, reviews, many);
+                let (related, from_reviews) = latest(backend, reviews, many.then_some(ANY_ORDER));
                 with_related((&own, &from), (&related, r#"r."r_book_id""#, &from_reviews))
             }
         }
@@ -169,21 +172,90 @@ impl ViewForm {
         let (mut count, mut mean_rating) = (0, None);
         if let Some(row) = figures {
             count = row.try_get("", "review_count")?;
-            let (whole, rest) = (row.try_get("", "whole")?, row.try_get("", "rest")?);
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "at most 55 digits; 53 of them are kept"
-            )]
-            let mean = mean(whole, rest, RATING_PARTS, count) as f64;
-            mean_rating = Some(mean / SMALLEST_PARTS);
+            mean_rating = Some(mean_of(row, count)?);
         }
         Ok((book, Some(Reviews { latest, count, mean: mean_rating })))
     }
 }
 
+/// The mean rating in a row with the figures of `count` reviews.
+fn mean_of(row: &QueryResult, count: i64) -> Result<f64, StoreError> {
+    let (whole, rest) = (row.try_get("", "whole")?, row.try_get("", "rest")?);
+    #[expect(clippy::cast_precision_loss, reason = "at most 55 digits; 53 of them are kept")]
+    let mean = mean(whole, rest, RATING_PARTS, count) as f64;
+    Ok(mean / SMALLEST_PARTS)
+}
+
+/// The statement for the latest reviews of books and the figures of all their reviews, in the order of
+/// the books.
+pub fn reviews_of(backend: DbBackend, columns: Columns, ids: &[Uuid]) -> CachedStatement {
+    let form = ONLY_REVIEWS | number(Some(columns)) | MANY;
+    let text = StatementText::of(Book::NAME, form, backend, |backend| {
+        let reviews = columns_of::<Review>(backend, columns, "r", "r_");
+        let (related, from) = latest(backend, reviews, Some(IN_ORDER));
+        let order = r#"w.place, r."r_created_at" DESC, r."r_id" DESC"#;
+        format!("{} ORDER BY {order}", select_of(&related, &from))
+    });
+    CachedStatement { text, values: Values(vec![crud::value_of(backend, ids)]) }
+}
+
+/// Pairs books with their reviews, from the rows that [`reviews_of`] reads for them. If `is_cut`, the
+/// answer ends before the first book whose reviews may not all have been read.
+///
+/// # Errors
+/// If a row has another form: a defect of this program.
+pub fn reviews_by_book(
+    ids: &[Uuid],
+    rows: &[QueryResult],
+    is_cut: bool,
+) -> Result<Vec<Reviews>, StoreError> {
+    let mut answer = Vec::with_capacity(ids.len());
+    let mut rows = rows.iter().peekable();
+    for id in ids {
+        let mut of_book = Reviews { latest: Vec::new(), count: 0, mean: None };
+        while let Some(row) = rows.peek() {
+            let review = Review::from_row(row, 0)?;
+            if review.book_id != *id {
+                break;
+            }
+            if of_book.latest.is_empty() {
+                of_book.count = row.try_get("", "review_count")?;
+                of_book.mean = Some(mean_of(row, of_book.count)?);
+            }
+            of_book.latest.push(review);
+            rows.next();
+        }
+        // The next row, which was not read, may belong to this book.
+        if is_cut && rows.peek().is_none() {
+            break;
+        }
+        answer.push(of_book);
+    }
+    Ok(answer)
+}
+
+/// Where the books of a statement come from that reads the reviews of many: on PostgreSQL, on SQLite, and
+/// the condition there.
+type RowSource = (&'static str, &'static str, &'static str);
+
+/// The books without their order, which SQLite need not join.
+const ANY_ORDER: RowSource = ("(SELECT DISTINCT unnest($1) AS id) AS w", "", "");
+
+/// The books with their places. An id that fills the array up to the planned length comes again, and
+/// only its first place counts.
+const IN_ORDER: RowSource = (
+    "(SELECT id, min(place) AS place FROM unnest($1) WITH ORDINALITY AS w (id, place) GROUP BY id) AS w",
+    "(SELECT unhex(value) AS id, key AS place FROM json_each($1)) AS w CROSS JOIN ",
+    r#" AND r."r_book_id" = w.id"#,
+);
+
 /// The columns of the latest reviews of books, with the figures of all reviews of their book, and
 /// where they are read from.
-fn latest(backend: DbBackend, reviews: Vec<Selected>, many: bool) -> (Vec<Selected>, String) {
+fn latest(
+    backend: DbBackend,
+    reviews: Vec<Selected>,
+    many: Option<RowSource>,
+) -> (Vec<Selected>, String) {
     let (whole, rest) = rating_parts(backend);
     let named = |names: &[Selected]| -> Vec<Selected> {
         names.iter().map(|(_, name)| (format!(r#"r."{name}""#), name.clone())).collect()
@@ -192,7 +264,7 @@ fn latest(backend: DbBackend, reviews: Vec<Selected>, many: bool) -> (Vec<Select
     let order = r#"r."created_at" DESC, r."id" DESC"#;
     let figure_names = ["review_count", "whole", "rest"];
     let from = match (many, backend) {
-        (true, DbBackend::Sqlite) => {
+        (Some((_, books, of_book)), DbBackend::Sqlite) => {
             // It has no LATERAL.
             let asked = is_asked_for(backend, r#"r."book_id""#, true);
             let over = r#"OVER (PARTITION BY r."book_id")"#;
@@ -204,10 +276,10 @@ fn latest(backend: DbBackend, reviews: Vec<Selected>, many: bool) -> (Vec<Select
             all.push((place, "place".to_owned()));
             let all = select_of(&all, &format!(r#""reviews" AS r WHERE {asked}"#));
             related.extend(figure_names.map(|name| (format!(r#"r."{name}""#), name.to_owned())));
-            format!("({all}) AS r WHERE r.place <= {LATEST_REVIEWS}")
+            format!("{books}({all}) AS r WHERE r.place <= {LATEST_REVIEWS}{of_book}")
         }
         _ => {
-            let of = if many { r#"r."book_id" = w.id"# } else { r#"r."book_id" = $1"# };
+            let of = if many.is_some() { r#"r."book_id" = w.id"# } else { r#"r."book_id" = $1"# };
             let latest = select_of(&reviews, &format!(r#""reviews" AS r WHERE {of}"#));
             let latest = format!("{latest} ORDER BY {order} LIMIT {LATEST_REVIEWS}");
             let figures = format!(
@@ -217,11 +289,10 @@ fn latest(backend: DbBackend, reviews: Vec<Selected>, many: bool) -> (Vec<Select
             );
             related.extend(figure_names.map(|name| (format!("f.{name}"), name.to_owned())));
             match many {
-                true => format!(
-                    "(SELECT DISTINCT unnest($1) AS id) AS w CROSS JOIN LATERAL ({latest}) AS r \
-                     CROSS JOIN LATERAL ({figures}) AS f"
+                Some((books, ..)) => format!(
+                    "{books} CROSS JOIN LATERAL ({latest}) AS r CROSS JOIN LATERAL ({figures}) AS f"
                 ),
-                false => format!("({latest}) AS r CROSS JOIN ({figures}) AS f"),
+                None => format!("({latest}) AS r CROSS JOIN ({figures}) AS f"),
             }
         }
     };

@@ -7,14 +7,18 @@ mod service;
 use bookstore_proto::v1::{
     ExportBooksRequest, ImportBooksRequest, book_transfer_service_server::SERVICE_NAME,
 };
-use bookstore_query::Resource;
+use bookstore_query::list::ListDefinition;
 
 use super::{Entry, book::Book};
 use crate::rpc::registry::Registry;
 
 /// The registration of imports and exports.
-pub const ENTRY: Entry =
-    Entry { name: SERVICE_NAME, fields: Some(Book::FIELDS), register, serve: service::serve };
+pub const ENTRY: Entry = Entry {
+    name: SERVICE_NAME,
+    list: Some(ListDefinition::of::<Book>()),
+    register,
+    serve: service::serve,
+};
 
 fn register(registry: &mut Registry) {
     registry.direct::<ImportBooksRequest>();

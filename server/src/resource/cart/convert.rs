@@ -2,37 +2,50 @@
 
 use bookstore_entity::cart::Model;
 use bookstore_proto::v1::{
-    AddCartItemRequest, Cart, CartItem, CheckoutRequest, ClearCartRequest, GetCartRequest, Order,
-    RemoveCartItemRequest, UpdateCartItemRequest,
+    AddCartItemRequest, Cart as Message, CartItem, CheckoutRequest, ClearCartRequest,
+    GetCartRequest, ListCartsRequest, ListCartsResponse, Order, RemoveCartItemRequest,
+    UpdateCartItemRequest,
 };
+use bookstore_query::list::{ListQuery, Listed};
 use bookstore_store::{Query, StoreError};
 use uuid::Uuid;
 
-use super::operations::{
-    AddItem, CartItemRow, CartTarget, Checkout, Clear, GetCart, ItemChange, RemoveItem, UpdateItem,
+use super::{
+    Cart,
+    operations::{
+        AddItem, CartItemRow, CartTarget, Checkout, Clear, Filled, GetCart, ItemChange, ListCarts,
+        RemoveItem, UpdateItem,
+    },
 };
 use crate::{
     resource::order,
     rpc::{
         check::Check,
-        etag,
+        etag, list,
         request::{ReadRequest, WriteRequest},
+        standard::standard_list,
         wire,
     },
 };
 
+standard_list!(Cart: ListCartsRequest => ListCarts, ListCartsResponse { carts } by page);
+
+fn page(query: &ListQuery, listed: Listed<Filled>) -> Result<list::Page<Message>, StoreError> {
+    list::page_of::<Cart, _, _>(query, listed, message)
+}
+
 impl ReadRequest for GetCartRequest {
     type Query = GetCart;
-    type Answer = Cart;
+    type Answer = Message;
 
     fn query(self, check: &mut Check<'_>) -> Option<GetCart> {
         check.id(&self.user_id).map(GetCart)
     }
 
-    fn answer(query: &GetCart, read: <GetCart as Query>::Output) -> Result<Cart, StoreError> {
+    fn answer(query: &GetCart, read: <GetCart as Query>::Output) -> Result<Message, StoreError> {
         Ok(match read {
             Some((cart, items)) => message(cart, items),
-            None => Cart { user_id: query.0.to_string(), ..Default::default() },
+            None => Message { user_id: query.0.to_string(), ..Default::default() },
         })
     }
 }
@@ -60,7 +73,7 @@ macro_rules! changes {
     ($($request:ident => $operation:ident($change:expr);)+) => {$(
         impl WriteRequest for $request {
             type Operation = $operation;
-            type Answer = Cart;
+            type Answer = Message;
 
             fn operation(self, check: &mut Check<'_>) -> Option<$operation> {
                 let change: fn(&Check<'_>, &Self, CartTarget) -> Option<_> = $change;
@@ -68,7 +81,7 @@ macro_rules! changes {
                 change(check, &self, cart).map($operation)
             }
 
-            fn answer((cart, items): (Model, Vec<CartItemRow>)) -> Cart {
+            fn answer((cart, items): Filled) -> Message {
                 message(cart, items)
             }
         }
@@ -96,8 +109,8 @@ fn item_change(
     Some(ItemChange { cart, book_id: check.id(book_id)?, quantity })
 }
 
-fn message(cart: Model, items: Vec<CartItemRow>) -> Cart {
-    Cart {
+fn message(cart: Model, items: Vec<CartItemRow>) -> Message {
+    Message {
         id: cart.id.to_string(),
         user_id: cart.user_id.to_string(),
         etag: etag::write(cart.id, cart.version, cart.created_at),

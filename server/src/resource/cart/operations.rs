@@ -9,7 +9,7 @@ use bookstore_query::{
     Resource,
     children::children,
     crud::{self, Expected},
-    list::PAGE_BYTES,
+    list::{self, ListQuery, Listed, PAGE_BYTES},
 };
 use bookstore_store::{
     Connection, ConstraintCheck, FieldViolation, Operation, Precondition, StoreError,
@@ -22,7 +22,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::ITEM_BOOK;
+use super::{Cart, ITEM_BOOK};
 use crate::{
     resource::{
         order::{self, NewOrder, OrderLine},
@@ -45,11 +45,13 @@ const CART_EMPTY: Precondition = Precondition::new("CART_EMPTY", "there is nothi
 const CART_FULL: Precondition = Precondition::new("CART_FULL", "a cart doesn't hold that much");
 
 /// A cart with its items.
-type Filled = (Model, Vec<CartItemRow>);
+pub type Filled = (Model, Vec<CartItemRow>);
 
 queries! {
     /// Reads a user's cart; none if nothing was ever put into it.
     GetCart(Uuid) -> Option<Filled> = get;
+    /// Reads a page of the list.
+    ListCarts(ListQuery) -> Listed<Filled> = list;
 }
 
 operations! {
@@ -151,6 +153,15 @@ async fn items(connection: &Connection, cart: &Model) -> Result<Vec<CartItemRow>
     Ok(items.await?.pop().unwrap_or_default())
 }
 
+async fn list(connection: &Connection, query: &ListQuery) -> Result<Listed<Filled>, StoreError> {
+    let listed = list::list::<Cart>(connection, query).await?;
+    let ids: Vec<Uuid> = listed.rows.iter().map(|cart| cart.id).collect();
+    let parent = cart_item::Column::CartId;
+    let items =
+        children::<cart_item::Entity, _>(connection, parent, &ITEM, &ids, PAGE_BYTES).await?;
+    Ok(listed.beside(items))
+}
+
 async fn user_exists(connection: &Connection, id: Uuid) -> Result<(), StoreError> {
     let user = user::Entity::find_by_id(id).select_only().column(user::Column::Id);
     one_user(connection, id, user).await
@@ -203,7 +214,7 @@ async fn change(connection: &Connection, target: &CartTarget) -> Result<Filled, 
         Expected::Never => false,
     };
     if !is_expected {
-        let (resource, id) = ("cart", cart.id);
+        let (resource, id) = (Cart::NAME, cart.id);
         return Err(StoreError::EtagMismatch { resource, id, field: "etag".into() });
     }
     let items = items(connection, &cart).await?;

@@ -1,8 +1,8 @@
 //! `CartService` as tonic calls it: every method is one line.
 
 use bookstore_proto::v1::{
-    AddCartItemRequest, Cart, CheckoutRequest, ClearCartRequest, GetCartRequest, Order,
-    RemoveCartItemRequest, UpdateCartItemRequest,
+    AddCartItemRequest, Cart, CheckoutRequest, ClearCartRequest, GetCartRequest, ListCartsRequest,
+    ListCartsResponse, Order, RemoveCartItemRequest, UpdateCartItemRequest,
     cart_service_server::{CartService, CartServiceServer},
 };
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
@@ -20,6 +20,13 @@ struct Service(Calls);
 #[async_trait]
 impl CartService for Service {
     async fn get_cart(&self, request: Request<GetCartRequest>) -> Result<Response<Cart>, Status> {
+        self.0.read(request).await
+    }
+
+    async fn list_carts(
+        &self,
+        request: Request<ListCartsRequest>,
+    ) -> Result<Response<ListCartsResponse>, Status> {
         self.0.read(request).await
     }
 

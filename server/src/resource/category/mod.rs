@@ -13,6 +13,7 @@ use bookstore_proto::v1::{
 use bookstore_query::{
     Resource,
     field::{Field, Kind, ResourceFields},
+    list::ListDefinition,
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
@@ -22,7 +23,7 @@ use crate::rpc::registry::Registry;
 /// The registration of categories.
 pub const ENTRY: Entry = Entry {
     name: category_service_server::SERVICE_NAME,
-    fields: Some(Category::FIELDS),
+    list: Some(ListDefinition::of::<Category>()),
     register,
     serve: service::serve,
 };

@@ -13,6 +13,7 @@ use bookstore_proto::v1::{
 use bookstore_query::{
     Resource,
     field::{Field, Kind, ResourceFields},
+    list::ListDefinition,
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
@@ -22,7 +23,7 @@ use crate::rpc::registry::Registry;
 /// The registration of items.
 pub const ENTRY: Entry = Entry {
     name: item_service_server::SERVICE_NAME,
-    fields: Some(Item::FIELDS),
+    list: Some(ListDefinition::of::<Item>()),
     register,
     serve: service::serve,
 };

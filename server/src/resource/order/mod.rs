@@ -14,7 +14,8 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Kind, ResourceFields},
+    field::{ChildTable, Field, Kind, ResourceFields},
+    list::ListDefinition,
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
@@ -29,7 +30,7 @@ use crate::rpc::registry::Registry;
 /// The registration of orders.
 pub const ENTRY: Entry = Entry {
     name: order_service_server::SERVICE_NAME,
-    fields: Some(Order::FIELDS),
+    list: Some(ListDefinition::of::<Order>()),
     register,
     serve: service::serve,
 };
@@ -68,6 +69,9 @@ const TRANSITIONS: &[(&str, &[&str])] = &[
     (CANCELLED, &[PENDING, CONFIRMED]),
 ];
 
+/// The rows of the items of orders.
+const ITEMS: ChildTable = ChildTable { table: "order_items", parent: "order_id" };
+
 /// The resource.
 pub struct Order;
 
@@ -88,6 +92,7 @@ impl Resource for Order {
             },
             Field::filterable("total.currency_code", "currency_code"),
             Field::filterable("shipping_address", "shipping_address"),
+            Field::in_children("items.book_id", "book_id", ITEMS),
             Field {
                 kind: Kind::Time,
                 sortable: true,

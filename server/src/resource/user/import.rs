@@ -25,9 +25,11 @@ const PLACEHOLDER: &str = "********";
 #[derive(Clone, Debug)]
 pub struct ImportedUser {
     /// The line in the file, from 1 on.
-    pub line: usize,
+    pub line: i64,
     /// The email as it is stored.
     pub email: String,
+    /// The id that the file gives it.
+    pub id: Option<String>,
     row: Insert<ActiveModel>,
 }
 
@@ -38,7 +40,7 @@ impl ImportedUser {
     /// All fields at fault, by their names in the file.
     pub fn check(
         calls: &Calls,
-        line: usize,
+        line: i64,
         mut request: CreateUserRequest,
         password_hash: String,
     ) -> Result<Self, Vec<FieldViolation>> {
@@ -47,6 +49,7 @@ impl ImportedUser {
         }
         let hash = password::check_foreign(&password_hash).err();
         let hash = hash.map(|problem| FieldViolation::new("password_hash", problem));
+        let id = Some(request.id.clone()).filter(|id| !id.is_empty());
         let checked = calls.checked(request, |request, check| {
             standard::insert::<User>(check, "", request.user, &request.id)
         });
@@ -66,7 +69,7 @@ impl ImportedUser {
         row.path = format!("line {line}");
         row.id_path = format!("line {line}.id");
         let email = row.values.email.clone().take().unwrap_or_default();
-        Ok(Self { line, email, row })
+        Ok(Self { line, email, id, row })
     }
 }
 

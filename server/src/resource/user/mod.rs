@@ -15,7 +15,8 @@ use bookstore_proto::v1::{
 };
 use bookstore_query::{
     Resource,
-    field::{Field, Kind, ResourceFields},
+    field::{Field, Kind, ResourceFields, WordIndex},
+    list::ListDefinition,
 };
 use bookstore_store::{Constraint, ConstraintRule};
 
@@ -29,7 +30,7 @@ use crate::rpc::registry::Registry;
 /// The registration of users.
 pub const ENTRY: Entry = Entry {
     name: user_service_server::SERVICE_NAME,
-    fields: Some(User::FIELDS),
+    list: Some(ListDefinition::of::<User>()),
     register,
     serve: service::serve,
 };
@@ -51,6 +52,9 @@ fn register(registry: &mut Registry) {
 /// The roles as the contract names them, each with the text that its column holds.
 const ROLES: &[(&str, &str)] = &[("ROLE_USER", "USER"), ("ROLE_ADMIN", "ADMIN")];
 
+/// The index of the words of full names.
+const WORDS: WordIndex = WordIndex { name: "user_words", keys: "user_word_keys", key: "user_id" };
+
 /// The resource.
 pub struct User;
 
@@ -64,7 +68,11 @@ impl Resource for User {
             Field { kind: Kind::Id, ..Field::filterable("id", "id") },
             Field { sortable: true, ..Field::filterable("email", "email") },
             Field { sortable: true, ..Field::filterable("username", "username") },
-            Field { sortable: true, ..Field::filterable("full_name", "full_name") },
+            Field {
+                sortable: true,
+                words: Some(WORDS),
+                ..Field::filterable("full_name", "full_name")
+            },
             Field { kind: Kind::Bool, ..Field::filterable("is_active", "is_active") },
             Field { kind: Kind::Enum(ROLES), ..Field::filterable("role", "role") },
             Field {

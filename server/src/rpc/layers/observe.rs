@@ -323,8 +323,9 @@ impl Drop for AccessLogLine {
                 tracing::debug!(code, duration_ms, "call");
             } else {
                 // Callers learn only whether it was the primary.
-                let node = self.answer.node();
-                tracing::info!(node = node.as_deref(), code, duration_ms, "call");
+                let (node, ids) = self.answer.node_and_ids();
+                let (node, ids) = (node.as_deref(), ids.as_deref());
+                tracing::info!(node, code, duration_ms, ids, "call");
             }
         });
     }

@@ -60,7 +60,8 @@ impl<'a> StoredHash<'a> {
         let params = Params::try_from(&**hash).map_err(PasswordError::of)?;
         let version = match hash.version {
             Some(version) => Version::try_from(version).map_err(PasswordError::of)?,
-            None => Version::V0x13,
+            // The reference implementation leaves version 0x10 out (argon2, encoding.c).
+            None => Version::V0x10,
         };
         let (Some(salt), Some(stored)) = (&hash.salt, &hash.hash) else {
             return Err(PasswordError::of("a hash without a salt or without its value"));
@@ -97,7 +98,13 @@ pub fn check_foreign(text: &str) -> Result<(), String> {
             let parts: bcrypt::HashParts = text
                 .parse()
                 .map_err(|_| "must be a whole hash of bcrypt, 60 characters".to_owned())?;
-            if text.len() != BCRYPT_LENGTH {
+            // A cost of two digits, and salt and value in bcrypt's own base64.
+            let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'/';
+            let bytes = text.as_bytes();
+            if bytes.len() != BCRYPT_LENGTH
+                || bytes[6] != b'$'
+                || !bytes[7..].iter().copied().all(is_base64)
+            {
                 return Err("must be a whole hash of bcrypt, 60 characters".to_owned());
             }
             if !BCRYPT_COSTS.contains(&parts.get_cost()) {
@@ -111,6 +118,9 @@ pub fn check_foreign(text: &str) -> Result<(), String> {
             }
             let params = Params::try_from(&*hash)
                 .map_err(|error| format!("has wrong parameters of Argon2: {error}"))?;
+            if hash.version.is_some_and(|version| Version::try_from(version).is_err()) {
+                return Err("must be of version 16 or 19 of Argon2 (v=)".to_owned());
+            }
             if hash.salt.is_none() || hash.hash.is_none() {
                 return Err("must have a salt and a value".to_owned());
             }
@@ -156,13 +166,30 @@ mod tests {
     /// Of the password `correct horse`, made by the bcrypt of Python.
     const OF_BCRYPT: &str = "$2b$04$uecI.qPL65lc2wvPXrz/IeF/TOTvwLcOea6Xcf.zHqyT866oGdwva";
 
+    /// Of the same password by argon2-cffi in version 16, and as older programs write it, without the
+    /// version.
+    #[test]
+    fn hash_without_a_version_is_of_version_16() {
+        let named = "$argon2i$v=16$m=1024,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$\
+                     aomSxe9+DWlvzNsUOfEW2uZu88YvvD3nvPNYlN7DDDo";
+        for hash in [named, &named.replace("$v=16", "")] {
+            check_foreign(hash).expect(hash);
+            let stored = StoredHash::parse(hash).expect(hash);
+            assert!(stored.verify("correct horse", &mut Vec::new()).expect(hash), "{hash}");
+            assert!(!stored.verify("wrong horse", &mut Vec::new()).expect(hash), "{hash}");
+        }
+    }
+
     #[test]
     fn foreign_hash_that_cannot_be_verified_is_refused() {
         let half = &OF_BCRYPT[..40];
         let costly = OF_BCRYPT.replacen("$04$", "$31$", 1);
         let big = "$argon2id$v=19$m=4194304,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
                    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-        let cases = [
+        let whole = |start: &str, salt: &str| {
+            format!("$argon2id${start}${salt}$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+        };
+        let cases: &[(&str, &str)] = &[
             ("", "Argon2"),
             ("secret", "Argon2"),
             ("pbkdf2_sha256$600000$abc$def", "Argon2"),
@@ -171,6 +198,15 @@ mod tests {
             (&costly, "cost of bcrypt from 4 to 15"),
             (big, "up to m=262144"),
             ("$argon2id$v=19$m=4096,t=2,p=1", "a salt"),
+            (&whole("v=20$m=4096,t=2,p=1", "AAAAAAAAAAAAAAAAAAAAAA"), "version 16 or 19"),
+            (&whole("v=19$m=4096,t=2,p=1", "AAAA"), "must be a hash of Argon2"),
+            (&whole("v=19$m=8,t=2,p=4", "AAAAAAAAAAAAAAAAAAAAAA"), "parameters"),
+            (&whole("v=19$m=4096,t=0,p=1", "AAAAAAAAAAAAAAAAAAAAAA"), "parameters"),
+            (&whole("v=19$m=4096,t=2,p=1,x=1", "AAAAAAAAAAAAAAAAAAAAAA"), "parameters"),
+            (&OF_BCRYPT.replace("IeF", "I!F"), "60 characters"),
+            (&OF_BCRYPT.replace("uec", "u c"), "60 characters"),
+            (&format!("{OF_BCRYPT} "), "60 characters"),
+            (&OF_BCRYPT.replacen("$04$", "$4$a", 1), "60 characters"),
         ];
         for (hash, expected) in cases {
             let error = check_foreign(hash).expect_err(hash);

@@ -14,10 +14,10 @@ use crate::{
 /// How long finding the primary may take.
 const PRIMARY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether the database exists. A SQLite file may not have been created yet.
+/// Whether there is a database to open; `false` for a SQLite file that the first session would
+/// create. A file that is missing and not to be created is opened, for the error that says so.
 pub(crate) fn exists(topology: &Topology) -> bool {
-    let nodes = &topology.nodes;
-    nodes.iter().all(|node| node.connector.sqlite_file().is_none_or(std::path::Path::exists))
+    topology.nodes.iter().all(|node| !node.connector.is_to_be_created())
 }
 
 /// Opens a connection for migrations to the primary.

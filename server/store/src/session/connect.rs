@@ -23,6 +23,7 @@ use crate::{
         pooler::{self, UnsharedCheck},
         settings::{self, Opened, Refusal, SessionUse},
         sqlite_file::{SqliteFile, is_full},
+        sqlite_refusal,
         statement_log::{DatabaseAttributes, StatementLog, Statements},
     },
 };
@@ -151,8 +152,9 @@ impl Connector {
             }
             EngineOptions::Sqlite(options, file) => {
                 let before = file.check_before_open().map_err(StoreError::Unsuitable)?;
-                let options = self.for_opening(options, file);
-                let driver = open_sqlite(options, access).await.map_err(unavailable)?;
+                let options = self.for_opening(options, file)?;
+                let opened = open_sqlite(options, access).await;
+                let driver = opened.map_err(|error| not_opened(file, error))?;
                 let file = file.session(before).map_err(StoreError::Unsuitable)?;
                 Ok(connection(driver).with_file(file))
             }
@@ -221,29 +223,47 @@ impl Connector {
 
     /// The options of a session that is opened now. A file that was there is not created again:
     /// the empty one would be answered from.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsuitable`] if a new file cannot be created.
     fn for_opening(
         &self,
         options: &SqliteConnectOptions,
         file: &SqliteFile,
-    ) -> SqliteConnectOptions {
+    ) -> Result<SqliteConnectOptions, StoreError> {
         if file.was_opened() {
-            return options.clone().create_if_missing(false);
+            return Ok(options.clone().create_if_missing(false));
         }
-        self.create_sqlite_file();
-        options.clone()
+        if let Err(error) = self.create_sqlite_file()
+            && let Some(reason) = sqlite_refusal::of_creation(file.path(), &error)
+        {
+            return Err(StoreError::Unsuitable(reason));
+        }
+        Ok(options.clone())
     }
 
     /// Creates the file of a SQLite database with mode 0600 if the URL asks for a new one: it
-    /// holds password hashes. SQLite gives the WAL file the same mode. An error shows when SQLite
-    /// opens the file.
-    fn create_sqlite_file(&self) {
+    /// holds password hashes. SQLite gives the WAL file the same mode. A file that exists is an error
+    /// too, which says nothing of the database.
+    fn create_sqlite_file(&self) -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new();
         file.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
-        if let Some(path) = self.sqlite_file().filter(|_| self.makes_file) {
-            let _ = file.open(path);
+        match self.sqlite_file().filter(|_| self.makes_file) {
+            Some(path) => file.open(path).map(drop),
+            None => Ok(()),
         }
+    }
+
+    /// Whether the first session would create the database: a SQLite file that is missing in a
+    /// directory that exists, where the URL asks for a new file.
+    pub(crate) fn is_to_be_created(&self) -> bool {
+        let is_new = |path: &Path| {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            !path.exists() && directory.is_none_or(Path::is_dir)
+        };
+        self.makes_file && self.sqlite_file().is_some_and(is_new)
     }
 
     /// Opens a plain connection for migrations. It has no statement timeout, since building an index
@@ -264,8 +284,8 @@ impl Connector {
                 Ok(PlainConnection::Postgres(Box::new(session)))
             }
             EngineOptions::Sqlite(options, file) => {
-                let options = self.for_opening(options, file);
-                let session = options.connect().await.map_err(unavailable)?;
+                let options = self.for_opening(options, file)?;
+                let session = options.connect().await.map_err(|error| not_opened(file, error))?;
                 Ok(PlainConnection::Sqlite(Box::new(session)))
             }
         }
@@ -306,6 +326,16 @@ async fn open_sqlite(options: SqliteConnectOptions, access: Access) -> Result<Dr
     sqlx::raw_sql("SELECT count(*) FROM sqlite_schema").execute(&mut session).await?;
     let interrupt = Interrupt::install(&mut session).await?;
     Ok(Driver::Sqlite(Box::new(session), interrupt))
+}
+
+/// The error of a SQLite file that is not opened. Before the first session the reason is a mistake
+/// of the URL or of the file, and it is told; afterwards it may pass.
+fn not_opened(file: &SqliteFile, error: sqlx::Error) -> StoreError {
+    let reason = || sqlite_refusal::of_opening(file.path(), &error);
+    match (!file.was_opened()).then(reason).flatten() {
+        Some(reason) => StoreError::Unsuitable(reason),
+        None => unavailable(error),
+    }
 }
 
 fn unavailable(error: sqlx::Error) -> StoreError {

@@ -12,5 +12,6 @@ mod pooler;
 pub(crate) mod rows;
 pub(crate) mod settings;
 mod sqlite_file;
+mod sqlite_refusal;
 pub(crate) mod statement_log;
 pub(crate) mod statement_text;
