@@ -19,11 +19,11 @@ use sqlx::{
 use super::{
     file::{BackupFile, BackupWriter, ContentSum},
     manifest::{Manifest, TableSum, compare},
-    path_error::Target,
+    path_error::{Target, folder_of},
     progress::Rate,
     sqlite_file::{check_readable, keep_owner, resolve, to_be_replaced, unopened},
     stream::{pack, unpack},
-    workspace::{Workspace, folder_of},
+    workspace::Workspace,
 };
 use crate::{
     app,
