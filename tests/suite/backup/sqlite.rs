@@ -1,6 +1,9 @@
 //! What a restore does with the files of a SQLite database.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+};
 
 use bookstore_tests::{Database, Engine};
 
@@ -107,4 +110,22 @@ async fn damaged_database_is_named_and_its_file_is_kept() {
     }
     ok(&database, &["restore", &file]).await;
     assert_eq!(categories(&database).await.len(), 305);
+}
+
+/// Otherwise the link would become a file, and the old rows would stay where it led.
+#[tokio::test]
+async fn link_to_a_database_stays_a_link() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = filled(Engine::Sqlite).await;
+    let file = text(&backup(&database, &folder, &[]).await);
+    let linked = empty(Engine::Sqlite).await;
+    let Database::Sqlite(sqlite) = &linked else { panic!("a SQLite file") };
+    let (link, target) = (sqlite.path(), folder.path().join("target.db"));
+    symlink(&target, &link).expect("a link");
+    let says = [&text(&link), "whose file can't be found", "mount its disk"];
+    refused(&linked, &["restore", &file], &says).await;
+    fs::write(&target, "").expect("an empty file");
+    ok(&linked, &["restore", &file]).await;
+    assert_eq!(fs::read_link(&link).expect("still a link"), target);
+    assert_eq!(categories(&linked).await.len(), 305);
 }

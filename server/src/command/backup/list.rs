@@ -119,7 +119,7 @@ fn table(rows: &[[String; 7]]) {
 /// # Errors
 /// If the folder can't be read or a file can't be deleted.
 pub(super) fn prune(newest: &BackupFile, retention: Retention, now: i64) -> Result<(), Failure> {
-    let folder = super::workspace::folder_of(&newest.path);
+    let folder = super::path_error::folder_of(&newest.path);
     let of_this = |backup: &BackupFile| {
         backup.manifest.engine == newest.manifest.engine
             && backup.manifest.database == newest.manifest.database

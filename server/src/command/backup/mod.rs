@@ -26,9 +26,9 @@ use clap::{Args, Subcommand};
 use self::{
     file::{BackupFile, BackupWriter},
     list::{EXTENSION, Retention},
-    path_error::{Target, unwritable},
+    path_error::{Target, folder_of, unwritable},
     progress::Rate,
-    workspace::{Workspace, folder_of},
+    workspace::Workspace,
 };
 use super::{failure::Failure, print};
 use crate::{

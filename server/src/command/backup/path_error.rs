@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::workspace::{PREFIX, folder_of};
 use crate::command::failure::Failure;
+
+/// How the names of the folders begin in which a backup or a restore works.
+pub(super) const PREFIX: &str = ".bookstore-unfinished-";
 
 /// What a command writes. It decides which setting names another path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,4 +108,12 @@ fn shown(path: &Path) -> PathBuf {
     };
     let unfinished = path.ancestors().find(is_unfinished);
     unfinished.map_or(path, folder_of).to_path_buf()
+}
+
+/// The folder of a file.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }

@@ -19,11 +19,11 @@ use sqlx::{
 use super::{
     file::{BackupFile, BackupWriter, ContentSum},
     manifest::{Manifest, TableSum, compare},
-    path_error::Target,
+    path_error::{Target, folder_of},
     progress::Rate,
-    sqlite_file::{check_readable, keep_owner, to_be_replaced, unopened},
+    sqlite_file::{check_readable, keep_owner, resolve, to_be_replaced, unopened},
     stream::{pack, unpack},
-    workspace::{Workspace, folder_of},
+    workspace::Workspace,
 };
 use crate::{
     app,
@@ -122,7 +122,8 @@ pub(super) async fn restore(
     force: bool,
     rate: &mut Rate,
 ) -> Result<(), Failure> {
-    let file = file_of(database)?;
+    // A link stays, and the file that it names is replaced.
+    let file = resolve(&file_of(database)?)?;
     let replaced = admit(database, &file, force).await?;
     let workspace = Workspace::create(folder_of(&file), Target::Database)?;
     unpack_and_check(database, backup, decrypt, &workspace, rate).await?;

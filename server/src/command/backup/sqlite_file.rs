@@ -43,6 +43,24 @@ pub(super) fn check_readable(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The file that a symbolic link names; otherwise the path itself.
+///
+/// # Errors
+/// If the file is missing. A link to a disk that is not mounted would otherwise be replaced.
+pub(super) fn resolve(file: &Path) -> Result<PathBuf, Failure> {
+    if !fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Ok(file.to_path_buf());
+    }
+    fs::canonicalize(file).map_err(|error| {
+        format!(
+            "{}: it is a symbolic link whose file can't be found ({error}): mount its disk, or name \
+             the file itself in DATABASE_URL",
+            file.display()
+        )
+        .into()
+    })
+}
+
 /// The metadata of a database that a restore would replace; `None` if there is none.
 ///
 /// # Errors

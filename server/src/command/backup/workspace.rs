@@ -7,11 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::path_error::{self, Target};
+use super::path_error::{self, PREFIX, Target, folder_of};
 use crate::command::failure::Failure;
-
-/// How the names of such folders begin.
-pub(super) const PREFIX: &str = ".bookstore-unfinished-";
 
 /// The file whose lock tells that the folder is in use.
 const LOCK: &str = "lock";
@@ -76,14 +73,6 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         // The next one there tries again.
         let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// The folder of a file.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
     }
 }
 
