@@ -85,6 +85,10 @@ impl Writer {
             Test::Set if !field.nullable && is_text(field) => column.ne(""),
             Test::Set => column.is_not_null(),
             Test::Compare(operator, value) => column.binary(*operator, Expr::val(value.clone())),
+            Test::OneOf(values) => match values.as_slice() {
+                [value] => column.eq(value.clone()),
+                values => column.is_in(values.iter().cloned()),
+            },
             Test::Within(from, until) => {
                 let lower = column.clone().gte(from.as_str());
                 match until {
