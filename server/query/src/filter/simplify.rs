@@ -2,7 +2,7 @@
 //!
 //! Each test of child rows is a subquery. Under `OR` the engine runs all of them for a row that no
 //! test matches. So the tests of one field become one test with a list of values, which is one
-//! subquery, and a filter of nothing else becomes a semi-join again.
+//! subquery.
 
 use sea_orm::{Value, sea_query::BinOper};
 
