@@ -97,8 +97,7 @@ pub fn advice(facts: &Facts<'_>, filter: &Filter, order: &OrderBy) -> Vec<String
                 .to_owned(),
         );
     }
-    // A partial sort alone is no reason for one more index.
-    if !scans && !sorts && !walks {
+    if advice.is_empty() {
         return advice;
     }
     if let Some(columns) = columns_to_index(&support, order) {
