@@ -97,6 +97,8 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
+        // A test stops its container by its own engine. No other one is asked here.
+        let _ = fs::remove_file(self.0.path().join(".bookstore/container"));
         let _ = self.command(&["dev", "down"]).stdout(Stdio::null()).status();
     }
 }

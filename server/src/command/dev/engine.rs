@@ -30,8 +30,7 @@ impl ContainerEngine {
         for name in ENGINES.into_iter().filter(|name| is_on_path(name)) {
             let engine = Self(name);
             // It asks the daemon, where the engine has one.
-            match engine.run(&["info", "--format", "{{.Host}}"]).or_else(|_| engine.run(&["info"]))
-            {
+            match engine.run(&["info"]) {
                 Ok(_) => return Ok(Some(engine)),
                 Err(refusal) => refusals.push(refusal.to_string()),
             }
