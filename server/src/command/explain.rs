@@ -113,6 +113,7 @@ async fn read(store: &Store, known: &[String], query: &ExplainList) -> Result<Ex
 /// Why the database did not answer, for the operator who calls the command.
 fn cause(error: &StoreError) -> String {
     match error {
+        StoreError::Unsuitable(sentence) => sentence.clone(),
         StoreError::Internal(source) => format!("the database: {source}"),
         error => format!("the database: {}", error.report()),
     }

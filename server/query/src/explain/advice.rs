@@ -187,8 +187,8 @@ fn with_index(index: &TableIndex, support: &IndexSupport, order: &OrderBy) -> Ve
             range = range.name
         )],
         Some(range) => vec![format!(
-            "{name} gives the order. No index gives the order and serves the bounds of {range} too, \
-             and {range} can't be ordered by.",
+            "{name} gives the order and does not serve the bounds of {range}. The list can't be ordered \
+             by {range}, so no index serves both.",
             range = range.name
         )],
         None if support.equal.is_empty() => Vec::new(),

@@ -163,7 +163,7 @@ fn a_plan_that_sorts_or_scans_gets_the_index_that_prevents_it() {
             "pages > 5",
             "title",
             Some(200_000),
-            "No index gives the order and serves the bounds of pages",
+            "gives the order and does not serve the bounds of pages",
         ),
         (vec![scan()], "title:river", "", None, "No index serves the test of title"),
         (vec![walk()], "stock != 5", "", None, "tests each row"),
