@@ -7,11 +7,18 @@ use clap::{Arg, ArgAction, Command};
 /// `bookstore`, with a space before each word.
 pub(super) fn short(command: Command, path: &str) -> Command {
     let text = if path.is_empty() {
-        "Prints help; `bookstore help COMMAND` tells more".to_owned()
+        "Help; `bookstore help COMMAND` has more".to_owned()
     } else {
-        format!("Prints help; `bookstore help{path}` tells more")
+        format!("Help; `bookstore help{path}` has more")
     };
     let flag = Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help(text);
+    // The text of this setting is the longest one of many commands.
+    let command = command.mut_args(|arg| match arg.get_help().cloned() {
+        Some(long) if arg.get_id() == "database_url" && path != " settings" => {
+            arg.help("The URL of the database [env: DATABASE_URL]").long_help(long)
+        }
+        _ => arg,
+    });
     command.disable_help_flag(true).arg(flag).mut_subcommands(|subcommand| {
         let path = format!("{path} {}", subcommand.get_name());
         short(subcommand, &path)
@@ -30,18 +37,16 @@ mod tests {
     /// The most rows of the commands that have more flags than fit on a screen.
     const LONGER: &[(&str, usize)] = &[
         ("", 33),
-        (" migrate", 53),
-        (" migrate up", 26),
-        (" migrate sql", 27),
-        (" migrate new", 38),
-        (" backup", 39),
-        (" restore", 29),
-        (" import", 53),
-        (" export", 38),
-        (" users import", 26),
-        (" health", 25),
+        (" migrate", 51),
+        (" migrate down", 25),
+        (" migrate sql", 25),
+        (" migrate new", 36),
+        (" backup", 32),
+        (" restore", 26),
+        (" import", 37),
+        (" export", 32),
         (" policy", 25),
-        (" explain", 29),
+        (" explain", 27),
     ];
 
     /// The paths of a command and of its subcommands.
@@ -68,13 +73,17 @@ mod tests {
     fn help_of_every_command_fits_one_screen() {
         let paths = paths(&command_line(), "");
         assert!(paths.len() > 30, "{paths:?}");
+        let mut too_long = Vec::new();
         for path in &paths {
             let text = help(&format!("{path} --help"));
             assert_eq!(text, help(&format!("{path} -h")), "{path}");
             let longer = LONGER.iter().find(|(name, _)| name == path);
             let most = longer.map_or(SCREEN.1, |(_, most)| *most);
-            assert!(rows(&text) <= most, "{path}: {} rows\n{text}", rows(&text));
+            if rows(&text) > most {
+                too_long.push(format!("{path}: {} of {most} rows\n{text}", rows(&text)));
+            }
         }
+        assert!(too_long.is_empty(), "{}", too_long.join("\n"));
         for (path, _) in LONGER {
             assert!(paths.iter().any(|it| it == path), "{path} is no command");
         }
@@ -87,6 +96,10 @@ mod tests {
             assert!(text.contains(&format!("`bookstore help{path}`")), "{text}");
             assert!(help(&format!("help{path}")).len() >= text.len(), "{path}");
         }
+        // A refused command line still names the flag.
+        let refused = command_line().try_get_matches_from(["bookstore", "import", "--gone"]);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("try '--help'"), "{refused}");
         let more = |text: &str| text.lines().count();
         assert!(more(&help("help import")) > more(&help("import --help")) * 3 / 2);
     }
