@@ -41,35 +41,53 @@ impl MessageIds {
             if let Some((_, own)) = shape.list.filter(|(list, _)| *list == number) {
                 self.add_text(own, part);
             }
-            if shape.parts == Some(number) {
-                self.add_part(part);
-            }
         });
     }
 
-    fn add_part(&mut self, part: &[u8]) {
-        let (mut name, mut value) = (&[][..], &[][..]);
-        wire::for_each(part, |number, bytes| match number {
-            1 => name = bytes,
-            2 => value = bytes,
-            _ => {}
+    /// The ids in each `google.protobuf.Any` of an encoded message with this full name.
+    pub fn of_parts(name: &str, bytes: &[u8]) -> Vec<Self> {
+        let parts = SHAPES.get(name).and_then(|shape| shape.parts);
+        let mut all = Vec::new();
+        wire::for_each(bytes, |number, part| {
+            if parts == Some(number) {
+                let (mut url, mut value) = (&[][..], &[][..]);
+                wire::for_each(part, |number, bytes| match number {
+                    1 => url = bytes,
+                    2 => value = bytes,
+                    _ => {}
+                });
+                all.push(Self::of_part(std::str::from_utf8(url).unwrap_or_default(), value));
+            }
         });
-        let name = std::str::from_utf8(name).unwrap_or_default();
-        let name = name.rsplit('/').next().unwrap_or_default();
-        // One level: no method's message has parts of parts.
-        if SHAPES.get(name).is_some_and(|shape| shape.parts.is_none()) {
-            self.add(name, value);
-        }
+        all
+    }
+
+    /// The ids in the message of a `google.protobuf.Any`.
+    pub fn of_part(type_url: &str, value: &[u8]) -> Self {
+        let mut ids = Self::default();
+        ids.add(type_url.rsplit('/').next().unwrap_or_default(), value);
+        ids
+    }
+
+    /// Adds other ids behind these.
+    pub fn extend(&mut self, others: &Self) {
+        self.count += others.count;
+        let room = SHOWN.saturating_sub(self.first.len());
+        self.first.extend(others.first.iter().take(room).cloned());
     }
 
     fn add_text(&mut self, wanted: u32, bytes: &[u8]) {
-        let mut found = None;
+        let mut found = &[][..];
         wire::for_each(bytes, |number, part| {
             if number == wanted {
-                found = std::str::from_utf8(part).ok();
+                found = part;
             }
         });
-        let Some(id) = found.filter(|id| !id.is_empty()) else { return };
+        self.push(found);
+    }
+
+    fn push(&mut self, id: &[u8]) {
+        let Some(id) = std::str::from_utf8(id).ok().filter(|id| !id.is_empty()) else { return };
         self.count += 1;
         if self.first.len() < SHOWN {
             self.first.push(id.to_owned());
@@ -163,6 +181,11 @@ mod tests {
             value: Vec::new(),
         };
         let execute = ExecuteResponse { responses: vec![any(&book("a")), empty, any(&book("b"))] };
-        assert_eq!(text(&execute).as_deref(), Some("a, b"));
+        let parts = MessageIds::of_parts(&ExecuteResponse::full_name(), &execute.encode_to_vec());
+        let texts: Vec<_> = parts.iter().map(MessageIds::text).collect();
+        assert_eq!(texts, [Some("a".to_owned()), None, Some("b".to_owned())]);
+        let mut all = MessageIds::default();
+        [0, 2, 0, 2].into_iter().for_each(|at| all.extend(&parts[at]));
+        assert_eq!(all.text().as_deref(), Some("a, b, a and 1 more"));
     }
 }

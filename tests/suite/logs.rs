@@ -1,6 +1,9 @@
 //! The service's log of calls and statements, and the metadata that connects callers to it.
 
-use bookstore_proto::v1::{CreateCategoryRequest, GetBookRequest, ListBooksRequest};
+use bookstore_proto::v1::{
+    Begin, CreateCategoryRequest, GetBookRequest, ListBooksRequest, Rollback, Savepoint,
+    transact_request::Step,
+};
 use bookstore_tests::{Engine, REVISIONS, TestServer, on_every_engine, run};
 use serde_json::{Value, json};
 use tonic::{Code, Request, metadata::MetadataMap};
@@ -8,11 +11,14 @@ use tonic::{Code, Request, metadata::MetadataMap};
 use crate::{
     client::{self, with},
     standard::call_with,
+    transact::{CREATE, Led},
 };
 
 on_every_engine!(
     call_is_logged_as_one_line,
     line_of_a_write_has_the_ids_that_it_changed,
+    line_of_a_transaction_has_the_ids_that_it_committed,
+    line_of_a_repeated_write_names_it_so,
     statement_echo_contains_no_values,
     slow_statement_is_logged_without_values,
     answer_metadata_names_node_attempts_and_timing,
@@ -57,8 +63,8 @@ async fn line_of_a_write_has_the_ids_that_it_changed(engine: Engine) {
     let book = |number| json!({"id": client::id(number), "book": client::a_book("x")});
     let several: Vec<Value> = (2..=8).map(book).collect();
     let three_of_seven = format!("{two}, {three}, {} and 4 more", client::id(4));
-    let any = |request: Value| {
-        let kind = "type.googleapis.com/bookstore.v1.CreateBookRequest";
+    let any = |name: &str, request: Value| {
+        let kind = format!("type.googleapis.com/bookstore.v1.{name}Request");
         with(json!({"@type": kind}), request)
     };
     for (number, (method, request, metadata, ids)) in [
@@ -75,9 +81,19 @@ async fn line_of_a_write_has_the_ids_that_it_changed(engine: Engine) {
         ),
         (
             "TransactionService/Execute",
-            json!({"requests": [any(book(9))]}),
+            json!({"requests": [any("CreateBook", book(9))]}),
             None,
             json!(client::id(9)),
+        ),
+        (
+            "TransactionService/Execute",
+            json!({"requests": [
+                any("DeleteBook", json!({"id": client::id(9)})),
+                any("CreateBook", book(10)),
+                any("BatchDeleteBooks", json!({"requests": [{"id": client::id(7)}, {"id": client::id(8)}]})),
+            ]}),
+            None,
+            json!(format!("{}, {}, {} and 1 more", client::id(9), client::id(10), client::id(7))),
         ),
         ("BookService/DeleteBook", json!({"id": two}), None, json!(two)),
         (
@@ -96,6 +112,55 @@ async fn line_of_a_write_has_the_ids_that_it_changed(engine: Engine) {
         let answer = call_with(&server, method, request, &metadata).await;
         let line = line_of(&server, &id).await;
         assert_eq!(line.get("ids").unwrap_or(&Value::Null), &ids, "{method}: {line} {answer:?}");
+    }
+}
+
+/// The ids of steps that failed, that a savepoint undid, and that only read are not among them.
+async fn line_of_a_transaction_has_the_ids_that_it_committed(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let book = |number| json!({"id": client::id(number), "book": client::a_book("x")});
+    let savepoint = || Savepoint { name: "s".to_owned() };
+    for (id, commits) in [("committed", true), ("rolled-back", false)] {
+        let mut led = Led::open_with(server.address(), &[("request-id", id)]).await;
+        led.step(Step::Begin(Begin::default())).await.expect("a transaction");
+        led.call(CREATE, book(1)).await.expect("a book");
+        led.call(CREATE, book(1)).await.expect_err("a taken id");
+        led.step(Step::Savepoint(savepoint())).await.expect("a savepoint");
+        led.call(CREATE, book(2)).await.expect("a book");
+        led.step(Step::RollbackTo(savepoint())).await.expect("the savepoint");
+        led.call(CREATE, book(3)).await.expect("a book");
+        led.call("BookService/GetBook", json!({"id": client::id(3)})).await.expect("a book");
+        led.call("BookService/DeleteBook", json!({"id": client::id(3)})).await.expect("a deletion");
+        let ids = match commits {
+            true => {
+                led.commit().await.expect("a commit");
+                json!(format!("{}, {}, {}", client::id(1), client::id(3), client::id(3)))
+            }
+            false => {
+                led.step(Step::Rollback(Rollback {})).await.expect("a rollback");
+                Value::Null
+            }
+        };
+        drop(led);
+        let line = line_of(&server, id).await;
+        assert_eq!(line.get("ids").unwrap_or(&Value::Null), &ids, "{line}");
+        if commits {
+            let delete = json!({"id": client::id(1)});
+            call_with(&server, "BookService/DeleteBook", delete, &[]).await.expect("a deletion");
+        }
+    }
+}
+
+async fn line_of_a_repeated_write_names_it_so(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let key = client::id(77);
+    let create = json!({"id": client::id(1), "book": client::a_book("x")});
+    for (id, replayed) in [("once", Value::Null), ("again", json!(true))] {
+        let metadata = [("request-id", id), ("idempotency-key", &*key)];
+        call_with(&server, CREATE, create.clone(), &metadata).await.expect("a book");
+        let line = line_of(&server, id).await;
+        assert_eq!(line.get("replayed").unwrap_or(&Value::Null), &replayed, "{line}");
+        assert_eq!(line["ids"], json!(client::id(1)), "{line}");
     }
 }
 

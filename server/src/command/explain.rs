@@ -3,22 +3,35 @@
 use std::{process::ExitCode, time::Duration};
 
 use bookstore_query::{
-    explain::{Detail, Plan, advice, explain, table_rows},
+    explain::{
+        Detail, Plan, TableIndex, TableRows,
+        advice::{Facts, advice, all_is_well},
+        explain, table_indexes, table_rows,
+    },
     filter::Filter,
     list::{ListDefinition, ListQuery, Total},
     order::OrderBy,
 };
-use bookstore_store::{Connection, Deadline, Freshness, Limit, Query, Schema, StoreError};
+use bookstore_store::{Connection, Deadline, Freshness, Limit, Query, Schema, Store, StoreError};
 use clap::Args;
 
 use super::{
     failure::{Failure, WRONG_COMMAND_LINE},
     print,
 };
-use crate::{app, config::Config, resource::RESOURCES};
+use crate::{app, config::Config, resource::RESOURCES, shutdown::Signals};
 
 /// The timeout for a connection to the database, the plan and, with `--analyze`, the list itself.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the command waits until the database has ended a cancelled statement.
+const CANCELLATION: Duration = Duration::from_secs(2);
+
+/// The pause between two checks whether it has.
+const CANCELLATION_PERIOD: Duration = Duration::from_millis(10);
+
+/// The flags that a mistyped one is compared with.
+const FLAGS: [&str; 4] = ["--order-by", "--page-size", "--skip", "--analyze"];
 
 /// What to explain.
 #[derive(Args)]
@@ -45,12 +58,14 @@ pub struct Arguments {
 /// Prints the statement of the list, its plan, and advice if it sorts or scans.
 ///
 /// # Errors
-/// If the database does not answer.
+/// If the database does not answer. On Ctrl-C and SIGTERM the statement is cancelled.
 pub async fn run(
     config: &Config,
     known: &[String],
     arguments: &Arguments,
 ) -> Result<ExitCode, Failure> {
+    // From here on a signal ends the statement first.
+    let mut signals = Signals::install()?;
     let query = match arguments.list() {
         Ok(list) => list,
         Err(problems) => {
@@ -66,25 +81,61 @@ pub async fn run(
         print::error(problem);
         return Ok(ExitCode::from(WRONG_COMMAND_LINE));
     }
+    let explained = tokio::select! {
+        explained = read(&store, known, &query) => explained,
+        signal = signals.wait() => {
+            cancelled(&store).await;
+            print::last_words("interrupted: the statement was cancelled".to_owned());
+            return Ok(ExitCode::from(signal.exit_code()));
+        }
+    };
+    store.close().await;
+    print::line(&explained?.text(&query));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn read(store: &Store, known: &[String], query: &ExplainList) -> Result<Explained, Failure> {
     let deadline = Deadline::after(TIMEOUT);
-    let is_ready =
-        store.exists() && matches!(store.schema(known, deadline).await?, Schema::Right { .. });
-    if !is_ready {
+    let schema = match store.exists() {
+        true => Some(store.schema(known, deadline).await.map_err(|error| cause(&error))?),
+        false => None,
+    };
+    if !matches!(schema, Some(Schema::Right { .. })) {
         return Err(
             "the database does not have the schema of this program: run bookstore migrate up"
                 .into(),
         );
     }
-    let read = store.read(Freshness::Strong, deadline, Limit::Statement, None, &query).await;
-    store.close().await;
-    let explained = read.result?;
-    print::line(&explained.text(&query));
-    Ok(ExitCode::SUCCESS)
+    let read = store.read(Freshness::Strong, deadline, Limit::Statement, None, query).await;
+    read.result.map_err(|error| cause(&error).into())
+}
+
+/// Why the database did not answer, for the operator who calls the command.
+fn cause(error: &StoreError) -> String {
+    match error {
+        StoreError::Unsuitable(sentence) => sentence.clone(),
+        StoreError::Internal(source) => format!("the database: {source}"),
+        error => format!("the database: {}", error.report()),
+    }
+}
+
+/// Waits until the database has ended the statement of a dropped read, which the pool cancels.
+async fn cancelled(store: &Store) {
+    let ended = async {
+        while store.pools().iter().any(|pool| pool.used > 0) {
+            tokio::time::sleep(CANCELLATION_PERIOD).await;
+        }
+    };
+    // The session ends with this process, also if the statement has not ended.
+    let _ = tokio::time::timeout(CANCELLATION, ended).await;
 }
 
 impl Arguments {
     /// The list that is to be explained, or what is wrong with the command line.
     fn list(&self) -> Result<ExplainList, Vec<String>> {
+        if let Some(problem) = mistyped_flag(&self.filter) {
+            return Err(vec![problem]);
+        }
         let lists = || RESOURCES.iter().filter_map(|resource| resource.list.as_ref());
         let Some(list) = lists().find(|list| list.fields.table == self.resource) else {
             let mut known: Vec<_> = lists().map(|list| list.fields.table).collect();
@@ -123,6 +174,26 @@ impl Arguments {
     }
 }
 
+/// The refusal of a filter that is a mistyped flag. A filter may begin with `-`, which negates, but no
+/// field begins with `-`, and no field stands alone.
+fn mistyped_flag(filter: &str) -> Option<String> {
+    let word = filter.strip_prefix('-')?;
+    let given = filter.split(['=', ' ']).next()?;
+    let is_flag = |text: &str| text.chars().all(|it| it.is_ascii_alphabetic() || it == '-');
+    let alone = is_flag(word) && !word.is_empty();
+    let double = word.strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+    if !alone && !double {
+        return None;
+    }
+    let distance = |flag: &str| {
+        strsim::damerau_levenshtein(given.trim_start_matches('-'), flag.trim_start_matches('-'))
+    };
+    let near =
+        FLAGS.into_iter().min_by_key(|flag| distance(flag)).filter(|flag| distance(flag) < 4);
+    let hint = near.map(|flag| format!(", did you mean {flag}?")).unwrap_or_default();
+    Some(format!("unknown argument {given}{hint}"))
+}
+
 /// Explains a page of a list.
 struct ExplainList {
     list: ListDefinition,
@@ -135,7 +206,8 @@ struct Explained {
     backend: sea_orm::DbBackend,
     statement: String,
     plan: Plan,
-    rows: Option<i64>,
+    rows: TableRows,
+    indexes: Vec<TableIndex>,
 }
 
 impl Query for ExplainList {
@@ -148,20 +220,27 @@ impl Query for ExplainList {
         let text = statement.sql.clone();
         let plan = explain(connection, statement, self.detail).await?;
         let rows = table_rows(connection, self.list.fields.table).await?;
-        Ok(Explained { backend, statement: text, plan, rows })
+        let indexes = table_indexes(connection, self.list.fields.table).await?;
+        Ok(Explained { backend, statement: text, plan, rows, indexes })
     }
 }
 
 impl Explained {
     fn text(&self, ExplainList { list, page, .. }: &ExplainList) -> String {
-        let advice = advice::advice(self.backend, &self.plan, &page.filter, &page.order, self.rows);
+        let Explained { backend, plan, rows, indexes, .. } = self;
+        let facts = Facts { backend: *backend, plan, rows: *rows, indexes };
+        let advice = advice(&facts, &page.filter, &page.order);
         let filter = match page.filter.is_empty() {
             true => "none".to_owned(),
             false => page.filter.to_string(),
         };
-        let rows = self.rows.map(|rows| format!(" (about {rows} rows)")).unwrap_or_default();
+        let rows = match rows {
+            TableRows::Unknown => String::new(),
+            TableRows::NeverAnalyzed => " (never analyzed)".to_owned(),
+            TableRows::About(rows) => format!(" (about {rows} rows)"),
+        };
         let advice = match advice.is_empty() {
-            true => "none: an index bounds the read and gives the order".to_owned(),
+            true => all_is_well(plan, &page.filter),
             false => advice.join("\n  "),
         };
         format!(

@@ -162,10 +162,11 @@ impl AnswerCell {
         self.lock().names_node = true;
     }
 
-    /// The name of the node that answered, and the ids that a write has made or changed.
-    pub fn node_and_ids(&self) -> (Option<Arc<str>>, Option<Arc<str>>) {
+    /// For the log: the name of the node that answered, the ids that a write has made or changed, and
+    /// whether the answer is a stored one.
+    pub fn logged(&self) -> (Option<Arc<str>>, Option<Arc<str>>, bool) {
         let facts = self.lock();
-        (facts.node.as_ref().map(|node| node.name.clone()), facts.ids.clone())
+        (facts.node.as_ref().map(|node| node.name.clone()), facts.ids.clone(), facts.replayed)
     }
 
     /// What was noted so far.

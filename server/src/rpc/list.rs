@@ -51,7 +51,9 @@ pub fn query<R: Resource>(
     fields: ListFields,
     columns: Columns,
 ) -> Option<ListQuery> {
-    check.advise("skip", DEEPER);
+    if fields.skip > 0 {
+        check.advise("skip", DEEPER);
+    }
     // A field that the contract's rules refused gets no second violation.
     let mut violation = |field: &str, description: String| {
         if !check.has_violation(field) {

@@ -2,7 +2,7 @@
 
 use bookstore_proto::v1::{
     ExecuteRequest, ExecuteResponse, Failure, GetOutcomeRequest, GetOutcomeResponse,
-    Outcome as State,
+    Outcome as State, transact_request::Step,
 };
 use bookstore_store::{LookUpOutcome, Outcome};
 use prost::Message;
@@ -45,7 +45,7 @@ pub async fn execute(
     });
     access::judge_parts(&context, methods)?;
     let call = calls.call(&context, IsolationLevel::Serializable, &request)?;
-    let ids = WrittenIds::of::<_, ExecuteResponse>(&request);
+    let ids = WrittenIds::of_execute(&request);
     let caller = context.caller();
     let parts = calls.checked(request, |request, check| {
         let parts: Vec<Option<Part>> = request
@@ -141,5 +141,17 @@ pub(super) fn failure(status: &Status) -> Failure {
         code: status.code().into(),
         message: status.message().to_owned(),
         details: details.unwrap_or_default(),
+    }
+}
+
+/// The name of a step's operation; a request has that of its own.
+pub(super) fn step_name(step: &Step) -> Option<&'static str> {
+    match step {
+        Step::Request(_) => None,
+        Step::Begin(_) => Some("TransactBegin"),
+        Step::Commit(_) => Some("TransactCommit"),
+        Step::Rollback(_) => Some("TransactRollback"),
+        Step::Savepoint(_) => Some("TransactSavepoint"),
+        Step::RollbackTo(_) => Some("TransactRollbackTo"),
     }
 }

@@ -6,6 +6,7 @@ mod operations;
 mod service;
 mod session;
 mod timing;
+mod written;
 
 use std::sync::Arc;
 

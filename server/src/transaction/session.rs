@@ -30,8 +30,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert::{any, failure, type_name},
+    convert::{any, failure, step_name, type_name},
     limits::TransactionLimits,
+    written::TransactionIds,
 };
 use crate::rpc::{
     access,
@@ -71,6 +72,7 @@ pub fn transact(
         context,
         answers,
         passwords: AtomicUsize::new(0),
+        ids: TransactionIds::default(),
     };
     tokio::spawn(in_current(session.run(request.into_inner())));
     Ok(Response::new(ReceiverStream::new(stream)))
@@ -85,6 +87,7 @@ pub(super) struct TransactStream {
     answers: mpsc::Sender<Result<TransactResponse, Status>>,
     /// The passwords of all steps so far.
     passwords: AtomicUsize,
+    ids: TransactionIds,
 }
 
 /// The state after a step.
@@ -147,7 +150,7 @@ impl TransactStream {
             };
             next = match step {
                 Ok(Some(Ok(step))) => {
-                    let name = name(&step);
+                    let name = step_name(&step);
                     let works = matches!(step, Step::Request(_));
                     let next = match step {
                         Step::Commit(_) => {
@@ -281,7 +284,7 @@ impl TransactStream {
                     Err(StoreError::internal(format!("the commit's task ended: {failure}")))
                 });
                 let done = done.map_err(|error| self.error(&error))?;
-                self.context.answer.note_write(&done, None, Duration::ZERO);
+                self.context.answer.note_write(&done, self.ids.text(), Duration::ZERO);
                 return Ok(Next::Closed(self.committed(&done)));
             }
             Step::Rollback(_) => {
@@ -291,10 +294,12 @@ impl TransactStream {
             Step::Request(request) => self.carry_out(&mut transaction, &request).await,
             Step::Savepoint(savepoint) => {
                 let saved = transaction.save(&savepoint.name).await;
+                let saved = saved.inspect(|()| self.ids.save(&savepoint.name));
                 saved.map(|()| Answer::Saved(savepoint)).map_err(|error| error.under("savepoint."))
             }
             Step::RollbackTo(savepoint) => {
                 let undone = transaction.roll_back_to(&savepoint.name).await;
+                let undone = undone.inspect(|()| self.ids.roll_back_to(&savepoint.name));
                 let undone = undone.map(|()| Answer::RolledBackTo(savepoint));
                 undone.map_err(|error| error.under("rollback_to."))
             }
@@ -350,7 +355,9 @@ impl TransactStream {
                 // Those of refused steps aren't hashed.
                 self.passwords.store(passwords, Ordering::Relaxed);
                 let name = write.name();
-                in_operation(name, transaction.write(&mut *write)).await?
+                let answer = in_operation(name, transaction.write(&mut *write)).await?;
+                self.ids.add((&request.type_url, &request.value), (&method.answer, &answer));
+                answer
             }
             Ok(Prepared::Read(read)) => {
                 let name = read.name();
@@ -380,18 +387,6 @@ impl TransactStream {
         let answer = Ok(TransactResponse { step: Some(answer) });
         // A closed stream is detected where the next step is read.
         let _ = self.answers.send(answer).await;
-    }
-}
-
-/// The name of a step's operation; a request has that of its own.
-fn name(step: &Step) -> Option<&'static str> {
-    match step {
-        Step::Request(_) => None,
-        Step::Begin(_) => Some("TransactBegin"),
-        Step::Commit(_) => Some("TransactCommit"),
-        Step::Rollback(_) => Some("TransactRollback"),
-        Step::Savepoint(_) => Some("TransactSavepoint"),
-        Step::RollbackTo(_) => Some("TransactRollbackTo"),
     }
 }
 

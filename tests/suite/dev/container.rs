@@ -121,7 +121,7 @@ impl Engine {
              <256m> <--env> <PGDATA=/var/lib/postgresql/data> <--env> \
              <POSTGRES_INITDB_ARGS=--encoding=UTF8 --locale-provider=icu --icu-locale=en-US \
              --locale=C.UTF-8> <--env> <POSTGRES_PASSWORD> \
-             <docker.io/library/postgres:16-bookworm>",
+             <postgres:16-bookworm>",
             project.display()
         )
     }
@@ -131,7 +131,7 @@ impl Engine {
 async fn container_is_made_once_and_its_url_answers() {
     let engine = Engine::new().await;
     let up = engine.succeed(&["dev", "up", "--container"]).await;
-    let pull = "pull <docker.io/library/postgres:16-bookworm>".to_owned();
+    let pull = "pull <postgres:16-bookworm>".to_owned();
     assert_eq!(engine.commands(), [pull, engine.run_line()]);
     // The image's progress is shown, beside the one line of standard output.
     assert!(up.errors.contains("layer 1 of 1"), "{up:?}");
@@ -197,7 +197,7 @@ async fn what_the_engine_refuses_is_told_and_nothing_is_left() {
     unset("broken");
     set("offline");
     refused("no route to the registry").await;
-    refused("docker pull docker.io/library/postgres:16-bookworm failed (exit status: 1)").await;
+    refused("docker pull postgres:16-bookworm failed (exit status: 1)").await;
     unset("offline");
     // Another image can be tried after that.
     assert!(!engine.project.path().join(".bookstore/container").exists());

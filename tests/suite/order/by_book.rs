@@ -58,6 +58,13 @@ async fn orders_are_found_by_a_book(engine: Engine) {
         (format!("-{} -{}", book(1), book(2)), vec![4]),
         (format!("{} AND user_id = {}", book(1), id(1)), vec![3, 1]),
         (format!("NOT ({} AND status = ORDER_STATUS_SHIPPED)", book(1)), vec![5, 4, 2, 1]),
+        (format!("NOT (NOT {})", book(1)), vec![5, 3, 1]),
+        (format!("NOT (-{} -{})", book(3), book(2)), vec![3, 2, 1]),
+        (format!("NOT ({} OR {})", book(1), book(2)), vec![4]),
+        (format!("({} OR {}) AND {}", book(2), book(3), book(1)), vec![3, 1]),
+        (format!("{} OR NOT {}", book(3), book(1)), vec![4, 3, 2]),
+        (format!("{} OR user_id = {} OR {}", book(3), id(3), book(2)), vec![5, 3, 2, 1]),
+        ((2..=45).map(book).collect::<Vec<_>>().join(" OR "), vec![3, 2, 1]),
         ("items.book_id:*".to_owned(), vec![5, 3, 2, 1]),
         ("NOT items.book_id:*".to_owned(), vec![4]),
     ] {

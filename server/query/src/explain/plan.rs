@@ -17,6 +17,9 @@ pub enum PlanStep {
         /// How many, by the planner's estimate; `None` on SQLite, which estimates none.
         rows: Option<i64>,
     },
+    /// Sorts rows that come in the order of the first fields, those of equal first fields at a time
+    /// (PostgreSQL's Incremental Sort).
+    SortWithinOrder,
     /// Reads a whole table.
     ScanTable {
         /// The table.

@@ -20,7 +20,10 @@ fn add(plan: &mut Plan, node: &Value, depth: usize) {
     let text = |key: &str| node[key].as_str();
     let kind = text("Node Type").unwrap_or_default();
     let indent = "  ".repeat(depth);
-    let mut line = format!("{indent}{kind}");
+    let mut line = match text("Subplan Name") {
+        Some(name) => format!("{indent}{name}: {kind}"),
+        None => format!("{indent}{kind}"),
+    };
     for (word, key) in [("using", "Index Name"), ("on", "Relation Name")] {
         if let Some(name) = text(key) {
             line.push_str(&format!(" {word} {name}"));
@@ -29,10 +32,18 @@ fn add(plan: &mut Plan, node: &Value, depth: usize) {
     if let Some(rows) = node["Plan Rows"].as_i64() {
         line.push_str(&format!(" (about {rows} rows)"));
     }
-    if let (Some(rows), Some(time)) =
-        (node["Actual Rows"].as_f64(), node["Actual Total Time"].as_f64())
-    {
-        line.push_str(&format!(" (read {rows} rows in {time:.3} ms)"));
+    if let (Some(rows), Some(time), Some(loops)) = (
+        node["Actual Rows"].as_f64(),
+        node["Actual Total Time"].as_f64(),
+        node["Actual Loops"].as_f64(),
+    ) {
+        // PostgreSQL answers the averages of a loop. Workers that run in parallel are loops too.
+        let all = (rows * loops).round();
+        line.push_str(&match loops {
+            0.0 => " (never executed)".to_owned(),
+            1.0 => format!(" (read {rows} rows in {time:.3} ms)"),
+            _ => format!(" (read {all} rows in {loops} loops of {time:.3} ms)"),
+        });
     }
     plan.lines.push(line);
     for key in ["Index Cond", "Recheck Cond", "Filter"] {
@@ -59,7 +70,8 @@ fn step<'a>(
     text: &impl Fn(&str) -> Option<&'a str>,
 ) -> Option<PlanStep> {
     match kind {
-        "Sort" | "Incremental Sort" => Some(PlanStep::Sort { rows }),
+        "Sort" => Some(PlanStep::Sort { rows }),
+        "Incremental Sort" => Some(PlanStep::SortWithinOrder),
         "Seq Scan" => Some(PlanStep::ScanTable { table: text("Relation Name")?.to_owned() }),
         "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => {
             let index = text("Index Name")?.to_owned();
@@ -77,6 +89,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_measured_plan_tells_loops_and_subplans() {
+        let measured = |rows: f64, loops: u32| {
+            json!({"Node Type": "Index Scan", "Index Name": "x", "Subplan Name": "SubPlan 1",
+                "Actual Rows": rows, "Actual Total Time": 0.5, "Actual Loops": loops})
+        };
+        let answer = json!([{"Plan": {"Node Type": "Incremental Sort", "Plans":
+            [measured(2.0, 1), measured(1.5, 4), measured(0.0, 0)]}}]);
+        let plan = read(&answer);
+        assert_eq!(
+            plan.lines[1..],
+            [
+                "  SubPlan 1: Index Scan using x (read 2 rows in 0.500 ms)",
+                "  SubPlan 1: Index Scan using x (read 6 rows in 4 loops of 0.500 ms)",
+                "  SubPlan 1: Index Scan using x (never executed)",
+            ]
+        );
+        assert_eq!(plan.steps[0], PlanStep::SortWithinOrder);
+    }
 
     #[test]
     fn a_plan_of_postgresql_is_read() {

@@ -28,7 +28,11 @@ pub(super) fn read(nodes: &[PlanNode]) -> Plan {
 
 fn step(detail: &str) -> Option<PlanStep> {
     if detail.starts_with("USE TEMP B-TREE FOR") && detail.contains("ORDER BY") {
-        return Some(PlanStep::Sort { rows: None });
+        // `FOR LAST TERM OF ORDER BY`, `FOR LAST 2 TERMS OF ORDER BY`, `FOR RIGHT PART OF ORDER BY`.
+        return Some(match detail.contains(" OF ORDER BY") {
+            true => PlanStep::SortWithinOrder,
+            false => PlanStep::Sort { rows: None },
+        });
     }
     let (reads, rest) = detail.split_once(' ')?;
     let mut words = rest.split(' ');
@@ -70,6 +74,9 @@ mod tests {
             node(21, 0, "SCAN books USING INDEX books_title_id_idx"),
             node(22, 0, "SCAN user_words VIRTUAL TABLE INDEX 0:M1"),
             node(30, 0, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"),
+            node(31, 0, "USE TEMP B-TREE FOR LAST 2 TERMS OF ORDER BY"),
+            node(32, 0, "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"),
+            node(33, 0, "USE TEMP B-TREE FOR ORDER BY"),
         ]);
         assert_eq!(
             plan.lines[2],
@@ -87,6 +94,9 @@ mod tests {
                 PlanStep::ScanTable { table: "books".into() },
                 PlanStep::WalkIndex { index: "books_title_id_idx".into() },
                 search("user_words", "M1"),
+                PlanStep::SortWithinOrder,
+                PlanStep::SortWithinOrder,
+                PlanStep::SortWithinOrder,
                 PlanStep::Sort { rows: None },
             ]
         );

@@ -53,8 +53,8 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode
     }
     if field.children.is_some() && comparator == Comparator::NotEqual {
         return Err(Invalid(format!(
-            "{name} != is true of nearly every row, since it has several values: write NOT {name} = {}",
-            shown(&operand.literal())
+            "{name} != is true of nearly every row, since it has several values: write NOT {name} = \"{}\"",
+            cut(&operand.literal())
         )));
     }
     // A repeated field "has" a value (AIP-160).
@@ -80,7 +80,7 @@ fn test(restriction: &Restriction, fields: &ResourceFields) -> Result<FilterNode
             }
         }
         kind => Test::Compare(
-            operator(&name, kind, comparator)?,
+            operator(&name, field, comparator)?,
             value::typed(kind, operand).ok_or_else(|| ill_typed(&name, kind, operand))?,
         ),
     };
@@ -195,13 +195,16 @@ fn operand<'a>(name: &str, argument: &'a Arg) -> Result<Operand<'a>, Invalid> {
 }
 
 /// The SQL operator, for kinds that have no operators of their own.
-fn operator(name: &str, kind: Kind, comparator: Comparator) -> Result<BinOper, Invalid> {
-    let ordered = matches!(kind, Kind::Integer | Kind::Micros | Kind::Double | Kind::Time);
+fn operator(name: &str, field: &Field, comparator: Comparator) -> Result<BinOper, Invalid> {
+    let ordered = matches!(field.kind, Kind::Integer | Kind::Micros | Kind::Double | Kind::Time);
     match comparator {
         Comparator::Has => Err(value::only_set(name)),
         Comparator::Equal | Comparator::NotEqual => Ok(value::operator(comparator)),
         _ if ordered => Ok(value::operator(comparator)),
-        _ => Err(Invalid(format!("{name} is compared with = and != only, not with {comparator}"))),
+        _ => {
+            let known = if field.children.is_some() { "=" } else { "= and !=" };
+            Err(Invalid(format!("{name} is compared with {known} only, not with {comparator}")))
+        }
     }
 }
 

@@ -72,7 +72,17 @@ impl Writer {
         match self.backend {
             DbBackend::Postgres => {
                 select.expr(Expr::cust("1")).and_where(Expr::col((table, parent)).eq(id));
-                Expr::exists(select)
+                let exists = Expr::exists(select);
+                // Of many values the planner expects many rows. As a semi-join it would then try
+                // each row of the list by itself, and read the whole list where few rows match. A
+                // plain expression makes it read the ids once, into a hash table, unless they are
+                // too many for its memory.
+                match test {
+                    Test::OneOf(values) if values.len() > 1 => {
+                        exists.is(Expr::Constant(Value::Bool(Some(true))))
+                    }
+                    _ => exists,
+                }
             }
             _ => id.in_subquery(select.column((table, parent)).to_owned()),
         }
@@ -85,6 +95,10 @@ impl Writer {
             Test::Set if !field.nullable && is_text(field) => column.ne(""),
             Test::Set => column.is_not_null(),
             Test::Compare(operator, value) => column.binary(*operator, Expr::val(value.clone())),
+            Test::OneOf(values) => match values.as_slice() {
+                [value] => column.eq(value.clone()),
+                values => column.is_in(values.iter().cloned()),
+            },
             Test::Within(from, until) => {
                 let lower = column.clone().gte(from.as_str());
                 match until {

@@ -7,6 +7,7 @@ mod attributes;
 mod check;
 mod condition;
 mod node;
+mod simplify;
 mod support;
 mod value;
 
@@ -75,6 +76,7 @@ impl Filter {
         if let Some(root) = &root {
             check::bound_patterns(root)?;
         }
+        let root = root.map(simplify::simplify);
         Ok(Filter { table: fields.table, root, canonical: parsed.to_string() })
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum FilterNode {
 pub(crate) enum Test {
     Set,
     Compare(BinOper, Value),
+    /// Equal to one of these values, in child rows.
+    OneOf(Vec<Value>),
     /// Text from the first bound up to the second; `None` if no text is greater.
     Within(String, Option<String>),
     /// Text outside of such bounds.

@@ -20,9 +20,9 @@ pub struct IndexSupport {
     pub children: Vec<&'static str>,
     /// The names of the fields whose words are searched by an index.
     pub words: Vec<&'static str>,
-    /// The names of the fields whose tests no B-tree index serves: the parts of texts that `:` finds,
-    /// `!=`, `NOT`, `OR`, and paths in JSON.
-    pub rows: Vec<&'static str>,
+    /// The fields whose tests no B-tree index serves for sure: the parts of texts that `:` finds, `!=`,
+    /// `NOT`, `OR`, and paths in JSON. A plan may join the results of several indexes for `OR`.
+    pub rows: Vec<&'static Field>,
 }
 
 impl IndexSupport {
@@ -38,9 +38,9 @@ impl IndexSupport {
                 (None, Test::Words(..)) => push(&mut self.words, field.name),
                 (Some(children), _) => push(&mut self.children, children.table),
                 (None, Test::Compare(BinOper::Equal, _)) => push(&mut self.equal, field.column),
-                (None, Test::Compare(BinOper::NotEqual, _)) => push(&mut self.rows, field.name),
+                (None, Test::Compare(BinOper::NotEqual, _)) => push(&mut self.rows, *field),
                 (None, Test::Compare(..) | Test::Within(..)) => push(&mut self.ranges, *field),
-                (None, _) => push(&mut self.rows, field.name),
+                (None, _) => push(&mut self.rows, *field),
             },
             FilterNode::Any(_) | FilterNode::Not(_) => self.add_rows(node),
         }
@@ -53,7 +53,7 @@ impl IndexSupport {
                 nodes.iter().for_each(|node| self.add_rows(node));
             }
             FilterNode::Not(node) => self.add_rows(node),
-            FilterNode::Test(field, _) => push(&mut self.rows, field.name),
+            FilterNode::Test(field, _) => push(&mut self.rows, *field),
         }
     }
 }

@@ -196,3 +196,57 @@ async fn times_compare_rightly_as_the_text_that_sqlite_holds() {
         }
     }
 }
+
+static ORDERS: ResourceFields = ResourceFields {
+    table: "orders",
+    fields: &[
+        field("total", "total", Kind::Integer),
+        Field::in_children(
+            "items.book_id",
+            "book_id",
+            crate::field::ChildTable { table: "items", parent: "order_id" },
+        ),
+    ],
+    default_order: "total",
+};
+
+#[test]
+fn tests_of_one_child_field_are_one_subquery() {
+    let book = |number: u32| format!("items.book_id = \"01930000-0000-7000-8000-{number:012}\"");
+    let sql = |text: &str, backend| {
+        let filter = Filter::parse(text, &ORDERS).expect(text);
+        let mut select = Query::select();
+        select.column(Asterisk).from("orders").cond_where(filter.condition(backend));
+        backend.build(&select).sql
+    };
+    let [a, b, c] = [1, 2, 3].map(book);
+    let many = (1..=40).map(book).collect::<Vec<_>>().join(" OR ");
+    for (text, subqueries, values, part) in [
+        (format!("{a} OR {b} OR {c}"), 1, 3, ") IS TRUE"),
+        (many, 1, 40, ") IS TRUE"),
+        (format!("{a} OR {a}"), 1, 1, r#""book_id" = $1"#),
+        (format!("({a} OR {b}) OR {c} OR {b}"), 1, 3, "WHERE EXISTS("),
+        (format!("{a} OR total = 5 OR {b}"), 1, 3, "EXISTS("),
+        (format!("NOT (NOT {a})"), 1, 1, "WHERE EXISTS("),
+        (format!("NOT (NOT {a} AND NOT {b})"), 1, 2, "WHERE EXISTS("),
+        (format!("NOT (NOT (NOT {a}))"), 1, 1, "WHERE NOT EXISTS("),
+        (format!("-{a} -{b} total = 5"), 1, 3, "NOT EXISTS("),
+        (format!("NOT ({a} OR {b})"), 1, 2, "WHERE NOT EXISTS("),
+        // The same item can't have both, and two items may.
+        (format!("{a} AND {b}"), 2, 2, "EXISTS("),
+        (format!("({a} AND total = 1) OR ({b} AND total = 2)"), 2, 4, " OR "),
+        (format!("{a} OR items.book_id:*"), 2, 1, " OR "),
+        (format!("{a} OR NOT {b}"), 2, 2, " OR "),
+    ] {
+        let postgres = sql(&text, DbBackend::Postgres);
+        assert_eq!(postgres.matches("EXISTS(SELECT").count(), subqueries, "{text}: {postgres}");
+        assert!(postgres.contains(&format!("${values}")), "{text}: {postgres}");
+        assert!(!postgres.contains(&format!("${}", values + 1)), "{text}: {postgres}");
+        assert!(postgres.contains(part), "{text}: {postgres}");
+        // One value stays a semi-join.
+        assert_eq!(postgres.contains("IS TRUE"), postgres.contains(" IN ("), "{text}: {postgres}");
+        let sqlite = sql(&text, DbBackend::Sqlite);
+        assert_eq!(sqlite.matches("IN (SELECT").count(), subqueries, "{text}: {sqlite}");
+        assert_eq!(sqlite.matches('?').count(), values, "{text}: {sqlite}");
+    }
+}

@@ -28,6 +28,8 @@ struct Phrase {
     words: Vec<String>,
     /// Whether the last word is only the beginning of one.
     is_prefix: bool,
+    /// Whether it is one word whose forms are searched as well.
+    is_extended: bool,
     /// The forms of a single word, the word among them; empty if only the word itself is searched.
     forms: Vec<String>,
 }
@@ -37,16 +39,19 @@ impl Words {
     /// separates lists of terms; a row must match one list. Quotes enclose one term; an unclosed
     /// quote ends at the end of the text. A term of several words, such as `rock-n-roll`, is a
     /// phrase. A `*` at the end of a term makes its last word a prefix. A term without words is
-    /// ignored. In a language, a term of one word without quotes and without `*` finds all forms of
-    /// the word.
+    /// ignored, and so is a `*` that touches no word. In a language, a term of one word without quotes and without `*` finds the forms of
+    /// the word; the possessive `nation's` is a term of one word there.
     ///
     /// # Errors
-    /// A list without a term to search for, more than `MOST_WORDS` words, and a prefix of a single
-    /// ASCII character.
+    /// A list without a term to search for, more than `MOST_WORDS` words, a `*` that touches a word
+    /// elsewhere than at the end of its term, and a prefix of a single ASCII character.
     pub fn parse(text: &str, language: Language) -> Result<Self, Invalid> {
         let mut groups = vec![Group::default()];
         let mut count = 0;
-        for Term { text, excluded, quoted } in terms(text) {
+        for Term { text, excluded, quoted, starred } in terms(text) {
+            if starred && text.contains(is_in_word) {
+                return Err(stray_star(&format!("\"{text}\"*")));
+            }
             if text == "OR" && !excluded && !quoted {
                 groups.push(Group::default());
                 continue;
@@ -60,6 +65,11 @@ impl Words {
         }
         if count > MOST_WORDS {
             return Err(Invalid(format!("must hold at most {MOST_WORDS} words")));
+        }
+        for Group { wanted, unwanted } in &mut groups {
+            for phrase in wanted.iter_mut().chain(unwanted).filter(|phrase| phrase.is_extended) {
+                phrase.forms = language.forms(&phrase.words[0], count);
+            }
         }
         match groups.iter().any(|group| group.wanted.is_empty()) {
             true if groups.len() > 1 => {
@@ -99,7 +109,7 @@ impl Words {
             let words: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
             words.join(operator)
         };
-        let phrase = |Phrase { words, is_prefix, forms }: &Phrase| {
+        let phrase = |Phrase { words, is_prefix, forms, .. }: &Phrase| {
             let star = if *is_prefix { ":*" } else { "" };
             match forms.is_empty() {
                 true => format!("({}{star})", quoted(words, " <-> ")),
@@ -117,7 +127,7 @@ impl Words {
 
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phrase = |Phrase { words, is_prefix, forms }: &Phrase| {
+        let phrase = |Phrase { words, is_prefix, forms, .. }: &Phrase| {
             let star = if *is_prefix { "*" } else { "" };
             match forms.is_empty() {
                 true => format!("\"{}\"{star}", words.join(" ")),
@@ -141,20 +151,45 @@ impl fmt::Display for Words {
 
 /// Reads a term; none if it has no word.
 fn phrase(text: &str, quoted: bool, language: Language) -> Result<Option<Phrase>, Invalid> {
+    if has_stray_star(text) {
+        return Err(stray_star(text));
+    }
     let before_star = text.strip_suffix('*');
     let is_prefix = before_star.is_some_and(|before| before.ends_with(is_in_word));
-    let words = split(text);
+    let mut words = split(text);
     let Some(last) = words.last() else { return Ok(None) };
     if is_prefix && is_one_letter(last) {
         return Err(Invalid(format!(
             "must have at least 2 characters before the * of {last}*: too many words begin with one"
         )));
     }
-    let forms = match words.as_slice() {
-        [word] if !quoted && !is_prefix => language.forms(word),
-        _ => Vec::new(),
-    };
-    Ok(Some(Phrase { words, is_prefix, forms }))
+    if language.has_forms(&words[0]) && !quoted && is_possessive(text, &words) {
+        words.truncate(1);
+    }
+    let is_extended = words.len() == 1 && !quoted && !is_prefix;
+    Ok(Some(Phrase { words, is_prefix, is_extended, forms: Vec::new() }))
+}
+
+/// Whether a `*` touches a word, but does not end the term: such a term says more than a search can do.
+fn has_stray_star(text: &str) -> bool {
+    text.match_indices('*').any(|(at, star)| {
+        let behind = &text[at + star.len()..];
+        behind.starts_with(is_in_word) || !behind.is_empty() && text[..at].ends_with(is_in_word)
+    })
+}
+
+fn stray_star(term: &str) -> Invalid {
+    Invalid(format!(
+        "must have a * only at the end of a term, behind a word, and inside of its quotes; the one \
+         in {term} is elsewhere"
+    ))
+}
+
+/// Whether a term is a word with `'s` behind it, as in `nation's`.
+fn is_possessive(text: &str, words: &[String]) -> bool {
+    let text = text.trim_end_matches(|character| !is_in_word(character));
+    let before = text.strip_suffix(['s', 'S']);
+    words.len() == 2 && words[1] == "s" && before.is_some_and(|it| it.ends_with(['\'', '’']))
 }
 
 /// A term of a search.
@@ -163,6 +198,8 @@ struct Term<'a> {
     text: &'a str,
     excluded: bool,
     quoted: bool,
+    /// Whether a `*` touches the closing quote.
+    starred: bool,
 }
 
 fn terms(mut rest: &str) -> Vec<Term<'_>> {
@@ -192,7 +229,8 @@ fn terms(mut rest: &str) -> Vec<Term<'_>> {
             }
         };
         apart = false;
-        terms.push(Term { text, excluded, quoted });
+        let starred = quoted && rest.starts_with('*');
+        terms.push(Term { text, excluded, quoted, starred });
     }
 }
 
@@ -257,11 +295,28 @@ mod tests {
             ("ΣΊΣΥΦΟΣ ÉTÉ Straße İ", r#"(("σίσυφοσ" AND "ete" AND "straße" AND "i"))"#),
             ("e\u{301}tude Étude \u{301} ø", r#"(("etude" AND "etude" AND "ø"))"#),
             ("riv* \"the Ri*\" -el*", r#"(("riv"* AND "the ri"*) NOT ("el"*))"#),
-            ("rock-no* a*b r*v 東*", r#"(("rock no"* AND "a b" AND "r v" AND "東"*))"#),
+            ("rock-no* 東*", r#"(("rock no"* AND "東"*))"#),
+            (
+                "* dune ** -* \"*\" sand-* a \"b\" * \"!\"*",
+                r#"(("dune" AND "sand" AND "a" AND "b"))"#,
+            ),
             ("हिन्दी 東京タワー٣", r#"(("हिन्दी" AND "東京タワー٣"))"#),
         ] {
             assert_eq!(fts5(text), wanted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_possessive_finds_the_forms_of_its_word() {
+        let read = |text: &str| Words::parse(text, Language::English).expect(text).to_string();
+        for text in ["nation's", "Nation’s", "(nation's),", "NATION'S"] {
+            assert_eq!(read(text), read("nation"), "{text}");
+        }
+        for text in ["\"nation's\"", "nation-s", "nation s's's", "ёлка's"] {
+            assert_ne!(read(text), read("nation"), "{text}");
+        }
+        assert_eq!(read("\"nation's\""), r#"(("nation s"))"#);
+        assert_eq!(fts5("nation's"), r#"(("nation s"))"#);
     }
 
     #[test]
@@ -293,6 +348,27 @@ mod tests {
         }
         assert!(Words::parse(&"a ".repeat(MOST_WORDS), Language::Simple).is_ok());
         assert!(Words::parse(&"a-".repeat(MOST_WORDS + 1), Language::Simple).is_err());
+    }
+
+    #[test]
+    fn a_star_elsewhere_than_at_the_end_is_refused() {
+        for term in [
+            "riv**",
+            "*riv",
+            "ri*v",
+            "(riv*)",
+            "\"riv\"*",
+            "\"the r*v\"",
+            "-ri*v",
+            "\"ri* v\"",
+            "東*京",
+        ] {
+            for language in [Language::Simple, Language::English] {
+                let error = Words::parse(&format!("dune {term}"), language).expect_err(term).0;
+                assert!(error.contains("* only at the end of a term"), "{term}: {error}");
+                assert!(error.contains(term.trim_matches(['-', '"'])), "{term}: {error}");
+            }
+        }
     }
 
     #[test]

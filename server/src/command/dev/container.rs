@@ -19,7 +19,7 @@ use super::{
 use crate::command::failure::Failure;
 
 /// The image: the major version that compose.yml uses.
-const IMAGE: &str = "docker.io/library/postgres:16-bookworm";
+const IMAGE: &str = "postgres:16-bookworm";
 
 /// Where the image keeps the data.
 const DATA: &str = "/var/lib/postgresql/data";
@@ -290,7 +290,6 @@ mod tests {
     fn image_has_the_version_of_compose() {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../compose.yml");
         let compose = std::fs::read_to_string(path).unwrap();
-        let image = IMAGE.trim_start_matches("docker.io/library/");
-        assert!(compose.contains(&format!("image: {image}\n")), "{image}");
+        assert!(compose.contains(&format!("image: {IMAGE}\n")), "{IMAGE}");
     }
 }

@@ -86,7 +86,9 @@ impl DatabaseUrl {
             if let Some(hint) = driver_hint(scheme) {
                 return Err(hint);
             }
-            let other = OTHERS.into_iter().find(|other| *other == scheme);
+            // Without the driver, which URLs of SQLAlchemy name behind the engine.
+            let engine = split(scheme, '+').0;
+            let other = OTHERS.into_iter().find(|other| *other == engine);
             let other = other.map(|other| format!("{other} is not supported, the URL "));
             return Err(format!("{}{FORMS}", other.unwrap_or_default()));
         };

@@ -43,7 +43,10 @@ fn a_driver_in_the_url_is_to_be_left_out() {
             "must leave out the driver: the URL begins with postgresql://",
         ),
         ("sqlite+aiosqlite:///./test.db", "relative path: sqlite://bookstore.db?mode=rwc"),
+        ("mysql+s3cret://h/db", "mysql is not supported"),
         ("mysql+s3cret://h/db", FORMS),
+        ("mssql+pyodbc://u:s3cret@h/db", "mssql is not supported"),
+        ("s3cret+pyodbc://h/db", FORMS),
     ] {
         let error = DatabaseUrl::parse(url).expect_err(url);
         assert!(error.contains(wanted), "{url}: {error}");

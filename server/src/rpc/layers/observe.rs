@@ -323,9 +323,10 @@ impl Drop for AccessLogLine {
                 tracing::debug!(code, duration_ms, "call");
             } else {
                 // Callers learn only whether it was the primary.
-                let (node, ids) = self.answer.node_and_ids();
+                let (node, ids, replayed) = self.answer.logged();
                 let (node, ids) = (node.as_deref(), ids.as_deref());
-                tracing::info!(node, code, duration_ms, ids, "call");
+                let replayed = replayed.then_some(true);
+                tracing::info!(node, code, duration_ms, ids, replayed, "call");
             }
         });
     }
