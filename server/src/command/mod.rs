@@ -7,6 +7,7 @@ mod explain;
 mod export;
 mod failure;
 mod health;
+mod help;
 mod import;
 mod migrate;
 mod policy;
@@ -271,12 +272,13 @@ fn command_line() -> clap::Command {
     let program = settings::SHOWN.iter().fold(program, |program, (name, names)| {
         program.mut_subcommand(*name, |command| settings::pointed_to(command.args(shown(names))))
     });
-    program
+    let program = program
         .mut_args(|arg| match arg.get_help_heading() {
             Some(_) => arg.hide(true),
             None => arg,
         })
-        .mut_subcommand("settings", |command| command.args(all))
+        .mut_subcommand("settings", |command| command.args(all));
+    help::short(program, "")
 }
 
 /// Runs a client, without settings and without a log.

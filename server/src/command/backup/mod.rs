@@ -66,23 +66,34 @@ enum BackupVerb {
 /// The arguments of `backup` itself.
 #[derive(Args)]
 struct MakeArguments {
-    /// A folder, which gets a file named after the time, or the name of a new file. A name that ends
-    /// with / is a folder, which is made.
+    /// A folder, or the name of a new file.
+    ///
+    /// A folder gets a file named after the time. A name that ends with / is a folder, which is made.
     #[arg(long, value_name = "DIR|FILE", default_value = "backups/")]
     to: PathBuf,
-    /// Deletes backups of this database in the folder that are older. 0 keeps all.
+    /// Deletes older backups. 0 keeps all.
+    ///
+    /// Those of this database in the folder.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     keep_days: u32,
-    /// Keeps only so many backups of this database in the folder, the newest ones.
+    /// Keeps only so many backups, the newest.
+    ///
+    /// Of those of this database in the folder.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Restores the backup into a scratch database and compares counts and checksums of all tables.
+    /// Restores the backup to compare it.
+    ///
+    /// Into a scratch database, and compares counts and checksums of all tables.
     #[arg(long)]
     verify: bool,
-    /// A command of the shell that encrypts its input to its output, such as 'age -r KEY'.
+    /// A command of the shell that encrypts.
+    ///
+    /// It encrypts its input to its output, such as 'age -r KEY'.
     #[arg(long, value_name = "COMMAND")]
     encrypt_command: Option<String>,
-    /// The command that decrypts it, with which the backup is read back.
+    /// The command that decrypts it.
+    ///
+    /// With it the backup is read back.
     #[arg(long, value_name = "COMMAND", requires = "encrypt_command")]
     decrypt_command: Option<String>,
 }

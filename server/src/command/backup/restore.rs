@@ -29,13 +29,19 @@ pub struct Arguments {
     /// Replaces what the database has. Stop the service before.
     #[arg(long)]
     force: bool,
-    /// Restores a backup of a newer program, or with revisions that this program does not know.
+    /// Restores a backup of a newer program.
+    ///
+    /// Also one with revisions that this program does not know.
     #[arg(long)]
     allow_newer: bool,
-    /// Restores no privileges of roles. They are then granted by `bookstore migrate` alone.
+    /// Restores no privileges of roles.
+    ///
+    /// They are then granted by `bookstore migrate` alone.
     #[arg(long)]
     no_privileges: bool,
-    /// A command of the shell that decrypts its input to its output, such as 'age -d -i KEYFILE'.
+    /// A command of the shell that decrypts.
+    ///
+    /// It decrypts its input to its output, such as 'age -d -i KEYFILE'.
     #[arg(long, value_name = "COMMAND")]
     decrypt_command: Option<String>,
 }

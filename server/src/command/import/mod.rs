@@ -60,24 +60,34 @@ pub struct Arguments {
     /// The file's format, if its name has another ending
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// The column, or JSON key, of a field
+    ///
     /// Takes a field of Book from a column, or from a key in JSON Lines. Without it the
     /// field is taken from the column of its own name. `attributes.KEY` is one attribute
     #[arg(long = "column", value_name = "FIELD=HEADER")]
     columns: Vec<Assignment>,
-    /// The value of a field where its cell is unset or its column isn't there
+    /// The value of a field that is unset
+    ///
+    /// It stands for the field where its cell is unset or its column isn't there
     #[arg(long = "default", value_name = "FIELD=VALUE")]
     defaults: Vec<Assignment>,
     /// The text of a cell of CSV that is unset [default: the empty text]
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
-    /// Makes each book's id of this column's text: the same text gives the same id every time
+    /// Makes each book's id of this column
+    ///
+    /// The same text gives the same id every time
     #[arg(long, value_name = "HEADER", value_parser = NonEmptyStringValueParser::new())]
     id_from: Option<String>,
-    /// Changes the book that has the row's id, if there is one. Without it such a row is rejected
+    /// Changes the book that has the row's id
+    ///
+    /// Without it a row whose id a book has is rejected
     #[arg(long, value_parser = ["id"])]
     key: Option<String>,
-    /// The fields to change in books that are there; `*` is all [default: for CSV those with
-    /// a column or a default, for JSON Lines all]
+    /// The fields to change; `*` is all
+    ///
+    /// They are changed in books that are there [default: for CSV those with a column or a default,
+    /// for JSON Lines all]
     #[arg(
         long,
         value_name = "FIELD,...",
@@ -89,8 +99,10 @@ pub struct Arguments {
     /// The separator of the cells of CSV; \t is a tab [default: ,]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
-    /// What stands before a quote within quotes where the file doesn't double it, as in MySQL's
-    /// exports, which have a backslash [default: quotes are doubled]
+    /// What stands before a quote within quotes
+    ///
+    /// For a file that doesn't double such quotes, as MySQL's exports, which have a backslash
+    /// [default: quotes are doubled]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     escape: Option<u8>,
     /// The most records of a transaction
@@ -101,11 +113,14 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     batch_size: u16,
-    /// Resumes an import that stopped, with the same file and options. All of it is sent again, or
-    /// all from this batch on
+    /// Resumes an import that stopped
+    ///
+    /// The file and the options are the same. All of it is sent again, or all from this batch on
     #[arg(long, value_name = "ID[:BATCH][@TIME]")]
     resume: Option<Resume>,
-    /// Where rejected records are written [default: FILE.rejects.csv or .jsonl]
+    /// Where rejected records are written
+    ///
+    /// [default: FILE.rejects.csv or .jsonl]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
 }

@@ -46,7 +46,9 @@ pub struct Arguments {
     /// How long to wait for another migration.
     #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = time)]
     lock_wait: Duration,
-    /// How long a step waits for a table's lock before it lets others pass and tries again.
+    /// How long a step waits for a table's lock.
+    ///
+    /// Then it lets others pass and tries again.
     #[arg(long, global = true, value_name = "TIME", default_value = "3s", value_parser = time)]
     lock_timeout: Duration,
     /// How often it is tried.

@@ -16,8 +16,9 @@ pub struct Service {
     /// Address of the service [default: http://127.0.0.1:50051] [env: BOOKSTORE_SERVER]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// How long to retry after a lost connection or a transient failure, counted from the last
-    /// success
+    /// How long to retry
+    ///
+    /// After a lost connection or a transient failure, counted from the last success
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     retry_for: Duration,
     #[command(flatten)]
@@ -27,18 +28,25 @@ pub struct Service {
 /// The files of TLS and of the token. TLS is used for addresses that begin with `https://`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Credentials {
-    /// File of the authorities of the service's certificate, in PEM [default: well-known
-    /// authorities] [env: BOOKSTORE_TLS_CA]
+    /// File of the service's authorities
+    ///
+    /// Those of the service's certificate, in PEM [default: well-known authorities]
+    /// [env: BOOKSTORE_TLS_CA]
     #[arg(long, value_name = "PATH")]
     tls_ca: Option<PathBuf>,
-    /// File of this client's certificate, in PEM [env: BOOKSTORE_TLS_CERT]
+    /// File of this client's certificate
+    ///
+    /// In PEM [env: BOOKSTORE_TLS_CERT]
     #[arg(long, value_name = "PATH")]
     tls_cert: Option<PathBuf>,
-    /// File of the certificate's private key, in PEM [default: the file of the certificate]
-    /// [env: BOOKSTORE_TLS_KEY]
+    /// File of the certificate's private key
+    ///
+    /// In PEM [default: the file of the certificate] [env: BOOKSTORE_TLS_KEY]
     #[arg(long, value_name = "PATH")]
     tls_key: Option<PathBuf>,
-    /// File of the token that calls carry [env: BOOKSTORE_TOKEN_FILE]
+    /// File of the token that calls carry
+    ///
+    /// [env: BOOKSTORE_TOKEN_FILE]
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
 }
