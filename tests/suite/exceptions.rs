@@ -31,6 +31,16 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "it has one kind of plan",
     },
     Exception {
+        case: "explain::explain_cancels_its_statement_at_a_signal",
+        engine: Engine::Sqlite,
+        reason: "a plan there is not run, and waits for no lock",
+    },
+    Exception {
+        case: "explain::explain_tells_of_a_table_never_analyzed",
+        engine: Engine::Sqlite,
+        reason: "its plans have no number of rows",
+    },
+    Exception {
         case: "store::steady_load_opens_no_connections",
         engine: Engine::Sqlite,
         reason: "its pools have no overflow, and its sessions no number",

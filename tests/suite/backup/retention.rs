@@ -10,6 +10,7 @@ on_every_engine!(
     old_backups_are_deleted,
     number_of_backups_is_limited,
     new_backup_is_kept_when_the_clock_went_back,
+    backups_of_one_second_have_different_names,
 );
 
 /// Makes a backup older by changing the time in its manifest, and gives it another name.
@@ -77,4 +78,13 @@ async fn new_backup_is_kept_when_the_clock_went_back(engine: Engine) {
     let left = names(folder.path());
     assert!(left.len() == 2 && left[0].starts_with("bookstore-"), "the new one stays: {left:?}");
     assert_eq!(left[1], "future.backup");
+}
+
+async fn backups_of_one_second_have_different_names(engine: Engine) {
+    let (database, folder) = (filled(engine).await, tempfile::tempdir().expect("a folder"));
+    let to = text(folder.path());
+    for number in 1..=6 {
+        ok(&database, &["backup", "--to", &to]).await;
+        assert_eq!(names(folder.path()).len(), number, "{:?}", names(folder.path()));
+    }
 }

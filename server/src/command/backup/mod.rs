@@ -167,10 +167,14 @@ async fn make(database: &Database, arguments: &MakeArguments, signals: &mut Sign
         if arguments.verify {
             verify(database, arguments, &workspace).await?;
         }
-        // Two backups of the same second: the first one stays.
-        if to.exists() {
-            return Err(format!("{}: it was made meanwhile: try again", to.display()).into());
-        }
+        // Two backups of the same second: the first one keeps its name.
+        let to = match is_folder {
+            true => free(&to),
+            false if to.exists() => {
+                return Err(format!("{}: it was made meanwhile: try again", to.display()).into());
+            }
+            false => to.clone(),
+        };
         workspace.publish(UNFINISHED, &to)?;
         let backup = BackupFile::open(&to)?;
         let manifest = &backup.manifest;
@@ -225,6 +229,18 @@ fn destination(to: &Path) -> Result<(PathBuf, bool), Failure> {
     builder.recursive(true).create(to).map_err(|error| unwritable(to, &error, Target::Backup))?;
     let time = clock::text(now()).replace(['-', ':'], "");
     Ok((to.join(format!("bookstore-{time}.{EXTENSION}")), true))
+}
+
+/// The path, or the first one with a number behind its name that no file has.
+fn free(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut free = path.to_path_buf();
+    let mut number = 1;
+    while free.exists() {
+        number += 1;
+        free = path.with_file_name(format!("{stem}-{number}.{EXTENSION}"));
+    }
+    free
 }
 
 /// The current time in seconds since 1970.
