@@ -30,16 +30,13 @@ const CANCELLATION: Duration = Duration::from_secs(2);
 /// The pause between two checks whether it has.
 const CANCELLATION_PERIOD: Duration = Duration::from_millis(10);
 
-/// The flags that a mistyped one is compared with.
-const FLAGS: [&str; 4] = ["--order-by", "--page-size", "--skip", "--analyze"];
-
 /// What to explain.
 #[derive(Args)]
 pub struct Arguments {
     /// The resource, in the plural: books, orders, users
     resource: String,
-    /// The filter of the list, in the language of AIP-160; none for all rows
-    #[arg(allow_hyphen_values = true, default_value = "")]
+    /// The filter of the list (AIP-160), behind -- if it begins with -; none for all rows
+    #[arg(default_value = "")]
     filter: String,
     /// The order of the list: `price desc, stock`
     #[arg(long, value_name = "FIELDS", default_value = "")]
@@ -133,9 +130,6 @@ async fn cancelled(store: &Store) {
 impl Arguments {
     /// The list that is to be explained, or what is wrong with the command line.
     fn list(&self) -> Result<ExplainList, Vec<String>> {
-        if let Some(problem) = mistyped_flag(&self.filter) {
-            return Err(vec![problem]);
-        }
         let lists = || RESOURCES.iter().filter_map(|resource| resource.list.as_ref());
         let Some(list) = lists().find(|list| list.fields.table == self.resource) else {
             let mut known: Vec<_> = lists().map(|list| list.fields.table).collect();
@@ -172,26 +166,6 @@ impl Arguments {
         };
         Ok(ExplainList { list: *list, page, detail })
     }
-}
-
-/// The refusal of a filter that is a mistyped flag. A filter may begin with `-`, which negates, but no
-/// field begins with `-`, and no field stands alone.
-fn mistyped_flag(filter: &str) -> Option<String> {
-    let word = filter.strip_prefix('-')?;
-    let given = filter.split(['=', ' ']).next()?;
-    let is_flag = |text: &str| text.chars().all(|it| it.is_ascii_alphabetic() || it == '-');
-    let alone = is_flag(word) && !word.is_empty();
-    let double = word.strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
-    if !alone && !double {
-        return None;
-    }
-    let distance = |flag: &str| {
-        strsim::damerau_levenshtein(given.trim_start_matches('-'), flag.trim_start_matches('-'))
-    };
-    let near =
-        FLAGS.into_iter().min_by_key(|flag| distance(flag)).filter(|flag| distance(flag) < 4);
-    let hint = near.map(|flag| format!(", did you mean {flag}?")).unwrap_or_default();
-    Some(format!("unknown argument {given}{hint}"))
 }
 
 /// Explains a page of a list.
