@@ -167,15 +167,16 @@ async fn make(database: &Database, arguments: &MakeArguments, signals: &mut Sign
         if arguments.verify {
             verify(database, arguments, &workspace).await?;
         }
-        // Two backups of the same second: the first one keeps its name.
-        let to = match is_folder {
-            true => free(&to),
-            false if to.exists() => {
+        // Of two backups of the same second the first one keeps its name.
+        let (mut name, mut number) = (to.clone(), 1);
+        while !workspace.publish_new(UNFINISHED, &name)? {
+            if !is_folder {
                 return Err(format!("{}: it was made meanwhile: try again", to.display()).into());
             }
-            false => to.clone(),
-        };
-        workspace.publish(UNFINISHED, &to)?;
+            number += 1;
+            name = numbered(&to, number);
+        }
+        let to = name;
         let backup = BackupFile::open(&to)?;
         let manifest = &backup.manifest;
         print::line(&format!(
@@ -231,16 +232,10 @@ fn destination(to: &Path) -> Result<(PathBuf, bool), Failure> {
     Ok((to.join(format!("bookstore-{time}.{EXTENSION}")), true))
 }
 
-/// The path, or the first one with a number behind its name that no file has.
-fn free(path: &Path) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut free = path.to_path_buf();
-    let mut number = 1;
-    while free.exists() {
-        number += 1;
-        free = path.with_file_name(format!("{stem}-{number}.{EXTENSION}"));
-    }
-    free
+/// The path with a number behind its name.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{number}.{EXTENSION}"))
 }
 
 /// The current time in seconds since 1970.

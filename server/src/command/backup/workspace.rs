@@ -59,13 +59,26 @@ impl Workspace {
         self.folder.join(name)
     }
 
-    /// Gives a complete file its name, and returns when the name is on the disk.
+    /// Gives a complete file its name, in place of a file that has it, and returns when the name is on
+    /// the disk.
     pub(super) fn publish(&self, name: &str, becomes: &Path) -> Result<(), Failure> {
-        let renamed = fs::rename(self.path(name), becomes).and_then(|()| {
-            let folder = folder_of(becomes);
-            File::open(folder)?.sync_all()
-        });
+        let renamed = fs::rename(self.path(name), becomes).and_then(|()| sync_name(becomes));
         renamed.map_err(|error| self.unwritable(becomes, &error))
+    }
+
+    /// The same for a name that no file has: `false` if one has it. A link is made, since a rename would
+    /// replace the file of another process that has just taken the name.
+    pub(super) fn publish_new(&self, name: &str, becomes: &Path) -> Result<bool, Failure> {
+        match fs::hard_link(self.path(name), becomes) {
+            Ok(()) => {
+                sync_name(becomes).map_err(|error| self.unwritable(becomes, &error))?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(_) if becomes.exists() => Ok(false),
+            // The file system has no links.
+            Err(_) => self.publish(name, becomes).map(|()| true),
+        }
     }
 }
 
@@ -74,6 +87,11 @@ impl Drop for Workspace {
         // The next one there tries again.
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Waits until the name of a file is on the disk.
+fn sync_name(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// The name of a new folder.
@@ -143,6 +161,20 @@ mod tests {
         drop((running, second));
         let left: Vec<_> = fs::read_dir(base.path()).expect("a folder").flatten().collect();
         assert!(left.len() == 1 && left[0].path() == other, "{left:?}");
+    }
+
+    #[test]
+    fn file_that_has_the_name_already_is_not_replaced() {
+        let base = tempfile::tempdir().expect("a folder");
+        let own = workspace(base.path());
+        fs::write(own.path("backup"), "new").expect("a file");
+        let (taken, free) = (base.path().join("taken"), base.path().join("free"));
+        fs::write(&taken, "old").expect("a file");
+        assert!(!own.publish_new("backup", &taken).expect("an answer"));
+        assert!(own.publish_new("backup", &free).expect("an answer"));
+        drop(own);
+        let content = |path: &Path| fs::read_to_string(path).expect("a file");
+        assert_eq!((content(&taken), content(&free)), ("old".to_owned(), "new".to_owned()));
     }
 
     /// Otherwise one of two backups that start at the same time would lose its folder.
