@@ -16,23 +16,17 @@ use crate::{
 pub(crate) fn simplify(node: FilterNode) -> FilterNode {
     match node {
         FilterNode::Any(nodes) => {
-            let mut parts = Vec::new();
-            for node in nodes {
-                match simplify(node) {
-                    FilterNode::Any(nested) => parts.extend(nested),
-                    node => parts.push(node),
-                }
-            }
+            let parts = nodes.into_iter().flat_map(|node| match simplify(node) {
+                FilterNode::Any(nested) => nested,
+                node => vec![node],
+            });
             alone_or(join(parts, |node| node, |node| node), FilterNode::Any)
         }
         FilterNode::All(nodes) => {
-            let mut parts = Vec::new();
-            for node in nodes {
-                match simplify(node) {
-                    FilterNode::All(nested) => parts.extend(nested),
-                    node => parts.push(node),
-                }
-            }
+            let parts = nodes.into_iter().flat_map(|node| match simplify(node) {
+                FilterNode::All(nested) => nested,
+                node => vec![node],
+            });
             // NOT a AND NOT b is NOT (a OR b).
             let inner = |node| match node {
                 FilterNode::Not(node) => *node,
@@ -63,11 +57,11 @@ fn alone_or(mut nodes: Vec<FilterNode>, join: fn(Vec<FilterNode>) -> FilterNode)
 /// Joins nodes that are tests for equality of one field of child rows after `open`. The test of all
 /// values stands where the first of them stood, after `close`.
 fn join(
-    nodes: Vec<FilterNode>,
+    nodes: impl Iterator<Item = FilterNode>,
     open: impl Fn(FilterNode) -> FilterNode,
     close: impl Fn(FilterNode) -> FilterNode,
 ) -> Vec<FilterNode> {
-    let mut opened: Vec<FilterNode> = Vec::with_capacity(nodes.len());
+    let mut opened: Vec<FilterNode> = Vec::new();
     for node in nodes {
         let node = open(node);
         let Some((field, new)) = values(&node) else {
