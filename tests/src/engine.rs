@@ -10,6 +10,25 @@ pub enum Engine {
     Postgres,
 }
 
+impl Engine {
+    /// The numbers from `first` to `last` for an `INSERT … SELECT`: what stands before the `INSERT`, and
+    /// what stands behind `FROM`. The column is `n`.
+    pub fn numbers(self, first: u32, last: u32) -> (String, String) {
+        match self {
+            Engine::Sqlite => (
+                format!(
+                    "WITH RECURSIVE numbers (n) AS
+                        (SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})"
+                ),
+                "numbers".to_owned(),
+            ),
+            Engine::Postgres => {
+                (String::new(), format!("generate_series({first}, {last}) AS numbers (n)"))
+            }
+        }
+    }
+}
+
 /// Makes tests of cases: `async fn case(engine: Engine)` becomes `case::sqlite`
 /// and `case::postgres`.
 ///

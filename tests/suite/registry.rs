@@ -7,8 +7,7 @@ use bookstore_server::{
     rpc::{calls::Calls, method::MethodKind, refused::Refused, registry::Prepared, rules::Rules},
 };
 use bookstore_store::{
-    Attempts, Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions,
-    TopologyOptions,
+    Call, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreOptions, TopologyOptions,
 };
 use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use prost::{Message, Name};
@@ -47,18 +46,7 @@ async fn registry_dispatches_a_request_by_its_type(engine: Engine) {
     else {
         panic!("a write")
     };
-    let call = Call {
-        method: method.path,
-        principal: None,
-        deadline: Deadline::NONE,
-        isolation: IsolationLevel::Serializable,
-        idempotency: None,
-        validate_only: false,
-        attempts: Attempts::default(),
-        meter: None,
-        large_answers: None,
-        observer: None,
-    };
+    let call = Call { isolation: IsolationLevel::Serializable, ..Call::internal(method.path) };
     let committed = store.run(call, write).await.expect("a successful call");
     let created = Category::decode(&*committed.answer).expect("a category");
     assert_eq!(created.name, "Poetry");

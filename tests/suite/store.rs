@@ -9,12 +9,12 @@ use std::{
 };
 
 use bookstore_store::{
-    Attempts, Call, Committed, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store,
-    StoreError, StoreOptions, TopologyOptions, Write, WriteObserver,
+    Call, Committed, Connection, Deadline, Freshness, PoolOptions, StatementLog, Store, StoreError,
+    StoreOptions, TopologyOptions, Write, WriteObserver,
 };
 use bookstore_tests::{Database, Engine, Origin, SOON, on_every_engine, run};
 use futures_util::future::{BoxFuture, join_all};
-use sea_orm::{ConnectionTrait, DbErr, IsolationLevel};
+use sea_orm::{ConnectionTrait, DbErr};
 
 on_every_engine!(
     operation_with_a_failed_statement_is_not_committed,
@@ -60,18 +60,7 @@ const POOL: PoolOptions = PoolOptions {
 
 /// A call without a caller, a key or limits.
 pub(crate) fn call(deadline: Deadline) -> Call {
-    Call {
-        method: "test",
-        principal: None,
-        deadline,
-        isolation: IsolationLevel::ReadCommitted,
-        idempotency: None,
-        validate_only: false,
-        attempts: Attempts::default(),
-        meter: None,
-        large_answers: None,
-        observer: None,
-    }
+    Call { deadline, ..Call::internal("test") }
 }
 
 struct Act<F>(F);

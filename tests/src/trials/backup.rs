@@ -28,9 +28,7 @@ const BEFORE: usize = 20;
 /// Makes and restores `scale` backups on each engine.
 pub(super) async fn backup(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let server = TestServer::builder(engine).env("LOG_LEVEL", "error");
-        let server = server.env("DATABASE_POOL_TIMEOUT", "2m").start().await;
-        stock::open(server.channel()).await;
+        let server = stocked(engine).await;
         let folder = tempfile::tempdir().expect("a folder");
         let load = Load::start(&server).await;
         for round in 0..scale {
@@ -47,6 +45,14 @@ pub(super) async fn backup(scale: u32) {
         }
         load.end().await;
     }
+}
+
+/// A service with books in stock, whose callers wait for a busy disk.
+pub(super) async fn stocked(engine: Engine) -> TestServer {
+    let server = TestServer::builder(engine).env("LOG_LEVEL", "error");
+    let server = server.env("DATABASE_POOL_TIMEOUT", "2m").start().await;
+    stock::open(server.channel()).await;
+    server
 }
 
 pub(super) async fn make(database: &Database, file: &Path) {

@@ -12,10 +12,10 @@ use rand::Rng as _;
 use tokio::{process::Command, time::sleep};
 
 use super::{
-    backup::{Load, explains, make, restore},
+    backup::{Load, explains, make, restore, stocked},
     stock,
 };
-use crate::{Database, Engine, Origin, SOON, TestServer, program, run, until};
+use crate::{Database, Engine, Origin, SOON, program, run, until};
 
 /// Orders in the first backup, and those that are placed between two backups.
 const ORDERS: usize = 20;
@@ -23,9 +23,7 @@ const ORDERS: usize = 20;
 /// Kills `scale` backups and `scale` restores on each engine.
 pub(super) async fn backup_kills(scale: u32) {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let server = TestServer::builder(engine).env("LOG_LEVEL", "error");
-        let server = server.env("DATABASE_POOL_TIMEOUT", "2m").start().await;
-        stock::open(server.channel()).await;
+        let server = stocked(engine).await;
         let folder = tempfile::tempdir().expect("a folder");
         let load = Load::start(&server).await;
         until("orders are placed", SOON, async || load.count() >= ORDERS).await;

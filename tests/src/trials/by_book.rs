@@ -51,28 +51,16 @@ pub(super) async fn by_book(scale: u32) {
 
 /// Every second order holds book 1, every 20,000th book 2, each of them a book of its own too.
 async fn generate(server: &TestServer, engine: Engine, scale: u32) {
-    let (numbers, series, new) = match engine {
-        Engine::Sqlite => (
-            format!(
-                "WITH RECURSIVE numbers (n) AS
-                    (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {scale})"
-            ),
-            "numbers".to_owned(),
-            "randomblob(16)",
-        ),
-        Engine::Postgres => (
-            String::new(),
-            format!("generate_series(1, {scale}) AS numbers (n)"),
-            "gen_random_uuid()",
-        ),
+    let (numbers, series) = engine.numbers(1, scale);
+    let (new, time) = match engine {
+        Engine::Sqlite => {
+            ("randomblob(16)", "strftime('%Y-%m-%dT%H:%M:%S+00:00', 1700000000 + n, 'unixepoch')")
+        }
+        Engine::Postgres => ("gen_random_uuid()", "to_timestamp(1700000000 + n)"),
     };
     let key = |number| match engine {
         Engine::Sqlite => format!("x'{}'", id(number).replace('-', "")),
         Engine::Postgres => format!("'{}'", id(number)),
-    };
-    let time = match engine {
-        Engine::Sqlite => "strftime('%Y-%m-%dT%H:%M:%S+00:00', 1700000000 + n, 'unixepoch')",
-        Engine::Postgres => "to_timestamp(1700000000 + n)",
     };
     let books = (1..=4).map(|book| format!("({}, 'x', 'x', 1, 'EUR')", key(book)));
     server

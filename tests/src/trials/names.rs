@@ -118,23 +118,12 @@ async fn costs(
 
 /// An INSERT of `count` users after the first `after`: four words each, some of them of many users.
 fn insert(engine: Engine, after: u32, count: u32) -> String {
-    let (first, last) = (after + 1, after + count);
-    let (key, numbers, series, time) = match engine {
-        Engine::Sqlite => (
-            "randomblob(16)",
-            format!(
-                "WITH RECURSIVE numbers (n) AS
-                    (SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})"
-            ),
-            "numbers".to_owned(),
-            "strftime('%Y-%m-%dT%H:%M:%S+00:00', 1600000000 + n, 'unixepoch')",
-        ),
-        Engine::Postgres => (
-            "gen_random_uuid()",
-            String::new(),
-            format!("generate_series({first}, {last}) AS numbers (n)"),
-            "to_timestamp(1600000000 + n)",
-        ),
+    let (numbers, series) = engine.numbers(after + 1, after + count);
+    let (key, time) = match engine {
+        Engine::Sqlite => {
+            ("randomblob(16)", "strftime('%Y-%m-%dT%H:%M:%S+00:00', 1600000000 + n, 'unixepoch')")
+        }
+        Engine::Postgres => ("gen_random_uuid()", "to_timestamp(1600000000 + n)"),
     };
     format!(
         "{numbers} INSERT INTO users (id, email, username, full_name, password_hash, created_at,
