@@ -22,11 +22,11 @@ pub enum Language {
 
 /// The most forms that all words of a search are extended by together. It bounds the statement. Each of
 /// [`SEARCHED_IN_FULL`] words can have all its forms.
-const MOST_FORMS: usize = 2_048;
+const MOST_FORMS: usize = 512;
 
 /// The most words of a search that have all forms; each word of a longer one has its most frequent forms.
 #[cfg(test)]
-const SEARCHED_IN_FULL: usize = 10;
+const SEARCHED_IN_FULL: usize = 2;
 
 /// The longest English word that has forms, in bytes. Longer words are no English ones.
 const LONGEST: usize = 40;
